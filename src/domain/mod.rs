@@ -1,0 +1,3 @@
+//! The ground: types and decisions. No I/O, no runtime, no database, no network.
+
+pub mod options;

@@ -1,0 +1,3 @@
+//! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
+
+pub mod domain;
