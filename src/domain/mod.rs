@@ -1,3 +1,4 @@
 //! The ground: types and decisions. No I/O, no runtime, no database, no network.
 
+pub mod call;
 pub mod options;

@@ -1,0 +1,175 @@
+//! One request that may cost money: how it can end, and what that says about the bill.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::options::listed;
+
+listed! {
+    /// Why a line failed, or what a call ran into. A closed list: it stands in the report's `error_kind`.
+    ErrorKind, "error kind" {
+        /// The manifest's line is wrong (`bad_lines = "skip"`).
+        BadLine = "bad_line",
+        /// No such file, object or page (404, 410).
+        SourceMissing = "source_missing",
+        /// The recording has no bytes.
+        SourceEmpty = "source_empty",
+        /// A directory or a device stands where the recording should be, or it may not be read.
+        SourceUnreadable = "source_unreadable",
+        /// Over the API's 250 MB.
+        SourceTooLarge = "source_too_large",
+        /// HTML, XML, JSON, PDF, ZIP: known not to be audio.
+        SourceNotAudio = "source_not_audio",
+        /// The recording's server refused (4xx), or redirects in a circle.
+        SourceRefused = "source_refused",
+        /// The recording's server hangs.
+        SourceTimedOut = "source_timed_out",
+        /// The recording's server cannot be reached, answers 429 or 5xx, or cuts the transfer.
+        SourceUnavailable = "source_unavailable",
+        /// The recording changed while it was read.
+        SourceChanged = "source_changed",
+        /// The API refused the line (400, 404, 410, 422 and other 4xx).
+        BadRequest = "bad_request",
+        /// 413, or the older 400 with the same words.
+        TooLarge = "too_large",
+        /// `LANGUAGE_NOT_ENABLED_IN_REGION`.
+        LanguageNotEnabled = "language_not_enabled",
+        /// 401: the key is not accepted.
+        Unauthorized = "unauthorized",
+        /// 402: the account cannot pay.
+        PaymentRequired = "payment_required",
+        /// 403: the plan or the key does not include this.
+        Forbidden = "forbidden",
+        /// 429 that asks to come back later.
+        RateLimited = "rate_limited",
+        /// 429 that speaks of quota or credit.
+        QuotaExhausted = "quota_exhausted",
+        /// A 5xx in the API's own shape.
+        ServerError = "server_error",
+        /// No connection to the API; nothing was sent.
+        Unreachable = "unreachable",
+        /// Our own time-out after the request left.
+        TimedOut = "timed_out",
+        /// The connection broke after the request left.
+        ConnectionLost = "connection_lost",
+        /// Half an answer.
+        Truncated = "truncated",
+        /// 504, or a 5xx that the API did not write (a proxy's).
+        Gateway = "gateway",
+        /// A complete 200 that cannot be used: wrong type, not JSON, no `transcription`.
+        UnusableAnswer = "unusable_answer",
+        /// It may have been paid for, nothing proves it, and `on_unknown = "park"`.
+        UnknownOutcome = "unknown_outcome",
+        /// `max_billed_calls` is reached.
+        BilledCap = "billed_cap",
+        /// The sink can never take this name.
+        SinkRefused = "sink_refused",
+        /// `expire_content = true`, and the answer says it was not applied.
+        ExpiryNotApplied = "expiry_not_applied",
+    }
+}
+
+/// The API's complete answer to a transcription, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The body, byte for byte. Checked: JSON with a `transcription` string and no status but `success`.
+    pub body: Bytes,
+    /// The vendor's request id, where the model gives one.
+    pub request_id: Option<String>,
+    /// `x-content-expiry`, where the answer has it.
+    pub content_expiry: Option<String>,
+}
+
+/// A failure in words that a user can act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its place in the closed list.
+    pub kind: ErrorKind,
+    /// What happened; with the vendor's words where it had any. Never a key, a transcript, or a signed URL.
+    pub message: String,
+    /// HTTP status, if there was one.
+    pub status: Option<u16>,
+    /// The vendor's request id, for its support.
+    pub request_id: Option<String>,
+}
+
+impl Trouble {
+    /// A trouble without a status and without a request id.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), status: None, request_id: None }
+    }
+}
+
+/// How a call ended, as far as the caller can know. The classes decide the bill (LEDGER: the journal).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A usable 200.
+    Answered(Answer),
+    /// Refused by the API in its own shape: costs nothing. `retry_after` as the header said.
+    Refused {
+        /// What it said.
+        trouble: Trouble,
+        /// `Retry-After`, in seconds or as a date, already turned into a wait.
+        retry_after: Option<Duration>,
+    },
+    /// Provably not one byte of the request left: costs nothing.
+    NotSent(Trouble),
+    /// The permit was too old when the body was first asked for; nothing was sent.
+    Stale,
+    /// It may have been billed: time-out, reset, half a body, 504, a 5xx of a proxy.
+    Unknown(Trouble),
+    /// A complete 200 that cannot be used: billed, and worth nothing.
+    Unusable(Trouble),
+}
+
+/// One entry of the vendor's STT log (`GET /waves/v1/analytics/asr/logs`), newest first on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// The vendor's id of the request.
+    pub request_id: String,
+    /// `pulse` or `pulse-pro`.
+    pub model: String,
+    /// Language code.
+    pub language: String,
+    /// Length of the audio, in seconds.
+    pub duration_s: Option<f64>,
+    /// Size of the audio, in bytes.
+    pub bytes: Option<u64>,
+    /// The transcript.
+    pub transcription: String,
+    /// The flags of the request.
+    pub flags: LogFlags,
+    /// The callback's address, if the request had one.
+    pub webhook_url: Option<String>,
+}
+
+/// The request flags that the vendor's log records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogFlags {
+    /// `word_timestamps`
+    pub word_timestamps: bool,
+    /// `diarize`
+    pub diarize: bool,
+    /// `redact_pii`
+    pub redact_pii: bool,
+    /// `redact_pci`
+    pub redact_pci: bool,
+    /// `emotion_detection`
+    pub emotion_detection: bool,
+    /// `gender_detection`
+    pub gender_detection: bool,
+}
+
+/// Why the vendor's log could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// 401, 403, 404: this account or installation has no log. Final.
+    #[error("the vendor's log is not available here ({0})")]
+    Absent(String),
+    /// Anything else: worth another look later.
+    #[error("the vendor's log could not be read ({0})")]
+    Unreachable(String),
+}
