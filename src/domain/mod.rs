@@ -1,4 +1,8 @@
 //! The ground: types and decisions. No I/O, no runtime, no database, no network.
 
 pub mod call;
+pub mod identity;
+pub mod job;
 pub mod options;
+pub mod pool;
+pub mod retry;

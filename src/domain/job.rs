@@ -1,0 +1,263 @@
+//! The states of a job and of its calls on one page, and what a worker does with a job that it claimed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{call::ErrorKind, options::listed};
+
+listed! {
+    /// The states of a job. Queued, running and awaiting have a moment at which somebody must look again; the rest are done.
+    JobState, "job state" {
+        /// Waits for its moment.
+        Queued = "queued",
+        /// A worker has its lease.
+        Running = "running",
+        /// The vendor works on it and will call back.
+        Awaiting = "awaiting",
+        /// Its outputs are in the sink.
+        Succeeded = "succeeded",
+        /// The API said success and the result cannot be right. Its outputs are in the sink.
+        Suspect = "suspect",
+        /// Given up.
+        Failed = "failed",
+        /// The line names no source.
+        Skipped = "skipped",
+        /// Taken back by the user.
+        Cancelled = "cancelled",
+        /// Its line changed; another job took its place. In no count and no report.
+        Superseded = "superseded",
+    }
+}
+
+listed! {
+    /// The states of a call.
+    CallState, "call state" {
+        /// May have reached the vendor.
+        Sent = "sent",
+        /// The vendor said it works on it.
+        Accepted = "accepted",
+        /// Its answer is kept, and is the one that counts.
+        Answered = "answered",
+        /// Refused, or provably not sent: costs nothing.
+        Rejected = "rejected",
+        /// Given up; may have been billed.
+        Lost = "lost",
+        /// Its answer came after another had won.
+        Surplus = "surplus",
+        /// Set aside by `retry`.
+        Replaced = "replaced",
+    }
+}
+
+listed! {
+    /// Why a call was made.
+    Why, "reason" {
+        /// The first for its part.
+        First = "first",
+        /// The one before had an unknown outcome.
+        Unknown = "unknown",
+        /// The one before was refused or unusable, or the user asked again.
+        Retry = "retry",
+    }
+}
+
+/// A batch's number in its ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BatchId(pub i64);
+
+/// A job's number in its ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobId(pub i64);
+
+/// Proof of a lease: only the newest claimer of a job has the token that its row shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub i64);
+
+/// A call's id: UUIDv7, so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub Uuid);
+
+impl CallId {
+    /// A fresh id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for CallId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One call as the journal has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRecord {
+    /// Its id.
+    pub id: CallId,
+    /// Its state.
+    pub state: CallState,
+    /// When its intent was committed, ms since 1970.
+    pub sent_at: i64,
+    /// Until when it holds a slot.
+    pub slot_until: Option<i64>,
+    /// Whether the process that waits for its answer still lives.
+    pub awaited: bool,
+    /// Since when its outcome is unknown.
+    pub unknown_at: Option<i64>,
+    /// Whether it used up a try.
+    pub counts: bool,
+    /// How it failed.
+    pub error_kind: Option<ErrorKind>,
+    /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = not looked.
+    pub mark: Option<String>,
+    /// What its own log entry would look like.
+    pub trace: Trace,
+}
+
+/// What the vendor's log would show of a call: an entry is the call's only if all of this agrees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// `pulse` or `pulse-pro`.
+    pub model: String,
+    /// Language code.
+    pub language: String,
+    /// The request's flags.
+    pub flags: super::call::LogFlags,
+    /// Bytes sent; `None` when the vendor fetched a URL.
+    pub bytes: Option<u64>,
+    /// Length of the audio, where it could be probed.
+    pub audio_ms: Option<u64>,
+}
+
+/// What the journal of one part says so far, in the era since the user's last `retry`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Journal {
+    /// Its calls, oldest first.
+    pub calls: Vec<CallRecord>,
+}
+
+/// What to do with a claimed part. The first that fits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A call is answered: render and deliver.
+    Deliver(CallId),
+    /// An open call's slot still runs in a process that lives: look again then.
+    PutBack {
+        /// When its slot runs out.
+        until: i64,
+    },
+    /// An open call whose outcome is unknown.
+    Reconcile(Box<CallRecord>),
+    /// Nothing is open and nothing answered.
+    Call(Why),
+}
+
+impl Journal {
+    /// The next step for this part at `now`.
+    #[must_use]
+    pub fn step(&self, now: i64) -> Step {
+        if let Some(call) = self.calls.iter().find(|c| c.state == CallState::Answered) {
+            return Step::Deliver(call.id);
+        }
+        match self.calls.iter().find(|c| matches!(c.state, CallState::Sent | CallState::Accepted)) {
+            Some(call) => match call.slot_until {
+                Some(until) if until > now && call.awaited => Step::PutBack { until },
+                _ => Step::Reconcile(Box::new(call.clone())),
+            },
+            None => Step::Call(match self.calls.last() {
+                None => Why::First,
+                Some(last) if last.state == CallState::Lost && last.unknown_at.is_some() => Why::Unknown,
+                Some(_) => Why::Retry,
+            }),
+        }
+    }
+
+    /// Tries used up by calls.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        count(self.calls.iter().filter(|c| c.counts))
+    }
+
+    /// Calls that may have been billed.
+    #[must_use]
+    pub fn billed(&self) -> u32 {
+        count(self.calls.iter().filter(|c| !matches!(c.state, CallState::Rejected)))
+    }
+
+    /// Calls that ran into our own time-out.
+    #[must_use]
+    pub fn timed_out(&self) -> u32 {
+        count(self.calls.iter().filter(|c| c.error_kind == Some(ErrorKind::TimedOut)))
+    }
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(state: CallState, slot_until: Option<i64>, awaited: bool) -> CallRecord {
+        CallRecord {
+            id: CallId::new(),
+            state,
+            sent_at: 0,
+            slot_until,
+            awaited,
+            unknown_at: Some(5),
+            counts: true,
+            error_kind: None,
+            mark: None,
+            trace: Trace {
+                model: "pulse".into(),
+                language: "en".into(),
+                flags: Default::default(),
+                bytes: None,
+                audio_ms: None,
+            },
+        }
+    }
+
+    #[test]
+    fn the_journal_alone_decides() {
+        let step = |calls: Vec<CallRecord>| Journal { calls }.step(100);
+        assert_eq!(step(vec![]), Step::Call(Why::First));
+        let answered = call(CallState::Answered, None, false);
+        assert_eq!(step(vec![call(CallState::Lost, None, false), answered.clone()]), Step::Deliver(answered.id));
+        assert_eq!(step(vec![call(CallState::Sent, Some(200), true)]), Step::PutBack { until: 200 });
+        for open in [
+            call(CallState::Sent, Some(200), false),
+            call(CallState::Sent, Some(50), true),
+            call(CallState::Sent, None, true),
+        ] {
+            assert!(matches!(step(vec![open]), Step::Reconcile(_)), "never simply called again");
+        }
+        assert_eq!(step(vec![call(CallState::Lost, None, false)]), Step::Call(Why::Unknown));
+        assert_eq!(step(vec![call(CallState::Rejected, None, false)]), Step::Call(Why::Retry));
+    }
+
+    #[test]
+    fn what_may_have_been_billed_is_everything_but_rejected() {
+        let journal = Journal {
+            calls: vec![
+                call(CallState::Rejected, None, false),
+                call(CallState::Lost, None, false),
+                call(CallState::Surplus, None, false),
+                call(CallState::Sent, None, false),
+            ],
+        };
+        assert_eq!(journal.billed(), 3);
+    }
+}
