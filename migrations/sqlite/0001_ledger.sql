@@ -57,6 +57,7 @@ CREATE TABLE jobs (
     overrides      TEXT,
     carried        TEXT,
     state          TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'awaiting', 'succeeded', 'suspect', 'failed', 'skipped', 'cancelled', 'superseded')),
+    pool           TEXT    NOT NULL,
     -- What the next look needs: 'free' no call (delivery, reconciling, an overdue lease), else a call of that pool.
     lane           TEXT    NOT NULL CHECK (lane IN ('free', 'pulse', 'pulse-pro')),
     due_at         INTEGER,

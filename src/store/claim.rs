@@ -1,0 +1,171 @@
+//! Claiming: the right to work on jobs that are due, proved by a fresh token.
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Shared, Store, StoreError, rows, writer::Command};
+use crate::{
+    clock::Millis,
+    domain::{
+        job::{BatchId, JobId, Token},
+        pool::Pool,
+    },
+};
+
+/// What a worker pool can take on now.
+#[derive(Debug, Clone, Default)]
+pub struct Want {
+    /// Only these batches; empty = all that are open in this world.
+    pub batches: Vec<BatchId>,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// Jobs that need no call.
+    pub free: u32,
+    /// Jobs that need a call, by pool.
+    pub calls: Vec<(Pool, u32)>,
+    /// Advances with each claim, so that batches take turns.
+    pub turn: usize,
+}
+
+/// A job with its lease.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The job.
+    pub job: JobId,
+    /// Its batch.
+    pub batch: BatchId,
+    /// Proof of the lease.
+    pub token: Token,
+    /// Its key.
+    pub key: String,
+    /// Where its recording is.
+    pub source: String,
+    /// JSON of its options that differ from the batch's.
+    pub overrides: Option<String>,
+    /// Tries used up by the source.
+    pub source_tries: u32,
+    /// The user's `retry`s so far.
+    pub era: i64,
+    /// Whether the journal has calls of this era: else it need not be read.
+    pub has_calls: bool,
+}
+
+impl Store {
+    /// Claims jobs that are due.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn claim(&self, want: Want) -> Result<Vec<Claimed>, StoreError> {
+        self.send(|reply| Command::Claim(want, reply)).await
+    }
+
+    /// The next moment at which a job of these batches (or of any open one) is due, if there is one.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn next_due(&self, batches: &[BatchId], world: &str) -> Result<Option<Millis>, StoreError> {
+        let sql = format!(
+            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.column1 AND due_at IS NOT NULL) AS d \
+             FROM batches b, (VALUES ('free'), ('pulse'), ('pulse-pro')) l \
+             WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
+            among("b.id", batches)
+        );
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(world).fetch_one(&self.read).await?)
+    }
+}
+
+/// `AND column IN (…)`, or nothing for an empty list. The ids are numbers: nothing to quote.
+pub(super) fn among(column: &str, batches: &[BatchId]) -> String {
+    if batches.is_empty() {
+        return String::new();
+    }
+    let ids: Vec<String> = batches.iter().map(|b| b.0.to_string()).collect();
+    format!("AND {column} IN ({})", ids.join(","))
+}
+
+pub(super) async fn claim(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    want: &Want,
+    now: Millis,
+) -> Result<Vec<Claimed>, StoreError> {
+    let sql = format!(
+        "SELECT id FROM batches WHERE state = 'open' AND finished_at IS NULL AND world = ? {} ORDER BY id",
+        among("id", &want.batches)
+    );
+    let mut batches: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).bind(want.world).fetch_all(&mut *conn).await?;
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
+    let turn = want.turn % batches.len();
+    batches.rotate_left(turn);
+    let mut claimed = Vec::new();
+    let lanes = want.calls.iter().map(|(pool, n)| (pool.as_str(), *n)).chain([("free", want.free)]);
+    for (lane, room) in lanes {
+        let mut room = room;
+        // First everybody's fair share, then what others left.
+        let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
+        for limit in if batches.len() == 1 { vec![room] } else { vec![share, room] } {
+            for batch in &batches {
+                let take = limit.min(room);
+                if take == 0 {
+                    break;
+                }
+                let got = claim_lane(conn, shared, *batch, lane, take, now).await?;
+                room -= u32::try_from(got.len()).unwrap_or(room).min(room);
+                claimed.extend(got);
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+async fn claim_lane(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    batch: i64,
+    lane: &str,
+    take: u32,
+    now: Millis,
+) -> Result<Vec<Claimed>, StoreError> {
+    let token = shared.next_token();
+    let rows = sqlx::query(
+        "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
+                after = NULL, started_at = coalesce(started_at, ?4) \
+         WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
+         RETURNING id, batch, key, source, overrides, source_tries, era, \
+                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND era = jobs.era) AS has_calls",
+    )
+    .bind(token)
+    .bind(shared.process.load(std::sync::atomic::Ordering::Acquire))
+    .bind(now + shared.timing.lease_ms)
+    .bind(now)
+    .bind(batch)
+    .bind(lane)
+    .bind(take)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut claimed = rows.iter().map(|r| claimed(r, Token(token))).collect::<Result<Vec<_>, _>>()?;
+    claimed.sort_unstable_by_key(|c| c.job);
+    if !claimed.is_empty() {
+        sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
+            .bind(now)
+            .bind(batch)
+            .execute(conn)
+            .await?;
+    }
+    Ok(claimed)
+}
+
+fn claimed(row: &SqliteRow, token: Token) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        job: JobId(row.try_get("id")?),
+        batch: BatchId(row.try_get("batch")?),
+        token,
+        key: row.try_get("key")?,
+        source: row.try_get::<Option<String>, _>("source")?.unwrap_or_default(),
+        overrides: row.try_get("overrides")?,
+        source_tries: rows::count(row, "source_tries")?,
+        era: row.try_get("era")?,
+        has_calls: row.try_get("has_calls")?,
+    })
+}

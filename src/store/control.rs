@@ -1,0 +1,333 @@
+//! The user's verbs: pause, resume, cancel, retry; and the pauses that wavebatch makes itself.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::{Store, StoreError, end, rows};
+use crate::{
+    clock::Millis,
+    domain::{
+        job::{BatchId, JobState},
+        retry::PauseKind,
+    },
+};
+
+/// Which jobs a `retry` is meant for.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The batch.
+    pub batch: BatchId,
+    /// Only this key; then a succeeded job too.
+    pub key: Option<String>,
+    /// Only these states; empty = failed, suspect and cancelled.
+    pub states: Vec<JobState>,
+}
+
+/// What a `retry` does, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Jobs that go back to the queue.
+    pub jobs: u64,
+    /// Those whose kept answer is only delivered again.
+    pub deliveries: u64,
+    /// Audio of those that are bought, in ms, where it is known.
+    pub audio_ms: u64,
+    /// Those that are bought and whose length is unknown.
+    pub unknown_length: u64,
+}
+
+/// What a `cancel` did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Jobs taken back.
+    pub jobs: u64,
+    /// Of those, how many had a call in flight: it finishes, and its answer is kept.
+    pub in_flight: u64,
+}
+
+impl Store {
+    /// Pauses a batch: no new claims and no new calls.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn pause(&self, batch: BatchId, kind: PauseKind, reason: String) -> Result<(), StoreError> {
+        let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
+        self.write(move |conn, _| {
+            let reason = reason.clone();
+            Box::pin(async move { pause_in(conn, batch.0, by, kind, &reason).await })
+        })
+        .await
+    }
+
+    /// Lifts a pause; a user's only if `users_too`. Returns whether there was one to lift.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn resume(&self, batch: BatchId, users_too: bool) -> Result<bool, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE batches SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, resumed_at = ?, \
+                     lately_well = 0, lately_badly = 0 WHERE id = ? AND state = 'paused' AND (paused_by <> 'user' OR ?)",
+                )
+                .bind(now)
+                .bind(batch.0)
+                .bind(users_too)
+                .execute(&mut *conn)
+                .await?;
+                // What waited for a failing pool need not wait for it any longer.
+                sqlx::query("UPDATE pools SET only_limited_since = NULL").execute(conn).await?;
+                Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+
+    /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let in_flight: i64 = sqlx::query_scalar(
+                    "SELECT count(*) FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NOT NULL",
+                )
+                .bind(batch.0)
+                .fetch_one(&mut *conn)
+                .await?;
+                let unawaited: Vec<i64> = sqlx::query_scalar(
+                    "SELECT job FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NULL",
+                )
+                .bind(batch.0)
+                .fetch_all(&mut *conn)
+                .await?;
+                for job in unawaited {
+                    give_up_open_calls(conn, job, now).await?;
+                }
+                let done = sqlx::query(
+                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = ?, after = NULL, \
+                     lane = 'free' WHERE batch = ? AND due_at IS NOT NULL",
+                )
+                .bind(now)
+                .bind(batch.0)
+                .execute(&mut *conn)
+                .await?;
+                sqlx::query("UPDATE batches SET finished_at = ? WHERE id = ? AND finished_at IS NULL")
+                    .bind(now)
+                    .bind(batch.0)
+                    .execute(conn)
+                    .await?;
+                Ok(Cancelled { jobs: done.rows_affected(), in_flight: u64::try_from(in_flight).unwrap_or(0) })
+            })
+        })
+        .await
+    }
+
+    /// What [`Store::retry`] would do.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
+        let row = sqlx::query(RETRY_PLAN)
+            .bind(chosen.batch.0)
+            .bind(&chosen.key)
+            .bind(states(chosen))
+            .fetch_one(&self.read)
+            .await?;
+        Ok(Retried {
+            jobs: u64::from(rows::count(&row, "jobs")?),
+            deliveries: u64::from(rows::count(&row, "deliveries")?),
+            audio_ms: rows::length(&row, "audio_ms")?.unwrap_or(0),
+            unknown_length: u64::from(rows::count(&row, "unknown")?),
+        })
+    }
+
+    /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought, unless the job is
+    /// suspect or was chosen by key though it had succeeded.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
+        self.write(move |conn, now| {
+            let chosen = chosen.clone();
+            Box::pin(async move {
+                let jobs: Vec<(i64, bool)> = sqlx::query_as(RETRY_JOBS)
+                    .bind(chosen.batch.0)
+                    .bind(&chosen.key)
+                    .bind(states(&chosen))
+                    .fetch_all(&mut *conn)
+                    .await?;
+                requeue(conn, &jobs, now).await?;
+                unfinish(conn, chosen.batch).await?;
+                Ok(u64::try_from(jobs.len()).unwrap_or(0))
+            })
+        })
+        .await
+    }
+
+    /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let jobs: Vec<(i64, bool)> = sqlx::query_as(
+                    "SELECT id, kept FROM (SELECT j.id, j.error_kind, EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id \
+                       WHERE c.job = j.id AND c.state = 'answered') AS kept \
+                     FROM jobs j WHERE j.batch = ? AND j.state = 'failed') WHERE error_kind GLOB 'source_*' OR kept",
+                )
+                .bind(batch.0)
+                .fetch_all(&mut *conn)
+                .await?;
+                if !jobs.is_empty() {
+                    requeue(conn, &jobs, now).await?;
+                    unfinish(conn, batch).await?;
+                }
+                Ok(u64::try_from(jobs.len()).unwrap_or(0))
+            })
+        })
+        .await
+    }
+
+    /// Marks a batch that has nothing due as finished. Returns whether it is.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let done: Option<i64> = sqlx::query_scalar(
+                    "UPDATE batches SET finished_at = coalesce(finished_at, ?) WHERE id = ? AND state <> 'submitting' AND NOT EXISTS \
+                     (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL) RETURNING finished_at",
+                )
+                .bind(now)
+                .bind(batch.0)
+                .fetch_optional(conn)
+                .await?;
+                Ok(done.is_some())
+            })
+        })
+        .await
+    }
+}
+
+/// The jobs a retry is meant for, and whether their kept answer will do.
+macro_rules! retry_jobs {
+    () => {
+        "SELECT id, audio_ms, kept AND state NOT IN ('suspect', 'succeeded') AS kept FROM \
+         (SELECT j.id, j.state, j.audio_ms, EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id \
+            WHERE c.job = j.id AND c.state = 'answered') AS kept \
+          FROM jobs j WHERE j.batch = ?1 AND j.state IN (SELECT value FROM json_each(?3)) AND (?2 IS NULL OR j.key = ?2) \
+          AND j.error_kind IS NOT 'bad_line')"
+    };
+}
+const RETRY_JOBS: &str = concat!("SELECT id, kept FROM (", retry_jobs!(), ")");
+const RETRY_PLAN: &str = concat!(
+    "SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries, sum(audio_ms) FILTER (WHERE NOT kept) AS audio_ms, \
+     count(*) FILTER (WHERE NOT kept AND audio_ms IS NULL) AS unknown FROM (",
+    retry_jobs!(),
+    ")"
+);
+
+fn states(chosen: &Chosen) -> String {
+    let mut states = chosen.states.clone();
+    if states.is_empty() {
+        states = vec![JobState::Failed, JobState::Suspect, JobState::Cancelled];
+        if chosen.key.is_some() {
+            states.push(JobState::Succeeded);
+        }
+    }
+    // Only a key can choose what already went well.
+    if chosen.key.is_none() {
+        states.retain(|s| *s != JobState::Succeeded);
+    }
+    states.retain(|s| matches!(s, JobState::Failed | JobState::Suspect | JobState::Cancelled | JobState::Succeeded));
+    json!(states).to_string()
+}
+
+/// Back to the queue: with the answer kept, or with a call to be made.
+async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
+    let set = json!(jobs).to_string();
+    sqlx::query(
+        "UPDATE calls SET state = 'replaced' WHERE state = 'answered' AND job IN \
+         (SELECT value ->> 0 FROM json_each(?) WHERE NOT value ->> 1)",
+    )
+    .bind(&set)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')")
+        .bind(&set)
+        .execute(&mut *conn)
+        .await?;
+    // The batch as well as the line begins anew: what went wrong before does not count against it.
+    sqlx::query(
+        "UPDATE jobs SET state = 'queued', due_at = ?2, era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \
+         error = NULL, notes = NULL, lane = CASE WHEN e.value ->> 1 THEN 'free' ELSE pool END FROM json_each(?1) e WHERE jobs.id = e.value ->> 0",
+    )
+    .bind(&set)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Something is due again.
+pub(super) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE batches SET finished_at = NULL, lately_well = 0, lately_badly = 0 WHERE id = ?")
+        .bind(batch.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A pause inside somebody's transaction. The first reason stays.
+pub(super) async fn pause_in(
+    conn: &mut SqliteConnection,
+    batch: i64,
+    by: &str,
+    kind: PauseKind,
+    reason: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE batches SET state = 'paused', paused_by = ?1, pause_kind = ?2, pause_reason = ?3 WHERE id = ?4 AND \
+         (state = 'open' OR (state = 'paused' AND paused_by = 'wavebatch' AND ?1 = 'user'))",
+    )
+    .bind(by)
+    .bind(kind.as_str())
+    .bind(reason)
+    .bind(batch)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The open calls of a job that nobody works on any more: given up, and in the books.
+pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, now: Millis) -> Result<(), StoreError> {
+    let open = sqlx::query("SELECT id FROM calls WHERE job = ? AND state IN ('sent', 'accepted')")
+        .bind(job)
+        .fetch_all(&mut *conn)
+        .await?;
+    for row in open {
+        if let Some(call) = rows::call_id(&row, "id")? {
+            end::give_up(conn, call, now).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_can_choose_what_went_well() {
+        let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![] };
+        assert_eq!(states(&chosen), r#"["failed","suspect","cancelled"]"#);
+        chosen.states = vec![JobState::Succeeded, JobState::Failed];
+        assert_eq!(states(&chosen), r#"["failed"]"#);
+        chosen.key = Some("a".into());
+        assert_eq!(states(&chosen), r#"["succeeded","failed"]"#);
+    }
+}

@@ -1,0 +1,373 @@
+//! How calls end: the answer on disk, the slot freed, the money booked, the pool taught. Taken by call id, whatever the
+//! lease: an answer that was paid for is kept even if somebody else has the job by now.
+
+use std::{collections::HashMap, io::Write, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::DeflateEncoder};
+use serde_json::json;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use super::{Store, StoreError, permit, rows, writer::Command};
+use crate::{
+    clock::Millis,
+    domain::{
+        call::Trouble,
+        job::{CallId, CallState},
+        pool::{Limits, Pool, PoolState},
+    },
+};
+
+/// Below this a body is kept as it is: packing would cost more than it saves.
+const PACK_FROM: usize = 1_024;
+
+/// A call's end, as its worker saw it.
+#[derive(Debug)]
+pub struct Ended {
+    /// The call.
+    pub call: CallId,
+    /// When its first byte left, if that was noticeably later than its intent: the rate is counted from there.
+    pub departed_at: Option<Millis>,
+    /// The pool's limits as this process has them.
+    pub limits: Limits,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The ways a call can end.
+#[derive(Debug)]
+pub enum End {
+    /// A usable answer.
+    Answered {
+        /// The body as it came.
+        body: Bytes,
+        /// Found in the vendor's log rather than received.
+        from_log: bool,
+        /// The vendor's id of the request.
+        request_id: Option<String>,
+        /// `x-content-expiry`.
+        content_expiry: Option<String>,
+        /// Length of the audio, in ms: what is billed.
+        audio_ms: Option<u64>,
+        /// At list price, in micro-USD.
+        cost: i64,
+    },
+    /// Refused, or provably not sent: free of charge.
+    Rejected {
+        /// Why; none for a stale permit.
+        trouble: Option<Trouble>,
+        /// What the pool learns from it.
+        effect: PoolEffect,
+        /// Whether it uses up a try (it does not in an outage).
+        counts: bool,
+    },
+    /// It may have been billed. It stays open.
+    Unknown {
+        /// What happened.
+        trouble: Trouble,
+        /// Whether the vendor may still be working: our own time-out. The slot then runs out with the lease.
+        keeps_slot: bool,
+        /// What the pool learns from it.
+        effect: PoolEffect,
+    },
+    /// A complete 200 that cannot be used.
+    Unusable {
+        /// What is wrong with it.
+        trouble: Trouble,
+    },
+    /// Given up without a new call: it may have been billed.
+    GivenUp,
+}
+
+/// What a pool learns from the end of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum PoolEffect {
+    /// Nothing.
+    None,
+    /// It works.
+    Clean,
+    /// A 429.
+    Limited(Option<Duration>),
+    /// Connect failure (`true`: nothing was sent), 5xx, a proxy's page.
+    Failed(bool),
+}
+
+/// What the end of a call made of it.
+#[derive(Debug, Clone)]
+pub struct EndReply {
+    /// Its state now.
+    pub state: CallState,
+    /// Whether it used up a try.
+    pub counts: bool,
+    /// Since when the pool is in an outage.
+    pub outage_since: Option<Millis>,
+    /// Since when the pool has answered nothing but 429.
+    pub only_limited_since: Option<Millis>,
+}
+
+impl Store {
+    /// Commits how a call ended. When this returns, its answer is on disk.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; the answer is tried again as long as the disk is only full.
+    pub async fn end(&self, ended: Ended) -> Result<EndReply, StoreError> {
+        self.send(|reply| Command::End(Box::new(ended), reply)).await
+    }
+}
+
+struct Known {
+    batch: i64,
+    job: i64,
+    account: String,
+    pool: Pool,
+    state: CallState,
+    sent_at: Millis,
+    reserve: i64,
+    cost: i64,
+}
+
+/// One call's change, gathered so that the set is written with few statements.
+struct Change<'a> {
+    call: CallId,
+    known: &'a Known,
+    state: CallState,
+    cost: i64,
+    end: &'a End,
+    counts: bool,
+    departed_at: Option<Millis>,
+}
+
+pub(super) async fn end(
+    conn: &mut SqliteConnection,
+    ends: &[&Ended],
+    now: Millis,
+) -> Result<Vec<EndReply>, StoreError> {
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (known, rivals) = look_up(conn, ends).await?;
+    let mut pools: HashMap<(String, Pool), (PoolState, bool)> = HashMap::new();
+    let mut changes = Vec::with_capacity(ends.len());
+    let mut replies = Vec::with_capacity(ends.len());
+    for ended in ends {
+        let call = known.get(&ended.call).ok_or_else(|| StoreError::Unexpected(format!("no call {}", ended.call)))?;
+        let place = (call.account.clone(), call.pool);
+        if !pools.contains_key(&place) {
+            let state = rows::pool_state(conn, &call.account, call.pool).await?;
+            pools.insert(place.clone(), (state, false));
+        }
+        let (pool, touched) = pools.get_mut(&place).expect("just put there");
+        *touched |= teach(conn, pool, call, ended, now).await?;
+        let change = change(ended, call, rivals.contains(&ended.call), pool.outage_since.is_some());
+        replies.push(EndReply {
+            state: change.state,
+            counts: change.counts,
+            outage_since: pool.outage_since,
+            only_limited_since: pool.only_limited_since,
+        });
+        changes.push(change);
+    }
+    write_calls(conn, &changes, now).await?;
+    write_answers(conn, &changes).await?;
+    write_money(conn, &changes).await?;
+    for ((account, pool), (state, touched)) in &pools {
+        if *touched {
+            rows::save_pool_state(conn, account, *pool, state).await?;
+        }
+    }
+    Ok(replies)
+}
+
+/// The calls as they stand, and those of them whose part another call has answered.
+async fn look_up(
+    conn: &mut SqliteConnection,
+    ends: &[&Ended],
+) -> Result<(HashMap<CallId, Known>, Vec<CallId>), StoreError> {
+    let ids =
+        serde_json::Value::from(ends.iter().map(|e| e.call.0.simple().to_string()).collect::<Vec<_>>()).to_string();
+    let rows = sqlx::query(
+        "SELECT c.id, c.batch, c.job, c.account, c.pool, c.state, c.sent_at, c.reserve, c.cost, EXISTS (SELECT 1 FROM calls o \
+         WHERE o.job = c.job AND o.part = c.part AND o.state = 'answered' AND o.id <> c.id) AS rival \
+         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value)",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    let (mut known, mut rivals) = (HashMap::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let id = rows::call_id(&row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?;
+        if row.try_get("rival")? {
+            rivals.push(id);
+        }
+        known.insert(
+            id,
+            Known {
+                batch: row.try_get("batch")?,
+                job: row.try_get("job")?,
+                account: row.try_get("account")?,
+                pool: rows::listed(&row, "pool")?,
+                state: rows::listed(&row, "state")?,
+                sent_at: row.try_get("sent_at")?,
+                reserve: row.try_get("reserve")?,
+                cost: row.try_get("cost")?,
+            },
+        );
+    }
+    Ok((known, rivals))
+}
+
+async fn teach(
+    conn: &mut SqliteConnection,
+    pool: &mut PoolState,
+    call: &Known,
+    ended: &Ended,
+    now: Millis,
+) -> Result<bool, StoreError> {
+    let effect = match &ended.end {
+        End::Answered { from_log: false, .. } | End::Unusable { .. } => PoolEffect::Clean,
+        End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
+        End::Answered { .. } | End::GivenUp => PoolEffect::None,
+    };
+    match effect {
+        PoolEffect::None => return Ok(false),
+        PoolEffect::Clean => {
+            let before = pool.clone();
+            pool.clean(now);
+            return Ok(*pool != before);
+        }
+        PoolEffect::Limited(retry_after) => {
+            let traffic = permit::traffic(conn, &call.account, call.pool, &Limits::default(), now).await?;
+            let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
+            pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
+        }
+        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, now),
+    }
+    Ok(true)
+}
+
+fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> Change<'a> {
+    let closed = !matches!(call.state, CallState::Sent | CallState::Accepted);
+    let (state, cost, counts) = match &ended.end {
+        // A replaced call stays replaced; any other late answer wins if the part has none.
+        End::Answered { .. } if call.state == CallState::Replaced => (CallState::Replaced, call.cost, false),
+        End::Answered { cost, .. } if rival => (CallState::Surplus, *cost, false),
+        End::Answered { cost, .. } => (CallState::Answered, *cost, false),
+        _ if closed => (call.state, call.cost, false),
+        End::Rejected { counts, .. } => (CallState::Rejected, 0, *counts && !outage),
+        End::Unknown { .. } => (CallState::Sent, 0, !outage),
+        // What was reserved is the best guess at what it cost.
+        End::Unusable { .. } => (CallState::Lost, call.reserve, true),
+        End::GivenUp => (CallState::Lost, call.reserve, false),
+    };
+    Change { call: ended.call, known: call, state, cost, end: &ended.end, counts, departed_at: ended.departed_at }
+}
+
+async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: Millis) -> Result<(), StoreError> {
+    let set: Vec<serde_json::Value> = changes
+        .iter()
+        .map(|c| {
+            let unknown = c.state == CallState::Sent;
+            let keeps_slot = matches!(c.end, End::Unknown { keeps_slot: true, .. });
+            let trouble = match c.end {
+                End::Rejected { trouble, .. } => trouble.as_ref(),
+                End::Unknown { trouble, .. } | End::Unusable { trouble } => Some(trouble),
+                End::Answered { .. } | End::GivenUp => None,
+            };
+            let (request_id, expiry) = match c.end {
+                End::Answered { request_id, content_expiry, .. } => (request_id.as_deref(), content_expiry.as_deref()),
+                _ => (trouble.and_then(|t| t.request_id.as_deref()), None),
+            };
+            json!({
+                "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": c.counts,
+                "open": unknown, "keeps_slot": keeps_slot, "departed": c.departed_at, "request_id": request_id,
+                "expiry": expiry, "status": trouble.and_then(|t| t.status), "kind": trouble.map(|t| t.kind),
+                "error": trouble.map(|t| t.message.as_str()),
+            })
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE calls SET state = v ->> 'state', cost = v ->> 'cost', counts = max(counts, v ->> 'counts'), \
+           reserve = CASE WHEN v ->> 'open' THEN reserve ELSE 0 END, \
+           slot_until = CASE WHEN v ->> 'keeps_slot' THEN slot_until END, \
+           process = NULL, ended_at = ?2, \
+           unknown_at = CASE WHEN v ->> 'open' THEN coalesce(unknown_at, ?2) ELSE unknown_at END, \
+           sent_at = max(sent_at, coalesce(v ->> 'departed', sent_at)), \
+           request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry), \
+           status = coalesce(v ->> 'status', status), error_kind = coalesce(v ->> 'kind', error_kind), \
+           error = coalesce(v ->> 'error', error) \
+         FROM (SELECT unhex(value ->> 'id') AS i, value AS v FROM json_each(?1)) WHERE calls.id = i",
+    )
+    .bind(serde_json::Value::from(set).to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_answers(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    let mut answers = Vec::new();
+    for c in changes {
+        if let End::Answered { body, from_log, .. } = c.end {
+            answers.push((c.call, *from_log, body.len(), pack(body)));
+        }
+    }
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO answers (call, origin, packed, bytes, body) ");
+    insert.push_values(answers, |mut row, (call, from_log, bytes, packed)| {
+        row.push_bind(call.0.as_bytes().to_vec())
+            .push_bind(if from_log { "log" } else { "api" })
+            .push_bind(packed.is_ok())
+            .push_bind(i64::try_from(bytes).unwrap_or(i64::MAX));
+        match packed {
+            Ok(body) | Err(body) => row.push_bind(body),
+        };
+    });
+    insert.build().execute(conn).await?;
+    Ok(())
+}
+
+/// `Ok` = packed, `Err` = as it was.
+fn pack(body: &Bytes) -> Result<Vec<u8>, Vec<u8>> {
+    if body.len() < PACK_FROM {
+        return Err(body.to_vec());
+    }
+    let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    match encoder.write_all(body).and_then(|()| encoder.finish()) {
+        Ok(packed) => Ok(packed),
+        Err(_) => Err(body.to_vec()),
+    }
+}
+
+async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
+    for c in changes {
+        let (reserved, spent, longest) = batches.entry(c.known.batch).or_default();
+        let open = c.state == CallState::Sent;
+        *reserved -= if open { 0 } else { c.known.reserve };
+        *spent += c.cost - c.known.cost;
+        if let End::Answered { audio_ms: Some(ms), .. } = c.end {
+            *longest = (*longest).max(i64::try_from(*ms).unwrap_or(i64::MAX));
+        }
+    }
+    for (batch, (reserved, spent, longest)) in batches {
+        if (reserved, spent, longest) == (0, 0, 0) {
+            continue;
+        }
+        sqlx::query("UPDATE batches SET reserved = max(0, reserved + ?), spent = spent + ?, longest_ms = max(longest_ms, ?) WHERE id = ?")
+            .bind(reserved)
+            .bind(spent)
+            .bind(longest)
+            .bind(batch)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Gives an open call up, as part of the transaction that makes the next.
+pub(super) async fn give_up(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
+    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp };
+    end(conn, &[&ended], now).await.map(|_| ())
+}

@@ -1,0 +1,116 @@
+//! What can be wrong with a ledger, by what the user can do about it.
+
+use std::path::PathBuf;
+
+use sqlx::error::DatabaseError;
+
+/// The ledger could not be told, or could not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the write lock for longer than the busy time-out.
+    #[error("the ledger is locked by another program")]
+    Locked(#[source] sqlx::Error),
+    /// The file or its directory cannot be written.
+    #[error("the ledger cannot be written")]
+    ReadOnly(#[source] sqlx::Error),
+    /// Not a database, or a damaged one.
+    #[error("the ledger is damaged or is no wavebatch ledger")]
+    Corrupt(#[source] sqlx::Error),
+    /// No space left for it.
+    #[error("the disk that holds the ledger is full, or failing")]
+    Full(#[source] sqlx::Error),
+    /// It has migrations that this program does not know.
+    #[error("the ledger {} was written by a newer wavebatch (its schema is version {found}, this program knows {known})", path.display())]
+    Newer {
+        /// Where it is.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// It lies where file locks cannot be trusted.
+    #[error("the ledger {} lies on a network file system ({kind}), where file locks cannot be trusted", path.display())]
+    NetworkFs {
+        /// Where it would be.
+        path: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
+    },
+    /// The linked SQLite has the WAL-reset bug.
+    #[error("SQLite {0} can corrupt databases in WAL mode")]
+    OldSqlite(String),
+    /// Asked to open, not to make.
+    #[error("there is no ledger at {}", .0.display())]
+    Missing(PathBuf),
+    /// The path cannot be used at all.
+    #[error("the ledger {} cannot be opened", path.display())]
+    Path {
+        /// Where it would be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The batch changed under a statement, or does not exist.
+    #[error("there is no batch `{0}` in this ledger")]
+    NoBatch(String),
+    /// The writer has stopped.
+    #[error("the ledger is closed")]
+    Closed,
+    /// A stored value does not read back.
+    #[error("the ledger holds something unexpected: {0}")]
+    Unexpected(String),
+    /// Anything else SQLite says.
+    #[error("the ledger refused a statement")]
+    Other(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// What the user can do, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Locked(_) => {
+                "find who has it open (another wavebatch, a sqlite3 shell, a backup), or wait and run the same command again"
+            }
+            Self::ReadOnly(_) => {
+                "make the ledger and its directory writable for this user, or name another with WAVEBATCH_DATABASE=sqlite:///path/wavebatch.db"
+            }
+            Self::Corrupt(_) => {
+                "restore it from a backup, or check it with `sqlite3 FILE 'PRAGMA integrity_check'`; with a new ledger nothing would be known of what was bought"
+            }
+            Self::Full(_) => "free some space and run the same command again; nothing that was bought is lost",
+            Self::Newer { .. } => "use the wavebatch that wrote it, or a newer one",
+            Self::NetworkFs { .. } => {
+                "put it on a local disk with WAVEBATCH_DATABASE=sqlite:///path/wavebatch.db; outputs may stay on the network"
+            }
+            Self::OldSqlite(_) => "build wavebatch with its bundled SQLite",
+            Self::Missing(_) => {
+                "name the right one with WAVEBATCH_DATABASE or --database; `wavebatch run` makes a new one"
+            }
+            Self::NoBatch(_) => "`wavebatch status` lists the batches",
+            Self::Path { .. } | Self::Closed | Self::Unexpected(_) | Self::Other(_) => return None,
+        })
+    }
+
+    /// Whether waiting may help: space is freed, a lock is given back.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Locked(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(e: sqlx::Error) -> Self {
+        // Primary result codes of SQLite; extended codes carry them in their low byte.
+        let code =
+            e.as_database_error().and_then(DatabaseError::code).and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
+        match code {
+            Some(5 | 6) => Self::Locked(e),
+            Some(3 | 8 | 14 | 23) => Self::ReadOnly(e),
+            Some(11 | 26) => Self::Corrupt(e),
+            Some(10 | 13) => Self::Full(e),
+            _ => Self::Other(e),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The ledger: every batch, job, call and answer, in one SQLite file. The only home of `sqlx`.
+//!
+//! All writing goes through one task per process ([`writer`]) that commits what is waiting as one transaction; reading goes
+//! through a small pool. Methods speak domain words, and hold for any engine behind them.
+
+mod beat;
+mod claim;
+mod control;
+mod deliveries;
+mod end;
+mod error;
+mod open;
+mod permit;
+mod processes;
+mod prune;
+mod read;
+mod rows;
+mod settle;
+mod submit;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use futures::future::BoxFuture;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::{Clock, Millis};
+
+pub use claim::{Claimed, Want};
+pub use control::{Cancelled, Chosen, Retried};
+pub use deliveries::AnswerFacts;
+pub use end::{End, EndReply, Ended, PoolEffect};
+pub use error::StoreError;
+pub use open::{MIN_SQLITE, Opening};
+pub use permit::{Denial, Permit, PermitAsk};
+pub use processes::Enlisted;
+pub use prune::Pruned;
+pub use read::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
+pub use settle::{Finish, Settlement, To};
+pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
+
+/// Lease times. Tests shorten them.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// How long a claim, and a slot, holds without a heartbeat, in ms.
+    pub lease_ms: i64,
+    /// Time between heartbeats, in ms.
+    pub beat_ms: i64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { lease_ms: 15_000, beat_ms: 3_000 }
+    }
+}
+
+/// What the writer shares with the handles.
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    timing: Timing,
+    /// This process's row; 0 = it does not work on the ledger.
+    process: AtomicI64,
+    /// Boot clock at the last committed heartbeat, in ms.
+    beaten_at: AtomicI64,
+    /// Low half of the next token.
+    tokens: AtomicI64,
+}
+
+impl Shared {
+    fn next_token(&self) -> i64 {
+        (self.process.load(Ordering::Relaxed) << 32) | (self.tokens.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff)
+    }
+}
+
+/// A handle on the ledger. Cheap to clone; the writer stops when the last handle is gone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    commands: mpsc::Sender<writer::Command>,
+    read: SqlitePool,
+    shared: Arc<Shared>,
+    path: Arc<PathBuf>,
+    id: Arc<str>,
+}
+
+impl Store {
+    /// The ledger's absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id that was made with the ledger.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The clock that stamps this ledger.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// The lease times of this process.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.shared.timing
+    }
+
+    /// The folder beside the ledger for what is too big for it.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_os_string();
+        name.push("-spool");
+        self.path.with_file_name(name)
+    }
+
+    fn now(&self) -> Millis {
+        self.shared.clock.now()
+    }
+
+    async fn send<T>(&self, make: impl FnOnce(Reply<T>) -> writer::Command) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(make(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `work` inside the writer's next transaction. It may run more than once: after a roll-back each piece of work
+    /// gets a transaction of its own.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        let any = self.send(|reply| writer::Command::Work(writer::Work::new(work, reply))).await?;
+        Ok(*any.downcast::<T>().expect("the reply has the type of the work"))
+    }
+
+    /// Waits until everything sent before is committed, then closes the ledger.
+    pub async fn close(self) {
+        let _ = self.write(|_, _| Box::pin(async { Ok(()) })).await;
+        self.read.close().await;
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+#[cfg(test)]
+mod tests;

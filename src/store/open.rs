@@ -1,0 +1,201 @@
+//! Opening a ledger: what is refused before a byte is written, its settings, its migrations.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Row, SqliteConnection,
+    migrate::Migrator,
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{Shared, Store, StoreError, Timing, writer};
+use crate::clock::Clock;
+
+/// The oldest SQLite without the WAL-reset bug.
+pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How to open.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The file.
+    pub path: PathBuf,
+    /// Make it if it is not there.
+    pub create: bool,
+    /// Lease times.
+    pub timing: Timing,
+    /// The clock that stamps.
+    pub clock: Clock,
+    /// How long to wait for another process's write lock.
+    pub busy_timeout: Duration,
+}
+
+impl Opening {
+    /// The file at `path`, made if it is not there, with the usual times.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            create: true,
+            timing: Timing::default(),
+            clock: Clock::system(),
+            busy_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a ledger; the second value is whether it was made just now.
+    ///
+    /// # Errors
+    /// A path that cannot be used, a network file system, a damaged, locked, read-only or newer ledger.
+    pub async fn open(opening: Opening) -> Result<(Self, bool), StoreError> {
+        let path = std::path::absolute(&opening.path)
+            .map_err(|source| StoreError::Path { path: opening.path.clone(), source })?;
+        let fresh = !path.exists();
+        if fresh && !opening.create {
+            return Err(StoreError::Missing(path));
+        }
+        refuse_network_fs(&path)?;
+        prepare_file(&path).map_err(|source| StoreError::Path { path: path.clone(), source })?;
+
+        let common = SqliteConnectOptions::new()
+            .filename(&path)
+            .busy_timeout(opening.busy_timeout)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let options = common
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .pragma("cache_size", "-32768")
+            .pragma("wal_autocheckpoint", "4000");
+        let mut conn = SqliteConnection::connect_with(&options).await?;
+        refuse_old_sqlite(&mut conn).await?;
+        migrate(&mut conn, &path).await?;
+        let id = ledger_id(&mut conn, opening.clock.now()).await?;
+
+        let read = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(common.read_only(true).pragma("cache_size", "-8192"));
+        let shared = Arc::new(Shared {
+            clock: opening.clock,
+            timing: opening.timing,
+            process: AtomicI64::new(0),
+            beaten_at: AtomicI64::new(0),
+            tokens: AtomicI64::new(1),
+        });
+        let (commands, inbox) = mpsc::channel(writer::BACKLOG);
+        tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));
+        Ok((Self { commands, read, shared, path: Arc::new(path), id: id.into() }, fresh))
+    }
+}
+
+/// The ledger may hold texts and addresses of recordings: only its owner reads it.
+fn prepare_file(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    match fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+async fn refuse_old_sqlite(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
+    let mut parts = version.split('.').map(|p| u32::from_str(p).unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    if (next(), next(), next()) < MIN_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
+}
+
+async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    let table: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_optional(&mut *conn)
+        .await?;
+    if table.is_some() {
+        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) AS v FROM _sqlx_migrations")
+            .fetch_one(&mut *conn)
+            .await?
+            .get("v");
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        if found == known {
+            return Ok(());
+        }
+    }
+    // Two processes may start on a new ledger at once: the lock makes the second one wait, and find nothing to do.
+    let lock = fs::File::open(path).map_err(|source| StoreError::Path { path: path.to_owned(), source })?;
+    lock.lock().map_err(|source| StoreError::Path { path: path.to_owned(), source })?;
+    MIGRATIONS.run_direct(None, conn, false).await.map_err(|e| match e {
+        sqlx::migrate::MigrateError::Execute(e) => StoreError::from(e),
+        e => StoreError::Unexpected(format!("its schema could not be brought up to date: {e}")),
+    })
+}
+
+async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, StoreError> {
+    let read = "SELECT id FROM ledger";
+    if let Some(id) = sqlx::query_scalar(read).fetch_optional(&mut *conn).await? {
+        return Ok(id);
+    }
+    sqlx::query("INSERT OR IGNORE INTO ledger (one, id, created_at) VALUES (1, ?, ?)")
+        .bind(Uuid::now_v7().to_string())
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
+    Ok(sqlx::query_scalar(read).fetch_one(conn).await?)
+}
+
+#[cfg(target_os = "linux")]
+fn refuse_network_fs(path: &Path) -> Result<(), StoreError> {
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let Ok(stat) = rustix::fs::statfs(there) else { return Ok(()) };
+    match network_fs(i64::from(stat.f_type)) {
+        Some(kind) => Err(StoreError::NetworkFs { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network_fs(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// The name of a network file system, by the magic number that statfs(2) gives.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "statfs has other shapes elsewhere"))]
+fn network_fs(magic: i64) -> Option<&'static str> {
+    Some(match magic & 0xffff_ffff {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x0102_1997 => "9p",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_number() {
+        assert_eq!(network_fs(0x6969), Some("NFS"));
+        assert_eq!(network_fs(0xff53_4d42_u32.cast_signed().into()), Some("CIFS"));
+        assert_eq!(network_fs(0xef53), None, "ext4");
+    }
+}

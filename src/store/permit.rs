@@ -1,0 +1,412 @@
+//! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
+//! calls in flight, its rate, its cooldown and the batch's money.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use tokio::sync::oneshot;
+
+use super::{Shared, Store, StoreError, rows, writer};
+use crate::{
+    clock::{self, Millis},
+    domain::{
+        job::{BatchId, CallId, JobId, Token, Trace, Why},
+        pool::{Bound, Gate, Limits, Pool, Traffic, WINDOW_MS},
+    },
+};
+
+/// The length that an unknown recording counts for, before any was seen.
+const FIRST_GUESS_MS: i64 = 10 * 60_000;
+
+/// What a worker asks for.
+#[derive(Debug)]
+pub struct PermitAsk {
+    /// The job.
+    pub job: JobId,
+    /// Its lease.
+    pub token: Token,
+    /// Its batch.
+    pub batch: BatchId,
+    /// Which part of the job.
+    pub part: i64,
+    /// The account: a hash of base URL and key.
+    pub account: String,
+    /// The pool.
+    pub pool: Pool,
+    /// The pool's limits as this process has them.
+    pub limits: Limits,
+    /// Why the call is made.
+    pub why: Why,
+    /// An open call to give up in the same transaction.
+    pub replaces: Option<CallId>,
+    /// Length of the recording, if it is known.
+    pub audio_ms: Option<u64>,
+    /// Price of a minute, in micro-USD.
+    pub rate: i64,
+    /// The vendor's newest log entry known before the call.
+    pub mark: Option<String>,
+    /// What the vendor's log would show.
+    pub trace: Trace,
+    /// Where the verdict goes; filled in by [`Store::permit`].
+    pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
+}
+
+/// The right to make one call, now.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The call, on disk as `sent`.
+    pub call: CallId,
+    /// When its intent was committed.
+    pub sent_at: Millis,
+    good_until: Millis,
+}
+
+impl Permit {
+    /// Whether it is too late to send: another worker may have given the call up by now. Checked when the body is first
+    /// polled, by the clock that counts suspend.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        clock::boot_ms() > self.good_until
+    }
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Somebody else has the job.
+    LeaseLost,
+    /// The part has an answer.
+    AlreadyAnswered,
+    /// The part has an open call (or the one to give up is no longer open).
+    OpenCall,
+    /// No new calls for this batch.
+    BatchPaused,
+    /// It would pass `max_spend_usd`.
+    SpendLimit,
+}
+
+impl PermitAsk {
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_none_or(writer::is_abandoned)
+    }
+
+    fn estimate(&self, longest_ms: i64) -> i64 {
+        let guess = if longest_ms > 0 { longest_ms } else { FIRST_GUESS_MS };
+        let ms = self.audio_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(guess);
+        (ms.saturating_mul(self.rate) + 59_999) / 60_000
+    }
+}
+
+impl Store {
+    /// Waits for a permit: until the pool has room, or the call must not be made.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn permit(&self, mut ask: PermitAsk) -> Result<Result<Permit, Denial>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        ask.reply = Some(reply);
+        self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// What a look at the waiting asks gave.
+#[derive(Default)]
+pub(super) struct Granted {
+    /// Place in the waiting list, and the verdict.
+    verdicts: Vec<(usize, Result<Permit, Denial>)>,
+    /// Whether asks wait on, and until when (`None` inside: until something ends).
+    pub(super) wake: Option<Option<Millis>>,
+}
+
+impl Granted {
+    pub(super) fn nothing(wake: Option<Option<Millis>>) -> Self {
+        Self { verdicts: Vec::new(), wake }
+    }
+
+    /// After the commit. The permit counts from here on; a worker that is gone by now leaves a call that reconciling finds.
+    pub(super) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> Option<Option<Millis>> {
+        let mut verdicts = self.verdicts;
+        verdicts.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
+        for (i, verdict) in verdicts {
+            if let Some(reply) = waiting.remove(i).reply {
+                let _ = reply.send(Ok(verdict));
+            }
+        }
+        self.wake
+    }
+}
+
+/// A ledger that cannot be written is told to those who wait, unless waiting helps.
+pub(super) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
+    if error.is_passing() {
+        return;
+    }
+    let mut error = Some(error);
+    for ask in waiting.drain(..) {
+        if let Some(reply) = ask.reply {
+            let _ = reply.send(Err(error.take().unwrap_or(StoreError::Closed)));
+        }
+    }
+}
+
+struct Money {
+    open: bool,
+    max: Option<i64>,
+    spent: i64,
+    reserved: i64,
+    longest_ms: i64,
+    concurrency: Option<i64>,
+    in_flight: i64,
+}
+
+struct Fence {
+    token: Option<i64>,
+    running: bool,
+    answered: bool,
+    open: Option<CallId>,
+}
+
+pub(super) async fn grant(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    waiting: &[PermitAsk],
+    now: Millis,
+) -> Result<Granted, StoreError> {
+    let mut granted = Granted::default();
+    if shared.process.load(Ordering::Acquire) == 0 {
+        return Ok(granted);
+    }
+    let mut money = batches(conn, waiting, now).await?;
+    let mut pools: Vec<(&str, Pool)> = waiting.iter().map(|a| (a.account.as_str(), a.pool)).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    for (account, pool) in pools {
+        let asks: Vec<(usize, &PermitAsk)> =
+            waiting.iter().enumerate().filter(|(_, a)| a.account == account && a.pool == pool).collect();
+        let wake = grant_pool(conn, shared, (account, pool), &asks, &mut money, &mut granted, now).await?;
+        if let Some(wake) = wake {
+            granted.wake = Some(match granted.wake {
+                None => wake,
+                Some(before) => [before, wake].into_iter().flatten().min(),
+            });
+        }
+    }
+    Ok(granted)
+}
+
+/// Grants what one pool has room for. Returns when to look again, if any ask waits on.
+async fn grant_pool(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    (account, pool): (&str, Pool),
+    asks: &[(usize, &PermitAsk)],
+    money: &mut HashMap<i64, Money>,
+    granted: &mut Granted,
+    now: Millis,
+) -> Result<Option<Option<Millis>>, StoreError> {
+    let mut state = rows::pool_state(conn, account, pool).await?;
+    let limits = asks[0].1.limits;
+    let traffic = traffic(conn, account, pool, &state.effective(&limits, now), now).await?;
+    let gate = state.gate(&limits, &traffic, now);
+    let (mut room, until) = match gate {
+        Gate::Open(n) => (n, None),
+        Gate::Shut { until, .. } => (0, until),
+    };
+    let probing = state.outage_since.is_some();
+    let fences = fences(conn, asks.iter().map(|(_, a)| *a)).await?;
+    let mut intents = Vec::new();
+    let mut left = false;
+    for (i, ask) in asks {
+        let batch =
+            money.get_mut(&ask.batch.0).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
+        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), batch) {
+            granted.verdicts.push((*i, Err(denial)));
+            continue;
+        }
+        // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
+        let may_probe = !probing || (ask.why != Why::Unknown && ask.replaces.is_none());
+        if room == 0 || !may_probe || batch.concurrency.is_some_and(|c| batch.in_flight >= c) {
+            left = true;
+            continue;
+        }
+        let estimate = ask.estimate(batch.longest_ms);
+        if batch.max.is_some_and(|max| batch.spent + batch.reserved + estimate > max) {
+            // What is reserved may turn out cheaper: only money that is spent is a reason to stop.
+            if batch.reserved > 0 {
+                left = true;
+            } else {
+                granted.verdicts.push((*i, Err(Denial::SpendLimit)));
+            }
+            continue;
+        }
+        room -= 1;
+        batch.reserved += estimate;
+        batch.in_flight += 1;
+        let call = CallId::new();
+        intents.push((*ask, call, estimate));
+        let good_until = clock::boot_ms() + shared.timing.lease_ms / 2;
+        granted.verdicts.push((*i, Ok(Permit { call, sent_at: now, good_until })));
+    }
+    if !intents.is_empty() {
+        insert(conn, shared, &intents, now).await?;
+        if probing {
+            state.probe_at = now + state.probe_ms.max(1);
+            rows::save_pool_state(conn, account, pool, &state).await?;
+        }
+    }
+    Ok(left.then_some(match gate {
+        Gate::Shut { bound: Bound::InFlight, .. } => None,
+        _ => until,
+    }))
+}
+
+fn denied(ask: &PermitAsk, fence: Option<&Fence>, batch: &Money) -> Option<Denial> {
+    let fence = fence.filter(|f| f.running && f.token == Some(ask.token.0));
+    match fence {
+        None => Some(Denial::LeaseLost),
+        Some(f) if f.answered => Some(Denial::AlreadyAnswered),
+        Some(f) if f.open != ask.replaces => Some(Denial::OpenCall),
+        Some(_) if !batch.open => Some(Denial::BatchPaused),
+        Some(_) => None,
+    }
+}
+
+/// What the journal says about a pool. The rate is counted only where there is one.
+pub(super) async fn traffic(
+    conn: &mut SqliteConnection,
+    account: &str,
+    pool: Pool,
+    limits: &Limits,
+    now: Millis,
+) -> Result<Traffic, StoreError> {
+    let in_flight: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = ? AND pool = ? AND slot_until > ?")
+            .bind(account)
+            .bind(pool.as_str())
+            .bind(now)
+            .fetch_one(&mut *conn)
+            .await?;
+    let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
+    if let Some(limit) = limits.requests_per_minute {
+        let row = sqlx::query(
+            "SELECT count(*) AS n, min(sent_at) AS oldest FROM (SELECT sent_at FROM calls WHERE account = ? AND pool = ? \
+             AND sent_at > ? ORDER BY sent_at DESC LIMIT ?)",
+        )
+        .bind(account)
+        .bind(pool.as_str())
+        .bind(now - WINDOW_MS)
+        .bind(limit)
+        .fetch_one(conn)
+        .await?;
+        traffic.in_window = rows::count(&row, "n")?;
+        traffic.nth_newest = if traffic.in_window >= limit { row.try_get("oldest")? } else { None };
+    }
+    Ok(traffic)
+}
+
+async fn batches(
+    conn: &mut SqliteConnection,
+    waiting: &[PermitAsk],
+    now: Millis,
+) -> Result<HashMap<i64, Money>, StoreError> {
+    let mut ids: Vec<BatchId> = waiting.iter().map(|a| a.batch).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let sql = format!(
+        "SELECT id, state, max_spend, spent, reserved, longest_ms, concurrency, CASE WHEN concurrency IS NULL THEN 0 ELSE \
+         (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ? AND batch = batches.id) END AS in_flight \
+         FROM batches WHERE true {}",
+        super::claim::among("id", &ids)
+    );
+    let mut found = HashMap::new();
+    for row in sqlx::query(AssertSqlSafe(sql)).bind(now).fetch_all(conn).await? {
+        found.insert(
+            row.try_get("id")?,
+            Money {
+                open: row.try_get::<String, _>("state")? == "open",
+                max: row.try_get("max_spend")?,
+                spent: row.try_get("spent")?,
+                reserved: row.try_get("reserved")?,
+                longest_ms: row.try_get("longest_ms")?,
+                concurrency: row.try_get("concurrency")?,
+                in_flight: row.try_get("in_flight")?,
+            },
+        );
+    }
+    Ok(found)
+}
+
+async fn fences(
+    conn: &mut SqliteConnection,
+    asks: impl Iterator<Item = &PermitAsk>,
+) -> Result<HashMap<(i64, i64), Fence>, StoreError> {
+    let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
+    let rows = sqlx::query(
+        "SELECT j.id, e.value ->> 1 AS part, j.token, j.state = 'running' AS running, \
+           EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state = 'answered') AS answered, \
+           (SELECT c.id FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state IN ('sent', 'accepted')) AS open \
+         FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0",
+    )
+    .bind(set)
+    .fetch_all(conn)
+    .await?;
+    let mut fences = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let fence = Fence {
+            token: row.try_get("token")?,
+            running: row.try_get("running")?,
+            answered: row.try_get("answered")?,
+            open: rows::call_id(&row, "open")?,
+        };
+        fences.insert((row.try_get("id")?, row.try_get("part")?), fence);
+    }
+    Ok(fences)
+}
+
+async fn insert(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    intents: &[(&PermitAsk, CallId, i64)],
+    now: Millis,
+) -> Result<(), StoreError> {
+    for (ask, _, _) in intents {
+        if let Some(old) = ask.replaces {
+            super::end::give_up(conn, old, now).await?;
+        }
+    }
+    let set = serde_json::Value::from(
+        intents
+            .iter()
+            .map(|(ask, call, estimate)| {
+                json!({
+                    "id": call.0.simple().to_string(), "job": ask.job.0, "part": ask.part, "batch": ask.batch.0,
+                    "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": estimate, "mark": ask.mark,
+                    "trace": ask.trace,
+                })
+            })
+            .collect::<Vec<_>>(),
+    )
+    .to_string();
+    sqlx::query(
+        "INSERT INTO calls (id, job, part, batch, era, account, pool, state, why, sent_at, slot_until, process, reserve, mark, trace) \
+         SELECT unhex(v ->> 'id'), v ->> 'job', v ->> 'part', v ->> 'batch', j.era, v ->> 'account', v ->> 'pool', 'sent', \
+                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace' \
+         FROM (SELECT value AS v FROM json_each(?1)) JOIN jobs j ON j.id = v ->> 'job'",
+    )
+    .bind(&set)
+    .bind(now)
+    .bind(now + shared.timing.lease_ms)
+    .bind(shared.process.load(Ordering::Acquire))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE batches SET reserved = reserved + m.sum FROM (SELECT value ->> 'batch' AS batch, sum(value ->> 'reserve') AS sum \
+         FROM json_each(?) GROUP BY 1) m WHERE batches.id = m.batch",
+    )
+    .bind(set)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Which processes work on the ledger: a row each, and an OS lock that the kernel takes away when one dies.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use sqlx::{Row, SqliteConnection};
+
+use super::{Store, StoreError, beat};
+use crate::clock::Millis;
+
+/// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
+#[derive(Debug)]
+pub struct Enlisted {
+    id: i64,
+    _lock: File,
+    path: PathBuf,
+}
+
+impl Enlisted {
+    /// The process's number in the ledger.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+fn lock_path(ledger: &Path, process: i64) -> PathBuf {
+    let mut name = ledger.file_name().unwrap_or_default().to_os_string();
+    name.push(format!("-process-{process}.lock"));
+    ledger.with_file_name(name)
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+impl Store {
+    /// Enters this process among those that work: from now on it beats. `settings` are its limits, for `status` to compare.
+    ///
+    /// # Errors
+    /// The ledger or its directory cannot be written.
+    pub async fn enlist(&self, settings: String) -> Result<Enlisted, StoreError> {
+        self.bury_the_dead().await?;
+        let path = self.path.clone();
+        // The lock is taken inside the transaction, so that nobody sees the row without it.
+        let (id, lock, path) = self
+            .write(move |conn, now| {
+                let (settings, ledger) = (settings.clone(), path.clone());
+                Box::pin(async move {
+                    let id: i64 = sqlx::query(
+                        "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES (?, ?, ?, ?) RETURNING id",
+                    )
+                    .bind(i64::from(std::process::id()))
+                    .bind(now)
+                    .bind(now)
+                    .bind(settings)
+                    .fetch_one(conn)
+                    .await?
+                    .get("id");
+                    let path = lock_path(&ledger, id);
+                    let failed = |source| StoreError::Path { path: path.clone(), source };
+                    let lock = open_lock(&path).map_err(failed)?;
+                    lock.lock().map_err(failed)?;
+                    Ok((id, lock, path))
+                })
+            })
+            .await?;
+        self.shared.beaten_at.store(crate::clock::boot_ms(), Ordering::Relaxed);
+        self.shared.process.store(id, Ordering::Release);
+        Ok(Enlisted { id, _lock: lock, path })
+    }
+
+    /// Leaves: what this process still held is due at once.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; the lease then runs out by itself.
+    pub async fn leave(&self, enlisted: Enlisted) -> Result<(), StoreError> {
+        self.shared.process.store(0, Ordering::Release);
+        let id = enlisted.id;
+        self.write(move |conn, now| Box::pin(async move { bury(conn, id, now).await })).await?;
+        let _ = std::fs::remove_file(&enlisted.path);
+        Ok(())
+    }
+
+    /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn bury_the_dead(&self) -> Result<usize, StoreError> {
+        let me = self.shared.process.load(Ordering::Acquire);
+        let others: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM processes WHERE id <> ?").bind(me).fetch_all(&self.read).await?;
+        let mut buried = 0;
+        for id in others {
+            let path = lock_path(&self.path, id);
+            let Ok(lock) = open_lock(&path) else { continue };
+            match lock.try_lock() {
+                Ok(()) => {
+                    self.write(move |conn, now| Box::pin(async move { bury(conn, id, now).await })).await?;
+                    let _ = std::fs::remove_file(&path);
+                    buried += 1;
+                }
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            }
+        }
+        Ok(buried)
+    }
+}
+
+/// Its jobs are due; its calls are awaited by nobody; their slots run out with the lease, since the vendor may still work.
+async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
+    sqlx::query("UPDATE jobs SET due_at = ? WHERE process = ? AND state = 'running'")
+        .bind(now)
+        .bind(process)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "UPDATE jobs SET due_at = ?, after = NULL WHERE due_at IS NOT NULL AND after IN \
+         (SELECT id FROM jobs WHERE process = ? AND state = 'superseded')",
+    )
+    .bind(now)
+    .bind(process)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE jobs SET token = NULL, process = NULL WHERE process = ? AND state = 'superseded'")
+        .bind(process)
+        .execute(&mut *conn)
+        .await?;
+    beat::orphan_calls(conn, process, now).await?;
+    sqlx::query("DELETE FROM processes WHERE id = ?").bind(process).execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,531 @@
+//! Reading: batches, counts, jobs, pages for the report. Short transactions on the read-only pool.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{Store, StoreError, deliveries, permit, rows};
+use crate::{
+    clock::Millis,
+    domain::{
+        call::ErrorKind,
+        job::{BatchId, CallId, CallState, JobId, JobState, Why},
+        pool::{Limits, Pool, PoolState, Traffic},
+        retry::PauseKind,
+    },
+};
+
+/// A batch as the ledger has it.
+#[derive(Debug, Clone)]
+pub struct BatchRow {
+    /// Its number.
+    pub id: BatchId,
+    /// Its name.
+    pub name: String,
+    /// Its definition's name.
+    pub definition: String,
+    /// `waves` or `sandbox`.
+    pub world: String,
+    /// JSON of its specification.
+    pub spec: String,
+    /// `submitting`, `open` or `paused`.
+    pub state: String,
+    /// Who paused it, why, and in words.
+    pub pause: Option<(PauseKind, String)>,
+    /// Micro-USD spent, and reserved for calls in flight.
+    pub spent: i64,
+    /// See `spent`.
+    pub reserved: i64,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// When it was first submitted.
+    pub submitted_at: Millis,
+    /// When its first job was claimed.
+    pub started_at: Option<Millis>,
+    /// When nothing was due any more.
+    pub finished_at: Option<Millis>,
+}
+
+/// Jobs by state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// How many are in each state; superseded ones are in no count.
+    pub by_state: BTreeMap<JobState, u64>,
+    /// Audio of the finished ones, in ms.
+    pub audio_ms: u64,
+    /// Failed and suspect by kind: state, kind, count, one key.
+    pub troubles: Vec<(JobState, String, u64, String)>,
+}
+
+impl Counts {
+    /// Jobs in a state.
+    #[must_use]
+    pub fn of(&self, state: JobState) -> u64 {
+        self.by_state.get(&state).copied().unwrap_or(0)
+    }
+
+    /// All jobs.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
+    /// Jobs that somebody must still look at.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.of(JobState::Queued) + self.of(JobState::Running) + self.of(JobState::Awaiting)
+    }
+}
+
+/// What was spent, by model and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spending {
+    /// The pool, which for speech-to-text is the model.
+    pub pool: String,
+    /// Why the calls were made.
+    pub why: Why,
+    /// Calls.
+    pub calls: u64,
+    /// Those that may have been billed.
+    pub billed: u64,
+    /// Micro-USD at list price.
+    pub cost: i64,
+}
+
+/// One row of the report, as the ledger has it.
+#[derive(Debug, Clone)]
+pub struct ReportRow {
+    /// The job.
+    pub job: JobId,
+    /// Its place in the report.
+    pub ordinal: i64,
+    /// Its line in the manifest.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Its state.
+    pub state: JobState,
+    /// Where its recording is.
+    pub source: Option<String>,
+    /// JSON of its own options.
+    pub overrides: Option<String>,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+    /// Length in ms.
+    pub audio_ms: Option<u64>,
+    /// Channels.
+    pub channels: Option<u16>,
+    /// Tries used up in all.
+    pub tries: u32,
+    /// Calls that may have been billed.
+    pub billed_calls: u32,
+    /// Micro-USD.
+    pub cost: i64,
+    /// The vendor's id of the request that counts.
+    pub request_id: Option<String>,
+    /// Times, ms since 1970.
+    pub submitted_at: Millis,
+    /// First claim.
+    pub started_at: Option<Millis>,
+    /// End.
+    pub finished_at: Option<Millis>,
+    /// Time of the call that counts.
+    pub processing_ms: Option<i64>,
+    /// Why it failed.
+    pub error_kind: Option<String>,
+    /// In words.
+    pub error: Option<String>,
+    /// Joined by `;`.
+    pub notes: Option<String>,
+    /// What the vendor said about expiry.
+    pub content_expiry: Option<String>,
+    /// JSON array.
+    pub outputs: Option<String>,
+    /// The kept answer.
+    pub answer: Option<Bytes>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only this state.
+    pub state: Option<JobState>,
+    /// Only this key.
+    pub key: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A job with its calls.
+#[derive(Debug, Clone)]
+pub struct JobDetail {
+    /// The job.
+    pub row: ReportRow,
+    /// When it is looked at again.
+    pub due_at: Option<Millis>,
+    /// Its calls, oldest first.
+    pub calls: Vec<CallRow>,
+}
+
+/// A call, for people.
+#[derive(Debug, Clone)]
+pub struct CallRow {
+    /// Its id.
+    pub id: CallId,
+    /// Its state.
+    pub state: CallState,
+    /// Why it was made.
+    pub why: Why,
+    /// Its intent.
+    pub sent_at: Millis,
+    /// Its end.
+    pub ended_at: Option<Millis>,
+    /// The vendor's id.
+    pub request_id: Option<String>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error_kind: Option<ErrorKind>,
+    /// In words.
+    pub error: Option<String>,
+    /// Micro-USD.
+    pub cost: i64,
+}
+
+/// A pool's state and what the journal says of it.
+#[derive(Debug, Clone)]
+pub struct PoolView {
+    /// The account's hash.
+    pub account: String,
+    /// The pool.
+    pub pool: Pool,
+    /// What processes share about it.
+    pub state: PoolState,
+    /// Calls in flight and in the window.
+    pub traffic: Traffic,
+}
+
+/// What the ledger takes on disk, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// The file.
+    pub file: u64,
+    /// Kept answers in it, packed.
+    pub answers: u64,
+    /// Free pages in it.
+    pub free: u64,
+}
+
+const BATCHES: &str = "SELECT * FROM batches";
+
+fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
+    let kind: Option<PauseKind> = rows::listed_or_none(row, "pause_kind")?;
+    let reason: Option<String> = row.try_get("pause_reason")?;
+    Ok(BatchRow {
+        id: BatchId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        definition: row.try_get("definition")?,
+        world: row.try_get("world")?,
+        spec: row.try_get("spec")?,
+        state: row.try_get("state")?,
+        pause: kind.map(|k| (k, reason.unwrap_or_default())),
+        spent: row.try_get("spent")?,
+        reserved: row.try_get("reserved")?,
+        max_spend: row.try_get("max_spend")?,
+        submitted_at: row.try_get("submitted_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
+}
+
+impl Store {
+    /// All batches, oldest first.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
+        sqlx::query(BATCHES).fetch_all(&self.read).await?.iter().map(batch_row).collect()
+    }
+
+    /// One batch by name.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM batches WHERE name = ?").bind(name).fetch_optional(&self.read).await?;
+        row.as_ref().map(batch_row).transpose()
+    }
+
+    /// One batch by number.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or has no such batch.
+    pub async fn batch_by_id(&self, id: BatchId) -> Result<BatchRow, StoreError> {
+        let row = sqlx::query("SELECT * FROM batches WHERE id = ?").bind(id.0).fetch_optional(&self.read).await?;
+        row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
+    }
+
+    /// Jobs by state, and what went wrong by kind.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let states = sqlx::query(
+            "SELECT state, count(*) AS n, coalesce(sum(audio_ms), 0) AS ms FROM jobs WHERE batch = ? AND state <> 'superseded' GROUP BY state",
+        )
+        .bind(batch.0)
+        .fetch_all(&self.read)
+        .await?;
+        for row in states {
+            let state: JobState = rows::listed(&row, "state")?;
+            counts.by_state.insert(state, u64::from(rows::count(&row, "n")?));
+            if matches!(state, JobState::Succeeded | JobState::Suspect) {
+                counts.audio_ms += rows::length(&row, "ms")?.unwrap_or(0);
+            }
+        }
+        if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
+            let troubles = sqlx::query(
+                "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first FROM jobs \
+                 WHERE batch = ? AND state IN ('failed', 'suspect') GROUP BY state, error_kind ORDER BY n DESC, kind",
+            )
+            .bind(batch.0)
+            .fetch_all(&self.read)
+            .await?;
+            for row in troubles {
+                let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = ?")
+                    .bind(row.try_get::<i64, _>("first")?)
+                    .fetch_one(&self.read)
+                    .await?;
+                counts.troubles.push((
+                    rows::listed(&row, "state")?,
+                    row.try_get("kind")?,
+                    u64::from(rows::count(&row, "n")?),
+                    key,
+                ));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// What a batch spent, by model and reason.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
+        let found = sqlx::query(
+            "SELECT c.pool, c.why, count(*) AS calls, count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed, \
+             sum(c.cost) AS cost FROM calls c WHERE c.batch = ? GROUP BY 1, 2 ORDER BY 1, 2",
+        )
+        .bind(batch.0)
+        .fetch_all(&self.read)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                Ok(Spending {
+                    pool: row.try_get("pool")?,
+                    why: rows::listed(row, "why")?,
+                    calls: u64::from(rows::count(row, "calls")?),
+                    billed: u64::from(rows::count(row, "billed")?),
+                    cost: row.try_get("cost")?,
+                })
+            })
+            .collect()
+    }
+
+    /// A page of the report: jobs in the order first seen, after `(ordinal, id)`.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn report_page(
+        &self,
+        batch: BatchId,
+        after: (i64, i64),
+        limit: u32,
+        with_answers: bool,
+    ) -> Result<Vec<ReportRow>, StoreError> {
+        let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
+        let found =
+            sqlx::query(sql).bind(batch.0).bind(after.0).bind(after.1).bind(limit).fetch_all(&self.read).await?;
+        found.iter().map(|r| report_row(r, with_answers)).collect()
+    }
+
+    /// Jobs with their calls.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
+        let found = sqlx::query(JOBS)
+            .bind(batch.0)
+            .bind(filter.state.map(JobState::as_str))
+            .bind(&filter.key)
+            .bind(filter.limit)
+            .fetch_all(&self.read)
+            .await?;
+        let mut jobs = Vec::with_capacity(found.len());
+        for row in &found {
+            let report = report_row(row, false)?;
+            let calls = sqlx::query("SELECT * FROM calls WHERE job = ? ORDER BY id")
+                .bind(report.job.0)
+                .fetch_all(&self.read)
+                .await?;
+            let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
+            jobs.push(JobDetail { row: report, due_at: row.try_get("due_at")?, calls });
+        }
+        Ok(jobs)
+    }
+
+    /// Every pool that has been used, with `limits` to count by.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
+        let mut conn = self.read.acquire().await?;
+        let state = rows::pool_state(&mut conn, account, pool).await?;
+        let effective = state.effective(limits, self.now());
+        let traffic = permit::traffic(&mut conn, account, pool, &effective, self.now()).await?;
+        Ok(PoolView { account: account.to_owned(), pool, state, traffic })
+    }
+
+    /// Settings of the processes that work on this ledger, as they gave them.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
+        let since = self.now() - self.shared.timing.lease_ms;
+        Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= ?")
+            .bind(since)
+            .fetch_all(&self.read)
+            .await?)
+    }
+
+    /// Calls that are open, in one batch or in all.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
+        let n: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND (?1 IS NULL OR batch = ?1)",
+        )
+        .bind(batch.map(|b| b.0))
+        .fetch_one(&self.read)
+        .await?;
+        Ok(u64::try_from(n).unwrap_or(0))
+    }
+
+    /// The newest call of a batch: what `summary.json` proves the ledger's age by.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
+        let row =
+            sqlx::query("SELECT max(id) AS id FROM calls WHERE batch = ?").bind(batch.0).fetch_one(&self.read).await?;
+        rows::call_id(&row, "id")
+    }
+
+    /// Whether this ledger made that call.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = ?)")
+            .bind(call.0.as_bytes().as_slice())
+            .fetch_one(&self.read)
+            .await?)
+    }
+
+    /// What the ledger takes on disk.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn sizes(&self) -> Result<Sizes, StoreError> {
+        let row = sqlx::query(
+            "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
+             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free, \
+             (SELECT coalesce(sum(length(body)), 0) FROM answers) AS answers",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
+        Ok(Sizes { file: get("file")?, answers: get("answers")?, free: get("free")? })
+    }
+}
+
+macro_rules! report_columns {
+    () => {
+        "j.id, j.ordinal, j.line, j.key, j.state, j.source, j.overrides, j.carried, j.audio_ms, j.channels, j.request_id, j.submitted_at, \
+         j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error, j.notes, j.content_expiry, j.outputs, j.due_at, \
+         j.source_tries + (SELECT coalesce(sum(counts), 0) FROM calls c WHERE c.job = j.id AND c.era = j.era) AS tries, \
+         (SELECT count(*) FROM calls c WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls, \
+         (SELECT coalesce(sum(cost), 0) FROM calls c WHERE c.job = j.id) AS cost"
+    };
+}
+const REPORT: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    " FROM jobs j WHERE j.batch = ?1 AND (j.ordinal, j.id) > (?2, ?3) AND j.state <> 'superseded' ORDER BY j.ordinal, j.id LIMIT ?4"
+);
+const REPORT_WITH_ANSWERS: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    ", a.packed, a.bytes, a.body \
+     FROM jobs j LEFT JOIN calls k ON k.job = j.id AND k.state = 'answered' AND k.part = 0 LEFT JOIN answers a ON a.call = k.id \
+     WHERE j.batch = ?1 AND (j.ordinal, j.id) > (?2, ?3) AND j.state <> 'superseded' ORDER BY j.ordinal, j.id LIMIT ?4"
+);
+const JOBS: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    " FROM jobs j WHERE j.batch = ?1 AND (?2 IS NULL OR j.state = ?2) AND (?3 IS NULL OR j.key = ?3) AND j.state <> 'superseded' \
+     ORDER BY j.ordinal LIMIT ?4"
+);
+
+fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
+    let answer = if with_answer && row.try_get::<Option<i64>, _>("packed")?.is_some() {
+        Some(deliveries::unpack(row)?)
+    } else {
+        None
+    };
+    Ok(ReportRow {
+        job: JobId(row.try_get("id")?),
+        ordinal: row.try_get("ordinal")?,
+        line: rows::length(row, "line")?.unwrap_or(0),
+        key: row.try_get("key")?,
+        state: rows::listed(row, "state")?,
+        source: row.try_get("source")?,
+        overrides: row.try_get("overrides")?,
+        carried: row.try_get("carried")?,
+        audio_ms: rows::length(row, "audio_ms")?,
+        channels: row.try_get::<Option<i64>, _>("channels")?.and_then(|n| u16::try_from(n).ok()),
+        tries: rows::count(row, "tries")?,
+        billed_calls: rows::count(row, "billed_calls")?,
+        cost: row.try_get("cost")?,
+        request_id: row.try_get("request_id")?,
+        submitted_at: row.try_get("submitted_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        processing_ms: row.try_get("processing_ms")?,
+        error_kind: row.try_get("error_kind")?,
+        error: row.try_get("error")?,
+        notes: row.try_get("notes")?,
+        content_expiry: row.try_get("content_expiry")?,
+        outputs: row.try_get("outputs")?,
+        answer,
+    })
+}
+
+fn call_row(row: &SqliteRow) -> Result<CallRow, StoreError> {
+    Ok(CallRow {
+        id: rows::call_id(row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?,
+        state: rows::listed(row, "state")?,
+        why: rows::listed(row, "why")?,
+        sent_at: row.try_get("sent_at")?,
+        ended_at: row.try_get("ended_at")?,
+        request_id: row.try_get("request_id")?,
+        status: row.try_get::<Option<i64>, _>("status")?.and_then(|n| u16::try_from(n).ok()),
+        error_kind: rows::listed_or_none(row, "error_kind")?,
+        error: row.try_get("error")?,
+        cost: row.try_get("cost")?,
+    })
+}

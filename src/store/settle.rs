@@ -1,0 +1,219 @@
+//! Where a claimed job goes: finished, or back in the queue. Every write matches job, state and token; nought rows means
+//! that the lease was lost, and the transition is dropped.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Store, StoreError, control, writer::Command};
+use crate::{
+    clock::Millis,
+    domain::{
+        call::ErrorKind,
+        job::{BatchId, JobId, JobState, Token},
+        pool::Pool,
+        retry::PauseKind,
+    },
+};
+
+/// So many settled lines make a share worth looking at.
+const SETTLED_TO_JUDGE: i64 = 100;
+
+/// One job's next place.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The job.
+    pub job: JobId,
+    /// Its batch.
+    pub batch: BatchId,
+    /// Its lease.
+    pub token: Token,
+    /// Where it goes.
+    pub to: To,
+}
+
+/// The places.
+#[derive(Debug)]
+pub enum To {
+    /// Done.
+    Finished(Box<Finish>),
+    /// To be looked at again.
+    Queued {
+        /// When.
+        due_at: Millis,
+        /// The pool, if a call is to be made then; else no call is needed.
+        call: Option<Pool>,
+        /// Whether the source used up a try.
+        source_try: bool,
+    },
+}
+
+/// Everything the report says of a finished job.
+#[derive(Debug, Default)]
+pub struct Finish {
+    /// Succeeded, suspect or failed.
+    pub state: Option<JobState>,
+    /// Length, in ms.
+    pub audio_ms: Option<u64>,
+    /// Channels.
+    pub channels: Option<u16>,
+    /// Why it failed or is suspect.
+    pub error_kind: Option<String>,
+    /// In words.
+    pub error: Option<String>,
+    /// The vendor's id of the request that counts.
+    pub request_id: Option<String>,
+    /// Joined by `;`.
+    pub notes: Option<String>,
+    /// `x-content-expiry`.
+    pub content_expiry: Option<String>,
+    /// JSON array of receipts.
+    pub outputs: Option<String>,
+    /// Time of the call that counts, in ms.
+    pub processing_ms: Option<i64>,
+}
+
+impl Finish {
+    /// A failure.
+    #[must_use]
+    pub fn failed(kind: ErrorKind, error: String) -> Self {
+        Self {
+            state: Some(JobState::Failed),
+            error_kind: Some(kind.to_string()),
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+}
+
+impl Store {
+    /// Settles a job. `false`: the lease was lost, and nothing was written.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; tried again as long as the disk is only full.
+    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+        self.send(|reply| Command::Settle(Box::new(settlement), reply)).await
+    }
+}
+
+pub(super) async fn settle(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    now: Millis,
+) -> Result<Vec<bool>, StoreError> {
+    if settlements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, due_at = v ->> 'due', lane = v ->> 'lane', \
+           source_tries = source_tries + (v ->> 'source_try'), \
+           finished_at = CASE WHEN v ->> 'due' IS NULL THEN ?2 END, \
+           audio_ms = coalesce(v ->> 'audio_ms', audio_ms), channels = coalesce(v ->> 'channels', channels), \
+           error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id), \
+           notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry), \
+           outputs = coalesce(v ->> 'outputs', outputs), processing_ms = coalesce(v ->> 'processing_ms', processing_ms) \
+         FROM (SELECT value AS v FROM json_each(?1)) \
+         WHERE jobs.id = v ->> 'job' AND jobs.token = v ->> 'token' AND jobs.state = 'running' RETURNING jobs.id",
+    )
+    .bind(set(settlements))
+    .bind(now)
+    .fetch_all(&mut *conn)
+    .await?;
+    let done: HashSet<i64> = rows.iter().map(|r| r.try_get("id")).collect::<Result<_, _>>()?;
+    if done.len() < settlements.len() {
+        release_superseded(conn, settlements, now).await?;
+    }
+    judge(conn, settlements, &done).await?;
+    Ok(settlements.iter().map(|s| done.contains(&s.job.0)).collect())
+}
+
+fn set(settlements: &[&Settlement]) -> String {
+    let set: Vec<serde_json::Value> = settlements
+        .iter()
+        .map(|s| match &s.to {
+            To::Queued { due_at, call, source_try } => json!({
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
+                "lane": call.map_or("free", Pool::as_str), "source_try": source_try,
+            }),
+            To::Finished(f) => json!({
+                "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": 0,
+                "audio_ms": f.audio_ms, "channels": f.channels, "error_kind": f.error_kind, "error": f.error,
+                "request_id": f.request_id, "notes": f.notes, "expiry": f.content_expiry, "outputs": f.outputs,
+                "processing_ms": f.processing_ms,
+            }),
+        })
+        .collect();
+    serde_json::Value::from(set).to_string()
+}
+
+/// The worker of a superseded job has stopped: its successor may start.
+async fn release_superseded(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    now: Millis,
+) -> Result<(), StoreError> {
+    for s in settlements {
+        let gone = sqlx::query(
+            "UPDATE jobs SET token = NULL, process = NULL WHERE id = ? AND token = ? AND state = 'superseded'",
+        )
+        .bind(s.job.0)
+        .bind(s.token.0)
+        .execute(&mut *conn)
+        .await?;
+        if gone.rows_affected() > 0 {
+            control::give_up_open_calls(conn, s.job.0, now).await?;
+            sqlx::query("UPDATE jobs SET due_at = ?, after = NULL WHERE after = ? AND due_at IS NOT NULL")
+                .bind(now)
+                .bind(s.job.0)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts what was settled, and pauses a batch in which over half goes wrong: one wrong setting must not spend the night.
+async fn judge(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    done: &HashSet<i64>,
+) -> Result<(), StoreError> {
+    let mut batches: HashMap<i64, (i64, i64)> = HashMap::new();
+    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
+        if let To::Finished(f) = &s.to {
+            let (well, badly) = batches.entry(s.batch.0).or_default();
+            if f.state == Some(JobState::Succeeded) { *well += 1 } else { *badly += 1 }
+        }
+    }
+    for (batch, (well, badly)) in batches {
+        let row = sqlx::query(
+            "UPDATE batches SET lately_well = lately_well + ?, lately_badly = lately_badly + ? WHERE id = ? \
+             RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures AS judged, resumed_at",
+        )
+        .bind(well)
+        .bind(badly)
+        .bind(batch)
+        .fetch_one(&mut *conn)
+        .await?;
+        let (well, badly): (i64, i64) = (row.try_get("well")?, row.try_get("badly")?);
+        if row.try_get("judged")? && well + badly >= SETTLED_TO_JUDGE && badly > well {
+            let worst: Option<(String, i64)> = sqlx::query_as(
+                "SELECT coalesce(error_kind, state), count(*) AS n FROM jobs WHERE batch = ? AND state IN ('failed', 'suspect') \
+                 AND finished_at >= ? GROUP BY 1 ORDER BY n DESC LIMIT 1",
+            )
+            .bind(batch)
+            .bind(row.try_get::<i64, _>("resumed_at")?)
+            .fetch_optional(&mut *conn)
+            .await?;
+            let reason = match worst {
+                Some((kind, n)) => {
+                    format!("{badly} of the last {} lines failed or are suspect, {n} of them with {kind}", well + badly)
+                }
+                None => format!("{badly} of the last {} lines failed or are suspect", well + badly),
+            };
+            control::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! Submitting: lines in sets of thousands, each new, the same, or changed.
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Store, StoreError, control};
+use crate::{
+    clock::Millis,
+    domain::{identity::Identity, job::BatchId, pool::Pool},
+};
+
+/// A batch as its definition has it now.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// Unique in the ledger.
+    pub name: String,
+    /// The definition's name.
+    pub definition: String,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// JSON of the whole specification.
+    pub spec: String,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// Calls at once.
+    pub concurrency: Option<u32>,
+    /// Whether a bad share pauses it.
+    pub pause_on_failures: bool,
+}
+
+/// A line that can be worked.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its place in the manifest, from 1.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Where its recording is.
+    pub source: String,
+    /// Identity of the recording.
+    pub source_id: Identity,
+    /// Identity of what shapes the call.
+    pub options_id: Identity,
+    /// JSON of options that differ from the batch's.
+    pub overrides: Option<String>,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+    /// Where its call goes.
+    pub pool: Pool,
+}
+
+/// A line that cannot: it stands in the report until it is mended.
+#[derive(Debug, Clone)]
+pub struct BadJob {
+    /// Its place in the manifest.
+    pub line: u64,
+    /// What is wrong with it.
+    pub fault: String,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+}
+
+/// What submitting did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Submitted {
+    /// Lines that were not there.
+    pub new: u64,
+    /// Lines that were, with another recording or other options: superseded.
+    pub changed: u64,
+    /// Lines that were there as they are.
+    pub same: u64,
+}
+
+impl std::ops::AddAssign for Submitted {
+    fn add_assign(&mut self, o: Self) {
+        self.new += o.new;
+        self.changed += o.changed;
+        self.same += o.same;
+    }
+}
+
+/// What submitting would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Lines that are not there.
+    pub new: u64,
+    /// Their known audio is not: the rest of the estimate's basis.
+    pub changed: u64,
+    /// Lines that are there as they are and finished well.
+    pub done: u64,
+    /// Lines that are there as they are and are not finished, or failed.
+    pub open: u64,
+    /// Finished lines that other options of the definition would buy again.
+    pub rebuy: u64,
+    /// Audio of those, in ms.
+    pub rebuy_ms: u64,
+}
+
+impl std::ops::AddAssign for Diff {
+    fn add_assign(&mut self, o: Self) {
+        self.new += o.new;
+        self.changed += o.changed;
+        self.done += o.done;
+        self.open += o.open;
+        self.rebuy += o.rebuy;
+        self.rebuy_ms += o.rebuy_ms;
+    }
+}
+
+impl Store {
+    /// Records a batch, or the newest specification of one that is there. Until [`Store::end_submit`] it is not worked.
+    /// The second value: whether it was there.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn begin_submit(&self, batch: NewBatch) -> Result<(BatchId, bool), StoreError> {
+        self.write(move |conn, now| {
+            let b = batch.clone();
+            Box::pin(async move {
+                let there: Option<i64> = sqlx::query_scalar(
+                    "UPDATE batches SET spec = ?, max_spend = ?, concurrency = ?, pause_on_failures = ?, \
+                     state = CASE state WHEN 'open' THEN 'submitting' ELSE state END WHERE name = ? RETURNING id",
+                )
+                .bind(&b.spec)
+                .bind(b.max_spend)
+                .bind(b.concurrency)
+                .bind(b.pause_on_failures)
+                .bind(&b.name)
+                .fetch_optional(&mut *conn)
+                .await?;
+                if let Some(id) = there {
+                    return Ok((BatchId(id), true));
+                }
+                let id = sqlx::query_scalar(
+                    "INSERT INTO batches (name, definition, task, world, spec, state, max_spend, concurrency, pause_on_failures, \
+                     submitted_at, resumed_at) VALUES (?, ?, 'transcribe', ?, ?, 'submitting', ?, ?, ?, ?, ?) RETURNING id",
+                )
+                .bind(&b.name)
+                .bind(&b.definition)
+                .bind(b.world)
+                .bind(&b.spec)
+                .bind(b.max_spend)
+                .bind(b.concurrency)
+                .bind(b.pause_on_failures)
+                .bind(now)
+                .bind(now)
+                .fetch_one(conn)
+                .await?;
+                Ok((BatchId(id), false))
+            })
+        })
+        .await
+    }
+
+    /// Submits a set of lines, in one transaction.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn submit(&self, batch: BatchId, good: Vec<NewJob>, bad: Vec<BadJob>) -> Result<Submitted, StoreError> {
+        let (good_set, bad_set) = (good_set(&good), bad_set(&bad));
+        let total = u64::try_from(good.len()).unwrap_or(0);
+        drop(good);
+        self.write(move |conn, now| {
+            let (good, bad) = (good_set.clone(), bad_set.clone());
+            Box::pin(async move {
+                let mut done = Submitted::default();
+                let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
+                    .bind(batch.0)
+                    .fetch_one(&mut *conn)
+                    .await?;
+                if ordinal > 0 {
+                    sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
+                    sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
+                    sqlx::query(STAGE).bind(&good).execute(&mut *conn).await?;
+                    refresh_same(conn, batch).await?;
+                    done.changed = supersede(conn, batch, now).await?;
+                }
+                done.new = insert_new(conn, batch, &good, ordinal, now).await?;
+                insert_bad(conn, batch, &bad, now).await?;
+                done.same = total.saturating_sub(done.new + done.changed);
+                if done.new + done.changed > 0 {
+                    control::unfinish(conn, batch).await?;
+                }
+                Ok(done)
+            })
+        })
+        .await
+    }
+
+    /// The batch is whole: from now on it is worked.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                sqlx::query("UPDATE batches SET state = 'open' WHERE id = ? AND state = 'submitting'")
+                    .bind(batch.0)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// What submitting these lines would do.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
+        let row = sqlx::query(
+            "WITH i AS (SELECT value ->> 1 AS key, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id, \
+                        value ->> 5 AS overrides FROM json_each(?1)), \
+             d AS (SELECT j.id, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
+                     j.source_id = i.source_id AND j.options_id <> i.options_id AND j.overrides IS i.overrides AS redefined, \
+                     j.state IN ('succeeded', 'suspect') AS bought \
+                   FROM i LEFT JOIN jobs j ON j.batch = ?2 AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded') \
+             SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed, \
+               count(*) FILTER (WHERE same AND (bought OR state IN ('skipped', 'cancelled'))) AS done, \
+               count(*) FILTER (WHERE same AND NOT bought AND state NOT IN ('skipped', 'cancelled')) AS open, \
+               count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
+               coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms FROM d",
+        )
+        .bind(good_set(lines))
+        .bind(batch.0)
+        .fetch_one(&self.read)
+        .await?;
+        let get = |name| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or(0));
+        Ok(Diff {
+            new: get("new")?,
+            changed: get("changed")?,
+            done: get("done")?,
+            open: get("open")?,
+            rebuy: get("rebuy")?,
+            rebuy_ms: get("rebuy_ms")?,
+        })
+    }
+}
+
+const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT, source TEXT, source_id BLOB, \
+     options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
+const STAGE: &str = "INSERT INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
+     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7 FROM json_each(?)";
+
+fn good_set(lines: &[NewJob]) -> String {
+    let set: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|j| {
+            json!([j.line, j.key, j.source, j.source_id.hex(), j.options_id.hex(), j.overrides, j.carried, j.pool])
+        })
+        .collect();
+    serde_json::Value::from(set).to_string()
+}
+
+fn bad_set(lines: &[BadJob]) -> String {
+    let set: Vec<serde_json::Value> =
+        lines.iter().map(|j| json!([j.line, format!("line-{:06}", j.line), j.fault, j.carried])).collect();
+    serde_json::Value::from(set).to_string()
+}
+
+/// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
+async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE jobs SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides FROM incoming i \
+         WHERE jobs.batch = ? AND jobs.key = i.key AND jobs.variant = '' AND jobs.state <> 'superseded' \
+           AND jobs.source_id = i.source_id AND jobs.options_id = i.options_id \
+           AND (jobs.source IS NOT i.source OR jobs.carried IS NOT i.carried OR jobs.line <> i.line OR jobs.overrides IS NOT i.overrides)",
+    )
+    .bind(batch.0)
+    .execute(&mut *conn)
+    .await?;
+    // A line that was bad and is mended stands under its own key now.
+    sqlx::query(
+        "UPDATE jobs SET state = 'superseded' WHERE batch = ? AND state = 'failed' AND error_kind = 'bad_line' \
+         AND line IN (SELECT line FROM incoming)",
+    )
+    .bind(batch.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<u64, StoreError> {
+    let old: Vec<(i64, Option<i64>)> = sqlx::query_as(
+        "SELECT j.id, j.token FROM incoming i JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
+         WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id",
+    )
+    .bind(batch.0)
+    .fetch_all(&mut *conn)
+    .await?;
+    for (id, token) in &old {
+        if token.is_none() {
+            control::give_up_open_calls(conn, *id, now).await?;
+        }
+        sqlx::query("UPDATE jobs SET state = 'superseded', due_at = NULL WHERE id = ?")
+            .bind(id)
+            .execute(&mut *conn)
+            .await?;
+        // Its place in the report is the old one's; its start waits until the old one's worker has stopped.
+        sqlx::query(
+            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, \
+               due_at, after, submitted_at) \
+             SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, \
+               'queued', i.pool, CASE WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
+               CASE WHEN o.token IS NOT NULL THEN o.id END, ?2 \
+             FROM jobs o JOIN incoming i ON i.key = o.key WHERE o.id = ?1",
+        )
+        .bind(id)
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(u64::try_from(old.len()).unwrap_or(0))
+}
+
+async fn insert_new(
+    conn: &mut SqliteConnection,
+    batch: BatchId,
+    good: &str,
+    ordinal: i64,
+    now: Millis,
+) -> Result<u64, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, due_at, submitted_at) \
+         SELECT ?2, ?3 + 1 + e.key, value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
+                value ->> 6, value ->> 7, 'queued', value ->> 7, ?4, ?4 FROM json_each(?1) e WHERE true \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(good)
+    .bind(batch.0)
+    .bind(ordinal)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+async fn insert_bad(conn: &mut SqliteConnection, batch: BatchId, bad: &str, now: Millis) -> Result<(), StoreError> {
+    if bad == "[]" {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, pool, state, lane, submitted_at, finished_at, \
+           error_kind, error) \
+         SELECT ?2, (SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?2) + 1 + e.key, value ->> 0, value ->> 1, zeroblob(16), \
+           zeroblob(16), value ->> 3, 'pulse', 'failed', 'free', ?3, ?3, 'bad_line', value ->> 2 FROM json_each(?1) e WHERE true \
+         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried",
+    )
+    .bind(bad)
+    .bind(batch.0)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,536 @@
+//! What any engine behind [`Store`] must do. Each test has a ledger of its own.
+
+use super::*;
+use crate::domain::{
+    call::{ErrorKind, LogFlags, Trouble},
+    identity::{options_identity, source_identity},
+    job::{BatchId, CallState, JobState, Step, Trace, Why},
+    pool::{Limits, Pool},
+    retry::PauseKind,
+};
+
+struct Ledger {
+    _dir: tempfile::TempDir,
+    store: Store,
+    clock: Clock,
+    path: PathBuf,
+}
+
+async fn ledger() -> Ledger {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wavebatch.db");
+    let clock = Clock::system();
+    let store = open(&path, &clock).await;
+    Ledger { _dir: dir, store, clock, path }
+}
+
+async fn open(path: &Path, clock: &Clock) -> Store {
+    Store::open(Opening { clock: clock.clone(), ..Opening::new(path) }).await.unwrap().0
+}
+
+fn batch(name: &str) -> NewBatch {
+    NewBatch {
+        name: name.into(),
+        definition: name.into(),
+        world: "waves",
+        spec: "{}".into(),
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    }
+}
+
+fn options(language: &str) -> crate::domain::identity::Identity {
+    let json = serde_json::json!({"model": "pulse", "language": language, "word_timestamps": false, "diarize": false,
+        "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false, "gender_detection": false,
+        "expire_content": "false", "allow_silence": false, "send": "auto"});
+    options_identity(&serde_json::from_value(json).unwrap())
+}
+
+fn job(line: u64, source: &str) -> NewJob {
+    NewJob {
+        line,
+        key: format!("k{line}"),
+        source: source.into(),
+        source_id: source_identity(source, None),
+        options_id: options("en"),
+        overrides: None,
+        carried: None,
+        pool: Pool::Pulse,
+    }
+}
+
+impl Ledger {
+    async fn submit(&self, new: NewBatch, lines: u64) -> BatchId {
+        let (id, _) = self.store.begin_submit(new).await.unwrap();
+        let jobs = (1..=lines).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
+        self.store.submit(id, jobs, vec![]).await.unwrap();
+        self.store.end_submit(id).await.unwrap();
+        id
+    }
+}
+
+async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
+    let want = Want { world: "waves", free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
+    store.claim(want).await.unwrap()
+}
+
+fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
+    PermitAsk {
+        job: job.job,
+        token: job.token,
+        batch: job.batch,
+        part: 0,
+        account: "acc".into(),
+        pool: Pool::Pulse,
+        limits,
+        why: Why::First,
+        replaces: None,
+        audio_ms: Some(60_000),
+        rate: 5_000,
+        mark: None,
+        trace: trace(),
+        reply: None,
+    }
+}
+
+fn trace() -> Trace {
+    Trace {
+        model: "pulse".into(),
+        language: "en".into(),
+        flags: LogFlags::default(),
+        bytes: Some(7),
+        audio_ms: Some(60_000),
+    }
+}
+
+fn ended(call: crate::domain::job::CallId, end: End) -> Ended {
+    Ended { call, departed_at: None, limits: Limits::default(), end }
+}
+
+fn answered() -> End {
+    End::Answered {
+        body: r#"{"status":"success","transcription":"hi"}"#.into(),
+        from_log: false,
+        request_id: None,
+        content_expiry: None,
+        audio_ms: Some(60_000),
+        cost: 5_000,
+    }
+}
+
+fn unknown(keeps_slot: bool) -> End {
+    End::Unknown { trouble: Trouble::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
+}
+
+fn settle(job: &Claimed, to: To) -> Settlement {
+    Settlement { job: job.job, batch: job.batch, token: job.token, to }
+}
+
+fn done(state: JobState) -> To {
+    let kind = (state != JobState::Succeeded).then(|| "bad_request".to_owned());
+    To::Finished(Box::new(Finish { state: Some(state), error_kind: kind, ..Finish::default() }))
+}
+
+#[tokio::test]
+async fn a_line_goes_from_the_queue_to_done_and_is_never_claimed_again() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 3).await;
+    let me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 2).await;
+    assert_eq!(jobs.iter().map(|j| j.key.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
+    assert_eq!(claim(&l.store, 9).await.len(), 1, "what is leased is not due");
+    for j in &jobs {
+        let permit = l.store.permit(ask(j, Limits::default())).await.unwrap().unwrap();
+        assert!(!permit.is_stale());
+        let reply = l.store.end(ended(permit.call, answered())).await.unwrap();
+        assert_eq!(reply.state, CallState::Answered);
+        assert!(l.store.settle(settle(j, done(JobState::Succeeded))).await.unwrap());
+    }
+    let counts = l.store.counts(b).await.unwrap();
+    assert_eq!((counts.of(JobState::Succeeded), counts.of(JobState::Running)), (2, 1));
+    assert_eq!(l.store.batch("b").await.unwrap().unwrap().spent, 10_000);
+    l.store.leave(me).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_lease_cannot_settle_but_its_answer_is_kept() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let me = l.store.enlist("{}".into()).await.unwrap();
+    let first = claim(&l.store, 1).await.remove(0);
+    let permit = l.store.permit(ask(&first, Limits::default())).await.unwrap().unwrap();
+    // The process is taken for dead, and another works the ledger.
+    l.store.leave(me).await.unwrap();
+    let other = open(&l.path, &l.clock).await;
+    let _them = other.enlist("{}".into()).await.unwrap();
+    let second = claim(&other, 1).await.remove(0);
+    assert!(second.has_calls);
+    assert_eq!(l.store.end(ended(permit.call, answered())).await.unwrap().state, CallState::Answered);
+    assert!(!l.store.settle(settle(&first, done(JobState::Succeeded))).await.unwrap(), "fenced");
+    let journal = other.journal(second.job, 0, second.era).await.unwrap();
+    assert_eq!(journal.step(l.clock.now()), Step::Deliver(permit.call));
+    let denial = other.permit(ask(&second, Limits::default())).await.unwrap().unwrap_err();
+    assert_eq!(denial, Denial::AlreadyAnswered);
+}
+
+#[tokio::test]
+async fn an_open_call_is_given_up_and_replaced_in_one_step_and_only_once() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let first = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
+    let reply = l.store.end(ended(first.call, unknown(true))).await.unwrap();
+    assert!(reply.counts);
+    assert_eq!(l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap_err(), Denial::OpenCall);
+    let again = |replaces| PermitAsk { why: Why::Unknown, replaces: Some(replaces), ..ask(&j, Limits::default()) };
+    let second = l.store.permit(again(first.call)).await.unwrap().unwrap();
+    assert_eq!(l.store.permit(again(first.call)).await.unwrap().unwrap_err(), Denial::OpenCall);
+    let journal = l.store.journal(j.job, 0, j.era).await.unwrap();
+    assert_eq!(journal.calls.iter().map(|c| c.state).collect::<Vec<_>>(), [CallState::Lost, CallState::Sent]);
+    // The first answer to come wins, whichever call it is for; the other is surplus.
+    assert_eq!(l.store.end(ended(first.call, answered())).await.unwrap().state, CallState::Answered);
+    assert_eq!(l.store.end(ended(second.call, answered())).await.unwrap().state, CallState::Surplus);
+    let row = &l.store.report_page(j.batch, (0, 0), 10, true).await.unwrap()[0];
+    assert_eq!((row.billed_calls, row.cost, row.tries), (2, 10_000, 1));
+    assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 0);
+}
+
+#[tokio::test]
+async fn permits_keep_the_flight_and_the_minute() {
+    let l = ledger().await;
+    l.submit(batch("b"), 20).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 20).await;
+    let limits = Limits { requests_per_minute: Some(5), concurrency: Some(2) };
+    let a = l.store.permit(ask(&jobs[0], limits)).await.unwrap().unwrap();
+    let b = l.store.permit(ask(&jobs[1], limits)).await.unwrap().unwrap();
+    let third = tokio::spawn({
+        let (store, ask) = (l.store.clone(), ask(&jobs[2], limits));
+        async move { store.permit(ask).await.unwrap().unwrap() }
+    });
+    assert_eq!(l.store.pool("acc", Pool::Pulse, &limits).await.unwrap().traffic.in_flight, 2);
+    assert!(!third.is_finished());
+    l.store.end(ended(a.call, answered())).await.unwrap();
+    let c = third.await.unwrap();
+    for permit in [b, c] {
+        l.store.end(ended(permit.call, answered())).await.unwrap();
+    }
+    for j in &jobs[3..5] {
+        let p = l.store.permit(ask(j, limits)).await.unwrap().unwrap();
+        l.store.end(ended(p.call, answered())).await.unwrap();
+    }
+    let sixth = tokio::spawn({
+        let (store, ask) = (l.store.clone(), ask(&jobs[5], limits));
+        async move { store.permit(ask).await.unwrap().unwrap() }
+    });
+    let view = l.store.pool("acc", Pool::Pulse, &limits).await.unwrap();
+    assert_eq!((view.traffic.in_flight, view.traffic.in_window), (0, 5));
+    assert!(!sixth.is_finished(), "five in this minute");
+    l.clock.advance(61_000);
+    sixth.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_process_leaves_its_jobs_due_and_its_slots_taken() {
+    let l = ledger().await;
+    l.submit(batch("b"), 2).await;
+    let dead = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
+    l.store.shared.process.store(0, Ordering::Release);
+    drop(dead);
+    let other = open(&l.path, &l.clock).await;
+    let _them = other.enlist("{}".into()).await.unwrap();
+    let again = claim(&other, 1).await;
+    assert!(again.iter().any(|c| c.job == j.job), "no need to wait for the lease");
+    let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
+    assert_eq!(view.traffic.in_flight, 1, "the vendor may still work on it");
+    let journal = other.journal(j.job, 0, 0).await.unwrap();
+    assert!(matches!(journal.step(l.clock.now()), Step::Reconcile(_)));
+    l.clock.advance(20_000);
+    let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
+    assert_eq!(view.traffic.in_flight, 0, "it ran out with the lease");
+}
+
+#[tokio::test]
+async fn submitting_again_adds_only_what_is_new() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 3).await;
+    let (_, there) = l.store.begin_submit(batch("b")).await.unwrap();
+    assert!(there);
+    let mut lines: Vec<NewJob> = (1..=4).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
+    lines[1] = NewJob { key: "k2".into(), ..job(2, "/other/2.wav") };
+    let diff = l.store.diff(b, &lines).await.unwrap();
+    assert_eq!((diff.new, diff.changed, diff.open, diff.rebuy), (1, 1, 2, 0));
+    let done = l.store.submit(b, lines.clone(), vec![]).await.unwrap();
+    assert_eq!(done, Submitted { new: 1, changed: 1, same: 2 });
+    l.store.end_submit(b).await.unwrap();
+    assert_eq!(l.store.counts(b).await.unwrap().total(), 4);
+    let rows = l.store.report_page(b, (0, 0), 10, false).await.unwrap();
+    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2", "k3", "k4"]);
+    assert_eq!(rows[1].source.as_deref(), Some("/other/2.wav"));
+    assert_eq!(l.store.submit(b, lines, vec![]).await.unwrap(), Submitted { new: 0, changed: 0, same: 4 });
+}
+
+#[tokio::test]
+async fn a_fresh_signature_takes_the_old_ones_place() {
+    let l = ledger().await;
+    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1")], vec![]).await.unwrap();
+    let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2")], vec![]).await.unwrap();
+    assert_eq!(again.same, 1);
+    let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
+    assert_eq!(row.source.as_deref(), Some("https://h/a.wav?Signature=2"));
+}
+
+#[tokio::test]
+async fn other_options_of_the_definition_are_counted_before_they_buy() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let finish = Finish { state: Some(JobState::Succeeded), audio_ms: Some(60_000), ..Finish::default() };
+    l.store.settle(settle(&j, To::Finished(Box::new(finish)))).await.unwrap();
+    let lines: Vec<NewJob> =
+        (1..=2).map(|n| NewJob { options_id: options("hi"), ..job(n, &format!("/r/{n}.wav")) }).collect();
+    let diff = l.store.diff(b, &lines).await.unwrap();
+    assert_eq!((diff.changed, diff.rebuy, diff.rebuy_ms), (2, 1, 60_000));
+}
+
+#[tokio::test]
+async fn the_successor_of_a_running_line_waits_for_its_worker() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.submit(b, vec![job(1, "/changed.wav")], vec![]).await.unwrap();
+    assert!(claim(&l.store, 5).await.is_empty(), "two workers would write one output");
+    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
+    let next = claim(&l.store, 5).await;
+    assert_eq!(next[0].source, "/changed.wav");
+    assert_eq!(l.store.counts(b).await.unwrap().total(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
+    let l = ledger().await;
+    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let bad = BadJob { line: 2, fault: "too few fields".into(), carried: None };
+    l.store.submit(b, vec![job(1, "/1.wav")], vec![bad]).await.unwrap();
+    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
+    assert_eq!((rows[1].key.as_str(), rows[1].error_kind.as_deref()), ("line-000002", Some("bad_line")));
+    l.store.submit(b, vec![job(1, "/1.wav"), job(2, "/2.wav")], vec![]).await.unwrap();
+    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
+    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
+}
+
+#[tokio::test]
+async fn money_is_reserved_before_it_is_spent() {
+    let l = ledger().await;
+    l.submit(NewBatch { max_spend: Some(10_000), ..batch("b") }, 4).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 4).await;
+    let a = l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().unwrap();
+    let b = l.store.permit(ask(&jobs[1], Limits::default())).await.unwrap().unwrap();
+    let third = tokio::spawn({
+        let (store, ask) = (l.store.clone(), ask(&jobs[2], Limits::default()));
+        async move { store.permit(ask).await.unwrap() }
+    });
+    l.store.end(ended(a.call, answered())).await.unwrap();
+    l.store.end(ended(b.call, answered())).await.unwrap();
+    assert_eq!(third.await.unwrap().unwrap_err(), Denial::SpendLimit);
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    assert_eq!((row.spent, row.reserved), (10_000, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
+    let l = ledger().await;
+    l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 2).await;
+    let blind = |j: &Claimed| PermitAsk { audio_ms: None, ..ask(j, Limits::default()) };
+    let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();
+    assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 50_000);
+    l.store.end(ended(a.call, answered())).await.unwrap();
+    l.store.permit(blind(&jobs[1])).await.unwrap().unwrap();
+    assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 5_000);
+}
+
+#[tokio::test]
+async fn one_wrong_setting_does_not_spend_the_night() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 150).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    for (n, j) in claim(&l.store, 101).await.iter().enumerate() {
+        let state = if n % 3 == 0 { JobState::Succeeded } else { JobState::Failed };
+        l.store.settle(settle(j, done(state))).await.unwrap();
+    }
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    let (kind, reason) = row.pause.expect("paused");
+    assert_eq!(kind, PauseKind::Failures);
+    assert!(reason.contains("bad_request"), "{reason}");
+    assert!(claim(&l.store, 9).await.is_empty());
+    assert!(l.store.resume(b, false).await.unwrap());
+    assert_eq!(claim(&l.store, 9).await.len(), 9);
+}
+
+#[tokio::test]
+async fn only_the_user_lifts_the_users_pause() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.pause(b, PauseKind::User, "lunch".into()).await.unwrap();
+    assert_eq!(l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap_err(), Denial::BatchPaused);
+    assert!(!l.store.resume(b, false).await.unwrap());
+    assert!(l.store.resume(b, true).await.unwrap());
+}
+
+#[tokio::test]
+async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 3).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
+    assert_eq!(l.store.cancel(b).await.unwrap(), Cancelled { jobs: 3, in_flight: 1 });
+    assert_eq!(l.store.end(ended(p.call, answered())).await.unwrap().state, CallState::Answered);
+    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
+    let chosen = Chosen { batch: b, key: None, states: vec![] };
+    let plan = l.store.plan_retry(&chosen).await.unwrap();
+    assert_eq!((plan.jobs, plan.deliveries), (3, 1), "what was bought is delivered");
+    assert_eq!(l.store.retry(chosen).await.unwrap(), 3);
+    let again = claim(&l.store, 9).await;
+    let bought = again.iter().find(|c| c.job == j.job).unwrap();
+    let journal = l.store.journal(bought.job, 0, bought.era).await.unwrap();
+    assert_eq!(journal.step(l.clock.now()), Step::Deliver(p.call));
+}
+
+#[tokio::test]
+async fn a_suspect_line_is_bought_again_by_retry() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    l.store.settle(settle(&j, done(JobState::Suspect))).await.unwrap();
+    l.store.retry(Chosen { batch: b, key: None, states: vec![] }).await.unwrap();
+    let again = claim(&l.store, 1).await.remove(0);
+    let journal = l.store.journal(again.job, 0, again.era).await.unwrap();
+    assert_eq!(journal.step(l.clock.now()), Step::Call(Why::First));
+    let p = l.store.permit(ask(&again, Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
+    assert_eq!(row.billed_calls, 2);
+}
+
+#[tokio::test]
+async fn answers_are_pruned_and_rows_stay() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
+    let body = bytes::Bytes::from(format!(r#"{{"status":"success","transcription":"{}"}}"#, "word ".repeat(2_000)));
+    let end = End::Answered {
+        body: body.clone(),
+        from_log: false,
+        request_id: None,
+        content_expiry: None,
+        audio_ms: None,
+        cost: 1,
+    };
+    l.store.end(ended(p.call, end)).await.unwrap();
+    assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0, body, "packed and unpacked");
+    assert!(l.store.sizes().await.unwrap().answers < 1_000);
+    l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap();
+    assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 0, "the batch is not finished");
+    assert!(l.store.finish(b).await.unwrap());
+    assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 1);
+    l.store.shrink().await.unwrap();
+    assert!(l.store.answer(p.call).await.unwrap().is_none());
+    assert_eq!(l.store.redeliver(b).await.unwrap(), (0, 1));
+    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    assert_eq!(l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same, 1, "nothing is bought again");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_stops_nothing() {
+    let l = ledger().await;
+    l.submit(batch("b"), 2).await;
+    l.clock.advance(3_600_000);
+    let me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let limits = Limits { requests_per_minute: Some(1), concurrency: None };
+    let p = l.store.permit(ask(&j, limits)).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    l.store
+        .settle(settle(&j, To::Queued { due_at: l.clock.now() + 500, call: Some(Pool::Pulse), source_try: false }))
+        .await
+        .unwrap();
+    l.clock.advance(-3_600_000);
+    let process = me.id();
+    let shared = Arc::clone(&l.store.shared);
+    l.store
+        .write(move |conn, now| {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move { beat::beat(conn, &shared, process, now).await })
+        })
+        .await
+        .unwrap();
+    let due = l.store.next_due(&[], "waves").await.unwrap().unwrap();
+    assert!(due <= l.clock.now());
+    let view = l.store.pool("acc", Pool::Pulse, &limits).await.unwrap();
+    assert!(view.traffic.nth_newest.unwrap() <= l.clock.now());
+}
+
+#[tokio::test]
+async fn one_refused_command_does_not_undo_its_neighbours() {
+    let l = ledger().await;
+    l.submit(batch("b"), 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 2).await;
+    let p = l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().unwrap();
+    let nobody = crate::domain::job::CallId::new();
+    let (good, bad) = tokio::join!(l.store.end(ended(p.call, answered())), l.store.end(ended(nobody, answered())),);
+    assert_eq!(good.unwrap().state, CallState::Answered);
+    assert!(matches!(bad, Err(StoreError::Unexpected(_))));
+}
+
+#[tokio::test]
+async fn a_newer_ledger_and_a_damaged_one_are_refused() {
+    let l = ledger().await;
+    l.store
+        .write(|conn, _| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, x'00', 0)")
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let e = Store::open(Opening::new(&l.path)).await.unwrap_err();
+    assert!(matches!(e, StoreError::Newer { found: 9999, .. }), "{e:?}");
+    let junk = l.path.with_file_name("junk.db");
+    std::fs::write(&junk, b"this is not a database, it is a sentence".repeat(200)).unwrap();
+    assert!(matches!(Store::open(Opening::new(&junk)).await.unwrap_err(), StoreError::Corrupt(_)));
+    let nowhere = Opening { create: false, ..Opening::new(l.path.with_file_name("none.db")) };
+    assert!(matches!(Store::open(nowhere).await.unwrap_err(), StoreError::Missing(_)));
+}
+
+#[tokio::test]
+async fn claims_take_turns_between_batches() {
+    let l = ledger().await;
+    l.submit(batch("a"), 10).await;
+    l.submit(batch("b"), 10).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 6).await;
+    assert_eq!(jobs.iter().filter(|j| j.batch == BatchId(1)).count(), 3);
+    assert_eq!(jobs.len(), 6);
+}

@@ -1,0 +1,317 @@
+//! The one writer of this process: a task that drains what is waiting and commits it as one transaction. No transaction
+//! lives in a caller's future, so callers may be dropped freely.
+
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Claimed, EndReply, Ended, PermitAsk, Reply, Settlement, Shared, StoreError, Want, beat, claim, end, permit, settle,
+};
+use crate::clock::{self, Millis};
+
+/// Commands that may wait before callers do.
+pub(super) const BACKLOG: usize = 4_096;
+const GROUP_MOST: usize = 256;
+const GROUP_TIME: Duration = Duration::from_millis(5);
+/// How often to look for slots that other processes gave back.
+const POLL_MS: i64 = 100;
+const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) enum Command {
+    Claim(Want, Reply<Vec<Claimed>>),
+    Permit(Box<PermitAsk>),
+    End(Box<Ended>, Reply<EndReply>),
+    Settle(Box<Settlement>, Reply<bool>),
+    Work(Work),
+}
+
+type Made = Box<dyn Any + Send>;
+type WorkFn = dyn for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<Made, StoreError>> + Send + Sync;
+
+/// A piece of work that is not on the hot path.
+pub(super) struct Work {
+    run: Box<WorkFn>,
+    reply: Reply<Made>,
+}
+
+impl Work {
+    pub(super) fn new<T, F>(work: F, reply: Reply<Made>) -> Self
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        let work = Arc::new(work);
+        let run: Box<WorkFn> = Box::new(move |conn, now| {
+            let work = Arc::clone(&work);
+            Box::pin(async move { Ok(Box::new(work(conn, now).await?) as Made) })
+        });
+        Self { run, reply }
+    }
+}
+
+/// What one transaction carries.
+#[derive(Default)]
+struct Group {
+    claims: Vec<(Want, Reply<Vec<Claimed>>)>,
+    ends: Vec<(Box<Ended>, Reply<EndReply>)>,
+    settles: Vec<(Box<Settlement>, Reply<bool>)>,
+    works: Vec<Work>,
+}
+
+/// What it leaves for its callers, told only once it is on disk.
+#[derive(Default)]
+struct Replies {
+    claims: Vec<Vec<Claimed>>,
+    ends: Vec<EndReply>,
+    settles: Vec<bool>,
+    works: Vec<Made>,
+    permits: permit::Granted,
+}
+
+impl Group {
+    fn len(&self) -> usize {
+        self.claims.len() + self.ends.len() + self.settles.len() + self.works.len()
+    }
+
+    fn add(&mut self, command: Command, waiting: &mut Vec<PermitAsk>) {
+        match command {
+            Command::Claim(want, reply) => self.claims.push((want, reply)),
+            Command::Permit(ask) => waiting.push(*ask),
+            Command::End(ended, reply) => self.ends.push((ended, reply)),
+            Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
+            Command::Work(work) => self.works.push(work),
+        }
+    }
+
+    /// Each command by itself, so that one that cannot be done does not undo its neighbours.
+    fn apart(self) -> impl Iterator<Item = Self> {
+        let ends = self.ends.into_iter().map(|x| Self { ends: vec![x], ..Self::default() });
+        let settles = self.settles.into_iter().map(|x| Self { settles: vec![x], ..Self::default() });
+        let works = self.works.into_iter().map(|x| Self { works: vec![x], ..Self::default() });
+        let claims = self.claims.into_iter().map(|x| Self { claims: vec![x], ..Self::default() });
+        ends.chain(settles).chain(works).chain(claims)
+    }
+
+    fn answer(self, replies: Replies) {
+        fn tell<T>(replies: impl Iterator<Item = Reply<T>>, values: Vec<T>) {
+            for (reply, value) in replies.zip(values) {
+                let _ = reply.send(Ok(value));
+            }
+        }
+        tell(self.claims.into_iter().map(|x| x.1), replies.claims);
+        tell(self.ends.into_iter().map(|x| x.1), replies.ends);
+        tell(self.settles.into_iter().map(|x| x.1), replies.settles);
+        tell(self.works.into_iter().map(|x| x.reply), replies.works);
+    }
+
+    fn refuse(self, error: StoreError) {
+        // A group that is refused has one member: the error goes to it alone.
+        let mut error = Some(error);
+        let mut take = || error.take().unwrap_or(StoreError::Closed);
+        for (_, reply) in self.claims {
+            let _ = reply.send(Err(take()));
+        }
+        for (_, reply) in self.ends {
+            let _ = reply.send(Err(take()));
+        }
+        for (_, reply) in self.settles {
+            let _ = reply.send(Err(take()));
+        }
+        for work in self.works {
+            let _ = work.reply.send(Err(take()));
+        }
+    }
+
+    /// What must not be dropped when the disk is full: answers that were paid for, and where their jobs stand.
+    fn must_be_kept(&self) -> bool {
+        !self.ends.is_empty() || !self.settles.is_empty()
+    }
+}
+
+struct Writer {
+    conn: SqliteConnection,
+    shared: Arc<Shared>,
+    waiting: Vec<PermitAsk>,
+    /// When to look at the waiting permits again; `None` = only when something ends.
+    wake: Option<Millis>,
+    next_beat: Instant,
+    broken_since: Option<Instant>,
+}
+
+/// Runs until every handle is gone.
+pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Command>, shared: Arc<Shared>) {
+    let mut writer =
+        Writer { conn, shared, waiting: Vec::new(), wake: None, next_beat: Instant::now(), broken_since: None };
+    loop {
+        let mut group = Group::default();
+        let mut asked = false;
+        let first = tokio::select! {
+            biased;
+            command = inbox.recv() => match command { Some(c) => Some(c), None => break },
+            () = writer.next_moment() => None,
+        };
+        if let Some(command) = first {
+            asked |= matches!(command, Command::Permit(_));
+            group.add(command, &mut writer.waiting);
+            let began = Instant::now();
+            while group.len() < GROUP_MOST && began.elapsed() < GROUP_TIME {
+                let Ok(command) = inbox.try_recv() else { break };
+                asked |= matches!(command, Command::Permit(_));
+                group.add(command, &mut writer.waiting);
+            }
+        }
+        writer.commit(group, asked).await;
+    }
+    let _ = sqlx::Connection::close(writer.conn).await;
+}
+
+impl Writer {
+    fn works(&self) -> bool {
+        self.shared.process.load(Ordering::Acquire) != 0
+    }
+
+    /// The next heartbeat or the next look at waiting permits, whichever is earlier.
+    async fn next_moment(&self) {
+        let beat = async {
+            if self.works() {
+                tokio::time::sleep_until(self.next_beat.into()).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        let wake = async {
+            match self.wake {
+                Some(at) if !self.waiting.is_empty() => self.shared.clock.sleep_until(at).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = beat => {}, () = wake => {} }
+    }
+
+    async fn commit(&mut self, group: Group, asked: bool) {
+        self.waiting.retain(|ask| !ask.is_abandoned());
+        match self.transact(&group, asked).await {
+            Ok(replies) => self.deliver(group, replies),
+            Err(e) if group.len() <= 1 => self.one_failed(group, e).await,
+            Err(_) => {
+                for one in group.apart() {
+                    match self.transact(&one, false).await {
+                        Ok(replies) => self.deliver(one, replies),
+                        Err(e) => self.one_failed(one, e).await,
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, group: Group, mut replies: Replies) {
+        if self.broken_since.take().is_some() {
+            tracing::info!("the ledger can be written again");
+        }
+        let permits = std::mem::take(&mut replies.permits);
+        group.answer(replies);
+        let now = self.shared.clock.now();
+        let wake = permits.hand_out(&mut self.waiting);
+        self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS));
+    }
+
+    /// With a full disk nothing new is admitted, and what was paid for stays in hand until it can be written.
+    async fn one_failed(&mut self, group: Group, mut error: StoreError) {
+        while error.is_passing() && group.must_be_kept() {
+            if self.broken_since.is_none() {
+                self.broken_since = Some(Instant::now());
+                tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written; answers are kept in hand and tried again every second");
+            }
+            tokio::time::sleep(FULL_DISK_WAIT).await;
+            match self.transact(&group, false).await {
+                Ok(replies) => return self.deliver(group, replies),
+                Err(e) => error = e,
+            }
+        }
+        self.wake = Some(self.shared.clock.now() + 1_000);
+        if group.len() == 0 {
+            tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
+            self.next_beat = Instant::now() + Duration::from_millis(500);
+            permit::refuse_if_final(&mut self.waiting, error);
+        } else {
+            group.refuse(error);
+        }
+    }
+
+    async fn transact(&mut self, group: &Group, asked: bool) -> Result<Replies, StoreError> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        match self.fill(group, asked).await {
+            Ok((replies, beaten)) => {
+                if let Err(e) = sqlx::query("COMMIT").execute(&mut self.conn).await {
+                    self.roll_back().await;
+                    return Err(e.into());
+                }
+                if let Some(at) = beaten {
+                    self.shared.beaten_at.store(at, Ordering::Release);
+                    self.next_beat = Instant::now() + ms(self.shared.timing.beat_ms);
+                }
+                Ok(replies)
+            }
+            Err(e) => {
+                self.roll_back().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        // SQLite rolls back by itself on some errors; then there is nothing left to do, and it says so.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+    }
+
+    async fn fill(&mut self, group: &Group, asked: bool) -> Result<(Replies, Option<Millis>), StoreError> {
+        let (conn, shared) = (&mut self.conn, &*self.shared);
+        // Read after BEGIN IMMEDIATE: the wait for the lock must not make stamps old.
+        let now = shared.clock.now();
+        let mut replies = Replies::default();
+        let process = shared.process.load(Ordering::Acquire);
+        let beat_due = process != 0
+            && (Instant::now() >= self.next_beat
+                || clock::boot_ms() - shared.beaten_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
+        let beaten = if beat_due {
+            let at = clock::boot_ms();
+            beat::beat(conn, shared, process, now).await?;
+            Some(at)
+        } else {
+            None
+        };
+        let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
+        replies.ends = end::end(conn, &ends, now).await?;
+        let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
+        replies.settles = settle::settle(conn, &settles, now).await?;
+        for work in &group.works {
+            replies.works.push((work.run)(conn, now).await?);
+        }
+        for (want, _) in &group.claims {
+            replies.claims.push(claim::claim(conn, shared, want, now).await?);
+        }
+        let look = asked || !group.ends.is_empty() || !group.works.is_empty() || self.wake.is_some_and(|at| at <= now);
+        replies.permits = if !self.waiting.is_empty() && look {
+            permit::grant(conn, shared, &self.waiting, now).await?
+        } else {
+            permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake))
+        };
+        Ok((replies, beaten))
+    }
+}
+
+fn ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// A reply that nobody waits for any more.
+pub(super) fn is_abandoned<T>(reply: &oneshot::Sender<T>) -> bool {
+    reply.is_closed()
+}
