@@ -21,7 +21,6 @@ impl MicroUsd {
 
     /// The nearest amount to `usd` dollars; `None` if that is no number or too large.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked first")]
     pub fn from_usd(usd: f64) -> Option<Self> {
         let micros = (usd * MICROS).round();
         (micros.abs() < 9e18).then_some(Self(micros as i64))
@@ -29,7 +28,6 @@ impl MicroUsd {
 
     /// The amount in dollars, for sums that need no exactness.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to nine billion dollars")]
     pub fn usd(self) -> f64 {
         self.0 as f64 / MICROS
     }

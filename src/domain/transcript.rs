@@ -144,7 +144,6 @@ fn speaker(entry: &Map<String, Value>) -> Option<u32> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
 fn to_u32(number: f64) -> Option<u32> {
     (0.0..=f64::from(u32::MAX - 1)).contains(&number).then_some(number as u32)
 }
@@ -154,7 +153,6 @@ fn millis(seconds: Option<&Value>) -> Option<u64> {
     to_millis(seconds.as_f64().or_else(|| seconds.as_str()?.trim().parse().ok())?)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
 fn to_millis(seconds: f64) -> Option<u64> {
     let millis = (seconds * 1_000.0).round();
     (millis.is_finite() && millis <= LONGEST_MS).then_some(millis.max(0.0) as u64)
