@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::options::listed;
+use super::{options::listed, transcript::SuspectReason};
 
 listed! {
     /// What the report says of a line.
@@ -64,6 +64,17 @@ listed! {
     }
 }
 
+impl From<SuspectReason> for Note {
+    fn from(reason: SuspectReason) -> Self {
+        match reason {
+            SuspectReason::Empty => Self::Empty,
+            SuspectReason::DurationMismatch => Self::DurationMismatch,
+            SuspectReason::TooShort => Self::TooShort,
+            SuspectReason::WordsLost => Self::WordsLost,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +86,12 @@ mod tests {
             ["succeeded", "suspect", "failed", "skipped", "cancelled", "queued", "running", "awaiting"]
         );
         assert_eq!(RowStatus::ALL.iter().filter(|s| s.is_finished()).count(), 5);
+    }
+
+    #[test]
+    fn a_suspicion_is_noted_in_its_own_words() {
+        for reason in SuspectReason::ALL {
+            assert_eq!(Note::from(*reason).as_str(), reason.as_str());
+        }
     }
 }
