@@ -278,7 +278,11 @@ mod tests {
             };
             prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(&s.text)).sum::<usize>());
             if duration_ms.is_none_or(|ms| ms == 0 || ms > 5_000) {
-                prop_assert!(cues.iter().all(|cue| cue.lines.len() <= 2));
+                for cue in &cues {
+                    let label = cue.speaker.filter(|_| labels && cue.turn).map_or(0, label_columns);
+                    prop_assert!(cue.lines.len() <= 2 && cue.lines[0].width() + label <= MAX_COLUMNS + 2, "{cue:?}");
+                    prop_assert!(cue.lines.iter().all(|line| line.width() <= MAX_COLUMNS + 2), "{cue:?}");
+                }
             }
         }
     }

@@ -7,6 +7,8 @@ use crate::domain::transcript::{Spoken, Transcript};
 
 /// Reading speed for texts of unknown length: 15 columns a second.
 const MS_PER_COLUMN: u64 = 67;
+/// The widest word that is never broken.
+const WIDEST: usize = 30;
 
 /// A word, a part of a very long word, or a CJK character.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,34 +147,40 @@ impl Ruler {
         let Some((from, to, start, end)) = self.marks.get(nth.min(self.marks.len().saturating_sub(1))) else {
             return 0;
         };
-        let share = u128::from(position.saturating_sub(*from)) * u128::from(end - start);
-        start + u64::try_from(share / u128::from((to - from).max(1))).unwrap_or(0).min(end - start)
+        let lasts = end.saturating_sub(*start);
+        let share = u128::from(position.saturating_sub(*from)) * u128::from(lasts) / u128::from((to - from).max(1));
+        start + u64::try_from(share).unwrap_or(lasts).min(lasts)
     }
 }
 
-/// A word as it may be broken: CJK characters singly (with the punctuation that clings to them), and no part wider
-/// than a line.
+/// A word as it may be broken: CJK characters singly (with the punctuation that clings to them), and what is too wide
+/// to stand in one line beside a speaker's name in halves of a line.
 fn atoms(word: &str) -> Vec<String> {
     let mut atoms: Vec<String> = Vec::new();
-    let mut last = None;
-    for c in word.chars() {
-        let breaks = match (last, atoms.last()) {
-            (Some(before), Some(atom)) => {
-                let cjk = (is_cjk(c) || is_cjk(before)) && !clings_back(c) && !clings_on(before);
-                let wide = c.width().unwrap_or(0) > 0 && atom.width() + c.width().unwrap_or(0) > MAX_COLUMNS;
-                cjk || wide
-            }
-            _ => true,
-        };
-        if breaks {
-            atoms.push(String::new());
-        }
-        if let Some(atom) = atoms.last_mut() {
-            atom.push(c);
+    let (mut from, mut last) = (0, None);
+    for (at, c) in word.char_indices() {
+        if last.is_some_and(|before| (is_cjk(c) || is_cjk(before)) && !clings_back(c) && !clings_on(before)) {
+            push_narrow(&word[from..at], &mut atoms);
+            from = at;
         }
         last = Some(c);
     }
+    push_narrow(&word[from..], &mut atoms);
     atoms
+}
+
+fn push_narrow(text: &str, atoms: &mut Vec<String>) {
+    let most = if text.width() > WIDEST { MAX_COLUMNS / 2 } else { WIDEST };
+    let mut atom = String::new();
+    for c in text.chars() {
+        if !atom.is_empty() && c.width().unwrap_or(0) > 0 && atom.width() + c.width().unwrap_or(0) > most {
+            atoms.push(std::mem::take(&mut atom));
+        }
+        atom.push(c);
+    }
+    if !atom.is_empty() {
+        atoms.push(atom);
+    }
 }
 
 /// Whether no space belongs between two words of a list: in Chinese and Japanese, and before punctuation by itself.
@@ -245,7 +253,8 @@ mod tests {
     fn chinese_breaks_anywhere_but_before_a_full_stop() {
         assert_eq!(atoms("你好，世界。"), ["你", "好，", "世", "界。"]);
         assert_eq!(atoms("(안녕하세요)"), ["(안녕하세요)"]);
-        assert_eq!(atoms(&"x".repeat(100)).iter().map(String::len).collect::<Vec<_>>(), [42, 42, 16]);
+        assert_eq!(atoms(&"x".repeat(100)).iter().map(String::len).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
+        assert_eq!(atoms(&"x".repeat(30)).len(), 1);
         assert!(sticks("世", "界") && sticks("end", ".") && !sticks("안녕", "하세요") && !sticks("a", "b"));
     }
 }
