@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -13,9 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use sha2::{Digest, Sha256};
-
-use super::{Content, Item, Receipt, SinkError};
+use super::{Item, Receipt, SinkError, staged::Staged};
 
 /// How every unfinished file's name begins.
 const TEMPORARY: &str = ".wavebatch-tmp-";
@@ -37,14 +35,6 @@ struct Shared {
     known: Mutex<HashSet<PathBuf>>,
     /// Makes names of temporary files unique within the process.
     serial: AtomicU64,
-}
-
-/// A file that is written, but not yet under its name. Removed if it never gets there.
-struct Staged {
-    temporary: PathBuf,
-    target: PathBuf,
-    file: File,
-    receipt: Receipt,
 }
 
 impl Directory {
@@ -82,13 +72,11 @@ impl Directory {
         }
         // All are written before the first is waited for, so that the disk may take them together.
         for one in &staged {
-            one.file.sync_data().map_err(|e| SinkError::of_output(one.receipt.address.clone(), e))?;
+            one.sync()?;
         }
         let mut receipts = Vec::with_capacity(items.len());
         for one in &mut staged {
-            fs::rename(&one.temporary, &one.target)
-                .map_err(|e| SinkError::of_output(one.receipt.address.clone(), e))?;
-            one.temporary.clear();
+            one.publish()?;
             receipts.push(one.receipt.clone());
         }
         let folders: HashSet<_> = staged.iter().filter_map(|one| one.target.parent()).collect();
@@ -155,10 +143,7 @@ impl Directory {
             created => created,
         }
         .map_err(refused)?;
-        let receipt = Receipt { address: self.address(&item.name), bytes: 0, sha256: String::new() };
-        let mut staged = Staged { temporary, target, file, receipt };
-        staged.fill(&item.content)?;
-        Ok(staged)
+        Staged::write(temporary, target, file, &item.content, self.address(&item.name))
     }
 
     fn create(&self, folder: &Path) -> io::Result<(PathBuf, File)> {
@@ -189,43 +174,6 @@ impl Directory {
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
         self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Staged {
-    fn fill(&mut self, content: &Content) -> Result<(), SinkError> {
-        let mut hash = Sha256::new();
-        match content {
-            Content::Bytes(bytes) => self.append(bytes, &mut hash)?,
-            Content::File(path) => {
-                let unreadable = |source| SinkError::Content { path: path.display().to_string(), source };
-                let mut from = File::open(path).map_err(unreadable)?;
-                let mut buffer = vec![0; 128 * 1024];
-                loop {
-                    match from.read(&mut buffer).map_err(unreadable)? {
-                        0 => break,
-                        read => self.append(&buffer[..read], &mut hash)?,
-                    }
-                }
-            }
-        }
-        self.receipt.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8], hash: &mut Sha256) -> Result<(), SinkError> {
-        hash.update(bytes);
-        self.receipt.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|e| SinkError::of_output(self.receipt.address.clone(), e))
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.temporary.as_os_str().is_empty() {
-            // If it cannot be removed now, a later sweep does it.
-            let _ = fs::remove_file(&self.temporary);
-        }
     }
 }
 
@@ -263,7 +211,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::sink::{Sink, SinkClass};
+    use crate::sink::{Content, Sink, SinkClass};
 
     const TEXT: &str = "text/plain";
 

@@ -30,7 +30,7 @@ pub enum SinkError {
         address: String,
     },
     /// Not permitted, or read-only.
-    #[error("`{address}` may not be written ({source}); change its permissions, or choose another `output`")]
+    #[error("`{address}` may not be written; change its permissions, or choose another `output`")]
     Denied {
         /// The output's address.
         address: String,
@@ -38,7 +38,7 @@ pub enum SinkError {
         source: io::Error,
     },
     /// No room left, or the quota is used up.
-    #[error("no room left for `{address}` ({source}); free some, nothing is lost meanwhile")]
+    #[error("no room left for `{address}`; free some, nothing is lost meanwhile")]
     Full {
         /// The output's address.
         address: String,
@@ -52,7 +52,7 @@ pub enum SinkError {
         address: String,
     },
     /// Anything else; it may pass.
-    #[error("`{address}` cannot be reached now ({source})")]
+    #[error("`{address}` cannot be reached now, and is tried again later")]
     Unavailable {
         /// The output's address.
         address: String,
@@ -60,7 +60,7 @@ pub enum SinkError {
         source: io::Error,
     },
     /// The local file to be put there cannot be read.
-    #[error("`{path}`, which should go to the output, cannot be read ({source})")]
+    #[error("`{path}`, which should go to the output, cannot be read")]
     Content {
         /// The local file.
         path: String,
@@ -90,6 +90,15 @@ impl SinkError {
                 SinkClass::Pause
             }
             Self::Full { .. } | Self::Unavailable { .. } | Self::Content { .. } => SinkClass::Retry,
+        }
+    }
+
+    /// The message with what the system said, for where errors are kept as text.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
         }
     }
 

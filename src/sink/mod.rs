@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 mod directory;
 mod error;
+mod staged;
 
 pub use directory::Directory;
 pub use error::{SinkClass, SinkError};
