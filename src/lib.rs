@@ -3,3 +3,6 @@
 pub mod clock;
 pub mod domain;
 pub mod store;
+pub mod render;
+pub mod report;
+pub mod sink;

@@ -6,3 +6,7 @@ pub mod job;
 pub mod options;
 pub mod pool;
 pub mod retry;
+pub mod cost;
+pub mod options;
+pub mod row;
+pub mod transcript;

@@ -1,0 +1,173 @@
+//! Money: micro-dollars, and a dated table of list prices.
+
+use std::{fmt, iter::Sum};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::options::SttModel;
+
+/// The day on which the built-in prices were read from the vendor's pages.
+pub const RATES_AS_OF: &str = "2026-08-21";
+
+const MICROS: f64 = 1_000_000.0;
+
+/// An amount of US dollars in millionths. Written as `1.234567`, in JSON and TOML as the number of dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MicroUsd(pub i64);
+
+impl MicroUsd {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The nearest amount to `usd` dollars; `None` if that is no number or too large.
+    #[must_use]
+    pub fn from_usd(usd: f64) -> Option<Self> {
+        let micros = (usd * MICROS).round();
+        (micros.abs() < 9e18).then_some(Self(micros as i64))
+    }
+
+    /// The amount in dollars, for sums that need no exactness.
+    #[must_use]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / MICROS
+    }
+
+    /// The sum, or `None` where it does not fit.
+    #[must_use]
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The sum, or the largest amount there is.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or the smallest amount there is.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for MicroUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, micros) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
+        f.pad(&format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000))
+    }
+}
+
+impl Sum for MicroUsd {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Self::saturating_add)
+    }
+}
+
+impl Serialize for MicroUsd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.usd())
+    }
+}
+
+impl<'de> Deserialize<'de> for MicroUsd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let usd = f64::deserialize(deserializer)?;
+        Self::from_usd(usd).ok_or_else(|| de::Error::custom(format!("`{usd}` is not an amount of dollars")))
+    }
+}
+
+/// List prices in dollars per minute of audio, as `[rates]` of `wavebatch.toml` may override them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    /// The day of these prices.
+    pub as_of: String,
+    /// A minute by `pulse`.
+    #[serde(deserialize_with = "price")]
+    pub pulse: MicroUsd,
+    /// A minute by `pulse-pro`.
+    #[serde(rename = "pulse-pro", deserialize_with = "price")]
+    pub pulse_pro: MicroUsd,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { as_of: RATES_AS_OF.into(), pulse: MicroUsd(5_000), pulse_pro: MicroUsd(4_000) }
+    }
+}
+
+impl Rates {
+    /// The price of one minute.
+    #[must_use]
+    pub const fn per_minute(&self, model: SttModel) -> MicroUsd {
+        match model {
+            SttModel::Pulse => self.pulse,
+            SttModel::PulsePro => self.pulse_pro,
+        }
+    }
+
+    /// What one call for `audio_ms` of audio costs at list price, rounded up to the micro-dollar.
+    #[must_use]
+    pub fn cost(&self, model: SttModel, audio_ms: u64) -> MicroUsd {
+        let micros = (i128::from(self.per_minute(model).0) * i128::from(audio_ms) + 59_999) / 60_000;
+        MicroUsd(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
+    let price = MicroUsd::deserialize(deserializer)?;
+    if price.0 < 0 {
+        return Err(de::Error::custom(format!("`{price}` is not a price; a price is 0 or more")));
+    }
+    Ok(price)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_six_decimals() {
+        for (micros, text) in [(0, "0.000000"), (1_234_567, "1.234567"), (-5, "-0.000005"), (12_000_000, "12.000000")] {
+            assert_eq!(MicroUsd(micros).to_string(), text);
+        }
+        assert_eq!(MicroUsd(i64::MIN).to_string(), "-9223372036854.775808");
+    }
+
+    #[test]
+    fn costs_are_rounded_up() {
+        let rates = Rates::default();
+        assert_eq!(rates.cost(SttModel::Pulse, 60_000), MicroUsd(5_000));
+        assert_eq!(rates.cost(SttModel::PulsePro, 90_000), MicroUsd(6_000));
+        assert_eq!(rates.cost(SttModel::Pulse, 1), MicroUsd(1));
+        assert_eq!(rates.cost(SttModel::Pulse, 0), MicroUsd::ZERO);
+        assert_eq!(rates.cost(SttModel::Pulse, u64::MAX), MicroUsd(1_537_228_672_809_129_302));
+    }
+
+    #[test]
+    fn sums_never_wrap() {
+        assert_eq!(MicroUsd(i64::MAX).checked_add(MicroUsd(1)), None);
+        assert_eq!([MicroUsd(i64::MAX), MicroUsd(1)].into_iter().sum::<MicroUsd>(), MicroUsd(i64::MAX));
+    }
+
+    #[test]
+    fn rates_are_overridden_one_by_one() {
+        let rates: Rates = toml::from_str("pulse = 0.0035\nas_of = \"2026-09-01\"").unwrap();
+        assert_eq!((rates.pulse, rates.pulse_pro), (MicroUsd(3_500), MicroUsd(4_000)));
+        assert_eq!(toml::from_str::<Rates>("pulse = 0").unwrap().pulse, MicroUsd::ZERO);
+        for wrong in ["pulse = -1.0", "pulse = nan", "puls = 1.0"] {
+            assert!(toml::from_str::<Rates>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn amounts_survive_json() {
+        let text = serde_json::to_string(&MicroUsd(1_234_567)).unwrap();
+        assert_eq!(text, "1.234567");
+        assert_eq!(serde_json::from_str::<MicroUsd>(&text).unwrap(), MicroUsd(1_234_567));
+    }
+}

@@ -1,0 +1,299 @@
+//! What the API heard: read leniently from its answer, and judged.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::options::listed;
+
+/// Times beyond this (some three years) are no times.
+const LONGEST_MS: f64 = 1e11;
+/// Silence up to this long needs no words, and lengths may differ by so much.
+const SLACK_MS: u64 = 2_000;
+
+/// A word or an utterance, and when it was said. `start_ms <= end_ms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// The text as written, with its punctuation.
+    pub text: String,
+    /// Begin, from the start of the recording.
+    pub start_ms: u64,
+    /// End, from the start of the recording.
+    pub end_ms: u64,
+    /// Who said it, counted from 0.
+    pub speaker: Option<u32>,
+}
+
+/// A transcription, whichever model made it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transcript {
+    /// The whole text.
+    pub text: String,
+    /// Words in order of time; empty unless word times were asked for, or if none of them has a time.
+    pub words: Vec<Spoken>,
+    /// Utterances in order of time; Pulse only.
+    pub utterances: Vec<Spoken>,
+    /// Length of the audio as the API heard it.
+    pub duration_ms: Option<u64>,
+    /// Language, where the answer says it (Pulse Pro).
+    pub language: Option<String>,
+    /// The vendor's request id, where the answer says it (Pulse Pro).
+    pub request_id: Option<String>,
+}
+
+/// An answer that is no transcription.
+#[derive(Debug, thiserror::Error)]
+pub enum TranscriptError {
+    /// Not JSON.
+    #[error("the answer is not JSON")]
+    NotJson(#[from] serde_json::Error),
+    /// No object with a `transcription` string.
+    #[error("the answer has no `transcription`")]
+    NoText,
+}
+
+impl Transcript {
+    /// Reads an answer as the API sent it. Only the text has to be there: everything else is taken if it makes sense
+    /// and left out if not, since the stored answer keeps it all.
+    ///
+    /// # Errors
+    /// If the answer is not JSON or has no `transcription`.
+    pub fn parse(answer: &[u8]) -> Result<Self, TranscriptError> {
+        let answer: Value = serde_json::from_slice(answer)?;
+        let text = answer.get("transcription").and_then(Value::as_str).ok_or(TranscriptError::NoText)?;
+        Ok(Self {
+            text: text.to_owned(),
+            words: timed(answer.get("words"), &["word", "text"]),
+            utterances: timed(answer.get("utterances"), &["text", "transcript"]),
+            duration_ms: answer.get("metadata").and_then(|m| millis(m.get("duration"))),
+            language: string(answer.get("language")),
+            request_id: string(answer.get("request_id")),
+        })
+    }
+
+    /// A result found in the vendor's log: text and length (in seconds), no words.
+    #[must_use]
+    pub fn from_log(text: impl Into<String>, duration_s: Option<f64>) -> Self {
+        Self { text: text.into(), duration_ms: duration_s.and_then(to_millis), ..Self::default() }
+    }
+
+    /// Whether the API heard nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// Whether there is anything that says when something was said.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        !(self.words.is_empty() && self.utterances.is_empty())
+    }
+
+    /// Whether speakers are told apart.
+    #[must_use]
+    pub fn has_speakers(&self) -> bool {
+        self.utterances.iter().any(|u| u.speaker.is_some()) || self.words.iter().any(|w| w.speaker.is_some())
+    }
+}
+
+/// The answer to keep for a result that was found in the vendor's log, in the shape that [`Transcript::parse`] reads.
+#[must_use]
+pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, language: &str) -> Bytes {
+    let answer = json!({
+        "status": "success",
+        "transcription": text,
+        "words": [],
+        "utterances": [],
+        "language": language,
+        "metadata": { "duration": duration_s },
+        "request_id": request_id,
+        "recovered": true,
+    });
+    Bytes::from(answer.to_string())
+}
+
+/// Reads what has times. An entry without a time of its own follows the one before it; where no entry has one, there
+/// is nothing to be had from the list.
+fn timed(list: Option<&Value>, names: &[&str]) -> Vec<Spoken> {
+    let mut entries = Vec::new();
+    let (mut any_time, mut last_ms) = (false, 0);
+    for entry in list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
+        let Some(text) = names.iter().find_map(|n| entry.get(*n)?.as_str()) else { continue };
+        if text.trim().is_empty() {
+            continue;
+        }
+        let (start, end) = (millis(entry.get("start")), millis(entry.get("end")));
+        any_time |= start.is_some() || end.is_some();
+        let start_ms = start.unwrap_or_else(|| end.map_or(last_ms, |e| e.min(last_ms)));
+        let end_ms = end.unwrap_or(start_ms).max(start_ms);
+        last_ms = end_ms;
+        entries.push(Spoken { text: text.to_owned(), start_ms, end_ms, speaker: speaker(entry) });
+    }
+    if !any_time {
+        return Vec::new();
+    }
+    entries.sort_by_key(|entry| entry.start_ms);
+    entries
+}
+
+/// An integer on the wire today, `"speaker_0"` in older samples.
+fn speaker(entry: &Map<String, Value>) -> Option<u32> {
+    match entry.get("speaker")? {
+        Value::String(name) => name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok(),
+        number => to_u32(number.as_f64()?),
+    }
+}
+
+fn to_u32(number: f64) -> Option<u32> {
+    (0.0..=f64::from(u32::MAX - 1)).contains(&number).then_some(number as u32)
+}
+
+fn millis(seconds: Option<&Value>) -> Option<u64> {
+    let seconds = seconds?;
+    to_millis(seconds.as_f64().or_else(|| seconds.as_str()?.trim().parse().ok())?)
+}
+
+fn to_millis(seconds: f64) -> Option<u64> {
+    let millis = (seconds * 1_000.0).round();
+    (millis.is_finite() && millis <= LONGEST_MS).then_some(millis.max(0.0) as u64)
+}
+
+fn string(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).filter(|s| !s.is_empty()).map(ToOwned::to_owned)
+}
+
+listed! {
+    /// Why a result cannot be right although the API said success. A closed list.
+    SuspectReason, "suspect reason" {
+        /// No text for more than two seconds of audio.
+        Empty = "empty",
+        /// The API heard another length than the file has.
+        DurationMismatch = "duration_mismatch",
+        /// The speech is shorter than its text can be.
+        TooShort = "too_short",
+        /// A format needs word times, and there are none.
+        WordsLost = "words_lost",
+    }
+}
+
+/// Why this transcript cannot be right, if something speaks against it.
+///
+/// `audio_ms` is the length that was probed; `exact` says that header and size of the file agree on it, without which
+/// another length in the answer proves nothing. Where no length is known at all, an empty text is suspect.
+#[must_use]
+pub fn suspect(
+    transcript: &Transcript,
+    audio_ms: Option<u64>,
+    exact: bool,
+    allow_silence: bool,
+    words_needed: bool,
+) -> Option<SuspectReason> {
+    let length = audio_ms.or(transcript.duration_ms);
+    if transcript.is_empty() && !allow_silence && length.is_none_or(|ms| ms > SLACK_MS) {
+        return Some(SuspectReason::Empty);
+    }
+    if let (true, Some(ours), Some(theirs)) = (exact, audio_ms, transcript.duration_ms) {
+        let apart = ours.abs_diff(theirs);
+        if apart > SLACK_MS && apart.saturating_mul(20) > ours {
+            return Some(SuspectReason::DurationMismatch);
+        }
+    }
+    (words_needed && !transcript.is_empty() && !transcript.has_times()).then_some(SuspectReason::WordsLost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_pulse_with_speakers_of_both_spellings() {
+        let t = Transcript::parse(
+            br#"{"status":"success","transcription":"Hello, how","words":[
+                {"start":0.16,"end":1.12,"speaker":0,"speaker_confidence":1,"word":"Hello,","confidence":0.99},
+                {"start":1.12,"end":1.36,"speaker":"speaker_1","word":"how"}],
+              "utterances":[{"start":0.16,"end":2.88,"speaker":0,"text":"Hello, how"}],
+              "metadata":{"duration":5.28,"fileSize":465740},"gender":"female","new":{"a":1}}"#,
+        )
+        .unwrap();
+        assert_eq!(t.words[0], Spoken { text: "Hello,".into(), start_ms: 160, end_ms: 1120, speaker: Some(0) });
+        assert_eq!(t.words[1].speaker, Some(1));
+        assert_eq!(t.utterances[0].end_ms, 2880);
+        assert_eq!((t.duration_ms, t.request_id), (Some(5280), None));
+    }
+
+    #[test]
+    fn reads_pulse_pro() {
+        let t = Transcript::parse(
+            br#"{"status":"success","transcription":"Hi.","words":[{"word":"Hi.","start":0.24,"end":1.2}],"language":"en",
+              "metadata":{"duration":5.28,"rtfx":30.7},"totalBytes":1,"request_id":"36e9"}"#,
+        )
+        .unwrap();
+        assert_eq!((t.language.as_deref(), t.request_id.as_deref()), (Some("en"), Some("36e9")));
+        assert!(!t.has_speakers() && t.has_times());
+    }
+
+    #[test]
+    fn nonsense_around_the_text_is_left_out() {
+        let t = Transcript::parse(
+            br#"{"transcription":"a b c d","words":[{"word":"a","start":-3,"end":"NaN"},{"word":"c","start":"5.5","end":1,"speaker":-1},
+              {"word":"d"},{"word":"b","start":2,"end":null,"speaker":{}},7,{"start":1},{"word":" "}],
+              "utterances":{},"metadata":{"duration":"long"},"language":7}"#,
+        )
+        .unwrap();
+        let read: Vec<_> = t.words.iter().map(|w| (w.text.as_str(), w.start_ms, w.end_ms, w.speaker)).collect();
+        assert_eq!(
+            read,
+            [("a", 0, 0, None), ("b", 2000, 2000, None), ("c", 5500, 5500, None), ("d", 5500, 5500, None)]
+        );
+        assert_eq!((t.duration_ms, t.language), (None, None));
+        assert!(!Transcript::parse(br#"{"transcription":"a","words":[{"word":"a"}]}"#).unwrap().has_times());
+    }
+
+    #[test]
+    fn no_text_is_no_transcript() {
+        assert!(matches!(Transcript::parse(b"<html>"), Err(TranscriptError::NotJson(_))));
+        for answer in ["{}", "[]", r#"{"transcription":null}"#] {
+            assert!(matches!(Transcript::parse(answer.as_bytes()), Err(TranscriptError::NoText)), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_recovered_answer_reads_like_any_other() {
+        let kept = recovered_answer("hi \"you\"", Some(3.5), "r1", "en");
+        let t = Transcript::parse(&kept).unwrap();
+        assert_eq!((t.text.as_str(), t.duration_ms, t.request_id.as_deref()), ("hi \"you\"", Some(3500), Some("r1")));
+        assert_eq!(Transcript::from_log("hi \"you\"", Some(3.5)).duration_ms, Some(3500));
+        assert_eq!(Transcript::parse(&recovered_answer("", None, "r1", "en")).unwrap().duration_ms, None);
+    }
+
+    #[test]
+    fn an_empty_text_is_suspect_beyond_two_seconds() {
+        let silent = |seconds| Transcript::from_log(" \n", seconds);
+        let empty = Some(SuspectReason::Empty);
+        assert_eq!(suspect(&silent(Some(2.0)), None, false, false, true), None);
+        assert_eq!(suspect(&silent(Some(2.1)), None, false, false, true), empty);
+        assert_eq!(suspect(&silent(Some(9.0)), Some(1_000), false, false, true), None);
+        assert_eq!(suspect(&silent(None), None, false, false, false), empty);
+        assert_eq!(suspect(&silent(Some(9.0)), None, false, true, true), None);
+    }
+
+    #[test]
+    fn another_length_is_suspect_only_where_ours_is_exact() {
+        let heard = |seconds| Transcript::from_log("text", Some(seconds));
+        let wrong = Some(SuspectReason::DurationMismatch);
+        assert_eq!(suspect(&heard(7.9), Some(10_000), true, false, false), wrong);
+        assert_eq!(suspect(&heard(8.0), Some(10_000), true, false, false), None);
+        assert_eq!(suspect(&heard(97.0), Some(100_000), true, false, false), None);
+        assert_eq!(suspect(&heard(106.0), Some(100_000), true, false, false), wrong);
+        assert_eq!(suspect(&heard(1.0), Some(100_000), false, false, false), None);
+    }
+
+    #[test]
+    fn captions_without_words_are_suspect() {
+        let mut t = Transcript::from_log("text", Some(5.0));
+        assert_eq!(suspect(&t, None, false, false, true), Some(SuspectReason::WordsLost));
+        assert_eq!(suspect(&t, None, false, false, false), None);
+        t.utterances = vec![Spoken { text: "text".into(), start_ms: 0, end_ms: 5, speaker: None }];
+        assert_eq!(suspect(&t, None, false, false, true), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! From pieces to cues: two lines of 42 columns, one to seven seconds, split where people pause.
+
+use std::ops::Range;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    lines::{ends_clause, ends_sentence, fit, lines, width},
+    pieces::{Piece, known_length, pieces},
+    speaker_name,
+    timing::{MAX_MS, MIN_MS, settle},
+};
+use crate::domain::transcript::Transcript;
+
+/// A pause that ends a cue.
+const PAUSE_MS: u64 = 600;
+
+/// One caption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cue {
+    /// Begin, from the start of the recording.
+    pub start_ms: u64,
+    /// End; later than the begin, and not later than the next cue's begin.
+    pub end_ms: u64,
+    /// Who speaks, counted from 0.
+    pub speaker: Option<u32>,
+    /// Whether somebody else spoke before.
+    pub turn: bool,
+    /// One or two lines, without markup.
+    pub lines: Vec<String>,
+}
+
+/// The captions of a transcript, in order, never overlapping, inside the audio where its length is known.
+/// With `labels`, room is left to name the speaker at the start of each turn.
+#[must_use]
+pub fn cues(transcript: &Transcript, labels: bool) -> Vec<Cue> {
+    let mut pieces = pieces(transcript);
+    let length = known_length(transcript);
+    straighten(&mut pieces, length);
+    let mut cuts: Vec<Cut> = Vec::new();
+    for phrase in phrases(&pieces) {
+        let speaker = pieces[phrase.start].speaker;
+        let turn = speaker.is_some() && cuts.last().is_none_or(|before| pieces[before.range.start].speaker != speaker);
+        let label = if labels && turn { speaker.map_or(0, label_columns) } else { 0 };
+        divide(&pieces, Cut { range: phrase, turn, label }, &mut cuts);
+    }
+    if let Some(length) = length {
+        squeeze(&mut cuts, length);
+    }
+    let mut cues: Vec<Cue> = cuts.iter().map(|cut| cue(&pieces[cut.range.clone()], cut)).collect();
+    settle(&mut cues, length);
+    cues
+}
+
+/// The pieces of one cue to be.
+struct Cut {
+    range: Range<usize>,
+    turn: bool,
+    label: usize,
+}
+
+fn cue(pieces: &[Piece], cut: &Cut) -> Cue {
+    Cue {
+        start_ms: pieces[0].start_ms,
+        end_ms: pieces.iter().map(|p| p.end_ms).max().unwrap_or(0),
+        speaker: pieces[0].speaker,
+        turn: cut.turn,
+        lines: lines(pieces, cut.label),
+    }
+}
+
+fn label_columns(speaker: u32) -> usize {
+    speaker_name(speaker).width() + 2
+}
+
+/// Puts begins in order and everything inside the audio.
+fn straighten(pieces: &mut [Piece], length: Option<u64>) {
+    let (end_of_all, mut last_ms) = (length.unwrap_or(u64::MAX), 0);
+    for piece in pieces {
+        piece.start_ms = piece.start_ms.min(end_of_all).max(last_ms);
+        piece.end_ms = piece.end_ms.min(end_of_all).max(piece.start_ms);
+        last_ms = piece.start_ms;
+    }
+}
+
+/// Splits at pauses, at changes of speaker, and at ends of sentences unless what has been said so far is too short to
+/// stand alone.
+fn phrases(pieces: &[Piece]) -> Vec<Range<usize>> {
+    let (mut phrases, mut from) = (Vec::new(), 0);
+    let mut said_until = pieces.first().map_or(0, |p| p.end_ms);
+    for at in 1..pieces.len() {
+        let (before, next) = (&pieces[at - 1], &pieces[at]);
+        let stops = next.speaker != before.speaker || next.start_ms.saturating_sub(said_until) > PAUSE_MS;
+        let rests = (next.opens || ends_sentence(&before.text)) && said_until - pieces[from].start_ms >= MIN_MS;
+        if stops || rests {
+            phrases.push(from..at);
+            from = at;
+            said_until = 0;
+        }
+        said_until = said_until.max(next.end_ms);
+    }
+    if from < pieces.len() {
+        phrases.push(from..pieces.len());
+    }
+    phrases
+}
+
+/// Halves what is too long for one cue until it fits.
+fn divide(pieces: &[Piece], cut: Cut, cuts: &mut Vec<Cut>) {
+    let said = &pieces[cut.range.clone()];
+    let lasts = said.iter().map(|p| p.end_ms).max().unwrap_or(0).saturating_sub(said[0].start_ms);
+    if said.len() < 2 || (lasts <= MAX_MS && fit(said, cut.label)) {
+        cuts.push(cut);
+        return;
+    }
+    let middle = cut.range.start + middle(said);
+    divide(pieces, Cut { range: cut.range.start..middle, ..cut }, cuts);
+    divide(pieces, Cut { range: middle..cut.range.end, turn: false, label: 0 }, cuts);
+}
+
+/// The best place to cut near the middle: after a comma, or where the speaker took a breath.
+fn middle(said: &[Piece]) -> usize {
+    let all = width(said).max(said.len());
+    let (mut left, mut best) = (0, (u64::MAX, 1));
+    for at in 1..said.len() {
+        left += said[at - 1].columns().max(1) + usize::from(!said[at].glued);
+        let off = (2 * left).abs_diff(all) as u64 * 100 / all as u64;
+        let breath = said[at].start_ms.saturating_sub(said[at - 1].end_ms).min(PAUSE_MS) / 30;
+        let clause = if ends_clause(&said[at - 1].text) { 0 } else { 30 };
+        let inside_word = if said[at].glued { 10 } else { 0 };
+        let cost = off + clause + inside_word + (20 - breath) + if off > 50 { 100 } else { 0 };
+        best = best.min((cost, at));
+    }
+    best.1
+}
+
+/// There cannot be more cues than the audio has milliseconds.
+fn squeeze(cuts: &mut Vec<Cut>, length: u64) {
+    let most = usize::try_from(length).unwrap_or(usize::MAX);
+    while cuts.len() > most {
+        let Some(last) = cuts.pop() else { return };
+        if let Some(before) = cuts.last_mut() {
+            before.range.end = last.range.end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        domain::transcript::Spoken,
+        render::{
+            lines::MAX_COLUMNS,
+            pieces::{Fullest, fullest, letters},
+            tests::spoken,
+        },
+    };
+
+    fn texts(transcript: &Transcript) -> Vec<String> {
+        cues(transcript, false).iter().map(|c| c.lines.join(" / ")).collect()
+    }
+
+    /// Words of 300 ms, each 50 ms after the one before.
+    fn speech(text: &str, speaker: Option<u32>) -> Vec<Spoken> {
+        let word = |(nth, text): (usize, &str)| Spoken {
+            text: text.to_owned(),
+            start_ms: nth as u64 * 350,
+            end_ms: nth as u64 * 350 + 300,
+            speaker,
+        };
+        text.split(' ').enumerate().map(word).collect()
+    }
+
+    #[test]
+    fn long_sentences_become_even_lines_and_cues() {
+        let text =
+            "When we looked at the numbers again last week, we found that most of the calls had come in before noon.";
+        let t = Transcript { text: text.into(), words: speech(text, None), ..Transcript::default() };
+        assert_eq!(
+            texts(&t),
+            [
+                "When we looked at the / numbers again last week,",
+                "we found that most of the / calls had come in before noon."
+            ]
+        );
+    }
+
+    #[test]
+    fn cues_end_at_pauses_speakers_and_sentences() {
+        let t = Transcript {
+            words: spoken(&[
+                ("Hi.", 0, 300, Some(0)),
+                ("Anna", 350, 700, Some(0)),
+                ("here.", 700, 1100, Some(0)),
+                ("Yes?", 1200, 1500, Some(1)),
+                ("About", 2600, 3000, Some(1)),
+                ("that", 3000, 3700, Some(1)),
+                ("order.", 3700, 4200, Some(1)),
+                ("It", 4300, 4500, Some(1)),
+                ("came.", 4500, 4900, Some(1)),
+            ]),
+            ..Transcript::default()
+        };
+        assert_eq!(texts(&t), ["Hi. Anna here.", "Yes?", "About that order.", "It came."]);
+        let cues = cues(&t, false);
+        assert_eq!(cues.iter().map(|c| c.turn).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!((cues[1].start_ms, cues[1].end_ms), (1200, 2200), "stretched to a second, where there is room");
+    }
+
+    #[test]
+    fn a_word_longer_than_two_lines_is_broken() {
+        let t = Transcript { words: spoken(&[(&"x".repeat(200), 0, 4000, None)]), ..Transcript::default() };
+        let cues = cues(&t, false);
+        assert!(cues.iter().all(|c| c.lines.len() <= 2 && c.lines.iter().all(|l| l.len() <= MAX_COLUMNS)));
+        assert_eq!(cues.iter().flat_map(|c| &c.lines).map(String::len).sum::<usize>(), 200);
+    }
+
+    #[test]
+    fn chinese_fills_its_lines_without_spaces() {
+        let text = "我们上周再次查看数据时发现，大多数电话都是在中午之前打来的，而且几乎都很短。";
+        let t = Transcript { utterances: spoken(&[(text, 0, 6000, None)]), ..Transcript::default() };
+        assert_eq!(texts(&t), ["我们上周再次查看数据时发现，大多数电话 / 都是在中午之前打来的，而且几乎都很短。"]);
+    }
+
+    #[test]
+    fn a_text_without_times_is_shared_out_over_the_audio() {
+        let t = Transcript::from_log("One sentence here. And another one there.", Some(6.0));
+        let cues = cues(&t, false);
+        assert_eq!(texts(&t), ["One sentence here.", "And another one there."]);
+        assert_eq!((cues[0].start_ms, cues[1].end_ms), (0, 6000));
+        assert!(!super::cues(&Transcript::from_log("No length at all.", None), false).is_empty());
+    }
+
+    fn anything_said() -> impl Strategy<Value = Vec<Spoken>> {
+        let text = prop_oneof![
+            4 => "[a-zA-Z]{1,9}[.,?]?",
+            1 => "[a-z ]{1,60}",
+            1 => "[x]{40,200}",
+            1 => "[你好世界。，]{1,30}",
+            1 => "\\PC{1,12}",
+        ];
+        let said = (text, 0u64..60_000, 0u64..9_000, proptest::option::of(0u32..3))
+            .prop_map(|(text, start_ms, long, speaker)| Spoken { text, start_ms, end_ms: start_ms + long, speaker });
+        proptest::collection::vec(said, 0..60).prop_map(|mut list| {
+            list.sort_by_key(|s| s.start_ms);
+            list
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn cues_are_in_order_inside_the_audio_and_whole(
+            words in anything_said(),
+            utterances in prop_oneof![Just(Vec::new()), anything_said()],
+            duration_ms in prop_oneof![Just(None), (0u64..70_000).prop_map(Some), (0u64..40).prop_map(Some)],
+            labels: bool,
+        ) {
+            let t = Transcript { words, utterances, duration_ms, ..Transcript::default() };
+            let cues = cues(&t, labels);
+            let mut last_end = 0;
+            for cue in &cues {
+                prop_assert!(cue.start_ms >= last_end && cue.end_ms > cue.start_ms, "{cue:?} after {last_end}");
+                prop_assert!(cue.end_ms - cue.start_ms <= MAX_MS);
+                last_end = cue.end_ms;
+            }
+            if let Some(length) = known_length(&t) {
+                prop_assert!(last_end <= length);
+            }
+            let shown: String = cues.iter().flat_map(|c| &c.lines).flat_map(|l| l.chars()).filter(|c| !c.is_whitespace()).collect();
+            let said: String = pieces(&t).into_iter().map(|p| p.text).collect();
+            prop_assert_eq!(&shown, &said);
+            let said: &[Spoken] = match fullest(&t, |_| true) {
+                Some(Fullest::Words(list) | Fullest::Utterances(list)) => list,
+                None => &[],
+            };
+            prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(&s.text)).sum::<usize>());
+            if duration_ms.is_none_or(|ms| ms == 0 || ms > 5_000) {
+                for cue in &cues {
+                    let label = cue.speaker.filter(|_| labels && cue.turn).map_or(0, label_columns);
+                    prop_assert!(cue.lines.len() <= 2 && cue.lines[0].width() + label <= MAX_COLUMNS + 2, "{cue:?}");
+                    prop_assert!(cue.lines.iter().all(|line| line.width() <= MAX_COLUMNS + 2), "{cue:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Breaking a cue into at most two lines of like length.
+
+use super::pieces::Piece;
+
+/// What a line of a caption holds.
+pub(super) const MAX_COLUMNS: usize = 42;
+
+/// Whether the pieces go into two lines, with `label` columns taken at the start of the first.
+pub(super) fn fit(pieces: &[Piece], label: usize) -> bool {
+    width(pieces) + label <= MAX_COLUMNS || break_at(pieces, label).is_some()
+}
+
+/// One line if it fits, else the two that differ least in length, else as many as it takes.
+pub(super) fn lines(pieces: &[Piece], label: usize) -> Vec<String> {
+    if width(pieces) + label <= MAX_COLUMNS {
+        return vec![join(pieces)];
+    }
+    match break_at(pieces, label) {
+        Some(at) => vec![join(&pieces[..at]), join(&pieces[at..])],
+        None => fill(pieces),
+    }
+}
+
+/// Where to break into two lines: as even as possible, rather after a comma, rather with the longer line below.
+fn break_at(pieces: &[Piece], label: usize) -> Option<usize> {
+    let (mut first, all) = (label, width(pieces));
+    let mut best = None;
+    for (at, pair) in pieces.windows(2).enumerate() {
+        first += pair[0].columns() + usize::from(at > 0 && !pair[0].glued);
+        let second = all + label - first - usize::from(!pair[1].glued);
+        if first > MAX_COLUMNS {
+            break;
+        }
+        if second <= MAX_COLUMNS {
+            let cost =
+                first.max(second) * 2 + usize::from(first > second) + if ends_clause(&pair[0].text) { 0 } else { 8 };
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, at + 1));
+            }
+        }
+    }
+    best.map(|(_, at)| at)
+}
+
+/// For a cue that had to take more than two lines hold.
+fn fill(pieces: &[Piece]) -> Vec<String> {
+    let (mut lines, mut from) = (Vec::new(), 0);
+    for to in 1..=pieces.len() {
+        if to == pieces.len() || width(&pieces[from..=to]) > MAX_COLUMNS {
+            lines.push(join(&pieces[from..to]));
+            from = to;
+        }
+    }
+    lines
+}
+
+/// Columns of the pieces on one line.
+pub(super) fn width(pieces: &[Piece]) -> usize {
+    let spaces = pieces.iter().skip(1).filter(|p| !p.glued).count();
+    pieces.iter().map(Piece::columns).sum::<usize>() + spaces
+}
+
+fn join(pieces: &[Piece]) -> String {
+    let mut line = String::new();
+    for piece in pieces {
+        if !line.is_empty() && !piece.glued {
+            line.push(' ');
+        }
+        line.push_str(&piece.text);
+    }
+    line
+}
+
+/// Whether a sentence ends with this word.
+pub(super) fn ends_sentence(word: &str) -> bool {
+    bare(word).ends_with(['.', '!', '?', '…', '。', '！', '？', '।'])
+}
+
+/// Whether one may pause after this word.
+pub(super) fn ends_clause(word: &str) -> bool {
+    ends_sentence(word) || bare(word).ends_with([',', ';', ':', '–', '—', '，', '、', '；', '：'])
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_end_matches(['"', '\'', ')', ']', '”', '’', '»', '」', '』', '）'])
+}

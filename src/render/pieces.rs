@@ -1,0 +1,260 @@
+//! A transcript as a row of small pieces, each with its time: the smallest units that captions are built of.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::lines::MAX_COLUMNS;
+use crate::domain::transcript::{Spoken, Transcript};
+
+/// Reading speed for texts of unknown length: 15 columns a second.
+const MS_PER_COLUMN: u64 = 67;
+/// The widest word that is never broken.
+const WIDEST: usize = 30;
+
+/// A word, a part of a very long word, or a CJK character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub text: String,
+    pub start_ms: u64,
+    pub end_ms: u64,
+    pub speaker: Option<u32>,
+    /// No space before it.
+    pub glued: bool,
+    /// An utterance begins with it.
+    pub opens: bool,
+}
+
+impl Piece {
+    pub(super) fn columns(&self) -> usize {
+        self.text.width()
+    }
+}
+
+/// The pieces of everything that was said, in order of time.
+pub(super) fn pieces(transcript: &Transcript) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    match fullest(transcript, |_| true) {
+        Some(Fullest::Utterances(utterances)) => {
+            for utterance in utterances {
+                cut(utterance, &inside(&transcript.words, utterance), true, &mut pieces);
+            }
+        }
+        Some(Fullest::Words(words)) => {
+            for word in words {
+                cut(word, std::slice::from_ref(word), false, &mut pieces);
+            }
+        }
+        None => {
+            let end_ms = known_length(transcript).unwrap_or(transcript.text.width() as u64 * MS_PER_COLUMN);
+            let whole = Spoken { text: transcript.text.clone(), start_ms: 0, end_ms, speaker: None };
+            cut(&whole, std::slice::from_ref(&whole), true, &mut pieces);
+        }
+    }
+    pieces
+}
+
+/// The audio's length; an answer of 0 seconds knows nothing.
+pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
+    transcript.duration_ms.filter(|ms| *ms > 0)
+}
+
+/// The list that says when things were said.
+pub(super) enum Fullest<'a> {
+    Utterances(&'a [Spoken]),
+    Words(&'a [Spoken]),
+}
+
+/// The utterances, unless the words hold the text more fully.
+pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(&Spoken) -> bool) -> Option<Fullest<'_>> {
+    let whole = letters(&transcript.text);
+    let off = |list: &[Spoken]| list.iter().map(|s| letters(&s.text)).sum::<usize>().abs_diff(whole);
+    let (words, utterances) = (&transcript.words, &transcript.utterances);
+    match (utterances.iter().any(&usable), words.iter().any(&usable)) {
+        (true, true) if off(utterances) <= (whole / 20).max(off(words)) => Some(Fullest::Utterances(utterances)),
+        (true, false) => Some(Fullest::Utterances(utterances)),
+        (_, true) => Some(Fullest::Words(words)),
+        (false, false) => None,
+    }
+}
+
+/// How much text there is, whatever the spaces.
+pub(super) fn letters(text: &str) -> usize {
+    text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).count()
+}
+
+/// The words of an utterance: those whose middle lies in it and that are not somebody else's.
+fn inside(words: &[Spoken], utterance: &Spoken) -> Vec<Spoken> {
+    let first = words.partition_point(|w| w.start_ms + 1_000 < utterance.start_ms);
+    let inside = words[first..]
+        .iter()
+        .take_while(|w| w.start_ms <= utterance.end_ms)
+        .filter(|w| (utterance.start_ms..=utterance.end_ms).contains(&w.start_ms.midpoint(w.end_ms)))
+        .filter(|w| w.speaker.is_none() || utterance.speaker.is_none() || w.speaker == utterance.speaker)
+        .filter(|w| letters(&w.text) > 0)
+        .cloned()
+        .collect::<Vec<_>>();
+    if inside.is_empty() { vec![utterance.clone()] } else { inside }
+}
+
+/// Cuts `said` into pieces. Each gets its time from where its letters stand among the letters of `timed`, which is
+/// exact where the texts agree and a fair share where they do not.
+fn cut(said: &Spoken, timed: &[Spoken], opens: bool, pieces: &mut Vec<Piece>) {
+    let ours = letters(&said.text) as u64;
+    let ruler = Ruler::new(timed, ours);
+    let (mut done, mut first) = (0, true);
+    for word in said.text.split(char::is_whitespace) {
+        let word: String = word.chars().filter(|c| !c.is_control()).collect();
+        for (nth, text) in atoms(&word).into_iter().enumerate() {
+            let from = done * ruler.letters;
+            done += letters(&text) as u64;
+            let glued = nth > 0 || (first && pieces.last().is_some_and(|p| sticks(&p.text, &text)));
+            let (start_ms, end_ms) = (ruler.start(from), ruler.end(done * ruler.letters));
+            pieces.push(Piece { text, start_ms, end_ms, speaker: said.speaker, glued, opens: opens && first });
+            first = false;
+        }
+    }
+}
+
+/// Times along the letters of what was said. Positions are (our letters × their letters), so that nothing is rounded.
+struct Ruler {
+    letters: u64,
+    /// From position, to position, start, end.
+    marks: Vec<(u64, u64, u64, u64)>,
+}
+
+impl Ruler {
+    fn new(timed: &[Spoken], ours: u64) -> Self {
+        let mut theirs = 0;
+        let mark = |s: &Spoken| {
+            let from = theirs;
+            theirs += letters(&s.text) as u64;
+            (from * ours, theirs * ours, s.start_ms, s.end_ms)
+        };
+        let marks = timed.iter().map(mark).collect();
+        Self { letters: theirs, marks }
+    }
+
+    fn start(&self, position: u64) -> u64 {
+        let nth = self.marks.partition_point(|(_, to, ..)| *to <= position);
+        self.within(nth, position)
+    }
+
+    fn end(&self, position: u64) -> u64 {
+        let nth = self.marks.partition_point(|(_, to, ..)| *to < position);
+        self.within(nth, position)
+    }
+
+    fn within(&self, nth: usize, position: u64) -> u64 {
+        let Some((from, to, start, end)) = self.marks.get(nth.min(self.marks.len().saturating_sub(1))) else {
+            return 0;
+        };
+        let lasts = end.saturating_sub(*start);
+        let share = u128::from(position.saturating_sub(*from)) * u128::from(lasts) / u128::from((to - from).max(1));
+        start + u64::try_from(share).unwrap_or(lasts).min(lasts)
+    }
+}
+
+/// A word as it may be broken: CJK characters singly (with the punctuation that clings to them), and what is too wide
+/// to stand in one line beside a speaker's name in halves of a line.
+fn atoms(word: &str) -> Vec<String> {
+    let mut atoms: Vec<String> = Vec::new();
+    let (mut from, mut last) = (0, None);
+    for (at, c) in word.char_indices() {
+        if last.is_some_and(|before| (is_cjk(c) || is_cjk(before)) && !clings_back(c) && !clings_on(before)) {
+            push_narrow(&word[from..at], &mut atoms);
+            from = at;
+        }
+        last = Some(c);
+    }
+    push_narrow(&word[from..], &mut atoms);
+    atoms
+}
+
+fn push_narrow(text: &str, atoms: &mut Vec<String>) {
+    let most = if text.width() > WIDEST { MAX_COLUMNS / 2 } else { WIDEST };
+    let mut atom = String::new();
+    for c in text.chars() {
+        if !atom.is_empty() && c.width().unwrap_or(0) > 0 && atom.width() + c.width().unwrap_or(0) > most {
+            atoms.push(std::mem::take(&mut atom));
+        }
+        atom.push(c);
+    }
+    if !atom.is_empty() {
+        atoms.push(atom);
+    }
+}
+
+/// Whether no space belongs between two words of a list: in Chinese and Japanese, and before punctuation by itself.
+pub(super) fn sticks(before: &str, after: &str) -> bool {
+    let (Some(last), Some(first)) = (before.chars().next_back(), after.chars().next()) else { return false };
+    (is_cjk(last) && is_cjk(first)) || after.chars().all(|c| ".,;:!?%)]}…।".contains(c) || clings_back(c))
+}
+
+/// Han, kana and their punctuation; not Hangul, which has spaces.
+fn is_cjk(c: char) -> bool {
+    matches!(c, '\u{2e80}'..='\u{312f}' | '\u{3190}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe4f}' | '\u{ff01}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}')
+}
+
+fn clings_back(c: char) -> bool {
+    "、。，．！？：；）」』】》〉〕ー々っゃゅょッャュョ・…％".contains(c)
+}
+
+fn clings_on(c: char) -> bool {
+    "（「『【《〈〔".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::tests::spoken;
+
+    fn times(transcript: &Transcript) -> Vec<(String, u64, u64)> {
+        pieces(transcript).into_iter().map(|p| (p.text, p.start_ms, p.end_ms)).collect()
+    }
+
+    #[test]
+    fn words_of_an_utterance_keep_their_own_times() {
+        let t = Transcript {
+            text: "Hello, how are you?".into(),
+            words: spoken(&[
+                ("Hello,", 100, 500, None),
+                ("how", 900, 1000, None),
+                ("are", 1000, 1100, None),
+                ("you?", 1200, 1500, None),
+            ]),
+            utterances: spoken(&[("Hello, how are you?", 100, 1500, None)]),
+            ..Transcript::default()
+        };
+        let expected = [("Hello,", 100, 500), ("how", 900, 1000), ("are", 1000, 1100), ("you?", 1200, 1500)];
+        assert_eq!(times(&t), expected.map(|(text, start, end)| (text.to_owned(), start, end)));
+    }
+
+    #[test]
+    fn without_words_an_utterance_is_shared_out_by_letters() {
+        let t = Transcript { utterances: spoken(&[("aa bbbb cc", 1000, 1800, None)]), ..Transcript::default() };
+        let expected = [("aa", 1000, 1200), ("bbbb", 1200, 1600), ("cc", 1600, 1800)];
+        assert_eq!(times(&t), expected.map(|(text, start, end)| (text.to_owned(), start, end)));
+    }
+
+    #[test]
+    fn words_are_taken_where_the_utterances_miss_some() {
+        let mut t = Transcript {
+            text: "one two three four".into(),
+            words: spoken(&[("one", 0, 1, None), ("two", 1, 2, None), ("three", 2, 3, None), ("four", 3, 4, None)]),
+            utterances: spoken(&[("one two", 0, 2, None)]),
+            ..Transcript::default()
+        };
+        assert_eq!(pieces(&t).len(), 4);
+        t.words.truncate(1);
+        assert_eq!(pieces(&t).len(), 2);
+    }
+
+    #[test]
+    fn chinese_breaks_anywhere_but_before_a_full_stop() {
+        assert_eq!(atoms("你好，世界。"), ["你", "好，", "世", "界。"]);
+        assert_eq!(atoms("(안녕하세요)"), ["(안녕하세요)"]);
+        assert_eq!(atoms(&"x".repeat(100)).iter().map(String::len).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
+        assert_eq!(atoms(&"x".repeat(30)).len(), 1);
+        assert!(sticks("世", "界") && sticks("end", ".") && !sticks("안녕", "하세요") && !sticks("a", "b"));
+    }
+}

@@ -1,0 +1,32 @@
+//! Last touch on the times of cues: ordered, apart, inside the audio, long enough to be read where there is room.
+
+use super::captions::Cue;
+
+/// What a cue lasts at least, where the next one leaves it room.
+pub(super) const MIN_MS: u64 = 1_000;
+/// What a cue lasts at most.
+pub(super) const MAX_MS: u64 = 7_000;
+/// What every cue gets, even at the cost of its neighbours' times: begins of broken answers coincide.
+const FLOOR_MS: u64 = 100;
+
+/// Needs cues in order of their begins, and no more of them than `length` has milliseconds.
+pub(super) fn settle(cues: &mut [Cue], length: Option<u64>) {
+    let count = cues.len() as u64;
+    let Some(last) = cues.last() else { return };
+    let length = length
+        .unwrap_or_else(|| last.end_ms.max(last.start_ms).saturating_add(MIN_MS).saturating_add(count * FLOOR_MS));
+    let floor = (length / count).clamp(1, FLOOR_MS);
+
+    let mut earliest = 0;
+    for cue in cues.iter_mut() {
+        cue.start_ms = cue.start_ms.max(earliest);
+        earliest = cue.start_ms + floor;
+    }
+    let mut latest_end = length;
+    for cue in cues.iter_mut().rev() {
+        cue.start_ms = cue.start_ms.min(latest_end.saturating_sub(floor));
+        let wanted = cue.end_ms.max(cue.start_ms + MIN_MS).min(cue.start_ms + MAX_MS);
+        cue.end_ms = wanted.min(latest_end);
+        latest_end = cue.start_ms;
+    }
+}

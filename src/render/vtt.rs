@@ -1,0 +1,42 @@
+//! WebVTT: speakers as voice spans.
+
+use super::{captions::cues, clock, speaker_name};
+use crate::domain::transcript::Transcript;
+
+pub(super) fn render(transcript: &Transcript) -> String {
+    let mut file = String::from("WEBVTT\n\n");
+    for cue in cues(transcript, false) {
+        let voice = cue.speaker.map(|s| format!("<v {}>", speaker_name(s))).unwrap_or_default();
+        let text = escape(&cue.lines.join("\n"));
+        let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
+        file.push_str(&format!("{start} --> {end}\n{voice}{text}\n\n"));
+    }
+    file
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::tests::spoken;
+
+    #[test]
+    fn voices_are_marked_and_markup_is_escaped() {
+        let t = Transcript {
+            utterances: spoken(&[("Salt & <pepper> --> done.", 0, 2000, Some(0)), ("Yes.", 2100, 2500, None)]),
+            ..Transcript::default()
+        };
+        insta::assert_snapshot!(render(&t), @"
+        WEBVTT
+
+        00:00:00.000 --> 00:00:02.000
+        <v Speaker 1>Salt &amp; &lt;pepper&gt; --&gt; done.
+
+        00:00:02.100 --> 00:00:03.100
+        Yes.
+        ");
+    }
+}

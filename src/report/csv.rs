@@ -1,0 +1,249 @@
+//! The report as CSV: UTF-8, LF, safe to open in a spreadsheet.
+
+use std::{borrow::Cow, collections::HashSet, fmt::Display, io};
+
+use ::csv::{ByteRecord, QuoteStyle, Terminator, Writer, WriterBuilder};
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+
+use super::{
+    defuse::defuse,
+    row::{COLUMNS, Row},
+};
+
+const PREFIX: &str = "manifest_";
+
+/// Writes rows to `W`. Buffers by itself.
+pub struct ReportWriter<W: io::Write> {
+    csv: Writer<W>,
+    record: ByteRecord,
+    /// Reused for cells that have to be put together.
+    scratch: String,
+    transcript: bool,
+    carried: usize,
+}
+
+impl<W: io::Write> ReportWriter<W> {
+    /// Begins a report with its header: ours, then the manifest's `carried` columns. Without `transcript` that column
+    /// is left out.
+    ///
+    /// # Errors
+    /// If `writer` fails.
+    pub fn new(writer: W, carried: &[String], transcript: bool) -> io::Result<Self> {
+        let mut csv = WriterBuilder::new()
+            .terminator(Terminator::Any(b'\n'))
+            .quote_style(QuoteStyle::Necessary)
+            .buffer_capacity(256 * 1024)
+            .from_writer(writer);
+        csv.write_record(header(carried, transcript))?;
+        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), transcript, carried: carried.len() })
+    }
+
+    /// Appends a row. Carried cells that it lacks are empty, those beyond the header are dropped.
+    ///
+    /// # Errors
+    /// If the writer fails.
+    pub fn write(&mut self, row: &Row) -> io::Result<()> {
+        self.record.clear();
+        self.text(&row.batch);
+        self.plain(row.line);
+        self.text(&row.key);
+        self.text(row.status.as_str());
+        self.text(&row.source);
+        self.outputs(&row.outputs);
+        self.maybe(row.model.as_deref());
+        self.maybe(row.language.as_deref());
+        self.plain(row.audio_ms.map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)));
+        self.plain(row.channels);
+        self.plain(Some(row.tries));
+        self.plain(Some(row.billed_calls));
+        self.plain(row.cost);
+        self.maybe(row.request_id.as_deref());
+        self.time(row.submitted_at);
+        self.time(row.started_at);
+        self.time(row.finished_at);
+        self.plain(row.processing_ms);
+        self.maybe(row.error_kind.map(|kind| kind.as_str()));
+        self.maybe(row.error.as_deref());
+        self.text(&row.notes.iter().map(|note| note.as_str()).collect::<Vec<_>>().join(";"));
+        self.maybe(row.content_expiry.as_deref());
+        if self.transcript {
+            self.maybe(row.transcript.as_deref());
+        }
+        for nth in 0..self.carried {
+            self.maybe(row.carried.get(nth).map(String::as_str));
+        }
+        Ok(self.csv.write_byte_record(&self.record)?)
+    }
+
+    /// Ends the report and gives back what it was written to.
+    ///
+    /// # Errors
+    /// If what was left in the buffer cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.csv.into_inner().map_err(|e| io::Error::new(e.error().kind(), e.error().to_string()))
+    }
+
+    fn text(&mut self, cell: &str) {
+        self.record.push_field(defuse(cell).as_bytes());
+    }
+
+    fn maybe(&mut self, cell: Option<&str>) {
+        self.text(cell.unwrap_or_default());
+    }
+
+    /// A number of ours: never a formula.
+    fn plain(&mut self, cell: Option<impl Display>) {
+        use std::fmt::Write;
+        self.scratch.clear();
+        if let Some(cell) = cell {
+            write!(self.scratch, "{cell}").expect("a String takes everything");
+        }
+        self.record.push_field(self.scratch.as_bytes());
+    }
+
+    fn time(&mut self, at: Option<i64>) {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        self.scratch.clear();
+        if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+            PRINTER.print_timestamp(&at, &mut self.scratch).expect("a String takes everything");
+        }
+        self.record.push_field(self.scratch.as_bytes());
+    }
+
+    fn outputs(&mut self, outputs: &[String]) {
+        let json = match outputs {
+            [] => Cow::Borrowed("[]"),
+            some => Cow::Owned(serde_json::to_string(some).expect("strings are JSON")),
+        };
+        self.record.push_field(json.as_bytes());
+    }
+}
+
+/// Our names, then the manifest's: with a prefix, or several, where a name is taken.
+fn header(carried: &[String], transcript: bool) -> Vec<String> {
+    let mut taken: HashSet<String> = COLUMNS.iter().map(ToString::to_string).collect();
+    // A name that is free keeps it, whichever of the others would like to be called so.
+    let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
+    let free: Vec<bool> = safe.iter().map(|name| taken.insert(name.clone())).collect();
+    let ours = COLUMNS.iter().filter(|name| transcript || **name != "transcript").map(ToString::to_string);
+    let mut header: Vec<String> = ours.collect();
+    for (mut name, free) in safe.into_iter().zip(free) {
+        while !free && !taken.insert(name.clone()) {
+            name.insert_str(0, PREFIX);
+        }
+        header.push(name);
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{
+        call::ErrorKind,
+        cost::MicroUsd,
+        row::{Note, RowStatus},
+    };
+
+    fn row() -> Row {
+        Row {
+            batch: "support-calls".into(),
+            line: Some(2),
+            key: "2026/call-17".into(),
+            status: RowStatus::Suspect,
+            source: "https://example.com/a.wav".into(),
+            outputs: vec!["/srv/out/2026/call-17.txt".into(), "/srv/out/\"x\".srt".into()],
+            model: Some("pulse".into()),
+            language: Some("en".into()),
+            audio_ms: Some(61_050),
+            channels: Some(2),
+            tries: 1,
+            billed_calls: 1,
+            cost: Some(MicroUsd(5_088)),
+            request_id: Some("36e977cf".into()),
+            submitted_at: Some(1_764_000_000_000),
+            started_at: Some(1_764_000_000_250),
+            finished_at: Some(1_764_000_003_001),
+            processing_ms: Some(2_700),
+            error_kind: Some(ErrorKind::SinkRefused),
+            error: Some("=cmd".into()),
+            notes: vec![Note::Sandbox, Note::Stereo],
+            content_expiry: Some("applied".into()),
+            transcript: Some("Hello,\n\"you\"".into()),
+            carried: vec!["+919812345678".into(), "=1+1".into()],
+        }
+    }
+
+    fn written(rows: &[Row], carried: &[&str], transcript: bool) -> String {
+        let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
+        let mut report = ReportWriter::new(Vec::new(), &carried, transcript).unwrap();
+        rows.iter().for_each(|row| report.write(row).unwrap());
+        String::from_utf8(report.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn columns_stand_in_the_documented_order() {
+        insta::assert_snapshot!(written(&[row()], &["phone", "=evil"], true), @r#"
+        batch,line,key,status,source,outputs,model,language,audio_seconds,channels,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,content_expiry,transcript,phone,'=evil
+        support-calls,2,2026/call-17,suspect,https://example.com/a.wav,"[""/srv/out/2026/call-17.txt"",""/srv/out/\""x\"".srt""]",pulse,en,61.050,2,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,sink_refused,'=cmd,sandbox;stereo,applied,"Hello,
+        ""you""",+919812345678,'=1+1
+        "#);
+    }
+
+    #[test]
+    fn what_is_unknown_is_empty() {
+        let empty = Row {
+            line: None,
+            outputs: vec![],
+            model: None,
+            language: None,
+            audio_ms: None,
+            channels: None,
+            tries: 0,
+            billed_calls: 0,
+            cost: None,
+            request_id: None,
+            submitted_at: None,
+            started_at: None,
+            finished_at: Some(i64::MAX),
+            processing_ms: None,
+            error_kind: None,
+            error: None,
+            notes: vec![],
+            content_expiry: None,
+            transcript: None,
+            carried: vec![],
+            ..row()
+        };
+        let report = written(&[empty], &["phone"], false);
+        let line = report.lines().nth(1).unwrap();
+        assert_eq!(line, "support-calls,,2026/call-17,suspect,https://example.com/a.wav,[],,,,,0,0,,,,,,,,,,,");
+    }
+
+    #[test]
+    fn taken_names_get_a_prefix_and_another() {
+        let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
+        let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
+        assert_eq!(header(&carried, false)[22..], names);
+        assert_eq!(header(&carried, true)[23..], names);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_back(key in any::<String>(), error in any::<String>(), carried in proptest::collection::vec("[=+@\r\n\t\",a-z0-9 -]{0,9}", 3)) {
+            let one = Row { key, error: Some(error), carried, ..row() };
+            let report = written(std::slice::from_ref(&one), &["a", "b", "c"], true);
+            let mut reader = ::csv::ReaderBuilder::new().from_reader(report.as_bytes());
+            let read: Vec<_> = reader.records().map(Result::unwrap).collect();
+            prop_assert_eq!(read.len(), 1);
+            prop_assert_eq!(&read[0][2], defuse(&one.key));
+            prop_assert_eq!(&read[0][19], defuse(one.error.as_deref().unwrap()));
+            prop_assert_eq!(serde_json::from_str::<Vec<String>>(&read[0][5]).unwrap(), one.outputs);
+            for (nth, cell) in one.carried.iter().enumerate() {
+                prop_assert_eq!(&read[0][23 + nth], defuse(cell));
+            }
+        }
+    }
+}

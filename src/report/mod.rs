@@ -1,0 +1,8 @@
+//! What is told of a batch: a CSV with a row per job, and a summary.
+
+pub mod csv;
+pub mod row;
+pub mod summary;
+
+mod defuse;
+mod table;

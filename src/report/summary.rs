@@ -1,0 +1,320 @@
+//! `summary.json`: a batch on one page, for people and programs, and the proof of whose outputs lie beside it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::table;
+use crate::domain::{
+    call::ErrorKind,
+    cost::{MicroUsd, Rates},
+    options::listed,
+    row::RowStatus,
+    transcript::SuspectReason,
+};
+
+/// The version of the file's format; raised when a field changes its meaning or goes.
+pub const FORMAT: u32 = 1;
+
+listed! {
+    /// How a batch stands when its summary is written.
+    SummaryState, "state" {
+        /// Work goes on, or was killed.
+        Running = "running",
+        /// Nothing is left to do.
+        Finished = "finished",
+        /// Stopped for a reason that no line is to blame for, or by the user.
+        Paused = "paused",
+        /// Stopped by a signal; the same command goes on.
+        Interrupted = "interrupted",
+    }
+}
+
+listed! {
+    /// What money was spent for.
+    SpendReason, "reason to spend" {
+        /// The first call for a part.
+        FirstCall = "first_call",
+        /// A call after one that may or may not have been billed.
+        AfterUnknown = "after_unknown_outcome",
+        /// A call that the user's `retry` asked for.
+        Retry = "retry",
+    }
+}
+
+/// A batch on one page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`FORMAT`]
+    pub format: u32,
+    /// The version of wavebatch that wrote it.
+    pub wavebatch: String,
+    /// The batch's name.
+    pub batch: String,
+    /// The definition's path; `None` for an ad-hoc batch.
+    pub definition: Option<String>,
+    /// The ledger that knows the batch.
+    pub ledger: LedgerRef,
+    /// Where the outputs are.
+    pub outputs: String,
+    /// How it stands.
+    pub state: SummaryState,
+    /// Why it is paused.
+    pub pause_reason: Option<String>,
+    /// When its first line was begun, in milliseconds since 1970; in the file RFC 3339.
+    #[serde(with = "time")]
+    pub started_at: Option<i64>,
+    /// When its last line was finished.
+    #[serde(with = "time")]
+    pub finished_at: Option<i64>,
+    /// Lines by status; what is not there is nought.
+    pub lines: BTreeMap<RowStatus, u64>,
+    /// Failed lines by kind.
+    pub failures: Vec<Failures>,
+    /// Suspect lines by reason.
+    pub suspects: Vec<Suspects>,
+    /// Audio of the lines that have a result.
+    pub audio_seconds: f64,
+    /// Calls made.
+    pub calls: u64,
+    /// Those of them that may have been billed.
+    pub billed_calls: u64,
+    /// What they cost: an estimate at list price.
+    pub spend: Spend,
+    /// The prices it is reckoned with, in dollars a minute.
+    pub rates: Rates,
+}
+
+/// The ledger of a batch, as far as others need to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRef {
+    /// Made with it.
+    pub id: String,
+    /// Its absolute path.
+    pub path: String,
+    /// Its newest call. A ledger of this id that does not know that call is an older copy.
+    pub newest_call: Option<String>,
+}
+
+/// Failed lines of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Why they failed.
+    pub kind: ErrorKind,
+    /// How many.
+    pub count: u64,
+    /// The key of one.
+    pub key: String,
+    /// What that one ran into, in words.
+    pub error: String,
+}
+
+/// Suspect lines of one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspects {
+    /// What speaks against them.
+    pub reason: SuspectReason,
+    /// How many.
+    pub count: u64,
+    /// The key of one.
+    pub key: String,
+}
+
+/// Money, split in two ways.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spend {
+    /// All of it.
+    pub total_usd: MicroUsd,
+    /// By model.
+    pub by_model: BTreeMap<String, MicroUsd>,
+    /// By what it was spent for.
+    pub by_reason: BTreeMap<SpendReason, MicroUsd>,
+}
+
+/// Whose outputs they are: the part of `summary.json` that every version can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The batch's name.
+    pub batch: String,
+    /// The ledger that knows it.
+    pub ledger: LedgerRef,
+}
+
+impl Owner {
+    /// Reads the owner out of a `summary.json`, of this version or a later one; `None` if it is none.
+    #[must_use]
+    pub fn read(summary: &[u8]) -> Option<Self> {
+        serde_json::from_slice(summary).ok()
+    }
+}
+
+impl Summary {
+    /// How many lines have this status.
+    #[must_use]
+    pub fn count(&self, status: RowStatus) -> u64 {
+        self.lines.get(&status).copied().unwrap_or_default()
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.lines.values().sum()
+    }
+
+    /// The file: indented, with a newline at its end.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("strings and numbers are JSON");
+        json.push(b'\n');
+        json
+    }
+
+    /// The same for a terminal of `width` columns.
+    #[must_use]
+    pub fn to_table(&self, width: usize) -> String {
+        table::table(self, width)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(super) fn rfc3339(ms: i64) -> Option<String> {
+    Timestamp::from_millisecond(ms).ok().map(|at| format!("{at:.3}"))
+}
+
+mod time {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp, rfc3339};
+
+    pub(super) fn serialize<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        ms.and_then(rfc3339).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|at| at.parse().map(Timestamp::as_millisecond).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn summary() -> Summary {
+        Summary {
+            format: FORMAT,
+            wavebatch: "0.1.0".into(),
+            batch: "support-calls".into(),
+            definition: Some("jobs/support-calls.toml".into()),
+            ledger: LedgerRef { id: "L1".into(), path: "/srv/wavebatch.db".into(), newest_call: Some("019a".into()) },
+            outputs: "/srv/out/support-calls".into(),
+            state: SummaryState::Finished,
+            pause_reason: None,
+            started_at: Some(1_764_000_000_000),
+            finished_at: Some(1_764_000_192_500),
+            lines: BTreeMap::from([(RowStatus::Succeeded, 1204), (RowStatus::Suspect, 3), (RowStatus::Failed, 14)]),
+            failures: vec![
+                Failures {
+                    kind: ErrorKind::SourceMissing,
+                    count: 12,
+                    key: "2026/call-17".into(),
+                    error: "no such file: /srv/rec/call-17.wav".into(),
+                },
+                Failures {
+                    kind: ErrorKind::UnknownOutcome,
+                    count: 2,
+                    key: "2026/call-40".into(),
+                    error: "the connection broke\nafter the request left".into(),
+                },
+            ],
+            suspects: vec![Suspects { reason: SuspectReason::Empty, count: 3, key: "2026/call-9".into() }],
+            audio_seconds: 74_520.5,
+            calls: 1230,
+            billed_calls: 1211,
+            spend: Spend {
+                total_usd: MicroUsd(6_235_000),
+                by_model: BTreeMap::from([("pulse".into(), MicroUsd(6_235_000))]),
+                by_reason: BTreeMap::from([
+                    (SpendReason::FirstCall, MicroUsd(6_210_000)),
+                    (SpendReason::AfterUnknown, MicroUsd(25_000)),
+                ]),
+            },
+            rates: Rates::default(),
+        }
+    }
+
+    #[test]
+    fn the_file_survives_reading() {
+        let json = summary().to_json();
+        assert_eq!(serde_json::from_slice::<Summary>(&json).unwrap(), summary());
+        insta::assert_snapshot!(String::from_utf8(json).unwrap(), @r#"
+        {
+          "format": 1,
+          "wavebatch": "0.1.0",
+          "batch": "support-calls",
+          "definition": "jobs/support-calls.toml",
+          "ledger": {
+            "id": "L1",
+            "path": "/srv/wavebatch.db",
+            "newest_call": "019a"
+          },
+          "outputs": "/srv/out/support-calls",
+          "state": "finished",
+          "pause_reason": null,
+          "started_at": "2025-11-24T16:00:00.000Z",
+          "finished_at": "2025-11-24T16:03:12.500Z",
+          "lines": {
+            "succeeded": 1204,
+            "suspect": 3,
+            "failed": 14
+          },
+          "failures": [
+            {
+              "kind": "source_missing",
+              "count": 12,
+              "key": "2026/call-17",
+              "error": "no such file: /srv/rec/call-17.wav"
+            },
+            {
+              "kind": "unknown_outcome",
+              "count": 2,
+              "key": "2026/call-40",
+              "error": "the connection broke\nafter the request left"
+            }
+          ],
+          "suspects": [
+            {
+              "reason": "empty",
+              "count": 3,
+              "key": "2026/call-9"
+            }
+          ],
+          "audio_seconds": 74520.5,
+          "calls": 1230,
+          "billed_calls": 1211,
+          "spend": {
+            "total_usd": 6.235,
+            "by_model": {
+              "pulse": 6.235
+            },
+            "by_reason": {
+              "first_call": 6.21,
+              "after_unknown_outcome": 0.025
+            }
+          },
+          "rates": {
+            "as_of": "2026-08-21",
+            "pulse": 0.005,
+            "pulse-pro": 0.004
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_owner_can_be_read_from_later_versions() {
+        let later = br#"{"format":9,"batch":"b","ledger":{"id":"L","path":"/l","newest_call":null,"new":1},"state":"dreaming"}"#;
+        assert_eq!(Owner::read(later).unwrap().ledger.id, "L");
+        assert_eq!(Owner::read(&summary().to_json()).unwrap().batch, "support-calls");
+        assert_eq!(Owner::read(b"{\"batch\":\"b\"}"), None);
+    }
+}

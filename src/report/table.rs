@@ -1,0 +1,259 @@
+//! The summary as a table for a terminal.
+
+use std::fmt::Write;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::summary::{SpendReason, Summary, SummaryState};
+use crate::domain::{call::ErrorKind, row::RowStatus};
+
+pub(super) fn table(summary: &Summary, width: usize) -> String {
+    let mut out = Table { text: String::new(), width: width.max(40) };
+    out.line(&headline(summary));
+    out.fact("lines", &lines(summary));
+    out.fact("audio", &duration(summary.audio_seconds));
+    out.fact("calls", &format!("{}, {} billed", grouped(summary.calls), grouped(summary.billed_calls)));
+    out.fact("spend", &format!("${} at list price of {}", summary.spend.total_usd, summary.rates.as_of));
+    for (model, cost) in &summary.spend.by_model {
+        out.fact("", &format!("${cost}  {model}"));
+    }
+    for (reason, cost) in &summary.spend.by_reason {
+        out.fact("", &format!("${cost}  {}", reason_words(*reason)));
+    }
+    out.fact("outputs", &summary.outputs);
+    out.fact("ledger", &summary.ledger.path);
+
+    let failures = summary.failures.iter().map(|f| Group {
+        count: f.count,
+        name: f.kind.as_str(),
+        key: &f.key,
+        words: &f.error,
+        remedy: remedy(f.kind, summary),
+    });
+    out.groups("failed", failures.collect());
+    let batch = shell(&summary.batch);
+    let suspects = summary.suspects.iter().map(|s| Group {
+        count: s.count,
+        name: s.reason.as_str(),
+        key: &s.key,
+        words: "",
+        remedy: format!("wavebatch retry {batch} --state suspect, which buys them again"),
+    });
+    out.groups("suspect", suspects.collect());
+    out.text
+}
+
+fn headline(summary: &Summary) -> String {
+    let took = match (summary.started_at, summary.finished_at) {
+        (Some(from), Some(to)) if to >= from => format!(" in {}", duration(to.abs_diff(from) as f64 / 1_000.0)),
+        _ => String::new(),
+    };
+    match (&summary.state, &summary.pause_reason) {
+        (SummaryState::Finished, _) => format!("{}: finished{took}", summary.batch),
+        (SummaryState::Paused, Some(reason)) => format!("{}: paused, {reason}", summary.batch),
+        (state, _) => format!("{}: {state}", summary.batch),
+    }
+}
+
+fn lines(summary: &Summary) -> String {
+    let some = RowStatus::ALL.iter().map(|status| (status, summary.count(*status))).filter(|(_, count)| *count > 0);
+    let by_status: Vec<_> = some.map(|(status, count)| format!("{} {status}", grouped(count))).collect();
+    match by_status.as_slice() {
+        [] => "none".into(),
+        [one] => one.clone(),
+        several => format!("{}: {}", grouped(summary.total()), several.join(", ")),
+    }
+}
+
+const fn reason_words(reason: SpendReason) -> &'static str {
+    match reason {
+        SpendReason::FirstCall => "for first calls",
+        SpendReason::AfterUnknown => "for calls after an unknown outcome",
+        SpendReason::Retry => "for calls that `retry` asked for",
+    }
+}
+
+/// What deals with lines that failed so. Source errors and deliveries cost nothing to try again, so `run` does it; a
+/// line that the API refuses has to be changed; everything else is `retry`'s.
+fn remedy(kind: ErrorKind, summary: &Summary) -> String {
+    let batch = shell(&summary.batch);
+    let run = match &summary.definition {
+        Some(definition) => format!("wavebatch run {}", shell(definition)),
+        None => "the same `wavebatch run` again".into(),
+    };
+    match kind {
+        ErrorKind::BadLine => format!("mend the manifest's line, then {run}"),
+        ErrorKind::SourceMissing
+        | ErrorKind::SourceEmpty
+        | ErrorKind::SourceUnreadable
+        | ErrorKind::SourceTooLarge
+        | ErrorKind::SourceNotAudio
+        | ErrorKind::SourceRefused
+        | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
+        ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
+        ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {
+            format!("change the line or its recording, then {run}")
+        }
+        ErrorKind::SinkRefused => {
+            format!("give the line another key, or make way for it and wavebatch deliver {batch}")
+        }
+        _ => format!("wavebatch retry {batch} --state failed"),
+    }
+}
+
+struct Group<'a> {
+    count: u64,
+    name: &'a str,
+    key: &'a str,
+    words: &'a str,
+    remedy: String,
+}
+
+struct Table {
+    text: String,
+    width: usize,
+}
+
+impl Table {
+    fn line(&mut self, text: &str) {
+        let line = shorten(text, self.width);
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// Facts are never cut: addresses are there to be copied.
+    fn fact(&mut self, name: &str, value: &str) {
+        writeln!(self.text, "  {name:<9} {}", printable(value)).expect("a String takes everything");
+    }
+
+    fn groups(&mut self, what: &str, groups: Vec<Group<'_>>) {
+        if groups.is_empty() {
+            return;
+        }
+        let counts: Vec<String> = groups.iter().map(|g| grouped(g.count)).collect();
+        let widest = |cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or(0);
+        let (count, name) =
+            (widest(&mut counts.iter().map(String::len)), widest(&mut groups.iter().map(|g| g.name.len())));
+        let key = widest(&mut groups.iter().map(|g| g.key.width())).min(self.width / 3);
+        self.text.push('\n');
+        self.line(&format!("{what}, by {}", if what == "failed" { "kind" } else { "reason" }));
+        for (g, n) in groups.iter().zip(&counts) {
+            let short = shorten(g.key, key);
+            let pad = " ".repeat(key.saturating_sub(short.width()));
+            self.line(&format!("  {n:>count$}  {:<name$}  {short}{pad}  {}", g.name, g.words));
+            writeln!(self.text, "  {:>count$}  -> {}", "", printable(&g.remedy)).expect("a String takes everything");
+        }
+    }
+}
+
+/// Cut to so many columns, with an ellipsis where something is missing.
+fn shorten(text: &str, columns: usize) -> String {
+    let text = printable(text);
+    if text.width() <= columns {
+        return text;
+    }
+    let (mut short, mut used) = (String::new(), 1);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > columns {
+            break;
+        }
+        short.push(c);
+    }
+    short + "…"
+}
+
+/// Nothing of a key or a message may steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// As one word for a shell.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// `1,234,567`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `45.2 s`, `3 min 12 s`, `20 h 42 min`
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", grouped(whole / 3_600), whole / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::summary::tests::summary;
+
+    #[test]
+    fn the_table_says_what_failed_and_what_to_do() {
+        insta::assert_snapshot!(table(&summary(), 80), @"
+        support-calls: finished in 3 min 13 s
+          lines     1,221: 1,204 succeeded, 3 suspect, 14 failed
+          audio     20 h 42 min
+          calls     1,230, 1,211 billed
+          spend     $6.235000 at list price of 2026-08-21
+                    $6.235000  pulse
+                    $6.210000  for first calls
+                    $0.025000  for calls after an unknown outcome
+          outputs   /srv/out/support-calls
+          ledger    /srv/wavebatch.db
+
+        failed, by kind
+          12  source_missing   2026/call-17  no such file: /srv/rec/call-17.wav
+              -> mend the source, then wavebatch run jobs/support-calls.toml
+           2  unknown_outcome  2026/call-40  the connection broke after the request left
+              -> wavebatch retry support-calls --state failed
+
+        suspect, by reason
+          3  empty  2026/call-9
+             -> wavebatch retry support-calls --state suspect, which buys them again
+        ");
+    }
+
+    #[test]
+    fn narrow_terminals_and_hostile_words() {
+        let mut s = summary();
+        s.state = SummaryState::Paused;
+        s.pause_reason = Some("the key is not accepted \u{1b}[31m".into());
+        s.batch = "it's".into();
+        s.failures.truncate(1);
+        s.failures[0].kind = ErrorKind::TimedOut;
+        s.failures[0].key = "很长的钥匙".repeat(20);
+        let text = table(&s, 50);
+        assert!(!text.contains('\u{1b}'));
+        assert!(text.contains("wavebatch retry 'it'\\''s' --state failed"));
+        let group = text.lines().find(|l| l.contains("timed_out")).unwrap();
+        assert!(group.width() <= 50, "{group}");
+    }
+
+    #[test]
+    fn numbers_and_lengths_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0.04, 59.4, 59.6, 3_599.0, 3_600.0].map(duration),
+            ["0.0 s", "59.4 s", "1 min 0 s", "59 min 59 s", "1 h 0 min"]
+        );
+    }
+}

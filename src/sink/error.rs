@@ -1,0 +1,153 @@
+//! What can go wrong at a sink, by what it means.
+
+use std::io::{self, ErrorKind as Io};
+
+use rustix::io::Errno;
+
+/// Why an output could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// No sink of this version has such an address.
+    #[error("cannot write outputs to `{address}`: {why}")]
+    AddressRefused {
+        /// As it was given.
+        address: String,
+        /// What is wrong with it, and what would be right.
+        why: String,
+    },
+    /// The sink can never take this name.
+    #[error("`{address}` cannot be written: {why}; give the line another key")]
+    NameRefused {
+        /// The output's address.
+        address: String,
+        /// What stands against it.
+        why: String,
+    },
+    /// The sink itself is something else than a folder.
+    #[error("`{address}` is not a folder; remove it, or choose another `output`")]
+    NotAFolder {
+        /// The sink's address.
+        address: String,
+    },
+    /// Not permitted, or read-only.
+    #[error("`{address}` may not be written; change its permissions, or choose another `output`")]
+    Denied {
+        /// The output's address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No room left, or the quota is used up.
+    #[error("no room left for `{address}`; free some, nothing is lost meanwhile")]
+    Full {
+        /// The output's address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The sink has gone and cannot be made anew.
+    #[error("`{address}` has gone while it was written to; put it back, or choose another `output`")]
+    Missing {
+        /// The output's address.
+        address: String,
+    },
+    /// Anything else; it may pass.
+    #[error("`{address}` cannot be reached now, and is tried again later")]
+    Unavailable {
+        /// The output's address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The local file to be put there cannot be read.
+    #[error("`{path}`, which should go to the output, cannot be read")]
+    Content {
+        /// The local file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What a [`SinkError`] means for the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkClass {
+    /// Final for this line; other lines are not concerned.
+    Line,
+    /// No line will fare better until somebody changes something: pause the batch.
+    Pause,
+    /// May pass by itself: deliver again later, and pause only after the outage limit.
+    Retry,
+}
+
+impl SinkError {
+    /// What it means for the work.
+    #[must_use]
+    pub const fn class(&self) -> SinkClass {
+        match self {
+            Self::NameRefused { .. } => SinkClass::Line,
+            Self::AddressRefused { .. } | Self::NotAFolder { .. } | Self::Denied { .. } | Self::Missing { .. } => {
+                SinkClass::Pause
+            }
+            Self::Full { .. } | Self::Unavailable { .. } | Self::Content { .. } => SinkClass::Retry,
+        }
+    }
+
+    /// The message with what the system said, for where errors are kept as text.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// What an error about one output's name or bytes means.
+    pub(super) fn of_output(address: String, source: io::Error) -> Self {
+        let refused = |why: &str| Self::NameRefused { address: address.clone(), why: why.to_owned() };
+        match (Errno::from_io_error(&source), source.kind()) {
+            (Some(Errno::NAMETOOLONG), _) => refused("its name is too long"),
+            (Some(Errno::ISDIR | Errno::NOTEMPTY), _) => refused("a folder has that name"),
+            (Some(Errno::NOTDIR | Errno::EXIST), _) => refused("a file stands where a folder is needed"),
+            (Some(Errno::LOOP), _) => refused("its path is a circle of links"),
+            (Some(Errno::INVAL | Errno::ILSEQ), _) | (_, Io::InvalidFilename | Io::InvalidInput) => {
+                refused("the file system does not take such a name")
+            }
+            _ => Self::of_sink(address, source),
+        }
+    }
+
+    /// What an error about the sink as a whole means: never the fault of one line.
+    pub(super) fn of_sink(address: String, source: io::Error) -> Self {
+        match Errno::from_io_error(&source) {
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Self::Denied { address, source },
+            Some(Errno::NOSPC | Errno::DQUOT) => Self::Full { address, source },
+            Some(Errno::NOTDIR | Errno::EXIST) => Self::NotAFolder { address },
+            Some(Errno::NOENT) => Self::Missing { address },
+            Some(Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL | Errno::ILSEQ) => {
+                Self::AddressRefused { address, why: source.to_string() }
+            }
+            _ => Self::Unavailable { address, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_sorted_by_what_they_mean() {
+        let class = |errno: Errno| SinkError::of_output("out/a".into(), errno.into()).class();
+        for errno in [Errno::NAMETOOLONG, Errno::ISDIR, Errno::NOTDIR, Errno::LOOP, Errno::INVAL] {
+            assert_eq!(class(errno), SinkClass::Line, "{errno:?}");
+            assert_ne!(SinkError::of_sink("out".into(), errno.into()).class(), SinkClass::Line, "{errno:?}");
+        }
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOENT] {
+            assert_eq!(class(errno), SinkClass::Pause, "{errno:?}");
+        }
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::MFILE] {
+            assert_eq!(class(errno), SinkClass::Retry, "{errno:?}");
+        }
+    }
+}
