@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{
-    AdHoc, BadLines, Definition, Fault, Faults, Filters, Origin, Overrides,
+    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides,
     draft::{self, Draft, Places},
     paths::{self, absolute_dir, clean, io_message},
     template::Template,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     batch::{BatchName, LineOption, LineOverrides},
-    options::{ExpireContent, Redact, SendMode, Task, TranscribeOptions, TranscriptFormat},
+    options::{ExpireContent, Language, Redact, SendMode, SttModel, Task, TranscribeOptions, TranscriptFormat},
 };
 
 /// What is known besides the draft.
@@ -68,14 +68,6 @@ fn working_dir(over: &Overrides) -> Result<PathBuf, Faults> {
     absolute_dir(given).map_err(|e| Fault::of_file("", format!("the working directory {}", io_message(&e))).into())
 }
 
-impl FromIterator<Fault> for Faults {
-    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
-        let mut all = Self::default();
-        faults.into_iter().for_each(|fault| all.push(fault));
-        all
-    }
-}
-
 impl Builder<'_> {
     /// Notes a fault of a field, at the flag if a flag decided it.
     fn fault(&mut self, field: &str, message: impl Into<String>) {
@@ -105,38 +97,52 @@ impl Builder<'_> {
         let filters = self.filters(&draft, origin.as_ref());
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()));
         let source_column = self.column("columns.source", over.source_column.as_ref().or(draft.source.as_ref()));
+        // All is told together: the manifest's faults too, where what is wrong here leaves it readable.
+        let may_scan =
+            origin.as_ref().is_some_and(|origin| !origin.needs_copy() && *origin != Origin::Files(Vec::new()))
+                && !self
+                    .faults
+                    .iter()
+                    .any(|fault| fault.is_about(&["columns", "column", "manifest", "include", "exclude"]));
         let mut run = draft.run.clone();
         run.concurrency = over.concurrency.or(run.concurrency);
         run.max_spend_usd = over.max_spend.or(run.max_spend_usd);
         run.tolerate = over.tolerate.unwrap_or(run.tolerate);
-        if !self.faults.is_empty() {
-            return Err(Faults::from_iter(self.faults));
-        }
-        let (Some(transcribe), Some(batch), Some(output), Some(origin)) = (transcribe, batch, output, origin) else {
-            unreachable!("whatever is absent has left a fault")
-        };
         let all = || LineOption::ALL.to_vec();
-        Ok(Definition {
+        let option_columns = over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all);
+        let mut definition = Definition {
             task: draft.task.unwrap_or(Task::Transcribe),
             manifest_format: over.manifest_format.or(draft.manifest_format),
-            option_columns: over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all),
+            // With options that are wrong themselves, a line's cannot be judged.
+            option_columns: if transcribe.is_some() { option_columns } else { Vec::new() },
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
             limit: over.limit,
             report: draft.report,
-            working_dir: self.cwd,
+            working_dir: self.cwd.clone(),
             command: over.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
+            batch: batch.unwrap_or_else(|| BatchName::new("-").expect("a dash can name a batch")),
+            output: output.unwrap_or_default(),
+            transcribe: transcribe.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
+            origin: origin.unwrap_or_else(|| Origin::Files(Vec::new())),
             name,
-            batch,
-            origin,
             manifest,
-            output,
             key_column,
             source_column,
-            transcribe,
             formats,
             run,
             filters,
-        })
+        };
+        if self.faults.is_empty() {
+            return Ok(definition);
+        }
+        self.faults.sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.position));
+        definition.bad_lines = BadLines::Fault;
+        let mut faults = Faults::from_iter(self.faults);
+        if may_scan {
+            let manifest = Manifest::open(&definition, None).and_then(|manifest| manifest.scan().map(|_| ()));
+            faults.extend(manifest.err().unwrap_or_default());
+        }
+        Err(faults)
     }
 
     fn options(&mut self, draft: &Draft) -> Option<TranscribeOptions> {
@@ -150,20 +156,7 @@ impl Builder<'_> {
                 self.fault(field, format!("is missing{hint}"));
             }
         }
-        let options = said.apply(&TranscribeOptions {
-            model: said.model?,
-            language: said.language?,
-            word_timestamps: false,
-            diarize: false,
-            redact_pii: false,
-            redact_pci: false,
-            redact: Redact::Strict,
-            emotion_detection: false,
-            gender_detection: false,
-            expire_content: ExpireContent::No,
-            allow_silence: false,
-            send: SendMode::Auto,
-        });
+        let options = said.apply(&options_of(said.model?, said.language?));
         for fault in options.faults() {
             self.fault(&format!("transcribe.{}", fault.field), fault.message);
         }
@@ -277,6 +270,24 @@ impl Builder<'_> {
             self.fault(field, "names no column");
         }
         Some(template)
+    }
+}
+
+/// The defaults of everything but model and language, which have none.
+fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
+    TranscribeOptions {
+        model,
+        language,
+        word_timestamps: false,
+        diarize: false,
+        redact_pii: false,
+        redact_pci: false,
+        redact: Redact::Strict,
+        emotion_detection: false,
+        gender_detection: false,
+        expire_content: ExpireContent::No,
+        allow_silence: false,
+        send: SendMode::Auto,
     }
 }
 

@@ -58,6 +58,18 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Whether its field or flag has one of these words in its name.
+    pub(super) fn is_about(&self, words: &[&str]) -> bool {
+        match &self.place {
+            Some(Place::Field(name) | Place::Flag(name)) => {
+                name.split(['.', '-', '_']).any(|part| words.contains(&part))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lead = self.file.clone();
@@ -96,6 +108,12 @@ impl Faults {
         }
     }
 
+    /// Adds all of `other` behind these.
+    pub fn extend(&mut self, other: Self) {
+        other.list.into_iter().for_each(|fault| self.push(fault));
+        self.more += other.more;
+    }
+
     /// Adds all of `other`, then keeps the first by line.
     pub fn merge_by_line(&mut self, other: Self) {
         self.more += other.more;
@@ -115,6 +133,14 @@ impl Faults {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.list.len() as u64 + self.more
+    }
+}
+
+impl FromIterator<Fault> for Faults {
+    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
+        let mut all = Self::default();
+        faults.into_iter().for_each(|fault| all.push(fault));
+        all
     }
 }
 

@@ -10,6 +10,8 @@ mod draft;
 mod origin;
 mod overrides;
 mod paths;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::path::{Path, PathBuf};

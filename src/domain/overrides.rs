@@ -6,7 +6,7 @@ use super::options::{ExpireContent, Language, Redact, SendMode, SttModel, Transc
 
 listed! {
     /// An option of one transcription: a field of `[transcribe]`, and a column that a manifest may have.
-    LineOption, "option" {
+    LineOption, "transcription option" {
         /// The model.
         Model = "model",
         /// The language spoken.

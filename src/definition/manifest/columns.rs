@@ -173,7 +173,7 @@ fn no_source(definition: &Definition, columns: &[String], first: Option<&Record>
     let key = others()
         .find(|name| KEY_NAMES.contains(&name.as_str()))
         .or_else(|| others().find(|name| likely(name, &["id", "key"])))
-        .or_else(|| others().next());
+        .or_else(|| others().next().filter(|_| source.is_some()));
     let mut command = definition.command.clone();
     if command.is_empty() {
         command = format!("wavebatch run {}", shell_word(&definition.manifest));
