@@ -12,7 +12,7 @@ use super::{
     text::shell_word,
 };
 use crate::domain::{
-    batch::{BatchName, LineOption, LineOverrides},
+    batch::{BatchName, LineOption, LineOverrides, RunSettings},
     options::{ExpireContent, Language, Redact, SendMode, SttModel, Task, TranscribeOptions, TranscriptFormat},
 };
 
@@ -97,17 +97,7 @@ impl Builder<'_> {
         let filters = self.filters(&draft, origin.as_ref());
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()));
         let source_column = self.column("columns.source", over.source_column.as_ref().or(draft.source.as_ref()));
-        // All is told together: the manifest's faults too, where what is wrong here leaves it readable.
-        let may_scan =
-            origin.as_ref().is_some_and(|origin| !origin.needs_copy() && *origin != Origin::Files(Vec::new()))
-                && !self
-                    .faults
-                    .iter()
-                    .any(|fault| fault.is_about(&["columns", "column", "manifest", "include", "exclude"]));
-        let mut run = draft.run.clone();
-        run.concurrency = over.concurrency.or(run.concurrency);
-        run.max_spend_usd = over.max_spend.or(run.max_spend_usd);
-        run.tolerate = over.tolerate.unwrap_or(run.tolerate);
+        let run = self.run(&draft);
         let all = || LineOption::ALL.to_vec();
         let option_columns = over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all);
         let mut definition = Definition {
@@ -135,14 +125,31 @@ impl Builder<'_> {
         if self.faults.is_empty() {
             return Ok(definition);
         }
-        self.faults.sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.position));
         definition.bad_lines = BadLines::Fault;
+        Err(self.all_faults(&definition))
+    }
+
+    /// All is told together: the manifest's faults too, where what is wrong here leaves it readable.
+    fn all_faults(mut self, definition: &Definition) -> Faults {
+        let unreadable = ["columns", "column", "manifest", "include", "exclude"];
+        let may_scan = !definition.origin.needs_copy()
+            && definition.origin != Origin::Files(Vec::new())
+            && !self.faults.iter().any(|fault| fault.is_about(&unreadable));
+        self.faults.sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.position));
         let mut faults = Faults::from_iter(self.faults);
         if may_scan {
-            let manifest = Manifest::open(&definition, None).and_then(|manifest| manifest.scan().map(|_| ()));
+            let manifest = Manifest::open(definition, None).and_then(|manifest| manifest.scan().map(|_| ()));
             faults.extend(manifest.err().unwrap_or_default());
         }
-        Err(faults)
+        faults
+    }
+
+    fn run(&self, draft: &Draft) -> RunSettings {
+        let mut run = draft.run.clone();
+        run.concurrency = self.over.concurrency.or(run.concurrency);
+        run.max_spend_usd = self.over.max_spend.or(run.max_spend_usd);
+        run.tolerate = self.over.tolerate.unwrap_or(run.tolerate);
+        run
     }
 
     fn options(&mut self, draft: &Draft) -> Option<TranscribeOptions> {

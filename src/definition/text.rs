@@ -86,7 +86,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// What such a text looks like.
 pub fn dollars(text: &str) -> Result<MicroUsd, String> {
     match text.trim().parse::<f64>() {
-        Ok(usd) if usd >= 0.000_001 && usd <= 1e9 => {
+        Ok(usd) if (0.000_001..=1e9).contains(&usd) => {
             #[expect(clippy::cast_possible_truncation, reason = "at most 1e15, checked above")]
             let micro = (usd * 1e6).round() as i64;
             Ok(MicroUsd(micro))

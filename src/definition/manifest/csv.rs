@@ -11,16 +11,25 @@ use super::{
 /// A CSV's lines.
 pub(super) struct Csv {
     input: Input,
+    parser: Parser,
+    /// The last byte ended a line as `\r`: a `\n` now belongs to it.
+    after_return: bool,
+}
+
+/// One record in the making.
+struct Parser {
     delimiter: u8,
     /// The line that the next byte is on.
     line: u64,
-    /// The last byte ended a line as `\r`: a `\n` now belongs to it.
-    after_return: bool,
+    /// The line that the record began on.
+    start: u64,
+    at: At,
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    fault: Option<String>,
 }
 
-/// Where in a record the reader is.
+/// Where in a record the parser is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     CellStart,
@@ -34,7 +43,9 @@ enum At {
 
 impl Csv {
     pub(super) fn new(input: Input, delimiter: u8) -> Self {
-        Self { input, delimiter, line: 1, after_return: false, bytes: Vec::new(), ends: Vec::new() }
+        let (bytes, ends) = Default::default();
+        let parser = Parser { delimiter, line: 1, start: 1, at: At::CellStart, bytes, ends, fault: None };
+        Self { input, parser, after_return: false }
     }
 
     pub(super) fn into_input(self) -> Input {
@@ -43,15 +54,14 @@ impl Csv {
 
     /// Reads the next record that has anything in it.
     pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
-        loop {
-            if !self.skip_line_ends()? {
-                return Ok(Next::End);
-            }
-            record.start(self.line);
-            if let Some(message) = self.read_record()? {
+        while self.skip_line_ends()? {
+            self.parser.begin();
+            record.start(self.parser.start);
+            self.read_record()?;
+            if let Some(message) = self.parser.fault.take() {
                 return Ok(Next::unreadable(record.number, None, message));
             }
-            if let Err(cell) = record.adopt(&mut self.bytes, &mut self.ends) {
+            if let Err(cell) = record.adopt(&mut self.parser.bytes, &mut self.parser.ends) {
                 return Ok(Next::unreadable(record.number, Some(cell), "is not UTF-8"));
             }
             // Spreadsheets leave rows of nothing but commas behind.
@@ -59,6 +69,7 @@ impl Csv {
                 return Ok(Next::Line);
             }
         }
+        Ok(Next::End)
     }
 
     /// Passes over blank lines; `false` at the end of the file.
@@ -66,8 +77,8 @@ impl Csv {
         loop {
             let Some(byte) = self.input.fill_buf()?.first().copied() else { return Ok(false) };
             match byte {
-                b'\n' => self.line += u64::from(!self.after_return),
-                b'\r' => self.line += 1,
+                b'\n' => self.parser.line += u64::from(!self.after_return),
+                b'\r' => self.parser.line += 1,
                 _ => {
                     self.after_return = false;
                     return Ok(true);
@@ -78,84 +89,112 @@ impl Csv {
         }
     }
 
-    /// Collects one record into `bytes` and `ends`; what is wrong with it, if anything.
-    fn read_record(&mut self) -> io::Result<Option<String>> {
-        self.bytes.clear();
-        self.ends.clear();
-        let start = self.line;
-        let mut at = At::CellStart;
-        let mut fault = None;
+    fn read_record(&mut self) -> io::Result<()> {
         let mut read = 0;
         loop {
             let buffer = self.input.fill_buf()?;
             if buffer.is_empty() {
-                if at == At::Quoted {
-                    fault =
-                        Some(format!("a quote is opened here and never closed (the file ends on line {})", self.line));
-                }
-                self.ends.push(self.bytes.len());
-                return Ok(fault);
+                self.parser.end_of_file();
+                return Ok(());
             }
-            let mut used = 0;
-            let mut ended = None;
-            while used < buffer.len() && ended.is_none() {
-                let rest = &buffer[used..];
-                let byte = rest[0];
-                match at {
-                    At::Quoted => {
-                        let run = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
-                        self.line += rest[..run].iter().filter(|b| **b == b'\n').count() as u64;
-                        self.bytes.extend_from_slice(&rest[..run]);
-                        used += run;
-                        if run < rest.len() {
-                            used += 1;
-                            at = At::Quote;
-                        }
-                        continue;
-                    }
-                    _ if byte == b'\n' || byte == b'\r' => ended = Some(byte),
-                    At::Lost => {}
-                    _ if byte == self.delimiter => {
-                        self.ends.push(self.bytes.len());
-                        at = At::CellStart;
-                    }
-                    At::CellStart if byte == b'"' => at = At::Quoted,
-                    At::Quote if byte == b'"' => {
-                        self.bytes.push(b'"');
-                        at = At::Quoted;
-                    }
-                    At::Quote => {
-                        fault = Some(stray_quote(start, self.line));
-                        at = At::Lost;
-                    }
-                    At::CellStart | At::Plain => {
-                        let delimiter = self.delimiter;
-                        let ends = |b: &u8| *b == delimiter || *b == b'\n' || *b == b'\r';
-                        let run = rest.iter().position(ends).unwrap_or(rest.len());
-                        self.bytes.extend_from_slice(&rest[..run]);
-                        used += run;
-                        at = At::Plain;
-                        continue;
-                    }
-                }
-                used += 1;
-            }
+            let (used, end) = self.parser.feed(buffer);
             self.input.consume(used);
             read += used;
             if read > MAX_BYTES {
-                let quoted = matches!(at, At::Quoted | At::Quote);
-                let hint = if quoted { "; is a quote never closed?" } else { "" };
-                fault.get_or_insert_with(|| format!("has over 1 MiB{hint}"));
-                self.bytes.clear();
-                self.ends.clear();
+                self.parser.too_long();
             }
-            if let Some(byte) = ended {
-                self.line += 1;
-                self.after_return = byte == b'\r';
-                self.ends.push(self.bytes.len());
-                return Ok(fault);
+            if let Some(end) = end {
+                self.after_return = end == b'\r';
+                return Ok(());
             }
         }
+    }
+}
+
+impl Parser {
+    fn begin(&mut self) {
+        (self.start, self.at, self.fault) = (self.line, At::CellStart, None);
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn end_cell(&mut self) {
+        self.ends.push(self.bytes.len());
+        self.at = At::CellStart;
+    }
+
+    /// Takes bytes up to the record's end: how many, and the byte that ended it.
+    fn feed(&mut self, buffer: &[u8]) -> (usize, Option<u8>) {
+        let mut used = 0;
+        while let Some(&byte) = buffer.get(used) {
+            let line_end = byte == b'\n' || byte == b'\r';
+            match self.at {
+                At::Quoted => {
+                    used += self.quoted(&buffer[used..]);
+                    continue;
+                }
+                _ if line_end => {
+                    self.end_cell();
+                    self.line += 1;
+                    return (used + 1, Some(byte));
+                }
+                At::Lost => {}
+                _ if byte == self.delimiter => self.end_cell(),
+                At::CellStart if byte == b'"' => self.at = At::Quoted,
+                At::CellStart | At::Plain => {
+                    used += self.plain(&buffer[used..]);
+                    continue;
+                }
+                At::Quote if byte == b'"' => {
+                    self.bytes.push(b'"');
+                    self.at = At::Quoted;
+                }
+                At::Quote => {
+                    self.fault = Some(stray_quote(self.start, self.line));
+                    self.at = At::Lost;
+                }
+            }
+            used += 1;
+        }
+        (used, None)
+    }
+
+    /// A stretch of a quoted cell, with the quote that may end it.
+    fn quoted(&mut self, rest: &[u8]) -> usize {
+        let run = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
+        self.line += rest[..run].iter().filter(|b| **b == b'\n').count() as u64;
+        self.bytes.extend_from_slice(&rest[..run]);
+        if run < rest.len() {
+            self.at = At::Quote;
+        }
+        rest.len().min(run + 1)
+    }
+
+    /// A stretch of a plain cell.
+    fn plain(&mut self, rest: &[u8]) -> usize {
+        let delimiter = self.delimiter;
+        let ends = |b: &u8| *b == delimiter || *b == b'\n' || *b == b'\r';
+        let run = rest.iter().position(ends).unwrap_or(rest.len());
+        self.bytes.extend_from_slice(&rest[..run]);
+        self.at = At::Plain;
+        run
+    }
+
+    fn end_of_file(&mut self) {
+        if self.at == At::Quoted {
+            let message = format!("a quote is opened here and never closed (the file ends on line {})", self.line);
+            self.fault.get_or_insert(message);
+        }
+        self.end_cell();
+    }
+
+    /// Holds no more of it, and goes on to its end.
+    fn too_long(&mut self) {
+        let quoted = matches!(self.at, At::Quoted | At::Quote);
+        let hint = if quoted { "; is a quote never closed?" } else { "" };
+        self.fault.get_or_insert_with(|| format!("has over 1 MiB{hint}"));
+        self.bytes.clear();
+        self.ends.clear();
     }
 }
 
@@ -172,7 +211,10 @@ mod tests {
 
     use super::*;
 
-    fn read(bytes: &[u8]) -> Vec<Result<(u64, Vec<String>), (u64, String)>> {
+    /// A line's number with its cells, or with what is wrong with it.
+    type Read = Result<(u64, Vec<String>), (u64, String)>;
+
+    fn read(bytes: &[u8]) -> Vec<Read> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let mut csv = Csv::new(Input::open(file.path()).unwrap(), b',');
@@ -187,7 +229,7 @@ mod tests {
         }
     }
 
-    fn row(number: u64, cells: &[&str]) -> Result<(u64, Vec<String>), (u64, String)> {
+    fn row(number: u64, cells: &[&str]) -> Read {
         Ok((number, cells.iter().map(|c| (*c).to_owned()).collect()))
     }
 
