@@ -250,6 +250,32 @@ fn every_bad_row_is_told() {
 }
 
 #[test]
+fn a_long_line_is_told_in_every_format_and_the_next_is_read() {
+    let mut bench = Bench::new();
+    bench.over.skip_bad_lines = true;
+    let long = "x".repeat(2 << 20);
+    bench.write("a.jsonl", format!("{{\"url\":\"/{long}\"}}\n{{\"url\":\"/a.wav\"}}\n"));
+    bench.write("a.txt", format!("/{long}\n/\n/a.wav\n"));
+    for (file, good) in [("a.jsonl", 1), ("a.txt", 2)] {
+        let (scan, rows) = bench.read(&[file]).unwrap();
+        assert_eq!(scan.faults.to_string(), format!("{file}:1: has over 1 MiB"));
+        assert_eq!((scan.lines, rows.len()), (good, 1 + usize::try_from(good).unwrap()));
+    }
+}
+
+#[test]
+fn a_gzip_cut_in_the_middle_is_told() {
+    let bench = Bench::new();
+    let rows: String = (0..100_000).map(|n| format!("{n},/{n}.wav\n")).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    write!(gz, "key,source\n{rows}").unwrap();
+    let packed = gz.finish().unwrap();
+    bench.write("calls.csv", &packed[..packed.len() / 2]);
+    let told = bench.fault();
+    assert!(told.starts_with("calls.csv: after line ") && told.contains(": cannot be unpacked: "), "{told}");
+}
+
+#[test]
 fn beyond_the_limit_faults_are_counted() {
     let rows: String = (0..50).map(|_| "a,/x.wav\n").collect();
     let told = Bench::with(format!("key,source\n{rows}")).fault();
