@@ -1,8 +1,10 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
 
 pub mod clock;
+pub mod definition;
 pub mod domain;
-pub mod store;
 pub mod render;
 pub mod report;
+pub mod runner;
 pub mod sink;
+pub mod store;

@@ -1,12 +1,14 @@
 //! The ground: types and decisions. No I/O, no runtime, no database, no network.
 
+pub mod batch;
 pub mod call;
+pub mod cost;
 pub mod identity;
 pub mod job;
+pub mod key;
 pub mod options;
+pub mod overrides;
 pub mod pool;
 pub mod retry;
-pub mod cost;
-pub mod options;
 pub mod row;
 pub mod transcript;

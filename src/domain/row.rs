@@ -1,7 +1,5 @@
 //! The closed lists that a report's row draws from: its status and its notes.
 
-use serde::{Deserialize, Serialize};
-
 use super::{options::listed, transcript::SuspectReason};
 
 listed! {

@@ -1,7 +1,6 @@
 //! What the API heard: read leniently from its answer, and judged.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::options::listed;

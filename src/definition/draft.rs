@@ -1,0 +1,200 @@
+//! A definition's file, field by field, before the command line and the defaults.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    fault::{Fault, Faults},
+    manifest::ManifestFormat,
+    text::{dollars, duration, share},
+    walk::{Section, Walk, Wrong},
+};
+use crate::domain::{
+    batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
+    options::{Task, TranscriptFormat, listed},
+};
+
+listed! {
+    /// What happens to a manifest's bad lines.
+    BadLines, "policy for bad lines" {
+        /// Any bad line stops the submission.
+        Fault = "fault",
+        /// The good lines are submitted; a bad one stands in the report as failed.
+        Skip = "skip",
+    }
+}
+
+/// What a file said; `None` where it said nothing.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) name: Option<String>,
+    pub(super) task: Option<Task>,
+    pub(super) batch: Option<String>,
+    pub(super) manifest: Option<String>,
+    pub(super) manifest_format: Option<ManifestFormat>,
+    pub(super) output: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) include: Option<Vec<String>>,
+    pub(super) exclude: Option<Vec<String>>,
+    pub(super) option_columns: Option<Vec<LineOption>>,
+    pub(super) bad_lines: Option<BadLines>,
+    pub(super) options: LineOverrides,
+    pub(super) formats: Option<Vec<TranscriptFormat>>,
+    pub(super) run: RunSettings,
+    pub(super) report: ReportSettings,
+}
+
+/// Where the fields of a file stand, so that what is found out later can still be told at its line.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) file: String,
+    pub(super) at: BTreeMap<String, (u64, u64)>,
+}
+
+/// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
+pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
+    let mut walk = Walk::new(file, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
+        }
+        return (Draft::default(), Places::default(), walk.faults);
+    }
+    let draft = read_root(&mut walk, Section::root(table.get_ref()));
+    walk.tell_unknown();
+    (draft, Places { file: file.to_owned(), at: walk.places }, walk.faults)
+}
+
+fn any(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+fn some(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: T::Err| e.to_string())
+}
+
+fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
+    let mut draft = Draft {
+        name: walk.text(&mut root, "name", some),
+        task: walk.text(&mut root, "task", named),
+        batch: walk.text(&mut root, "batch", some),
+        manifest: walk.text(&mut root, "manifest", some),
+        manifest_format: walk.text(&mut root, "manifest_format", named),
+        output: walk.text(&mut root, "output", some),
+        include: walk.list(&mut root, "include", any),
+        exclude: walk.list(&mut root, "exclude", any),
+        option_columns: walk.list(&mut root, "option_columns", named),
+        bad_lines: walk.text(&mut root, "bad_lines", named),
+        ..Draft::default()
+    };
+    let mut columns = walk.section(&mut root, "columns");
+    draft.key = walk.text(&mut columns, "key", some);
+    draft.source = walk.text(&mut columns, "source", some);
+    walk.close(columns);
+    let transcribe = walk.section(&mut root, "transcribe");
+    (draft.options, draft.formats) = read_transcribe(walk, transcribe);
+    let run = walk.section(&mut root, "run");
+    draft.run = read_run(walk, run);
+    let mut report = walk.section(&mut root, "report");
+    draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
+    walk.close(report);
+    walk.close(root);
+    draft
+}
+
+fn read_transcribe<'t>(
+    walk: &mut Walk<'t>,
+    mut section: Section<'t>,
+) -> (LineOverrides, Option<Vec<TranscriptFormat>>) {
+    let mut options = LineOverrides::default();
+    for option in LineOption::ALL.iter().copied() {
+        let wanted = match option {
+            LineOption::Model | LineOption::Language | LineOption::Redact | LineOption::Send => "a string",
+            LineOption::ExpireContent => "true, false or \"try\"",
+            _ => "true or false",
+        };
+        walk.take(&mut section, option.as_str(), |value| {
+            let text = match value {
+                DeValue::String(text) if wanted.contains('"') || wanted == "a string" => text.as_ref(),
+                DeValue::Boolean(true) if wanted != "a string" => "true",
+                DeValue::Boolean(false) if wanted != "a string" => "false",
+                _ => return Err(Wrong::Type(wanted)),
+            };
+            options.set(option, text).map_err(Wrong::Value)
+        });
+    }
+    let formats = walk.list(&mut section, "formats", named);
+    walk.close(section);
+    (options, formats)
+}
+
+fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {
+    let s = &mut section;
+    let above_zero = |text: &str| match duration(text) {
+        Ok(zero) if zero.is_zero() => Err("must be above zero".to_owned()),
+        other => other,
+    };
+    let default = RunSettings::default();
+    let run = RunSettings {
+        concurrency: walk.count(s, "concurrency"),
+        requests_per_minute: walk.count(s, "requests_per_minute"),
+        max_tries: walk.count(s, "max_tries").unwrap_or(default.max_tries),
+        max_billed_calls: walk.count(s, "max_billed_calls").unwrap_or(default.max_billed_calls),
+        on_unknown: walk.text(s, "on_unknown", named).unwrap_or(default.on_unknown),
+        on_lost_words: walk.text(s, "on_lost_words", named).unwrap_or(default.on_lost_words),
+        max_spend_usd: walk.take(s, "max_spend_usd", |value| match value {
+            DeValue::Integer(number) => dollars(&number.to_string()).map_err(Wrong::Value),
+            DeValue::Float(number) => dollars(number.as_str()).map_err(Wrong::Value),
+            _ => Err(Wrong::Type("a number")),
+        }),
+        tolerate: walk.text(s, "tolerate", share).unwrap_or(default.tolerate),
+        call_timeout: walk.text(s, "call_timeout", above_zero),
+        unknown_grace: walk.text(s, "unknown_grace", duration),
+        outage_limit: walk.text(s, "outage_limit", above_zero).unwrap_or(default.outage_limit),
+        pause_on_failures: walk.flag(s, "pause_on_failures").unwrap_or(default.pause_on_failures),
+        keep_answers: walk.text(s, "keep_answers", duration).unwrap_or(default.keep_answers),
+    };
+    walk.close(section);
+    run
+}
+
+impl Places {
+    /// A fault of a field: at its line where it has one, else at the table that it is missing from.
+    pub(super) fn fault(&self, field: &str, message: impl Into<String>) -> Fault {
+        let table = field.rsplit_once('.').map_or("", |(table, _)| table);
+        let at = self.at.get(field).or_else(|| self.at.get(table));
+        Fault {
+            line: at.map(|at| at.0),
+            position: at.map(|at| at.1),
+            place: Some(super::fault::Place::Field(field.to_owned())),
+            ..Fault::of_file(self.file.clone(), message)
+        }
+    }
+}
+
+/// Reads a definition's file into text.
+pub(super) fn text_of(path: &std::path::Path, shown: &str) -> Result<String, Faults> {
+    /// No definition comes near this; a recording named by mistake does.
+    const LIMIT: u64 = 1 << 20;
+    let told = |message: String| Faults::from(Fault::of_file(shown, message));
+    let meta = std::fs::metadata(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    if !meta.is_file() {
+        return Err(told("is not a file".into()));
+    }
+    if meta.len() > LIMIT {
+        return Err(told("has over 1 MiB, and so is no definition".into()));
+    }
+    let bytes = std::fs::read(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64 + 1;
+        Faults::from(Fault::of_line(shown, line, None, "is not UTF-8"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}

@@ -1,0 +1,192 @@
+//! What is wrong with a definition or a manifest, told so that it can be found and mended.
+
+use std::fmt;
+
+/// Where in a file or on the command line a fault is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A manifest's column.
+    Column(String),
+    /// A definition's field, dotted: `transcribe.model`.
+    Field(String),
+    /// A command line flag: `--model`.
+    Flag(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Column(name) => write!(f, "column `{}`", name.escape_debug()),
+            Self::Field(name) | Self::Flag(name) => write!(f, "`{}`", name.escape_debug()),
+        }
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file as the user knows it; empty for the command line.
+    pub file: String,
+    /// Line in the file, from 1.
+    pub line: Option<u64>,
+    /// Character in that line, from 1 (definitions).
+    pub position: Option<u64>,
+    /// The field, column or flag.
+    pub place: Option<Place>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault of a file as a whole.
+    #[must_use]
+    pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line: None, position: None, place: None, message: message.into() }
+    }
+
+    /// A fault of one line of a manifest.
+    #[must_use]
+    pub fn of_line(file: &str, line: u64, column: Option<&str>, message: impl Into<String>) -> Self {
+        let place = column.map(|c| Place::Column(c.to_owned()));
+        Self { file: file.to_owned(), line: Some(line), position: None, place, message: message.into() }
+    }
+
+    /// A fault of a command line flag, without its dashes.
+    #[must_use]
+    pub fn of_flag(flag: &str, message: impl Into<String>) -> Self {
+        Self { place: Some(Place::Flag(format!("--{flag}"))), ..Self::of_file("", message) }
+    }
+}
+
+impl Fault {
+    /// Whether its field or flag has one of these words in its name.
+    pub(super) fn is_about(&self, words: &[&str]) -> bool {
+        match &self.place {
+            Some(Place::Field(name) | Place::Flag(name)) => {
+                name.split(['.', '-', '_']).any(|part| words.contains(&part))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lead = self.file.clone();
+        for number in [self.line, self.position].into_iter().flatten() {
+            lead.push_str(&format!(":{number}"));
+        }
+        if !lead.is_empty() {
+            write!(f, "{lead}: ")?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// All faults, up to a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// The first of them, at most [`Faults::LIMIT`].
+    pub list: Vec<Fault>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Faults {
+    /// How many are told one by one.
+    pub const LIMIT: usize = 20;
+
+    /// Adds one, or only counts it.
+    pub fn push(&mut self, fault: Fault) {
+        if self.list.len() < Self::LIMIT {
+            self.list.push(fault);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds all of `other` behind these.
+    pub fn extend(&mut self, other: Self) {
+        other.list.into_iter().for_each(|fault| self.push(fault));
+        self.more += other.more;
+    }
+
+    /// Adds all of `other`, then keeps the first by line.
+    pub fn merge_by_line(&mut self, other: Self) {
+        self.more += other.more;
+        self.list.extend(other.list);
+        self.list.sort_by_key(|fault| fault.line);
+        self.more += self.list.len().saturating_sub(Self::LIMIT) as u64;
+        self.list.truncate(Self::LIMIT);
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many there are, with those only counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.list.len() as u64 + self.more
+    }
+}
+
+impl FromIterator<Fault> for Faults {
+    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
+        let mut all = Self::default();
+        faults.into_iter().for_each(|fault| all.push(fault));
+        all
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self { list: vec![fault], more: 0 }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.list.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{fault}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\n… and {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_says_file_line_and_column() {
+        let fault = Fault::of_line("calls.csv", 17, Some("language"), "`English` is not a language");
+        assert_eq!(fault.to_string(), "calls.csv:17: column `language`: `English` is not a language");
+        assert_eq!(Fault::of_file("calls.csv", "is empty").to_string(), "calls.csv: is empty");
+        assert_eq!(Fault::of_flag("model", "is missing").to_string(), "`--model`: is missing");
+        let mut field = Fault::of_file("a.toml", "wrong");
+        (field.line, field.position, field.place) = (Some(3), Some(9), Some(Place::Field("run.tolerate".into())));
+        assert_eq!(field.to_string(), "a.toml:3:9: `run.tolerate`: wrong");
+    }
+
+    #[test]
+    fn beyond_the_limit_they_are_counted() {
+        let mut faults = Faults::default();
+        (1..=25).for_each(|line| faults.push(Fault::of_line("f", line * 2, None, "x")));
+        assert_eq!((faults.list.len(), faults.more, faults.total()), (20, 5, 25));
+        faults.merge_by_line(Fault::of_line("f", 3, None, "y").into());
+        assert_eq!((faults.list[1].line, faults.list.len(), faults.more), (Some(3), 20, 6));
+        assert!(faults.to_string().ends_with("f:38: x\n… and 6 more"));
+    }
+}

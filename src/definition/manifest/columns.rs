@@ -1,0 +1,214 @@
+//! Which columns a manifest has, and what each is for.
+
+use std::borrow::Cow;
+
+use super::super::{
+    Definition, Fault, Faults,
+    paths::looks_like_source,
+    template::{Segment, Template},
+    text::{did_you_mean, excerpt, shell_word, ticked},
+};
+use super::record::Record;
+use crate::domain::batch::LineOption;
+
+const KEY_NAMES: [&str; 2] = ["key", "id"];
+const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
+
+/// A manifest's columns and what is made of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// All columns, in order.
+    pub columns: Vec<String>,
+    /// The column or template of the key; `None`: the source's file name, else the line's number.
+    pub key: Option<String>,
+    /// The column or template of the source.
+    pub source: String,
+    /// The columns that override an option.
+    pub option_columns: Vec<LineOption>,
+    /// The columns carried into the report.
+    pub carried: Vec<String>,
+}
+
+/// Where each thing that a line has comes from.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) header: Header,
+    pub(super) key: Option<Rule>,
+    pub(super) source: Rule,
+    pub(super) options: Vec<(LineOption, usize)>,
+    pub(super) carried: Vec<usize>,
+}
+
+/// How a text is made from a line's cells.
+#[derive(Debug)]
+pub(super) enum Rule {
+    /// One cell as it is.
+    Cell(usize),
+    /// Several, with text between.
+    Filled(Vec<Part>),
+}
+
+/// A stretch of a template whose columns are found.
+#[derive(Debug)]
+pub(super) enum Part {
+    Text(String),
+    Cell(usize),
+}
+
+impl Rule {
+    /// The text for a line, without the space around it; empty where all of its cells are.
+    pub(super) fn text<'r>(&self, record: &'r Record) -> Cow<'r, str> {
+        match self {
+            Self::Cell(index) => Cow::Borrowed(record.cell(*index).trim()),
+            Self::Filled(parts) => {
+                let mut filled = String::new();
+                let mut any = false;
+                for part in parts {
+                    match part {
+                        Part::Text(text) => filled.push_str(text),
+                        Part::Cell(index) => {
+                            let cell = record.cell(*index).trim();
+                            any |= !cell.is_empty();
+                            filled.push_str(cell);
+                        }
+                    }
+                }
+                if any { Cow::Owned(filled) } else { Cow::Borrowed("") }
+            }
+        }
+    }
+
+    /// The one column whose cell it is.
+    pub(super) fn column(&self) -> Option<usize> {
+        match self {
+            Self::Cell(index) => Some(*index),
+            Self::Filled(_) => None,
+        }
+    }
+}
+
+impl Plan {
+    /// Finds the columns' uses. `first` is the manifest's first line, for guessing in a hint.
+    pub(super) fn of(definition: &Definition, columns: Vec<String>, first: Option<&Record>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let shown = &definition.manifest;
+        let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().position(|column| column == name));
+        let mut named = |template: &Template| {
+            rule(template, &columns).map_err(|message| faults.push(Fault::of_file(shown.clone(), message))).ok()
+        };
+        let key = match &definition.key_column {
+            Some(template) => named(template),
+            None => find(&KEY_NAMES).map(Rule::Cell),
+        };
+        let source = match &definition.source_column {
+            Some(template) => named(template),
+            None => find(&SOURCE_NAMES).map(Rule::Cell),
+        };
+        if source.is_none() && definition.source_column.is_none() {
+            faults.push(Fault::of_file(shown.clone(), no_source(definition, &columns, first)));
+        }
+        let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
+        let used = [key.as_ref().and_then(Rule::column), source.column()];
+        let options: Vec<(LineOption, usize)> = columns
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !used.contains(&Some(*index)))
+            .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
+            .filter(|(option, _)| definition.option_columns.contains(option))
+            .collect();
+        let taken = |index: &usize| used.contains(&Some(*index)) || options.iter().any(|(_, at)| at == index);
+        let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
+        let header = Header {
+            key: key.as_ref().map(|rule| rule_name(rule, &columns)),
+            source: rule_name(&source, &columns),
+            option_columns: options.iter().map(|(option, _)| *option).collect(),
+            carried: carried.iter().map(|index| columns[*index].clone()).collect(),
+            columns,
+        };
+        Ok(Self { header, key, source, options, carried })
+    }
+}
+
+fn rule(template: &Template, columns: &[String]) -> Result<Rule, String> {
+    let find = |name: &str| {
+        columns.iter().position(|column| column == name).ok_or_else(|| {
+            let near = did_you_mean(name, columns);
+            format!("there is no column `{}`{near}; found: {}", excerpt(name), ticked(columns))
+        })
+    };
+    if let [Segment::Name(name)] = template.segments() {
+        return find(name).map(Rule::Cell);
+    }
+    let parts = template.segments().iter().map(|segment| match segment {
+        Segment::Text(text) => Ok(Part::Text(text.clone())),
+        Segment::Name(name) => find(name).map(Part::Cell),
+    });
+    parts.collect::<Result<_, _>>().map(Rule::Filled)
+}
+
+fn rule_name(rule: &Rule, columns: &[String]) -> String {
+    match rule {
+        Rule::Cell(index) => columns[*index].clone(),
+        Rule::Filled(parts) => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Cell(index) => format!("{{{}}}", columns[*index]),
+            })
+            .collect(),
+    }
+}
+
+/// What to say when no column is known to hold the source: what there is, and the command that names it.
+fn no_source(definition: &Definition, columns: &[String], first: Option<&Record>) -> String {
+    let by_value = || (0..columns.len()).find(|at| first.is_some_and(|line| looks_like_source(line.cell(*at).trim())));
+    let likely = |column: &String, words: &[&str]| {
+        let column = column.to_lowercase();
+        words.iter().any(|word| column.contains(word))
+    };
+    let by_name =
+        || columns.iter().position(|c| likely(c, &["url", "audio", "record", "file", "path", "source", "link"]));
+    let source = by_value().or_else(by_name);
+    let others = || columns.iter().enumerate().filter(|(at, _)| Some(*at) != source).map(|(_, name)| name);
+    let key = others()
+        .find(|name| KEY_NAMES.contains(&name.as_str()))
+        .or_else(|| others().find(|name| likely(name, &["id", "key"])))
+        .or_else(|| others().next().filter(|_| source.is_some()));
+    let mut command = definition.command.clone();
+    if command.is_empty() {
+        command = format!("wavebatch run {}", shell_word(&definition.manifest));
+    }
+    let source = source.map_or("COLUMN", |at| columns[at].as_str());
+    command.push_str(&format!(" --source-column {}", shell_word(source)));
+    if let Some(key) = key.filter(|_| definition.key_column.is_none()) {
+        command.push_str(&format!(" --key-column {}", shell_word(key)));
+    }
+    format!("no column is known to hold the recording; found: {}. Name it:\n  {command}", ticked(columns))
+}
+
+/// Checks the names that a CSV's first line gives its columns.
+pub(super) fn check_names(shown: &str, line: u64, columns: &[String]) -> Faults {
+    let mut faults = Faults::default();
+    let mut tell = |column: Option<&str>, message: String| faults.push(Fault::of_line(shown, line, column, message));
+    if let Some(cell) = columns.iter().find(|name| looks_like_source(name)) {
+        let message = "is no header: `{}` looks like a recording. The first line has to name the columns, e.g. `key,source`; if every line is one source, say --manifest-format lines";
+        tell(None, message.replace("{}", &excerpt(cell)));
+        return faults;
+    }
+    for (index, name) in columns.iter().enumerate() {
+        if name.is_empty() {
+            tell(None, format!("column {} has no name: is this the header?", index + 1));
+        } else if columns[..index].contains(name) {
+            tell(Some(name), "stands twice in the header".to_owned());
+        }
+    }
+    if let [only] = columns
+        && only.contains([';', '\t', '|'])
+    {
+        tell(
+            None,
+            format!("has one column, `{}`: cells are to be parted by commas (.csv) or tabs (.tsv)", excerpt(only)),
+        );
+    }
+    faults
+}

@@ -1,0 +1,158 @@
+//! JSON Lines: an object a line. Texts are cells as they are, `null` and what is absent are empty cells, everything
+//! else is its JSON without spaces.
+
+use std::{borrow::Cow, collections::HashMap, fmt, io};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    lines::Lines,
+    record::{Next, Record},
+};
+
+/// More columns than this are no table.
+pub(super) const MAX_COLUMNS: usize = 4096;
+
+/// A file's objects.
+pub(super) struct Jsonl {
+    lines: Lines,
+    columns: HashMap<String, usize>,
+}
+
+/// An object's fields, in order; names and values point into the line.
+struct Fields<'l>(Vec<(Cow<'l, str>, &'l RawValue)>);
+
+impl<'de: 'l, 'l> Deserialize<'de> for Fields<'l> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'l>(#[serde(borrow)] Cow<'l, str>);
+
+impl Jsonl {
+    pub(super) fn new(lines: Lines, columns: &[String]) -> Self {
+        let columns = columns.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
+        Self { lines, columns }
+    }
+
+    pub(super) fn into_lines(self) -> Lines {
+        self.lines
+    }
+
+    /// Reads all objects (or the first `limit` lines) for the names in them, in the order first seen. What cannot be
+    /// read has none; it is told when it is read as a line.
+    ///
+    /// # Errors
+    /// `Ok(Err(line))`: the line with which there are too many columns.
+    pub(super) fn columns_of(mut lines: Lines, limit: u64) -> io::Result<Result<Vec<String>, u64>> {
+        let mut columns = Vec::new();
+        let mut seen = HashMap::new();
+        for _ in 0..limit {
+            let Some((number, text)) = lines.next_text()? else { break };
+            let Some(Fields(fields)) = text.ok().and_then(|text| serde_json::from_str(text).ok()) else { continue };
+            for (name, _) in fields {
+                if !seen.contains_key(name.as_ref()) {
+                    seen.insert(name.clone().into_owned(), ());
+                    columns.push(name.into_owned());
+                }
+            }
+            if columns.len() > MAX_COLUMNS {
+                return Ok(Err(number));
+            }
+        }
+        Ok(Ok(columns))
+    }
+
+    /// Reads the next object.
+    pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
+        let Some((number, text)) = self.lines.next_text()? else { return Ok(Next::End) };
+        let text = match text {
+            Ok(text) => text,
+            Err(unreadable) => return Ok(unreadable),
+        };
+        if !text.starts_with('{') {
+            return Ok(Next::unreadable(number, None, "is not a JSON object"));
+        }
+        let fields: Fields<'_> = match serde_json::from_str(text) {
+            Ok(fields) => fields,
+            Err(e) => return Ok(Next::unreadable(number, None, format!("is not JSON: {}", without_line(&e)))),
+        };
+        let mut cells: Vec<Option<&RawValue>> = vec![None; self.columns.len()];
+        for (name, value) in fields.0 {
+            let Some(&index) = self.columns.get(name.as_ref()) else { continue };
+            if cells[index].replace(value).is_some() {
+                return Ok(Next::unreadable(number, Some(index), "stands twice"));
+            }
+        }
+        record.start(number);
+        for cell in cells {
+            record.push(&cell.map(text_of).unwrap_or_default());
+        }
+        Ok(Next::Line)
+    }
+}
+
+/// A parser's words, with the character but without its line, which is always the first.
+fn without_line(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let words = message.split(" at line ").next().unwrap_or(&message);
+    format!("{words} at character {}", error.column())
+}
+
+fn text_of(value: &RawValue) -> Cow<'_, str> {
+    match value.get() {
+        "null" => Cow::Borrowed(""),
+        text if text.starts_with('"') => {
+            serde_json::from_str::<Name<'_>>(text).map_or(Cow::Borrowed(text), |Name(text)| text)
+        }
+        nested if nested.starts_with(['{', '[']) => Cow::Owned(compact(nested)),
+        other => Cow::Borrowed(other),
+    }
+}
+
+/// JSON without the spaces between its parts; numbers stay as they were written.
+fn compact(json: &str) -> String {
+    let mut in_text = false;
+    let mut escaped = false;
+    let keep = |c: &char| {
+        let kept = in_text || !c.is_ascii_whitespace();
+        match c {
+            '"' if !escaped => in_text = !in_text,
+            _ => {}
+        }
+        escaped = in_text && *c == '\\' && !escaped;
+        kept
+    };
+    json.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_values_are_compact_and_exact() {
+        assert_eq!(compact(r#"{ "a b" : [1.10, "x \" , y\\" , {} ] }"#), r#"{"a b":[1.10,"x \" , y\\",{}]}"#);
+    }
+}

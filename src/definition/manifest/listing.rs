@@ -1,0 +1,263 @@
+//! A directory, a glob or a list of recordings as a manifest: one line a file, told by its ending.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+use sha2::{Digest, Sha256};
+use walkdir::{DirEntry, WalkDir};
+
+use super::super::{
+    Filters,
+    paths::{ending, file_name, io_message, is_audio, is_web, percent_decoded, stem},
+};
+use super::record::{Next, Record};
+
+/// The columns of a listing.
+pub(super) const COLUMNS: [&str; 2] = ["source", "key"];
+
+/// What was passed over, by ending (`.txt`) or reason (`hidden`), with its count.
+pub type Ignored = BTreeMap<String, u64>;
+
+/// The files below a directory, in an order that depends on their names alone.
+pub(super) struct Listing {
+    root: PathBuf,
+    pattern: Option<GlobMatcher>,
+    filters: Filters,
+    walk: walkdir::IntoIter,
+    position: u64,
+    ignored: Ignored,
+    hash: Sha256,
+}
+
+/// Reads a glob's pattern over paths below its root.
+pub(in super::super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|e| format!("`{text}` is not a pattern: {}", e.kind()))
+}
+
+impl Listing {
+    pub(super) fn new(root: &Path, of: Option<&str>, filters: &Filters) -> io::Result<Self> {
+        let depth = match of {
+            Some(pattern) if !pattern.contains("**") => pattern.split('/').count(),
+            _ => usize::MAX,
+        };
+        Ok(Self {
+            root: root.to_path_buf(),
+            pattern: of.map(pattern).transpose().map_err(io::Error::other)?,
+            filters: filters.clone(),
+            walk: WalkDir::new(root).follow_links(true).max_depth(depth).sort_by_file_name().into_iter(),
+            position: 0,
+            ignored: Ignored::new(),
+            hash: Sha256::new(),
+        })
+    }
+
+    /// Finds the next recording.
+    pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
+        while let Some(entry) = self.walk.next() {
+            let (path, size) = match entry {
+                Ok(entry) if entry.depth() == 0 => continue,
+                Ok(entry) if is_hidden(&entry) => {
+                    self.ignore("hidden");
+                    if entry.file_type().is_dir() {
+                        self.walk.skip_current_dir();
+                    }
+                    continue;
+                }
+                Ok(entry) if entry.file_type().is_dir() => continue,
+                Ok(entry) => {
+                    let size = entry.metadata().map_or(0, |meta| meta.len());
+                    (entry.into_path(), size)
+                }
+                Err(e) => match self.broken_link(&e)? {
+                    Some(path) => (path, 0),
+                    None => continue,
+                },
+            };
+            if let Some(next) = self.take(&path, size, record) {
+                return Ok(next);
+            }
+        }
+        Ok(Next::End)
+    }
+
+    /// A link to nothing is a line like any other (its source will be missing); one to a folder above it is passed over.
+    fn broken_link(&mut self, error: &walkdir::Error) -> io::Result<Option<PathBuf>> {
+        if error.loop_ancestor().is_some() {
+            self.ignore("symbolic link to a folder above it");
+            return Ok(None);
+        }
+        let path = error.path().unwrap_or(&self.root).to_path_buf();
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            return Ok(Some(path));
+        }
+        let reason = error.io_error().map_or_else(|| error.to_string(), io_message);
+        Err(io::Error::other(format!("`{}` {reason}", path.display())))
+    }
+
+    fn take(&mut self, path: &Path, size: u64, record: &mut Record) -> Option<Next> {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(below)) {
+            return None;
+        }
+        let name = below.to_string_lossy();
+        if !is_audio(file_name(&name)) {
+            let kind = ending(file_name(&name)).map_or_else(|| "no ending".to_owned(), |ending| format!(".{ending}"));
+            self.ignore(&kind);
+            return None;
+        }
+        let left_out = self.filters.include.as_ref().is_some_and(|include| !include.is_match(below))
+            || self.filters.exclude.as_ref().is_some_and(|exclude| exclude.is_match(below));
+        if left_out {
+            self.ignore("left out by include or exclude");
+            return None;
+        }
+        self.position += 1;
+        self.hash.update(name.as_bytes());
+        self.hash.update([0]);
+        self.hash.update(size.to_le_bytes());
+        let (Some(path), Some(below)) = (path.to_str(), below.to_str()) else {
+            return Some(Next::unreadable(self.position, None, format!("the name `{name}` is not UTF-8")));
+        };
+        record.start(self.position);
+        record.push(path);
+        record.push(stem_below(below));
+        Some(Next::Line)
+    }
+
+    fn ignore(&mut self, kind: &str) {
+        *self.ignored.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Walks to the end; the hash of names and sizes, and what was passed over.
+    pub(super) fn finish(mut self) -> io::Result<([u8; 32], Ignored)> {
+        let mut record = Record::default();
+        while self.next(&mut record)? != Next::End {}
+        Ok((self.hash.finalize().into(), self.ignored))
+    }
+}
+
+/// Other systems leave their own beside recordings: `._call.wav`, `.DS_Store`.
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+/// A path without the ending of its last part.
+fn stem_below(path: &str) -> &str {
+    let name = file_name(path);
+    &path[..path.len() - name.len() + stem(name).len()]
+}
+
+/// Recordings named one by one.
+pub(super) struct Files {
+    files: Vec<String>,
+    /// The folder that all the paths among them have in common.
+    root: PathBuf,
+    at: usize,
+}
+
+impl Files {
+    pub(super) fn new(files: &[String]) -> Self {
+        let mut parents = files.iter().filter(|file| !is_web(file)).filter_map(|file| Path::new(file).parent());
+        let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
+        let root = parents.fold(first, |root, parent| {
+            root.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("")).to_path_buf()
+        });
+        Self { files: files.to_vec(), root, at: 0 }
+    }
+
+    pub(super) fn next(&mut self, record: &mut Record) -> Next {
+        let Some(file) = self.files.get(self.at) else { return Next::End };
+        self.at += 1;
+        record.start(self.at as u64);
+        record.push(file);
+        if is_web(file) {
+            record.push(&percent_decoded(stem(file_name(file))));
+        } else {
+            let below = Path::new(file).strip_prefix(&self.root).ok().and_then(Path::to_str);
+            record.push(stem_below(below.unwrap_or(file)));
+        }
+        Next::Line
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for file in &self.files {
+            hash.update(file.as_bytes());
+            hash.update([0]);
+            hash.update(std::fs::metadata(file).map_or(0, |meta| meta.len()).to_le_bytes());
+        }
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        dir
+    }
+
+    fn keys(mut listing: Listing) -> (Vec<String>, Ignored) {
+        let mut record = Record::default();
+        let mut keys = Vec::new();
+        while listing.next(&mut record).unwrap() == Next::Line {
+            assert!(Path::new(record.cell(0)).is_absolute());
+            keys.push(record.cell(1).to_owned());
+        }
+        (keys, listing.finish().unwrap().1)
+    }
+
+    #[test]
+    fn audio_is_listed_by_name_and_the_rest_counted() {
+        let dir = tree(&["b/2.WAV", "b/1.mp3", "a.v2.flac", "note.txt", "x.TXT", "README", "._a.wav", ".git/h.wav"]);
+        let (keys, ignored) = keys(Listing::new(dir.path(), None, &Filters::default()).unwrap());
+        assert_eq!(keys, ["a.v2", "b/1", "b/2"]);
+        let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        assert_eq!(ignored, [(".txt", 2), ("hidden", 2), ("no ending", 1)]);
+    }
+
+    #[test]
+    fn a_glob_stays_within_its_folders() {
+        let dir = tree(&["a/1.wav", "a/b/2.wav", "3.wav", "a/n.txt"]);
+        let all = |of: &str| keys(Listing::new(dir.path(), Some(of), &Filters::default()).unwrap()).0;
+        assert_eq!(all("*.wav"), ["3"]);
+        assert_eq!(all("*/*.wav"), ["a/1"]);
+        assert_eq!(all("**/*.wav"), ["3", "a/1", "a/b/2"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_end_and_links_to_nothing_are_lines() {
+        let dir = tree(&["a/1.wav"]);
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("a/up")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", dir.path().join("gone.wav")).unwrap();
+        let (keys, ignored) = keys(Listing::new(dir.path(), None, &Filters::default()).unwrap());
+        assert_eq!(keys, ["a/1", "gone"]);
+        assert_eq!(ignored["symbolic link to a folder above it"], 1);
+    }
+
+    #[test]
+    fn files_are_named_below_what_they_share() {
+        let mut files = Files::new(&["/m/a/1.wav".into(), "/m/b/2.wav".into(), "https://x.org/c%20d.wav?s=1".into()]);
+        let mut record = Record::default();
+        let mut keys = Vec::new();
+        while files.next(&mut record) == Next::Line {
+            keys.push(record.cell(1).to_owned());
+        }
+        assert_eq!(keys, ["a/1", "b/2", "c d"]);
+    }
+}

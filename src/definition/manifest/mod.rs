@@ -1,0 +1,229 @@
+//! Manifests: what a batch has to do, line by line. Read twice, as a stream: first for faults and counts, then for the
+//! lines themselves; both readings come to the same decisions.
+
+mod columns;
+mod csv;
+mod input;
+mod jsonl;
+mod judge;
+mod keys;
+mod lines;
+mod listing;
+mod record;
+mod rows;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::PathBuf};
+
+use self::{
+    columns::{Plan, check_names},
+    csv::Csv,
+    input::Input,
+    jsonl::{Jsonl, MAX_COLUMNS},
+    judge::Base,
+    lines::Lines as PlainLines,
+    record::{Next, Record},
+    rows::{Kind, Rows},
+};
+use super::{
+    Definition, Fault, Faults, Origin,
+    paths::{absolute_dir, ending, file_name, io_message, stem},
+};
+use crate::domain::options::listed;
+
+pub(super) use self::listing::pattern;
+pub use self::{
+    columns::Header,
+    listing::Ignored,
+    scan::{BadLine, Line, Lines, Row, Scan},
+};
+
+listed! {
+    /// How a manifest is written.
+    ManifestFormat, "manifest format" {
+        /// Comma-separated, with a header.
+        Csv = "csv",
+        /// Tab-separated, with a header.
+        Tsv = "tsv",
+        /// A JSON object a line.
+        Jsonl = "jsonl",
+        /// A source a line.
+        Lines = "lines",
+    }
+}
+
+impl ManifestFormat {
+    /// The format that a file's name speaks of.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = file_name(name);
+        let name = if ending(name).as_deref() == Some("gz") { stem(name) } else { name };
+        match ending(name)?.as_str() {
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "txt" | "list" => Some(Self::Lines),
+            _ => None,
+        }
+    }
+
+    const fn delimiter(self) -> u8 {
+        if matches!(self, Self::Tsv) { b'\t' } else { b',' }
+    }
+}
+
+/// The copy of a manifest that came from the web or from standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spooled {
+    /// The copy, byte for byte.
+    pub path: PathBuf,
+}
+
+/// A manifest whose columns are known.
+#[derive(Debug)]
+pub struct Manifest<'d> {
+    definition: &'d Definition,
+    kind: Kind,
+    base: Base,
+    plan: Plan,
+}
+
+impl<'d> Manifest<'d> {
+    /// Opens the definition's manifest and finds out what its columns are for. `copy` is where the caller has brought
+    /// it, where [`Origin::needs_copy`].
+    ///
+    /// # Errors
+    /// A manifest that is missing, empty, without header, or without a column for the source.
+    ///
+    /// # Panics
+    /// If a copy is needed and none is given.
+    pub fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
+        let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
+        let kind = kind_of(definition, copy);
+        let base = base_of(definition).map_err(|e| told(&e))?;
+        let columns = columns_of(definition, &kind)?;
+        let first = || {
+            let mut record = Record::default();
+            let mut rows = kind.rows(&columns).ok()?;
+            (rows.next(&mut record).ok()? == Next::Line).then_some(record)
+        };
+        let plan = Plan::of(definition, columns.clone(), first().as_ref())?;
+        Ok(Self { definition, kind, base, plan })
+    }
+
+    /// The columns and their uses.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.plan.header
+    }
+
+    fn rows(&self) -> Result<Rows, Faults> {
+        self.kind.rows(&self.plan.header.columns).map_err(|e| self.io_fault(None, &e))
+    }
+
+    /// A fault of reading, after the line `after`.
+    fn io_fault(&self, after: Option<u64>, error: &io::Error) -> Faults {
+        let message = match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                format!("cannot be unpacked: {error}")
+            }
+            io::ErrorKind::Other => error.to_string(),
+            _ => io_message(error),
+        };
+        let line = after.filter(|line| *line > 0);
+        let message = line.map_or(message.clone(), |line| format!("after line {line}: {message}"));
+        Fault::of_file(self.definition.manifest.clone(), message).into()
+    }
+}
+
+fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
+    let copied = || copy.expect("the caller brings a copy where one is needed").path.clone();
+    let format = |name: &str| definition.manifest_format.or_else(|| ManifestFormat::of_name(name));
+    match &definition.origin {
+        Origin::File(path) => {
+            let format = format(&path.to_string_lossy()).unwrap_or(ManifestFormat::Csv);
+            Kind::File(path.clone(), format)
+        }
+        Origin::Url(url) => Kind::File(copied(), format(url.path()).unwrap_or(ManifestFormat::Csv)),
+        Origin::Stdin => Kind::File(copied(), definition.manifest_format.unwrap_or(ManifestFormat::Csv)),
+        Origin::Listing { root, pattern } => {
+            let filters = definition.filters.clone();
+            Kind::Listing { root: root.clone(), pattern: pattern.clone(), filters }
+        }
+        Origin::Files(files) => Kind::Files(files.clone()),
+    }
+}
+
+fn base_of(definition: &Definition) -> io::Result<Base> {
+    let dir = match &definition.origin {
+        Origin::Url(url) => return Ok(Base::Url(url.clone())),
+        Origin::File(path) => absolute_dir(path.parent().unwrap_or(path))?,
+        Origin::Listing { root, .. } => root.clone(),
+        Origin::Files(_) | Origin::Stdin => definition.working_dir.clone(),
+    };
+    dir.into_os_string().into_string().map(Base::Dir).map_err(|_| io::Error::other("the manifest's path is not UTF-8"))
+}
+
+/// The names of the manifest's columns, checked.
+fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
+    let shown = definition.manifest.as_str();
+    let told = |e: io::Error| match e.kind() {
+        io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
+        _ => Faults::from(Fault::of_file(shown, io_message(&e))),
+    };
+    let Kind::File(path, format) = kind else {
+        return Ok(listing::COLUMNS.map(str::to_owned).to_vec());
+    };
+    let input = Input::open(path).map_err(told)?;
+    match format {
+        ManifestFormat::Lines => Ok(vec![lines::COLUMN.to_owned()]),
+        ManifestFormat::Csv | ManifestFormat::Tsv => {
+            let mut record = Record::default();
+            match Csv::new(input, format.delimiter()).next(&mut record).map_err(told)? {
+                Next::End => Err(Fault::of_file(shown, "is empty").into()),
+                Next::Unreadable(bad) => Err(Fault::of_line(shown, bad.number, None, bad.message).into()),
+                Next::Line if record.len() > MAX_COLUMNS => Err(too_many_columns(shown, record.number)),
+                Next::Line => {
+                    let names: Vec<String> = record.cells().map(|cell| cell.trim().to_owned()).collect();
+                    let faults = check_names(shown, record.number, &names);
+                    if faults.is_empty() { Ok(names) } else { Err(faults) }
+                }
+            }
+        }
+        ManifestFormat::Jsonl => {
+            let limit = definition.limit.unwrap_or(u64::MAX);
+            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(told)?;
+            let columns = columns.map_err(|line| too_many_columns(shown, line))?;
+            if columns.is_empty() {
+                // Then what is wrong with its lines says more than that no column was found.
+                unreadable_objects(shown, path, limit).map_err(told)?.map_or(Ok(columns), Err)
+            } else {
+                Ok(columns)
+            }
+        }
+    }
+}
+
+fn too_many_columns(shown: &str, line: u64) -> Faults {
+    Fault::of_line(shown, line, None, format!("makes over {MAX_COLUMNS} columns")).into()
+}
+
+fn unreadable_objects(shown: &str, path: &std::path::Path, limit: u64) -> io::Result<Option<Faults>> {
+    let mut jsonl = Jsonl::new(PlainLines::new(Input::open(path)?), &[]);
+    let (mut record, mut faults) = (Record::default(), Faults::default());
+    let mut any = false;
+    for _ in 0..limit {
+        match jsonl.next(&mut record)? {
+            Next::End => break,
+            Next::Line => {}
+            Next::Unreadable(bad) => faults.push(Fault::of_line(shown, bad.number, None, bad.message)),
+        }
+        any = true;
+    }
+    if !any {
+        faults.push(Fault::of_file(shown, "is empty"));
+    }
+    Ok((!faults.is_empty()).then_some(faults))
+}

@@ -1,0 +1,116 @@
+//! One line of a manifest, whatever it is written in: its cells, in one buffer that is used again for every line.
+
+use std::ops::Range;
+
+/// The most bytes that one line may have.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
+/// The cells of one line.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Line in the file, from 1, or position in a listing.
+    pub(super) number: u64,
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Record {
+    /// Empties it for the line `number`.
+    pub(super) fn start(&mut self, number: u64) {
+        self.number = number;
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a cell.
+    pub(super) fn push(&mut self, cell: &str) {
+        self.text.push_str(cell);
+        self.ends.push(self.text.len());
+    }
+
+    /// How many cells it has.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn range(&self, index: usize) -> Range<usize> {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        start..self.ends[index]
+    }
+
+    /// A cell; past the last one, nothing.
+    pub(super) fn cell(&self, index: usize) -> &str {
+        if index < self.ends.len() { &self.text[self.range(index)] } else { "" }
+    }
+
+    /// All cells, in order.
+    pub(super) fn cells(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|index| self.cell(index))
+    }
+
+    /// Whether no cell has anything in it.
+    pub(super) fn is_blank(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Takes the cells that a reader has collected as bytes, without copying them.
+    ///
+    /// # Errors
+    /// The first cell that is not UTF-8.
+    pub(super) fn adopt(&mut self, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), usize> {
+        std::mem::swap(&mut self.ends, ends);
+        let mut own = std::mem::take(&mut self.text).into_bytes();
+        own.clear();
+        let found = std::mem::replace(bytes, own);
+        match String::from_utf8(found) {
+            // Two cells, each cut in a character, could make one of it.
+            Ok(text) if self.ends.iter().all(|end| text.is_char_boundary(*end)) => {
+                self.text = text;
+                Ok(())
+            }
+            Ok(text) => {
+                let cut = self.ends.iter().position(|end| !text.is_char_boundary(*end)).unwrap_or(0);
+                self.ends.clear();
+                Err(cut)
+            }
+            Err(e) => {
+                let at = e.utf8_error().valid_up_to();
+                let cell = self.ends.iter().position(|end| at < *end).unwrap_or(0);
+                self.ends.clear();
+                Err(cell)
+            }
+        }
+    }
+}
+
+/// A line that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// Its line.
+    pub(super) number: u64,
+    /// The column, where it is one.
+    pub(super) column: Option<usize>,
+    /// What is wrong with it.
+    pub(super) message: String,
+}
+
+/// What reading on has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The record holds a line.
+    Line,
+    /// A line is there, but cannot be read.
+    Unreadable(Unreadable),
+    /// No more lines.
+    End,
+}
+
+impl Next {
+    pub(super) fn unreadable(number: u64, column: Option<usize>, message: impl Into<String>) -> Self {
+        Self::Unreadable(Unreadable { number, column, message: message.into() })
+    }
+
+    pub(super) fn too_long(number: u64) -> Self {
+        Self::unreadable(number, None, "has over 1 MiB")
+    }
+}

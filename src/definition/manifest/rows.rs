@@ -1,0 +1,90 @@
+//! A manifest's lines, whatever it is: one arm a kind.
+
+use std::{io, path::PathBuf};
+
+use super::super::Filters;
+use super::{
+    ManifestFormat,
+    csv::Csv,
+    input::Input,
+    jsonl::Jsonl,
+    lines::Lines,
+    listing::{Files, Ignored, Listing},
+    record::{Next, Record},
+};
+
+/// What a manifest is, and where.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A file of lines.
+    File(PathBuf, ManifestFormat),
+    /// A directory, or a pattern below one.
+    Listing { root: PathBuf, pattern: Option<String>, filters: Filters },
+    /// Recordings one by one.
+    Files(Vec<String>),
+}
+
+/// A reading of it.
+pub(super) enum Rows {
+    Csv { csv: Box<Csv>, width: usize },
+    Jsonl(Box<Jsonl>),
+    Lines(Box<Lines>),
+    Listing(Box<Listing>),
+    Files(Files),
+}
+
+impl Kind {
+    /// Begins a reading, past the header.
+    pub(super) fn rows(&self, columns: &[String]) -> io::Result<Rows> {
+        Ok(match self {
+            Self::File(path, format) => {
+                let input = Input::open(path)?;
+                match format {
+                    ManifestFormat::Csv | ManifestFormat::Tsv => {
+                        let mut csv = Box::new(Csv::new(input, format.delimiter()));
+                        csv.next(&mut Record::default())?;
+                        Rows::Csv { csv, width: columns.len() }
+                    }
+                    ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(Lines::new(input), columns))),
+                    ManifestFormat::Lines => Rows::Lines(Box::new(Lines::new(input))),
+                }
+            }
+            Self::Listing { root, pattern, filters } => {
+                Rows::Listing(Box::new(Listing::new(root, pattern.as_deref(), filters)?))
+            }
+            Self::Files(files) => Rows::Files(Files::new(files)),
+        })
+    }
+}
+
+impl Rows {
+    /// Reads the next line.
+    pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
+        match self {
+            Self::Csv { csv, width } => match csv.next(record)? {
+                Next::Line if record.len() != *width => {
+                    let fields = if record.len() == 1 { "field" } else { "fields" };
+                    let message = format!("has {} {fields}, and the header has {width}", record.len());
+                    Ok(Next::unreadable(record.number, None, message))
+                }
+                next => Ok(next),
+            },
+            Self::Jsonl(jsonl) => jsonl.next(record),
+            Self::Lines(lines) => lines.next(record),
+            Self::Listing(listing) => listing.next(record),
+            Self::Files(files) => Ok(files.next(record)),
+        }
+    }
+
+    /// Reads to the end: the hash of everything, and what a listing passed over.
+    pub(super) fn finish(self) -> io::Result<([u8; 32], Ignored)> {
+        let input = match self {
+            Self::Csv { csv, .. } => csv.into_input(),
+            Self::Jsonl(jsonl) => jsonl.into_lines().into_input(),
+            Self::Lines(lines) => lines.into_input(),
+            Self::Listing(listing) => return listing.finish(),
+            Self::Files(files) => return Ok((files.finish(), Ignored::new())),
+        };
+        Ok((input.finish()?, Ignored::new()))
+    }
+}

@@ -1,0 +1,418 @@
+//! Manifests on disk, read as a user's are: every rule of columns, keys and sources, and every bad row.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::{
+    definition::{AdHoc, Overrides, Row, Scan},
+    domain::{
+        batch::LineOverrides,
+        options::{SttModel, Task},
+    },
+};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    over: Overrides,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
+        over.options = LineOverrides {
+            model: Some(SttModel::Pulse),
+            language: Some("en".parse().unwrap()),
+            ..LineOverrides::default()
+        };
+        Self { dir, over }
+    }
+
+    fn with(content: impl AsRef<[u8]>) -> Self {
+        let bench = Self::new();
+        bench.write("calls.csv", content);
+        bench
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn definition(&self, sources: &[&str]) -> Result<Definition, Faults> {
+        let sources = sources.iter().map(|s| (*s).to_owned()).collect();
+        Definition::ad_hoc(&AdHoc { task: Task::Transcribe, sources }, &self.over)
+    }
+
+    fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<Row>), String> {
+        let read = || {
+            let definition = self.definition(sources)?;
+            let manifest = Manifest::open(&definition, None)?;
+            let scan = manifest.scan()?;
+            let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
+            Ok((scan, rows))
+        };
+        read().map_err(|faults: Faults| faults.to_string())
+    }
+
+    fn good(&self, sources: &[&str]) -> Vec<Line> {
+        let (scan, rows) = self.read(sources).unwrap();
+        assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
+        let good = |row| match row {
+            Row::Good(line) => line,
+            Row::Bad(bad) => panic!("{bad:?}"),
+        };
+        rows.into_iter().map(good).collect()
+    }
+
+    fn fault(&self) -> String {
+        self.read(&["calls.csv"]).map(|(scan, _)| scan.lines).unwrap_err()
+    }
+}
+
+fn keys_and_sources(lines: &[Line]) -> Vec<(&str, &str)> {
+    lines.iter().map(|l| (l.key.as_str(), l.source.as_deref().unwrap_or("-"))).collect()
+}
+
+#[test]
+fn a_csv_becomes_lines() {
+    let bench = Bench::with(
+        "\u{feff}id,url,agent,language\r\n1,https://x.org/a.wav?s=1,\"A, \"\"B\"\"\",\r\n2,rec/b.wav,,hi\r\n",
+    );
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!(scan.header.key.as_deref(), Some("id"));
+    assert_eq!(scan.header.source, "url");
+    assert_eq!(scan.header.carried, ["agent"]);
+    assert_eq!(scan.header.option_columns.iter().map(|o| o.as_str()).collect::<Vec<_>>(), ["language"]);
+    let lines = bench.good(&["calls.csv"]);
+    let path = bench.root().join("rec/b.wav").to_string_lossy().into_owned();
+    assert_eq!(keys_and_sources(&lines), [("1", "https://x.org/a.wav?s=1"), ("2", path.as_str())]);
+    assert_eq!((lines[0].number, lines[1].number), (2, 3));
+    assert_eq!(lines[0].carried, ["A, \"B\""]);
+    assert_eq!(lines[0].overrides, None);
+    assert_eq!(lines[1].overrides.unwrap().language.unwrap().as_str(), "hi");
+}
+
+#[test]
+fn tsv_jsonl_lines_and_gzip_say_the_same() {
+    let bench = Bench::new();
+    bench.write("a.tsv", "key\tsource\tn\n1\t/a.wav\tx\n2\t/b.wav\t\n");
+    bench.write(
+        "a.jsonl",
+        "{\"key\": 1, \"source\": \"/a.wav\", \"n\": \"x\"}\n\n{\"source\":\"/b.wav\",\"key\":\"2\",\"n\":null}\n",
+    );
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(b"key,source,n\n1,/a.wav,x\n2,/b.wav,\n").unwrap();
+    bench.write("a.csv.gz", gz.finish().unwrap());
+    let of = |file: &str| {
+        let lines = bench.good(&[file]);
+        lines.into_iter().map(|l| (l.key.to_string(), l.source.unwrap(), l.carried)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a.tsv"), of("a.jsonl"));
+    assert_eq!(of("a.tsv"), of("a.csv.gz"));
+    bench.write("a.txt", "/a.wav\r\n\n  https://x.org/b%20c.mp3?sig=1  \n");
+    assert_eq!(keys_and_sources(&bench.good(&["a.txt"])), [("a", "/a.wav"), ("b c", "https://x.org/b%20c.mp3?sig=1")]);
+}
+
+#[test]
+fn json_lines_carry_what_is_nested() {
+    let bench = Bench::new();
+    bench.write(
+        "a.ndjson",
+        "{\"url\":\"/a.wav\",\"meta\":{ \"x\": [1.10, true] },\"n\":1.50}\n{\"url\":\"/b.wav\",\"late\":\"\\u00e9\"}\n",
+    );
+    let (scan, _) = bench.read(&["a.ndjson"]).unwrap();
+    assert_eq!(scan.header.carried, ["meta", "n", "late"]);
+    let lines = bench.good(&["a.ndjson"]);
+    assert_eq!(lines[0].carried, ["{\"x\":[1.10,true]}", "1.50", ""]);
+    assert_eq!(lines[1].carried, ["", "", "é"]);
+}
+
+#[test]
+fn bad_json_is_told_by_line() {
+    let bench = Bench::new();
+    bench.write("a.jsonl", "{\"url\":\"/a.wav\"}\n[1]\n{\"url\":\n{\"url\":\"a\",\"url\":\"b\"}\n");
+    let told = bench.read(&["a.jsonl"]).unwrap_err();
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[0], "a.jsonl:2: is not a JSON object");
+    assert!(lines[1].starts_with("a.jsonl:3: is not JSON: EOF while parsing a value at character"), "{told}");
+    assert_eq!(lines[2], "a.jsonl:4: column `url`: stands twice");
+    bench.write("b.jsonl", "not json\n");
+    assert_eq!(bench.read(&["b.jsonl"]).unwrap_err(), "b.jsonl:1: is not a JSON object");
+}
+
+#[test]
+fn columns_are_named_and_templates_filled() {
+    let mut bench = Bench::with("call_id,leg,file,url\n7,a,x,ignored\n7,b,,ignored\n");
+    bench.over.key_column = Some("{call_id}-{leg}".into());
+    bench.over.source_column = Some("/mnt/rec/{file}.wav".into());
+    let lines = bench.good(&["calls.csv"]);
+    assert_eq!(keys_and_sources(&lines), [("7-a", "/mnt/rec/x.wav"), ("7-b", "-")]);
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!(scan.header.carried, ["call_id", "leg", "file", "url"]);
+    assert_eq!((scan.header.key.as_deref(), scan.without_source), (Some("{call_id}-{leg}"), 1));
+
+    bench.over.key_column = Some("call_ids".into());
+    bench.over.source_column = Some("/x/{fil}".into());
+    assert_eq!(
+        bench.fault(),
+        "calls.csv: there is no column `call_ids`; did you mean `call_id`?; found: `call_id`, `leg`, `file`, `url`\n\
+         calls.csv: there is no column `fil`; did you mean `file`?; found: `call_id`, `leg`, `file`, `url`"
+    );
+}
+
+#[test]
+fn without_a_key_column_the_file_names_the_line() {
+    let bench = Bench::with("source\nrec/call 1.wav\nhttps://x.org/\n/m/..wav\nhttps://x.org/q?f=a.wav\n");
+    let keys: Vec<_> = bench.good(&["calls.csv"]).into_iter().map(|l| l.key.to_string()).collect();
+    assert_eq!(keys, ["call 1", "line-000003", "line-000004", "q"]);
+}
+
+#[test]
+fn without_a_source_column_the_command_that_names_it_is_told() {
+    let mut bench = Bench::with("call_id,agent,link\n1,Ann,https://x.org/a.wav\n");
+    bench.over.command = ["wavebatch", "run", "calls.csv", "--task", "transcribe"].map(str::to_owned).to_vec();
+    assert_eq!(
+        bench.fault(),
+        "calls.csv: no column is known to hold the recording; found: `call_id`, `agent`, `link`. Name it:\n  \
+         wavebatch run calls.csv --task transcribe --source-column link --key-column call_id"
+    );
+}
+
+#[test]
+fn manifests_that_are_none_are_told() {
+    for (content, told) in [
+        ("", "calls.csv: is empty"),
+        ("\n\r\n", "calls.csv: is empty"),
+        ("key,source\n", "calls.csv: has a header, and no lines below it"),
+        ("1,https://x.org/a.wav\n2,b.wav\n", "calls.csv:1: is no header: `https://x.org/a.wav` looks like"),
+        ("rec/a.wav\n", "calls.csv:1: is no header: `rec/a.wav` looks like a recording"),
+        ("key,,source\n1,2,3\n", "calls.csv:1: column 2 has no name"),
+        ("key,source,key\n1,2,3\n", "calls.csv:1: column `key`: stands twice in the header"),
+        ("key;source\n1;2\n", "calls.csv:1: has one column, `key;source`"),
+    ] {
+        let fault = Bench::with(content).fault();
+        assert!(fault.starts_with(told), "{content:?}: {fault}");
+    }
+    assert_eq!(Bench::new().fault(), "calls.csv: there is no such file");
+    let utf16 = Bench::with([0xff, 0xfe, b'k', 0, b'e', 0]);
+    assert_eq!(utf16.fault(), "calls.csv: it is UTF-16; save it as UTF-8");
+    let cut = Bench::with([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
+    assert!(cut.fault().starts_with("calls.csv: "), "{}", cut.fault());
+}
+
+#[test]
+fn every_bad_row_is_told() {
+    let mut content = b"key,source,language,diarize\n\
+        1,/a.wav\n\
+        2,/b.wav,en,true,x\n\
+        3,/\xff.wav,,\n\
+        1b,/c.wav,English,maybe\n\
+        ../x,/d.wav,,\n\
+        ,/e.wav,,\n\
+        9,s3://b/k.wav,,\n\
+        9,/f.wav,,\n\
+        9,/g.wav,,\n\
+        summary,/h.wav,,\n"
+        .to_vec();
+    content.extend(b"10,");
+    content.extend(std::iter::repeat_n(b'x', 10 << 20));
+    content.extend(b",,\n11,\"/i.wav,,\n12,/j.wav,,\n");
+    let told = Bench::with(content).fault();
+    let starts = [
+        "calls.csv:2: has 2 fields, and the header has 4",
+        "calls.csv:3: has 5 fields, and the header has 4",
+        "calls.csv:4: column `source`: is not UTF-8",
+        "calls.csv:5: column `language`: `English` is not a language (a column of this name overrides the option",
+        "calls.csv:5: column `diarize`: `maybe` is neither `true` nor `false`",
+        "calls.csv:6: column `key`: `../x`: a key may not have `.` or `..`",
+        "calls.csv:7: column `key`: a key may not be empty",
+        "calls.csv:8: column `source`: `s3:` addresses cannot be read",
+        "calls.csv:10: column `key`: the key `9` is also that of line 9",
+        "calls.csv:11: column `key`: `summary`: `summary` and `report` are the batch's own files",
+        "calls.csv:12: has over 1 MiB",
+        "calls.csv:13: a quote is opened here and never closed (the file ends on line 15)",
+    ];
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), starts.len(), "{told}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}\n{start}");
+    }
+}
+
+#[test]
+fn a_long_line_is_told_in_every_format_and_the_next_is_read() {
+    let mut bench = Bench::new();
+    bench.over.skip_bad_lines = true;
+    let long = "x".repeat(2 << 20);
+    bench.write("a.jsonl", format!("{{\"url\":\"/{long}\"}}\n{{\"url\":\"/a.wav\"}}\n"));
+    bench.write("a.txt", format!("/{long}\n/\n/a.wav\n"));
+    for (file, good) in [("a.jsonl", 1), ("a.txt", 2)] {
+        let (scan, rows) = bench.read(&[file]).unwrap();
+        assert_eq!(scan.faults.to_string(), format!("{file}:1: has over 1 MiB"));
+        assert_eq!((scan.lines, rows.len()), (good, 1 + usize::try_from(good).unwrap()));
+    }
+}
+
+#[test]
+fn a_gzip_cut_in_the_middle_is_told() {
+    let bench = Bench::new();
+    let rows: String = (0..100_000).map(|n| format!("{n},/{n}.wav\n")).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    write!(gz, "key,source\n{rows}").unwrap();
+    let packed = gz.finish().unwrap();
+    bench.write("calls.csv", &packed[..packed.len() / 2]);
+    let told = bench.fault();
+    assert!(told.starts_with("calls.csv: after line ") && told.contains(": cannot be unpacked: "), "{told}");
+}
+
+#[test]
+fn beyond_the_limit_faults_are_counted() {
+    let rows: String = (0..50).map(|_| "a,/x.wav\n").collect();
+    let told = Bench::with(format!("key,source\n{rows}")).fault();
+    assert_eq!(told.lines().count(), 21);
+    assert!(told.starts_with("calls.csv:3: column `key`: the key `a` is also that of line 2\n"), "{told}");
+    assert!(told.ends_with("… and 29 more"), "{told}");
+}
+
+#[test]
+fn bad_lines_can_be_skipped_and_both_readings_agree() {
+    let mut bench = Bench::with("key,source,note\na,/1.wav,n1\na,/2.wav,n2\nb\n..,/3.wav,n3\nc,/4.wav,n4\n");
+    bench.over.skip_bad_lines = true;
+    let (scan, rows) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!((scan.lines, scan.bad, scan.faults.total()), (2, 3, 3));
+    let short: Vec<_> = rows
+        .iter()
+        .map(|row| match row {
+            Row::Good(line) => (line.number, true, line.carried[0].as_str()),
+            Row::Bad(bad) => (bad.number, false, bad.carried[0].as_str()),
+        })
+        .collect();
+    assert_eq!(short, [(2, true, "n1"), (3, false, "n2"), (4, false, ""), (5, false, "n3"), (6, true, "n4")]);
+    let Row::Bad(bad) = &rows[1] else { panic!() };
+    assert_eq!(bad.fault, "the key `a` is also that of line 2");
+}
+
+#[test]
+fn a_bad_lines_name_cannot_be_anothers_key() {
+    let mut bench = Bench::with("key,source\nline-000003,/1.wav\n..,/2.wav\n");
+    bench.over.skip_bad_lines = true;
+    assert!(bench.fault().contains("calls.csv:3: column `key`: the key `line-000003` is also that of line 2"));
+}
+
+#[test]
+fn the_limit_looks_no_further() {
+    let mut bench = Bench::with("key,source\na,/1.wav\nb,/2.wav\n../,bad\n");
+    bench.over.limit = Some(2);
+    assert_eq!(bench.good(&["calls.csv"]).len(), 2);
+    let limited = bench.read(&["calls.csv"]).unwrap().0.content_hash;
+    bench.write("calls.csv", "key,source\na,/1.wav\nb,/2.wav\nc,/3.wav\n");
+    assert_ne!(bench.read(&["calls.csv"]).unwrap().0.content_hash, limited);
+}
+
+#[test]
+fn option_columns_are_checked_restricted_and_turned_off() {
+    let mut bench = Bench::with("key,source,language,model\na,/1.wav,hi,pulse-pro\nb,/2.wav,,\nc,/3.wav,en,pulse\n");
+    assert!(bench.fault().starts_with("calls.csv:2: column `language`: `pulse-pro` transcribes English only"));
+    bench.over.option_columns = Some(vec!["language".parse().unwrap()]);
+    let lines = bench.good(&["calls.csv"]);
+    assert_eq!(lines[0].carried, ["pulse-pro"]);
+    assert!(lines[0].overrides.is_some() && lines[1].overrides.is_none() && lines[2].overrides.is_none());
+    bench.over.option_columns = Some(Vec::new());
+    assert_eq!(bench.good(&["calls.csv"])[0].carried, ["hi", "pulse-pro"]);
+}
+
+#[test]
+fn only_addresses_can_be_sent_as_such() {
+    let mut bench = Bench::with("key,source,send\na,/1.wav,url\nb,https://x.org/1.wav,url\nc,/2.wav,\n");
+    assert_eq!(bench.fault().lines().count(), 1);
+    assert!(bench.fault().starts_with("calls.csv:2: column `source`: send = \"url\" needs an http(s) URL"));
+    bench.over.option_columns = Some(Vec::new());
+    assert_eq!(bench.good(&["calls.csv"]).len(), 3);
+}
+
+#[test]
+fn sources_begin_where_their_manifest_is() {
+    let bench = Bench::new();
+    bench.write("lists/a.txt", "rec/./1.wav\n../2.wav\nfile:///m/a%20b.wav\nHTTPS://X.org/3.wav\n");
+    let root = bench.root().to_string_lossy().into_owned();
+    let sources: Vec<_> = bench.good(&["lists/a.txt"]).into_iter().map(|l| l.source.unwrap()).collect();
+    assert_eq!(
+        sources,
+        [format!("{root}/lists/rec/1.wav"), format!("{root}/2.wav"), "/m/a b.wav".into(), "HTTPS://X.org/3.wav".into()]
+    );
+}
+
+#[test]
+fn directories_globs_and_files_are_manifests() {
+    let mut bench = Bench::new();
+    for file in ["rec/b/2.WAV", "rec/1.mp3", "rec/n.txt", "rec/old/3.wav"] {
+        bench.write(file, "x");
+    }
+    let keys = |bench: &Bench, sources: &[&str]| -> Vec<String> {
+        bench.good(sources).into_iter().map(|l| l.key.to_string()).collect()
+    };
+    assert_eq!(keys(&bench, &["rec"]), ["1", "b/2", "old/3"]);
+    assert_eq!(bench.read(&["rec"]).unwrap().0.ignored[".txt"], 1);
+    assert_eq!(keys(&bench, &["rec/**/*.wav"]), ["old/3"]);
+    assert_eq!(keys(&bench, &["rec/1.mp3", "rec/b/2.WAV"]), ["1", "b/2"]);
+    assert_eq!(keys(&bench, &["rec/1.mp3"]), ["1"]);
+    assert!(bench.good(&["rec/1.mp3"])[0].source.as_deref().unwrap().ends_with("/rec/1.mp3"));
+    bench.over.exclude = Some(vec!["old/**".into()]);
+    bench.over.include = Some(vec!["*.{wav,WAV}".into()]);
+    assert_eq!(keys(&bench, &["rec"]), ["b/2"]);
+
+    let mut bench = Bench::new();
+    bench.write("rec/a.wav", "x");
+    bench.write("rec/a.mp3", "x");
+    let doubled = bench.read(&["rec"]).unwrap_err();
+    assert_eq!(doubled, "rec:2: column `key`: the key `a` is also that of line 1");
+    bench.over.exclude = Some(vec!["*.wav".into(), "*.mp3".into()]);
+    let none = bench.read(&["rec"]).unwrap_err();
+    assert_eq!(none, "rec: no recordings are found (passed over: 2 left out by include or exclude)");
+    let told = bench.read(&["rec/a.wav", "rec"]).unwrap_err();
+    assert!(told.contains("`rec` is a directory; give one manifest"), "{told}");
+}
+
+#[test]
+fn a_manifest_that_changes_between_the_readings_is_told() {
+    let bench = Bench::with("key,source\na,/1.wav\n");
+    let definition = bench.definition(&["calls.csv"]).unwrap();
+    let manifest = Manifest::open(&definition, None).unwrap();
+    let scan = manifest.scan().unwrap();
+    bench.write("calls.csv", "key,source\na,/2.wav\n");
+    let rows: Vec<_> = manifest.lines(&scan).unwrap().collect();
+    assert!(rows[0].is_ok() && rows.len() == 2);
+    assert!(rows[1].as_ref().unwrap_err().to_string().contains("changed while it was read"));
+}
+
+#[test]
+fn copies_stand_for_stdin_and_the_web() {
+    let mut bench = Bench::with("key,source\na,1.wav\n");
+    let copy = Spooled { path: bench.root().join("calls.csv") };
+    assert!(bench.definition(&["-"]).unwrap_err().to_string().contains("`--batch`: a manifest from stdin needs"));
+    bench.over.batch = Some("night".into());
+    let read = |bench: &Bench, source: &str| {
+        let definition = bench.definition(&[source]).unwrap();
+        assert!(definition.origin.needs_copy());
+        let manifest = Manifest::open(&definition, Some(&copy)).unwrap();
+        let scan = manifest.scan().unwrap();
+        let Some(Ok(Row::Good(line))) = manifest.lines(&scan).unwrap().next() else { panic!() };
+        (definition.manifest.clone(), line.source.unwrap())
+    };
+    let local = Path::new(&bench.root()).join("1.wav").to_string_lossy().into_owned();
+    assert_eq!(read(&bench, "-"), ("stdin".into(), local));
+    assert_eq!(
+        read(&bench, "https://u:p@x.org/lists/calls.csv?sig=1"),
+        ("https://x.org/lists/calls.csv".into(), "https://u:p@x.org/lists/1.wav".into())
+    );
+}

@@ -1,0 +1,176 @@
+//! Where a batch's lines come from.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::{
+    manifest::ManifestFormat,
+    paths::{self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_web, scheme, shown_url, stem},
+};
+
+/// Where a batch's lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A manifest's file, absolute.
+    File(PathBuf),
+    /// The audio below a directory, absolute; of a glob, what matches the pattern below the directory.
+    Listing {
+        /// The directory.
+        root: PathBuf,
+        /// The pattern, over paths below it.
+        pattern: Option<String>,
+    },
+    /// These recordings: absolute paths and http(s) addresses.
+    Files(Vec<String>),
+    /// A manifest on a web server. The caller fetches it and opens the copy.
+    Url(Url),
+    /// A manifest on standard input. The caller copies it and opens the copy.
+    Stdin,
+}
+
+impl Origin {
+    /// Whether the caller has to bring the manifest to a file before it can be opened.
+    #[must_use]
+    pub const fn needs_copy(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Stdin)
+    }
+
+    /// What a definition's `manifest` names; relative paths begin at `base`.
+    pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        if let Some(scheme) = scheme(text) {
+            return if is_web(text) { web(text, format) } else { Err(unknown_scheme(scheme)) };
+        }
+        let path = base.join(text);
+        match path.metadata() {
+            Ok(meta) if meta.is_dir() => Ok(Self::Listing { root: real(&path)?, pattern: None }),
+            Ok(_) if format.is_none() && ManifestFormat::of_name(text).is_none() => Err(no_format(text)),
+            Ok(_) => Ok(Self::File(clean_file(&path)?)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && is_glob(text) => glob(text, base),
+            Err(e) => Err(io_message(&e)),
+        }
+    }
+
+    /// What the sources of a command line name.
+    pub(super) fn of_sources(sources: &[String], base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        match sources {
+            [] => Err("no source is given".into()),
+            [one] if format.is_some() || is_manifest_like(one, base) => Self::of_manifest(one, base, format),
+            many => many.iter().map(|source| recording(source, base)).collect::<Result<_, _>>().map(Self::Files),
+        }
+    }
+
+    /// The name of a batch made of these sources.
+    pub(super) fn batch_name(sources: &[String], base: &Path) -> String {
+        let parent = |source: &str| base.join(source).parent().map(Path::to_path_buf);
+        let name = match sources {
+            [one] if is_web(one) => paths::percent_decoded(file_name(one)),
+            [one] if is_glob(one) && !base.join(one).exists() => last_name(&base.join(glob_root(one))),
+            [one] if base.join(one).is_dir() => return last_name(&base.join(one)),
+            [one] => file_name(one).to_owned(),
+            many => {
+                let first = many.first().and_then(|source| parent(source));
+                let same = many.iter().all(|source| !is_web(source) && parent(source) == first);
+                return first.filter(|_| same).map_or_else(|| "files".to_owned(), |dir| last_name(&dir));
+            }
+        };
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        Some(stem(name)).filter(|stem| !stem.is_empty()).unwrap_or("files").to_owned()
+    }
+
+    /// The origin as it is shown, of a text that the user typed.
+    pub(super) fn shown(&self, typed: &str, typed_in: &Path) -> String {
+        match self {
+            Self::Url(url) => shown_url(url),
+            Self::Stdin => "stdin".to_owned(),
+            Self::Files(files) if files.len() > 1 => format!("{} files", files.len()),
+            Self::Files(files) if files.iter().any(|file| is_web(file)) => {
+                files.iter().filter_map(|file| Url::parse(file).ok()).map(|url| shown_url(&url)).collect()
+            }
+            _ => typed_in.join(typed).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+fn unknown_scheme(scheme: &str) -> String {
+    format!("`{scheme}:` addresses cannot be read; http(s) URLs and files can")
+}
+
+fn no_format(text: &str) -> String {
+    format!(
+        "`{}` has none of the endings of a manifest (.csv, .tsv, .jsonl, .ndjson, .txt, .list, each also with .gz); say which it is with --manifest-format, one of {}",
+        file_name(text),
+        super::text::ticked(ManifestFormat::NAMES)
+    )
+}
+
+fn web(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
+    let url = Url::parse(text).map_err(|e| format!("is not a valid URL: {e}"))?;
+    if format.is_none() && ManifestFormat::of_name(file_name(text)).is_none() {
+        return Err(no_format(text));
+    }
+    Ok(Origin::Url(url))
+}
+
+fn real(path: &Path) -> Result<PathBuf, String> {
+    absolute_dir(path).map_err(|e| io_message(&e))
+}
+
+/// A file's absolute path, its directory free of symbolic links, its own name as it is.
+fn clean_file(path: &Path) -> Result<PathBuf, String> {
+    let name = path.file_name().ok_or("is not a file")?;
+    Ok(real(path.parent().unwrap_or(Path::new(".")))?.join(name))
+}
+
+/// The part of a glob before its first special character, up to a `/`.
+fn glob_root(text: &str) -> &str {
+    let special = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
+    text[..special].rfind('/').map_or("", |slash| &text[..=slash])
+}
+
+fn glob(text: &str, base: &Path) -> Result<Origin, String> {
+    let root = glob_root(text);
+    let dir = base.join(root);
+    if !dir.is_dir() {
+        return Err(format!("there is no directory `{root}`"));
+    }
+    super::manifest::pattern(&text[root.len()..])?;
+    Ok(Origin::Listing { root: real(&dir)?, pattern: Some(text[root.len()..].to_owned()) })
+}
+
+fn is_manifest_like(source: &str, base: &Path) -> bool {
+    let path = base.join(source);
+    let audio_file = is_audio(file_name(source)) && (is_web(source) || path.is_file());
+    source == "-"
+        || !audio_file
+            && (ManifestFormat::of_name(file_name(source)).is_some()
+                || path.is_dir()
+                || (scheme(source).is_some() && !is_audio(file_name(source)))
+                || !path.exists() && is_glob(source)
+                || path.is_file())
+}
+
+fn recording(source: &str, base: &Path) -> Result<String, String> {
+    if let Some(scheme) = scheme(source) {
+        return if is_web(source) { Ok(source.to_owned()) } else { Err(unknown_scheme(scheme)) };
+    }
+    let path = base.join(source);
+    let meta = path.metadata().map_err(|e| format!("`{source}`: {}", io_message(&e)))?;
+    if meta.is_dir() || ManifestFormat::of_name(source).is_some() {
+        let what = if meta.is_dir() { "a directory" } else { "no recording" };
+        return Err(format!(
+            "`{source}` is {what}; give one manifest, one directory, or several recordings (e.g. rec/*.wav)"
+        ));
+    }
+    let path = clean_file(&path).map_err(|e| format!("`{source}`: {e}"))?;
+    path.into_os_string().into_string().map_err(|_| format!("`{source}`: the path is not UTF-8"))
+}
+
+/// The last name of a directory's path, `.` and `..` looked through.
+fn last_name(dir: &Path) -> String {
+    let dir = absolute_dir(dir).unwrap_or_else(|_| clean(dir));
+    dir.file_name().map_or_else(|| "files".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,82 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use super::manifest::ManifestFormat;
+use crate::domain::{
+    batch::{LineOption, LineOverrides, MicroUsd},
+    options::{Task, TranscriptFormat},
+};
+
+/// A batch without a definition's file: sources and options on the command line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdHoc {
+    /// What is done with each line.
+    pub task: Task,
+    /// A manifest (file, URL, `-`), a directory or glob of audio, or audio files and URLs, as typed.
+    pub sources: Vec<String>,
+}
+
+/// The command line's flags. They go before what the definition says; relative paths are relative to the working
+/// directory.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Overrides {
+    /// `--batch`
+    pub batch: Option<String>,
+    /// `--manifest`: another manifest than the definition's.
+    pub manifest: Option<String>,
+    /// `--manifest-format`
+    pub manifest_format: Option<ManifestFormat>,
+    /// `--output`
+    pub output: Option<String>,
+    /// `--key-column`: a column's name, or a template over columns.
+    pub key_column: Option<String>,
+    /// `--source-column`: likewise.
+    pub source_column: Option<String>,
+    /// `--option-columns`; an empty list turns them off.
+    pub option_columns: Option<Vec<LineOption>>,
+    /// `--include`
+    pub include: Option<Vec<String>>,
+    /// `--exclude`
+    pub exclude: Option<Vec<String>>,
+    /// `--skip-bad-lines`
+    pub skip_bad_lines: bool,
+    /// `--limit`: only the first lines of the manifest.
+    pub limit: Option<u64>,
+    /// `--model`, `--language`, `--diarize`, …
+    pub options: LineOverrides,
+    /// `--formats`
+    pub formats: Option<Vec<TranscriptFormat>>,
+    /// `--concurrency`
+    pub concurrency: Option<u32>,
+    /// `--max-spend`
+    pub max_spend: Option<MicroUsd>,
+    /// `--tolerate`: a share from 0 to 1.
+    pub tolerate: Option<f64>,
+    /// The command as typed, program first, for hints that repeat it with one more flag. May be empty.
+    pub command: Vec<String>,
+    /// Where relative paths of flags and of ad-hoc sources begin; `None` = the process's working directory.
+    pub working_dir: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// Whether a flag decides this field of a definition, and which.
+    pub(super) fn flag_of(&self, field: &str) -> Option<String> {
+        let set = match field {
+            "batch" => self.batch.is_some(),
+            "manifest" => self.manifest.is_some(),
+            "manifest_format" => self.manifest_format.is_some(),
+            "output" => self.output.is_some(),
+            "include" => self.include.is_some(),
+            "exclude" => self.exclude.is_some(),
+            "columns.key" if self.key_column.is_some() => return Some("key-column".into()),
+            "columns.source" if self.source_column.is_some() => return Some("source-column".into()),
+            "transcribe.formats" => self.formats.is_some(),
+            _ => {
+                let option = field.strip_prefix("transcribe.").and_then(|name| name.parse::<LineOption>().ok());
+                option.is_some_and(|option| self.options.has(option))
+            }
+        };
+        set.then(|| field.rsplit('.').next().unwrap_or(field).replace('_', "-"))
+    }
+}

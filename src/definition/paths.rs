@@ -1,0 +1,167 @@
+//! Paths, addresses and endings: what a text that names a recording or a manifest most likely is.
+
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+use url::Url;
+
+/// Endings of audio files, lower case. Telephony's raw and odd formats too: whether it can be read is the API's to say.
+const AUDIO: &[&str] = &[
+    "wav", "wave", "mp3", "flac", "ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4", "aac", "webm", "weba", "amr",
+    "awb", "wma", "aif", "aiff", "aifc", "au", "snd", "gsm", "caf", "mka", "mp2", "mpga", "3gp", "3gpp", "ulaw",
+    "alaw", "vox", "sln", "w64", "rf64",
+];
+
+/// An I/O error in a user's words.
+pub(super) fn io_message(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::PermissionDenied => "may not be read (permission denied)".into(),
+        io::ErrorKind::IsADirectory => "is a directory".into(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+/// The scheme, if the text is an address (`scheme://…`).
+pub(super) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let first = scheme.chars().next()?;
+    let rest = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    (first.is_ascii_alphabetic() && rest).then_some(scheme)
+}
+
+/// Whether the text is an http or https address.
+pub(super) fn is_web(text: &str) -> bool {
+    scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"))
+}
+
+/// The last part of a path or address, without query and fragment.
+pub(super) fn file_name(source: &str) -> &str {
+    let path = match scheme(source) {
+        Some(scheme) => {
+            let after = &source[scheme.len() + 3..];
+            let after = &after[..after.find(['?', '#']).unwrap_or(after.len())];
+            after.split_once('/').map_or("", |(_, path)| path)
+        }
+        None => source,
+    };
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A file's name without its ending; a name that is all ending stays.
+pub(super) fn stem(name: &str) -> &str {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 => &name[..dot],
+        _ => name,
+    }
+}
+
+/// A file's ending, lower case, without the dot.
+pub(super) fn ending(name: &str) -> Option<String> {
+    let dot = name.rfind('.').filter(|dot| *dot > 0)?;
+    Some(name[dot + 1..].to_lowercase()).filter(|ending| !ending.is_empty())
+}
+
+/// Whether a name has an ending of audio.
+pub(super) fn is_audio(name: &str) -> bool {
+    ending(name).is_some_and(|ending| AUDIO.contains(&ending.as_str()))
+}
+
+/// Whether a cell looks like the path or address of a recording, and not like a column's name.
+pub(super) fn looks_like_source(cell: &str) -> bool {
+    scheme(cell).is_some() || is_audio(file_name(cell))
+}
+
+/// What `%41` in an address stands for; what is no UTF-8 stays as it is.
+pub(super) fn percent_decoded(text: &str) -> String {
+    let hex = |byte: Option<&u8>| byte.and_then(|b| (*b as char).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if let (b'%', Some(high), Some(low)) = (bytes[at], hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
+            decoded.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits are a byte"));
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A path without `.` and `..`. Right where `path` begins with a directory free of symbolic links.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}
+
+/// A directory as an absolute path, free of symbolic links where it exists.
+pub(super) fn absolute_dir(path: &Path) -> io::Result<PathBuf> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match path.canonicalize() {
+        Ok(real) => Ok(real),
+        Err(_) => std::path::absolute(path),
+    }
+}
+
+/// An address as it may be shown: without user info, query and fragment, where signatures live.
+pub(super) fn shown_url(url: &Url) -> String {
+    let mut shown = url.clone();
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.into()
+}
+
+/// Whether a text has characters of a glob.
+pub(super) fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_endings() {
+        assert_eq!(file_name("https://x.org/a/b%20c.wav?sig=/x.y#z"), "b%20c.wav");
+        assert_eq!(file_name("https://x.org"), "");
+        assert_eq!(file_name("/mnt/a.b/c"), "c");
+        assert_eq!((stem("a.b.wav"), stem(".wav"), stem("a")), ("a.b", ".wav", "a"));
+        assert_eq!(ending("A.WAV").as_deref(), Some("wav"));
+        assert_eq!((ending(".wav"), ending("a."), ending("a")), (None, None, None));
+        assert_eq!(percent_decoded("b%20c%C3%A9%zz%"), "b cé%zz%");
+        assert_eq!(percent_decoded("%ff"), "%ff");
+    }
+
+    #[test]
+    fn sources_are_told_from_column_names() {
+        for source in ["https://x/y", "s3://b/k", "rec/a.WAV", "a.opus"] {
+            assert!(looks_like_source(source), "{source}");
+        }
+        for name in ["url", "audio.url", "call_id", "source", "://", "wav"] {
+            assert!(!looks_like_source(name), "{name}");
+        }
+        assert!(is_web("HTTPS://x") && !is_web("ftp://x") && !is_web("https:/x"));
+    }
+
+    #[test]
+    fn shown_addresses_have_no_secrets() {
+        let url = Url::parse("https://me:pw@x.org/a.csv?X-Amz-Signature=1#f").unwrap();
+        assert_eq!(shown_url(&url), "https://x.org/a.csv");
+        assert_eq!(clean(Path::new("/a/./b/../c")), Path::new("/a/c"));
+    }
+}

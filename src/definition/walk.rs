@@ -1,0 +1,208 @@
+//! A TOML file walked field by field: everything wrong with it is told at once, each at its line.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    fault::{Fault, Place},
+    text::ticked,
+};
+use crate::domain::options::nearest;
+
+/// Why a value was not taken.
+pub(super) enum Wrong {
+    /// Of another type than the one named.
+    Type(&'static str),
+    /// Of the right type, but not a valid value.
+    Value(String),
+}
+
+/// A file being walked.
+pub(super) struct Walk<'t> {
+    file: &'t str,
+    text: &'t str,
+    /// What was found wrong so far.
+    pub(super) faults: Vec<Fault>,
+    /// Where the value of each dotted name stands: line and character.
+    pub(super) places: BTreeMap<String, (u64, u64)>,
+    known: Vec<String>,
+    unknown: Vec<(String, Range<usize>)>,
+}
+
+/// One table of it; absent tables read as empty.
+pub(super) struct Section<'t> {
+    prefix: &'static str,
+    table: Option<&'t DeTable<'t>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'t> Section<'t> {
+    /// The file's own table.
+    pub(super) fn root(table: &'t DeTable<'t>) -> Self {
+        Self { prefix: "", table: Some(table), asked: Vec::new() }
+    }
+
+    fn dotted(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+impl<'t> Walk<'t> {
+    pub(super) fn new(file: &'t str, text: &'t str) -> Self {
+        let (faults, places, known, unknown) = Default::default();
+        Self { file, text, faults, places, known, unknown }
+    }
+
+    /// Notes a fault at a byte of the file.
+    pub(super) fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
+        let (line, position) = self.line_of(at);
+        self.faults.push(Fault {
+            line: Some(line),
+            position: Some(position),
+            place: field.map(Place::Field),
+            ..Fault::of_file(self.file, message)
+        });
+    }
+
+    fn line_of(&self, at: usize) -> (u64, u64) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = before.matches('\n').count() as u64 + 1;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (line, before[start..].chars().count() as u64 + 1)
+    }
+
+    /// Takes one field through `read`; a fault is noted and reads as absent.
+    pub(super) fn take<T>(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        read: impl FnOnce(&'t DeValue<'t>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        section.asked.push(name);
+        let dotted = section.dotted(name);
+        self.known.push(dotted.clone());
+        let value: &'t Spanned<DeValue<'t>> = section.table?.get(name)?;
+        let at = value.span().start;
+        let place = self.line_of(at);
+        self.places.insert(dotted.clone(), place);
+        match read(value.get_ref()) {
+            Ok(taken) => Some(taken),
+            Err(Wrong::Type(wanted)) => {
+                let found = type_name(value.get_ref());
+                self.fault(at, Some(dotted), format!("must be {wanted}, not {found}"));
+                None
+            }
+            Err(Wrong::Value(message)) => {
+                self.fault(at, Some(dotted), message);
+                None
+            }
+        }
+    }
+
+    /// A text that `parse` understands.
+    pub(super) fn text<T>(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.take(section, name, |value| match value.as_str() {
+            Some(text) => parse(text).map_err(Wrong::Value),
+            None => Err(Wrong::Type("a string")),
+        })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<bool> {
+        self.take(section, name, |value| value.as_bool().ok_or(Wrong::Type("true or false")))
+    }
+
+    /// A whole number from 1.
+    pub(super) fn count(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<u32> {
+        self.take(section, name, |value| {
+            let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
+            match u32::from_str_radix(number.as_str(), number.radix()) {
+                Ok(count) if count > 0 => Ok(count),
+                _ => Err(Wrong::Value(format!("{number} is not between 1 and {}", u32::MAX))),
+            }
+        })
+    }
+
+    /// A list of texts that `parse` understands.
+    pub(super) fn list<T>(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        const WANTED: Wrong = Wrong::Type("a list of strings");
+        let mut wrong: Vec<(usize, String)> = Vec::new();
+        let taken = self.take(section, name, |value| {
+            let mut list = Vec::new();
+            for item in value.as_array().ok_or(WANTED)?.iter() {
+                match parse(item.get_ref().as_str().ok_or(WANTED)?) {
+                    Ok(item) => list.push(item),
+                    Err(message) => wrong.push((item.span().start, message)),
+                }
+            }
+            Ok(list)
+        });
+        let dotted = section.dotted(name);
+        for (at, message) in wrong {
+            self.fault(at, Some(dotted.clone()), message);
+        }
+        taken
+    }
+
+    /// A table inside this one.
+    pub(super) fn section(&mut self, parent: &mut Section<'t>, name: &'static str) -> Section<'t> {
+        let table = self.take(parent, name, |value| value.as_table().ok_or(Wrong::Type("a table")));
+        Section { prefix: name, table, asked: Vec::new() }
+    }
+
+    /// Notes what stands in a table and was not asked for.
+    pub(super) fn close(&mut self, section: Section<'t>) {
+        for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {
+            let name = key.get_ref();
+            if !section.asked.iter().any(|asked| asked == name) {
+                self.unknown.push((section.dotted(name), key.span()));
+            }
+        }
+    }
+
+    /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
+    pub(super) fn tell_unknown(&mut self) {
+        for (dotted, span) in std::mem::take(&mut self.unknown) {
+            let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
+            let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;
+            let elsewhere = |known: &&String| known.rsplit('.').next() == Some(name);
+            let siblings: Vec<&str> =
+                self.known.iter().filter(in_table).map(|k| k.rsplit('.').next().unwrap_or(k)).collect();
+            let message = if let Some(near) = nearest(name, siblings.iter().copied()) {
+                format!("there is no such field; did you mean `{near}`?")
+            } else if let Some(other) = self.known.iter().find(elsewhere) {
+                format!("there is no such field here; did you mean `{other}`?")
+            } else {
+                format!("there is no such field; known here: {}", ticked(&siblings))
+            };
+            self.fault(span.start, Some(dotted), message);
+        }
+        self.faults.sort_by_key(|fault| (fault.line, fault.position));
+    }
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,263 @@
+//! A batch as the ledger keeps it: what was asked for, and under which limits it runs.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::options::{Task, TranscribeOptions, TranscriptFormat, listed};
+
+pub use super::{
+    cost::MicroUsd,
+    overrides::{LineOption, LineOverrides},
+};
+
+/// The name under which a batch is kept and resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BatchName(String);
+
+/// Why a text cannot name a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot name a batch: {reason}", .name.escape_debug())]
+pub struct BatchNameFault {
+    /// The text as it was given.
+    pub name: String,
+    /// The rule that it breaks.
+    pub reason: &'static str,
+}
+
+impl BatchName {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Takes `name` as a batch's name. It also names a folder of the output, so it has to be able to.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn new(name: impl Into<String>) -> Result<Self, BatchNameFault> {
+        let name = name.into();
+        let reason = if name.is_empty() {
+            "it is empty"
+        } else if name.len() > Self::MAX_BYTES {
+            "it has over 128 bytes"
+        } else if name.chars().any(char::is_control) {
+            "it has control characters"
+        } else if name.contains(['/', '\\']) {
+            "it has a `/` or `\\`"
+        } else if name == "." || name.contains("..") {
+            "it would be read as a path (`.`, `..`)"
+        } else if name.trim() != name {
+            "it begins or ends with a space"
+        } else {
+            return Ok(Self(name));
+        };
+        Err(BatchNameFault { name, reason })
+    }
+
+    /// The name as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for BatchName {
+    type Error = BatchNameFault;
+    fn try_from(name: String) -> Result<Self, BatchNameFault> {
+        Self::new(name)
+    }
+}
+
+impl std::str::FromStr for BatchName {
+    type Err = BatchNameFault;
+    fn from_str(name: &str) -> Result<Self, BatchNameFault> {
+        Self::new(name)
+    }
+}
+
+impl From<BatchName> for String {
+    fn from(name: BatchName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for BatchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What a batch was asked for: one definition × one manifest, without the lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchSpec {
+    /// The definition's name.
+    pub definition: String,
+    /// What is done with each line.
+    pub task: Task,
+    /// The manifest as it is shown to the user.
+    pub manifest: String,
+    /// Where outputs go: an absolute directory.
+    pub output: String,
+    /// The options of every line that does not say otherwise.
+    pub transcribe: TranscribeOptions,
+    /// The files to write for each line.
+    pub formats: Vec<TranscriptFormat>,
+    /// How it runs.
+    pub run: RunSettings,
+    /// What the report has.
+    pub report: ReportSettings,
+    /// The manifest's columns carried into the report, in their order.
+    pub carried: Vec<String>,
+    /// The manifest's columns that override options.
+    pub option_columns: Vec<String>,
+}
+
+listed! {
+    /// What happens with a call that may have been billed when nothing proves it.
+    OnUnknown, "policy for unknown outcomes" {
+        /// Call again.
+        Retry = "retry",
+        /// Fail the line until the user retries it.
+        Park = "park",
+    }
+}
+
+listed! {
+    /// What happens when a transcript was recovered without the word times that a format needs.
+    OnLostWords, "policy for lost words" {
+        /// Keep it, as suspect.
+        Accept = "accept",
+        /// Call again.
+        Redo = "redo",
+    }
+}
+
+/// A definition's `[run]`: limits and policies. None of it shapes a call, so changing it never buys anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunSettings {
+    /// Calls in flight; the account's pool may allow fewer.
+    pub concurrency: Option<u32>,
+    /// Calls started in a minute; the account's pool may allow fewer.
+    pub requests_per_minute: Option<u32>,
+    /// Tries of one part before its line fails.
+    pub max_tries: u32,
+    /// Billed calls of one part before its line fails.
+    pub max_billed_calls: u32,
+    /// When nothing proves whether a call was billed.
+    pub on_unknown: OnUnknown,
+    /// When a recovered transcript has no word times.
+    pub on_lost_words: OnLostWords,
+    /// What the batch may cost over all its runs.
+    pub max_spend_usd: Option<MicroUsd>,
+    /// Share (0–1) of failed or suspect lines with which the exit status is still 0.
+    pub tolerate: f64,
+    /// A call's time-out, where it does not follow from the audio's length.
+    #[serde(with = "optional_millis")]
+    pub call_timeout: Option<Duration>,
+    /// The wait before the vendor's log decides, where it does not follow from the audio's length.
+    #[serde(with = "optional_millis")]
+    pub unknown_grace: Option<Duration>,
+    /// How long an outage may last before the batch pauses.
+    #[serde(with = "millis")]
+    pub outage_limit: Duration,
+    /// Whether the batch pauses when over half of its finished lines failed or are suspect.
+    pub pause_on_failures: bool,
+    /// How long answers stay in the ledger after the batch has finished.
+    #[serde(with = "millis")]
+    pub keep_answers: Duration,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: None,
+            requests_per_minute: None,
+            max_tries: 6,
+            max_billed_calls: 4,
+            on_unknown: OnUnknown::Retry,
+            on_lost_words: OnLostWords::Accept,
+            max_spend_usd: None,
+            tolerate: 0.0,
+            call_timeout: None,
+            unknown_grace: None,
+            outage_limit: Duration::from_secs(2 * 3600),
+            pause_on_failures: true,
+            keep_answers: Duration::from_secs(14 * 86_400),
+        }
+    }
+}
+
+/// A definition's `[report]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportSettings {
+    /// Whether the report has the transcripts.
+    pub transcript: bool,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self { transcript: true }
+    }
+}
+
+/// A duration as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        u64::deserialize(d).map(Duration::from_millis)
+    }
+}
+
+/// A duration as whole milliseconds, or null.
+mod optional_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::millis::serialize(duration, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(d)?.map(Duration::from_millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_name_can_name_a_folder() {
+        for good in ["support-calls", "calls 2026-08", "a.b", "ünder"] {
+            assert_eq!(BatchName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "a..b", "a/b", "a\\b", "a\nb", " a", &"x".repeat(129)] {
+            assert!(BatchName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(serde_json::from_str::<BatchName>("\"a/b\"").is_err());
+    }
+
+    #[test]
+    fn settings_survive_the_ledger_and_times_are_milliseconds() {
+        let run = RunSettings { call_timeout: Some(Duration::from_secs(90)), ..RunSettings::default() };
+        let json = serde_json::to_value(&run).unwrap();
+        assert_eq!(json["call_timeout"], 90_000);
+        assert_eq!(json["outage_limit"], 7_200_000);
+        assert_eq!(serde_json::from_value::<RunSettings>(json).unwrap(), run);
+        // A ledger written before a setting existed has its default.
+        assert_eq!(serde_json::from_str::<RunSettings>("{}").unwrap(), RunSettings::default());
+    }
+}

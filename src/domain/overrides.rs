@@ -1,0 +1,237 @@
+//! Options that somebody sets one by one: a definition's `[transcribe]`, the command line, a manifest's columns.
+
+use serde::{Deserialize, Serialize};
+
+use super::options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, listed};
+
+listed! {
+    /// An option of one transcription: a field of `[transcribe]`, and a column that a manifest may have.
+    LineOption, "transcription option" {
+        /// The model.
+        Model = "model",
+        /// The language spoken.
+        Language = "language",
+        /// Ask for word times.
+        WordTimestamps = "word_timestamps",
+        /// Tell speakers apart.
+        Diarize = "diarize",
+        /// Replace personal data.
+        RedactPii = "redact_pii",
+        /// Replace payment card data.
+        RedactPci = "redact_pci",
+        /// What to do where redaction has no effect.
+        Redact = "redact",
+        /// Label emotions.
+        EmotionDetection = "emotion_detection",
+        /// Label the speaker's gender.
+        GenderDetection = "gender_detection",
+        /// Ask the vendor to delete the content.
+        ExpireContent = "expire_content",
+        /// An empty transcript is no suspect.
+        AllowSilence = "allow_silence",
+        /// How the recording travels.
+        Send = "send",
+    }
+}
+
+/// The options that differ from those above them; what is `None` stays as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of TranscribeOptions, described there")]
+pub struct LineOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<SttModel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word_timestamps: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diarize: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact_pii: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact_pci: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact: Option<Redact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emotion_detection: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gender_detection: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire_content: Option<ExpireContent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_silence: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send: Option<SendMode>,
+}
+
+impl LineOverrides {
+    /// Sets one option from its text.
+    ///
+    /// # Errors
+    /// What is wrong with the text, with the nearest valid value.
+    pub fn set(&mut self, option: LineOption, text: &str) -> Result<(), String> {
+        fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
+            text.parse().map(Some).map_err(|e: T::Err| e.to_string())
+        }
+        match option {
+            LineOption::Model => self.model = named(text)?,
+            LineOption::Language => self.language = named(text)?,
+            LineOption::WordTimestamps => self.word_timestamps = flag(text)?,
+            LineOption::Diarize => self.diarize = flag(text)?,
+            LineOption::RedactPii => self.redact_pii = flag(text)?,
+            LineOption::RedactPci => self.redact_pci = flag(text)?,
+            LineOption::Redact => self.redact = named(text)?,
+            LineOption::EmotionDetection => self.emotion_detection = flag(text)?,
+            LineOption::GenderDetection => self.gender_detection = flag(text)?,
+            LineOption::ExpireContent => self.expire_content = named(&text.to_ascii_lowercase())?,
+            LineOption::AllowSilence => self.allow_silence = flag(text)?,
+            LineOption::Send => self.send = named(text)?,
+        }
+        Ok(())
+    }
+
+    /// `base` with these options in place of its own.
+    #[must_use]
+    pub fn apply(&self, base: &TranscribeOptions) -> TranscribeOptions {
+        TranscribeOptions {
+            model: self.model.unwrap_or(base.model),
+            language: self.language.unwrap_or(base.language),
+            word_timestamps: self.word_timestamps.unwrap_or(base.word_timestamps),
+            diarize: self.diarize.unwrap_or(base.diarize),
+            redact_pii: self.redact_pii.unwrap_or(base.redact_pii),
+            redact_pci: self.redact_pci.unwrap_or(base.redact_pci),
+            redact: self.redact.unwrap_or(base.redact),
+            emotion_detection: self.emotion_detection.unwrap_or(base.emotion_detection),
+            gender_detection: self.gender_detection.unwrap_or(base.gender_detection),
+            expire_content: self.expire_content.unwrap_or(base.expire_content),
+            allow_silence: self.allow_silence.unwrap_or(base.allow_silence),
+            send: self.send.unwrap_or(base.send),
+        }
+    }
+
+    /// These, and where they say nothing, what `below` says.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            model: self.model.or(below.model),
+            language: self.language.or(below.language),
+            word_timestamps: self.word_timestamps.or(below.word_timestamps),
+            diarize: self.diarize.or(below.diarize),
+            redact_pii: self.redact_pii.or(below.redact_pii),
+            redact_pci: self.redact_pci.or(below.redact_pci),
+            redact: self.redact.or(below.redact),
+            emotion_detection: self.emotion_detection.or(below.emotion_detection),
+            gender_detection: self.gender_detection.or(below.gender_detection),
+            expire_content: self.expire_content.or(below.expire_content),
+            allow_silence: self.allow_silence.or(below.allow_silence),
+            send: self.send.or(below.send),
+        }
+    }
+
+    /// Those of them that say something else than `base`; `None` if there are none.
+    #[must_use]
+    pub fn differing_from(self, base: &TranscribeOptions) -> Option<Self> {
+        fn keep<T: PartialEq>(own: Option<T>, base: &T) -> Option<T> {
+            own.filter(|own| own != base)
+        }
+        let kept = Self {
+            model: keep(self.model, &base.model),
+            language: keep(self.language, &base.language),
+            word_timestamps: keep(self.word_timestamps, &base.word_timestamps),
+            diarize: keep(self.diarize, &base.diarize),
+            redact_pii: keep(self.redact_pii, &base.redact_pii),
+            redact_pci: keep(self.redact_pci, &base.redact_pci),
+            redact: keep(self.redact, &base.redact),
+            emotion_detection: keep(self.emotion_detection, &base.emotion_detection),
+            gender_detection: keep(self.gender_detection, &base.gender_detection),
+            expire_content: keep(self.expire_content, &base.expire_content),
+            allow_silence: keep(self.allow_silence, &base.allow_silence),
+            send: keep(self.send, &base.send),
+        };
+        (kept != Self::default()).then_some(kept)
+    }
+
+    /// Whether `option` is set here.
+    #[must_use]
+    pub fn has(&self, option: LineOption) -> bool {
+        match option {
+            LineOption::Model => self.model.is_some(),
+            LineOption::Language => self.language.is_some(),
+            LineOption::WordTimestamps => self.word_timestamps.is_some(),
+            LineOption::Diarize => self.diarize.is_some(),
+            LineOption::RedactPii => self.redact_pii.is_some(),
+            LineOption::RedactPci => self.redact_pci.is_some(),
+            LineOption::Redact => self.redact.is_some(),
+            LineOption::EmotionDetection => self.emotion_detection.is_some(),
+            LineOption::GenderDetection => self.gender_detection.is_some(),
+            LineOption::ExpireContent => self.expire_content.is_some(),
+            LineOption::AllowSilence => self.allow_silence.is_some(),
+            LineOption::Send => self.send.is_some(),
+        }
+    }
+}
+
+fn flag(text: &str) -> Result<Option<bool>, String> {
+    // Spreadsheets write TRUE and FALSE.
+    if text.eq_ignore_ascii_case("true") {
+        Ok(Some(true))
+    } else if text.eq_ignore_ascii_case("false") {
+        Ok(Some(false))
+    } else {
+        Err(format!("`{text}` is neither `true` nor `false`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> TranscribeOptions {
+        TranscribeOptions {
+            model: SttModel::Pulse,
+            language: Language::EN,
+            word_timestamps: false,
+            diarize: false,
+            redact_pii: false,
+            redact_pci: false,
+            redact: Redact::Strict,
+            emotion_detection: false,
+            gender_detection: false,
+            expire_content: ExpireContent::No,
+            allow_silence: false,
+            send: SendMode::Auto,
+        }
+    }
+
+    #[test]
+    fn every_option_can_be_set_from_text_and_is_applied() {
+        for option in LineOption::ALL {
+            let text = match option {
+                LineOption::Model => "pulse-pro",
+                LineOption::Language => "hi",
+                LineOption::Redact => "best_effort",
+                LineOption::Send => "bytes",
+                LineOption::ExpireContent => "try",
+                _ => "TRUE",
+            };
+            let mut overrides = LineOverrides::default();
+            overrides.set(*option, text).unwrap();
+            assert!(overrides.has(*option), "{option}");
+            assert_ne!(overrides.apply(&base()), base(), "{option}");
+            assert_eq!(overrides.differing_from(&base()), Some(overrides));
+            assert_eq!(overrides.differing_from(&overrides.apply(&base())), None);
+            assert_eq!(LineOverrides::default().over(overrides), overrides);
+            let json = serde_json::to_value(overrides).unwrap();
+            assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [option.as_str()]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_the_nearest() {
+        let mut o = LineOverrides::default();
+        assert_eq!(o.set(LineOption::Model, "puls").unwrap_err(), "`puls` is not a model; did you mean `pulse`?");
+        assert_eq!(o.set(LineOption::Diarize, "yes").unwrap_err(), "`yes` is neither `true` nor `false`");
+        assert_eq!(o, LineOverrides::default());
+    }
+}
