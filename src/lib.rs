@@ -1,3 +1,6 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
 
 pub mod domain;
+pub mod media;
+pub mod pace;
+pub mod waves;
