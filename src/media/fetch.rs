@@ -1,0 +1,264 @@
+//! Fetching a recording over http(s), with resumption.
+
+use std::{io, path::Path, path::PathBuf, time::Duration};
+
+use reqwest::{
+    Client, StatusCode,
+    header::{CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
+    redirect::{Attempt, Policy},
+    retry,
+};
+use tokio::time::timeout;
+use url::Url;
+
+use super::{
+    source::{SourceTrouble, shown_url},
+    transfer::{Part, Receiving, content_range, refused, retry_after, too_large},
+};
+use crate::{
+    domain::call::ErrorKind,
+    pace::{Pace, Waits},
+};
+
+const MAX_REDIRECTS: usize = 10;
+
+/// How patient a fetcher is.
+#[derive(Debug, Clone)]
+pub struct FetchSettings {
+    /// For name, connection and handshake together.
+    pub connect_timeout: Duration,
+    /// The longest silence, before the answer and within it.
+    pub idle_timeout: Duration,
+    /// For one recording, with all its tries.
+    pub whole_timeout: Duration,
+    /// The tries of one fetch.
+    pub pace: Pace,
+    /// What the fetcher calls itself.
+    pub user_agent: String,
+}
+
+impl Default for FetchSettings {
+    /// 10 s to connect, 30 s of silence, 15 min in all, three tries.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            whole_timeout: Duration::from_mins(15),
+            pace: Pace::default(),
+            user_agent: concat!("wavebatch/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its length.
+    pub bytes: u64,
+    /// Its media type, as the server said.
+    pub content_type: Option<String>,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The source is to blame.
+    #[error(transparent)]
+    Source(#[from] SourceTrouble),
+    /// The disk here is to blame (full, read-only), and so no line.
+    #[error("`{}` cannot be written", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why a redirect is not followed.
+#[derive(Debug, thiserror::Error)]
+enum RedirectFault {
+    #[error("it redirects in a circle")]
+    Circle,
+    #[error("it redirects more than {MAX_REDIRECTS} times")]
+    TooMany,
+    #[error("it redirects to an address that is not http or https")]
+    Elsewhere,
+}
+
+/// Fetches recordings. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    http: Client,
+    settings: FetchSettings,
+}
+
+/// What a fetch keeps from one try to the next.
+#[derive(Debug, Default)]
+struct Progress {
+    /// What proves that the server still has the same file: a strong ETag, else its date.
+    validator: Option<String>,
+    content_type: Option<String>,
+}
+
+impl Fetcher {
+    /// Makes a fetcher. A machine without CA certificates gets one that can do http alone.
+    ///
+    /// # Errors
+    /// The transport cannot be set up at all.
+    pub fn new(settings: FetchSettings) -> Result<Self, reqwest::Error> {
+        // An error says that the process has a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            Client::builder()
+                .retry(retry::never())
+                .redirect(Policy::custom(redirect))
+                .referer(false)
+                .connect_timeout(settings.connect_timeout)
+                .read_timeout(settings.idle_timeout)
+                .user_agent(settings.user_agent.clone())
+        };
+        let http = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
+        Ok(Self { http, settings })
+    }
+
+    /// Fetches `url` into the file `dest`, which appears whole or not at all, readable by its owner alone. Until then
+    /// `{dest}.part` is used, so a `dest` belongs to one fetch at a time.
+    ///
+    /// User info in the URL becomes basic authentication. A transfer that is cut is resumed where the server can
+    /// prove that the file is still the same, else begun again.
+    ///
+    /// # Errors
+    /// The source cannot be had, is empty, or has over `max_bytes`; or `dest` cannot be written. Nothing is left.
+    pub async fn fetch(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
+        let mut part = Part::create(dest, max_bytes).await?;
+        let fetched = match timeout(self.settings.whole_timeout, self.try_all(url, &mut part)).await {
+            Ok(fetched) => fetched?,
+            Err(_) => {
+                let message = format!("{} did not arrive within {:?}", shown_url(url), self.settings.whole_timeout);
+                return Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message).into());
+            }
+        };
+        part.finish().await?;
+        Ok(fetched)
+    }
+
+    async fn try_all(&self, url: &Url, part: &mut Part) -> Result<Fetched, FetchError> {
+        let mut progress = Progress::default();
+        let mut waits: Waits = self.settings.pace.waits();
+        loop {
+            let mut asked = None;
+            let trouble = match self.try_once(url, part, &mut progress, &mut asked).await {
+                Ok(()) => return Ok(Fetched { bytes: part.len(), content_type: progress.content_type }),
+                Err(FetchError::Source(trouble)) if trouble.transient => trouble,
+                Err(error) => return Err(error),
+            };
+            let Some(wait) = waits.next() else { return Err(trouble.into()) };
+            tokio::time::sleep(wait.max(asked.unwrap_or_default().min(self.settings.pace.longest))).await;
+        }
+    }
+
+    /// One request; appends to `part` what it brings. `asked` gets the server's `Retry-After`.
+    async fn try_once(
+        &self,
+        url: &Url,
+        part: &mut Part,
+        progress: &mut Progress,
+        asked: &mut Option<Duration>,
+    ) -> Result<(), FetchError> {
+        let mut request = self.http.get(url.clone());
+        match &progress.validator {
+            Some(validator) if part.len() > 0 => {
+                request = request.header(RANGE, format!("bytes={}-", part.len())).header(IF_RANGE, validator);
+            }
+            _ => part.restart().await?,
+        }
+        let resuming = part.len() > 0;
+        let response = request.send().await.map_err(|error| self.no_answer(url, error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let expected = match status {
+            StatusCode::OK => {
+                part.restart().await?;
+                *progress = Progress { validator: validator(&headers), content_type: text(&headers, CONTENT_TYPE) };
+                response.content_length()
+            }
+            StatusCode::PARTIAL_CONTENT if resuming => match content_range(&headers) {
+                Some((first, total)) if first == part.len() => total,
+                _ => return Err(start_again(url, progress)),
+            },
+            StatusCode::RANGE_NOT_SATISFIABLE if resuming => return Err(start_again(url, progress)),
+            _ => {
+                *asked = retry_after(&headers);
+                return Err(refused(url, status).into());
+            }
+        };
+        if expected.is_some_and(|bytes| bytes > part.max()) {
+            return Err(too_large(url, part.max()).into());
+        }
+        Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, part).await
+    }
+
+    fn no_answer(&self, url: &Url, error: reqwest::Error) -> SourceTrouble {
+        let url = shown_url(url);
+        if let Some(fault) = fault_of(&error) {
+            return SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{url} cannot be fetched: {fault}"));
+        }
+        if error.is_timeout() {
+            let limit = if error.is_connect() { self.settings.connect_timeout } else { self.settings.idle_timeout };
+            let message = format!("{url} did not answer within {limit:?}");
+            return SourceTrouble::passing(ErrorKind::SourceTimedOut, message);
+        }
+        let message = format!("{url} cannot be reached: {}", innermost(error));
+        SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+    }
+}
+
+fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let fault = if !matches!(attempt.url().scheme(), "http" | "https") {
+        RedirectFault::Elsewhere
+    } else if attempt.previous().contains(attempt.url()) {
+        RedirectFault::Circle
+    } else if attempt.previous().len() > MAX_REDIRECTS {
+        RedirectFault::TooMany
+    } else {
+        return attempt.follow();
+    };
+    attempt.error(fault)
+}
+
+fn fault_of(error: &reqwest::Error) -> Option<String> {
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        if let Some(fault) = source.downcast_ref::<RedirectFault>() {
+            return Some(fault.to_string());
+        }
+        next = source.source();
+    }
+    error.is_redirect().then(|| "its redirect cannot be followed".to_owned())
+}
+
+/// The error that caused the others: the one worth telling.
+fn innermost(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// The server's file is not the one that was begun: forget it, and say so in a way that is tried again.
+fn start_again(url: &Url, progress: &mut Progress) -> FetchError {
+    *progress = Progress::default();
+    let message = format!("{} could not be resumed where it was cut", shown_url(url));
+    SourceTrouble::passing(ErrorKind::SourceUnavailable, message).into()
+}
+
+/// A weak ETag promises likeness, not the same bytes, so it is good for nothing here.
+fn validator(headers: &HeaderMap) -> Option<String> {
+    text(headers, ETAG).filter(|etag| !etag.starts_with("W/")).or_else(|| text(headers, LAST_MODIFIED))
+}
+
+fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}

@@ -1,0 +1,276 @@
+//! What a manifest's source means, and whether a file can be sent.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+};
+
+use url::{Host, Url};
+
+use crate::domain::call::ErrorKind;
+
+/// The most bytes that the API takes. Its documents say "250 MB" and leave open which; this is the larger reading, so
+/// that nothing is withheld which the API would take. What lies between the two it refuses for nothing (413).
+pub const MAX_SOURCE_BYTES: u64 = 250 * 1024 * 1024;
+
+/// Why a recording cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceTrouble {
+    /// Its place in the closed list.
+    pub kind: ErrorKind,
+    /// What happened, in words that a user can act on; no user info, no query.
+    pub message: String,
+    /// Whether trying again later may help.
+    pub transient: bool,
+}
+
+impl SourceTrouble {
+    /// A trouble that stays, however often it is tried.
+    pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), transient: false }
+    }
+
+    /// A trouble that may pass.
+    pub(super) fn passing(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), transient: true }
+    }
+}
+
+/// Where one recording is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// On a disk.
+    File(PathBuf),
+    /// At an http or https address.
+    Http(Url),
+}
+
+impl Source {
+    /// Understands a path, a `file://` URL, or an http(s) URL.
+    ///
+    /// # Errors
+    /// Nothing is written there, or an address of another kind, or one that is malformed ([`ErrorKind::BadLine`]).
+    pub fn parse(text: &str) -> Result<Self, SourceTrouble> {
+        let bad = |message: String| SourceTrouble::lasting(ErrorKind::BadLine, message);
+        if text.trim().is_empty() {
+            return Err(bad("the source is empty".into()));
+        }
+        let Some(scheme) = scheme(text) else { return Ok(Self::File(text.into())) };
+        let url = || Url::parse(text.trim()).map_err(|error| bad(format!("the source is not a valid URL: {error}")));
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => Ok(Self::Http(url()?)),
+            "file" => {
+                let path = url()?.to_file_path();
+                path.map(Self::File)
+                    .map_err(|()| bad("the source is a file:// URL without a path on this machine".into()))
+            }
+            other => Err(bad(format!("`{other}://` is not a kind of source; use a path, http:// or https://"))),
+        }
+    }
+
+    /// The same source, a relative path taken from `base`.
+    #[must_use]
+    pub fn below(self, base: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(base.join(path)),
+            http @ Self::Http(_) => http,
+        }
+    }
+
+    /// Whether the vendor can most likely fetch it by itself: an address without user info, on a host that is not
+    /// private. No name is looked up.
+    #[must_use]
+    pub fn is_public_http(&self) -> bool {
+        let Self::Http(url) = self else { return false };
+        let named = !url.username().is_empty() || url.password().is_some();
+        !named
+            && match url.host() {
+                Some(Host::Domain(name)) => is_public_name(name),
+                Some(Host::Ipv4(ip)) => is_public_v4(ip),
+                Some(Host::Ipv6(ip)) => is_public_v6(ip),
+                None => false,
+            }
+    }
+
+    /// The source as it may be shown: without user info, and without the query, where signatures live.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Http(url) => shown_url(url),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.shown())
+    }
+}
+
+/// A URL without user info, query and fragment.
+pub(super) fn shown_url(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only where there is no host, and then there is no user info either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// What stands before `://`, if that can be a scheme. A single letter is a drive.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.trim_start().split_once("://")?;
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.len() > 1 && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(valid))
+        .then_some(scheme)
+}
+
+fn is_public_name(name: &str) -> bool {
+    const PRIVATE: [&str; 6] = ["localhost", "local", "internal", "lan", "intranet", "home.arpa"];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let within = |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|head| head.ends_with('.'));
+    name.contains('.') && !PRIVATE.into_iter().any(within)
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+    let this_network = ip.octets()[0] == 0;
+    !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast())
+        && !shared
+        && !this_network
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local())
+        }
+    }
+}
+
+/// The length in bytes of a file that can be sent. Blocks for as long as the disk does.
+///
+/// # Errors
+/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]. None of these passes by waiting.
+pub fn check_file(path: &Path) -> Result<u64, SourceTrouble> {
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let name = path.display();
+    if meta.is_dir() {
+        return Err(SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is a directory")));
+    }
+    // Before it is opened: opening a pipe waits for its writer.
+    if !meta.is_file() {
+        return Err(SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is not a regular file")));
+    }
+    if meta.len() == 0 {
+        return Err(SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("`{name}` is empty")));
+    }
+    if meta.len() > MAX_SOURCE_BYTES {
+        let message = format!("`{name}` has {} bytes, and the API takes at most {MAX_SOURCE_BYTES}", meta.len());
+        return Err(SourceTrouble::lasting(ErrorKind::SourceTooLarge, message));
+    }
+    File::open(path).map_err(|error| unreadable(path, &error))?;
+    Ok(meta.len())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> SourceTrouble {
+    let name = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            SourceTrouble::lasting(ErrorKind::SourceMissing, format!("there is no file `{name}`"))
+        }
+        _ => SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` cannot be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Source {
+        Source::parse(text).unwrap()
+    }
+
+    #[test]
+    fn paths_and_addresses() {
+        assert_eq!(parse("a b/c:d.wav"), Source::File("a b/c:d.wav".into()));
+        assert_eq!(parse("file:///mnt/a%20b.wav"), Source::File("/mnt/a b.wav".into()));
+        assert!(matches!(parse("HTTPS://b.example/a.wav"), Source::Http(_)));
+        assert_eq!(parse("a.wav").below(Path::new("/m")), Source::File("/m/a.wav".into()));
+        assert_eq!(parse("/x/a.wav").below(Path::new("/m")), Source::File("/x/a.wav".into()));
+        for bad in ["", "  ", "http://", "https://[b/", "ftp://b.example/a.wav", "file://elsewhere/a.wav"] {
+            assert_eq!(Source::parse(bad).unwrap_err().kind, ErrorKind::BadLine, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_public_addresses_are_left_to_the_vendor() {
+        for public in ["https://b.example/a.wav?X-Amz-Signature=1", "http://8.8.8.8/a", "https://[2606:4700::1111]/a"] {
+            assert!(parse(public).is_public_http(), "{public}");
+        }
+        for private in [
+            "a.wav",
+            "https://me:pw@b.example/a.wav",
+            "https://me@b.example/a.wav",
+            "http://localhost:8080/a",
+            "http://x.localhost/a",
+            "http://nas/a",
+            "http://nas.local./a",
+            "http://pbx.corp.internal/a",
+            "http://127.1/a",
+            "http://10.0.0.1/a",
+            "http://172.16.9.9/a",
+            "http://192.168.1.1/a",
+            "http://169.254.169.254/a",
+            "http://100.64.0.1/a",
+            "http://0.0.0.0/a",
+            "http://[::1]/a",
+            "http://[fd00::1]/a",
+            "http://[fe80::1]/a",
+            "http://[::ffff:10.0.0.1]/a",
+        ] {
+            assert!(!parse(private).is_public_http(), "{private}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let source = parse("https://me:pw@b.example:8443/a%20b.wav?X-Amz-Signature=1#x");
+        assert_eq!(source.to_string(), "https://b.example:8443/a%20b.wav");
+    }
+
+    #[test]
+    fn files_are_looked_at_before_they_are_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, len| {
+            let path = dir.path().join(name);
+            File::create(&path).unwrap().set_len(len).unwrap();
+            path
+        };
+        assert_eq!(check_file(&file("good", 7)), Ok(7));
+        assert_eq!(check_file(&file("largest", MAX_SOURCE_BYTES)), Ok(MAX_SOURCE_BYTES));
+        let good = dir.path().join("good");
+        for (path, kind) in [
+            (file("empty", 0), ErrorKind::SourceEmpty),
+            (file("large", MAX_SOURCE_BYTES + 1), ErrorKind::SourceTooLarge),
+            (dir.path().to_owned(), ErrorKind::SourceUnreadable),
+            ("/dev/null".into(), ErrorKind::SourceUnreadable),
+            (dir.path().join("missing"), ErrorKind::SourceMissing),
+            (good.join("below-a-file"), ErrorKind::SourceMissing),
+        ] {
+            let trouble = check_file(&path).unwrap_err();
+            assert_eq!((trouble.kind, trouble.transient), (kind, false), "{trouble}");
+        }
+    }
+}

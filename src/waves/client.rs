@@ -1,0 +1,283 @@
+//! One call, from the request to its outcome.
+
+use std::{path::PathBuf, time::Duration};
+
+use reqwest::{
+    Body, RequestBuilder, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::{
+    answer::Reply,
+    classify,
+    gate::{Departure, Gate, Keeper, Phase},
+    send::{Content, Outgoing, Settings, transport},
+    words,
+};
+use crate::domain::{
+    call::{ErrorKind, Outcome, Trouble},
+    options::{ExpireContent, TranscribeOptions},
+};
+
+/// Why there can be no client with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing stands where the key should be.
+    #[error("the API key is empty")]
+    KeyEmpty,
+    /// A line break most likely, from a file or a paste.
+    #[error("the API key contains a line break, a space or a control character")]
+    KeyControl,
+    /// A key is ASCII.
+    #[error("the API key contains a character that is not ASCII")]
+    KeyNotAscii,
+    /// Not an address of an API.
+    #[error("the base URL {0}")]
+    BaseUrl(&'static str),
+    /// Most likely the machine has no certificates to trust.
+    #[error("TLS could not be set up; are the system's CA certificates installed?")]
+    Transport(#[source] reqwest::Error),
+}
+
+/// What a transcription asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct SttCall<'a> {
+    /// Model, language and flags.
+    pub options: &'a TranscribeOptions,
+    /// Whether word times are asked for; the formats have a say in this, so it stands beside the options.
+    pub word_timestamps: bool,
+    /// The call's id in the journal. For the log only: the vendor does not see it.
+    pub call_id: &'a str,
+}
+
+/// The recording, as it is sent.
+#[derive(Debug, Clone)]
+pub enum SttBody {
+    /// A file, streamed from disk.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its length in bytes; a file of another length is not sent.
+        len: u64,
+        /// Its media type, e.g. `audio/wav`.
+        content_type: String,
+    },
+    /// An address that the vendor fetches (Pulse only).
+    Url(Url),
+}
+
+/// A client of one account. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) base_url: Url,
+    /// Marked as sensitive, so it shows in no `Debug`.
+    pub(super) bearer: HeaderValue,
+    connect_timeout: Duration,
+}
+
+impl Client {
+    /// Makes a client. Nothing is sent.
+    ///
+    /// # Errors
+    /// A key or base URL that cannot be used, or a machine on which TLS cannot be set up (`https` only).
+    pub fn new(settings: Settings) -> Result<Self, ClientError> {
+        let bearer = bearer(&settings.key)?;
+        check_base(&settings.base_url)?;
+        let http = transport(&settings).build().map_err(ClientError::Transport)?;
+        Ok(Self { http, base_url: settings.base_url, bearer, connect_timeout: settings.connect_timeout })
+    }
+
+    /// The address of a path that begins with `/`, below the base URL, which may have a path of its own.
+    pub(super) fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_path(&format!("{}{path}", self.base_url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Sends one recording and says how that ended, at the latest after `timeout`.
+    ///
+    /// `departs` is asked at the last moment before the first byte leaves, and at most once. After [`Departure::Stale`]
+    /// nothing is sent, not even the headers. Dropping the future before that moment has the same effect.
+    pub async fn transcribe(
+        &self,
+        call: &SttCall<'_>,
+        body: SttBody,
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        timeout: Duration,
+    ) -> Outcome {
+        let start = Instant::now();
+        let outcome = self.attempt(call, body, departs, start + timeout).await;
+        let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(call.id = call.call_id, elapsed_ms, outcome = name(&outcome), "call ended");
+        outcome
+    }
+
+    async fn attempt(
+        &self,
+        call: &SttCall<'_>,
+        body: SttBody,
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        deadline: Instant,
+    ) -> Outcome {
+        let (content, len, content_type) = match timeout_at(deadline, load(body)).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(trouble)) => return Outcome::NotSent(trouble),
+            Err(_) => {
+                let message = "time was up before the recording could be opened";
+                return Outcome::NotSent(Trouble::new(ErrorKind::SourceTimedOut, message));
+            }
+        };
+        let gate = Gate::default();
+        let _keeper = Keeper(gate.clone());
+        let request = self
+            .request(call)
+            .header(CONTENT_TYPE, content_type)
+            .header(CONTENT_LENGTH, len)
+            .body(Body::wrap_stream(Outgoing::new(gate.clone(), content, departs)));
+        match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => classify::outcome(Reply::read(response, deadline).await),
+            Ok(Err(error)) => self.no_reply(gate.shut(), Some(error)),
+            Err(_) => self.no_reply(gate.shut(), None),
+        }
+    }
+
+    fn request(&self, call: &SttCall<'_>) -> RequestBuilder {
+        let options = call.options;
+        let flags = [
+            ("word_timestamps", call.word_timestamps),
+            ("diarize", options.diarize),
+            ("redact_pii", options.redact_pii),
+            ("redact_pci", options.redact_pci),
+            ("emotion_detection", options.emotion_detection),
+            ("gender_detection", options.gender_detection),
+        ];
+        let on: Vec<_> = flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true")).collect();
+        let request = self
+            .http
+            .post(self.endpoint("/waves/v1/stt/"))
+            .query(&[("model", options.model.as_str()), ("language", options.language.as_str())])
+            .query(&on)
+            .header(AUTHORIZATION, self.bearer.clone());
+        match options.expire_content {
+            ExpireContent::No => request,
+            ExpireContent::Required | ExpireContent::Try => request.header("x-expire-content", "true"),
+        }
+    }
+
+    /// The outcome of a call that got no reply; `None` is our own time-out.
+    fn no_reply(&self, phase: Phase, error: Option<reqwest::Error>) -> Outcome {
+        let timed_out = error.as_ref().is_none_or(reqwest::Error::is_timeout);
+        match phase {
+            Phase::Stale => Outcome::Stale,
+            Phase::Broken(trouble) => Outcome::NotSent(trouble),
+            Phase::Waiting => Outcome::NotSent(Trouble::new(ErrorKind::Unreachable, self.unreachable(error))),
+            Phase::Departed | Phase::Over if timed_out => {
+                Outcome::Unknown(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time"))
+            }
+            Phase::Departed | Phase::Over => {
+                let why = error.map(|error| format!(": {}", cause(error))).unwrap_or_default();
+                let message = format!("the connection broke before the API answered{why}");
+                Outcome::Unknown(Trouble::new(ErrorKind::ConnectionLost, message))
+            }
+        }
+    }
+
+    pub(super) fn unreachable(&self, error: Option<reqwest::Error>) -> String {
+        let host = self.base_url.origin().ascii_serialization();
+        match error {
+            None => format!("no connection to {host} in the time there was"),
+            Some(error) if error.is_timeout() => {
+                format!("no connection to {host} within {} s", self.connect_timeout.as_secs_f32())
+            }
+            Some(error) => format!("no connection to {host}: {}", cause(error)),
+        }
+    }
+
+    /// Whether the API says that it is well. Needs no key, and sends none.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not say `ok`.
+    pub async fn health(&self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let request = self.http.get(self.endpoint("/waves/v1/health"));
+        let reply = match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => Reply::read(response, deadline).await,
+            Ok(Err(error)) => return Err(Trouble::new(ErrorKind::Unreachable, self.unreachable(Some(error)))),
+            Err(_) => return Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
+        };
+        if reply.status == StatusCode::OK {
+            return Ok(());
+        }
+        let message = format!("the API says that it is not well ({})", reply.status.as_u16());
+        Err(Trouble { status: Some(reply.status.as_u16()), ..Trouble::new(ErrorKind::ServerError, message) })
+    }
+}
+
+async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), Trouble> {
+    match body {
+        SttBody::File { len: 0, .. } => Err(Trouble::new(ErrorKind::SourceEmpty, "the recording has no bytes")),
+        SttBody::File { path, len, content_type } => {
+            let unknown = HeaderValue::from_static("application/octet-stream");
+            let content_type = HeaderValue::try_from(content_type).unwrap_or(unknown);
+            Ok((Content::open(&path, len).await?, len, content_type))
+        }
+        SttBody::Url(url) => {
+            let json = serde_json::json!({ "url": url.as_str() }).to_string();
+            let len = json.len() as u64;
+            Ok((Content::Whole(Some(json.into())), len, HeaderValue::from_static("application/json")))
+        }
+    }
+}
+
+fn bearer(key: &SecretString) -> Result<HeaderValue, ClientError> {
+    let key = key.expose_secret();
+    if key.is_empty() {
+        return Err(ClientError::KeyEmpty);
+    }
+    if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(ClientError::KeyControl);
+    }
+    if !key.is_ascii() {
+        return Err(ClientError::KeyNotAscii);
+    }
+    let mut bearer = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::KeyControl)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
+}
+
+fn check_base(url: &Url) -> Result<(), ClientError> {
+    let fault = if !matches!(url.scheme(), "http" | "https") {
+        "must begin with https:// or http://"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "must not contain a user or password"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "must not contain a query or fragment"
+    } else {
+        return Ok(());
+    };
+    Err(ClientError::BaseUrl(fault))
+}
+
+/// Why a request failed, without the address in it.
+pub(super) fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    match std::error::Error::source(&error) {
+        Some(source) => words::chain(source),
+        None => words::clean(&error.to_string()),
+    }
+}
+
+const fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered(_) => "answered",
+        Outcome::Refused { .. } => "refused",
+        Outcome::NotSent(_) => "not_sent",
+        Outcome::Stale => "stale",
+        Outcome::Unknown(_) => "unknown",
+        Outcome::Unusable(_) => "unusable",
+    }
+}

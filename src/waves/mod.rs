@@ -1,0 +1,24 @@
+//! The client of the Waves API. Wire types stay in here; what comes out is the domain's.
+//!
+//! One call is one request: nothing is retried, nothing redirected, and every way in which it can end has its
+//! [`Outcome`](crate::domain::call::Outcome), because the outcome decides what the books say.
+
+mod account;
+mod answer;
+mod classify;
+mod client;
+mod errors;
+mod gate;
+mod log;
+mod retry_after;
+mod send;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use account::account;
+pub use client::{Client, ClientError, SttBody, SttCall};
+pub use gate::Departure;
+pub use send::Settings;

@@ -1,0 +1,202 @@
+//! The request on its way out: its connection's settings, and a body that asks at the gate and never reads ahead far.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use reqwest::{ClientBuilder, redirect, retry};
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, Take};
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use super::gate::{Departure, Gate, Stopped};
+use crate::domain::call::{ErrorKind, Trouble};
+
+/// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
+const SMALL: u64 = 64 * 1024;
+
+/// How much of a recording is read at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// An idle connection is closed sooner than most servers would: a request that meets a connection just being closed
+/// has an unknown outcome, and a new handshake is cheaper than that.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// What a client is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the API lives, e.g. `https://api.smallest.ai`.
+    pub base_url: Url,
+    /// The account's key.
+    pub key: SecretString,
+    /// For name, connection and handshake together. Keep it below half a lease; 5 s is a good value.
+    pub connect_timeout: Duration,
+    /// What the client calls itself.
+    pub user_agent: String,
+}
+
+/// The transport, as the settings want it.
+pub(super) fn transport(settings: &Settings) -> ClientBuilder {
+    // An error says that the process has a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        // Over HTTP/2 the headers would leave before the body is asked for, and one broken connection would take
+        // every call with it.
+        .http1_only()
+        .retry(retry::never())
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(512)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .user_agent(settings.user_agent.clone());
+    if settings.base_url.scheme() == "http" {
+        // Without TLS no certificate is needed, and a machine that has none will do.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_loopback(&settings.base_url) {
+        builder = builder.no_proxy();
+    }
+    builder
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// All of it, in memory.
+    Whole(Option<Bytes>),
+    /// A file, read as it is sent.
+    File(Box<FileContent>),
+}
+
+/// A file of a known length. The piece before the end is held back until the end has been seen: a file that has
+/// grown must not reach the vendor as a complete request.
+#[derive(Debug)]
+pub(super) struct FileContent {
+    reader: ReaderStream<Take<tokio::fs::File>>,
+    left: u64,
+    held: Option<Bytes>,
+}
+
+impl Content {
+    /// Opens a recording that is `len` bytes long, and reads it if it is small.
+    ///
+    /// # Errors
+    /// What is wrong with the recording. Nothing has been sent.
+    pub(super) async fn open(path: &Path, len: u64) -> Result<Self, Trouble> {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || Self::open_blocking(&path, len))
+            .await
+            .unwrap_or_else(|_| Err(Trouble::new(ErrorKind::SourceUnreadable, "reading the recording was interrupted")))
+    }
+
+    fn open_blocking(path: &Path, len: u64) -> Result<Self, Trouble> {
+        let file = File::open(path).map_err(|error| unreadable(&error))?;
+        let now = file.metadata().map_err(|error| unreadable(&error))?.len();
+        if now != len {
+            return Err(changed(len, now));
+        }
+        if len > SMALL {
+            let reader = tokio::fs::File::from_std(file).take(len + 1);
+            let reader = ReaderStream::with_capacity(reader, CHUNK);
+            return Ok(Self::File(Box::new(FileContent { reader, left: len, held: None })));
+        }
+        let mut all = Vec::with_capacity(usize::try_from(len + 1).expect("64 KiB fit"));
+        let read = file.take(len + 1).read_to_end(&mut all).map_err(|error| unreadable(&error))?;
+        if read as u64 == len { Ok(Self::Whole(Some(all.into()))) } else { Err(changed(len, read as u64)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Trouble>>> {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Self::File(file) => file.poll(cx),
+        }
+    }
+}
+
+impl FileContent {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Trouble>>> {
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
+                Some(Err(error)) => Some(Err(unreadable(&error))),
+                Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
+                    None => Some(Err(Trouble::new(ErrorKind::SourceChanged, "the recording grew while it was sent"))),
+                    Some(left) => {
+                        self.left = left;
+                        match self.held.replace(chunk) {
+                            Some(before) => Some(Ok(before)),
+                            None => continue,
+                        }
+                    }
+                },
+                None if self.left > 0 => {
+                    Some(Err(Trouble::new(ErrorKind::SourceChanged, "the recording shrank while it was sent")))
+                }
+                None => self.held.take().map(Ok),
+            });
+        }
+    }
+}
+
+fn changed(expected: u64, found: u64) -> Trouble {
+    let message = format!("the recording changed: it had {expected} bytes, and now has {found}");
+    Trouble::new(ErrorKind::SourceChanged, message)
+}
+
+fn unreadable(error: &io::Error) -> Trouble {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::SourceMissing,
+        _ => ErrorKind::SourceUnreadable,
+    };
+    Trouble::new(kind, format!("the recording cannot be read: {error}"))
+}
+
+/// A body that asks at the gate when it is first polled.
+pub(super) struct Outgoing {
+    gate: Gate,
+    departs: Option<Box<dyn FnOnce() -> Departure + Send>>,
+    content: Content,
+}
+
+impl Outgoing {
+    pub(super) fn new(gate: Gate, content: Content, departs: impl FnOnce() -> Departure + Send + 'static) -> Self {
+        Self { gate, departs: Some(Box::new(departs)), content }
+    }
+}
+
+impl Stream for Outgoing {
+    type Item = Result<Bytes, Stopped>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(departs) = self.departs.take()
+            && let Err(stopped) = self.gate.depart(departs)
+        {
+            // An error here, before anything is pending, is what keeps the buffered headers from being written.
+            return Poll::Ready(Some(Err(stopped)));
+        }
+        if let Err(stopped) = self.gate.go_on() {
+            return Poll::Ready(Some(Err(stopped)));
+        }
+        let piece = ready!(self.content.poll(cx));
+        Poll::Ready(piece.map(|piece| piece.map_err(|trouble| self.gate.broken(trouble))))
+    }
+}

@@ -1,0 +1,441 @@
+//! Every way in which a call can end, on real sockets.
+
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::{
+    Client, ClientError, Departure, Settings, SttBody, SttCall,
+    server::{Peer, serve},
+};
+use crate::domain::{
+    call::{ErrorKind, LogError, Outcome, Trouble},
+    options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions},
+};
+
+const OK: &str = r#"{"status":"success","transcription":"hello","words":[],"odd":1}"#;
+const LONG: Duration = Duration::from_secs(20);
+
+fn settings(base_url: Url) -> Settings {
+    Settings {
+        base_url,
+        key: "sk_test".into(),
+        connect_timeout: Duration::from_secs(5),
+        user_agent: "wavebatch/test".into(),
+    }
+}
+
+fn client(url: &Url) -> Client {
+    Client::new(settings(url.clone())).unwrap()
+}
+
+fn options() -> TranscribeOptions {
+    TranscribeOptions {
+        model: SttModel::Pulse,
+        language: Language::EN,
+        word_timestamps: false,
+        diarize: true,
+        redact_pii: false,
+        redact_pci: false,
+        redact: Redact::Strict,
+        emotion_detection: false,
+        gender_detection: false,
+        expire_content: ExpireContent::No,
+        allow_silence: false,
+        send: SendMode::Auto,
+    }
+}
+
+fn recording(len: usize) -> (NamedTempFile, SttBody) {
+    let mut file = NamedTempFile::new().unwrap();
+    let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    file.write_all(&bytes).unwrap();
+    let body = SttBody::File { path: file.path().into(), len: len as u64, content_type: "audio/wav".into() };
+    (file, body)
+}
+
+async fn call_with(url: &Url, body: SttBody, departure: Departure, timeout: Duration) -> Outcome {
+    let options = options();
+    let call = SttCall { options: &options, word_timestamps: true, call_id: "c1" };
+    client(url).transcribe(&call, body, move || departure, timeout).await
+}
+
+async fn call(url: &Url) -> Outcome {
+    let (_file, body) = recording(1000);
+    call_with(url, body, Departure::Go, LONG).await
+}
+
+/// The outcome of a call whose request is read whole and answered with these bytes, after which the peer closes.
+async fn answered_with(response: &'static str) -> Outcome {
+    let (url, _) = serve(move |mut peer: Peer| async move {
+        peer.request().await;
+        peer.write(response).await;
+    })
+    .await;
+    call(&url).await
+}
+
+fn unknown(outcome: &Outcome) -> ErrorKind {
+    match outcome {
+        Outcome::Unknown(trouble) => trouble.kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn not_sent(outcome: &Outcome) -> &Trouble {
+    match outcome {
+        Outcome::NotSent(trouble) => trouble,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_sent_as_it_is_and_the_answer_kept_as_it_came() {
+    for len in [1, 1000, 64 * 1024, 64 * 1024 + 1, 1_000_000] {
+        let (url, mut requests) = serve(|mut peer: Peer| async move {
+            let request = peer.request().await;
+            peer.respond("200 OK", "X-Request-Id: r1\r\nx-content-expiry: applied\r\n", OK).await;
+            request
+        })
+        .await;
+        let (file, body) = recording(len);
+        let Outcome::Answered(answer) = call_with(&url, body, Departure::Go, LONG).await else { panic!("{len}") };
+        assert_eq!(answer.body, OK);
+        assert_eq!(answer.request_id.as_deref(), Some("r1"));
+        assert_eq!(answer.content_expiry.as_deref(), Some("applied"));
+        let (head, sent) = requests.recv().await.unwrap();
+        let first = "POST /waves/v1/stt/?model=pulse&language=en&word_timestamps=true&diarize=true HTTP/1.1\r\n";
+        assert!(head.starts_with(first), "{head}");
+        for line in ["authorization: bearer sk_test", "content-type: audio/wav", &format!("content-length: {len}")] {
+            assert!(head.to_ascii_lowercase().lines().any(|it| it == line), "{line} in {head}");
+        }
+        assert!(!head.contains("transfer-encoding") && !head.contains("x-expire-content"));
+        assert!(sent == std::fs::read(file.path()).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_url_is_sent_as_json_and_expiry_asked_for() {
+    let (url, mut requests) = serve(|mut peer: Peer| async move {
+        let request = peer.request().await;
+        peer.respond("200 OK", "", OK).await;
+        request
+    })
+    .await;
+    let options = TranscribeOptions { expire_content: ExpireContent::Try, ..options() };
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    let body = SttBody::Url("https://b.example/a%20b.wav?X-Amz-Signature=x&y=\"".parse().unwrap());
+    let base = url.join("/self/hosted/").unwrap();
+    let outcome = client(&base).transcribe(&call, body, || Departure::Go, LONG).await;
+    assert!(matches!(outcome, Outcome::Answered(_)));
+    let (head, sent) = requests.recv().await.unwrap();
+    assert!(head.starts_with("POST /self/hosted/waves/v1/stt/?model=pulse&language=en&diarize=true "), "{head}");
+    assert!(head.contains("content-type: application/json\r\n") && head.contains("x-expire-content: true\r\n"));
+    assert_eq!(String::from_utf8(sent).unwrap(), r#"{"url":"https://b.example/a%20b.wav?X-Amz-Signature=x&y=%22"}"#);
+}
+
+#[tokio::test]
+async fn a_stale_permit_sends_not_one_byte() {
+    let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
+    let large = recording(500_000);
+    for body in [recording(1000).1, large.1, SttBody::Url("https://b.example/a.wav".parse().unwrap())] {
+        let (_file, small) = recording(1000);
+        let body = if matches!(body, SttBody::File { len: 1000, .. }) { small } else { body };
+        assert_eq!(call_with(&url, body, Departure::Stale, LONG).await, Outcome::Stale);
+        assert_eq!(received.recv().await.unwrap(), b"");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_call_does_not_leave_afterwards() {
+    let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (options, (_file, body)) = (options(), recording(1000));
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    let count = asked.clone();
+    let departs = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        Departure::Go
+    };
+    let outcome = client(&url).transcribe(&call, body, departs, Duration::ZERO).await;
+    assert!(matches!(outcome, Outcome::NotSent(_)), "{outcome:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert!(received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn no_connection_is_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let refused = call(&url).await;
+    assert_eq!(not_sent(&refused).kind, ErrorKind::Unreachable);
+    assert!(not_sent(&refused).message.contains("refused"), "{refused:?}");
+    let unresolved = call(&"http://no-such-host.invalid/".parse().unwrap()).await;
+    assert_eq!(not_sent(&unresolved).kind, ErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn a_failed_or_hanging_handshake_is_not_sent() {
+    let (plain, _) = serve(|mut peer: Peer| async move { peer.write("HTTP/1.1 400 no TLS here\r\n\r\n").await }).await;
+    let (mute, _) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
+    for url in [plain, mute] {
+        let secure: Url = url.as_str().replace("http:", "https:").parse().unwrap();
+        let settings = Settings { connect_timeout: Duration::from_millis(200), ..settings(secure) };
+        let Ok(client) = Client::new(settings) else { continue }; // a machine without certificates
+        let (options, (_file, body)) = (options(), recording(1000));
+        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+        let outcome = client.transcribe(&call, body, || unreachable!("before the handshake"), LONG).await;
+        assert_eq!(not_sent(&outcome).kind, ErrorKind::Unreachable);
+    }
+}
+
+#[tokio::test]
+async fn silence_is_unknown_and_the_connection_is_closed() {
+    let (url, mut done) = serve(|mut peer: Peer| async move {
+        peer.request().await;
+        peer.rest().await
+    })
+    .await;
+    let (_file, body) = recording(1000);
+    let outcome = call_with(&url, body, Departure::Go, Duration::from_millis(150)).await;
+    assert_eq!(unknown(&outcome), ErrorKind::TimedOut);
+    assert_eq!(done.recv().await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_unknown_and_stops() {
+    let (url, mut done) = serve(|mut peer: Peer| async move {
+        peer.head().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        peer.rest().await.len()
+    })
+    .await;
+    let (_file, body) = recording(30_000_000);
+    let outcome = call_with(&url, body, Departure::Go, Duration::from_millis(150)).await;
+    assert_eq!(unknown(&outcome), ErrorKind::TimedOut);
+    assert!(done.recv().await.unwrap() < 30_000_000);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_unknown() {
+    let (resets, _) = serve(|mut peer: Peer| async move {
+        peer.request().await;
+        peer.reset();
+    })
+    .await;
+    assert_eq!(unknown(&call(&resets).await), ErrorKind::ConnectionLost);
+    assert_eq!(unknown(&answered_with("").await), ErrorKind::ConnectionLost);
+    assert_eq!(unknown(&answered_with("HTTP/1.1 200 OK\r\nContent-").await), ErrorKind::ConnectionLost);
+    assert_eq!(unknown(&answered_with("SSH-2.0-x\r\n\r\n").await), ErrorKind::ConnectionLost);
+}
+
+#[tokio::test]
+async fn half_an_answer_is_unknown() {
+    for half in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"transcription\":\"a\"}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{\"transcription\":\"a\"}\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"transcrip",
+    ] {
+        assert_eq!(unknown(&answered_with(half).await), ErrorKind::Truncated, "{half}");
+    }
+    let (drips, _) = serve(|mut peer: Peer| async move {
+        peer.request().await;
+        peer.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{").await;
+        peer.rest().await
+    })
+    .await;
+    let (_file, body) = recording(1000);
+    let outcome = call_with(&drips, body, Departure::Go, Duration::from_millis(150)).await;
+    assert_eq!(unknown(&outcome), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn refusals_are_told_with_their_wait() {
+    let response =
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 23\r\n\r\n{\"error\":\"Rate limit.\"}";
+    let Outcome::Refused { trouble, retry_after } = answered_with(response).await else { panic!() };
+    assert_eq!((trouble.kind, trouble.status), (ErrorKind::RateLimited, Some(429)));
+    assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(trouble.message, "the API asks for fewer calls (429): Rate limit.");
+    // The body is cut, but the status has said what counts.
+    let half = answered_with("HTTP/1.1 401 Unauthorized\r\nContent-Length: 99\r\n\r\n{").await;
+    assert!(matches!(half, Outcome::Refused { trouble, .. } if trouble.kind == ErrorKind::Unauthorized));
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let moved = "HTTP/1.1 307 Moved\r\nLocation: https://else.example/x?sig=1\r\nContent-Length: 0\r\n\r\n";
+    let Outcome::Refused { trouble, .. } = answered_with(moved).await else { panic!() };
+    assert_eq!(
+        trouble.message,
+        "the API redirects to https://else.example/x; set the base URL to where it lives (307)"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_the_upload_wins_over_the_broken_pipe() {
+    const REFUSAL: &str =
+        "HTTP/1.1 429 Too Many\r\nConnection: close\r\nContent-Length: 16\r\n\r\n{\"error\":\"slow\"}";
+    // The one closes in an orderly way with bytes unread, which resets the connection; the other only stops reading.
+    let (closes, _) = serve(|mut peer: Peer| async move {
+        peer.head().await;
+        peer.write(REFUSAL).await;
+    })
+    .await;
+    let (waits, _) = serve(|mut peer: Peer| async move {
+        peer.head().await;
+        peer.write(REFUSAL).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    })
+    .await;
+    let (_file, body) = recording(20_000_000);
+    let mut refused = 0;
+    for round in 0..20 {
+        match call_with(if round % 2 == 0 { &closes } else { &waits }, body.clone(), Departure::Go, LONG).await {
+            Outcome::Refused { trouble, .. } => {
+                assert_eq!(trouble.kind, ErrorKind::RateLimited);
+                refused += 1;
+            }
+            other => eprintln!("{other:?}"),
+        }
+    }
+    assert_eq!(refused, 20);
+}
+
+#[tokio::test]
+async fn a_recording_that_is_not_what_it_was_is_not_sent() {
+    let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
+    for (len, claimed) in [(1000, 999_u64), (1000, 1001), (500_000, 499_999), (500_000, 500_001)] {
+        let (file, _) = recording(len);
+        let body = SttBody::File { path: file.path().into(), len: claimed, content_type: String::new() };
+        let outcome = call_with(&url, body, Departure::Go, LONG).await;
+        assert_eq!(not_sent(&outcome).kind, ErrorKind::SourceChanged);
+    }
+    let missing = SttBody::File { path: "/no/such/file.wav".into(), len: 5, content_type: String::new() };
+    assert_eq!(not_sent(&call_with(&url, missing, Departure::Go, LONG).await).kind, ErrorKind::SourceMissing);
+    let empty = SttBody::File { path: "/no/such/file.wav".into(), len: 0, content_type: String::new() };
+    assert_eq!(not_sent(&call_with(&url, empty, Departure::Go, LONG).await).kind, ErrorKind::SourceEmpty);
+    assert!(received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_recording_that_changes_under_way_never_arrives_whole() {
+    for grows in [true, false] {
+        let (url, mut received) = serve(|mut peer: Peer| async move {
+            peer.head().await;
+            peer.rest().await.len()
+        })
+        .await;
+        let (file, body) = recording(400_000);
+        let handle = file.reopen().unwrap();
+        let options = options();
+        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+        // The last moment before sending is after the length was checked.
+        let departs = move || {
+            handle.set_len(if grows { 400_001 } else { 300_000 }).unwrap();
+            Departure::Go
+        };
+        let outcome = client(&url).transcribe(&call, body, departs, LONG).await;
+        assert_eq!(not_sent(&outcome).kind, ErrorKind::SourceChanged, "{outcome:?}");
+        assert!(received.recv().await.unwrap() < 400_000);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_found_its_idle_connection_closed_is_sent_once() {
+    let (url, mut requests) = serve(|mut peer: Peer| async move {
+        peer.request().await;
+        peer.respond("200 OK", "", OK).await;
+    })
+    .await;
+    let (client, options, (_file, body)) = (client(&url), options(), recording(1000));
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    for _ in 0..3 {
+        let outcome = client.transcribe(&call, body.clone(), || Departure::Go, LONG).await;
+        // By the time the peer's result is here it has closed the connection that the client would like to use again.
+        requests.recv().await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_log_is_read_leniently() {
+    let body = r#"{"status":"success","data":[
+        {"request_id":"r1","timestamp":"2026-08-07 08:17:25","request_type":"rest","model":"pulse","language":"en",
+         "duration":44.03,"file_size":"1409","transcription":"a b","word_timestamps":true,"diarize":"true",
+         "redact_pii":"false","redact_pci":0,"webhook_url":"","numerals":"auto"},
+        {"request_id":"r2","model":"pulse-pro","language":"en","duration":"5.5","file_size":12,"transcription":null,
+         "webhook_url":"https://h.example/x"}],"page":2}"#;
+    let (url, mut heads) = serve(move |mut peer: Peer| async move {
+        let (head, _) = peer.request().await;
+        peer.respond("200 OK", "", body).await;
+        head
+    })
+    .await;
+    let log = client(&url).stt_log(2, 100).await.unwrap();
+    assert!(heads.recv().await.unwrap().starts_with("GET /waves/v1/analytics/asr/logs?page=2&pageSize=100 "));
+    assert_eq!((log[0].duration_s, log[0].bytes, log[0].webhook_url.as_deref()), (Some(44.03), Some(1409), None));
+    assert!(log[0].flags.word_timestamps && log[0].flags.diarize && !log[0].flags.redact_pii);
+    assert_eq!((log[1].duration_s, log[1].bytes, log[1].transcription.as_str()), (Some(5.5), Some(12), ""));
+    assert_eq!(log[1].webhook_url.as_deref(), Some("https://h.example/x"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_there_is_told_from_one_that_fails() {
+    for (response, absent) in [
+        ("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"data\":[7]}", false),
+        ("", false),
+    ] {
+        let (url, _) = serve(move |mut peer: Peer| async move {
+            peer.head().await;
+            peer.write(response).await;
+        })
+        .await;
+        let error = client(&url).stt_log(1, 100).await.unwrap_err();
+        assert_eq!(matches!(error, LogError::Absent(_)), absent, "{response}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let (url, mut heads) = serve(|mut peer: Peer| async move {
+        let head = peer.head().await;
+        peer.respond("200 OK", "", r#"{"status":"ok"}"#).await;
+        head
+    })
+    .await;
+    client(&url).health().await.unwrap();
+    let head = heads.recv().await.unwrap();
+    assert!(head.starts_with("GET /waves/v1/health ") && !head.contains("authorization"));
+}
+
+#[test]
+fn unusable_settings_are_told_before_anything_is_sent() {
+    let with = |base: &str, key: &str| Client::new(Settings { key: key.into(), ..settings(base.parse().unwrap()) });
+    for key in ["sk_1\n", "sk 1", "\u{1}sk"] {
+        assert!(matches!(with("http://127.0.0.1", key), Err(ClientError::KeyControl)), "{key:?}");
+    }
+    assert!(matches!(with("http://127.0.0.1", "sk_ü"), Err(ClientError::KeyNotAscii)));
+    assert!(matches!(with("http://127.0.0.1", ""), Err(ClientError::KeyEmpty)));
+    for base in ["ftp://127.0.0.1", "http://me:pw@127.0.0.1", "http://127.0.0.1/?a=b"] {
+        assert!(matches!(with(base, "sk_1"), Err(ClientError::BaseUrl(_))), "{base}");
+    }
+    assert!(!format!("{:?}", with("http://127.0.0.1", "sk_secret").unwrap()).contains("sk_secret"));
+}
