@@ -1,3 +1,5 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
 
+pub mod audio;
 pub mod domain;
+pub mod media;
