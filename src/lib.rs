@@ -3,3 +3,4 @@
 pub mod audio;
 pub mod domain;
 pub mod media;
+pub mod sandbox;

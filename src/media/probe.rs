@@ -72,7 +72,11 @@ pub fn probe_bytes(bytes: &[u8]) -> Probe {
 
 const RAW: &str = "application/octet-stream";
 
-fn probe_reader<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
+/// Probes a recording through a reader, from its start; where the reader stands afterwards is not told.
+///
+/// # Errors
+/// Only where the reader fails on the recording's first bytes.
+pub fn probe_reader<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
     let bytes = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
     let mut head = Vec::with_capacity(HEAD as usize);
