@@ -20,7 +20,7 @@ mod complete;
 /// Bytes looked at to tell the kind.
 const HEAD: u64 = 4096;
 /// Bytes that may be read to find the length. A damaged file, whose frames must be searched, goes without.
-const BUDGET: u64 = 8 << 20;
+const BUDGET: u64 = 1 << 20;
 
 /// What a recording seems to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -81,7 +81,7 @@ pub enum What {
     CutAfterWork,
     /// Billed; half of the answer, under the `Content-Length` of the whole.
     Truncated,
-    /// A proxy's page with this status; not billed.
+    /// A proxy's page with this status; not billed (a billed one: a status of that shape).
     Html(u16),
     /// Billed and complete, but in pieces with a pause of so many milliseconds before each.
     Drip(u64),

@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{World, books::Books, errors::Refusal, faults::Fault, logs, stt};
+use super::{books::Books, errors::Refusal, faults::Fault, logs, stt, world::World};
 
 const WHAT_THIS_IS: &str = "\
 This is wavebatch-sandbox, a local stand-in for the Waves API.

@@ -15,10 +15,10 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    World,
+    asked::Asked,
     errors::{Refusal, check_key},
     faults::{Stage, Subject, What},
-    stt::Asked,
+    world::World,
 };
 
 /// One billed call.

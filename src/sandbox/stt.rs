@@ -1,101 +1,40 @@
 //! `POST /waves/v1/stt/`: one call from its arrival to its answer, or to what was scripted instead.
 
 use std::{
-    convert::Infallible,
-    io, mem,
+    mem,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderValue, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
+    http::{StatusCode, header, request::Parts},
+    response::Response,
 };
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    World,
+    asked::Asked,
     books::{Record, hex},
     errors::{Refusal, Shape, check_key},
-    faults::{Stage, StatusFault, Subject, What},
+    faults::{Stage, Subject, What},
     intake::{self, Heard, Intake, NotTaken},
     limits::{Over, Slot},
     logs::Entry,
+    reply::{Reply, drip, half, reply, scripted},
     transcript,
     wire::Wire,
+    world::World,
 };
-use crate::domain::{
-    call::LogFlags,
-    options::{Language, SttModel},
-};
+use crate::domain::options::SttModel;
 
 /// The longest JSON body, in bytes.
 const MAX_JSON: u64 = 64 << 10;
 /// How long what is still being sent is read after an early refusal, so that the client gets to see it.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What a call asks for.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub model: SttModel,
-    pub language: Language,
-    pub flags: LogFlags,
-}
-
-impl Asked {
-    fn parse(query: &str, request_id: &str) -> Result<Self, Refusal> {
-        let (mut model, mut language, mut flags, mut errors) = (None, None, LogFlags::default(), Vec::new());
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let flag = match name.as_ref() {
-                "model" => {
-                    model = Some(value);
-                    continue;
-                }
-                "language" => {
-                    language = Some(value);
-                    continue;
-                }
-                "webhook_url" => {
-                    return Err(Refusal::stt(
-                        400,
-                        "the sandbox delivers no webhooks; leave `webhook_url` out",
-                        request_id,
-                    ));
-                }
-                "word_timestamps" => &mut flags.word_timestamps,
-                "diarize" => &mut flags.diarize,
-                "redact_pii" => &mut flags.redact_pii,
-                "redact_pci" => &mut flags.redact_pci,
-                "emotion_detection" => &mut flags.emotion_detection,
-                "gender_detection" => &mut flags.gender_detection,
-                _ => continue,
-            };
-            match value.as_ref() {
-                "true" => *flag = true,
-                "false" => *flag = false,
-                _ => errors.push(json!({"path": [name], "message": "must be 'true' or 'false'"})),
-            }
-        }
-        let unlisted = |name: &str, names: &[&str]| {
-            let message = format!("query parameter `{name}` is missing or unknown; known are {}", names.join(", "));
-            Refusal::stt(400, &message, request_id)
-        };
-        let model = model.and_then(|m| m.parse().ok()).ok_or_else(|| unlisted("model", SttModel::NAMES))?;
-        let language = language
-            .and_then(|l| l.parse().ok())
-            .ok_or_else(|| unlisted("language", crate::domain::options::LANGUAGES))?;
-        if errors.is_empty() {
-            Ok(Self { model, language, flags })
-        } else {
-            Err(Refusal::older("invalid query", &Value::Array(errors)))
-        }
-    }
-}
 
 /// A call, which ends in the books however it ends.
 struct Call {
@@ -126,24 +65,6 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.world.books.ended(mem::take(&mut self.record));
-    }
-}
-
-/// How a call is answered.
-enum Reply {
-    /// In one piece.
-    Whole(Response),
-    /// In pieces, with a pause before each; in flight until the last.
-    Drip(Bytes, Duration, Slot),
-    /// Half of it, under the length of the whole.
-    Half(Bytes),
-    /// By a reset.
-    Cut,
-}
-
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
-        Self::Whole(refusal.into_response())
     }
 }
 
@@ -359,63 +280,4 @@ async fn work(
         tokio::time::sleep_until(done.into()).await;
     }
     body
-}
-
-/// What is sent after the work: the answer, or what was scripted in its place.
-fn reply(fault: Option<What>, answer: Vec<u8>, slot: Slot, request_id: &str) -> Reply {
-    match fault {
-        Some(What::CutAfterWork) => Reply::Cut,
-        Some(What::Truncated) => Reply::Half(answer.into()),
-        Some(What::Drip(ms)) => Reply::Drip(answer.into(), Duration::from_millis(ms), slot),
-        Some(What::Status(status)) => scripted(&status, request_id).into(),
-        Some(What::Garbage200) => Reply::Whole(success("application/json", "{\"status\": \"succ")),
-        Some(What::Empty200) => Reply::Whole(success("application/json", "")),
-        Some(What::WrongType200) => Reply::Whole(success("text/html", "<html><body>welcome</body></html>")),
-        _ => Reply::Whole(success("application/json", answer)),
-    }
-}
-
-fn scripted(fault: &StatusFault, request_id: &str) -> Refusal {
-    let natural = if fault.code == 401 { Shape::BadKey } else { Shape::Stt };
-    let message = fault.message.as_deref().unwrap_or("scripted by the sandbox");
-    let mut refusal = Refusal::shaped(fault.code, fault.shape.unwrap_or(natural), message, request_id);
-    if let Some(body) = &fault.body {
-        refusal.body.clone_from(body);
-    }
-    refusal.retry_after(fault.retry_after.clone())
-}
-
-fn success(media_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
-}
-
-/// Some ten pieces, each after a pause.
-fn drip(body: Bytes, pause: Duration, slot: Slot) -> Response {
-    let (len, size) = (body.len(), body.len().div_ceil(10).max(1));
-    let pieces = stream::unfold((body, slot), move |(mut rest, slot)| async move {
-        if rest.is_empty() {
-            return None;
-        }
-        tokio::time::sleep(pause).await;
-        let piece = rest.split_to(size.min(rest.len()));
-        Some((Ok::<_, Infallible>(piece), (rest, slot)))
-    });
-    let mut response = success("application/json", Body::from_stream(pieces));
-    response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
-    response
-}
-
-/// The first half, then an error that closes the connection.
-fn half(body: &Bytes) -> Response {
-    let first = body.slice(..body.len() / 2);
-    let pieces = stream::iter([Ok(first)]).chain(stream::once(async {
-        // Once round, so that the first half is on its way before the connection goes.
-        tokio::task::yield_now().await;
-        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-    }));
-    let mut response = success("application/json", Body::from_stream(pieces));
-    response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
-    response
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{faults::mix, intake::Heard, stt::Asked};
+use super::{asked::Asked, faults::mix, intake::Heard};
 use crate::domain::options::SttModel;
 
 /// What is said where nobody can know what is said.

@@ -1,5 +1,6 @@
 //! What was scripted, as the client meets it, and whether it was billed.
 
+use axum::http::HeaderValue;
 use serde_json::json;
 
 use super::*;

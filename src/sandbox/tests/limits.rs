@@ -1,5 +1,7 @@
 //! Limits, the gate, and what the books say of both.
 
+use axum::http::HeaderValue;
+
 use super::*;
 
 #[tokio::test]
