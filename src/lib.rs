@@ -1,5 +1,6 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
 
+pub mod audio;
 pub mod clock;
 pub mod domain;
 pub mod pace;
@@ -11,3 +12,4 @@ pub mod sink;
 pub mod render;
 pub mod runner;
 pub mod report;
+pub mod sandbox;
