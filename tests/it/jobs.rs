@@ -61,5 +61,7 @@ fn definitions() -> Vec<PathBuf> {
 fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let shipped = entries.filter(|entry| entry.file_name() != "out" && entry.file_name() != "sandbox-out");
-    shipped.map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+    shipped
+        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .sum()
 }
