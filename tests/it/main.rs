@@ -1,4 +1,5 @@
 //! One binary for all integration tests, by theme.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod jobs;
 mod layers;
