@@ -102,9 +102,8 @@ pub async fn report_to<W: Write + Send + 'static>(
         let full = page.len() >= limit as usize;
         let writing = write_page(writer, Arc::clone(&lines), page);
         // While a page is written, the next is read.
-        let reading = async {
-            if full { store.report_page(batch.id, after, limit, transcript).await } else { Ok(Vec::new()) }
-        };
+        let reading =
+            async { if full { store.report_page(batch.id, after, limit, transcript).await } else { Ok(Vec::new()) } };
         let (written, next) = tokio::join!(writing, reading);
         writer = written.map_err(PublishError::Output)?;
         page = next?;

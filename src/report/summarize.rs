@@ -47,8 +47,7 @@ pub async fn summarize(
 /// The summary of a batch that has no lines yet.
 #[must_use]
 pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, rates: &Rates) -> Summary {
-    let ledger =
-        LedgerRef { id: store.id().to_owned(), path: store.path().display().to_string(), newest_call: None };
+    let ledger = LedgerRef { id: store.id().to_owned(), path: store.path().display().to_string(), newest_call: None };
     Summary {
         format: FORMAT,
         wavebatch: env!("CARGO_PKG_VERSION").to_owned(),

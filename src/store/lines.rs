@@ -37,6 +37,12 @@ impl LineSet {
         self.0.push(&(j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place));
     }
 
+    /// How many bytes of text it has.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.0.text.len()
+    }
+
     /// How many lines it has.
     #[must_use]
     pub const fn len(&self) -> u64 {

@@ -97,6 +97,8 @@ pub struct Diff {
     pub rebuy: u64,
     /// Audio of those, in ms.
     pub rebuy_ms: u64,
+    /// Those of the new and changed ones that name no recording.
+    pub idle: u64,
     /// Lines that are to be worked and whose length is known.
     pub known: u64,
     /// Audio of those, in ms.
@@ -112,6 +114,7 @@ impl std::ops::AddAssign for Diff {
         self.failed += o.failed;
         self.rebuy += o.rebuy;
         self.rebuy_ms += o.rebuy_ms;
+        self.idle += o.idle;
         self.known += o.known;
         self.known_ms += o.known_ms;
     }
@@ -206,9 +209,9 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
         let row = sqlx::query(
-            "WITH i AS (SELECT value ->> 1 AS key, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
+            "WITH i AS (SELECT value ->> 1 AS key, value ->> 2 IS NULL AS idle, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
                         FROM json_each(?1)), \
-             d AS (SELECT j.id, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
+             d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
                      j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
                      j.state IN ('succeeded', 'suspect') AS bought, j.state = 'failed' AS failed, \
                      j.state IN ('queued', 'running', 'awaiting') AS unfinished \
@@ -219,6 +222,7 @@ impl Store {
                count(*) FILTER (WHERE same AND failed) AS failed, \
                count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
                coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms, \
+               count(*) FILTER (WHERE idle AND same IS NOT 1) AS idle, \
                count(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)) AS known, \
                coalesce(sum(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)), 0) AS known_ms FROM d",
         )
@@ -235,6 +239,7 @@ impl Store {
             failed: get("failed")?,
             rebuy: get("rebuy")?,
             rebuy_ms: get("rebuy_ms")?,
+            idle: get("idle")?,
             known: get("known")?,
             known_ms: get("known_ms")?,
         })
