@@ -42,7 +42,8 @@ impl<'d> Sealer<'d> {
         NewJob {
             line: line.number,
             source_id: source_identity(line.source.as_deref().unwrap_or_default(), bytes),
-            options_id: id,
+            // Where there is nothing to do, options change nothing.
+            options_id: if line.source.is_some() { id } else { Identity([0; 16]) },
             key: line.key.into(),
             source: line.source,
             overrides,
