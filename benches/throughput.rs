@@ -115,7 +115,10 @@ fn wavebatch(dir: &Path, work: &Path, url: &str, at_once: usize) -> f64 {
 }
 
 fn compare() {
-    println!("{:<34} {:>10} {:>12} {:>9} {:>6} {:>7}", "1,000 recordings of 20 KB", "bare loop", "wavebatch", "ratio", "peak", "billed");
+    println!(
+        "{:<34} {:>10} {:>12} {:>9} {:>6} {:>7}",
+        "1,000 recordings of 20 KB", "bare loop", "wavebatch", "ratio", "peak", "billed"
+    );
     for (latency, at_once, rounds) in [(50, 20, 5), (0, 20, 5), (0, 64, 5)] {
         let mut rows = Vec::new();
         for _ in 0..rounds {
@@ -139,7 +142,8 @@ fn round(latency: u64, at_once: usize) -> (f64, f64, u32, u64) {
     let dir = tempfile::tempdir_in(".").expect("a folder");
     let rec = dir.path().join("rec");
     recordings(&rec, LINES, 20_000);
-    fs::write(dir.path().join("limits.toml"), "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n").expect("a file");
+    fs::write(dir.path().join("limits.toml"), "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n")
+        .expect("a file");
     let bare = {
         let server = Server::start(latency);
         let out = Command::new(env::current_exe().expect("this program"))
