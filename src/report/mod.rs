@@ -6,3 +6,4 @@ pub mod summary;
 
 mod defuse;
 mod table;
+pub(crate) mod words;
