@@ -45,6 +45,8 @@ pub struct Claimed {
     pub source_tries: u32,
     /// The user's `retry`s so far.
     pub era: i64,
+    /// The pool it was claimed for; none if it was due for something that needs no call.
+    pub lane: Option<Pool>,
     /// Whether the journal has calls of this era: else it need not be read.
     pub has_calls: bool,
 }
@@ -144,7 +146,8 @@ async fn claim_lane(
     .bind(take)
     .fetch_all(&mut *conn)
     .await?;
-    let mut claimed = rows.iter().map(|r| claimed(r, Token(token))).collect::<Result<Vec<_>, _>>()?;
+    let mut claimed =
+        rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);
     if !claimed.is_empty() {
         sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
@@ -156,7 +159,7 @@ async fn claim_lane(
     Ok(claimed)
 }
 
-fn claimed(row: &SqliteRow, token: Token) -> Result<Claimed, StoreError> {
+fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         job: JobId(row.try_get("id")?),
         batch: BatchId(row.try_get("batch")?),
@@ -166,6 +169,7 @@ fn claimed(row: &SqliteRow, token: Token) -> Result<Claimed, StoreError> {
         overrides: row.try_get("overrides")?,
         source_tries: rows::count(row, "source_tries")?,
         era: row.try_get("era")?,
+        lane,
         has_calls: row.try_get("has_calls")?,
     })
 }

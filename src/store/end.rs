@@ -371,3 +371,10 @@ pub(super) async fn give_up(conn: &mut SqliteConnection, call: CallId, now: Mill
     let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp };
     end(conn, &[&ended], now).await.map(|_| ())
 }
+
+/// A permit that nobody took: the call is as good as not made.
+pub(super) async fn never_sent(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
+    let end_as = End::Rejected { trouble: None, effect: PoolEffect::None, counts: false };
+    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as };
+    end(conn, &[&ended], now).await.map(|_| ())
+}

@@ -10,6 +10,7 @@ mod deliveries;
 mod end;
 mod error;
 mod open;
+mod outcome;
 mod permit;
 mod processes;
 mod prune;

@@ -1,0 +1,4 @@
+//! One binary for all integration tests, by theme.
+
+mod pipeline;
+mod support;
