@@ -51,7 +51,7 @@ fn job(line: u64, source: &str) -> NewJob {
     NewJob {
         line,
         key: format!("k{line}"),
-        source: source.into(),
+        source: Some(source.into()),
         source_id: source_identity(source, None),
         options_id: options("en"),
         overrides: None,
