@@ -4,7 +4,8 @@ use std::{fmt, io, process::ExitCode};
 
 use crate::{
     definition::Faults,
-    domain::batch::BatchNameFault,
+    report::publish::PublishError,
+    runner::intake::{ExitClass, IntakeError},
     shutdown::{Shutdown, Signal},
     sink::SinkError,
     store::StoreError,
@@ -118,9 +119,32 @@ impl From<Faults> for Stop {
     }
 }
 
-impl From<BatchNameFault> for Stop {
-    fn from(fault: BatchNameFault) -> Self {
-        Self { exit: Exit::Usage, error: fault.into(), hint: None }
+impl From<IntakeError> for Stop {
+    fn from(error: IntakeError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        match error {
+            IntakeError::Faults(faults) => faults.into(),
+            IntakeError::Store(error) => error.into(),
+            error => {
+                let exit = match error.exit_class() {
+                    ExitClass::Usage => Exit::Usage,
+                    ExitClass::CouldNotRun => Exit::Blocked,
+                };
+                Self { exit, error: error.into(), hint }
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Stop {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            PublishError::Sink(error) => error.into(),
+            // The reader of stdout may have gone.
+            PublishError::Output(error) => error.into(),
+            error => Self { exit: Exit::Blocked, error: error.into(), hint: None },
+        }
     }
 }
 

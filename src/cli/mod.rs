@@ -1,19 +1,29 @@
 //! The command line: one file per verb. The only place that prints.
 
 mod cancel;
+mod check;
 mod completions;
 mod context;
+mod deliver;
+mod drive;
 mod exit;
 mod jobs;
 mod pause;
+mod progress;
 mod prune;
+mod report;
 mod resume;
 mod retry;
+mod run;
 mod sandbox;
 mod screen;
 mod sources;
 mod status;
+mod submit;
+mod tell;
+mod watch;
 mod words;
+mod work;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -78,8 +88,14 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<run::Run>),
+    Submit(Box<submit::Submit>),
+    Work(work::Work),
+    Check(Box<check::Check>),
     Status(status::Status),
     Jobs(jobs::Jobs),
+    Report(report::Report),
+    Deliver(deliver::Deliver),
     Retry(retry::Retry),
     Cancel(cancel::Cancel),
     Pause(pause::Pause),
@@ -97,9 +113,13 @@ pub fn main() -> ExitCode {
     let verbosity = Verbosity { verbose: cli.global.verbose, quiet: cli.global.quiet };
     telemetry::start(cli.global.log_format, verbosity, bars.clone());
     let screen = Screen::new(bars, cli.global.log_format, cli.global.quiet);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone()))),
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let done = runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone())));
+            // A thread that still reads a terminal must not keep the program.
+            runtime.shutdown_background();
+            done
+        }
         Err(e) => Err(e.into()),
     };
     match done {
@@ -115,8 +135,14 @@ pub fn main() -> ExitCode {
 impl Command {
     async fn run(self, context: Context) -> Result<Exit, Stop> {
         match self {
+            Self::Run(verb) => verb.run(&context).await,
+            Self::Submit(verb) => verb.run(&context).await,
+            Self::Work(verb) => verb.run(&context).await,
+            Self::Check(verb) => verb.run(&context).await,
             Self::Status(verb) => verb.run(&context).await,
             Self::Jobs(verb) => verb.run(&context).await,
+            Self::Report(verb) => verb.run(&context).await,
+            Self::Deliver(verb) => verb.run(&context).await,
             Self::Retry(verb) => verb.run(&context).await,
             Self::Cancel(verb) => verb.run(&context).await,
             Self::Pause(verb) => verb.run(&context).await,

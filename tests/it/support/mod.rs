@@ -155,13 +155,9 @@ impl House {
             limits: self.limits.clone(),
             rates: Rates::default(),
         };
-        let client = Client::new(Settings {
-            base_url,
-            key,
-            connect_timeout: Duration::from_secs(2),
-            user_agent: "test".into(),
-        })
-        .expect("a client");
+        let client =
+            Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })
+                .expect("a client");
         let fetcher = Fetcher::new(FetchSettings {
             idle_timeout: Duration::from_millis(700),
             whole_timeout: Duration::from_secs(5),
@@ -179,13 +175,10 @@ impl House {
 
     pub async fn run_until(&self, batch: BatchId, drain: CancellationToken) -> Ran {
         let (runner, mut seen) = self.runner();
-        let end = tokio::time::timeout(
-            Duration::from_secs(60),
-            runner.run(&[batch], drain, CancellationToken::new()),
-        )
-        .await
-        .expect("a run ends")
-        .expect("a ledger that can be written");
+        let end = tokio::time::timeout(Duration::from_secs(60), runner.run(&[batch], drain, CancellationToken::new()))
+            .await
+            .expect("a run ends")
+            .expect("a ledger that can be written");
         drop(runner);
         let mut events = Vec::new();
         while let Ok(event) = seen.try_recv() {
@@ -221,11 +214,8 @@ impl House {
 }
 
 pub async fn open(path: &Path, clock: &Clock) -> Store {
-    let opening = Opening {
-        clock: clock.clone(),
-        timing: Timing { lease_ms: 3_000, beat_ms: 500 },
-        ..Opening::new(path)
-    };
+    let opening =
+        Opening { clock: clock.clone(), timing: Timing { lease_ms: 3_000, beat_ms: 500 }, ..Opening::new(path) };
     Store::open(opening).await.expect("a ledger").0
 }
 
