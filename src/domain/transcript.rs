@@ -70,6 +70,21 @@ impl Transcript {
         })
     }
 
+    /// The text of an answer alone, without a look at its words.
+    ///
+    /// # Errors
+    /// If the answer is not JSON or has no `transcription`.
+    pub fn text_of(answer: &[u8]) -> Result<String, TranscriptError> {
+        #[derive(serde::Deserialize)]
+        struct Text {
+            transcription: Option<Value>,
+        }
+        match serde_json::from_slice::<Text>(answer)?.transcription {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(TranscriptError::NoText),
+        }
+    }
+
     /// A result found in the vendor's log: text and length (in seconds), no words.
     #[must_use]
     pub fn from_log(text: impl Into<String>, duration_s: Option<f64>) -> Self {

@@ -1,8 +1,14 @@
 //! What is told of a batch: a CSV with a row per job, and a summary.
 
 pub mod csv;
+pub mod publish;
 pub mod row;
 pub mod summary;
 
 mod defuse;
+mod lines;
+#[cfg(test)]
+mod publish_tests;
+mod summarize;
 mod table;
+pub(crate) mod words;

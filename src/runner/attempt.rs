@@ -69,7 +69,7 @@ pub(super) async fn attempt(
         let (outcome, departed_at) = send(work, &permit, recording).await;
         let limits = work.shared.config.limits(work.pool);
         let end = end_of(work, &outcome, recording);
-        let cost = if let End::Answered { cost, .. } = &end { *cost } else { 0 };
+        let cost = if let End::Answered { cost, .. } = &end { cost.unwrap_or(0) } else { 0 };
         let reply = work.shared.store.end(Ended { call: permit.call, departed_at, limits, end }).await?;
         let trouble = trouble_of(&outcome).cloned();
         work.shared.say(Event::CallEnded { pool: work.pool, trouble: trouble.clone(), cost });
@@ -204,7 +204,7 @@ fn end_of(work: &Work<'_>, outcome: &Outcome, recording: &Recording) -> End {
                 request_id: answer.request_id.clone(),
                 content_expiry: answer.content_expiry.clone(),
                 audio_ms,
-                cost: audio_ms.map_or(0, |ms| work.shared.config.rates.cost(work.options.model, ms).0),
+                cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
             }
         }
         Outcome::Refused { trouble, retry_after } => {

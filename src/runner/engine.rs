@@ -97,12 +97,12 @@ impl Engine {
             }
             let mut next = None;
             if !stopping {
-                let claimed = self.claim().await?;
+                let (claimed, want) = self.claim().await?;
                 if !claimed && self.workers.is_empty() && self.over().await? {
                     return self.ended().await;
                 }
-                if !claimed {
-                    next = self.shared.store.next_due(&self.only, self.shared.config.world).await?;
+                if let Some(want) = want {
+                    next = self.shared.store.next_due(&want).await?;
                 }
             }
             let store = self.shared.store.clone();
@@ -122,22 +122,26 @@ impl Engine {
         }
     }
 
-    /// Takes what is due and fits. Returns whether there was anything.
-    async fn claim(&mut self) -> Result<bool, StoreError> {
-        let busy = |lane: Lane, held: &HashMap<Id, (Lane, Claimed)>| {
-            u32::try_from(held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX)
-        };
-        let calls: Vec<(Pool, u32)> = Pool::ALL
+    /// What there is room for.
+    fn room(&self) -> Want {
+        let busy =
+            |lane: Lane| u32::try_from(self.held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX);
+        let calls = Pool::ALL
             .iter()
-            .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(busy(Lane::Call(*pool), &self.held))))
+            .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(busy(Lane::Call(*pool)))))
             .filter(|(_, room)| *room > 0)
             .collect();
-        let free = FREE_WORKERS.saturating_sub(busy(Lane::Free, &self.held));
-        if calls.is_empty() && free == 0 {
-            return Ok(false);
-        }
+        let free = FREE_WORKERS.saturating_sub(busy(Lane::Free));
+        Want { batches: self.only.clone(), world: self.shared.config.world, free, calls, turn: self.turn }
+    }
+
+    /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.
+    async fn claim(&mut self) -> Result<(bool, Option<Want>), StoreError> {
         self.turn = self.turn.wrapping_add(1);
-        let want = Want { batches: self.only.clone(), world: self.shared.config.world, free, calls, turn: self.turn };
+        let want = self.room();
+        if want.calls.is_empty() && want.free == 0 {
+            return Ok((false, None));
+        }
         let claimed = self.shared.store.claim(want).await?;
         let any = !claimed.is_empty();
         for job in claimed {
@@ -147,7 +151,9 @@ impl Engine {
             let task = self.workers.spawn(worker::work(Arc::clone(&self.shared), batch, job.clone()));
             self.held.insert(task.id(), (lane, job));
         }
-        Ok(any)
+        let left = self.room();
+        // While everything is busy, the end of a job is what to wait for, not the clock.
+        Ok((any, (!left.calls.is_empty()).then_some(left)))
     }
 
     /// Enough workers to keep every permitted call on the wire while others prepare and deliver.

@@ -6,6 +6,7 @@ mod batch;
 mod deliver;
 mod engine;
 mod events;
+pub mod intake;
 mod logbook;
 mod reconcile;
 mod recording;

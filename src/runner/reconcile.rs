@@ -93,7 +93,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
         request_id: Some(entry.request_id.clone()),
         content_expiry: None,
         audio_ms,
-        cost: audio_ms.map_or(0, |ms| work.shared.config.rates.cost(work.options.model, ms).0),
+        cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
     };
     let limits = work.shared.config.limits(work.pool);
     work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end }).await?;

@@ -4,10 +4,13 @@ use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::DeflateDecoder;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Store, StoreError, control, rows};
-use crate::domain::job::{BatchId, CallId, JobId, Journal};
+use crate::{
+    clock::Millis,
+    domain::job::{BatchId, CallId, JobId, Journal},
+};
 
 /// The vendor's request id, `x-content-expiry`, and the time from intent to answer in ms.
 #[derive(Debug, Clone, Default)]
@@ -67,31 +70,36 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
-        self.write(move |conn, now| {
-            Box::pin(async move {
-                let kept = "EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered')";
-                let pruned: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-                    "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('succeeded', 'suspect') AND NOT {kept}"
-                )))
-                .bind(batch.0)
-                .fetch_one(&mut *conn)
-                .await?;
-                let done = sqlx::query(sqlx::AssertSqlSafe(format!(
-                    "UPDATE jobs SET state = 'queued', due_at = ?, finished_at = NULL, lane = 'free' WHERE batch = ? \
-                     AND state IN ('succeeded', 'suspect', 'failed') AND {kept}"
-                )))
-                .bind(now)
-                .bind(batch.0)
-                .execute(&mut *conn)
-                .await?;
-                if done.rows_affected() > 0 {
-                    control::unfinish(conn, batch).await?;
-                }
-                Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
-            })
-        })
-        .await
+        self.write(move |conn, now| Box::pin(redeliver(conn, batch, now))).await
     }
+}
+
+/// The same inside somebody's transaction.
+pub(super) async fn redeliver(
+    conn: &mut SqliteConnection,
+    batch: BatchId,
+    now: Millis,
+) -> Result<(u64, u64), StoreError> {
+    let kept =
+        "EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered')";
+    let pruned: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('succeeded', 'suspect') AND NOT {kept}"
+    )))
+    .bind(batch.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    let done = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "UPDATE jobs SET state = 'queued', due_at = ?, finished_at = NULL, lane = 'free' WHERE batch = ? \
+         AND state IN ('succeeded', 'suspect', 'failed') AND {kept}"
+    )))
+    .bind(now)
+    .bind(batch.0)
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        control::unfinish(conn, batch).await?;
+    }
+    Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
 }
 
 /// The body of an answer's row.

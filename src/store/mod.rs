@@ -4,11 +4,13 @@
 //! through a small pool. Methods speak domain words, and hold for any engine behind them.
 
 mod beat;
+mod begin;
 mod claim;
 mod control;
 mod deliveries;
 mod end;
 mod error;
+mod lines;
 mod open;
 mod outcome;
 mod permit;
@@ -16,6 +18,8 @@ mod processes;
 mod prune;
 mod read;
 mod rows;
+mod sample;
+mod scratch;
 mod settle;
 mod submit;
 mod writer;
@@ -34,16 +38,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Millis};
 
+pub use begin::{Again, Begun};
 pub use claim::{Claimed, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
+pub use lines::{BadSet, LineSet};
 pub use open::{MIN_SQLITE, Opening};
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
 pub use prune::Pruned;
 pub use read::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
+pub use scratch::Scratch;
 pub use settle::{Finish, Settlement, To};
 pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
 
@@ -154,5 +161,7 @@ impl Store {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+#[cfg(test)]
+mod submit_tests;
 #[cfg(test)]
 mod tests;

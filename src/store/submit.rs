@@ -1,9 +1,10 @@
 //! Submitting: lines in sets of thousands, each new, the same, or changed.
 
-use serde_json::json;
+use std::sync::Arc;
+
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control};
+use super::{Again, BadSet, Begun, LineSet, Store, StoreError, control};
 use crate::{
     clock::Millis,
     domain::{identity::Identity, job::BatchId, pool::Pool},
@@ -28,15 +29,15 @@ pub struct NewBatch {
     pub pause_on_failures: bool,
 }
 
-/// A line that can be worked.
+/// A line that can be worked, or that names no recording and is skipped.
 #[derive(Debug, Clone)]
 pub struct NewJob {
     /// Its place in the manifest, from 1.
     pub line: u64,
     /// Its key.
     pub key: String,
-    /// Where its recording is.
-    pub source: String,
+    /// Where its recording is; `None`: the line names none.
+    pub source: Option<String>,
     /// Identity of the recording.
     pub source_id: Identity,
     /// Identity of what shapes the call.
@@ -84,16 +85,24 @@ impl std::ops::AddAssign for Submitted {
 pub struct Diff {
     /// Lines that are not there.
     pub new: u64,
-    /// Their known audio is not: the rest of the estimate's basis.
+    /// Lines that are there, with another recording or other options.
     pub changed: u64,
     /// Lines that are there as they are and finished well.
     pub done: u64,
     /// Lines that are there as they are and are not finished, or failed.
     pub open: u64,
-    /// Finished lines that other options of the definition would buy again.
+    /// Those of the open ones that failed.
+    pub failed: u64,
+    /// Finished lines with the same recording and other options: bought again.
     pub rebuy: u64,
     /// Audio of those, in ms.
     pub rebuy_ms: u64,
+    /// Those of the new and changed ones that name no recording.
+    pub idle: u64,
+    /// Lines that are to be worked and whose length is known.
+    pub known: u64,
+    /// Audio of those, in ms.
+    pub known_ms: u64,
 }
 
 impl std::ops::AddAssign for Diff {
@@ -102,8 +111,12 @@ impl std::ops::AddAssign for Diff {
         self.changed += o.changed;
         self.done += o.done;
         self.open += o.open;
+        self.failed += o.failed;
         self.rebuy += o.rebuy;
         self.rebuy_ms += o.rebuy_ms;
+        self.idle += o.idle;
+        self.known += o.known;
+        self.known_ms += o.known_ms;
     }
 }
 
@@ -114,42 +127,8 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn begin_submit(&self, batch: NewBatch) -> Result<(BatchId, bool), StoreError> {
-        self.write(move |conn, now| {
-            let b = batch.clone();
-            Box::pin(async move {
-                let there: Option<i64> = sqlx::query_scalar(
-                    "UPDATE batches SET spec = ?, max_spend = ?, concurrency = ?, pause_on_failures = ?, \
-                     state = CASE state WHEN 'open' THEN 'submitting' ELSE state END WHERE name = ? RETURNING id",
-                )
-                .bind(&b.spec)
-                .bind(b.max_spend)
-                .bind(b.concurrency)
-                .bind(b.pause_on_failures)
-                .bind(&b.name)
-                .fetch_optional(&mut *conn)
-                .await?;
-                if let Some(id) = there {
-                    return Ok((BatchId(id), true));
-                }
-                let id = sqlx::query_scalar(
-                    "INSERT INTO batches (name, definition, task, world, spec, state, max_spend, concurrency, pause_on_failures, \
-                     submitted_at, resumed_at) VALUES (?, ?, 'transcribe', ?, ?, 'submitting', ?, ?, ?, ?, ?) RETURNING id",
-                )
-                .bind(&b.name)
-                .bind(&b.definition)
-                .bind(b.world)
-                .bind(&b.spec)
-                .bind(b.max_spend)
-                .bind(b.concurrency)
-                .bind(b.pause_on_failures)
-                .bind(now)
-                .bind(now)
-                .fetch_one(conn)
-                .await?;
-                Ok((BatchId(id), false))
-            })
-        })
-        .await
+        let begun = self.begin(batch, Again::default()).await?;
+        Ok((begun.batch, begun.existed))
     }
 
     /// Submits a set of lines, in one transaction.
@@ -157,28 +136,40 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn submit(&self, batch: BatchId, good: Vec<NewJob>, bad: Vec<BadJob>) -> Result<Submitted, StoreError> {
-        let (good_set, bad_set) = (good_set(&good), bad_set(&bad));
-        let total = u64::try_from(good.len()).unwrap_or(0);
-        drop(good);
+        let begun = Begun { batch, existed: true, at: self.now(), redelivered: 0, pruned: 0 };
+        let places = u64::try_from(good.len()).unwrap_or(0);
+        let good: LineSet = good.iter().zip(0..).collect();
+        let bad: BadSet = bad.iter().zip(places..).collect();
+        self.submit_set(begun, good, bad).await
+    }
+
+    /// Submits a set of lines of a batch that was begun, in one transaction.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn submit_set(&self, begun: Begun, good: LineSet, bad: BadSet) -> Result<Submitted, StoreError> {
+        let (batch, total) = (begun.batch, good.len());
+        let (good_set, bad_set) = (good.into_json(), bad.into_json());
         self.write(move |conn, now| {
-            let (good, bad) = (good_set.clone(), bad_set.clone());
+            let (good, bad) = (Arc::clone(&good_set), Arc::clone(&bad_set));
             Box::pin(async move {
                 let mut done = Submitted::default();
                 let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
                     .bind(batch.0)
                     .fetch_one(&mut *conn)
                     .await?;
-                if ordinal > 0 {
+                // In a batch that was made just now no line can meet an older self.
+                if begun.existed && ordinal > 0 {
                     sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
                     sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
-                    sqlx::query(STAGE).bind(&good).execute(&mut *conn).await?;
+                    sqlx::query(STAGE).bind(&*good).execute(&mut *conn).await?;
                     refresh_same(conn, batch).await?;
                     done.changed = supersede(conn, batch, now).await?;
                 }
                 done.new = insert_new(conn, batch, &good, ordinal, now).await?;
-                insert_bad(conn, batch, &bad, now).await?;
+                insert_bad(conn, batch, &bad, ordinal, now.max(begun.at)).await?;
                 done.same = total.saturating_sub(done.new + done.changed);
-                if done.new + done.changed > 0 {
+                if begun.existed && done.new + done.changed > 0 {
                     control::unfinish(conn, batch).await?;
                 }
                 Ok(done)
@@ -209,20 +200,33 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
+        self.diff_set(batch, lines.iter().zip(0..).collect()).await
+    }
+
+    /// The same of a set that is ready.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
         let row = sqlx::query(
-            "WITH i AS (SELECT value ->> 1 AS key, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id, \
-                        value ->> 5 AS overrides FROM json_each(?1)), \
-             d AS (SELECT j.id, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
-                     j.source_id = i.source_id AND j.options_id <> i.options_id AND j.overrides IS i.overrides AS redefined, \
-                     j.state IN ('succeeded', 'suspect') AS bought \
+            "WITH i AS (SELECT value ->> 1 AS key, value ->> 2 IS NULL AS idle, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
+                        FROM json_each(?1)), \
+             d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
+                     j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
+                     j.state IN ('succeeded', 'suspect') AS bought, j.state = 'failed' AS failed, \
+                     j.state IN ('queued', 'running', 'awaiting') AS unfinished \
                    FROM i LEFT JOIN jobs j ON j.batch = ?2 AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded') \
              SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed, \
                count(*) FILTER (WHERE same AND (bought OR state IN ('skipped', 'cancelled'))) AS done, \
                count(*) FILTER (WHERE same AND NOT bought AND state NOT IN ('skipped', 'cancelled')) AS open, \
+               count(*) FILTER (WHERE same AND failed) AS failed, \
                count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
-               coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms FROM d",
+               coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms, \
+               count(*) FILTER (WHERE idle AND same IS NOT 1) AS idle, \
+               count(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)) AS known, \
+               coalesce(sum(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)), 0) AS known_ms FROM d",
         )
-        .bind(good_set(lines))
+        .bind(&*lines.into_json())
         .bind(batch.0)
         .fetch_one(&self.read)
         .await?;
@@ -232,32 +236,20 @@ impl Store {
             changed: get("changed")?,
             done: get("done")?,
             open: get("open")?,
+            failed: get("failed")?,
             rebuy: get("rebuy")?,
             rebuy_ms: get("rebuy_ms")?,
+            idle: get("idle")?,
+            known: get("known")?,
+            known_ms: get("known_ms")?,
         })
     }
 }
 
-const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT, source TEXT, source_id BLOB, \
-     options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
-const STAGE: &str = "INSERT INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
+const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT PRIMARY KEY, source TEXT, \
+     source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
+const STAGE: &str = "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
      unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7 FROM json_each(?)";
-
-fn good_set(lines: &[NewJob]) -> String {
-    let set: Vec<serde_json::Value> = lines
-        .iter()
-        .map(|j| {
-            json!([j.line, j.key, j.source, j.source_id.hex(), j.options_id.hex(), j.overrides, j.carried, j.pool])
-        })
-        .collect();
-    serde_json::Value::from(set).to_string()
-}
-
-fn bad_set(lines: &[BadJob]) -> String {
-    let set: Vec<serde_json::Value> =
-        lines.iter().map(|j| json!([j.line, format!("line-{:06}", j.line), j.fault, j.carried])).collect();
-    serde_json::Value::from(set).to_string()
-}
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
@@ -300,10 +292,11 @@ async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> 
         // Its place in the report is the old one's; its start waits until the old one's worker has stopped.
         sqlx::query(
             "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, \
-               due_at, after, submitted_at) \
+               due_at, after, submitted_at, finished_at) \
              SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, \
-               'queued', i.pool, CASE WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
-               CASE WHEN o.token IS NOT NULL THEN o.id END, ?2 \
+               CASE WHEN i.source IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL THEN 'free' ELSE i.pool END, \
+               CASE WHEN i.source IS NULL THEN NULL WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
+               CASE WHEN o.token IS NOT NULL AND i.source IS NOT NULL THEN o.id END, ?2, CASE WHEN i.source IS NULL THEN ?2 END \
              FROM jobs o JOIN incoming i ON i.key = o.key WHERE o.id = ?1",
         )
         .bind(id)
@@ -322,9 +315,11 @@ async fn insert_new(
     now: Millis,
 ) -> Result<u64, StoreError> {
     let inserted = sqlx::query(
-        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, due_at, submitted_at) \
-         SELECT ?2, ?3 + 1 + e.key, value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
-                value ->> 6, value ->> 7, 'queued', value ->> 7, ?4, ?4 FROM json_each(?1) e WHERE true \
+        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, due_at, submitted_at, \
+           finished_at) \
+         SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
+                value ->> 6, value ->> 7, iif(value ->> 2 IS NULL, 'skipped', 'queued'), iif(value ->> 2 IS NULL, 'free', value ->> 7), \
+                iif(value ->> 2 IS NULL, NULL, ?4), ?4, iif(value ->> 2 IS NULL, ?4, NULL) FROM json_each(?1) WHERE true \
          ON CONFLICT DO NOTHING",
     )
     .bind(good)
@@ -336,20 +331,29 @@ async fn insert_new(
     Ok(inserted.rows_affected())
 }
 
-async fn insert_bad(conn: &mut SqliteConnection, batch: BatchId, bad: &str, now: Millis) -> Result<(), StoreError> {
+async fn insert_bad(
+    conn: &mut SqliteConnection,
+    batch: BatchId,
+    bad: &str,
+    ordinal: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
     if bad == "[]" {
         return Ok(());
     }
+    // `finished_at` is when it was last seen to be bad: what is older when all lines are read has been mended.
     sqlx::query(
         "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, pool, state, lane, submitted_at, finished_at, \
            error_kind, error) \
-         SELECT ?2, (SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?2) + 1 + e.key, value ->> 0, value ->> 1, zeroblob(16), \
-           zeroblob(16), value ->> 3, 'pulse', 'failed', 'free', ?3, ?3, 'bad_line', value ->> 2 FROM json_each(?1) e WHERE true \
-         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried",
+         SELECT ?2, ?4 + 1 + (value ->> 4), value ->> 0, value ->> 1, zeroblob(16), zeroblob(16), value ->> 3, 'pulse', 'failed', 'free', \
+           ?3, ?3, 'bad_line', value ->> 2 FROM json_each(?1) WHERE true \
+         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried, \
+           line = excluded.line, finished_at = excluded.finished_at WHERE error_kind IS 'bad_line'",
     )
     .bind(bad)
     .bind(batch.0)
     .bind(now)
+    .bind(ordinal)
     .execute(conn)
     .await?;
     Ok(())

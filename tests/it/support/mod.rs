@@ -14,17 +14,19 @@ use tokio_util::sync::CancellationToken;
 use wavebatch::{
     audio::wav,
     clock::Clock,
-    definition::{Definition, Manifest, Overrides, Row},
+    definition::{Definition, Overrides},
     domain::{
         cost::Rates,
-        identity::{options_identity, source_identity},
         job::{BatchId, JobState},
         pool::{Limits, Pool},
     },
     media::fetch::{FetchSettings, Fetcher},
-    runner::{Event, RunEnd, Runner, RunnerConfig},
+    runner::{
+        Event, RunEnd, Runner, RunnerConfig,
+        intake::{SubmitOptions, submit},
+    },
     sandbox::{Config, Sandbox},
-    store::{Counts, NewBatch, NewJob, Opening, ReportRow, Store, Timing},
+    store::{Counts, Opening, ReportRow, Store, Timing},
     waves::{Client, Settings, account},
 };
 
@@ -104,42 +106,7 @@ impl House {
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
         let definition = Definition::load(definition, &Overrides::default()).expect("a good definition");
-        let manifest = Manifest::open(&definition, None).expect("a manifest");
-        let scan = manifest.scan().expect("a good manifest");
-        let spec = definition.spec(&scan.header);
-        let (batch, _) = self
-            .store
-            .begin_submit(NewBatch {
-                name: definition.batch.to_string(),
-                definition: definition.name.clone(),
-                world: "waves",
-                spec: serde_json::to_string(&spec).expect("JSON"),
-                max_spend: spec.run.max_spend_usd.map(|m| m.0),
-                concurrency: spec.run.concurrency,
-                pause_on_failures: spec.run.pause_on_failures,
-            })
-            .await
-            .expect("a ledger");
-        let mut jobs = Vec::new();
-        for row in manifest.lines(&scan).expect("lines") {
-            let Row::Good(line) = row.expect("a line") else { continue };
-            let options = line.overrides.map_or(spec.transcribe.clone(), |o| o.apply(&spec.transcribe));
-            let source = line.source.expect("a source");
-            let bytes = fs::metadata(&source).ok().map(|m| m.len());
-            jobs.push(NewJob {
-                line: line.number,
-                key: line.key.as_str().to_owned(),
-                source_id: source_identity(&source, bytes),
-                options_id: options_identity(&options),
-                source,
-                overrides: line.overrides.map(|o| serde_json::to_string(&o).expect("JSON")),
-                carried: None,
-                pool: options.model.into(),
-            });
-        }
-        self.store.submit(batch, jobs, vec![]).await.expect("a ledger");
-        self.store.end_submit(batch).await.expect("a ledger");
-        batch
+        submit(&self.store, &definition, None, "waves", &SubmitOptions::default()).await.expect("submitted").batch
     }
 
     pub fn runner(&self) -> (Runner, mpsc::UnboundedReceiver<Event>) {
@@ -155,13 +122,9 @@ impl House {
             limits: self.limits.clone(),
             rates: Rates::default(),
         };
-        let client = Client::new(Settings {
-            base_url,
-            key,
-            connect_timeout: Duration::from_secs(2),
-            user_agent: "test".into(),
-        })
-        .expect("a client");
+        let client =
+            Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })
+                .expect("a client");
         let fetcher = Fetcher::new(FetchSettings {
             idle_timeout: Duration::from_millis(700),
             whole_timeout: Duration::from_secs(5),
@@ -179,13 +142,10 @@ impl House {
 
     pub async fn run_until(&self, batch: BatchId, drain: CancellationToken) -> Ran {
         let (runner, mut seen) = self.runner();
-        let end = tokio::time::timeout(
-            Duration::from_secs(60),
-            runner.run(&[batch], drain, CancellationToken::new()),
-        )
-        .await
-        .expect("a run ends")
-        .expect("a ledger that can be written");
+        let end = tokio::time::timeout(Duration::from_secs(60), runner.run(&[batch], drain, CancellationToken::new()))
+            .await
+            .expect("a run ends")
+            .expect("a ledger that can be written");
         drop(runner);
         let mut events = Vec::new();
         while let Ok(event) = seen.try_recv() {
@@ -221,11 +181,8 @@ impl House {
 }
 
 pub async fn open(path: &Path, clock: &Clock) -> Store {
-    let opening = Opening {
-        clock: clock.clone(),
-        timing: Timing { lease_ms: 3_000, beat_ms: 500 },
-        ..Opening::new(path)
-    };
+    let opening =
+        Opening { clock: clock.clone(), timing: Timing { lease_ms: 3_000, beat_ms: 500 }, ..Opening::new(path) };
     Store::open(opening).await.expect("a ledger").0
 }
 

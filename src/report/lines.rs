@@ -1,0 +1,132 @@
+//! From a row of the ledger to a row of the report.
+
+use serde_json::Value;
+
+use super::row::Row;
+use crate::{
+    domain::{
+        batch::{BatchSpec, LineOverrides},
+        call::ErrorKind,
+        cost::MicroUsd,
+        identity,
+        job::JobState,
+        row::{Note, RowStatus},
+        transcript::Transcript,
+    },
+    store::ReportRow,
+};
+
+/// What all rows of a batch share.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) batch: String,
+    pub(super) spec: BatchSpec,
+    pub(super) sandbox: bool,
+}
+
+impl Lines {
+    /// The report's row.
+    pub(super) fn row(&self, line: ReportRow) -> Row {
+        let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
+        let (model, language) = self.options(&line, kind);
+        Row {
+            batch: self.batch.clone(),
+            status: status(line.state),
+            source: line.source.as_deref().map(identity::address).unwrap_or_default(),
+            outputs: addresses(line.outputs.as_deref()),
+            notes: self.notes(&line),
+            transcript: line.answer.as_deref().and_then(|answer| Transcript::text_of(answer).ok()),
+            carried: cells(line.carried.as_deref()),
+            line: Some(line.line),
+            key: line.key,
+            model,
+            language,
+            audio_ms: line.audio_ms,
+            channels: line.channels.map(u32::from),
+            tries: line.tries,
+            billed_calls: line.billed_calls,
+            cost: Some(MicroUsd(line.cost)),
+            request_id: line.request_id,
+            submitted_at: Some(line.submitted_at),
+            started_at: line.started_at,
+            finished_at: line.finished_at,
+            processing_ms: line.processing_ms.and_then(|ms| u64::try_from(ms).ok()),
+            error_kind: kind,
+            error: line.error,
+            content_expiry: line.content_expiry,
+        }
+    }
+
+    /// Of a bad line nobody knows what it asks for.
+    fn options(&self, line: &ReportRow, kind: Option<ErrorKind>) -> (Option<String>, Option<String>) {
+        if kind == Some(ErrorKind::BadLine) {
+            return (None, None);
+        }
+        let own: LineOverrides =
+            line.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let model = own.model.unwrap_or(self.spec.transcribe.model);
+        let language = own.language.unwrap_or(self.spec.transcribe.language);
+        (Some(model.as_str().to_owned()), Some(language.as_str().to_owned()))
+    }
+
+    fn notes(&self, line: &ReportRow) -> Vec<Note> {
+        let kept = line.notes.iter().flat_map(|notes| notes.split(';')).filter_map(|note| note.parse().ok());
+        let bought = matches!(line.state, JobState::Succeeded | JobState::Suspect);
+        // Without the transcript's column the answers are not even looked for.
+        let pruned = bought && line.answer.is_none() && self.spec.report.transcript;
+        let mut notes = Vec::new();
+        let sandbox = self.sandbox.then_some(Note::Sandbox);
+        for note in sandbox.into_iter().chain(kept).chain(pruned.then_some(Note::AnswerPruned)) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+}
+
+/// A state as readers of the report know it.
+pub(super) fn status(state: JobState) -> RowStatus {
+    match state {
+        JobState::Queued => RowStatus::Queued,
+        JobState::Running => RowStatus::Running,
+        JobState::Awaiting => RowStatus::Awaiting,
+        JobState::Succeeded => RowStatus::Succeeded,
+        JobState::Suspect => RowStatus::Suspect,
+        JobState::Failed => RowStatus::Failed,
+        JobState::Skipped => RowStatus::Skipped,
+        // The ledger gives no superseded rows to a report.
+        JobState::Cancelled | JobState::Superseded => RowStatus::Cancelled,
+    }
+}
+
+/// The addresses of receipts, whether they stand alone or with size and checksum.
+fn addresses(outputs: Option<&str>) -> Vec<String> {
+    let receipts: Vec<Value> = outputs.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    let address = |receipt: &Value| receipt.get("address").unwrap_or(receipt).as_str().map(str::to_owned);
+    receipts.iter().filter_map(address).collect()
+}
+
+fn cells(carried: Option<&str>) -> Vec<String> {
+    carried.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_may_say_more_than_the_address() {
+        let both = r#"["/out/a.json",{"address":"/out/a.srt","bytes":3,"sha256":"ab"},7]"#;
+        assert_eq!(addresses(Some(both)), ["/out/a.json", "/out/a.srt"]);
+        assert_eq!(addresses(None), [""; 0]);
+        assert_eq!(addresses(Some("no json")), [""; 0]);
+    }
+
+    #[test]
+    fn every_state_has_its_own_word() {
+        for state in JobState::ALL.iter().filter(|s| **s != JobState::Superseded) {
+            assert_eq!(status(*state).as_str(), state.as_str());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! From the ledger to `report.csv` and `summary.json`.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+pub use super::summarize::{blank, summarize};
+use super::{
+    csv::ReportWriter,
+    lines::Lines,
+    summary::{Summary, SummaryState},
+};
+use crate::{
+    domain::{batch::BatchSpec, cost::Rates},
+    sink::{Content, Sink, SinkError},
+    store::{BatchRow, ReportRow, Scratch, Store, StoreError},
+};
+
+/// The report's name in the sink.
+pub const REPORT: &str = "report.csv";
+/// The summary's name in the sink.
+pub const SUMMARY: &str = "summary.json";
+
+const PAGE: u32 = 1_000;
+/// Answers with their words can have a hundred kilobytes each.
+const PAGE_WITH_ANSWERS: u32 = 100;
+
+/// Why a report or a summary could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The ledger cannot tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sink does not take it.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The file in the spool cannot be written.
+    #[error("the report cannot be written in {}", dir.display())]
+    Spool {
+        /// The spool.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Where the user wants it, it cannot be written.
+    #[error("the report cannot be written")]
+    Output(#[source] io::Error),
+}
+
+/// Writes the report and the summary of a batch beside its outputs: each of them whole, or not at all.
+///
+/// # Errors
+/// The ledger, the spool or the sink fails.
+pub async fn publish(
+    store: &Store,
+    batch: &BatchRow,
+    spec: &BatchSpec,
+    sink: &Sink,
+    state: SummaryState,
+    rates: &Rates,
+) -> Result<Summary, PublishError> {
+    let dir = store.spool();
+    let told = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
+    let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
+    let written: Result<File, PublishError> = report_to(store, batch, spec, file).await;
+    written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
+    sink.put(REPORT, Content::File(scratch.path().to_owned()), "text/csv; charset=utf-8").await?;
+    let summary = summarize(store, batch.id, spec, state, rates).await?;
+    put_summary(sink, &summary).await?;
+    Ok(summary)
+}
+
+/// Writes a summary beside the outputs.
+///
+/// # Errors
+/// The sink does not take it.
+pub async fn put_summary(sink: &Sink, summary: &Summary) -> Result<(), SinkError> {
+    sink.put(SUMMARY, Content::Bytes(summary.to_json().into()), "application/json").await.map(|_| ())
+}
+
+/// Writes the report of a batch, page by page, and gives back what it was written to.
+///
+/// # Errors
+/// The ledger cannot be read, or `out` fails.
+pub async fn report_to<W: Write + Send + 'static>(
+    store: &Store,
+    batch: &BatchRow,
+    spec: &BatchSpec,
+    out: W,
+) -> Result<W, PublishError> {
+    let transcript = spec.report.transcript;
+    let lines = Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.world == "sandbox" };
+    let lines = Arc::new(lines);
+    let mut writer = ReportWriter::new(out, &spec.carried, transcript).map_err(PublishError::Output)?;
+    let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
+    let mut page = store.report_page(batch.id, (0, 0), limit, transcript).await?;
+    while let Some(last) = page.last() {
+        let after = (last.ordinal, last.job.0);
+        let full = page.len() >= limit as usize;
+        let writing = write_page(writer, Arc::clone(&lines), page);
+        // While a page is written, the next is read.
+        let reading =
+            async { if full { store.report_page(batch.id, after, limit, transcript).await } else { Ok(Vec::new()) } };
+        let (written, next) = tokio::join!(writing, reading);
+        writer = written.map_err(PublishError::Output)?;
+        page = next?;
+    }
+    let finished = tokio::task::spawn_blocking(move || {
+        let mut out = writer.finish()?;
+        out.flush().map(|()| out)
+    });
+    finished.await.map_err(io::Error::other).flatten().map_err(PublishError::Output)
+}
+
+async fn write_page<W: Write + Send + 'static>(
+    mut writer: ReportWriter<W>,
+    lines: Arc<Lines>,
+    page: Vec<ReportRow>,
+) -> io::Result<ReportWriter<W>> {
+    let written = tokio::task::spawn_blocking(move || {
+        for line in page {
+            writer.write(&lines.row(line))?;
+        }
+        Ok(writer)
+    });
+    written.await.map_err(io::Error::other)?
+}

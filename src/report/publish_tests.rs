@@ -1,0 +1,216 @@
+//! Reports of real ledgers, read back.
+
+use std::collections::HashMap;
+
+use super::{
+    publish::{REPORT, publish, report_to},
+    summary::{SpendReason, Summary, SummaryState},
+};
+use crate::{
+    domain::{
+        batch::{BatchSpec, ReportSettings, RunSettings},
+        call::{ErrorKind, LogFlags},
+        cost::{MicroUsd, Rates},
+        identity::{Identity, source_identity},
+        job::{BatchId, JobState, Trace, Why},
+        options::{Task, TranscriptFormat},
+        pool::{Limits, Pool},
+        row::RowStatus,
+        transcript::SuspectReason,
+    },
+    sink::Sink,
+    store::{BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Settlement, Store, To, Want},
+};
+
+struct World {
+    dir: tempfile::TempDir,
+    store: Store,
+    spec: BatchSpec,
+    batch: BatchId,
+}
+
+fn spec(output: String) -> BatchSpec {
+    let options = serde_json::json!({"model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+        "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false, "gender_detection": false,
+        "expire_content": "false", "allow_silence": false, "send": "auto"});
+    BatchSpec {
+        definition: "calls".into(),
+        task: Task::Transcribe,
+        manifest: "calls.csv".into(),
+        output,
+        transcribe: serde_json::from_value(options).unwrap(),
+        formats: vec![TranscriptFormat::Txt],
+        run: RunSettings::default(),
+        report: ReportSettings::default(),
+        carried: vec!["who".into(), "key".into()],
+        option_columns: vec![],
+    }
+}
+
+fn job(line: u64) -> NewJob {
+    let source = format!("https://me:secret@h.org/{line}.wav?Signature=x");
+    NewJob {
+        line,
+        key: format!("k{line}"),
+        source_id: source_identity(&source, None),
+        source: Some(source),
+        options_id: Identity([1; 16]),
+        overrides: (line == 2).then(|| r#"{"language":"hi"}"#.to_owned()),
+        carried: Some(format!(r#"["Ann {line}","=1+1"]"#)),
+        pool: Pool::Pulse,
+    }
+}
+
+impl World {
+    async fn new(world: &'static str, lines: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+        let spec = spec(dir.path().join("out").display().to_string());
+        let new = NewBatch {
+            name: "calls".into(),
+            definition: "calls".into(),
+            world,
+            spec: serde_json::to_string(&spec).unwrap(),
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        };
+        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let bad = BadJob { line: lines + 1, fault: "too few fields".into(), carried: None };
+        store.submit(batch, (1..=lines).map(job).collect(), vec![bad]).await.unwrap();
+        store.end_submit(batch).await.unwrap();
+        Self { dir, store, spec, batch }
+    }
+
+    async fn claim(&self, world: &'static str) -> Vec<Claimed> {
+        let want = Want { world, calls: vec![(Pool::Pulse, 9_999)], ..Want::default() };
+        self.store.claim(want).await.unwrap()
+    }
+
+    async fn answer(&self, job: &Claimed, text: &str) {
+        let model = "pulse".to_owned();
+        let trace = Trace { model, language: "en".into(), flags: LogFlags::default(), bytes: None, audio_ms: None };
+        let ask = PermitAsk {
+            job: job.job,
+            token: job.token,
+            batch: job.batch,
+            part: 0,
+            account: "acc".into(),
+            pool: Pool::Pulse,
+            limits: Limits::default(),
+            why: Why::First,
+            replaces: None,
+            audio_ms: Some(60_000),
+            rate: 5_000,
+            mark: None,
+            trace,
+            reply: None,
+        };
+        let call = self.store.permit(ask).await.unwrap().unwrap().call;
+        let body = serde_json::json!({"status": "success", "transcription": text}).to_string();
+        let end = End::Answered {
+            body: body.into(),
+            from_log: false,
+            request_id: None,
+            content_expiry: None,
+            audio_ms: Some(60_000),
+            cost: Some(5_000),
+        };
+        self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end }).await.unwrap();
+    }
+
+    async fn settle(&self, job: &Claimed, finish: Finish) {
+        let to = To::Finished(Box::new(finish));
+        let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
+        assert!(self.store.settle(settlement).await.unwrap());
+    }
+
+    async fn publish(&self, state: SummaryState) -> (Summary, Vec<HashMap<String, String>>) {
+        let sink = Sink::open(&self.spec.output).unwrap();
+        let row = self.store.batch_by_id(self.batch).await.unwrap();
+        let summary = publish(&self.store, &row, &self.spec, &sink, state, &Rates::default()).await.unwrap();
+        let csv = sink.get(REPORT).await.unwrap().unwrap();
+        let rows = csv::Reader::from_reader(csv.as_slice()).deserialize().collect::<Result<_, _>>().unwrap();
+        (summary, rows)
+    }
+}
+
+#[tokio::test]
+async fn a_report_reads_back_with_everything_the_ledger_knows() {
+    let w = World::new("sandbox", 4).await;
+    let _me = w.store.enlist("{}".into()).await.unwrap();
+    let jobs = w.claim("sandbox").await;
+    w.answer(&jobs[0], "hello, \"you\"\nthere").await;
+    let well = Finish {
+        state: Some(JobState::Succeeded),
+        audio_ms: Some(60_000),
+        channels: Some(2),
+        notes: Some("stereo;recovered;of_the_future".into()),
+        outputs: Some(r#"["/out/k1.txt"]"#.into()),
+        processing_ms: Some(120),
+        ..Finish::default()
+    };
+    w.settle(&jobs[0], well).await;
+    w.answer(&jobs[1], "").await;
+    let suspect = Finish {
+        state: Some(JobState::Suspect),
+        error_kind: Some("empty".into()),
+        notes: Some("empty".into()),
+        ..Finish::default()
+    };
+    w.settle(&jobs[1], suspect).await;
+    w.settle(&jobs[2], Finish::failed(ErrorKind::SourceMissing, "404".into())).await;
+
+    let (summary, rows) = w.publish(SummaryState::Interrupted).await;
+    let column = |name: &str| rows.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();
+    assert_eq!(column("key"), ["k1", "k2", "k3", "k4", "line-000005"]);
+    assert_eq!(column("status"), ["succeeded", "suspect", "failed", "running", "failed"]);
+    assert_eq!(column("source")[0], "https://h.org/1.wav", "neither user nor signature");
+    assert_eq!(column("outputs")[..2], [r#"["/out/k1.txt"]"#, "[]"]);
+    assert_eq!(column("language"), ["en", "hi", "en", "en", ""]);
+    assert_eq!(column("audio_seconds")[..2], ["60.000", ""]);
+    assert_eq!(column("cost_usd")[1..3], ["0.005000", "0.000000"]);
+    assert_eq!(column("error_kind"), ["", "", "source_missing", "", "bad_line"]);
+    assert_eq!(column("notes")[..3], ["sandbox;stereo;recovered", "sandbox;empty", "sandbox"]);
+    assert_eq!(column("transcript")[0], "hello, \"you\"\nthere");
+    assert_eq!((column("who")[0], column("manifest_key")[0], column("who")[4]), ("Ann 1", "'=1+1", ""));
+
+    let on_disk: Summary =
+        serde_json::from_slice(&std::fs::read(w.dir.path().join("out/summary.json")).unwrap()).unwrap();
+    assert_eq!(on_disk, summary);
+    assert_eq!((summary.count(RowStatus::Succeeded), summary.count(RowStatus::Failed), summary.total()), (1, 2, 5));
+    let missing = summary.failures.iter().find(|f| f.kind == ErrorKind::SourceMissing).unwrap();
+    assert_eq!((missing.count, missing.key.as_str(), missing.error.as_str()), (1, "k3", "404"));
+    assert_eq!(summary.suspects[0].reason, SuspectReason::Empty);
+    assert_eq!((summary.calls, summary.billed_calls, summary.spend.total_usd), (2, 2, MicroUsd(10_000)));
+    assert_eq!(summary.spend.by_reason[&SpendReason::FirstCall], MicroUsd(10_000));
+    assert!(summary.ledger.newest_call.is_some());
+    assert_eq!(std::fs::read_dir(w.store.spool()).unwrap().count(), 0, "nothing is left in the spool");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_pruned_is_noted() {
+    let w = World::new("waves", 1).await;
+    let _me = w.store.enlist("{}".into()).await.unwrap();
+    let job = w.claim("waves").await.remove(0);
+    w.answer(&job, "hi").await;
+    w.settle(&job, Finish { state: Some(JobState::Succeeded), ..Finish::default() }).await;
+    assert_eq!(w.publish(SummaryState::Finished).await.1[0]["notes"], "");
+    w.store.finish(w.batch).await.unwrap();
+    w.store.prune(None, i64::MAX).await.unwrap();
+    let (_, rows) = w.publish(SummaryState::Finished).await;
+    assert_eq!((rows[0]["notes"].as_str(), rows[0]["transcript"].as_str()), ("answer_pruned", ""));
+}
+
+#[tokio::test]
+async fn pages_meet_without_a_gap() {
+    for transcript in [true, false] {
+        let mut w = World::new("waves", 2_099).await;
+        w.spec.report.transcript = transcript;
+        let row = w.store.batch_by_id(w.batch).await.unwrap();
+        let csv = report_to(&w.store, &row, &w.spec, Vec::new()).await.unwrap();
+        let mut reader = csv::Reader::from_reader(csv.as_slice());
+        let lines: Vec<u64> = reader.records().map(|r| r.unwrap()[1].parse().unwrap()).collect();
+        assert_eq!(lines, (1..=2_100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,102 @@
+//! A batch's summary, counted in the ledger.
+
+use std::collections::BTreeMap;
+
+use super::{
+    lines::status,
+    summary::{FORMAT, Failures, LedgerRef, Spend, SpendReason, Summary, SummaryState, Suspects},
+};
+use crate::{
+    domain::{
+        batch::BatchSpec,
+        call::ErrorKind,
+        cost::{MicroUsd, Rates},
+        job::{BatchId, JobState, Why},
+    },
+    store::{Counts, Spending, Store, StoreError},
+};
+
+/// How a batch stands. Short readings, no page of lines.
+///
+/// # Errors
+/// The ledger cannot be read, or has no such batch.
+pub async fn summarize(
+    store: &Store,
+    batch: BatchId,
+    spec: &BatchSpec,
+    state: SummaryState,
+    rates: &Rates,
+) -> Result<Summary, StoreError> {
+    let row = store.batch_by_id(batch).await?;
+    let counts = store.counts(batch).await?;
+    let spending = store.spending(batch).await?;
+    let mut summary = blank(store, &row.name, spec, state, rates);
+    summary.ledger.newest_call = store.newest_call(batch).await?.map(|call| call.to_string());
+    summary.pause_reason = row.pause.map(|(_, reason)| reason);
+    summary.started_at = row.started_at;
+    summary.finished_at = row.finished_at;
+    summary.lines = counts.by_state.iter().map(|(state, count)| (status(*state), *count)).collect();
+    summary.audio_seconds = counts.audio_ms as f64 / 1_000.0;
+    summary.calls = spending.iter().map(|s| s.calls).sum();
+    summary.billed_calls = spending.iter().map(|s| s.billed).sum();
+    summary.spend = spend(&spending);
+    troubles(store, batch, counts, &mut summary).await?;
+    Ok(summary)
+}
+
+/// The summary of a batch that has no lines yet.
+#[must_use]
+pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, rates: &Rates) -> Summary {
+    let ledger = LedgerRef { id: store.id().to_owned(), path: store.path().display().to_string(), newest_call: None };
+    Summary {
+        format: FORMAT,
+        wavebatch: env!("CARGO_PKG_VERSION").to_owned(),
+        batch: batch.to_owned(),
+        definition: Some(spec.definition.clone()),
+        ledger,
+        outputs: spec.output.clone(),
+        state,
+        pause_reason: None,
+        started_at: None,
+        finished_at: None,
+        lines: BTreeMap::new(),
+        failures: Vec::new(),
+        suspects: Vec::new(),
+        audio_seconds: 0.0,
+        calls: 0,
+        billed_calls: 0,
+        spend: Spend::default(),
+        rates: rates.clone(),
+    }
+}
+
+fn spend(spending: &[Spending]) -> Spend {
+    let mut spend = Spend::default();
+    for one in spending.iter().filter(|one| one.cost != 0) {
+        let cost = MicroUsd(one.cost);
+        let reason = match one.why {
+            Why::First => SpendReason::FirstCall,
+            Why::Unknown => SpendReason::AfterUnknown,
+            Why::Retry => SpendReason::Retry,
+        };
+        let add = |sum: &mut MicroUsd| *sum = sum.saturating_add(cost);
+        add(&mut spend.total_usd);
+        add(spend.by_model.entry(one.pool.clone()).or_default());
+        add(spend.by_reason.entry(reason).or_default());
+    }
+    spend
+}
+
+async fn troubles(store: &Store, batch: BatchId, counts: Counts, summary: &mut Summary) -> Result<(), StoreError> {
+    let unexpected = |kind: &str| StoreError::Unexpected(format!("error_kind = {kind}"));
+    for (state, kind, count, key) in counts.troubles {
+        if state == JobState::Failed {
+            let known: ErrorKind = kind.parse().map_err(|_| unexpected(&kind))?;
+            let error = store.error_of(batch, &key).await?.unwrap_or_default();
+            summary.failures.push(Failures { kind: known, count, key, error });
+        } else if let Ok(reason) = kind.parse() {
+            summary.suspects.push(Suspects { reason, count, key });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Why nothing was submitted, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use crate::{definition::Faults, domain::cost::MicroUsd, media::fetch::FetchError, sink::SinkError, store::StoreError};
+
+/// What an error means for the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitClass {
+    /// Usage, definition or manifest are wrong: nothing was started.
+    Usage,
+    /// Something that the work needs is not to be had.
+    CouldNotRun,
+}
+
+impl ExitClass {
+    /// The exit status: 2 or 3.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::CouldNotRun => 3,
+        }
+    }
+}
+
+/// Finished lines that other options of the definition would buy again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuy {
+    /// How many.
+    pub lines: u64,
+    /// Their audio, in ms.
+    pub audio_ms: u64,
+    /// What that costs at list price.
+    pub cost: MicroUsd,
+}
+
+/// Why a batch was not submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The manifest is wrong.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// The batch's name belongs to another definition, or to another task.
+    #[error("there is a batch `{batch}` already, and it is of {theirs}, not of {ours}")]
+    OtherDefinition {
+        /// The batch's name.
+        batch: String,
+        /// What the ledger says of it.
+        theirs: String,
+        /// What was asked for.
+        ours: String,
+    },
+    /// The batch was made by the sandbox and is to be worked by the API, or the other way round.
+    #[error(
+        "the batch `{batch}` was made for {}, and its answers never mix with those of {}",
+        world(theirs),
+        world(ours)
+    )]
+    OtherWorld {
+        /// The batch's name.
+        batch: String,
+        /// `waves` or `sandbox`, as the ledger has it.
+        theirs: String,
+        /// The same, as it was asked for.
+        ours: String,
+    },
+    /// Finished lines would be bought again.
+    #[error(
+        "the definition's options have changed: {} finished lines of `{batch}` ({} min of audio) would be bought again for about ${}",
+        rebuy.lines, rebuy.audio_ms.div_ceil(60_000), rebuy.cost
+    )]
+    WouldRebuy {
+        /// The batch's name.
+        batch: String,
+        /// How much it is.
+        rebuy: Rebuy,
+    },
+    /// The output belongs to another batch, or to another ledger's batch.
+    #[error(
+        "the output {output} belongs to batch `{their_batch}` of the ledger {their_ledger}, not to batch `{our_batch}` of the ledger {our_ledger}"
+    )]
+    Owned {
+        /// The output's address.
+        output: String,
+        /// The batch that its summary names.
+        their_batch: String,
+        /// The ledger that its summary names.
+        their_ledger: String,
+        /// The batch to be submitted.
+        our_batch: String,
+        /// The open ledger.
+        our_ledger: String,
+    },
+    /// The ledger does not know the newest call behind the output.
+    #[error(
+        "the ledger {ledger} is an older copy: the output {output} was written by one that knows the later call {call}"
+    )]
+    OlderLedger {
+        /// The open ledger.
+        ledger: String,
+        /// The output's address.
+        output: String,
+        /// The call that it does not know.
+        call: String,
+    },
+    /// A file that no batch has written stands where the summary goes.
+    #[error("{address} is no summary of a batch, and would be overwritten")]
+    ForeignSummary {
+        /// Its address.
+        address: String,
+    },
+    /// A remote manifest cannot be had.
+    #[error("the manifest {manifest} cannot be fetched")]
+    Fetch {
+        /// As it is shown.
+        manifest: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// A manifest cannot be copied to the spool.
+    #[error("the manifest cannot be copied to {}", dir.display())]
+    Copy {
+        /// The folder.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The output cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The ledger cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The reading thread has died.
+    #[error("the manifest could not be read to its end")]
+    Interrupted,
+}
+
+impl IntakeError {
+    /// Which exit status it deserves.
+    #[must_use]
+    pub const fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::Faults(_)
+            | Self::OtherDefinition { .. }
+            | Self::OtherWorld { .. }
+            | Self::WouldRebuy { .. }
+            | Self::Owned { .. }
+            | Self::OlderLedger { .. }
+            | Self::ForeignSummary { .. } => ExitClass::Usage,
+            Self::Fetch { source: FetchError::Source(trouble), .. } if !trouble.transient => ExitClass::Usage,
+            Self::Fetch { .. } | Self::Copy { .. } | Self::Sink(_) | Self::Store(_) | Self::Interrupted => {
+                ExitClass::CouldNotRun
+            }
+        }
+    }
+
+    /// What the user can do, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::OtherDefinition { .. } => "give this one a name of its own with --batch NAME",
+            Self::OtherWorld { .. } => {
+                "use a ledger for each (--database), or give this batch a name of its own with --batch NAME"
+            }
+            Self::WouldRebuy { .. } => {
+                "take the options back; or buy them again with --rebuy; or start a batch beside it with --batch NAME"
+            }
+            Self::Owned { .. } => {
+                "choose another output with --output, or open that ledger with --database; --take-over writes over what is there"
+            }
+            Self::OlderLedger { .. } => {
+                "open the newer copy with --database; with --take-over lines that only the newer one knows are bought again"
+            }
+            Self::ForeignSummary { .. } => {
+                "move it away, choose another output with --output, or write over it with --take-over"
+            }
+            Self::Copy { .. } => "make room in that folder, and make it writable for this user",
+            Self::Store(e) => return e.hint(),
+            Self::Faults(_) | Self::Fetch { .. } | Self::Sink(_) | Self::Interrupted => return None,
+        })
+    }
+}
+
+fn world(name: &str) -> &str {
+    if name == "sandbox" { "the sandbox" } else { "the API" }
+}

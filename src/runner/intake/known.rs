@@ -1,0 +1,89 @@
+//! What the ledger knows of a batch by this name, and what has changed since.
+
+use super::{IntakeError, reader::Reader};
+use crate::{
+    definition::{Definition, Header},
+    domain::{batch::BatchSpec, identity::options_identity, options::TranscriptFormat},
+    store::{Again, BatchRow, Diff, Store, StoreError},
+};
+
+/// A batch that is there.
+pub(super) struct Known {
+    pub(super) row: BatchRow,
+    pub(super) spec: BatchSpec,
+}
+
+impl Known {
+    /// The batch of this name, if there is one; it must be of the same definition, task and world.
+    pub(super) async fn find(store: &Store, definition: &Definition, world: &str) -> Result<Option<Self>, IntakeError> {
+        let Some(row) = store.batch(definition.batch.as_str()).await? else { return Ok(None) };
+        let spec: BatchSpec = serde_json::from_str(&row.spec)
+            .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
+        let batch = row.name.clone();
+        let named = |name: &str| format!("the definition `{name}`");
+        if row.definition != definition.name {
+            return Err(IntakeError::OtherDefinition {
+                batch,
+                theirs: named(&row.definition),
+                ours: named(&definition.name),
+            });
+        }
+        if spec.task != definition.task {
+            let of = |task| format!("the task `{task}`");
+            return Err(IntakeError::OtherDefinition { batch, theirs: of(spec.task), ours: of(definition.task) });
+        }
+        if row.world != world {
+            return Err(IntakeError::OtherWorld { batch, theirs: row.world, ours: world.to_owned() });
+        }
+        Ok(Some(Self { row, spec }))
+    }
+
+    /// Whether it is the definition, and not the manifest's lines, that asks for other calls than before.
+    pub(super) fn is_redefined(&self, definition: &Definition, header: &Header) -> bool {
+        let spec = definition.spec(header);
+        // A column that is there still and is no option any more, or was there before and is one now.
+        let dropped = |option: &String| header.columns.contains(option) && !spec.option_columns.contains(option);
+        let taken = |option: &String| self.spec.carried.contains(option);
+        options_identity(&self.spec.transcribe) != options_identity(&spec.transcribe)
+            || self.spec.option_columns.iter().any(dropped)
+            || spec.option_columns.iter().any(taken)
+    }
+
+    /// Whether what is answered has to be rendered or put somewhere else.
+    pub(super) fn is_presented_anew(&self, definition: &Definition) -> bool {
+        let sorted = |formats: &[TranscriptFormat]| {
+            let mut formats = formats.to_vec();
+            formats.sort_unstable();
+            formats
+        };
+        sorted(&self.spec.formats) != sorted(&definition.formats)
+            || self.spec.output != definition.output.to_string_lossy()
+    }
+
+    /// What a new specification means for the lines that are there.
+    pub(super) fn again(&self, definition: &Definition, header: &Header) -> Again {
+        let place = |name: &String| self.spec.carried.iter().position(|old| old == name);
+        let moved = self.spec.carried != header.carried;
+        Again {
+            redeliver: self.is_presented_anew(definition),
+            carried: moved.then(|| header.carried.iter().map(place).collect()),
+        }
+    }
+
+    /// Holds every line of the manifest against the ledger.
+    pub(super) async fn diff(&self, store: &Store, reader: &Reader) -> Result<Diff, IntakeError> {
+        let mut diff = Diff::default();
+        let mut chunks = reader.chunks();
+        while let Some(chunk) = chunks.next().await? {
+            diff += store.diff_set(self.row.id, chunk.good).await?;
+        }
+        Ok(diff)
+    }
+}
+
+/// Lines in the ledger that were good once, whatever became of them.
+pub(super) async fn good_lines(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
+    let counts = store.counts(row.id).await?;
+    let bad: u64 = counts.troubles.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();
+    Ok(counts.total() - bad)
+}

@@ -1,0 +1,35 @@
+//! Whose output it is: the summary beside the outputs names its batch and its ledger.
+
+use super::IntakeError;
+use crate::{
+    domain::job::CallId,
+    report::{publish::SUMMARY, summary::Owner},
+    sink::Sink,
+    store::Store,
+};
+
+/// Whether this ledger's batch may write there.
+pub(super) async fn check(store: &Store, batch: &str, sink: &Sink) -> Result<(), IntakeError> {
+    let Some(summary) = sink.get(SUMMARY).await? else { return Ok(()) };
+    let Some(owner) = Owner::read(&summary) else {
+        return Err(IntakeError::ForeignSummary { address: sink.address(SUMMARY) });
+    };
+    if owner.batch != batch || owner.ledger.id != store.id() {
+        return Err(IntakeError::Owned {
+            output: sink.root(),
+            their_batch: owner.batch,
+            their_ledger: owner.ledger.path,
+            our_batch: batch.to_owned(),
+            our_ledger: store.path().display().to_string(),
+        });
+    }
+    let Some(call) = owner.ledger.newest_call else { return Ok(()) };
+    let knows = match call.parse() {
+        Ok(id) => store.knows_call(CallId(id)).await?,
+        Err(_) => false,
+    };
+    if knows {
+        return Ok(());
+    }
+    Err(IntakeError::OlderLedger { ledger: store.path().display().to_string(), output: sink.root(), call })
+}

@@ -1,0 +1,126 @@
+//! Reading a manifest on a thread of its own, so that lines are made ready while others are written.
+
+use std::sync::{Arc, mpsc as blocking};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{IntakeError, seal::Sealer};
+use crate::{
+    definition::{Definition, Faults, Manifest, Row, Scan, Spooled},
+    store::{BadSet, LineSet},
+};
+
+/// Lines a transaction.
+const CHUNK: u64 = 5_000;
+/// Chunks that may be ready before anybody takes them.
+const AHEAD: usize = 2;
+
+/// Lines for one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) good: LineSet,
+    pub(super) bad: BadSet,
+    /// No more come after it.
+    last: bool,
+}
+
+type Read = Result<Chunk, Faults>;
+
+/// A manifest that was read once and can be read again.
+pub(super) struct Reader {
+    pub(super) scan: Arc<Scan>,
+    asks: blocking::Sender<mpsc::Sender<Read>>,
+}
+
+/// One more reading.
+pub(super) struct Chunks {
+    ready: mpsc::Receiver<Read>,
+    ended: bool,
+}
+
+impl Reader {
+    /// Opens the manifest and reads it for faults. The thread that does so stays until this is dropped.
+    pub(super) async fn start(definition: &Definition, copy: Option<&Spooled>) -> Result<Self, IntakeError> {
+        let (definition, copy) = (definition.clone(), copy.cloned());
+        let (scanned, scan) = oneshot::channel();
+        let (asks, asked) = blocking::channel();
+        tokio::task::spawn_blocking(move || serve(&definition, copy.as_ref(), scanned, &asked));
+        let scan = scan.await.map_err(|_| IntakeError::Interrupted)??;
+        Ok(Self { scan, asks })
+    }
+
+    /// Begins another reading.
+    pub(super) fn chunks(&self) -> Chunks {
+        let (out, ready) = mpsc::channel(AHEAD);
+        // If that thread has died, the channel closes before a last chunk, which is told as such.
+        let _ = self.asks.send(out);
+        Chunks { ready, ended: false }
+    }
+}
+
+impl Chunks {
+    /// The next lines; `None` after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<Chunk>, IntakeError> {
+        if self.ended {
+            return Ok(None);
+        }
+        // A closed channel is no end: the lines that would be missing must not go unnoticed.
+        let chunk = self.ready.recv().await.ok_or(IntakeError::Interrupted)??;
+        self.ended = chunk.last;
+        Ok(Some(chunk))
+    }
+}
+
+fn serve(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    scanned: oneshot::Sender<Result<Arc<Scan>, Faults>>,
+    asked: &blocking::Receiver<mpsc::Sender<Read>>,
+) {
+    let opened = Manifest::open(definition, copy).and_then(|manifest| {
+        let scan = manifest.scan()?;
+        Ok((manifest, Arc::new(scan)))
+    });
+    let (manifest, scan) = match opened {
+        Ok(opened) => opened,
+        Err(faults) => return drop(scanned.send(Err(faults))),
+    };
+    if scanned.send(Ok(Arc::clone(&scan))).is_err() {
+        return;
+    }
+    while let Ok(out) = asked.recv() {
+        // A chunk that cannot be sent says that nobody waits for the rest.
+        if let Err(faults) = read(definition, &manifest, &scan, |chunk| out.blocking_send(Ok(chunk)).is_ok()) {
+            let _ = out.blocking_send(Err(faults));
+        }
+    }
+}
+
+/// Reads all lines, and hands them out in chunks as long as they are taken.
+fn read(
+    definition: &Definition,
+    manifest: &Manifest<'_>,
+    scan: &Scan,
+    mut hand_out: impl FnMut(Chunk) -> bool,
+) -> Result<(), Faults> {
+    let mut sealer = Sealer::new(&definition.transcribe);
+    let (mut chunk, mut place) = (Chunk::default(), 0);
+    let mut bytes = 0;
+    for row in manifest.lines(scan)? {
+        match row? {
+            Row::Good(line) => chunk.good.push(&sealer.good(line), place),
+            Row::Bad(line) => chunk.bad.push(&Sealer::bad(line), place),
+        }
+        place += 1;
+        if place == CHUNK {
+            bytes = chunk.good.bytes().max(bytes);
+            let next = Chunk { good: LineSet::with_capacity(bytes), ..Chunk::default() };
+            if !hand_out(std::mem::replace(&mut chunk, next)) {
+                return Ok(());
+            }
+            place = 0;
+        }
+    }
+    hand_out(Chunk { last: true, ..chunk });
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Submitting: the first reading finds the faults, the second writes the lines.
+
+use super::{
+    super::DEFAULT_CONCURRENCY,
+    IntakeError,
+    known::{Known, good_lines},
+    ownership,
+    plan::rebuy_of,
+    reader::Reader,
+};
+use crate::{
+    definition::{Definition, Faults, Spooled},
+    domain::{batch::BatchSpec, cost::Rates, job::BatchId},
+    report::{
+        publish::{blank, put_summary, summarize},
+        summary::SummaryState,
+    },
+    sink::Sink,
+    store::{Begun, NewBatch, Store, Submitted},
+};
+
+/// What the user has agreed to.
+#[derive(Debug, Clone, Default)]
+pub struct SubmitOptions {
+    /// Finished lines may be bought again because the definition's options changed.
+    pub rebuy: bool,
+    /// The output may be written whoever it belongs to.
+    pub take_over: bool,
+    /// Prices, for what is told.
+    pub rates: Rates,
+}
+
+/// What submitting did.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its name.
+    pub name: String,
+    /// What it is asked for now.
+    pub spec: BatchSpec,
+    /// Whether it was there.
+    pub existed: bool,
+    /// Its good lines.
+    pub submitted: Submitted,
+    /// Lines without a source among them.
+    pub without_source: u64,
+    /// Lines that are skipped because they are bad.
+    pub bad: u64,
+    /// What is wrong with them.
+    pub faults: Faults,
+    /// Lines in the ledger that are not in the manifest any more. They stay. Not counted under a limit of lines.
+    pub gone: u64,
+    /// Lines whose kept answers are delivered again, in other formats or elsewhere.
+    pub redelivered: u64,
+    /// Lines that should be, and whose answers are pruned.
+    pub pruned: u64,
+}
+
+/// Records a batch and its lines. Nothing is written before everything that can be checked was found right; what is cut
+/// off while the lines are written is completed by submitting again.
+///
+/// # Errors
+/// Faults of the manifest; a batch of that name from another definition, task or world; an output of another batch or
+/// ledger, or one that cannot be written; lines that would be bought again; a ledger that cannot be written.
+pub async fn submit(
+    store: &Store,
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    world: &'static str,
+    options: &SubmitOptions,
+) -> Result<Submission, IntakeError> {
+    let known = Known::find(store, definition, world).await?;
+    let reader = Reader::start(definition, copy).await?;
+    let spec = definition.spec(&reader.scan.header);
+    if let Some(known) = &known {
+        refuse_rebuying(store, definition, known, &reader, options).await?;
+    }
+    let sink = claim_output(store, known.as_ref(), &spec, definition, options).await?;
+
+    let again = known.as_ref().map(|known| known.again(definition, &reader.scan.header)).unwrap_or_default();
+    let begun = store.begin(new_batch(definition, &spec, world), again).await?;
+    let submitted = write_lines(store, begun, &reader).await?;
+    if definition.limit.is_none() {
+        store.drop_mended(begun).await?;
+    }
+    store.end_submit(begun.batch).await?;
+
+    let row = store.batch_by_id(begun.batch).await?;
+    let whole = begun.existed && definition.limit.is_none();
+    let gone = if whole { good_lines(store, &row).await?.saturating_sub(reader.scan.lines) } else { 0 };
+    if row.finished_at.is_some() {
+        // Nothing came of it: the summary is not to say that there is work.
+        let summary = summarize(store, row.id, &spec, SummaryState::Finished, &options.rates).await?;
+        put_summary(&sink, &summary).await?;
+    }
+    Ok(Submission {
+        batch: begun.batch,
+        name: row.name,
+        spec,
+        existed: begun.existed,
+        submitted,
+        without_source: reader.scan.without_source,
+        bad: reader.scan.bad,
+        faults: reader.scan.faults.clone(),
+        gone,
+        redelivered: begun.redelivered,
+        pruned: begun.pruned,
+    })
+}
+
+async fn refuse_rebuying(
+    store: &Store,
+    definition: &Definition,
+    known: &Known,
+    reader: &Reader,
+    options: &SubmitOptions,
+) -> Result<(), IntakeError> {
+    if options.rebuy || !known.is_redefined(definition, &reader.scan.header) {
+        return Ok(());
+    }
+    let rebuy = rebuy_of(definition, &known.diff(store, reader).await?, &options.rates);
+    if rebuy.lines == 0 {
+        return Ok(());
+    }
+    Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy })
+}
+
+/// Makes sure that the output is ours, and that it can be written: with the first summary.
+async fn claim_output(
+    store: &Store,
+    known: Option<&Known>,
+    spec: &BatchSpec,
+    definition: &Definition,
+    options: &SubmitOptions,
+) -> Result<Sink, IntakeError> {
+    let sink = Sink::open(&spec.output)?;
+    if !options.take_over {
+        ownership::check(store, definition.batch.as_str(), &sink).await?;
+    }
+    let state = SummaryState::Running;
+    let summary = match known {
+        Some(known) => summarize(store, known.row.id, spec, state, &options.rates).await?,
+        None => blank(store, definition.batch.as_str(), spec, state, &options.rates),
+    };
+    put_summary(&sink, &summary).await?;
+    Ok(sink)
+}
+
+fn new_batch(definition: &Definition, spec: &BatchSpec, world: &'static str) -> NewBatch {
+    NewBatch {
+        name: definition.batch.as_str().to_owned(),
+        definition: definition.name.clone(),
+        world,
+        spec: serde_json::to_string(spec).expect("a specification is JSON"),
+        max_spend: definition.run.max_spend_usd.map(|most| most.0),
+        concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
+        pause_on_failures: definition.run.pause_on_failures,
+    }
+}
+
+async fn write_lines(store: &Store, begun: Begun, reader: &Reader) -> Result<Submitted, IntakeError> {
+    let mut submitted = Submitted::default();
+    let mut chunks = reader.chunks();
+    while let Some(chunk) = chunks.next().await? {
+        submitted += store.submit_set(begun, chunk.good, chunk.bad).await?;
+    }
+    Ok(submitted)
+}

@@ -1,0 +1,437 @@
+//! Submitting on real ledgers: the same again, changes of every kind, and whose output it is.
+
+use std::{fs, path::PathBuf};
+
+use super::*;
+use crate::{
+    definition::{AdHoc, Definition, Overrides},
+    domain::{
+        batch::LineOverrides,
+        call::LogFlags,
+        cost::Rates,
+        job::{JobState, Trace, Why},
+        options::{Language, SttModel, Task},
+        pool::{Limits, Pool},
+    },
+    media::fetch::{FetchSettings, Fetcher},
+    report::{
+        publish::{blank, publish, put_summary, report_to},
+        summary::{Owner, SummaryState},
+    },
+    sink::Sink,
+    store::{
+        Again, BatchRow, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Settlement, Store, Submitted, To,
+        Want,
+    },
+};
+
+const TOML: &str = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/{batch}\"\nbad_lines = \"skip\"\n\
+                    [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
+const CSV: &str = "key,url,who\na,https://h.org/a.wav?Signature=1,Ann\nb,https://h.org/b.wav?Signature=1,Bob\nc,,Cy\n";
+
+struct World {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+        let world = Self { dir, store };
+        world.write("calls.toml", TOML);
+        world.write("calls.csv", CSV);
+        world
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn load(&self, name: &str) -> Definition {
+        let over = Overrides { working_dir: Some(self.dir.path().to_owned()), ..Overrides::default() };
+        Definition::load(&self.path(name), &over).unwrap()
+    }
+
+    async fn submit_with(&self, options: &SubmitOptions) -> Result<Submission, IntakeError> {
+        submit(&self.store, &self.load("calls.toml"), None, "waves", options).await
+    }
+
+    async fn submit(&self) -> Result<Submission, IntakeError> {
+        self.submit_with(&SubmitOptions::default()).await
+    }
+
+    async fn plan(&self) -> Plan {
+        plan(Some(&self.store), &self.load("calls.toml"), None, "waves", &Rates::default()).await.unwrap()
+    }
+
+    async fn counts(&self) -> Counts {
+        self.store.counts(self.batch().await.id).await.unwrap()
+    }
+
+    async fn batch(&self) -> BatchRow {
+        self.store.batch("calls").await.unwrap().unwrap()
+    }
+
+    async fn report(&self, submission: &Submission) -> Vec<String> {
+        let out = report_to(&self.store, &self.batch().await, &submission.spec, Vec::new()).await.unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Works everything that is due, as a run would.
+    async fn work(&self) {
+        let me = self.store.enlist("{}".into()).await.unwrap();
+        let want = Want { world: "waves", free: 99, calls: vec![(Pool::Pulse, 99)], ..Want::default() };
+        for job in self.store.claim(want).await.unwrap() {
+            let trace = Trace {
+                model: "pulse".into(),
+                language: "en".into(),
+                flags: LogFlags::default(),
+                bytes: None,
+                audio_ms: None,
+            };
+            let ask = PermitAsk {
+                job: job.job,
+                token: job.token,
+                batch: job.batch,
+                part: 0,
+                account: "acc".into(),
+                pool: Pool::Pulse,
+                limits: Limits::default(),
+                why: Why::First,
+                replaces: None,
+                audio_ms: Some(60_000),
+                rate: 5_000,
+                mark: None,
+                trace,
+                reply: None,
+            };
+            if let Ok(permit) = self.store.permit(ask).await.unwrap() {
+                let end = End::Answered {
+                    body: format!(r#"{{"status":"success","transcription":"hi {}"}}"#, job.key).into(),
+                    from_log: false,
+                    request_id: None,
+                    content_expiry: None,
+                    audio_ms: Some(60_000),
+                    cost: Some(5_000),
+                };
+                let ended = Ended { call: permit.call, departed_at: None, limits: Limits::default(), end };
+                self.store.end(ended).await.unwrap();
+            }
+            let finish = Finish {
+                state: Some(JobState::Succeeded),
+                audio_ms: Some(60_000),
+                outputs: Some(format!("[\"/out/{}.txt\"]", job.key)),
+                ..Finish::default()
+            };
+            let to = To::Finished(Box::new(finish));
+            let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
+            assert!(self.store.settle(settlement).await.unwrap());
+        }
+        assert!(self.store.finish(self.batch().await.id).await.unwrap());
+        self.store.leave(me).await.unwrap();
+    }
+}
+
+fn usage(result: Result<Submission, IntakeError>) -> IntakeError {
+    let error = result.unwrap_err();
+    assert_eq!(error.exit_class().code(), 2, "{error}");
+    error
+}
+
+#[tokio::test]
+async fn the_same_manifest_twice_adds_nothing() {
+    let w = World::new().await;
+    let plan = w.plan().await;
+    assert_eq!((plan.existed, plan.diff.new, plan.diff.idle, plan.gone), (false, 3, 1, 0));
+    assert_eq!((plan.estimate.lines, plan.estimate.unknown), (2, 2));
+    assert!(w.store.batches().await.unwrap().is_empty(), "a plan writes nothing");
+    let first = w.submit().await.unwrap();
+    assert_eq!((first.existed, first.submitted.new, first.without_source), (false, 3, 1));
+    assert_eq!(w.counts().await.of(JobState::Skipped), 1);
+    let again = w.submit().await.unwrap();
+    assert_eq!((again.existed, again.gone), (true, 0));
+    assert_eq!(again.submitted, Submitted { same: 3, ..Submitted::default() });
+    assert_eq!(w.batch().await.state, "open");
+    let plan = w.plan().await;
+    assert_eq!((plan.diff.done, plan.diff.open, plan.estimate.lines), (1, 2, 2));
+}
+
+#[tokio::test]
+async fn a_plan_needs_no_ledger() {
+    let w = World::new().await;
+    let plan = plan(None, &w.load("calls.toml"), None, "waves", &Rates::default()).await.unwrap();
+    assert_eq!((plan.diff.new, plan.scan.header.carried.clone()), (3, vec!["who".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_changed_line_is_queued_and_a_fresh_signature_is_not() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.work().await;
+    w.write("calls.csv", &CSV.replace("Signature=1", "Signature=2"));
+    assert_eq!(w.submit().await.unwrap().submitted.same, 3);
+    assert!(w.batch().await.finished_at.is_some());
+    w.write("calls.csv", &CSV.replace("/b.wav", "/other.wav").replace("Signature=1", "Signature=3"));
+    let plan = w.plan().await;
+    assert_eq!((plan.diff.changed, plan.rebuy, plan.estimate.lines, plan.estimate.unknown), (1, None, 1, 1));
+    let changed = w.submit().await.unwrap();
+    assert_eq!(changed.submitted, Submitted { changed: 1, same: 2, new: 0 });
+    let report = w.report(&changed).await;
+    assert!(report[1].starts_with("calls,2,a,succeeded,https://h.org/a.wav,"), "{report:?}");
+    assert!(report[2].starts_with("calls,3,b,queued,https://h.org/other.wav,"), "{report:?}");
+}
+
+#[tokio::test]
+async fn lines_that_are_gone_stay_and_are_told() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.write("calls.csv", "key,url,team,who\nb,https://h.org/b.wav,T,Bob\n");
+    assert_eq!(w.plan().await.gone, 2);
+    let again = w.submit().await.unwrap();
+    assert_eq!((again.gone, again.submitted.same), (2, 1));
+    let report = w.report(&again).await;
+    assert!(report[0].ends_with(",transcript,team,who") && report[1].ends_with(",,,Ann"), "{report:?}");
+    assert!(report[2].ends_with(",,T,Bob"), "{report:?}");
+}
+
+#[tokio::test]
+async fn other_options_of_the_definition_buy_only_when_told_to() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.write("calls.toml", &TOML.replace("\"en\"", "\"hi\""));
+    assert_eq!(w.submit().await.unwrap().submitted.changed, 2, "nothing was bought yet");
+    w.work().await;
+    w.write("calls.toml", TOML);
+    let expected = Rebuy { lines: 2, audio_ms: 120_000, cost: crate::domain::cost::MicroUsd(10_000) };
+    assert_eq!(w.plan().await.rebuy, Some(expected));
+    let error = usage(w.submit().await);
+    assert!(matches!(error, IntakeError::WouldRebuy { rebuy, .. } if rebuy == expected), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the definition's options have changed: 2 finished lines of `calls` (2 min of audio) would be bought again for about $0.010000"
+    );
+    assert_eq!(w.counts().await.of(JobState::Succeeded), 2, "nothing was touched");
+    let rebought = w.submit_with(&SubmitOptions { rebuy: true, ..SubmitOptions::default() }).await.unwrap();
+    assert_eq!(rebought.submitted.changed, 2);
+}
+
+#[tokio::test]
+async fn an_option_in_the_manifest_is_the_lines_own_change() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.work().await;
+    w.write(
+        "calls.csv",
+        &CSV.replace(",who", ",who,language").replace("Ann", "Ann,hi").replace("Bob", "Bob,").replace("Cy", "Cy,"),
+    );
+    assert_eq!(w.submit().await.unwrap().submitted.changed, 1);
+    w.work().await;
+    // To forbid the column is the definition's doing.
+    w.write("calls.toml", &format!("option_columns = []\n{TOML}"));
+    assert!(matches!(usage(w.submit().await), IntakeError::WouldRebuy { rebuy: Rebuy { lines: 1, .. }, .. }));
+}
+
+#[tokio::test]
+async fn other_formats_are_delivered_from_kept_answers() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.work().await;
+    w.write("calls.toml", &TOML.replace("[\"txt\"]", "[\"json\", \"txt\"]"));
+    assert!(w.plan().await.redelivers);
+    let again = w.submit().await.unwrap();
+    assert_eq!((again.submitted.same, again.redelivered, again.pruned), (3, 2, 0));
+    w.work().await;
+    let rows = w.store.spending(again.batch).await.unwrap();
+    assert_eq!(rows.iter().map(|s| s.calls).sum::<u64>(), 2, "and not bought");
+    assert_eq!(w.submit().await.unwrap().redelivered, 0);
+    // The order of formats says nothing.
+    w.write("calls.toml", &TOML.replace("[\"txt\"]", "[\"txt\", \"json\"]"));
+    assert_eq!(w.submit().await.unwrap().redelivered, 0);
+
+    w.store.prune(None, i64::MAX).await.unwrap();
+    w.write("calls.toml", &TOML.replace("out/{batch}", "elsewhere"));
+    let moved = w.submit().await.unwrap();
+    assert_eq!((moved.redelivered, moved.pruned), (0, 2));
+    let report = w.report(&moved).await;
+    assert!(report[1].contains(",answer_pruned,,,Ann"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_batch_is_of_one_definition_and_one_world() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    w.write("other.toml", &format!("batch = \"calls\"\n{TOML}"));
+    let options = SubmitOptions::default();
+    let error = usage(submit(&w.store, &w.load("other.toml"), None, "waves", &options).await);
+    assert_eq!(
+        error.to_string(),
+        "there is a batch `calls` already, and it is of the definition `calls`, not of the definition `other`"
+    );
+    let error = usage(submit(&w.store, &w.load("calls.toml"), None, "sandbox", &options).await);
+    assert!(matches!(error, IntakeError::OtherWorld { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_output_belongs_to_one_batch_of_one_ledger() {
+    let w = World::new().await;
+    w.submit().await.unwrap();
+    let take_over = SubmitOptions { take_over: true, ..SubmitOptions::default() };
+    // Another batch of the same ledger.
+    w.write("other.toml", &TOML.replace("out/{batch}", "out/calls"));
+    let other = submit(&w.store, &w.load("other.toml"), None, "waves", &SubmitOptions::default()).await;
+    let error = usage(other);
+    assert!(
+        matches!(&error, IntakeError::Owned { their_batch, our_batch, .. } if their_batch == "calls" && our_batch == "other")
+    );
+    assert!(w.store.batch("other").await.unwrap().is_none(), "nothing was recorded");
+    // The same batch of another ledger.
+    let second = Store::open(Opening::new(w.path("second.db"))).await.unwrap().0;
+    let definition = w.load("calls.toml");
+    let error = usage(submit(&second, &definition, None, "waves", &SubmitOptions::default()).await);
+    assert!(error.to_string().contains("wavebatch.db") && error.to_string().contains("second.db"), "{error}");
+    submit(&second, &definition, None, "waves", &take_over).await.unwrap();
+    let summary = fs::read(w.path("out/calls/summary.json")).unwrap();
+    assert_eq!(Owner::read(&summary).unwrap().ledger.id, second.id());
+    // What is no summary is nobody's to overwrite.
+    w.write("out/calls/summary.json", "{\"my\": \"notes\"}");
+    assert!(matches!(usage(w.submit().await), IntakeError::ForeignSummary { .. }));
+    w.submit_with(&take_over).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_ledger_is_refused() {
+    let w = World::new().await;
+    let submission = w.submit().await.unwrap();
+    w.work().await;
+    let sink = Sink::open(&submission.spec.output).unwrap();
+    let rates = Rates::default();
+    let state = SummaryState::Finished;
+    let mut summary = publish(&w.store, &w.batch().await, &submission.spec, &sink, state, &rates).await.unwrap();
+    w.submit().await.unwrap();
+    summary.ledger.newest_call = Some(crate::domain::job::CallId::new().to_string());
+    put_summary(&sink, &summary).await.unwrap();
+    assert!(matches!(usage(w.submit().await), IntakeError::OlderLedger { .. }));
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_found_before_anything_is_recorded() {
+    let w = World::new().await;
+    w.write("out", "a file where a folder should be");
+    let error = w.submit().await.unwrap_err();
+    assert!(matches!(error, IntakeError::Sink(_)), "{error}");
+    assert_eq!(error.exit_class(), ExitClass::CouldNotRun);
+    assert!(w.store.batches().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn bad_lines_stand_in_the_report_until_they_are_mended() {
+    let w = World::new().await;
+    w.write("calls.csv", &CSV.replace("a,https", "../a,https"));
+    let submission = w.submit().await.unwrap();
+    assert_eq!((submission.bad, submission.submitted.new, submission.faults.total()), (1, 2, 1));
+    let report = w.report(&submission).await;
+    assert!(
+        report[1].starts_with("calls,2,line-000002,failed,,[],,,") && report[1].contains(",bad_line,"),
+        "{report:?}"
+    );
+    assert!(report[1].ends_with(",Ann"), "{report:?}");
+    assert_eq!(w.submit().await.unwrap().submitted.same, 2);
+    assert_eq!(w.counts().await.total(), 3);
+    // Mended, and moved to another line.
+    w.write("calls.csv", &CSV.replace("\na,", "\nz,https://h.org/z.wav,Zed\na,"));
+    let mended = w.submit().await.unwrap();
+    assert_eq!((mended.bad, mended.submitted.new, mended.gone), (0, 2, 0));
+    assert_eq!((w.counts().await.total(), w.counts().await.of(JobState::Failed)), (4, 0));
+}
+
+#[tokio::test]
+async fn without_skipping_nothing_is_submitted() {
+    let w = World::new().await;
+    w.write("calls.toml", &TOML.replace("bad_lines = \"skip\"\n", ""));
+    w.write("calls.csv", &CSV.replace("a,https", "../a,https"));
+    assert!(matches!(usage(w.submit().await), IntakeError::Faults(_)));
+    assert!(w.store.batches().await.unwrap().is_empty());
+    assert!(!w.path("out").exists());
+}
+
+#[tokio::test]
+async fn what_was_cut_off_is_completed() {
+    let w = World::new().await;
+    let definition = w.load("calls.toml");
+    let header = w.plan().await.scan.header.clone();
+    let spec = definition.spec(&header);
+    let batch = NewBatch {
+        name: "calls".into(),
+        definition: "calls".into(),
+        world: "waves",
+        spec: serde_json::to_string(&spec).unwrap(),
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    };
+    let sink = Sink::open(&spec.output).unwrap();
+    let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
+    put_summary(&sink, &summary).await.unwrap();
+    w.store.begin(batch, Again::default()).await.unwrap();
+    assert_eq!(w.batch().await.state, "submitting");
+    let done = w.submit().await.unwrap();
+    assert_eq!((done.existed, done.submitted.new), (true, 3));
+    assert_eq!(w.batch().await.state, "open");
+}
+
+#[tokio::test]
+async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
+    let w = World::new().await;
+    let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
+    let limited = Definition::load(&w.path("calls.toml"), &over).unwrap();
+    let options = SubmitOptions::default();
+    assert_eq!(submit(&w.store, &limited, None, "waves", &options).await.unwrap().submitted.new, 1);
+    assert_eq!(w.submit().await.unwrap().submitted, Submitted { new: 2, same: 1, changed: 0 });
+    let again = submit(&w.store, &limited, None, "waves", &options).await.unwrap();
+    assert_eq!((again.gone, again.submitted.same), (0, 1), "lines beyond the limit are not gone");
+}
+
+#[tokio::test]
+async fn a_local_file_of_another_size_is_another_recording() {
+    let w = World::new().await;
+    w.write("calls.csv", "key,url\na,rec/a.wav\n");
+    fs::create_dir(w.path("rec")).unwrap();
+    w.submit().await.unwrap();
+    w.write("rec/a.wav", "RIFF");
+    assert_eq!(w.submit().await.unwrap().submitted.changed, 1, "it was missing before");
+    assert_eq!(w.submit().await.unwrap().submitted.same, 1);
+    w.write("rec/a.wav", "RIFF and more");
+    assert_eq!(w.submit().await.unwrap().submitted.changed, 1);
+}
+
+#[tokio::test]
+async fn standard_input_is_copied_and_the_copy_goes() {
+    let w = World::new().await;
+    let over = Overrides {
+        working_dir: Some(w.dir.path().to_owned()),
+        batch: Some("piped".into()),
+        options: LineOverrides {
+            model: Some(SttModel::Pulse),
+            language: Some(Language::EN),
+            ..LineOverrides::default()
+        },
+        manifest_format: Some(crate::definition::ManifestFormat::Csv),
+        ..Overrides::default()
+    };
+    let ad_hoc = AdHoc { task: Task::Transcribe, sources: vec!["-".into()] };
+    let definition = Definition::ad_hoc(&ad_hoc, &over).unwrap();
+    let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
+    let spool = w.store.spool();
+    let copy = copy_manifest(&definition, &spool, &fetcher, CSV.as_bytes()).await.unwrap().unwrap();
+    let options = SubmitOptions::default();
+    let done = submit(&w.store, &definition, Some(copy.spooled()), "waves", &options).await.unwrap();
+    assert_eq!((done.name.as_str(), done.submitted.new), ("piped", 3));
+    drop(copy);
+    assert_eq!(fs::read_dir(spool).unwrap().count(), 0);
+    assert!(copy_manifest(&w.load("calls.toml"), &w.store.spool(), &fetcher, CSV.as_bytes()).await.unwrap().is_none());
+}

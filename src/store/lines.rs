@@ -1,0 +1,159 @@
+//! Sets of lines on their way into the ledger: one JSON text a statement, written without a value per line in between.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::{BadJob, NewJob};
+use crate::domain::{identity::Identity, key::Key};
+
+/// Good lines, ready for one statement.
+#[derive(Debug, Clone, Default)]
+pub struct LineSet(Array);
+
+/// Bad lines, ready for one statement.
+#[derive(Debug, Clone, Default)]
+pub struct BadSet(Array);
+
+/// The text of a JSON array that is still open.
+#[derive(Debug, Clone, Default)]
+struct Array {
+    text: Vec<u8>,
+    len: u64,
+}
+
+struct Hex(Identity);
+
+impl LineSet {
+    /// Room for `bytes` of text.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Array { text: Vec::with_capacity(bytes), len: 0 })
+    }
+
+    /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
+    pub fn push(&mut self, j: &NewJob, place: u64) {
+        let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
+        self.0.push(&(j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place));
+    }
+
+    /// How many bytes of text it has.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.0.text.len()
+    }
+
+    /// How many lines it has.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    pub(super) fn into_json(self) -> Arc<str> {
+        self.0.into_json()
+    }
+}
+
+impl BadSet {
+    /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
+    pub fn push(&mut self, j: &BadJob, place: u64) {
+        self.0.push(&(j.line, Key::of_line(j.line), &j.fault, &j.carried, place));
+    }
+
+    /// How many lines it has.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    pub(super) fn into_json(self) -> Arc<str> {
+        self.0.into_json()
+    }
+}
+
+impl<'j> FromIterator<(&'j NewJob, u64)> for LineSet {
+    fn from_iter<I: IntoIterator<Item = (&'j NewJob, u64)>>(jobs: I) -> Self {
+        let mut set = Self::default();
+        jobs.into_iter().for_each(|(job, place)| set.push(job, place));
+        set
+    }
+}
+
+impl<'j> FromIterator<(&'j BadJob, u64)> for BadSet {
+    fn from_iter<I: IntoIterator<Item = (&'j BadJob, u64)>>(jobs: I) -> Self {
+        let mut set = Self::default();
+        jobs.into_iter().for_each(|(job, place)| set.push(job, place));
+        set
+    }
+}
+
+impl Array {
+    fn push(&mut self, entry: &impl Serialize) {
+        self.text.push(if self.len == 0 { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.text, entry).expect("numbers and strings are JSON");
+        self.len += 1;
+    }
+
+    fn into_json(mut self) -> Arc<str> {
+        if self.len == 0 {
+            self.text.push(b'[');
+        }
+        self.text.push(b']');
+        String::from_utf8(self.text).expect("JSON is UTF-8").into()
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        serializer.serialize_str(std::str::from_utf8(&hex).expect("digits are ASCII"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::pool::Pool;
+
+    #[test]
+    fn a_set_is_an_array_of_arrays() {
+        assert_eq!(&*LineSet::default().into_json(), "[]");
+        let job = NewJob {
+            line: 7,
+            key: "a\"b".into(),
+            source: None,
+            source_id: Identity([0x0f; 16]),
+            options_id: Identity([0xa0; 16]),
+            overrides: None,
+            carried: Some("[\"x\"]".into()),
+            pool: Pool::PulsePro,
+        };
+        let set: LineSet = [(&job, 0), (&job, 1)].into_iter().collect();
+        assert_eq!(set.len(), 2);
+        let one = |place| {
+            let (source, options) = (job.source_id.hex(), job.options_id.hex());
+            format!(r#"[7,"a\"b",null,"{source}","{options}",null,"[\"x\"]","pulse-pro",{place}]"#)
+        };
+        assert_eq!(&*set.into_json(), format!("[{},{}]", one(0), one(1)));
+        let bad = BadJob { line: 3, fault: "two\nlines".into(), carried: None };
+        let bad: BadSet = [(&bad, 9)].into_iter().collect();
+        assert_eq!(&*bad.into_json(), r#"[[3,"line-000003","two\nlines",null,9]]"#);
+    }
+}

@@ -1,0 +1,21 @@
+//! One line to show for many.
+
+use super::{Store, StoreError};
+use crate::domain::job::BatchId;
+
+impl Store {
+    /// What the line with this key ran into, in words.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn error_of(&self, batch: BatchId, key: &str) -> Result<Option<String>, StoreError> {
+        let error: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT error FROM jobs WHERE batch = ? AND key = ? AND state <> 'superseded' ORDER BY variant LIMIT 1",
+        )
+        .bind(batch.0)
+        .bind(key)
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(error.flatten())
+    }
+}

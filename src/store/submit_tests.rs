@@ -1,0 +1,122 @@
+//! Submitting as any engine must do it: sets, lines without a source, and what a batch keeps of its older self.
+
+use super::*;
+use crate::domain::{
+    identity::{Identity, source_identity},
+    job::JobState,
+    pool::Pool,
+};
+
+async fn ledger() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+    (dir, store)
+}
+
+fn batch() -> NewBatch {
+    NewBatch {
+        name: "b".into(),
+        definition: "b".into(),
+        world: "waves",
+        spec: "{}".into(),
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    }
+}
+
+fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
+    NewJob {
+        line,
+        key: key.into(),
+        source: source.map(str::to_owned),
+        source_id: source_identity(source.unwrap_or_default(), None),
+        options_id: Identity([1; 16]),
+        overrides: None,
+        carried: None,
+        pool: Pool::Pulse,
+    }
+}
+
+fn bad(line: u64) -> BadJob {
+    BadJob { line, fault: "too few fields".into(), carried: None }
+}
+
+async fn rows(store: &Store, begun: Begun) -> Vec<(String, JobState)> {
+    let page = store.report_page(begun.batch, (0, 0), 100, false).await.unwrap();
+    page.into_iter().map(|r| (r.key, r.state)).collect()
+}
+
+#[tokio::test]
+async fn a_line_without_a_source_is_born_finished_and_can_get_one() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let lines = vec![job(1, "a", None), job(2, "b", Some("/b.wav"))];
+    assert_eq!(store.submit(begun.batch, lines.clone(), vec![]).await.unwrap().new, 2);
+    let named = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+    assert_eq!(rows(&store, begun).await, named(JobState::Skipped, JobState::Queued));
+    assert_eq!(store.submit(begun.batch, lines, vec![]).await.unwrap().same, 2);
+
+    let swapped = vec![job(1, "a", Some("/a.wav")), job(2, "b", None)];
+    assert_eq!(store.submit(begun.batch, swapped, vec![]).await.unwrap().changed, 2);
+    assert_eq!(rows(&store, begun).await, named(JobState::Queued, JobState::Skipped));
+    store.end_submit(begun.batch).await.unwrap();
+    let _me = store.enlist("{}".into()).await.unwrap();
+    let want = Want { world: "waves", free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let claimed = store.claim(want).await.unwrap();
+    assert_eq!(claimed.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["a"]);
+}
+
+#[tokio::test]
+async fn good_and_bad_lines_stand_in_the_order_first_seen() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let keys = |rows: Vec<(String, JobState)>| rows.into_iter().map(|r| r.0).collect::<Vec<_>>().join(" ");
+    for chunk in 0..2 {
+        let line = chunk * 3;
+        let good: LineSet =
+            [(&job(line + 1, &format!("k{chunk}"), Some("/1")), 0), (&job(line + 3, &format!("m{chunk}"), None), 2)]
+                .into_iter()
+                .collect();
+        store.submit_set(begun, good, [(&bad(line + 2), 1)].into_iter().collect()).await.unwrap();
+    }
+    assert_eq!(keys(rows(&store, begun).await), "k0 line-000002 m0 k1 line-000005 m1");
+}
+
+#[tokio::test]
+async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    store.submit(begun.batch, vec![], vec![bad(2), bad(9)]).await.unwrap();
+    store.clock().advance(1_000);
+    let again = store.begin(batch(), Again::default()).await.unwrap();
+    assert!(again.existed);
+    // The clock was set back: a line that is still bad stays all the same.
+    store.clock().advance(-5_000);
+    store.submit_set(again, LineSet::default(), [(&bad(2), 0)].into_iter().collect()).await.unwrap();
+    assert_eq!(store.drop_mended(again).await.unwrap(), 1);
+    assert_eq!(rows(&store, again).await, [("line-000002".to_owned(), JobState::Failed)]);
+}
+
+#[tokio::test]
+async fn a_bad_line_never_takes_the_place_of_a_result() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    store.submit(begun.batch, vec![job(2, "line-000002", Some("https://h/"))], vec![]).await.unwrap();
+    store.submit(begun.batch, vec![], vec![bad(2)]).await.unwrap();
+    let row = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap().remove(0);
+    assert_eq!((row.state, row.error), (JobState::Queued, None));
+}
+
+#[tokio::test]
+async fn cells_follow_their_columns() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let line = NewJob { carried: Some(r#"["one","two"]"#.into()), ..job(1, "a", Some("/a")) };
+    store.submit(begun.batch, vec![line, job(2, "b", None)], vec![]).await.unwrap();
+    let again = Again { carried: Some(vec![Some(1), None, Some(0)]), ..Again::default() };
+    store.begin(batch(), again).await.unwrap();
+    let rows = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap();
+    assert_eq!(rows[0].carried.as_deref(), Some(r#"["two","","one"]"#));
+    assert_eq!(rows[1].carried, None);
+}
