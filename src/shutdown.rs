@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What asked the process to end.
@@ -29,6 +32,7 @@ pub struct Shutdown {
     pub abort: CancellationToken,
     /// 0 = none yet.
     first: Arc<AtomicU8>,
+    heard: Arc<Notify>,
 }
 
 impl Shutdown {
@@ -63,6 +67,12 @@ impl Shutdown {
         } else {
             self.abort.cancel();
         }
+        self.heard.notify_waiters();
+    }
+
+    /// Waits for a signal that comes from now on.
+    pub async fn next(&self) {
+        self.heard.notified().await;
     }
 
     /// The first signal, if there was one.

@@ -11,7 +11,7 @@ use super::{
     words::{counted, dollars, duration, grouped},
 };
 use crate::{
-    config::{Config, KEY},
+    config::{Config, KEY, SetBy},
     definition::Definition,
     runner::intake::{self, IntakeError, Plan},
     store::{Opening, Store, StoreError},
@@ -172,6 +172,10 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     if estimate.lines == 0 {
         return vec![tell::fact("cost", "none: nothing is left to do")];
     }
+    let limits = tell::limits_of(config, &plan.spec);
+    if limits.rate_by == SetBy::Sandbox {
+        return vec![tell::fact("cost", "none: the sandbox neither bills nor limits")];
+    }
     let rates = &config.rates;
     let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
     let known = format!("about {} for {} of audio", dollars(estimate.cost.0), duration(estimate.audio_ms));
@@ -180,7 +184,6 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    let limits = tell::limits_of(config, &plan.spec);
     vec![tell::fact("cost", cost), tell::fact("time", tell::finish(estimate.lines, &limits))]
 }
 

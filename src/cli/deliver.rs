@@ -12,7 +12,7 @@ use super::{
 
 /// Write all outputs of a batch again from kept answers
 ///
-/// Nothing is called and nothing bought. What was pruned is told and left as it is.
+/// Nothing is called and nothing bought; the batch has to be finished. What was pruned is told and left as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch deliver support-calls")]
 pub struct Deliver {
@@ -27,9 +27,17 @@ impl Deliver {
         let api = Api::open_idle(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, false).await?;
         let row = batch_of(&drive.store, &self.named.batch).await?;
-        let unfinished = drive.store.counts(row.id).await?.unfinished();
-        let (delivered, pruned) = drive.store.redeliver(row.id).await?;
         let (screen, name) = (&context.screen, shell(&row.name));
+        let unfinished = drive.store.counts(row.id).await?.unfinished();
+        if unfinished > 0 {
+            // Working it now would make the other lines' calls too, which nobody asked for.
+            return Err(Stop::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name)).hint(
+                format!(
+                    "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"
+                ),
+            ));
+        }
+        let (delivered, pruned) = drive.store.redeliver(row.id).await?;
         screen.say(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
@@ -37,16 +45,9 @@ impl Deliver {
                 counted(pruned, "line")
             ));
         }
-        let exit = if delivered == 0 {
-            Exit::Success
-        } else if unfinished > 0 || row.pause.is_some() {
-            // Working the batch now would make its other lines' calls too, which nobody asked for.
-            screen.say(&format!(
-                "the batch is not finished; its next run delivers them  -> wavebatch work --batch {name}"
-            ));
-            Exit::Success
-        } else {
-            work::to_the_end(&drive, &[row]).await?
+        let exit = match delivered {
+            0 => Exit::Success,
+            _ => work::to_the_end(&drive, &[row], &work::Show::default()).await?,
         };
         drive.close().await;
         Ok(exit)

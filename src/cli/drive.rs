@@ -114,12 +114,14 @@ impl<'c> Drive<'c> {
     pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
         tokio::select! {
             biased;
-            () = self.shutdown.drain.cancelled() => {
-                Err(Stop { exit: Exit::of_signal(&self.shutdown), ..Stop::blocked("interrupted") }
-                    .hint("run the same command to go on"))
-            }
+            () = self.shutdown.drain.cancelled() => Err(self.interrupted()),
             done = work => Ok(done),
         }
+    }
+
+    fn interrupted(&self) -> Stop {
+        let stop = Stop::blocked("interrupted").hint("run the same command to go on");
+        Stop { exit: Exit::of_signal(&self.shutdown), ..stop }
     }
 
     /// Works these batches to the end, or until they are paused or a signal comes.
@@ -154,7 +156,11 @@ impl<'c> Drive<'c> {
 
     /// Writes report and summary beside the outputs; where they cannot be written, the summary is told all the same.
     pub(super) async fn publish(&self, batch: BatchId, state: SummaryState) -> Result<Published, Stop> {
-        publish_batch(&self.store, &self.config, batch, state).await
+        tokio::select! {
+            published = publish_batch(&self.store, &self.config, batch, state) => published,
+            // The signal that ended the work is the reason for this report; only one more ends it too.
+            () = self.shutdown.next() => Err(self.interrupted()),
+        }
     }
 
     /// Ends everything in order.
@@ -170,6 +176,7 @@ impl<'c> Drive<'c> {
 pub(super) struct Published {
     pub(super) summary: Summary,
     pub(super) spec: BatchSpec,
+    pub(super) sandbox: bool,
     pub(super) failed: Option<Stop>,
 }
 
@@ -186,7 +193,7 @@ pub(super) async fn publish_batch(
         Ok(summary) => (summary, None),
         Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),
     };
-    Ok(Published { summary, spec, failed })
+    Ok(Published { summary, spec, sandbox: row.world == "sandbox", failed })
 }
 
 /// What a batch was asked for.

@@ -144,7 +144,7 @@ fn calls(calls: &[CallRow], width: usize) -> String {
             ]
         })
         .collect();
-    table(&["sent", "call", "why", "took", "cost", "http", "request", ""], &rows, &[3, 4], width)
+    table(&["sent", "call", "why", "took", "cost", "http", "id", ""], &rows, &[3, 4], width)
 }
 
 fn outputs(row: &ReportRow) -> Vec<String> {

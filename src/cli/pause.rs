@@ -18,7 +18,7 @@ pub struct Pause {
     #[command(flatten)]
     named: Named,
     /// Why, for those who look at `status`
-    #[arg(long, value_name = "TEXT", default_value = "paused by the user")]
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
 

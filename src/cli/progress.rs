@@ -38,18 +38,19 @@ impl Minute {
     }
 }
 
-/// The time that `left` lines still take: by the pace of late, and by the limit of calls a minute, whichever is longer.
+/// The time in ms that `left` lines still take: by the pace of late, and by the limit of calls a minute, of which `used`
+/// are used up in the minute that runs; whichever is longer.
 /// `None` while neither is known.
-pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>) -> Option<u64> {
+pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>, used: u64) -> Option<u64> {
     let by_pace = (finished > 0).then(|| left.saturating_mul(in_ms) / finished);
-    let by_limit = limit.map(|limit| least_time(left, limit));
+    let by_limit = limit.filter(|_| left > 0).map(|limit| least_time(left.saturating_add(used), limit));
     by_pace.max(by_limit)
 }
 
 /// The least time in ms that `calls` take under a limit of calls a minute: the first lot starts at once.
 pub(super) fn least_time(calls: u64, per_minute: u32) -> u64 {
     let limit = u64::from(per_minute.max(1));
-    calls.saturating_sub(1) / limit * 60_000
+    (calls.saturating_sub(1) / limit).saturating_mul(60_000)
 }
 
 /// What is known of a pool right now.
@@ -141,7 +142,14 @@ impl Meter {
 
     fn left(&self, now: i64) -> Option<u64> {
         let run_ms = now.saturating_sub(self.started_at).clamp(1_000, 60_000).unsigned_abs();
-        time_left(self.total - self.finished(), self.finishes.count(now), run_ms, self.limit())
+        let left = self.total - self.finished();
+        time_left(left, self.finishes.count(now), run_ms, self.limit(), self.calls_of_late(now))
+    }
+
+    /// Calls in the last minute: our own, or all of the account's where they are counted.
+    fn calls_of_late(&self, now: i64) -> u64 {
+        let window: u64 = self.pools.values().map(|pool| u64::from(pool.in_window)).sum();
+        self.calls.count(now).max(window)
     }
 
     /// Lines: what is done and what went wrong.
@@ -157,8 +165,7 @@ impl Meter {
 
     /// Everything else on one line.
     pub(super) fn pace(&self, now: i64) -> String {
-        let window: u64 = self.pools.values().map(|pool| u64::from(pool.in_window)).sum();
-        let calls = self.calls.count(now).max(window);
+        let calls = self.calls_of_late(now);
         let limit = self.limit().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
         let mut words = vec![
             format!("{} in flight", grouped(self.in_flight)),
@@ -211,10 +218,12 @@ mod tests {
 
     #[test]
     fn the_time_left_is_the_longer_of_pace_and_limit() {
-        assert_eq!(time_left(100, 0, 60_000, None), None);
-        assert_eq!(time_left(100, 50, 60_000, None), Some(120_000));
-        assert_eq!(time_left(100, 50, 60_000, Some(25)), Some(180_000), "a burst at the start misleads nobody");
-        assert_eq!(time_left(100, 5, 60_000, Some(25)), Some(1_200_000), "nor does a limit that is never reached");
+        assert_eq!(time_left(100, 0, 60_000, None, 0), None);
+        assert_eq!(time_left(100, 50, 60_000, None, 0), Some(120_000));
+        assert_eq!(time_left(100, 50, 60_000, Some(25), 0), Some(180_000), "a burst at the start misleads nobody");
+        assert_eq!(time_left(100, 5, 60_000, Some(25), 0), Some(1_200_000), "nor does a limit that is never reached");
+        assert_eq!(time_left(5, 50, 60_000, Some(25), 25), Some(60_000), "this minute is used up");
+        assert_eq!(time_left(0, 50, 60_000, Some(25), 25), Some(0));
         assert_eq!(least_time(25, 25), 0);
         assert_eq!(least_time(26, 25), 60_000);
         assert_eq!(least_time(0, 25), 0);

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, IsTerminal},
+    io::{self, BufWriter},
     path::PathBuf,
 };
 
@@ -109,9 +109,6 @@ async fn write(context: &Context, store: &Store, row: &BatchRow, file: &PathBuf)
         let _ = std::fs::remove_file(&temporary);
     }
     written?;
-    if !io::stdout().is_terminal() {
-        return Ok(());
-    }
     context.screen.say(&format!("{}: written to {}", row.name, file.display()));
     Ok(())
 }

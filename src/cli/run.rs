@@ -10,13 +10,9 @@ use super::{
     submit::submit,
     tell,
     words::{counted, shell},
-    work,
+    work::{self, Show},
 };
-use crate::{
-    domain::{job::BatchId, retry::PauseKind},
-    runner::intake::Submission,
-    store::BatchRow,
-};
+use crate::{domain::retry::PauseKind, runner::intake::Submission, store::BatchRow};
 
 /// Submit a batch and work it to the end
 #[derive(Debug, Args)]
@@ -36,12 +32,15 @@ pub struct Run {
     /// Check and tell, do nothing (as `wavebatch check`)
     #[arg(long)]
     dry_run: bool,
+    /// Print the summary to stdout at the end, as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         if self.dry_run {
-            return check::check(context, &self.sources, Ask { json: false }).await;
+            return check::check(context, &self.sources, Ask { json: self.json }).await;
         }
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
@@ -50,8 +49,10 @@ impl Run {
         let drive = Drive::open(context, config, api, true).await?;
         let done = submit(&drive, &definition, &self.sources).await?;
         let batches = self.batches(&drive, &done).await?;
-        prepare(&drive, &done).await?;
-        let exit = work::to_the_end(&drive, &batches).await?;
+        try_again(&drive, &done).await?;
+        work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?).await?;
+        let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };
+        let exit = work::to_the_end(&drive, &batches, &show).await?;
         drive.close().await;
         Ok(exit)
     }
@@ -84,8 +85,8 @@ impl Run {
     }
 }
 
-/// Tries again what costs nothing, and tells what is ahead.
-async fn prepare(drive: &Drive<'_>, done: &Submission) -> Result<(), Stop> {
+/// Tries again what costs nothing.
+async fn try_again(drive: &Drive<'_>, done: &Submission) -> Result<(), Stop> {
     let screen = &drive.context.screen;
     if done.existed {
         let again = drive.store.retry_free(done.batch).await?;
@@ -93,13 +94,5 @@ async fn prepare(drive: &Drive<'_>, done: &Submission) -> Result<(), Stop> {
             screen.say(&tell::fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
         }
     }
-    tell_outlook(drive, done.batch, done).await
-}
-
-async fn tell_outlook(drive: &Drive<'_>, batch: BatchId, done: &Submission) -> Result<(), Stop> {
-    let counts = drive.store.counts(batch).await?;
-    let limits = tell::limits_of(&drive.config, &done.spec);
-    let facts = tell::outlook(&counts, &done.spec, &limits, &drive.config.rates);
-    facts.iter().for_each(|fact| drive.context.screen.say(fact));
     Ok(())
 }

@@ -85,6 +85,11 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     facts
 }
 
+/// The same for the sandbox.
+pub(super) fn sandbox_outlook(counts: &Counts) -> Vec<String> {
+    if counts.unfinished() == 0 { Vec::new() } else { vec![fact("cost", "none: the sandbox neither bills nor limits")] }
+}
+
 /// The least time, and which limit binds.
 pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
     let at_once = match limits.limits.concurrency {
@@ -135,6 +140,9 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
             screen.say(&fact("report", format!("{outputs}/report.csv, summary.json")));
         }
         Some(stop) => screen.error(&stop.told()),
+    }
+    if published.sandbox {
+        screen.say(&fact("note", "the sandbox is free; the spend is what the API would have asked"));
     }
     let name = shell(&summary.batch);
     match summary.state {

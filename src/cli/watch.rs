@@ -8,7 +8,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Screen, progress::Meter, progress::PoolNow};
+use super::{
+    Screen,
+    progress::{Meter, PoolNow},
+    words::shorten,
+};
 use crate::{
     domain::{
         job::{BatchId, JobState},
@@ -96,7 +100,7 @@ struct View {
 impl View {
     fn new(screen: &Screen) -> Self {
         let bar = screen.draws().then(|| {
-            let style = ProgressStyle::with_template("{bar:32} {prefix}\n{wide_msg}")
+            let style = ProgressStyle::with_template("{bar:32} {prefix}\n{msg}")
                 .expect("a constant template that is right")
                 .progress_chars("█▉▊▋▌▍▎▏ ");
             screen.bars().add(ProgressBar::new(0).with_style(style))
@@ -118,7 +122,8 @@ impl View {
                 bar.set_length(meter.total);
                 bar.set_position(meter.finished());
                 bar.set_prefix(meter.lines());
-                bar.set_message(meter.pace(now));
+                // A full last line would wrap when the terminal echoes ^C, and the bar be cleared a line too low.
+                bar.set_message(shorten(&meter.pace(now), self.screen.width().saturating_sub(4)));
             }
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
                 self.screen.say(&format!("{} · {}", meter.lines(), meter.pace(now)));
@@ -142,6 +147,8 @@ fn log(event: &Event, screen: &Screen) {
             tracing::info!(job.key = key, job.state = %state, kind, error = words, "line finished badly");
         }
         Event::Finished { key, state, .. } => tracing::debug!(job.key = key, job.state = %state, "line finished"),
+        // Put back untouched, as by a drain.
+        Event::Requeued { key, reason, .. } if reason.is_empty() => tracing::debug!(job.key = key, "line put back"),
         Event::Requeued { key, reason, due_at, .. } => {
             tracing::info!(job.key = key, reason, due_at, "line will be tried again");
         }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     Context, Exit, Stop,
     context::{World, batch_of},
-    drive::{Api, Drive},
+    drive::{Api, Drive, spec_of},
     tell,
     words::{counted, shell},
 };
@@ -26,6 +26,9 @@ pub struct Work {
     batch: Vec<String>,
     #[command(flatten)]
     world: World,
+    /// Print each batch's summary to stdout at the end, a JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 impl Work {
@@ -40,7 +43,12 @@ impl Work {
             screen.say("nothing is left to do");
             Exit::Success
         } else {
-            to_the_end(&drive, &batches).await?
+            for row in &batches {
+                let left = drive.store.counts(row.id).await?.unfinished();
+                screen.say(&tell::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
+                tell_outlook(&drive, row).await?;
+            }
+            to_the_end(&drive, &batches, &Show { json: self.json, definition: None }).await?
         };
         drive.close().await;
         Ok(exit)
@@ -97,8 +105,17 @@ fn why_not(row: &BatchRow) -> Option<(String, String)> {
     }
 }
 
+/// How the end is shown.
+#[derive(Debug, Default)]
+pub(super) struct Show {
+    /// The definition's file, which the user would run again.
+    pub(super) definition: Option<String>,
+    /// Also as JSON, to stdout.
+    pub(super) json: bool,
+}
+
 /// Works batches until nothing is due, then writes and tells how each stands.
-pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow]) -> Result<Exit, Stop> {
+pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow], show: &Show) -> Result<Exit, Stop> {
     let screen = &drive.context.screen;
     let mut left = 0;
     for row in batches {
@@ -117,27 +134,39 @@ pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow]) -> Resul
         }
         RunEnd::Done
     } else {
-        tracing::info!(lines = left, "{} to do", counted(left, "line"));
         drive.work(&ids).await?
     };
-    let interrupted = Exit::of_signal(&drive.shutdown);
     let mut worst = Exit::Success;
     for row in batches {
-        let exit = finish(drive, row.id, end, interrupted).await?;
-        worst = worse(worst, exit);
+        let exit = finish(drive, row.id, end, show).await?;
+        // A signal outweighs a pause, and a pause the lines.
+        worst = if exit.code() > worst.code() { exit } else { worst };
     }
     Ok(worst)
 }
 
-async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, interrupted: Exit) -> Result<Exit, Stop> {
+async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> Result<Exit, Stop> {
     let row = drive.store.batch_by_id(batch).await?;
     let unfinished = drive.store.counts(batch).await?.unfinished();
     let state = tell::state_of(end, row.pause.is_some(), unfinished);
-    let published = drive.publish(batch, state).await?;
-    Ok(tell::after(&drive.context.screen, &published, interrupted))
+    let mut published = drive.publish(batch, state).await?;
+    let screen = &drive.context.screen;
+    if show.json {
+        screen.result(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
+    }
+    published.summary.definition.clone_from(&show.definition);
+    Ok(tell::after(screen, &published, Exit::of_signal(&drive.shutdown)))
 }
 
-/// A signal outweighs a pause, and a pause the lines.
-fn worse(a: Exit, b: Exit) -> Exit {
-    if b.code() > a.code() { b } else { a }
+/// Tells what is left of a batch, what it costs, and how long it takes at least.
+pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow) -> Result<(), Stop> {
+    let spec = spec_of(&row.name, &row.spec)?;
+    let counts = drive.store.counts(row.id).await?;
+    let limits = tell::limits_of(&drive.config, &spec);
+    let facts = match drive.world() {
+        "sandbox" => tell::sandbox_outlook(&counts),
+        _ => tell::outlook(&counts, &spec, &limits, &drive.config.rates),
+    };
+    facts.iter().for_each(|fact| drive.context.screen.say(fact));
+    Ok(())
 }

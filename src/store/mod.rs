@@ -35,6 +35,7 @@ use std::{
 use futures::future::BoxFuture;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Millis};
 
@@ -80,6 +81,8 @@ struct Shared {
     beaten_at: AtomicI64,
     /// Low half of the next token.
     tokens: AtomicI64,
+    /// Cancelled when the writer has closed its connection.
+    closed: CancellationToken,
 }
 
 impl Shared {
@@ -152,10 +155,17 @@ impl Store {
         Ok(*any.downcast::<T>().expect("the reply has the type of the work"))
     }
 
-    /// Waits until everything sent before is committed, then closes the ledger.
+    /// Waits until everything sent before is committed, then closes the ledger. The last handle leaves one file: what
+    /// stood in the log beside it is brought in, so that a copy of the ledger is a whole one.
     pub async fn close(self) {
         let _ = self.write(|_, _| Box::pin(async { Ok(()) })).await;
         self.read.close().await;
+        let Self { commands, shared, .. } = self;
+        let last = commands.strong_count() == 1;
+        drop(commands);
+        if last {
+            shared.closed.cancelled().await;
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use sqlx::{
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Shared, Store, StoreError, Timing, writer};
@@ -95,6 +96,7 @@ impl Store {
             process: AtomicI64::new(0),
             beaten_at: AtomicI64::new(0),
             tokens: AtomicI64::new(1),
+            closed: CancellationToken::new(),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));

@@ -539,3 +539,16 @@ async fn claims_take_turns_between_batches() {
     assert_eq!(jobs.iter().filter(|j| j.batch == BatchId(1)).count(), 3);
     assert_eq!(jobs.len(), 6);
 }
+
+#[tokio::test]
+async fn the_last_handle_leaves_one_file() {
+    let l = ledger().await;
+    l.store.begin_submit(batch("b")).await.unwrap();
+    let Ledger { _dir, store, path, .. } = l;
+    let log = path.with_file_name("wavebatch.db-wal");
+    let other = store.clone();
+    other.close().await;
+    assert!(log.exists(), "a handle is left");
+    store.close().await;
+    assert!(!log.exists() && std::fs::metadata(path).unwrap().len() > 10_000);
+}

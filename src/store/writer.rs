@@ -152,6 +152,8 @@ struct Writer {
 
 /// Runs until every handle is gone.
 pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Command>, shared: Arc<Shared>) {
+    // Dropped last, however this ends: nobody may wait for it in vain.
+    let _closed = shared.closed.clone().drop_guard();
     let mut writer = Writer {
         conn,
         shared,

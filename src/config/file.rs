@@ -1,0 +1,132 @@
+//! The file, field by field.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use url::Url;
+
+use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy};
+use crate::{
+    definition::{
+        Fault,
+        walk::{Section, Walk, Wrong},
+    },
+    domain::{batch::MicroUsd, cost::Rates, pool::Pool},
+};
+
+/// What the file said, with the defaults where it said nothing.
+pub(super) struct Draft {
+    pub(super) database: Option<String>,
+    pub(super) base_url: Option<Url>,
+    pub(super) limits: BTreeMap<Pool, PoolLimits>,
+    pub(super) rates: Rates,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self { database: None, base_url: None, limits: preset(Plan::Standard), rates: Rates::default() }
+    }
+}
+
+fn preset(plan: Plan) -> BTreeMap<Pool, PoolLimits> {
+    let by = || SetBy::Preset(plan);
+    let of = |pool: Pool| PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() };
+    Pool::ALL.iter().map(|pool| (*pool, of(*pool))).collect()
+}
+
+/// Reads the file. Its faults do not end it: the rest comes along, for more of them.
+pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
+    let mut walk = Walk::new(file, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
+    }
+    if !errors.is_empty() {
+        return (Draft::default(), walk.faults);
+    }
+    let mut root = Section::root(table.get_ref());
+    let database = walk.text(&mut root, "database", |text| database_path(text).map(|_| text.to_owned()));
+    let base_url = walk.text(&mut root, "base_url", base_url);
+    let limits = walk.section(&mut root, "limits");
+    let limits = read_limits(file, &mut walk, limits);
+    let rates = walk.section(&mut root, "rates");
+    let rates = read_rates(&mut walk, rates);
+    walk.close(root);
+    walk.tell_unknown();
+    (Draft { database, base_url, limits, rates }, walk.faults)
+}
+
+fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {
+    let plan = walk.text(&mut section, "plan", |text| text.parse::<Plan>().map_err(|e| e.to_string()));
+    let mut limits = preset(plan.unwrap_or(Plan::Standard));
+    for (pool, set) in &mut limits {
+        let mut table = walk.section(&mut section, pool.as_str());
+        for (name, limit, by) in [
+            ("requests_per_minute", &mut set.limits.requests_per_minute, &mut set.rate_by),
+            ("concurrency", &mut set.limits.concurrency, &mut set.concurrency_by),
+        ] {
+            let said = walk.take(&mut table, name, |value| {
+                let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
+                u32::from_str_radix(number.as_str(), number.radix())
+                    .map_err(|_| Wrong::Value(format!("{number} is not between 0 (no limit) and {}", u32::MAX)))
+            });
+            if let Some(said) = said {
+                let line = walk.places.get(&format!("limits.{pool}.{name}")).map_or(0, |place| place.0);
+                (*limit, *by) = (Some(said).filter(|said| *said > 0), SetBy::Line(file.to_owned(), line));
+            }
+        }
+        walk.close(table);
+    }
+    walk.close(section);
+    limits
+}
+
+fn read_rates<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Rates {
+    let mut rates = Rates::default();
+    let as_of = walk.text(&mut section, "as_of", |text| Ok(text.to_owned()));
+    for (name, rate) in [("pulse", &mut rates.pulse), ("pulse-pro", &mut rates.pulse_pro)] {
+        let price = walk.take(&mut section, name, |value| {
+            let text = match value {
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::Float(number) => number.as_str().to_owned(),
+                _ => return Err(Wrong::Type("a number")),
+            };
+            let price = text.parse().ok().and_then(MicroUsd::from_usd).filter(|price| price.0 >= 0);
+            price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars a minute, e.g. 0.005")))
+        });
+        *rate = price.unwrap_or(*rate);
+    }
+    walk.close(section);
+    rates.as_of = as_of.unwrap_or(rates.as_of);
+    rates
+}
+
+/// The path in `sqlite://path`, or a plain path.
+pub(super) fn database_path(text: &str) -> Result<PathBuf, String> {
+    let path = match text.split_once(':') {
+        Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            return Err(format!("`{scheme}://` ledgers are not supported; write sqlite://path/wavebatch.db"));
+        }
+        _ => text,
+    };
+    match path {
+        "" => Err("names no file; write sqlite://path/wavebatch.db".into()),
+        ":memory:" => Err("a ledger in memory would forget what was bought; write sqlite://path/wavebatch.db".into()),
+        path if path.contains('?') => Err("takes no options after `?`".into()),
+        path if path.ends_with('/') => Err("names a directory; write sqlite://path/wavebatch.db".into()),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// An address of an API.
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("is not an address like {BASE_URL} ({e})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with https:// or http://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("may have no user, query or fragment; the key goes into {KEY}"));
+    }
+    Ok(url)
+}

@@ -1,0 +1,220 @@
+//! What holds for every batch: `wavebatch.toml`, with the environment above it and the flags above both.
+
+mod file;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+use url::Url;
+
+use self::file::{Draft, base_url, database_path, read};
+use crate::{
+    definition::{Fault, Faults},
+    domain::{
+        batch::RunSettings,
+        cost::Rates,
+        options::listed,
+        pool::{Limits, Pool},
+    },
+};
+
+/// The file's name in the working directory.
+pub const FILE: &str = "wavebatch.toml";
+/// The variable that holds the key.
+pub const KEY: &str = "SMALLEST_API_KEY";
+const BASE_URL: &str = "https://api.smallest.ai";
+const DATABASE: &str = "sqlite://wavebatch.db";
+const SANDBOX_DATABASE: &str = "wavebatch-sandbox.db";
+
+listed! {
+    /// The vendor's plan, from which limits follow where none are set.
+    Plan, "plan" {
+        /// 25 requests a minute for each speech-to-text model.
+        Standard = "standard",
+    }
+}
+
+impl Plan {
+    const fn limits(self, pool: Pool) -> Limits {
+        match (self, pool) {
+            (Self::Standard, Pool::Pulse | Pool::PulsePro) => {
+                Limits { requests_per_minute: Some(25), concurrency: None }
+            }
+        }
+    }
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--sandbox`
+    pub sandbox: bool,
+}
+
+/// What the environment says. An empty variable says nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Env {
+    /// `WAVEBATCH_CONFIG`
+    pub config: Option<PathBuf>,
+    /// `WAVEBATCH_DATABASE`
+    pub database: Option<String>,
+    /// `SMALLEST_BASE_URL`
+    pub base_url: Option<String>,
+    /// `SMALLEST_API_KEY`
+    pub key: Option<SecretString>,
+}
+
+impl Env {
+    /// Reads the process's environment.
+    #[must_use]
+    pub fn read() -> Self {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            config: variable("WAVEBATCH_CONFIG").map(PathBuf::from),
+            database: text("WAVEBATCH_DATABASE"),
+            base_url: text("SMALLEST_BASE_URL"),
+            key: text(KEY).map(SecretString::from),
+        }
+    }
+}
+
+/// Who set a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetBy {
+    /// Nobody: it follows from the plan.
+    Preset(Plan),
+    /// This line of this file.
+    Line(String, u64),
+    /// The definition's `[run]`.
+    Definition,
+    /// It is the sandbox, which has none.
+    Sandbox,
+}
+
+impl fmt::Display for SetBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preset(plan) => write!(f, "preset {plan}; change it in {FILE} [limits]"),
+            Self::Line(file, line) => write!(f, "{file}:{line}"),
+            Self::Definition => f.write_str("the definition's [run]"),
+            Self::Sandbox => f.write_str("the sandbox has none"),
+        }
+    }
+}
+
+/// The limits of one pool, and who set them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// The limits.
+    pub limits: Limits,
+    /// Who set the requests per minute.
+    pub rate_by: SetBy,
+    /// Who set the calls in flight.
+    pub concurrency_by: SetBy,
+}
+
+impl PoolLimits {
+    /// With what a definition lowers.
+    #[must_use]
+    pub fn lowered(mut self, run: &RunSettings) -> Self {
+        let lower = |limit: &mut Option<u32>, by: &mut SetBy, wish: Option<u32>| {
+            if let Some(wish) = wish.filter(|wish| limit.is_none_or(|limit| *wish < limit)) {
+                (*limit, *by) = (Some(wish), SetBy::Definition);
+            }
+        };
+        lower(&mut self.limits.requests_per_minute, &mut self.rate_by, run.requests_per_minute);
+        lower(&mut self.limits.concurrency, &mut self.concurrency_by, run.concurrency);
+        self
+    }
+}
+
+/// Everything merged.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that was read, absolute.
+    pub file: Option<PathBuf>,
+    /// The ledger's file, absolute.
+    pub database: PathBuf,
+    /// Where the API lives.
+    pub base_url: Url,
+    /// The account's limits.
+    pub limits: BTreeMap<Pool, PoolLimits>,
+    /// List prices.
+    pub rates: Rates,
+}
+
+impl Config {
+    /// Merges flags, environment, file and defaults. `cwd` is where relative paths of the first two begin.
+    ///
+    /// # Errors
+    /// Every fault, each with its line and field, its variable or its flag.
+    pub fn load(flags: &Flags, env: &Env, cwd: &Path) -> Result<Self, Faults> {
+        let named = flags.config.as_ref().or(env.config.as_ref());
+        let shown = named.map_or_else(|| FILE.to_owned(), |path| path.to_string_lossy().into_owned());
+        let path = cwd.join(&shown);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => None,
+            Err(e) => return Err(Fault::of_file(shown, format!("cannot be read: {e}")).into()),
+        };
+        let (draft, mut faults) = match &text {
+            Some(text) => read(&shown, text),
+            None => (Draft::default(), Vec::new()),
+        };
+        let file_dir = path.parent().unwrap_or(cwd).to_path_buf();
+        let database = draft.database.as_deref().map(|text| (text, &*file_dir, None));
+        let database = env.database.as_deref().map(|text| (text, cwd, Some("WAVEBATCH_DATABASE"))).or(database);
+        let database = flags.database.as_deref().map(|text| (text, cwd, Some("--database"))).or(database);
+        let (address, base, by) = database.unwrap_or((DATABASE, cwd, None));
+        let database = database_path(address).unwrap_or_else(|message| {
+            faults.push(Fault::of_file(by.unwrap_or(FILE), message));
+            PathBuf::new()
+        });
+        let mut database = base.join(database);
+        if flags.sandbox {
+            database.set_file_name(SANDBOX_DATABASE);
+        }
+        let base_url = env.base_url.as_deref().map(|text| {
+            base_url(text).map_err(|message| faults.push(Fault::of_file("SMALLEST_BASE_URL", message))).ok()
+        });
+        let base_url = base_url.flatten().or(draft.base_url);
+        if !faults.is_empty() {
+            return Err(Faults::from_iter(faults));
+        }
+        let limits = if flags.sandbox { sandbox_limits() } else { draft.limits };
+        Ok(Self {
+            file: text.is_some().then(|| absolute(&path)),
+            database: absolute(&database),
+            base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
+            limits,
+            rates: draft.rates,
+        })
+    }
+
+    /// The limits alone, as the runner takes them.
+    #[must_use]
+    pub fn pool_limits(&self) -> std::collections::HashMap<Pool, Limits> {
+        self.limits.iter().map(|(pool, set)| (*pool, set.limits)).collect()
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn sandbox_limits() -> BTreeMap<Pool, PoolLimits> {
+    let none = || PoolLimits { limits: Limits::default(), rate_by: SetBy::Sandbox, concurrency_by: SetBy::Sandbox };
+    Pool::ALL.iter().map(|pool| (*pool, none())).collect()
+}
+
+#[cfg(test)]
+mod tests;

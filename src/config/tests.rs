@@ -1,0 +1,106 @@
+//! Faults, precedence, and where things are from.
+
+use super::*;
+use crate::domain::batch::MicroUsd;
+
+fn load(file: Option<&str>, flags: &Flags, env: &Env) -> (tempfile::TempDir, Result<Config, Faults>) {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(text) = file {
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+    }
+    let config = Config::load(flags, env, dir.path());
+    (dir, config)
+}
+
+fn faults(text: &str) -> String {
+    load(Some(text), &Flags::default(), &Env::default()).1.unwrap_err().to_string()
+}
+
+#[test]
+fn with_nothing_said_the_standard_plan_holds() {
+    let (dir, config) = load(None, &Flags::default(), &Env::default());
+    let config = config.unwrap();
+    assert_eq!((config.file, config.database), (None, dir.path().join("wavebatch.db")));
+    assert_eq!(config.base_url.as_str(), "https://api.smallest.ai/");
+    for pool in Pool::ALL {
+        let set = &config.limits[pool];
+        assert_eq!(set.limits, Limits { requests_per_minute: Some(25), concurrency: None });
+        assert_eq!(set.rate_by.to_string(), "preset standard; change it in wavebatch.toml [limits]");
+    }
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let file = "database = 'sqlite://of-file.db'\nbase_url = 'https://file.example'\n";
+    let env = Env {
+        database: Some("sqlite://of-env.db".into()),
+        base_url: Some("https://env.example".into()),
+        ..Env::default()
+    };
+    let flags = Flags { database: Some("sub/of-flag.db".into()), ..Flags::default() };
+    let (dir, config) = load(Some(file), &flags, &env);
+    let config = config.unwrap();
+    assert_eq!(config.database, dir.path().join("sub/of-flag.db"));
+    assert_eq!(config.base_url.host_str(), Some("env.example"));
+    assert_eq!(config.file, Some(dir.path().join(FILE)));
+    let (dir, config) = load(Some(file), &Flags::default(), &Env::default());
+    assert_eq!(config.unwrap().database, dir.path().join("of-file.db"));
+    let sandbox = Flags { sandbox: true, ..flags };
+    let (dir, config) = load(Some("[limits.pulse]\nrequests_per_minute = 3\n"), &sandbox, &env);
+    let config = config.unwrap();
+    assert_eq!(config.database, dir.path().join("sub/wavebatch-sandbox.db"));
+    assert_eq!(config.limits[&Pool::Pulse].limits, Limits::default());
+}
+
+#[test]
+fn a_relative_path_begins_at_the_file_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("etc")).unwrap();
+    std::fs::write(dir.path().join("etc/w.toml"), "database = 'sqlite://l.db'").unwrap();
+    let flags = Flags { config: Some("etc/w.toml".into()), ..Flags::default() };
+    let config = Config::load(&flags, &Env::default(), dir.path()).unwrap();
+    assert_eq!(config.database, dir.path().join("etc/l.db"));
+    let missing = Flags { config: Some("w.toml".into()), ..Flags::default() };
+    let told = Config::load(&missing, &Env::default(), dir.path()).unwrap_err().to_string();
+    assert!(told.starts_with("w.toml: cannot be read"), "{told}");
+}
+
+#[test]
+fn limits_say_where_they_are_from() {
+    let file = "[limits]\nplan = 'standard'\n[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 4\n[rates]\npulse = 0.0035\n";
+    let config = load(Some(file), &Flags::default(), &Env::default()).1.unwrap();
+    let set = config.limits[&Pool::Pulse].clone();
+    assert_eq!(set.limits, Limits { requests_per_minute: None, concurrency: Some(4) });
+    assert_eq!(set.concurrency_by.to_string(), "wavebatch.toml:5");
+    assert_eq!(config.limits[&Pool::PulsePro].limits.requests_per_minute, Some(25));
+    assert_eq!(config.rates.pulse, MicroUsd(3_500));
+    let run = RunSettings { concurrency: Some(8), requests_per_minute: Some(5), ..RunSettings::default() };
+    let lowered = set.lowered(&run);
+    assert_eq!(lowered.limits, Limits { requests_per_minute: Some(5), concurrency: Some(4) }, "only lowered");
+    assert_eq!((lowered.rate_by, lowered.concurrency_by.to_string().as_str()), (SetBy::Definition, "wavebatch.toml:5"));
+}
+
+#[test]
+fn every_fault_has_its_line_and_the_nearest_name() {
+    let told = faults(
+        "databse = 'x'\n[limits]\nplan = 'standart'\n[limits.puls]\nrequests_per_minute = 1\n[limits.pulse-pro]\nconcurrency = -1\n[rates]\npulse = -1.0\n",
+    );
+    insta::assert_snapshot!(told, @r"
+    wavebatch.toml:1:1: `databse`: there is no such field; did you mean `database`?
+    wavebatch.toml:3:8: `limits.plan`: `standart` is not a plan; did you mean `standard`?
+    wavebatch.toml:4:9: `limits.puls`: there is no such field; did you mean `pulse`?
+    wavebatch.toml:7:15: `limits.pulse-pro.concurrency`: -1 is not between 0 (no limit) and 4294967295
+    wavebatch.toml:9:9: `rates.pulse`: `-1.0` is not a price; write US dollars a minute, e.g. 0.005
+    ");
+    insta::assert_snapshot!(faults("base_url = 'ftp://x'\ndatabase = 'postgres://x'"), @r"
+    wavebatch.toml:1:12: `base_url`: must begin with https:// or http://
+    wavebatch.toml:2:12: `database`: `postgres://` ledgers are not supported; write sqlite://path/wavebatch.db
+    ");
+    assert!(faults("limits = [\n").starts_with("wavebatch.toml:"));
+    let env = Env { base_url: Some("https://me@x".into()), ..Env::default() };
+    let told = load(None, &Flags { database: Some("sqlite://".into()), ..Flags::default() }, &env).1.unwrap_err();
+    insta::assert_snapshot!(told, @r"
+    --database: names no file; write sqlite://path/wavebatch.db
+    SMALLEST_BASE_URL: may have no user, query or fragment; the key goes into SMALLEST_API_KEY
+    ");
+}
