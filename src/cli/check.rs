@@ -14,7 +14,7 @@ use crate::{
     config::{Config, KEY, SetBy},
     definition::Definition,
     runner::intake::{self, IntakeError, Plan},
-    store::{Opening, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// Check a batch and tell what running it would do
@@ -45,7 +45,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let config = context.config(sources.sandbox)?;
     let definition = sources.definition()?;
     let world = if sources.sandbox { "sandbox" } else { "waves" };
-    let store = match Store::open(Opening { create: false, ..Opening::new(&config.database) }).await {
+    let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),
         Err(StoreError::Missing(_)) => None,
         Err(e) => return Err(e.into()),

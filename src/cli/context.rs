@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Global, Screen, Stop, words::counted};
 use crate::{
     config::{Config, Env, Flags},
-    store::{BatchRow, Opening, Store, StoreError},
+    store::{BatchRow, Store, StoreError},
 };
 
 /// The account of the stand-in inside the process, whatever port it got.
@@ -56,8 +56,7 @@ impl Context {
     /// The ledger, which has to be there.
     pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), Stop> {
         let config = self.config(sandbox)?;
-        let opening = Opening { create: false, ..Opening::new(&config.database) };
-        let (store, _) = Store::open(opening).await?;
+        let (store, _) = Store::open(config.opening(false)).await?;
         Ok((store, config))
     }
 

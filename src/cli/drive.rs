@@ -19,7 +19,7 @@ use crate::{
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
-    store::{Opening, Store, StoreError},
+    store::{Store, StoreError},
     waves::{Client, Settings, account},
 };
 
@@ -102,7 +102,7 @@ impl<'c> Drive<'c> {
     pub(super) async fn open(context: &'c Context, config: Config, api: Api, create: bool) -> Result<Self, Stop> {
         let shutdown = Shutdown::listen()?;
         let fetcher = fetcher()?;
-        let (store, fresh) = Store::open(Opening { create, ..Opening::new(&config.database) }).await?;
+        let (store, fresh) = Store::open(config.opening(create)).await?;
         Ok(Self { context, config, store, fresh, shutdown, fetcher, api })
     }
 

@@ -20,6 +20,7 @@ use crate::{
         options::listed,
         pool::{Limits, Pool},
     },
+    store::{Opening, Timing},
 };
 
 /// The file's name in the working directory.
@@ -70,6 +71,8 @@ pub struct Env {
     pub base_url: Option<String>,
     /// `SMALLEST_API_KEY`
     pub key: Option<SecretString>,
+    /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
+    pub lease_ms: Option<i64>,
 }
 
 impl Env {
@@ -83,6 +86,7 @@ impl Env {
             database: text("WAVEBATCH_DATABASE"),
             base_url: text("SMALLEST_BASE_URL"),
             key: text(KEY).map(SecretString::from),
+            lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
         }
     }
 }
@@ -150,9 +154,17 @@ pub struct Config {
     pub limits: BTreeMap<Pool, PoolLimits>,
     /// List prices.
     pub rates: Rates,
+    /// Lease times.
+    pub timing: Timing,
 }
 
 impl Config {
+    /// How the ledger is opened.
+    #[must_use]
+    pub fn opening(&self, create: bool) -> Opening {
+        Opening { create, timing: self.timing, ..Opening::new(&self.database) }
+    }
+
     /// Merges flags, environment, file and defaults. `cwd` is where relative paths of the first two begin.
     ///
     /// # Errors
@@ -197,6 +209,7 @@ impl Config {
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,
             rates: draft.rates,
+            timing: env.lease_ms.map_or_else(Timing::default, |lease_ms| Timing { lease_ms, beat_ms: lease_ms / 5 }),
         })
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn attempt(
         // Whatever was to be given up is given up by now.
         replaces = None;
         let (outcome, departed_at) = send(work, &permit, recording).await;
-        let limits = work.shared.config.limits(work.pool);
+        let limits = work.limits();
         let end = end_of(work, &outcome, recording);
         let cost = if let End::Answered { cost, .. } = &end { cost.unwrap_or(0) } else { 0 };
         let reply = work.shared.store.end(Ended { call: permit.call, departed_at, limits, end }).await?;
@@ -108,7 +108,7 @@ async fn permit(
         part: 0,
         account: shared.config.account.clone(),
         pool: work.pool,
-        limits: shared.config.limits(work.pool),
+        limits: work.limits(),
         why,
         replaces,
         audio_ms: recording.audio_ms(),

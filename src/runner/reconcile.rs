@@ -95,7 +95,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
         audio_ms,
         cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
     };
-    let limits = work.shared.config.limits(work.pool);
+    let limits = work.limits();
     work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end }).await?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{
         job::{CallRecord, JobState, Journal, Step, Why},
         options::TranscribeOptions,
         overrides::LineOverrides,
-        pool::Pool,
+        pool::{Limits, Pool},
         retry::{self, Used},
     },
     store::{Claimed, End, Ended, Finish, Settlement, StoreError, To},
@@ -108,6 +108,14 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The account's limits, lowered by the definition where it does.
+    pub(super) fn limits(&self) -> Limits {
+        let mut limits = self.shared.config.limits(self.pool);
+        let lower = |limit: Option<u32>, wish: Option<u32>| limit.into_iter().chain(wish).min();
+        limits.requests_per_minute = lower(limits.requests_per_minute, self.batch.spec.run.requests_per_minute);
+        limits
+    }
+
     pub(super) fn now(&self) -> i64 {
         self.shared.store.clock().now()
     }
@@ -143,7 +151,7 @@ impl Work<'_> {
     }
 
     async fn give_up(&self, call: &CallRecord) -> Result<(), StoreError> {
-        let limits = self.shared.config.limits(self.pool);
+        let limits = self.limits();
         self.shared.store.end(Ended { call: call.id, departed_at: None, limits, end: End::GivenUp }).await?;
         Ok(())
     }

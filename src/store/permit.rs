@@ -182,12 +182,14 @@ pub(super) async fn grant(
         return Ok(granted);
     }
     let mut money = batches(conn, waiting, now).await?;
-    let mut pools: Vec<(&str, Pool)> = waiting.iter().map(|a| (a.account.as_str(), a.pool)).collect();
-    pools.sort_unstable();
-    pools.dedup();
-    for (account, pool) in pools {
-        let asks: Vec<(usize, &PermitAsk)> =
-            waiting.iter().enumerate().filter(|(_, a)| a.account == account && a.pool == pool).collect();
+    // A definition may have lowered the limits for its own calls: each set of limits is a gate of its own.
+    let place = |a: &PermitAsk| (a.account.clone(), a.pool, a.limits.requests_per_minute, a.limits.concurrency);
+    let mut places: Vec<_> = waiting.iter().map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    for gate in places {
+        let asks: Vec<(usize, &PermitAsk)> = waiting.iter().enumerate().filter(|(_, a)| place(a) == gate).collect();
+        let (account, pool) = (gate.0.as_str(), gate.1);
         let wake = grant_pool(conn, shared, (account, pool), &asks, &mut money, &mut granted, now).await?;
         if let Some(wake) = wake {
             granted.wake = Some(match granted.wake {
