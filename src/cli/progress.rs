@@ -176,17 +176,21 @@ impl Meter {
         if self.finished() < self.total {
             words.extend(self.left(now).map(|ms| format!("about {} left", duration(ms))));
         }
-        for (pool, (bound, until)) in &self.held {
-            let why = match bound {
-                Bound::Rate => continue, // The rate says it already.
-                Bound::InFlight => continue,
-                Bound::Cooldown => "told to wait by the API",
-                Bound::Outage => "out of reach, probing",
-            };
-            let until = until.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
-            words.push(format!("{pool}: {why}{until}"));
-        }
         words.join(" · ")
+    }
+
+    /// What holds calls back, beyond the limits that were set.
+    pub(super) fn held(&self) -> Option<String> {
+        let why = |(pool, (bound, until)): (&Pool, &(Bound, Option<i64>))| {
+            let why = match bound {
+                Bound::Rate | Bound::InFlight => return None, // The rate says it already.
+                Bound::Cooldown => "the API said to wait",
+                Bound::Outage => "the API is out of reach; the next probe waits",
+            };
+            Some(format!("{pool}: {why}{}", until.map(|at| format!(" until {}", clock(at))).unwrap_or_default()))
+        };
+        let held: Vec<_> = self.held.iter().filter_map(why).collect();
+        (!held.is_empty()).then(|| held.join(" · "))
     }
 }
 
@@ -248,9 +252,9 @@ mod tests {
         assert_eq!(meter.pace(3_000), "2 in flight · 3 of 25 calls/min · 2 min 0 s of audio · $0.01 · about 6 s left");
         let outage = Event::Held { pool: Pool::Pulse, by: Some((Bound::Outage, None)) };
         meter.event(&outage, 3_000);
-        assert!(meter.pace(3_000).ends_with("pulse: out of reach, probing"));
+        assert_eq!(meter.held().unwrap(), "pulse: the API is out of reach; the next probe waits");
         meter.event(&Event::Held { pool: Pool::Pulse, by: None }, 3_000);
-        assert!(!meter.pace(3_000).contains("probing"));
+        assert_eq!(meter.held(), None);
     }
 
     #[test]

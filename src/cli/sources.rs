@@ -47,31 +47,31 @@ pub struct Sources {
     #[arg(long, help_heading = "Options of the task")]
     language: Option<Language>,
     /// Ask for the time of each word
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     word_timestamps: Option<bool>,
     /// Tell speakers apart (pulse)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     diarize: Option<bool>,
     /// Replace personal data in the transcript (en, hi)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     redact_pii: Option<bool>,
     /// Replace payment card data in the transcript (en, hi)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     redact_pci: Option<bool>,
     /// In languages that are not redacted: strict (refuse) or best_effort (send all the same)
     #[arg(long, value_name = "POLICY", help_heading = "Options of the task")]
     redact: Option<Redact>,
     /// Label emotions
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     emotion_detection: Option<bool>,
     /// Label the speaker's gender
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     gender_detection: Option<bool>,
     /// Ask the vendor to delete the content (enterprise plans): true, false or try
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     expire_content: Option<ExpireContent>,
     /// An empty transcript of a long recording is no suspect
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     allow_silence: Option<bool>,
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]

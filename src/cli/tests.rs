@@ -1,6 +1,6 @@
 //! The command line as a whole: it holds together, and its help reads as it should.
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 
 use super::Cli;
 
@@ -23,10 +23,26 @@ fn every_help_has_an_example() {
 
 #[test]
 fn help_reads_as_it_should() {
-    let mut cli = Cli::command().term_width(100);
-    cli.build();
-    insta::assert_snapshot!("help", cli.render_long_help());
-    for verb in cli.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
-        insta::assert_snapshot!(format!("help-{}", verb.get_name()), verb.render_long_help());
+    let help = |words: &[&str]| {
+        let words = ["wavebatch"].iter().chain(words).chain(&["--help"]);
+        Cli::command().term_width(100).try_get_matches_from(words).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!("help", help(&[]));
+    for verb in Cli::command().get_subcommands() {
+        insta::assert_snapshot!(format!("help-{}", verb.get_name()), help(&[verb.get_name()]));
     }
+}
+
+#[test]
+fn a_wrong_word_comes_with_the_nearest() {
+    let told = |words: &[&str]| {
+        let e = Cli::try_parse_from(["wavebatch"].iter().chain(words)).unwrap_err();
+        assert_eq!(e.exit_code(), 2);
+        e.to_string()
+    };
+    assert!(told(&["rn"]).contains("'run'"));
+    assert!(told(&["run", "x", "--langage", "en"]).contains("'--language'"));
+    assert!(told(&["jobs", "b", "--state", "faild"]).contains("did you mean `failed`?"));
+    assert!(told(&["status", "--log-format", "jsn"]).contains("did you mean `json`?"));
+    assert!(told(&["status", "-q", "-v"]).contains("cannot be used with"));
 }

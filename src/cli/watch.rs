@@ -123,10 +123,14 @@ impl View {
                 bar.set_position(meter.finished());
                 bar.set_prefix(meter.lines());
                 // A full last line would wrap when the terminal echoes ^C, and the bar be cleared a line too low.
-                bar.set_message(shorten(&meter.pace(now), self.screen.width().saturating_sub(4)));
+                let columns = self.screen.width().saturating_sub(4);
+                let lines = [Some(meter.pace(now)), meter.held()];
+                let lines: Vec<_> = lines.into_iter().flatten().map(|line| shorten(&line, columns)).collect();
+                bar.set_message(lines.join("\n"));
             }
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
-                self.screen.say(&format!("{} · {}", meter.lines(), meter.pace(now)));
+                let held = meter.held().map(|held| format!(" · {held}")).unwrap_or_default();
+                self.screen.say(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
             }
             None => {}
         }
