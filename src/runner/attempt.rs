@@ -55,12 +55,15 @@ pub(super) async fn attempt(
 ) -> Result<Attempt, StoreError> {
     let (mut why, mut replaces) = (why, replaces.map(|c| c.id));
     loop {
-        if replaces.is_some()
-            && let Some(next) = probe_by_log(work).await?
-        {
+        let probe = match replaces {
+            Some(call) => probe_by_log(work, call).await?,
+            None => Probe::Needless,
+        };
+        if let Probe::Wait(next) = probe {
             return Ok(Attempt::Next(next));
         }
-        let permit = match permit(work, why, replaces, recording).await? {
+        let probes = matches!(probe, Probe::Reached);
+        let permit = match permit(work, why, replaces, probes, recording).await? {
             Ok(permit) => permit,
             Err(next) => return Ok(Attempt::Next(next)),
         };
@@ -98,6 +101,7 @@ async fn permit(
     work: &Work<'_>,
     why: Why,
     replaces: Option<CallId>,
+    probes: bool,
     recording: &Recording,
 ) -> Result<Result<Permit, Next>, StoreError> {
     let shared = work.shared;
@@ -111,6 +115,7 @@ async fn permit(
         limits: shared.config.limits(work.pool),
         why,
         replaces,
+        probes,
         audio_ms: recording.audio_ms(),
         rate: shared.config.rate(work.pool),
         mark: shared.log.mark(),
@@ -248,7 +253,9 @@ async fn after(work: &mut Work<'_>, trouble: &Trouble, reply: &EndReply) -> Resu
         return Ok(Some(Next::Look));
     }
     let mut used = work.used();
-    if trouble.kind == ErrorKind::SourceChanged {
+    let source_try =
+        matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
+    if source_try {
         used.tries += 1;
     }
     let max_tries = work.batch.spec.run.max_tries;
@@ -257,7 +264,6 @@ async fn after(work: &mut Work<'_>, trouble: &Trouble, reply: &EndReply) -> Resu
         Verdict::Again => None,
         Verdict::Later(wait) => {
             let due_at = work.now() + i64::try_from(wait).unwrap_or(30_000);
-            let source_try = trouble.kind == ErrorKind::SourceChanged;
             Some(Next::Leave(To::Queued { due_at, call: Some(work.pool), source_try }))
         }
         Verdict::Fail => Some(Work::fail(trouble.kind, told(trouble))),
@@ -291,20 +297,29 @@ async fn outage(work: &Work<'_>, trouble: &Trouble, reply: &EndReply) -> Result<
     Ok(Some(work.put_back(now)))
 }
 
-/// In an outage a line whose last call may have been billed does not probe by calling: reading the log is its probe.
-async fn probe_by_log(work: &Work<'_>) -> Result<Option<Next>, StoreError> {
+/// What an outage means for a line whose last call may have been billed.
+enum Probe {
+    /// There is no outage.
+    Needless,
+    /// The log answers: this line may call, alone, and its answer says whether the outage is over.
+    Reached,
+    /// It is not its turn, or the log does not answer either.
+    Wait(Next),
+}
+
+/// In an outage a line whose last call may have been billed probes last, and not by calling: reading the log comes first.
+async fn probe_by_log(work: &Work<'_>, call: CallId) -> Result<Probe, StoreError> {
     let shared = work.shared;
     let account = shared.config.account.clone();
-    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool).await? else {
-        return Ok(None);
+    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool, call).await? else {
+        return Ok(Probe::Needless);
     };
     let mut again_at = probe_at;
     if mine {
-        let reached = shared.log.answers().await;
-        shared.store.probed(account, work.pool, reached).await?;
-        if reached {
-            return Ok(None);
+        if shared.log.answers().await {
+            return Ok(Probe::Reached);
         }
+        shared.store.probe_failed(account, work.pool).await?;
         let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
         if work.now() - since >= limit {
             let reason = format!("the API has been out of reach for {} min", limit / 60_000);
@@ -312,7 +327,7 @@ async fn probe_by_log(work: &Work<'_>) -> Result<Option<Next>, StoreError> {
         }
         again_at = work.now() + 1_000;
     }
-    Ok(Some(work.put_back(again_at.max(work.now() + 200))))
+    Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
 }
 
 /// Whether an answer breaks the promise that its content expires.

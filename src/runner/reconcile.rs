@@ -60,7 +60,7 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         Some(at) => at,
         None => shared.store.note_unknown(call.id).await?,
     };
-    let mut found = shared.log.look(call.mark.as_deref(), &call.trace).await;
+    let mut found = shared.log.look(call.mark.as_deref(), &call.trace, unknown_at).await;
     if let Ok(Found::One(entry)) = &found {
         if shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);

@@ -187,7 +187,13 @@ impl Work<'_> {
         {
             return Ok(end);
         }
-        let prepared = match recording.prepare(self).await {
+        let ready = tokio::select! {
+            biased;
+            ready = recording.prepare(self) => ready,
+            // A download may take many minutes, and nothing is lost with it.
+            () = self.shared.drain.cancelled() => return Ok(self.put_back(self.now())),
+        };
+        let prepared = match ready {
             Prepared::Ready => recording,
             Prepared::Trouble { trouble, transient } => return self.source_trouble(trouble, transient, replaces).await,
             Prepared::Disk(message) => {

@@ -47,7 +47,7 @@ pub struct Claimed {
     pub era: i64,
     /// The pool it was claimed for; none if it was due for something that needs no call.
     pub lane: Option<Pool>,
-    /// Whether the journal has calls of this era: else it need not be read.
+    /// Whether the journal has calls of this era, or one that is open or answered: else it need not be read.
     pub has_calls: bool,
 }
 
@@ -60,19 +60,25 @@ impl Store {
         self.send(|reply| Command::Claim(want, reply)).await
     }
 
-    /// The next moment at which a job of these batches (or of any open one) is due, if there is one.
+    /// The next moment at which a job that `want` has room for is due, if there is one.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn next_due(&self, batches: &[BatchId], world: &str) -> Result<Option<Millis>, StoreError> {
+    pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
+        let lanes: Vec<&str> = lanes(want).filter(|(_, room)| *room > 0).map(|(lane, _)| lane).collect();
         let sql = format!(
-            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.column1 AND due_at IS NOT NULL) AS d \
-             FROM batches b, (VALUES ('free'), ('pulse'), ('pulse-pro')) l \
-             WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
-            among("b.id", batches)
+            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
+             FROM batches b, json_each(?) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
+            among("b.id", &want.batches)
         );
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(world).fetch_one(&self.read).await?)
+        let lanes = serde_json::json!(lanes).to_string();
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(lanes).bind(want.world).fetch_one(&self.read).await?)
     }
+}
+
+/// The lanes of the index, and the room that there is for each.
+fn lanes(want: &Want) -> impl Iterator<Item = (&'static str, u32)> {
+    want.calls.iter().map(|(pool, n)| (pool.as_str(), *n)).chain([("free", want.free)])
 }
 
 /// `AND column IN (…)`, or nothing for an empty list. The ids are numbers: nothing to quote.
@@ -101,8 +107,7 @@ pub(super) async fn claim(
     let turn = want.turn % batches.len();
     batches.rotate_left(turn);
     let mut claimed = Vec::new();
-    let lanes = want.calls.iter().map(|(pool, n)| (pool.as_str(), *n)).chain([("free", want.free)]);
-    for (lane, room) in lanes {
+    for (lane, room) in lanes(want) {
         let mut room = room;
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
@@ -135,7 +140,7 @@ async fn claim_lane(
                 after = NULL, started_at = coalesce(started_at, ?4) \
          WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
          RETURNING id, batch, key, source, overrides, source_tries, era, \
-                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND era = jobs.era) AS has_calls",
+                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     )
     .bind(token)
     .bind(shared.process.load(std::sync::atomic::Ordering::Acquire))

@@ -240,7 +240,7 @@ async fn teach(
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
             pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
         }
-        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, now),
+        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, call.sent_at, now),
     }
     Ok(true)
 }

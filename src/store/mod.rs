@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -73,6 +73,8 @@ struct Shared {
     beaten_at: AtomicI64,
     /// Low half of the next token.
     tokens: AtomicI64,
+    /// Transactions begun so far.
+    transactions: AtomicU64,
 }
 
 impl Shared {
@@ -114,6 +116,12 @@ impl Store {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
+    }
+
+    /// Write transactions that this process began so far: what its work costs the ledger.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.shared.transactions.load(Ordering::Relaxed)
     }
 
     /// The folder beside the ledger for what is too big for it.

@@ -5,7 +5,10 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -95,6 +98,7 @@ impl Store {
             process: AtomicI64::new(0),
             beaten_at: AtomicI64::new(0),
             tokens: AtomicI64::new(1),
+            transactions: AtomicU64::new(0),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));

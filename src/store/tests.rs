@@ -86,6 +86,7 @@ fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
         limits,
         why: Why::First,
         replaces: None,
+        probes: false,
         audio_ms: Some(60_000),
         rate: 5_000,
         mark: None,
@@ -482,7 +483,12 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         })
         .await
         .unwrap();
-    let due = l.store.next_due(&[], "waves").await.unwrap().unwrap();
+    let due = l
+        .store
+        .next_due(&Want { world: "waves", free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .await
+        .unwrap()
+        .unwrap();
     assert!(due <= l.clock.now());
     let view = l.store.pool("acc", Pool::Pulse, &limits).await.unwrap();
     assert!(view.traffic.nth_newest.unwrap() <= l.clock.now());

@@ -1,4 +1,5 @@
 //! One binary for all integration tests, by theme.
 
 mod pipeline;
+mod sources;
 mod support;

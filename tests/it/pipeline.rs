@@ -32,7 +32,8 @@ async fn every_line_becomes_its_own_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_flight_is_used_fully_and_never_passed() {
-    let mut house = House::with(Config { latency: Duration::from_millis(20), concurrency: Some(4), ..Config::default() }).await;
+    let mut house =
+        House::with(Config { latency: Duration::from_millis(20), concurrency: Some(4), ..Config::default() }).await;
     house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(4) });
     house.calls(40);
     let batch = house.submit(&house.definition("", "concurrency = 16")).await;
@@ -44,7 +45,8 @@ async fn the_flight_is_used_fully_and_never_passed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_429_storm_fails_no_line_and_uses_no_try() {
-    let house = House::with(Config { latency: Duration::from_millis(10), concurrency: Some(3), ..Config::default() }).await;
+    let house =
+        House::with(Config { latency: Duration::from_millis(10), concurrency: Some(3), ..Config::default() }).await;
     house.calls(30);
     let batch = house.submit(&house.definition("", "max_tries = 1\nconcurrency = 12")).await;
     house.run(batch).await;
