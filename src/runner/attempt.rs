@@ -73,7 +73,12 @@ pub(super) async fn attempt(
         let limits = work.shared.config.limits(work.pool);
         let end = end_of(work, &outcome, recording);
         let cost = if let End::Answered { cost, .. } = &end { *cost } else { 0 };
-        let reply = work.shared.store.end(Ended { call: permit.call, departed_at, limits, end }).await?;
+        let pauses = broken_promise(work, &outcome);
+        let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
+        let reply = work.shared.store.end(ended).await?;
+        if let Some((kind, reason)) = pauses {
+            work.shared.pause(work.batch.id, kind, &reason).await?;
+        }
         let trouble = trouble_of(&outcome).cloned();
         work.shared.say(Event::CallEnded { pool: work.pool, trouble: trouble.clone(), cost });
         match outcome {
@@ -330,8 +335,22 @@ async fn probe_by_log(work: &Work<'_>, call: CallId) -> Result<Probe, StoreError
     Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
 }
 
+/// Why the batch must stop after this answer: its content was to expire, and does not.
+fn broken_promise(work: &Work<'_>, outcome: &Outcome) -> Option<(PauseKind, String)> {
+    let Outcome::Answered(answer) = outcome else { return None };
+    if !breaks_expiry(work.options.expire_content, answer.content_expiry.as_deref()) {
+        return None;
+    }
+    let said = answer.content_expiry.as_deref().unwrap_or("nothing");
+    let told = format!(
+        "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
+        ErrorKind::ExpiryNotApplied
+    );
+    Some((PauseKind::Expiry, told))
+}
+
 /// Whether an answer breaks the promise that its content expires.
-pub(super) fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
+fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
     policy == ExpireContent::Required && answered != Some("applied")
 }
 

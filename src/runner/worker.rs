@@ -144,7 +144,10 @@ impl Work<'_> {
 
     async fn give_up(&self, call: &CallRecord) -> Result<(), StoreError> {
         let limits = self.shared.config.limits(self.pool);
-        self.shared.store.end(Ended { call: call.id, departed_at: None, limits, end: End::GivenUp }).await?;
+        self.shared
+            .store
+            .end(Ended { call: call.id, departed_at: None, limits, end: End::GivenUp, pauses: None })
+            .await?;
         Ok(())
     }
 

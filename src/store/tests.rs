@@ -106,7 +106,7 @@ fn trace() -> Trace {
 }
 
 fn ended(call: crate::domain::job::CallId, end: End) -> Ended {
-    Ended { call, departed_at: None, limits: Limits::default(), end }
+    Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }
 }
 
 fn answered() -> End {

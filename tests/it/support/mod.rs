@@ -43,6 +43,8 @@ pub struct House {
     pub store: Store,
     pub clock: Clock,
     pub limits: HashMap<Pool, Limits>,
+    /// Where the runner finds the API; the sandbox's by default.
+    pub base_url: Option<String>,
 }
 
 /// What a run left behind.
@@ -80,7 +82,7 @@ impl House {
         let clock = Clock::system();
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new() }
+        Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -169,7 +171,7 @@ impl House {
     }
 
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {
-        let base_url = self.sandbox.base_url().parse().expect("a URL");
+        let base_url = self.base_url();
         let key = SecretString::from(KEY);
         let config = RunnerConfig {
             world: "waves",
@@ -192,7 +194,11 @@ impl House {
     }
 
     pub fn account(&self) -> String {
-        account(&self.sandbox.base_url().parse().expect("a URL"), &SecretString::from(KEY))
+        account(&self.base_url(), &SecretString::from(KEY))
+    }
+
+    fn base_url(&self) -> url::Url {
+        self.base_url.clone().unwrap_or_else(|| self.sandbox.base_url()).parse().expect("a URL")
     }
 
     /// Puts up a definition with these lines of `[transcribe]` and `[run]`, and works until the end.
