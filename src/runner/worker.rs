@@ -165,7 +165,9 @@ impl Work<'_> {
             return Some(Self::fail(ErrorKind::TimedOut, told));
         }
         if used.tries >= run.max_tries {
-            let told = format!("given up after {} tries", used.tries);
+            let words = self.journal.calls.iter().rev().find_map(|c| c.error.as_deref());
+            let words = words.map(|w| format!("; the last: {w}")).unwrap_or_default();
+            let told = format!("given up after {} tries{words}", used.tries);
             return Some(Self::fail(last.unwrap_or(ErrorKind::ServerError), told));
         }
         let billed = self.journal.billed();

@@ -540,3 +540,31 @@ async fn claims_take_turns_between_batches() {
     assert_eq!(jobs.iter().filter(|j| j.batch == BatchId(1)).count(), 3);
     assert_eq!(jobs.len(), 6);
 }
+
+#[tokio::test]
+async fn a_broken_workers_call_is_not_awaited_for_ever() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap();
+    let step = async || l.store.journal(job.job, 0, 0).await.unwrap().step(l.clock.now());
+    assert!(matches!(step().await, Step::PutBack { .. }), "its process lives");
+    l.store.abandon_calls(job.job).await.unwrap();
+    assert!(matches!(step().await, Step::Reconcile(_)));
+}
+
+#[tokio::test]
+async fn a_retried_line_knows_of_the_answer_that_is_kept() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    assert!(!job.has_calls);
+    let p = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    let refused = Finish::failed(ErrorKind::SinkRefused, "x".into());
+    l.store.settle(settle(&job, To::Finished(Box::new(refused)))).await.unwrap();
+    assert_eq!(l.store.retry_free(b).await.unwrap(), 1);
+    assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier era");
+}

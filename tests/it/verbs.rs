@@ -228,25 +228,25 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
 async fn an_output_that_is_no_folder_any_more_pauses_the_batch_and_keeps_the_answers() {
     let house = House::new().await;
     house.calls(6);
-    let batch = house.submit(&house.definition("", "concurrency = 2")).await;
-    house.sandbox.hold();
+    house.sandbox.script([Fault::new(Match::Nth(2), What::Hang)]);
+    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
     let (ran, ()) = tokio::join!(house.run(batch), async {
-        house.sandbox.waiting(2).await;
-        house.sandbox.release();
-        house.until("an output", || async { house.counts(batch).await.of(Succeeded) >= 1 }).await;
-        house.sandbox.hold();
+        house.sandbox.waiting(1).await;
+        house.until("an output", || async { house.counts(batch).await.of(Succeeded) == 1 }).await;
         fs::rename(house.path("out"), house.path("away")).unwrap();
         house.write("out", "a file");
         house.sandbox.release();
     });
-    if ran.end == RunEnd::Paused {
-        let (kind, reason) = house.store.batch_by_id(batch).await.unwrap().pause.unwrap();
-        assert!(kind == PauseKind::Sink && reason.contains("not a folder"), "{reason}");
-        assert_eq!(house.counts(batch).await.of(Failed), 0);
-        fs::remove_file(house.path("out")).unwrap();
-        fs::rename(house.path("away"), house.path("out")).unwrap();
-        house.store.resume(batch, false).await.unwrap();
-        house.run(batch).await;
-    }
+    assert_eq!(ran.end, RunEnd::Paused);
+    let (kind, reason) = house.store.batch_by_id(batch).await.unwrap().pause.unwrap();
+    assert!(kind == PauseKind::Sink && reason.contains("not a folder"), "{reason}");
+    assert_eq!(house.counts(batch).await.of(Failed), 0);
+    let calls = house.sandbox.books().calls;
+    assert!(calls <= 4, "it stopped: {calls} calls");
+
+    fs::remove_file(house.path("out")).unwrap();
+    fs::rename(house.path("away"), house.path("out")).unwrap();
+    house.store.resume(batch, false).await.unwrap();
+    house.run(batch).await;
     house.all_well(batch, 6, 1).await;
 }
