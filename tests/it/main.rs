@@ -3,6 +3,13 @@
 
 mod jobs;
 mod layers;
+mod leases;
+mod limits;
+mod money;
+mod outages;
 mod papers;
 mod pipeline;
+mod refusals;
+mod sources;
 mod support;
+mod verbs;
