@@ -22,8 +22,6 @@ const PAGE: u32 = 100;
 const PAGES_MOST: u32 = 300;
 /// How old the known newest entry may get while calls are made, in ms.
 const FRESH_MS: i64 = 60_000;
-/// A walk this young serves another call too, in ms.
-const WALK_SERVES_MS: i64 = 1_000;
 /// After the log was refused, how long it is left alone, in ms.
 const ABSENT_MS: i64 = 3_600_000;
 /// Two lengths of one recording differ by no more than rounding.
@@ -142,12 +140,10 @@ impl LogBook {
             return Ok(Found::Unclear);
         };
         let mut walk = self.walk.lock().await;
-        let young = walk.as_ref().is_some_and(|w| {
-            self.clock.now() - w.began_at < WALK_SERVES_MS
-                && w.began_at >= not_before
-                && (w.whole || w.entries.iter().any(|e| e.request_id == mark))
+        let serves = walk.as_ref().is_some_and(|w| {
+            w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == mark))
         });
-        if !young {
+        if !serves {
             *walk = Some(self.walk_to(mark).await.inspect_err(|e| self.note(e))?);
         }
         let walk = walk.as_ref().expect("just walked");

@@ -122,14 +122,15 @@ impl Store {
         .await
     }
 
-    /// Whether another call of this ledger could own the log entry that `call` left: then an entry proves nothing.
+    /// Whether a call for another line could own the log entry that `call` left: then an entry proves nothing. An earlier
+    /// call for the same part sent the same recording, so its entry is as good an answer.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM calls me JOIN calls o ON o.account = me.account AND o.pool = me.pool \
-             AND o.sent_at >= me.sent_at - 86400000 WHERE me.id = ? AND o.id <> me.id AND o.trace = me.trace AND o.state <> 'rejected')",
+             AND o.sent_at >= me.sent_at - 86400000 WHERE me.id = ? AND o.job <> me.job AND o.trace = me.trace AND o.state <> 'rejected')",
         )
         .bind(call.0.as_bytes().as_slice())
         .fetch_one(&self.read)
