@@ -166,10 +166,6 @@ impl House {
         batch
     }
 
-    pub fn runner(&self) -> (Runner, mpsc::UnboundedReceiver<Event>) {
-        self.runner_on(&self.store)
-    }
-
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {
         let base_url = self.base_url();
         let key = SecretString::from(KEY);
