@@ -121,7 +121,9 @@ CREATE TABLE calls (
     -- The newest entry of the vendor's log before the call ('' = it was empty), and what its own entry would look like.
     mark       TEXT,
     trace      TEXT    NOT NULL,
-    CHECK (state IN ('sent', 'accepted') OR (slot_until IS NULL AND reserve = 0 AND ended_at IS NOT NULL))
+    CHECK (state IN ('sent', 'accepted') OR (reserve = 0 AND ended_at IS NOT NULL)),
+    -- A call that is given up after our own time-out may still be worked on: its slot runs out with the lease.
+    CHECK (state IN ('sent', 'accepted', 'lost') OR slot_until IS NULL)
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX calls_open ON calls (job, part) WHERE state IN ('sent', 'accepted');

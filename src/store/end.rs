@@ -273,7 +273,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
         .iter()
         .map(|c| {
             let unknown = c.state == CallState::Sent;
-            let keeps_slot = matches!(c.end, End::Unknown { keeps_slot: true, .. });
+            let keeps_slot = matches!(c.end, End::Unknown { keeps_slot: true, .. } | End::GivenUp);
             let trouble = match c.end {
                 End::Rejected { trouble, .. } => trouble.as_ref(),
                 End::Unknown { trouble, .. } | End::Unusable { trouble } => Some(trouble),

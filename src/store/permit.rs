@@ -134,10 +134,10 @@ impl Granted {
         let mut verdicts = self.verdicts;
         verdicts.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
         for (i, verdict) in verdicts {
-            if let Some(reply) = waiting.remove(i).reply {
-                if let Err(Ok(Ok(permit))) = reply.send(Ok(verdict)) {
-                    unsent.push(permit.call);
-                }
+            if let Some(reply) = waiting.remove(i).reply
+                && let Err(Ok(Ok(permit))) = reply.send(Ok(verdict))
+            {
+                unsent.push(permit.call);
             }
         }
         (self.wake, unsent)

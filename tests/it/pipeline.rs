@@ -37,7 +37,11 @@ async fn the_flight_is_used_fully_and_never_passed() {
     house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(4) });
     house.calls(40);
     let batch = house.submit(&house.definition("", "concurrency = 16")).await;
-    house.run(batch).await;
+    house.sandbox.hold();
+    tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(4).await;
+        house.sandbox.release();
+    });
     house.all_well(batch, 40, 1).await;
     let books = house.sandbox.books();
     assert_eq!((books.peak_in_flight, books.statuses.get(&429)), (4, None));

@@ -94,7 +94,10 @@ async fn retry_takes_what_went_wrong_and_a_good_line_only_by_its_key() {
         house.recording(&format!("rec/{i}.wav"), &format!("words {i}"), 3.0, i);
     }
     house.lines(&[("good", "rec/1.wav"), ("empty", "rec/2.wav"), ("refused", "rec/3.wav")]);
-    house.sandbox.script([Fault::new(Match::Nth(2), What::EmptyText), Fault::new(Match::Nth(3), What::status(400))]);
+    house.sandbox.script([
+        Fault::new(Match::Content(sha(&house, 2)), What::EmptyText).times(1),
+        Fault::new(Match::Content(sha(&house, 3)), What::status(400)).times(1),
+    ]);
     let (batch, _) = house.go("", "concurrency = 1").await;
     let counts = house.counts(batch).await;
     assert_eq!((counts.of(Succeeded), counts.of(Suspect), counts.of(Failed)), (1, 1, 1));
@@ -165,7 +168,7 @@ async fn what_costs_nothing_is_tried_again_and_what_costs_is_left() {
 
 fn sha(house: &House, recording: usize) -> String {
     use sha2::Digest;
-    let bytes = fs::read(house.path(&format!("rec/{recording}.wav"))).unwrap();
+    let bytes = fs::read(house.path(&format!("rec/{recording}.wav"))).expect("a recording");
     sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
