@@ -118,6 +118,8 @@ pub struct CallRecord {
     pub counts: bool,
     /// How it failed.
     pub error_kind: Option<ErrorKind>,
+    /// The same in words.
+    pub error: Option<String>,
     /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = not looked.
     pub mark: Option<String>,
     /// What its own log entry would look like.
@@ -219,6 +221,7 @@ mod tests {
             unknown_at: Some(5),
             counts: true,
             error_kind: None,
+            error: None,
             mark: None,
             trace: Trace {
                 model: "pulse".into(),

@@ -214,10 +214,14 @@ impl PoolState {
         self.reached();
     }
 
-    /// A connect failure, a 5xx, or a proxy's page, on `job`. `provably_ours` = nothing was sent, so no line is to blame
-    /// and the same line counts again.
-    pub fn failed(&mut self, job: i64, provably_ours: bool, now: i64) {
-        if self.outage_since.is_some() {
+    /// A connect failure, a 5xx, or a proxy's page, on `job`, for a call that was sent at `sent_at`. `provably_ours` =
+    /// nothing was sent, so no line is to blame and the same line counts again.
+    pub fn failed(&mut self, job: i64, provably_ours: bool, sent_at: i64, now: i64) {
+        if let Some(since) = self.outage_since {
+            // What was in flight when the outage began is no probe: it says nothing new.
+            if sent_at < since {
+                return;
+            }
             self.probe_ms = (self.probe_ms * 2).clamp(PROBE_FIRST_MS, PROBE_MAX_MS);
             self.probe_at = now + self.probe_ms;
             return;
@@ -330,16 +334,18 @@ mod tests {
     fn five_lines_in_a_row_are_an_outage_and_one_line_is_not() {
         let mut s = PoolState::default();
         for _ in 0..20 {
-            s.failed(1, false, 0);
+            s.failed(1, false, 0, 0);
         }
         assert_eq!(s.outage_since, None);
         for job in 2..=5 {
-            s.failed(job, false, 100);
+            s.failed(job, false, 90, 100);
         }
         assert_eq!(s.outage_since, Some(100));
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 200), Gate::Shut { until: Some(1_100), bound: Bound::Outage });
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_100), Gate::Open(1));
-        s.failed(9, false, 1_200);
+        s.failed(8, false, 95, 1_150);
+        assert_eq!(s.probe_at, 1_100, "what was in flight already is no probe");
+        s.failed(9, false, 1_100, 1_200);
         assert_eq!(s.probe_at, 3_200);
         s.clean(3_300);
         assert!(matches!(s.gate(&LIMITS, &Traffic::default(), 3_300), Gate::Open(10)));

@@ -100,6 +100,7 @@ impl World {
             limits: Limits::default(),
             why: Why::First,
             replaces: None,
+            probes: false,
             audio_ms: Some(60_000),
             rate: 5_000,
             mark: None,
@@ -116,7 +117,7 @@ impl World {
             audio_ms: Some(60_000),
             cost: Some(5_000),
         };
-        self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end }).await.unwrap();
+        self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }).await.unwrap();
     }
 
     async fn settle(&self, job: &Claimed, finish: Finish) {

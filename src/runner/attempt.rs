@@ -55,12 +55,15 @@ pub(super) async fn attempt(
 ) -> Result<Attempt, StoreError> {
     let (mut why, mut replaces) = (why, replaces.map(|c| c.id));
     loop {
-        if replaces.is_some()
-            && let Some(next) = probe_by_log(work).await?
-        {
+        let probe = match replaces {
+            Some(call) => probe_by_log(work, call).await?,
+            None => Probe::Needless,
+        };
+        if let Probe::Wait(next) = probe {
             return Ok(Attempt::Next(next));
         }
-        let permit = match permit(work, why, replaces, recording).await? {
+        let probes = matches!(probe, Probe::Reached);
+        let permit = match permit(work, why, replaces, probes, recording).await? {
             Ok(permit) => permit,
             Err(next) => return Ok(Attempt::Next(next)),
         };
@@ -70,7 +73,12 @@ pub(super) async fn attempt(
         let limits = work.limits();
         let end = end_of(work, &outcome, recording);
         let cost = if let End::Answered { cost, .. } = &end { cost.unwrap_or(0) } else { 0 };
-        let reply = work.shared.store.end(Ended { call: permit.call, departed_at, limits, end }).await?;
+        let pauses = broken_promise(work, &outcome);
+        let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
+        let reply = work.shared.store.end(ended).await?;
+        if let Some((kind, reason)) = pauses {
+            work.shared.pause(work.batch.id, kind, &reason).await?;
+        }
         let trouble = trouble_of(&outcome).cloned();
         work.shared.say(Event::CallEnded { pool: work.pool, trouble: trouble.clone(), cost });
         match outcome {
@@ -98,6 +106,7 @@ async fn permit(
     work: &Work<'_>,
     why: Why,
     replaces: Option<CallId>,
+    probes: bool,
     recording: &Recording,
 ) -> Result<Result<Permit, Next>, StoreError> {
     let shared = work.shared;
@@ -111,6 +120,7 @@ async fn permit(
         limits: work.limits(),
         why,
         replaces,
+        probes,
         audio_ms: recording.audio_ms(),
         rate: shared.config.rate(work.pool),
         mark: shared.log.mark(),
@@ -248,7 +258,9 @@ async fn after(work: &mut Work<'_>, trouble: &Trouble, reply: &EndReply) -> Resu
         return Ok(Some(Next::Look));
     }
     let mut used = work.used();
-    if trouble.kind == ErrorKind::SourceChanged {
+    let source_try =
+        matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
+    if source_try {
         used.tries += 1;
     }
     let max_tries = work.batch.spec.run.max_tries;
@@ -257,7 +269,6 @@ async fn after(work: &mut Work<'_>, trouble: &Trouble, reply: &EndReply) -> Resu
         Verdict::Again => None,
         Verdict::Later(wait) => {
             let due_at = work.now() + i64::try_from(wait).unwrap_or(30_000);
-            let source_try = trouble.kind == ErrorKind::SourceChanged;
             Some(Next::Leave(To::Queued { due_at, call: Some(work.pool), source_try }))
         }
         Verdict::Fail => Some(Work::fail(trouble.kind, told(trouble))),
@@ -291,20 +302,29 @@ async fn outage(work: &Work<'_>, trouble: &Trouble, reply: &EndReply) -> Result<
     Ok(Some(work.put_back(now)))
 }
 
-/// In an outage a line whose last call may have been billed does not probe by calling: reading the log is its probe.
-async fn probe_by_log(work: &Work<'_>) -> Result<Option<Next>, StoreError> {
+/// What an outage means for a line whose last call may have been billed.
+enum Probe {
+    /// There is no outage.
+    Needless,
+    /// The log answers: this line may call, alone, and its answer says whether the outage is over.
+    Reached,
+    /// It is not its turn, or the log does not answer either.
+    Wait(Next),
+}
+
+/// In an outage a line whose last call may have been billed probes last, and not by calling: reading the log comes first.
+async fn probe_by_log(work: &Work<'_>, call: CallId) -> Result<Probe, StoreError> {
     let shared = work.shared;
     let account = shared.config.account.clone();
-    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool).await? else {
-        return Ok(None);
+    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool, call).await? else {
+        return Ok(Probe::Needless);
     };
     let mut again_at = probe_at;
     if mine {
-        let reached = shared.log.answers().await;
-        shared.store.probed(account, work.pool, reached).await?;
-        if reached {
-            return Ok(None);
+        if shared.log.answers().await {
+            return Ok(Probe::Reached);
         }
+        shared.store.probe_failed(account, work.pool).await?;
         let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
         if work.now() - since >= limit {
             let reason = format!("the API has been out of reach for {} min", limit / 60_000);
@@ -312,11 +332,25 @@ async fn probe_by_log(work: &Work<'_>) -> Result<Option<Next>, StoreError> {
         }
         again_at = work.now() + 1_000;
     }
-    Ok(Some(work.put_back(again_at.max(work.now() + 200))))
+    Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
+}
+
+/// Why the batch must stop after this answer: its content was to expire, and does not.
+fn broken_promise(work: &Work<'_>, outcome: &Outcome) -> Option<(PauseKind, String)> {
+    let Outcome::Answered(answer) = outcome else { return None };
+    if !breaks_expiry(work.options.expire_content, answer.content_expiry.as_deref()) {
+        return None;
+    }
+    let said = answer.content_expiry.as_deref().unwrap_or("nothing");
+    let told = format!(
+        "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
+        ErrorKind::ExpiryNotApplied
+    );
+    Some((PauseKind::Expiry, told))
 }
 
 /// Whether an answer breaks the promise that its content expires.
-pub(super) fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
+fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
     policy == ExpireContent::Required && answered != Some("applied")
 }
 

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Event,
-    attempt::breaks_expiry,
     recording::Recording,
     worker::{Next, Work},
 };
@@ -91,14 +90,6 @@ async fn deliver(
     if known.channels.is_some_and(|n| n > 1) && work.batch.first_stereo() {
         let told = "some recordings have several channels; the API works on one, and may mix the speakers";
         work.shared.say(Event::Warning(told.into()));
-    }
-    if breaks_expiry(work.options.expire_content, facts.content_expiry.as_deref()) && !facts.from_log {
-        let said = facts.content_expiry.as_deref().unwrap_or("nothing");
-        let told = format!(
-            "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
-            ErrorKind::ExpiryNotApplied
-        );
-        work.shared.pause(work.batch.id, PauseKind::Expiry, &told).await?;
     }
     let addresses: Vec<&str> = receipts.iter().map(|r| r.address.as_str()).collect();
     let finish = Finish {

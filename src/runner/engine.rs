@@ -21,6 +21,8 @@ use crate::{
 const FREE_WORKERS: u32 = 16;
 /// How often other processes' doings are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long lines that are being submitted to one of our batches are waited for: their submitter may be dead.
+const SUBMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How often the dead are looked for, in ticks.
 const BURY_EVERY: u32 = 5;
 
@@ -37,6 +39,8 @@ struct Engine {
     workers: JoinSet<Result<(), StoreError>>,
     held: HashMap<Id, (Lane, Claimed)>,
     turn: usize,
+    /// Since when one of our batches is being submitted to again.
+    submitting_since: Option<Instant>,
 }
 
 pub(super) async fn run(
@@ -45,6 +49,9 @@ pub(super) async fn run(
     drain: CancellationToken,
     abort: CancellationToken,
 ) -> Result<RunEnd, StoreError> {
+    if shared.drain.is_cancelled() {
+        return Ok(RunEnd::Interrupted);
+    }
     shared.batches.forget();
     let settings = settings(&shared);
     let enlisted = shared.store.enlist(settings).await?;
@@ -56,6 +63,7 @@ pub(super) async fn run(
         workers: JoinSet::new(),
         held: HashMap::new(),
         turn: 0,
+        submitting_since: None,
     };
     // Workers wait for permits; a drain must reach them there.
     let tell = tokio::spawn({
@@ -67,12 +75,11 @@ pub(super) async fn run(
     });
     let end = tokio::select! {
         end = engine.work(&drain) => end,
-        () = abort.cancelled() => {
-            engine.workers.abort_all();
-            while engine.workers.join_next().await.is_some() {}
-            Ok(RunEnd::Interrupted)
-        }
+        () = abort.cancelled() => Ok(RunEnd::Interrupted),
     };
+    // After an abort or an error: nobody may go on working once the leases are given back.
+    engine.workers.abort_all();
+    while engine.workers.join_next().await.is_some() {}
     tell.abort();
     shared.store.leave(enlisted).await?;
     end
@@ -173,6 +180,7 @@ impl Engine {
             Err(e) => {
                 let Some((_, job)) = self.held.remove(&e.id()) else { return Ok(()) };
                 tracing::error!(job.key = job.key, error = %e, "a worker broke; its line is tried again in 30 s");
+                self.shared.store.abandon_calls(job.job).await?;
                 let due_at = self.shared.store.clock().now() + 30_000;
                 let to = To::Queued { due_at, call: None, source_try: true };
                 self.shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
@@ -201,12 +209,19 @@ impl Engine {
     }
 
     /// Whether nothing is left to do in any of the batches. A batch whose last job is done is marked finished.
-    async fn over(&self) -> Result<bool, StoreError> {
+    async fn over(&mut self) -> Result<bool, StoreError> {
         for batch in self.targets().await? {
             if self.shared.store.is_working(batch).await? && !self.shared.store.finish(batch).await? {
                 return Ok(false);
             }
         }
+        // A batch that was open when we worked on it will be open again as soon as its new lines are in.
+        for batch in self.shared.batches.seen() {
+            if self.shared.store.batch_by_id(batch.id).await?.state == "submitting" {
+                return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_PATIENCE);
+            }
+        }
+        self.submitting_since = None;
         Ok(true)
     }
 
@@ -230,10 +245,9 @@ impl Engine {
 
 async fn wait_until(store: &Store, moment: Option<i64>) {
     let Some(moment) = moment else { return std::future::pending().await };
-    // A job that is due and was not claimed waits for a free worker, not for the clock.
-    let now = store.clock().now();
-    if moment <= now {
-        return tokio::time::sleep_until(Instant::now() + Duration::from_millis(50)).await;
+    // It became due since the claim, or its batch stopped meanwhile: the next claim will see.
+    if moment <= store.clock().now() {
+        return tokio::time::sleep(Duration::from_millis(5)).await;
     }
     store.clock().sleep_until(moment).await;
 }

@@ -132,8 +132,9 @@ impl LogBook {
         !matches!(self.client.stt_log(1, 1).await, Err(LogError::Unreachable(_)))
     }
 
-    /// Looks for the entry of a call that was made after `mark` was the newest.
-    pub(super) async fn look(&self, mark: Option<&str>, trace: &Trace) -> Result<Found, LogError> {
+    /// Looks for the entry of a call that was made after `mark` was the newest. A walk that began before `not_before` is
+    /// of no use: it may have passed by too early.
+    pub(super) async fn look(&self, mark: Option<&str>, trace: &Trace, not_before: i64) -> Result<Found, LogError> {
         if self.known().absent_until > self.clock.now() {
             return Err(LogError::Absent("it was refused before".into()));
         }
@@ -143,6 +144,7 @@ impl LogBook {
         let mut walk = self.walk.lock().await;
         let young = walk.as_ref().is_some_and(|w| {
             self.clock.now() - w.began_at < WALK_SERVES_MS
+                && w.began_at >= not_before
                 && (w.whole || w.entries.iter().any(|e| e.request_id == mark))
         });
         if !young {

@@ -60,7 +60,12 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         Some(at) => at,
         None => shared.store.note_unknown(call.id).await?,
     };
-    let mut found = shared.log.look(call.mark.as_deref(), &call.trace).await;
+    let run = &work.batch.spec.run;
+    let grace = grace_ms(run.unknown_grace, call.trace.audio_ms);
+    // What decides must have been read when the grace was over.
+    let looked_at = work.now();
+    let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
+    let mut found = shared.log.look(call.mark.as_deref(), &call.trace, not_before).await;
     if let Ok(Found::One(entry)) = &found {
         if shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);
@@ -70,10 +75,8 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
             return Ok(Verdict::Answered);
         }
     }
-    let run = &work.batch.spec.run;
-    let grace = grace_ms(run.unknown_grace, call.trace.audio_ms);
     let outage_limit = i64::try_from(run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-    if let Some(at) = look_again(&found, unknown_at, grace, outage_limit, work.now()) {
+    if let Some(at) = look_again(&found, unknown_at, grace, outage_limit, looked_at) {
         return Ok(Verdict::Later(at));
     }
     Ok(match run.on_unknown {
@@ -96,7 +99,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
         cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
     };
     let limits = work.limits();
-    work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end }).await?;
+    work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end, pauses: None }).await?;
     Ok(())
 }
 

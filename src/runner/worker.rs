@@ -151,8 +151,8 @@ impl Work<'_> {
     }
 
     async fn give_up(&self, call: &CallRecord) -> Result<(), StoreError> {
-        let limits = self.limits();
-        self.shared.store.end(Ended { call: call.id, departed_at: None, limits, end: End::GivenUp }).await?;
+        let ended = Ended { call: call.id, departed_at: None, limits: self.limits(), end: End::GivenUp, pauses: None };
+        self.shared.store.end(ended).await?;
         Ok(())
     }
 
@@ -170,7 +170,9 @@ impl Work<'_> {
             return Some(Self::fail(ErrorKind::TimedOut, told));
         }
         if used.tries >= run.max_tries {
-            let told = format!("given up after {} tries", used.tries);
+            let words = self.journal.calls.iter().rev().find_map(|c| c.error.as_deref());
+            let words = words.map(|w| format!("; the last: {w}")).unwrap_or_default();
+            let told = format!("given up after {} tries{words}", used.tries);
             return Some(Self::fail(last.unwrap_or(ErrorKind::ServerError), told));
         }
         let billed = self.journal.billed();
@@ -195,7 +197,13 @@ impl Work<'_> {
         {
             return Ok(end);
         }
-        let prepared = match recording.prepare(self).await {
+        let ready = tokio::select! {
+            biased;
+            ready = recording.prepare(self) => ready,
+            // A download may take many minutes, and nothing is lost with it.
+            () = self.shared.drain.cancelled() => return Ok(self.put_back(self.now())),
+        };
+        let prepared = match ready {
             Prepared::Ready => recording,
             Prepared::Trouble { trouble, transient } => return self.source_trouble(trouble, transient, replaces).await,
             Prepared::Disk(message) => {

@@ -135,7 +135,7 @@ impl Directory {
         let refused = |e| SinkError::of_output(self.address(&item.name), e);
         self.make(&folder, &item.name)?;
         let (temporary, file) = match self.create(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 self.known().clear();
                 self.make(&folder, &item.name)?;
                 self.create(&folder)

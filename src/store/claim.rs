@@ -55,7 +55,7 @@ pub struct Claimed {
     pub era: i64,
     /// The pool it was claimed for; none if it was due for something that needs no call.
     pub lane: Option<Pool>,
-    /// Whether the journal has calls of this era: else it need not be read.
+    /// Whether the journal has calls of this era, or one that is open or answered: else it need not be read.
     pub has_calls: bool,
 }
 
@@ -143,7 +143,7 @@ async fn claim_lane(
                 after = NULL, started_at = coalesce(started_at, ?4) \
          WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
          RETURNING id, batch, key, source, overrides, source_tries, era, \
-                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND era = jobs.era) AS has_calls",
+                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     )
     .bind(token)
     .bind(shared.process.load(std::sync::atomic::Ordering::Acquire))

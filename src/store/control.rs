@@ -75,15 +75,11 @@ impl Store {
                 .bind(users_too)
                 .execute(&mut *conn)
                 .await?;
-                // What waited for a failing pool need not wait for it any longer.
-                sqlx::query(
-                    "UPDATE pools SET only_limited_since = NULL, probe_at = 0, \
-                     outage_since = CASE WHEN outage_since IS NOT NULL THEN ? END",
-                )
-                .bind(now)
-                .execute(conn)
-                .await?;
-                Ok(done.rows_affected() > 0)
+                let lifted = done.rows_affected() > 0;
+                if lifted {
+                    fresh_patience(conn, now).await?;
+                }
+                Ok(lifted)
             })
         })
         .await
@@ -273,6 +269,18 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
          error = NULL, notes = NULL, lane = CASE WHEN e.value ->> 1 THEN 'free' ELSE pool END FROM json_each(?1) e WHERE jobs.id = e.value ->> 0",
     )
     .bind(&set)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What waited for a pool that was out of reach tries at once, and is patient as long as before.
+pub(super) async fn fresh_patience(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE pools SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN ?1 END, \
+         probe_at = min(probe_at, ?1), probe_ms = min(probe_ms, 1000)",
+    )
     .bind(now)
     .execute(conn)
     .await?;

@@ -8,13 +8,14 @@ use flate2::{Compression, write::DeflateEncoder};
 use serde_json::json;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{Store, StoreError, permit, rows, writer::Command};
+use super::{Store, StoreError, control, permit, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
         call::Trouble,
         job::{CallId, CallState},
         pool::{Limits, Pool, PoolState},
+        retry::PauseKind,
     },
 };
 
@@ -32,6 +33,8 @@ pub struct Ended {
     pub limits: Limits,
     /// How it ended.
     pub end: End,
+    /// Pauses its batch in the same transaction: not one more call may leave.
+    pub pauses: Option<(PauseKind, String)>,
 }
 
 /// The ways a call can end.
@@ -166,6 +169,9 @@ pub(super) async fn end(
             only_limited_since: pool.only_limited_since,
         });
         changes.push(change);
+        if let Some((kind, reason)) = &ended.pauses {
+            control::pause_in(conn, call.batch, "wavebatch", *kind, reason).await?;
+        }
     }
     write_calls(conn, &changes, now).await?;
     write_answers(conn, &changes).await?;
@@ -240,7 +246,7 @@ async fn teach(
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
             pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
         }
-        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, now),
+        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, call.sent_at, now),
     }
     Ok(true)
 }
@@ -368,13 +374,13 @@ async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
 
 /// Gives an open call up, as part of the transaction that makes the next.
 pub(super) async fn give_up(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
-    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp };
+    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp, pauses: None };
     end(conn, &[&ended], now).await.map(|_| ())
 }
 
 /// A permit that nobody took: the call is as good as not made.
 pub(super) async fn never_sent(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
     let end_as = End::Rejected { trouble: None, effect: PoolEffect::None, counts: false };
-    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as };
+    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as, pauses: None };
     end(conn, &[&ended], now).await.map(|_| ())
 }

@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -83,6 +83,8 @@ struct Shared {
     tokens: AtomicI64,
     /// Cancelled when the writer has closed its connection.
     closed: CancellationToken,
+    /// Transactions begun so far.
+    transactions: AtomicU64,
 }
 
 impl Shared {
@@ -124,6 +126,12 @@ impl Store {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
+    }
+
+    /// Write transactions that this process began so far: what its work costs the ledger.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.shared.transactions.load(Ordering::Relaxed)
     }
 
     /// The folder beside the ledger for what is too big for it.

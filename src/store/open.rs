@@ -5,7 +5,10 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -97,6 +100,7 @@ impl Store {
             beaten_at: AtomicI64::new(0),
             tokens: AtomicI64::new(1),
             closed: CancellationToken::new(),
+            transactions: AtomicU64::new(0),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));

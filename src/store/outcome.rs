@@ -1,5 +1,9 @@
 //! What reconciling needs to write: when an outcome became unknown, whose turn it is to probe, an answer set aside.
 
+use std::sync::atomic::Ordering;
+
+use sqlx::SqliteConnection;
+
 use super::{Store, StoreError, rows};
 use crate::{
     clock::Millis,
@@ -29,18 +33,24 @@ impl Store {
         .await
     }
 
-    /// In an outage: whether this caller is the one to probe now. The next turn comes after the probe's wait. The second
-    /// value: since when the outage lasts, and when the next probe is due.
+    /// In an outage: whether the line of this call, whose outcome is unknown, is the one to probe now: only where its
+    /// batch has no line left without such a call, and the one that has waited longest. The next turn comes after the
+    /// probe's wait. The second value: since when the outage lasts, and when the next probe is due.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn take_probe(&self, account: String, pool: Pool) -> Result<Option<(bool, Millis, Millis)>, StoreError> {
+    pub async fn take_probe(
+        &self,
+        account: String,
+        pool: Pool,
+        call: CallId,
+    ) -> Result<Option<(bool, Millis, Millis)>, StoreError> {
         self.write(move |conn, now| {
             let account = account.clone();
             Box::pin(async move {
                 let mut state = rows::pool_state(conn, &account, pool).await?;
                 let Some(since) = state.outage_since else { return Ok(None) };
-                let mine = now >= state.probe_at;
+                let mine = now >= state.probe_at && may_probe(conn, pool, call).await?;
                 if mine {
                     state.probe_at = now + state.probe_ms.max(1);
                     rows::save_pool_state(conn, &account, pool, &state).await?;
@@ -51,21 +61,40 @@ impl Store {
         .await
     }
 
-    /// What a probe that was no call found out.
+    /// A probe that was no call found the API out of reach.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn probed(&self, account: String, pool: Pool, reached: bool) -> Result<(), StoreError> {
+    pub async fn probe_failed(&self, account: String, pool: Pool) -> Result<(), StoreError> {
         self.write(move |conn, now| {
             let account = account.clone();
             Box::pin(async move {
                 let mut state = rows::pool_state(conn, &account, pool).await?;
-                if reached {
-                    state.clean(now);
-                } else {
-                    state.failed(0, true, now);
-                }
+                state.failed(0, true, now, now);
                 rows::save_pool_state(conn, &account, pool, &state).await
+            })
+        })
+        .await
+    }
+
+    /// Nobody waits any more for the calls that this process made for a job: its worker broke. Their outcome is unknown
+    /// from now on, and their slots run out with the lease.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn abandon_calls(&self, job: JobId) -> Result<(), StoreError> {
+        let process = self.shared.process.load(Ordering::Acquire);
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE calls SET process = NULL, unknown_at = coalesce(unknown_at, ?) WHERE job = ? AND process = ?",
+                )
+                .bind(now)
+                .bind(job.0)
+                .bind(process)
+                .execute(conn)
+                .await?;
+                Ok(())
             })
         })
         .await
@@ -126,4 +155,23 @@ impl Store {
             .await?
             .unwrap_or(false))
     }
+}
+
+/// Whether a line with an unknown outcome may probe: its batch has no line left that could do so for nothing, and none
+/// like it has waited longer.
+async fn may_probe(conn: &mut SqliteConnection, pool: Pool, call: CallId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT 1 FROM jobs j WHERE j.batch = me.batch AND j.lane = ?2 AND j.due_at IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.batch = me.batch AND j.lane = 'free' AND j.due_at IS NOT NULL \
+           AND j.state = 'running' AND j.pool = ?2 \
+           AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.state IN ('sent', 'accepted', 'answered'))) \
+         AND NOT EXISTS (SELECT 1 FROM calls o JOIN jobs j ON j.id = o.job WHERE o.state IN ('sent', 'accepted') AND o.batch = me.batch \
+           AND o.pool = me.pool AND o.process IS NULL AND o.unknown_at < me.unknown_at AND j.due_at IS NOT NULL) \
+         FROM calls me WHERE me.id = ?1",
+    )
+    .bind(call.0.as_bytes().as_slice())
+    .bind(pool.as_str())
+    .fetch_optional(conn)
+    .await?
+    .unwrap_or(false))
 }

@@ -40,6 +40,9 @@ pub struct PermitAsk {
     pub why: Why,
     /// An open call to give up in the same transaction.
     pub replaces: Option<CallId>,
+    /// In an outage, the vendor's log has just answered for this line: it may probe though its last call has an unknown
+    /// outcome.
+    pub probes: bool,
     /// Length of the recording, if it is known.
     pub audio_ms: Option<u64>,
     /// Price of a minute, in micro-USD.
@@ -220,6 +223,11 @@ async fn grant_pool(
         Gate::Shut { until, .. } => (0, until),
     };
     let probing = state.outage_since.is_some();
+    // The log took this probe's turn, and the call is its second half.
+    let second_half = matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage });
+    if second_half && asks.iter().any(|(_, ask)| ask.probes) {
+        room = 1;
+    }
     let fences = fences(conn, asks.iter().map(|(_, a)| *a)).await?;
     let mut intents = Vec::new();
     let mut left = false;
@@ -231,7 +239,7 @@ async fn grant_pool(
             continue;
         }
         // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
-        let may_probe = !probing || (ask.why != Why::Unknown && ask.replaces.is_none());
+        let may_probe = !probing || ask.probes || (!second_half && ask.why != Why::Unknown && ask.replaces.is_none());
         if room == 0 || !may_probe || batch.concurrency.is_some_and(|c| batch.in_flight >= c) {
             left = true;
             continue;

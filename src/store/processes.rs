@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, beat};
+use super::{Store, StoreError, beat, control};
 use crate::clock::Millis;
 
 /// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
@@ -52,6 +52,12 @@ impl Store {
             .write(move |conn, now| {
                 let (settings, ledger) = (settings.clone(), path.clone());
                 Box::pin(async move {
+                    let alone: bool =
+                        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
+                    if alone {
+                        // An outage that nobody watched did not last: it is found out anew.
+                        control::fresh_patience(conn, now).await?;
+                    }
                     let id: i64 = sqlx::query(
                         "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES (?, ?, ?, ?) RETURNING id",
                     )

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, writer::Command};
+use super::{Store, StoreError, control, end, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -124,6 +124,7 @@ pub(super) async fn settle(
     if done.len() < settlements.len() {
         release_superseded(conn, settlements, now).await?;
     }
+    close_books(conn, settlements, now).await?;
     judge(conn, settlements, &done).await?;
     Ok(settlements.iter().map(|s| done.contains(&s.job.0)).collect())
 }
@@ -145,6 +146,25 @@ fn set(settlements: &[&Settlement]) -> String {
         })
         .collect();
     serde_json::Value::from(set).to_string()
+}
+
+/// Calls of finished (or cancelled) jobs that stayed open and that nobody waits for: given up, and in the books. Else
+/// their money would stay reserved for ever.
+async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
+    let jobs = json!(settlements.iter().map(|s| s.job.0).collect::<Vec<_>>()).to_string();
+    let open = sqlx::query(
+        "SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value JOIN jobs j ON j.id = c.job \
+         WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL AND j.due_at IS NULL AND j.state <> 'superseded'",
+    )
+    .bind(jobs)
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in open {
+        if let Some(call) = rows::call_id(&row, "id")? {
+            end::give_up(conn, call, now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The worker of a superseded job has stopped: its successor may start.

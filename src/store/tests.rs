@@ -86,6 +86,7 @@ fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
         limits,
         why: Why::First,
         replaces: None,
+        probes: false,
         audio_ms: Some(60_000),
         rate: 5_000,
         mark: None,
@@ -105,7 +106,7 @@ fn trace() -> Trace {
 }
 
 fn ended(call: crate::domain::job::CallId, end: End) -> Ended {
-    Ended { call, departed_at: None, limits: Limits::default(), end }
+    Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }
 }
 
 fn answered() -> End {
@@ -484,7 +485,7 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         .unwrap();
     let due = l
         .store
-        .next_due(&Want { world: "waves", calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .next_due(&Want { world: "waves", free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
         .await
         .unwrap()
         .unwrap();
@@ -551,4 +552,32 @@ async fn the_last_handle_leaves_one_file() {
     assert!(log.exists(), "a handle is left");
     store.close().await;
     assert!(!log.exists() && std::fs::metadata(path).unwrap().len() > 10_000);
+}
+
+#[tokio::test]
+async fn a_broken_workers_call_is_not_awaited_for_ever() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap();
+    let step = async || l.store.journal(job.job, 0, 0).await.unwrap().step(l.clock.now());
+    assert!(matches!(step().await, Step::PutBack { .. }), "its process lives");
+    l.store.abandon_calls(job.job).await.unwrap();
+    assert!(matches!(step().await, Step::Reconcile(_)));
+}
+
+#[tokio::test]
+async fn a_retried_line_knows_of_the_answer_that_is_kept() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    assert!(!job.has_calls);
+    let p = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    let refused = Finish::failed(ErrorKind::SinkRefused, "x".into());
+    l.store.settle(settle(&job, To::Finished(Box::new(refused)))).await.unwrap();
+    assert_eq!(l.store.retry_free(b).await.unwrap(), 1);
+    assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier era");
 }

@@ -25,6 +25,8 @@ const GROUP_MOST: usize = 256;
 const GROUP_TIME: Duration = Duration::from_millis(5);
 /// How often to look for slots that other processes gave back.
 const POLL_MS: i64 = 100;
+/// How long waiting permits may go without a look: another process may have paused, cancelled, or ended an outage.
+const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) enum Command {
@@ -202,7 +204,7 @@ impl Writer {
         };
         let wake = async {
             match self.wake {
-                _ if !self.unsent.is_empty() => {}
+                _ if !self.unsent.is_empty() && self.broken_since.is_none() => {}
                 Some(at) if !self.waiting.is_empty() => self.shared.clock.sleep_until(at).await,
                 _ => std::future::pending().await,
             }
@@ -235,7 +237,7 @@ impl Writer {
         let now = self.shared.clock.now();
         let (wake, unsent) = permits.hand_out(&mut self.waiting);
         self.unsent.extend(unsent);
-        self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS));
+        self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS).min(now + LOOK_MS));
     }
 
     /// With a full disk nothing new is admitted, and what was paid for stays in hand until it can be written.
@@ -253,6 +255,7 @@ impl Writer {
         }
         self.wake = Some(self.shared.clock.now() + 1_000);
         if group.len() == 0 {
+            self.broken_since.get_or_insert_with(Instant::now);
             tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
             self.next_beat = Instant::now() + Duration::from_millis(500);
             permit::refuse_if_final(&mut self.waiting, error);
@@ -262,6 +265,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, group: &Group, asked: bool) -> Result<Replies, StoreError> {
+        self.shared.transactions.fetch_add(1, Ordering::Relaxed);
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         match self.fill(group, asked).await {
             Ok((replies, beaten)) => {

@@ -4,6 +4,13 @@
 mod cli;
 mod jobs;
 mod layers;
+mod leases;
+mod limits;
+mod money;
+mod outages;
 mod papers;
 mod pipeline;
+mod refusals;
+mod sources;
 mod support;
+mod verbs;

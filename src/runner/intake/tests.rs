@@ -104,6 +104,7 @@ impl World {
                 limits: Limits::default(),
                 why: Why::First,
                 replaces: None,
+                probes: false,
                 audio_ms: Some(60_000),
                 rate: 5_000,
                 mark: None,
@@ -119,7 +120,8 @@ impl World {
                     audio_ms: Some(60_000),
                     cost: Some(5_000),
                 };
-                let ended = Ended { call: permit.call, departed_at: None, limits: Limits::default(), end };
+                let ended =
+                    Ended { call: permit.call, departed_at: None, limits: Limits::default(), end, pauses: None };
                 self.store.end(ended).await.unwrap();
             }
             let finish = Finish {

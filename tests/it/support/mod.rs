@@ -1,10 +1,12 @@
 //! A house for one test: a folder, a sandbox on a real socket, a ledger, recordings.
 
+pub mod web;
+
 use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use secrecy::SecretString;
@@ -21,16 +23,21 @@ use wavebatch::{
         pool::{Limits, Pool},
     },
     media::fetch::{FetchSettings, Fetcher},
+    pace::Pace,
     runner::{
         Event, RunEnd, Runner, RunnerConfig,
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
-    store::{Counts, Opening, ReportRow, Store, Timing},
+    store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
     waves::{Client, Settings, account},
 };
 
 pub const KEY: &str = "sk_test";
+/// Leases that outlast every move of a test's clock.
+pub const LONG: Timing = Timing { lease_ms: 100_000_000, beat_ms: 500 };
+/// Leases that a test can wait for.
+pub const SHORT: Timing = Timing { lease_ms: 3_000, beat_ms: 500 };
 
 pub struct House {
     pub dir: TempDir,
@@ -38,6 +45,8 @@ pub struct House {
     pub store: Store,
     pub clock: Clock,
     pub limits: HashMap<Pool, Limits>,
+    /// Where the runner finds the API; the sandbox's by default.
+    pub base_url: Option<String>,
 }
 
 /// What a run left behind.
@@ -62,11 +71,20 @@ impl House {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::with_timing(config, SHORT).await
+    }
+
+    /// One whose clock can be moved by hours without a lease running out.
+    pub async fn timeless(config: Config) -> Self {
+        Self::with_timing(config, LONG).await
+    }
+
+    async fn with_timing(config: Config, timing: Timing) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let clock = Clock::system();
-        let store = open(&dir.path().join("wavebatch.db"), &clock).await;
+        let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new() }
+        Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -95,6 +113,12 @@ impl House {
         self.write("calls.csv", manifest)
     }
 
+    /// `calls.csv` with these keys and sources.
+    pub fn lines<S: AsRef<str>>(&self, lines: &[(&str, S)]) {
+        let rows: String = lines.iter().map(|(key, source)| format!("{key},{}\n", source.as_ref())).collect();
+        self.write("calls.csv", format!("key,source\n{rows}"));
+    }
+
     /// A definition over `calls.csv` with more lines of TOML: first for `[transcribe]`, then for `[run]`.
     pub fn definition(&self, transcribe: &str, run: &str) -> PathBuf {
         let toml = format!(
@@ -109,16 +133,12 @@ impl House {
         submit(&self.store, &definition, None, "waves", &SubmitOptions::default()).await.expect("submitted").batch
     }
 
-    pub fn runner(&self) -> (Runner, mpsc::UnboundedReceiver<Event>) {
-        self.runner_on(&self.store)
-    }
-
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {
-        let base_url = self.sandbox.base_url().parse().expect("a URL");
+        let base_url = self.base_url();
         let key = SecretString::from(KEY);
         let config = RunnerConfig {
             world: "waves",
-            account: account(&base_url, &key),
+            account: self.account(),
             limits: self.limits.clone(),
             rates: Rates::default(),
         };
@@ -126,13 +146,28 @@ impl House {
             Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })
                 .expect("a client");
         let fetcher = Fetcher::new(FetchSettings {
-            idle_timeout: Duration::from_millis(700),
+            idle_timeout: Duration::from_millis(400),
             whole_timeout: Duration::from_secs(5),
+            pace: Pace { tries: 2, first: Duration::from_millis(10), longest: Duration::from_millis(20) },
             ..FetchSettings::default()
         })
         .expect("a fetcher");
         let (events, seen) = mpsc::unbounded_channel();
         (Runner::new(store.clone(), client, fetcher, config, events), seen)
+    }
+
+    pub fn account(&self) -> String {
+        account(&self.base_url(), &SecretString::from(KEY))
+    }
+
+    fn base_url(&self) -> url::Url {
+        self.base_url.clone().unwrap_or_else(|| self.sandbox.base_url()).parse().expect("a URL")
+    }
+
+    /// Puts up a definition with these lines of `[transcribe]` and `[run]`, and works until the end.
+    pub async fn go(&self, transcribe: &str, run: &str) -> (BatchId, Ran) {
+        let batch = self.submit(&self.definition(transcribe, run)).await;
+        (batch, self.run(batch).await)
     }
 
     /// Works until the end.
@@ -141,8 +176,19 @@ impl House {
     }
 
     pub async fn run_until(&self, batch: BatchId, drain: CancellationToken) -> Ran {
-        let (runner, mut seen) = self.runner();
-        let end = tokio::time::timeout(Duration::from_secs(60), runner.run(&[batch], drain, CancellationToken::new()))
+        self.run_on(&self.store, batch, drain, CancellationToken::new()).await
+    }
+
+    /// Works on another handle of the ledger, as another process would.
+    pub async fn run_on(
+        &self,
+        store: &Store,
+        batch: BatchId,
+        drain: CancellationToken,
+        abort: CancellationToken,
+    ) -> Ran {
+        let (runner, mut seen) = self.runner_on(store);
+        let end = tokio::time::timeout(Duration::from_secs(40), runner.run(&[batch], drain, abort))
             .await
             .expect("a run ends")
             .expect("a ledger that can be written");
@@ -152,6 +198,36 @@ impl House {
             events.push(event);
         }
         Ran { end, events }
+    }
+
+    /// Another handle on the same ledger.
+    pub async fn second_store(&self) -> Store {
+        open(&self.path("wavebatch.db"), &self.clock, self.store.timing()).await
+    }
+
+    /// Waits until the ledger shows what is waited for.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut seen: impl FnMut() -> F) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !seen().await {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub async fn pool(&self) -> PoolView {
+        let view = self.store.pool(&self.account(), Pool::Pulse, &Limits::default()).await;
+        view.expect("a ledger")
+    }
+
+    pub async fn job(&self, batch: BatchId, key: &str) -> JobDetail {
+        let filter = JobFilter { key: Some(key.into()), limit: 1, ..JobFilter::default() };
+        self.store.jobs(batch, &filter).await.expect("a ledger").pop().expect("that key")
+    }
+
+    /// State and kind of each key.
+    pub async fn ends(&self, batch: BatchId) -> HashMap<String, (JobState, String)> {
+        let rows = self.rows(batch).await;
+        rows.into_iter().map(|r| (r.key, (r.state, r.error_kind.unwrap_or_default()))).collect()
     }
 
     pub async fn counts(&self, batch: BatchId) -> Counts {
@@ -180,9 +256,8 @@ impl House {
     }
 }
 
-pub async fn open(path: &Path, clock: &Clock) -> Store {
-    let opening =
-        Opening { clock: clock.clone(), timing: Timing { lease_ms: 3_000, beat_ms: 500 }, ..Opening::new(path) };
+pub async fn open(path: &Path, clock: &Clock, timing: Timing) -> Store {
+    let opening = Opening { clock: clock.clone(), timing, ..Opening::new(path) };
     Store::open(opening).await.expect("a ledger").0
 }
 

@@ -1,0 +1,208 @@
+//! A vendor that is out of reach, and calls whose outcome nobody knows.
+
+use std::time::Duration;
+
+use wavebatch::{
+    domain::{
+        job::JobState::{Failed, Queued, Succeeded, Suspect},
+        retry::PauseKind,
+    },
+    runner::RunEnd,
+    sandbox::{Config, Fault, Match, Sandbox, What},
+};
+
+use crate::support::House;
+
+const MINUTE: i64 = 60_000;
+
+/// Moves the clock from one thing that is due to the next, until `minutes` have passed since the outage began.
+async fn sit_out(house: &House, minutes: i64) {
+    house.until("the outage", || async { house.pool().await.state.outage_since.is_some() }).await;
+    let since = house.pool().await.state.outage_since.unwrap();
+    while house.clock.now() - since < minutes * MINUTE {
+        house.clock.advance(5_000);
+        // What is due now gets its turn; nothing depends on how much of it.
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+}
+
+async fn no_line_suffered(house: &House, batch: wavebatch::domain::job::BatchId, lines: u64) {
+    let counts = house.counts(batch).await;
+    assert_eq!(counts.of(Succeeded), lines, "{counts:?}");
+    let tries: u32 = house.rows(batch).await.iter().map(|r| r.tries).sum();
+    assert!(tries <= 5, "{tries} tries used up by an outage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_minutes_without_a_listener_cost_no_line_and_no_try() {
+    let mut house = House::timeless(Config::default()).await;
+    house.calls(20);
+    let batch = house.submit(&house.definition("", "concurrency = 8\nmax_tries = 2")).await;
+    let addr = house.sandbox.addr();
+    let gone = std::mem::replace(&mut house.sandbox, Sandbox::start(Config::default()).await.unwrap());
+    gone.shutdown().await;
+    house.base_url = Some(format!("http://{addr}"));
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        sit_out(&house, 20).await;
+        let back = Sandbox::start(Config { listen: addr, ..Config::default() }).await.unwrap();
+        house
+            .until("the end", || async {
+                house.clock.advance(5_000);
+                house.counts(batch).await.of(Succeeded) == 20
+            })
+            .await;
+        assert_eq!(back.books().billed, 20);
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    no_line_suffered(&house, batch, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_minutes_of_a_proxys_502_cost_no_line_and_no_try() {
+    for logs in [None, Some(What::LogsUnavailable)] {
+        let house = House::timeless(Config::default()).await;
+        house.calls(20);
+        let batch = house.submit(&house.definition("", "concurrency = 8\nmax_tries = 2")).await;
+        house.sandbox.script([Fault::new(Match::Any, What::Html(502))]);
+        house.sandbox.script(logs.map(|what| Fault::new(Match::Any, what)));
+        let (ran, calls) = tokio::join!(house.run(batch), async {
+            sit_out(&house, 20).await;
+            let calls = house.sandbox.books().calls;
+            house.sandbox.unscript();
+            house
+                .until("the end", || async {
+                    house.clock.advance(5_000);
+                    house.counts(batch).await.of(Succeeded) == 20
+                })
+                .await;
+            calls
+        });
+        assert_eq!(ran.end, RunEnd::Done);
+        no_line_suffered(&house, batch, 20).await;
+        assert!(calls < 60, "it probes, and does not hammer: {calls} calls");
+        assert_eq!(house.sandbox.books().most_billed(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_beyond_the_limit_pauses_and_the_next_run_goes_on() {
+    let house = House::timeless(Config::default()).await;
+    house.calls(10);
+    let batch = house.submit(&house.definition("", "concurrency = 4\noutage_limit = \"10m\"")).await;
+    house.sandbox.script([Fault::new(Match::Any, What::status(503))]);
+    let (ran, ()) = tokio::join!(house.run(batch), sit_out(&house, 13));
+    assert_eq!(ran.end, RunEnd::Paused);
+    let (kind, reason) = house.store.batch_by_id(batch).await.unwrap().pause.expect("paused");
+    assert_eq!(kind, PauseKind::Outage);
+    assert!(reason.contains("10 min"), "{reason}");
+    assert_eq!(house.counts(batch).await.of(Queued), 10);
+
+    house.sandbox.unscript();
+    assert!(house.store.resume(batch, false).await.unwrap());
+    assert_eq!(house.run(batch).await.end, RunEnd::Done, "it tries at once, without waiting for a probe's time");
+    no_line_suffered(&house, batch, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_429_for_too_long_pauses() {
+    let house = House::timeless(Config::default()).await;
+    house.calls(3);
+    let batch = house.submit(&house.definition("", "outage_limit = \"5m\"")).await;
+    house.sandbox.script([Fault::new(Match::Any, What::status(429))]);
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house
+            .until("a pause", || async {
+                house.clock.advance(5_000);
+                house.store.batch_by_id(batch).await.unwrap().pause.is_some()
+            })
+            .await;
+    });
+    assert_eq!(ran.end, RunEnd::Paused);
+    let (kind, reason) = house.store.batch_by_id(batch).await.unwrap().pause.unwrap();
+    assert!(kind == PauseKind::Outage && reason.contains("429"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_calls_that_could_own_one_entry_prove_nothing() {
+    let house = House::new().await;
+    // The same size, length and options: the log cannot tell them apart.
+    house.recording("rec/1.wav", "words of one", 1.0, 1);
+    house.recording("rec/2.wav", "words of two", 1.0, 2);
+    house.lines(&[("a", "rec/1.wav"), ("b", "rec/2.wav")]);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+    let (batch, _) = house.go("", "concurrency = 1\nunknown_grace = \"100ms\"").await;
+    house.all_well(batch, 2, 2).await;
+    let rows = house.rows(batch).await;
+    assert!(rows.iter().all(|r| !r.notes.clone().unwrap_or_default().contains("recovered")), "{rows:?}");
+    assert_eq!(house.output("a.txt").trim(), "words of one");
+    assert_eq!(house.output("b.txt").trim(), "words of two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_comes_late_is_waited_for() {
+    let house = House::timeless(Config { log_lag: Duration::from_millis(300), ..Config::default() }).await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+    let (batch, _) = house.go("", "unknown_grace = \"700ms\"").await;
+    house.all_well(batch, 1, 1).await;
+    assert_eq!(house.row(batch, "call-0001").await.notes.as_deref(), Some("recovered"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_log_is_out_of_reach_a_call_stays_open_and_nothing_is_paid() {
+    let house = House::timeless(Config::default()).await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+    let batch = house.submit(&house.definition("", "outage_limit = \"1h\"")).await;
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.arrivals(1).await;
+        house.sandbox.script([Fault::new(Match::Any, What::LogsUnavailable)]);
+        for looks in 2..12 {
+            house.until("another look", || async { house.sandbox.books().log_calls > looks }).await;
+            house.clock.advance(5 * MINUTE);
+        }
+        let books = house.sandbox.books();
+        assert_eq!((books.calls, books.billed), (1, 1), "50 minutes, and nothing bought");
+        house.sandbox.unscript();
+        house.clock.advance(5 * MINUTE);
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    house.all_well(batch, 1, 1).await;
+    assert_eq!(house.row(batch, "call-0001").await.notes.as_deref(), Some("recovered"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_stays_out_of_reach_leaves_it_to_the_policy() {
+    for (policy, state, billed) in [("retry", Succeeded, 2), ("park", Failed, 1)] {
+        let house = House::timeless(Config::default()).await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+        let run = format!("outage_limit = \"30m\"\non_unknown = \"{policy}\"");
+        let batch = house.submit(&house.definition("", &run)).await;
+        let (_, ()) = tokio::join!(house.run(batch), async {
+            house.sandbox.arrivals(1).await;
+            house.sandbox.script([Fault::new(Match::Any, What::LogsUnavailable)]);
+            house
+                .until("an open call", || async {
+                    house.job(batch, "call-0001").await.calls.iter().any(|c| c.error_kind.is_some())
+                })
+                .await;
+            house.clock.advance(31 * MINUTE);
+        });
+        let row = house.row(batch, "call-0001").await;
+        assert_eq!((row.state, house.sandbox.books().billed), (state, billed), "{policy}");
+        assert_ne!(row.state, Suspect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_outcomes_stop_at_the_cap() {
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::Any, What::CutAfterWork), Fault::new(Match::Any, What::LogsAbsent)]);
+    let (batch, _) = house.go("", "max_billed_calls = 2").await;
+    let row = house.row(batch, "call-0001").await;
+    assert_eq!(row.error_kind.as_deref(), Some("billed_cap"));
+    assert_eq!((row.billed_calls, house.sandbox.books().billed), (2, 2));
+    assert_eq!(house.store.open_calls(Some(batch)).await.unwrap(), 0);
+}

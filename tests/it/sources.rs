@@ -1,0 +1,170 @@
+//! Each bad source is its own line's failure, under its own name; the rest goes on.
+
+use std::{fs, time::Duration};
+
+use wavebatch::{
+    domain::{
+        job::JobState::{Failed, Succeeded},
+        pool::{Limits, Pool},
+    },
+    runner::RunEnd,
+};
+
+use crate::support::{
+    House, speech,
+    web::{Page, Web},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_is_its_own_lines_failure_before_any_call() {
+    let house = House::new().await;
+    house.recording("rec/good.wav", "good words", 1.0, 1);
+    house.write("rec/empty.wav", "");
+    fs::create_dir(house.path("rec/folder.wav")).unwrap();
+    let large = fs::File::create(house.path("rec/large.wav")).unwrap();
+    large.set_len(250 * 1024 * 1024 + 1).unwrap();
+    house.write("rec/page.wav", "<!DOCTYPE html><html><body>not found</body></html>");
+    house.write("rec/error.wav", "{\"error\": \"expired\"}");
+    house.write("rec/error.xml.wav", "<?xml version=\"1.0\"?><Error/>");
+    house.write("rec/paper.wav", "%PDF-1.7 ...");
+    house.write("rec/pack.wav", b"PK\x03\x04....");
+    // 8 kHz µ-law without a header: nobody can know, so the vendor decides.
+    house.write("rec/phone.ulaw", (0..16_000_u32).map(|i| (i * 37 % 251) as u8 | 0x80).collect::<Vec<_>>());
+    let expected = [
+        ("good", "rec/good.wav", ""),
+        ("missing", "rec/missing.wav", "source_missing"),
+        ("empty", "rec/empty.wav", "source_empty"),
+        ("folder", "rec/folder.wav", "source_unreadable"),
+        ("large", "rec/large.wav", "source_too_large"),
+        ("html", "rec/page.wav", "source_not_audio"),
+        ("json", "rec/error.wav", "source_not_audio"),
+        ("xml", "rec/error.xml.wav", "source_not_audio"),
+        ("pdf", "rec/paper.wav", "source_not_audio"),
+        ("zip", "rec/pack.wav", "source_not_audio"),
+        ("phone", "rec/phone.ulaw", ""),
+    ];
+    house.lines(&expected.map(|(key, source, _)| (key, source)));
+    let (batch, ran) = house.go("", "").await;
+    assert_eq!(ran.end, RunEnd::Done);
+    let ends = house.ends(batch).await;
+    for (key, _, kind) in expected {
+        let state = if kind.is_empty() { Succeeded } else { Failed };
+        assert_eq!(ends[key], (state, kind.to_owned()), "{key}");
+    }
+    let books = house.sandbox.books();
+    assert_eq!((books.calls, books.billed), (2, 2), "nothing was sent of what is known to be wrong");
+    assert!(house.rows(batch).await.iter().filter(|r| r.state == Failed).all(|r| r.error.is_some() && r.cost == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_address_is_its_own_lines_failure() {
+    let house = House::new().await;
+    let good = speech("words from afar", 1.0, 1);
+    let web = Web::serve([
+        ("/good.wav", Page::File(good.clone())),
+        ("/busy.wav", Page::Then(500, 1, speech("busy", 1.0, 2))),
+        ("/busier.wav", Page::Then(503, 2, speech("busier", 1.0, 3))),
+        ("/down.wav", Page::Status(500)),
+        ("/denied.wav", Page::Status(403)),
+        ("/hang.wav", Page::Hang),
+        ("/circle.wav", Page::Redirect("/circle.wav")),
+        ("/moved.wav", Page::Redirect("/good.wav")),
+        ("/cut.wav", Page::CutOnce(speech("cut and mended", 8.0, 4))),
+        ("/locked.wav", Page::Locked(speech("locked", 1.0, 5))),
+        ("/page.wav", Page::File(b"<html>sorry</html>".to_vec())),
+        ("/nothing.wav", Page::File(vec![])),
+    ])
+    .await;
+    let expected = [
+        ("signed", web.url("/gone.wav?X-Amz-Signature=secret"), "source_missing"),
+        ("plain", web.url("/good.wav"), ""),
+        ("missing", web.url("/nowhere.wav"), "source_missing"),
+        ("busy", web.url("/busy.wav"), ""),
+        ("busier", web.url("/busier.wav"), ""),
+        ("down", web.url("/down.wav"), "source_unavailable"),
+        ("denied", web.url("/denied.wav"), "source_refused"),
+        ("hang", web.url("/hang.wav"), "source_timed_out"),
+        ("circle", web.url("/circle.wav"), "source_refused"),
+        ("moved", web.url("/moved.wav"), ""),
+        ("cut", web.url("/cut.wav"), ""),
+        ("locked", web.url_for("user:password", "/locked.wav"), ""),
+        ("page", web.url("/page.wav"), "source_not_audio"),
+        ("nothing", web.url("/nothing.wav"), "source_empty"),
+        ("nobody", "http://127.0.0.1:1/a.wav".to_owned(), "source_unavailable"),
+    ];
+    house.lines(&expected.clone().map(|(key, source, _)| (key, source)));
+    let (batch, ran) = house.go("", "max_tries = 2").await;
+    assert_eq!(ran.end, RunEnd::Done);
+    let ends = house.ends(batch).await;
+    for (key, _, kind) in &expected {
+        let state = if kind.is_empty() { Succeeded } else { Failed };
+        assert_eq!(ends[*key], (state, (*kind).to_owned()), "{key}");
+    }
+    assert_eq!(house.row(batch, "busy").await.tries, 0, "one hiccup is the download's own affair");
+    assert_eq!(house.row(batch, "busier").await.tries, 1);
+    assert_eq!(house.output("cut.txt").trim(), "cut and mended");
+    let asked = web.asked("/cut.wav");
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].to_ascii_lowercase().contains("range: bytes="), "it was resumed");
+    let books = house.sandbox.books();
+    assert!(books.requests.iter().all(|r| r.url.is_none()), "a private host is fetched, never handed on");
+    let errors: Vec<_> = house.rows(batch).await.into_iter().filter_map(|r| r.error).collect();
+    assert!(!errors.iter().any(|e| e.contains("secret") || e.contains("password")), "{errors:?}");
+    let spooled = fs::read_dir(house.store.spool().join("fetch")).unwrap().count();
+    assert_eq!(spooled, 0, "copies go when they were sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_handed_on_where_the_definition_says_so() {
+    let house = House::new().await;
+    let web = Web::serve([("/a.wav", Page::File(speech("sent as a URL", 1.0, 1)))]).await;
+    house.lines(&[("a", web.url("/a.wav")), ("b", web.url("/nowhere.wav"))]);
+    let (batch, _) = house.go("send = \"url\"", "").await;
+    assert_eq!(house.ends(batch).await["a"], (Succeeded, String::new()));
+    assert_eq!(house.ends(batch).await["b"], (Failed, "bad_request".to_owned()));
+    assert_eq!(house.output("a.txt").trim(), "sent as a URL");
+    let books = house.sandbox.books();
+    assert!(books.requests.iter().any(|r| r.url.as_deref() == Some(web.url("/a.wav").as_str())));
+    assert!(!house.store.spool().join("fetch").exists(), "nothing was fetched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_changes_before_it_is_sent_is_sent_as_it_is_then() {
+    let mut house = House::new().await;
+    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(1) });
+    house.calls(2);
+    let batch = house.submit(&house.definition("", "")).await;
+    house.sandbox.hold();
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(1).await;
+        // The other line has been looked at meanwhile, and waits for its permit.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for i in [1, 2] {
+            house.recording(&format!("rec/{i}.wav"), &format!("new words {i}"), 1.5, 9 + i);
+        }
+        house.sandbox.release();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    house.all_well(batch, 2, 1).await;
+    let rows = house.rows(batch).await;
+    assert_eq!(rows.iter().map(|r| r.tries).sum::<u32>(), 1, "one of them was seen to change: {rows:?}");
+    assert_eq!(rows.iter().map(|r| r.billed_calls).sum::<u32>(), 2);
+    let texts = [house.output("call-0001.txt"), house.output("call-0002.txt")];
+    assert_eq!(texts.iter().filter(|t| t.starts_with("new words")).count(), 1, "{texts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_downloads() {
+    let house = House::new().await;
+    let web = Web::serve([("/hang.wav", Page::Hang)]).await;
+    house.lines(&[("a", web.url("/hang.wav"))]);
+    let batch = house.submit(&house.definition("", "")).await;
+    let drain = tokio_util::sync::CancellationToken::new();
+    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), async {
+        house.until("the download", || async { web.asked("/hang.wav").len() == 1 }).await;
+        drain.cancel();
+    });
+    assert_eq!(ran.end, RunEnd::Interrupted);
+    assert_eq!(web.asked("/hang.wav").len(), 1, "it was not tried to its end");
+    assert_eq!(house.job(batch, "a").await.row.tries, 0);
+}
