@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn events_add_up() {
         let mut meter = Meter::new(0);
-        let mut counts = Counts::default();
-        counts.by_state = [(JobState::Queued, 9), (JobState::Skipped, 1)].into();
+        let by_state = [(JobState::Queued, 9), (JobState::Skipped, 1)].into();
+        let counts = Counts { by_state, ..Counts::default() };
         meter.rebase(&[counts], 5_000);
         meter.pools.insert(Pool::Pulse, limited(Some(25)));
         let call = || Event::CallStarted { pool: Pool::Pulse };

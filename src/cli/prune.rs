@@ -49,6 +49,10 @@ impl Prune {
         } else {
             screen.say(&format!("{} pruned, {} given back", counted(pruned.answers, "answer"), bytes(pruned.bytes)));
         }
+        let (kept, size) = store.kept_answers().await?;
+        if kept > 0 {
+            screen.say(&format!("{} kept, {}", counted(kept, "answer"), bytes(size)));
+        }
         store.close().await;
         Ok(Exit::Success)
     }

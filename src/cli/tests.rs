@@ -40,7 +40,7 @@ fn a_wrong_word_comes_with_the_nearest() {
         assert_eq!(e.exit_code(), 2);
         e.to_string()
     };
-    assert!(told(&["rn"]).contains("'run'"));
+    assert!(told(&["runn"]).contains("'run'"));
     assert!(told(&["run", "x", "--langage", "en"]).contains("'--language'"));
     assert!(told(&["jobs", "b", "--state", "faild"]).contains("did you mean `failed`?"));
     assert!(told(&["status", "--log-format", "jsn"]).contains("did you mean `json`?"));

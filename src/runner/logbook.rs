@@ -140,9 +140,9 @@ impl LogBook {
             return Ok(Found::Unclear);
         };
         let mut walk = self.walk.lock().await;
-        let serves = walk.as_ref().is_some_and(|w| {
-            w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == mark))
-        });
+        let serves = walk
+            .as_ref()
+            .is_some_and(|w| w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == mark)));
         if !serves {
             *walk = Some(self.walk_to(mark).await.inspect_err(|e| self.note(e))?);
         }

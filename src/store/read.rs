@@ -211,8 +211,6 @@ pub struct PoolView {
 pub struct Sizes {
     /// The file.
     pub file: u64,
-    /// Kept answers in it, packed.
-    pub answers: u64,
     /// Free pages in it.
     pub free: u64,
 }
@@ -443,13 +441,24 @@ impl Store {
     pub async fn sizes(&self) -> Result<Sizes, StoreError> {
         let row = sqlx::query(
             "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
-             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free, \
-             (SELECT coalesce(sum(length(body)), 0) FROM answers) AS answers",
+             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
         )
         .fetch_one(&self.read)
         .await?;
         let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
-        Ok(Sizes { file: get("file")?, answers: get("answers")?, free: get("free")? })
+        Ok(Sizes { file: get("file")?, free: get("free")? })
+    }
+
+    /// How many answers are kept, and the bytes that they take in the ledger. Walks over all of them.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn kept_answers(&self) -> Result<(u64, u64), StoreError> {
+        let row = sqlx::query("SELECT count(*) AS n, coalesce(sum(length(body)), 0) AS bytes FROM answers")
+            .fetch_one(&self.read)
+            .await?;
+        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
+        Ok((get("n")?, get("bytes")?))
     }
 }
 

@@ -1,0 +1,151 @@
+//! The program as its users meet it: a process, its exit status, its two streams.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+/// The program in a folder of its own, with no environment that could mean anything to it.
+fn wavebatch(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
+    command.args(args).current_dir(dir);
+    for name in ["SMALLEST_API_KEY", "SMALLEST_BASE_URL", "WAVEBATCH_DATABASE", "WAVEBATCH_CONFIG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    wavebatch(dir, args).output().expect("the program starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ends by itself")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
+}
+
+fn house() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn demo() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/demo-calls.toml").to_owned()
+}
+
+#[test]
+fn the_first_command_leaves_outputs_and_the_second_has_nothing_to_do() {
+    let dir = house();
+    let first = run(dir.path(), &["run", &demo(), "--sandbox", "--json"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    assert!(stderr(&first).contains("wavebatch-sandbox.db (new)"), "{}", stderr(&first));
+    assert_eq!(json(&first)["lines"]["succeeded"], 10);
+    let out = dir.path().join("sandbox-out/demo-calls");
+    for name in ["1001-greeting.json", "1001-greeting.txt", "1001-greeting.srt", "1001-greeting.vtt", "report.csv"] {
+        assert!(fs::metadata(out.join(name)).expect(name).len() > 0, "{name}");
+    }
+    let second = run(dir.path(), &["run", &demo(), "--sandbox"]);
+    assert_eq!(code(&second), 0);
+    assert!(stderr(&second).contains("nothing was left to do"), "{}", stderr(&second));
+    assert!(second.stdout.is_empty(), "what is told is no result");
+
+    let status = json(&run(dir.path(), &["status", "--sandbox", "--json"]));
+    assert_eq!(status["batches"][0]["state"], "finished");
+    let jobs = run(dir.path(), &["jobs", "demo-calls", "--sandbox", "--key", "1001-greeting"]);
+    assert!(String::from_utf8_lossy(&jobs.stdout).contains("answered"), "with --key, the calls");
+    let report = run(dir.path(), &["report", "demo-calls", "--sandbox", "-o", "-"]);
+    assert_eq!(report.stdout, fs::read(out.join("report.csv")).expect("the report"));
+    fs::remove_file(out.join("1001-greeting.txt")).expect("an output");
+    let deliver = run(dir.path(), &["deliver", "demo-calls", "--sandbox"]);
+    assert_eq!(code(&deliver), 0, "{}", stderr(&deliver));
+    assert!(out.join("1001-greeting.txt").exists(), "written again from the kept answer");
+}
+
+#[test]
+fn without_a_usable_key_nothing_starts() {
+    let dir = house();
+    fs::write(dir.path().join("a.wav"), "RIFF").expect("a file");
+    let ad_hoc = ["run", "a.wav", "--task", "transcribe", "--model", "pulse", "--language", "en"];
+    let none = run(dir.path(), &ad_hoc);
+    assert_eq!(code(&none), 3);
+    assert!(stderr(&none).contains("SMALLEST_API_KEY is not set"), "{}", stderr(&none));
+    let broken = wavebatch(dir.path(), &ad_hoc).env("SMALLEST_API_KEY", "sk_secret\n").output().expect("it starts");
+    assert_eq!(code(&broken), 3);
+    assert!(stderr(&broken).contains("SMALLEST_API_KEY: the API key contains a line break"), "{}", stderr(&broken));
+    assert!(!stderr(&broken).contains("sk_secret"));
+    assert!(!dir.path().join("wavebatch.db").exists(), "not even a ledger");
+    let check = run(dir.path(), &[&["check"], &ad_hoc[1..]].concat());
+    assert_eq!(code(&check), 0, "{}", stderr(&check));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("the key: SMALLEST_API_KEY is not set"));
+    assert!(!dir.path().join("wavebatch.db").exists(), "a check writes nothing");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place_and_a_status_of_2() {
+    let dir = house();
+    fs::write(dir.path().join("bad.toml"), "task = 'transcribe'\nmanifest = 'm.csv'\n[transcribe]\nmodle = 'pulse'\n")
+        .expect("a file");
+    fs::write(dir.path().join("m.csv"), "id,url\n1,a.wav\n1,b.wav\n").expect("a file");
+    for (args, words) in [
+        (
+            vec!["run", "bad.toml", "--sandbox"],
+            "bad.toml:4:1: `transcribe.modle`: there is no such field; did you mean `model`?",
+        ),
+        (vec!["run", "missing.toml"], "missing.toml: there is no such file"),
+        (vec!["run", "m.csv"], "`--task`: is missing"),
+        (vec!["check", "m.csv", "--task", "transcribe", "--model", "pulse", "--language", "en"], "m.csv:3"),
+        (vec!["jobs", "b", "--config", "none.toml"], "none.toml: cannot be read"),
+        (vec!["runn"], "'run'"),
+    ] {
+        let output = run(dir.path(), &args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn failed_lines_are_grouped_and_make_it_1() {
+    let dir = house();
+    fs::write(dir.path().join("page.wav"), "<!doctype html><html></html>").expect("a file");
+    fs::write(dir.path().join("m.csv"), "id,url\n1,page.wav\n2,gone.wav\n").expect("a file");
+    let args = ["run", "m.csv", "--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
+    let output = run(dir.path(), &args);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    for words in ["source_not_audio", "source_missing", "mend the source"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    let tolerated = run(dir.path(), &[&args[..], &["--tolerate", "100%"]].concat());
+    assert_eq!(code(&tolerated), 0, "{}", stderr(&tolerated));
+}
+
+#[test]
+fn a_ledger_that_is_none_stops_it_with_what_to_do() {
+    let dir = house();
+    let missing = run(dir.path(), &["status"]);
+    assert_eq!(code(&missing), 3);
+    assert!(stderr(&missing).contains("hint: "), "{}", stderr(&missing));
+    fs::write(dir.path().join("wavebatch.db"), "not a database, but long enough to look like one".repeat(100))
+        .expect("a file");
+    let damaged = run(dir.path(), &["status"]);
+    assert_eq!(code(&damaged), 3);
+    assert!(stderr(&damaged).contains("restore it from a backup"), "{}", stderr(&damaged));
+}
+
+#[test]
+fn json_logs_are_json_and_nothing_else() {
+    let dir = house();
+    let output = run(dir.path(), &["run", &demo(), "--sandbox", "--log-format", "json"]);
+    assert_eq!(code(&output), 0);
+    for line in stderr(&output).lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+}
