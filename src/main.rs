@@ -1,1 +1,7 @@
-fn main() {}
+//! The `wavebatch` program; see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wavebatch::cli::main()
+}

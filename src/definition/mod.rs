@@ -12,7 +12,7 @@ mod overrides;
 mod paths;
 #[cfg(test)]
 mod tests;
-mod walk;
+pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 

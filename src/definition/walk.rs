@@ -14,7 +14,7 @@ use super::{
 use crate::domain::options::nearest;
 
 /// Why a value was not taken.
-pub(super) enum Wrong {
+pub(crate) enum Wrong {
     /// Of another type than the one named.
     Type(&'static str),
     /// Of the right type, but not a valid value.
@@ -22,28 +22,29 @@ pub(super) enum Wrong {
 }
 
 /// A file being walked.
-pub(super) struct Walk<'t> {
+pub(crate) struct Walk<'t> {
     file: &'t str,
     text: &'t str,
     /// What was found wrong so far.
-    pub(super) faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
     /// Where the value of each dotted name stands: line and character.
-    pub(super) places: BTreeMap<String, (u64, u64)>,
+    pub(crate) places: BTreeMap<String, (u64, u64)>,
     known: Vec<String>,
     unknown: Vec<(String, Range<usize>)>,
 }
 
 /// One table of it; absent tables read as empty.
-pub(super) struct Section<'t> {
-    prefix: &'static str,
+pub(crate) struct Section<'t> {
+    /// Its dotted name; empty for the file's own.
+    prefix: String,
     table: Option<&'t DeTable<'t>>,
     asked: Vec<&'static str>,
 }
 
 impl<'t> Section<'t> {
     /// The file's own table.
-    pub(super) fn root(table: &'t DeTable<'t>) -> Self {
-        Self { prefix: "", table: Some(table), asked: Vec::new() }
+    pub(crate) fn root(table: &'t DeTable<'t>) -> Self {
+        Self { prefix: String::new(), table: Some(table), asked: Vec::new() }
     }
 
     fn dotted(&self, name: &str) -> String {
@@ -52,13 +53,13 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> Walk<'t> {
-    pub(super) fn new(file: &'t str, text: &'t str) -> Self {
+    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
         let (faults, places, known, unknown) = Default::default();
         Self { file, text, faults, places, known, unknown }
     }
 
     /// Notes a fault at a byte of the file.
-    pub(super) fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
         let (line, position) = self.line_of(at);
         self.faults.push(Fault {
             line: Some(line),
@@ -76,7 +77,7 @@ impl<'t> Walk<'t> {
     }
 
     /// Takes one field through `read`; a fault is noted and reads as absent.
-    pub(super) fn take<T>(
+    pub(crate) fn take<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &'static str,
@@ -104,7 +105,7 @@ impl<'t> Walk<'t> {
     }
 
     /// A text that `parse` understands.
-    pub(super) fn text<T>(
+    pub(crate) fn text<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &'static str,
@@ -117,12 +118,12 @@ impl<'t> Walk<'t> {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<bool> {
         self.take(section, name, |value| value.as_bool().ok_or(Wrong::Type("true or false")))
     }
 
     /// A whole number from 1.
-    pub(super) fn count(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<u32> {
+    pub(crate) fn count(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<u32> {
         self.take(section, name, |value| {
             let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
             match u32::from_str_radix(number.as_str(), number.radix()) {
@@ -133,7 +134,7 @@ impl<'t> Walk<'t> {
     }
 
     /// A list of texts that `parse` understands.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &'static str,
@@ -159,13 +160,13 @@ impl<'t> Walk<'t> {
     }
 
     /// A table inside this one.
-    pub(super) fn section(&mut self, parent: &mut Section<'t>, name: &'static str) -> Section<'t> {
+    pub(crate) fn section(&mut self, parent: &mut Section<'t>, name: &'static str) -> Section<'t> {
         let table = self.take(parent, name, |value| value.as_table().ok_or(Wrong::Type("a table")));
-        Section { prefix: name, table, asked: Vec::new() }
+        Section { prefix: parent.dotted(name), table, asked: Vec::new() }
     }
 
     /// Notes what stands in a table and was not asked for.
-    pub(super) fn close(&mut self, section: Section<'t>) {
+    pub(crate) fn close(&mut self, section: Section<'t>) {
         for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {
             let name = key.get_ref();
             if !section.asked.iter().any(|asked| asked == name) {
@@ -175,7 +176,7 @@ impl<'t> Walk<'t> {
     }
 
     /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
-    pub(super) fn tell_unknown(&mut self) {
+    pub(crate) fn tell_unknown(&mut self) {
         for (dotted, span) in std::mem::take(&mut self.unknown) {
             let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
             let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;

@@ -1,7 +1,9 @@
-//! Where audio comes from: what a manifest's source means, whether it can be had, and fetching it.
+//! Where audio comes from: what a manifest's source means, whether it can be had, fetching it, and what can be told about
+//! it without decoding it.
 
 pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+pub mod probe;
 pub mod source;
 mod transfer;

@@ -139,11 +139,10 @@ fn is_public_name(name: &str) -> bool {
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-    let this_network = ip.octets()[0] == 0;
-    !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast())
-        && !shared
-        && !this_network
+    let [first, second, ..] = ip.octets();
+    let reserved = first == 0 || (first == 100 && second & 0xc0 == 64);
+    let closed = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast();
+    !reserved && !closed
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {

@@ -11,3 +11,4 @@ mod lines;
 mod publish_tests;
 mod summarize;
 mod table;
+pub(crate) mod words;

@@ -114,7 +114,7 @@ impl World {
             request_id: None,
             content_expiry: None,
             audio_ms: Some(60_000),
-            cost: 5_000,
+            cost: Some(5_000),
         };
         self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end }).await.unwrap();
     }

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
-use super::summary::{SpendReason, Summary, SummaryState};
+use super::{
+    summary::{SpendReason, Summary, SummaryState},
+    words::{grouped, printable, shell, shorten},
+};
 use crate::domain::{call::ErrorKind, row::RowStatus};
 
 pub(super) fn table(summary: &Summary, width: usize) -> String {
@@ -144,51 +147,6 @@ impl Table {
             writeln!(self.text, "  {:>count$}  -> {}", "", printable(&g.remedy)).expect("a String takes everything");
         }
     }
-}
-
-/// Cut to so many columns, with an ellipsis where something is missing.
-fn shorten(text: &str, columns: usize) -> String {
-    let text = printable(text);
-    if text.width() <= columns {
-        return text;
-    }
-    let (mut short, mut used) = (String::new(), 1);
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > columns {
-            break;
-        }
-        short.push(c);
-    }
-    short + "…"
-}
-
-/// Nothing of a key or a message may steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// As one word for a shell.
-fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-/// `1,234,567`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (nth, digit) in digits.chars().enumerate() {
-        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `45.2 s`, `3 min 12 s`, `20 h 42 min`

@@ -1,7 +1,130 @@
-//! The pipeline: claim loop, one job's life, heartbeat, events. It never prints.
+//! The pipeline: a claim loop, one job's life, the vendor's log as witness, delivery. It never prints; it says what
+//! happens in [`Event`]s.
 
-pub mod intake;
-
+mod attempt;
+mod batch;
+mod deliver;
+mod engine;
 mod events;
+pub mod intake;
+mod logbook;
+mod reconcile;
+mod recording;
+mod worker;
 
+use std::{collections::HashMap, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        cost::Rates,
+        job::BatchId,
+        options::SttModel,
+        pool::{Limits, Pool},
+    },
+    media::fetch::Fetcher,
+    store::{Store, StoreError},
+    waves::Client,
+};
+
+pub use batch::DEFAULT_CONCURRENCY;
 pub use events::{Event, Events};
+pub use logbook::LogBook;
+
+/// What a runner works under.
+#[derive(Debug, Clone)]
+pub struct RunnerConfig {
+    /// `waves` or `sandbox`: batches of the other world are not touched.
+    pub world: &'static str,
+    /// The account: a hash of base URL and key.
+    pub account: String,
+    /// The account's limits by pool.
+    pub limits: HashMap<Pool, Limits>,
+    /// List prices.
+    pub rates: Rates,
+}
+
+impl RunnerConfig {
+    fn limits(&self, pool: Pool) -> Limits {
+        self.limits.get(&pool).copied().unwrap_or_default()
+    }
+
+    fn rate(&self, pool: Pool) -> i64 {
+        let model = match pool {
+            Pool::Pulse => SttModel::Pulse,
+            Pool::PulsePro => SttModel::PulsePro,
+        };
+        self.rates.per_minute(model).0
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Nothing is due any more.
+    Done,
+    /// At least one batch is paused.
+    Paused,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Works batches of one ledger with one account.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    shared: Arc<Shared>,
+}
+
+/// What the engine and all workers share.
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    client: Client,
+    fetcher: Fetcher,
+    config: RunnerConfig,
+    events: Events,
+    log: LogBook,
+    batches: batch::Batches,
+    drain: CancellationToken,
+}
+
+impl Shared {
+    fn say(&self, event: Event) {
+        // Nobody may be watching; that is no reason to stop.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Runner {
+    /// A runner that has not started.
+    #[must_use]
+    pub fn new(store: Store, client: Client, fetcher: Fetcher, config: RunnerConfig, events: Events) -> Self {
+        let log = LogBook::new(client.clone(), store.clock().clone());
+        let shared = Shared {
+            store,
+            client,
+            fetcher,
+            config,
+            events,
+            log,
+            batches: batch::Batches::default(),
+            drain: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Works these batches until nothing is due, they are paused, or `drain` is cancelled (calls in flight finish);
+    /// `abort` gives the leases back and leaves at once. Without batches: all that are open.
+    ///
+    /// # Errors
+    /// The ledger could not be told.
+    pub async fn run(
+        &self,
+        batches: &[BatchId],
+        drain: CancellationToken,
+        abort: CancellationToken,
+    ) -> Result<RunEnd, StoreError> {
+        engine::run(Arc::clone(&self.shared), batches, drain, abort).await
+    }
+}

@@ -26,6 +26,14 @@ pub struct Want {
     pub turn: usize,
 }
 
+impl Want {
+    /// Lanes with room, and how much.
+    fn lanes(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        let calls = self.calls.iter().map(|(pool, n)| (pool.as_str(), *n));
+        calls.chain([("free", self.free)]).filter(|(_, room)| *room > 0)
+    }
+}
+
 /// A job with its lease.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -45,6 +53,8 @@ pub struct Claimed {
     pub source_tries: u32,
     /// The user's `retry`s so far.
     pub era: i64,
+    /// The pool it was claimed for; none if it was due for something that needs no call.
+    pub lane: Option<Pool>,
     /// Whether the journal has calls of this era: else it need not be read.
     pub has_calls: bool,
 }
@@ -58,18 +68,19 @@ impl Store {
         self.send(|reply| Command::Claim(want, reply)).await
     }
 
-    /// The next moment at which a job of these batches (or of any open one) is due, if there is one.
+    /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn next_due(&self, batches: &[BatchId], world: &str) -> Result<Option<Millis>, StoreError> {
+    pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
+        let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
         let sql = format!(
-            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.column1 AND due_at IS NOT NULL) AS d \
-             FROM batches b, (VALUES ('free'), ('pulse'), ('pulse-pro')) l \
-             WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
-            among("b.id", batches)
+            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
+             FROM batches b, json_each(?) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
+            among("b.id", &want.batches)
         );
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(world).fetch_one(&self.read).await?)
+        let lanes = serde_json::json!(lanes).to_string();
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(lanes).bind(want.world).fetch_one(&self.read).await?)
     }
 }
 
@@ -99,8 +110,7 @@ pub(super) async fn claim(
     let turn = want.turn % batches.len();
     batches.rotate_left(turn);
     let mut claimed = Vec::new();
-    let lanes = want.calls.iter().map(|(pool, n)| (pool.as_str(), *n)).chain([("free", want.free)]);
-    for (lane, room) in lanes {
+    for (lane, room) in want.lanes() {
         let mut room = room;
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
@@ -144,7 +154,8 @@ async fn claim_lane(
     .bind(take)
     .fetch_all(&mut *conn)
     .await?;
-    let mut claimed = rows.iter().map(|r| claimed(r, Token(token))).collect::<Result<Vec<_>, _>>()?;
+    let mut claimed =
+        rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);
     if !claimed.is_empty() {
         sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
@@ -156,7 +167,7 @@ async fn claim_lane(
     Ok(claimed)
 }
 
-fn claimed(row: &SqliteRow, token: Token) -> Result<Claimed, StoreError> {
+fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         job: JobId(row.try_get("id")?),
         batch: BatchId(row.try_get("batch")?),
@@ -166,6 +177,7 @@ fn claimed(row: &SqliteRow, token: Token) -> Result<Claimed, StoreError> {
         overrides: row.try_get("overrides")?,
         source_tries: rows::count(row, "source_tries")?,
         era: row.try_get("era")?,
+        lane,
         has_calls: row.try_get("has_calls")?,
     })
 }

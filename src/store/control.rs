@@ -76,7 +76,13 @@ impl Store {
                 .execute(&mut *conn)
                 .await?;
                 // What waited for a failing pool need not wait for it any longer.
-                sqlx::query("UPDATE pools SET only_limited_since = NULL").execute(conn).await?;
+                sqlx::query(
+                    "UPDATE pools SET only_limited_since = NULL, probe_at = 0, \
+                     outage_since = CASE WHEN outage_since IS NOT NULL THEN ? END",
+                )
+                .bind(now)
+                .execute(conn)
+                .await?;
                 Ok(done.rows_affected() > 0)
             })
         })

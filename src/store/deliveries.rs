@@ -65,21 +65,6 @@ impl Store {
         Ok(Some((unpack(&row)?, facts)))
     }
 
-    /// Another open or finished call of this ledger that its log entry could belong to: then an entry proves nothing.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn has_twin(&self, call: CallId, trace: &str) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM calls o, calls me WHERE me.id = ?1 AND o.id <> me.id AND o.account = me.account AND o.trace = ?2 \
-             AND o.state <> 'rejected' AND (o.mark = me.mark OR o.sent_at >= me.sent_at - 86400000))",
-        )
-        .bind(call.0.as_bytes().as_slice())
-        .bind(trace)
-        .fetch_one(&self.read)
-        .await?)
-    }
-
     /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
     ///
     /// # Errors

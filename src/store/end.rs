@@ -49,8 +49,8 @@ pub enum End {
         content_expiry: Option<String>,
         /// Length of the audio, in ms: what is billed.
         audio_ms: Option<u64>,
-        /// At list price, in micro-USD.
-        cost: i64,
+        /// At list price, in micro-USD; unknown where the length is, and then what was reserved counts.
+        cost: Option<i64>,
     },
     /// Refused, or provably not sent: free of charge.
     Rejected {
@@ -250,8 +250,8 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
     let (state, cost, counts) = match &ended.end {
         // A replaced call stays replaced; any other late answer wins if the part has none.
         End::Answered { .. } if call.state == CallState::Replaced => (CallState::Replaced, call.cost, false),
-        End::Answered { cost, .. } if rival => (CallState::Surplus, *cost, false),
-        End::Answered { cost, .. } => (CallState::Answered, *cost, false),
+        End::Answered { cost, .. } if rival => (CallState::Surplus, cost.unwrap_or(call.reserve), false),
+        End::Answered { cost, .. } => (CallState::Answered, cost.unwrap_or(call.reserve), false),
         _ if closed => (call.state, call.cost, false),
         End::Rejected { counts, .. } => (CallState::Rejected, 0, *counts && !outage),
         End::Unknown { .. } => (CallState::Sent, 0, !outage),
@@ -369,5 +369,12 @@ async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
 /// Gives an open call up, as part of the transaction that makes the next.
 pub(super) async fn give_up(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
     let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp };
+    end(conn, &[&ended], now).await.map(|_| ())
+}
+
+/// A permit that nobody took: the call is as good as not made.
+pub(super) async fn never_sent(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
+    let end_as = End::Rejected { trouble: None, effect: PoolEffect::None, counts: false };
+    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as };
     end(conn, &[&ended], now).await.map(|_| ())
 }

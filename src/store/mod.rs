@@ -12,6 +12,7 @@ mod end;
 mod error;
 mod lines;
 mod open;
+mod outcome;
 mod permit;
 mod processes;
 mod prune;

@@ -125,16 +125,19 @@ impl Granted {
         Self { verdicts: Vec::new(), wake }
     }
 
-    /// After the commit. The permit counts from here on; a worker that is gone by now leaves a call that reconciling finds.
-    pub(super) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> Option<Option<Millis>> {
+    /// After the commit. Returns when to look again, and the calls whose workers are gone: they were never sent.
+    pub(super) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> (Option<Option<Millis>>, Vec<CallId>) {
+        let mut unsent = Vec::new();
         let mut verdicts = self.verdicts;
         verdicts.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
         for (i, verdict) in verdicts {
             if let Some(reply) = waiting.remove(i).reply {
-                let _ = reply.send(Ok(verdict));
+                if let Err(Ok(Ok(permit))) = reply.send(Ok(verdict)) {
+                    unsent.push(permit.call);
+                }
             }
         }
-        self.wake
+        (self.wake, unsent)
     }
 }
 

@@ -115,7 +115,7 @@ fn answered() -> End {
         request_id: None,
         content_expiry: None,
         audio_ms: Some(60_000),
-        cost: 5_000,
+        cost: Some(5_000),
     }
 }
 
@@ -442,7 +442,7 @@ async fn answers_are_pruned_and_rows_stay() {
         request_id: None,
         content_expiry: None,
         audio_ms: None,
-        cost: 1,
+        cost: Some(1),
     };
     l.store.end(ended(p.call, end)).await.unwrap();
     assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0, body, "packed and unpacked");
@@ -482,7 +482,12 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         })
         .await
         .unwrap();
-    let due = l.store.next_due(&[], "waves").await.unwrap().unwrap();
+    let due = l
+        .store
+        .next_due(&Want { world: "waves", calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .await
+        .unwrap()
+        .unwrap();
     assert!(due <= l.clock.now());
     let view = l.store.pool("acc", Pool::Pulse, &limits).await.unwrap();
     assert!(view.traffic.nth_newest.unwrap() <= l.clock.now());

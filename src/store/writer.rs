@@ -14,7 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Claimed, EndReply, Ended, PermitAsk, Reply, Settlement, Shared, StoreError, Want, beat, claim, end, permit, settle,
 };
-use crate::clock::{self, Millis};
+use crate::{
+    clock::{self, Millis},
+    domain::job::CallId,
+};
 
 /// Commands that may wait before callers do.
 pub(super) const BACKLOG: usize = 4_096;
@@ -143,12 +146,21 @@ struct Writer {
     wake: Option<Millis>,
     next_beat: Instant,
     broken_since: Option<Instant>,
+    /// Permits that nobody took: their calls were never sent, and the next transaction says so.
+    unsent: Vec<CallId>,
 }
 
 /// Runs until every handle is gone.
 pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Command>, shared: Arc<Shared>) {
-    let mut writer =
-        Writer { conn, shared, waiting: Vec::new(), wake: None, next_beat: Instant::now(), broken_since: None };
+    let mut writer = Writer {
+        conn,
+        shared,
+        waiting: Vec::new(),
+        wake: None,
+        next_beat: Instant::now(),
+        broken_since: None,
+        unsent: Vec::new(),
+    };
     loop {
         let mut group = Group::default();
         let mut asked = false;
@@ -188,6 +200,7 @@ impl Writer {
         };
         let wake = async {
             match self.wake {
+                _ if !self.unsent.is_empty() => {}
                 Some(at) if !self.waiting.is_empty() => self.shared.clock.sleep_until(at).await,
                 _ => std::future::pending().await,
             }
@@ -218,7 +231,8 @@ impl Writer {
         let permits = std::mem::take(&mut replies.permits);
         group.answer(replies);
         let now = self.shared.clock.now();
-        let wake = permits.hand_out(&mut self.waiting);
+        let (wake, unsent) = permits.hand_out(&mut self.waiting);
+        self.unsent.extend(unsent);
         self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS));
     }
 
@@ -253,6 +267,7 @@ impl Writer {
                     self.roll_back().await;
                     return Err(e.into());
                 }
+                self.unsent.clear();
                 if let Some(at) = beaten {
                     self.shared.beaten_at.store(at, Ordering::Release);
                     self.next_beat = Instant::now() + ms(self.shared.timing.beat_ms);
@@ -287,6 +302,9 @@ impl Writer {
         } else {
             None
         };
+        for call in &self.unsent {
+            end::never_sent(conn, *call, now).await?;
+        }
         let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
         replies.ends = end::end(conn, &ends, now).await?;
         let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();

@@ -102,6 +102,9 @@ impl Client {
     ///
     /// `departs` is asked at the last moment before the first byte leaves, and at most once. After [`Departure::Stale`]
     /// nothing is sent, not even the headers. Dropping the future before that moment has the same effect.
+    ///
+    /// A refusal that comes in the middle of an upload is read. Only where the server closes at once, and its reset
+    /// overtakes the refusal in the middle of a write, the call counts as [`Outcome::Unknown`].
     pub async fn transcribe(
         &self,
         call: &SttCall<'_>,

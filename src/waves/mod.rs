@@ -5,6 +5,7 @@
 
 mod account;
 mod answer;
+mod breath;
 mod classify;
 mod client;
 mod errors;

@@ -17,7 +17,10 @@ use tokio::io::{AsyncReadExt as _, Take};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use super::gate::{Departure, Gate, Stopped};
+use super::{
+    breath::Breath,
+    gate::{Departure, Gate, Stopped},
+};
 use crate::domain::call::{ErrorKind, Trouble};
 
 /// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
@@ -175,11 +178,13 @@ pub(super) struct Outgoing {
     gate: Gate,
     departs: Option<Box<dyn FnOnce() -> Departure + Send>>,
     content: Content,
+    breath: Breath,
+    next: Option<Bytes>,
 }
 
 impl Outgoing {
     pub(super) fn new(gate: Gate, content: Content, departs: impl FnOnce() -> Departure + Send + 'static) -> Self {
-        Self { gate, departs: Some(Box::new(departs)), content }
+        Self { gate, departs: Some(Box::new(departs)), content, breath: Breath::default(), next: None }
     }
 }
 
@@ -196,7 +201,18 @@ impl Stream for Outgoing {
         if let Err(stopped) = self.gate.go_on() {
             return Poll::Ready(Some(Err(stopped)));
         }
-        let piece = ready!(self.content.poll(cx));
-        Poll::Ready(piece.map(|piece| piece.map_err(|trouble| self.gate.broken(trouble))))
+        let this = &mut *self;
+        if this.next.is_none() {
+            match ready!(this.content.poll(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(trouble)) => return Poll::Ready(Some(Err(this.gate.broken(trouble)))),
+                Some(Ok(piece)) => this.next = Some(piece),
+            }
+        }
+        // What is small goes in one write with its headers: there is no middle in which to be refused.
+        if matches!(this.content, Content::File(_)) {
+            ready!(this.breath.poll(cx));
+        }
+        Poll::Ready(this.next.take().map(Ok))
     }
 }

@@ -50,6 +50,16 @@ impl Peer {
         std::mem::take(&mut self.seen)
     }
 
+    /// Waits, without reading, until the client has filled all buffers on the way and sends no more.
+    pub(super) async fn until_stalled(&mut self) {
+        let mut unread = vec![0; 32 << 20];
+        let (mut before, mut now) = (0, self.stream.peek(&mut unread).await.unwrap());
+        while before != now {
+            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            (before, now) = (now, self.stream.peek(&mut unread).await.unwrap());
+        }
+    }
+
     pub(super) async fn write(&mut self, bytes: &str) {
         let _ = self.stream.write_all(bytes.as_bytes()).await;
     }

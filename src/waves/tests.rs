@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use url::Url;
@@ -156,20 +157,21 @@ async fn a_stale_permit_sends_not_one_byte() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_does_not_leave_afterwards() {
+async fn a_call_given_up_while_connecting_does_not_leave_afterwards() {
     let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
     let asked = Arc::new(AtomicUsize::new(0));
-    let (options, (_file, body)) = (options(), recording(1000));
+    let (client, options) = (client(&url), options());
     let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
     let count = asked.clone();
     let departs = move || {
         count.fetch_add(1, Ordering::SeqCst);
         Departure::Go
     };
-    let outcome = client(&url).transcribe(&call, body, departs, Duration::ZERO).await;
-    assert!(matches!(outcome, Outcome::NotSent(_)), "{outcome:?}");
+    let body = SttBody::Url("https://b.example/a.wav".parse().unwrap());
+    // Polled once, it has begun to connect; nobody else has run since.
+    assert!(client.transcribe(&call, body, departs, LONG).now_or_never().is_none());
+    assert_eq!(received.recv().await.unwrap(), b"");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
-    assert!(received.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -282,34 +284,36 @@ async fn redirects_are_not_followed() {
     );
 }
 
+const EARLY: &str = "HTTP/1.1 429 Too Many\r\nConnection: close\r\nContent-Length: 16\r\n\r\n{\"error\":\"slow\"}";
+
 #[tokio::test]
-async fn a_refusal_in_the_middle_of_the_upload_wins_over_the_broken_pipe() {
-    const REFUSAL: &str =
-        "HTTP/1.1 429 Too Many\r\nConnection: close\r\nContent-Length: 16\r\n\r\n{\"error\":\"slow\"}";
-    // The one closes in an orderly way with bytes unread, which resets the connection; the other only stops reading.
-    let (closes, _) = serve(|mut peer: Peer| async move {
+async fn a_refusal_in_the_middle_of_the_upload_is_read() {
+    let (url, mut rest) = serve(|mut peer: Peer| async move {
         peer.head().await;
-        peer.write(REFUSAL).await;
-    })
-    .await;
-    let (waits, _) = serve(|mut peer: Peer| async move {
-        peer.head().await;
-        peer.write(REFUSAL).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        peer.write(EARLY).await;
+        peer.rest().await.len()
     })
     .await;
     let (_file, body) = recording(20_000_000);
-    let mut refused = 0;
-    for round in 0..20 {
-        match call_with(if round % 2 == 0 { &closes } else { &waits }, body.clone(), Departure::Go, LONG).await {
-            Outcome::Refused { trouble, .. } => {
-                assert_eq!(trouble.kind, ErrorKind::RateLimited);
-                refused += 1;
-            }
-            other => eprintln!("{other:?}"),
-        }
+    let Outcome::Refused { trouble, .. } = call_with(&url, body, Departure::Go, LONG).await else { panic!() };
+    assert_eq!(trouble.kind, ErrorKind::RateLimited);
+    assert!(rest.recv().await.unwrap() < 20_000_000, "the upload went on");
+}
+
+#[tokio::test]
+async fn a_refusal_wins_over_the_broken_pipe() {
+    // Closed with bytes unread, the connection is reset while the client waits for room to write more.
+    let (url, _) = serve(|mut peer: Peer| async move {
+        peer.head().await;
+        peer.until_stalled().await;
+        peer.write(EARLY).await;
+    })
+    .await;
+    let (_file, body) = recording(20_000_000);
+    for _ in 0..4 {
+        let outcome = call_with(&url, body.clone(), Departure::Go, LONG).await;
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
     }
-    assert_eq!(refused, 20);
 }
 
 #[tokio::test]

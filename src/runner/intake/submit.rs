@@ -1,6 +1,7 @@
 //! Submitting: the first reading finds the faults, the second writes the lines.
 
 use super::{
+    super::DEFAULT_CONCURRENCY,
     IntakeError,
     known::{Known, good_lines},
     ownership,
@@ -153,7 +154,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, world: &'static str) -> 
         world,
         spec: serde_json::to_string(spec).expect("a specification is JSON"),
         max_spend: definition.run.max_spend_usd.map(|most| most.0),
-        concurrency: definition.run.concurrency,
+        concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         pause_on_failures: definition.run.pause_on_failures,
     }
 }

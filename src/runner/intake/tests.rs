@@ -117,7 +117,7 @@ impl World {
                     request_id: None,
                     content_expiry: None,
                     audio_ms: Some(60_000),
-                    cost: 5_000,
+                    cost: Some(5_000),
                 };
                 let ended = Ended { call: permit.call, departed_at: None, limits: Limits::default(), end };
                 self.store.end(ended).await.unwrap();

@@ -1,0 +1,160 @@
+//! Recordings a second, beside a bare loop of the same HTTP client without a ledger, on the same sandbox and files.
+//! Whole processes: the sandbox, the loop and `wavebatch` run in one each. Prints ratios of pairs measured side by side.
+//!
+//! `cargo bench --bench throughput`
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use wavebatch::{
+    audio::wav,
+    sandbox::{Books, Config, Sandbox},
+};
+
+const LINES: usize = 1_000;
+
+fn main() {
+    let args: Vec<String> = env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("sandbox") => sandbox(args[2].parse().expect("ms")),
+        Some("loop") => bare_loop(&args[2], Path::new(&args[3]), args[4].parse().expect("a number")),
+        _ => compare(),
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn sandbox(latency_ms: u64) {
+    let config = Config { latency: Duration::from_millis(latency_ms), keep: 100, ..Config::default() };
+    let sandbox = Sandbox::start(config).await.expect("a free port");
+    println!("{}", sandbox.base_url());
+    sandbox.join().await.expect("a sandbox");
+}
+
+/// What there is to beat: `n` uploads at once, nothing kept, nothing written.
+#[tokio::main]
+async fn bare_loop(base_url: &str, dir: &Path, at_once: usize) {
+    let client = Arc::new(reqwest::Client::builder().tcp_nodelay(true).build().expect("a client"));
+    let files: Vec<_> = fs::read_dir(dir).expect("recordings").map(|e| e.expect("an entry").path()).collect();
+    let url = format!("{base_url}/waves/v1/stt/?model=pulse&language=en");
+    let begin = Instant::now();
+    futures::stream::iter(files)
+        .for_each_concurrent(at_once, |path| {
+            let (client, url) = (Arc::clone(&client), url.clone());
+            async move {
+                let audio = tokio::fs::read(path).await.expect("a recording");
+                let call = client.post(url).bearer_auth("sk_bench").header("content-type", "audio/wav").body(audio);
+                let text = call.send().await.expect("an answer").text().await.expect("a body");
+                assert!(text.contains("transcription"));
+            }
+        })
+        .await;
+    println!("{}", begin.elapsed().as_secs_f64());
+}
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(latency_ms: u64) -> Self {
+        let mut child = Command::new(env::current_exe().expect("this program"))
+            .args(["sandbox", &latency_ms.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut url).expect("its address");
+        Self { child, url: url.trim().to_owned() }
+    }
+
+    fn books(&self) -> Books {
+        let url = format!("{}/sandbox/books", self.url);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { reqwest::get(url).await.expect("books").json().await.expect("books") })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn recordings(dir: &Path, lines: usize, bytes: usize) {
+    fs::create_dir_all(dir).expect("a folder");
+    for i in 0..lines {
+        let samples: Vec<i16> = (0..bytes / 2).map(|n| i16::try_from((n * 31 + i * 7) % 199).expect("small")).collect();
+        let audio = wav::pcm16(1, 8_000, Some(&format!("recording number {i}")), &samples);
+        fs::write(dir.join(format!("{i:04}.wav")), audio).expect("a recording");
+    }
+}
+
+fn wavebatch(dir: &Path, work: &Path, url: &str, at_once: usize) -> f64 {
+    let begin = Instant::now();
+    let out = Command::new(env!("CARGO_BIN_EXE_wavebatch"))
+        .current_dir(work)
+        .env("SMALLEST_API_KEY", "sk_bench")
+        .env("SMALLEST_BASE_URL", url)
+        .args(["run", "--task", "transcribe", "--model", "pulse", "--language", "en", "--formats", "json"])
+        .args(["--concurrency", &at_once.to_string(), "--config", "limits.toml", "-q"])
+        .arg(dir)
+        .stdin(Stdio::null())
+        .output()
+        .expect("wavebatch");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    begin.elapsed().as_secs_f64()
+}
+
+fn compare() {
+    println!(
+        "{:<34} {:>10} {:>12} {:>9} {:>6} {:>7}",
+        "1,000 recordings of 20 KB", "bare loop", "wavebatch", "ratio", "peak", "billed"
+    );
+    for (latency, at_once, rounds) in [(50, 20, 5), (0, 20, 5), (0, 64, 5)] {
+        let mut rows = Vec::new();
+        for _ in 0..rounds {
+            rows.push(round(latency, at_once));
+        }
+        rows.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+        let (bare, ours, peak, billed) = rows[rounds / 2];
+        println!(
+            "{:<34} {:>8.0}/s {:>10.0}/s {:>8.1}% {:>6} {:>7}",
+            format!("{latency} ms a call, {at_once} in flight"),
+            LINES as f64 / bare,
+            LINES as f64 / ours,
+            100.0 * bare / ours,
+            peak,
+            billed
+        );
+    }
+}
+
+fn round(latency: u64, at_once: usize) -> (f64, f64, u32, u64) {
+    let dir = tempfile::tempdir_in(".").expect("a folder");
+    let rec = dir.path().join("rec");
+    recordings(&rec, LINES, 20_000);
+    fs::write(dir.path().join("limits.toml"), "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n")
+        .expect("a file");
+    let bare = {
+        let server = Server::start(latency);
+        let out = Command::new(env::current_exe().expect("this program"))
+            .args(["loop", &server.url, &rec.to_string_lossy(), &at_once.to_string()])
+            .output()
+            .expect("a child");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim().parse().expect("seconds")
+    };
+    let server = Server::start(latency);
+    let ours = wavebatch(&rec.canonicalize().expect("a path"), dir.path(), &server.url, at_once);
+    let books = server.books();
+    (bare, ours, books.peak_in_flight, books.billed)
+}

@@ -1,0 +1,3 @@
+//! Audio containers: pure format code over a reader. Part of the ground.
+
+pub mod wav;

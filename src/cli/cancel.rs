@@ -1,0 +1,41 @@
+//! `wavebatch cancel`
+
+use clap::Args;
+
+use super::{
+    Exit, Stop,
+    context::{Context, Named},
+    words::{counted, shell},
+};
+
+/// Take back every line that is not finished
+///
+/// No new call is made. Calls in flight finish, and their answers are kept. `retry` queues the lines again.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch cancel support-calls")]
+pub struct Cancel {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Cancel {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, batch) = context.batch(&self.named).await?;
+        let cancelled = store.cancel(batch.id).await?;
+        let (screen, name) = (&context.screen, shell(&batch.name));
+        if cancelled.jobs == 0 {
+            screen.say(&format!("{}: nothing to cancel, every line is finished", batch.name));
+        } else {
+            screen.say(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
+            screen.say(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
+        }
+        if cancelled.in_flight > 0 {
+            screen.say(&format!(
+                "  {} in flight will finish; what they bought is kept",
+                counted(cancelled.in_flight, "call")
+            ));
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}

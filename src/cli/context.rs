@@ -1,0 +1,93 @@
+//! What every verb stands on: settings, the screen, and the ledger.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Global, Screen, Stop, words::counted};
+use crate::{
+    config::{Config, Env, Flags},
+    store::{BatchRow, Opening, Store, StoreError},
+};
+
+/// The account of the stand-in inside the process, whatever port it got.
+pub const SANDBOX_ACCOUNT: &str = "sandbox";
+
+/// A batch of this ledger.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The batch's name
+    #[arg(value_name = "BATCH")]
+    pub batch: String,
+    #[command(flatten)]
+    pub world: World,
+}
+
+/// Which ledger is meant.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct World {
+    /// The sandbox's ledger, wavebatch-sandbox.db, instead of the real one
+    #[arg(long)]
+    pub sandbox: bool,
+}
+
+/// What a verb is given.
+#[derive(Debug)]
+pub struct Context {
+    global: Global,
+    /// Where words go.
+    pub screen: Screen,
+    /// The environment.
+    pub env: Env,
+}
+
+impl Context {
+    pub(super) fn new(global: Global, screen: Screen) -> Self {
+        Self { global, screen, env: Env::read() }
+    }
+
+    /// The settings.
+    pub fn config(&self, sandbox: bool) -> Result<Config, Stop> {
+        let flags = Flags { config: self.global.config.clone(), database: self.global.database.clone(), sandbox };
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Ok(Config::load(&flags, &self.env, &cwd)?)
+    }
+
+    /// The ledger, which has to be there.
+    pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), Stop> {
+        let config = self.config(sandbox)?;
+        let opening = Opening { create: false, ..Opening::new(&config.database) };
+        let (store, _) = Store::open(opening).await?;
+        Ok((store, config))
+    }
+
+    /// The ledger and one batch of it.
+    pub async fn batch(&self, named: &Named) -> Result<(Store, BatchRow), Stop> {
+        let (store, _) = self.ledger(named.world.sandbox).await?;
+        let row = batch_of(&store, &named.batch).await?;
+        Ok((store, row))
+    }
+}
+
+/// One batch by name; if there is none, the nearest name is told.
+pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, Stop> {
+    if let Some(row) = store.batch(name).await? {
+        return Ok(row);
+    }
+    let names: Vec<String> = store.batches().await?.into_iter().map(|row| row.name).collect();
+    let near = crate::domain::options::nearest(name, names.iter().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            format!("{} has {}; `wavebatch status` lists them", store.path().display(), counted_batches(names.len()))
+        }
+    };
+    Err(Stop::from(StoreError::NoBatch(name.to_owned())).hint(hint))
+}
+
+fn counted_batches(n: usize) -> String {
+    match n {
+        1 => counted(1, "batch"),
+        n => format!("{n} batches"),
+    }
+}

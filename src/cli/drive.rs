@@ -1,0 +1,202 @@
+//! What makes calls: key, client, the sandbox where asked for, the runner under the eyes of the progress, the report.
+
+use std::{future::Future, time::Duration};
+
+use secrecy::SecretString;
+use tokio::sync::mpsc::unbounded_channel;
+use url::Url;
+
+use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, watch::Watch};
+use crate::{
+    config::{Config, KEY},
+    domain::{batch::BatchSpec, job::BatchId},
+    media::fetch::{FetchSettings, Fetcher},
+    report::{
+        publish::{publish, summarize},
+        summary::{Summary, SummaryState},
+    },
+    runner::{RunEnd, Runner, RunnerConfig},
+    sandbox::{self, Sandbox},
+    shutdown::Shutdown,
+    sink::Sink,
+    store::{Opening, Store, StoreError},
+    waves::{Client, Settings, account},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const USER_AGENT: &str = concat!("wavebatch/", env!("CARGO_PKG_VERSION"));
+
+/// The API, or what stands in for it.
+pub(super) struct Api {
+    client: Client,
+    account: String,
+    world: &'static str,
+    sandbox: Option<Sandbox>,
+}
+
+impl Api {
+    /// The API with the user's key, which has to be there; or a sandbox of our own.
+    pub(super) async fn open(context: &Context, config: &Config, sandboxed: bool) -> Result<Self, Stop> {
+        if sandboxed {
+            return Self::sandbox().await;
+        }
+        let key = context.env.key.clone().ok_or_else(no_key)?;
+        Self::waves(config, key)
+    }
+
+    /// The same where no call will be made: any key will do.
+    pub(super) async fn open_idle(context: &Context, config: &Config, sandboxed: bool) -> Result<Self, Stop> {
+        if sandboxed {
+            return Self::sandbox().await;
+        }
+        Self::waves(config, context.env.key.clone().unwrap_or_else(|| SecretString::from("none")))
+    }
+
+    fn waves(config: &Config, key: SecretString) -> Result<Self, Stop> {
+        let account = account(&config.base_url, &key);
+        let client = client(config.base_url.clone(), key)?;
+        Ok(Self { client, account, world: "waves", sandbox: None })
+    }
+
+    async fn sandbox() -> Result<Self, Stop> {
+        let sandbox = Sandbox::start(sandbox::Config::default()).await?;
+        let base_url = Url::parse(&sandbox.base_url()).expect("a sandbox has an address");
+        let client = client(base_url, SecretString::from("sk_sandbox"))?;
+        Ok(Self { client, account: SANDBOX_ACCOUNT.into(), world: "sandbox", sandbox: Some(sandbox) })
+    }
+
+    /// `waves` or `sandbox`.
+    pub(super) const fn world(&self) -> &'static str {
+        self.world
+    }
+}
+
+fn client(base_url: Url, key: SecretString) -> Result<Client, Stop> {
+    let settings = Settings { base_url, key, connect_timeout: CONNECT_TIMEOUT, user_agent: USER_AGENT.into() };
+    Ok(Client::new(settings)?)
+}
+
+fn no_key() -> Stop {
+    Stop::blocked(format!("{KEY} is not set"))
+        .hint(format!("export {KEY}=sk_…; or try everything without an account with --sandbox"))
+}
+
+pub(super) fn fetcher() -> Result<Fetcher, Stop> {
+    Fetcher::new(FetchSettings::default()).map_err(|e| Stop { exit: Exit::Blocked, error: e.into(), hint: None })
+}
+
+/// All that working a ledger takes.
+pub(super) struct Drive<'c> {
+    pub(super) context: &'c Context,
+    pub(super) config: Config,
+    pub(super) store: Store,
+    /// Whether the ledger was made just now.
+    pub(super) fresh: bool,
+    pub(super) shutdown: Shutdown,
+    pub(super) fetcher: Fetcher,
+    api: Api,
+}
+
+impl<'c> Drive<'c> {
+    /// Opens the ledger, made if `create` and it is not there, and listens to signals.
+    pub(super) async fn open(context: &'c Context, config: Config, api: Api, create: bool) -> Result<Self, Stop> {
+        let shutdown = Shutdown::listen()?;
+        let fetcher = fetcher()?;
+        let (store, fresh) = Store::open(Opening { create, ..Opening::new(&config.database) }).await?;
+        Ok(Self { context, config, store, fresh, shutdown, fetcher, api })
+    }
+
+    pub(super) const fn world(&self) -> &'static str {
+        self.api.world()
+    }
+
+    /// Does `work` unless a signal comes first. The ledger needs no care: what was not committed was not begun.
+    pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.drain.cancelled() => {
+                Err(Stop { exit: Exit::of_signal(&self.shutdown), ..Stop::blocked("interrupted") }
+                    .hint("run the same command to go on"))
+            }
+            done = work => Ok(done),
+        }
+    }
+
+    /// Works these batches to the end, or until they are paused or a signal comes.
+    pub(super) async fn work(&self, batches: &[BatchId]) -> Result<RunEnd, Stop> {
+        let (events, heard) = unbounded_channel();
+        let limits = self.config.pool_limits();
+        let watch = Watch {
+            screen: self.context.screen.clone(),
+            store: self.store.clone(),
+            account: self.api.account.clone(),
+            limits: limits.clone(),
+            batches: batches.to_vec(),
+        };
+        let watching = tokio::spawn(watch.follow(heard));
+        let config = RunnerConfig {
+            world: self.api.world,
+            account: self.api.account.clone(),
+            limits,
+            rates: self.config.rates.clone(),
+        };
+        let client = self.api.client.clone();
+        let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events);
+        let telling = tokio::spawn(tell_draining(self.context.screen.clone(), self.shutdown.clone()));
+        let (drain, abort) = (self.shutdown.drain.clone(), self.shutdown.abort.clone());
+        let end = runner.run(batches, drain, abort).await;
+        // The watch ends when the last who could speak is gone.
+        drop(runner);
+        let _ = tokio::time::timeout(Duration::from_secs(2), watching).await;
+        telling.abort();
+        Ok(end?)
+    }
+
+    /// Writes report and summary beside the outputs; where they cannot be written, the summary is told all the same.
+    pub(super) async fn publish(&self, batch: BatchId, state: SummaryState) -> Result<Published, Stop> {
+        publish_batch(&self.store, &self.config, batch, state).await
+    }
+
+    /// Ends everything in order.
+    pub(super) async fn close(self) {
+        if let Some(sandbox) = self.api.sandbox {
+            sandbox.shutdown().await;
+        }
+        self.store.close().await;
+    }
+}
+
+/// A summary, and what kept it from the sink.
+pub(super) struct Published {
+    pub(super) summary: Summary,
+    pub(super) spec: BatchSpec,
+    pub(super) failed: Option<Stop>,
+}
+
+pub(super) async fn publish_batch(
+    store: &Store,
+    config: &Config,
+    batch: BatchId,
+    state: SummaryState,
+) -> Result<Published, Stop> {
+    let row = store.batch_by_id(batch).await?;
+    let spec = spec_of(&row.name, &row.spec)?;
+    let sink = Sink::open(&spec.output)?;
+    let (summary, failed) = match publish(store, &row, &spec, &sink, state, &config.rates).await {
+        Ok(summary) => (summary, None),
+        Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),
+    };
+    Ok(Published { summary, spec, failed })
+}
+
+/// What a batch was asked for.
+pub(super) fn spec_of(batch: &str, spec: &str) -> Result<BatchSpec, StoreError> {
+    serde_json::from_str(spec).map_err(|e| StoreError::Unexpected(format!("batch `{batch}`: {e}")))
+}
+
+async fn tell_draining(screen: super::Screen, shutdown: Shutdown) {
+    shutdown.drain.cancelled().await;
+    screen.say("finishing what is in flight; Ctrl-C again leaves at once, and the next run asks what became of it");
+    shutdown.abort.cancelled().await;
+    screen.say("leaving");
+}

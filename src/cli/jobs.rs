@@ -1,0 +1,191 @@
+//! `wavebatch jobs`
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Exit, Stop,
+    context::{Context, Named},
+    words::{clock, counted, dollars, duration, moment, rfc3339, table},
+};
+use crate::{
+    domain::{identity::address, job::JobState},
+    store::{CallRow, JobDetail, JobFilter, ReportRow},
+};
+
+/// List the lines of a batch; with --key, one with its calls
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  wavebatch jobs support-calls --state failed\n  wavebatch jobs support-calls --key 2026/call-17"
+)]
+pub struct Jobs {
+    #[command(flatten)]
+    named: Named,
+    /// Only lines in this state: queued, running, awaiting, succeeded, suspect, failed, skipped or cancelled
+    #[arg(long, value_name = "STATE")]
+    state: Option<JobState>,
+    /// Only the line with this key, with all its calls
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// At most so many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Jobs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, batch) = context.batch(&self.named).await?;
+        let limit = if self.limit == 0 { u32::MAX } else { self.limit };
+        // One more than is shown tells whether there are more.
+        let filter = JobFilter { state: self.state, key: self.key.clone(), limit: limit.saturating_add(1) };
+        let mut jobs = store.jobs(batch.id, &filter).await?;
+        let more = jobs.len() > limit as usize;
+        jobs.truncate(limit as usize);
+        let screen = &context.screen;
+        if self.json {
+            let lines: String = jobs.iter().map(|job| format!("{}\n", in_json(job))).collect();
+            if !lines.is_empty() {
+                screen.result(&lines)?;
+            }
+        } else if jobs.is_empty() {
+            screen.say(&format!("{}: no such lines", batch.name));
+        } else if self.key.is_some() {
+            for job in &jobs {
+                screen.result(&in_full(job, screen.result_width()))?;
+            }
+        } else {
+            screen.result(&list(&jobs, screen.result_width()))?;
+        }
+        if more {
+            screen.say(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+fn list(jobs: &[JobDetail], width: usize) -> String {
+    let rows: Vec<_> = jobs
+        .iter()
+        .map(|JobDetail { row, due_at, .. }| {
+            let what = match (&row.error_kind, &row.error) {
+                (Some(kind), Some(error)) => format!("{kind}: {error}"),
+                (Some(kind), None) => kind.clone(),
+                _ => row.notes.clone().unwrap_or_else(|| due(row.state, *due_at)),
+            };
+            vec![
+                row.line.to_string(),
+                row.key.clone(),
+                row.state.to_string(),
+                row.audio_ms.map(duration).unwrap_or_default(),
+                row.tries.to_string(),
+                dollars(row.cost),
+                what,
+            ]
+        })
+        .collect();
+    table(&["line", "key", "state", "audio", "tries", "cost", ""], &rows, &[0, 3, 4, 5], width)
+}
+
+fn due(state: JobState, due_at: Option<i64>) -> String {
+    match (state, due_at) {
+        (JobState::Queued, Some(at)) => format!("due {}", clock(at)),
+        _ => String::new(),
+    }
+}
+
+fn in_full(job: &JobDetail, width: usize) -> String {
+    let row = &job.row;
+    let mut out = format!("{}, line {}: {}\n", row.key, row.line, row.state);
+    let mut fact = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            out.push_str(&format!("  {name:<10} {}\n", super::words::printable(&value)));
+        }
+    };
+    fact("source", row.source.as_deref().map(address));
+    fact("audio", row.audio_ms.map(duration));
+    fact("due", job.due_at.map(moment));
+    fact("finished", row.finished_at.map(moment));
+    fact("error", row.error_kind.as_ref().map(|kind| format!("{kind}: {}", row.error.as_deref().unwrap_or(""))));
+    fact("notes", row.notes.clone());
+    fact("cost", Some(format!("{} ({} billed, {})", dollars(row.cost), row.billed_calls, tries(row.tries))));
+    for output in outputs(row) {
+        fact("output", Some(output));
+    }
+    if !job.calls.is_empty() {
+        out.push('\n');
+        out.push_str(&calls(&job.calls, width));
+    }
+    out
+}
+
+fn tries(tries: u32) -> String {
+    if tries == 1 { "1 try".into() } else { format!("{tries} tries") }
+}
+
+fn calls(calls: &[CallRow], width: usize) -> String {
+    let rows: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let took = call.ended_at.map(|end| duration(end.saturating_sub(call.sent_at).unsigned_abs()));
+            let error = call.error_kind.map(|kind| format!("{kind}: {}", call.error.as_deref().unwrap_or("")));
+            vec![
+                moment(call.sent_at),
+                call.state.to_string(),
+                call.why.to_string(),
+                took.unwrap_or_default(),
+                dollars(call.cost),
+                call.status.map(|status| status.to_string()).unwrap_or_default(),
+                call.request_id.clone().unwrap_or_else(|| call.id.to_string()),
+                error.unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&["sent", "call", "why", "took", "cost", "http", "request", ""], &rows, &[3, 4], width)
+}
+
+fn outputs(row: &ReportRow) -> Vec<String> {
+    row.outputs.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+fn in_json(job: &JobDetail) -> Value {
+    let row = &job.row;
+    json!({
+        "line": row.line,
+        "key": row.key,
+        "state": row.state,
+        "source": row.source.as_deref().map(address),
+        "audio_seconds": row.audio_ms.map(|ms| ms as f64 / 1_000.0),
+        "tries": row.tries,
+        "billed_calls": row.billed_calls,
+        "cost_usd": crate::domain::cost::MicroUsd(row.cost),
+        "request_id": row.request_id,
+        "error_kind": row.error_kind,
+        "error": row.error,
+        "notes": row.notes.as_deref().map(|notes| notes.split(';').collect::<Vec<_>>()).unwrap_or_default(),
+        "outputs": outputs(row),
+        "submitted_at": rfc3339(row.submitted_at),
+        "started_at": row.started_at.and_then(rfc3339),
+        "finished_at": row.finished_at.and_then(rfc3339),
+        "due_at": job.due_at.and_then(rfc3339),
+        "calls": job.calls.iter().map(call_in_json).collect::<Vec<_>>(),
+    })
+}
+
+fn call_in_json(call: &CallRow) -> Value {
+    json!({
+        "id": call.id.to_string(),
+        "state": call.state,
+        "why": call.why,
+        "sent_at": rfc3339(call.sent_at),
+        "ended_at": call.ended_at.and_then(rfc3339),
+        "request_id": call.request_id,
+        "http_status": call.status,
+        "error_kind": call.error_kind,
+        "error": call.error,
+        "cost_usd": crate::domain::cost::MicroUsd(call.cost),
+    })
+}

@@ -1,0 +1,158 @@
+//! The command line: one file per verb. The only place that prints.
+
+mod cancel;
+mod check;
+mod completions;
+mod context;
+mod deliver;
+mod drive;
+mod exit;
+mod jobs;
+mod pause;
+mod progress;
+mod prune;
+mod report;
+mod resume;
+mod retry;
+mod run;
+mod sandbox;
+mod screen;
+mod sources;
+mod status;
+mod submit;
+mod tell;
+mod watch;
+mod words;
+mod work;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use indicatif::MultiProgress;
+
+pub use self::exit::{Exit, Stop};
+use self::{context::Context, screen::Screen};
+use crate::telemetry::{self, LogFormat, Verbosity};
+
+const EXAMPLES: &str = "\
+Examples:
+  wavebatch run jobs/demo-calls.toml --sandbox
+  wavebatch run calls.csv --task transcribe --model pulse --language en
+
+Environment:
+  SMALLEST_API_KEY     the account's key
+  SMALLEST_BASE_URL    another address of the API
+  WAVEBATCH_DATABASE   the ledger, e.g. sqlite:///srv/wavebatch.db (as --database)
+  WAVEBATCH_CONFIG     the settings, else ./wavebatch.toml (as --config)
+
+Exit status:
+  0    every line succeeded, or the failures are within --tolerate
+  1    finished, but lines failed, are suspect, or were cancelled
+  2    usage, definition or manifest wrong: nothing was started
+  3    could not run, or the batch is paused
+  130  interrupted by Ctrl-C (143: SIGTERM); run the same command to go on";
+
+/// Durable batch runner for Smallest AI's Waves speech API.
+///
+/// A definition says how, a manifest says what; together they make a batch of jobs, kept in a ledger and resumed by
+/// the same command.
+#[derive(Debug, Parser)]
+#[command(name = "wavebatch", version, max_term_width = 110, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// The ledger, e.g. sqlite://wavebatch.db
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    database: Option<String>,
+    /// The settings [default: wavebatch.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Logs as text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Log more; twice, much more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Tell only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Run>),
+    Submit(Box<submit::Submit>),
+    Work(work::Work),
+    Check(Box<check::Check>),
+    Status(status::Status),
+    Jobs(jobs::Jobs),
+    Report(report::Report),
+    Deliver(deliver::Deliver),
+    Retry(retry::Retry),
+    Cancel(cancel::Cancel),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Prune(prune::Prune),
+    Sandbox(sandbox::Sandbox),
+    Completions(completions::Completions),
+}
+
+/// The program: reads the command line, does it, and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let bars = MultiProgress::new();
+    let verbosity = Verbosity { verbose: cli.global.verbose, quiet: cli.global.quiet };
+    telemetry::start(cli.global.log_format, verbosity, bars.clone());
+    let screen = Screen::new(bars, cli.global.log_format, cli.global.quiet);
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let done = runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone())));
+            // A thread that still reads a terminal must not keep the program.
+            runtime.shutdown_background();
+            done
+        }
+        Err(e) => Err(e.into()),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(stop) if stop.is_closed_pipe() => Exit::Success.into(),
+        Err(stop) => {
+            screen.error(&stop.told());
+            stop.exit.into()
+        }
+    }
+}
+
+impl Command {
+    async fn run(self, context: Context) -> Result<Exit, Stop> {
+        match self {
+            Self::Run(verb) => verb.run(&context).await,
+            Self::Submit(verb) => verb.run(&context).await,
+            Self::Work(verb) => verb.run(&context).await,
+            Self::Check(verb) => verb.run(&context).await,
+            Self::Status(verb) => verb.run(&context).await,
+            Self::Jobs(verb) => verb.run(&context).await,
+            Self::Report(verb) => verb.run(&context).await,
+            Self::Deliver(verb) => verb.run(&context).await,
+            Self::Retry(verb) => verb.run(&context).await,
+            Self::Cancel(verb) => verb.run(&context).await,
+            Self::Pause(verb) => verb.run(&context).await,
+            Self::Resume(verb) => verb.run(&context).await,
+            Self::Prune(verb) => verb.run(&context).await,
+            Self::Sandbox(verb) => verb.run(&context).await,
+            Self::Completions(verb) => verb.run(&context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

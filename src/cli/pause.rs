@@ -1,0 +1,43 @@
+//! `wavebatch pause`
+
+use clap::Args;
+
+use super::{
+    Exit, Stop,
+    context::{Context, Named},
+    words::{counted, shell},
+};
+use crate::domain::retry::PauseKind;
+
+/// Stop a batch from making calls, until `resume`
+///
+/// Calls in flight finish, and their answers are kept. `run` and `work` leave the batch alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch pause support-calls --reason 'waiting for the new contract'")]
+pub struct Pause {
+    #[command(flatten)]
+    named: Named,
+    /// Why, for those who look at `status`
+    #[arg(long, value_name = "TEXT", default_value = "paused by the user")]
+    reason: String,
+}
+
+impl Pause {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, batch) = context.batch(&self.named).await?;
+        store.pause(batch.id, PauseKind::User, self.reason).await?;
+        let in_flight = store.open_calls(Some(batch.id)).await?;
+        let rest = if in_flight > 0 {
+            format!("; {} in flight will finish", counted(in_flight, "call"))
+        } else {
+            String::new()
+        };
+        context.screen.say(&format!(
+            "{} is paused{rest}. `wavebatch resume {}` lifts it",
+            batch.name,
+            shell(&batch.name)
+        ));
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}

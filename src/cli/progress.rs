@@ -1,0 +1,258 @@
+//! How far the work is: counted from events, without drawing anything.
+
+use std::collections::BTreeMap;
+
+use super::words::{clock, counted, dollars, duration, grouped};
+use crate::{
+    domain::{
+        job::JobState,
+        pool::{Bound, Limits, Pool},
+    },
+    runner::Event,
+    store::Counts,
+};
+
+/// Things that happened in the last minute, by the second.
+#[derive(Debug, Clone)]
+pub(super) struct Minute {
+    seconds: [(i64, u32); 60],
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        Self { seconds: [(i64::MIN, 0); 60] }
+    }
+}
+
+impl Minute {
+    pub(super) fn add(&mut self, now: i64) {
+        let second = now.div_euclid(1_000);
+        let slot = &mut self.seconds[usize::try_from(second.rem_euclid(60)).expect("below 60")];
+        *slot = if slot.0 == second { (second, slot.1 + 1) } else { (second, 1) };
+    }
+
+    /// How many in the 60 seconds up to `now`.
+    pub(super) fn count(&self, now: i64) -> u64 {
+        let second = now.div_euclid(1_000);
+        self.seconds.iter().filter(|(at, _)| *at > second - 60 && *at <= second).map(|(_, n)| u64::from(*n)).sum()
+    }
+}
+
+/// The time that `left` lines still take: by the pace of late, and by the limit of calls a minute, whichever is longer.
+/// `None` while neither is known.
+pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>) -> Option<u64> {
+    let by_pace = (finished > 0).then(|| left.saturating_mul(in_ms) / finished);
+    let by_limit = limit.map(|limit| least_time(left, limit));
+    by_pace.max(by_limit)
+}
+
+/// The least time in ms that `calls` take under a limit of calls a minute: the first lot starts at once.
+pub(super) fn least_time(calls: u64, per_minute: u32) -> u64 {
+    let limit = u64::from(per_minute.max(1));
+    calls.saturating_sub(1) / limit * 60_000
+}
+
+/// What is known of a pool right now.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PoolNow {
+    /// The limits in force.
+    pub(super) effective: Limits,
+    /// Calls in the last minute, those of other processes among them.
+    pub(super) in_window: u32,
+}
+
+/// Adds events up.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub(super) total: u64,
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    pub(super) suspect: u64,
+    /// Skipped and cancelled.
+    pub(super) other: u64,
+    pub(super) in_flight: u64,
+    pub(super) audio_ms: u64,
+    pub(super) spent: i64,
+    pub(super) pools: BTreeMap<Pool, PoolNow>,
+    held: BTreeMap<Pool, (Bound, Option<i64>)>,
+    calls: Minute,
+    finishes: Minute,
+    started_at: i64,
+}
+
+impl Meter {
+    pub(super) fn new(now: i64) -> Self {
+        Self { started_at: now, ..Self::default() }
+    }
+
+    /// Takes over what the ledger says of all batches together.
+    pub(super) fn rebase(&mut self, counts: &[Counts], spent: i64) {
+        let of = |state: JobState| counts.iter().map(|c| c.of(state)).sum::<u64>();
+        self.total = counts.iter().map(Counts::total).sum();
+        self.succeeded = of(JobState::Succeeded);
+        self.failed = of(JobState::Failed);
+        self.suspect = of(JobState::Suspect);
+        self.other = of(JobState::Skipped) + of(JobState::Cancelled);
+        self.audio_ms = counts.iter().map(|c| c.audio_ms).sum();
+        self.spent = spent;
+    }
+
+    pub(super) fn event(&mut self, event: &Event, now: i64) {
+        match event {
+            Event::CallStarted { .. } => {
+                self.in_flight += 1;
+                self.calls.add(now);
+            }
+            Event::CallEnded { cost, .. } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.spent = self.spent.saturating_add(*cost);
+            }
+            Event::Finished { state, audio_ms, .. } => {
+                self.finishes.add(now);
+                match state {
+                    JobState::Succeeded => self.succeeded += 1,
+                    JobState::Suspect => self.suspect += 1,
+                    JobState::Failed => self.failed += 1,
+                    _ => self.other += 1,
+                }
+                if matches!(state, JobState::Succeeded | JobState::Suspect) {
+                    self.audio_ms += audio_ms.unwrap_or(0);
+                }
+            }
+            Event::Held { pool, by: Some(by) } => {
+                self.held.insert(*pool, *by);
+            }
+            Event::Held { pool, by: None } => {
+                self.held.remove(pool);
+            }
+            Event::Claimed { .. } | Event::Requeued { .. } | Event::Paused { .. } | Event::Warning(_) => {}
+        }
+    }
+
+    pub(super) fn finished(&self) -> u64 {
+        (self.succeeded + self.failed + self.suspect + self.other).min(self.total)
+    }
+
+    /// All pools' limits of calls a minute together; `None` if one has none.
+    fn limit(&self) -> Option<u32> {
+        let used = self.pools.values().map(|pool| pool.effective.requests_per_minute);
+        used.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
+    }
+
+    fn left(&self, now: i64) -> Option<u64> {
+        let run_ms = now.saturating_sub(self.started_at).clamp(1_000, 60_000).unsigned_abs();
+        time_left(self.total - self.finished(), self.finishes.count(now), run_ms, self.limit())
+    }
+
+    /// Lines: what is done and what went wrong.
+    pub(super) fn lines(&self) -> String {
+        let mut words = format!("{} of {}", grouped(self.finished()), counted(self.total, "line"));
+        for (n, what) in [(self.failed, "failed"), (self.suspect, "suspect")] {
+            if n > 0 {
+                words.push_str(&format!(", {} {what}", grouped(n)));
+            }
+        }
+        words
+    }
+
+    /// Everything else on one line.
+    pub(super) fn pace(&self, now: i64) -> String {
+        let window: u64 = self.pools.values().map(|pool| u64::from(pool.in_window)).sum();
+        let calls = self.calls.count(now).max(window);
+        let limit = self.limit().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
+        let mut words = vec![
+            format!("{} in flight", grouped(self.in_flight)),
+            format!("{}{limit} calls/min", grouped(calls)),
+            format!("{} of audio", duration(self.audio_ms)),
+            dollars(self.spent),
+        ];
+        if self.finished() < self.total {
+            words.extend(self.left(now).map(|ms| format!("about {} left", duration(ms))));
+        }
+        for (pool, (bound, until)) in &self.held {
+            let why = match bound {
+                Bound::Rate => continue, // The rate says it already.
+                Bound::InFlight => continue,
+                Bound::Cooldown => "told to wait by the API",
+                Bound::Outage => "out of reach, probing",
+            };
+            let until = until.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
+            words.push(format!("{pool}: {why}{until}"));
+        }
+        words.join(" · ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job::BatchId;
+
+    fn limited(limit: Option<u32>) -> PoolNow {
+        PoolNow { effective: Limits { requests_per_minute: limit, concurrency: None }, in_window: 0 }
+    }
+
+    fn finished(state: JobState) -> Event {
+        Event::Finished { batch: BatchId(1), key: "k".into(), state, audio_ms: Some(60_000), error: None }
+    }
+
+    #[test]
+    fn a_minute_forgets() {
+        let mut minute = Minute::default();
+        for now in [1_000, 1_500, 30_000, 60_999] {
+            minute.add(now);
+        }
+        assert_eq!(minute.count(60_999), 4);
+        assert_eq!(minute.count(61_000), 2);
+        assert_eq!(minute.count(500_000), 0);
+        minute.add(61_000);
+        assert_eq!(minute.count(61_000), 3, "the slot of second 1 was taken over");
+    }
+
+    #[test]
+    fn the_time_left_is_the_longer_of_pace_and_limit() {
+        assert_eq!(time_left(100, 0, 60_000, None), None);
+        assert_eq!(time_left(100, 50, 60_000, None), Some(120_000));
+        assert_eq!(time_left(100, 50, 60_000, Some(25)), Some(180_000), "a burst at the start misleads nobody");
+        assert_eq!(time_left(100, 5, 60_000, Some(25)), Some(1_200_000), "nor does a limit that is never reached");
+        assert_eq!(least_time(25, 25), 0);
+        assert_eq!(least_time(26, 25), 60_000);
+        assert_eq!(least_time(0, 25), 0);
+    }
+
+    #[test]
+    fn events_add_up() {
+        let mut meter = Meter::new(0);
+        let mut counts = Counts::default();
+        counts.by_state = [(JobState::Queued, 9), (JobState::Skipped, 1)].into();
+        meter.rebase(&[counts], 5_000);
+        meter.pools.insert(Pool::Pulse, limited(Some(25)));
+        let call = || Event::CallStarted { pool: Pool::Pulse };
+        for event in [call(), call(), call()] {
+            meter.event(&event, 1_000);
+        }
+        meter.event(&Event::CallEnded { pool: Pool::Pulse, trouble: None, cost: 5_000 }, 2_000);
+        for state in [JobState::Succeeded, JobState::Suspect, JobState::Failed] {
+            meter.event(&finished(state), 2_000);
+        }
+        assert_eq!(meter.lines(), "4 of 10 lines, 1 failed, 1 suspect");
+        assert_eq!(meter.pace(3_000), "2 in flight · 3 of 25 calls/min · 2 min 0 s of audio · $0.01 · about 6 s left");
+        let outage = Event::Held { pool: Pool::Pulse, by: Some((Bound::Outage, None)) };
+        meter.event(&outage, 3_000);
+        assert!(meter.pace(3_000).ends_with("pulse: out of reach, probing"));
+        meter.event(&Event::Held { pool: Pool::Pulse, by: None }, 3_000);
+        assert!(!meter.pace(3_000).contains("probing"));
+    }
+
+    #[test]
+    fn one_pool_without_a_limit_means_none() {
+        let mut meter = Meter::new(0);
+        assert_eq!(meter.limit(), None);
+        meter.pools.insert(Pool::Pulse, limited(Some(25)));
+        assert_eq!(meter.limit(), Some(25));
+        meter.pools.insert(Pool::PulsePro, limited(Some(10)));
+        assert_eq!(meter.limit(), Some(35));
+        meter.pools.insert(Pool::PulsePro, limited(None));
+        assert_eq!(meter.limit(), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! `wavebatch report`
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, IsTerminal},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::{
+    Context, Exit, Stop,
+    context::{Named, batch_of},
+    drive::{publish_batch, spec_of},
+};
+use crate::{
+    config::Config,
+    report::{
+        publish::{report_to, summarize},
+        summary::SummaryState,
+    },
+    store::{BatchRow, Store},
+};
+
+/// Write the report of a batch, and show its summary
+///
+/// Without -o the report goes beside the outputs, as at the end of a run.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  wavebatch report support-calls -o calls.csv\n  wavebatch report support-calls -o - | head\n  wavebatch report support-calls --json"
+)]
+pub struct Report {
+    #[command(flatten)]
+    named: Named,
+    /// Write the CSV there; - is stdout
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+    /// Print summary.json, and write nothing
+    #[arg(long)]
+    json: bool,
+}
+
+impl Report {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, config) = context.ledger(self.named.world.sandbox).await?;
+        let row = batch_of(&store, &self.named.batch).await?;
+        let state = state(&store, &row).await?;
+        match &self.output {
+            _ if self.json => {
+                let summary = summarize(&store, row.id, &spec_of(&row.name, &row.spec)?, state, &config.rates).await?;
+                context.screen.result(&String::from_utf8_lossy(&summary.to_json()))?;
+            }
+            Some(file) => write(context, &store, &row, file).await?,
+            None => beside(context, &store, &config, &row, state).await?,
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, Stop> {
+    Ok(if row.pause.is_some() {
+        SummaryState::Paused
+    } else if store.counts(row.id).await?.unfinished() > 0 {
+        SummaryState::Running
+    } else {
+        SummaryState::Finished
+    })
+}
+
+async fn beside(
+    context: &Context,
+    store: &Store,
+    config: &Config,
+    row: &BatchRow,
+    state: SummaryState,
+) -> Result<(), Stop> {
+    let published = publish_batch(store, config, row.id, state).await?;
+    if let Some(stop) = published.failed {
+        return Err(stop);
+    }
+    let screen = &context.screen;
+    screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
+    screen.say(&format!("  report    {}/report.csv", published.summary.outputs.trim_end_matches('/')));
+    Ok(())
+}
+
+async fn write(context: &Context, store: &Store, row: &BatchRow, file: &PathBuf) -> Result<(), Stop> {
+    let spec = spec_of(&row.name, &row.spec)?;
+    if file.as_os_str() == "-" {
+        report_to(store, row, &spec, BufWriter::new(io::stdout())).await?;
+        return Ok(());
+    }
+    let told = |e: io::Error| Stop::blocked(format!("{} cannot be written: {e}", file.display()));
+    // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
+    if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
+        report_to(store, row, &spec, BufWriter::new(File::create(file).map_err(told)?)).await?;
+        return Ok(());
+    }
+    let mut name = file.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".tmp-{}", std::process::id()));
+    let temporary = file.with_file_name(name);
+    let out = BufWriter::new(File::create(&temporary).map_err(told)?);
+    let written = report_to(store, row, &spec, out).await.map_err(Stop::from).and_then(|out| {
+        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(told)?;
+        std::fs::rename(&temporary, file).map_err(told)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written?;
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    context.screen.say(&format!("{}: written to {}", row.name, file.display()));
+    Ok(())
+}

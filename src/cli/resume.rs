@@ -1,0 +1,30 @@
+//! `wavebatch resume`
+
+use clap::Args;
+
+use super::{
+    Exit, Stop,
+    context::{Context, Named},
+};
+
+/// Lift a pause, the user's or wavebatch's own
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch resume support-calls && wavebatch work --batch support-calls")]
+pub struct Resume {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Resume {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, batch) = context.batch(&self.named).await?;
+        let lifted = store.resume(batch.id, true).await?;
+        let name = &batch.name;
+        context.screen.say(&match batch.pause {
+            Some((kind, reason)) if lifted => format!("{name} is open again (it was paused: {kind}, {reason})"),
+            _ => format!("{name} was not paused"),
+        });
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}

@@ -1,0 +1,71 @@
+//! `wavebatch sandbox`
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Args;
+
+use super::{Exit, Stop, context::Context, words::counted};
+use crate::{
+    definition::text,
+    sandbox::{self, Books},
+    shutdown::Shutdown,
+};
+
+/// Serve the local stand-in for the Waves API, until Ctrl-C
+///
+/// It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest. Any
+/// client of the API can talk to it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch sandbox --listen 127.0.0.1:8080 --requests-per-minute 25")]
+pub struct Sandbox {
+    /// The address to listen on; port 0 is any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The one key to accept [default: any that begins with sk_]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Answer 429 above so many calls a minute, for each model
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_minute: Option<u32>,
+    /// Answer 429 above so many calls in flight, for each model
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: Option<u32>,
+    /// How long the work of a call takes, e.g. 50ms
+    #[arg(long, value_name = "TIME", value_parser = text::duration, default_value = "0ms")]
+    latency: Duration,
+}
+
+impl Sandbox {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let config = sandbox::Config {
+            listen: self.listen,
+            key: self.key.clone(),
+            requests_per_minute: self.requests_per_minute,
+            concurrency: self.concurrency,
+            latency: self.latency,
+            ..sandbox::Config::default()
+        };
+        let shutdown = Shutdown::listen()?;
+        let server = sandbox::Sandbox::start(config).await.map_err(|e| {
+            Stop::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
+        })?;
+        let key = self.key.as_deref().unwrap_or("sk_sandbox");
+        context.screen.result(&told(&server.base_url(), key))?;
+        shutdown.drain.cancelled().await;
+        context.screen.say(&books(&server.books()));
+        server.shutdown().await;
+        Ok(Exit::of_signal(&shutdown))
+    }
+}
+
+fn told(base_url: &str, key: &str) -> String {
+    format!(
+        "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented.\n\n  \
+         export SMALLEST_BASE_URL={base_url}\n  export SMALLEST_API_KEY={key}\n\n\
+         {base_url}/sandbox/books says what was called and billed. Ctrl-C ends it."
+    )
+}
+
+fn books(books: &Books) -> String {
+    format!("{} in all, {} billed", counted(books.calls, "call"), books.billed)
+}

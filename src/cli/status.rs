@@ -1,0 +1,312 @@
+//! `wavebatch status`
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Exit, Stop,
+    context::{Context, World, batch_of},
+    words::{bytes, clock, dollars, duration, grouped, moment, rfc3339, shell, table},
+};
+use crate::{
+    config::Config,
+    domain::{
+        batch::{BatchSpec, MicroUsd},
+        job::JobState,
+        pool::{Limits, Pool},
+    },
+    store::{BatchRow, Counts, PoolView, Sizes, Store},
+    waves::account,
+};
+
+/// Show all batches, or how one stands
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  wavebatch status\n  wavebatch status support-calls --json")]
+pub struct Status {
+    /// Only this batch, in full
+    #[arg(value_name = "BATCH")]
+    batch: Option<String>,
+    #[command(flatten)]
+    world: World,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything there is to show.
+struct Seen {
+    ledger: String,
+    sizes: Sizes,
+    batches: Vec<(BatchRow, Counts)>,
+    pools: Vec<(PoolView, Limits)>,
+    processes: Vec<(i64, String)>,
+    now: i64,
+}
+
+impl Status {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, config) = context.ledger(self.world.sandbox).await?;
+        let rows = match &self.batch {
+            Some(name) => vec![batch_of(&store, name).await?],
+            None => store.batches().await?,
+        };
+        let seen = Seen::look(&store, &config, context, rows, self.world.sandbox).await?;
+        let screen = &context.screen;
+        if self.json {
+            screen.result(&format!("{:#}", seen.in_json()))?;
+        } else if let ([(row, counts)], Some(_)) = (seen.batches.as_slice(), &self.batch) {
+            screen.result(&(one(row, counts) + &seen.rest()))?;
+        } else if seen.batches.is_empty() {
+            screen.say(&format!("{} has no batches yet", seen.ledger));
+        } else {
+            screen.result(&(list(&seen.batches, screen.result_width()) + "\n" + &seen.rest()))?;
+        }
+        if let Some(warning) = seen.differing() {
+            screen.warn(&warning);
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+impl Seen {
+    async fn look(
+        store: &Store,
+        config: &Config,
+        context: &Context,
+        rows: Vec<BatchRow>,
+        sandbox: bool,
+    ) -> Result<Self, Stop> {
+        let mut batches = Vec::with_capacity(rows.len());
+        for row in rows {
+            let counts = store.counts(row.id).await?;
+            batches.push((row, counts));
+        }
+        let mut pools = Vec::new();
+        // Pools belong to an account; without a key it is not known which.
+        let account = if sandbox {
+            Some(super::context::SANDBOX_ACCOUNT.to_owned())
+        } else {
+            context.env.key.as_ref().map(|key| account(&config.base_url, key))
+        };
+        for pool in Pool::ALL {
+            let limits = config.limits.get(pool).map(|set| set.limits).unwrap_or_default();
+            if let Some(account) = &account {
+                pools.push((store.pool(account, *pool, &limits).await?, limits));
+            }
+        }
+        Ok(Self {
+            ledger: store.path().display().to_string(),
+            sizes: store.sizes().await?,
+            batches,
+            pools,
+            processes: store.live_settings().await?,
+            now: store.clock().now(),
+        })
+    }
+
+    fn rest(&self) -> String {
+        let mut out = format!("ledger {}, {}", self.ledger, bytes(self.sizes.file));
+        if self.sizes.free > self.sizes.file / 10 {
+            out.push_str(&format!(" ({} of it free)", bytes(self.sizes.free)));
+        }
+        out.push('\n');
+        for (view, limits) in &self.pools {
+            if let Some(words) = pool(view, limits, self.now) {
+                out.push_str(&format!("pool {} {words}\n", view.pool));
+            }
+        }
+        if !self.processes.is_empty() {
+            let pids: Vec<_> = self.processes.iter().map(|(pid, _)| pid.to_string()).collect();
+            out.push_str(&format!("at work: process {}\n", pids.join(", ")));
+        }
+        out
+    }
+
+    fn differing(&self) -> Option<String> {
+        let (first, rest) = self.processes.split_first()?;
+        let other = rest.iter().find(|(_, settings)| *settings != first.1)?;
+        Some(format!(
+            "processes {} and {} work with different limits, and the higher ones win; start them with the same wavebatch.toml",
+            first.0, other.0
+        ))
+    }
+
+    fn in_json(&self) -> Value {
+        let pools = self.pools.iter().map(|(view, limits)| {
+            let effective = view.state.effective(limits, self.now);
+            json!({
+                "pool": view.pool,
+                "limits": limits,
+                "effective": effective,
+                "in_flight": view.traffic.in_flight,
+                "calls_in_last_minute": view.traffic.in_window,
+                "cooldown_until": Some(view.state.cooldown_until).filter(|at| *at > self.now).and_then(rfc3339),
+                "outage_since": view.state.outage_since.and_then(rfc3339),
+            })
+        });
+        json!({
+            "ledger": { "path": self.ledger, "bytes": self.sizes.file, "free_bytes": self.sizes.free },
+            "batches": self.batches.iter().map(|(row, counts)| batch_in_json(row, counts)).collect::<Vec<_>>(),
+            "pools": pools.collect::<Vec<_>>(),
+            "processes": self.processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(),
+            "processes_differ": self.differing().is_some(),
+        })
+    }
+}
+
+/// What holds a pool back, if something does.
+fn pool(view: &PoolView, limits: &Limits, now: i64) -> Option<String> {
+    let state = &view.state;
+    let mut words = Vec::new();
+    if let Some(since) = state.outage_since {
+        words.push(format!("out of reach since {}; next probe {}", clock(since), clock(state.probe_at)));
+    }
+    if state.cooldown_until > now {
+        words.push(format!("told to wait until {}", clock(state.cooldown_until)));
+    }
+    let slowed = state.effective(limits, now);
+    for (now, set, unit) in [
+        (slowed.requests_per_minute, limits.requests_per_minute, "requests/min"),
+        (slowed.concurrency, limits.concurrency, "in flight"),
+    ] {
+        if let Some(now) = now.filter(|now| Some(*now) != set) {
+            let set = set.map_or_else(|| "no limit".into(), |set| set.to_string());
+            words.push(format!("slowed by 429s to {now} {unit} (of {set})"));
+        }
+    }
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+fn state(row: &BatchRow, counts: &Counts) -> String {
+    match (row.state.as_str(), &row.pause) {
+        ("paused", Some((kind, _))) => format!("paused ({kind})"),
+        ("open", _) if counts.unfinished() == 0 => "finished".into(),
+        (state, _) => state.into(),
+    }
+}
+
+fn list(batches: &[(BatchRow, Counts)], width: usize) -> String {
+    let rows: Vec<_> = batches
+        .iter()
+        .map(|(row, counts)| {
+            vec![
+                row.name.clone(),
+                state(row, counts),
+                grouped(counts.total()),
+                grouped(counts.of(JobState::Succeeded)),
+                grouped(counts.of(JobState::Failed)),
+                grouped(counts.of(JobState::Suspect)),
+                grouped(counts.unfinished()),
+                duration(counts.audio_ms),
+                dollars(row.spent),
+                moment(row.finished_at.or(row.started_at).unwrap_or(row.submitted_at)),
+            ]
+        })
+        .collect();
+    let header = ["batch", "state", "lines", "succeeded", "failed", "suspect", "left", "audio", "spend", "last"];
+    table(&header, &rows, &[2, 3, 4, 5, 6, 7, 8], width)
+}
+
+fn one(row: &BatchRow, counts: &Counts) -> String {
+    let mut out = format!("{}: {}\n", row.name, state(row, counts));
+    let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
+    if let Some((_, reason)) = &row.pause {
+        fact("reason", super::words::printable(reason));
+    }
+    let by_state: Vec<_> =
+        counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
+    fact("lines", format!("{}: {}", grouped(counts.total()), by_state.join(", ")));
+    fact("audio", duration(counts.audio_ms));
+    let limit = row.max_spend.map(|max| format!(" of at most {}", dollars(max))).unwrap_or_default();
+    let reserved = if row.reserved > 0 { format!(", {} more in flight", dollars(row.reserved)) } else { String::new() };
+    fact("spend", format!("{}{limit}{reserved}, at list price", dollars(row.spent)));
+    if let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) {
+        fact("manifest", spec.manifest);
+        fact("outputs", spec.output);
+    }
+    fact("submitted", moment(row.submitted_at));
+    row.started_at.into_iter().for_each(|at| fact("started", moment(at)));
+    row.finished_at.into_iter().for_each(|at| fact("finished", moment(at)));
+    if !counts.troubles.is_empty() {
+        out.push('\n');
+        let rows = counts
+            .troubles
+            .iter()
+            .map(|(s, kind, n, key)| vec![grouped(*n), s.to_string(), kind.clone(), format!("e.g. {key}")]);
+        out.push_str(&table(&["", "state", "kind", ""], &rows.collect::<Vec<_>>(), &[0], usize::MAX));
+        let name = shell(&row.name);
+        out.push_str(&format!(
+            "-> wavebatch jobs {name} --state failed  tells each; wavebatch retry {name}  tries them again\n"
+        ));
+    }
+    out.push('\n');
+    out
+}
+
+fn batch_in_json(row: &BatchRow, counts: &Counts) -> Value {
+    let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
+    json!({
+        "batch": row.name,
+        "definition": row.definition,
+        "world": row.world,
+        "state": if row.state == "open" && counts.unfinished() == 0 { "finished" } else { &row.state },
+        "pause": row.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
+        "manifest": spec.as_ref().map(|spec| &spec.manifest),
+        "outputs": spec.as_ref().map(|spec| &spec.output),
+        "lines": counts.by_state.iter().map(|(state, n)| (state.to_string(), json!(n))).collect::<serde_json::Map<_, _>>(),
+        "total": counts.total(),
+        "troubles": counts.troubles.iter().map(|(state, kind, n, key)| {
+            json!({ "state": state, "kind": kind, "count": n, "key": key })
+        }).collect::<Vec<_>>(),
+        "audio_seconds": counts.audio_ms as f64 / 1_000.0,
+        "spent_usd": MicroUsd(row.spent),
+        "reserved_usd": MicroUsd(row.reserved),
+        "max_spend_usd": row.max_spend.map(MicroUsd),
+        "submitted_at": rfc3339(row.submitted_at),
+        "started_at": row.started_at.and_then(rfc3339),
+        "finished_at": row.finished_at.and_then(rfc3339),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::pool::{PoolState, Traffic};
+
+    fn view(state: PoolState) -> PoolView {
+        PoolView { account: "a".into(), pool: Pool::Pulse, state, traffic: Traffic::default() }
+    }
+
+    #[test]
+    fn a_pool_is_told_only_when_something_holds_it_back() {
+        let limits = Limits { requests_per_minute: Some(25), concurrency: None };
+        assert_eq!(pool(&view(PoolState::default()), &limits, 100), None);
+        let slowed = PoolState {
+            factor: 0.7,
+            stepped_at: 100,
+            limited_at: 100,
+            base_in_flight: Some(10),
+            ..PoolState::default()
+        };
+        assert_eq!(
+            pool(&view(slowed), &limits, 100).unwrap(),
+            "slowed by 429s to 17 requests/min (of 25); slowed by 429s to 7 in flight (of no limit)"
+        );
+    }
+
+    #[test]
+    fn differing_settings_are_told() {
+        let mut seen = Seen {
+            ledger: "/l.db".into(),
+            sizes: Sizes::default(),
+            batches: vec![],
+            pools: vec![],
+            processes: vec![(1, "a".into()), (2, "a".into())],
+            now: 0,
+        };
+        assert_eq!(seen.differing(), None);
+        seen.processes.push((3, "b".into()));
+        assert!(seen.differing().unwrap().starts_with("processes 1 and 3 work with different limits"));
+    }
+}

@@ -1,0 +1,66 @@
+//! `wavebatch submit`, and the part of `run` that is the same.
+
+use clap::Args;
+
+use super::{
+    Context, Exit, Stop,
+    drive::{Api, Drive},
+    sources::Sources,
+    tell,
+    words::shell,
+};
+use crate::{
+    definition::Definition,
+    runner::intake::{self, Submission, SubmitOptions},
+};
+
+/// Record a batch in the ledger without working it
+///
+/// Submitting the same again adds only what is new.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch submit jobs/support-calls.toml && wavebatch work")]
+pub struct Submit {
+    #[command(flatten)]
+    sources: Sources,
+}
+
+impl Submit {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let sandbox = self.sources.sandbox;
+        let config = context.config(sandbox)?;
+        let definition = self.sources.definition()?;
+        let api = Api::open_idle(context, &config, sandbox).await?;
+        let drive = Drive::open(context, config, api, true).await?;
+        let done = submit(&drive, &definition, &self.sources).await?;
+        let sandbox = if sandbox { " --sandbox" } else { "" };
+        context.screen.say(&format!("-> wavebatch work --batch {}{sandbox}", shell(&done.name)));
+        drive.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+/// Records the definition's lines, and tells where and how many.
+pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: &Sources) -> Result<Submission, Stop> {
+    let screen = &drive.context.screen;
+    screen.say(&tell::headline(definition, drive.world()));
+    tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
+    screen.say(&tell::fact("manifest", &definition.manifest));
+    let options =
+        SubmitOptions { rebuy: sources.rebuy, take_over: sources.take_over, rates: drive.config.rates.clone() };
+    let submitting = async {
+        let spool = drive.store.spool();
+        let copy = intake::copy_manifest(definition, &spool, &drive.fetcher, tokio::io::stdin()).await?;
+        let copy = copy.as_ref().map(intake::ManifestCopy::spooled);
+        intake::submit(&drive.store, definition, copy, drive.world(), &options).await
+    };
+    let done = drive.unless_interrupted(submitting).await??;
+    let mut facts = tell::submitted(&done);
+    facts.extend(tell::option_columns(&done.spec.option_columns));
+    facts.push(tell::fact("outputs", &done.spec.output));
+    facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
+    facts.iter().for_each(|fact| screen.say(fact));
+    if !done.faults.is_empty() {
+        screen.warn(&format!("bad lines are skipped:\n{}", done.faults));
+    }
+    Ok(done)
+}

@@ -1,0 +1,221 @@
+//! What the user is told before and after.
+
+use super::{
+    Exit, Screen,
+    drive::Published,
+    progress::least_time,
+    words::{counted, dollars, duration, grouped, shell},
+};
+use crate::{
+    config::{Config, PoolLimits},
+    definition::{Definition, Scan},
+    domain::{batch::BatchSpec, cost::Rates, job::JobState, pool::Pool, row::RowStatus},
+    report::summary::SummaryState,
+    runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
+    store::Counts,
+};
+
+/// One fact under its name.
+pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
+    format!("  {name:<9} {}", value.as_ref())
+}
+
+/// Where everything is kept.
+pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
+    let new = if fresh { " (new)" } else { "" };
+    let mut facts = vec![fact("ledger", format!("{}{new}", config.database.display()))];
+    facts.extend(config.file.as_ref().map(|file| fact("settings", file.display().to_string())));
+    facts
+}
+
+/// The columns that override options.
+pub(super) fn option_columns(columns: &[String]) -> Option<String> {
+    let how = "set options of their lines (--option-columns '' turns that off)";
+    (!columns.is_empty()).then(|| fact("columns", format!("{} {how}", columns.join(", "))))
+}
+
+/// What a listing passed over.
+pub(super) fn passed_over(scan: &Scan) -> Option<String> {
+    let ignored: Vec<_> = scan.ignored.iter().map(|(kind, n)| format!("{} {kind}", grouped(*n))).collect();
+    (!ignored.is_empty()).then(|| fact("ignored", ignored.join(", ")))
+}
+
+/// What submitting did.
+pub(super) fn submitted(done: &Submission) -> Vec<String> {
+    let s = &done.submitted;
+    let mut parts = Vec::new();
+    for (n, what) in [(s.new, "new"), (s.changed, "changed"), (s.same, "there already"), (done.bad, "bad")] {
+        if n > 0 {
+            parts.push(format!("{} {what}", grouped(n)));
+        }
+    }
+    let mut facts = vec![fact("lines", parts.join(", "))];
+    let mut some = |n: u64, words: &str| {
+        if n > 0 {
+            facts.push(fact("", format!("{}{words}", counted(n, "line"))));
+        }
+    };
+    some(done.without_source, " without a source: nothing to do");
+    some(done.gone, " of the batch are not in the manifest any more; they stay");
+    some(done.redelivered, " rendered and delivered again from kept answers");
+    some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
+    facts
+}
+
+/// What is left to do, what it costs, and how long it takes at least.
+pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, rates: &Rates) -> Vec<String> {
+    let left = counts.unfinished();
+    if left == 0 {
+        return Vec::new();
+    }
+    let model = spec.transcribe.model;
+    let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
+    let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
+    let cost = match (done, counts.audio_ms) {
+        (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
+        (done, known) => {
+            let audio_ms = known / done * left;
+            let cost = dollars(rates.cost(model, audio_ms).0);
+            format!("about {cost} for {} of audio, judging by the {} done ({price})", duration(audio_ms), grouped(done))
+        }
+    };
+    let mut facts = vec![fact("cost", cost)];
+    facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
+    facts.push(fact("time", finish(left, limits)));
+    facts
+}
+
+/// The least time, and which limit binds.
+pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
+    let at_once = match limits.limits.concurrency {
+        Some(n) => format!("{n} calls in flight ({})", limits.concurrency_by),
+        None => format!("{DEFAULT_CONCURRENCY} calls in flight"),
+    };
+    match limits.limits.requests_per_minute {
+        Some(rate) => {
+            let least = match least_time(calls, rate) {
+                0 => "within the first minute's requests".to_owned(),
+                ms => format!("at least {}", duration(ms)),
+            };
+            format!("{least}: {rate} requests/min ({})", limits.rate_by)
+        }
+        None => format!("as fast as {at_once} go; no limit of requests/min ({})", limits.rate_by),
+    }
+}
+
+/// The limits of a batch's model, lowered by its definition.
+pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
+    let pool = Pool::from(spec.transcribe.model);
+    config.limits[&pool].clone().lowered(&spec.run)
+}
+
+/// The definition's first line.
+pub(super) fn headline(definition: &Definition, world: &str) -> String {
+    let sandbox = if world == "sandbox" { " in the sandbox: nothing is sent, transcripts are invented" } else { "" };
+    format!("{}: {} by {}{sandbox}", definition.batch, definition.task, definition.transcribe.model)
+}
+
+/// What a batch's end means for the summary.
+pub(super) fn state_of(end: RunEnd, paused: bool, unfinished: u64) -> SummaryState {
+    match end {
+        _ if paused => SummaryState::Paused,
+        RunEnd::Interrupted if unfinished > 0 => SummaryState::Interrupted,
+        _ if unfinished > 0 => SummaryState::Running,
+        RunEnd::Done | RunEnd::Paused | RunEnd::Interrupted => SummaryState::Finished,
+    }
+}
+
+/// Tells how a batch stands after the work, and what that means for the exit status.
+pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -> Exit {
+    let summary = &published.summary;
+    screen.say(&format!("\n{}", summary.to_table(screen.width())));
+    match &published.failed {
+        None => {
+            let outputs = summary.outputs.trim_end_matches('/');
+            screen.say(&fact("report", format!("{outputs}/report.csv, summary.json")));
+        }
+        Some(stop) => screen.error(&stop.told()),
+    }
+    let name = shell(&summary.batch);
+    match summary.state {
+        SummaryState::Paused => {
+            screen
+                .say(&format!("-> wavebatch resume {name}  lifts a pause of yours; the same command lifts any other"));
+            Exit::Blocked
+        }
+        SummaryState::Interrupted => {
+            screen.say("-> the same command goes on");
+            interrupted
+        }
+        SummaryState::Running => Exit::Success,
+        SummaryState::Finished if published.failed.is_some() => Exit::Blocked,
+        SummaryState::Finished => {
+            let bad = [RowStatus::Failed, RowStatus::Suspect, RowStatus::Cancelled].map(|s| summary.count(s));
+            Exit::of_lines(bad.iter().sum(), summary.total(), published.spec.run.tolerate)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::SetBy,
+        domain::{cost::RATES_AS_OF, pool::Limits},
+    };
+
+    fn limits(rate: Option<u32>, concurrency: Option<u32>) -> PoolLimits {
+        PoolLimits {
+            limits: Limits { requests_per_minute: rate, concurrency },
+            rate_by: SetBy::Preset(crate::config::Plan::Standard),
+            concurrency_by: SetBy::Definition,
+        }
+    }
+
+    #[test]
+    fn the_binding_limit_is_named() {
+        let preset = "(preset standard; change it in wavebatch.toml [limits])";
+        assert_eq!(finish(1_000, &limits(Some(25), None)), format!("at least 39 min 0 s: 25 requests/min {preset}"));
+        assert_eq!(
+            finish(20, &limits(Some(25), None)),
+            format!("within the first minute's requests: 25 requests/min {preset}")
+        );
+        assert_eq!(
+            finish(20, &limits(None, Some(4))),
+            format!("as fast as 4 calls in flight (the definition's [run]) go; no limit of requests/min {preset}")
+        );
+    }
+
+    #[test]
+    fn the_cost_is_judged_by_what_is_done() {
+        let spec: BatchSpec = serde_json::from_value(serde_json::json!({
+            "definition": "d", "task": "transcribe", "manifest": "m", "output": "/o", "formats": ["json"],
+            "transcribe": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+                "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
+                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" },
+            "run": {}, "report": {}, "carried": [], "option_columns": [],
+        }))
+        .unwrap();
+        let told = |counts: &Counts| outlook(counts, &spec, &limits(None, None), &Rates::default());
+        let mut counts = Counts::default();
+        assert!(told(&counts).is_empty());
+        counts.by_state.insert(JobState::Queued, 10);
+        assert!(told(&counts)[0].contains("how long the audio is shows as it is opened"));
+        counts.by_state.insert(JobState::Succeeded, 2);
+        counts.audio_ms = 120_000;
+        let price = format!("$0.005 a minute by pulse, list price of {RATES_AS_OF}");
+        assert_eq!(
+            told(&counts)[0],
+            fact("cost", format!("about $0.05 for 10 min 0 s of audio, judging by the 2 done ({price})"))
+        );
+    }
+
+    #[test]
+    fn an_end_is_read_by_what_is_left() {
+        assert_eq!(state_of(RunEnd::Done, false, 0), SummaryState::Finished);
+        assert_eq!(state_of(RunEnd::Interrupted, false, 0), SummaryState::Finished, "the last one was in flight");
+        assert_eq!(state_of(RunEnd::Interrupted, false, 3), SummaryState::Interrupted);
+        assert_eq!(state_of(RunEnd::Paused, true, 3), SummaryState::Paused);
+        assert_eq!(state_of(RunEnd::Paused, false, 0), SummaryState::Finished, "another batch was paused");
+    }
+}

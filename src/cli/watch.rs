@@ -1,0 +1,159 @@
+//! Watching a run: a bar on a terminal, else a line every ten seconds; and each event in the log.
+
+use std::{collections::HashMap, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Screen, progress::Meter, progress::PoolNow};
+use crate::{
+    domain::{
+        job::{BatchId, JobState},
+        pool::{Limits, Pool},
+    },
+    runner::Event,
+    store::{Store, StoreError},
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two lines where there is no terminal, and between two looks at the ledger's own counts.
+const SLOWLY: u64 = 10;
+/// Events taken at once, so that a burst of them costs one drawing.
+const AT_ONCE: usize = 1_024;
+
+/// What is watched.
+pub(super) struct Watch {
+    pub(super) screen: Screen,
+    pub(super) store: Store,
+    pub(super) account: String,
+    pub(super) limits: HashMap<Pool, Limits>,
+    pub(super) batches: Vec<BatchId>,
+}
+
+impl Watch {
+    /// Follows the run until nobody speaks any more.
+    pub(super) async fn follow(self, mut events: UnboundedReceiver<Event>) {
+        let mut meter = Meter::new(self.store.clock().now());
+        let mut view = View::new(&self.screen);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ticks, mut taken) = (0_u64, Vec::with_capacity(AT_ONCE));
+        loop {
+            tokio::select! {
+                n = events.recv_many(&mut taken, AT_ONCE) => {
+                    if n == 0 {
+                        break;
+                    }
+                    let now = self.store.clock().now();
+                    for event in taken.drain(..) {
+                        log(&event, &self.screen);
+                        meter.event(&event, now);
+                    }
+                    view.count(&meter);
+                }
+                _ = tick.tick() => {
+                    if let Err(e) = self.look(&mut meter, ticks).await {
+                        // The runner meets the same and says so; here only the numbers grow old.
+                        tracing::debug!(error = %e, "no fresh numbers from the ledger");
+                    }
+                    view.show(&meter, self.store.clock().now(), ticks);
+                    ticks += 1;
+                }
+            }
+        }
+        view.close();
+    }
+
+    async fn look(&self, meter: &mut Meter, ticks: u64) -> Result<(), StoreError> {
+        for (pool, limits) in &self.limits {
+            let view = self.store.pool(&self.account, *pool, limits).await?;
+            if view.traffic.in_window > 0 || view.traffic.in_flight > 0 || meter.pools.contains_key(pool) {
+                let effective = view.state.effective(limits, self.store.clock().now());
+                meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window });
+            }
+        }
+        if ticks.is_multiple_of(SLOWLY) {
+            let (mut counts, mut spent) = (Vec::with_capacity(self.batches.len()), 0_i64);
+            for batch in &self.batches {
+                counts.push(self.store.counts(*batch).await?);
+                spent = spent.saturating_add(self.store.batch_by_id(*batch).await?.spent);
+            }
+            meter.rebase(&counts, spent);
+        }
+        Ok(())
+    }
+}
+
+/// Where the numbers go.
+struct View {
+    screen: Screen,
+    bar: Option<ProgressBar>,
+}
+
+impl View {
+    fn new(screen: &Screen) -> Self {
+        let bar = screen.draws().then(|| {
+            let style = ProgressStyle::with_template("{bar:32} {prefix}\n{wide_msg}")
+                .expect("a constant template that is right")
+                .progress_chars("█▉▊▋▌▍▎▏ ");
+            screen.bars().add(ProgressBar::new(0).with_style(style))
+        });
+        Self { screen: screen.clone(), bar }
+    }
+
+    fn count(&self, meter: &Meter) {
+        if let Some(bar) = &self.bar
+            && meter.total > 0
+        {
+            bar.set_position(meter.finished());
+        }
+    }
+
+    fn show(&mut self, meter: &Meter, now: i64, ticks: u64) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(meter.total);
+                bar.set_position(meter.finished());
+                bar.set_prefix(meter.lines());
+                bar.set_message(meter.pace(now));
+            }
+            None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
+                self.screen.say(&format!("{} · {}", meter.lines(), meter.pace(now)));
+            }
+            None => {}
+        }
+    }
+
+    fn close(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+            self.screen.bars().remove(&bar);
+        }
+    }
+}
+
+fn log(event: &Event, screen: &Screen) {
+    match event {
+        Event::Finished { key, state: state @ (JobState::Failed | JobState::Suspect), error, .. } => {
+            let (kind, words) = error.clone().unwrap_or_default();
+            tracing::info!(job.key = key, job.state = %state, kind, error = words, "line finished badly");
+        }
+        Event::Finished { key, state, .. } => tracing::debug!(job.key = key, job.state = %state, "line finished"),
+        Event::Requeued { key, reason, due_at, .. } => {
+            tracing::info!(job.key = key, reason, due_at, "line will be tried again");
+        }
+        Event::Held { pool, by: Some((bound, until)) } => {
+            tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");
+        }
+        Event::CallEnded { pool, trouble: Some(trouble), .. } => {
+            tracing::debug!(pool = %pool, kind = %trouble.kind, error = trouble.message, "call failed");
+        }
+        Event::Warning(words) => screen.warn(words),
+        // The summary says it where it is read: at the end.
+        Event::Paused { .. } => {}
+        Event::Claimed { .. } | Event::CallStarted { .. } | Event::CallEnded { .. } | Event::Held { .. } => {}
+    }
+}

@@ -1,0 +1,143 @@
+//! `wavebatch work`, and the part of `run` that is the same.
+
+use clap::Args;
+
+use super::{
+    Context, Exit, Stop,
+    context::{World, batch_of},
+    drive::{Api, Drive},
+    tell,
+    words::{counted, shell},
+};
+use crate::{
+    domain::{job::BatchId, retry::PauseKind},
+    runner::RunEnd,
+    store::BatchRow,
+};
+
+/// Work what is queued, to the end
+///
+/// Any number of processes may work one ledger; they share its limits.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wavebatch work --batch support-calls")]
+pub struct Work {
+    /// Only this batch; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    batch: Vec<String>,
+    #[command(flatten)]
+    world: World,
+}
+
+impl Work {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let config = context.config(self.world.sandbox)?;
+        let api = Api::open(context, &config, self.world.sandbox).await?;
+        let drive = Drive::open(context, config, api, false).await?;
+        let batches = self.batches(&drive).await?;
+        let screen = &context.screen;
+        tell::places(&drive.config, false).iter().for_each(|fact| screen.say(fact));
+        let exit = if batches.is_empty() {
+            screen.say("nothing is left to do");
+            Exit::Success
+        } else {
+            to_the_end(&drive, &batches).await?
+        };
+        drive.close().await;
+        Ok(exit)
+    }
+
+    async fn batches(&self, drive: &Drive<'_>) -> Result<Vec<BatchRow>, Stop> {
+        if self.batch.is_empty() {
+            let rows = drive.store.batches().await?.into_iter();
+            let workable = |row: &BatchRow| row.world == drive.world() && row.finished_at.is_none();
+            let (mut workable, mut left) = (rows.filter(workable).collect::<Vec<_>>(), Vec::new());
+            workable.retain(|row| match why_not(row) {
+                None => true,
+                Some(why) => {
+                    left.push(why);
+                    false
+                }
+            });
+            left.iter().for_each(|why| drive.context.screen.say(&tell::fact("left", why.0.as_str())));
+            return Ok(workable);
+        }
+        let mut batches = Vec::new();
+        for name in &self.batch {
+            let row = batch_of(&drive.store, name).await?;
+            if row.world != drive.world() {
+                let hint = if row.world == "sandbox" { "add --sandbox" } else { "leave --sandbox out" };
+                return Err(Stop::usage(format!("the batch `{name}` belongs to the {}", row.world)).hint(hint));
+            }
+            if let Some((why, hint)) = why_not(&row) {
+                return Err(Stop::blocked(why).hint(hint));
+            }
+            batches.push(row);
+        }
+        Ok(batches)
+    }
+}
+
+pub(super) fn is_paused_by_user(row: &BatchRow) -> bool {
+    matches!(row.pause, Some((PauseKind::User, _)))
+}
+
+/// Why a batch cannot be worked, and what to do.
+fn why_not(row: &BatchRow) -> Option<(String, String)> {
+    let name = &row.name;
+    match &row.pause {
+        Some((PauseKind::User, reason)) => Some((
+            format!("the batch `{name}` is paused by you: {reason}"),
+            format!("wavebatch resume {}", shell(name)),
+        )),
+        _ if row.state == "submitting" => Some((
+            format!("the batch `{name}` is being submitted, or its submission was cut off"),
+            "submit it again: that finishes it".into(),
+        )),
+        _ => None,
+    }
+}
+
+/// Works batches until nothing is due, then writes and tells how each stands.
+pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow]) -> Result<Exit, Stop> {
+    let screen = &drive.context.screen;
+    let mut left = 0;
+    for row in batches {
+        if drive.store.resume(row.id, false).await?
+            && let Some((kind, reason)) = &row.pause
+        {
+            screen.say(&format!("{} was paused ({kind}: {reason}) and goes on", row.name));
+        }
+        left += drive.store.counts(row.id).await?.unfinished();
+    }
+    let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
+    let end = if left == 0 {
+        screen.say("nothing was left to do");
+        for id in &ids {
+            drive.store.finish(*id).await?;
+        }
+        RunEnd::Done
+    } else {
+        tracing::info!(lines = left, "{} to do", counted(left, "line"));
+        drive.work(&ids).await?
+    };
+    let interrupted = Exit::of_signal(&drive.shutdown);
+    let mut worst = Exit::Success;
+    for row in batches {
+        let exit = finish(drive, row.id, end, interrupted).await?;
+        worst = worse(worst, exit);
+    }
+    Ok(worst)
+}
+
+async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, interrupted: Exit) -> Result<Exit, Stop> {
+    let row = drive.store.batch_by_id(batch).await?;
+    let unfinished = drive.store.counts(batch).await?.unfinished();
+    let state = tell::state_of(end, row.pause.is_some(), unfinished);
+    let published = drive.publish(batch, state).await?;
+    Ok(tell::after(&drive.context.screen, &published, interrupted))
+}
+
+/// A signal outweighs a pause, and a pause the lines.
+fn worse(a: Exit, b: Exit) -> Exit {
+    if b.code() > a.code() { b } else { a }
+}

@@ -1,0 +1,97 @@
+//! What workers need to know of a batch, read once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use crate::{
+    domain::{batch::BatchSpec, job::BatchId, retry::PauseKind},
+    sink::Sink,
+    store::{Store, StoreError},
+};
+
+use super::{Event, Shared};
+
+/// Calls at once where neither the definition nor the account says otherwise.
+pub const DEFAULT_CONCURRENCY: u32 = 16;
+
+/// One batch, as its workers see it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) id: BatchId,
+    pub(super) spec: BatchSpec,
+    pub(super) sink: Sink,
+    /// Since when the sink has taken nothing; 0 = it works.
+    pub(super) sink_failing_since: AtomicI64,
+    stereo_told: AtomicBool,
+}
+
+impl Batch {
+    /// True once: the warning about stereo is for the user, not for each line.
+    pub(super) fn first_stereo(&self) -> bool {
+        !self.stereo_told.swap(true, Ordering::Relaxed)
+    }
+
+    /// Calls at once.
+    pub(super) fn concurrency(&self) -> u32 {
+        self.spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1)
+    }
+}
+
+/// The batches seen so far, and those that this process paused already.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    known: Mutex<HashMap<BatchId, Arc<Batch>>>,
+    paused: Mutex<HashSet<BatchId>>,
+}
+
+impl Batches {
+    pub(super) async fn get(&self, store: &Store, id: BatchId) -> Result<Arc<Batch>, StoreError> {
+        if let Some(batch) = lock(&self.known).get(&id) {
+            return Ok(Arc::clone(batch));
+        }
+        let row = store.batch_by_id(id).await?;
+        let unexpected = |what: String| StoreError::Unexpected(format!("batch `{}`: {what}", row.name));
+        let spec: BatchSpec = serde_json::from_str(&row.spec).map_err(|e| unexpected(e.to_string()))?;
+        let sink = Sink::open(&spec.output).map_err(|e| unexpected(e.told()))?;
+        let batch = Arc::new(Batch {
+            id,
+            spec,
+            sink,
+            sink_failing_since: AtomicI64::new(0),
+            stereo_told: AtomicBool::new(false),
+        });
+        lock(&self.known).insert(id, Arc::clone(&batch));
+        Ok(batch)
+    }
+
+    pub(super) fn seen(&self) -> Vec<Arc<Batch>> {
+        lock(&self.known).values().cloned().collect()
+    }
+
+    /// Forgets what was read: a later run may find another specification.
+    pub(super) fn forget(&self) {
+        lock(&self.known).clear();
+        lock(&self.paused).clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Pauses a batch, and says so once however many workers run into the same wall.
+    pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
+        self.store.pause(batch, kind, reason.to_owned()).await?;
+        if lock(&self.batches.paused).insert(batch) {
+            tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
+            self.say(Event::Paused { batch, kind, reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The claim loop: as many jobs as there are free workers, until nothing is due.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Event, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, recording, worker};
+use crate::{
+    domain::{
+        job::BatchId,
+        pool::{Bound, Gate, Limits, Pool},
+    },
+    store::{Claimed, Settlement, Store, StoreError, To, Want},
+};
+
+/// Workers for jobs that need no call: they render and write.
+const FREE_WORKERS: u32 = 16;
+/// How often other processes' doings are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the dead are looked for, in ticks.
+const BURY_EVERY: u32 = 5;
+
+/// Which workers a job takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Lane {
+    Free,
+    Call(Pool),
+}
+
+struct Engine {
+    shared: Arc<Shared>,
+    only: Vec<BatchId>,
+    workers: JoinSet<Result<(), StoreError>>,
+    held: HashMap<Id, (Lane, Claimed)>,
+    turn: usize,
+}
+
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    only: &[BatchId],
+    drain: CancellationToken,
+    abort: CancellationToken,
+) -> Result<RunEnd, StoreError> {
+    shared.batches.forget();
+    let settings = settings(&shared);
+    let enlisted = shared.store.enlist(settings).await?;
+    recording::sweep(&shared.store).await;
+    shared.log.refresh_within(Duration::from_secs(2)).await;
+    let mut engine = Engine {
+        shared: Arc::clone(&shared),
+        only: only.to_vec(),
+        workers: JoinSet::new(),
+        held: HashMap::new(),
+        turn: 0,
+    };
+    // Workers wait for permits; a drain must reach them there.
+    let tell = tokio::spawn({
+        let (drain, inner) = (drain.clone(), shared.drain.clone());
+        async move {
+            drain.cancelled().await;
+            inner.cancel();
+        }
+    });
+    let end = tokio::select! {
+        end = engine.work(&drain) => end,
+        () = abort.cancelled() => {
+            engine.workers.abort_all();
+            while engine.workers.join_next().await.is_some() {}
+            Ok(RunEnd::Interrupted)
+        }
+    };
+    tell.abort();
+    shared.store.leave(enlisted).await?;
+    end
+}
+
+/// What `status` compares between live processes.
+fn settings(shared: &Shared) -> String {
+    let limits: std::collections::BTreeMap<&str, Limits> =
+        shared.config.limits.iter().map(|(pool, limits)| (pool.as_str(), *limits)).collect();
+    serde_json::json!({ "account": shared.config.account, "limits": limits }).to_string()
+}
+
+impl Engine {
+    async fn work(&mut self, drain: &CancellationToken) -> Result<RunEnd, StoreError> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0_u32;
+        loop {
+            let stopping = drain.is_cancelled();
+            if stopping && self.workers.is_empty() {
+                return Ok(RunEnd::Interrupted);
+            }
+            let mut next = None;
+            if !stopping {
+                let (claimed, want) = self.claim().await?;
+                if !claimed && self.workers.is_empty() && self.over().await? {
+                    return self.ended().await;
+                }
+                if let Some(want) = want {
+                    next = self.shared.store.next_due(&want).await?;
+                }
+            }
+            let store = self.shared.store.clone();
+            tokio::select! {
+                Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
+                () = wait_until(&store, next) => {}
+                () = drain.cancelled(), if !stopping => {}
+                _ = tick.tick() => {
+                    ticks += 1;
+                    self.tick(ticks).await?;
+                }
+            }
+            // What ended meanwhile makes room for one larger claim instead of many small ones.
+            while let Some(done) = self.workers.try_join_next_with_id() {
+                self.done(done).await?;
+            }
+        }
+    }
+
+    /// What there is room for.
+    fn room(&self) -> Want {
+        let busy =
+            |lane: Lane| u32::try_from(self.held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX);
+        let calls = Pool::ALL
+            .iter()
+            .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(busy(Lane::Call(*pool)))))
+            .filter(|(_, room)| *room > 0)
+            .collect();
+        let free = FREE_WORKERS.saturating_sub(busy(Lane::Free));
+        Want { batches: self.only.clone(), world: self.shared.config.world, free, calls, turn: self.turn }
+    }
+
+    /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.
+    async fn claim(&mut self) -> Result<(bool, Option<Want>), StoreError> {
+        self.turn = self.turn.wrapping_add(1);
+        let want = self.room();
+        if want.calls.is_empty() && want.free == 0 {
+            return Ok((false, None));
+        }
+        let claimed = self.shared.store.claim(want).await?;
+        let any = !claimed.is_empty();
+        for job in claimed {
+            let batch = self.shared.batches.get(&self.shared.store, job.batch).await?;
+            self.shared.say(Event::Claimed { batch: job.batch });
+            let lane = job.lane.map_or(Lane::Free, Lane::Call);
+            let task = self.workers.spawn(worker::work(Arc::clone(&self.shared), batch, job.clone()));
+            self.held.insert(task.id(), (lane, job));
+        }
+        let left = self.room();
+        // While everything is busy, the end of a job is what to wait for, not the clock.
+        Ok((any, (!left.calls.is_empty()).then_some(left)))
+    }
+
+    /// Enough workers to keep every permitted call on the wire while others prepare and deliver.
+    fn workers_for(&self, pool: Pool) -> u32 {
+        let batches = self.shared.batches.seen();
+        let asked = batches.iter().map(|b| b.concurrency()).max().unwrap_or(DEFAULT_CONCURRENCY);
+        let calls = self.shared.config.limits(pool).concurrency.map_or(asked, |n| n.min(asked));
+        calls + calls / 2 + 2
+    }
+
+    async fn done(&mut self, done: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
+        match done {
+            Ok((id, result)) => {
+                self.held.remove(&id);
+                result
+            }
+            Err(e) => {
+                let Some((_, job)) = self.held.remove(&e.id()) else { return Ok(()) };
+                tracing::error!(job.key = job.key, error = %e, "a worker broke; its line is tried again in 30 s");
+                let due_at = self.shared.store.clock().now() + 30_000;
+                let to = To::Queued { due_at, call: None, source_try: true };
+                self.shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
+        if ticks.is_multiple_of(BURY_EVERY) {
+            self.shared.store.bury_the_dead().await?;
+        }
+        self.shared.log.keep_fresh(!self.workers.is_empty());
+        for pool in Pool::ALL {
+            if self.held.values().any(|(lane, _)| *lane == Lane::Call(*pool)) {
+                let limits = self.shared.config.limits(*pool);
+                let view = self.shared.store.pool(&self.shared.config.account, *pool, &limits).await?;
+                let by = match view.state.gate(&limits, &view.traffic, self.shared.store.clock().now()) {
+                    Gate::Open(_) | Gate::Shut { bound: Bound::InFlight, .. } => None,
+                    Gate::Shut { until, bound } => Some((bound, until)),
+                };
+                self.shared.say(Event::Held { pool: *pool, by });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left to do in any of the batches. A batch whose last job is done is marked finished.
+    async fn over(&self) -> Result<bool, StoreError> {
+        for batch in self.targets().await? {
+            if self.shared.store.is_working(batch).await? && !self.shared.store.finish(batch).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn targets(&self) -> Result<Vec<BatchId>, StoreError> {
+        if !self.only.is_empty() {
+            return Ok(self.only.clone());
+        }
+        let rows = self.shared.store.batches().await?;
+        Ok(rows.into_iter().filter(|b| b.world == self.shared.config.world).map(|b| b.id).collect())
+    }
+
+    async fn ended(&self) -> Result<RunEnd, StoreError> {
+        for batch in self.targets().await? {
+            if self.shared.store.batch_by_id(batch).await?.pause.is_some() {
+                return Ok(RunEnd::Paused);
+            }
+        }
+        Ok(RunEnd::Done)
+    }
+}
+
+async fn wait_until(store: &Store, moment: Option<i64>) {
+    let Some(moment) = moment else { return std::future::pending().await };
+    // A job that is due and was not claimed waits for a free worker, not for the clock.
+    let now = store.clock().now();
+    if moment <= now {
+        return tokio::time::sleep_until(Instant::now() + Duration::from_millis(50)).await;
+    }
+    store.clock().sleep_until(moment).await;
+}

@@ -1,0 +1,245 @@
+//! The vendor's log as witness: its newest entry before a call, and walks that look for a lost one.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::Clock,
+    domain::{
+        call::{LogEntry, LogError},
+        job::Trace,
+    },
+    waves::Client,
+};
+
+const PAGE: u32 = 100;
+/// A walk that has not met its mark after so many pages proves nothing.
+const PAGES_MOST: u32 = 300;
+/// How old the known newest entry may get while calls are made, in ms.
+const FRESH_MS: i64 = 60_000;
+/// A walk this young serves another call too, in ms.
+const WALK_SERVES_MS: i64 = 1_000;
+/// After the log was refused, how long it is left alone, in ms.
+const ABSENT_MS: i64 = 3_600_000;
+/// Two lengths of one recording differ by no more than rounding.
+const LENGTH_SLACK_MS: u64 = 50;
+
+/// What a walk found for one call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// The one entry that fits.
+    One(Box<LogEntry>),
+    /// None that fits.
+    None,
+    /// Several fit, or nothing can be proved.
+    Unclear,
+}
+
+/// A reader of one account's log.
+#[derive(Debug, Clone)]
+pub struct LogBook {
+    client: Client,
+    clock: Clock,
+    known: Arc<Mutex<Known>>,
+    walk: Arc<tokio::sync::Mutex<Option<Walk>>>,
+    refreshing: Arc<AtomicBool>,
+    read_at: Arc<AtomicI64>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Id of the newest entry; empty = the log was empty.
+    newest: Option<String>,
+    absent_until: i64,
+}
+
+#[derive(Debug)]
+struct Walk {
+    began_at: i64,
+    entries: Vec<LogEntry>,
+    whole: bool,
+}
+
+impl LogBook {
+    /// A reader that has read nothing.
+    #[must_use]
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self {
+            client,
+            clock,
+            known: Arc::default(),
+            walk: Arc::default(),
+            refreshing: Arc::default(),
+            read_at: Arc::default(),
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest entry seen so far: a call's own entry is newer. `None` = the log could not be read.
+    #[must_use]
+    pub fn mark(&self) -> Option<String> {
+        self.known().newest.clone()
+    }
+
+    /// Reads the newest entry, for at most `patience`: a slow log must not hold up the calls.
+    pub(super) async fn refresh_within(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.refresh()).await;
+    }
+
+    /// Sees to it that the newest entry is not too old, in the background.
+    pub(super) fn keep_fresh(&self, calls: bool) {
+        let now = self.clock.now();
+        let fresh = now - self.read_at.load(Ordering::Relaxed) < FRESH_MS;
+        if !calls || fresh || self.known().absent_until > now || self.refreshing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let me = self.clone();
+        tokio::spawn(async move {
+            me.refresh().await;
+            me.refreshing.store(false, Ordering::Release);
+        });
+    }
+
+    async fn refresh(&self) {
+        match self.client.stt_log(1, 1).await {
+            Ok(entries) => {
+                self.known().newest = Some(entries.first().map(|e| e.request_id.clone()).unwrap_or_default());
+                self.read_at.store(self.clock.now(), Ordering::Relaxed);
+            }
+            Err(e) => self.note(&e),
+        }
+    }
+
+    fn note(&self, error: &LogError) {
+        let now = self.clock.now();
+        self.read_at.store(now, Ordering::Relaxed);
+        if matches!(error, LogError::Absent(_)) {
+            self.known().absent_until = now + ABSENT_MS;
+        }
+        tracing::debug!(error = %error, "the vendor's log was not read");
+    }
+
+    /// Whether the API answers at all, asked by reading the log.
+    pub(super) async fn answers(&self) -> bool {
+        !matches!(self.client.stt_log(1, 1).await, Err(LogError::Unreachable(_)))
+    }
+
+    /// Looks for the entry of a call that was made after `mark` was the newest.
+    pub(super) async fn look(&self, mark: Option<&str>, trace: &Trace) -> Result<Found, LogError> {
+        if self.known().absent_until > self.clock.now() {
+            return Err(LogError::Absent("it was refused before".into()));
+        }
+        let (Some(mark), Some(_)) = (mark, trace.bytes) else {
+            return Ok(Found::Unclear);
+        };
+        let mut walk = self.walk.lock().await;
+        let young = walk.as_ref().is_some_and(|w| {
+            self.clock.now() - w.began_at < WALK_SERVES_MS
+                && (w.whole || w.entries.iter().any(|e| e.request_id == mark))
+        });
+        if !young {
+            *walk = Some(self.walk_to(mark).await.inspect_err(|e| self.note(e))?);
+        }
+        let walk = walk.as_ref().expect("just walked");
+        let newer: Vec<&LogEntry> = walk.entries.iter().take_while(|e| e.request_id != mark).collect();
+        if newer.len() == walk.entries.len() && !walk.whole {
+            return Ok(Found::Unclear);
+        }
+        Ok(pick(&newer, trace))
+    }
+
+    /// Newest first, down to the entry that was the newest before the call.
+    async fn walk_to(&self, mark: &str) -> Result<Walk, LogError> {
+        let began_at = self.clock.now();
+        let mut entries: Vec<LogEntry> = Vec::new();
+        for page in 1..=PAGES_MOST {
+            let got = self.client.stt_log(page, PAGE).await?;
+            let last = got.len() < PAGE as usize;
+            for entry in got {
+                let met = entry.request_id == mark;
+                // New entries push old ones onto the next page while we read: the same one may come twice.
+                if !entries.iter().rev().take(PAGE as usize).any(|e| e.request_id == entry.request_id) {
+                    entries.push(entry);
+                }
+                if met {
+                    return Ok(Walk { began_at, entries, whole: false });
+                }
+            }
+            if last {
+                return Ok(Walk { began_at, entries, whole: true });
+            }
+        }
+        Ok(Walk { began_at, entries, whole: false })
+    }
+}
+
+/// The one entry that fits, if exactly one does.
+fn pick(entries: &[&LogEntry], trace: &Trace) -> Found {
+    let mut fitting = entries.iter().filter(|e| fits(e, trace));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Found::One(Box::new((*one).clone())),
+        (None, _) => Found::None,
+        _ => Found::Unclear,
+    }
+}
+
+fn fits(entry: &LogEntry, trace: &Trace) -> bool {
+    let length = match (entry.duration_s, trace.audio_ms) {
+        (Some(s), Some(ms)) => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
+            let heard = (s.max(0.0) * 1_000.0) as u64;
+            heard.abs_diff(ms) <= LENGTH_SLACK_MS
+        }
+        _ => true,
+    };
+    length
+        && entry.model == trace.model
+        && entry.language == trace.language
+        && entry.flags == trace.flags
+        && entry.bytes.is_some()
+        && entry.bytes == trace.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::call::LogFlags;
+
+    fn entry(id: &str, bytes: u64, s: f64) -> LogEntry {
+        LogEntry {
+            request_id: id.into(),
+            model: "pulse".into(),
+            language: "en".into(),
+            duration_s: Some(s),
+            bytes: Some(bytes),
+            transcription: "words".into(),
+            flags: LogFlags::default(),
+            webhook_url: None,
+        }
+    }
+
+    fn trace(bytes: Option<u64>, audio_ms: Option<u64>) -> Trace {
+        Trace { model: "pulse".into(), language: "en".into(), flags: LogFlags::default(), bytes, audio_ms }
+    }
+
+    #[test]
+    fn only_the_one_entry_that_agrees_in_everything_counts() {
+        let (a, b, c) = (entry("a", 7, 2.0), entry("b", 7, 2.0), entry("c", 8, 2.0));
+        let t = trace(Some(7), Some(2_010));
+        assert!(matches!(pick(&[&a, &c], &t), Found::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&a, &b], &t), Found::Unclear);
+        assert_eq!(pick(&[&c], &t), Found::None);
+        assert_eq!(pick(&[&a], &trace(Some(7), Some(9_000))), Found::None);
+        let redacted = LogEntry { flags: LogFlags { redact_pii: true, ..LogFlags::default() }, ..a.clone() };
+        assert_eq!(pick(&[&redacted], &t), Found::None, "never another privacy than was asked for");
+        assert_eq!(pick(&[&LogEntry { bytes: None, ..a }], &t), Found::None);
+    }
+}

@@ -1,0 +1,127 @@
+//! A call whose outcome is unknown is never simply made again: the vendor's log is asked first, at once and once more
+//! after a grace time; then the definition's `on_unknown` decides.
+
+use super::{logbook::Found, worker::Work};
+use crate::{
+    domain::{
+        batch::OnUnknown,
+        call::{LogEntry, LogError},
+        job::CallRecord,
+        transcript::recovered_answer,
+    },
+    store::{End, Ended, StoreError},
+};
+
+const GRACE_MIN_MS: i64 = 10_000;
+const GRACE_MAX_MS: i64 = 120_000;
+/// How soon an unreachable log is tried again, in ms.
+const LOG_RETRY_MS: i64 = 5_000;
+
+/// What is to be done about the call.
+pub(super) enum Verdict {
+    /// Its answer was found and kept.
+    Answered,
+    /// Look again then (ms since 1970).
+    Later(i64),
+    /// Give it up and make another.
+    CallAgain,
+    /// Give it up and leave the line to the user.
+    Park,
+}
+
+/// The grace time: the longer of 10 s and the audio's length, at most 2 minutes.
+fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u64>) -> i64 {
+    match setting {
+        Some(d) => i64::try_from(d.as_millis()).unwrap_or(GRACE_MAX_MS),
+        None => {
+            audio_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(GRACE_MIN_MS).clamp(GRACE_MIN_MS, GRACE_MAX_MS)
+        }
+    }
+}
+
+/// When to look again, or `None` when it is time to decide.
+fn look_again(
+    found: &Result<Found, LogError>,
+    unknown_at: i64,
+    grace: i64,
+    outage_limit: i64,
+    now: i64,
+) -> Option<i64> {
+    match found {
+        Ok(Found::One(_)) | Err(LogError::Absent(_)) => None,
+        Ok(Found::None | Found::Unclear) => (now < unknown_at + grace).then_some(unknown_at + grace),
+        Err(LogError::Unreachable(_)) => (now < unknown_at + outage_limit).then_some(now + LOG_RETRY_MS),
+    }
+}
+
+pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, StoreError> {
+    let shared = work.shared;
+    let unknown_at = match call.unknown_at {
+        Some(at) => at,
+        None => shared.store.note_unknown(call.id).await?,
+    };
+    let mut found = shared.log.look(call.mark.as_deref(), &call.trace).await;
+    if let Ok(Found::One(entry)) = &found {
+        if shared.store.has_twin(call.id).await? {
+            found = Ok(Found::Unclear);
+        } else {
+            keep(work, call, entry).await?;
+            tracing::info!(job.key = work.job.key, call.id = %call.id, "recovered from the vendor's log");
+            return Ok(Verdict::Answered);
+        }
+    }
+    let run = &work.batch.spec.run;
+    let grace = grace_ms(run.unknown_grace, call.trace.audio_ms);
+    let outage_limit = i64::try_from(run.outage_limit.as_millis()).unwrap_or(i64::MAX);
+    if let Some(at) = look_again(&found, unknown_at, grace, outage_limit, work.now()) {
+        return Ok(Verdict::Later(at));
+    }
+    Ok(match run.on_unknown {
+        OnUnknown::Retry => Verdict::CallAgain,
+        OnUnknown::Park => Verdict::Park,
+    })
+}
+
+async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<(), StoreError> {
+    let body = recovered_answer(&entry.transcription, entry.duration_s, &entry.request_id, &entry.language);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
+    let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
+    let audio_ms = heard.or(call.trace.audio_ms);
+    let end = End::Answered {
+        body,
+        from_log: true,
+        request_id: Some(entry.request_id.clone()),
+        content_expiry: None,
+        audio_ms,
+        cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
+    };
+    let limits = work.shared.config.limits(work.pool);
+    work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end }).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_grace_is_as_long_as_the_audio_within_bounds() {
+        assert_eq!(grace_ms(None, Some(3_000)), 10_000);
+        assert_eq!(grace_ms(None, Some(60_000)), 60_000);
+        assert_eq!(grace_ms(None, Some(3_600_000)), 120_000);
+        assert_eq!(grace_ms(Some(Duration::from_millis(5)), None), 5);
+    }
+
+    #[test]
+    fn the_log_is_asked_twice_and_an_unreachable_one_until_the_limit() {
+        let none = Ok(Found::None);
+        assert_eq!(look_again(&none, 1_000, 10_000, 99_000, 2_000), Some(11_000));
+        assert_eq!(look_again(&none, 1_000, 10_000, 99_000, 11_000), None);
+        let away = Err(LogError::Unreachable(String::new()));
+        assert_eq!(look_again(&away, 1_000, 10_000, 99_000, 50_000), Some(55_000));
+        assert_eq!(look_again(&away, 1_000, 10_000, 99_000, 100_001), None);
+        assert_eq!(look_again(&Err(LogError::Absent(String::new())), 1_000, 10_000, 99_000, 1_001), None);
+    }
+}

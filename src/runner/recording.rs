@@ -1,0 +1,175 @@
+//! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
+
+use std::{collections::HashSet, path::PathBuf};
+
+use url::Url;
+
+use super::worker::Work;
+use crate::{
+    domain::{
+        call::{ErrorKind, Trouble},
+        options::{SendMode, SttModel},
+    },
+    media::{
+        fetch::FetchError,
+        probe::{self, Kind, Probe},
+        source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
+    },
+    store::Store,
+    waves::SttBody,
+};
+
+/// What became of preparing.
+pub(super) enum Prepared {
+    /// It can be sent.
+    Ready,
+    /// The source is to blame.
+    Trouble {
+        /// Why.
+        trouble: Trouble,
+        /// Whether another try may help.
+        transient: bool,
+    },
+    /// The disk here is to blame, and no line.
+    Disk(String),
+}
+
+/// A recording in hand. A copy in the spool goes with it.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    ready: Option<SttBody>,
+    pub(super) probe: Option<Probe>,
+    copy: Option<PathBuf>,
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let Some(copy) = &self.copy {
+            let _ = std::fs::remove_file(copy);
+        }
+    }
+}
+
+impl Recording {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is sent. Only after [`Prepared::Ready`].
+    pub(super) fn body(&self) -> SttBody {
+        self.ready.clone().expect("a recording is prepared before it is sent")
+    }
+
+    /// Bytes that the vendor will see; unknown when it fetches a URL itself.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        match &self.ready {
+            Some(SttBody::File { len, .. }) => Some(*len),
+            _ => None,
+        }
+    }
+
+    pub(super) fn audio_ms(&self) -> Option<u64> {
+        self.probe.and_then(|p| p.audio_ms)
+    }
+
+    pub(super) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
+        if self.ready.is_some() {
+            return Prepared::Ready;
+        }
+        let result = match Source::parse(&work.job.source) {
+            Ok(Source::Http(url)) if goes_as_url(work, &url) => {
+                self.ready = Some(SttBody::Url(url));
+                return Prepared::Ready;
+            }
+            Ok(Source::Http(url)) => match self.fetch(work, &url).await {
+                Ok(path) => self.look_at(path).await,
+                Err(FetchError::Source(trouble)) => Err(trouble),
+                Err(disk @ FetchError::Disk { .. }) => return Prepared::Disk(disk.to_string()),
+            },
+            Ok(Source::File(path)) => self.look_at(path).await,
+            Err(trouble) => Err(trouble),
+        };
+        match result {
+            Ok(()) => Prepared::Ready,
+            Err(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
+        }
+    }
+
+    /// Looks at a local file without sending it; `None` where there is none.
+    pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
+        let Ok(Source::File(path)) = Source::parse(source) else { return None };
+        self.look_at(path).await.ok()?;
+        self.probe
+    }
+
+    async fn fetch(&mut self, work: &Work<'_>, url: &Url) -> Result<PathBuf, FetchError> {
+        let spool = fetches(&work.shared.store);
+        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool).await;
+        made.map_err(|source| FetchError::Disk { path: spool.clone(), source })?;
+        // The token names the process and this very claim, so that nobody else ever has that name.
+        let path = spool
+            .join(format!("{}-{}", work.job.token.0 >> 32, work.job.token.0 & 0xffff_ffff))
+            .with_extension(format!("{}.audio", work.job.job.0));
+        self.copy = Some(path.clone());
+        work.shared.fetcher.fetch(url, &path, MAX_SOURCE_BYTES).await?;
+        Ok(path)
+    }
+
+    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+        let looked = tokio::task::spawn_blocking(move || {
+            let len = check_file(&path)?;
+            let probe = probe::probe(&path).map_err(|e| SourceTrouble {
+                kind: ErrorKind::SourceUnreadable,
+                message: format!("{} cannot be read: {e}", path.display()),
+                transient: false,
+            })?;
+            Ok((path, len, probe))
+        });
+        let (path, len, probe) = looked.await.expect("looking at a file does not panic")?;
+        if let Kind::NotAudio(what) = probe.kind {
+            return Err(SourceTrouble {
+                kind: ErrorKind::SourceNotAudio,
+                message: format!("the source is {what}, not audio"),
+                transient: false,
+            });
+        }
+        self.ready = Some(SttBody::File { path, len, content_type: probe.content_type.to_owned() });
+        self.probe = Some(probe);
+        Ok(())
+    }
+}
+
+/// Whether the vendor fetches the recording itself.
+fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
+    match work.options.send {
+        SendMode::Bytes => false,
+        SendMode::Url => work.options.model == SttModel::Pulse,
+        // With a spend limit each recording is measured before it is paid for.
+        SendMode::Auto => {
+            work.options.model == SttModel::Pulse
+                && work.batch.spec.run.max_spend_usd.is_none()
+                && Source::Http(url.clone()).is_public_http()
+        }
+    }
+}
+
+fn fetches(store: &Store) -> PathBuf {
+    store.spool().join("fetch")
+}
+
+/// Removes what dead processes left in the spool.
+pub(super) async fn sweep(store: &Store) {
+    let Ok(alive) = store.live_processes().await else { return };
+    let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
+    let folder = fetches(store);
+    let _ = tokio::task::spawn_blocking(move || {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());
+            if owner.is_some_and(|process| !alive.contains(&process)) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    })
+    .await;
+}

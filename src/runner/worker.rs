@@ -1,0 +1,236 @@
+//! One job's life between claim and settling. What happens depends on the journal alone.
+
+use std::sync::Arc;
+
+use super::{
+    Event, Shared,
+    attempt::{self, Attempt},
+    batch::Batch,
+    deliver,
+    reconcile::{self, Verdict},
+    recording::{Prepared, Recording},
+};
+use crate::{
+    domain::{
+        call::{ErrorKind, Trouble},
+        job::{CallRecord, JobState, Journal, Step, Why},
+        options::TranscribeOptions,
+        overrides::LineOverrides,
+        pool::Pool,
+        retry::{self, Used},
+    },
+    store::{Claimed, End, Ended, Finish, Settlement, StoreError, To},
+};
+
+/// A job in hand.
+pub(super) struct Work<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) batch: &'a Batch,
+    pub(super) job: &'a Claimed,
+    pub(super) options: TranscribeOptions,
+    pub(super) pool: Pool,
+    pub(super) journal: Journal,
+}
+
+/// What a stage of a job's life leads to.
+pub(super) enum Next {
+    /// The journal has changed: look again.
+    Look,
+    /// The job leaves this worker.
+    Leave(To),
+    /// Somebody else has it, or has finished it.
+    Lost,
+}
+
+pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
+    let to = match live(&shared, &batch, &job).await? {
+        Some(to) => to,
+        None => To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false },
+    };
+    let event = event(&batch, &job, &to);
+    let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
+    if shared.store.settle(settlement).await? {
+        shared.say(event);
+    } else {
+        tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped");
+    }
+    Ok(())
+}
+
+fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
+    match to {
+        To::Finished(finish) => Event::Finished {
+            batch: batch.id,
+            key: job.key.clone(),
+            state: finish.state.unwrap_or(JobState::Failed),
+            audio_ms: finish.audio_ms,
+            error: finish.error_kind.clone().map(|kind| (kind, finish.error.clone().unwrap_or_default())),
+        },
+        To::Queued { due_at, .. } => {
+            Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at: *due_at }
+        }
+    }
+}
+
+/// Where the job goes; `None` when its lease is lost.
+async fn live(shared: &Shared, batch: &Batch, job: &Claimed) -> Result<Option<To>, StoreError> {
+    let overrides: LineOverrides = match &job.overrides {
+        Some(json) => {
+            serde_json::from_str(json).map_err(|e| StoreError::Unexpected(format!("options of `{}`: {e}", job.key)))?
+        }
+        None => LineOverrides::default(),
+    };
+    let options = overrides.apply(&batch.spec.transcribe);
+    let pool = Pool::from(options.model);
+    let mut work = Work { shared, batch, job, options, pool, journal: Journal::default() };
+    if job.has_calls {
+        work.reload().await?;
+    }
+    let mut recording = Recording::new();
+    loop {
+        let next = match work.journal.step(shared.store.clock().now()) {
+            Step::Deliver(call) => deliver::deliver_kept(&work, call).await?,
+            Step::PutBack { until } => Next::Leave(To::Queued { due_at: until, call: None, source_try: false }),
+            Step::Reconcile(call) => work.reconcile(&call, &mut recording).await?,
+            Step::Call(why) => work.call(why, None, &mut recording).await?,
+        };
+        match next {
+            Next::Look => work.reload().await?,
+            Next::Leave(to) => return Ok(Some(to)),
+            Next::Lost => return Ok(None),
+        }
+    }
+}
+
+impl Work<'_> {
+    pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
+        self.journal = self.shared.store.journal(self.job.job, 0, self.job.era).await?;
+        Ok(())
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.shared.store.clock().now()
+    }
+
+    pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Next {
+        Next::Leave(To::Finished(Box::new(Finish::failed(kind, message.into()))))
+    }
+
+    /// Back to the queue for a call, with the tries untouched.
+    pub(super) fn put_back(&self, due_at: i64) -> Next {
+        // With an open call there is something to reconcile first, and that needs no room in the pool.
+        let open = self.journal.calls.iter().any(|c| matches!(c.state.as_str(), "sent" | "accepted"));
+        Next::Leave(To::Queued { due_at, call: (!open).then_some(self.pool), source_try: false })
+    }
+
+    async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
+        match reconcile::look(self, call).await? {
+            Verdict::Answered => Ok(Next::Look),
+            Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
+            Verdict::CallAgain => {
+                if let Some(end) = self.spent(call.error_kind) {
+                    self.give_up(call).await?;
+                    return Ok(end);
+                }
+                self.call(Why::Unknown, Some(call), recording).await
+            }
+            Verdict::Park => {
+                self.give_up(call).await?;
+                let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+                Ok(Self::fail(ErrorKind::UnknownOutcome, told))
+            }
+        }
+    }
+
+    async fn give_up(&self, call: &CallRecord) -> Result<(), StoreError> {
+        let limits = self.shared.config.limits(self.pool);
+        self.shared.store.end(Ended { call: call.id, departed_at: None, limits, end: End::GivenUp }).await?;
+        Ok(())
+    }
+
+    /// Tries used up, those of the source included.
+    pub(super) fn used(&self) -> Used {
+        Used { tries: self.journal.tries() + self.job.source_tries, timed_out: self.journal.timed_out() }
+    }
+
+    /// The end of the line, if its part has used up what it may.
+    fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
+        let (used, run) = (self.used(), &self.batch.spec.run);
+        let last = last.or_else(|| self.journal.calls.iter().rev().find_map(|c| c.error_kind));
+        if used.timed_out >= 2 {
+            let told = "the API did not finish this recording in time, twice; a longer call_timeout may help";
+            return Some(Self::fail(ErrorKind::TimedOut, told));
+        }
+        if used.tries >= run.max_tries {
+            let told = format!("given up after {} tries", used.tries);
+            return Some(Self::fail(last.unwrap_or(ErrorKind::ServerError), told));
+        }
+        let billed = self.journal.billed();
+        if billed >= run.max_billed_calls {
+            let told = format!(
+                "{billed} calls for this line may have been billed, and max_billed_calls = {} allows no more",
+                run.max_billed_calls
+            );
+            return Some(Self::fail(ErrorKind::BilledCap, told));
+        }
+        None
+    }
+
+    async fn call(
+        &mut self,
+        why: Why,
+        replaces: Option<&CallRecord>,
+        recording: &mut Recording,
+    ) -> Result<Next, StoreError> {
+        if replaces.is_none()
+            && let Some(end) = self.spent(None)
+        {
+            return Ok(end);
+        }
+        let prepared = match recording.prepare(self).await {
+            Prepared::Ready => recording,
+            Prepared::Trouble { trouble, transient } => return self.source_trouble(trouble, transient, replaces).await,
+            Prepared::Disk(message) => {
+                self.shared.say(Event::Warning(format!("{message}; the line is tried again in 30 s")));
+                return Ok(self.put_back(self.now() + 30_000));
+            }
+        };
+        let why = if why == Why::First && self.job.era > 0 { Why::Retry } else { why };
+        match attempt::attempt(self, why, replaces, prepared).await? {
+            Attempt::Answered { call, answer, processing_ms } => {
+                deliver::deliver_fresh(self, call, answer, processing_ms, prepared).await
+            }
+            Attempt::Next(next) => Ok(next),
+        }
+    }
+
+    async fn source_trouble(
+        &mut self,
+        trouble: Trouble,
+        transient: bool,
+        replaces: Option<&CallRecord>,
+    ) -> Result<Next, StoreError> {
+        let mut used = self.used();
+        used.tries += 1;
+        let verdict = retry::verdict(&trouble, used, self.batch.spec.run.max_tries, jitter());
+        match verdict {
+            retry::Verdict::Later(wait) if transient => {
+                let due_at = self.now() + i64::try_from(wait).unwrap_or(30_000);
+                let call = replaces.is_none().then_some(self.pool);
+                Ok(Next::Leave(To::Queued { due_at, call, source_try: true }))
+            }
+            _ => {
+                if let Some(open) = replaces {
+                    self.give_up(open).await?;
+                }
+                Ok(Self::fail(trouble.kind, trouble.message))
+            }
+        }
+    }
+}
+
+/// 0..1, from the clock's lowest digits: enough to spread retries.
+pub(super) fn jitter() -> f64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
+    f64::from((nanos / 64) % 1_024) / 1_024.0
+}

@@ -1,0 +1,194 @@
+//! The books: what was asked for and what was billed, for tests and benchmarks to hold against.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// SHA-256 of a recording.
+pub(super) type Digest = [u8; 32];
+
+/// A copy of the books.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// Transcription requests that arrived, the refused among them.
+    pub calls: u64,
+    /// Calls whose work was done, whatever became of the answer.
+    pub billed: u64,
+    /// Calls in flight now, and the most there ever were at once; limits apart, refused calls are in neither.
+    pub in_flight: u32,
+    /// See `in_flight`.
+    pub peak_in_flight: u32,
+    /// The most calls that arrived within any 60 seconds, those refused by a limit not counted.
+    pub most_in_a_minute: u32,
+    /// Answers by HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Calls that got no whole answer: cut by a fault, or left by their client.
+    pub cut: u64,
+    /// Calls of the vendor's log.
+    pub log_calls: u64,
+    /// By model.
+    pub models: BTreeMap<String, ModelBooks>,
+    /// By SHA-256 of the recording (of the URL, where URLs are not fetched), in hexadecimal.
+    pub contents: BTreeMap<String, ContentBooks>,
+    /// The last calls that ended, in the order of their arrival.
+    pub requests: Vec<Record>,
+}
+
+impl Books {
+    /// The most that any one recording was billed.
+    #[must_use]
+    pub fn most_billed(&self) -> u64 {
+        self.contents.values().map(|c| c.billed).max().unwrap_or_default()
+    }
+}
+
+/// What came for one model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelBooks {
+    /// The most calls in flight at once.
+    pub peak_in_flight: u32,
+    /// The most calls that arrived within any 60 seconds.
+    pub most_in_a_minute: u32,
+}
+
+/// What came for one recording.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentBooks {
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// Calls that brought it.
+    pub calls: u64,
+    /// Of these, how many were billed.
+    pub billed: u64,
+}
+
+/// One call that ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1 in the order of arrival.
+    pub number: u64,
+    /// When it arrived, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The request id it was given.
+    pub request_id: String,
+    /// Its query, as sent.
+    pub query: String,
+    /// The URL it named instead of sending a recording.
+    pub url: Option<String>,
+    /// Size of the recording; what had arrived of it, if not all did.
+    pub bytes: u64,
+    /// SHA-256 of the recording, if all of it arrived.
+    pub sha256: Option<String>,
+    /// Whether the work was done.
+    pub billed: bool,
+    /// The answer's status; none if there was no whole answer.
+    pub status: Option<u16>,
+}
+
+/// The books as they are kept.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    keep: usize,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    calls: u64,
+    billed: u64,
+    cut: u64,
+    log_calls: u64,
+    statuses: BTreeMap<u16, u64>,
+    contents: HashMap<Digest, ContentBooks>,
+    requests: VecDeque<Record>,
+}
+
+impl Shelf {
+    /// Books that list the last `keep` calls.
+    pub(super) fn new(keep: usize) -> Self {
+        Self { keep, pages: Mutex::default() }
+    }
+
+    /// A call arrived; its number.
+    pub(super) fn arrived(&self) -> u64 {
+        self.with(|p| {
+            p.calls += 1;
+            p.calls
+        })
+    }
+
+    /// All of a recording arrived; how many calls brought it so far.
+    pub(super) fn received(&self, digest: &Digest, bytes: u64) -> u64 {
+        self.with(|p| {
+            let content = p.contents.entry(*digest).or_default();
+            content.bytes = bytes;
+            content.calls += 1;
+            content.calls
+        })
+    }
+
+    /// The work for a recording is done.
+    pub(super) fn billed(&self, digest: &Digest) {
+        self.with(|p| {
+            p.billed += 1;
+            p.contents.entry(*digest).or_default().billed += 1;
+        });
+    }
+
+    /// A call ended.
+    pub(super) fn ended(&self, record: Record) {
+        self.with(|p| {
+            match record.status {
+                Some(status) => *p.statuses.entry(status).or_default() += 1,
+                None => p.cut += 1,
+            }
+            if p.requests.len() >= self.keep {
+                p.requests.pop_front();
+            }
+            if self.keep > 0 {
+                p.requests.push_back(record);
+            }
+        });
+    }
+
+    /// The log was asked for; the number of that call.
+    pub(super) fn log_called(&self) -> u64 {
+        self.with(|p| {
+            p.log_calls += 1;
+            p.log_calls
+        })
+    }
+
+    pub(super) fn reset(&self) {
+        self.with(|p| *p = Pages::default());
+    }
+
+    /// A copy, without what the limits measured.
+    pub(super) fn copy(&self) -> Books {
+        let mut books = self.with(|p| Books {
+            calls: p.calls,
+            billed: p.billed,
+            cut: p.cut,
+            log_calls: p.log_calls,
+            statuses: p.statuses.clone(),
+            contents: p.contents.iter().map(|(digest, counts)| (hex(digest), *counts)).collect(),
+            requests: p.requests.iter().cloned().collect(),
+            ..Books::default()
+        });
+        books.requests.sort_by_key(|r| r.number);
+        books
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Pages) -> T) -> T {
+        f(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| char::from(DIGITS[usize::from(d)])).collect()
+}

@@ -1,0 +1,95 @@
+//! The routes: the API's own, and the sandbox's for tests in another process.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{books::Books, errors::Refusal, faults::Fault, logs, stt, world::World};
+
+const WHAT_THIS_IS: &str = "\
+This is wavebatch-sandbox, a local stand-in for the Waves API.
+It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest.
+
+  POST /waves/v1/stt/?model=pulse&language=en
+  GET  /waves/v1/analytics/asr/logs
+  GET  /waves/v1/health
+
+  GET  /sandbox/books                  what was called and billed
+  POST /sandbox/faults                 [{\"matches\": {\"nth\": 3}, \"times\": 1, \"what\": {\"status\": {\"code\": 500}}}]
+  POST /sandbox/hold, /sandbox/release stop all calls after their work, and let them go
+  POST /sandbox/reset                  forget everything
+";
+
+pub(super) fn routes(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/waves/v1/stt/", post(stt::transcribe))
+        .route("/waves/v1/analytics/asr/logs", get(logs::list))
+        .route("/waves/v1/health", get(health))
+        .route("/", get(|| async { WHAT_THIS_IS }))
+        .route("/sandbox/books", get(books))
+        .route("/sandbox/faults", post(script))
+        .route("/sandbox/hold", post(hold))
+        .route("/sandbox/release", post(release))
+        .route("/sandbox/reset", post(reset))
+        .fallback(unknown)
+        .layer(axum::middleware::map_response(sign))
+        .with_state(world)
+}
+
+/// Every answer says who gave it.
+async fn sign(mut response: Response) -> Response {
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static("wavebatch-sandbox"));
+    response
+}
+
+async fn health() -> Json<Value> {
+    let connected = json!({"status": "connected"});
+    Json(json!({"status": "ok", "mongo": connected, "redis": connected, "rabbitmq": connected}))
+}
+
+async fn unknown(uri: Uri) -> Response {
+    Refusal::stt(404, &format!("no such route: {}", uri.path()), "").into_response()
+}
+
+async fn books(State(world): State<Arc<World>>) -> Json<Books> {
+    Json(world.books())
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Script {
+    Many(Vec<Fault>),
+    One(Box<Fault>),
+}
+
+async fn script(State(world): State<Arc<World>>, body: String) -> Response {
+    match serde_json::from_str(&body) {
+        Ok(Script::Many(faults)) => world.faults.add(faults),
+        Ok(Script::One(fault)) => world.faults.add([*fault]),
+        Err(e) => return (StatusCode::BAD_REQUEST, format!("not a fault: {e}\n")).into_response(),
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn hold(State(world): State<Arc<World>>) -> StatusCode {
+    world.hold();
+    StatusCode::NO_CONTENT
+}
+
+async fn release(State(world): State<Arc<World>>) -> StatusCode {
+    world.release();
+    StatusCode::NO_CONTENT
+}
+
+async fn reset(State(world): State<Arc<World>>) -> StatusCode {
+    world.reset();
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,172 @@
+//! Taking in a recording: counted and hashed on the way, in memory while small, in a temporary file beyond.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Cursor, Read, Seek, Write},
+    time::Duration,
+};
+
+use axum::body::Body;
+use futures::StreamExt;
+use sha2::{Digest as _, Sha256};
+
+use super::books::Digest;
+use crate::{
+    audio::wav,
+    media::probe::{self, Kind, Probe},
+};
+
+/// What is kept in memory of one recording, in bytes.
+const IN_MEMORY: usize = 1 << 20;
+/// Bytes a second of a recording whose headers do not tell its length.
+const GUESSED_RATE: u64 = 16_000;
+
+/// Why a recording was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTaken {
+    /// It is longer than allowed.
+    #[error("too large")]
+    TooLarge,
+    /// The sender left.
+    #[error("cut")]
+    Cut,
+    /// No room for it here.
+    #[error("could not be kept")]
+    Disk(#[from] io::Error),
+}
+
+/// A recording on its way in.
+#[derive(Debug)]
+pub(super) struct Intake {
+    max: u64,
+    pub bytes: u64,
+    hasher: Sha256,
+    memory: Vec<u8>,
+    spool: Option<File>,
+}
+
+impl Intake {
+    /// At most `max` bytes are taken; `expected` of them were announced.
+    pub(super) fn new(max: u64, expected: u64) -> Self {
+        let memory = Vec::with_capacity(expected.min(IN_MEMORY as u64) as usize);
+        Self { max, bytes: 0, hasher: Sha256::new(), memory, spool: None }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NotTaken> {
+        self.bytes += chunk.len() as u64;
+        if self.bytes > self.max {
+            return Err(NotTaken::TooLarge);
+        }
+        self.hasher.update(chunk);
+        if let Some(file) = &mut self.spool {
+            file.write_all(chunk)?;
+        } else if self.memory.len() + chunk.len() <= IN_MEMORY {
+            self.memory.extend_from_slice(chunk);
+        } else {
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&self.memory)?;
+            file.write_all(chunk)?;
+            self.memory = Vec::new();
+            self.spool = Some(file);
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Recording {
+        let held = self.spool.map_or_else(|| Held::Memory(self.memory), Held::Spool);
+        Recording { digest: self.hasher.finalize().into(), bytes: self.bytes, held }
+    }
+
+    /// Takes in all of `body`.
+    pub(super) async fn read(&mut self, body: Body) -> Result<(), NotTaken> {
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            self.push(&chunk.map_err(|_| NotTaken::Cut)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A recording that is all there.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub digest: Digest,
+    pub bytes: u64,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory(Vec<u8>),
+    Spool(File),
+}
+
+/// What the sandbox hears in a recording.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub digest: Digest,
+    pub bytes: u64,
+    /// Length in milliseconds: of the headers, or guessed from the size.
+    pub ms: u64,
+    /// The comment, if it is a WAV that has one.
+    pub comment: Option<String>,
+    /// Name of the file, for recordings named by URL.
+    pub filename: Option<String>,
+}
+
+impl Recording {
+    /// Its bytes, as far as they are in memory: all of them, where it is small.
+    pub(super) fn memory(&self) -> &[u8] {
+        match &self.held {
+            Held::Memory(bytes) => bytes,
+            Held::Spool(_) => &[],
+        }
+    }
+
+    /// What is in it; or, where it is no audio, the name of what it is.
+    pub(super) async fn hear(self) -> io::Result<Result<Heard, &'static str>> {
+        let (probe, comment) = match self.held {
+            Held::Memory(bytes) => look(&mut Cursor::new(bytes))?,
+            Held::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file)))
+                .await
+                .map_err(io::Error::other)??,
+        };
+        if let Kind::NotAudio(name) = probe.kind {
+            return Ok(Err(name));
+        }
+        let ms = probe.audio_ms.unwrap_or(self.bytes * 1000 / GUESSED_RATE);
+        Ok(Ok(Heard { digest: self.digest, bytes: self.bytes, ms, comment, filename: None }))
+    }
+}
+
+fn look<R: Read + Seek>(reader: &mut R) -> io::Result<(Probe, Option<String>)> {
+    let probe = probe::probe_reader(reader)?;
+    let is_wav = probe.content_type == "audio/wav";
+    let comment = is_wav.then(|| wav::read(reader).ok()).flatten().and_then(|wav| wav.comment);
+    Ok((probe, comment))
+}
+
+/// Fetches the recording at `url`; an `Err` says what a client may be told.
+pub(super) async fn fetch(client: &reqwest::Client, url: &str, max: u64, wait: Duration) -> Result<Recording, String> {
+    let fetched = tokio::time::timeout(wait, async {
+        let response = client.get(url).send().await.map_err(|e| e.without_url().to_string())?;
+        if !response.status().is_success() {
+            return Err(format!("its server answered {}", response.status()));
+        }
+        let mut intake = Intake::new(max, response.content_length().unwrap_or_default());
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|e| e.without_url().to_string())?;
+            intake.push(&chunk).map_err(|e| e.to_string())?;
+        }
+        Ok(intake.finish())
+    });
+    fetched.await.unwrap_or_else(|_| Err("its server takes too long".into()))
+}
+
+/// What is "heard" at a URL that is not fetched: all from the URL itself.
+pub(super) fn imagine(url: &str) -> Heard {
+    let digest: Digest = Sha256::digest(url).into();
+    let ms = 3_000 + u64::from(digest[0]) * 100;
+    Heard { digest, bytes: ms * GUESSED_RATE / 1000, ms, comment: None, filename: None }
+}

@@ -1,0 +1,186 @@
+//! Requests per minute and calls in flight, counted per model as the API does.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::domain::options::SttModel;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Which limit a call ran into, and how long until there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Rate(Duration),
+    Concurrency,
+}
+
+/// The limits, and what was measured against them.
+#[derive(Debug)]
+pub(super) struct Limits {
+    requests_per_minute: Option<u32>,
+    concurrency: Option<u32>,
+    meters: Mutex<Meters>,
+}
+
+/// One meter for all calls together, and one for each model.
+#[derive(Debug, Default)]
+struct Meters {
+    all: Meter,
+    models: [Meter; SttModel::ALL.len()],
+}
+
+/// What one meter shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub in_flight: u32,
+    pub peak_in_flight: u32,
+    pub most_in_a_minute: u32,
+}
+
+#[derive(Debug, Default)]
+struct Meter {
+    /// Arrivals of the last minute, oldest first.
+    window: VecDeque<Instant>,
+    reading: Reading,
+}
+
+impl Meter {
+    fn forget_before(&mut self, now: Instant) {
+        while self.window.front().is_some_and(|at| now.duration_since(*at) >= MINUTE) {
+            self.window.pop_front();
+        }
+    }
+
+    fn admit(&mut self, now: Instant) {
+        self.window.push_back(now);
+        let Reading { in_flight, peak_in_flight, most_in_a_minute } = &mut self.reading;
+        *in_flight += 1;
+        *peak_in_flight = (*peak_in_flight).max(*in_flight);
+        *most_in_a_minute = (*most_in_a_minute).max(self.window.len() as u32);
+    }
+}
+
+impl Meters {
+    fn admit(&mut self, model: SttModel, now: Instant, rpm: Option<u32>, concurrency: Option<u32>) -> Result<(), Over> {
+        self.all.forget_before(now);
+        let meter = &mut self.models[model as usize];
+        meter.forget_before(now);
+        if let (Some(limit), Some(oldest)) = (rpm, meter.window.front())
+            && meter.window.len() as u64 >= u64::from(limit)
+        {
+            return Err(Over::Rate(MINUTE.saturating_sub(now.duration_since(*oldest))));
+        }
+        if concurrency.is_some_and(|limit| meter.reading.in_flight >= limit) {
+            return Err(Over::Concurrency);
+        }
+        meter.admit(now);
+        self.all.admit(now);
+        Ok(())
+    }
+}
+
+impl Limits {
+    pub(super) fn new(requests_per_minute: Option<u32>, concurrency: Option<u32>) -> Self {
+        Self { requests_per_minute, concurrency, meters: Mutex::default() }
+    }
+
+    /// Counts a call that arrived now, or says which limit it is above.
+    pub(super) fn admit(self: &Arc<Self>, model: SttModel) -> Result<Slot, Over> {
+        self.with(|m| m.admit(model, Instant::now(), self.requests_per_minute, self.concurrency))?;
+        Ok(Slot { limits: Arc::clone(self), model, busy_until: None })
+    }
+
+    /// What all models' calls together came to.
+    pub(super) fn reading(&self) -> Reading {
+        self.with(|m| m.all.reading)
+    }
+
+    /// What one model's calls came to.
+    pub(super) fn reading_of(&self, model: SttModel) -> Reading {
+        self.with(|m| m.models[model as usize].reading)
+    }
+
+    /// Forgets all but the calls that are in flight.
+    pub(super) fn reset(&self) {
+        self.with(|m| {
+            for meter in m.models.iter_mut().chain([&mut m.all]) {
+                meter.window.clear();
+                meter.reading.peak_in_flight = meter.reading.in_flight;
+                meter.reading.most_in_a_minute = 0;
+            }
+        });
+    }
+
+    fn release(&self, model: SttModel) {
+        self.with(|m| {
+            m.models[model as usize].reading.in_flight -= 1;
+            m.all.reading.in_flight -= 1;
+        });
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Meters) -> T) -> T {
+        f(&mut self.meters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One call in flight, until dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    limits: Arc<Limits>,
+    model: SttModel,
+    busy_until: Option<Instant>,
+}
+
+impl Slot {
+    /// The work on this call goes on until then, whether its client stays or not.
+    pub(super) fn works_until(&mut self, until: Instant) {
+        self.busy_until = Some(until);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let (limits, model) = (Arc::clone(&self.limits), self.model);
+        match (self.busy_until, tokio::runtime::Handle::try_current()) {
+            (Some(until), Ok(runtime)) if until > Instant::now() => {
+                runtime.spawn(async move {
+                    tokio::time::sleep_until(until.into()).await;
+                    limits.release(model);
+                });
+            }
+            _ => limits.release(model),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_minute_rolls() {
+        let (mut meters, start) = (Meters::default(), Instant::now());
+        let at = |s: u64| start + Duration::from_secs(s);
+        let mut admit = |s| meters.admit(SttModel::Pulse, at(s), Some(3), None);
+        assert_eq!([admit(0), admit(30), admit(59)], [Ok(()); 3]);
+        assert_eq!(admit(59), Err(Over::Rate(Duration::from_secs(1))));
+        assert_eq!(admit(60), Ok(()));
+        assert_eq!(admit(61), Err(Over::Rate(Duration::from_secs(29))));
+        assert_eq!(meters.admit(SttModel::PulsePro, at(61), Some(3), None), Ok(()), "models have minutes of their own");
+        assert_eq!(meters.models[0].reading.most_in_a_minute, 3);
+    }
+
+    #[test]
+    fn in_flight_counts_until_dropped() {
+        let limits = Arc::new(Limits::new(None, Some(2)));
+        let first = limits.admit(SttModel::Pulse).unwrap();
+        let _second = limits.admit(SttModel::Pulse).unwrap();
+        assert_eq!(limits.admit(SttModel::Pulse).unwrap_err(), Over::Concurrency);
+        drop(first);
+        assert!(limits.admit(SttModel::Pulse).is_ok());
+        assert_eq!(limits.reading().peak_in_flight, 2);
+    }
+}

@@ -1,0 +1,137 @@
+//! The vendor's log of transcriptions: every billed call, newest first, also those whose answer never arrived.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Instant, SystemTime},
+};
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{
+    asked::Asked,
+    errors::{Refusal, check_key},
+    faults::{Stage, Subject, What},
+    world::World,
+};
+
+/// One billed call.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub asked: Asked,
+    pub request_id: String,
+    pub at: SystemTime,
+    pub ms: u64,
+    pub bytes: u64,
+    pub transcription: String,
+    pub gender: Option<&'static str>,
+    /// The log shows it from then on.
+    pub shown_at: Instant,
+}
+
+impl Entry {
+    fn to_json(&self) -> Value {
+        let at = jiff::Timestamp::try_from(self.at).unwrap_or_default();
+        let flags = &self.asked.flags;
+        json!({
+            "request_id": self.request_id,
+            "timestamp": at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            "request_type": "rest",
+            "model": self.asked.model,
+            "language": self.asked.language,
+            "duration": self.ms as f64 / 1000.0,
+            "file_size": self.bytes.to_string(),
+            "transcription": self.transcription,
+            "word_timestamps": flags.word_timestamps,
+            "diarize": flags.diarize,
+            "redact_pii": flags.redact_pii,
+            "redact_pci": flags.redact_pci,
+            "numerals": "auto",
+            "keywords": "",
+            "emotion_detection": flags.emotion_detection,
+            "gender_detection": flags.gender_detection,
+            "emotions": if flags.emotion_detection { "neutral" } else { "" },
+            "gender": self.gender.unwrap_or_default(),
+            "webhook_url": "",
+        })
+    }
+}
+
+/// The log as it is kept: the last so many entries.
+#[derive(Debug)]
+pub(super) struct Logs {
+    keep: usize,
+    entries: Mutex<VecDeque<Entry>>,
+}
+
+impl Logs {
+    pub(super) fn new(keep: usize) -> Self {
+        Self { keep, entries: Mutex::default() }
+    }
+
+    pub(super) fn push(&self, entry: Entry) {
+        self.with(|entries| {
+            entries.push_front(entry);
+            entries.truncate(self.keep);
+        });
+    }
+
+    pub(super) fn reset(&self) {
+        self.with(VecDeque::clear);
+    }
+
+    /// A page, and how many entries there are.
+    fn page(&self, page: usize, size: usize) -> (Vec<Value>, usize) {
+        let now = Instant::now();
+        self.with(|entries| {
+            let shown = || entries.iter().filter(|e| e.shown_at <= now);
+            let listed = shown().skip((page - 1).saturating_mul(size)).take(size).map(Entry::to_json).collect();
+            (listed, shown().count())
+        })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut VecDeque<Entry>) -> T) -> T {
+        f(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// `GET /waves/v1/analytics/asr/logs`
+pub(super) async fn list(
+    State(world): State<Arc<World>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let number = world.books.log_called();
+    check_key(headers.get("authorization"), world.config.key.as_deref())?;
+    match world.faults.pick(Stage::Logs, Subject { number, content: None }) {
+        Some(What::LogsAbsent) => return Err(Refusal::stt(404, "there is no log here", "")),
+        Some(_) => return Err(Refusal::stt(503, "the log is not available", "")),
+        None => {}
+    }
+    let query = query.unwrap_or_default();
+    let page = number_of(&query, "page", 1, usize::MAX)?;
+    let size = number_of(&query, "pageSize", 50, 100)?;
+    let (data, total) = world.logs.page(page, size);
+    let body = json!({
+        "status": "success",
+        "data": data,
+        "page": page,
+        "pageSize": size,
+        "totalCount": total,
+        "totalPages": total.div_ceil(size),
+    });
+    Ok(Json(body).into_response())
+}
+
+fn number_of(query: &str, name: &str, default: usize, most: usize) -> Result<usize, Refusal> {
+    let sent = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
+    let Some((_, value)) = sent else { return Ok(default) };
+    let number = value.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| Refusal::older("invalid query", &json!([{"path": [name], "message": "out of range"}])))
+}

@@ -1,0 +1,196 @@
+//! A local stand-in for the Waves API: any client of the API can talk to it.
+//!
+//! It validates, limits and refuses as the API does, makes transcripts from what it can know, does on request what
+//! networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a run really asked for
+//! and would have paid. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+
+pub use self::{
+    books::{Books, ContentBooks, ModelBooks, Record},
+    errors::Shape,
+    faults::{Fault, Match, StatusFault, What},
+};
+use self::{wire::Wire, world::World};
+use crate::domain::options::Language;
+
+mod asked;
+mod books;
+mod errors;
+mod faults;
+mod http;
+mod intake;
+mod limits;
+mod logs;
+mod reply;
+mod stt;
+mod transcript;
+mod wire;
+mod world;
+
+/// How a sandbox is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens; any free port of this machine by default.
+    pub listen: SocketAddr,
+    /// The one key it accepts; any that begins with `sk_` by default.
+    pub key: Option<String>,
+    /// Limit per model in any 60 seconds; none by default.
+    pub requests_per_minute: Option<u32>,
+    /// Limit per model of calls in flight; none by default.
+    pub concurrency: Option<u32>,
+    /// How long the work of a call takes.
+    pub latency: Duration,
+    /// How long after the work an entry shows up in the log.
+    pub log_lag: Duration,
+    /// Whether recordings named by URL are fetched; else all is invented from the URL.
+    pub fetch: bool,
+    /// How long fetching one may take in all.
+    pub fetch_timeout: Duration,
+    /// The longest recording, in bytes: 250 MB.
+    pub max_bytes: u64,
+    /// What `x-content-expiry` says to a call with `x-expire-content: true`.
+    pub content_expiry: String,
+    /// Languages that this region does not have.
+    pub closed_languages: Vec<Language>,
+    /// How many of the last calls the books list, and how many entries the log keeps. Counts go on without end.
+    pub keep: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            key: None,
+            requests_per_minute: None,
+            concurrency: None,
+            latency: Duration::ZERO,
+            log_lag: Duration::ZERO,
+            fetch: true,
+            fetch_timeout: Duration::from_secs(60),
+            max_bytes: 250 << 20,
+            content_expiry: "applied".into(),
+            closed_languages: Vec::new(),
+            keep: 10_000,
+        }
+    }
+}
+
+/// A running sandbox; it stops when dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    world: Arc<World>,
+    addr: SocketAddr,
+    server: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Sandbox {
+    /// Starts one on tasks of its own in the current runtime.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on, or `content_expiry` is no header's value.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let addr = listener.local_addr()?;
+        let world = Arc::new(World::new(config)?);
+        let app = http::routes(Arc::clone(&world)).into_make_service_with_connect_info::<Wire>();
+        let stop = world.stop.clone();
+        let server = tokio::spawn(async move {
+            axum::serve(wire::Wires(listener), app).with_graceful_shutdown(stop.cancelled_owned()).await
+        });
+        Ok(Self { world, addr, server: Some(server) })
+    }
+
+    /// Its base URL, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A copy of the books.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        self.world.books()
+    }
+
+    /// Adds faults behind those in force; of several that match a call, the first befalls it.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.faults.add(faults);
+    }
+
+    /// Takes all scripted faults back.
+    pub fn unscript(&self) {
+        self.world.faults.clear();
+    }
+
+    /// Forgets books, log, faults and the rolling minute, and releases what is held.
+    pub fn reset(&self) {
+        self.world.reset();
+    }
+
+    /// From now on calls stop after their work and before their answer, until [`Sandbox::release`].
+    pub fn hold(&self) {
+        self.world.hold();
+    }
+
+    /// Lets go all calls that are held or hang; from now on none are held.
+    pub fn release(&self) {
+        self.world.release();
+    }
+
+    /// Waits until `n` calls have arrived since the start or the last reset.
+    pub async fn arrivals(&self, n: u64) {
+        let mut arrivals = self.world.arrivals.subscribe();
+        arrivals.wait_for(|have| *have >= n).await.expect("the sandbox holds the sender");
+    }
+
+    /// Waits until `n` calls have done their work and are held or hang.
+    pub async fn waiting(&self, n: usize) {
+        let mut waiting = self.world.waiting.subscribe();
+        waiting.wait_for(|have| *have >= n).await.expect("the sandbox holds the sender");
+    }
+
+    /// Waits until it stops by itself, which only a broken listener makes it do.
+    ///
+    /// # Errors
+    /// What broke.
+    pub async fn join(mut self) -> io::Result<()> {
+        match self.server.take() {
+            Some(server) => server.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops listening, cuts the calls in flight, and waits until the connections are closed.
+    pub async fn shutdown(mut self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.world.stop.cancel();
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(PATIENCE, &mut server).await.is_err()
+        {
+            server.abort();
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.world.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;

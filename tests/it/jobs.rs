@@ -1,0 +1,67 @@
+//! Every example in `jobs/` is read as a user's would be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wavebatch::definition::{Definition, Manifest, Overrides, Row};
+
+/// A fresh clone is small.
+const MAX_BYTES: u64 = 1_000_000;
+
+#[test]
+fn every_definition_in_jobs_is_without_fault() {
+    for path in definitions() {
+        let shown = path.display();
+        let definition = Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        if definition.origin.needs_copy() {
+            continue;
+        }
+        let manifest = Manifest::open(&definition, None).unwrap_or_else(|faults| panic!("{shown}: {faults}"));
+        let scan = manifest.scan().unwrap_or_else(|faults| panic!("{shown}: {faults}"));
+        assert!(scan.lines > 0 && scan.bad == 0, "{shown}: {} lines, {} bad", scan.lines, scan.bad);
+        for row in manifest.lines(&scan).unwrap_or_else(|faults| panic!("{shown}: {faults}")) {
+            let Row::Good(line) = row.unwrap_or_else(|faults| panic!("{shown}: {faults}")) else {
+                panic!("{shown}: a bad line");
+            };
+            let source = line.source.unwrap_or_default();
+            let found = source.starts_with("http") || Path::new(&source).is_file();
+            assert!(found, "{shown}: line {}: {source}", line.number);
+        }
+    }
+}
+
+#[test]
+fn every_definition_in_jobs_begins_with_what_it_shows() {
+    for path in definitions() {
+        let text = fs::read_to_string(&path).unwrap();
+        let comment = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();
+        assert!(comment.split_whitespace().count() >= 5, "{}: a leading comment says what it shows", path.display());
+    }
+}
+
+#[test]
+fn what_ships_in_jobs_is_small() {
+    assert!(bytes_below(&jobs()) < MAX_BYTES);
+}
+
+fn jobs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs")
+}
+
+fn definitions() -> Vec<PathBuf> {
+    let entries = fs::read_dir(jobs()).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    assert!(!found.is_empty(), "no definitions in jobs/");
+    found
+}
+
+/// Outputs of a run that somebody tried are not what ships.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let shipped = entries.filter(|entry| entry.file_name() != "out" && entry.file_name() != "sandbox-out");
+    shipped
+        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .sum()
+}

@@ -1,0 +1,7 @@
+//! One binary for all integration tests, by theme.
+
+mod jobs;
+mod layers;
+mod papers;
+mod pipeline;
+mod support;

@@ -1,0 +1,177 @@
+//! The pipeline against the sandbox on a real socket: each way a call can end.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    domain::{
+        job::JobState,
+        pool::{Limits, Pool},
+    },
+    runner::RunEnd,
+    sandbox::{Config, Fault, Match, What},
+};
+
+use crate::support::House;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_becomes_its_own_words() {
+    let house = House::new().await;
+    house.calls(30);
+    let batch = house.submit(&house.definition("formats = [\"json\", \"txt\", \"srt\", \"vtt\"]", "")).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    house.all_well(batch, 30, 1).await;
+    for i in 1..=30 {
+        assert_eq!(house.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
+        assert!(house.output(&format!("call-{i:04}.srt")).contains("-->"));
+    }
+    let again = house.run(batch).await;
+    assert_eq!(again.end, RunEnd::Done);
+    assert_eq!(house.sandbox.books().calls, 30, "nothing was left to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flight_is_used_fully_and_never_passed() {
+    let mut house =
+        House::with(Config { latency: Duration::from_millis(20), concurrency: Some(4), ..Config::default() }).await;
+    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(4) });
+    house.calls(40);
+    let batch = house.submit(&house.definition("", "concurrency = 16")).await;
+    house.run(batch).await;
+    house.all_well(batch, 40, 1).await;
+    let books = house.sandbox.books();
+    assert_eq!((books.peak_in_flight, books.statuses.get(&429)), (4, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_429_storm_fails_no_line_and_uses_no_try() {
+    let house =
+        House::with(Config { latency: Duration::from_millis(10), concurrency: Some(3), ..Config::default() }).await;
+    house.calls(30);
+    let batch = house.submit(&house.definition("", "max_tries = 1\nconcurrency = 12")).await;
+    house.run(batch).await;
+    house.all_well(batch, 30, 1).await;
+    assert!(house.sandbox.books().statuses[&429] > 0, "there was a storm");
+    assert!(house.rows(batch).await.iter().all(|r| r.tries == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_error_is_tried_again_and_costs_nothing() {
+    let house = House::new().await;
+    house.calls(4);
+    house.sandbox.script([Fault::new(Match::EachContent(1), What::status(503))]);
+    let batch = house.submit(&house.definition("", "")).await;
+    house.run(batch).await;
+    house.all_well(batch, 4, 1).await;
+    assert!(house.rows(batch).await.iter().all(|r| (r.tries, r.billed_calls) == (1, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_lost_on_its_way_is_found_in_the_log_and_not_bought_again() {
+    for fault in [What::CutAfterWork, What::Truncated] {
+        let house = House::new().await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::First(1), fault)]);
+        let batch = house.submit(&house.definition("", "")).await;
+        house.run(batch).await;
+        house.all_well(batch, 1, 1).await;
+        let row = house.row(batch, "call-0001").await;
+        assert_eq!((row.billed_calls, row.notes.as_deref()), (1, Some("recovered")));
+        assert_eq!(house.output("call-0001.txt").trim(), "words of call 1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_captions_need_are_lost_with_the_answer() {
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+    let batch = house.submit(&house.definition("formats = [\"srt\"]", "")).await;
+    house.run(batch).await;
+    let row = house.row(batch, "call-0001").await;
+    assert_eq!((row.state, row.notes.as_deref()), (JobState::Suspect, Some("recovered;words_lost")));
+
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
+    let batch = house.submit(&house.definition("formats = [\"srt\"]", "on_lost_words = \"redo\"")).await;
+    house.run(batch).await;
+    house.all_well(batch, 1, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_log_the_policy_decides() {
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork), Fault::new(Match::Any, What::LogsAbsent)]);
+    let batch = house.submit(&house.definition("", "on_unknown = \"park\"")).await;
+    house.run(batch).await;
+    let row = house.row(batch, "call-0001").await;
+    assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Failed, Some("unknown_outcome")));
+    assert_eq!(house.sandbox.books().billed, 1);
+
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork), Fault::new(Match::Any, What::LogsAbsent)]);
+    let batch = house.submit(&house.definition("", "")).await;
+    house.run(batch).await;
+    house.all_well(batch, 1, 2).await;
+    assert_eq!(house.row(batch, "call-0001").await.billed_calls, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_never_counts_as_one() {
+    for fault in [What::Garbage200, What::Empty200, What::WrongType200] {
+        let house = House::new().await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::First(1), fault.clone())]);
+        let batch = house.submit(&house.definition("", "")).await;
+        house.run(batch).await;
+        house.all_well(batch, 1, 2).await;
+        let row = house.row(batch, "call-0001").await;
+        assert_eq!((row.tries, row.billed_calls), (1, 2), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_text_is_suspect_and_not_a_success() {
+    let house = House::new().await;
+    house.recording("rec/1.wav", "", 4.0, 1);
+    house.write("calls.csv", "key,source\na,rec/1.wav\n");
+    let batch = house.submit(&house.definition("", "")).await;
+    house.run(batch).await;
+    let row = house.row(batch, "a").await;
+    assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("empty")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_pauses_the_batch_and_keeps_the_tries() {
+    let house = House::with(Config { key: Some("sk_other".into()), ..Config::default() }).await;
+    house.calls(20);
+    let batch = house.submit(&house.definition("", "concurrency = 4")).await;
+    let ran = house.run(batch).await;
+    assert_eq!(ran.end, RunEnd::Paused);
+    assert!(ran.paused().is_some());
+    let counts = house.counts(batch).await;
+    assert_eq!((counts.of(JobState::Queued), counts.of(JobState::Failed)), (20, 0));
+    assert!(house.sandbox.books().calls < 20, "it stopped at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_finishes_what_is_in_flight_and_leaves_the_rest() {
+    let house = House::new().await;
+    house.calls(20);
+    let batch = house.submit(&house.definition("", "concurrency = 3")).await;
+    house.sandbox.hold();
+    let drain = CancellationToken::new();
+    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), async {
+        house.sandbox.waiting(3).await;
+        drain.cancel();
+        house.sandbox.release();
+    });
+    assert_eq!(ran.end, RunEnd::Interrupted);
+    let counts = house.counts(batch).await;
+    assert_eq!((counts.of(JobState::Succeeded), counts.of(JobState::Queued)), (3, 17), "{counts:?}");
+    house.run(batch).await;
+    house.all_well(batch, 20, 1).await;
+}
