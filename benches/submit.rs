@@ -34,13 +34,14 @@ async fn main() {
 
     let (took, counts) = timed(store.counts(batch)).await;
     println!("counts of {} jobs: {took:.3?}", counts.expect("counts").total());
-    let summary = summarize(&store, batch, &spec, SummaryState::Running, &Rates::default());
-    println!("summary of the same: {:.3?}", timed(summary).await.0);
+    let rates = Rates::default();
+    let (took, _) = timed(summarize(&store, batch, &spec, SummaryState::Running, &rates)).await;
+    println!("summary of the same: {took:.3?}");
 
     let definition = load(dir.path(), "many");
     let (took, again) = timed(submit(&store, &definition, None, "waves", &SubmitOptions::default())).await;
     println!("the same submitted again: {took:.2?}, {} the same", again.expect("submitted").submitted.same);
-    let (took, _) = timed(plan(Some(&store), &definition, None, "waves", &Rates::default())).await;
+    let (took, _) = timed(plan(Some(&store), &definition, None, "waves", &rates)).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
     let (took, _) = timed(report_to(&store, &row, &spec, std::io::sink())).await;

@@ -93,7 +93,7 @@ pub struct Diff {
     pub open: u64,
     /// Those of the open ones that failed.
     pub failed: u64,
-    /// Finished lines with the same recording and other options: bought again.
+    /// Lines that are answered, with the same recording and other options: bought again.
     pub rebuy: u64,
     /// Audio of those, in ms.
     pub rebuy_ms: u64,
@@ -213,12 +213,12 @@ impl Store {
                         FROM json_each(?1)), \
              d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
                      j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
-                     j.state IN ('succeeded', 'suspect') AS bought, j.state = 'failed' AS failed, \
+                     j.state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, j.state = 'failed' AS failed, \
+                     j.state IN ('succeeded', 'suspect') OR EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.state = 'answered') AS bought, \
                      j.state IN ('queued', 'running', 'awaiting') AS unfinished \
                    FROM i LEFT JOIN jobs j ON j.batch = ?2 AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded') \
              SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed, \
-               count(*) FILTER (WHERE same AND (bought OR state IN ('skipped', 'cancelled'))) AS done, \
-               count(*) FILTER (WHERE same AND NOT bought AND state NOT IN ('skipped', 'cancelled')) AS open, \
+               count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open, \
                count(*) FILTER (WHERE same AND failed) AS failed, \
                count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
                coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms, \
