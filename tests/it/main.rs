@@ -1,8 +1,8 @@
 //! One binary for all integration tests, by theme.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod crash;
 mod cli;
+mod crash;
 mod jobs;
 mod layers;
 mod leases;
