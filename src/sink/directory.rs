@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Item, Receipt, SinkError, staged::Staged};
+use super::{Item, Receipt, SinkError, staged::Staged, together::Together};
 
 /// How every unfinished file's name begins.
 const TEMPORARY: &str = ".wavebatch-tmp-";
@@ -33,6 +33,8 @@ struct Shared {
     root: PathBuf,
     /// Folders that this process has seen or made, to spare a million `mkdir`s.
     known: Mutex<HashSet<PathBuf>>,
+    /// Renames of many jobs are made durable by one sync.
+    together: Together,
     /// Makes names of temporary files unique within the process.
     serial: AtomicU64,
 }
@@ -53,7 +55,7 @@ impl Directory {
             Some((scheme, _)) => return Err(refused(&format!("`{scheme}://` is not supported; use a local path"))),
         };
         let root = std::path::absolute(&path).map_err(|e| refused(&e.to_string()))?;
-        let shared = Shared { root, known: Mutex::default(), serial: AtomicU64::new(0) };
+        let shared = Shared { root, known: Mutex::default(), together: Together::default(), serial: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -81,7 +83,10 @@ impl Directory {
         }
         let folders: HashSet<_> = staged.iter().filter_map(|one| one.target.parent()).collect();
         for folder in folders {
-            sync_folder(folder).map_err(|e| SinkError::of_sink(folder.display().to_string(), e))?;
+            self.shared
+                .together
+                .sync(folder, sync_folder)
+                .map_err(|e| SinkError::of_sink(folder.display().to_string(), e))?;
         }
         Ok(receipts)
     }

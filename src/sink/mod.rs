@@ -7,6 +7,7 @@ use bytes::Bytes;
 mod directory;
 mod error;
 mod staged;
+mod together;
 
 pub use directory::Directory;
 pub use error::{SinkClass, SinkError};
