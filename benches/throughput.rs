@@ -2,6 +2,7 @@
 //! Whole processes: the sandbox, the loop and `wavebatch` run in one each. Prints ratios of pairs measured side by side.
 //!
 //! `cargo bench --bench throughput`
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::{
     env, fs,
@@ -18,7 +19,8 @@ use wavebatch::{
     sandbox::{Books, Config, Sandbox},
 };
 
-const LINES: usize = 1_000;
+/// As many as make a start-up of 0.2 s small, where a call takes no time.
+const LINES: [usize; 3] = [1_000, 4_000, 4_000];
 
 fn main() {
     let args: Vec<String> = env::args().collect();
@@ -40,6 +42,7 @@ async fn sandbox(latency_ms: u64) {
 /// What there is to beat: `n` uploads at once, nothing kept, nothing written.
 #[tokio::main]
 async fn bare_loop(base_url: &str, dir: &Path, at_once: usize) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Arc::new(reqwest::Client::builder().tcp_nodelay(true).build().expect("a client"));
     let files: Vec<_> = fs::read_dir(dir).expect("recordings").map(|e| e.expect("an entry").path()).collect();
     let url = format!("{base_url}/waves/v1/stt/?model=pulse&language=en");
@@ -77,6 +80,7 @@ impl Server {
 
     fn books(&self) -> Books {
         let url = format!("{}/sandbox/books", self.url);
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async { reqwest::get(url).await.expect("books").json().await.expect("books") })
     }
@@ -116,34 +120,38 @@ fn wavebatch(dir: &Path, work: &Path, url: &str, at_once: usize) -> f64 {
 
 fn compare() {
     println!(
-        "{:<34} {:>10} {:>12} {:>9} {:>6} {:>7}",
-        "1,000 recordings of 20 KB", "bare loop", "wavebatch", "ratio", "peak", "billed"
+        "{:<44} {:>11} {:>11} {:>7} {:>5} {:>7}",
+        "recordings of 20 KB", "bare loop", "wavebatch", "ratio", "peak", "billed"
     );
-    for (latency, at_once, rounds) in [(50, 20, 5), (0, 20, 5), (0, 64, 5)] {
-        let mut rows = Vec::new();
-        for _ in 0..rounds {
-            rows.push(round(latency, at_once));
-        }
-        rows.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-        let (bare, ours, peak, billed) = rows[rounds / 2];
+    let rounds = env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+    for ((latency, at_once), lines) in [(50, 20), (0, 20), (0, 64)].into_iter().zip(LINES) {
+        let mut rows: Vec<Round> = (0..rounds).map(|_| round(lines, latency, at_once)).collect();
+        rows.sort_by(|a, b| (a.bare / a.ours).total_cmp(&(b.bare / b.ours)));
+        let Round { bare, ours, books } = &rows[rounds / 2];
         println!(
-            "{:<34} {:>8.0}/s {:>10.0}/s {:>8.1}% {:>6} {:>7}",
-            format!("{latency} ms a call, {at_once} in flight"),
-            LINES as f64 / bare,
-            LINES as f64 / ours,
+            "{:<44} {:>9.0}/s {:>9.0}/s {:>6.1}% {:>5} {:>7}",
+            format!("{lines}, {latency} ms a call, {at_once} in flight"),
+            lines as f64 / bare,
+            lines as f64 / ours,
             100.0 * bare / ours,
-            peak,
-            billed
+            books.peak_in_flight,
+            books.billed
         );
     }
 }
 
-fn round(latency: u64, at_once: usize) -> (f64, f64, u32, u64) {
+struct Round {
+    bare: f64,
+    ours: f64,
+    books: Books,
+}
+
+fn round(lines: usize, latency: u64, at_once: usize) -> Round {
     let dir = tempfile::tempdir_in(".").expect("a folder");
     let rec = dir.path().join("rec");
-    recordings(&rec, LINES, 20_000);
-    fs::write(dir.path().join("limits.toml"), "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n")
-        .expect("a file");
+    recordings(&rec, lines, 20_000);
+    let limits = "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n";
+    fs::write(dir.path().join("limits.toml"), limits).expect("a file");
     let bare = {
         let server = Server::start(latency);
         let out = Command::new(env::current_exe().expect("this program"))
@@ -155,6 +163,5 @@ fn round(latency: u64, at_once: usize) -> (f64, f64, u32, u64) {
     };
     let server = Server::start(latency);
     let ours = wavebatch(&rec.canonicalize().expect("a path"), dir.path(), &server.url, at_once);
-    let books = server.books();
-    (bare, ours, books.peak_in_flight, books.billed)
+    Round { bare, ours, books: server.books() }
 }

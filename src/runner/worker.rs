@@ -111,8 +111,8 @@ impl Work<'_> {
     /// The account's limits, lowered by the definition where it does.
     pub(super) fn limits(&self) -> Limits {
         let mut limits = self.shared.config.limits(self.pool);
-        let lower = |limit: Option<u32>, wish: Option<u32>| limit.into_iter().chain(wish).min();
-        limits.requests_per_minute = lower(limits.requests_per_minute, self.batch.spec.run.requests_per_minute);
+        let wish = self.batch.spec.run.requests_per_minute;
+        limits.requests_per_minute = limits.requests_per_minute.into_iter().chain(wish).min();
         limits
     }
 

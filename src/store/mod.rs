@@ -1,6 +1,6 @@
 //! The ledger: every batch, job, call and answer, in one SQLite file. The only home of `sqlx`.
 //!
-//! All writing goes through one task per process ([`writer`]) that commits what is waiting as one transaction; reading goes
+//! All writing goes through one task per process (`writer`) that commits what is waiting as one transaction; reading goes
 //! through a small pool. Methods speak domain words, and hold for any engine behind them.
 
 mod beat;

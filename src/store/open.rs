@@ -169,6 +169,7 @@ async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, Stor
 fn refuse_network_fs(path: &Path) -> Result<(), StoreError> {
     let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
     let Ok(stat) = rustix::fs::statfs(there) else { return Ok(()) };
+    #[expect(clippy::useless_conversion, reason = "its width differs between machines")]
     match network_fs(i64::from(stat.f_type)) {
         Some(kind) => Err(StoreError::NetworkFs { path: path.to_owned(), kind }),
         None => Ok(()),
