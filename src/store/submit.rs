@@ -210,7 +210,7 @@ impl Store {
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
         let row = sqlx::query(
             "WITH i AS (SELECT value ->> 1 AS key, value ->> 2 IS NULL AS idle, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
-                        FROM json_each(?1)), \
+                        FROM jsonb_each(?1)), \
              d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
                      j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
                      j.state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, j.state = 'failed' AS failed, \
@@ -246,18 +246,22 @@ impl Store {
     }
 }
 
+// `jsonb_each`: `json_each` would write each line out as text again, only to have it parsed for each of its cells.
 const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT PRIMARY KEY, source TEXT, \
      source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
 const STAGE: &str = "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
-     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7 FROM json_each(?)";
+     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7 FROM jsonb_each(?)";
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
+    // CROSS JOIN: the few thousand that come are looked up among the million that are there, and not the other way round.
     sqlx::query(
-        "UPDATE jobs SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides FROM incoming i \
-         WHERE jobs.batch = ? AND jobs.key = i.key AND jobs.variant = '' AND jobs.state <> 'superseded' \
-           AND jobs.source_id = i.source_id AND jobs.options_id = i.options_id \
-           AND (jobs.source IS NOT i.source OR jobs.carried IS NOT i.carried OR jobs.line <> i.line OR jobs.overrides IS NOT i.overrides)",
+        "UPDATE jobs SET (source, carried, line, overrides) = \
+           (SELECT i.source, i.carried, i.line, i.overrides FROM incoming i WHERE i.key = jobs.key) \
+         WHERE id IN (SELECT j.id FROM incoming i CROSS JOIN jobs j \
+           ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
+           WHERE j.source_id = i.source_id AND j.options_id = i.options_id \
+           AND (j.source IS NOT i.source OR j.carried IS NOT i.carried OR j.line <> i.line OR j.overrides IS NOT i.overrides))",
     )
     .bind(batch.0)
     .execute(&mut *conn)
@@ -275,7 +279,7 @@ async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(),
 
 async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<u64, StoreError> {
     let old: Vec<(i64, Option<i64>)> = sqlx::query_as(
-        "SELECT j.id, j.token FROM incoming i JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
+        "SELECT j.id, j.token FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
          WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id",
     )
     .bind(batch.0)
@@ -319,7 +323,7 @@ async fn insert_new(
            finished_at) \
          SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
                 value ->> 6, value ->> 7, iif(value ->> 2 IS NULL, 'skipped', 'queued'), iif(value ->> 2 IS NULL, 'free', value ->> 7), \
-                iif(value ->> 2 IS NULL, NULL, ?4), ?4, iif(value ->> 2 IS NULL, ?4, NULL) FROM json_each(?1) WHERE true \
+                iif(value ->> 2 IS NULL, NULL, ?4), ?4, iif(value ->> 2 IS NULL, ?4, NULL) FROM jsonb_each(?1) WHERE true \
          ON CONFLICT DO NOTHING",
     )
     .bind(good)
@@ -346,7 +350,7 @@ async fn insert_bad(
         "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, pool, state, lane, submitted_at, finished_at, \
            error_kind, error) \
          SELECT ?2, ?4 + 1 + (value ->> 4), value ->> 0, value ->> 1, zeroblob(16), zeroblob(16), value ->> 3, 'pulse', 'failed', 'free', \
-           ?3, ?3, 'bad_line', value ->> 2 FROM json_each(?1) WHERE true \
+           ?3, ?3, 'bad_line', value ->> 2 FROM jsonb_each(?1) WHERE true \
          ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried, \
            line = excluded.line, finished_at = excluded.finished_at WHERE error_kind IS 'bad_line'",
     )
