@@ -48,7 +48,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),
         Err(StoreError::Missing(_)) => None,
-        Err(e) => return Err(e.into()),
+        Err(e) => return Err(Stop::of_ledger(e, &config.database)),
     };
     let mut unchecked = unchecked(context, sources.sandbox);
     let plan = plan(&definition, store.as_ref(), world, &config).await;

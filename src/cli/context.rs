@@ -56,7 +56,7 @@ impl Context {
     /// The ledger, which has to be there.
     pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), Stop> {
         let config = self.config(sandbox)?;
-        let (store, _) = Store::open(config.opening(false)).await?;
+        let (store, _) = Store::open(config.opening(false)).await.map_err(|e| Stop::of_ledger(e, &config.database))?;
         Ok((store, config))
     }
 

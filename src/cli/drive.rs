@@ -102,7 +102,8 @@ impl<'c> Drive<'c> {
     pub(super) async fn open(context: &'c Context, config: Config, api: Api, create: bool) -> Result<Self, Stop> {
         let shutdown = Shutdown::listen()?;
         let fetcher = fetcher()?;
-        let (store, fresh) = Store::open(config.opening(create)).await?;
+        let (store, fresh) =
+            Store::open(config.opening(create)).await.map_err(|e| Stop::of_ledger(e, &config.database))?;
         Ok(Self { context, config, store, fresh, shutdown, fetcher, api })
     }
 

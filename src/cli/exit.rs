@@ -1,6 +1,6 @@
 //! Exit statuses, and errors on their way to one.
 
-use std::{fmt, io, process::ExitCode};
+use std::{fmt, io, path::Path, process::ExitCode};
 
 use crate::{
     definition::Faults,
@@ -102,13 +102,35 @@ impl Stop {
         self.error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Which ledger is meant, where the error itself does not say.
+    #[must_use]
+    pub fn of_ledger(error: StoreError, path: &Path) -> Self {
+        let told = error.to_string().contains(&*path.to_string_lossy());
+        let mut stop = Self::from(error);
+        if !told {
+            stop.error = stop.error.context(path.display().to_string());
+        }
+        stop
+    }
+
+    /// The error and its causes, those that say nothing new left out.
+    fn causes(&self) -> String {
+        let mut told = self.error.to_string();
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            if !told.contains(&cause) {
+                told = format!("{told}: {cause}");
+            }
+        }
+        told
+    }
+
     /// As it is printed, once.
     #[must_use]
     pub fn told(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         match self.error.downcast_ref::<Faults>() {
             Some(faults) if faults.total() > 1 => format!("error: {} faults\n{faults}{hint}", faults.total()),
-            _ => format!("error: {:#}{hint}", self.error),
+            _ => format!("error: {}{hint}", self.causes()),
         }
     }
 }

@@ -103,6 +103,7 @@ async fn deliver(
         content_expiry: facts.content_expiry,
         outputs: Some(serde_json::json!(addresses).to_string()),
         processing_ms: facts.processing_ms,
+        source_try: false,
     };
     Ok(Next::Leave(To::Finished(Box::new(finish))))
 }

@@ -239,7 +239,8 @@ impl Work<'_> {
                 if let Some(open) = replaces {
                     self.give_up(open).await?;
                 }
-                Ok(Self::fail(trouble.kind, trouble.message))
+                let finish = Finish { source_try: true, ..Finish::failed(trouble.kind, trouble.message) };
+                Ok(Next::Leave(To::Finished(Box::new(finish))))
             }
         }
     }

@@ -72,6 +72,8 @@ pub struct Finish {
     pub outputs: Option<String>,
     /// Time of the call that counts, in ms.
     pub processing_ms: Option<i64>,
+    /// Whether the source used up a try.
+    pub source_try: bool,
 }
 
 impl Finish {
@@ -138,7 +140,7 @@ fn set(settlements: &[&Settlement]) -> String {
                 "lane": call.map_or("free", Pool::as_str), "source_try": source_try,
             }),
             To::Finished(f) => json!({
-                "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": 0,
+                "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": f.source_try,
                 "audio_ms": f.audio_ms, "channels": f.channels, "error_kind": f.error_kind, "error": f.error,
                 "request_id": f.request_id, "notes": f.notes, "expiry": f.content_expiry, "outputs": f.outputs,
                 "processing_ms": f.processing_ms,
