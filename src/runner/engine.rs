@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, recording, worker};
+use super::{Event, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
 use crate::{
     domain::{
         job::BatchId,
@@ -23,6 +23,8 @@ const FREE_WORKERS: u32 = 16;
 const TICK: Duration = Duration::from_secs(1);
 /// How long lines that are being submitted to one of our batches are waited for: their submitter may be dead.
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a run that is over waits for its housekeeping, which goes on in the next one.
+const HOUSE_TIME: Duration = Duration::from_secs(5);
 /// How often the dead are looked for, in ticks.
 const BURY_EVERY: u32 = 5;
 
@@ -56,6 +58,7 @@ pub(super) async fn run(
     let settings = settings(&shared);
     let enlisted = shared.store.enlist(settings).await?;
     recording::sweep(&shared.store).await;
+    let house = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared)));
     shared.log.refresh_within(Duration::from_secs(2)).await;
     let mut engine = Engine {
         shared: Arc::clone(&shared),
@@ -81,6 +84,9 @@ pub(super) async fn run(
     engine.workers.abort_all();
     while engine.workers.join_next().await.is_some() {}
     tell.abort();
+    if !abort.is_cancelled() {
+        let _ = tokio::time::timeout(HOUSE_TIME, house).await;
+    }
     shared.store.leave(enlisted).await?;
     end
 }

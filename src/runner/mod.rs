@@ -6,6 +6,7 @@ mod batch;
 mod deliver;
 mod engine;
 mod events;
+mod housekeeping;
 pub mod intake;
 mod logbook;
 mod reconcile;

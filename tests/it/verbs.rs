@@ -253,3 +253,18 @@ async fn an_output_that_is_no_folder_any_more_pauses_the_batch_and_keeps_the_ans
     house.run(batch).await;
     house.all_well(batch, 6, 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_past_their_time_are_pruned_by_the_next_run_and_nothing_is_bought_again() {
+    let house = House::new().await;
+    house.calls(3);
+    let batch = house.submit(&house.definition("", "keep_answers = \"1h\"")).await;
+    house.run(batch).await;
+    house.run(batch).await;
+    assert_eq!(house.store.kept_answers().await.unwrap().0, 3, "not yet");
+    house.clock.advance(3_600_000);
+    house.run(batch).await;
+    assert_eq!(house.store.kept_answers().await.unwrap().0, 0);
+    house.all_well(batch, 3, 1).await;
+    assert_eq!(house.sandbox.books().calls, 3);
+}

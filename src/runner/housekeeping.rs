@@ -1,0 +1,41 @@
+//! What is done beside the work, once a run: answers past their time are taken, leftovers of dead processes removed.
+
+use std::sync::Arc;
+
+use super::Shared;
+use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
+
+/// Nothing here is worth stopping a run for.
+pub(super) async fn keep_house(shared: Arc<Shared>) {
+    if let Err(e) = prune(&shared).await {
+        tracing::warn!(error = %e, "old answers could not be pruned");
+    }
+}
+
+/// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of the others.
+async fn prune(shared: &Shared) -> Result<(), StoreError> {
+    let now = shared.store.clock().now();
+    let mut taken = 0;
+    for row in shared.store.batches().await?.into_iter().filter(|row| row.world == shared.config.world) {
+        let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) else { continue };
+        let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
+        match row.finished_at {
+            Some(at) if at.saturating_add(keep) <= now => {
+                taken += shared.store.prune(Some(row.id), at + 1).await?.answers;
+            }
+            Some(_) => {}
+            None => {
+                if let Ok(sink) = Sink::open(&spec.output)
+                    && let Err(e) = sink.sweep().await
+                {
+                    tracing::debug!(error = %e, "the output could not be swept");
+                }
+            }
+        }
+    }
+    if taken > 0 {
+        tracing::info!(answers = taken, "answers past keep_answers pruned");
+        shared.store.shrink().await?;
+    }
+    Ok(())
+}
