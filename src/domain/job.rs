@@ -58,7 +58,7 @@ listed! {
         First = "first",
         /// The one before had an unknown outcome.
         Unknown = "unknown",
-        /// The one before was refused or unusable, or the user asked again.
+        /// The one before was unusable, or the user asked again.
         Retry = "retry",
     }
 }
@@ -176,7 +176,8 @@ impl Journal {
                 Some(until) if until > now && call.awaited => Step::PutBack { until },
                 _ => Step::Reconcile(Box::new(call.clone())),
             },
-            None => Step::Call(match self.calls.last() {
+            // What was refused cost nothing: it is no reason for a second purchase.
+            None => Step::Call(match self.calls.iter().rfind(|c| c.state != CallState::Rejected) {
                 None => Why::First,
                 Some(last) if last.state == CallState::Lost && last.unknown_at.is_some() => Why::Unknown,
                 Some(_) => Why::Retry,
@@ -248,7 +249,8 @@ mod tests {
             assert!(matches!(step(vec![open]), Step::Reconcile(_)), "never simply called again");
         }
         assert_eq!(step(vec![call(CallState::Lost, None, false)]), Step::Call(Why::Unknown));
-        assert_eq!(step(vec![call(CallState::Rejected, None, false)]), Step::Call(Why::Retry));
+        assert_eq!(step(vec![call(CallState::Rejected, None, false)]), Step::Call(Why::First), "it cost nothing");
+        assert_eq!(step(vec![call(CallState::Replaced, None, false)]), Step::Call(Why::Retry));
     }
 
     #[test]

@@ -38,7 +38,7 @@ listed! {
         FirstCall = "first_call",
         /// A call after one that may or may not have been billed.
         AfterUnknown = "after_unknown_outcome",
-        /// A call that the user's `retry` asked for.
+        /// A call after an answer that could not be used, or by the user's `retry`.
         Retry = "retry",
     }
 }

@@ -72,7 +72,7 @@ const fn reason_words(reason: SpendReason) -> &'static str {
     match reason {
         SpendReason::FirstCall => "for first calls",
         SpendReason::AfterUnknown => "for calls after an unknown outcome",
-        SpendReason::Retry => "for calls that `retry` asked for",
+        SpendReason::Retry => "for calls after a useless answer, or by `retry`",
     }
 }
 

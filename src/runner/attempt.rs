@@ -53,7 +53,7 @@ pub(super) async fn attempt(
     replaces: Option<&CallRecord>,
     recording: &Recording,
 ) -> Result<Attempt, StoreError> {
-    let (mut why, mut replaces) = (why, replaces.map(|c| c.id));
+    let mut replaces = replaces.map(|c| c.id);
     loop {
         let probe = match replaces {
             Some(call) => probe_by_log(work, call).await?,
@@ -96,7 +96,7 @@ pub(super) async fn attempt(
         match after(work, &trouble, &reply).await? {
             Some(next) => return Ok(Attempt::Next(next)),
             // The pool's cooldown does the waiting: the next permit comes when it is over.
-            None => why = Why::Retry,
+            None => {}
         }
     }
 }
