@@ -76,7 +76,7 @@ fn load(dir: &Path, name: &str) -> Definition {
 
 fn write_manifest(path: &Path, lines: u64) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    writeln!(out, "call_id,url,agent,team")?;
+    writeln!(out, "key,url,agent,team")?;
     for n in 0..lines {
         let spread = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         writeln!(
