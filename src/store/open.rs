@@ -83,8 +83,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("cache_size", "-32768")
-            .pragma("wal_autocheckpoint", "4000");
+            .pragma("cache_size", "-65536")
+            .pragma("wal_autocheckpoint", "16000");
         let mut conn = SqliteConnection::connect_with(&options).await?;
         refuse_old_sqlite(&mut conn).await?;
         migrate(&mut conn, &path).await?;

@@ -140,37 +140,23 @@ impl Store {
         let places = u64::try_from(good.len()).unwrap_or(0);
         let good: LineSet = good.iter().zip(0..).collect();
         let bad: BadSet = bad.iter().zip(places..).collect();
-        self.submit_set(begun, good, bad).await
+        self.submit_sets(begun, vec![(good, bad)]).await
     }
 
-    /// Submits a set of lines of a batch that was begun, in one transaction.
+    /// Submits sets of lines, a statement each, in one transaction. The larger it is, the fewer pages of the key's index
+    /// are written twice; meanwhile other processes wait.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn submit_set(&self, begun: Begun, good: LineSet, bad: BadSet) -> Result<Submitted, StoreError> {
-        let (batch, total) = (begun.batch, good.len());
-        let (good_set, bad_set) = (good.into_json(), bad.into_json());
+    pub async fn submit_sets(&self, begun: Begun, sets: Vec<(LineSet, BadSet)>) -> Result<Submitted, StoreError> {
+        let sets: Arc<[_]> =
+            sets.into_iter().map(|(good, bad)| (good.len(), good.into_json(), bad.into_json())).collect();
         self.write(move |conn, now| {
-            let (good, bad) = (Arc::clone(&good_set), Arc::clone(&bad_set));
+            let sets = Arc::clone(&sets);
             Box::pin(async move {
                 let mut done = Submitted::default();
-                let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
-                    .bind(batch.0)
-                    .fetch_one(&mut *conn)
-                    .await?;
-                // In a batch that was made just now no line can meet an older self.
-                if begun.existed && ordinal > 0 {
-                    sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
-                    sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
-                    sqlx::query(STAGE).bind(&*good).execute(&mut *conn).await?;
-                    refresh_same(conn, batch).await?;
-                    done.changed = supersede(conn, batch, now).await?;
-                }
-                done.new = insert_new(conn, batch, &good, ordinal, now).await?;
-                insert_bad(conn, batch, &bad, ordinal, now.max(begun.at)).await?;
-                done.same = total.saturating_sub(done.new + done.changed);
-                if begun.existed && done.new + done.changed > 0 {
-                    control::unfinish(conn, batch).await?;
+                for (total, good, bad) in &*sets {
+                    done += submit_set(conn, begun, (*total, good, bad), now).await?;
                 }
                 Ok(done)
             })
@@ -247,6 +233,36 @@ impl Store {
 }
 
 // `jsonb_each`: `json_each` would write each line out as text again, only to have it parsed for each of its cells.
+
+async fn submit_set(
+    conn: &mut SqliteConnection,
+    begun: Begun,
+    (total, good, bad): (u64, &str, &str),
+    now: Millis,
+) -> Result<Submitted, StoreError> {
+    let batch = begun.batch;
+    let mut done = Submitted::default();
+    let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
+        .bind(batch.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    // In a batch that was made just now no line can meet an older self.
+    if begun.existed && ordinal > 0 {
+        sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
+        sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
+        sqlx::query(STAGE).bind(good).execute(&mut *conn).await?;
+        refresh_same(conn, batch).await?;
+        done.changed = supersede(conn, batch, now).await?;
+    }
+    done.new = insert_new(conn, batch, good, ordinal, now).await?;
+    insert_bad(conn, batch, bad, ordinal, now.max(begun.at)).await?;
+    done.same = total.saturating_sub(done.new + done.changed);
+    if begun.existed && done.new + done.changed > 0 {
+        control::unfinish(conn, batch).await?;
+    }
+    Ok(done)
+}
+
 const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT PRIMARY KEY, source TEXT, \
      source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
 const STAGE: &str = "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \

@@ -78,7 +78,7 @@ async fn good_and_bad_lines_stand_in_the_order_first_seen() {
             [(&job(line + 1, &format!("k{chunk}"), Some("/1")), 0), (&job(line + 3, &format!("m{chunk}"), None), 2)]
                 .into_iter()
                 .collect();
-        store.submit_set(begun, good, [(&bad(line + 2), 1)].into_iter().collect()).await.unwrap();
+        store.submit_sets(begun, vec![(good, [(&bad(line + 2), 1)].into_iter().collect())]).await.unwrap();
     }
     assert_eq!(keys(rows(&store, begun).await), "k0 line-000002 m0 k1 line-000005 m1");
 }
@@ -93,7 +93,7 @@ async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
     assert!(again.existed);
     // The clock was set back: a line that is still bad stays all the same.
     store.clock().advance(-5_000);
-    store.submit_set(again, LineSet::default(), [(&bad(2), 0)].into_iter().collect()).await.unwrap();
+    store.submit_sets(again, vec![(LineSet::default(), [(&bad(2), 0)].into_iter().collect())]).await.unwrap();
     assert_eq!(store.drop_mended(again).await.unwrap(), 1);
     assert_eq!(rows(&store, again).await, [("line-000002".to_owned(), JobState::Failed)]);
 }

@@ -159,11 +159,24 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, world: &'static str) -> 
     }
 }
 
+/// Sets of lines in one transaction of a batch that is new: keys in no order touch most of their index each time.
+const CHUNKS_OF_NEW: usize = 8;
+
 async fn write_lines(store: &Store, begun: Begun, reader: &Reader) -> Result<Submitted, IntakeError> {
     let mut submitted = Submitted::default();
     let mut chunks = reader.chunks();
-    while let Some(chunk) = chunks.next().await? {
-        submitted += store.submit_set(begun, chunk.good, chunk.bad).await?;
+    let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
+    let mut sets = Vec::with_capacity(at_once);
+    loop {
+        let chunk = chunks.next().await?;
+        let last = chunk.is_none();
+        sets.extend(chunk.map(|chunk| (chunk.good, chunk.bad)));
+        if !sets.is_empty() && (last || sets.len() == at_once) {
+            submitted += store.submit_sets(begun, std::mem::take(&mut sets)).await?;
+        }
+        if last {
+            break;
+        }
     }
     Ok(submitted)
 }
