@@ -19,6 +19,9 @@ use crate::{
     waves::SttBody,
 };
 
+/// Up to here a recording is read when it is looked at: 64 KiB.
+const SMALL: u64 = 64 * 1024;
+
 /// What became of preparing.
 pub(super) enum Prepared {
     /// It can be sent.
@@ -64,7 +67,8 @@ impl Recording {
     pub(super) fn bytes(&self) -> Option<u64> {
         match &self.ready {
             Some(SttBody::File { len, .. }) => Some(*len),
-            _ => None,
+            Some(SttBody::Bytes { content, .. }) => Some(content.len() as u64),
+            Some(SttBody::Url(_)) | None => None,
         }
     }
 
@@ -123,9 +127,10 @@ impl Recording {
                 message: format!("{} cannot be read: {e}", path.display()),
                 transient: false,
             })?;
-            Ok((path, len, probe))
+            let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
+            Ok((path, len, probe, content.filter(|c| c.len() as u64 == len)))
         });
-        let (path, len, probe) = looked.await.expect("looking at a file does not panic")?;
+        let (path, len, probe, content) = looked.await.expect("looking at a file does not panic")?;
         if let Kind::NotAudio(what) = probe.kind {
             return Err(SourceTrouble {
                 kind: ErrorKind::SourceNotAudio,
@@ -133,7 +138,11 @@ impl Recording {
                 transient: false,
             });
         }
-        self.ready = Some(SttBody::File { path, len, content_type: probe.content_type.to_owned() });
+        let content_type = probe.content_type.to_owned();
+        self.ready = Some(match content {
+            Some(content) => SttBody::Bytes { content: content.into(), content_type },
+            None => SttBody::File { path, len, content_type },
+        });
         self.probe = Some(probe);
         Ok(())
     }

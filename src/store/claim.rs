@@ -100,10 +100,11 @@ pub(super) async fn claim(
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(
-        "SELECT id FROM batches WHERE state = 'open' AND finished_at IS NULL AND world = ? {} ORDER BY id",
+        "SELECT id, started_at IS NULL FROM batches WHERE state = 'open' AND finished_at IS NULL AND world = ? {} ORDER BY id",
         among("id", &want.batches)
     );
-    let mut batches: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).bind(want.world).fetch_all(&mut *conn).await?;
+    let mut batches: Vec<(i64, bool)> =
+        sqlx::query_as(AssertSqlSafe(sql)).bind(want.world).fetch_all(&mut *conn).await?;
     if batches.is_empty() {
         return Ok(Vec::new());
     }
@@ -115,12 +116,16 @@ pub(super) async fn claim(
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
         for limit in if batches.len() == 1 { vec![room] } else { vec![share, room] } {
-            for batch in &batches {
+            for (batch, fresh) in &mut batches {
                 let take = limit.min(room);
                 if take == 0 {
                     break;
                 }
                 let got = claim_lane(conn, shared, *batch, lane, take, now).await?;
+                if *fresh && !got.is_empty() {
+                    *fresh = false;
+                    start(conn, *batch, now).await?;
+                }
                 room -= u32::try_from(got.len()).unwrap_or(room).min(room);
                 claimed.extend(got);
             }
@@ -157,14 +162,16 @@ async fn claim_lane(
     let mut claimed =
         rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);
-    if !claimed.is_empty() {
-        sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
-            .bind(now)
-            .bind(batch)
-            .execute(conn)
-            .await?;
-    }
     Ok(claimed)
+}
+
+async fn start(conn: &mut SqliteConnection, batch: i64, now: Millis) -> Result<(), StoreError> {
+    sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
+        .bind(now)
+        .bind(batch)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {

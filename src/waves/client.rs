@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use reqwest::{
     Body, RequestBuilder, StatusCode,
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
@@ -63,6 +64,13 @@ pub enum SttBody {
         /// Its length in bytes; a file of another length is not sent.
         len: u64,
         /// Its media type, e.g. `audio/wav`.
+        content_type: String,
+    },
+    /// A small recording that was read already: no disk stands between its permit and its departure.
+    Bytes {
+        /// All of it.
+        content: Bytes,
+        /// Its media type.
         content_type: String,
     },
     /// An address that the vendor fetches (Pulse only).
@@ -224,9 +232,11 @@ async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), Trouble> {
     match body {
         SttBody::File { len: 0, .. } => Err(Trouble::new(ErrorKind::SourceEmpty, "the recording has no bytes")),
         SttBody::File { path, len, content_type } => {
-            let unknown = HeaderValue::from_static("application/octet-stream");
-            let content_type = HeaderValue::try_from(content_type).unwrap_or(unknown);
-            Ok((Content::open(&path, len).await?, len, content_type))
+            Ok((Content::open(&path, len).await?, len, media_type(content_type)))
+        }
+        SttBody::Bytes { content, content_type } => {
+            let len = content.len() as u64;
+            Ok((Content::Whole(Some(content)), len, media_type(content_type)))
         }
         SttBody::Url(url) => {
             let json = serde_json::json!({ "url": url.as_str() }).to_string();
@@ -234,6 +244,10 @@ async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), Trouble> {
             Ok((Content::Whole(Some(json.into())), len, HeaderValue::from_static("application/json")))
         }
     }
+}
+
+fn media_type(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
 fn bearer(key: &SecretString) -> Result<HeaderValue, ClientError> {

@@ -133,6 +133,10 @@ async fn a_recording_that_changes_before_it_is_sent_is_sent_as_it_is_then() {
     let mut house = House::new().await;
     house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(1) });
     house.calls(2);
+    for i in [1, 2] {
+        // Too long to be read before its permit.
+        house.recording(&format!("rec/{i}.wav"), &format!("words of call {i}"), 5.0, i);
+    }
     let batch = house.submit(&house.definition("", "")).await;
     house.sandbox.hold();
     let (ran, ()) = tokio::join!(house.run(batch), async {
@@ -140,7 +144,7 @@ async fn a_recording_that_changes_before_it_is_sent_is_sent_as_it_is_then() {
         // The other line has been looked at meanwhile, and waits for its permit.
         tokio::time::sleep(Duration::from_millis(300)).await;
         for i in [1, 2] {
-            house.recording(&format!("rec/{i}.wav"), &format!("new words {i}"), 1.5, 9 + i);
+            house.recording(&format!("rec/{i}.wav"), &format!("new words {i}"), 5.5, 9 + i);
         }
         house.sandbox.release();
     });
