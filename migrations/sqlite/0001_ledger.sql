@@ -129,6 +129,7 @@ CREATE TABLE calls (
 CREATE UNIQUE INDEX calls_open ON calls (job, part) WHERE state IN ('sent', 'accepted');
 CREATE UNIQUE INDEX calls_answered ON calls (job, part) WHERE state = 'answered';
 CREATE INDEX calls_by_job ON calls (job);
+CREATE INDEX calls_by_batch ON calls (batch);
 CREATE INDEX calls_by_slot ON calls (account, pool, slot_until) WHERE slot_until IS NOT NULL;
 CREATE INDEX calls_by_rate ON calls (account, pool, sent_at);
 
