@@ -93,10 +93,9 @@ pub(super) async fn attempt(
         tracing::info!(job.key = work.job.key, call.id = %permit.call, kind = %trouble.kind, status = trouble.status,
             request_id = trouble.request_id, "call failed: {}", trouble.message);
         work.reload().await?;
-        match after(work, &trouble, &reply).await? {
-            Some(next) => return Ok(Attempt::Next(next)),
-            // The pool's cooldown does the waiting: the next permit comes when it is over.
-            None => {}
+        // Else the pool's cooldown does the waiting: the next permit comes when it is over.
+        if let Some(next) = after(work, &trouble, &reply).await? {
+            return Ok(Attempt::Next(next));
         }
     }
 }
