@@ -8,7 +8,7 @@ use flate2::{Compression, write::DeflateEncoder};
 use serde_json::json;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{Store, StoreError, control, permit, rows, writer::Command};
+use super::{Store, StoreError, control, fence, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -242,7 +242,7 @@ async fn teach(
             return Ok(*pool != before);
         }
         PoolEffect::Limited(retry_after) => {
-            let traffic = permit::traffic(conn, &call.account, call.pool, &Limits::default(), now).await?;
+            let traffic = fence::traffic(conn, &call.account, call.pool, &Limits::default(), now).await?;
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
             pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
         }

@@ -10,6 +10,7 @@ mod control;
 mod deliveries;
 mod end;
 mod error;
+mod fence;
 mod lines;
 mod open;
 mod outcome;
@@ -22,6 +23,7 @@ mod sample;
 mod scratch;
 mod settle;
 mod submit;
+mod views;
 mod writer;
 
 use std::{
@@ -50,10 +52,10 @@ pub use open::{MIN_SQLITE, Opening};
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
 pub use prune::Pruned;
-pub use read::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
 pub use scratch::Scratch;
 pub use settle::{Finish, Settlement, To};
 pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
+pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]

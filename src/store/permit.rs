@@ -4,15 +4,19 @@
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::{Shared, Store, StoreError, rows, writer};
+use super::{
+    Shared, Store, StoreError,
+    fence::{Fence, Money, batches, fences, traffic},
+    rows, writer,
+};
 use crate::{
     clock::{self, Millis},
     domain::{
         job::{BatchId, CallId, JobId, Token, Trace, Why},
-        pool::{Bound, Gate, Limits, Pool, Traffic, WINDOW_MS},
+        pool::{Bound, Gate, Limits, Pool},
     },
 };
 
@@ -157,23 +161,6 @@ pub(super) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
     }
 }
 
-struct Money {
-    open: bool,
-    max: Option<i64>,
-    spent: i64,
-    reserved: i64,
-    longest_ms: i64,
-    concurrency: Option<i64>,
-    in_flight: i64,
-}
-
-struct Fence {
-    token: Option<i64>,
-    running: bool,
-    answered: bool,
-    open: Option<CallId>,
-}
-
 pub(super) async fn grant(
     conn: &mut SqliteConnection,
     shared: &Shared,
@@ -284,98 +271,6 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, batch: &Money) -> Option<Denia
         Some(_) if !batch.open => Some(Denial::BatchPaused),
         Some(_) => None,
     }
-}
-
-/// What the journal says about a pool. The rate is counted only where there is one.
-pub(super) async fn traffic(
-    conn: &mut SqliteConnection,
-    account: &str,
-    pool: Pool,
-    limits: &Limits,
-    now: Millis,
-) -> Result<Traffic, StoreError> {
-    let in_flight: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = ? AND pool = ? AND slot_until > ?")
-            .bind(account)
-            .bind(pool.as_str())
-            .bind(now)
-            .fetch_one(&mut *conn)
-            .await?;
-    let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
-    if let Some(limit) = limits.requests_per_minute {
-        let row = sqlx::query(
-            "SELECT count(*) AS n, min(sent_at) AS oldest FROM (SELECT sent_at FROM calls WHERE account = ? AND pool = ? \
-             AND sent_at > ? ORDER BY sent_at DESC LIMIT ?)",
-        )
-        .bind(account)
-        .bind(pool.as_str())
-        .bind(now - WINDOW_MS)
-        .bind(limit)
-        .fetch_one(conn)
-        .await?;
-        traffic.in_window = rows::count(&row, "n")?;
-        traffic.nth_newest = if traffic.in_window >= limit { row.try_get("oldest")? } else { None };
-    }
-    Ok(traffic)
-}
-
-async fn batches(
-    conn: &mut SqliteConnection,
-    waiting: &[PermitAsk],
-    now: Millis,
-) -> Result<HashMap<i64, Money>, StoreError> {
-    let mut ids: Vec<BatchId> = waiting.iter().map(|a| a.batch).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let sql = format!(
-        "SELECT id, state, max_spend, spent, reserved, longest_ms, concurrency, CASE WHEN concurrency IS NULL THEN 0 ELSE \
-         (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ? AND batch = batches.id) END AS in_flight \
-         FROM batches WHERE true {}",
-        super::claim::among("id", &ids)
-    );
-    let mut found = HashMap::new();
-    for row in sqlx::query(AssertSqlSafe(sql)).bind(now).fetch_all(conn).await? {
-        found.insert(
-            row.try_get("id")?,
-            Money {
-                open: row.try_get::<String, _>("state")? == "open",
-                max: row.try_get("max_spend")?,
-                spent: row.try_get("spent")?,
-                reserved: row.try_get("reserved")?,
-                longest_ms: row.try_get("longest_ms")?,
-                concurrency: row.try_get("concurrency")?,
-                in_flight: row.try_get("in_flight")?,
-            },
-        );
-    }
-    Ok(found)
-}
-
-async fn fences(
-    conn: &mut SqliteConnection,
-    asks: impl Iterator<Item = &PermitAsk>,
-) -> Result<HashMap<(i64, i64), Fence>, StoreError> {
-    let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
-    let rows = sqlx::query(
-        "SELECT j.id, e.value ->> 1 AS part, j.token, j.state = 'running' AS running, \
-           EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state = 'answered') AS answered, \
-           (SELECT c.id FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state IN ('sent', 'accepted')) AS open \
-         FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0",
-    )
-    .bind(set)
-    .fetch_all(conn)
-    .await?;
-    let mut fences = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let fence = Fence {
-            token: row.try_get("token")?,
-            running: row.try_get("running")?,
-            answered: row.try_get("answered")?,
-            open: rows::call_id(&row, "open")?,
-        };
-        fences.insert((row.try_get("id")?, row.try_get("part")?), fence);
-    }
-    Ok(fences)
 }
 
 async fn insert(

@@ -1,0 +1,214 @@
+//! What the ledger tells, for people and reports: plain data, read only.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::{
+    clock::Millis,
+    domain::{
+        call::ErrorKind,
+        job::{BatchId, CallId, CallState, JobId, JobState, Why},
+        pool::{Pool, PoolState, Traffic},
+        retry::PauseKind,
+    },
+};
+
+/// A batch as the ledger has it.
+#[derive(Debug, Clone)]
+pub struct BatchRow {
+    /// Its number.
+    pub id: BatchId,
+    /// Its name.
+    pub name: String,
+    /// Its definition's name.
+    pub definition: String,
+    /// `waves` or `sandbox`.
+    pub world: String,
+    /// JSON of its specification.
+    pub spec: String,
+    /// `submitting`, `open` or `paused`.
+    pub state: String,
+    /// Who paused it, why, and in words.
+    pub pause: Option<(PauseKind, String)>,
+    /// Micro-USD spent, and reserved for calls in flight.
+    pub spent: i64,
+    /// See `spent`.
+    pub reserved: i64,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// When it was first submitted.
+    pub submitted_at: Millis,
+    /// When its first job was claimed.
+    pub started_at: Option<Millis>,
+    /// When nothing was due any more.
+    pub finished_at: Option<Millis>,
+}
+
+/// Jobs by state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// How many are in each state; superseded ones are in no count.
+    pub by_state: BTreeMap<JobState, u64>,
+    /// Audio of the finished ones, in ms.
+    pub audio_ms: u64,
+    /// Failed and suspect by kind: state, kind, count, one key.
+    pub troubles: Vec<(JobState, String, u64, String)>,
+}
+
+impl Counts {
+    /// Jobs in a state.
+    #[must_use]
+    pub fn of(&self, state: JobState) -> u64 {
+        self.by_state.get(&state).copied().unwrap_or(0)
+    }
+
+    /// All jobs.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
+    /// Jobs that somebody must still look at.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.of(JobState::Queued) + self.of(JobState::Running) + self.of(JobState::Awaiting)
+    }
+}
+
+/// What was spent, by model and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spending {
+    /// The pool, which for speech-to-text is the model.
+    pub pool: String,
+    /// Why the calls were made.
+    pub why: Why,
+    /// Calls.
+    pub calls: u64,
+    /// Those that may have been billed.
+    pub billed: u64,
+    /// Micro-USD at list price.
+    pub cost: i64,
+}
+
+/// One row of the report, as the ledger has it.
+#[derive(Debug, Clone)]
+pub struct ReportRow {
+    /// The job.
+    pub job: JobId,
+    /// Its place in the report.
+    pub ordinal: i64,
+    /// Its line in the manifest.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Its state.
+    pub state: JobState,
+    /// Where its recording is.
+    pub source: Option<String>,
+    /// JSON of its own options.
+    pub overrides: Option<String>,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+    /// Length in ms.
+    pub audio_ms: Option<u64>,
+    /// Channels.
+    pub channels: Option<u16>,
+    /// Tries used up in all.
+    pub tries: u32,
+    /// Calls that may have been billed.
+    pub billed_calls: u32,
+    /// Micro-USD.
+    pub cost: i64,
+    /// The vendor's id of the request that counts.
+    pub request_id: Option<String>,
+    /// Times, ms since 1970.
+    pub submitted_at: Millis,
+    /// First claim.
+    pub started_at: Option<Millis>,
+    /// End.
+    pub finished_at: Option<Millis>,
+    /// Time of the call that counts.
+    pub processing_ms: Option<i64>,
+    /// Why it failed.
+    pub error_kind: Option<String>,
+    /// In words.
+    pub error: Option<String>,
+    /// Joined by `;`.
+    pub notes: Option<String>,
+    /// What the vendor said about expiry.
+    pub content_expiry: Option<String>,
+    /// JSON array.
+    pub outputs: Option<String>,
+    /// The kept answer.
+    pub answer: Option<Bytes>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only this state.
+    pub state: Option<JobState>,
+    /// Only this key.
+    pub key: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A job with its calls.
+#[derive(Debug, Clone)]
+pub struct JobDetail {
+    /// The job.
+    pub row: ReportRow,
+    /// When it is looked at again.
+    pub due_at: Option<Millis>,
+    /// Its calls, oldest first.
+    pub calls: Vec<CallRow>,
+}
+
+/// A call, for people.
+#[derive(Debug, Clone)]
+pub struct CallRow {
+    /// Its id.
+    pub id: CallId,
+    /// Its state.
+    pub state: CallState,
+    /// Why it was made.
+    pub why: Why,
+    /// Its intent.
+    pub sent_at: Millis,
+    /// Its end.
+    pub ended_at: Option<Millis>,
+    /// The vendor's id.
+    pub request_id: Option<String>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error_kind: Option<ErrorKind>,
+    /// In words.
+    pub error: Option<String>,
+    /// Micro-USD.
+    pub cost: i64,
+}
+
+/// A pool's state and what the journal says of it.
+#[derive(Debug, Clone)]
+pub struct PoolView {
+    /// The account's hash.
+    pub account: String,
+    /// The pool.
+    pub pool: Pool,
+    /// What processes share about it.
+    pub state: PoolState,
+    /// Calls in flight and in the window.
+    pub traffic: Traffic,
+}
+
+/// What the ledger takes on disk, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// The file.
+    pub file: u64,
+    /// Free pages in it.
+    pub free: u64,
+}
