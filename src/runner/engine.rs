@@ -68,12 +68,13 @@ pub(super) async fn run(
         turn: 0,
         submitting_since: None,
     };
-    // Workers wait for permits; a drain must reach them there.
+    // Workers wait for permits, and perhaps for a ledger that cannot be written; a drain must reach them there.
     let tell = tokio::spawn({
-        let (drain, inner) = (drain.clone(), shared.drain.clone());
+        let (drain, shared) = (drain.clone(), Arc::clone(&shared));
         async move {
             drain.cancelled().await;
-            inner.cancel();
+            shared.drain.cancel();
+            shared.store.hurry();
         }
     });
     let end = tokio::select! {
@@ -84,11 +85,20 @@ pub(super) async fn run(
     engine.workers.abort_all();
     while engine.workers.join_next().await.is_some() {}
     tell.abort();
-    if !abort.is_cancelled() {
+    if abort.is_cancelled() {
+        shared.store.give_up();
+    } else {
         let _ = tokio::time::timeout(HOUSE_TIME, house).await;
     }
-    shared.store.leave(enlisted).await?;
-    end
+    let left = shared.store.leave(enlisted).await;
+    match end.and_then(|end| left.map(|()| end)) {
+        // It was told already; whoever comes next finds this process's lock free, and its leases with it.
+        Err(e) if e.is_passing() && drain.is_cancelled() => {
+            tracing::error!(error = %e, "left without a word in the ledger: the next run asks what became of the calls in flight");
+            Ok(RunEnd::Interrupted)
+        }
+        end => end,
+    }
 }
 
 /// What `status` compares between live processes.

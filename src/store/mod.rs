@@ -85,6 +85,10 @@ struct Shared {
     tokens: AtomicI64,
     /// Cancelled when the writer has closed its connection.
     closed: CancellationToken,
+    /// Cancelled when this process was asked to end: a ledger that cannot be written is waited for a little longer.
+    hurry: CancellationToken,
+    /// Cancelled when it is waited for no longer.
+    patience: CancellationToken,
     /// Transactions begun so far.
     transactions: AtomicU64,
 }
@@ -142,6 +146,17 @@ impl Store {
         let mut name = self.path.file_name().unwrap_or_default().to_os_string();
         name.push("-spool");
         self.path.with_file_name(name)
+    }
+
+    /// This process was asked to end: a ledger that cannot be written is waited for 20 s more.
+    pub fn hurry(&self) {
+        self.shared.hurry.cancel();
+    }
+
+    /// From now on nothing waits for a ledger that cannot be written: it is tried once, and refused. A paid answer that
+    /// is refused so leaves its call open, and the next run asks the vendor's log for it.
+    pub fn give_up(&self) {
+        self.shared.patience.cancel();
     }
 
     fn now(&self) -> Millis {

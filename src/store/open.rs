@@ -100,6 +100,8 @@ impl Store {
             beaten_at: AtomicI64::new(0),
             tokens: AtomicI64::new(1),
             closed: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            patience: CancellationToken::new(),
             transactions: AtomicU64::new(0),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);

@@ -28,6 +28,10 @@ const POLL_MS: i64 = 100;
 /// How long waiting permits may go without a look: another process may have paused, cancelled, or ended an outage.
 const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
+/// How long a process that is asked to end waits for a ledger that cannot be written.
+const LAST_WAIT: Duration = Duration::from_secs(20);
+/// How often a ledger that cannot be written is told of.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 pub(super) enum Command {
     Claim(Want, Reply<Vec<Claimed>>),
@@ -133,11 +137,6 @@ impl Group {
             let _ = work.reply.send(Err(take()));
         }
     }
-
-    /// What must not be dropped when the disk is full: answers that were paid for, and where their jobs stand.
-    fn must_be_kept(&self) -> bool {
-        !self.ends.is_empty() || !self.settles.is_empty()
-    }
 }
 
 struct Writer {
@@ -147,7 +146,8 @@ struct Writer {
     /// When to look at the waiting permits again; `None` = only when something ends.
     wake: Option<Millis>,
     next_beat: Instant,
-    broken_since: Option<Instant>,
+    /// Since it was last told that the ledger cannot be written.
+    told_broken: Option<Instant>,
     /// Permits that nobody took: their calls were never sent, and the next transaction says so.
     unsent: Vec<CallId>,
 }
@@ -162,7 +162,7 @@ pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Comman
         waiting: Vec::new(),
         wake: None,
         next_beat: Instant::now(),
-        broken_since: None,
+        told_broken: None,
         unsent: Vec::new(),
     };
     loop {
@@ -204,7 +204,7 @@ impl Writer {
         };
         let wake = async {
             match self.wake {
-                _ if !self.unsent.is_empty() && self.broken_since.is_none() => {}
+                _ if !self.unsent.is_empty() && self.told_broken.is_none() => {}
                 Some(at) if !self.waiting.is_empty() => self.shared.clock.sleep_until(at).await,
                 _ => std::future::pending().await,
             }
@@ -229,8 +229,9 @@ impl Writer {
     }
 
     fn deliver(&mut self, group: Group, mut replies: Replies) {
-        if self.broken_since.take().is_some() {
-            tracing::info!("the ledger can be written again");
+        if self.told_broken.take().is_some() && self.works() {
+            // Whoever read that it could not, must read this too.
+            tracing::warn!("the ledger can be written again");
         }
         let permits = std::mem::take(&mut replies.permits);
         group.answer(replies);
@@ -240,14 +241,21 @@ impl Writer {
         self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS).min(now + LOOK_MS));
     }
 
-    /// With a full disk nothing new is admitted, and what was paid for stays in hand until it can be written.
+    /// While the ledger cannot be written, a process that works admits nothing new, and what was paid for stays in hand:
+    /// everything waits here until it can, or until patience ends.
     async fn one_failed(&mut self, group: Group, mut error: StoreError) {
-        while error.is_passing() && group.must_be_kept() {
-            if self.broken_since.is_none() {
-                self.broken_since = Some(Instant::now());
-                tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written; answers are kept in hand and tried again every second");
+        let (hurry, patience) = (self.shared.hurry.clone(), self.shared.patience.clone());
+        let mut hurried_since = None;
+        while error.is_passing() && group.len() > 0 && self.works() && !patience.is_cancelled() {
+            self.tell_broken(&error);
+            if hurry.is_cancelled() && hurried_since.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT {
+                patience.cancel();
+                break;
             }
-            tokio::time::sleep(FULL_DISK_WAIT).await;
+            tokio::select! {
+                () = tokio::time::sleep(FULL_DISK_WAIT) => {}
+                () = patience.cancelled() => {}
+            }
             match self.transact(&group, false).await {
                 Ok(replies) => return self.deliver(group, replies),
                 Err(e) => error = e,
@@ -255,12 +263,20 @@ impl Writer {
         }
         self.wake = Some(self.shared.clock.now() + 1_000);
         if group.len() == 0 {
-            self.broken_since.get_or_insert_with(Instant::now);
+            self.told_broken.get_or_insert_with(Instant::now);
             tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
             self.next_beat = Instant::now() + Duration::from_millis(500);
             permit::refuse_if_final(&mut self.waiting, error);
         } else {
             group.refuse(error);
+        }
+    }
+
+    fn tell_broken(&mut self, error: &StoreError) {
+        let now = Instant::now();
+        if self.told_broken.is_none_or(|told| now.duration_since(told) >= TELL_AGAIN) {
+            self.told_broken = Some(now);
+            tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written: no call is begun, answers are kept in hand, and it is tried again every second");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod crash;
+mod full_disk;
 mod jobs;
 mod layers;
 mod leases;
