@@ -129,7 +129,7 @@ fn told(
         facts.extend(tell::option_columns(&plan.spec.option_columns));
         facts.extend(tell::passed_over(&plan.scan));
     }
-    facts.push(tell::fact("outputs", definition.output.display().to_string()));
+    facts.push(tell::fact("outputs", definition.output.as_str()));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
     if let Some(plan) = plan {
         facts.extend(cost(plan, config));

@@ -197,7 +197,7 @@ impl Builder<'_> {
         named.map_err(|message| self.fault("batch", message)).ok()
     }
 
-    fn output(&mut self, draft: &Draft, names: &[(&str, &str)]) -> Option<PathBuf> {
+    fn output(&mut self, draft: &Draft, names: &[(&str, &str)]) -> Option<String> {
         let (text, base) = match (&self.over.output, &draft.output) {
             (Some(text), _) => (text.as_str(), self.cwd.clone()),
             (None, Some(text)) => (text.as_str(), self.cwd.join(&self.base)),
@@ -209,10 +209,8 @@ impl Builder<'_> {
             None if text.chars().any(char::is_control) => Err("has control characters".to_owned()),
             None => absolute_dir(&base).map(|base| clean(&base.join(text))).map_err(|e| io_message(&e)),
         });
-        let path = path.and_then(|path| match path.to_str() {
-            Some(_) => Ok(path),
-            None => Err("the path is not UTF-8".to_owned()),
-        });
+        let path =
+            path.and_then(|path| path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned()));
         path.map_err(|message| self.fault("output", message)).ok()
     }
 

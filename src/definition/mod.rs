@@ -21,6 +21,7 @@ use globset::GlobSet;
 use crate::domain::{
     batch::{BatchName, BatchSpec, LineOption, ReportSettings, RunSettings},
     options::{SttModel, Task, TranscribeOptions, TranscriptFormat},
+    s3::{S3Settings, SinkSettings},
 };
 
 use self::template::Template;
@@ -47,8 +48,8 @@ pub struct Definition {
     pub manifest: String,
     /// How the manifest is written, where that does not follow from its name.
     pub manifest_format: Option<ManifestFormat>,
-    /// Where outputs go: an absolute directory.
-    pub output: PathBuf,
+    /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
+    pub output: String,
     /// The column or template for the key, where it is named.
     pub key_column: Option<Template>,
     /// The column or template for the source, where it is named.
@@ -106,13 +107,18 @@ impl Definition {
             definition: self.name.clone(),
             task: self.task,
             manifest: self.manifest.clone(),
-            output: self.output.to_string_lossy().into_owned(),
+            output: self.output.clone(),
             transcribe: self.transcribe.clone(),
             formats: self.formats.clone(),
             run: self.run.clone(),
             report: self.report,
             carried: header.carried.clone(),
             option_columns: header.option_columns.iter().map(|option| option.as_str().to_owned()).collect(),
+            source: S3Settings::default(),
+            sink: SinkSettings::default(),
+            report_to: None,
+            dated: false,
+            manifest_hash: None,
         }
     }
 

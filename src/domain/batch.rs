@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{Task, TranscribeOptions, TranscriptFormat, listed};
+use super::{
+    options::{Task, TranscribeOptions, TranscriptFormat, listed},
+    s3::{S3Settings, SinkSettings},
+};
 
 pub use super::{
     cost::MicroUsd,
@@ -96,7 +99,7 @@ pub struct BatchSpec {
     pub task: Task,
     /// The manifest as it is shown to the user.
     pub manifest: String,
-    /// Where outputs go: an absolute directory.
+    /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
     pub output: String,
     /// The options of every line that does not say otherwise.
     pub transcribe: TranscribeOptions,
@@ -110,6 +113,21 @@ pub struct BatchSpec {
     pub carried: Vec<String>,
     /// The manifest's columns that override options.
     pub option_columns: Vec<String>,
+    /// Which store the S3 sources are in.
+    #[serde(default)]
+    pub source: S3Settings,
+    /// Which store the outputs go to, and how they are kept there.
+    #[serde(default)]
+    pub sink: SinkSettings,
+    /// Where the report goes, if not beside the outputs: an absolute path or `s3://bucket/key`.
+    #[serde(default)]
+    pub report_to: Option<String>,
+    /// Whether its name has a date: then the same manifest on the next day is the same batch.
+    #[serde(default)]
+    pub dated: bool,
+    /// The manifest's content or listing when it was last submitted, as SHA-256 in hex.
+    #[serde(default)]
+    pub manifest_hash: Option<String>,
 }
 
 listed! {

@@ -28,7 +28,9 @@ listed! {
         SourceTimedOut = "source_timed_out",
         /// The recording's server cannot be reached, answers 429 or 5xx, or cuts the transfer.
         SourceUnavailable = "source_unavailable",
-        /// The recording changed while it was read.
+        /// The object is in an archive (Glacier), and has to be restored before it can be read.
+        SourceArchived = "source_archived",
+        /// The recording changed while it was read, or since it was listed.
         SourceChanged = "source_changed",
         /// The API refused the line (400, 404, 410, 422 and other 4xx).
         BadRequest = "bad_request",

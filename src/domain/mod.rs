@@ -11,4 +11,5 @@ pub mod overrides;
 pub mod pool;
 pub mod retry;
 pub mod row;
+pub mod s3;
 pub mod transcript;

@@ -16,6 +16,8 @@ listed! {
         Quota = "quota",
         /// `max_spend_usd` is reached.
         SpendLimit = "spend_limit",
+        /// The store that holds the recordings refuses the credentials.
+        Source = "source",
         /// The sink refuses to be written.
         Sink = "sink",
         /// The API was out of reach, or answered nothing but 429, for `outage_limit`.
@@ -103,6 +105,7 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::SourceTooLarge
         | K::SourceNotAudio
         | K::SourceRefused
+        | K::SourceArchived
         | K::BadRequest
         | K::TooLarge
         | K::LanguageNotEnabled

@@ -44,6 +44,11 @@ fn spec(output: String) -> BatchSpec {
         report: ReportSettings::default(),
         carried: vec!["who".into(), "key".into()],
         option_columns: vec![],
+        source: Default::default(),
+        sink: Default::default(),
+        report_to: None,
+        dated: false,
+        manifest_hash: None,
     }
 }
 

@@ -92,6 +92,7 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         | ErrorKind::SourceTooLarge
         | ErrorKind::SourceNotAudio
         | ErrorKind::SourceRefused
+        | ErrorKind::SourceArchived
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
         ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
         ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {

@@ -56,8 +56,7 @@ impl Known {
             formats.sort_unstable();
             formats
         };
-        sorted(&self.spec.formats) != sorted(&definition.formats)
-            || self.spec.output != definition.output.to_string_lossy()
+        sorted(&self.spec.formats) != sorted(&definition.formats) || self.spec.output != definition.output
     }
 
     /// What a new specification means for the lines that are there.
