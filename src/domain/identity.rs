@@ -86,6 +86,12 @@ pub fn source_identity(source: &str, bytes: Option<u64>) -> Identity {
     Identity::of(&[b"source", address(source).as_bytes(), &bytes.map_or([0xff; 8], u64::to_le_bytes)])
 }
 
+/// The identity of an object in an S3 store that a listing has seen: its address and its ETag.
+#[must_use]
+pub fn listed_identity(source: &str, etag: &str) -> Identity {
+    Identity::of(&[b"listed", source.as_bytes(), etag.as_bytes()])
+}
+
 /// The identity of what shapes the call. How it is sent, and what silence means, does not.
 #[must_use]
 pub fn options_identity(o: &TranscribeOptions) -> Identity {

@@ -57,6 +57,8 @@ listed! {
         NotExpiring = "not_expiring",
         /// At least one of its calls may have been paid for in vain.
         PaidAgain = "paid_again",
+        /// The outputs were there before this ledger knew the line (`submit --adopt`); nothing was bought.
+        Adopted = "adopted",
         /// The answer was pruned; other formats need it bought again.
         AnswerPruned = "answer_pruned",
     }

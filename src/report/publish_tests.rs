@@ -63,6 +63,8 @@ fn job(line: u64) -> NewJob {
         overrides: (line == 2).then(|| r#"{"language":"hi"}"#.to_owned()),
         carried: Some(format!(r#"["Ann {line}","=1+1"]"#)),
         pool: Pool::Pulse,
+        expected: None,
+        adopted: None,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         job::{BatchId, JobId, Token},
         pool::Pool,
+        s3::Listed,
     },
 };
 
@@ -47,6 +48,8 @@ pub struct Claimed {
     pub key: String,
     /// Where its recording is.
     pub source: String,
+    /// What a listing knew of it.
+    pub expected: Option<Listed>,
     /// JSON of its options that differ from the batch's.
     pub overrides: Option<String>,
     /// Tries used up by the source.
@@ -147,7 +150,7 @@ async fn claim_lane(
         "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
                 after = NULL, started_at = coalesce(started_at, ?4) \
          WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
-         RETURNING id, batch, key, source, overrides, source_tries, era, \
+         RETURNING id, batch, key, source, source_bytes, source_etag, overrides, source_tries, era, \
                    EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     )
     .bind(token)
@@ -181,10 +184,17 @@ fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed,
         token,
         key: row.try_get("key")?,
         source: row.try_get::<Option<String>, _>("source")?.unwrap_or_default(),
+        expected: expected(row)?,
         overrides: row.try_get("overrides")?,
         source_tries: rows::count(row, "source_tries")?,
         era: row.try_get("era")?,
         lane,
         has_calls: row.try_get("has_calls")?,
     })
+}
+
+fn expected(row: &SqliteRow) -> Result<Option<Listed>, StoreError> {
+    let etag: Option<String> = row.try_get("source_etag")?;
+    let bytes: Option<i64> = row.try_get("source_bytes")?;
+    Ok(etag.zip(bytes).map(|(etag, bytes)| Listed { bytes: u64::try_from(bytes).unwrap_or(0), etag }))
 }

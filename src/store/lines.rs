@@ -34,7 +34,14 @@ impl LineSet {
     /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
     pub fn push(&mut self, j: &NewJob, place: u64) {
         let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
-        self.0.push(&(j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place));
+        let line = (j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place);
+        if j.expected.is_none() && j.adopted.is_none() {
+            return self.0.push(&line);
+        }
+        // Only lines that have it carry it: most manifests are no listings.
+        let (bytes, etag) = j.expected.as_ref().map(|e| (e.bytes, e.etag.as_str())).unzip();
+        let (a, b, c, d, e, f, g, h, i) = line;
+        self.0.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted));
     }
 
     /// How many bytes of text it has.
@@ -130,7 +137,7 @@ impl Serialize for Hex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::pool::Pool;
+    use crate::domain::{pool::Pool, s3::Listed};
 
     #[test]
     fn a_set_is_an_array_of_arrays() {
@@ -144,6 +151,8 @@ mod tests {
             overrides: None,
             carried: Some("[\"x\"]".into()),
             pool: Pool::PulsePro,
+            expected: None,
+            adopted: None,
         };
         let set: LineSet = [(&job, 0), (&job, 1)].into_iter().collect();
         assert_eq!(set.len(), 2);
@@ -152,6 +161,10 @@ mod tests {
             format!(r#"[7,"a\"b",null,"{source}","{options}",null,"[\"x\"]","pulse-pro",{place}]"#)
         };
         assert_eq!(&*set.into_json(), format!("[{},{}]", one(0), one(1)));
+        let listed = Listed { bytes: 9, etag: "e".into() };
+        let job = NewJob { expected: Some(listed), adopted: Some("[]".into()), ..job };
+        let set: LineSet = [(&job, 2)].into_iter().collect();
+        assert!(set.into_json().ends_with(r#""pulse-pro",2,9,"e","[]"]]"#));
         let bad = BadJob { line: 3, fault: "two\nlines".into(), carried: None };
         let bad: BadSet = [(&bad, 9)].into_iter().collect();
         assert_eq!(&*bad.into_json(), r#"[[3,"line-000003","two\nlines",null,9]]"#);

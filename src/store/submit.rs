@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use super::{Again, BadSet, Begun, LineSet, Store, StoreError, control};
 use crate::{
     clock::Millis,
-    domain::{identity::Identity, job::BatchId, pool::Pool},
+    domain::{identity::Identity, job::BatchId, pool::Pool, s3::Listed},
 };
 
 /// A batch as its definition has it now.
@@ -48,6 +48,10 @@ pub struct NewJob {
     pub carried: Option<String>,
     /// Where its call goes.
     pub pool: Pool,
+    /// What a listing knew of its recording.
+    pub expected: Option<Listed>,
+    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
+    pub adopted: Option<String>,
 }
 
 /// A line that cannot: it stands in the report until it is mended.
@@ -264,9 +268,9 @@ async fn submit_set(
 }
 
 const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT PRIMARY KEY, source TEXT, \
-     source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT)";
+     source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT, source_bytes INTEGER, source_etag TEXT)";
 const STAGE: &str = "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
-     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7 FROM jsonb_each(?)";
+     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10 FROM jsonb_each(?)";
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
@@ -311,9 +315,10 @@ async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> 
             .await?;
         // Its place in the report is the old one's; its start waits until the old one's worker has stopped.
         sqlx::query(
-            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, \
-               due_at, after, submitted_at, finished_at) \
-             SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, \
+            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
+               source_etag, state, lane, due_at, after, submitted_at, finished_at) \
+             SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, i.source_bytes, \
+               i.source_etag, \
                CASE WHEN i.source IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL THEN 'free' ELSE i.pool END, \
                CASE WHEN i.source IS NULL THEN NULL WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
                CASE WHEN o.token IS NOT NULL AND i.source IS NOT NULL THEN o.id END, ?2, CASE WHEN i.source IS NULL THEN ?2 END \
@@ -335,11 +340,15 @@ async fn insert_new(
     now: Millis,
 ) -> Result<u64, StoreError> {
     let inserted = sqlx::query(
-        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, state, lane, due_at, submitted_at, \
-           finished_at) \
+        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, source_etag, \
+           state, lane, due_at, submitted_at, finished_at, outputs, notes) \
          SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
-                value ->> 6, value ->> 7, iif(value ->> 2 IS NULL, 'skipped', 'queued'), iif(value ->> 2 IS NULL, 'free', value ->> 7), \
-                iif(value ->> 2 IS NULL, NULL, ?4), ?4, iif(value ->> 2 IS NULL, ?4, NULL) FROM jsonb_each(?1) WHERE true \
+                value ->> 6, value ->> 7, value ->> 9, value ->> 10, \
+                iif(value ->> 11 IS NOT NULL, 'succeeded', iif(value ->> 2 IS NULL, 'skipped', 'queued')), \
+                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, 'free', value ->> 7), \
+                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, NULL, ?4), ?4, \
+                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, ?4, NULL), value ->> 11, iif(value ->> 11 IS NULL, NULL, 'adopted') \
+         FROM jsonb_each(?1) WHERE true \
          ON CONFLICT DO NOTHING",
     )
     .bind(good)

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::domain::{
-    identity::{Identity, source_identity},
+    identity::{Identity, listed_identity, source_identity},
     job::JobState,
     pool::Pool,
+    s3::Listed,
 };
 
 async fn ledger() -> (tempfile::TempDir, Store) {
@@ -35,6 +36,8 @@ fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
         overrides: None,
         carried: None,
         pool: Pool::Pulse,
+        expected: None,
+        adopted: None,
     }
 }
 
@@ -119,4 +122,32 @@ async fn cells_follow_their_columns() {
     let rows = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap();
     assert_eq!(rows[0].carried.as_deref(), Some(r#"["two","","one"]"#));
     assert_eq!(rows[1].carried, None);
+}
+
+#[tokio::test]
+async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_saw() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let seen = Listed { bytes: 7, etag: "e1".into() };
+    let outputs = Some(r#"["s3://b/a.txt"]"#.to_owned());
+    let listed = |line, key: &str, etag: &str| {
+        let source = format!("s3://b/{key}.wav");
+        let expected = Some(Listed { etag: etag.into(), ..seen.clone() });
+        NewJob { expected, source_id: listed_identity(&source, etag), ..job(line, key, Some(&source)) }
+    };
+    let lines = vec![NewJob { adopted: outputs, ..listed(1, "a", "e1") }, listed(2, "b", "e1"), listed(3, "c", "e1")];
+    assert_eq!(store.submit(begun.batch, lines.clone(), vec![]).await.unwrap().new, 3);
+    let row = store.report_page(begun.batch, (0, 0), 1, false).await.unwrap().remove(0);
+    assert_eq!((row.state, row.notes.as_deref()), (JobState::Succeeded, Some("adopted")));
+    assert_eq!((row.outputs.as_deref(), row.billed_calls), (Some(r#"["s3://b/a.txt"]"#), 0));
+    let again = vec![lines[0].clone(), listed(2, "b", "e2"), lines[2].clone()];
+    let again = store.submit(begun.batch, again, vec![]).await.unwrap();
+    assert_eq!((again.changed, again.same), (1, 2), "another ETag is another recording");
+    store.end_submit(begun.batch).await.unwrap();
+    let _me = store.enlist("{}".into()).await.unwrap();
+    let want = Want { world: "waves", free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let mut claimed = store.claim(want).await.unwrap();
+    claimed.sort_by(|a, b| a.key.cmp(&b.key));
+    let saw: Vec<_> = claimed.iter().map(|c| (c.key.as_str(), c.expected.clone().unwrap().etag)).collect();
+    assert_eq!(saw, [("b", "e2".to_owned()), ("c", "e1".to_owned())]);
 }

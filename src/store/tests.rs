@@ -57,6 +57,8 @@ fn job(line: u64, source: &str) -> NewJob {
         overrides: None,
         carried: None,
         pool: Pool::Pulse,
+        expected: None,
+        adopted: None,
     }
 }
 

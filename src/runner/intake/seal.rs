@@ -49,6 +49,8 @@ impl<'d> Sealer<'d> {
             overrides,
             carried: carried(&line.carried),
             pool,
+            expected: None,
+            adopted: None,
         }
     }
 
