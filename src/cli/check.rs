@@ -51,7 +51,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         Err(e) => return Err(Stop::of_ledger(e, &config.database)),
     };
     let mut unchecked = unchecked(context, sources.sandbox);
-    let plan = plan(&definition, store.as_ref(), world, &config).await;
+    let plan = plan(&definition, store.as_ref(), world, sources.again, &config).await;
     let plan = match plan {
         Ok(plan) => Some(plan),
         // Without a network a remote manifest is what cannot be checked.
@@ -83,6 +83,7 @@ async fn plan(
     definition: &Definition,
     store: Option<&Store>,
     world: &str,
+    again: bool,
     config: &Config,
 ) -> Result<Plan, IntakeError> {
     // No ledger, no spool; and what is only looked at belongs to neither.
@@ -93,7 +94,7 @@ async fn plan(
         _ => None,
     };
     let spooled = copy.as_ref().map(intake::ManifestCopy::spooled);
-    let plan = intake::plan(store, definition, spooled, world, &config.rates).await;
+    let plan = intake::plan(store, definition, spooled, world, again, &config.rates).await;
     drop(copy);
     if needs_copy {
         let _ = std::fs::remove_dir(&dir);

@@ -123,6 +123,9 @@ pub struct Sources {
     /// The share of failed or suspect lines that still exits 0, e.g. 2%
     #[arg(long, value_name = "SHARE", value_parser = text::share, help_heading = "Batch")]
     tolerate: Option<f64>,
+    /// A new batch for this date, even where the newest one has the same manifest and options
+    #[arg(long, help_heading = "Batch")]
+    pub again: bool,
     /// Buy finished lines again where the definition's options changed
     #[arg(long, help_heading = "Batch")]
     pub rebuy: bool,

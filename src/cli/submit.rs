@@ -45,8 +45,12 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
     screen.say(&tell::headline(definition, drive.world()));
     tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
     screen.say(&tell::fact("manifest", &definition.manifest));
-    let options =
-        SubmitOptions { rebuy: sources.rebuy, take_over: sources.take_over, rates: drive.config.rates.clone() };
+    let options = SubmitOptions {
+        rebuy: sources.rebuy,
+        take_over: sources.take_over,
+        again: sources.again,
+        rates: drive.config.rates.clone(),
+    };
     let submitting = async {
         let spool = drive.store.spool();
         let copy = intake::copy_manifest(definition, &spool, &drive.fetcher, tokio::io::stdin()).await?;

@@ -3,6 +3,7 @@
 mod copy;
 mod error;
 mod known;
+mod night;
 mod ownership;
 mod plan;
 mod reader;

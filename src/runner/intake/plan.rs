@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     IntakeError, Rebuy,
     known::{Known, good_lines},
+    night::{same_night, spec_of},
     reader::Reader,
 };
 use crate::{
     definition::{Definition, Scan, Spooled},
     domain::{
-        batch::BatchSpec,
+        batch::{BatchName, BatchSpec},
         cost::{MicroUsd, Rates},
     },
     store::{Diff, Store},
@@ -21,6 +22,8 @@ use crate::{
 pub struct Plan {
     /// What the ledger would keep of the definition.
     pub spec: BatchSpec,
+    /// The batch's name: an older night's, where the manifest and options are its.
+    pub batch: BatchName,
     /// What the reading found: columns, counts, bad lines, what a listing passed over.
     pub scan: Arc<Scan>,
     /// Whether the ledger has the batch.
@@ -61,14 +64,19 @@ pub async fn plan(
     definition: &Definition,
     copy: Option<&Spooled>,
     world: &str,
+    again: bool,
     rates: &Rates,
 ) -> Result<Plan, IntakeError> {
-    let known = match store {
-        Some(store) => Known::find(store, definition, world).await?.map(|known| (store, known)),
-        None => None,
-    };
+    // What is wrong with its name is told before a long manifest is read.
+    find(store, definition, world).await?;
     let reader = Reader::start(definition, copy).await?;
     let scan = Arc::clone(&reader.scan);
+    let older = match store {
+        Some(store) if !again => same_night(store, definition, &scan, world).await?,
+        _ => None,
+    };
+    let definition = older.as_ref().unwrap_or(definition);
+    let known = find(store, definition, world).await?;
     let mut diff = Diff { new: scan.lines, idle: scan.without_source, ..Diff::default() };
     let (mut gone, mut rebuy, mut redelivers) = (0, None, false);
     if let Some((store, known)) = &known {
@@ -82,7 +90,8 @@ pub async fn plan(
         redelivers = known.is_presented_anew(definition);
     }
     Ok(Plan {
-        spec: definition.spec(&scan.header),
+        spec: spec_of(definition, &scan),
+        batch: definition.batch.clone(),
         existed: known.is_some(),
         estimate: estimate(definition, &diff, rates),
         notes: definition.notes(),
@@ -92,6 +101,15 @@ pub async fn plan(
         rebuy,
         redelivers,
     })
+}
+
+async fn find<'s>(
+    store: Option<&'s Store>,
+    definition: &Definition,
+    world: &str,
+) -> Result<Option<(&'s Store, Known)>, IntakeError> {
+    let Some(store) = store else { return Ok(None) };
+    Ok(Known::find(store, definition, world).await?.map(|known| (store, known)))
 }
 
 /// The finished lines among the changed ones, at the price of the definition's model.

@@ -4,6 +4,7 @@ use super::{
     super::DEFAULT_CONCURRENCY,
     IntakeError,
     known::{Known, good_lines},
+    night::{same_night, spec_of},
     ownership,
     plan::rebuy_of,
     reader::Reader,
@@ -26,6 +27,8 @@ pub struct SubmitOptions {
     pub rebuy: bool,
     /// The output may be written whoever it belongs to.
     pub take_over: bool,
+    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    pub again: bool,
     /// Prices, for what is told.
     pub rates: Rates,
 }
@@ -41,6 +44,8 @@ pub struct Submission {
     pub spec: BatchSpec,
     /// Whether it was there.
     pub existed: bool,
+    /// Whether it is an older night's batch, under its name: its manifest and options are these.
+    pub same_night: bool,
     /// Its good lines.
     pub submitted: Submitted,
     /// Lines without a source among them.
@@ -70,9 +75,17 @@ pub async fn submit(
     world: &'static str,
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
-    let known = Known::find(store, definition, world).await?;
+    let mut known = Known::find(store, definition, world).await?;
     let reader = Reader::start(definition, copy).await?;
-    let spec = definition.spec(&reader.scan.header);
+    let older = match options.again {
+        false => same_night(store, definition, &reader.scan, world).await?,
+        true => None,
+    };
+    let definition = older.as_ref().unwrap_or(definition);
+    if older.is_some() {
+        known = Known::find(store, definition, world).await?;
+    }
+    let spec = spec_of(definition, &reader.scan);
     if let Some(known) = &known {
         refuse_rebuying(store, definition, known, &reader, options).await?;
     }
@@ -99,6 +112,7 @@ pub async fn submit(
         name: row.name,
         spec,
         existed: begun.existed,
+        same_night: older.is_some(),
         submitted,
         without_source: reader.scan.without_source,
         bad: reader.scan.bad,

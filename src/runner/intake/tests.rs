@@ -66,7 +66,7 @@ impl World {
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load("calls.toml"), None, "waves", &Rates::default()).await.unwrap()
+        plan(Some(&self.store), &self.load("calls.toml"), None, "waves", false, &Rates::default()).await.unwrap()
     }
 
     async fn counts(&self) -> Counts {
@@ -166,7 +166,7 @@ async fn the_same_manifest_twice_adds_nothing() {
 #[tokio::test]
 async fn a_plan_needs_no_ledger() {
     let w = World::new().await;
-    let plan = plan(None, &w.load("calls.toml"), None, "waves", &Rates::default()).await.unwrap();
+    let plan = plan(None, &w.load("calls.toml"), None, "waves", false, &Rates::default()).await.unwrap();
     assert_eq!((plan.diff.new, plan.scan.header.carried.clone()), (3, vec!["who".to_owned()]));
 }
 

@@ -1,0 +1,52 @@
+//! Midnight: a dated batch that was begun yesterday goes on under yesterday's name.
+
+use super::IntakeError;
+use crate::{
+    definition::{Definition, Scan},
+    domain::{batch::BatchSpec, identity::options_identity},
+    store::{BatchRow, Store, StoreError},
+};
+
+/// What the ledger keeps of a definition whose manifest was read to its end.
+pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
+    let hash = scan.content_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.header) }
+}
+
+/// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a night
+/// that was killed before midnight must not be bought again after it. A batch that is there under its own name is itself.
+pub(super) async fn same_night(
+    store: &Store,
+    definition: &Definition,
+    scan: &Scan,
+    world: &str,
+) -> Result<Option<Definition>, IntakeError> {
+    let ours = spec_of(definition, scan);
+    if !ours.dated || store.batch(definition.batch.as_str()).await?.is_some() {
+        return Ok(None);
+    }
+    let batches = store.batches().await?;
+    let newest = batches.into_iter().filter(|row| row.definition == definition.name && row.world == world);
+    let Some(newest) = newest.max_by_key(|row| (row.submitted_at, row.id.0)) else { return Ok(None) };
+    let theirs: BatchSpec = serde_json::from_str(&newest.spec)
+        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", newest.name)))?;
+    Ok(is_same(&ours, &theirs).then(|| under_its_name(definition, &newest, theirs)))
+}
+
+/// Whether two batches of one definition are the same work, whatever their dates.
+fn is_same(ours: &BatchSpec, theirs: &BatchSpec) -> bool {
+    theirs.dated
+        && ours.task == theirs.task
+        && ours.manifest_hash == theirs.manifest_hash
+        && ours.option_columns == theirs.option_columns
+        && options_identity(&ours.transcribe) == options_identity(&theirs.transcribe)
+}
+
+/// The definition as it was on the older day: only its names have dates.
+fn under_its_name(definition: &Definition, row: &BatchRow, theirs: BatchSpec) -> Definition {
+    let mut same = definition.clone();
+    same.batch = row.name.parse().unwrap_or(same.batch);
+    same.output = theirs.output;
+    same.manifest = theirs.manifest;
+    same
+}
