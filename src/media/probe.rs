@@ -16,6 +16,9 @@ use lofty::{
 use crate::audio::wav;
 
 mod complete;
+mod ends;
+
+pub use ends::probe_ends;
 
 /// Bytes looked at to tell the kind.
 const HEAD: u64 = 4096;
