@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod call;
 pub mod cost;
+pub mod estimate;
 pub mod identity;
 pub mod job;
 pub mod key;

@@ -1,0 +1,86 @@
+//! How long a heap of recordings is, judging by a sample of them whose headers were read.
+
+/// One recording of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// Its size.
+    pub bytes: u64,
+    /// Its length.
+    pub audio_ms: u64,
+}
+
+/// What a heap comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guess {
+    /// Audio in all, in ms.
+    pub audio_ms: u64,
+    /// How far off that is in 19 of 20 cases, in ms; 0 where all were read.
+    pub give_or_take_ms: u64,
+    /// How many were read.
+    pub sampled: u64,
+}
+
+/// Guesses the length of `lines` recordings of `bytes` in all from some of them: length follows from size far better than
+/// from number. `None` where the sample says nothing.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate, never negative"
+)]
+pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
+    let n = sample.len() as f64;
+    let seen_bytes: f64 = sample.iter().map(|s| s.bytes as f64).sum();
+    let seen_ms: f64 = sample.iter().map(|s| s.audio_ms as f64).sum();
+    if seen_bytes <= 0.0 || seen_ms <= 0.0 {
+        return None;
+    }
+    let ms_a_byte = seen_ms / seen_bytes;
+    let audio_ms = ms_a_byte * bytes as f64;
+    let sampled = sample.len() as u64;
+    let give_or_take = if sampled >= lines {
+        0.0
+    } else if sampled < 2 {
+        audio_ms
+    } else {
+        // The standard error of a ratio estimate, less for the share that was seen.
+        let off: f64 = sample.iter().map(|s| (s.audio_ms as f64 - ms_a_byte * s.bytes as f64).powi(2)).sum();
+        let unseen = 1.0 - n / lines as f64;
+        2.0 * lines as f64 * (off / (n * (n - 1.0)) * unseen).sqrt()
+    };
+    Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(rates: &[u64]) -> Vec<Sampled> {
+        rates.iter().zip(1..).map(|(rate, n)| Sampled { bytes: n * 16_000, audio_ms: n * 16_000_000 / rate }).collect()
+    }
+
+    #[test]
+    fn one_format_is_known_by_its_size() {
+        let guess = guess(&sample(&[16_000; 10]), 160_000_000, 1_000).unwrap();
+        assert_eq!(guess, Guess { audio_ms: 10_000_000, give_or_take_ms: 0, sampled: 10 });
+    }
+
+    #[test]
+    fn the_more_they_differ_the_less_is_known() {
+        let even = guess(&sample(&[16_000, 16_100, 15_900, 16_050]), 16_000_000, 100).unwrap();
+        let mixed = guess(&sample(&[16_000, 4_000, 16_000, 4_000]), 16_000_000, 100).unwrap();
+        assert!(even.give_or_take_ms * 20 < even.audio_ms, "{even:?}");
+        assert!(mixed.give_or_take_ms > even.give_or_take_ms * 10, "{mixed:?}");
+        let all = guess(&sample(&[16_000, 4_000]), 48_000, 2).unwrap();
+        assert_eq!(all.give_or_take_ms, 0, "nothing is left to guess");
+        let one = guess(&sample(&[16_000]), 160_000, 10).unwrap();
+        assert_eq!(one.give_or_take_ms, one.audio_ms, "one says next to nothing");
+    }
+
+    #[test]
+    fn a_sample_without_lengths_says_nothing() {
+        assert_eq!(guess(&[], 1, 1), None);
+        assert_eq!(guess(&[Sampled { bytes: 9, audio_ms: 0 }], 1, 1), None);
+    }
+}
