@@ -13,4 +13,5 @@ pub mod pool;
 pub mod retry;
 pub mod row;
 pub mod s3;
+pub mod speech;
 pub mod transcript;
