@@ -184,6 +184,7 @@ impl Sources {
             tolerate: self.tolerate,
             command: std::env::args().collect(),
             working_dir: None,
+            ..Overrides::default()
         }
     }
 
