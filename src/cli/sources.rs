@@ -187,6 +187,7 @@ impl Sources {
             tolerate: self.tolerate,
             command: std::env::args().collect(),
             working_dir: None,
+            ..Overrides::default()
         }
     }
 

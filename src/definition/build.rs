@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides,
+    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, NoSource, Origin, Overrides,
+    dates::When,
     draft::{self, Draft, Places},
-    paths::{self, absolute_dir, clean, io_message},
-    template::Template,
+    paths::{self, absolute_dir, io_message},
+    template::{Names, Template, TemplateFault},
     text::shell_word,
 };
 use crate::domain::{
@@ -17,14 +19,16 @@ use crate::domain::{
 };
 
 /// What is known besides the draft.
-struct Builder<'a> {
-    over: &'a Overrides,
+pub(super) struct Builder<'a> {
+    pub(super) over: &'a Overrides,
     places: Places,
     faults: Vec<Fault>,
     /// The working directory, absolute.
-    cwd: PathBuf,
+    pub(super) cwd: PathBuf,
     /// The directory that relative paths of the draft begin at, as typed.
-    base: PathBuf,
+    pub(super) base: PathBuf,
+    /// A date is asked for, and cannot be told: what is named by it is not looked for.
+    date_is_wrong: bool,
 }
 
 pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Faults> {
@@ -37,7 +41,7 @@ pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Fau
     }
     draft.name.get_or_insert_with(|| paths::stem(paths::file_name(&shown)).to_owned());
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut builder = Builder { over, places, faults, cwd, base };
+    let mut builder = Builder { over, places, faults, cwd, base, date_is_wrong: false };
     if draft.task.is_none() && !builder.places.at.contains_key("task") {
         builder.fault("task", "is missing; e.g. task = \"transcribe\"");
     }
@@ -54,7 +58,8 @@ pub(super) fn from_command_line(ad_hoc: &AdHoc, over: &Overrides) -> Result<Defi
         manifest: ad_hoc.sources.first().cloned(),
         ..Draft::default()
     };
-    let mut builder = Builder { over, places: Places::default(), faults: Vec::new(), cwd, base: PathBuf::new() };
+    let (places, base) = (Places::default(), PathBuf::new());
+    let mut builder = Builder { over, places, faults: Vec::new(), cwd, base, date_is_wrong: false };
     let origin = origin.unwrap_or_else(|message| {
         let what = if let [one] = ad_hoc.sources.as_slice() { one.as_str() } else { "" };
         builder.faults.push(Fault::of_file(what, message));
@@ -70,7 +75,7 @@ fn working_dir(over: &Overrides) -> Result<PathBuf, Faults> {
 
 impl Builder<'_> {
     /// Notes a fault of a field, at the flag if a flag decided it.
-    fn fault(&mut self, field: &str, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, field: &str, message: impl Into<String>) {
         let fault = match self.over.flag_of(field) {
             Some(flag) => Fault::of_flag(&flag, message),
             None if self.places.file.is_empty() => Fault::of_flag(&flag_name(field), message),
@@ -80,7 +85,7 @@ impl Builder<'_> {
     }
 
     /// Whether the file has this field, rightly or wrongly: then it is not missing.
-    fn in_file(&self, field: &str) -> bool {
+    pub(super) fn in_file(&self, field: &str) -> bool {
         self.places.at.contains_key(field)
     }
 
@@ -89,14 +94,17 @@ impl Builder<'_> {
         let name = draft.name.take().unwrap_or_default();
         let transcribe = self.options(&draft);
         let formats = self.formats(&draft);
-        let batch = self.batch(&draft, &name);
-        let batch_text = batch.as_ref().map_or("", BatchName::as_str).to_owned();
-        let names = [("name", name.as_str()), ("batch", batch_text.as_str())];
+        let date = self.date(&draft);
+        let (batch, dated) = self.batch(&draft, &Names { name: &name, batch: None, date });
+        let names = Names { name: &name, batch: Some(batch.as_ref().map_or("", BatchName::as_str)), date };
         let output = self.output(&draft, &names);
+        let sink = self.sink(&draft, output.as_deref());
+        let report_to = self.report_to(&draft, &names);
         let (origin, manifest) = self.origin(&draft, &names, origin);
         let filters = self.filters(&draft, origin.as_ref());
-        let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()));
-        let source_column = self.column("columns.source", over.source_column.as_ref().or(draft.source.as_ref()));
+        let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
+        let source = over.source_column.as_ref().or(draft.source.as_ref());
+        let source_column = self.column("columns.source", source, date);
         let run = self.run(&draft);
         let all = || LineOption::ALL.to_vec();
         let option_columns = over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all);
@@ -106,14 +114,22 @@ impl Builder<'_> {
             // With options that are wrong themselves, a line's cannot be judged.
             option_columns: if transcribe.is_some() { option_columns } else { Vec::new() },
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
+            no_source: over.no_source.or(draft.no_source).unwrap_or(NoSource::Fault),
+            allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
+            name_pattern: draft.name_pattern,
             limit: over.limit,
+            source: draft.s3_source,
+            sink,
+            report_to,
+            date,
+            dated,
             report: draft.report,
             working_dir: self.cwd.clone(),
             command: over.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
-            batch: batch.unwrap_or_else(|| BatchName::new("-").expect("a dash can name a batch")),
             output: output.unwrap_or_default(),
             transcribe: transcribe.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             origin: origin.unwrap_or_else(|| Origin::Files(Vec::new())),
+            batch: batch.unwrap_or_else(|| BatchName::new("-").expect("a dash can name a batch")),
             name,
             manifest,
             key_column,
@@ -131,7 +147,7 @@ impl Builder<'_> {
 
     /// All is told together: the manifest's faults too, where what is wrong here leaves it readable.
     fn all_faults(mut self, definition: &Definition) -> Faults {
-        let unreadable = ["columns", "column", "manifest", "include", "exclude"];
+        let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern"];
         let may_scan = !definition.origin.needs_copy()
             && definition.origin != Origin::Files(Vec::new())
             && !self.faults.iter().any(|fault| fault.is_about(&unreadable));
@@ -187,53 +203,75 @@ impl Builder<'_> {
         formats
     }
 
-    fn batch(&mut self, draft: &Draft, name: &str) -> Option<BatchName> {
-        let text = self.over.batch.as_ref().or(draft.batch.as_ref());
-        let filled = match text {
-            Some(text) => Template::parse(text).and_then(|template| template.fill(&[("name", name)])),
-            None => Ok(name.to_owned()),
+    fn date(&mut self, draft: &Draft) -> Option<Date> {
+        let when = match &self.over.date {
+            Some(text) => text.parse::<When>().map(Some),
+            None if draft.date.is_none() && self.in_file("date") => {
+                self.date_is_wrong = true;
+                return None;
+            }
+            None => Ok(draft.date),
         };
-        let named = filled.map_err(|e| e.to_string()).and_then(|text| BatchName::new(text).map_err(|e| e.to_string()));
-        named.map_err(|message| self.fault("batch", message)).ok()
+        let zone_is_wrong = self.in_file("timezone") && draft.timezone.is_none();
+        let date = match when {
+            Ok(None) => return None,
+            Ok(Some(When::Today | When::Yesterday)) if zone_is_wrong => {
+                self.date_is_wrong = true;
+                return None;
+            }
+            Ok(Some(when)) => when.date(self.over.now, draft.timezone.as_ref()),
+            Err(message) => Err(message),
+        };
+        self.date_is_wrong = date.is_err();
+        date.map_err(|message| self.fault("date", message)).ok()
     }
 
-    fn output(&mut self, draft: &Draft, names: &[(&str, &str)]) -> Option<String> {
-        let (text, base) = match (&self.over.output, &draft.output) {
-            (Some(text), _) => (text.as_str(), self.cwd.clone()),
-            (None, Some(text)) => (text.as_str(), self.cwd.join(&self.base)),
-            (None, None) => ("out/{batch}/", self.cwd.join(&self.base)),
+    /// A template's text; what is wrong with it is a fault of the field.
+    pub(super) fn fill(&mut self, field: &str, text: &str, names: &Names<'_>) -> Option<String> {
+        match Template::parse(text).and_then(|template| template.fill(names)) {
+            Ok(filled) => Some(filled),
+            Err(TemplateFault::NoDate) if self.date_is_wrong => None,
+            Err(fault) => {
+                self.fault(field, fault.to_string());
+                None
+            }
+        }
+    }
+
+    /// The batch's name, and whether it has a date.
+    fn batch(&mut self, draft: &Draft, names: &Names<'_>) -> (Option<BatchName>, bool) {
+        let Some(text) = self.over.batch.as_ref().or(draft.batch.as_ref()) else {
+            let named = BatchName::new(names.name).map_err(|e| self.fault("batch", e.to_string()));
+            return (named.ok(), false);
         };
-        let filled = Template::parse(text).and_then(|template| template.fill(names)).map_err(|e| e.to_string());
-        let path = filled.and_then(|text| match paths::scheme(&text) {
-            Some(scheme) => Err(format!("outputs go to a directory, and `{scheme}:` is none")),
-            None if text.chars().any(char::is_control) => Err("has control characters".to_owned()),
-            None => absolute_dir(&base).map(|base| clean(&base.join(text))).map_err(|e| io_message(&e)),
-        });
-        let path =
-            path.and_then(|path| path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned()));
-        path.map_err(|message| self.fault("output", message)).ok()
+        let dated = Template::parse(text).is_ok_and(|template| template.uses_date());
+        let filled = self.fill("batch", text, names);
+        let named = filled.and_then(|text| BatchName::new(text).map_err(|e| self.fault("batch", e.to_string())).ok());
+        (named, dated)
     }
 
     /// The origin, and how it is shown.
-    fn origin(&mut self, draft: &Draft, names: &[(&str, &str)], given: Option<Origin>) -> (Option<Origin>, String) {
+    fn origin(&mut self, draft: &Draft, names: &Names<'_>, given: Option<Origin>) -> (Option<Origin>, String) {
         let (typed, typed_in) = match (&self.over.manifest, &draft.manifest) {
             (Some(text), _) => (text.clone(), PathBuf::new()),
             (None, Some(text)) => (text.clone(), self.base.clone()),
             (None, None) => {
                 if !self.in_file("manifest") {
-                    self.fault("manifest", "is missing: a file, a directory or glob of audio, a URL, or \"-\"");
+                    let wanted = "a file, a directory or glob of audio, an s3:// prefix or object, a URL, or \"-\"";
+                    self.fault("manifest", format!("is missing: {wanted}"));
                 }
                 return (None, String::new());
             }
         };
         let origin = match given {
             Some(origin) if self.over.manifest.is_none() => Ok((origin, typed)),
-            _ => Template::parse(&typed).and_then(|template| template.fill(names)).map_err(|e| e.to_string()).and_then(
-                |filled| {
-                    let format = self.over.manifest_format.or(draft.manifest_format);
-                    Origin::of_manifest(&filled, &self.cwd.join(&typed_in), format).map(|origin| (origin, filled))
-                },
-            ),
+            _ => {
+                let Some(filled) = self.fill("manifest", &typed, names) else { return (None, String::new()) };
+                let format = self.over.manifest_format.or(draft.manifest_format);
+                let origin = Origin::of_manifest(&filled, &self.cwd.join(&typed_in), format);
+                let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
+                origin.map_err(named).map(|origin| (origin, filled))
+            }
         };
         match origin {
             Ok((origin, typed)) => {
@@ -254,11 +292,11 @@ impl Builder<'_> {
     fn filters(&mut self, draft: &Draft, origin: Option<&Origin>) -> Filters {
         let include = self.over.include.as_ref().or(draft.include.as_ref());
         let exclude = self.over.exclude.as_ref().or(draft.exclude.as_ref());
-        let listing = matches!(origin, Some(Origin::Listing { .. }) | None);
+        let listing = origin.is_none_or(Origin::is_listing);
         let mut set = |field: &str, patterns: Option<&Vec<String>>| {
             let patterns = patterns?;
             if !listing && !patterns.is_empty() {
-                self.fault(field, "is for directories and globs; the manifest is neither");
+                self.fault(field, "is for directories, globs and s3:// prefixes; the manifest is none of them");
             }
             globs(patterns).map_err(|message| self.fault(field, message)).ok()
         };
@@ -266,13 +304,16 @@ impl Builder<'_> {
     }
 
     /// A column's name or a template over columns; a plain name is a template of that one name.
-    fn column(&mut self, field: &str, text: Option<&String>) -> Option<Template> {
+    fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
         let text = text?;
         let template =
             if text.contains(['{', '}']) { Template::parse(text) } else { Ok(Template::of_name(text.trim())) };
         let template = template.map_err(|e| self.fault(field, e.to_string())).ok()?;
         if template.names().next().is_none_or(str::is_empty) {
             self.fault(field, "names no column");
+        }
+        if template.has_format() && date.is_none() && !self.date_is_wrong {
+            self.fault(field, TemplateFault::NoDate.to_string());
         }
         Some(template)
     }

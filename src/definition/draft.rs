@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    dates::{self, When},
     fault::{Fault, Faults},
-    manifest::ManifestFormat,
+    manifest::{ManifestFormat, name_pattern},
+    stores,
     text::{dollars, duration, share},
     walk::{Section, Walk, Wrong},
 };
 use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
     options::{Task, TranscriptFormat, listed},
+    s3::{S3Settings, SinkSettings},
 };
 
 listed! {
@@ -25,11 +30,23 @@ listed! {
     }
 }
 
+listed! {
+    /// What happens to a line that names no recording.
+    NoSource, "policy for lines without a source" {
+        /// It is a bad line.
+        Fault = "fault",
+        /// There is nothing to do for it: it stands in the report as skipped.
+        Skip = "skip",
+    }
+}
+
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) name: Option<String>,
     pub(super) task: Option<Task>,
+    pub(super) date: Option<When>,
+    pub(super) timezone: Option<TimeZone>,
     pub(super) batch: Option<String>,
     pub(super) manifest: Option<String>,
     pub(super) manifest_format: Option<ManifestFormat>,
@@ -39,11 +56,17 @@ pub(super) struct Draft {
     pub(super) include: Option<Vec<String>>,
     pub(super) exclude: Option<Vec<String>>,
     pub(super) option_columns: Option<Vec<LineOption>>,
+    pub(super) name_pattern: Option<Regex>,
     pub(super) bad_lines: Option<BadLines>,
+    pub(super) no_source: Option<NoSource>,
+    pub(super) allow_empty: Option<bool>,
     pub(super) options: LineOverrides,
     pub(super) formats: Option<Vec<TranscriptFormat>>,
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
+    pub(super) report_to: Option<String>,
+    pub(super) s3_source: S3Settings,
+    pub(super) s3_sink: SinkSettings,
 }
 
 /// Where the fields of a file stand, so that what is found out later can still be told at its line.
@@ -84,6 +107,11 @@ fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
     let mut draft = Draft {
         name: walk.text(&mut root, "name", some),
         task: walk.text(&mut root, "task", named),
+        date: walk.take(&mut root, "date", |value| match dates::when_of(value) {
+            Some(when) => when.map_err(Wrong::Value),
+            None => Err(Wrong::Type("a string")),
+        }),
+        timezone: walk.text(&mut root, "timezone", dates::zone),
         batch: walk.text(&mut root, "batch", some),
         manifest: walk.text(&mut root, "manifest", some),
         manifest_format: walk.text(&mut root, "manifest_format", named),
@@ -91,7 +119,10 @@ fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
         include: walk.list(&mut root, "include", any),
         exclude: walk.list(&mut root, "exclude", any),
         option_columns: walk.list(&mut root, "option_columns", named),
+        name_pattern: walk.text(&mut root, "name_pattern", name_pattern),
         bad_lines: walk.text(&mut root, "bad_lines", named),
+        no_source: walk.text(&mut root, "no_source", named),
+        allow_empty: walk.flag(&mut root, "allow_empty"),
         ..Draft::default()
     };
     let mut columns = walk.section(&mut root, "columns");
@@ -104,7 +135,12 @@ fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
     draft.run = read_run(walk, run);
     let mut report = walk.section(&mut root, "report");
     draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
+    draft.report_to = walk.text(&mut report, "to", some);
     walk.close(report);
+    let source = walk.section(&mut root, "source");
+    draft.s3_source = stores::read_source(walk, source);
+    let sink = walk.section(&mut root, "sink");
+    draft.s3_sink = stores::read_sink(walk, sink);
     walk.close(root);
     draft
 }

@@ -35,20 +35,29 @@ pub struct Fault {
     pub place: Option<Place>,
     /// What is wrong and what to do.
     pub message: String,
+    /// Nothing is wrong but that there is nothing to do: a manifest without lines, a prefix without recordings.
+    pub empty: bool,
 }
 
 impl Fault {
     /// A fault of a file as a whole.
     #[must_use]
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, position: None, place: None, message: message.into() }
+        Self { file: file.into(), line: None, position: None, place: None, message: message.into(), empty: false }
     }
 
     /// A fault of one line of a manifest.
     #[must_use]
     pub fn of_line(file: &str, line: u64, column: Option<&str>, message: impl Into<String>) -> Self {
         let place = column.map(|c| Place::Column(c.to_owned()));
-        Self { file: file.to_owned(), line: Some(line), position: None, place, message: message.into() }
+        Self { file: file.to_owned(), line: Some(line), position: None, place, message: message.into(), empty: false }
+    }
+
+    /// A manifest that is in order, and has no lines.
+    #[must_use]
+    pub fn of_nothing(file: impl Into<String>, message: impl Into<String>) -> Self {
+        let hint = "if that may be, say allow_empty = true (--allow-empty)";
+        Self { empty: true, ..Self::of_file(file, format!("{}; {hint}", message.into())) }
     }
 
     /// A fault of a command line flag, without its dashes.
@@ -129,6 +138,12 @@ impl Faults {
         self.list.is_empty()
     }
 
+    /// Whether nothing is wrong but that there is nothing to do: earlier work can still go on.
+    #[must_use]
+    pub fn is_only_empty(&self) -> bool {
+        self.more == 0 && !self.list.is_empty() && self.list.iter().all(|fault| fault.empty)
+    }
+
     /// How many there are, with those only counted.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -178,6 +193,15 @@ mod tests {
         let mut field = Fault::of_file("a.toml", "wrong");
         (field.line, field.position, field.place) = (Some(3), Some(9), Some(Place::Field("run.tolerate".into())));
         assert_eq!(field.to_string(), "a.toml:3:9: `run.tolerate`: wrong");
+    }
+
+    #[test]
+    fn nothing_to_do_is_told_apart() {
+        let mut faults = Faults::from(Fault::of_nothing("s3://b/", "no recordings are found"));
+        assert!(faults.is_only_empty() && !Faults::default().is_only_empty());
+        assert!(faults.to_string().ends_with("found; if that may be, say allow_empty = true (--allow-empty)"));
+        faults.push(Fault::of_file("a.toml", "wrong"));
+        assert!(!faults.is_only_empty());
     }
 
     #[test]

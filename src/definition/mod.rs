@@ -6,10 +6,15 @@ pub mod template;
 pub mod text;
 
 mod build;
+mod dates;
 mod draft;
+#[cfg(test)]
+mod night_tests;
 mod origin;
 mod overrides;
 mod paths;
+mod stores;
+mod targets;
 #[cfg(test)]
 mod tests;
 pub(crate) mod walk;
@@ -17,6 +22,8 @@ pub(crate) mod walk;
 use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
+use jiff::civil::Date;
+use regex::Regex;
 
 use crate::domain::{
     batch::{BatchName, BatchSpec, LineOption, ReportSettings, RunSettings},
@@ -26,7 +33,7 @@ use crate::domain::{
 
 use self::template::Template;
 pub use self::{
-    draft::BadLines,
+    draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
     origin::Origin,
@@ -42,14 +49,22 @@ pub struct Definition {
     pub task: Task,
     /// The batch's name.
     pub batch: BatchName,
+    /// The batch's date, where one is asked for.
+    pub date: Option<Date>,
+    /// Whether the batch's name is made of its date: then the same manifest on the next day is the same batch.
+    pub dated: bool,
     /// Where the lines come from.
     pub origin: Origin,
     /// The manifest as it is shown to the user: as typed, without secrets.
     pub manifest: String,
     /// How the manifest is written, where that does not follow from its name.
     pub manifest_format: Option<ManifestFormat>,
-    /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
+    /// Where outputs go: an absolute directory, or `s3://bucket/prefix/` (always with its last `/`).
     pub output: String,
+    /// Which store the S3 sources are in.
+    pub source: S3Settings,
+    /// Which store the outputs go to, and how they are kept there.
+    pub sink: SinkSettings,
     /// The column or template for the key, where it is named.
     pub key_column: Option<Template>,
     /// The column or template for the source, where it is named.
@@ -58,6 +73,10 @@ pub struct Definition {
     pub option_columns: Vec<LineOption>,
     /// What happens to bad lines.
     pub bad_lines: BadLines,
+    /// What happens to lines without a source.
+    pub no_source: NoSource,
+    /// Whether a manifest without lines is none the worse for it.
+    pub allow_empty: bool,
     /// Only the first lines of the manifest.
     pub limit: Option<u64>,
     /// The options of every line that does not say otherwise.
@@ -68,6 +87,10 @@ pub struct Definition {
     pub run: RunSettings,
     /// What the report has.
     pub report: ReportSettings,
+    /// Where the report goes, if not beside the outputs: an absolute path, or `s3://bucket/key`.
+    pub report_to: Option<String>,
+    /// What makes columns of the recordings' file names.
+    name_pattern: Option<Regex>,
     /// In listings: what to take, and what to leave.
     filters: Filters,
     /// Where the relative sources of stdin begin.
@@ -100,7 +123,7 @@ impl Definition {
         build::from_command_line(ad_hoc, overrides)
     }
 
-    /// What the ledger keeps of it, for a manifest with this header.
+    /// What the ledger keeps of it, for a manifest with this header. The manifest's hash is the caller's to add.
     #[must_use]
     pub fn spec(&self, header: &Header) -> BatchSpec {
         BatchSpec {
@@ -114,10 +137,10 @@ impl Definition {
             report: self.report,
             carried: header.carried.clone(),
             option_columns: header.option_columns.iter().map(|option| option.as_str().to_owned()).collect(),
-            source: S3Settings::default(),
-            sink: SinkSettings::default(),
-            report_to: None,
-            dated: false,
+            source: self.source.clone(),
+            sink: self.sink.clone(),
+            report_to: self.report_to.clone(),
+            dated: self.dated,
             manifest_hash: None,
         }
     }

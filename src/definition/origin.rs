@@ -6,8 +6,11 @@ use url::Url;
 
 use super::{
     manifest::ManifestFormat,
-    paths::{self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_web, scheme, shown_url, stem},
+    paths::{
+        self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_s3, is_web, scheme, shown_url, stem,
+    },
 };
+use crate::domain::s3::S3Address;
 
 /// Where a batch's lines come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +24,15 @@ pub enum Origin {
         /// The pattern, over paths below it.
         pattern: Option<String>,
     },
-    /// These recordings: absolute paths and http(s) addresses.
+    /// These recordings: absolute paths, http(s) and s3 addresses.
     Files(Vec<String>),
     /// A manifest on a web server. The caller fetches it and opens the copy.
     Url(Url),
+    /// The audio below a prefix of an S3 store (empty, or ending in `/`). The caller lists it by a
+    /// [`ListingWriter`](super::manifest::ListingWriter) and opens the listing.
+    S3Prefix(S3Address),
+    /// A manifest in an S3 store. The caller fetches it and opens the copy.
+    S3Object(S3Address),
     /// A manifest on standard input. The caller copies it and opens the copy.
     Stdin,
 }
@@ -33,13 +41,21 @@ impl Origin {
     /// Whether the caller has to bring the manifest to a file before it can be opened.
     #[must_use]
     pub const fn needs_copy(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Stdin)
+        matches!(self, Self::Url(_) | Self::Stdin | Self::S3Prefix(_) | Self::S3Object(_))
+    }
+
+    /// Whether it is a listing of recordings, from which some can be taken and others left.
+    pub(super) const fn is_listing(&self) -> bool {
+        matches!(self, Self::Listing { .. } | Self::S3Prefix(_))
     }
 
     /// What a definition's `manifest` names; relative paths begin at `base`.
     pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Stdin);
+        }
+        if is_s3(text) {
+            return s3(text, format);
         }
         if let Some(scheme) = scheme(text) {
             return if is_web(text) { web(text, format) } else { Err(unknown_scheme(scheme)) };
@@ -67,13 +83,22 @@ impl Origin {
     pub(super) fn batch_name(sources: &[String], base: &Path) -> String {
         let parent = |source: &str| base.join(source).parent().map(Path::to_path_buf);
         let name = match sources {
+            [one] if is_s3(one) && (is_audio(file_name(one)) || ManifestFormat::of_name(one).is_some()) => {
+                file_name(one).to_owned()
+            }
+            [one] if is_s3(one) => return last_folder(one).to_owned(),
+            [first, rest @ ..] if sources.iter().all(|source| is_s3(source)) => {
+                let folder = |source: &str| source[..source.len() - file_name(source).len()].to_owned();
+                let same = rest.iter().all(|source| folder(source) == folder(first));
+                return if same { last_folder(&folder(first)).to_owned() } else { "files".to_owned() };
+            }
             [one] if is_web(one) => paths::percent_decoded(file_name(one)),
             [one] if is_glob(one) && !base.join(one).exists() => last_name(&base.join(glob_root(one))),
             [one] if base.join(one).is_dir() => return last_name(&base.join(one)),
             [one] => file_name(one).to_owned(),
             many => {
                 let first = many.first().and_then(|source| parent(source));
-                let same = many.iter().all(|source| !is_web(source) && parent(source) == first);
+                let same = many.iter().all(|source| scheme(source).is_none() && parent(source) == first);
                 return first.filter(|_| same).map_or_else(|| "files".to_owned(), |dir| last_name(&dir));
             }
         };
@@ -86,6 +111,7 @@ impl Origin {
         match self {
             Self::Url(url) => shown_url(url),
             Self::Stdin => "stdin".to_owned(),
+            Self::S3Prefix(address) | Self::S3Object(address) => address.to_string(),
             Self::Files(files) if files.len() > 1 => format!("{} files", files.len()),
             Self::Files(files) if files.iter().any(|file| is_web(file)) => {
                 files.iter().filter_map(|file| Url::parse(file).ok()).map(|url| shown_url(&url)).collect()
@@ -95,8 +121,38 @@ impl Origin {
     }
 }
 
-fn unknown_scheme(scheme: &str) -> String {
-    format!("`{scheme}:` addresses cannot be read; http(s) URLs and files can")
+/// Why an address of this scheme is no source.
+pub(super) fn unknown_scheme(scheme: &str) -> String {
+    format!("`{scheme}:` addresses cannot be read; http(s) URLs, s3:// addresses and files can")
+}
+
+/// A prefix, or a manifest in a store. What has no ending of a manifest is a prefix and gets its `/`, so that
+/// `2026/11/2` never lists `2026/11/20` as well.
+fn s3(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
+    let address = s3_address(text)?;
+    let name = file_name(&address.key);
+    if name.is_empty() {
+        return Ok(Origin::S3Prefix(address));
+    }
+    if format.is_some() || ManifestFormat::of_name(name).is_some() {
+        return Ok(Origin::S3Object(address));
+    }
+    if is_audio(name) {
+        return Err(format!("`{name}` is a recording; name the prefix that it is below, or a manifest of recordings"));
+    }
+    Ok(Origin::S3Prefix(address.join("")))
+}
+
+fn s3_address(text: &str) -> Result<S3Address, String> {
+    if is_glob(text) {
+        return Err("a store knows no globs; name a prefix that ends in `/`, and what to take below it with include (--include '*.wav')".to_owned());
+    }
+    text.parse::<S3Address>().map_err(|e| format!("`{}` {e}", super::text::excerpt(text)))
+}
+
+/// The last folder of a prefix, or the bucket.
+fn last_folder(prefix: &str) -> &str {
+    prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
 fn no_format(text: &str) -> String {
@@ -143,7 +199,7 @@ fn glob(text: &str, base: &Path) -> Result<Origin, String> {
 
 fn is_manifest_like(source: &str, base: &Path) -> bool {
     let path = base.join(source);
-    let audio_file = is_audio(file_name(source)) && (is_web(source) || path.is_file());
+    let audio_file = is_audio(file_name(source)) && (is_web(source) || is_s3(source) || path.is_file());
     source == "-"
         || !audio_file
             && (ManifestFormat::of_name(file_name(source)).is_some()
@@ -154,19 +210,27 @@ fn is_manifest_like(source: &str, base: &Path) -> bool {
 }
 
 fn recording(source: &str, base: &Path) -> Result<String, String> {
+    if is_s3(source) {
+        let address = s3_address(source)?;
+        if address.is_prefix() || ManifestFormat::of_name(source).is_some() {
+            return Err(not_alone(source, if address.is_prefix() { "a prefix" } else { "no recording" }));
+        }
+        return Ok(address.to_string());
+    }
     if let Some(scheme) = scheme(source) {
         return if is_web(source) { Ok(source.to_owned()) } else { Err(unknown_scheme(scheme)) };
     }
     let path = base.join(source);
     let meta = path.metadata().map_err(|e| format!("`{source}`: {}", io_message(&e)))?;
     if meta.is_dir() || ManifestFormat::of_name(source).is_some() {
-        let what = if meta.is_dir() { "a directory" } else { "no recording" };
-        return Err(format!(
-            "`{source}` is {what}; give one manifest, one directory, or several recordings (e.g. rec/*.wav)"
-        ));
+        return Err(not_alone(source, if meta.is_dir() { "a directory" } else { "no recording" }));
     }
     let path = clean_file(&path).map_err(|e| format!("`{source}`: {e}"))?;
     path.into_os_string().into_string().map_err(|_| format!("`{source}`: the path is not UTF-8"))
+}
+
+fn not_alone(source: &str, what: &str) -> String {
+    format!("`{source}` is {what}; give one manifest, one directory or prefix, or several recordings (e.g. rec/*.wav)")
 }
 
 /// The last name of a directory's path, `.` and `..` looked through.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::manifest::ManifestFormat;
+use super::{draft::NoSource, manifest::ManifestFormat};
 use crate::domain::{
     batch::{LineOption, LineOverrides, MicroUsd},
     options::{Task, TranscriptFormat},
@@ -21,6 +21,10 @@ pub struct AdHoc {
 /// directory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
+    /// `--date`: `today`, `yesterday` or a day.
+    pub date: Option<String>,
+    /// The moment that `today` is told by; `None` = the system's clock.
+    pub now: Option<jiff::Timestamp>,
     /// `--batch`
     pub batch: Option<String>,
     /// `--manifest`: another manifest than the definition's.
@@ -41,6 +45,10 @@ pub struct Overrides {
     pub exclude: Option<Vec<String>>,
     /// `--skip-bad-lines`
     pub skip_bad_lines: bool,
+    /// `--no-source`
+    pub no_source: Option<NoSource>,
+    /// `--allow-empty`
+    pub allow_empty: bool,
     /// `--limit`: only the first lines of the manifest.
     pub limit: Option<u64>,
     /// `--model`, `--language`, `--diarize`, …
@@ -53,6 +61,8 @@ pub struct Overrides {
     pub max_spend: Option<MicroUsd>,
     /// `--tolerate`: a share from 0 to 1.
     pub tolerate: Option<f64>,
+    /// `--sandbox`: the report lies beside the outputs, whatever the definition says.
+    pub sandbox_world: bool,
     /// The command as typed, program first, for hints that repeat it with one more flag. May be empty.
     pub command: Vec<String>,
     /// Where relative paths of flags and of ad-hoc sources begin; `None` = the process's working directory.
@@ -63,6 +73,9 @@ impl Overrides {
     /// Whether a flag decides this field of a definition, and which.
     pub(super) fn flag_of(&self, field: &str) -> Option<String> {
         let set = match field {
+            "date" => self.date.is_some(),
+            "no_source" => self.no_source.is_some(),
+            "allow_empty" => self.allow_empty,
             "batch" => self.batch.is_some(),
             "manifest" => self.manifest.is_some(),
             "manifest_format" => self.manifest_format.is_some(),

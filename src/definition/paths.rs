@@ -1,6 +1,7 @@
 //! Paths, addresses and endings: what a text that names a recording or a manifest most likely is.
 
 use std::{
+    borrow::Cow,
     io,
     path::{Component, Path, PathBuf},
 };
@@ -37,9 +38,15 @@ pub(super) fn is_web(text: &str) -> bool {
     scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"))
 }
 
-/// The last part of a path or address, without query and fragment.
+/// Whether the text is an address in an S3 store.
+pub(super) fn is_s3(text: &str) -> bool {
+    scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("s3"))
+}
+
+/// The last part of a path or address, without an address's query and fragment (an S3 key has neither).
 pub(super) fn file_name(source: &str) -> &str {
     let path = match scheme(source) {
+        Some(_) if is_s3(source) => source.splitn(4, '/').nth(3).unwrap_or(""),
         Some(scheme) => {
             let after = &source[scheme.len() + 3..];
             let after = &after[..after.find(['?', '#']).unwrap_or(after.len())];
@@ -92,6 +99,13 @@ pub(super) fn percent_decoded(text: &str) -> String {
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
+/// The name of the file that a source names, as it is called where it lies.
+pub(super) fn source_name(source: &str) -> Cow<'_, str> {
+    let name = file_name(source);
+    let is_url = scheme(source).is_some() && !is_s3(source);
+    if is_url { Cow::Owned(percent_decoded(name)) } else { Cow::Borrowed(name) }
+}
+
 /// A path without `.` and `..`. Right where `path` begins with a directory free of symbolic links.
 pub(super) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
@@ -139,6 +153,14 @@ mod tests {
     fn names_and_endings() {
         assert_eq!(file_name("https://x.org/a/b%20c.wav?sig=/x.y#z"), "b%20c.wav");
         assert_eq!(file_name("https://x.org"), "");
+        assert_eq!(
+            (file_name("s3://b/a/b%20c#1?.wav"), file_name("s3://b"), file_name("s3://b/a/")),
+            ("b%20c#1?.wav", "", "")
+        );
+        assert_eq!(
+            (source_name("s3://b/%20.wav"), source_name("http://x/%20.wav")),
+            ("%20.wav".into(), " .wav".into())
+        );
         assert_eq!(file_name("/mnt/a.b/c"), "c");
         assert_eq!((stem("a.b.wav"), stem(".wav"), stem("a")), ("a.b", ".wav", "a"));
         assert_eq!(ending("A.WAV").as_deref(), Some("wav"));

@@ -1,6 +1,8 @@
-//! Texts with names in braces: `out/{batch}/`, `{call_id}-{leg}`.
+//! Texts with names in braces: `out/{batch}/`, `{call_id}-{leg}`, `{date:%Y/%m/%d}`.
 
-use super::text::did_you_mean;
+use jiff::civil::Date;
+
+use super::{dates, text::did_you_mean};
 
 /// A text with names to be filled in. `{{` and `}}` stand for the braces themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,19 @@ pub enum Segment {
     Text(String),
     /// To be looked up.
     Name(String),
+    /// The batch's date, by a strftime format that is known to be good.
+    Date(String),
+}
+
+/// What the names of a template stand for, where there is no line.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// `{name}`: the definition's.
+    pub name: &'a str,
+    /// `{batch}`: the batch's, where it is known already.
+    pub batch: Option<&'a str>,
+    /// `{date}`: the batch's, if it has one.
+    pub date: Option<Date>,
 }
 
 /// Why a template cannot be read or filled in.
@@ -29,6 +44,14 @@ pub enum TemplateFault {
     /// `{}`
     #[error("`{{}}` names nothing")]
     Unnamed,
+    /// A date's format that is none.
+    #[error("{0}")]
+    Format(String),
+    /// `{date}` where nobody said which.
+    #[error(
+        "`{{date}}` needs a date: add date = \"yesterday\" (or \"today\", or a day) to the definition, or say --date"
+    )]
+    NoDate,
     /// A name that nobody knows.
     #[error("`{{{name}}}` is not known here{}; known: {}", did_you_mean(.name, .known), braced(.known))]
     Unknown {
@@ -47,7 +70,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// Braces that do not match, or a name that is empty.
+    /// Braces that do not match, a name that is empty, or a format that no date can be written by.
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
         let mut segments = Vec::new();
         let mut plain = String::new();
@@ -68,7 +91,13 @@ impl Template {
             if !plain.is_empty() {
                 segments.push(Segment::Text(std::mem::take(&mut plain)));
             }
-            segments.push(Segment::Name(name.to_owned()));
+            segments.push(match name.strip_prefix("date:") {
+                Some(format) => {
+                    dates::check_format(format).map_err(TemplateFault::Format)?;
+                    Segment::Date(format.to_owned())
+                }
+                None => Segment::Name(name.to_owned()),
+            });
             rest = after;
         }
         plain.push_str(rest);
@@ -90,33 +119,54 @@ impl Template {
         &self.segments
     }
 
-    /// The names in it.
+    /// The names in it, the date's formats not among them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Name(name) => Some(name.as_str()),
-            Segment::Text(_) => None,
+            Segment::Text(_) | Segment::Date(_) => None,
         })
     }
 
-    /// Fills in the names from `known` pairs.
+    /// Whether it names the batch's date, in any format.
+    #[must_use]
+    pub fn uses_date(&self) -> bool {
+        self.names().any(|name| name == "date") || self.has_format()
+    }
+
+    /// Whether it has a format of the date.
+    pub(super) fn has_format(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Date(_)))
+    }
+
+    /// Fills in the names.
     ///
     /// # Errors
-    /// The first name that is not among them.
-    pub fn fill(&self, known: &[(&str, &str)]) -> Result<String, TemplateFault> {
-        let mut filled = String::new();
-        for segment in &self.segments {
-            match segment {
-                Segment::Text(text) => filled.push_str(text),
-                Segment::Name(name) => match known.iter().find(|(known, _)| known == name) {
-                    Some((_, value)) => filled.push_str(value),
-                    None => {
-                        let known = known.iter().map(|(name, _)| (*name).to_owned()).collect();
-                        return Err(TemplateFault::Unknown { name: name.clone(), known });
-                    }
-                },
-            }
+    /// The first name that is not known, or the date where there is none.
+    pub fn fill(&self, names: &Names<'_>) -> Result<String, TemplateFault> {
+        self.segments.iter().map(|segment| names.text(segment)).collect()
+    }
+}
+
+impl Names<'_> {
+    /// What a segment stands for.
+    pub(super) fn text(&self, segment: &Segment) -> Result<String, TemplateFault> {
+        let date = || self.date.ok_or(TemplateFault::NoDate);
+        match segment {
+            Segment::Text(text) => Ok(text.clone()),
+            Segment::Date(format) => date().map(|date| dates::written(date, format)),
+            Segment::Name(name) => match (name.as_str(), self.batch) {
+                ("name", _) => Ok(self.name.to_owned()),
+                ("batch", Some(batch)) => Ok(batch.to_owned()),
+                ("date", _) => date().map(|date| date.to_string()),
+                _ => Err(TemplateFault::Unknown { name: name.clone(), known: self.known() }),
+            },
         }
-        Ok(filled)
+    }
+
+    /// The names there are.
+    pub(super) fn known(&self) -> Vec<String> {
+        let batch = self.batch.map(|_| "batch");
+        [Some("name"), batch, Some("date")].into_iter().flatten().map(str::to_owned).collect()
     }
 }
 
@@ -124,18 +174,36 @@ impl Template {
 mod tests {
     use super::*;
 
+    const NAMES: Names<'_> = Names { name: "n", batch: Some("b"), date: Some(Date::constant(2026, 11, 5)) };
+
     #[test]
     fn names_are_filled_in_and_braces_can_be_written() {
         let template = Template::parse("out/{batch}/{{x}}-{name}").unwrap();
-        assert_eq!(template.fill(&[("name", "n"), ("batch", "b")]).unwrap(), "out/b/{x}-n");
+        assert_eq!(template.fill(&NAMES).unwrap(), "out/b/{x}-n");
         assert_eq!(template.names().collect::<Vec<_>>(), ["batch", "name"]);
-        assert_eq!(Template::parse("").unwrap().fill(&[]).unwrap(), "");
+        assert!(!template.uses_date());
+        assert_eq!(Template::parse("").unwrap().fill(&NAMES).unwrap(), "");
+    }
+
+    #[test]
+    fn dates_are_written_by_their_format() {
+        let template = Template::parse("s3://b/{date:%Y/%m/%d}/{date}-{date:%b}").unwrap();
+        assert_eq!(template.fill(&NAMES).unwrap(), "s3://b/2026/11/05/2026-11-05-Nov");
+        assert!(template.uses_date() && Template::parse("{date}").unwrap().uses_date());
+        let dateless = Names { date: None, ..NAMES };
+        assert_eq!(template.fill(&dateless), Err(TemplateFault::NoDate));
+        assert!(TemplateFault::NoDate.to_string().ends_with("or say --date"));
+        let fault = Template::parse("{date:%H}").unwrap_err().to_string();
+        assert!(fault.starts_with("`%H` is for a time of day"), "{fault}");
     }
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let fault = Template::parse("{nam}").unwrap().fill(&[("name", ""), ("batch", "")]).unwrap_err();
-        assert_eq!(fault.to_string(), "`{nam}` is not known here; did you mean `name`?; known: `{name}`, `{batch}`");
+        let told = |text: &str, names: &Names<'_>| Template::parse(text).unwrap().fill(names).unwrap_err().to_string();
+        let known = "known: `{name}`, `{batch}`, `{date}`";
+        assert_eq!(told("{nam}", &NAMES), format!("`{{nam}}` is not known here; did you mean `name`?; {known}"));
+        let early = Names { batch: None, ..NAMES };
+        assert_eq!(told("{batch}", &early), "`{batch}` is not known here; known: `{name}`, `{date}`");
     }
 
     #[test]

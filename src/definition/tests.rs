@@ -146,7 +146,7 @@ max_spend_usd = -1
         "jobs/a.toml:22:16: `run.outage_limit`: must be above zero",
         "jobs/a.toml:23:17: `run.max_spend_usd`: `-1` is not an amount",
         "jobs/a.toml:6:9: `batch`: `a/b` cannot name a batch",
-        "jobs/a.toml:5:10: `output`: `{bach}` is not known here; did you mean `batch`?; known: `{name}`, `{batch}`",
+        "jobs/a.toml:5:10: `output`: `{bach}` is not known here; did you mean `batch`?; known: `{name}`, `{batch}`, `{date}`",
         "jobs/a.toml: `manifest`: is missing",
     ];
     assert_eq!(told.len(), starts.len(), "{told:#?}");
@@ -263,6 +263,6 @@ fn ad_hoc_batches_are_named_after_their_sources() {
     assert!(told.to_string().starts_with("`--model`: is missing\n`--language`: is missing"), "{told}");
     let told = ad_hoc(&["gone.wav"], &over).unwrap_err().to_string();
     assert!(told.contains("there is no such file"), "{told}");
-    let told = ad_hoc(&["s3://b/calls.csv"], &over).unwrap_err().to_string();
-    assert!(told.contains("`s3:` addresses cannot be read"), "{told}");
+    let told = ad_hoc(&["gs://b/calls.csv"], &over).unwrap_err().to_string();
+    assert!(told.contains("`gs:` addresses cannot be read"), "{told}");
 }

@@ -159,6 +159,28 @@ impl<'t> Walk<'t> {
         taken
     }
 
+    /// A table of texts. `name_of` takes a name and its value, beside those taken before, and gives the name to keep.
+    pub(crate) fn texts(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        name_of: impl Fn(&BTreeMap<String, String>, &str, &str) -> Result<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
+        let table = self.take(section, name, |value| value.as_table().ok_or(Wrong::Type("a table of texts")))?;
+        let mut taken = BTreeMap::new();
+        for (key, value) in table {
+            let named = match value.get_ref().as_str() {
+                Some(text) => name_of(&taken, key.get_ref(), text).map(|name| (name, text.to_owned())),
+                None => Err(format!("must be texts, and `{}` is {}", key.get_ref(), type_name(value.get_ref()))),
+            };
+            match named {
+                Ok((name, text)) => drop(taken.insert(name, text)),
+                Err(message) => self.fault(value.span().start, Some(section.dotted(name)), message),
+            }
+        }
+        Some(taken)
+    }
+
     /// A table inside this one.
     pub(crate) fn section(&mut self, parent: &mut Section<'t>, name: &'static str) -> Section<'t> {
         let table = self.take(parent, name, |value| value.as_table().ok_or(Wrong::Type("a table")));

@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use super::super::{
     Definition, Fault, Faults,
     paths::looks_like_source,
-    template::{Segment, Template},
+    template::{Names as Known, Segment, Template, TemplateFault},
     text::{did_you_mean, excerpt, shell_word, ticked},
 };
-use super::record::Record;
+use super::{
+    names::{Names, groups},
+    record::Record,
+};
 use crate::domain::batch::LineOption;
 
 const KEY_NAMES: [&str; 2] = ["key", "id"];
@@ -17,7 +20,7 @@ const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", 
 /// A manifest's columns and what is made of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// All columns, in order.
+    /// All columns, in order: the manifest's own, then those that file names make.
     pub columns: Vec<String>,
     /// The column or template of the key; `None`: the source's file name, else the line's number.
     pub key: Option<String>,
@@ -33,6 +36,11 @@ pub struct Header {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) header: Header,
+    /// How many columns are the manifest's own.
+    pub(super) own: usize,
+    pub(super) names: Option<Names>,
+    /// Whether the lines are files, whose names stand in the first column.
+    of_files: bool,
     pub(super) key: Option<Rule>,
     pub(super) source: Rule,
     pub(super) options: Vec<(LineOption, usize)>,
@@ -89,23 +97,39 @@ impl Rule {
 
 impl Plan {
     /// Finds the columns' uses. `first` is the manifest's first line, for guessing in a hint.
-    pub(super) fn of(definition: &Definition, columns: Vec<String>, first: Option<&Record>) -> Result<Self, Faults> {
+    pub(super) fn of(
+        definition: &Definition,
+        of_files: bool,
+        mut columns: Vec<String>,
+        first: Option<&Record>,
+    ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let shown = &definition.manifest;
-        let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().position(|column| column == name));
-        let mut named = |template: &Template| {
-            rule(template, &columns).map_err(|message| faults.push(Fault::of_file(shown.clone(), message))).ok()
+        let own = columns.len();
+        for group in definition.name_pattern.iter().flat_map(groups) {
+            // The key that a listing makes is only a default.
+            if columns.iter().any(|column| column == group) && !(of_files && group == "key") {
+                let message =
+                    format!("there is a column `{group}`, and a group of that name in name_pattern; rename the group");
+                faults.push(Fault::of_file(shown.clone(), message));
+            }
+            columns.push(group.to_owned());
+        }
+        let uses = Uses { definition, columns: &columns, own, of_files };
+        let mut named = |template: &Template, limit: usize| {
+            uses.rule(template, limit).map_err(|message| faults.push(Fault::of_file(shown.clone(), message))).ok()
         };
         let key = match &definition.key_column {
-            Some(template) => named(template),
-            None => find(&KEY_NAMES).map(Rule::Cell),
+            Some(template) => named(template, columns.len()),
+            None => uses.find(&KEY_NAMES, columns.len()).map(Rule::Cell),
         };
         let source = match &definition.source_column {
-            Some(template) => named(template),
-            None => find(&SOURCE_NAMES).map(Rule::Cell),
+            // Of a line of a manifest, the file's name is known only by its source.
+            Some(template) => named(template, if of_files { columns.len() } else { own }),
+            None => uses.find(&SOURCE_NAMES, own).map(Rule::Cell),
         };
         if source.is_none() && definition.source_column.is_none() {
-            faults.push(Fault::of_file(shown.clone(), no_source(definition, &columns, first)));
+            faults.push(Fault::of_file(shown.clone(), no_source(definition, &columns[..own], first)));
         }
         let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
         let used = [key.as_ref().and_then(Rule::column), source.column()];
@@ -116,7 +140,9 @@ impl Plan {
             .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
             .filter(|(option, _)| definition.option_columns.contains(option))
             .collect();
-        let taken = |index: &usize| used.contains(&Some(*index)) || options.iter().any(|(_, at)| at == index);
+        let made = |index: &usize| of_files && *index < own;
+        let taken =
+            |index: &usize| made(index) || used.contains(&Some(*index)) || options.iter().any(|(_, at)| at == index);
         let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
         let header = Header {
             key: key.as_ref().map(|rule| rule_name(rule, &columns)),
@@ -125,25 +151,94 @@ impl Plan {
             carried: carried.iter().map(|index| columns[*index].clone()).collect(),
             columns,
         };
-        Ok(Self { header, key, source, options, carried })
+        let names = definition.name_pattern.as_ref().map(Names::new);
+        Ok(Self { header, own, names, of_files, key, source, options, carried })
+    }
+
+    /// That of a manifest in which there is nothing, not even a header.
+    pub(super) fn of_nothing() -> Self {
+        let header = Header {
+            columns: Vec::new(),
+            key: None,
+            source: SOURCE_NAMES[0].to_owned(),
+            option_columns: Vec::new(),
+            carried: Vec::new(),
+        };
+        let (options, carried) = (Vec::new(), Vec::new());
+        Self { header, own: 0, names: None, of_files: false, key: None, source: Rule::Cell(0), options, carried }
+    }
+
+    /// Adds the cells that the name of a line's file makes.
+    pub(super) fn read_name(&self, record: &mut Record) {
+        let Some(names) = &self.names else { return };
+        let source = self.named_source(record).into_owned();
+        names.read(&source, record);
+    }
+
+    /// The source whose file's name is read.
+    pub(super) fn named_source<'r>(&self, record: &'r Record) -> Cow<'r, str> {
+        if self.of_files { Cow::Borrowed(record.cell(0)) } else { self.source.text(record) }
     }
 }
 
-fn rule(template: &Template, columns: &[String]) -> Result<Rule, String> {
-    let find = |name: &str| {
-        columns.iter().position(|column| column == name).ok_or_else(|| {
-            let near = did_you_mean(name, columns);
-            format!("there is no column `{}`{near}; found: {}", excerpt(name), ticked(columns))
-        })
-    };
-    if let [Segment::Name(name)] = template.segments() {
-        return find(name).map(Rule::Cell);
+/// What a template over columns is read with.
+struct Uses<'a> {
+    definition: &'a Definition,
+    columns: &'a [String],
+    own: usize,
+    of_files: bool,
+}
+
+impl Uses<'_> {
+    /// The first of these names that is one of the first `limit` columns. Among files a group goes before what a listing
+    /// makes itself.
+    fn find(&self, names: &[&str], limit: usize) -> Option<usize> {
+        names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
     }
-    let parts = template.segments().iter().map(|segment| match segment {
-        Segment::Text(text) => Ok(Part::Text(text.clone())),
-        Segment::Name(name) => find(name).map(Part::Cell),
-    });
-    parts.collect::<Result<_, _>>().map(Rule::Filled)
+
+    fn rule(&self, template: &Template, limit: usize) -> Result<Rule, String> {
+        if let [Segment::Name(name)] = template.segments() {
+            return self.find(&[name], limit).map(Rule::Cell).ok_or_else(|| self.unknown(name, limit, None));
+        }
+        let names = Known {
+            name: &self.definition.name,
+            batch: Some(self.definition.batch.as_str()),
+            date: self.definition.date,
+        };
+        let parts = template.segments().iter().map(|segment| {
+            // A column goes before a name of the same spelling: the manifest is nearer.
+            if let Segment::Name(name) = segment
+                && let Some(index) = self.find(&[name], limit)
+            {
+                return Ok(Part::Cell(index));
+            }
+            names.text(segment).map(Part::Text).map_err(|fault| match (fault, segment) {
+                (TemplateFault::Unknown { known, .. }, Segment::Name(name)) => self.unknown(name, limit, Some(&known)),
+                (fault, _) => fault.to_string(),
+            })
+        });
+        let parts: Vec<Part> = parts.collect::<Result<_, _>>()?;
+        if !parts.iter().any(|part| matches!(part, Part::Cell(_))) {
+            return Err(format!(
+                "a template of no column makes all lines the same; found: {}",
+                ticked(&self.columns[..limit])
+            ));
+        }
+        Ok(Rule::Filled(parts))
+    }
+
+    fn unknown(&self, name: &str, limit: usize, known: Option<&[String]>) -> String {
+        if self.columns[limit..].iter().any(|group| group == name) && !self.of_files {
+            return format!("`{name}` is made of the source's name by name_pattern, and so cannot make the source");
+        }
+        let columns = &self.columns[..limit];
+        let near = did_you_mean(name, columns);
+        let known = known.map(|known| format!("; beside them: {}", ticked(known))).unwrap_or_default();
+        let found =
+            columns.iter().enumerate().filter(|(at, column)| *at >= self.own || !columns[self.own..].contains(column));
+        let found: Vec<&String> = found.map(|(_, column)| column).collect();
+        format!("there is no column `{}`{near}; found: {}{known}", excerpt(name), ticked(&found))
+    }
 }
 
 fn rule_name(rule: &Rule, columns: &[String]) -> String {

@@ -48,7 +48,7 @@ impl<'de: 'l, 'l> Deserialize<'de> for Fields<'l> {
 
 /// A name, borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Name<'l>(#[serde(borrow)] Cow<'l, str>);
+pub(super) struct Name<'l>(#[serde(borrow)] pub(super) Cow<'l, str>);
 
 impl Jsonl {
     pub(super) fn new(lines: Lines, columns: &[String]) -> Self {

@@ -5,15 +5,17 @@ use std::{borrow::Cow, collections::HashMap, path::Path};
 use url::Url;
 
 use super::super::{
-    Definition,
-    paths::{clean, file_name, is_web, percent_decoded, scheme, stem},
+    Definition, NoSource,
+    origin::unknown_scheme,
+    paths::{clean, file_name, is_s3, is_web, percent_decoded, scheme, stem},
     text::excerpt,
 };
-use super::{columns::Plan, record::Record};
+use super::{columns::Plan, record::Record, repeats::About};
 use crate::domain::{
     batch::{LineOption, LineOverrides},
     key::Key,
     options::SendMode,
+    s3::S3Address,
 };
 
 /// Where relative sources begin.
@@ -23,6 +25,8 @@ pub(super) enum Base {
     Dir(String),
     /// At the address of the manifest that names them.
     Url(Url),
+    /// At that of a manifest in a store, or at a prefix.
+    S3(S3Address),
 }
 
 /// Distinct sets of option cells that are remembered; beyond, the memory starts anew.
@@ -45,8 +49,20 @@ struct Options {
     faults: Vec<LineFault>,
 }
 
-/// One fault of a line: the column, if it is one, and the words.
-pub(super) type LineFault = (Option<String>, String);
+/// One fault of a line.
+#[derive(Debug, Clone)]
+pub(super) struct LineFault {
+    /// The column, if it is one.
+    pub(super) column: Option<String>,
+    pub(super) message: String,
+    pub(super) about: About,
+}
+
+impl LineFault {
+    pub(super) fn new(column: Option<String>, message: impl Into<String>) -> Self {
+        Self { column, message: message.into(), about: About::Line }
+    }
+}
 
 /// A good line, still in the record's words.
 pub(super) struct Judged<'r> {
@@ -66,10 +82,20 @@ impl<'m> Judge<'m> {
         let (overrides, send) = self.options(record, &mut faults);
         let text = self.plan.source.text(record);
         let source = (!text.is_empty()).then_some(text);
-        if let Some(source) = &source
-            && let Err(message) = check_source(source, send, self.base)
-        {
-            faults.push((Some(self.plan.header.source.clone()), message));
+        let column = || Some(self.plan.header.source.clone());
+        match &source {
+            Some(source) => {
+                let checked = check_source(source, send, self.base);
+                faults.extend(checked.err().map(|message| LineFault::new(column(), message)));
+            }
+            None if self.definition.no_source == NoSource::Skip => {}
+            None => {
+                let message = "is empty: the line names no recording";
+                faults.push(LineFault { about: About::NoSource, ..LineFault::new(column(), message) });
+            }
+        }
+        if let Some(names) = self.plan.names.as_ref().filter(|_| record.unmatched) {
+            faults.push(LineFault::new(column(), names.told(&self.plan.named_source(record))));
         }
         let key = match &self.plan.key {
             Some(rule) => rule.text(record),
@@ -80,7 +106,7 @@ impl<'m> Judge<'m> {
                 crate::domain::key::KeyFault::Empty => fault.to_string(),
                 _ => format!("`{}`: {fault}", excerpt(&key)),
             };
-            faults.push((self.plan.header.key.clone(), message));
+            faults.push(LineFault::new(self.plan.header.key.clone(), message));
         }
         if faults.is_empty() { Ok(Judged { key, source, overrides }) } else { Err(faults) }
     }
@@ -90,12 +116,16 @@ impl<'m> Judge<'m> {
         if is_web(source) {
             return source.to_owned();
         }
+        if is_s3(source) {
+            return source.parse::<S3Address>().map_or_else(|_| source.to_owned(), |address| address.to_string());
+        }
         if scheme(source).is_some() {
             let path = Url::parse(source).ok().and_then(|url| url.to_file_path().ok());
             return path.map_or_else(|| source.to_owned(), |path| path.to_string_lossy().into_owned());
         }
         match self.base {
             Base::Url(url) => url.join(source).map_or_else(|_| source.to_owned(), String::from),
+            Base::S3(manifest) => below(manifest, source).to_string(),
             Base::Dir(_) if source.starts_with('/') => source.to_owned(),
             Base::Dir(dir) => {
                 let path = format!("{}/{}", dir.trim_end_matches('/'), source);
@@ -139,10 +169,7 @@ fn read_options(definition: &Definition, plan: &Plan, record: &Record) -> Option
         }
         filled.push(*option);
         if let Err(message) = said.set(*option, cell) {
-            let hint = format!(
-                "{message} (a column of this name overrides the option; if it is data of your own, leave it out of `option_columns`, or turn them off with option_columns = [])"
-            );
-            faults.push((Some(option.to_string()), hint));
+            faults.push(of_option(Some(option.to_string()), message));
         }
     }
     let merged = said.apply(&definition.transcribe);
@@ -150,17 +177,31 @@ fn read_options(definition: &Definition, plan: &Plan, record: &Record) -> Option
         for fault in merged.faults() {
             let own = filled.iter().find(|option| option.as_str() == fault.field);
             let column = own.or(filled.first()).map(LineOption::to_string);
-            faults.push((column, fault.message));
+            faults.push(of_option(column, fault.message));
         }
     }
     Options { overrides: said.differing_from(&definition.transcribe), send: merged.send, faults }
+}
+
+fn of_option(column: Option<String>, message: String) -> LineFault {
+    LineFault { about: About::Option, ..LineFault::new(column, message) }
+}
+
+/// The object that a relative source names, beside the manifest `of` in its bucket.
+fn below(of: &S3Address, source: &str) -> S3Address {
+    let folder = &of.key[..of.key.rfind('/').map_or(0, |slash| slash + 1)];
+    let key = if source.starts_with('/') { source.to_owned() } else { format!("/{folder}{source}") };
+    let plain = !key[1..].split('/').any(|part| matches!(part, "" | "." | ".."));
+    let key = if plain { key } else { clean(Path::new(&key)).to_string_lossy().into_owned() };
+    S3Address { bucket: of.bucket.clone(), key: key.trim_start_matches('/').to_owned() }
 }
 
 /// The key of a line that names none: its source's file name without the ending, else its number.
 fn key_of(source: Option<&str>, number: u64) -> Cow<'static, str> {
     let name = source.map(|source| {
         let name = stem(file_name(source));
-        if scheme(source).is_some() { percent_decoded(name) } else { name.to_owned() }
+        let is_url = scheme(source).is_some() && !is_s3(source);
+        if is_url { percent_decoded(name) } else { name.to_owned() }
     });
     match name {
         Some(name) if Key::check(&name).is_ok() => Cow::Owned(name),
@@ -175,18 +216,26 @@ fn check_source(source: &str, send: SendMode, base: &Base) -> Result<(), String>
     if is_web(source) {
         return check_web(source);
     }
+    if is_s3(source) {
+        return match source.parse::<S3Address>() {
+            Ok(address) if address.is_prefix() => Err("names a prefix, and no object below it".to_owned()),
+            Ok(_) => Ok(()),
+            Err(e) => Err(e.to_string()),
+        };
+    }
     let local = match scheme(source) {
         None => matches!(base, Base::Dir(_)),
         Some(scheme) if scheme.eq_ignore_ascii_case("file") => {
             let path = Url::parse(source).ok().and_then(|url| url.to_file_path().ok());
             path.map(|_| true).ok_or("is not a valid file: URL")?
         }
-        Some(scheme) => {
-            return Err(format!("`{}:` addresses cannot be read; http(s) URLs and files can", excerpt(scheme)));
-        }
+        Some(scheme) => return Err(unknown_scheme(&excerpt(scheme))),
     };
     if local && send == SendMode::Url {
-        return Err("send = \"url\" needs an http(s) URL, and this is a file; use send = \"auto\" or \"bytes\"".into());
+        return Err(
+            "send = \"url\" needs an http(s) or s3:// address, and this is a file; use send = \"auto\" or \"bytes\""
+                .into(),
+        );
     }
     Ok(())
 }

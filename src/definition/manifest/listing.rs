@@ -12,7 +12,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::super::{
     Filters,
-    paths::{ending, file_name, io_message, is_audio, is_web, percent_decoded, stem},
+    paths::{ending, file_name, io_message, is_audio, is_s3, is_web, percent_decoded, scheme, stem},
 };
 use super::record::{Next, Record};
 
@@ -105,15 +105,8 @@ impl Listing {
             return None;
         }
         let name = below.to_string_lossy();
-        if !is_audio(file_name(&name)) {
-            let kind = ending(file_name(&name)).map_or_else(|| "no ending".to_owned(), |ending| format!(".{ending}"));
+        if let Some(kind) = passed_over(&name, &self.filters) {
             self.ignore(&kind);
-            return None;
-        }
-        let left_out = self.filters.include.as_ref().is_some_and(|include| !include.is_match(below))
-            || self.filters.exclude.as_ref().is_some_and(|exclude| exclude.is_match(below));
-        if left_out {
-            self.ignore("left out by include or exclude");
             return None;
         }
         self.position += 1;
@@ -130,7 +123,7 @@ impl Listing {
     }
 
     fn ignore(&mut self, kind: &str) {
-        *self.ignored.entry(kind.to_owned()).or_default() += 1;
+        count_ignored(&mut self.ignored, kind);
     }
 
     /// Walks to the end; the hash of names and sizes, and what was passed over.
@@ -141,13 +134,35 @@ impl Listing {
     }
 }
 
+/// Why a file with this path below the root is passed over, if it is.
+pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
+    let name = file_name(below);
+    if !is_audio(name) {
+        return Some(ending(name).map_or_else(|| "no ending".to_owned(), |ending| format!(".{ending}")));
+    }
+    let left_out = filters.include.as_ref().is_some_and(|include| !include.is_match(below))
+        || filters.exclude.as_ref().is_some_and(|exclude| exclude.is_match(below));
+    left_out.then(|| "left out by include or exclude".to_owned())
+}
+
+/// Counts what was passed over; of very many kinds, as where a number stands for an ending, only some by name.
+pub(super) fn count_ignored(ignored: &mut Ignored, kind: &str) {
+    const KINDS: usize = 100;
+    if let Some(count) = ignored.get_mut(kind) {
+        *count += 1;
+    } else {
+        let kind = if ignored.len() < KINDS { kind } else { "other endings" };
+        *ignored.entry(kind.to_owned()).or_default() += 1;
+    }
+}
+
 /// Other systems leave their own beside recordings: `._call.wav`, `.DS_Store`.
 fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
 /// A path without the ending of its last part.
-fn stem_below(path: &str) -> &str {
+pub(super) fn stem_below(path: &str) -> &str {
     let name = file_name(path);
     &path[..path.len() - name.len() + stem(name).len()]
 }
@@ -162,7 +177,8 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(files: &[String]) -> Self {
-        let mut parents = files.iter().filter(|file| !is_web(file)).filter_map(|file| Path::new(file).parent());
+        let mut parents =
+            files.iter().filter(|file| scheme(file).is_none()).filter_map(|file| Path::new(file).parent());
         let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
         let root = parents.fold(first, |root, parent| {
             root.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("")).to_path_buf()
@@ -177,6 +193,8 @@ impl Files {
         record.push(file);
         if is_web(file) {
             record.push(&percent_decoded(stem(file_name(file))));
+        } else if is_s3(file) {
+            record.push(stem(file_name(file)));
         } else {
             let below = Path::new(file).strip_prefix(&self.root).ok().and_then(Path::to_str);
             record.push(stem_below(below.unwrap_or(file)));
@@ -252,12 +270,13 @@ mod tests {
 
     #[test]
     fn files_are_named_below_what_they_share() {
-        let mut files = Files::new(&["/m/a/1.wav".into(), "/m/b/2.wav".into(), "https://x.org/c%20d.wav?s=1".into()]);
+        let files = ["/m/a/1.wav", "/m/b/2.wav", "https://x.org/c%20d.wav?s=1", "s3://b/x/c%20d.v2.wav"];
+        let mut files = Files::new(&files.map(str::to_owned));
         let mut record = Record::default();
         let mut keys = Vec::new();
         while files.next(&mut record) == Next::Line {
             keys.push(record.cell(1).to_owned());
         }
-        assert_eq!(keys, ["a/1", "b/2", "c d"]);
+        assert_eq!(keys, ["a/1", "b/2", "c d", "c%20d.v2"]);
     }
 }

@@ -8,8 +8,13 @@ mod jsonl;
 mod judge;
 mod keys;
 mod lines;
+mod listed;
 mod listing;
+mod names;
+#[cfg(test)]
+mod night_tests;
 mod record;
+mod repeats;
 mod rows;
 mod scan;
 #[cfg(test)]
@@ -33,12 +38,13 @@ use super::{
 };
 use crate::domain::options::listed;
 
-pub(super) use self::listing::pattern;
 pub use self::{
     columns::Header,
+    listed::{ListedObject, ListingWriter},
     listing::Ignored,
     scan::{BadLine, Line, Lines, Row, Scan},
 };
+pub(super) use self::{listing::pattern, names::name_pattern};
 
 listed! {
     /// How a manifest is written.
@@ -74,10 +80,10 @@ impl ManifestFormat {
     }
 }
 
-/// The copy of a manifest that came from the web or from standard input.
+/// The copy of a manifest that came from a store, the web or standard input, or the listing of a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spooled {
-    /// The copy, byte for byte.
+    /// The copy, byte for byte; the listing, by a [`ListingWriter`].
     pub path: PathBuf,
 }
 
@@ -103,13 +109,18 @@ impl<'d> Manifest<'d> {
         let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
         let base = base_of(definition).map_err(|e| told(&e))?;
-        let columns = columns_of(definition, &kind)?;
+        let columns = match columns_of(definition, &kind) {
+            Err(faults) if faults.is_only_empty() && definition.allow_empty => {
+                return Ok(Self { definition, kind, base, plan: Plan::of_nothing() });
+            }
+            columns => columns?,
+        };
         let first = || {
             let mut record = Record::default();
             let mut rows = kind.rows(&columns).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
-        let plan = Plan::of(definition, columns.clone(), first().as_ref())?;
+        let plan = Plan::of(definition, kind.is_of_files(), columns.clone(), first().as_ref())?;
         Ok(Self { definition, kind, base, plan })
     }
 
@@ -120,7 +131,16 @@ impl<'d> Manifest<'d> {
     }
 
     fn rows(&self) -> Result<Rows, Faults> {
-        self.kind.rows(&self.plan.header.columns).map_err(|e| self.io_fault(None, &e))
+        self.kind.rows(&self.plan.header.columns[..self.plan.own]).map_err(|e| self.io_fault(None, &e))
+    }
+
+    /// Reads the next line, with the columns that its file's name makes.
+    fn next(&self, rows: &mut Rows, record: &mut Record) -> io::Result<Next> {
+        let next = rows.next(record)?;
+        if next == Next::Line {
+            self.plan.read_name(record);
+        }
+        Ok(next)
     }
 
     /// A fault of reading, after the line `after`.
@@ -147,6 +167,10 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
             Kind::File(path.clone(), format)
         }
         Origin::Url(url) => Kind::File(copied(), format(url.path()).unwrap_or(ManifestFormat::Csv)),
+        Origin::S3Object(address) => Kind::File(copied(), format(&address.key).unwrap_or(ManifestFormat::Csv)),
+        Origin::S3Prefix(root) => {
+            Kind::Listed { copy: copied(), root: root.clone(), filters: definition.filters.clone() }
+        }
         Origin::Stdin => Kind::File(copied(), definition.manifest_format.unwrap_or(ManifestFormat::Csv)),
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
@@ -159,6 +183,7 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
 fn base_of(definition: &Definition) -> io::Result<Base> {
     let dir = match &definition.origin {
         Origin::Url(url) => return Ok(Base::Url(url.clone())),
+        Origin::S3Prefix(address) | Origin::S3Object(address) => return Ok(Base::S3(address.clone())),
         Origin::File(path) => absolute_dir(path.parent().unwrap_or(path))?,
         Origin::Listing { root, .. } => root.clone(),
         Origin::Files(_) | Origin::Stdin => definition.working_dir.clone(),
@@ -182,7 +207,7 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
         ManifestFormat::Csv | ManifestFormat::Tsv => {
             let mut record = Record::default();
             match Csv::new(input, format.delimiter()).next(&mut record).map_err(told)? {
-                Next::End => Err(Fault::of_file(shown, "is empty").into()),
+                Next::End => Err(Fault::of_nothing(shown, "is empty").into()),
                 Next::Unreadable(bad) => Err(Fault::of_line(shown, bad.number, None, bad.message).into()),
                 Next::Line if record.len() > MAX_COLUMNS => Err(too_many_columns(shown, record.number)),
                 Next::Line => {
@@ -223,7 +248,7 @@ fn unreadable_objects(shown: &str, path: &std::path::Path, limit: u64) -> io::Re
         any = true;
     }
     if !any {
-        faults.push(Fault::of_file(shown, "is empty"));
+        faults.push(Fault::of_nothing(shown, "is empty"));
     }
     Ok((!faults.is_empty()).then_some(faults))
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::domain::s3::Listed;
+
 /// The most bytes that one line may have.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
@@ -10,6 +12,10 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 pub(super) struct Record {
     /// Line in the file, from 1, or position in a listing.
     pub(super) number: u64,
+    /// What the listing of a store knew of its object.
+    pub(super) listed: Option<Listed>,
+    /// Its file's name does not match `name_pattern`.
+    pub(super) unmatched: bool,
     text: String,
     ends: Vec<usize>,
 }
@@ -18,6 +24,8 @@ impl Record {
     /// Empties it for the line `number`.
     pub(super) fn start(&mut self, number: u64) {
         self.number = number;
+        self.listed = None;
+        self.unmatched = false;
         self.text.clear();
         self.ends.clear();
     }
@@ -25,6 +33,12 @@ impl Record {
     /// Adds a cell.
     pub(super) fn push(&mut self, cell: &str) {
         self.text.push_str(cell);
+        self.ends.push(self.text.len());
+    }
+
+    /// Adds a cell made of several texts.
+    pub(super) fn push_all(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.text.push_str(part));
         self.ends.push(self.text.len());
     }
 

@@ -9,9 +9,11 @@ use super::{
     input::Input,
     jsonl::Jsonl,
     lines::Lines,
+    listed::Objects,
     listing::{Files, Ignored, Listing},
     record::{Next, Record},
 };
+use crate::domain::s3::S3Address;
 
 /// What a manifest is, and where.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) enum Kind {
     File(PathBuf, ManifestFormat),
     /// A directory, or a pattern below one.
     Listing { root: PathBuf, pattern: Option<String>, filters: Filters },
+    /// The copy of a listing of what is below a prefix.
+    Listed { copy: PathBuf, root: S3Address, filters: Filters },
     /// Recordings one by one.
     Files(Vec<String>),
 }
@@ -30,11 +34,17 @@ pub(super) enum Rows {
     Jsonl(Box<Jsonl>),
     Lines(Box<Lines>),
     Listing(Box<Listing>),
+    Listed(Box<Objects>),
     Files(Files),
 }
 
 impl Kind {
-    /// Begins a reading, past the header.
+    /// Whether its lines are files found or named, with columns of its own making.
+    pub(super) const fn is_of_files(&self) -> bool {
+        !matches!(self, Self::File(..))
+    }
+
+    /// Begins a reading, past the header. `columns` are the manifest's own.
     pub(super) fn rows(&self, columns: &[String]) -> io::Result<Rows> {
         Ok(match self {
             Self::File(path, format) => {
@@ -52,6 +62,7 @@ impl Kind {
             Self::Listing { root, pattern, filters } => {
                 Rows::Listing(Box::new(Listing::new(root, pattern.as_deref(), filters)?))
             }
+            Self::Listed { copy, root, filters } => Rows::Listed(Box::new(Objects::new(copy, root, filters)?)),
             Self::Files(files) => Rows::Files(Files::new(files)),
         })
     }
@@ -72,6 +83,7 @@ impl Rows {
             Self::Jsonl(jsonl) => jsonl.next(record),
             Self::Lines(lines) => lines.next(record),
             Self::Listing(listing) => listing.next(record),
+            Self::Listed(objects) => objects.next(record),
             Self::Files(files) => Ok(files.next(record)),
         }
     }
@@ -83,6 +95,7 @@ impl Rows {
             Self::Jsonl(jsonl) => jsonl.into_lines().into_input(),
             Self::Lines(lines) => lines.into_input(),
             Self::Listing(listing) => return listing.finish(),
+            Self::Listed(objects) => return objects.finish(),
             Self::Files(files) => return Ok((files.finish(), Ignored::new())),
         };
         Ok((input.finish()?, Ignored::new()))

@@ -8,9 +8,10 @@ use super::{
     judge::{Judge, Judged, LineFault},
     keys::{Doubled, Keys},
     record::{Next, Record, Unreadable},
+    repeats::{About, Repeats},
     rows::Rows,
 };
-use crate::domain::{batch::LineOverrides, key::Key};
+use crate::domain::{batch::LineOverrides, key::Key, s3::Listed};
 
 /// What the first reading found.
 #[derive(Debug, Clone)]
@@ -25,8 +26,8 @@ pub struct Scan {
     pub faults: Faults,
     /// The columns and their uses.
     pub header: Header,
-    /// SHA-256 of the manifest's whole content (unpacked), or of a listing's names and sizes.
-    pub content_hash: [u8; 32],
+    /// SHA-256 of the manifest's whole content (unpacked), or of a listing's names and sizes (of objects, ETags too).
+    pub hash: [u8; 32],
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
     /// Lines whose key stands on an earlier line, and that line.
@@ -40,8 +41,10 @@ pub struct Line {
     pub number: u64,
     /// Its key, unique in the manifest.
     pub key: Key,
-    /// An http(s) URL as written, or an absolute path; `None`: the line has none, and there is nothing to do.
+    /// An http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line has none, and there is nothing to do.
     pub source: Option<String>,
+    /// What the listing knew of its object, where it comes from one.
+    pub expected: Option<Listed>,
     /// Its own options, where they differ from the definition's.
     pub overrides: Option<LineOverrides>,
     /// The cells of [`Header::carried`].
@@ -78,9 +81,10 @@ impl Manifest<'_> {
         let mut rows = self.rows()?;
         let mut judge = Judge::new(self.definition, &self.plan, &self.base);
         let (mut record, mut keys, mut faults) = (Record::default(), Keys::default(), Faults::default());
+        let mut repeats = Repeats::default();
         let (mut lines, mut bad, mut without_source) = (0, 0, 0);
         while lines + bad < self.limit() {
-            let number = match rows.next(&mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
+            let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
                 Next::End => break,
                 Next::Line => match judge.judge(&record) {
                     Ok(judged) => {
@@ -90,7 +94,10 @@ impl Manifest<'_> {
                         continue;
                     }
                     Err(found) => {
-                        found.into_iter().for_each(|fault| faults.push(self.line_fault(record.number, fault)));
+                        found.into_iter().for_each(|fault| match fault.about {
+                            About::Line => faults.push(self.line_fault(record.number, fault)),
+                            about => repeats.add(about, self.line_fault(record.number, fault)),
+                        });
                         record.number
                     }
                 },
@@ -105,6 +112,7 @@ impl Manifest<'_> {
                 keys.add(Key::of_line(number).as_str(), number, true);
             }
         }
+        faults.merge_by_line(repeats.told());
         let doubled = keys.doubled();
         if !doubled.is_empty() {
             faults.merge_by_line(self.doubled_faults(&doubled)?);
@@ -113,14 +121,14 @@ impl Manifest<'_> {
         if (!skip && !faults.is_empty()) || clash {
             return Err(faults);
         }
-        let (content_hash, ignored) = rows.finish().map_err(|e| self.io_fault(Some(record.number), &e))?;
-        if lines + bad == 0 {
+        let (hash, ignored) = rows.finish().map_err(|e| self.io_fault(Some(record.number), &e))?;
+        if lines + bad == 0 && !self.definition.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
         let header = self.plan.header.clone();
         let (lines, bad) = (lines - doubled.len() as u64, bad + doubled.len() as u64);
         let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        Ok(Scan { lines, without_source, bad, faults, header, content_hash, ignored, doubled })
+        Ok(Scan { lines, without_source, bad, faults, header, hash, ignored, doubled })
     }
 
     /// The second reading: the lines themselves.
@@ -136,13 +144,13 @@ impl Manifest<'_> {
         self.definition.limit.unwrap_or(u64::MAX)
     }
 
-    fn line_fault(&self, number: u64, (column, message): LineFault) -> Fault {
-        Fault::of_line(&self.definition.manifest, number, column.as_deref(), message)
+    fn line_fault(&self, number: u64, fault: LineFault) -> Fault {
+        Fault::of_line(&self.definition.manifest, number, fault.column.as_deref(), fault.message)
     }
 
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
         let column = unreadable.column.and_then(|index| self.plan.header.columns.get(index).cloned());
-        (column, unreadable.message)
+        LineFault::new(column, unreadable.message)
     }
 
     /// Tells doubled keys in words, which takes another reading: the first kept only their hashes.
@@ -153,7 +161,7 @@ impl Manifest<'_> {
         let mut judge = Judge::new(self.definition, &self.plan, &self.base);
         let mut record = Record::default();
         while let Some(next) = told.peek() {
-            let number = match rows.next(&mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
+            let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
                 Next::End => break,
                 Next::Unreadable(unreadable) => unreadable.number,
                 Next::Line => record.number,
@@ -161,7 +169,7 @@ impl Manifest<'_> {
             if number == next.line {
                 let key = if next.of_bad { Ok(Key::of_line(number).to_string()) } else { key_of(&mut judge, &record) };
                 let message = self.doubled_message(&key.unwrap_or_default(), next.first);
-                faults.push(self.line_fault(number, (self.plan.header.key.clone(), message)));
+                faults.push(self.line_fault(number, LineFault::new(self.plan.header.key.clone(), message)));
                 told.next();
             }
         }
@@ -183,13 +191,13 @@ impl Manifest<'_> {
                 "has a header, and no lines below it".to_owned()
             }
             super::Kind::File(..) | super::Kind::Files(_) => "is empty".to_owned(),
-            super::Kind::Listing { .. } => {
+            super::Kind::Listing { .. } | super::Kind::Listed { .. } => {
                 let rest: Vec<_> = ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
                 let rest = if rest.is_empty() { String::new() } else { format!(" (passed over: {})", rest.join(", ")) };
                 format!("no recordings are found{rest}")
             }
         };
-        Fault::of_file(self.definition.manifest.clone(), message)
+        Fault::of_nothing(self.definition.manifest.clone(), message)
     }
 }
 
@@ -218,7 +226,7 @@ impl Lines<'_> {
         let fault = match self.judge.judge(&self.record) {
             Ok(judged) => match self.scan.doubled.get(&number) {
                 None => return Row::Good(self.line(number, judged, carried)),
-                Some(first) => told(&[(None, self.manifest.doubled_message(&judged.key, *first))]),
+                Some(first) => told(&[LineFault::new(None, self.manifest.doubled_message(&judged.key, *first))]),
             },
             Err(faults) => told(&faults),
         };
@@ -228,7 +236,8 @@ impl Lines<'_> {
     fn line(&self, number: u64, judged: Judged<'_>, carried: Vec<String>) -> Line {
         let key = Key::new(judged.key).expect("the judge has checked the key");
         let source = judged.source.map(|source| self.judge.resolve(&source));
-        Line { number, key, source, overrides: judged.overrides, carried }
+        let expected = self.record.listed.clone();
+        Line { number, key, source, expected, overrides: judged.overrides, carried }
     }
 
     /// At the end: the same content as in the first reading?
@@ -236,7 +245,7 @@ impl Lines<'_> {
         let rows = self.rows.take()?;
         let whole = self.manifest.definition.limit.is_none();
         match rows.finish() {
-            Ok((hash, _)) if whole && hash != self.scan.content_hash => {
+            Ok((hash, _)) if whole && hash != self.scan.hash => {
                 let message = "changed while it was read; run the same command again";
                 Some(Err(Fault::of_file(self.manifest.definition.manifest.clone(), message).into()))
             }
@@ -253,7 +262,7 @@ impl Iterator for Lines<'_> {
         if self.read >= self.manifest.limit() {
             self.rows = None;
         }
-        let next = self.rows.as_mut()?.next(&mut self.record);
+        let next = self.manifest.next(self.rows.as_mut()?, &mut self.record);
         self.read += 1;
         match next {
             Ok(Next::Line) => Some(Ok(self.row())),
@@ -273,9 +282,9 @@ impl Iterator for Lines<'_> {
 }
 
 fn told(faults: &[LineFault]) -> String {
-    let tell = |(column, message): &LineFault| match column {
-        Some(column) => format!("column `{column}`: {message}"),
-        None => message.clone(),
+    let tell = |fault: &LineFault| match &fault.column {
+        Some(column) => format!("column `{column}`: {}", fault.message),
+        None => fault.message.clone(),
     };
     faults.iter().map(tell).collect::<Vec<_>>().join("; ")
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 const TOML: &str = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/{batch}\"\nbad_lines = \"skip\"\n\
-                    [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
+                    no_source = \"skip\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
 const CSV: &str = "key,url,who\na,https://h.org/a.wav?Signature=1,Ann\nb,https://h.org/b.wav?Signature=1,Bob\nc,,Cy\n";
 
 struct World {
@@ -423,6 +423,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
             ..LineOverrides::default()
         },
         manifest_format: Some(crate::definition::ManifestFormat::Csv),
+        no_source: Some(crate::definition::NoSource::Skip),
         ..Overrides::default()
     };
     let ad_hoc = AdHoc { task: Task::Transcribe, sources: vec!["-".into()] };

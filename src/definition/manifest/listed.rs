@@ -1,0 +1,212 @@
+//! The listing of an S3 prefix as a manifest. Whoever lists writes a file, object by object; it is read as a stream, as
+//! often as needed, and decides by the same rules as the listing of a directory.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::super::Filters;
+use super::{
+    input::Input,
+    jsonl::Name,
+    listing::{Ignored, count_ignored, passed_over, stem_below},
+    record::{MAX_BYTES, Next, Record},
+};
+use crate::domain::s3::{Listed, S3Address};
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its key below the prefix.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its ETag, without quotes.
+    pub etag: String,
+}
+
+/// Writes a listing: a line an object, as a JSON list, which holds any key; a text alone is something passed over.
+#[derive(Debug)]
+pub struct ListingWriter<W: Write> {
+    to: BufWriter<W>,
+}
+
+impl<W: Write> ListingWriter<W> {
+    /// A listing without objects, so far.
+    pub fn new(to: W) -> Self {
+        Self { to: BufWriter::with_capacity(64 << 10, to) }
+    }
+
+    /// Adds an object, whatever it is: the reader knows what is a recording.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&mut self, object: &ListedObject) -> io::Result<()> {
+        serde_json::to_writer(&mut self.to, &(&object.path, object.bytes, &object.etag))?;
+        self.to.write_all(b"\n")
+    }
+
+    /// Counts something that is no object to look at, by its ending (`.json`) or the reason.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn ignore(&mut self, kind: &str) -> io::Result<()> {
+        serde_json::to_writer(&mut self.to, kind)?;
+        self.to.write_all(b"\n")
+    }
+
+    /// Writes what is still in memory, and gives the file back.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.to.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+/// A reading of such a file.
+pub(super) struct Objects {
+    input: Input,
+    /// `s3://bucket/prefix/`
+    root: String,
+    filters: Filters,
+    line: Vec<u8>,
+    position: u64,
+    ignored: Ignored,
+    hash: Sha256,
+}
+
+impl Objects {
+    pub(super) fn new(copy: &Path, root: &S3Address, filters: &Filters) -> io::Result<Self> {
+        let root = root.to_string();
+        let mut hash = Sha256::new();
+        hash.update(root.as_bytes());
+        hash.update([0]);
+        Ok(Self {
+            input: Input::open(copy)?,
+            root,
+            filters: filters.clone(),
+            line: Vec::new(),
+            position: 0,
+            ignored: Ignored::new(),
+            hash,
+        })
+    }
+
+    /// Finds the next recording.
+    pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
+        while self.input.read_line(&mut self.line, MAX_BYTES)? {
+            if self.line.first() == Some(&b'"') {
+                let Name(kind) = serde_json::from_slice(&self.line)?;
+                count_ignored(&mut self.ignored, &kind);
+                continue;
+            }
+            let (Name(path), bytes, Name(etag)): (Name<'_>, u64, Name<'_>) = serde_json::from_slice(&self.line)?;
+            // Consoles make such objects to show folders.
+            if path.is_empty() || path.ends_with('/') {
+                continue;
+            }
+            if let Some(kind) = is_hidden(&path).then(|| "hidden".into()).or_else(|| passed_over(&path, &self.filters))
+            {
+                count_ignored(&mut self.ignored, &kind);
+                continue;
+            }
+            self.position += 1;
+            for part in [path.as_bytes(), &[0], &bytes.to_le_bytes(), etag.as_bytes(), &[0]] {
+                self.hash.update(part);
+            }
+            record.start(self.position);
+            record.push_all(&[&self.root, &path]);
+            record.push(stem_below(&path));
+            record.listed = Some(Listed { bytes, etag: etag.into_owned() });
+            return Ok(Next::Line);
+        }
+        Ok(Next::End)
+    }
+
+    /// Reads to the end; the hash of prefix, names, sizes and ETags, and what was passed over.
+    pub(super) fn finish(mut self) -> io::Result<([u8; 32], Ignored)> {
+        let mut record = Record::default();
+        while self.next(&mut record)? != Next::End {}
+        Ok((self.hash.finalize().into(), self.ignored))
+    }
+}
+
+/// As in directories: other systems leave their own beside recordings.
+fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.') && !matches!(part, "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(objects: &[(&str, u64, &str)]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = ListingWriter::new(file.reopen().unwrap());
+        for (path, bytes, etag) in objects {
+            writer.write(&ListedObject { path: (*path).into(), bytes: *bytes, etag: (*etag).into() }).unwrap();
+        }
+        writer.ignore(".tmp").unwrap();
+        writer.finish().unwrap();
+        file
+    }
+
+    fn objects(file: &tempfile::NamedTempFile, root: &str) -> Objects {
+        Objects::new(file.path(), &root.parse().unwrap(), &Filters::default()).unwrap()
+    }
+
+    #[test]
+    fn any_name_survives_and_only_recordings_are_taken() {
+        let odd = "a \"quoted\"\\ ü\n\u{0}\u{1f}#?%20 [x].wav";
+        let file = listing(&[
+            ("", 0, "m"),
+            ("1/", 0, "m"),
+            ("1/a.WAV", 7, "e1"),
+            ("1/a.json", 1, "e"),
+            ("_SUCCESS", 0, "e"),
+            (".tmp/x.wav", 1, "e"),
+            ("../x.wav", 1, "e"),
+            (odd, 0, "e2-3"),
+        ]);
+        let mut objects = objects(&file, "s3://b/2026/11/20/");
+        let mut record = Record::default();
+        let mut found = Vec::new();
+        while objects.next(&mut record).unwrap() == Next::Line {
+            let listed = record.listed.clone().unwrap();
+            found.push((record.cell(0).to_owned(), record.cell(1).to_owned(), listed.bytes, listed.etag));
+        }
+        let object = |path: &str, key: &str, bytes, etag: &str| {
+            (format!("s3://b/2026/11/20/{path}"), key.to_owned(), bytes, etag.to_owned())
+        };
+        assert_eq!(
+            found,
+            [
+                object("1/a.WAV", "1/a", 7, "e1"),
+                object("../x.wav", "../x", 1, "e"),
+                object(odd, odd.strip_suffix(".wav").unwrap(), 0, "e2-3")
+            ]
+        );
+        let ignored: Vec<_> = objects.finish().unwrap().1.into_iter().collect();
+        let expected = [(".json", 1), (".tmp", 1), ("hidden", 1), ("no ending", 1)];
+        assert_eq!(ignored, expected.map(|(kind, count)| (kind.to_owned(), count)));
+    }
+
+    #[test]
+    fn the_hash_sees_prefix_path_size_and_etag() {
+        let hash = |root: &str, object| objects(&listing(&[object]), root).finish().unwrap().0;
+        let first = hash("s3://b/1/", ("a.wav", 1, "e"));
+        assert_eq!(hash("s3://b/1/", ("a.wav", 1, "e")), first);
+        for (root, object) in [
+            ("s3://b/2/", ("a.wav", 1, "e")),
+            ("s3://b/1/", ("b.wav", 1, "e")),
+            ("s3://b/1/", ("a.wav", 2, "e")),
+            ("s3://b/1/", ("a.wav", 1, "f")),
+        ] {
+            assert_ne!(hash(root, object), first);
+        }
+    }
+}

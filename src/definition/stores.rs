@@ -1,0 +1,218 @@
+//! `[source]` and `[sink]`: which S3 store, as whom, and how objects are kept there.
+
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
+
+use url::Url;
+
+use super::{
+    text::ticked,
+    walk::{Section, Walk},
+};
+use crate::domain::{
+    options::{NotListed, listed},
+    s3::{S3Settings, SinkSettings},
+};
+
+listed! {
+    /// How a store encrypts what it keeps.
+    Encryption, "server-side encryption" {
+        /// With keys of S3.
+        Aes256 = "AES256",
+        /// With a key of KMS.
+        Kms = "aws:kms",
+        /// With a key of KMS, twice.
+        KmsTwice = "aws:kms:dsse",
+    }
+}
+
+listed! {
+    /// How a store keeps an object, and at which price.
+    StorageClass, "storage class" {
+        /// The usual one.
+        Standard = "STANDARD",
+        /// Chosen by use.
+        IntelligentTiering = "INTELLIGENT_TIERING",
+        /// Seldom read.
+        StandardIa = "STANDARD_IA",
+        /// Seldom read, in one zone.
+        OnezoneIa = "ONEZONE_IA",
+        /// An archive that is read at once.
+        GlacierIr = "GLACIER_IR",
+        /// An archive.
+        Glacier = "GLACIER",
+        /// A deeper one.
+        DeepArchive = "DEEP_ARCHIVE",
+        /// Of directory buckets.
+        ExpressOnezone = "EXPRESS_ONEZONE",
+        /// Of AWS Outposts.
+        Outposts = "OUTPOSTS",
+        /// Of Snow devices.
+        Snow = "SNOW",
+        /// The old, less durable one.
+        ReducedRedundancy = "REDUCED_REDUNDANCY",
+    }
+}
+
+/// What S3 takes of metadata, names and values together.
+const METADATA_BYTES: usize = 2_048;
+const PRINTABLE: RangeInclusive<char> = ' '..='~';
+
+/// Reads `[source]`.
+pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> S3Settings {
+    let settings = read_store(walk, &mut section);
+    walk.close(section);
+    settings
+}
+
+/// Reads `[sink]`.
+pub(super) fn read_sink<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> SinkSettings {
+    let store = read_store(walk, &mut section);
+    let sse = walk.text(&mut section, "sse", one_of(Encryption::ALL));
+    let by_kms = matches!(sse, Some(Encryption::Kms | Encryption::KmsTwice));
+    let kms_key_id = walk.text(&mut section, "kms_key_id", |text| match by_kms {
+        true => word(text),
+        false => Err("needs sse = \"aws:kms\" (or \"aws:kms:dsse\")".to_owned()),
+    });
+    let storage_class = walk.text(&mut section, "storage_class", one_of(StorageClass::ALL));
+    let metadata = walk.texts(&mut section, "metadata", check_metadata).unwrap_or_default();
+    walk.close(section);
+    SinkSettings {
+        store,
+        sse: sse.map(|sse| sse.to_string()),
+        kms_key_id,
+        storage_class: storage_class.map(|class| class.to_string()),
+        metadata,
+    }
+}
+
+fn read_store<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> S3Settings {
+    S3Settings {
+        region: walk.text(section, "region", word),
+        endpoint_url: walk.text(section, "endpoint_url", endpoint),
+        profile: walk.text(section, "profile", |text| match text.trim().is_empty() {
+            true => Err("may not be empty".to_owned()),
+            false => Ok(text.to_owned()),
+        }),
+        path_style: walk.flag(section, "path_style"),
+    }
+}
+
+/// A value of a closed list; one that is far from all of them is told with the list.
+fn one_of<T>(all: &'static [T]) -> impl Fn(&str) -> Result<T, String>
+where
+    T: Copy + fmt::Display + FromStr<Err = NotListed>,
+{
+    move |text| {
+        text.parse().map_err(|e: NotListed| match e.nearest {
+            Some(_) => e.to_string(),
+            None => format!("{e}; known: {}", ticked(&all.iter().map(T::to_string).collect::<Vec<_>>())),
+        })
+    }
+}
+
+fn word(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(|c| c == ' ' || !PRINTABLE.contains(&c)) {
+        return Err("must be one word of ASCII".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    const WANTED: &str = "write e.g. \"https://s3.example.org\" or \"http://127.0.0.1:9000\"";
+    let url = Url::parse(text).map_err(|e| format!("is not a valid URL: {e}; {WANTED}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("is not an http(s) address; {WANTED}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("may not have a user or password: name a profile, or set AWS's variables".to_owned());
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("may not have a path or query; {WANTED}"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Metadata travels in headers, whose names have no case.
+fn check_metadata(taken: &BTreeMap<String, String>, name: &str, value: &str) -> Result<String, String> {
+    let lower = name.to_ascii_lowercase();
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err(format!(
+            "`{}` cannot name metadata: use ASCII letters, digits, `-`, `_` and `.`",
+            name.escape_debug()
+        ));
+    }
+    if !value.chars().all(|c| PRINTABLE.contains(&c)) || value.trim() != value {
+        return Err(format!("the value of `{name}` must be printable ASCII, without space around it"));
+    }
+    if taken.contains_key(&lower) {
+        return Err(format!("`{name}` stands twice: upper and lower case are the same here"));
+    }
+    let bytes: usize = taken.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes + name.len() + value.len() > METADATA_BYTES {
+        return Err(format!("is too much: S3 takes {METADATA_BYTES} bytes, names and values together"));
+    }
+    Ok(lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeTable;
+
+    use super::*;
+
+    fn read(text: &str) -> (SinkSettings, Vec<String>) {
+        let table = DeTable::parse(text).unwrap();
+        let mut walk = Walk::new("a.toml", text);
+        let mut root = Section::root(table.get_ref());
+        let section = walk.section(&mut root, "sink");
+        let sink = read_sink(&mut walk, section);
+        walk.close(root);
+        walk.tell_unknown();
+        (sink, walk.faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_whole_sink_is_read() {
+        let (sink, faults) = read(
+            "[sink]\nregion = \"ap-south-1\"\nendpoint_url = \"http://127.0.0.1:9000/\"\nprofile = \"night shift\"\n\
+             path_style = false\nsse = \"aws:kms\"\nkms_key_id = \"arn:aws:kms:ap-south-1:1:key/2\"\n\
+             storage_class = \"STANDARD_IA\"\nmetadata = { Team = \"calls\", cost-centre = \"4711, x\" }\n",
+        );
+        assert_eq!(faults, [""; 0]);
+        assert_eq!(sink.store.endpoint_url.as_deref(), Some("http://127.0.0.1:9000"));
+        assert_eq!((sink.store.profile.as_deref(), sink.store.path_style), (Some("night shift"), Some(false)));
+        assert_eq!((sink.sse.as_deref(), sink.storage_class.as_deref()), (Some("aws:kms"), Some("STANDARD_IA")));
+        let metadata: Vec<_> = sink.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(metadata, [("cost-centre", "4711, x"), ("team", "calls")]);
+        assert_eq!(read("").0, SinkSettings::default());
+    }
+
+    #[test]
+    fn what_no_store_takes_is_told_at_its_place() {
+        let (_, faults) = read(
+            "[sink]\nregion = \"ap south\"\nendpoint_url = \"https://x.org/bucket\"\npath_style = \"yes\"\nsse = \"aws:kmss\"\n\
+             kms_key_id = \"k\"\nstorage_class = \"COLD\"\nmetadata = { a = \"é\", \"b c\" = \"x\", d = \"1\", D = \"2\", e = 3 }\n\
+             regoin = \"x\"\n",
+        );
+        let starts = [
+            "a.toml:2:10: `sink.region`: must be one word of ASCII",
+            "a.toml:3:16: `sink.endpoint_url`: may not have a path or query; write e.g.",
+            "a.toml:4:14: `sink.path_style`: must be true or false, not a string",
+            "a.toml:5:7: `sink.sse`: `aws:kmss` is not a server-side encryption; did you mean `aws:kms`?",
+            "a.toml:6:14: `sink.kms_key_id`: needs sse = \"aws:kms\"",
+            "a.toml:7:17: `sink.storage_class`: `COLD` is not a storage class; known: `STANDARD`, `INTELLIGENT_TIERING`",
+            "a.toml:8:18: `sink.metadata`: the value of `a` must be printable ASCII",
+            "a.toml:8:31: `sink.metadata`: `b c` cannot name metadata",
+            "a.toml:8:40: `sink.metadata`: `d` stands twice",
+            "a.toml:8:58: `sink.metadata`: must be texts, and `e` is a whole number",
+            "a.toml:9:1: `sink.regoin`: there is no such field; did you mean `region`?",
+        ];
+        assert_eq!(faults.len(), starts.len(), "{faults:#?}");
+        for (fault, start) in faults.iter().zip(starts) {
+            assert!(fault.starts_with(start), "{fault}\n{start}");
+        }
+        for bad in ["ftp://x", "x.org:9000", "https://u:p@x.org", "https://x.org?a=1"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Where a batch's outputs and its report go.
+
+use std::path::PathBuf;
+
+use super::{
+    build::Builder,
+    draft::Draft,
+    paths::{self, absolute_dir, clean, io_message, is_s3},
+    template::Names,
+};
+use crate::domain::{
+    key::Key,
+    s3::{S3Address, SinkSettings},
+};
+
+/// With this much before a key, and its ending behind it, an object's name stays below what stores take.
+const MAX_PREFIX_BYTES: usize = S3Address::MAX_KEY_BYTES - Key::MAX_BYTES - 32;
+
+impl Builder<'_> {
+    /// The outputs' directory, or the prefix in a store: `s3://bucket/prefix/`.
+    pub(super) fn output(&mut self, draft: &Draft, names: &Names<'_>) -> Option<String> {
+        let (text, base) = match (&self.over.output, &draft.output) {
+            (Some(text), _) => (text.as_str(), self.cwd.clone()),
+            (None, Some(text)) => (text.as_str(), self.cwd.join(&self.base)),
+            (None, None) => ("out/{batch}/", self.cwd.join(&self.base)),
+        };
+        let filled = self.fill("output", text, names)?;
+        let output = match paths::scheme(&filled) {
+            Some(_) if is_s3(&filled) => output_prefix(&filled),
+            Some(scheme) => {
+                Err(format!("outputs go to a directory or to s3://bucket/prefix, and `{scheme}:` is neither"))
+            }
+            None => local(&filled, base),
+        };
+        output.map_err(|message| self.fault("output", message)).ok()
+    }
+
+    /// The report's file or object, where it does not lie beside the outputs.
+    pub(super) fn report_to(&mut self, draft: &Draft, names: &Names<'_>) -> Option<String> {
+        // The sandbox is a world of its own: its reports are not to stand among real ones.
+        let text = draft.report_to.as_ref().filter(|_| !self.over.sandbox_world)?;
+        let filled = self.fill("report.to", text, names)?;
+        let base = self.cwd.join(&self.base);
+        let name_it = || {
+            format!("`{filled}` is a folder; name the file, e.g. \"{}/{{batch}}.csv\"", filled.trim_end_matches('/'))
+        };
+        let to = match paths::scheme(&filled) {
+            Some(_) if is_s3(&filled) => match filled.parse::<S3Address>() {
+                Ok(address) if address.is_prefix() => Err(name_it()),
+                Ok(address) => no_climbing(&address).map(|()| address.to_string()),
+                Err(e) => Err(e.to_string()),
+            },
+            Some(scheme) => Err(format!("a report is a file or an s3:// object, and `{scheme}:` is neither")),
+            None if filled.ends_with('/') || base.join(&filled).is_dir() => Err(name_it()),
+            None => local(&filled, base),
+        };
+        to.map_err(|message| self.fault("report.to", message)).ok()
+    }
+
+    /// How outputs are kept in a store. Where the command line sends them to a directory, `[sink]` is idle.
+    pub(super) fn sink(&mut self, draft: &Draft, output: Option<&str>) -> SinkSettings {
+        let has_sink = self.in_file("sink");
+        match output {
+            Some(output) if has_sink && !is_s3(output) => {
+                if self.over.output.is_none() {
+                    self.fault("sink", "is for s3:// outputs, and `output` is a directory");
+                }
+                SinkSettings::default()
+            }
+            _ => draft.s3_sink.clone(),
+        }
+    }
+}
+
+fn local(text: &str, base: PathBuf) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("has control characters".to_owned());
+    }
+    let base = absolute_dir(&base).map_err(|e| io_message(&e))?;
+    clean(&base.join(text)).into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
+}
+
+/// The prefix with one `/` between its folders and one at its end.
+fn output_prefix(text: &str) -> Result<String, String> {
+    let mut address: S3Address = text.parse().map_err(|e: crate::domain::s3::S3AddressFault| e.to_string())?;
+    no_climbing(&address)?;
+    let folders = address.key.split('/').filter(|folder| !folder.is_empty());
+    address.key = folders.flat_map(|folder| [folder, "/"]).collect();
+    if address.key.len() > MAX_PREFIX_BYTES {
+        return Err(format!("has a prefix of over {MAX_PREFIX_BYTES} bytes, which leaves no room for keys"));
+    }
+    Ok(address.to_string())
+}
+
+/// Stores take `..` as a name, and much of what reads from them does not.
+fn no_climbing(address: &S3Address) -> Result<(), String> {
+    if address.key.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err("may not have `.` or `..` in its path".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_has_one_writing() {
+        for (text, prefix) in [
+            ("s3://b", "s3://b/"),
+            ("s3://b/", "s3://b/"),
+            ("S3://b//a///c", "s3://b/a/c/"),
+            ("s3://b/a b/ü/", "s3://b/a b/ü/"),
+        ] {
+            assert_eq!(output_prefix(text), Ok(prefix.to_owned()), "{text}");
+        }
+        assert!(output_prefix("s3://b/a/../c").unwrap_err().contains("`..`"));
+        assert!(output_prefix("s3:///a").unwrap_err().contains("names no bucket"));
+        assert!(output_prefix(&format!("s3://b/{}", "x".repeat(480))).unwrap_err().contains("no room for keys"));
+    }
+}
