@@ -11,6 +11,7 @@ pub mod pace;
 pub mod render;
 pub mod report;
 pub mod runner;
+pub mod s3;
 pub mod sandbox;
 pub mod shutdown;
 pub mod sink;

@@ -189,7 +189,7 @@ pub(super) async fn publish_batch(
 ) -> Result<Published, Stop> {
     let row = store.batch_by_id(batch).await?;
     let spec = spec_of(&row.name, &row.spec)?;
-    let sink = Sink::open(&spec.output)?;
+    let sink = Sink::open(&spec.output, &spec.sink)?;
     let (summary, failed) = match publish(store, &row, &spec, &sink, state, &config.rates).await {
         Ok(summary) => (summary, None),
         Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),

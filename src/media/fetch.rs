@@ -65,6 +65,9 @@ pub enum FetchError {
     /// The source is to blame.
     #[error(transparent)]
     Source(#[from] SourceTrouble),
+    /// Who asks is to blame: no credentials, wrong ones, or for another region; and so no line.
+    #[error("{0}")]
+    Credentials(String),
     /// The disk here is to blame (full, read-only), and so no line.
     #[error("`{}` cannot be written", path.display())]
     Disk {

@@ -5,5 +5,6 @@ pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;
 pub mod probe;
+pub mod s3;
 pub mod source;
 mod transfer;

@@ -10,7 +10,7 @@ use std::{
 
 use url::{Host, Url};
 
-use crate::domain::call::ErrorKind;
+use crate::domain::{call::ErrorKind, s3::S3Address};
 
 /// The most bytes that the API takes. Its documents say "250 MB" and leave open which; this is the larger reading, so
 /// that nothing is withheld which the API would take. What lies between the two it refuses for nothing (413).
@@ -47,10 +47,12 @@ pub enum Source {
     File(PathBuf),
     /// At an http or https address.
     Http(Url),
+    /// In an S3 store.
+    S3(S3Address),
 }
 
 impl Source {
-    /// Understands a path, a `file://` URL, or an http(s) URL.
+    /// Understands a path, a `file://` URL, an http(s) URL, or `s3://bucket/key`.
     ///
     /// # Errors
     /// Nothing is written there, or an address of another kind, or one that is malformed ([`ErrorKind::BadLine`]).
@@ -68,7 +70,14 @@ impl Source {
                 path.map(Self::File)
                     .map_err(|()| bad("the source is a file:// URL without a path on this machine".into()))
             }
-            other => Err(bad(format!("`{other}://` is not a kind of source; use a path, http:// or https://"))),
+            "s3" => {
+                let at: S3Address = text.trim().parse().map_err(|fault| bad(format!("the source {fault}")))?;
+                if at.is_prefix() {
+                    return Err(bad("the source names a bucket or a prefix, not an object".into()));
+                }
+                Ok(Self::S3(at))
+            }
+            other => Err(bad(format!("`{other}://` is not a kind of source; use a path, http://, https:// or s3://"))),
         }
     }
 
@@ -77,7 +86,7 @@ impl Source {
     pub fn below(self, base: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(base.join(path)),
-            http @ Self::Http(_) => http,
+            elsewhere @ (Self::Http(_) | Self::S3(_)) => elsewhere,
         }
     }
 
@@ -102,6 +111,7 @@ impl Source {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Http(url) => shown_url(url),
+            Self::S3(at) => at.to_string(),
         }
     }
 }
@@ -208,6 +218,12 @@ mod tests {
         assert!(matches!(parse("HTTPS://b.example/a.wav"), Source::Http(_)));
         assert_eq!(parse("a.wav").below(Path::new("/m")), Source::File("/m/a.wav".into()));
         assert_eq!(parse("/x/a.wav").below(Path::new("/m")), Source::File("/x/a.wav".into()));
+        let object = parse("s3://acme-calls/2026/a b+ü.wav");
+        assert_eq!(object.to_string(), "s3://acme-calls/2026/a b+ü.wav");
+        assert!(matches!(object.below(Path::new("/m")), Source::S3(at) if at.key == "2026/a b+ü.wav"));
+        for bad in ["s3://", "s3://b", "s3://b/p/", "s3://a b/k"] {
+            assert_eq!(Source::parse(bad).unwrap_err().kind, ErrorKind::BadLine, "{bad}");
+        }
         for bad in ["", "  ", "http://", "https://[b/", "ftp://b.example/a.wav", "file://elsewhere/a.wav"] {
             assert_eq!(Source::parse(bad).unwrap_err().kind, ErrorKind::BadLine, "{bad}");
         }
@@ -238,6 +254,7 @@ mod tests {
             "http://[fd00::1]/a",
             "http://[fe80::1]/a",
             "http://[::ffff:10.0.0.1]/a",
+            "s3://b/a.wav",
         ] {
             assert!(!parse(private).is_public_http(), "{private}");
         }

@@ -72,7 +72,7 @@ impl Part {
         Ok(())
     }
 
-    async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+    pub(super) async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
         let written = self.file.write_all(bytes).await;
         self.on_disk(written)?;
         self.len += bytes.len() as u64;
@@ -80,7 +80,7 @@ impl Part {
     }
 
     /// Waits until what was appended is written, so that its length can be relied on.
-    async fn settle(&mut self) -> Result<(), FetchError> {
+    pub(super) async fn settle(&mut self) -> Result<(), FetchError> {
         let flushed = self.file.flush().await;
         self.on_disk(flushed)
     }

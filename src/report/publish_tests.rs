@@ -134,7 +134,7 @@ impl World {
     }
 
     async fn publish(&self, state: SummaryState) -> (Summary, Vec<HashMap<String, String>>) {
-        let sink = Sink::open(&self.spec.output).unwrap();
+        let sink = Sink::open(&self.spec.output, &self.spec.sink).unwrap();
         let row = self.store.batch_by_id(self.batch).await.unwrap();
         let summary = publish(&self.store, &row, &self.spec, &sink, state, &Rates::default()).await.unwrap();
         let csv = sink.get(REPORT).await.unwrap().unwrap();

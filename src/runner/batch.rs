@@ -57,7 +57,7 @@ impl Batches {
         let row = store.batch_by_id(id).await?;
         let unexpected = |what: String| StoreError::Unexpected(format!("batch `{}`: {what}", row.name));
         let spec: BatchSpec = serde_json::from_str(&row.spec).map_err(|e| unexpected(e.to_string()))?;
-        let sink = Sink::open(&spec.output).map_err(|e| unexpected(e.told()))?;
+        let sink = Sink::open(&spec.output, &spec.sink).map_err(|e| unexpected(e.told()))?;
         let batch = Arc::new(Batch {
             id,
             spec,

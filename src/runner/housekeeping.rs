@@ -25,7 +25,7 @@ async fn prune(shared: &Shared) -> Result<(), StoreError> {
             }
             Some(_) => {}
             None => {
-                if let Ok(sink) = Sink::open(&spec.output)
+                if let Ok(sink) = Sink::open(&spec.output, &spec.sink)
                     && let Err(e) = sink.sweep().await
                 {
                     tracing::debug!(error = %e, "the output could not be swept");

@@ -88,9 +88,16 @@ impl Recording {
             Ok(Source::Http(url)) => match self.fetch(work, &url).await {
                 Ok(path) => self.look_at(path).await,
                 Err(FetchError::Source(trouble)) => Err(trouble),
-                Err(disk @ FetchError::Disk { .. }) => return Prepared::Disk(disk.to_string()),
+                Err(e @ (FetchError::Disk { .. } | FetchError::Credentials(_))) => {
+                    return Prepared::Disk(e.to_string());
+                }
             },
             Ok(Source::File(path)) => self.look_at(path).await,
+            Ok(Source::S3(at)) => Err(SourceTrouble {
+                kind: ErrorKind::SourceRefused,
+                message: format!("{at} cannot be fetched by this version"),
+                transient: false,
+            }),
             Err(trouble) => Err(trouble),
         };
         match result {

@@ -19,6 +19,8 @@ use super::{Item, Receipt, SinkError, staged::Staged, together::Together};
 const TEMPORARY: &str = ".wavebatch-tmp-";
 /// A leftover younger than this may still be somebody's.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+/// Names of a listing that are handed over together.
+const NAMES_AT_A_TIME: usize = 1_000;
 /// Known folders are kept in memory up to here; then the memory is emptied.
 const MAX_KNOWN: usize = 100_000;
 
@@ -52,7 +54,9 @@ impl Directory {
                 .ok()
                 .and_then(|url| url.to_file_path().ok())
                 .ok_or_else(|| refused("a file URL has three slashes and an absolute path: file:///srv/out"))?,
-            Some((scheme, _)) => return Err(refused(&format!("`{scheme}://` is not supported; use a local path"))),
+            Some((scheme, _)) => {
+                return Err(refused(&format!("`{scheme}://` is not supported; use a path, or s3://bucket/prefix/")));
+            }
         };
         let root = std::path::absolute(&path).map_err(|e| refused(&e.to_string()))?;
         let shared = Shared { root, known: Mutex::default(), together: Together::default(), serial: AtomicU64::new(0) };
@@ -121,6 +125,32 @@ impl Directory {
             }
         }
         Ok(removed)
+    }
+
+    /// Names everything below the directory, some at a time; `false` from `some` ends it.
+    pub(super) fn names(&self, mut some: impl FnMut(Vec<String>) -> bool) -> Result<(), SinkError> {
+        let root = &self.shared.root;
+        let mut names = Vec::new();
+        for entry in walkdir::WalkDir::new(root) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(e) if e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => continue,
+                Err(e) => {
+                    let at = e.path().unwrap_or(root).display().to_string();
+                    return Err(SinkError::of_sink(at, e.into()));
+                }
+            };
+            let name = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
+            let unfinished = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+            if let Some(name) = name.filter(|_| entry.file_type().is_file() && !unfinished) {
+                names.push(name.to_owned());
+            }
+            if names.len() == NAMES_AT_A_TIME && !some(std::mem::take(&mut names)) {
+                return Ok(());
+            }
+        }
+        some(names);
+        Ok(())
     }
 
     /// The path of an output, if the name stays inside the sink.
@@ -216,13 +246,16 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::sink::{Content, Sink, SinkClass};
+    use crate::{
+        domain::s3::SinkSettings,
+        sink::{Content, Sink, SinkClass},
+    };
 
     const TEXT: &str = "text/plain";
 
     fn sink() -> (tempfile::TempDir, Sink) {
         let folder = tempfile::tempdir().unwrap();
-        let sink = Sink::open(folder.path().join("out").to_str().unwrap()).unwrap();
+        let sink = Sink::open(folder.path().join("out").to_str().unwrap(), &SinkSettings::default()).unwrap();
         (folder, sink)
     }
 
@@ -285,14 +318,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         for below in ["file", "file/out"] {
-            let sink = Sink::open(folder.path().join(below).to_str().unwrap()).unwrap();
+            let sink = Sink::open(folder.path().join(below).to_str().unwrap(), &SinkSettings::default()).unwrap();
             let error = sink.put("a", Content::Bytes("y".into()), TEXT).await.unwrap_err();
             assert!(matches!(error, SinkError::NotAFolder { .. }), "{below}: {error}");
         }
-        for address in ["", "s3://bucket/out", "file://host"] {
-            assert!(matches!(Sink::open(address), Err(SinkError::AddressRefused { .. })), "{address}");
+        for address in ["", "ftp://host/out", "s3://", "file://host"] {
+            assert!(
+                matches!(Sink::open(address, &SinkSettings::default()), Err(SinkError::AddressRefused { .. })),
+                "{address}"
+            );
         }
-        assert_eq!(Sink::open("file:///srv/my%20out").unwrap().root(), "/srv/my out");
+        assert_eq!(Sink::open("file:///srv/my%20out", &SinkSettings::default()).unwrap().root(), "/srv/my out");
     }
 
     #[tokio::test]

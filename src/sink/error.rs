@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind as Io};
 
 use rustix::io::Errno;
 
+use crate::s3::{S3Error, S3Kind};
+
 /// Why an output could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -59,6 +61,9 @@ pub enum SinkError {
         /// What the system said.
         source: io::Error,
     },
+    /// An S3 store does not take it, or gives none.
+    #[error(transparent)]
+    Store(#[from] S3Error),
     /// The local file to be put there cannot be read.
     #[error("`{path}`, which should go to the output, cannot be read")]
     Content {
@@ -89,7 +94,33 @@ impl SinkError {
             Self::AddressRefused { .. } | Self::NotAFolder { .. } | Self::Denied { .. } | Self::Missing { .. } => {
                 SinkClass::Pause
             }
+            Self::Store(e) => match e.kind {
+                S3Kind::BadName => SinkClass::Line,
+                S3Kind::NoCredentials
+                | S3Kind::BadCredentials
+                | S3Kind::Denied
+                | S3Kind::NoBucket
+                | S3Kind::WrongRegion
+                | S3Kind::Archived
+                | S3Kind::Other => SinkClass::Pause,
+                S3Kind::Throttled
+                | S3Kind::Unavailable
+                | S3Kind::TimedOut
+                | S3Kind::Checksum
+                | S3Kind::Changed
+                | S3Kind::PastEnd
+                | S3Kind::NoKey => SinkClass::Retry,
+            },
             Self::Full { .. } | Self::Unavailable { .. } | Self::Content { .. } => SinkClass::Retry,
+        }
+    }
+
+    /// What a user can do about it, where the message does not say it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(e) => e.hint(),
+            _ => None,
         }
     }
 

@@ -3,20 +3,29 @@
 use std::{io, path::PathBuf};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
+mod bucket;
+mod digest;
 mod directory;
 mod error;
+mod multipart;
 mod staged;
 mod together;
 
+pub use bucket::Bucket;
 pub use directory::Directory;
 pub use error::{SinkClass, SinkError};
+
+use crate::domain::s3::SinkSettings;
 
 /// A place for outputs.
 #[derive(Debug, Clone)]
 pub enum Sink {
     /// A directory of the local machine.
     Directory(Directory),
+    /// A prefix of a bucket.
+    S3(Bucket),
 }
 
 /// One output to be.
@@ -51,12 +60,35 @@ pub struct Receipt {
 }
 
 impl Sink {
-    /// The sink at this address: a path, or a `file://` URL. Touches nothing yet.
+    /// The sink at this address: a path, a `file://` URL, or `s3://bucket/prefix/`. Touches nothing yet.
     ///
     /// # Errors
     /// [`SinkError::AddressRefused`] for what this version cannot write to.
-    pub fn open(address: &str) -> Result<Self, SinkError> {
+    pub fn open(address: &str, settings: &SinkSettings) -> Result<Self, SinkError> {
+        if is_s3(address) {
+            return Bucket::open(address, settings).map(Self::S3);
+        }
         Directory::open(address).map(Self::Directory)
+    }
+
+    /// The sink in which one file at this address is, and the file's name in it.
+    ///
+    /// # Errors
+    /// [`SinkError::AddressRefused`] for what this version cannot write to, and for an address that names no file.
+    pub fn open_file(address: &str, settings: &SinkSettings) -> Result<(Self, String), SinkError> {
+        let refused = || SinkError::AddressRefused {
+            address: address.to_owned(),
+            why: "it names no file; write /folder/name.csv or s3://bucket/name.csv".to_owned(),
+        };
+        let (folder, name) = match address.rsplit_once('/') {
+            Some((folder, name)) => (format!("{folder}/"), name),
+            None => (".".to_owned(), address),
+        };
+        // `s3://name` has nothing before its last slash but the scheme.
+        if matches!(name, "" | "." | "..") || folder.ends_with("://") {
+            return Err(refused());
+        }
+        Ok((Self::open(&folder, settings)?, name.to_owned()))
     }
 
     /// Writes one output.
@@ -68,8 +100,8 @@ impl Sink {
         Ok(receipts.pop().expect("one item has one receipt"))
     }
 
-    /// Writes the outputs of one job. None of them is visible before all of their bytes are on disk; the receipts are
-    /// in the order of the items.
+    /// Writes the outputs of one job. None of them is visible before all of its bytes are there; the receipts are in
+    /// the order of the items.
     ///
     /// # Errors
     /// The first that fails; others may be written by then, and are written again next time.
@@ -79,6 +111,7 @@ impl Sink {
                 let directory = directory.clone();
                 blocking(move || directory.put_all(&items)).await
             }
+            Self::S3(bucket) => bucket.put_all(&items).await,
         }
     }
 
@@ -92,6 +125,27 @@ impl Sink {
                 let (directory, name) = (directory.clone(), name.to_owned());
                 blocking(move || directory.get(&name)).await
             }
+            Self::S3(bucket) => bucket.get(name).await,
+        }
+    }
+
+    /// The names of everything below the sink, one after the other, relative to it.
+    ///
+    /// # Errors
+    /// If the sink cannot be read. One that is not there yet is empty.
+    pub async fn list_names(&self, mut each: impl FnMut(&str)) -> Result<(), SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, (some, mut names)) = (directory.clone(), mpsc::channel::<Vec<String>>(1));
+                let walk = blocking(move || directory.names(|names| some.blocking_send(names).is_ok()));
+                let take = async {
+                    while let Some(names) = names.recv().await {
+                        names.iter().for_each(|name| each(name));
+                    }
+                };
+                tokio::join!(walk, take).0
+            }
+            Self::S3(bucket) => bucket.names(each).await,
         }
     }
 
@@ -100,6 +154,7 @@ impl Sink {
     pub fn address(&self, name: &str) -> String {
         match self {
             Self::Directory(directory) => directory.address(name),
+            Self::S3(bucket) => bucket.at(name).to_string(),
         }
     }
 
@@ -108,6 +163,7 @@ impl Sink {
     pub fn root(&self) -> String {
         match self {
             Self::Directory(directory) => directory.root(),
+            Self::S3(bucket) => bucket.root(),
         }
     }
 
@@ -121,8 +177,13 @@ impl Sink {
                 let directory = directory.clone();
                 blocking(move || directory.sweep()).await
             }
+            Self::S3(bucket) => bucket.sweep().await,
         }
     }
+}
+
+fn is_s3(address: &str) -> bool {
+    address.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("s3://"))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -130,4 +191,28 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SinkError> {
     let interrupted = |e| SinkError::Unavailable { address: "the output".into(), source: io::Error::other(e) };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(interrupted(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_elsewhere_is_a_sink_and_a_name() {
+        let settings = SinkSettings::default();
+        for (address, root, name) in [
+            ("/srv/bi/report.csv", "/srv/bi/", "report.csv"),
+            ("/report.csv", "/", "report.csv"),
+            ("s3://acme-bi/calls/night 1.csv", "s3://acme-bi/calls/", "night 1.csv"),
+            ("s3://acme-bi/night.csv", "s3://acme-bi/", "night.csv"),
+        ] {
+            let (sink, found) = Sink::open_file(address, &settings).unwrap();
+            assert_eq!((sink.root().as_str(), found.as_str()), (root, name));
+            assert_eq!(sink.address(name), address);
+        }
+        for address in ["", "/srv/", "s3://acme-bi", "s3://acme-bi/", "s3://acme-bi/calls/", "/srv/.."] {
+            let refused = Sink::open_file(address, &settings).unwrap_err();
+            assert!(matches!(refused, SinkError::AddressRefused { .. }), "{address}");
+        }
+    }
 }

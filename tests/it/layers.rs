@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Pure types and decisions, and what every room may stand on.
-const GROUND: &[&str] = &["domain", "audio", "clock", "pace"];
+const GROUND: &[&str] = &["domain", "audio", "clock", "pace", "s3"];
 /// They know the ground, never each other.
 const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "render"];
 /// They know adapters and ground.
@@ -32,8 +32,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("println!", &["cli"]),
     ("eprint!", &["cli"]),
     ("eprintln!", &["cli"]),
-    ("aws_config::", &[]),
-    ("aws_sdk_s3::", &[]),
+    ("aws_config::", &["s3"]),
+    ("aws_credential_types::", &["s3"]),
+    ("aws_smithy_http_client::", &["s3"]),
+    ("aws_sdk_s3::", &["s3", "media", "sink"]),
 ];
 
 /// What the domain, being pure, may not name.

@@ -148,7 +148,7 @@ async fn claim_output(
     definition: &Definition,
     options: &SubmitOptions,
 ) -> Result<Sink, IntakeError> {
-    let sink = Sink::open(&spec.output)?;
+    let sink = Sink::open(&spec.output, &spec.sink)?;
     if !options.take_over {
         ownership::check(store, definition.batch.as_str(), &sink).await?;
     }

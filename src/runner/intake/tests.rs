@@ -310,7 +310,7 @@ async fn an_older_copy_of_the_ledger_is_refused() {
     let w = World::new().await;
     let submission = w.submit().await.unwrap();
     w.work().await;
-    let sink = Sink::open(&submission.spec.output).unwrap();
+    let sink = Sink::open(&submission.spec.output, &submission.spec.sink).unwrap();
     let rates = Rates::default();
     let state = SummaryState::Finished;
     let mut summary = publish(&w.store, &w.batch().await, &submission.spec, &sink, state, &rates).await.unwrap();
@@ -376,7 +376,7 @@ async fn what_was_cut_off_is_completed() {
         concurrency: None,
         pause_on_failures: true,
     };
-    let sink = Sink::open(&spec.output).unwrap();
+    let sink = Sink::open(&spec.output, &spec.sink).unwrap();
     let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
     w.store.begin(batch, Again::default()).await.unwrap();

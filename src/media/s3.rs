@@ -1,0 +1,262 @@
+//! Recordings and manifests in an S3 store: listing them, fetching them, and lending them to the vendor.
+
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use tokio::time::timeout;
+use url::Url;
+
+use super::{
+    fetch::{FetchError, FetchSettings, Fetched},
+    source::SourceTrouble,
+    transfer::Part,
+};
+use crate::{
+    domain::{
+        call::ErrorKind,
+        s3::{Listed, S3Address, S3Settings},
+    },
+    pace::Pace,
+    s3::{Patience, S3, S3Error, S3Kind, Trouble},
+};
+
+pub use crate::s3::ListedKey;
+
+mod receive;
+
+use receive::{Progress, Receiving};
+
+/// The objects of a store. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    s3: S3,
+    settings: FetchSettings,
+}
+
+/// Why a listing ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The store is to blame.
+    #[error(transparent)]
+    Store(#[from] S3Error),
+    /// Whoever took the keys.
+    #[error("the listing could not be taken in")]
+    Taken(#[source] io::Error),
+}
+
+impl Objects {
+    /// The store of these settings. Nothing is looked up before the first call.
+    #[must_use]
+    pub fn new(settings: &S3Settings) -> Self {
+        Self::on(S3::new(settings))
+    }
+
+    /// The objects of a store that somebody else speaks to, too.
+    #[must_use]
+    pub fn on(s3: S3) -> Self {
+        Self { s3, settings: FetchSettings::default() }
+    }
+
+    /// With another patience than the usual.
+    #[must_use]
+    pub fn patient(self, settings: FetchSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Hands every object below `prefix` to `each`, in the order of the keys, and says how many they were. One page of
+    /// 1,000 is handled while the next one is on its way; there are never more than two in memory.
+    ///
+    /// # Errors
+    /// The store cannot be asked, or refuses; or `each` failed.
+    pub async fn list(
+        &self,
+        prefix: &S3Address,
+        mut each: impl FnMut(ListedKey) -> io::Result<()>,
+    ) -> Result<u64, ListError> {
+        let mut pages = self.s3.pages(prefix, Patience { pace: self.settings.pace, ..Patience::default() });
+        let mut count = 0;
+        while let Some(page) = pages.next().await? {
+            for key in page {
+                each(key).map_err(ListError::Taken)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Fetches an object into the file `dest`, which appears whole or not at all, readable by its owner alone; like
+    /// [`super::fetch::Fetcher::fetch`]. A transfer that is cut is resumed if the object is still the same.
+    ///
+    /// # Errors
+    /// The object cannot be had, is not what the listing `expected`, is empty, or has over `max_bytes`; the credentials
+    /// do not do; or `dest` cannot be written. Nothing is left.
+    pub async fn fetch(
+        &self,
+        at: &S3Address,
+        expected: Option<&Listed>,
+        dest: &Path,
+        max_bytes: u64,
+    ) -> Result<Fetched, FetchError> {
+        let mut part = Part::create(dest, max_bytes).await?;
+        let mut progress = Progress::default();
+        match timeout(self.settings.whole_timeout, self.try_all(at, expected, &mut part, &mut progress)).await {
+            Ok(fetched) => fetched?,
+            Err(_) => {
+                let message = format!("{at} did not arrive within {:?}", self.settings.whole_timeout);
+                return Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message).into());
+            }
+        }
+        let bytes = part.len();
+        part.finish().await?;
+        Ok(Fetched { bytes, content_type: progress.content_type })
+    }
+
+    async fn try_all(
+        &self,
+        at: &S3Address,
+        expected: Option<&Listed>,
+        part: &mut Part,
+        progress: &mut Progress,
+    ) -> Result<(), FetchError> {
+        let (mut waits, begun) = (self.settings.pace.waits(), Instant::now());
+        loop {
+            let trouble = match self.try_once(at, expected, part, progress).await {
+                Ok(()) => return Ok(()),
+                Err(FetchError::Source(trouble)) if trouble.transient => trouble,
+                Err(error) => return Err(error),
+            };
+            let Some(wait) = waits.next().filter(|_| !self.s3.is_hopeless(begun)) else { return Err(trouble.into()) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One request; appends to `part` what it brings.
+    async fn try_once(
+        &self,
+        at: &S3Address,
+        expected: Option<&Listed>,
+        part: &mut Part,
+        progress: &mut Progress,
+    ) -> Result<(), FetchError> {
+        let resume = progress.etag.clone().filter(|_| part.len() > 0);
+        if resume.is_none() {
+            part.restart().await?;
+        }
+        let resuming = resume.is_some();
+        let listed = expected.map(|listed| listed.etag.clone()).filter(|etag| !etag.is_empty());
+        let same = resume.or(listed).map(|etag| format!("\"{etag}\""));
+        let range = resuming.then(|| format!("bytes={}-", part.len()));
+        let answer = self.s3.call("read", at, self.once(), |connection| {
+            let get = connection.client.get_object().bucket(&at.bucket).key(&at.key);
+            let request = get.set_if_match(same.clone()).set_range(range.clone());
+            async move { Ok(request.send().await?) }
+        });
+        let answer = match answer.await {
+            // Only a listing makes it a fault that the object is another one now.
+            Err(e) if resuming && matches!(e.kind, S3Kind::Changed | S3Kind::PastEnd) && expected.is_none() => {
+                return Err(start_again(at, progress));
+            }
+            Err(e) if e.kind == S3Kind::PastEnd => return Err(changed(at).into()),
+            answer => answer.map_err(|e| trouble_of(at, e))?,
+        };
+        Receiving { at, expected, idle_timeout: self.settings.idle_timeout }.copy(answer, part, progress).await
+    }
+
+    /// The first `bytes` of an object, or all of it if it is shorter.
+    ///
+    /// # Errors
+    /// The object cannot be had, or the credentials do not do.
+    pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
+        let (range, idle) = (format!("bytes=0-{}", bytes.saturating_sub(1)), self.settings.idle_timeout);
+        let patience = Patience { pace: self.settings.pace, answer: idle, ..Patience::default() };
+        let start = self.s3.call("read", at, patience, |connection| {
+            let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range(&range);
+            async move {
+                let mut answer = request.send().await?;
+                let mut start = Vec::new();
+                while let Some(chunk) = answer.body.next().await {
+                    start.extend_from_slice(&chunk.map_err(|e| Trouble::broken(&e))?);
+                    // A store that does not know ranges sends everything.
+                    if start.len() as u64 >= bytes {
+                        break;
+                    }
+                }
+                start.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+                Ok(start)
+            }
+        });
+        match start.await {
+            Err(e) if e.kind == S3Kind::PastEnd => Ok(Vec::new()),
+            start => start.map_err(|e| trouble_of(at, e)),
+        }
+    }
+
+    /// An address at which anybody can read the object for so long, but at most for seven days, and no longer than
+    /// the credentials live. Whether there is such an object is not looked at.
+    ///
+    /// # Errors
+    /// The credentials do not do.
+    pub async fn presign(&self, at: &S3Address, valid: Duration) -> Result<Url, FetchError> {
+        const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+        let valid = PresigningConfig::expires_in(valid.min(LONGEST)).expect("seven days are allowed");
+        let signed = self.s3.call("sign an address of", at, self.once(), |connection| {
+            let request = connection.client.get_object().bucket(&at.bucket).key(&at.key);
+            let valid = valid.clone();
+            async move { Ok(request.presigned(valid).await?) }
+        });
+        let signed = signed.await.map_err(|e| trouble_of(at, e))?;
+        signed
+            .uri()
+            .parse()
+            .map_err(|e| SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
+    }
+
+    /// One try: the loop around it knows what has arrived already.
+    fn once(&self) -> Patience {
+        Patience {
+            answer: self.settings.idle_timeout,
+            pace: Pace { tries: 1, ..Pace::default() },
+            ..Patience::default()
+        }
+    }
+}
+
+/// The object is not the one that was begun: forget it, and say so in a way that is tried again.
+fn start_again(at: &S3Address, progress: &mut Progress) -> FetchError {
+    *progress = Progress::default();
+    let message = format!("{at} changed while it was fetched");
+    SourceTrouble::passing(ErrorKind::SourceUnavailable, message).into()
+}
+
+fn changed(at: &S3Address) -> SourceTrouble {
+    let message = format!("{at} is not the object that was listed; list again to take it as it is now");
+    SourceTrouble::lasting(ErrorKind::SourceChanged, message)
+}
+
+/// What a store's answer means for the line whose source it is.
+fn trouble_of(at: &S3Address, error: S3Error) -> FetchError {
+    let message = error.to_string();
+    let lasting = |kind| SourceTrouble::lasting(kind, message.clone());
+    match error.kind {
+        S3Kind::NoCredentials | S3Kind::BadCredentials | S3Kind::WrongRegion => {
+            return FetchError::Credentials(message);
+        }
+        S3Kind::NoKey => SourceTrouble::lasting(ErrorKind::SourceMissing, format!("there is no object {at}")),
+        S3Kind::NoBucket => lasting(ErrorKind::SourceMissing),
+        S3Kind::Changed => changed(at),
+        S3Kind::Archived => {
+            let message = format!("{at} is archived; restore it first");
+            SourceTrouble::lasting(ErrorKind::SourceArchived, message)
+        }
+        S3Kind::TimedOut => SourceTrouble::passing(ErrorKind::SourceTimedOut, message),
+        S3Kind::Throttled | S3Kind::Unavailable | S3Kind::Checksum => {
+            SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+        }
+        S3Kind::Denied | S3Kind::PastEnd | S3Kind::BadName | S3Kind::Other => lasting(ErrorKind::SourceRefused),
+    }
+    .into()
+}

@@ -1,0 +1,186 @@
+//! How a store is reached: client, credentials and region.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_config::{
+    BehaviorVersion, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
+    environment::EnvironmentVariableRegionProvider, imds, meta::region::RegionProviderChain,
+    profile::ProfileFileRegionProvider, provider_config::ProviderConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_s3::{
+    Client,
+    config::{
+        Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        SharedCredentialsProvider, SharedHttpClient,
+    },
+};
+use aws_smithy_http_client::tls;
+
+use crate::domain::s3::S3Settings;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For credentials from wherever they come.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For asking the instance's metadata, which off AWS nobody answers.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// What stores other than AWS take for granted.
+const USUAL_REGION: &str = "us-east-1";
+
+/// Credentials lent to tests, by endpoint: their processes have no environment of their own.
+static LENT: Mutex<BTreeMap<String, (String, String)>> = Mutex::new(BTreeMap::new());
+
+/// Lets this process speak to the store at `endpoint` with these credentials. For tests, which cannot set variables
+/// while others run beside them.
+#[doc(hidden)]
+pub fn lend(endpoint: &str, access_key: &str, secret_key: &str) {
+    let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
+    lent.insert(endpoint.to_owned(), (access_key.to_owned(), secret_key.to_owned()));
+}
+
+/// A client, and what is known of its store.
+pub struct Connection {
+    /// The SDK's client. It does not retry.
+    pub client: Client,
+    /// The store's address, if it is not AWS.
+    pub endpoint: Option<String>,
+    /// Whether the store takes SHA-256 and the like in headers. Who does not is sent an MD5.
+    pub checksums: bool,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Whether nobody named the region.
+    pub(super) region_guessed: bool,
+    /// The profile whose credentials are used.
+    pub(super) profile: Option<String>,
+}
+
+impl Connection {
+    /// Looks up what the settings leave open. `learned` is the region that the store named.
+    pub(super) async fn open(settings: &S3Settings, learned: Option<&str>) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let endpoint = settings.endpoint_url.clone().or_else(endpoint_of_environment);
+        let config = load(settings, endpoint.as_deref(), http).await;
+        let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
+        let named = config.region().map(ToString::to_string);
+        let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| USUAL_REGION.to_owned());
+        let wanted = config.request_checksum_calculation();
+        let checksums = match wanted {
+            Some(RequestChecksumCalculation::WhenRequired) => false,
+            Some(_) => true,
+            None => endpoint.is_none(),
+        };
+        let mut builder = Builder::from(&config)
+            .region(Region::new(region.clone()))
+            .force_path_style(settings.path_style.unwrap_or(endpoint.is_some()));
+        if let Some(endpoint) = &endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        if !checksums {
+            builder = builder.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+        }
+        if endpoint.is_some() && config.response_checksum_validation().is_none() {
+            builder = builder.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        }
+        let region_guessed = named.is_none() && learned.is_none() && endpoint.is_none();
+        let profile = settings.profile.clone().or_else(|| variable("AWS_PROFILE"));
+        Self { client: Client::from_conf(builder.build()), endpoint, checksums, region, region_guessed, profile }
+    }
+
+    /// The store, as it is called in messages.
+    pub(super) fn store(&self) -> String {
+        self.endpoint.clone().unwrap_or_else(|| format!("AWS ({})", self.region))
+    }
+
+    /// Where credentials are looked for.
+    pub(super) fn places(&self) -> String {
+        let profile = self.profile.as_deref().unwrap_or("default");
+        format!(
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile `{profile}` in ~/.aws/config and ~/.aws/credentials, \
+             web identity, the container's and the instance's metadata"
+        )
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("store", &self.store()).finish_non_exhaustive()
+    }
+}
+
+/// What AWS's variables and files say beyond the settings.
+async fn load(settings: &S3Settings, endpoint: Option<&str>, http: SharedHttpClient) -> SdkConfig {
+    let provider = ProviderConfig::without_region()
+        .with_behavior_version(Some(BehaviorVersion::latest()))
+        .with_http_client(http.clone());
+    let metadata = || {
+        imds::Client::builder()
+            .configure(&provider)
+            .max_attempts(1)
+            .connect_timeout(METADATA_TIMEOUT)
+            .read_timeout(METADATA_TIMEOUT)
+            .operation_timeout(METADATA_TIMEOUT)
+            .build()
+    };
+    let mut of_profile = ProfileFileRegionProvider::builder().configure(&provider);
+    if let Some(profile) = &settings.profile {
+        of_profile = of_profile.profile_name(profile);
+    }
+    let mut regions = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(of_profile.build());
+    if endpoint.is_none() {
+        regions = regions.or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata()).build());
+    }
+    let region = regions.region().await;
+    let credentials = match endpoint.and_then(lent) {
+        Some(credentials) => SharedCredentialsProvider::new(credentials),
+        None => {
+            let mut chain = DefaultCredentialsChain::builder()
+                .configure(provider.clone())
+                .imds_client(metadata())
+                .region(region.clone());
+            if let Some(profile) = &settings.profile {
+                chain = chain.profile_name(profile);
+            }
+            SharedCredentialsProvider::new(chain.build().await)
+        }
+    };
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+        // Silence is watched where the bytes are read and written, with the time-outs of each.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
+        .region(region)
+        .credentials_provider(credentials);
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    loader.load().await
+}
+
+fn lent(endpoint: &str) -> Option<Credentials> {
+    let lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let (access_key, secret_key) = lent.get(endpoint)?;
+    Some(Credentials::new(access_key, secret_key, None, None, "lent"))
+}
+
+/// The SDK looks here, too, but does not tell whether it found something.
+fn endpoint_of_environment() -> Option<String> {
+    if variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|said| said.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

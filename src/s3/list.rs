@@ -1,0 +1,116 @@
+//! What lies below a prefix, page by page.
+
+use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
+use percent_encoding::percent_decode_str;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Patience, S3, S3Error, S3Kind, Trouble};
+use crate::domain::s3::S3Address;
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// In full, not only what stands below the prefix.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its ETag, without quotes; empty where the store has none.
+    pub etag: String,
+    /// Whether it would have to be restored before it can be read.
+    pub archived: bool,
+}
+
+/// The pages of a listing, in the order of the keys. While one is handled, the next one is on its way.
+#[derive(Debug)]
+pub struct Pages {
+    s3: S3,
+    prefix: S3Address,
+    patience: Patience,
+    next: Option<AbortOnDropHandle<Result<Page, S3Error>>>,
+}
+
+#[derive(Debug)]
+struct Page {
+    keys: Vec<ListedKey>,
+    more: Option<String>,
+}
+
+impl S3 {
+    /// Lists the objects whose keys begin with `prefix`'s.
+    #[must_use]
+    pub fn pages(&self, prefix: &S3Address, patience: Patience) -> Pages {
+        let mut pages = Pages { s3: self.clone(), prefix: prefix.clone(), patience, next: None };
+        pages.ask(None);
+        pages
+    }
+
+    async fn page(&self, prefix: &S3Address, patience: Patience, token: Option<String>) -> Result<Page, S3Error> {
+        self.call("list", prefix, patience, |connection| {
+            let request = connection
+                .client
+                .list_objects_v2()
+                .bucket(&prefix.bucket)
+                .prefix(&prefix.key)
+                .max_keys(1_000)
+                .encoding_type(EncodingType::Url)
+                .set_continuation_token(token.clone());
+            async move {
+                let answer = request.send().await?;
+                let encoded = answer.encoding_type() == Some(&EncodingType::Url);
+                let more = answer.next_continuation_token.filter(|_| answer.is_truncated == Some(true));
+                let keys = answer.contents.unwrap_or_default().into_iter();
+                let keys = keys.map(|object| listed(object, encoded)).collect::<Result<_, _>>()?;
+                Ok(Page { keys, more })
+            }
+        })
+        .await
+    }
+}
+
+impl Pages {
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// The store cannot be asked, or refuses. Nothing comes after that.
+    pub async fn next(&mut self) -> Result<Option<Vec<ListedKey>>, S3Error> {
+        let Some(asked) = self.next.take() else { return Ok(None) };
+        let page = asked.await.expect("asking for a page does not panic")?;
+        if page.more.is_some() {
+            self.ask(page.more);
+        }
+        Ok(Some(page.keys))
+    }
+
+    fn ask(&mut self, token: Option<String>) {
+        let (s3, prefix, patience) = (self.s3.clone(), self.prefix.clone(), self.patience);
+        let asking = tokio::spawn(async move { s3.page(&prefix, patience, token).await });
+        self.next = Some(AbortOnDropHandle::new(asking));
+    }
+}
+
+fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey, Trouble> {
+    let odd = |what: &str| Trouble::new(S3Kind::Other, format!("the store lists an object {what}"));
+    let key = object.key.ok_or_else(|| odd("without a key"))?;
+    let key = if encoded { decoded(&key).ok_or_else(|| odd("whose key is no text"))? } else { key };
+    let bytes = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+    let archived = matches!(object.storage_class, Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
+    let etag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
+    Ok(ListedKey { key, bytes, etag, archived })
+}
+
+/// A key of a listing with `encoding-type=url`, in which a space is a `+`.
+fn decoded(key: &str) -> Option<String> {
+    let spaced = key.replace('+', " ");
+    Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded() {
+        assert_eq!(decoded("a+b%2Bc/%E2%82%AC%0A.wav").as_deref(), Some("a b+c/€\n.wav"));
+        assert_eq!(decoded("%FF"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! A connection to an S3 store, for whoever reads from one or writes to one: who asks, when to try again, and what an
+//! answer means.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{
+    domain::s3::{S3Address, S3Settings},
+    pace::Pace,
+};
+
+mod connection;
+mod error;
+mod list;
+
+pub use connection::{Connection, lend};
+pub use error::{S3Error, S3Kind, Trouble};
+pub use list::{ListedKey, Pages};
+
+/// A store that has never answered gets no longer than this, so that a wrong address is told soon.
+const FIRST_CONTACT: Duration = Duration::from_secs(8);
+/// After this, a store that has never answered is not tried again.
+const FIRST_TRIES: Duration = Duration::from_secs(5);
+/// The slowest line that a transfer is expected to have, in bytes a second.
+const SLOWEST: u64 = 64 * 1024;
+
+/// One store, and as whom it is spoken to. Nothing is looked up before the first call. Clones share their connections.
+#[derive(Clone)]
+pub struct S3 {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: S3Settings,
+    state: Mutex<State>,
+    /// Whether the store has ever answered.
+    reached: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Arc<Connection>>,
+    /// The region that the store named itself, where nobody else did.
+    region: Option<String>,
+}
+
+/// How long one call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For one try, up to its answer.
+    pub answer: Duration,
+    /// For all tries together; the last one is cut short.
+    pub all: Duration,
+    /// The tries.
+    pub pace: Pace,
+    /// Bytes sent with a try, whose time is on top.
+    pub body: u64,
+}
+
+impl Default for Patience {
+    /// 18 s for an answer, 55 s in all.
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(18), all: Duration::from_secs(55), pace: Pace::default(), body: 0 }
+    }
+}
+
+impl Patience {
+    /// With the time that a body of so many bytes takes on a slow line.
+    #[must_use]
+    pub const fn sending(self, body: u64) -> Self {
+        Self { body, ..self }
+    }
+
+    const fn on_the_way(&self) -> Duration {
+        Duration::from_secs(self.body / SLOWEST)
+    }
+}
+
+impl S3 {
+    /// The store of these settings. What they leave open comes from AWS's variables and files, when it is needed.
+    #[must_use]
+    pub fn new(settings: &S3Settings) -> Self {
+        let shared = Shared { settings: settings.clone(), state: Mutex::default(), reached: AtomicBool::new(false) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether a store that has never answered has had its chance, in tries that began at `begun`.
+    #[must_use]
+    pub fn is_hopeless(&self, begun: Instant) -> bool {
+        !self.shared.reached.load(Ordering::Relaxed) && begun.elapsed() > FIRST_TRIES
+    }
+
+    /// Does `attempt` until it succeeds, `patience` is spent, or trying again is of no use. Credentials that have expired
+    /// are fetched again, and a region that nobody named is learned from the store, once a call.
+    ///
+    /// `action` ends the sentence "cannot … `at`".
+    ///
+    /// # Errors
+    /// The last try's.
+    pub async fn call<T, F: Future<Output = Result<T, Trouble>>>(
+        &self,
+        action: &'static str,
+        at: &S3Address,
+        patience: Patience,
+        mut attempt: impl FnMut(Arc<Connection>) -> F,
+    ) -> Result<T, S3Error> {
+        let begun = Instant::now();
+        let (mut waits, mut renewed) = (patience.pace.waits(), false);
+        loop {
+            let connection = self.connection().await;
+            let first = !self.shared.reached.load(Ordering::Relaxed);
+            let longest = if first { patience.answer.min(FIRST_CONTACT) } else { patience.answer };
+            let left = patience.all.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
+            let limit = longest.min(left) + patience.on_the_way();
+            let trouble = match timeout(limit, attempt(connection.clone())).await {
+                Ok(Ok(done)) => {
+                    self.shared.reached.store(true, Ordering::Relaxed);
+                    return Ok(done);
+                }
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::new(S3Kind::TimedOut, format!("no answer within {limit:.0?}")),
+            };
+            if trouble.answered {
+                self.shared.reached.store(true, Ordering::Relaxed);
+            }
+            if !renewed && self.renew(&connection, &trouble).await {
+                renewed = true;
+                continue;
+            }
+            // Where they were found once, a provider that finds none may have had a bad moment.
+            let worth_it = trouble.kind.is_passing() || (trouble.kind == S3Kind::NoCredentials && !first);
+            match waits.next().filter(|_| worth_it) {
+                Some(wait) if begun.elapsed() + wait < if first { FIRST_TRIES } else { patience.all } => {
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(S3Error::new(action, at, trouble, &connection)),
+            }
+        }
+    }
+
+    /// The client and what is known of its store; made anew after [`Self::renew`].
+    async fn connection(&self) -> Arc<Connection> {
+        let mut state = self.shared.state.lock().await;
+        if let Some(current) = &state.current {
+            return current.clone();
+        }
+        let made = Arc::new(Connection::open(&self.shared.settings, state.region.as_deref()).await);
+        state.current = Some(made.clone());
+        made
+    }
+
+    /// Drops a connection whose credentials or region did not do, if another one may. Whoever comes late with the same
+    /// trouble finds it done.
+    async fn renew(&self, old: &Arc<Connection>, trouble: &Trouble) -> bool {
+        let learned = trouble.region.as_ref().filter(|_| old.region_guessed);
+        if !trouble.expired && learned.is_none() {
+            return false;
+        }
+        let mut state = self.shared.state.lock().await;
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, old)) {
+            state.current = None;
+            if let Some(region) = learned {
+                state.region = Some(region.clone());
+            }
+        }
+        true
+    }
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}

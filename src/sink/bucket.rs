@@ -1,0 +1,212 @@
+//! A prefix of a bucket as a sink.
+
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
+
+use aws_sdk_s3::{
+    operation::put_object::PutObjectOutput,
+    primitives::ByteStream,
+    types::{ServerSideEncryption, StorageClass},
+};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use tokio::time::timeout;
+
+use super::{Content, Item, Receipt, SinkError, blocking, digest::Digests};
+use crate::{
+    domain::s3::{S3Address, SinkSettings},
+    s3::{Patience, S3, S3Error, S3Kind, Trouble},
+};
+
+/// Anything larger goes up in parts.
+pub(super) const LARGE: u64 = 16 * 1024 * 1024;
+/// Outputs of one job that are on the way at a time.
+const AT_A_TIME: usize = 8;
+/// The longest silence within an answer.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A prefix of a bucket. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    pub(super) s3: S3,
+    root: S3Address,
+    pub(super) settings: Arc<SinkSettings>,
+    pub(super) patience: Patience,
+}
+
+impl Bucket {
+    /// The prefix at `address`, taken as a folder.
+    ///
+    /// # Errors
+    /// [`SinkError::AddressRefused`] if that is no such address.
+    pub fn open(address: &str, settings: &SinkSettings) -> Result<Self, SinkError> {
+        Self::on(S3::new(&settings.store), address, settings)
+    }
+
+    /// The same, of a store that somebody else speaks to, too.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn on(s3: S3, address: &str, settings: &SinkSettings) -> Result<Self, SinkError> {
+        let refused = |why: String| SinkError::AddressRefused { address: address.to_owned(), why };
+        let mut root: S3Address = address.parse().map_err(|fault| refused(format!("it {fault}")))?;
+        if !root.is_prefix() {
+            root.key.push('/');
+        }
+        Ok(Self { s3, root, settings: Arc::new(settings.clone()), patience: Patience::default() })
+    }
+
+    /// With another patience than the usual.
+    #[must_use]
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn root(&self) -> String {
+        self.root.to_string()
+    }
+
+    pub(super) fn at(&self, name: &str) -> S3Address {
+        S3Address { bucket: self.root.bucket.clone(), key: format!("{}{name}", self.root.key) }
+    }
+
+    pub(super) async fn put_all(&self, items: &[Item]) -> Result<Vec<Receipt>, SinkError> {
+        // Boxed, or the compiler does not see that a worker may move between threads.
+        let puts: Vec<BoxFuture<'_, _>> = items.iter().map(|item| self.put(item).boxed()).collect();
+        stream::iter(puts).buffered(AT_A_TIME).try_collect().await
+    }
+
+    async fn put(&self, item: &Item) -> Result<Receipt, SinkError> {
+        let at = self.at(&item.name);
+        let refused = |why: &str| SinkError::NameRefused { address: at.to_string(), why: why.to_owned() };
+        if item.name.is_empty() || item.name.ends_with('/') {
+            return Err(refused("it is no name of an object"));
+        }
+        if at.key.len() > S3Address::MAX_KEY_BYTES {
+            return Err(refused("its key has over 1024 bytes"));
+        }
+        let digests = match &item.content {
+            Content::Bytes(bytes) if bytes.len() as u64 > LARGE => return self.put_parts(&at, item).await,
+            Content::Bytes(bytes) => Digests::of(bytes),
+            Content::File(path) => {
+                let path = path.clone();
+                let looked = blocking(move || {
+                    let unreadable = |e| unreadable(&path, e);
+                    let file = File::open(&path).map_err(unreadable)?;
+                    let large = file.metadata().map_err(unreadable)?.len() > LARGE;
+                    if large { Ok(None) } else { Digests::of_all(file).map(Some).map_err(unreadable) }
+                });
+                match looked.await? {
+                    Some(digests) => digests,
+                    None => return self.put_parts(&at, item).await,
+                }
+            }
+        };
+        self.put_whole(&at, item, &digests).await?;
+        Ok(Receipt { address: at.to_string(), bytes: digests.bytes, sha256: digests.sha256() })
+    }
+
+    /// Writes an object with one request. One whose answer is lost is written again.
+    async fn put_whole(&self, at: &S3Address, item: &Item, digests: &Digests) -> Result<(), S3Error> {
+        let settings = &self.settings;
+        self.s3
+            .call("write", at, self.patience.sending(digests.bytes), |connection| async move {
+                let body = match &item.content {
+                    Content::Bytes(bytes) => ByteStream::from(bytes.clone()),
+                    Content::File(path) => ByteStream::from_path(path)
+                        .await
+                        .map_err(|e| Trouble::new(S3Kind::Unavailable, format!("`{}`: {e}", path.display())))?,
+                };
+                let put = connection
+                    .client
+                    .put_object()
+                    .bucket(&at.bucket)
+                    .key(&at.key)
+                    .body(body)
+                    .content_length(i64::try_from(digests.bytes).unwrap_or(i64::MAX))
+                    .content_type(item.content_type)
+                    .set_server_side_encryption(settings.sse.as_deref().map(ServerSideEncryption::from))
+                    .set_ssekms_key_id(settings.kms_key_id.clone())
+                    .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+                    .set_metadata(metadata(settings));
+                let put = match connection.checksums {
+                    true => put.checksum_sha256(digests.sha256_header()),
+                    false => put.content_md5(digests.md5_header()),
+                };
+                verify(&put.send().await?, digests)
+            })
+            .await
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
+        let at = &self.at(name);
+        let read = self.s3.call("read", at, self.patience, |connection| async move {
+            let mut answer = connection.client.get_object().bucket(&at.bucket).key(&at.key).send().await?;
+            let mut content = Vec::new();
+            loop {
+                match timeout(SILENCE, answer.body.next()).await {
+                    Ok(Some(chunk)) => content.extend_from_slice(&chunk.map_err(|e| Trouble::broken(&e))?),
+                    Ok(None) => return Ok(content),
+                    Err(_) => return Err(Trouble::new(S3Kind::TimedOut, "it fell silent within an object")),
+                }
+            }
+        });
+        match read.await {
+            Ok(content) => Ok(Some(content)),
+            Err(e) if e.kind == S3Kind::NoKey => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub(super) async fn names(&self, mut each: impl FnMut(&str)) -> Result<(), SinkError> {
+        let mut pages = self.s3.pages(&self.root, self.patience);
+        while let Some(page) = pages.next().await? {
+            for listed in &page {
+                // What ends in a slash stands for a folder, and is no output.
+                if let Some(name) =
+                    listed.key.strip_prefix(&self.root.key).filter(|name| !name.is_empty() && !name.ends_with('/'))
+                {
+                    each(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn prefix(&self) -> &S3Address {
+        &self.root
+    }
+}
+
+/// Whether the store has what was sent, as far as it tells.
+fn verify(put: &PutObjectOutput, sent: &Digests) -> Result<(), Trouble> {
+    if let Some(sha256) = put.checksum_sha256() {
+        return same("SHA-256", sha256, &sent.sha256_header());
+    }
+    let kms =
+        matches!(put.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
+    match put.e_tag().filter(|_| !kms && put.sse_customer_algorithm().is_none()).and_then(plain_md5) {
+        Some(md5) => same("MD5", &md5, &sent.md5()),
+        None => Ok(()),
+    }
+}
+
+/// The MD5 that an ETag is, if it looks like one.
+pub(super) fn plain_md5(etag: &str) -> Option<String> {
+    let etag = etag.trim_matches('"');
+    (etag.len() == 32 && etag.bytes().all(|b| b.is_ascii_hexdigit())).then(|| etag.to_ascii_lowercase())
+}
+
+pub(super) fn same(what: &str, got: &str, sent: &str) -> Result<(), Trouble> {
+    if got == sent {
+        return Ok(());
+    }
+    Err(Trouble::new(S3Kind::Checksum, format!("the store has {what} {got} of what was sent with {sent}")))
+}
+
+pub(super) fn metadata(settings: &SinkSettings) -> Option<std::collections::HashMap<String, String>> {
+    let metadata = settings.metadata.iter().map(|(name, value)| (name.clone(), value.clone()));
+    (!settings.metadata.is_empty()).then(|| metadata.collect())
+}
+
+pub(super) fn unreadable(path: &Path, source: io::Error) -> SinkError {
+    SinkError::Content { path: path.display().to_string(), source }
+}
