@@ -10,11 +10,12 @@ use std::{
 
 use crate::{
     domain::{batch::BatchSpec, job::BatchId, retry::PauseKind},
+    media::s3::Objects,
     sink::Sink,
     store::{Store, StoreError},
 };
 
-use super::{Event, Shared};
+use super::{Event, Shared, store_outage::StoreOutage};
 
 /// Calls at once where neither the definition nor the account says otherwise.
 pub const DEFAULT_CONCURRENCY: u32 = 16;
@@ -25,6 +26,10 @@ pub(super) struct Batch {
     pub(super) id: BatchId,
     pub(super) spec: BatchSpec,
     pub(super) sink: Sink,
+    /// The store of its S3 sources.
+    pub(super) objects: Objects,
+    /// Whether it is down.
+    pub(super) store_outage: StoreOutage,
     /// Since when the sink has taken nothing; 0 = it works.
     pub(super) sink_failing_since: AtomicI64,
     stereo_told: AtomicBool,
@@ -60,6 +65,8 @@ impl Batches {
         let sink = Sink::open(&spec.output, &spec.sink).map_err(|e| unexpected(e.told()))?;
         let batch = Arc::new(Batch {
             id,
+            objects: Objects::new(&spec.source),
+            store_outage: StoreOutage::default(),
             spec,
             sink,
             sink_failing_since: AtomicI64::new(0),

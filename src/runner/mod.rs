@@ -11,6 +11,7 @@ pub mod intake;
 mod logbook;
 mod reconcile;
 mod recording;
+mod store_outage;
 mod worker;
 
 use std::{collections::HashMap, sync::Arc};

@@ -1,6 +1,6 @@
 //! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -22,6 +22,9 @@ use crate::{
 /// Up to here a recording is read when it is looked at: 64 KiB.
 const SMALL: u64 = 64 * 1024;
 
+/// How long a signed address is good for.
+const SIGNED_FOR: Duration = Duration::from_secs(3_600);
+
 /// What became of preparing.
 pub(super) enum Prepared {
     /// It can be sent.
@@ -35,6 +38,8 @@ pub(super) enum Prepared {
     },
     /// The disk here is to blame, and no line.
     Disk(String),
+    /// The store of the recordings does not know us: no line will fare better.
+    Refused(String),
 }
 
 /// A recording in hand. A copy in the spool goes with it.
@@ -85,24 +90,26 @@ impl Recording {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
-            Ok(Source::Http(url)) => match self.fetch(work, &url).await {
-                Ok(path) => self.look_at(path).await,
-                Err(FetchError::Source(trouble)) => Err(trouble),
-                Err(e @ (FetchError::Disk { .. } | FetchError::Credentials(_))) => {
-                    return Prepared::Disk(e.to_string());
-                }
-            },
             Ok(Source::File(path)) => self.look_at(path).await,
-            Ok(Source::S3(at)) => Err(SourceTrouble {
-                kind: ErrorKind::SourceRefused,
-                message: format!("{at} cannot be fetched by this version"),
-                transient: false,
-            }),
+            Ok(Source::S3(at)) if work.options.send == SendMode::Url => {
+                // Signed for this try alone, and for long enough that the vendor's queue does not outlive it.
+                match work.batch.objects.presign(&at, SIGNED_FOR).await {
+                    Ok(url) => {
+                        self.ready = Some(SttBody::Url(url));
+                        Ok(())
+                    }
+                    Err(e) => return not_fetched(e),
+                }
+            }
+            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
+                Ok(path) => self.look_at(path).await,
+                Err(e) => return not_fetched(e),
+            },
             Err(trouble) => Err(trouble),
         };
         match result {
             Ok(()) => Prepared::Ready,
-            Err(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
+            Err(trouble) => not_fetched(trouble.into()),
         }
     }
 
@@ -113,7 +120,7 @@ impl Recording {
         self.probe
     }
 
-    async fn fetch(&mut self, work: &Work<'_>, url: &Url) -> Result<PathBuf, FetchError> {
+    async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<PathBuf, FetchError> {
         let spool = fetches(&work.shared.store);
         let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool).await;
         made.map_err(|source| FetchError::Disk { path: spool.clone(), source })?;
@@ -122,7 +129,16 @@ impl Recording {
             .join(format!("{}-{}", work.job.token.0 >> 32, work.job.token.0 & 0xffff_ffff))
             .with_extension(format!("{}.audio", work.job.job.0));
         self.copy = Some(path.clone());
-        work.shared.fetcher.fetch(url, &path, MAX_SOURCE_BYTES).await?;
+        match from {
+            Source::Http(url) => work.shared.fetcher.fetch(url, &path, MAX_SOURCE_BYTES).await?,
+            Source::S3(at) => {
+                let expected = work.job.expected.as_ref();
+                let fetched = work.batch.objects.fetch(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                work.batch.store_outage.works();
+                fetched
+            }
+            Source::File(path) => return Ok(path.clone()),
+        };
         Ok(path)
     }
 
@@ -152,6 +168,14 @@ impl Recording {
         });
         self.probe = Some(probe);
         Ok(())
+    }
+}
+
+fn not_fetched(error: FetchError) -> Prepared {
+    match error {
+        FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
+        FetchError::Credentials(told) => Prepared::Refused(told),
+        disk @ FetchError::Disk { .. } => Prepared::Disk(disk.to_string()),
     }
 }
 

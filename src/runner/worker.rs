@@ -9,6 +9,7 @@ use super::{
     deliver,
     reconcile::{self, Verdict},
     recording::{Prepared, Recording},
+    store_outage::Seen,
 };
 use crate::{
     domain::{
@@ -17,8 +18,9 @@ use crate::{
         options::TranscribeOptions,
         overrides::LineOverrides,
         pool::{Limits, Pool},
-        retry::{self, Used},
+        retry::{self, PauseKind, Used},
     },
+    media::source::Source,
     store::{Claimed, End, Ended, Finish, Settlement, StoreError, To},
 };
 
@@ -210,6 +212,10 @@ impl Work<'_> {
                 self.shared.say(Event::Warning(format!("{message}; the line is tried again in 30 s")));
                 return Ok(self.put_back(self.now() + 30_000));
             }
+            Prepared::Refused(message) => {
+                self.shared.pause(self.batch.id, PauseKind::Source, &message).await?;
+                return Ok(self.put_back(self.now()));
+            }
         };
         let why = if why == Why::First && self.job.era > 0 { Why::Retry } else { why };
         match attempt::attempt(self, why, replaces, prepared).await? {
@@ -220,12 +226,35 @@ impl Work<'_> {
         }
     }
 
+    /// When the store of the recordings is down, lines wait for it with their tries untouched; too long, and the batch
+    /// pauses.
+    async fn store_is_down(&self, trouble: &Trouble) -> Result<Option<Next>, StoreError> {
+        if !matches!(Source::parse(&self.job.source), Ok(Source::S3(_))) {
+            return Ok(None);
+        }
+        let now = self.now();
+        let Seen::Down { since, first } = self.batch.store_outage.failed(self.job.job, now) else { return Ok(None) };
+        if first {
+            let told = format!("{}; recordings wait for the store, and use up no tries", trouble.message);
+            self.shared.say(Event::Warning(told));
+        }
+        let limit = i64::try_from(self.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
+        if now - since >= limit {
+            self.shared.pause(self.batch.id, PauseKind::Source, &trouble.message).await?;
+            return Ok(Some(self.put_back(now)));
+        }
+        Ok(Some(self.put_back(now + ((now - since) / 4).clamp(1_000, 30_000))))
+    }
+
     async fn source_trouble(
         &mut self,
         trouble: Trouble,
         transient: bool,
         replaces: Option<&CallRecord>,
     ) -> Result<Next, StoreError> {
+        if transient && let Some(next) = self.store_is_down(&trouble).await? {
+            return Ok(next);
+        }
         let mut used = self.used();
         used.tries += 1;
         let verdict = retry::verdict(&trouble, used, self.batch.spec.run.max_tries, jitter());

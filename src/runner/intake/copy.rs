@@ -6,8 +6,15 @@ use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use super::IntakeError;
 use crate::{
-    definition::{Definition, Origin, Spooled},
-    media::fetch::Fetcher,
+    definition::{
+        Definition, Origin, Spooled,
+        manifest::{ListedObject, ListingWriter},
+    },
+    domain::s3::S3Address,
+    media::{
+        fetch::Fetcher,
+        s3::{ListError, Objects},
+    },
     store::Scratch,
 };
 
@@ -29,7 +36,8 @@ impl ManifestCopy {
     }
 }
 
-/// Brings the manifest of `definition` to the folder `dir`, if it is on the web or on standard input.
+/// Brings the manifest of `definition` to the folder `dir`, if it is on the web, in an S3 store or on standard input; of a
+/// prefix, the listing.
 ///
 /// # Errors
 /// It cannot be had, or the folder cannot be written.
@@ -44,15 +52,35 @@ pub async fn copy_manifest(
     }
     let told = |source| IntakeError::Copy { dir: dir.to_owned(), source };
     let (scratch, file) = Scratch::create(dir, "manifest").map_err(told)?;
-    if let Origin::Url(url) = &definition.origin {
-        let fetched = fetcher.fetch(url, scratch.path(), MAX_BYTES).await;
-        let manifest = definition.manifest.clone();
-        fetched.map_err(|source| IntakeError::Fetch { manifest, source })?;
-    } else {
-        write(file, stdin).await.map_err(told)?;
-    }
-    let spooled = Spooled { path: scratch.path().to_owned() };
-    Ok(Some(ManifestCopy { spooled, _scratch: scratch }))
+    let objects = || Objects::new(&definition.source);
+    let manifest = || definition.manifest.clone();
+    let fetched = match &definition.origin {
+        Origin::Url(url) => fetcher.fetch(url, scratch.path(), MAX_BYTES).await.map(|_| ()),
+        Origin::S3Object(at) => objects().fetch(at, None, scratch.path(), MAX_BYTES).await.map(|_| ()),
+        Origin::S3Prefix(at) => match list(&objects(), at, file).await {
+            Ok(()) => Ok(()),
+            Err(ListError::Taken(source)) => return Err(told(source)),
+            Err(ListError::Store(source)) => return Err(IntakeError::List { manifest: manifest(), source }),
+        },
+        _ => return write(file, stdin).await.map_err(told).map(|()| Some(copied(scratch))),
+    };
+    fetched.map_err(|source| IntakeError::Fetch { manifest: manifest(), source })?;
+    Ok(Some(copied(scratch)))
+}
+
+fn copied(scratch: Scratch) -> ManifestCopy {
+    ManifestCopy { spooled: Spooled { path: scratch.path().to_owned() }, _scratch: scratch }
+}
+
+/// Writes down what is below a prefix, page by page.
+async fn list(objects: &Objects, prefix: &S3Address, file: std::fs::File) -> Result<(), ListError> {
+    let mut listing = ListingWriter::new(file);
+    let listed = objects.list(prefix, |object| {
+        let path = object.key.strip_prefix(&prefix.key).unwrap_or(&object.key).to_owned();
+        listing.write(&ListedObject { path, bytes: object.bytes, etag: object.etag })
+    });
+    listed.await?;
+    listing.finish().map(|_| ()).map_err(ListError::Taken)
 }
 
 async fn write(file: std::fs::File, mut from: impl AsyncRead + Unpin) -> io::Result<()> {

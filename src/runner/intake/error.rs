@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{definition::Faults, domain::cost::MicroUsd, media::fetch::FetchError, sink::SinkError, store::StoreError};
+use crate::{
+    definition::Faults, domain::cost::MicroUsd, media::fetch::FetchError, s3::S3Error, sink::SinkError,
+    store::StoreError,
+};
 
 /// What an error means for the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,14 @@ pub enum IntakeError {
         /// Why not.
         source: FetchError,
     },
+    /// A prefix cannot be listed.
+    #[error("the manifest {manifest} cannot be listed")]
+    List {
+        /// As it is shown.
+        manifest: String,
+        /// Why not.
+        source: S3Error,
+    },
     /// A manifest cannot be copied to the spool.
     #[error("the manifest cannot be copied to {}", dir.display())]
     Copy {
@@ -148,7 +159,9 @@ impl IntakeError {
             | Self::WouldRebuy { .. }
             | Self::Owned { .. }
             | Self::OlderLedger { .. }
+            | Self::List { .. }
             | Self::ForeignSummary { .. } => ExitClass::Usage,
+            Self::Fetch { source: FetchError::Credentials(_), .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Source(trouble), .. } if !trouble.transient => ExitClass::Usage,
             Self::Fetch { .. } | Self::Copy { .. } | Self::Sink(_) | Self::Store(_) | Self::Interrupted => {
                 ExitClass::CouldNotRun
@@ -178,6 +191,7 @@ impl IntakeError {
             }
             Self::Copy { .. } => "make room in that folder, and make it writable for this user",
             Self::Store(e) => return e.hint(),
+            Self::List { source, .. } => return source.hint(),
             Self::Faults(_) | Self::Fetch { .. } | Self::Sink(_) | Self::Interrupted => return None,
         })
     }

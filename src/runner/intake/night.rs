@@ -9,7 +9,7 @@ use crate::{
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
 pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
-    let hash = scan.content_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = scan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.header) }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     definition::{BadLine, Line},
     domain::{
         batch::LineOverrides,
-        identity::{Identity, options_identity, source_identity},
+        identity::{Identity, listed_identity, options_identity, source_identity},
         options::TranscribeOptions,
         pool::Pool,
     },
@@ -38,10 +38,14 @@ impl<'d> Sealer<'d> {
     /// The job of a good line. Of a local file this asks the system for its size.
     pub(super) fn good(&mut self, line: Line) -> NewJob {
         let Shape { id, overrides, pool } = self.shape(line.overrides);
-        let bytes = line.source.as_deref().and_then(size);
+        let source = line.source.as_deref().unwrap_or_default();
+        let source_id = match &line.expected {
+            Some(listed) => listed_identity(source, &listed.etag),
+            None => source_identity(source, size(source)),
+        };
         NewJob {
             line: line.number,
-            source_id: source_identity(line.source.as_deref().unwrap_or_default(), bytes),
+            source_id,
             // Where there is nothing to do, options change nothing.
             options_id: if line.source.is_some() { id } else { Identity([0; 16]) },
             key: line.key.into(),
@@ -49,7 +53,7 @@ impl<'d> Sealer<'d> {
             overrides,
             carried: carried(&line.carried),
             pool,
-            expected: None,
+            expected: line.expected,
             adopted: None,
         }
     }
