@@ -1,6 +1,8 @@
 //! Manifests: what a batch has to do, line by line. Read twice, as a stream: first for faults and counts, then for the
 //! lines themselves; both readings come to the same decisions.
 
+#[cfg(test)]
+mod bench_tests;
 mod columns;
 mod csv;
 mod input;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    tests::{Bench, keys_and_sources},
+    bench_tests::{Bench, keys_and_sources},
     *,
 };
 use crate::{

@@ -1,91 +1,12 @@
 //! Manifests on disk, read as a user's are: every rule of columns, keys and sources, and every bad row.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
+use std::{io::Write, path::Path};
+
+use super::{
+    bench_tests::{Bench, keys_and_sources},
+    *,
 };
-
-use super::*;
-use crate::{
-    definition::{AdHoc, NoSource, Overrides, Row, Scan},
-    domain::{
-        batch::LineOverrides,
-        options::{SttModel, Task},
-    },
-};
-
-pub(super) struct Bench {
-    pub(super) dir: tempfile::TempDir,
-    pub(super) over: Overrides,
-}
-
-impl Bench {
-    pub(super) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-        over.options = LineOverrides {
-            model: Some(SttModel::Pulse),
-            language: Some("en".parse().unwrap()),
-            ..LineOverrides::default()
-        };
-        Self { dir, over }
-    }
-
-    pub(super) fn with(content: impl AsRef<[u8]>) -> Self {
-        let bench = Self::new();
-        bench.write("calls.csv", content);
-        bench
-    }
-
-    pub(super) fn root(&self) -> PathBuf {
-        self.dir.path().canonicalize().unwrap()
-    }
-
-    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.dir.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    pub(super) fn definition(&self, sources: &[&str]) -> Result<Definition, Faults> {
-        let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Task::Transcribe, sources }, &self.over)
-    }
-
-    pub(super) fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<Row>), String> {
-        self.read_copy(sources, None)
-    }
-
-    pub(super) fn read_copy(&self, sources: &[&str], copy: Option<&Spooled>) -> Result<(Scan, Vec<Row>), String> {
-        let read = || {
-            let definition = self.definition(sources)?;
-            let manifest = Manifest::open(&definition, copy)?;
-            let scan = manifest.scan()?;
-            let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
-            Ok((scan, rows))
-        };
-        read().map_err(|faults: Faults| faults.to_string())
-    }
-
-    pub(super) fn good(&self, sources: &[&str]) -> Vec<Line> {
-        let (scan, rows) = self.read(sources).unwrap();
-        assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
-        let good = |row| match row {
-            Row::Good(line) => line,
-            Row::Bad(bad) => panic!("{bad:?}"),
-        };
-        rows.into_iter().map(good).collect()
-    }
-
-    pub(super) fn fault(&self) -> String {
-        self.read(&["calls.csv"]).map(|(scan, _)| scan.lines).unwrap_err()
-    }
-}
-
-pub(super) fn keys_and_sources(lines: &[Line]) -> Vec<(&str, &str)> {
-    lines.iter().map(|l| (l.key.as_str(), l.source.as_deref().unwrap_or("-"))).collect()
-}
+use crate::definition::{NoSource, Row};
 
 #[test]
 fn a_csv_becomes_lines() {
