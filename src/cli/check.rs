@@ -128,7 +128,7 @@ fn told(
     if let Some(plan) = plan {
         facts.extend(lines(plan));
         facts.extend(tell::option_columns(&plan.spec.option_columns));
-        facts.extend(tell::passed_over(&plan.scan));
+        facts.extend(tell::passed_over(&plan.scan.ignored));
     }
     facts.push(tell::fact("outputs", definition.output.as_str()));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));

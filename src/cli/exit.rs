@@ -102,6 +102,12 @@ impl Stop {
         self.error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether nothing is wrong but that there is nothing to do.
+    #[must_use]
+    pub fn is_nothing_found(&self) -> bool {
+        self.error.downcast_ref::<Faults>().is_some_and(Faults::is_only_empty)
+    }
+
     /// Which ledger is meant, where the error itself does not say.
     #[must_use]
     pub fn of_ledger(error: StoreError, path: &Path) -> Self {

@@ -81,7 +81,7 @@ async fn beside(
     }
     let screen = &context.screen;
     screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
-    screen.say(&format!("  report    {}/report.csv", published.summary.outputs.trim_end_matches('/')));
+    screen.say(&format!("  report    {}", published.summary.report));
     Ok(())
 }
 

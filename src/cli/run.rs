@@ -12,7 +12,11 @@ use super::{
     words::{counted, shell},
     work::{self, Show},
 };
-use crate::{domain::retry::PauseKind, runner::intake::Submission, store::BatchRow};
+use crate::{
+    domain::{job::BatchId, retry::PauseKind},
+    runner::intake::Submission,
+    store::BatchRow,
+};
 
 /// Submit a batch and work it to the end
 #[derive(Debug, Args)]
@@ -47,11 +51,22 @@ impl Run {
         let definition = self.sources.definition()?;
         let api = Api::open(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
-        let done = submit(&drive, &definition, &self.sources).await?;
+        let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };
+        let done = match submit(&drive, &definition, &self.sources).await {
+            Ok(done) => done,
+            Err(stop) if stop.is_nothing_found() => {
+                // An empty night is no reason to leave an older one half done.
+                let older = self.unfinished(&drive, &definition.name, None).await?;
+                if !older.is_empty() {
+                    work::to_the_end(&drive, &older, &show).await?;
+                }
+                return Err(stop);
+            }
+            Err(stop) => return Err(stop),
+        };
         let batches = self.batches(&drive, &done).await?;
         try_again(&drive, &done).await?;
         work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?).await?;
-        let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };
         let exit = work::to_the_end(&drive, &batches, &show).await?;
         drive.close().await;
         Ok(exit)
@@ -59,28 +74,41 @@ impl Run {
 
     /// What is worked: the definition's own unfinished batches, oldest first, and then this one.
     async fn batches(&self, drive: &Drive<'_>, done: &Submission) -> Result<Vec<BatchRow>, Stop> {
-        let mut batches = Vec::new();
-        if self.sources.file().is_some() && !self.only {
-            let unfinished = |row: &BatchRow| {
-                row.id != done.batch
-                    && row.definition == done.spec.definition
-                    && row.world == drive.world()
-                    && row.finished_at.is_none()
-                    && row.state != "submitting"
-                    && !work::is_paused_by_user(row)
-            };
-            batches.extend(drive.store.batches().await?.into_iter().filter(unfinished));
-        }
-        for row in &batches {
-            let name = &row.name;
-            drive.context.screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
-        }
+        let mut batches = self.unfinished(drive, &done.spec.definition, Some(done.batch)).await?;
         let this = drive.store.batch_by_id(done.batch).await?;
         if let Some((PauseKind::User, reason)) = &this.pause {
             return Err(Stop::blocked(format!("the batch `{}` is paused by you: {reason}", this.name))
                 .hint(format!("wavebatch resume {}", shell(&this.name))));
         }
         batches.push(this);
+        Ok(batches)
+    }
+}
+
+impl Run {
+    /// The definition's other batches that are not finished, oldest first, unless `--only` leaves them.
+    async fn unfinished(
+        &self,
+        drive: &Drive<'_>,
+        definition: &str,
+        but: Option<BatchId>,
+    ) -> Result<Vec<BatchRow>, Stop> {
+        if self.sources.file().is_none() || self.only {
+            return Ok(Vec::new());
+        }
+        let unfinished = |row: &BatchRow| {
+            Some(row.id) != but
+                && row.definition == definition
+                && row.world == drive.world()
+                && row.finished_at.is_none()
+                && row.state != "submitting"
+                && !work::is_paused_by_user(row)
+        };
+        let batches: Vec<_> = drive.store.batches().await?.into_iter().filter(unfinished).collect();
+        for row in &batches {
+            let name = &row.name;
+            drive.context.screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
+        }
         Ok(batches)
     }
 }

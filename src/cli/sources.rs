@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{ArgAction, Args};
 
 use crate::{
-    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, Overrides, text},
+    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
     domain::{
         batch::{LineOption, LineOverrides, MicroUsd},
         options::{ExpireContent, Language, Redact, SendMode, SttModel, Task, TranscriptFormat},
@@ -101,6 +101,15 @@ pub struct Sources {
     /// In directories and globs, leave what matches
     #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = "Manifest")]
     exclude: Option<Vec<String>>,
+    /// What a line that names no recording is: fault or skip
+    #[arg(long, value_name = "POLICY", help_heading = "Manifest")]
+    no_source: Option<NoSource>,
+    /// A manifest or prefix with nothing in it is an empty batch, and no fault
+    #[arg(long, help_heading = "Manifest")]
+    allow_empty: bool,
+    /// The date that {date} stands for: today, yesterday or 2026-11-20
+    #[arg(long, value_name = "DATE", help_heading = "Batch")]
+    date: Option<String>,
     /// Only the first N lines; without it later, the rest is added
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Manifest")]
     limit: Option<u64>,
@@ -126,6 +135,9 @@ pub struct Sources {
     /// A new batch for this date, even where the newest one has the same manifest and options
     #[arg(long, help_heading = "Batch")]
     pub again: bool,
+    /// Take new lines whose outputs are there already as done, as after a lost ledger (with --take-over)
+    #[arg(long, help_heading = "Batch")]
+    pub adopt: bool,
     /// Buy finished lines again where the definition's options changed
     #[arg(long, help_heading = "Batch")]
     pub rebuy: bool,
@@ -187,7 +199,11 @@ impl Sources {
             tolerate: self.tolerate,
             command: std::env::args().collect(),
             working_dir: None,
-            ..Overrides::default()
+            date: self.date.clone(),
+            now: None,
+            no_source: self.no_source,
+            allow_empty: self.allow_empty,
+            sandbox_world: self.sandbox,
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
         rebuy: sources.rebuy,
         take_over: sources.take_over,
         again: sources.again,
+        adopt: sources.adopt,
         rates: drive.config.rates.clone(),
     };
     let submitting = async {

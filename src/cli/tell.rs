@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{Config, PoolLimits},
-    definition::{Definition, Scan},
+    definition::{Definition, manifest::Ignored},
     domain::{batch::BatchSpec, cost::Rates, job::JobState, pool::Pool, row::RowStatus},
     report::summary::SummaryState,
     runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
@@ -35,8 +35,8 @@ pub(super) fn option_columns(columns: &[String]) -> Option<String> {
 }
 
 /// What a listing passed over.
-pub(super) fn passed_over(scan: &Scan) -> Option<String> {
-    let ignored: Vec<_> = scan.ignored.iter().map(|(kind, n)| format!("{} {kind}", grouped(*n))).collect();
+pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
+    let ignored: Vec<_> = ignored.iter().map(|(kind, n)| format!("{} {kind}", grouped(*n))).collect();
     (!ignored.is_empty()).then(|| fact("ignored", ignored.join(", ")))
 }
 
@@ -49,12 +49,22 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
             parts.push(format!("{} {what}", grouped(n)));
         }
     }
-    let mut facts = vec![fact("lines", parts.join(", "))];
+    if parts.is_empty() {
+        parts.push("none: there is nothing to do".into());
+    }
+    let mut facts = Vec::new();
+    if done.same_night {
+        let told = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
+        facts.push(fact("goes on", told));
+    }
+    facts.push(fact("lines", parts.join(", ")));
+    facts.extend(passed_over(&done.ignored));
     let mut some = |n: u64, words: &str| {
         if n > 0 {
             facts.push(fact("", format!("{}{words}", counted(n, "line"))));
         }
     };
+    some(done.adopted, " whose outputs were there already: done");
     some(done.without_source, " without a source: nothing to do");
     some(done.gone, " of the batch are not in the manifest any more; they stay");
     some(done.redelivered, " rendered and delivered again from kept answers");
@@ -137,7 +147,15 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
     match &published.failed {
         None => {
             let outputs = summary.outputs.trim_end_matches('/');
-            screen.say(&fact("report", format!("{outputs}/report.csv, summary.json")));
+            match summary.report.strip_prefix(outputs) {
+                Some(name) if name.starts_with('/') => {
+                    screen.say(&fact("report", format!("{}, summary.json", summary.report)));
+                }
+                _ => {
+                    screen.say(&fact("report", &summary.report));
+                    screen.say(&fact("summary", format!("{outputs}/summary.json")));
+                }
+            }
         }
         Some(stop) => screen.error(&stop.told()),
     }

@@ -24,6 +24,7 @@ pub const REPORT: &str = "report.csv";
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 
+const CSV: &str = "text/csv; charset=utf-8";
 const PAGE: u32 = 1_000;
 /// Answers with their words can have a hundred kilobytes each.
 const PAGE_WITH_ANSWERS: u32 = 100;
@@ -67,10 +68,34 @@ pub async fn publish(
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
     let written: Result<File, PublishError> = report_to(store, batch, spec, file).await;
     written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
-    sink.put(REPORT, Content::File(scratch.path().to_owned()), "text/csv; charset=utf-8").await?;
+    let (place, name) = report_place(spec, sink)?;
+    place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
     let summary = summarize(store, batch.id, spec, state, rates).await?;
     put_summary(sink, &summary).await?;
     Ok(summary)
+}
+
+/// Where the report of a batch goes: beside its outputs, or where its definition says.
+fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, String), SinkError> {
+    match &spec.report_to {
+        Some(address) => Sink::open_file(address, &spec.sink),
+        None => Ok((sink.clone(), REPORT.to_owned())),
+    }
+}
+
+/// Writes a report without lines where the definition wants it, which is how a place that cannot be written is found
+/// before money is spent. Beside the outputs the summary finds it.
+///
+/// # Errors
+/// The sink does not take it.
+pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkError> {
+    if spec.report_to.is_none() {
+        return Ok(());
+    }
+    let (place, name) = report_place(spec, sink)?;
+    let header = ReportWriter::new(Vec::new(), &spec.carried, spec.report.transcript).and_then(ReportWriter::finish);
+    let header = header.expect("memory takes whatever is written");
+    place.put(&name, Content::Bytes(header.into()), CSV).await.map(|_| ())
 }
 
 /// Writes a summary beside the outputs.

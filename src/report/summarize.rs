@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     lines::status,
+    publish::REPORT,
     summary::{FORMAT, Failures, LedgerRef, Spend, SpendReason, Summary, SummaryState, Suspects},
 };
 use crate::{
@@ -55,6 +56,10 @@ pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, 
         definition: Some(spec.definition.clone()),
         ledger,
         outputs: spec.output.clone(),
+        report: match &spec.report_to {
+            Some(address) => address.clone(),
+            None => format!("{}/{REPORT}", spec.output.trim_end_matches('/')),
+        },
         state,
         pause_reason: None,
         started_at: None,

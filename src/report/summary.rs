@@ -58,6 +58,8 @@ pub struct Summary {
     pub ledger: LedgerRef,
     /// Where the outputs are.
     pub outputs: String,
+    /// Where its report is.
+    pub report: String,
     /// How it stands.
     pub state: SummaryState,
     /// Why it is paused.
@@ -206,6 +208,7 @@ pub(super) mod tests {
             batch: "support-calls".into(),
             definition: Some("jobs/support-calls.toml".into()),
             ledger: LedgerRef { id: "L1".into(), path: "/srv/wavebatch.db".into(), newest_call: Some("019a".into()) },
+            report: "/srv/out/calls/report.csv".into(),
             outputs: "/srv/out/support-calls".into(),
             state: SummaryState::Finished,
             pause_reason: None,

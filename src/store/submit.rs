@@ -185,6 +185,16 @@ impl Store {
         .await
     }
 
+    /// Lines of a batch whose outputs were there before it.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn adopted(&self, batch: BatchId) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM jobs WHERE batch = ? AND state = 'succeeded' AND notes = 'adopted'";
+        let count: i64 = sqlx::query_scalar(sql).bind(batch.0).fetch_one(&self.read).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// What submitting these lines would do.
     ///
     /// # Errors

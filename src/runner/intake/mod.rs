@@ -1,5 +1,6 @@
 //! From a definition and its manifest to jobs in the ledger: what submitting would do, and doing it.
 
+mod adopt;
 mod copy;
 mod error;
 mod known;

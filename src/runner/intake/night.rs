@@ -2,14 +2,21 @@
 
 use super::IntakeError;
 use crate::{
-    definition::{Definition, Scan},
+    definition::{Definition, Scan, template::Template},
     domain::{batch::BatchSpec, identity::options_identity},
     store::{BatchRow, Store, StoreError},
 };
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
 pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
-    let hash = scan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hash: String = scan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let templates = [&definition.key_column, &definition.source_column];
+    if let Some(date) = definition.date
+        && templates.into_iter().flatten().any(Template::uses_date)
+    {
+        // The same cells name other recordings on another day.
+        hash.push_str(&format!(" of {date}"));
+    }
     BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.header) }
 }
 
@@ -47,6 +54,7 @@ fn under_its_name(definition: &Definition, row: &BatchRow, theirs: BatchSpec) ->
     let mut same = definition.clone();
     same.batch = row.name.parse().unwrap_or(same.batch);
     same.output = theirs.output;
+    same.report_to = theirs.report_to;
     same.manifest = theirs.manifest;
     same
 }

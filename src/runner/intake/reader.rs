@@ -4,10 +4,10 @@ use std::sync::{Arc, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{IntakeError, seal::Sealer};
+use super::{IntakeError, adopt::Adopt, seal::Sealer};
 use crate::{
     definition::{Definition, Faults, Manifest, Row, Scan, Spooled},
-    store::{BadSet, LineSet},
+    store::{BadSet, LineSet, NewJob},
 };
 
 /// Lines a transaction.
@@ -25,11 +25,13 @@ pub(super) struct Chunk {
 }
 
 type Read = Result<Chunk, Faults>;
+/// Where the chunks go, and what their outputs are looked up in.
+type Asked = (mpsc::Sender<Read>, Option<Arc<Adopt>>);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
     pub(super) scan: Arc<Scan>,
-    asks: blocking::Sender<mpsc::Sender<Read>>,
+    asks: blocking::Sender<Asked>,
 }
 
 /// One more reading.
@@ -51,9 +53,14 @@ impl Reader {
 
     /// Begins another reading.
     pub(super) fn chunks(&self) -> Chunks {
+        self.chunks_adopting(None)
+    }
+
+    /// The same; lines whose outputs are there say so.
+    pub(super) fn chunks_adopting(&self, adopt: Option<Arc<Adopt>>) -> Chunks {
         let (out, ready) = mpsc::channel(AHEAD);
         // If that thread has died, the channel closes before a last chunk, which is told as such.
-        let _ = self.asks.send(out);
+        let _ = self.asks.send((out, adopt));
         Chunks { ready, ended: false }
     }
 }
@@ -75,7 +82,7 @@ fn serve(
     definition: &Definition,
     copy: Option<&Spooled>,
     scanned: oneshot::Sender<Result<Arc<Scan>, Faults>>,
-    asked: &blocking::Receiver<mpsc::Sender<Read>>,
+    asked: &blocking::Receiver<Asked>,
 ) {
     let opened = Manifest::open(definition, copy).and_then(|manifest| {
         let scan = manifest.scan()?;
@@ -88,9 +95,11 @@ fn serve(
     if scanned.send(Ok(Arc::clone(&scan))).is_err() {
         return;
     }
-    while let Ok(out) = asked.recv() {
+    while let Ok((out, adopt)) = asked.recv() {
         // A chunk that cannot be sent says that nobody waits for the rest.
-        if let Err(faults) = read(definition, &manifest, &scan, |chunk| out.blocking_send(Ok(chunk)).is_ok()) {
+        if let Err(faults) =
+            read(definition, &manifest, &scan, adopt.as_deref(), |chunk| out.blocking_send(Ok(chunk)).is_ok())
+        {
             let _ = out.blocking_send(Err(faults));
         }
     }
@@ -101,6 +110,7 @@ fn read(
     definition: &Definition,
     manifest: &Manifest<'_>,
     scan: &Scan,
+    adopt: Option<&Adopt>,
     mut hand_out: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Faults> {
     let mut sealer = Sealer::new(&definition.transcribe);
@@ -108,7 +118,10 @@ fn read(
     let mut bytes = 0;
     for row in manifest.lines(scan)? {
         match row? {
-            Row::Good(line) => chunk.good.push(&sealer.good(line), place),
+            Row::Good(line) => {
+                let adopted = adopt.filter(|_| line.source.is_some()).and_then(|adopt| adopt.outputs(&line.key));
+                chunk.good.push(&NewJob { adopted, ..sealer.good(line) }, place);
+            }
             Row::Bad(line) => chunk.bad.push(&Sealer::bad(line), place),
         }
         place += 1;

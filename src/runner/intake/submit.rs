@@ -1,8 +1,11 @@
 //! Submitting: the first reading finds the faults, the second writes the lines.
 
+use std::sync::Arc;
+
 use super::{
     super::DEFAULT_CONCURRENCY,
     IntakeError,
+    adopt::Adopt,
     known::{Known, good_lines},
     night::{same_night, spec_of},
     ownership,
@@ -10,10 +13,10 @@ use super::{
     reader::Reader,
 };
 use crate::{
-    definition::{Definition, Faults, Spooled},
+    definition::{Definition, Faults, Spooled, manifest::Ignored},
     domain::{batch::BatchSpec, cost::Rates, job::BatchId},
     report::{
-        publish::{blank, put_summary, summarize},
+        publish::{blank, put_blank_report, put_summary, summarize},
         summary::SummaryState,
     },
     sink::Sink,
@@ -27,6 +30,8 @@ pub struct SubmitOptions {
     pub rebuy: bool,
     /// The output may be written whoever it belongs to.
     pub take_over: bool,
+    /// New lines whose outputs are there already are done.
+    pub adopt: bool,
     /// A dated batch is a new one, even where the newest one has the same manifest and options.
     pub again: bool,
     /// Prices, for what is told.
@@ -48,12 +53,16 @@ pub struct Submission {
     pub same_night: bool,
     /// Its good lines.
     pub submitted: Submitted,
+    /// Lines of the batch whose outputs were there before it.
+    pub adopted: u64,
     /// Lines without a source among them.
     pub without_source: u64,
     /// Lines that are skipped because they are bad.
     pub bad: u64,
     /// What is wrong with them.
     pub faults: Faults,
+    /// What a listing passed over, by ending.
+    pub ignored: Ignored,
     /// Lines in the ledger that are not in the manifest any more. They stay. Not counted under a limit of lines.
     pub gone: u64,
     /// Lines whose kept answers are delivered again, in other formats or elsewhere.
@@ -91,9 +100,13 @@ pub async fn submit(
     }
     let sink = claim_output(store, known.as_ref(), &spec, definition, options).await?;
 
+    let adopt = match options.adopt {
+        true => Some(Arc::new(Adopt::look(&sink, &definition.formats).await?)),
+        false => None,
+    };
     let again = known.as_ref().map(|known| known.again(definition, &reader.scan.header)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, world), again).await?;
-    let submitted = write_lines(store, begun, &reader).await?;
+    let submitted = write_lines(store, begun, &reader, adopt).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
@@ -114,9 +127,11 @@ pub async fn submit(
         existed: begun.existed,
         same_night: older.is_some(),
         submitted,
+        adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
         without_source: reader.scan.without_source,
         bad: reader.scan.bad,
         faults: reader.scan.faults.clone(),
+        ignored: reader.scan.ignored.clone(),
         gone,
         redelivered: begun.redelivered,
         pruned: begun.pruned,
@@ -158,6 +173,9 @@ async fn claim_output(
         None => blank(store, definition.batch.as_str(), spec, state, &options.rates),
     };
     put_summary(&sink, &summary).await?;
+    if known.is_none() {
+        put_blank_report(spec, &sink).await?;
+    }
     Ok(sink)
 }
 
@@ -176,9 +194,14 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, world: &'static str) -> 
 /// Sets of lines in one transaction of a batch that is new: keys in no order touch most of their index each time.
 const CHUNKS_OF_NEW: usize = 8;
 
-async fn write_lines(store: &Store, begun: Begun, reader: &Reader) -> Result<Submitted, IntakeError> {
+async fn write_lines(
+    store: &Store,
+    begun: Begun,
+    reader: &Reader,
+    adopt: Option<Arc<Adopt>>,
+) -> Result<Submitted, IntakeError> {
     let mut submitted = Submitted::default();
-    let mut chunks = reader.chunks();
+    let mut chunks = reader.chunks_adopting(adopt);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
     loop {
