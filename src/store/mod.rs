@@ -22,6 +22,7 @@ mod rows;
 mod sample;
 mod scratch;
 mod settle;
+mod spend;
 mod submit;
 mod views;
 mod writer;
@@ -54,6 +55,7 @@ pub use processes::Enlisted;
 pub use prune::Pruned;
 pub use scratch::Scratch;
 pub use settle::{Finish, Settlement, To};
+pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
 pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
 
