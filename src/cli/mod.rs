@@ -8,6 +8,7 @@ mod deliver;
 mod drive;
 mod exit;
 mod jobs;
+mod kept;
 mod pause;
 mod progress;
 mod prune;

@@ -1,4 +1,4 @@
-//! `spend` agrees with the summary, whatever it is split by.
+//! `spend` agrees with the summary, whatever it is split by; `status` and `prune` tell what answers take.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use wavebatch::{
     domain::{
         batch::BatchSpec,
         cost::{MicroUsd, Rates},
-        job::BatchId,
+        job::{BatchId, CallState},
     },
     report::{
         publish::summarize,
@@ -200,4 +200,29 @@ async fn the_program_shows_a_table_and_json() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(text(&output.stderr).contains(words), "{args:?}: {}", text(&output.stderr));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_answers_take_and_prune_gives_it_back() {
+    let house = House::new().await;
+    house.calls(4);
+    let (batch, _) = house.go("", "keep_answers = \"1h\"").await;
+    house.write("wavebatch.db-spool/left", [0; 3_000]);
+    let ledger = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap()["ledger"].clone();
+    let seen = ledger(&spend(&house, &["status", "--json"]));
+    assert_eq!((&seen["answers"]["count"], &seen["answers"]["prunable"]["count"]), (&4.into(), &0.into()));
+    assert_eq!((&seen["answers"]["next"]["count"], &seen["spool_bytes"]), (&4.into(), &3_000.into()));
+    assert!(seen["answers"]["next_at"].is_string() && seen["wal_bytes"].as_u64() > Some(0), "{seen}");
+    let shown = text(&spend(&house, &["status"]).stdout);
+    assert!(shown.contains(", spool 3.0 kB\n  4 answers kept, about "), "{shown}");
+    assert!(shown.contains("\n  4 answers more to free from "), "{shown}");
+
+    let early = text(&spend(&house, &["prune"]).stderr);
+    assert!(early.starts_with("no answers to prune\n  4 answers kept"), "keep_answers is not over: {early}");
+    let all = text(&spend(&house, &["prune", "--older-than", "0s"]).stderr);
+    assert!(fs::metadata(house.path("wavebatch.db-wal")).unwrap().len() < 20_000, "the log is emptied");
+    assert!(all.starts_with("4 answers pruned, ") && !all.contains("kept"), "{all}");
+    assert_eq!(ledger(&spend(&house, &["status", "--json"]))["answers"]["count"], 0);
+    assert!(house.rows(batch).await.iter().all(|row| row.answer.is_none()));
+    assert_eq!(house.job(batch, "call-0001").await.calls[0].state, CallState::Answered, "rows stay");
 }
