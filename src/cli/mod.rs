@@ -8,6 +8,7 @@ mod deliver;
 mod drive;
 mod exit;
 mod jobs;
+mod kept;
 mod pause;
 mod progress;
 mod prune;
@@ -18,6 +19,7 @@ mod run;
 mod sandbox;
 mod screen;
 mod sources;
+mod spend;
 mod status;
 mod submit;
 mod tell;
@@ -95,6 +97,7 @@ enum Command {
     Status(status::Status),
     Jobs(jobs::Jobs),
     Report(report::Report),
+    Spend(spend::Spend),
     Deliver(deliver::Deliver),
     Retry(retry::Retry),
     Cancel(cancel::Cancel),
@@ -142,6 +145,7 @@ impl Command {
             Self::Status(verb) => verb.run(&context).await,
             Self::Jobs(verb) => verb.run(&context).await,
             Self::Report(verb) => verb.run(&context).await,
+            Self::Spend(verb) => verb.run(&context).await,
             Self::Deliver(verb) => verb.run(&context).await,
             Self::Retry(verb) => verb.run(&context).await,
             Self::Cancel(verb) => verb.run(&context).await,

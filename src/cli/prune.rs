@@ -7,9 +7,13 @@ use clap::Args;
 use super::{
     Exit, Stop,
     context::{Context, World, batch_of},
+    kept::{Kept, kept_until},
     words::{bytes, counted},
 };
-use crate::definition::text;
+use crate::{
+    definition::text,
+    store::{BatchRow, Pruned},
+};
 
 /// Take kept answers out of the ledger
 ///
@@ -23,9 +27,9 @@ pub struct Prune {
     batch: Option<String>,
     #[command(flatten)]
     world: World,
-    /// Of batches that finished so long ago, e.g. 14d; 0s for all that are finished
-    #[arg(long, value_name = "TIME", value_parser = text::duration, default_value = "14d")]
-    older_than: Duration,
+    /// Of batches that finished so long ago, e.g. 14d; 0s for all that are finished [default: each batch's keep_answers]
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    older_than: Option<Duration>,
 }
 
 impl Prune {
@@ -35,10 +39,19 @@ impl Prune {
             Some(name) => Some(batch_of(&store, name).await?),
             None => None,
         };
-        let age = i64::try_from(self.older_than.as_millis()).unwrap_or(i64::MAX);
-        // One more, since what finished in this very millisecond is finished too.
-        let before = store.clock().now().saturating_sub(age).saturating_add(1);
-        let pruned = store.prune(batch.as_ref().map(|row| row.id), before).await?;
+        let now = store.clock().now();
+        let rows = match &batch {
+            Some(row) => vec![row.clone()],
+            None => store.batches().await?,
+        };
+        let mut pruned = Pruned::default();
+        for (row, at) in rows.iter().filter_map(|row| Some((row, row.finished_at?))) {
+            if self.goes_at(row, at).is_some_and(|goes_at| goes_at <= now) {
+                let one = store.prune(Some(row.id), at.saturating_add(1)).await?;
+                pruned.answers += one.answers;
+                pruned.bytes += one.bytes;
+            }
+        }
         store.shrink().await?;
         let screen = &context.screen;
         if pruned.answers == 0 {
@@ -49,11 +62,19 @@ impl Prune {
         } else {
             screen.say(&format!("{} pruned, {} given back", counted(pruned.answers, "answer"), bytes(pruned.bytes)));
         }
-        let (kept, size) = store.kept_answers().await?;
-        if kept > 0 {
-            screen.say(&format!("{} kept, {}", counted(kept, "answer"), bytes(size)));
+        let kept = Kept::look(&store).await?.words();
+        if !kept.is_empty() {
+            screen.say(&kept);
         }
         store.close().await;
         Ok(Exit::Success)
+    }
+
+    /// From when on the answers of a batch that finished `at` may be taken.
+    fn goes_at(&self, row: &BatchRow, at: i64) -> Option<i64> {
+        match self.older_than {
+            Some(age) => Some(at.saturating_add(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))),
+            None => kept_until(row),
+        }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, Stop,
     context::{Context, World, batch_of},
+    kept::Kept,
     words::{bytes, clock, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
 use crate::{
@@ -37,6 +38,7 @@ pub struct Status {
 struct Seen {
     ledger: String,
     sizes: Sizes,
+    kept: Kept,
     batches: Vec<(BatchRow, Counts)>,
     pools: Vec<(PoolView, Limits)>,
     processes: Vec<(i64, String)>,
@@ -98,6 +100,7 @@ impl Seen {
         Ok(Self {
             ledger: store.path().display().to_string(),
             sizes: store.sizes().await?,
+            kept: Kept::look(store).await?,
             batches,
             pools,
             processes: store.live_settings().await?,
@@ -107,10 +110,16 @@ impl Seen {
 
     fn rest(&self) -> String {
         let mut out = format!("ledger {}, {}", self.ledger, bytes(self.sizes.file));
-        if self.sizes.free > self.sizes.file / 10 {
+        if self.sizes.free > self.sizes.file / 10 && self.sizes.free <= self.sizes.file {
             out.push_str(&format!(" ({} of it free)", bytes(self.sizes.free)));
         }
+        for (size, what) in [(self.sizes.wal, "log"), (self.sizes.spool, "spool")] {
+            if size > 0 {
+                out.push_str(&format!(", {what} {}", bytes(size)));
+            }
+        }
         out.push('\n');
+        out.push_str(&self.kept.words());
         for (view, limits) in &self.pools {
             if let Some(words) = pool(view, limits, self.now) {
                 out.push_str(&format!("pool {} {words}\n", view.pool));
@@ -146,7 +155,14 @@ impl Seen {
             })
         });
         json!({
-            "ledger": { "path": self.ledger, "bytes": self.sizes.file, "free_bytes": self.sizes.free },
+            "ledger": {
+                "path": self.ledger,
+                "bytes": self.sizes.file,
+                "free_bytes": self.sizes.free,
+                "wal_bytes": self.sizes.wal,
+                "spool_bytes": self.sizes.spool,
+                "answers": self.kept.in_json(),
+            },
             "batches": self.batches.iter().map(|(row, counts)| batch_in_json(row, counts)).collect::<Vec<_>>(),
             "pools": pools.collect::<Vec<_>>(),
             "processes": self.processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(),
@@ -300,6 +316,7 @@ mod tests {
         let mut seen = Seen {
             ledger: "/l.db".into(),
             sizes: Sizes::default(),
+            kept: Kept::default(),
             batches: vec![],
             pools: vec![],
             processes: vec![(1, "a".into()), (2, "a".into())],

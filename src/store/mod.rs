@@ -22,6 +22,8 @@ mod rows;
 mod sample;
 mod scratch;
 mod settle;
+mod sizes;
+mod spend;
 mod submit;
 mod views;
 mod writer;
@@ -54,8 +56,10 @@ pub use processes::Enlisted;
 pub use prune::Pruned;
 pub use scratch::Scratch;
 pub use settle::{Finish, Settlement, To};
+pub use sizes::{KeptAnswers, Sizes};
+pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
-pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending};
+pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending};
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -196,6 +200,8 @@ impl Store {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+#[cfg(test)]
+mod prune_tests;
 #[cfg(test)]
 mod submit_tests;
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Giving space back: kept answers are taken once nobody will ask for them; rows and receipts stay, so that nothing is
-//! bought again.
+//! bought again. All in short steps, since calls in flight wait for the same writer.
 
-use super::{Store, StoreError};
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{Store, StoreError, rows};
 use crate::{clock::Millis, domain::job::BatchId};
 
 /// What was taken.
@@ -13,8 +17,17 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// Answers a transaction takes at most: the writer has other things to do.
-const AT_ONCE: i64 = 500;
+/// Answers a transaction takes at most.
+const AT_ONCE: u32 = 500;
+/// Bytes of answers a transaction takes at most, but for a single one: each of their pages is read to be freed.
+const BYTES_AT_ONCE: u64 = 1_000_000;
+/// Pages a transaction gives back at most.
+const PAGES_AT_ONCE: i64 = 500;
+/// After so many transactions the write-ahead log is brought in: the writer would otherwise do it inside a commit, all at
+/// once.
+const CHECKPOINT_EVERY: u32 = 8;
+/// How long emptying the log waits for a reader. Who writes waits as long.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Takes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
@@ -22,51 +35,154 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
-        let mut pruned = Pruned::default();
-        loop {
-            let (n, bytes): (i64, i64) = self
-                .write(move |conn, _| {
-                    Box::pin(async move {
-                        let taken: Vec<i64> = sqlx::query_scalar(
-                            "DELETE FROM answers WHERE call IN (SELECT a.call FROM batches b JOIN calls c ON c.batch = b.id \
-                               JOIN answers a ON a.call = c.id WHERE b.finished_at < ?1 AND (?2 IS NULL OR b.id = ?2) LIMIT ?3) \
-                             RETURNING length(body)",
-                        )
-                        .bind(finished_before)
-                        .bind(batch.map(|b| b.0))
-                        .bind(AT_ONCE)
-                        .fetch_all(conn)
-                        .await?;
-                        Ok((i64::try_from(taken.len()).unwrap_or(0), taken.iter().sum::<i64>()))
-                    })
-                })
+        let batches: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < ?1 AND (?2 IS NULL OR id = ?2)")
+                .bind(finished_before)
+                .bind(batch.map(|b| b.0))
+                .fetch_all(&self.read)
                 .await?;
-            if n == 0 {
-                break;
-            }
-            pruned.answers += u64::try_from(n).unwrap_or(0);
-            pruned.bytes += u64::try_from(bytes).unwrap_or(0);
+        let mut pruned = Pruned::default();
+        let mut log = Log::default();
+        for batch in batches {
+            self.prune_one(batch, finished_before, &mut log, &mut pruned).await?;
         }
+        log.close().await;
         Ok(pruned)
     }
 
-    /// Gives free pages back to the file system.
+    async fn prune_one(
+        &self,
+        batch: i64,
+        finished_before: Millis,
+        log: &mut Log,
+        pruned: &mut Pruned,
+    ) -> Result<(), StoreError> {
+        let mut after = Vec::new();
+        loop {
+            let page = self.page(batch, &after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            let calls = serde_json::Value::from(page.iter().map(|call| hex(call)).collect::<Vec<_>>()).to_string();
+            let taken = self
+                .write(move |conn, _| {
+                    let calls = calls.clone();
+                    Box::pin(async move {
+                        // The batch may have been taken up again since.
+                        let taken: Vec<i64> = sqlx::query_scalar(
+                            "DELETE FROM answers WHERE call IN (SELECT unhex(value) FROM json_each(?1)) \
+                             AND EXISTS (SELECT 1 FROM batches WHERE id = ?2 AND finished_at < ?3) RETURNING length(body)",
+                        )
+                        .bind(calls)
+                        .bind(batch)
+                        .bind(finished_before)
+                        .fetch_all(conn)
+                        .await?;
+                        Ok(taken)
+                    })
+                })
+                .await?;
+            pruned.answers += u64::try_from(taken.len()).unwrap_or(0);
+            pruned.bytes += u64::try_from(taken.iter().sum::<i64>()).unwrap_or(0);
+            log.step(self).await;
+        }
+    }
+
+    /// The next calls of a batch that have answers, as many as one transaction takes. Looked for beside the writer, and
+    /// not among calls that are older than every answer: ids grow with time.
+    async fn page(&self, batch: i64, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let found = sqlx::query(
+            "SELECT c.id, length(a.body) AS size FROM calls c CROSS JOIN answers a ON a.call = c.id WHERE c.batch = ?1 \
+             AND c.id > ?2 AND c.id >= (SELECT min(call) FROM answers) ORDER BY c.id LIMIT ?3",
+        )
+        .bind(batch)
+        .bind(after)
+        .bind(AT_ONCE)
+        .fetch_all(&self.read)
+        .await?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for row in found {
+            bytes += rows::length(&row, "size")?.unwrap_or(0);
+            if bytes > BYTES_AT_ONCE && !page.is_empty() {
+                break;
+            }
+            page.push(row.try_get("id")?);
+        }
+        Ok(page)
+    }
+
+    /// Gives free pages back to the file system, and empties the write-ahead log.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn shrink(&self) -> Result<(), StoreError> {
+        let mut log = Log::default();
         loop {
-            let left: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&self.read).await?;
-            if left == 0 {
-                return Ok(());
-            }
-            self.write(|conn, _| {
-                Box::pin(async move {
-                    sqlx::query("PRAGMA incremental_vacuum(2000)").fetch_all(conn).await?;
-                    Ok(())
+            let (before, left): (i64, i64) = self
+                .write(|conn, _| {
+                    Box::pin(async move {
+                        let free = "PRAGMA freelist_count";
+                        let before = sqlx::query_scalar(free).fetch_one(&mut *conn).await?;
+                        let vacuum = format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})");
+                        sqlx::query(sqlx::AssertSqlSafe(vacuum)).fetch_all(&mut *conn).await?;
+                        Ok((before, sqlx::query_scalar(free).fetch_one(conn).await?))
+                    })
                 })
-            })
-            .await?;
+                .await?;
+            // A ledger that somebody rewrote with other settings gives nothing back.
+            if left == 0 || left >= before {
+                break;
+            }
+            log.step(self).await;
+        }
+        log.empty(self).await;
+        log.close().await;
+        Ok(())
+    }
+}
+
+/// A connection beside the writer's that brings the write-ahead log into the ledger. What it cannot do now, the writer
+/// does later: nothing of it is an error.
+#[derive(Default)]
+struct Log {
+    conn: Option<SqliteConnection>,
+    steps: u32,
+}
+
+impl Log {
+    /// Notes a transaction; from time to time the log is brought in, beside those who read and write.
+    async fn step(&mut self, store: &Store) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(CHECKPOINT_EVERY) {
+            self.checkpoint(store, "PASSIVE").await;
         }
     }
+
+    /// Brings everything in and cuts the log to nothing. Only then is the file itself as small as it can be.
+    async fn empty(&mut self, store: &Store) {
+        self.checkpoint(store, "PASSIVE").await;
+        self.checkpoint(store, "TRUNCATE").await;
+    }
+
+    async fn checkpoint(&mut self, store: &Store, mode: &str) {
+        if self.conn.is_none() {
+            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(PATIENCE);
+            self.conn = options.disable_statement_logging().connect().await.ok();
+        }
+        if let Some(conn) = &mut self.conn {
+            let sql = format!("PRAGMA wal_checkpoint({mode})");
+            if let Err(e) = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(conn).await {
+                tracing::debug!(error = %e, "the write-ahead log was not brought in");
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Some(conn) = self.conn {
+            let _ = conn.close().await;
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,8 +3,8 @@
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Sizes, Spending, Store, StoreError,
-    deliveries, fence, rows,
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, deliveries,
+    fence, rows,
 };
 use crate::domain::{
     job::{BatchId, CallId, JobId, JobState},
@@ -229,33 +229,6 @@ impl Store {
             .bind(call.0.as_bytes().as_slice())
             .fetch_one(&self.read)
             .await?)
-    }
-
-    /// What the ledger takes on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn sizes(&self) -> Result<Sizes, StoreError> {
-        let row = sqlx::query(
-            "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
-             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
-        )
-        .fetch_one(&self.read)
-        .await?;
-        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
-        Ok(Sizes { file: get("file")?, free: get("free")? })
-    }
-
-    /// How many answers are kept, and the bytes that they take in the ledger. Walks over all of them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn kept_answers(&self) -> Result<(u64, u64), StoreError> {
-        let row = sqlx::query("SELECT count(*) AS n, coalesce(sum(length(body)), 0) AS bytes FROM answers")
-            .fetch_one(&self.read)
-            .await?;
-        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
-        Ok((get("n")?, get("bytes")?))
     }
 }
 

@@ -203,12 +203,3 @@ pub struct PoolView {
     /// Calls in flight and in the window.
     pub traffic: Traffic,
 }
-
-/// What the ledger takes on disk, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sizes {
-    /// The file.
-    pub file: u64,
-    /// Free pages in it.
-    pub free: u64,
-}

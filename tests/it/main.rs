@@ -14,5 +14,6 @@ mod papers;
 mod pipeline;
 mod refusals;
 mod sources;
+mod spend;
 mod support;
 mod verbs;

@@ -1,0 +1,127 @@
+//! What was spent, as a table and as JSON.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        tell::fact,
+        words::{counted, dollars, grouped, shorten, table},
+    },
+    By,
+};
+use crate::{
+    domain::{batch::MicroUsd, cost::Rates},
+    report::summary::SpendReason,
+    store::{SpendGroup, SpendSums, Spent},
+};
+
+const EMPTY: &str = "(empty)";
+const NO_COLUMN: &str = "(no such column)";
+
+/// A row for each group, and their sum.
+pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
+    // Amounts below a cent would all be $0.00.
+    let costs = spent.groups.iter().map(|group| group.sums.cost).filter(|cost| *cost > 0);
+    let exact = costs.min().is_some_and(|least| least < 10_000);
+    let money = |micros: i64| if exact { format!("${}", MicroUsd(micros)) } else { dollars(micros) };
+    let row = |name: String, sums: &SpendSums| {
+        vec![
+            name,
+            grouped(sums.lines),
+            grouped(sums.billed),
+            minutes(sums.audio_ms),
+            money(sums.cost),
+            money(sums.unknown.saturating_add(sums.retry)),
+        ]
+    };
+    // Numbers are never cut, names may be.
+    let room = width.saturating_sub(60).max(16);
+    let mut rows: Vec<_> = spent.groups.iter().map(|group| row(shorten(&name(group), room), &group.sums)).collect();
+    let (n, sums) = &spent.others;
+    if *n > 0 {
+        let (at, name) = match by {
+            By::Day => (0, format!("{} before", counted(*n, "day"))),
+            _ => (rows.len(), if *n == 1 { "1 other".into() } else { format!("{} others", grouped(*n)) }),
+        };
+        rows.insert(at, row(name, sums));
+    }
+    rows.push(row("total".into(), &spent.total));
+    let header = [by_header(by), "lines", "billed calls", "minutes", "cost", "not for first calls"];
+    table(&header, &rows, &[1, 2, 3, 4, 5], usize::MAX)
+}
+
+fn by_header(by: &By) -> &str {
+    match by {
+        By::Column(column) => column,
+        other => other.kind(),
+    }
+}
+
+fn name(group: &SpendGroup) -> String {
+    match group.name.as_deref() {
+        None => NO_COLUMN.into(),
+        Some("") => EMPTY.into(),
+        Some(name) => name.to_owned(),
+    }
+}
+
+/// `50,100.5`
+fn minutes(ms: u64) -> String {
+    let tenths = (ms + 3_000) / 6_000;
+    format!("{}.{}", grouped(tenths / 10), tenths % 10)
+}
+
+/// Where the money went, and what these numbers are.
+pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
+    let mut facts = Vec::new();
+    let mut tell =
+        |name: &str, parts: &[(i64, &str)]| {
+            let parts = parts.iter().filter(|(cost, _)| *cost > 0).enumerate();
+            facts.extend(parts.map(|(nth, (cost, words))| {
+                fact(if nth == 0 { name } else { "" }, format!("{} {words}", dollars(*cost)))
+            }));
+        };
+    tell(
+        "why",
+        &[
+            (total.first, "for first calls"),
+            (total.unknown, "for calls after an unknown outcome"),
+            (total.retry, "for calls after a useless answer, or by `retry`"),
+        ],
+    );
+    tell(
+        "not used",
+        &[
+            (total.lost, "of it for calls that were given up, and may have been billed"),
+            (total.surplus, "of it for answers that came after another"),
+            (total.replaced, "of it for answers set aside to be bought again"),
+        ],
+    );
+    tell("open", &[(total.reserved, "more at most for calls that are open")]);
+    facts.push(fact("prices", format!("an estimate at list price; the price table is of {}", rates.as_of)));
+    facts.join("\n")
+}
+
+/// A group, under its name.
+pub(super) fn in_json(key: &str, name: Value, sums: &SpendSums) -> Value {
+    let usd = MicroUsd;
+    json!({
+        key: name,
+        "lines": sums.lines,
+        "calls": sums.calls,
+        "billed_calls": sums.billed,
+        "billed_audio_seconds": sums.audio_ms as f64 / 1_000.0,
+        "cost_usd": usd(sums.cost),
+        "by_reason": {
+            SpendReason::FirstCall.as_str(): usd(sums.first),
+            SpendReason::AfterUnknown.as_str(): usd(sums.unknown),
+            SpendReason::Retry.as_str(): usd(sums.retry),
+        },
+        "not_used": {
+            "lost": usd(sums.lost),
+            "surplus": usd(sums.surplus),
+            "replaced": usd(sums.replaced),
+        },
+        "reserved_usd": usd(sums.reserved),
+    })
+}

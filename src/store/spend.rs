@@ -1,0 +1,223 @@
+//! What was spent, added up over batches: one walk over the calls, grouped by the ledger itself.
+
+use std::collections::VecDeque;
+
+use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Store, StoreError, rows};
+use crate::clock::Millis;
+
+/// What to add up.
+#[derive(Debug, Clone)]
+pub struct SpendAsk {
+    /// `waves` or `sandbox`: what costs nothing is not mixed with what does.
+    pub world: &'static str,
+    /// Calls sent at or after this moment.
+    pub since: Option<Millis>,
+    /// Calls sent before this moment.
+    pub before: Option<Millis>,
+    /// What makes a group.
+    pub by: SpendBy,
+    /// Groups to tell one by one: the most costly, of days the newest. The others are added up.
+    pub top: usize,
+}
+
+/// What makes a group.
+#[derive(Debug, Clone)]
+pub enum SpendBy {
+    /// The day on which a call was sent. Since when which offset from UTC holds, both in ms, oldest first; the first one
+    /// also holds before.
+    Day(Vec<(Millis, i64)>),
+    /// The batch.
+    Batch,
+    /// The pool, which for speech-to-text is the model.
+    Model,
+    /// The cells of a column carried from the manifests.
+    Column(String),
+}
+
+/// What the calls of a group come to. Money is in micro-USD.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpendSums {
+    /// Lines with at least one call that may have been billed.
+    pub lines: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Those that may have been billed.
+    pub billed: u64,
+    /// Audio of the billed ones, in ms, as often as it was sent.
+    pub audio_ms: u64,
+    /// What they cost at list price.
+    pub cost: i64,
+    /// Of that, for first calls.
+    pub first: i64,
+    /// Of that, for calls after an unknown outcome.
+    pub unknown: i64,
+    /// Of that, for calls after a useless answer, or by the user's `retry`.
+    pub retry: i64,
+    /// Of the cost, for calls that were given up.
+    pub lost: i64,
+    /// Of the cost, for answers that came after another had won.
+    pub surplus: i64,
+    /// Of the cost, for answers that were set aside.
+    pub replaced: i64,
+    /// Reserved for calls that are open; in no cost yet.
+    pub reserved: i64,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendGroup {
+    /// A day (`2026-11-21`), a batch, a model or a cell; `None` for lines of batches without the column.
+    pub name: Option<String>,
+    /// Its sums.
+    pub sums: SpendSums,
+}
+
+/// Everything that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// By cost, the highest first; days in their order.
+    pub groups: Vec<SpendGroup>,
+    /// How many more groups there are, and what they come to.
+    pub others: (u64, SpendSums),
+    /// All of them. A line that was billed on two days is one line here.
+    pub total: SpendSums,
+}
+
+impl std::ops::AddAssign for SpendSums {
+    fn add_assign(&mut self, o: Self) {
+        self.lines += o.lines;
+        self.calls += o.calls;
+        self.billed += o.billed;
+        self.audio_ms += o.audio_ms;
+        self.cost = self.cost.saturating_add(o.cost);
+        self.first = self.first.saturating_add(o.first);
+        self.unknown = self.unknown.saturating_add(o.unknown);
+        self.retry = self.retry.saturating_add(o.retry);
+        self.lost = self.lost.saturating_add(o.lost);
+        self.surplus = self.surplus.saturating_add(o.surplus);
+        self.replaced = self.replaced.saturating_add(o.replaced);
+        self.reserved = self.reserved.saturating_add(o.reserved);
+    }
+}
+
+impl Store {
+    /// What was spent.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn spent(&self, ask: &SpendAsk) -> Result<Spent, StoreError> {
+        // One view of the ledger for both readings.
+        let mut view = self.read.begin().await?;
+        let mut spent = grouped(&mut view, ask).await?;
+        if matches!(ask.by, SpendBy::Day(_)) {
+            spent.total.lines = lines(&mut view, ask).await?;
+        }
+        Ok(spent)
+    }
+}
+
+impl SpendBy {
+    /// The group of a call, and how it is named once it is one.
+    fn sql(&self) -> (String, &'static str) {
+        match self {
+            Self::Day(offsets) => (day(offsets), "date(grp * 86400, 'unixepoch')"),
+            Self::Batch => ("c.batch".into(), "(SELECT name FROM batches WHERE id = grp)"),
+            Self::Model => ("c.pool".into(), "grp"),
+            // A superseded job's cells may stand under the columns of an older manifest; the line's of today count.
+            Self::Column(_) => (
+                "CASE WHEN p.place IS NULL THEN NULL ELSE coalesce(CASE j.state WHEN 'superseded' \
+                 THEN coalesce((SELECT n.carried FROM jobs n WHERE n.batch = j.batch AND n.key = j.key \
+                   AND n.variant = j.variant AND n.state <> 'superseded'), j.carried) ELSE j.carried END ->> p.place, '') END"
+                    .into(),
+                "CAST(grp AS TEXT)",
+            ),
+        }
+    }
+}
+
+/// Days since 1970 by the local clock.
+fn day(offsets: &[(Millis, i64)]) -> String {
+    let first = offsets.first().map_or(0, |(_, ms)| *ms);
+    let whens: String =
+        offsets.iter().skip(1).rev().map(|(at, ms)| format!("WHEN c.sent_at >= {at} THEN {ms} ")).collect();
+    let offset = if whens.is_empty() { first.to_string() } else { format!("CASE {whens}ELSE {first} END") };
+    format!("(c.sent_at + {offset}) / 86400000")
+}
+
+const IN_RANGE: &str = "c.sent_at >= ?2 AND c.sent_at < ?3";
+const BILLED: &str = "c.state NOT IN ('rejected', 'sent', 'accepted')";
+
+async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, StoreError> {
+    let (group, name) = ask.by.sql();
+    let column = if let SpendBy::Column(column) = &ask.by { Some(column) } else { None };
+    let order = if matches!(ask.by, SpendBy::Day(_)) { "name" } else { "cost DESC, name" };
+    // Materialized, so that what is sorted has small rows: a call's trace and a job's cells are left behind.
+    let sql = format!(
+        "WITH places AS MATERIALIZED (SELECT b.id, (SELECT '$[' || e.key || ']' FROM json_each(b.spec, '$.carried') e \
+             WHERE e.value = ?4 LIMIT 1) AS place FROM batches b WHERE b.world = ?1), \
+           spent AS MATERIALIZED (SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve, \
+             CASE WHEN {BILLED} THEN coalesce(j.audio_ms, c.trace ->> 'audio_ms', 0) ELSE 0 END AS ms \
+             FROM calls c JOIN places p ON p.id = c.batch JOIN jobs j ON j.id = c.job WHERE {IN_RANGE}), \
+           sums AS (SELECT grp, count(DISTINCT iif(billed, job, NULL)) AS lines, count(*) AS calls, sum(billed) AS billed, \
+             sum(ms) AS audio_ms, sum(cost) AS cost, sum(reserve) AS reserved, \
+             sum(iif(why = 'first', cost, 0)) AS first, sum(iif(why = 'unknown', cost, 0)) AS unknown, \
+             sum(iif(why = 'retry', cost, 0)) AS retry, sum(iif(state = 'lost', cost, 0)) AS lost, \
+             sum(iif(state = 'surplus', cost, 0)) AS surplus, sum(iif(state = 'replaced', cost, 0)) AS replaced \
+             FROM spent GROUP BY grp) \
+         SELECT {name} AS name, * FROM sums ORDER BY {order}"
+    );
+    let mut found = sqlx::query(AssertSqlSafe(sql))
+        .bind(ask.world)
+        .bind(ask.since.unwrap_or(0))
+        .bind(ask.before.unwrap_or(Millis::MAX))
+        .bind(column)
+        .fetch(conn);
+    let (mut kept, mut others, mut total) = (VecDeque::new(), (0, SpendSums::default()), SpendSums::default());
+    while let Some(row) = found.try_next().await? {
+        let group = SpendGroup { name: row.try_get("name")?, sums: sums(&row)? };
+        total += group.sums;
+        kept.push_back(group);
+        if kept.len() > ask.top {
+            let out = if matches!(ask.by, SpendBy::Day(_)) { kept.pop_front() } else { kept.pop_back() };
+            others.0 += 1;
+            others.1 += out.map(|group| group.sums).unwrap_or_default();
+        }
+    }
+    Ok(Spent { groups: kept.into(), others, total })
+}
+
+/// Lines with a billed call, each once.
+async fn lines(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<u64, StoreError> {
+    let sql = format!(
+        "SELECT count(DISTINCT c.job) AS n FROM calls c WHERE {IN_RANGE} AND {BILLED} \
+         AND c.batch IN (SELECT id FROM batches WHERE world = ?1)"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(ask.world)
+        .bind(ask.since.unwrap_or(0))
+        .bind(ask.before.unwrap_or(Millis::MAX))
+        .fetch_one(conn)
+        .await?;
+    Ok(rows::length(&row, "n")?.unwrap_or(0))
+}
+
+fn sums(row: &SqliteRow) -> Result<SpendSums, StoreError> {
+    let count = |name| rows::length(row, name).map(Option::unwrap_or_default);
+    Ok(SpendSums {
+        lines: count("lines")?,
+        calls: count("calls")?,
+        billed: count("billed")?,
+        audio_ms: count("audio_ms")?,
+        cost: row.try_get("cost")?,
+        first: row.try_get("first")?,
+        unknown: row.try_get("unknown")?,
+        retry: row.try_get("retry")?,
+        lost: row.try_get("lost")?,
+        surplus: row.try_get("surplus")?,
+        replaced: row.try_get("replaced")?,
+        reserved: row.try_get("reserved")?,
+    })
+}
