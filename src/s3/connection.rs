@@ -61,7 +61,7 @@ pub struct Connection {
 
 impl Connection {
     /// Looks up what the settings leave open. `learned` is the region that the store named.
-    pub(super) async fn open(settings: &S3Settings, learned: Option<&str>) -> Self {
+    pub(super) async fn open(settings: &S3Settings, checksums: Option<bool>, learned: Option<&str>) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
@@ -70,12 +70,12 @@ impl Connection {
         let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
         let named = config.region().map(ToString::to_string);
         let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| USUAL_REGION.to_owned());
-        let wanted = config.request_checksum_calculation();
-        let checksums = match wanted {
-            Some(RequestChecksumCalculation::WhenRequired) => false,
-            Some(_) => true,
-            None => endpoint.is_none(),
-        };
+        // Other stores than AWS do not all take the newer checksums, so there the SDK's default is not asked for.
+        let said = |name| variable(name).is_some_and(|said| said.eq_ignore_ascii_case("when_supported"));
+        let checksums = checksums.unwrap_or_else(|| match endpoint {
+            Some(_) => said("AWS_REQUEST_CHECKSUM_CALCULATION"),
+            None => config.request_checksum_calculation() != Some(RequestChecksumCalculation::WhenRequired),
+        });
         let mut builder = Builder::from(&config)
             .region(Region::new(region.clone()))
             .force_path_style(settings.path_style.unwrap_or(endpoint.is_some()));
@@ -85,7 +85,7 @@ impl Connection {
         if !checksums {
             builder = builder.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         }
-        if endpoint.is_some() && config.response_checksum_validation().is_none() {
+        if endpoint.is_some() && !said("AWS_RESPONSE_CHECKSUM_VALIDATION") {
             builder = builder.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
         let region_guessed = named.is_none() && learned.is_none() && endpoint.is_none();

@@ -41,6 +41,8 @@ pub struct S3 {
 
 struct Shared {
     settings: S3Settings,
+    /// Whether the store takes checksums in headers, where somebody said so.
+    checksums: Option<bool>,
     state: Mutex<State>,
     /// Whether the store has ever answered.
     reached: AtomicBool,
@@ -89,7 +91,19 @@ impl S3 {
     /// The store of these settings. What they leave open comes from AWS's variables and files, when it is needed.
     #[must_use]
     pub fn new(settings: &S3Settings) -> Self {
-        let shared = Shared { settings: settings.clone(), state: Mutex::default(), reached: AtomicBool::new(false) };
+        Self::made(settings, None)
+    }
+
+    /// The same, but with or without checksums in headers. Without, an MD5 goes along; AWS takes checksums, and others
+    /// are sent them if AWS_REQUEST_CHECKSUM_CALCULATION says so.
+    #[must_use]
+    pub fn with_checksums(self, wanted: bool) -> Self {
+        Self::made(&self.shared.settings, Some(wanted))
+    }
+
+    fn made(settings: &S3Settings, checksums: Option<bool>) -> Self {
+        let shared =
+            Shared { settings: settings.clone(), checksums, state: Mutex::default(), reached: AtomicBool::new(false) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -153,7 +167,8 @@ impl S3 {
         if let Some(current) = &state.current {
             return current.clone();
         }
-        let made = Arc::new(Connection::open(&self.shared.settings, state.region.as_deref()).await);
+        let made =
+            Arc::new(Connection::open(&self.shared.settings, self.shared.checksums, state.region.as_deref()).await);
         state.current = Some(made.clone());
         made
     }

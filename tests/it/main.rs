@@ -13,6 +13,8 @@ mod outages;
 mod papers;
 mod pipeline;
 mod refusals;
+mod s3_sink;
+mod s3_source;
 mod sources;
 mod spend;
 mod support;

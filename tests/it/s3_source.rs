@@ -1,0 +1,345 @@
+//! Recordings in an S3 store, on a real socket, with everything that goes wrong there.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use wavebatch::{
+    domain::{
+        call::ErrorKind,
+        s3::{Listed, S3Address, S3Settings},
+    },
+    media::{
+        fetch::{FetchError, FetchSettings},
+        s3::{ListError, ListedKey, Objects},
+        source::SourceTrouble,
+    },
+    pace::Pace,
+    s3::S3Kind,
+};
+
+use crate::support::s3::{Fault, S3Server};
+
+const QUICK: Pace = Pace { tries: 3, first: Duration::from_millis(5), longest: Duration::from_millis(10) };
+
+fn at(address: &str) -> S3Address {
+    address.parse().unwrap()
+}
+
+fn objects(server: &S3Server) -> Objects {
+    patient(Objects::new(&server.settings()))
+}
+
+fn patient(objects: Objects) -> Objects {
+    objects.patient(FetchSettings {
+        idle_timeout: Duration::from_millis(400),
+        whole_timeout: Duration::from_secs(5),
+        pace: QUICK,
+        ..FetchSettings::default()
+    })
+}
+
+async fn list(objects: &Objects, prefix: &str) -> Result<Vec<ListedKey>, ListError> {
+    let mut keys = Vec::new();
+    let count = objects
+        .list(&at(prefix), |key| {
+            keys.push(key);
+            Ok(())
+        })
+        .await?;
+    assert_eq!(count, keys.len() as u64);
+    Ok(keys)
+}
+
+struct Dest(TempDir);
+
+impl Dest {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("a.wav")
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.0.path()).unwrap().count()
+    }
+}
+
+/// Fetches `s3://calls/a.wav`, at most 1,000,000 bytes.
+async fn fetch(objects: &Objects, expected: Option<&Listed>) -> Result<Vec<u8>, FetchError> {
+    let dest = Dest::new();
+    match objects.fetch(&at("s3://calls/a.wav"), expected, &dest.path(), 1_000_000).await {
+        Ok(fetched) => {
+            let content = std::fs::read(dest.path()).unwrap();
+            assert_eq!((fetched.bytes, dest.files()), (content.len() as u64, 1));
+            Ok(content)
+        }
+        Err(error) => {
+            assert_eq!(dest.files(), 0, "something was left");
+            Err(error)
+        }
+    }
+}
+
+async fn trouble(objects: &Objects, expected: Option<&Listed>) -> SourceTrouble {
+    match fetch(objects, expected).await {
+        Err(FetchError::Source(trouble)) => trouble,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn noise(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_prefix_is_listed_by_pages() {
+    let server = S3Server::start().await;
+    for i in 0..2_500 {
+        server.put("calls", &format!("20/{i:05}.wav"), format!("{i}"));
+    }
+    server.put("calls", "21/x.wav", "x");
+    server.archive("calls", "20/00007.wav", "DEEP_ARCHIVE");
+    server.archive("calls", "20/00008.wav", "GLACIER_IR");
+    let keys = list(&objects(&server), "s3://calls/20/").await.unwrap();
+    assert_eq!((keys.len(), keys[2_499].key.as_str()), (2_500, "20/02499.wav"));
+    assert_eq!((keys[0].bytes, keys[0].etag.as_str()), (1, "cfcd208495d565ef66e7dff9f98764da"));
+    assert_eq!([6, 7, 8].map(|i| keys[i].archived), [false, true, false]);
+    assert_eq!(server.requests("GET"), 3);
+    assert_eq!(list(&objects(&server), "s3://calls").await.unwrap().len(), 2_501);
+    assert_eq!(list(&objects(&server), "s3://calls/22/").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn keys_are_any_text() {
+    let server = S3Server::start().await;
+    let odd = ["p/a b+c.wav", "p/ü/€ 日本.wav", "p/a%20b&=?#.wav", "p/\"<x>'.wav"];
+    for key in odd {
+        server.put("calls", key, key);
+    }
+    let objects = objects(&server);
+    let mut keys: Vec<_> = list(&objects, "s3://calls/p/").await.unwrap().into_iter().map(|k| k.key).collect();
+    keys.sort_by_key(|key| odd.iter().position(|odd| odd == key));
+    assert_eq!(keys, odd);
+    for key in odd {
+        let (dest, address) = (Dest::new(), S3Address { bucket: "calls".into(), key: key.into() });
+        objects.fetch(&address, None, &dest.path(), 100).await.unwrap();
+        assert_eq!(std::fs::read(dest.path()).unwrap(), key.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_again_and_whoever_takes_the_keys_may_stop() {
+    let server = S3Server::start().await;
+    server.put("calls", "a.wav", "a");
+    server.fault_times(2, "GET", "list-type=2", Fault::Status(503, "SlowDown"));
+    assert_eq!(list(&objects(&server), "s3://calls/").await.unwrap().len(), 1);
+    let full = objects(&server).list(&at("s3://calls/"), |_| Err(std::io::ErrorKind::StorageFull.into())).await;
+    assert!(matches!(full, Err(ListError::Taken(_))), "{full:?}");
+}
+
+#[tokio::test]
+async fn an_object_arrives_whole() {
+    let server = S3Server::start().await;
+    let content = noise(300_000);
+    server.put("calls", "a.wav", content.clone());
+    let objects = objects(&server);
+    let listed = list(&objects, "s3://calls/").await.unwrap().remove(0);
+    let listed = Listed { bytes: listed.bytes, etag: listed.etag };
+    assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
+    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 70_000).await.unwrap() == content[..70_000]);
+    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 700_000).await.unwrap() == content);
+    server.put("calls", "empty.wav", "");
+    assert_eq!(objects.fetch_start(&at("s3://calls/empty.wav"), 10).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_cut_transfer_is_resumed() {
+    let server = S3Server::start().await;
+    let content = noise(300_000);
+    for fault in [Fault::Truncate(100_000), Fault::Stall(100_000)] {
+        server.put("calls", "a.wav", content.clone());
+        server.fault_times(1, "GET", "a.wav", fault);
+        assert!(fetch(&objects(&server), None).await.unwrap() == content);
+    }
+    server.fault("GET", "a.wav", Fault::Truncate(10));
+    let trouble = trouble(&objects(&server), None).await;
+    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceUnavailable, true), "{trouble}");
+}
+
+#[tokio::test]
+async fn an_object_that_changes_is_told() {
+    let server = S3Server::start().await;
+    let old = noise(300_000);
+    server.put("calls", "a.wav", old.clone());
+    let listed = Listed { bytes: old.len() as u64, etag: server.stored("calls", "a.wav").unwrap().etag };
+    let quiet = objects(&server);
+    for (expected, wrong) in [
+        (Listed { bytes: 1, ..listed.clone() }, "size"),
+        (Listed { etag: "0123".into(), ..listed.clone() }, "etag"),
+        (Listed { etag: String::new(), bytes: 2 }, "size alone"),
+    ] {
+        let trouble = trouble(&quiet, Some(&expected)).await;
+        assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceChanged, false), "{wrong}: {trouble}");
+    }
+    // It changes while it is fetched: without a listing, the new one is taken from its beginning.
+    server.fault_times(1, "GET", "a.wav", Fault::Truncate(100_000));
+    let slow = quiet.clone().patient(FetchSettings {
+        pace: Pace { tries: 3, first: Duration::from_millis(300), longest: Duration::from_millis(300) },
+        ..FetchSettings::default()
+    });
+    let new = noise(200_001);
+    let change = async {
+        while server.requests_about("GET", "a.wav") < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        server.put("calls", "a.wav", new.clone());
+    };
+    let (got, ()) = tokio::join!(fetch(&slow, None), change);
+    assert!(got.unwrap() == new);
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_says_why() {
+    let server = S3Server::start().await;
+    server.bucket("calls");
+    let objects = objects(&server);
+    let kind = |trouble: SourceTrouble| (trouble.kind, trouble.transient);
+    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceMissing, false));
+    server.put("calls", "a.wav", "");
+    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceEmpty, false));
+    server.put("calls", "a.wav", noise(1_000_001));
+    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceTooLarge, false));
+    server.put("calls", "a.wav", "abc");
+    server.archive("calls", "a.wav", "GLACIER");
+    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceArchived, false));
+    let before = server.requests("GET");
+    for (fault, kind_told, requests) in [
+        (Fault::Status(403, "AccessDenied"), (ErrorKind::SourceRefused, false), 1),
+        (Fault::Status(404, "NoSuchBucket"), (ErrorKind::SourceMissing, false), 1),
+        (Fault::Status(503, "SlowDown"), (ErrorKind::SourceUnavailable, true), 3),
+        (Fault::Status(500, "InternalError"), (ErrorKind::SourceUnavailable, true), 3),
+        (Fault::LoseAnswer, (ErrorKind::SourceUnavailable, true), 3),
+        (Fault::Hang, (ErrorKind::SourceTimedOut, true), 3),
+    ] {
+        let before = server.requests("GET");
+        server.fault("GET", "a.wav", fault.clone());
+        assert_eq!(kind(trouble(&objects, None).await), kind_told, "{fault:?}");
+        assert_eq!(server.requests("GET") - before, requests, "{fault:?}");
+        server.lift();
+    }
+    assert_eq!(before, 4, "none of the first was tried again");
+}
+
+#[tokio::test]
+async fn a_presigned_address_can_be_read_by_anybody() {
+    let server = S3Server::start().await;
+    server.put("calls", "p/a b+ü.wav", "abc");
+    let url = objects(&server).presign(&at("s3://calls/p/a b+ü.wav"), Duration::from_secs(3_600)).await.unwrap();
+    assert!(url.query().unwrap().contains("X-Amz-Expires=3600"), "{url}");
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plain = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    assert_eq!(plain.get(url.clone()).send().await.unwrap().bytes().await.unwrap(), "abc");
+    let mut unsigned = url;
+    unsigned.set_query(None);
+    assert_eq!(plain.get(unsigned).send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn credentials_that_expire_in_the_middle_are_fetched_again() {
+    let server = S3Server::start().await;
+    server.put("calls", "a.wav", "abc");
+    let objects = objects(&server);
+    fetch(&objects, None).await.unwrap();
+    server.fault_times(1, "GET", "a.wav", Fault::Status(400, "ExpiredToken"));
+    assert_eq!(fetch(&objects, None).await.unwrap(), b"abc");
+    server.fault("GET", "a.wav", Fault::Status(400, "ExpiredToken"));
+    let error = fetch(&objects, None).await.unwrap_err();
+    assert!(matches!(&error, FetchError::Credentials(why) if why.contains("ExpiredToken")), "{error}");
+}
+
+#[tokio::test]
+async fn another_region_is_named() {
+    let server = S3Server::start().await;
+    server.put("calls", "a.wav", "abc");
+    server.fault("GET", "", Fault::ElsewhereIn("eu-west-3"));
+    let error = list(&objects(&server), "s3://calls/").await.unwrap_err();
+    assert!(error.to_string().contains("is in region eu-west-3, not us-east-1"), "{error}");
+}
+
+/// What a listing comes to, within the ten seconds that the first action has.
+async fn first_action(settings: &S3Settings) -> (S3Kind, String) {
+    let begun = Instant::now();
+    let error = list(&Objects::new(settings), "s3://calls/20/").await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+    let message = error.to_string();
+    assert!(message.starts_with("cannot list s3://calls/20/: "), "{message}");
+    let ListError::Store(error) = error else { panic!("{message}") };
+    (error.kind, message)
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_told_soon() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    wavebatch::s3::lend(&endpoint, "a", "b");
+    let settings = S3Settings { endpoint_url: Some(endpoint.clone()), ..S3Settings::default() };
+    let (kind, message) = first_action(&settings).await;
+    assert_eq!(kind, S3Kind::Unavailable);
+    assert!(message.contains(&endpoint) && message.contains("refused"), "{message}");
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_told_soon() {
+    let server = S3Server::start().await;
+    server.fault("", "", Fault::Hang);
+    assert_eq!(first_action(&server.settings()).await.0, S3Kind::TimedOut);
+    assert_eq!(server.requests(""), 1);
+}
+
+#[tokio::test]
+async fn a_missing_bucket_and_a_locked_one_are_told_soon() {
+    let server = S3Server::start().await;
+    let (kind, message) = first_action(&server.settings()).await;
+    assert_eq!(kind, S3Kind::NoBucket);
+    assert!(message.contains("no bucket `calls` at http://127.0.0.1"), "{message}");
+    server.fault("GET", "", Fault::Status(403, "AccessDenied"));
+    let (kind, message) = first_action(&server.settings()).await;
+    assert_eq!(kind, S3Kind::Denied);
+    assert!(message.contains("bucket `calls`") && message.contains("AccessDenied"), "{message}");
+    assert_eq!(server.requests("GET"), 2);
+}
+
+#[tokio::test]
+async fn no_credentials_anywhere_are_told_soon() {
+    let server = S3Server::start().await;
+    // Another name of the same place, for which nothing was lent.
+    let endpoint = server.endpoint().replace("127.0.0.1", "localhost");
+    let settings = S3Settings { endpoint_url: Some(endpoint), ..S3Settings::default() };
+    let (kind, message) = first_action(&settings).await;
+    assert_eq!(kind, S3Kind::NoCredentials, "{message}");
+    for place in ["AWS_ACCESS_KEY_ID", "profile `default`", "~/.aws/credentials", "instance's metadata"] {
+        assert!(message.contains(place), "{message}");
+    }
+    let settings = S3Settings { profile: Some("no-such-profile".into()), ..settings };
+    let (kind, message) = first_action(&settings).await;
+    assert_eq!(kind, S3Kind::NoCredentials);
+    assert!(message.contains("no-such-profile"), "{message}");
+    assert_eq!(server.requests(""), 0);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_without_the_secret() {
+    let server = S3Server::start().await;
+    server.bucket("calls");
+    wavebatch::s3::lend(server.endpoint(), crate::support::s3::ACCESS_KEY, "hunter2hunter2");
+    let (kind, message) = first_action(&server.settings()).await;
+    assert_eq!(kind, S3Kind::BadCredentials, "{message}");
+    assert!(message.contains("SignatureDoesNotMatch") && !message.contains("hunter2"), "{message}");
+}
