@@ -131,6 +131,8 @@ fn job(nth: u64, line: u64) -> NewJob {
         overrides: None,
         carried: Some(format!("[\"agent {}\",\"support\"]", line % 200)),
         pool: Pool::Pulse,
+        expected: None,
+        adopted: None,
     }
 }
 

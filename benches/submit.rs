@@ -41,7 +41,7 @@ async fn main() {
     let definition = load(dir.path(), "many");
     let (took, again) = timed(submit(&store, &definition, None, "waves", &SubmitOptions::default())).await;
     println!("the same submitted again: {took:.2?}, {} the same", again.expect("submitted").submitted.same);
-    let (took, _) = timed(plan(Some(&store), &definition, None, "waves", &rates)).await;
+    let (took, _) = timed(plan(Some(&store), &definition, None, "waves", false, &rates)).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
     let (took, _) = timed(report_to(&store, &row, &spec, std::io::sink())).await;

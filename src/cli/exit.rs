@@ -186,7 +186,8 @@ impl From<StoreError> for Stop {
 
 impl From<SinkError> for Stop {
     fn from(error: SinkError) -> Self {
-        Self { exit: Exit::Blocked, error: error.into(), hint: None }
+        let hint = error.hint().map(str::to_owned);
+        Self { exit: Exit::Blocked, error: error.into(), hint }
     }
 }
 

@@ -30,7 +30,7 @@ fn option_columns(text: &str) -> Result<OptionColumns, String> {
 /// Sources and everything that shapes a batch.
 #[derive(Debug, Args)]
 pub struct Sources {
-    /// A definition (*.toml); or, with --task, a manifest, audio files, a directory, a glob, a URL, or - for stdin
+    /// A definition (*.toml); or, with --task, a manifest, audio files, a directory, a glob, a URL, an s3:// object or prefix, or - for stdin
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// Use the local stand-in: no account, no key, no cost; a ledger and outputs of its own
@@ -95,10 +95,10 @@ pub struct Sources {
     /// The columns that may override options, e.g. language,model; '' for none
     #[arg(long, value_name = "LIST", value_parser = option_columns, help_heading = "Manifest")]
     option_columns: Option<OptionColumns>,
-    /// In directories and globs, take only what matches
+    /// In directories, globs and prefixes, take only what matches
     #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = "Manifest")]
     include: Option<Vec<String>>,
-    /// In directories and globs, leave what matches
+    /// In directories, globs and prefixes, leave what matches
     #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = "Manifest")]
     exclude: Option<Vec<String>>,
     /// What a line that names no recording is: fault or skip
@@ -120,7 +120,7 @@ pub struct Sources {
     /// The batch's name
     #[arg(long, value_name = "NAME", help_heading = "Batch")]
     batch: Option<String>,
-    /// The directory for outputs
+    /// Where outputs go: a directory, or s3://bucket/prefix/
     #[arg(long, value_name = "DIR", help_heading = "Batch")]
     output: Option<String>,
     /// Calls at once, below what the account's limits allow

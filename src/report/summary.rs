@@ -208,7 +208,7 @@ pub(super) mod tests {
             batch: "support-calls".into(),
             definition: Some("jobs/support-calls.toml".into()),
             ledger: LedgerRef { id: "L1".into(), path: "/srv/wavebatch.db".into(), newest_call: Some("019a".into()) },
-            report: "/srv/out/calls/report.csv".into(),
+            report: "/srv/out/support-calls/report.csv".into(),
             outputs: "/srv/out/support-calls".into(),
             state: SummaryState::Finished,
             pause_reason: None,
@@ -261,6 +261,7 @@ pub(super) mod tests {
             "newest_call": "019a"
           },
           "outputs": "/srv/out/support-calls",
+          "report": "/srv/out/support-calls/report.csv",
           "state": "finished",
           "pause_reason": null,
           "started_at": "2025-11-24T16:00:00.000Z",

@@ -37,6 +37,8 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         overrides: None,
         carried: None,
         pool: Pool::Pulse,
+        expected: None,
+        adopted: None,
     });
     store.submit(batch, jobs.collect(), vec![]).await.unwrap();
     store.end_submit(batch).await.unwrap();

@@ -181,7 +181,7 @@ impl IntakeError {
                 "take the options back; or buy them again with --rebuy; or start a batch beside it with --batch NAME"
             }
             Self::Owned { .. } => {
-                "choose another output with --output, or open that ledger with --database; --take-over writes over what is there"
+                "choose another output with --output, or open that ledger with --database; --take-over writes over what is there, and with --adopt takes lines whose outputs are there as done"
             }
             Self::OlderLedger { .. } => {
                 "open the newer copy with --database; with --take-over lines that only the newer one knows are bought again"
@@ -192,7 +192,8 @@ impl IntakeError {
             Self::Copy { .. } => "make room in that folder, and make it writable for this user",
             Self::Store(e) => return e.hint(),
             Self::List { source, .. } => return source.hint(),
-            Self::Faults(_) | Self::Fetch { .. } | Self::Sink(_) | Self::Interrupted => return None,
+            Self::Sink(e) => return e.hint(),
+            Self::Faults(_) | Self::Fetch { .. } | Self::Interrupted => return None,
         })
     }
 }
