@@ -20,7 +20,7 @@ use aws_sdk_s3::{
         SharedCredentialsProvider, SharedHttpClient,
     },
 };
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use crate::domain::s3::S3Settings;
 
@@ -62,11 +62,8 @@ pub struct Connection {
 impl Connection {
     /// Looks up what the settings leave open. `learned` is the region that the store named.
     pub(super) async fn open(settings: &S3Settings, checksums: Option<bool>, learned: Option<&str>) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
         let endpoint = settings.endpoint_url.clone().or_else(endpoint_of_environment);
-        let config = load(settings, endpoint.as_deref(), http).await;
+        let config = load(settings, endpoint.as_deref(), client(TrustStore::default())).await;
         let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
         let named = config.region().map(ToString::to_string);
         let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| USUAL_REGION.to_owned());
@@ -81,6 +78,10 @@ impl Connection {
             .force_path_style(settings.path_style.unwrap_or(endpoint.is_some()));
         if let Some(endpoint) = &endpoint {
             builder = builder.endpoint_url(endpoint);
+            if endpoint.starts_with("http://") {
+                // A machine without CA certificates can do that much.
+                builder = builder.http_client(client(TrustStore::empty()));
+            }
         }
         if !checksums {
             builder = builder.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
@@ -88,7 +89,7 @@ impl Connection {
         if endpoint.is_some() && !said("AWS_RESPONSE_CHECKSUM_VALIDATION") {
             builder = builder.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        let region_guessed = named.is_none() && learned.is_none() && endpoint.is_none();
+        let region_guessed = named.is_none() && learned.is_none();
         let profile = settings.profile.clone().or_else(|| variable("AWS_PROFILE"));
         Self { client: Client::from_conf(builder.build()), endpoint, checksums, region, region_guessed, profile }
     }
@@ -112,6 +113,14 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("store", &self.store()).finish_non_exhaustive()
     }
+}
+
+fn client(trusted: TrustStore) -> SharedHttpClient {
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context.expect("a context of rustls has no faults"))
+        .build_https()
 }
 
 /// What AWS's variables and files say beyond the settings.

@@ -264,11 +264,16 @@ async fn credentials_that_expire_in_the_middle_are_fetched_again() {
 }
 
 #[tokio::test]
-async fn another_region_is_named() {
+async fn another_region_is_learned_or_named() {
     let server = S3Server::start().await;
     server.put("calls", "a.wav", "abc");
+    server.fault_times(1, "GET", "", Fault::ElsewhereIn("eu-west-3"));
+    assert_eq!(list(&objects(&server), "s3://calls/").await.unwrap().len(), 1);
+    assert_eq!(server.requests("GET"), 2);
     server.fault("GET", "", Fault::ElsewhereIn("eu-west-3"));
-    let error = list(&objects(&server), "s3://calls/").await.unwrap_err();
+    let wrong = S3Settings { region: Some("us-east-1".into()), ..server.settings() };
+    let error = list(&patient(Objects::new(&wrong)), "s3://calls/").await.unwrap_err();
+    assert_eq!(server.requests("GET"), 3);
     assert!(error.to_string().contains("is in region eu-west-3, not us-east-1"), "{error}");
 }
 
@@ -293,6 +298,15 @@ async fn nobody_at_the_address_is_told_soon() {
     let (kind, message) = first_action(&settings).await;
     assert_eq!(kind, S3Kind::Unavailable);
     assert!(message.contains(&endpoint) && message.contains("refused"), "{message}");
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_told_soon() {
+    let endpoint = "http://no-such-store.invalid:9000";
+    wavebatch::s3::lend(endpoint, "a", "b");
+    let settings = S3Settings { endpoint_url: Some(endpoint.into()), ..S3Settings::default() };
+    let (kind, message) = first_action(&settings).await;
+    assert!(kind.is_passing() && message.contains(endpoint), "{message}");
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! An S3 store in this process: the real protocol on a real socket (`s3s`), objects in memory, and faults to order. It
 //! has a thread of its own, so that a test may block. On nothing else of `support`: benches use it, too.
-#![allow(dead_code, reason = "each user needs a part of it")]
 
 use std::{
     collections::BTreeMap,

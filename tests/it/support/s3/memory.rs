@@ -174,7 +174,7 @@ impl S3 for Memory {
         let mut state = lock(&self.0);
         let upload = state.uploads.remove(&req.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         let parts: Vec<Bytes> = upload.parts.into_values().collect();
-        let sums: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(part)).collect();
+        let sums: Vec<u8> = parts.iter().flat_map(Md5::digest).collect();
         let etag = format!("{}-{}", md5_of(&sums), parts.len());
         let stored = Stored { body: parts.concat().into(), etag: etag.clone(), ..upload.like };
         state.buckets.entry(upload.bucket).or_default().insert(upload.key, stored);
