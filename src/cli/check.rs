@@ -43,7 +43,7 @@ impl Check {
 
 pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
     let config = context.config(sources.sandbox)?;
-    let definition = sources.definition()?;
+    let definition = sources.definition(&context.env)?;
     let world = if sources.sandbox { "sandbox" } else { "waves" };
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::{ArgAction, Args};
 
 use crate::{
+    config::Env,
     definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
     domain::{
         batch::{LineOption, LineOverrides, MicroUsd},
@@ -151,8 +152,8 @@ impl Sources {
     ///
     /// # Errors
     /// Every fault of definition and flags.
-    pub fn definition(&self) -> Result<Definition, Faults> {
-        let overrides = self.overrides();
+    pub fn definition(&self, env: &Env) -> Result<Definition, Faults> {
+        let overrides = Overrides { now: env.now, ..self.overrides() };
         match (self.file(), self.task) {
             (Some(_), Some(_)) => {
                 Err(Fault::of_flag("task", "is for sources without a definition; the definition says it").into())
@@ -289,7 +290,7 @@ mod tests {
             ("a.toml b.wav", "a definition is run by itself"),
             ("a.wav", "`--task`: is missing"),
         ] {
-            let told = parse(line).unwrap().definition().unwrap_err().to_string();
+            let told = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
             assert!(told.contains(word), "{line}: {told}");
         }
     }

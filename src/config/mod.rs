@@ -73,6 +73,8 @@ pub struct Env {
     pub key: Option<SecretString>,
     /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
+    /// `WAVEBATCH_NOW`: the moment that `today` is told by. For tests of what happens at midnight.
+    pub now: Option<jiff::Timestamp>,
 }
 
 impl Env {
@@ -87,6 +89,7 @@ impl Env {
             base_url: text("SMALLEST_BASE_URL"),
             key: text(KEY).map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
+            now: text("WAVEBATCH_NOW").and_then(|now| now.parse().ok()),
         }
     }
 }

@@ -9,6 +9,7 @@ mod layers;
 mod leases;
 mod limits;
 mod money;
+mod night;
 mod outages;
 mod papers;
 mod pipeline;
