@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc::unbounded_channel;
 use url::Url;
 
-use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, watch::Watch};
+use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, watch::Watch, work::is_paused_by_user};
 use crate::{
     config::{Config, KEY},
     domain::{batch::BatchSpec, job::BatchId},
@@ -178,6 +178,7 @@ pub(super) struct Published {
     pub(super) summary: Summary,
     pub(super) spec: BatchSpec,
     pub(super) sandbox: bool,
+    pub(super) paused_by_user: bool,
     pub(super) failed: Option<Stop>,
 }
 
@@ -194,7 +195,7 @@ pub(super) async fn publish_batch(
         Ok(summary) => (summary, None),
         Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),
     };
-    Ok(Published { summary, spec, sandbox: row.world == "sandbox", failed })
+    Ok(Published { summary, spec, sandbox: row.world == "sandbox", paused_by_user: is_paused_by_user(&row), failed })
 }
 
 /// What a batch was asked for.

@@ -165,8 +165,12 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
     let name = shell(&summary.batch);
     match summary.state {
         SummaryState::Paused => {
-            screen
-                .say(&format!("-> wavebatch resume {name}  lifts a pause of yours; the same command lifts any other"));
+            // In full, however long: it is what the user has to do something about.
+            screen.say(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
+            screen.say(&match published.paused_by_user {
+                true => format!("-> wavebatch resume {name}"),
+                false => "-> mend that, and the same command goes on".to_owned(),
+            });
             Exit::Blocked
         }
         SummaryState::Interrupted => {

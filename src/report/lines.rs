@@ -73,7 +73,8 @@ impl Lines {
         let kept = line.notes.iter().flat_map(|notes| notes.split(';')).filter_map(|note| note.parse().ok());
         let bought = matches!(line.state, JobState::Succeeded | JobState::Suspect);
         // Without the transcript's column the answers are not even looked for.
-        let pruned = bought && line.answer.is_none() && self.spec.report.transcript;
+        let adopted = line.notes.as_deref() == Some(Note::Adopted.as_str());
+        let pruned = bought && !adopted && line.answer.is_none() && self.spec.report.transcript;
         let mut notes = Vec::new();
         let sandbox = self.sandbox.then_some(Note::Sandbox);
         for note in sandbox.into_iter().chain(kept).chain(pruned.then_some(Note::AnswerPruned)) {

@@ -51,10 +51,9 @@ fn headline(summary: &Summary) -> String {
         (Some(from), Some(to)) if to >= from => format!(" in {}", duration(to.abs_diff(from) as f64 / 1_000.0)),
         _ => String::new(),
     };
-    match (&summary.state, &summary.pause_reason) {
-        (SummaryState::Finished, _) => format!("{}: finished{took}", summary.batch),
-        (SummaryState::Paused, Some(reason)) => format!("{}: paused, {reason}", summary.batch),
-        (state, _) => format!("{}: {state}", summary.batch),
+    match &summary.state {
+        SummaryState::Finished => format!("{}: finished{took}", summary.batch),
+        state => format!("{}: {state}", summary.batch),
     }
 }
 

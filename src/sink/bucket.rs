@@ -104,6 +104,13 @@ impl Bucket {
         Ok(Receipt { address: at.to_string(), bytes: digests.bytes, sha256: digests.sha256() })
     }
 
+    /// The same place, but nothing put there has to be restored before it can be read.
+    pub(super) fn at_hand(&self) -> Self {
+        let mut settings = SinkSettings::clone(&self.settings);
+        settings.storage_class.take_if(|class| matches!(class.as_str(), "GLACIER" | "DEEP_ARCHIVE"));
+        Self { settings: settings.into(), ..self.clone() }
+    }
+
     /// Writes an object with one request. One whose answer is lost is written again.
     async fn put_whole(&self, at: &S3Address, item: &Item, digests: &Digests) -> Result<(), S3Error> {
         let settings = &self.settings;

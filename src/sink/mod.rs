@@ -91,12 +91,16 @@ impl Sink {
         Ok((Self::open(&folder, settings)?, name.to_owned()))
     }
 
-    /// Writes one output.
+    /// Writes one file that stays at hand: a summary or a report, which are read again, and never go to an archive.
     ///
     /// # Errors
     /// See [`SinkError::class`] for what each means for the line and for the batch.
     pub async fn put(&self, name: &str, content: Content, content_type: &'static str) -> Result<Receipt, SinkError> {
-        let mut receipts = self.put_all(vec![Item { name: name.to_owned(), content, content_type }]).await?;
+        let items = vec![Item { name: name.to_owned(), content, content_type }];
+        let mut receipts = match self {
+            Self::Directory(_) => self.put_all(items).await?,
+            Self::S3(bucket) => bucket.at_hand().put_all(&items).await?,
+        };
         Ok(receipts.pop().expect("one item has one receipt"))
     }
 

@@ -48,7 +48,7 @@ impl Night {
     async fn new() -> Self {
         let house = House::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
         let s3 = S3Server::start().await;
-        ["acme-calls", "acme-transcripts", "acme-bi"].map(|bucket| s3.bucket(bucket));
+        ["acme-calls", "acme-transcripts", "acme-bi"].iter().for_each(|bucket| s3.bucket(bucket));
         house.write("night.toml", DEFINITION);
         house.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
         Self { house, s3 }
@@ -336,9 +336,9 @@ async fn what_is_wrong_with_a_store_is_found_before_the_first_call() {
         night.s3.lift();
     }
     let mut command = night.command(BEFORE, &["run", "night.toml"]);
-    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"].map(|name| {
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"] {
         command.env_remove(name);
-    });
+    }
     let begun = Instant::now();
     let (code, told) = ended(command.env("HOME", night.house.dir.path()).spawn().unwrap()).await;
     assert_eq!(code, 2, "{told}");

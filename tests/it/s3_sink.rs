@@ -241,3 +241,14 @@ async fn names_of_a_directory_are_told_too() {
     names.sort();
     assert_eq!(names, ["a/b.txt", "c.txt"]);
 }
+
+#[tokio::test]
+async fn a_summary_stays_at_hand_whatever_becomes_of_the_outputs() {
+    let server = server().await;
+    let settings = SinkSettings { storage_class: Some("DEEP_ARCHIVE".into()), ..SinkSettings::default() };
+    let sink = sink_of(&server, settings);
+    put(&sink, "call.txt").await.unwrap();
+    sink.put("summary.json", Content::Bytes("{}".into()), TEXT).await.unwrap();
+    let class = |name: &str| server.stored("out", &format!("night/{name}")).unwrap().storage_class;
+    assert_eq!((class("call.txt").as_deref(), class("summary.json")), (Some("DEEP_ARCHIVE"), None));
+}

@@ -1,6 +1,5 @@
 //! A house for one test: a folder, a sandbox on a real socket, a ledger, recordings.
 
-#[expect(dead_code, reason = "other users need other parts")]
 pub mod s3;
 pub mod web;
 
