@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, KEY, SetBy},
     definition::Definition,
-    runner::intake::{self, IntakeError, Plan},
+    runner::intake::{self, Estimate, IntakeError, Plan},
     store::{Store, StoreError},
 };
 
@@ -179,13 +179,27 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     }
     let rates = &config.rates;
     let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
-    let known = format!("about {} for {} of audio", dollars(estimate.cost.0), duration(estimate.audio_ms));
+    let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
         (0, _) => format!("{known} ({price})"),
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
     vec![tell::fact("cost", cost), tell::fact("time", tell::finish(estimate.lines, &limits))]
+}
+
+/// The known part of the cost, and how far off it may be.
+fn about(estimate: &Estimate) -> String {
+    let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
+    let judging = match estimate.sampled {
+        0 => String::new(),
+        n => format!(", judging by {}", counted(n, "header")),
+    };
+    if estimate.give_or_take_ms == 0 {
+        return format!("about {cost} for {audio} of audio{judging}");
+    }
+    let (cost_off, audio_off) = (dollars(estimate.give_or_take.0), duration(estimate.give_or_take_ms));
+    format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
 }
 
 fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
@@ -210,7 +224,10 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,
                 "audio_seconds": plan.estimate.audio_ms as f64 / 1_000.0,
+                "audio_seconds_give_or_take": plan.estimate.give_or_take_ms as f64 / 1_000.0,
+                "headers_read": plan.estimate.sampled,
                 "cost_usd": plan.estimate.cost,
+                "cost_usd_give_or_take": plan.estimate.give_or_take,
                 "least_seconds": least.map(|ms| ms / 1_000),
                 "requests_per_minute": limits.limits.requests_per_minute,
                 "limit_set_by": limits.rate_by.to_string(),

@@ -171,7 +171,19 @@ impl Objects {
     /// # Errors
     /// The object cannot be had, or the credentials do not do.
     pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
-        let (range, idle) = (format!("bytes=0-{}", bytes.saturating_sub(1)), self.settings.idle_timeout);
+        self.fetch_range(at, format!("bytes=0-{}", bytes.saturating_sub(1)), bytes).await
+    }
+
+    /// The last `bytes` of an object, or all of it if it is shorter.
+    ///
+    /// # Errors
+    /// The object cannot be had, or the credentials do not do.
+    pub async fn fetch_end(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
+        self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await
+    }
+
+    async fn fetch_range(&self, at: &S3Address, range: String, bytes: u64) -> Result<Vec<u8>, FetchError> {
+        let idle = self.settings.idle_timeout;
         let patience = Patience { pace: self.settings.pace, answer: idle, ..Patience::default() };
         let start = self.s3.call("read", at, patience, |connection| {
             let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range(&range);

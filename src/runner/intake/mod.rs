@@ -8,6 +8,7 @@ mod night;
 mod ownership;
 mod plan;
 mod reader;
+mod sample;
 mod seal;
 mod submit;
 #[cfg(test)]

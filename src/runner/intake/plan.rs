@@ -7,12 +7,15 @@ use super::{
     known::{Known, good_lines},
     night::{same_night, spec_of},
     reader::Reader,
+    sample::measure,
 };
 use crate::{
     definition::{Definition, Scan, Spooled},
     domain::{
         batch::{BatchName, BatchSpec},
         cost::{MicroUsd, Rates},
+        estimate::Guess,
+        options::SttModel,
     },
     store::{Diff, Store},
 };
@@ -51,11 +54,18 @@ pub struct Estimate {
     pub unknown: u64,
     /// Audio of the rest, in ms.
     pub audio_ms: u64,
+    /// How far off that may be, in ms, where it was guessed by a sample.
+    pub give_or_take_ms: u64,
+    /// How many headers were read for that.
+    pub sampled: u64,
     /// What the rest costs.
     pub cost: MicroUsd,
+    /// How far off that may be.
+    pub give_or_take: MicroUsd,
 }
 
-/// Reads the manifest and holds it against the ledger, where there is one. Writes nothing.
+/// Reads the manifest, holds it against the ledger, where there is one, and looks into some recordings for their length.
+/// Writes nothing.
 ///
 /// # Errors
 /// Faults of the manifest; a batch of that name from another definition, task or world; a ledger that cannot be read.
@@ -89,11 +99,17 @@ pub async fn plan(
             .filter(|rebuy| rebuy.lines > 0 && known.is_redefined(definition, &scan.header));
         redelivers = known.is_presented_anew(definition);
     }
+    let mut estimate = estimate(definition, &diff, rates);
+    if estimate.unknown > 0
+        && let Some((guess, measured)) = measure(definition, copy, &scan).await?
+    {
+        add_guess(&mut estimate, guess, measured, definition.transcribe.model, rates);
+    }
     Ok(Plan {
         spec: spec_of(definition, &scan),
         batch: definition.batch.clone(),
         existed: known.is_some(),
-        estimate: estimate(definition, &diff, rates),
+        estimate,
         notes: definition.notes(),
         scan,
         diff,
@@ -125,5 +141,41 @@ fn estimate(definition: &Definition, diff: &Diff, rates: &Rates) -> Estimate {
         unknown: lines.saturating_sub(diff.known),
         audio_ms: diff.known_ms,
         cost: rates.cost(definition.transcribe.model, diff.known_ms),
+        ..Estimate::default()
+    }
+}
+
+/// Adds what a sample tells of the lines whose length nobody knows: their share of all that have a size.
+fn add_guess(estimate: &mut Estimate, guess: Guess, measured: u64, model: SttModel, rates: &Rates) {
+    let share = |ms: u64| {
+        let part = u128::from(ms) * u128::from(estimate.unknown.min(measured)) / u128::from(measured.max(1));
+        u64::try_from(part).unwrap_or(u64::MAX)
+    };
+    let (audio_ms, give_or_take_ms) = (share(guess.audio_ms), share(guess.give_or_take_ms));
+    *estimate = Estimate {
+        lines: estimate.lines,
+        unknown: estimate.unknown.saturating_sub(measured),
+        audio_ms: estimate.audio_ms + audio_ms,
+        give_or_take_ms,
+        sampled: guess.sampled,
+        cost: rates.cost(model, estimate.audio_ms + audio_ms),
+        give_or_take: rates.cost(model, give_or_take_ms),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_speaks_for_the_lines_that_are_not_known() {
+        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100 };
+        let mut estimate = Estimate { lines: 6, unknown: 5, audio_ms: 60_000, ..Estimate::default() };
+        add_guess(&mut estimate, guess, 10, SttModel::Pulse, &Rates::default());
+        assert_eq!((estimate.audio_ms, estimate.give_or_take_ms, estimate.unknown), (360_000, 30_000, 0));
+        assert_eq!((estimate.cost, estimate.give_or_take), (MicroUsd(30_000), MicroUsd(2_500)));
+        let mut some = Estimate { lines: 20, unknown: 20, ..Estimate::default() };
+        add_guess(&mut some, guess, 10, SttModel::Pulse, &Rates::default());
+        assert_eq!((some.audio_ms, some.unknown), (600_000, 10), "ten have no size to go by");
     }
 }

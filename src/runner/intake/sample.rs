@@ -1,0 +1,99 @@
+//! How long a manifest's recordings are, told before anything is bought: from their sizes, and some of their headers.
+
+use std::{fs, path::Path, sync::Mutex, time::Duration};
+
+use futures::{StreamExt, stream};
+
+use super::IntakeError;
+use crate::{
+    definition::{Definition, Manifest, Row, Scan, Spooled},
+    domain::{
+        estimate::{Guess, Sampled, guess},
+        s3::S3Address,
+    },
+    media::{
+        probe::{Probe, probe, probe_ends},
+        s3::Objects,
+        source::Source,
+    },
+};
+
+/// Recordings whose headers are read.
+const MOST: usize = 100;
+/// Of them at once.
+const AT_ONCE: usize = 16;
+/// Bytes read of an object's start, and of its end.
+const HEAD: u64 = 64 << 10;
+const TAIL: u64 = 16 << 10;
+/// Longer than this nobody waits for an estimate.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The recordings whose size is known without opening them.
+#[derive(Debug, Default)]
+struct Sizes {
+    lines: u64,
+    bytes: u64,
+    picked: Vec<(String, u64)>,
+}
+
+/// Guesses the length of the recordings whose size is known, and says how many they are. `None` where nothing can be told.
+pub(super) async fn measure(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    scan: &Scan,
+) -> Result<Option<(Guess, u64)>, IntakeError> {
+    let sizes = {
+        let (definition, copy, scan) = (definition.clone(), copy.cloned(), scan.clone());
+        let looked = tokio::task::spawn_blocking(move || sizes(&definition, copy.as_ref(), &scan));
+        looked.await.map_err(|_| IntakeError::Interrupted)??
+    };
+    let objects = Objects::new(&definition.source);
+    let seen = Mutex::new(Vec::with_capacity(sizes.picked.len()));
+    let look = stream::iter(sizes.picked).for_each_concurrent(AT_ONCE, |(source, bytes)| {
+        let (objects, seen) = (&objects, &seen);
+        async move {
+            let found = look_at(objects, &source, bytes).await.and_then(|probe| probe.audio_ms);
+            let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            seen.extend(found.map(|audio_ms| Sampled { bytes, audio_ms }));
+        }
+    });
+    // What was not seen in time makes the guess a wider one, no more.
+    let _ = tokio::time::timeout(PATIENCE, look).await;
+    let seen = seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(guess(&seen, sizes.bytes, sizes.lines).map(|guess| (guess, sizes.lines)))
+}
+
+/// Adds sizes up, and picks recordings evenly over the manifest: neighbours are often alike.
+fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<Sizes, crate::definition::Faults> {
+    let manifest = Manifest::open(definition, copy)?;
+    let every = scan.lines.div_ceil(MOST as u64).max(1);
+    let mut sizes = Sizes::default();
+    for row in manifest.lines(scan)? {
+        let Row::Good(line) = row? else { continue };
+        let Some(source) = line.source else { continue };
+        let local = || fs::metadata(&source).ok().filter(|_| source.starts_with('/')).map(|meta| meta.len());
+        let Some(bytes) = line.expected.map(|listed| listed.bytes).or_else(local) else { continue };
+        if sizes.lines.is_multiple_of(every) && sizes.picked.len() < MOST {
+            sizes.picked.push((source, bytes));
+        }
+        sizes.lines += 1;
+        sizes.bytes += bytes;
+    }
+    Ok(sizes)
+}
+
+async fn look_at(objects: &Objects, source: &str, bytes: u64) -> Option<Probe> {
+    match Source::parse(source).ok()? {
+        Source::File(path) => tokio::task::spawn_blocking(move || probe(Path::new(&path)).ok()).await.ok().flatten(),
+        Source::S3(at) => look_at_object(objects, &at, bytes).await,
+        Source::Http(_) => None,
+    }
+}
+
+async fn look_at_object(objects: &Objects, at: &S3Address, bytes: u64) -> Option<Probe> {
+    let head = objects.fetch_start(at, HEAD).await.ok()?;
+    // Only streams in pages tell their length at their end.
+    let tail =
+        if bytes > HEAD && head.starts_with(b"OggS") { objects.fetch_end(at, TAIL).await.ok()? } else { Vec::new() };
+    Some(probe_ends(&head, &tail, bytes))
+}
