@@ -75,7 +75,7 @@ impl Kept {
         }
         if let Some((at, next)) = &self.next {
             let (answers, size) = (counted(next.answers, "answer"), bytes(next.bytes));
-            out.push_str(&format!("  {answers} more to free from {} on, about {size}\n", moment(*at)));
+            out.push_str(&format!("  {answers}, about {size}, can go from {} on\n", moment(*at)));
         }
         out
     }
@@ -119,7 +119,7 @@ mod tests {
             words.starts_with("  1,010 answers kept, about 4.0 MB compressed\n  1,000 past keep_answers"),
             "{words}"
         );
-        assert!(words.contains("\n  1 answer more to free from "), "{words}");
+        assert!(words.contains("\n  1 answer, about 90 B, can go from "), "{words}");
         let past = Kept::of([(Some(0), 3, 30)].into_iter(), 100);
         assert!(past.words().contains("\n  all past keep_answers, about 30 B: "), "{}", past.words());
     }

@@ -113,7 +113,7 @@ impl Seen {
         if self.sizes.free > self.sizes.file / 10 && self.sizes.free <= self.sizes.file {
             out.push_str(&format!(" ({} of it free)", bytes(self.sizes.free)));
         }
-        for (size, what) in [(self.sizes.wal, "log"), (self.sizes.spool, "spool")] {
+        for (size, what) in [(self.sizes.wal, "write-ahead log"), (self.sizes.spool, "spool")] {
             if size > 0 {
                 out.push_str(&format!(", {what} {}", bytes(size)));
             }
