@@ -166,6 +166,22 @@ impl Objects {
         Receiving { at, expected, idle_timeout: self.settings.idle_timeout }.copy(answer, part, progress).await
     }
 
+    /// Whether objects of this bucket can be read, judging by one of them, there or not.
+    ///
+    /// # Errors
+    /// What stands against reading any of them: no bucket, no permission, no credentials, nobody who answers.
+    pub async fn try_reading(&self, at: &S3Address) -> Result<(), S3Error> {
+        let patience = Patience { pace: self.settings.pace, answer: self.settings.idle_timeout, ..Patience::default() };
+        let tried = self.s3.call("read", at, patience, |connection| {
+            let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0");
+            async move { request.send().await.map(|_| ()).map_err(Trouble::from) }
+        });
+        match tried.await {
+            Err(e) if matches!(e.kind, S3Kind::NoKey | S3Kind::Archived | S3Kind::PastEnd | S3Kind::BadName) => Ok(()),
+            tried => tried,
+        }
+    }
+
     /// The first `bytes` of an object, or all of it if it is shorter.
     ///
     /// # Errors

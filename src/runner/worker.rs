@@ -226,20 +226,21 @@ impl Work<'_> {
         }
     }
 
-    /// When the store of the recordings is down, lines wait for it with their tries untouched; too long, and the batch
+    /// When the store of the recordings is down, or forbids line after line, no line is to blame: they wait for it with their tries untouched; too long, and the batch
     /// pauses.
-    async fn store_is_down(&self, trouble: &Trouble) -> Result<Option<Next>, StoreError> {
+    async fn store_is_down(&self, trouble: &Trouble, transient: bool) -> Result<Option<Next>, StoreError> {
         if !matches!(Source::parse(&self.job.source), Ok(Source::S3(_))) {
             return Ok(None);
         }
         let now = self.now();
         let Seen::Down { since, first } = self.batch.store_outage.failed(self.job.job, now) else { return Ok(None) };
-        if first {
+        if first && transient {
             let told = format!("{}; recordings wait for the store, and use up no tries", trouble.message);
             self.shared.say(Event::Warning(told));
         }
         let limit = i64::try_from(self.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-        if now - since >= limit {
+        // Who is forbidden one after the other has to do something, and not to wait.
+        if !transient || now - since >= limit {
             self.shared.pause(self.batch.id, PauseKind::Source, &trouble.message).await?;
             return Ok(Some(self.put_back(now)));
         }
@@ -252,7 +253,9 @@ impl Work<'_> {
         transient: bool,
         replaces: Option<&CallRecord>,
     ) -> Result<Next, StoreError> {
-        if transient && let Some(next) = self.store_is_down(&trouble).await? {
+        if (transient || trouble.kind == ErrorKind::SourceRefused)
+            && let Some(next) = self.store_is_down(&trouble, transient).await?
+        {
             return Ok(next);
         }
         let mut used = self.used();

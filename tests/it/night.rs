@@ -328,7 +328,7 @@ async fn what_is_wrong_with_a_store_is_found_before_the_first_call() {
         assert!(told.contains("hint:"), "{told}");
     }
     night.house.write("night.toml", DEFINITION);
-    for (about, expected) in [("list-type", 2), ("summary.json", 3)] {
+    for (about, expected) in [("list-type", 2), ("summary.json", 3), (".wav", 3)] {
         night.s3.fault("", about, Fault::Status(403, "AccessDenied"));
         let (code, told) = night.run(BEFORE, &["run", "night.toml"]).await;
         assert_eq!(code, expected, "{told}");
@@ -345,4 +345,21 @@ async fn what_is_wrong_with_a_store_is_found_before_the_first_call() {
     assert!(told.contains("no credentials") && told.contains("AWS_ACCESS_KEY_ID"), "{told}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(night.house.sandbox.books().calls, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_that_is_forbidden_in_the_middle_pauses_the_batch() {
+    let night = Night::new().await;
+    night.record("2026/11/20", 0..60);
+    let child = night.start(BEFORE, &["run", "night.toml"]);
+    night.house.sandbox.arrivals(10).await;
+    night.s3.fault("GET", ".wav", Fault::Status(403, "AccessDenied"));
+    let (code, told) = ended(child).await;
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("does not allow it"), "{told}");
+    night.s3.lift();
+    let (code, told) = night.run(BEFORE, &["run", "night.toml"]).await;
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(night.report("nightly-calls-2026-11-20").len(), 60);
+    assert_eq!(night.house.sandbox.books().most_billed(), 1);
 }

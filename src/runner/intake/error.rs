@@ -121,6 +121,9 @@ pub enum IntakeError {
         /// Why not.
         source: FetchError,
     },
+    /// The recordings cannot be read.
+    #[error("the recordings cannot be had: {0}")]
+    Sources(#[source] S3Error),
     /// A prefix cannot be listed.
     #[error("the manifest {manifest} cannot be listed")]
     List {
@@ -163,9 +166,12 @@ impl IntakeError {
             | Self::ForeignSummary { .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Credentials(_), .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Source(trouble), .. } if !trouble.transient => ExitClass::Usage,
-            Self::Fetch { .. } | Self::Copy { .. } | Self::Sink(_) | Self::Store(_) | Self::Interrupted => {
-                ExitClass::CouldNotRun
-            }
+            Self::Fetch { .. }
+            | Self::Sources(_)
+            | Self::Copy { .. }
+            | Self::Sink(_)
+            | Self::Store(_)
+            | Self::Interrupted => ExitClass::CouldNotRun,
         }
     }
 
@@ -191,7 +197,7 @@ impl IntakeError {
             }
             Self::Copy { .. } => "make room in that folder, and make it writable for this user",
             Self::Store(e) => return e.hint(),
-            Self::List { source, .. } => return source.hint(),
+            Self::List { source, .. } | Self::Sources(source) => return source.hint(),
             Self::Sink(e) => return e.hint(),
             Self::Faults(_) | Self::Fetch { .. } | Self::Interrupted => return None,
         })

@@ -7,6 +7,7 @@ mod known;
 mod night;
 mod ownership;
 mod plan;
+mod readable;
 mod reader;
 mod sample;
 mod seal;

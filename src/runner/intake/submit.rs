@@ -10,6 +10,7 @@ use super::{
     night::{same_night, spec_of},
     ownership,
     plan::rebuy_of,
+    readable,
     reader::Reader,
 };
 use crate::{
@@ -97,6 +98,9 @@ pub async fn submit(
     let spec = spec_of(definition, &reader.scan);
     if let Some(known) = &known {
         refuse_rebuying(store, definition, known, &reader, options).await?;
+    }
+    if known.is_none() {
+        readable::check(definition, copy, &reader).await?;
     }
     let sink = claim_output(store, known.as_ref(), &spec, definition, options).await?;
 
