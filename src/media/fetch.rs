@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use reqwest::{
     Client, StatusCode,
     header::{CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
@@ -13,7 +14,7 @@ use url::Url;
 
 use super::{
     source::{SourceTrouble, shown_url},
-    transfer::{Part, Receiving, content_range, refused, retry_after, too_large},
+    transfer::{Part, Receiving, SMALL, content_range, refused, retry_after, too_large},
 };
 use crate::{
     domain::call::ErrorKind,
@@ -57,6 +58,8 @@ pub struct Fetched {
     pub bytes: u64,
     /// Its media type, as the server said.
     pub content_type: Option<String>,
+    /// The whole of it, where it is small and may be kept in memory: then there is no file.
+    pub content: Option<Bytes>,
 }
 
 /// Why a fetch failed.
@@ -134,7 +137,18 @@ impl Fetcher {
     /// # Errors
     /// The source cannot be had, is empty, or has over `max_bytes`; or `dest` cannot be written. Nothing is left.
     pub async fn fetch(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
-        let mut part = Part::create(dest, max_bytes).await?;
+        self.fetch_into(url, Part::create(dest, max_bytes, 0).await?).await
+    }
+
+    /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
+    ///
+    /// # Errors
+    /// As of [`Fetcher::fetch`].
+    pub async fn fetch_or_keep(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
+        self.fetch_into(url, Part::create(dest, max_bytes, SMALL).await?).await
+    }
+
+    async fn fetch_into(&self, url: &Url, mut part: Part) -> Result<Fetched, FetchError> {
         let fetched = match timeout(self.settings.whole_timeout, self.try_all(url, &mut part)).await {
             Ok(fetched) => fetched?,
             Err(_) => {
@@ -142,8 +156,7 @@ impl Fetcher {
                 return Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message).into());
             }
         };
-        part.finish().await?;
-        Ok(fetched)
+        Ok(Fetched { content: part.finish().await?, ..fetched })
     }
 
     async fn try_all(&self, url: &Url, part: &mut Part) -> Result<Fetched, FetchError> {
@@ -152,7 +165,7 @@ impl Fetcher {
         loop {
             let mut asked = None;
             let trouble = match self.try_once(url, part, &mut progress, &mut asked).await {
-                Ok(()) => return Ok(Fetched { bytes: part.len(), content_type: progress.content_type }),
+                Ok(()) => return Ok(Fetched { bytes: part.len(), content_type: progress.content_type, content: None }),
                 Err(FetchError::Source(trouble)) if trouble.transient => trouble,
                 Err(error) => return Err(error),
             };

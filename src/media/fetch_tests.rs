@@ -86,7 +86,7 @@ async fn fetch(url: &Url) -> Result<(Fetched, String), SourceTrouble> {
 #[tokio::test]
 async fn a_file_arrives_with_its_type() {
     let (url, _) = server(|_, _| response("200 OK", "Content-Type: audio/wav\r\n", "abc")).await;
-    let expected = Fetched { bytes: 3, content_type: Some("audio/wav".into()) };
+    let expected = Fetched { bytes: 3, content_type: Some("audio/wav".into()), content: None };
     assert_eq!(fetch(&url).await.unwrap(), (expected, "abc".into()));
 }
 

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     fetch::{FetchError, FetchSettings, Fetched},
     source::SourceTrouble,
-    transfer::Part,
+    transfer::{Part, SMALL},
 };
 use crate::{
     domain::{
@@ -101,7 +101,29 @@ impl Objects {
         dest: &Path,
         max_bytes: u64,
     ) -> Result<Fetched, FetchError> {
-        let mut part = Part::create(dest, max_bytes).await?;
+        self.fetch_into(at, expected, Part::create(dest, max_bytes, 0).await?).await
+    }
+
+    /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
+    ///
+    /// # Errors
+    /// As of [`Objects::fetch`].
+    pub async fn fetch_or_keep(
+        &self,
+        at: &S3Address,
+        expected: Option<&Listed>,
+        dest: &Path,
+        max_bytes: u64,
+    ) -> Result<Fetched, FetchError> {
+        self.fetch_into(at, expected, Part::create(dest, max_bytes, SMALL).await?).await
+    }
+
+    async fn fetch_into(
+        &self,
+        at: &S3Address,
+        expected: Option<&Listed>,
+        mut part: Part,
+    ) -> Result<Fetched, FetchError> {
         let mut progress = Progress::default();
         match timeout(self.settings.whole_timeout, self.try_all(at, expected, &mut part, &mut progress)).await {
             Ok(fetched) => fetched?,
@@ -111,8 +133,7 @@ impl Objects {
             }
         }
         let bytes = part.len();
-        part.finish().await?;
-        Ok(Fetched { bytes, content_type: progress.content_type })
+        Ok(Fetched { bytes, content_type: progress.content_type, content: part.finish().await? })
     }
 
     async fn try_all(

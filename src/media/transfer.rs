@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_RANGE, HeaderMap, RETRY_AFTER},
 };
 use tokio::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{AsyncSeekExt, AsyncWriteExt},
 };
 use url::Url;
@@ -22,10 +23,17 @@ use super::{
 };
 use crate::domain::call::ErrorKind;
 
-/// A file that is still being fetched. It goes with this value, unless it was finished.
+/// Up to so many bytes a recording may stay in memory: most of a night's are small, and a file takes many trips to the
+/// disk's threads.
+pub(super) const SMALL: u64 = 64 << 10;
+
+/// What is still being fetched: in memory as long as it is small enough to be kept there, then a file. It goes with this
+/// value, unless it was finished.
 #[derive(Debug)]
 pub(super) struct Part {
-    file: File,
+    file: Option<File>,
+    kept: Vec<u8>,
+    keep: u64,
     path: PathBuf,
     dest: PathBuf,
     len: u64,
@@ -34,16 +42,36 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) async fn create(dest: &Path, max: u64) -> Result<Self, FetchError> {
+    /// A part of nothing yet, which becomes the file `dest` when it has more than `keep` bytes.
+    pub(super) async fn create(dest: &Path, max: u64, keep: u64) -> Result<Self, FetchError> {
         let mut path = dest.as_os_str().to_owned();
         path.push(".part");
         let path = PathBuf::from(path);
+        let dest = dest.to_owned();
+        let mut part = Self { file: None, kept: Vec::new(), keep, path, dest, len: 0, max, finished: false };
+        if keep == 0 {
+            part.open().await?;
+        }
+        Ok(part)
+    }
+
+    /// Makes the file, with its folder if that is not there, and moves into it what was kept so far.
+    async fn open(&mut self) -> Result<(), FetchError> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        options.mode(0o600);
-        let file = options.open(&path).await.map_err(|source| FetchError::Disk { path: path.clone(), source })?;
-        Ok(Self { file, path, dest: dest.to_owned(), len: 0, max, finished: false })
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut opened = options.open(&self.path).await;
+        if opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+            && let Some(folder) = self.path.parent()
+        {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
+            self.on_disk(made)?;
+            opened = options.open(&self.path).await;
+        }
+        let mut file = self.on_disk(opened)?;
+        let written = file.write_all(&std::mem::take(&mut self.kept)).await;
+        self.on_disk(written)?;
+        self.file = Some(file);
+        Ok(())
     }
 
     /// Bytes so far.
@@ -62,41 +90,56 @@ impl Part {
 
     /// Forgets what there is.
     pub(super) async fn restart(&mut self) -> Result<(), FetchError> {
-        if self.len > 0 {
-            let emptied = self.file.set_len(0).await;
+        self.kept.clear();
+        if self.len > 0
+            && let Some(file) = &mut self.file
+        {
+            let emptied = file.set_len(0).await;
+            let rewound = file.rewind().await;
             self.on_disk(emptied)?;
-            let rewound = self.file.rewind().await;
             self.on_disk(rewound)?;
-            self.len = 0;
         }
+        self.len = 0;
         Ok(())
     }
 
     pub(super) async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        let written = self.file.write_all(bytes).await;
-        self.on_disk(written)?;
+        if self.file.is_none() && self.len + bytes.len() as u64 > self.keep {
+            self.open().await?;
+        }
+        match &mut self.file {
+            Some(file) => {
+                let written = file.write_all(bytes).await;
+                self.on_disk(written)?;
+            }
+            None => self.kept.extend_from_slice(bytes),
+        }
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     /// Waits until what was appended is written, so that its length can be relied on.
     pub(super) async fn settle(&mut self) -> Result<(), FetchError> {
-        let flushed = self.file.flush().await;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let flushed = file.flush().await;
         self.on_disk(flushed)
     }
 
-    /// Gives the file its name.
-    pub(super) async fn finish(mut self) -> Result<(), FetchError> {
-        let renamed = tokio::fs::rename(&self.path, &self.dest).await;
-        self.on_disk(renamed)?;
+    /// Gives the file its name, or what was kept to the caller.
+    pub(super) async fn finish(mut self) -> Result<Option<Bytes>, FetchError> {
         self.finished = true;
-        Ok(())
+        if self.file.is_none() {
+            return Ok(Some(std::mem::take(&mut self.kept).into()));
+        }
+        let renamed = tokio::fs::rename(&self.path, &self.dest).await;
+        self.finished = renamed.is_ok();
+        self.on_disk(renamed).map(|()| None)
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.finished && self.file.is_some() {
             // It may be gone already, and a leftover is swept at the next start.
             let _ = std::fs::remove_file(&self.path);
         }

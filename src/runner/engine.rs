@@ -184,7 +184,7 @@ impl Engine {
         let batches = self.shared.batches.seen();
         let asked = batches.iter().map(|b| b.concurrency()).max().unwrap_or(DEFAULT_CONCURRENCY);
         let calls = self.shared.config.limits(pool).concurrency.map_or(asked, |n| n.min(asked));
-        calls + calls / 2 + 2
+        calls * 2 + 8
     }
 
     async fn done(&mut self, done: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {

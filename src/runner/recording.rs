@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use url::Url;
 
 use super::worker::Work;
@@ -102,7 +103,8 @@ impl Recording {
                 }
             }
             Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
-                Ok(path) => self.look_at(path).await,
+                Ok((_, Some(content))) => self.take(content.len() as u64, probe::probe_bytes(&content), Ok(content)),
+                Ok((path, None)) => self.look_at(path).await,
                 Err(e) => return not_fetched(e),
             },
             Err(trouble) => Err(trouble),
@@ -120,26 +122,26 @@ impl Recording {
         self.probe
     }
 
-    async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<PathBuf, FetchError> {
-        let spool = fetches(&work.shared.store);
-        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool).await;
-        made.map_err(|source| FetchError::Disk { path: spool.clone(), source })?;
+    /// Brings it to the spool; a small one into memory.
+    async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
         // The token names the process and this very claim, so that nobody else ever has that name.
-        let path = spool
+        let path = fetches(&work.shared.store)
             .join(format!("{}-{}", work.job.token.0 >> 32, work.job.token.0 & 0xffff_ffff))
             .with_extension(format!("{}.audio", work.job.job.0));
-        self.copy = Some(path.clone());
-        match from {
-            Source::Http(url) => work.shared.fetcher.fetch(url, &path, MAX_SOURCE_BYTES).await?,
+        let fetched = match from {
+            Source::Http(url) => work.shared.fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?,
             Source::S3(at) => {
                 let expected = work.job.expected.as_ref();
-                let fetched = work.batch.objects.fetch(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
                 work.batch.store_outage.works();
                 fetched
             }
-            Source::File(path) => return Ok(path.clone()),
+            Source::File(path) => return Ok((path.clone(), None)),
         };
-        Ok(path)
+        if fetched.content.is_none() {
+            self.copy = Some(path.clone());
+        }
+        Ok((path, fetched.content))
     }
 
     async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
@@ -154,6 +156,11 @@ impl Recording {
             Ok((path, len, probe, content.filter(|c| c.len() as u64 == len)))
         });
         let (path, len, probe, content) = looked.await.expect("looking at a file does not panic")?;
+        self.take(len, probe, content.map(Bytes::from).ok_or(path))
+    }
+
+    /// Takes a recording that was looked at: in memory, or a file.
+    fn take(&mut self, len: u64, probe: Probe, content: Result<Bytes, PathBuf>) -> Result<(), SourceTrouble> {
         if let Kind::NotAudio(what) = probe.kind {
             return Err(SourceTrouble {
                 kind: ErrorKind::SourceNotAudio,
@@ -163,8 +170,8 @@ impl Recording {
         }
         let content_type = probe.content_type.to_owned();
         self.ready = Some(match content {
-            Some(content) => SttBody::Bytes { content: content.into(), content_type },
-            None => SttBody::File { path, len, content_type },
+            Ok(content) => SttBody::Bytes { content, content_type },
+            Err(path) => SttBody::File { path, len, content_type },
         });
         self.probe = Some(probe);
         Ok(())
