@@ -253,7 +253,21 @@ async fn too_large_is_told_from_the_head_or_the_bytes() {
 #[tokio::test]
 async fn a_disk_that_cannot_be_written_is_not_the_lines_fault() {
     let (url, heads) = server(|_, _| response("200 OK", "", "abc")).await;
-    let error = fetcher().fetch(&url, Path::new("/no/such/dir/a.wav"), 100).await.unwrap_err();
+    let error = fetcher().fetch(&url, Path::new("/dev/null/dir/a.wav"), 100).await.unwrap_err();
     assert!(matches!(error, FetchError::Disk { .. }), "{error}");
     assert!(heads.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_small_stays_in_memory_and_the_rest_becomes_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("spool/a.wav");
+    let (url, _) = server(|_, _| response("200 OK", "", "abc")).await;
+    let fetched = fetcher().fetch_or_keep(&url, &dest, 100).await.unwrap();
+    assert_eq!((fetched.bytes, fetched.content.as_deref()), (3, Some(&b"abc"[..])));
+    assert!(!dir.path().join("spool").exists(), "nothing was written");
+    let (url, _) = server(|_, _| response("200 OK", "", &"x".repeat(70_000))).await;
+    let fetched = fetcher().fetch_or_keep(&url, &dest, 100_000).await.unwrap();
+    assert_eq!((fetched.bytes, fetched.content), (70_000, None));
+    assert_eq!(std::fs::read(&dest).unwrap().len(), 70_000);
 }
