@@ -131,6 +131,7 @@ fn told(
         facts.extend(tell::passed_over(&plan.scan.ignored));
     }
     facts.push(tell::fact("outputs", definition.output.as_str()));
+    facts.extend(definition.report_to.as_ref().map(|to| tell::fact("report", to)));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
     if let Some(plan) = plan {
         facts.extend(cost(plan, config));
@@ -193,9 +194,10 @@ fn about(estimate: &Estimate) -> String {
     let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
     let judging = match estimate.sampled {
         0 => String::new(),
-        n => format!(", judging by {}", counted(n, "header")),
+        n => format!(", judging by {}", counted(n, "recording's header")),
     };
-    if estimate.give_or_take_ms == 0 {
+    // Within a hundredth it is no news.
+    if estimate.give_or_take_ms * 100 <= estimate.audio_ms {
         return format!("about {cost} for {audio} of audio{judging}");
     }
     let (cost_off, audio_off) = (dollars(estimate.give_or_take.0), duration(estimate.give_or_take_ms));
@@ -242,6 +244,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         "settings": config.file,
         "manifest": definition.manifest,
         "outputs": definition.output,
+        "report": definition.report_to,
         "notes": definition.notes(),
         "plan": plan,
         "not_checked": unchecked,

@@ -62,6 +62,7 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
     let mut facts = tell::submitted(&done);
     facts.extend(tell::option_columns(&done.spec.option_columns));
     facts.push(tell::fact("outputs", &done.spec.output));
+    facts.extend(done.spec.report_to.as_ref().map(|to| tell::fact("report", to)));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
     facts.iter().for_each(|fact| screen.say(fact));
     if !done.faults.is_empty() {
