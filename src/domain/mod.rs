@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod call;
 pub mod cost;
+pub mod cut;
 pub mod estimate;
 pub mod identity;
 pub mod job;
