@@ -11,6 +11,7 @@ pub mod key;
 pub mod options;
 pub mod overrides;
 pub mod pool;
+pub mod prompts;
 pub mod retry;
 pub mod row;
 pub mod s3;
