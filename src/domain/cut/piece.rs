@@ -101,12 +101,13 @@ fn parts_clauses(text: &str) -> bool {
 /// marks or a space behind it is taken only if there is no other, and a single grapheme of more than `limit` characters is cut, for
 /// the API takes no longer text.
 fn inside_word(window: &str, limit: usize) -> usize {
-    let (mut best, mut any) = (None, None);
-    for (at, grapheme) in window.grapheme_indices(true).skip(1).take_while(|(at, _)| *at <= limit) {
-        any = Some(at);
+    let mut last = None;
+    // From behind, for the other way each character of a long word would be looked up.
+    for (at, grapheme) in window.grapheme_indices(true).rev().take_while(|(at, _)| *at > 0) {
         if !grapheme.starts_with(|c| c == ' ' || hangs(c)) {
-            best = any;
+            return at;
         }
+        last = last.or(Some(at));
     }
-    best.or(any).unwrap_or(limit)
+    last.unwrap_or(limit)
 }
