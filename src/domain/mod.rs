@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod call;
 pub mod cost;
+pub mod cut;
 pub mod estimate;
 pub mod identity;
 pub mod job;
@@ -10,6 +11,7 @@ pub mod key;
 pub mod options;
 pub mod overrides;
 pub mod pool;
+pub mod prompts;
 pub mod retry;
 pub mod row;
 pub mod s3;

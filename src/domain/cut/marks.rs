@@ -1,0 +1,153 @@
+//! What punctuation does to a cut.
+
+use unicode_segmentation::GraphemeCursor;
+
+/// How a character can end a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// `.`: before white space, unless it belongs to an abbreviation or a number.
+    Point,
+    /// `!`, `?`: before white space.
+    Call,
+    /// `…`: before white space, unless the sentence goes on in lower case.
+    Trail,
+    /// `。`, `।`: wherever it stands.
+    Full,
+}
+
+pub(super) fn stop(c: char) -> Option<Stop> {
+    match c {
+        '.' => Some(Stop::Point),
+        '!' | '?' => Some(Stop::Call),
+        _ if c.is_ascii() => None,
+        '…' | '‥' => Some(Stop::Trail),
+        '‼' | '‽' | '⁇' | '⁈' | '⁉' | '⸮' | '\u{37e}' => Some(Stop::Call),
+        // The list of Unicode's property STerm, as far as a living script uses it; fullwidth forms.
+        '\u{589}' | '\u{61d}'..='\u{61f}' | '\u{6d4}' | '\u{700}'..='\u{702}' | '\u{7f9}' => Some(Stop::Full),
+        '\u{964}' | '\u{965}' | '\u{e5a}' | '\u{e5b}' | '\u{f0d}' | '\u{f0e}' | '\u{104b}' => Some(Stop::Full),
+        '\u{1362}' | '\u{1367}' | '\u{1368}' | '\u{166e}' | '\u{17d4}' | '\u{17d5}' => Some(Stop::Full),
+        '\u{1803}' | '\u{1809}' | '\u{1b5e}' | '\u{1b5f}' | '\u{1c3b}' | '\u{1c3c}' => Some(Stop::Full),
+        '\u{1c7e}' | '\u{1c7f}' | '\u{a4ff}' | '\u{a8ce}' | '\u{a8cf}' | '\u{a9c8}' | '\u{a9c9}' => Some(Stop::Full),
+        '\u{aaf0}' | '\u{aaf1}' | '\u{abeb}' => Some(Stop::Full),
+        '。' | '！' | '？' | '．' | '｡' | '﹒' | '﹖' | '﹗' | '︒' | '︕' | '︖' => Some(Stop::Full),
+        _ => None,
+    }
+}
+
+/// Marks inside a sentence that need white space behind them to be one: `10:30` and `1,000` have none.
+pub(super) const fn is_spaced_comma(c: char) -> bool {
+    matches!(c, ',' | ';' | ':' | '·' | '\u{387}')
+}
+
+/// Marks inside a sentence that need no space, as in languages that write none.
+pub(super) const fn is_comma(c: char) -> bool {
+    matches!(
+        c,
+        '、' | '，'
+            | '；'
+            | '：'
+            | '､'
+            | '﹐'
+            | '﹑'
+            | '﹔'
+            | '﹕'
+            | '︐'
+            | '︑'
+            | '︓'
+            | '︔'
+            | '،'
+            | '؛'
+            | '՝'
+            | '၊'
+            | '፣'
+            | '፤'
+            | '፥'
+            | '፦'
+            | '᠂'
+            | '៖'
+            | '꓾'
+    )
+}
+
+pub(super) const fn is_dash(c: char) -> bool {
+    matches!(c, '-' | '‐' | '‒' | '–' | '—' | '―' | '⸺' | '⸻')
+}
+
+/// Dashes that part two clauses also without spaces around them.
+pub(super) const fn is_long_dash(c: char) -> bool {
+    matches!(c, '—' | '―' | '⸺' | '⸻')
+}
+
+/// Brackets and quotes that close and never open; superscript digits of a note.
+pub(super) const fn closes(c: char) -> bool {
+    matches!(
+        c,
+        ')' | ']'
+            | '}'
+            | '”'
+            | '’'
+            | '」'
+            | '』'
+            | '）'
+            | '】'
+            | '》'
+            | '〉'
+            | '〕'
+            | '］'
+            | '｝'
+            | '｣'
+            | '〗'
+            | '〙'
+            | '〞'
+            | '〟'
+            | '¹'
+            | '²'
+            | '³'
+            | '⁰'
+            | '⁴'..='⁹'
+    )
+}
+
+/// Quotes that open in one language and close in another.
+pub(super) const fn is_either_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '“' | '‘' | '»' | '«' | '›' | '‹')
+}
+
+/// What may stand before a sentence's first letter.
+pub(super) const fn opens(c: char) -> bool {
+    is_either_quote(c)
+        || is_dash(c)
+        || matches!(c, '(' | '[' | '{' | '„' | '‚' | '¿' | '¡' | '「' | '『' | '（' | '”' | '’')
+}
+
+/// Whether it belongs to what is before it: no part is to begin with it.
+pub(super) fn hangs(c: char) -> bool {
+    stop(c).is_some() || closes(c) || is_comma(c) || matches!(c, ',' | ';' | ':' | '%' | '‰')
+}
+
+/// Characters of Chinese and Japanese, and their punctuation.
+pub(super) const fn is_wide(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2e80}'..='\u{312f}' | '\u{3190}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+            | '\u{fe30}'..='\u{fe4f}' | '\u{ff00}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
+/// Letters of scripts that put no space between words.
+pub(super) const fn is_unspaced(c: char) -> bool {
+    is_wide(c) || matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+}
+
+/// Whether the text may not be parted at `at`, for a grapheme would be. For places beside punctuation or white space:
+/// looks at one character on either side.
+pub(super) fn is_inside_grapheme(text: &str, at: usize) -> bool {
+    let Some(next) = text[at..].chars().next() else { return false };
+    let Some(before) = text[..at].chars().next_back() else { return false };
+    if next.is_ascii() && before.is_ascii() {
+        return false;
+    }
+    let pair = &text[at - before.len_utf8()..at + next.len_utf8()];
+    let boundary = GraphemeCursor::new(before.len_utf8(), pair.len(), true).is_boundary(pair, 0);
+    !boundary.unwrap_or(true)
+}

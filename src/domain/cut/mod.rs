@@ -1,0 +1,156 @@
+//! Cutting a text into parts that are bought one by one (API page: 250 characters a call).
+//!
+//! A part never crosses a paragraph. Inside one, whole sentences are packed as long as they fit; a sentence that is too
+//! long by itself is cut at a comma or its like, else between words, else inside a word. Nothing but white space is lost.
+//! Parts of a paragraph depend on that paragraph alone: an edit re-buys nothing of another.
+
+mod abbreviation;
+mod marks;
+mod paragraph;
+mod piece;
+mod sentence;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub use self::paragraph::{flat, paragraphs};
+use self::sentence::Sentences;
+use super::speech::MAX_PART_CHARS;
+
+/// What is bought by one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The text as it is sent: trimmed, its white space single spaces, so that wrapping lines anew changes nothing.
+    pub text: String,
+    /// The paragraph that it is of, from 0.
+    pub paragraph: u32,
+    /// The sentences in it, in order; between two of them is a space, or nothing.
+    pub sentences: Vec<Sentence>,
+    /// Whether it is the last of its paragraph.
+    pub ends_paragraph: bool,
+}
+
+/// A sentence, or what of it is in one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// Where it is in the part's text, in bytes.
+    pub range: Range<usize>,
+    /// Whether it began in the part before.
+    pub continued: bool,
+    /// Whether it goes on in the next part.
+    pub goes_on: bool,
+}
+
+impl Part {
+    /// Its length as the API counts it: in Unicode scalar values.
+    #[must_use]
+    pub fn chars(&self) -> usize {
+        self.text.chars().count()
+    }
+
+    /// Whether a sentence is over where it ends.
+    #[must_use]
+    pub fn ends_sentence(&self) -> bool {
+        self.sentences.last().is_some_and(|last| !last.goes_on)
+    }
+
+    /// Whether there is anything to be spoken: `* * *` between two scenes has neither letter nor digit.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.text.chars().any(char::is_alphanumeric)
+    }
+}
+
+/// Cuts a text into parts of at most `part_chars` Unicode scalar values (1 to 250; others are brought there).
+#[must_use]
+pub fn cut(text: &str, part_chars: usize) -> Vec<Part> {
+    parts(text, part_chars).collect()
+}
+
+/// The same paragraph by paragraph, as they are asked for.
+pub fn parts(text: &str, part_chars: usize) -> impl Iterator<Item = Part> {
+    (0..).zip(paragraphs(text)).flat_map(move |(number, paragraph)| cut_paragraph(paragraph, number, part_chars))
+}
+
+/// The parts of one paragraph; a blank line inside it is white space like any other.
+#[must_use]
+pub fn cut_paragraph(paragraph: &str, number: u32, part_chars: usize) -> Vec<Part> {
+    let text = flat(paragraph);
+    let limit = part_chars.clamp(1, MAX_PART_CHARS);
+    let mut packer = Packer { text: &text, number, limit, done: Vec::new(), open: None };
+    Sentences::of(&text).for_each(|range| packer.take(range));
+    packer.close();
+    if let Some(last) = packer.done.last_mut() {
+        last.ends_paragraph = true;
+    }
+    packer.done
+}
+
+/// Fills parts with the sentences of one paragraph.
+struct Packer<'t> {
+    text: &'t str,
+    number: u32,
+    limit: usize,
+    done: Vec<Part>,
+    open: Option<Open>,
+}
+
+/// A part that may still grow.
+struct Open {
+    range: Range<usize>,
+    chars: usize,
+    sentences: Vec<Sentence>,
+}
+
+impl Packer<'_> {
+    fn take(&mut self, sentence: Range<usize>) {
+        let chars = self.text[sentence.clone()].chars().count();
+        match &mut self.open {
+            Some(open) if open.chars + (sentence.start - open.range.end) + chars <= self.limit => {
+                // Between two sentences is a space or nothing: as many bytes as characters.
+                open.chars += sentence.start - open.range.end + chars;
+                open.range.end = sentence.end;
+                let start = sentence.start - open.range.start;
+                let range = start..start + sentence.len();
+                open.sentences.push(Sentence { range, continued: false, goes_on: false });
+            }
+            _ => {
+                self.close();
+                self.begin(sentence, chars);
+            }
+        }
+    }
+
+    /// Begins a part with a sentence; what is too long goes into parts of its own, and the last of them stays open.
+    fn begin(&mut self, mut sentence: Range<usize>, mut chars: usize) {
+        let mut continued = false;
+        while chars > self.limit
+            && let rest = &self.text[sentence.clone()]
+            && let Some(at) = piece::cut_at(rest, self.limit)
+        {
+            let length = rest[..at].trim_end().len();
+            let next = rest.len() - rest[at..].trim_start().len();
+            chars -= rest[..next].chars().count();
+            let piece = sentence.start..sentence.start + length;
+            self.open = Some(Open::of(piece, 0, continued, true));
+            self.close();
+            (sentence.start, continued) = (sentence.start + next, true);
+        }
+        self.open = Some(Open::of(sentence, chars, continued, false));
+    }
+
+    fn close(&mut self) {
+        if let Some(Open { range, sentences, .. }) = self.open.take() {
+            let text = self.text[range].to_owned();
+            self.done.push(Part { text, paragraph: self.number, sentences, ends_paragraph: false });
+        }
+    }
+}
+
+impl Open {
+    fn of(range: Range<usize>, chars: usize, continued: bool, goes_on: bool) -> Self {
+        let sentences = vec![Sentence { range: 0..range.len(), continued, goes_on }];
+        Self { range, chars, sentences }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where sentences end.
+
+use std::ops::Range;
+
+use super::{
+    abbreviation::takes_point,
+    marks::{self, Stop, closes, hangs, is_either_quote, is_inside_grapheme, is_unspaced, opens},
+};
+
+/// The sentences of a paragraph on one line, trimmed, in order; together they are all of it.
+pub(super) struct Sentences<'t> {
+    text: &'t str,
+    from: usize,
+    /// Whether a `"` is open.
+    quoted: bool,
+    /// Whether the paragraph has capitals at all; asked for when it first matters.
+    has_capitals: Option<bool>,
+}
+
+/// A run of stops and of what closes behind it.
+struct Run {
+    /// Where the sentence ends, if it does.
+    end: usize,
+    stop: Stop,
+    /// Whether a quote or a bracket closes behind the stop.
+    closed: bool,
+}
+
+impl<'t> Sentences<'t> {
+    pub(super) const fn of(text: &'t str) -> Self {
+        Self { text, from: 0, quoted: false, has_capitals: None }
+    }
+
+    /// The next stop from `at`.
+    fn find_stop(&mut self, at: usize) -> Option<(usize, Stop)> {
+        for (offset, c) in self.text[at..].char_indices() {
+            let found = match c {
+                '"' => {
+                    self.quoted = !self.quoted;
+                    None
+                }
+                // In Greek it asks.
+                ';' => self.text[..at + offset].ends_with(|c| matches!(c, '\u{370}'..='\u{3ff}')).then_some(Stop::Call),
+                _ => marks::stop(c),
+            };
+            if let Some(stop) = found {
+                return Some((at + offset, stop));
+            }
+        }
+        None
+    }
+
+    /// All that belongs to the stop at `at`: more stops, quotes and brackets that close, also behind a space (`« Oui ! »`).
+    fn run(&self, at: usize, stop: Stop) -> Run {
+        let first = self.text[at..].chars().next().map_or(0, char::len_utf8);
+        let mut run = Run { end: at + first, stop, closed: false };
+        let mut points = usize::from(stop == Stop::Point);
+        loop {
+            let start = run.end;
+            for c in self.text[run.end..].chars() {
+                let Some(stop) = marks::stop(c) else { break };
+                points += usize::from(stop == Stop::Point);
+                run.stop = stronger(run.stop, stop);
+                run.end += c.len_utf8();
+            }
+            let closing = self.closing(run.end);
+            run.closed |= closing > 0;
+            run.end += closing;
+            if self.text[run.end..].strip_prefix(' ').is_some_and(hangs_alone) {
+                run.end += 1;
+            } else if run.end == start {
+                break;
+            }
+        }
+        if points > 1 && run.stop == Stop::Point {
+            run.stop = Stop::Trail;
+        }
+        run
+    }
+
+    /// How many bytes of quotes and brackets close at `at`. Of a quote that may as well open, what follows decides.
+    fn closing(&self, at: usize) -> usize {
+        let rest = &self.text[at..];
+        let all = rest.find(|c| !closes(c) && !is_either_quote(c)).unwrap_or(rest.len());
+        let followed = &rest[all..];
+        if followed.is_empty() || followed.starts_with(' ') || followed.starts_with(hangs) {
+            return all;
+        }
+        let quotes = rest[..all].trim_end_matches(is_either_quote);
+        if self.quoted && rest[quotes.len()..].starts_with('"') { quotes.len() + 1 } else { quotes.len() }
+    }
+
+    /// Whether the sentence is over with this run, whose stop is at `at`.
+    fn is_end(&mut self, at: usize, run: &Run) -> bool {
+        let rest = &self.text[run.end..];
+        let Some(next) = rest.chars().next() else { return true };
+        let before = self.text[..at].chars().next_back();
+        if is_inside_grapheme(self.text, run.end + usize::from(next == ' ')) {
+            return false;
+        }
+        if run.stop == Stop::Full {
+            let quotes = run.closed && matches!(next, '\u{3041}'..='\u{309f}');
+            let number = next.is_numeric() && self.text[..run.end].ends_with('．');
+            return !quotes && !number;
+        }
+        if next != ' ' {
+            return is_unspaced(next) && before.is_some_and(is_unspaced);
+        }
+        let after = &rest[1..];
+        let goes_on = after.trim_start_matches(opens).starts_with(char::is_lowercase);
+        match run.stop {
+            Stop::Trail => !goes_on,
+            Stop::Call | Stop::Full => !(goes_on && run.closed),
+            Stop::Point if goes_on && self.has_capitals() => false,
+            Stop::Point => run.closed || !takes_point(&self.text[self.from..at], after),
+        }
+    }
+
+    /// A text in small letters only says nothing by beginning with one.
+    fn has_capitals(&mut self) -> bool {
+        let text = self.text;
+        *self.has_capitals.get_or_insert_with(|| text.chars().any(char::is_uppercase))
+    }
+}
+
+impl Iterator for Sentences<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.from;
+        let mut at = start;
+        while let Some((found, stop)) = self.find_stop(at) {
+            let run = self.run(found, stop);
+            at = run.end;
+            if self.text[found..at].matches('"').count() % 2 == 1 {
+                self.quoted = !self.quoted;
+            }
+            if at < self.text.len() && self.is_end(found, &run) {
+                self.from = at + usize::from(self.text[at..].starts_with(' '));
+                return Some(start..at);
+            }
+        }
+        self.from = self.text.len();
+        (start < self.from).then_some(start..self.from)
+    }
+}
+
+/// Of two stops in one run, the one that decides.
+const fn stronger(a: Stop, b: Stop) -> Stop {
+    match (a, b) {
+        (Stop::Full, _) | (_, Stop::Full) => Stop::Full,
+        (Stop::Call, _) | (_, Stop::Call) => Stop::Call,
+        (Stop::Trail, _) | (_, Stop::Trail) => Stop::Trail,
+        (Stop::Point, Stop::Point) => Stop::Point,
+    }
+}
+
+/// Whether a text begins with a mark that belongs to what is before it, though a space is between.
+fn hangs_alone(text: &str) -> bool {
+    let marks = text.trim_start_matches(|c| marks::stop(c).is_some() || closes(c) || matches!(c, '»' | '›'));
+    marks.len() < text.len() && (marks.is_empty() || marks.starts_with(' '))
+}

@@ -1,0 +1,253 @@
+use proptest::{collection::vec, prelude::*, sample::select};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::*;
+
+/// The sentences of a text in one paragraph.
+fn sentences(text: &str) -> Vec<String> {
+    let flat = flat(text);
+    Sentences::of(&flat).map(|range| flat[range].to_owned()).collect()
+}
+
+/// Asserts that `|` stands where sentences end, and nowhere else.
+fn ends(marked: &str) {
+    let expected: Vec<_> = marked.split('|').map(str::trim).collect();
+    assert_eq!(sentences(&marked.replace('|', "")), expected);
+}
+
+fn texts(text: &str, part_chars: usize) -> Vec<String> {
+    cut(text, part_chars).into_iter().map(|part| part.text).collect()
+}
+
+#[test]
+fn a_stop_before_white_space_ends_a_sentence() {
+    ends("It rains. | Does it? | It does! | Well… | Then stay.");
+    ends("(It rains.) | “Does it?” | 'It does!' | [Fine.] | \"So stay.\" | Yes?! | No!!");
+    ends("It was 1984. | He left at 5 p.m. | So do I. | They came from the U.S. by ship.");
+    ends("„Komm.“ | Er kam. | »Gut.« | »Geh!« sagte sie. | Er ging.");
+    ends("« Tu viens ? » | Oui ! | « Bon. » | Il part.");
+    ends("—¿Vienes? | —Sí. | ¡Ven! | ¿Ya?");
+    ends("Quoi ? ! | Rien.");
+}
+
+#[test]
+fn not_every_point_ends_one() {
+    for whole in [
+        "It is 3.14 or 1.000,50 at most",
+        "Dr. Smith met Mr. and Mrs. Jones, e.g. Anna, i.e. her, vs. Bob",
+        "MR. SMITH and Prof. Dr. Meier of St. Gallen",
+        "J. R. R. Tolkien and J.R.R. Tolkien and C. S. Lewis",
+        "Das ist z.B. Anna oder z. B. Otto bzw. Emil am 3. Mai oder am 12.3.2026 um 5",
+        "See www.example.com/a.b and https://example.com/?a=b.c&d=e and file.txt",
+        "Well... perhaps and … perhaps and . . . perhaps",
+        "\"Stop!\" he said and \"Why?\" she asked",
+        "About approx. five or Inc. and etc. and so on",
+        "No. 5 and Fig. 3 and Jan. 12",
+        "1. First of all",
+        "IV. The Return",
+        "et al. (2010) say so",
+        "वे डॉ. शर्मा हैं",
+    ] {
+        ends(whole);
+    }
+    ends("I said no. | Then I left.");
+    ends("Wait... | Then go.");
+    ends("Look at https://example.com/?a=b. | Then go.");
+    ends("press one. | then press two. | e.g. this one.");
+    ends("etc.; Foo and so on. | Bar.");
+}
+
+#[test]
+fn other_scripts_have_their_own_stops() {
+    ends("यह घर है। | वह ३.५ किलो है॥ | क्या? | हाँ!");
+    ends("你好。| 你好吗？| “好！”| 他走了…… | 完。");
+    ends("「行こう。」| 「はい！」と彼は言った。| 終わり");
+    ends("كيف حالك؟ | أنا بخير. | شكرا! | نعم");
+    ends("یہ گھر ہے۔ | وہ آیا۔");
+    ends("Ի՞նչ։ | Այո։");
+    ends("Τι κάνεις; | Καλά.");
+    ends("សួស្តី។| អរគុណ។");
+    ends("ሰላም። | እንዴት ነህ፧ | ደህና።");
+    ends("你好!| 我是.| 五是３．５");
+    ends("他说。| \"好。\"| 再说。");
+}
+
+#[test]
+fn sentences_are_packed_as_long_as_they_fit() {
+    let text = "One two. Three four. Five six.\n\nSeven.";
+    assert_eq!(texts(text, 250), ["One two. Three four. Five six.", "Seven."]);
+    assert_eq!(texts(text, 20), ["One two. Three four.", "Five six.", "Seven."]);
+    assert_eq!(texts(text, 19), ["One two.", "Three four.", "Five six.", "Seven."]);
+    let parts = cut(text, 20);
+    let shape: Vec<_> = parts.iter().map(|p| (p.paragraph, p.ends_paragraph, p.ends_sentence())).collect();
+    assert_eq!(shape, [(0, false, true), (0, true, true), (1, true, true)]);
+    let ranges: Vec<_> = parts[0].sentences.iter().map(|s| s.range.clone()).collect();
+    assert_eq!(ranges, [0..8, 9..20]);
+    assert!(cut(" \n\n ", 250).is_empty());
+    assert!(!cut("* * *", 250)[0].has_words());
+}
+
+#[test]
+fn a_long_sentence_is_cut_where_it_breathes() {
+    assert_eq!(texts("one two, three four five, six seven", 22), ["one two,", "three four five,", "six seven"]);
+    assert_eq!(
+        texts("at 10:30 or 1,000 men – all of them – went", 20),
+        ["at 10:30 or 1,000", "men – all of them –", "went"]
+    );
+    assert_eq!(texts("one two—three four five", 14), ["one two—", "three four", "five"]);
+    assert_eq!(texts("dijo —Hola amigo— y se fue", 12), ["dijo", "—Hola amigo—", "y se fue"]);
+    assert_eq!(texts("the pre- and post-war years", 16), ["the pre- and", "post-war years"]);
+    assert_eq!(texts("你好你好，我们走吧我们走吧", 8), ["你好你好，", "我们走吧我们走吧"]);
+    assert_eq!(texts("Tout va bien ici ! Oui", 16), ["Tout va bien", "ici ! Oui"]);
+    let parts = cut("Aa bb cc dd. Ee. Ff gg hh ii.", 9);
+    assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["Aa bb cc", "dd. Ee.", "Ff gg hh", "ii."]);
+    let flags: Vec<Vec<_>> =
+        parts.iter().map(|p| p.sentences.iter().map(|s| (s.continued, s.goes_on)).collect()).collect();
+    assert_eq!(
+        flags,
+        [vec![(false, true)], vec![(true, false), (false, false)], vec![(false, true)], vec![(true, false)]]
+    );
+    assert_eq!(parts.iter().map(Part::ends_sentence).collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+#[test]
+fn a_long_word_is_cut_between_graphemes() {
+    assert_eq!(texts("abcdefgh", 3), ["abc", "def", "gh"]);
+    assert_eq!(texts("e\u{301}e\u{301}e\u{301}", 3), ["e\u{301}", "e\u{301}", "e\u{301}"]);
+    let family = "👨‍👩‍👧";
+    assert_eq!(texts(&family.repeat(3), 12), [family.repeat(2), family.to_owned()]);
+    assert_eq!(texts(&"你".repeat(5), 2), ["你你", "你你", "你"]);
+    assert_eq!(texts("你你你你。", 4), ["你你你", "你。"], "a part does not begin with a stop");
+    let zalgo = format!("z{}", "\u{301}".repeat(300));
+    assert_eq!(cut(&zalgo, 250).iter().map(Part::chars).collect::<Vec<_>>(), [250, 51]);
+}
+
+#[test]
+fn a_limit_out_of_range_is_brought_into_it() {
+    assert_eq!(cut(&"a".repeat(600), 1_000)[0].chars(), MAX_PART_CHARS);
+    assert_eq!(texts("ab", 0), ["a", "b"]);
+}
+
+/// Characters of every script that the API speaks, and what is hard in them: marks, joiners, emoji, right to left.
+fn character() -> impl Strategy<Value = char> {
+    let scripts = [
+        ('a', 'z'),
+        ('A', 'Z'),
+        ('0', '9'),
+        ('!', '/'),
+        ('\u{a0}', '\u{ff}'),
+        ('α', 'ω'),
+        ('А', 'я'),
+        ('א', 'ת'),
+        ('\u{600}', '\u{6ff}'),
+        ('\u{900}', '\u{97f}'),
+        ('\u{980}', '\u{9ff}'),
+        ('\u{a00}', '\u{a7f}'),
+        ('\u{b80}', '\u{bff}'),
+        ('\u{d00}', '\u{d7f}'),
+        ('\u{e00}', '\u{e7f}'),
+        ('\u{f00}', '\u{fda}'),
+        ('\u{1000}', '\u{109f}'),
+        ('\u{1100}', '\u{11ff}'),
+        ('\u{1780}', '\u{17ff}'),
+        ('\u{300}', '\u{36f}'),
+        ('\u{2000}', '\u{206f}'),
+        ('\u{3000}', '\u{30ff}'),
+        ('\u{4e00}', '\u{4fff}'),
+        ('\u{ac00}', '\u{acff}'),
+        ('\u{fe00}', '\u{fe0f}'),
+        ('\u{ff01}', '\u{ff9f}'),
+        ('\u{1f1e6}', '\u{1f1ff}'),
+        ('\u{1f300}', '\u{1f64f}'),
+        ('\u{e0100}', '\u{e01ef}'),
+    ];
+    let script = select(scripts.to_vec()).prop_flat_map(|(from, to)| prop::char::range(from, to));
+    let marks = select(" \n\t.!?,;:\"'—…。，「」।؟\u{200d}\u{200b}\u{301}".chars().collect::<Vec<_>>());
+    prop_oneof![4 => script, 4 => marks, 1 => any::<char>()]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let words = vec(prop_oneof!["[a-zA-Z]{1,9}[.,!?]?", "[क-ह]{1,6}।?", "[你-我]{1,9}。?", "👨‍👩‍👧|e\u{301}|🇮🇳"], 0..60)
+        .prop_flat_map(|words| {
+            vec(select(vec![" ", "", "\n", "  ", "\r\n\r\n", "\n\n"]), words.len()).prop_map(move |gaps| {
+                words.iter().zip(gaps).map(|(word, gap)| format!("{word}{gap}")).collect::<String>()
+            })
+        });
+    prop_oneof![vec(character(), 0..300).prop_map(String::from_iter), words]
+}
+
+fn without_space<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    texts.into_iter().flat_map(str::chars).filter(|c| !c.is_whitespace()).collect()
+}
+
+fn of_paragraph(parts: &[Part], number: u32) -> Vec<&str> {
+    parts.iter().filter(|part| part.paragraph == number).map(|part| part.text.as_str()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_and_parts_are_whole(text in text(), limit in 1usize..60) {
+        let parts = cut(&text, limit);
+        prop_assert_eq!(without_space(parts.iter().map(|p| p.text.as_str())), without_space([text.as_str()]));
+        prop_assert!(parts.is_sorted_by_key(|p| p.paragraph));
+        for (i, part) in parts.iter().enumerate() {
+            prop_assert!((1..=limit).contains(&part.chars()), "{:?}", part.text);
+            prop_assert_eq!(part.text.trim(), part.text.as_str());
+            prop_assert_eq!(flat(&part.text), part.text.as_str());
+            let last = parts.get(i + 1).is_none_or(|next| next.paragraph != part.paragraph);
+            prop_assert_eq!(part.ends_paragraph, last);
+            prop_assert!(!last || part.ends_sentence());
+        }
+    }
+
+    #[test]
+    fn sentences_cover_their_part(text in text(), limit in 1usize..60) {
+        let parts = cut(&text, limit);
+        let mut goes_on = false;
+        for part in &parts {
+            let said = part.sentences.iter().map(|s| &part.text[s.range.clone()]);
+            prop_assert_eq!(without_space(said), without_space([part.text.as_str()]));
+            prop_assert_eq!((part.sentences[0].range.start, part.sentences.last().unwrap().range.end), (0, part.text.len()));
+            for sentence in &part.sentences {
+                prop_assert_eq!(sentence.continued, goes_on);
+                prop_assert!(!sentence.range.is_empty());
+                goes_on = sentence.goes_on;
+            }
+        }
+    }
+
+    #[test]
+    fn no_grapheme_is_cut(text in text()) {
+        for paragraph in paragraphs(&text) {
+            let line = flat(paragraph);
+            // What is too long for a part, and marks on a space, which no part may begin with, cannot be kept whole.
+            if line.graphemes(true).any(|g| g.chars().count() > 20 || g.starts_with(' ') && g.len() > 1) {
+                continue;
+            }
+            let starts: Vec<_> = line.grapheme_indices(true).map(|(at, _)| at).collect();
+            let mut at = 0;
+            for part in cut_paragraph(paragraph, 0, 30) {
+                at += line[at..].len() - line[at..].trim_start().len();
+                prop_assert!(starts.contains(&at), "{:?} in {:?}", part.text, line);
+                at += part.text.len();
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_touches_no_other_paragraph(a in text(), b in text(), c in text(), limit in 1usize..60) {
+        let join = |middle: &str| format!("One: {}\n\n{middle}\n\nThree: {}", flat(&a), flat(&c));
+        let (before, after) = (cut(&join(&flat(&b)), limit), cut(&join("Another one. Or two."), limit));
+        prop_assert_eq!(of_paragraph(&before, 0), of_paragraph(&after, 0));
+        let last = |parts: &[Part]| parts.last().map_or(0, |p| p.paragraph);
+        prop_assert_eq!(of_paragraph(&before, last(&before)), of_paragraph(&after, last(&after)));
+    }
+
+    #[test]
+    fn wrapping_changes_nothing(words in vec("[a-zA-Zक-ह]{1,9}[.,!?]?", 1..80), gaps in vec(select(vec![" ", "\n", "\r\n  "]), 80), limit in 1usize..60) {
+        let wrapped: String = words.iter().zip(gaps).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
+        prop_assert_eq!(cut(&wrapped, limit), cut(&words.join(" "), limit));
+    }
+}

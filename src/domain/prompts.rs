@@ -1,0 +1,300 @@
+//! A look at texts before they are paid for: what will likely not be spoken as it was meant.
+
+mod script;
+
+use std::{fmt, ops::Range};
+
+use self::script::Script;
+use super::speech::SpeechLanguage;
+
+/// The longest excerpt, in characters.
+const EXCERPT: usize = 20;
+/// More digits in a row than these are read as one huge number.
+const DIGITS: usize = 12;
+/// Shorter words in capitals are likely meant to be spelled out.
+const SHOUTED: usize = 4;
+
+/// Something in a text that may not be meant to be spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextWarning {
+    /// What it is.
+    pub what: Oddity,
+    /// The first place, at most 20 characters of it.
+    pub excerpt: String,
+}
+
+/// What may not be meant to be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// `**`, `# `, `[x](y)`, a fence of code.
+    Markdown,
+    /// A tag or an entity.
+    Html,
+    /// A word of four or more letters in capitals.
+    AllCaps,
+    /// More than twelve digits in a row.
+    LongNumber,
+    /// An emoji.
+    Emoji,
+    /// Letters of a script that the language is not written in.
+    ForeignScript {
+        /// `Devanagari`
+        script: &'static str,
+        /// The language asked for.
+        language: SpeechLanguage,
+    },
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Markdown => f.write_str("Markdown is left in"),
+            Self::Html => f.write_str("HTML is left in"),
+            Self::AllCaps => f.write_str("a word in capitals may be spelled out"),
+            Self::LongNumber => write!(f, "over {DIGITS} digits in a row"),
+            Self::Emoji => f.write_str("an emoji"),
+            Self::ForeignScript { script, language } => write!(f, "{script} letters in a text in `{language}`"),
+        }
+    }
+}
+
+impl fmt::Display for TextWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}`", self.what, self.excerpt)
+    }
+}
+
+/// What is odd in a text, each kind once, by its first place. Latin letters are at home everywhere, and where no language
+/// is asked for, or `auto`, all are.
+#[must_use]
+pub fn warnings(text: &str, language: Option<SpeechLanguage>) -> Vec<TextWarning> {
+    let foreign = language.and_then(|language| Some((language, script::foreign(text, language)?)));
+    let foreign = foreign.map(|(language, (script, range))| {
+        let script = Script::name(script);
+        (Oddity::ForeignScript { script, language }, range)
+    });
+    let found = [
+        (Oddity::Markdown, markdown(text)),
+        (Oddity::Html, html(text)),
+        (Oddity::AllCaps, all_caps(text)),
+        (Oddity::LongNumber, runs(text, char::is_numeric).find(|run| text[run.clone()].chars().count() > DIGITS)),
+        (Oddity::Emoji, emoji(text)),
+    ];
+    let found = found.into_iter().filter_map(|(what, range)| Some((what, range?))).chain(foreign);
+    found.map(|(what, range)| TextWarning { what, excerpt: excerpt(&text[range]) }).collect()
+}
+
+/// Texts that are much longer than the others of their manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MuchLonger {
+    /// The length in the middle of all.
+    pub median: usize,
+    /// Which they are: places in the list, ascending.
+    pub which: Vec<usize>,
+}
+
+/// Of texts with these lengths, in characters, the ones over four times the median and over 200; nothing if there are
+/// none, or fewer than five others to compare with.
+#[must_use]
+pub fn much_longer(lengths: &[usize]) -> Option<MuchLonger> {
+    if lengths.len() < 6 {
+        return None;
+    }
+    let mut sorted = lengths.to_vec();
+    let median = *sorted.select_nth_unstable(lengths.len() / 2).1;
+    let limit = median.saturating_mul(4).max(200);
+    let which: Vec<_> = lengths.iter().enumerate().filter(|(_, length)| **length > limit).map(|(i, _)| i).collect();
+    (!which.is_empty()).then_some(MuchLonger { median, which })
+}
+
+fn markdown(text: &str) -> Option<Range<usize>> {
+    let fence = [text.find("**"), text.find("__"), text.find("```")].into_iter().flatten().min();
+    let places = [fence.map(|at| at..line_end(text, at)), heading(text), link(text)];
+    places.into_iter().flatten().min_by_key(|range| range.start)
+}
+
+/// `## Title`, at the beginning of a line.
+fn heading(text: &str) -> Option<Range<usize>> {
+    let hashes = text.match_indices('#').map(|(at, _)| at);
+    let at = hashes.filter(|at| *at == 0 || text[..*at].ends_with('\n')).find(|at| {
+        let rest = text[*at..].trim_start_matches('#');
+        let level = text.len() - at - rest.len();
+        level <= 6 && rest.starts_with([' ', '\t'])
+    })?;
+    Some(at..line_end(text, at))
+}
+
+/// `[x](y)`
+fn link(text: &str) -> Option<Range<usize>> {
+    for (middle, _) in text.match_indices("](") {
+        // Text and address are short, as a rule; without a bound, brackets alone would cost their square.
+        let before = text[..middle].char_indices().rev().take(200).find(|(_, c)| matches!(c, '[' | ']' | '\n'));
+        let after = text[middle..].char_indices().skip(2).take(2_000).find(|(_, c)| matches!(c, ')' | '\n'));
+        if let (Some((start, '[')), Some((end, ')'))) = (before, after) {
+            return Some(start..middle + end + 1);
+        }
+    }
+    None
+}
+
+/// `<b>`, `</p>`, `<br/>`, `<!-- … -->`, `&amp;`, `&#39;`
+fn html(text: &str) -> Option<Range<usize>> {
+    text.match_indices(['<', '&']).find_map(|(at, mark)| {
+        let rest = &text[at + 1..];
+        let length = if mark == "<" { tag(rest) } else { entity(rest) };
+        length.map(|length| at..at + 1 + length)
+    })
+}
+
+/// How long a tag is, behind its `<`.
+fn tag(rest: &str) -> Option<usize> {
+    let name = rest.strip_prefix('/').unwrap_or(rest);
+    if !name.starts_with("!--") && !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let (end, _) = rest.char_indices().take(500).find(|(at, c)| *c == '>' || *c == '<' && *at > 0)?;
+    rest[end..].starts_with('>').then_some(end + 1)
+}
+
+/// How long an entity is, behind its `&`.
+fn entity(rest: &str) -> Option<usize> {
+    let name = rest.get(..rest.char_indices().take(10).find(|(_, c)| *c == ';')?.0)?;
+    let is_name = match name.strip_prefix('#') {
+        Some(number) => number.chars().all(|c| c.is_ascii_hexdigit() || c == 'x' || c == 'X') && !number.is_empty(),
+        None => name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric()),
+    };
+    is_name.then_some(name.len() + 1)
+}
+
+/// A word in capitals; not a Roman number, as chapters have.
+fn all_caps(text: &str) -> Option<Range<usize>> {
+    runs(text, char::is_alphabetic).find(|run| {
+        let word = &text[run.clone()];
+        word.chars().all(char::is_uppercase) && word.chars().count() >= SHOUTED && !is_roman(word)
+    })
+}
+
+fn is_roman(word: &str) -> bool {
+    const TENS: [[&str; 10]; 3] = [
+        ["", "C", "CC", "CCC", "CD", "D", "DC", "DCC", "DCCC", "CM"],
+        ["", "X", "XX", "XXX", "XL", "L", "LX", "LXX", "LXXX", "XC"],
+        ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"],
+    ];
+    let rest = word.trim_start_matches('M');
+    let mut rest = if word.len() - rest.len() > 3 { word } else { rest };
+    for digits in TENS {
+        // From behind, for each of them but `CD`, `CM` and their like begins the ones before it.
+        let longest = digits.iter().filter(|digit| rest.starts_with(**digit)).max_by_key(|digit| digit.len());
+        rest = &rest[longest.map_or(0, |digit| digit.len())..];
+    }
+    rest.is_empty()
+}
+
+fn emoji(text: &str) -> Option<Range<usize>> {
+    let joins = |c| matches!(c, '\u{200d}' | '\u{fe0f}');
+    runs(text, |c| is_emoji(c) || joins(c)).find(|run| text[run.clone()].contains(is_emoji))
+}
+
+/// Pictures, flags, and the cap of a key; not the letters in boxes, nor the trade marks.
+const fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{1f000}'..='\u{1f0ff}' | '\u{1f170}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{231a}' | '\u{231b}'
+        | '\u{23e9}'..='\u{23fa}' | '\u{2b1b}' | '\u{2b1c}' | '\u{2b50}' | '\u{2b55}' | '\u{20e3}')
+}
+
+/// The longest runs of such characters, one after another.
+fn runs(text: &str, is: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + text[at..].find(&is)?;
+        at = start + text[start..].find(|c| !is(c)).unwrap_or(text.len() - start);
+        Some(start..at)
+    })
+}
+
+fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find(['\n', '\r']).map_or(text.len(), |end| at + end)
+}
+
+/// The beginning of a text on one line, at most 20 characters with the `…` that stands for the rest.
+fn excerpt(text: &str) -> String {
+    let mut line = text.chars().map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c });
+    let mut short: String = line.by_ref().take(EXCERPT).collect();
+    if line.next().is_some() {
+        short.pop();
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str, language: &str) -> Vec<String> {
+        warnings(text, language.parse().ok()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn markup_is_seen() {
+        for (text, excerpt) in [
+            ("this is **bold** and more of it", "**bold** and more o…"),
+            ("# Title\nText", "# Title"),
+            ("Text\n## Title", "## Title"),
+            ("see [here](https://a.b) or not", "[here](https://a.b)"),
+            ("```\nlet a", "```"),
+        ] {
+            assert_eq!(told(text, "en"), [format!("Markdown is left in: `{excerpt}`")], "{text}");
+        }
+        for (text, excerpt) in
+            [("a <b>c</b>", "<b>"), ("</p>", "</p>"), ("<br/>", "<br/>"), ("R&amp;D", "&amp;"), ("it&#39;s", "&#39;")]
+        {
+            assert_eq!(told(text, "en"), [format!("HTML is left in: `{excerpt}`")], "{text}");
+        }
+        for plain in
+            ["1 < 2 > 0", "R&D; yes", "call #5 or # 6", "a * b", "[note] (really)", "x <3 y", "f(a)[b](c", "](x)"]
+        {
+            assert_eq!(told(plain, "en"), [""; 0], "{plain}");
+        }
+    }
+
+    #[test]
+    fn shouting_numbers_and_emoji_are_seen() {
+        assert_eq!(told("Please HOLD the line", "en"), ["a word in capitals may be spelled out: `HOLD`"]);
+        assert_eq!(told("call 1234567890123 now", "en"), ["over 12 digits in a row: `1234567890123`"]);
+        assert_eq!(told("hello 👋🏽 you", "en"), ["an emoji: `👋🏽`"]);
+        assert_eq!(told("the FBI, Chapter XVIII, 123456789012, ©, 東京 НАТО2", "auto").len(), 1, "НАТО");
+        assert_eq!(told("the FBI, Chapter XVIII, MCMXLIV, 123456789012, ™, क्‍ष", "hi"), [""; 0]);
+        assert!(!is_roman("MILD") && !is_roman("CIVIL") && !is_roman("MMMM") && is_roman("MMXXVI") && is_roman("CDXL"));
+    }
+
+    #[test]
+    fn a_foreign_script_is_seen() {
+        assert_eq!(told("say नमस्ते now", "en"), ["Devanagari letters in a text in `en`: `नमस्ते`"]);
+        assert_eq!(told("привет", "hi"), ["Cyrillic letters in a text in `hi`: `привет`"]);
+        assert_eq!(told("中文", "ko"), [""; 0], "Hanja");
+        assert_eq!(told("かな", "zh"), ["Kana letters in a text in `zh`: `かな`"]);
+        for (text, language) in [
+            ("naïve café Łódź", "en"),
+            ("नमस्ते OK", "hi"),
+            ("漢字かなカナー", "ja"),
+            ("привет", "auto"),
+            ("привет", "none"),
+            ("مرحبا", "ar"),
+            ("Ελλάδα", "el"),
+            ("ਪੰਜਾਬੀ।", "pa"),
+            ("Tiếng Việt", "vi"),
+            ("ѐ 5 € “”—µ", "ru"),
+        ] {
+            assert_eq!(told(text, language), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn much_longer_than_its_siblings() {
+        assert_eq!(much_longer(&[50, 60, 70, 60, 50, 281]), Some(MuchLonger { median: 60, which: vec![5] }));
+        assert_eq!(much_longer(&[50, 60, 70, 60, 50, 240]), None, "four times, not over");
+        assert_eq!(much_longer(&[5, 6, 7, 6, 5, 200]), None, "200, not over");
+        assert_eq!(much_longer(&[50, 60, 70, 60, 900]), None, "four siblings");
+        assert_eq!(much_longer(&[]), None);
+    }
+}
