@@ -3,6 +3,7 @@
 use std::io;
 
 pub mod g711;
+pub mod mp3;
 pub mod wav;
 
 use crate::domain::speech::SampleRate;
