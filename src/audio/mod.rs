@@ -3,10 +3,19 @@
 use std::io;
 
 pub mod g711;
+mod join;
 pub mod mp3;
+mod part;
+#[cfg(test)]
+mod tests;
+mod verify;
 pub mod wav;
 
-use crate::domain::speech::SampleRate;
+pub use join::{Joined, Joiner};
+pub use part::{Checked, Source, check};
+pub use verify::verify;
+
+use crate::domain::speech::{AudioFormat, SampleRate};
 
 /// Why audio is not what it should be, or could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +70,9 @@ pub enum AudioError {
     #[error("{wanted} cannot be made of {bought}")]
     Unmakeable {
         /// The format of the parts.
-        bought: &'static str,
+        bought: AudioFormat,
         /// The format asked for.
-        wanted: &'static str,
+        wanted: AudioFormat,
     },
     /// A part cannot be read.
     #[error("it cannot be read")]
@@ -89,27 +98,4 @@ pub fn ms_to_sample(ms: u64, rate: SampleRate) -> u64 {
 fn scale(n: u64, times: u64, by: u64) -> u64 {
     let (n, times, by) = (u128::from(n), u128::from(times), u128::from(by));
     u64::try_from((2 * n * times + by) / (2 * by)).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_rounded_to_the_nearest() {
-        assert_eq!(sample_to_ms(0, SampleRate::Hz44100), 0);
-        assert_eq!(sample_to_ms(22, SampleRate::Hz44100), 0);
-        assert_eq!(sample_to_ms(23, SampleRate::Hz44100), 1);
-        assert_eq!(sample_to_ms(12, SampleRate::Hz24000), 1, "a half goes up");
-        assert_eq!(sample_to_ms(7_200 * 44_100, SampleRate::Hz44100), 7_200_000);
-        assert_eq!(sample_to_ms(u64::MAX, SampleRate::Hz8000), u64::MAX / 8 + 1);
-        assert_eq!(ms_to_sample(1, SampleRate::Hz44100), 44);
-        assert_eq!(ms_to_sample(600, SampleRate::Hz24000), 14_400);
-        assert_eq!(ms_to_sample(u64::MAX, SampleRate::Hz24000), u64::MAX);
-        for rate in SampleRate::ALL.iter().copied() {
-            for ms in (0..100_000).step_by(7) {
-                assert_eq!(sample_to_ms(ms_to_sample(ms, rate), rate), ms, "{ms} ms at {rate}");
-            }
-        }
-    }
 }

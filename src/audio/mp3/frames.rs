@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::{Header, info};
+use super::{
+    Header,
+    info::{self, Info},
+};
 use crate::audio::AudioError;
 
 /// Bytes read ahead. Room for the longest frame beside [`MAX_JUNK`].
@@ -45,9 +48,7 @@ pub struct Frames<R> {
     at: u64,
     /// The first header, which all others are like.
     kind: Option<Header>,
-    has_info: bool,
-    /// Frames of audio that such a header declares.
-    declared: Option<u64>,
+    info: Option<Info>,
     frames: u64,
     /// Bytes of main data so far, which a frame may reach back into.
     main_data: usize,
@@ -64,17 +65,16 @@ impl<R: Read> Frames<R> {
             end: 0,
             at: 0,
             kind: None,
-            has_info: false,
-            declared: None,
+            info: None,
             frames: 0,
             main_data: 0,
             done: false,
         }
     }
 
-    /// Whether the file begins with a frame that is no audio but a Xing, Info or VBRI header; known once a frame was read.
-    pub const fn has_info(&self) -> bool {
-        self.has_info
+    /// The header (Xing, Info, VBRI) of the first frame, which is no audio then; known once a frame was read.
+    pub const fn info(&self) -> Option<Info> {
+        self.info
     }
 
     /// The next frame of audio; `None` after the last.
@@ -129,10 +129,9 @@ impl<R: Read> Frames<R> {
             .ok_or_else(|| AudioError::NotThat { format: "MP3", why: "no frame was found".into() })?;
         self.skip_in_window(junk);
         self.kind = Header::parse(self.rest());
-        let info = self.kind.and_then(|kind| Some((kind, info::of(kind, self.rest().get(..kind.frame_len())?)?)));
-        if let Some((kind, info)) = info {
-            (self.has_info, self.declared) = (true, info.frames);
-            self.skip_in_window(kind.frame_len());
+        self.info = self.kind.and_then(|kind| info::of(kind, self.rest().get(..kind.frame_len())?));
+        if let Some(info) = self.info {
+            self.skip_in_window(info.frame_len);
         }
         Ok(())
     }
@@ -171,7 +170,7 @@ impl<R: Read> Frames<R> {
         if left < Header::LEN && self.rest().first() == Some(&0xFF) {
             return Err(AudioError::CutShort { unit: "bytes of its last frame", has: left as u64, declared: 4 });
         }
-        match self.declared {
+        match self.info.and_then(|info| info.frames) {
             // Some count the frame of the header itself.
             Some(declared) if declared > self.frames + 1 => {
                 Err(AudioError::CutShort { unit: "frames", has: self.frames, declared })

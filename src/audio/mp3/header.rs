@@ -105,12 +105,21 @@ impl Header {
     /// A frame of silence of the same parameters: no checksum, no padding, and side information that asks for no data.
     #[must_use]
     pub fn silent_frame(self) -> Vec<u8> {
-        let [sync, version, rates, mode] = self.bytes;
-        // Without the mode's extension: it says how two channels are joined, and here nothing is.
-        let header = Self { bytes: [sync, version | 1, rates & !2, mode & !0x30] };
+        let header = self.silent(0);
         let mut frame = header.bytes.to_vec();
         frame.resize(header.frame_len(), 0);
         frame
+    }
+
+    /// The head of a silent frame with room for that much main data, in bytes: of the same bit rate, if that has it.
+    pub(super) const fn silent(self, room: usize) -> Self {
+        let [sync, version, rates, mode] = self.bytes;
+        // Without the mode's extension: it says how two channels are joined, and here nothing is.
+        let mut header = Self { bytes: [sync, version | 1, rates & !2, mode & !0x30] };
+        while header.frame_len() < header.main_data_offset() + room && header.bytes[2] >> 4 < 14 {
+            header.bytes[2] += 0x10;
+        }
+        header
     }
 
     /// Makes `frame` silent and leaves its main data where later frames look for it.

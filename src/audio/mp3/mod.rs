@@ -2,7 +2,7 @@
 
 mod frames;
 mod header;
-mod info;
+pub mod info;
 #[cfg(test)]
 mod tests;
 

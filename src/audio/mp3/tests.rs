@@ -44,7 +44,7 @@ fn frames_of_real_files() {
     let mut frames = Frames::new(TAGGED);
     assert!(TAGGED.starts_with(b"ID3") && TAGGED[TAGGED.len() - 128..].starts_with(b"TAG"));
     frames.read_frame().unwrap().unwrap();
-    assert!(frames.has_info());
+    assert_eq!(frames.info().unwrap().frames, Some(27));
 }
 
 #[test]
@@ -119,6 +119,22 @@ fn vbri_is_no_audio_either() {
     assert_eq!(parse(&[&first, LOW].concat()).unwrap().3, LOW);
     first[53] = 16;
     assert!(matches!(parse(&[&first, LOW].concat()), Err(AudioError::CutShort { has: 14, declared: 16, .. })));
+}
+
+#[test]
+fn our_own_header_is_read_and_fits_at_every_bit_rate() {
+    for kind in [[0xFF, 0xF3, 0x14, 0xC4], [0xFF, 0xF3, 0x84, 0xC4], [0xFF, 0xE2, 0x18, 0x44], [0xFF, 0xFB, 0x14, 0x04]]
+    {
+        let kind = Header::parse(&kind).unwrap();
+        let audio = kind.silent_frame().repeat(5);
+        let first = info::frame(kind, 5, audio.len() as u64);
+        let file = [&first[..], &audio].concat();
+        let mut frames = Frames::new(file.as_slice());
+        frames.read_frame().unwrap().unwrap();
+        assert_eq!(frames.info(), Some(info::Info { frames: Some(5), frame_len: first.len() }));
+        assert_eq!(parse(&file).unwrap().3, audio);
+        assert!(parse(&file[..file.len() - 2 * kind.silent_frame().len()]).is_err());
+    }
 }
 
 #[test]
