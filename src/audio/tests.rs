@@ -273,7 +273,7 @@ fn a_finished_file_that_is_not_true_is_found() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn the_whole_is_the_sum_of_parts_and_pauses(
