@@ -1,3 +1,101 @@
-//! Audio containers: pure format code over a reader. Part of the ground.
+//! Audio containers and codes: pure format code over readers and writers. Part of the ground.
 
+use std::io;
+
+pub mod g711;
+mod join;
+pub mod mp3;
+mod part;
+#[cfg(test)]
+mod tests;
+mod verify;
 pub mod wav;
+
+pub use join::{Joined, Joiner};
+pub use part::{Checked, Source, check};
+pub use verify::verify;
+
+use crate::domain::speech::{AudioFormat, SampleRate};
+
+/// Why audio is not what it should be, or could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// Nothing was in it, or nothing but headers.
+    #[error("it holds no audio")]
+    Empty,
+    /// Not a file of the format at all; of a JSON error message, for one.
+    #[error("it is not {format}: {why}")]
+    NotThat {
+        /// The format that was expected.
+        format: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A good file, but of another rate, length or number of channels than asked for.
+    #[error("its {what} is {found}, not {wanted}")]
+    Differs {
+        /// What differs.
+        what: &'static str,
+        /// What it has.
+        found: u64,
+        /// What it should have.
+        wanted: u64,
+    },
+    /// Its end is missing.
+    #[error("it is cut short: {has} {unit} of {declared}")]
+    CutShort {
+        /// What is counted: bytes or frames.
+        unit: &'static str,
+        /// How many there are.
+        has: u64,
+        /// How many there should be.
+        declared: u64,
+    },
+    /// A WAV header of a streaming writer: whether the end is missing cannot be known.
+    #[error("its header leaves its length open")]
+    OpenLength,
+    /// Bytes that belong to no MP3 frame, between frames or more than a tag would have.
+    #[error("byte {at} is no MP3 frame")]
+    Junk {
+        /// Where they begin, in bytes from the start.
+        at: u64,
+    },
+    /// It would be longer than a WAV file can be; see [`wav::fits`].
+    #[error("{samples} samples are too many for a WAV file (4 GB)")]
+    TooLong {
+        /// Its length, in samples.
+        samples: u64,
+    },
+    /// One format cannot be made of the other without a codec that is not here.
+    #[error("{wanted} cannot be made of {bought}")]
+    Unmakeable {
+        /// The format of the parts.
+        bought: AudioFormat,
+        /// The format asked for.
+        wanted: AudioFormat,
+    },
+    /// A part cannot be read.
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
+    /// The output cannot be written; no part is to blame.
+    #[error("it cannot be written")]
+    Write(#[source] io::Error),
+}
+
+/// The moment of a sample in milliseconds, to the nearest one.
+#[must_use]
+pub fn sample_to_ms(sample: u64, rate: SampleRate) -> u64 {
+    scale(sample, 1_000, u64::from(rate.hz()))
+}
+
+/// The sample at a moment in milliseconds, to the nearest one.
+#[must_use]
+pub fn ms_to_sample(ms: u64, rate: SampleRate) -> u64 {
+    scale(ms, u64::from(rate.hz()), 1_000)
+}
+
+/// `n × times / by`, a half rounded up; the greatest number where it would overflow.
+fn scale(n: u64, times: u64, by: u64) -> u64 {
+    let (n, times, by) = (u128::from(n), u128::from(times), u128::from(by));
+    u64::try_from((2 * n * times + by) / (2 * by)).unwrap_or(u64::MAX)
+}

@@ -19,6 +19,8 @@ const EXTENSIBLE: u16 = 0xFFFE;
 const MAX_CHUNKS: usize = 512;
 /// The longest `LIST` that is looked into, in bytes.
 const MAX_LIST: u64 = 1 << 20;
+/// Bytes of our own header, without a comment, that the RIFF size counts.
+const HEAD_AFTER_RIFF: u64 = 36;
 
 /// What a WAVE header says, and what the file has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -168,11 +170,33 @@ pub fn write_pcm16<W: Write>(
     samples: impl ExactSizeIterator<Item = i16>,
 ) -> io::Result<()> {
     let list = comment.map(info_list).unwrap_or_default();
-    let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "too long for a WAVE file");
-    let data_len = u32::try_from(samples.len() * 2).map_err(|_| too_long())?;
-    let riff_len = data_len.checked_add(36 + list.len() as u32).ok_or_else(too_long)?;
-    let block_align = channels * 2;
+    let head = head(channels, sample_rate, &list, samples.len() as u64 * 2)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "too long for a WAVE file"))?;
+    out.write_all(&head)?;
 
+    let mut out = io::BufWriter::with_capacity(1 << 16, out);
+    for sample in samples {
+        out.write_all(&sample.to_le_bytes())?;
+    }
+    out.flush()
+}
+
+/// The 44 bytes that stand before `samples` 16-bit mono samples; `None` where [`fits`] says no.
+#[must_use]
+pub fn mono_header(sample_rate: u32, samples: u64) -> Option<Vec<u8>> {
+    if fits(samples) { head(1, sample_rate, &[], samples * 2) } else { None }
+}
+
+/// Whether that many 16-bit mono samples fit into a WAVE file, whose sizes are 32 bits wide.
+#[must_use]
+pub const fn fits(samples: u64) -> bool {
+    samples <= (u32::MAX as u64 - HEAD_AFTER_RIFF) / 2
+}
+
+/// All that stands before `data_len` bytes of 16-bit samples; `None` where they are too many.
+fn head(channels: u16, sample_rate: u32, list: &[u8], data_len: u64) -> Option<Vec<u8>> {
+    let riff_len = u32::try_from(HEAD_AFTER_RIFF + list.len() as u64 + data_len).ok()?;
+    let block_align = channels * 2;
     let mut head = Vec::with_capacity(44 + list.len());
     head.extend(b"RIFF");
     head.extend(riff_len.to_le_bytes());
@@ -186,14 +210,8 @@ pub fn write_pcm16<W: Write>(
     head.extend(16u16.to_le_bytes());
     head.extend(list);
     head.extend(b"data");
-    head.extend(data_len.to_le_bytes());
-    out.write_all(&head)?;
-
-    let mut out = io::BufWriter::with_capacity(1 << 16, out);
-    for sample in samples {
-        out.write_all(&sample.to_le_bytes())?;
-    }
-    out.flush()
+    head.extend((data_len as u32).to_le_bytes());
+    Some(head)
 }
 
 /// A whole 16-bit PCM file in memory; see [`write_pcm16`].
@@ -281,6 +299,14 @@ mod tests {
         assert_eq!((wav.duration_ms(), wav.sizes_agree, wav.comment.as_deref()), (Some(1000), true, Some("Hello")));
         let stereo = parse(&pcm16(2, 44_100, None, &[0; 88_200])).unwrap();
         assert_eq!((stereo.channels, stereo.duration_ms(), stereo.comment), (2, Some(1000), None));
+    }
+
+    #[test]
+    fn a_header_is_written_before_its_samples_are_there() {
+        assert_eq!(mono_header(8000, 3).unwrap(), pcm16(1, 8000, None, &[1, 2, 3])[..44]);
+        let most = (u64::from(u32::MAX) - 36) / 2;
+        assert!(fits(most) && !fits(most + 1) && !fits(u64::MAX));
+        assert!(mono_header(44_100, most).is_some() && mono_header(44_100, most + 1).is_none());
     }
 
     #[test]

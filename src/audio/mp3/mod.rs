@@ -1,0 +1,10 @@
+//! MPEG-1, 2 and 2.5 layer III, frame by frame: what joining needs, and no decoding.
+
+mod frames;
+mod header;
+pub mod info;
+#[cfg(test)]
+mod tests;
+
+pub use frames::{Frame, Frames};
+pub use header::{Header, samples_per_frame};
