@@ -5,9 +5,11 @@
 
 mod account;
 mod answer;
+mod ask;
 mod breath;
 mod classify;
 mod client;
+mod dictionaries;
 mod errors;
 mod gate;
 mod log;
@@ -17,9 +19,12 @@ mod send;
 mod server;
 #[cfg(test)]
 mod tests;
+mod voices;
 mod words;
 
 pub use account::account;
 pub use client::{Client, ClientError, SttBody, SttCall};
+pub use dictionaries::{Dictionary, Pronunciation};
 pub use gate::Departure;
 pub use send::Settings;
+pub use voices::Voice;
