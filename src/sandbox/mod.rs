@@ -23,6 +23,7 @@ use crate::domain::options::Language;
 
 mod asked;
 mod books;
+mod call;
 mod errors;
 mod faults;
 mod http;
@@ -46,6 +47,8 @@ pub struct Config {
     pub requests_per_minute: Option<u32>,
     /// Limit per model of calls in flight; none by default.
     pub concurrency: Option<u32>,
+    /// Limit of synthesis in flight, of both models together; none by default.
+    pub tts_concurrency: Option<u32>,
     /// How long the work of a call takes.
     pub latency: Duration,
     /// How long after the work an entry shows up in the log.
@@ -71,6 +74,7 @@ impl Default for Config {
             key: None,
             requests_per_minute: None,
             concurrency: None,
+            tts_concurrency: None,
             latency: Duration::ZERO,
             log_lag: Duration::ZERO,
             fetch: true,

@@ -10,10 +10,9 @@ use super::{
     Config,
     books::{Books, ModelBooks, Shelf},
     faults::Faults,
-    limits::Limits,
+    limits::{Lane, Limits},
     logs::Logs,
 };
-use crate::domain::options::SttModel;
 
 /// All that the handlers share.
 #[derive(Debug)]
@@ -44,9 +43,10 @@ impl World {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(5)).build();
+        let limits = Limits::new(config.requests_per_minute, config.concurrency).with_tts(config.tts_concurrency);
         Ok(Self {
             content_expiry: config.content_expiry.parse().map_err(io::Error::other)?,
-            limits: Arc::new(Limits::new(config.requests_per_minute, config.concurrency)),
+            limits: Arc::new(limits),
             books: Shelf::new(config.keep),
             faults: Faults::default(),
             logs: Logs::new(config.keep),
@@ -61,17 +61,17 @@ impl World {
 
     pub(super) fn books(&self) -> Books {
         let all = self.limits.reading();
-        let of = |model: &SttModel| {
-            let reading = self.limits.reading_of(*model);
+        let of = |lane: Lane| {
+            let reading = self.limits.reading_of(lane);
             let books =
                 ModelBooks { peak_in_flight: reading.peak_in_flight, most_in_a_minute: reading.most_in_a_minute };
-            (model.to_string(), books)
+            (lane.name().to_owned(), books)
         };
         Books {
             in_flight: all.in_flight,
             peak_in_flight: all.peak_in_flight,
             most_in_a_minute: all.most_in_a_minute,
-            models: SttModel::ALL.iter().map(of).collect(),
+            models: Lane::all().map(of).collect(),
             ..self.books.copy()
         }
     }
