@@ -82,7 +82,7 @@ impl Call {
 
     /// All of the call is there: notes it, and looks for what is to befall it. What befalls it before the work is its
     /// reply.
-    pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Reply> {
+    pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Box<Reply>> {
         let sha = hex(digest);
         let nth = self.world.books.received(digest, bytes);
         let text = self.record.text.as_deref();
@@ -90,10 +90,10 @@ impl Call {
         let fault = self.world.faults.pick(Stage::Received, subject);
         self.record.sha256 = Some(sha);
         match &fault {
-            Some(What::CutBeforeWork) => Err(Reply::Cut),
-            Some(What::Html(code)) => Err(Refusal::shaped(*code, Shape::Html, "", "").into()),
+            Some(What::CutBeforeWork) => Err(Box::new(Reply::Cut)),
+            Some(What::Html(code)) => Err(Box::new(Refusal::shaped(*code, Shape::Html, "", "").into())),
             Some(What::Status(status)) if !status.billed => {
-                Err(scripted(status, self.shape, &self.record.request_id).into())
+                Err(Box::new(scripted(status, self.shape, &self.record.request_id).into()))
             }
             _ => Ok(fault),
         }

@@ -57,7 +57,7 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refu
     };
     let fault = match call.received(&heard.digest, heard.bytes) {
         Ok(fault) => fault,
-        Err(reply) => return Ok(reply),
+        Err(reply) => return Ok(*reply),
     };
     let body = work(call, &asked, &heard, fault.as_ref(), &mut slot).await;
     Ok(reply(fault, Made::whole("application/json", body), slot, call))
