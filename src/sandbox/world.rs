@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config,
     books::{Books, ModelBooks, Shelf},
+    dictionaries::Dictionaries,
     faults::Faults,
     limits::{Lane, Limits},
     logs::Logs,
@@ -23,6 +24,7 @@ pub(super) struct World {
     pub books: Shelf,
     pub faults: Faults,
     pub logs: Logs,
+    pub dictionaries: Dictionaries,
     gate: watch::Sender<Gate>,
     pub arrivals: watch::Sender<u64>,
     pub waiting: watch::Sender<usize>,
@@ -50,6 +52,7 @@ impl World {
             books: Shelf::new(config.keep),
             faults: Faults::default(),
             logs: Logs::new(config.keep),
+            dictionaries: Dictionaries::default(),
             gate: watch::Sender::default(),
             arrivals: watch::Sender::default(),
             waiting: watch::Sender::default(),
@@ -91,6 +94,7 @@ impl World {
         self.faults.clear();
         self.books.reset();
         self.logs.reset();
+        self.dictionaries.reset();
         self.limits.reset();
         self.arrivals.send_replace(0);
         self.release();
