@@ -105,11 +105,12 @@ impl Trouble {
     }
 }
 
-/// How a call ended, as far as the caller can know. The classes decide the bill (LEDGER: the journal).
+/// How a call ended, as far as the caller can know. The classes decide the bill (LEDGER: the journal), whatever `A` was
+/// asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Outcome<A = Answer> {
     /// A usable 200.
-    Answered(Answer),
+    Answered(A),
     /// Refused by the API in its own shape: costs nothing. `retry_after` as the header said.
     Refused {
         /// What it said.

@@ -13,10 +13,12 @@ pub(super) type Digest = [u8; 32];
 /// A copy of the books.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
-    /// Transcription requests that arrived, the refused among them.
+    /// Requests of transcription and synthesis that arrived, the refused among them.
     pub calls: u64,
     /// Calls whose work was done, whatever became of the answer.
     pub billed: u64,
+    /// Characters of text in the billed calls of synthesis.
+    pub billed_characters: u64,
     /// Calls in flight now, and the most there ever were at once; limits apart, refused calls are in neither.
     pub in_flight: u32,
     /// See `in_flight`.
@@ -29,16 +31,23 @@ pub struct Books {
     pub cut: u64,
     /// Calls of the vendor's log.
     pub log_calls: u64,
-    /// By model.
+    /// Calls of the catalog of voices.
+    pub voice_calls: u64,
+    /// Calls of the pronunciation dictionaries.
+    pub dictionary_calls: u64,
+    /// Calls of routes that the vendor has retired.
+    pub retired_calls: u64,
+    /// By model of transcription, and `tts` for all of synthesis.
     pub models: BTreeMap<String, ModelBooks>,
-    /// By SHA-256 of the recording (of the URL, where URLs are not fetched), in hexadecimal.
+    /// By SHA-256, in hexadecimal: of the recording (of the URL, where URLs are not fetched), or of all that shapes
+    /// the sound of a synthesis.
     pub contents: BTreeMap<String, ContentBooks>,
     /// The last calls that ended, in the order of their arrival.
     pub requests: Vec<Record>,
 }
 
 impl Books {
-    /// The most that any one recording was billed.
+    /// The most that any one recording or text was billed.
     #[must_use]
     pub fn most_billed(&self) -> u64 {
         self.contents.values().map(|c| c.billed).max().unwrap_or_default()
@@ -54,7 +63,7 @@ pub struct ModelBooks {
     pub most_in_a_minute: u32,
 }
 
-/// What came for one recording.
+/// What came for one recording or text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentBooks {
     /// Its size, in bytes.
@@ -74,13 +83,23 @@ pub struct Record {
     pub at_ms: i64,
     /// The request id it was given.
     pub request_id: String,
+    /// Its path.
+    pub path: String,
     /// Its query, as sent.
     pub query: String,
     /// The URL it named instead of sending a recording.
     pub url: Option<String>,
-    /// Size of the recording; what had arrived of it, if not all did.
+    /// The text that it wanted spoken.
+    pub text: Option<String>,
+    /// How many characters that text has.
+    pub characters: Option<u64>,
+    /// The `request_id` that came with it.
+    pub sent_id: Option<String>,
+    /// The `session_id` that came with it.
+    pub session: Option<String>,
+    /// Size of the recording, or of the text; what had arrived of a recording, if not all did.
     pub bytes: u64,
-    /// SHA-256 of the recording, if all of it arrived.
+    /// SHA-256 of its content, if all of it arrived.
     pub sha256: Option<String>,
     /// Whether the work was done.
     pub billed: bool,
@@ -99,8 +118,12 @@ pub(super) struct Shelf {
 struct Pages {
     calls: u64,
     billed: u64,
+    billed_characters: u64,
     cut: u64,
     log_calls: u64,
+    voice_calls: u64,
+    dictionary_calls: u64,
+    retired_calls: u64,
     statuses: BTreeMap<u16, u64>,
     contents: HashMap<Digest, ContentBooks>,
     requests: VecDeque<Record>,
@@ -130,10 +153,11 @@ impl Shelf {
         })
     }
 
-    /// The work for a recording is done.
-    pub(super) fn billed(&self, digest: &Digest) {
+    /// The work for a recording, or for a text of so many characters, is done.
+    pub(super) fn billed(&self, digest: &Digest, characters: u64) {
         self.with(|p| {
             p.billed += 1;
+            p.billed_characters += characters;
             p.contents.entry(*digest).or_default().billed += 1;
         });
     }
@@ -162,6 +186,21 @@ impl Shelf {
         })
     }
 
+    /// The voices were asked for.
+    pub(super) fn voices_called(&self) {
+        self.with(|p| p.voice_calls += 1);
+    }
+
+    /// The dictionaries were asked for, or changed.
+    pub(super) fn dictionaries_called(&self) {
+        self.with(|p| p.dictionary_calls += 1);
+    }
+
+    /// A retired route was called.
+    pub(super) fn retired_called(&self) {
+        self.with(|p| p.retired_calls += 1);
+    }
+
     pub(super) fn reset(&self) {
         self.with(|p| *p = Pages::default());
     }
@@ -171,8 +210,12 @@ impl Shelf {
         let mut books = self.with(|p| Books {
             calls: p.calls,
             billed: p.billed,
+            billed_characters: p.billed_characters,
             cut: p.cut,
             log_calls: p.log_calls,
+            voice_calls: p.voice_calls,
+            dictionary_calls: p.dictionary_calls,
+            retired_calls: p.retired_calls,
             statuses: p.statuses.clone(),
             contents: p.contents.iter().map(|(digest, counts)| (hex(digest), *counts)).collect(),
             requests: p.requests.iter().cloned().collect(),

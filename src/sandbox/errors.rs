@@ -40,7 +40,7 @@ impl Shape {
             Self::SttRegion => region(message, "multi-indic"),
             Self::NoToken => json!({"message": "Unauthorized: No tokens provided"}),
             Self::BadKey => json!({"error": "unauthorized"}),
-            Self::Tts => json!({"error": status.as_str(), "message": message}),
+            Self::Tts => json!({"error": tts_type(status), "message": message}),
             Self::Chat => json!({"error": {
                 "message": message,
                 "type": "sandbox_error",
@@ -49,6 +49,15 @@ impl Shape {
             }}),
             Self::Html | Self::Nothing => return None,
         })
+    }
+}
+
+/// What the synthesis endpoints put beside their message.
+fn tts_type(status: StatusCode) -> String {
+    match status.as_u16() {
+        400 => "InvalidRequest".into(),
+        404 | 410 => "MODEL_DEPRECATED".into(),
+        _ => status.canonical_reason().unwrap_or("Error").replace(' ', ""),
     }
 }
 

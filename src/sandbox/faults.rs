@@ -54,6 +54,8 @@ pub enum Match {
     Content(String),
     /// Calls with a content of so many bytes.
     Size(u64),
+    /// Calls of synthesis whose text contains this.
+    Text(String),
     /// The first so many calls of each content.
     EachContent(u64),
     /// By chance, but the same calls each time.
@@ -87,6 +89,8 @@ pub enum What {
     Drip(u64),
     /// Billed; 200 and JSON's media type, but no JSON.
     Garbage200,
+    /// Billed; 200 and an error in JSON.
+    Json200,
     /// Billed; 200 and nothing.
     Empty200,
     /// Billed; 200 and a page in HTML.
@@ -97,10 +101,16 @@ pub enum What {
         #[serde(default)]
         retry_after: Option<String>,
     },
-    /// Billed; a success without words.
+    /// Billed; a 200 whose length is right and whose content ends in the middle.
+    Short200,
+    /// Billed; a success without words, or without a sound.
     EmptyText,
-    /// Billed; a success that gives the length times this factor.
+    /// Billed; a success that gives the length times this factor, or speaks for so long.
     WrongDuration(f64),
+    /// Billed; a stream of speech without its end.
+    Unended,
+    /// Billed; a stream of speech with an error in its middle.
+    ErrorEvent,
     /// The vendor's log answers 503; counted by calls of the log.
     LogsUnavailable,
     /// The vendor's log answers 404; counted by calls of the log.
@@ -158,17 +168,19 @@ pub(super) enum Stage {
 }
 
 /// What is known of a call when a fault is looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Subject<'a> {
     /// Its number.
     pub number: u64,
     /// Content, size, and how many calls of that content there were, this one included.
     pub content: Option<(&'a str, u64, u64)>,
+    /// What is to be spoken.
+    pub text: Option<&'a str>,
 }
 
 impl Match {
     fn takes(&self, subject: Subject<'_>) -> bool {
-        let Subject { number, content } = subject;
+        let Subject { number, content, text } = subject;
         match self {
             Self::Any => true,
             Self::Nth(n) => number == *n,
@@ -177,6 +189,7 @@ impl Match {
             Self::Every(k) => *k > 0 && number.is_multiple_of(*k),
             Self::Content(sha) => content.is_some_and(|(have, ..)| have.eq_ignore_ascii_case(sha)),
             Self::Size(bytes) => content.is_some_and(|(_, have, _)| have == *bytes),
+            Self::Text(part) => text.is_some_and(|text| text.contains(part)),
             Self::EachContent(n) => content.is_some_and(|(_, _, nth)| nth <= *n),
             Self::Probability { p, seed } => (mix(seed ^ number) as f64 / u64::MAX as f64) < *p,
         }
@@ -231,7 +244,7 @@ mod tests {
     fn numbers(fault: Fault, upto: u64) -> Vec<u64> {
         let faults = Faults::default();
         faults.add([fault]);
-        let picks = |n: &u64| faults.pick(Stage::Received, Subject { number: *n, content: None }).is_some();
+        let picks = |n: &u64| faults.pick(Stage::Received, Subject { number: *n, ..Subject::default() }).is_some();
         (1..=upto).filter(picks).collect()
     }
 
@@ -253,7 +266,7 @@ mod tests {
     fn content_rules_need_the_content() {
         let faults = Faults::default();
         faults.add([Fault::new(Match::EachContent(1), What::Hang)]);
-        let pick = |content| faults.pick(Stage::Received, Subject { number: 5, content });
+        let pick = |content| faults.pick(Stage::Received, Subject { number: 5, content, text: None });
         assert_eq!(pick(None), None);
         assert_eq!(pick(Some(("aa", 1, 1))), Some(What::Hang));
         assert_eq!(pick(Some(("aa", 1, 2))), None);

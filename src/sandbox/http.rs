@@ -12,13 +12,24 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{books::Books, errors::Refusal, faults::Fault, logs, stt, world::World};
+use super::{
+    books::Books,
+    dictionaries,
+    errors::{Refusal, Shape},
+    faults::Fault,
+    logs, speech, stt, voices,
+    world::World,
+};
 
 const WHAT_THIS_IS: &str = "\
 This is wavebatch-sandbox, a local stand-in for the Waves API.
 It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest.
+It speaks nothing: it hums as long as speech would be, and a WAV has the text as such a comment.
 
   POST /waves/v1/stt/?model=pulse&language=en
+  POST /waves/v1/tts, /waves/v1/tts/live
+  GET  /waves/v1/lightning-v3.1/get_voices
+  GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
   GET  /waves/v1/analytics/asr/logs
   GET  /waves/v1/health
 
@@ -29,8 +40,14 @@ It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a c
 ";
 
 pub(super) fn routes(world: Arc<World>) -> Router {
+    let dictionaries =
+        get(dictionaries::serve).post(dictionaries::serve).put(dictionaries::serve).delete(dictionaries::serve);
     Router::new()
         .route("/waves/v1/stt/", post(stt::transcribe))
+        .route("/waves/v1/tts", post(speech::synthesize))
+        .route("/waves/v1/tts/live", post(speech::stream))
+        .route("/waves/v1/lightning-v3.1/get_voices", get(voices::list))
+        .route("/waves/v1/pronunciation-dicts", dictionaries)
         .route("/waves/v1/analytics/asr/logs", get(logs::list))
         .route("/waves/v1/health", get(health))
         .route("/", get(|| async { WHAT_THIS_IS }))
@@ -55,7 +72,16 @@ async fn health() -> Json<Value> {
     Json(json!({"status": "ok", "mongo": connected, "redis": connected, "rabbitmq": connected}))
 }
 
-async fn unknown(uri: Uri) -> Response {
+/// What the vendor served once: the first part of a path behind its version.
+const RETIRED: &[&str] = &["lightning", "lightning-v2", "lightning-large", "lightning-v3.1"];
+
+async fn unknown(State(world): State<Arc<World>>, uri: Uri) -> Response {
+    let served_by = uri.path().strip_prefix("/waves/v1/").and_then(|path| path.split_once('/'));
+    if served_by.is_some_and(|(model, _)| RETIRED.contains(&model)) {
+        world.books.retired_called();
+        let message = "this route was retired; use /waves/v1/tts";
+        return Refusal::shaped(410, Shape::Tts, message, "").into_response();
+    }
     Refusal::stt(404, &format!("no such route: {}", uri.path()), "").into_response()
 }
 

@@ -1,4 +1,5 @@
-//! Requests per minute and calls in flight, counted per model as the API does.
+//! Requests per minute and calls in flight, counted as the API does: per model of transcription, and for all of
+//! synthesis together.
 
 use std::{
     collections::VecDeque,
@@ -9,6 +10,43 @@ use std::{
 use crate::domain::options::SttModel;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// What shares its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// One model of transcription.
+    Stt(SttModel),
+    /// Synthesis, whatever the model.
+    Tts,
+}
+
+impl From<SttModel> for Lane {
+    fn from(model: SttModel) -> Self {
+        Self::Stt(model)
+    }
+}
+
+impl Lane {
+    const COUNT: usize = SttModel::ALL.len() + 1;
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Stt(model) => model as usize,
+            Self::Tts => Self::COUNT - 1,
+        }
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        SttModel::ALL.iter().copied().map(Self::Stt).chain([Self::Tts])
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Stt(model) => model.as_str(),
+            Self::Tts => "tts",
+        }
+    }
+}
 
 /// Which limit a call ran into, and how long until there is room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +60,15 @@ pub(super) enum Over {
 pub(super) struct Limits {
     requests_per_minute: Option<u32>,
     concurrency: Option<u32>,
+    tts_concurrency: Option<u32>,
     meters: Mutex<Meters>,
 }
 
-/// One meter for all calls together, and one for each model.
+/// One meter for all calls together, and one for each lane.
 #[derive(Debug, Default)]
 struct Meters {
     all: Meter,
-    models: [Meter; SttModel::ALL.len()],
+    lanes: [Meter; Lane::COUNT],
 }
 
 /// What one meter shows.
@@ -64,9 +103,15 @@ impl Meter {
 }
 
 impl Meters {
-    fn admit(&mut self, model: SttModel, now: Instant, rpm: Option<u32>, concurrency: Option<u32>) -> Result<(), Over> {
+    fn admit(
+        &mut self,
+        lane: impl Into<Lane>,
+        now: Instant,
+        rpm: Option<u32>,
+        concurrency: Option<u32>,
+    ) -> Result<(), Over> {
         self.all.forget_before(now);
-        let meter = &mut self.models[model as usize];
+        let meter = &mut self.lanes[lane.into().index()];
         meter.forget_before(now);
         if let (Some(limit), Some(oldest)) = (rpm, meter.window.front())
             && meter.window.len() as u64 >= u64::from(limit)
@@ -84,29 +129,39 @@ impl Meters {
 
 impl Limits {
     pub(super) fn new(requests_per_minute: Option<u32>, concurrency: Option<u32>) -> Self {
-        Self { requests_per_minute, concurrency, meters: Mutex::default() }
+        Self { requests_per_minute, concurrency, tts_concurrency: None, meters: Mutex::default() }
+    }
+
+    /// The same with a limit of synthesis in flight.
+    pub(super) fn with_tts(self, tts_concurrency: Option<u32>) -> Self {
+        Self { tts_concurrency, ..self }
     }
 
     /// Counts a call that arrived now, or says which limit it is above.
-    pub(super) fn admit(self: &Arc<Self>, model: SttModel) -> Result<Slot, Over> {
-        self.with(|m| m.admit(model, Instant::now(), self.requests_per_minute, self.concurrency))?;
-        Ok(Slot { limits: Arc::clone(self), model, busy_until: None })
+    pub(super) fn admit(self: &Arc<Self>, lane: impl Into<Lane>) -> Result<Slot, Over> {
+        let lane = lane.into();
+        let (rpm, concurrency) = match lane {
+            Lane::Stt(_) => (self.requests_per_minute, self.concurrency),
+            Lane::Tts => (None, self.tts_concurrency),
+        };
+        self.with(|m| m.admit(lane, Instant::now(), rpm, concurrency))?;
+        Ok(Slot { limits: Arc::clone(self), lane, busy_until: None })
     }
 
-    /// What all models' calls together came to.
+    /// What all lanes' calls together came to.
     pub(super) fn reading(&self) -> Reading {
         self.with(|m| m.all.reading)
     }
 
-    /// What one model's calls came to.
-    pub(super) fn reading_of(&self, model: SttModel) -> Reading {
-        self.with(|m| m.models[model as usize].reading)
+    /// What one lane's calls came to.
+    pub(super) fn reading_of(&self, lane: Lane) -> Reading {
+        self.with(|m| m.lanes[lane.index()].reading)
     }
 
     /// Forgets all but the calls that are in flight.
     pub(super) fn reset(&self) {
         self.with(|m| {
-            for meter in m.models.iter_mut().chain([&mut m.all]) {
+            for meter in m.lanes.iter_mut().chain([&mut m.all]) {
                 meter.window.clear();
                 meter.reading.peak_in_flight = meter.reading.in_flight;
                 meter.reading.most_in_a_minute = 0;
@@ -114,9 +169,9 @@ impl Limits {
         });
     }
 
-    fn release(&self, model: SttModel) {
+    fn release(&self, lane: Lane) {
         self.with(|m| {
-            m.models[model as usize].reading.in_flight -= 1;
+            m.lanes[lane.index()].reading.in_flight -= 1;
             m.all.reading.in_flight -= 1;
         });
     }
@@ -130,7 +185,7 @@ impl Limits {
 #[derive(Debug)]
 pub(super) struct Slot {
     limits: Arc<Limits>,
-    model: SttModel,
+    lane: Lane,
     busy_until: Option<Instant>,
 }
 
@@ -143,15 +198,15 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let (limits, model) = (Arc::clone(&self.limits), self.model);
+        let (limits, lane) = (Arc::clone(&self.limits), self.lane);
         match (self.busy_until, tokio::runtime::Handle::try_current()) {
             (Some(until), Ok(runtime)) if until > Instant::now() => {
                 runtime.spawn(async move {
                     tokio::time::sleep_until(until.into()).await;
-                    limits.release(model);
+                    limits.release(lane);
                 });
             }
-            _ => limits.release(model),
+            _ => limits.release(lane),
         }
     }
 }
@@ -170,7 +225,7 @@ mod tests {
         assert_eq!(admit(60), Ok(()));
         assert_eq!(admit(61), Err(Over::Rate(Duration::from_secs(29))));
         assert_eq!(meters.admit(SttModel::PulsePro, at(61), Some(3), None), Ok(()), "models have minutes of their own");
-        assert_eq!(meters.models[0].reading.most_in_a_minute, 3);
+        assert_eq!(meters.lanes[0].reading.most_in_a_minute, 3);
     }
 
     #[test]

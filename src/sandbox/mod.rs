@@ -1,8 +1,9 @@
 //! A local stand-in for the Waves API: any client of the API can talk to it.
 //!
-//! It validates, limits and refuses as the API does, makes transcripts from what it can know, does on request what
-//! networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a run really asked for
-//! and would have paid. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
+//! It validates, limits and refuses as the API does, makes transcripts from what it can know, hums what it should speak,
+//! does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
+//! run really asked for and would have paid. What it hums as a WAV has the text as its comment, so that it can be
+//! transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
 
 use std::{
     io,
@@ -23,6 +24,8 @@ use crate::domain::options::Language;
 
 mod asked;
 mod books;
+mod call;
+mod dictionaries;
 mod errors;
 mod faults;
 mod http;
@@ -30,8 +33,12 @@ mod intake;
 mod limits;
 mod logs;
 mod reply;
+mod sound;
+mod speech;
 mod stt;
 mod transcript;
+mod voices;
+mod wanted;
 mod wire;
 mod world;
 
@@ -46,6 +53,8 @@ pub struct Config {
     pub requests_per_minute: Option<u32>,
     /// Limit per model of calls in flight; none by default.
     pub concurrency: Option<u32>,
+    /// Limit of synthesis in flight, of both models together; none by default.
+    pub tts_concurrency: Option<u32>,
     /// How long the work of a call takes.
     pub latency: Duration,
     /// How long after the work an entry shows up in the log.
@@ -71,6 +80,7 @@ impl Default for Config {
             key: None,
             requests_per_minute: None,
             concurrency: None,
+            tts_concurrency: None,
             latency: Duration::ZERO,
             log_lag: Duration::ZERO,
             fetch: true,
@@ -136,7 +146,7 @@ impl Sandbox {
         self.world.faults.clear();
     }
 
-    /// Forgets books, log, faults and the rolling minute, and releases what is held.
+    /// Forgets books, log, dictionaries, faults and the rolling minute, and releases what is held.
     pub fn reset(&self) {
         self.world.reset();
     }

@@ -10,19 +10,50 @@ use axum::{
 use futures::{StreamExt, stream};
 
 use super::{
+    call::Call,
     errors::{Refusal, Shape},
     faults::{StatusFault, What},
     limits::Slot,
 };
+
+/// What the work made.
+pub(super) struct Made {
+    media_type: &'static str,
+    body: Bytes,
+    /// How many bytes of it are sent at a time; all at once, under their length, if absent.
+    pieces: Option<usize>,
+}
+
+impl Made {
+    pub(super) fn whole(media_type: &'static str, body: Vec<u8>) -> Self {
+        Self { media_type, body: body.into(), pieces: None }
+    }
+
+    pub(super) fn stream(body: Vec<u8>, pieces: usize) -> Self {
+        Self { media_type: "text/event-stream", body: body.into(), pieces: Some(pieces) }
+    }
+
+    fn sent(self) -> Response {
+        let Some(size) = self.pieces else { return success(self.media_type, self.body) };
+        let pieces = stream::unfold(self.body, move |mut rest| async move {
+            if rest.is_empty() {
+                return None;
+            }
+            let piece = rest.split_to(size.min(rest.len()));
+            Some((Ok::<_, Infallible>(piece), rest))
+        });
+        success(self.media_type, Body::from_stream(pieces))
+    }
+}
 
 /// How a call is answered.
 pub(super) enum Reply {
     /// In one piece.
     Whole(Response),
     /// In pieces, with a pause before each; in flight until the last.
-    Drip(Bytes, Duration, Slot),
+    Drip(Made, Duration, Slot),
     /// Half of it, under the length of the whole.
-    Half(Bytes),
+    Half(Made),
     /// By a reset.
     Cut,
 }
@@ -33,22 +64,30 @@ impl From<Refusal> for Reply {
     }
 }
 
-/// What is sent after the work: the answer, or what was scripted in its place.
-pub(super) fn reply(fault: Option<What>, answer: Vec<u8>, slot: Slot, request_id: &str) -> Reply {
+/// What is sent after the work: what was made, or what was scripted in its place.
+pub(super) fn reply(fault: Option<What>, made: Made, slot: Slot, call: &Call) -> Reply {
+    const ERROR: &str = "{\"error\": \"InternalServerError\", \"message\": \"scripted by the sandbox\"}";
+    let useless = |media_type, body: &'static str| Reply::Whole(success(media_type, body));
     match fault {
         Some(What::CutAfterWork) => Reply::Cut,
-        Some(What::Truncated) => Reply::Half(answer.into()),
-        Some(What::Drip(ms)) => Reply::Drip(answer.into(), Duration::from_millis(ms), slot),
-        Some(What::Status(status)) => scripted(&status, request_id).into(),
-        Some(What::Garbage200) => Reply::Whole(success("application/json", "{\"status\": \"succ")),
-        Some(What::Empty200) => Reply::Whole(success("application/json", "")),
-        Some(What::WrongType200) => Reply::Whole(success("text/html", "<html><body>welcome</body></html>")),
-        _ => Reply::Whole(success("application/json", answer)),
+        Some(What::Truncated) => Reply::Half(made),
+        Some(What::Drip(ms)) => Reply::Drip(made, Duration::from_millis(ms), slot),
+        Some(What::Status(status)) => scripted(&status, call.shape, &call.record.request_id).into(),
+        Some(What::Garbage200) => useless("application/json", "{\"status\": \"succ"),
+        Some(What::Json200) => useless("application/json", ERROR),
+        Some(What::Empty200) => useless(made.media_type, ""),
+        Some(What::WrongType200) => useless("text/html", "<html><body>welcome</body></html>"),
+        Some(What::Short200) => {
+            let body = made.body.slice(..made.body.len() / 2);
+            Reply::Whole(Made { body, ..made }.sent())
+        }
+        _ => Reply::Whole(made.sent()),
     }
 }
 
-pub(super) fn scripted(fault: &StatusFault, request_id: &str) -> Refusal {
-    let natural = if fault.code == 401 { Shape::BadKey } else { Shape::Stt };
+/// A refusal with a status of its own; `shape` is the endpoint's.
+pub(super) fn scripted(fault: &StatusFault, shape: Shape, request_id: &str) -> Refusal {
+    let natural = if fault.code == 401 { Shape::BadKey } else { shape };
     let message = fault.message.as_deref().unwrap_or("scripted by the sandbox");
     let mut refusal = Refusal::shaped(fault.code, fault.shape.unwrap_or(natural), message, request_id);
     if let Some(body) = &fault.body {
@@ -64,9 +103,9 @@ fn success(media_type: &'static str, body: impl Into<Body>) -> Response {
 }
 
 /// Some ten pieces, each after a pause.
-pub(super) fn drip(body: Bytes, pause: Duration, slot: Slot) -> Response {
-    let (len, size) = (body.len(), body.len().div_ceil(10).max(1));
-    let pieces = stream::unfold((body, slot), move |(mut rest, slot)| async move {
+pub(super) fn drip(made: Made, pause: Duration, slot: Slot) -> Response {
+    let (len, size) = (made.body.len(), made.body.len().div_ceil(10).max(1));
+    let pieces = stream::unfold((made.body, slot), move |(mut rest, slot)| async move {
         if rest.is_empty() {
             return None;
         }
@@ -74,20 +113,21 @@ pub(super) fn drip(body: Bytes, pause: Duration, slot: Slot) -> Response {
         let piece = rest.split_to(size.min(rest.len()));
         Some((Ok::<_, Infallible>(piece), (rest, slot)))
     });
-    let mut response = success("application/json", Body::from_stream(pieces));
+    let mut response = success(made.media_type, Body::from_stream(pieces));
     response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     response
 }
 
 /// The first half, then an error that closes the connection.
-pub(super) fn half(body: &Bytes) -> Response {
+pub(super) fn half(made: &Made) -> Response {
+    let body = &made.body;
     let first = body.slice(..body.len() / 2);
     let pieces = stream::iter([Ok(first)]).chain(stream::once(async {
         // Once round, so that the first half is on its way before the connection goes.
         tokio::task::yield_now().await;
         Err(io::Error::from(io::ErrorKind::UnexpectedEof))
     }));
-    let mut response = success("application/json", Body::from_stream(pieces));
+    let mut response = success(made.media_type, Body::from_stream(pieces));
     response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
     response
 }

@@ -7,10 +7,12 @@ use super::*;
 use crate::audio::wav;
 
 mod answers;
+mod client;
 mod faults;
 mod limits;
 mod logs;
 mod refusals;
+mod speech;
 
 /// A sandbox and a client of it.
 struct Peer {

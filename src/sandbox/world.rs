@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config,
     books::{Books, ModelBooks, Shelf},
+    dictionaries::Dictionaries,
     faults::Faults,
-    limits::Limits,
+    limits::{Lane, Limits},
     logs::Logs,
 };
-use crate::domain::options::SttModel;
 
 /// All that the handlers share.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct World {
     pub books: Shelf,
     pub faults: Faults,
     pub logs: Logs,
+    pub dictionaries: Dictionaries,
     gate: watch::Sender<Gate>,
     pub arrivals: watch::Sender<u64>,
     pub waiting: watch::Sender<usize>,
@@ -44,12 +45,14 @@ impl World {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(5)).build();
+        let limits = Limits::new(config.requests_per_minute, config.concurrency).with_tts(config.tts_concurrency);
         Ok(Self {
             content_expiry: config.content_expiry.parse().map_err(io::Error::other)?,
-            limits: Arc::new(Limits::new(config.requests_per_minute, config.concurrency)),
+            limits: Arc::new(limits),
             books: Shelf::new(config.keep),
             faults: Faults::default(),
             logs: Logs::new(config.keep),
+            dictionaries: Dictionaries::default(),
             gate: watch::Sender::default(),
             arrivals: watch::Sender::default(),
             waiting: watch::Sender::default(),
@@ -61,17 +64,17 @@ impl World {
 
     pub(super) fn books(&self) -> Books {
         let all = self.limits.reading();
-        let of = |model: &SttModel| {
-            let reading = self.limits.reading_of(*model);
+        let of = |lane: Lane| {
+            let reading = self.limits.reading_of(lane);
             let books =
                 ModelBooks { peak_in_flight: reading.peak_in_flight, most_in_a_minute: reading.most_in_a_minute };
-            (model.to_string(), books)
+            (lane.name().to_owned(), books)
         };
         Books {
             in_flight: all.in_flight,
             peak_in_flight: all.peak_in_flight,
             most_in_a_minute: all.most_in_a_minute,
-            models: SttModel::ALL.iter().map(of).collect(),
+            models: Lane::all().map(of).collect(),
             ..self.books.copy()
         }
     }
@@ -91,6 +94,7 @@ impl World {
         self.faults.clear();
         self.books.reset();
         self.logs.reset();
+        self.dictionaries.reset();
         self.limits.reset();
         self.arrivals.send_replace(0);
         self.release();

@@ -10,7 +10,7 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 
 /// The most that an answer may weigh.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// The most that is read of an answer that only explains a failure.
 const MAX_EXPLANATION: usize = 64 * 1024;
@@ -44,15 +44,21 @@ pub(super) struct Reply {
 
 impl Reply {
     /// Reads a response to its end, or until `deadline`.
-    pub(super) async fn read(mut response: Response, deadline: Instant) -> Self {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let framed = response.content_length().is_some() || headers.contains_key(TRANSFER_ENCODING);
-        let (most, deadline) = if status.is_success() {
-            (MAX_ANSWER, deadline)
+    pub(super) async fn read(response: Response, deadline: Instant) -> Self {
+        if response.status().is_success() {
+            Self::read_at_most(response, MAX_ANSWER, deadline).await
         } else {
-            (MAX_EXPLANATION, deadline.min(Instant::now() + EXPLANATION_WAIT))
-        };
+            Self::read_explanation(response, deadline).await
+        }
+    }
+
+    /// Reads a response whose body is only there to say why there is nothing else.
+    pub(super) async fn read_explanation(response: Response, deadline: Instant) -> Self {
+        Self::read_at_most(response, MAX_EXPLANATION, deadline.min(Instant::now() + EXPLANATION_WAIT)).await
+    }
+
+    async fn read_at_most(mut response: Response, most: usize, deadline: Instant) -> Self {
+        let (status, headers, framed) = (response.status(), response.headers().clone(), is_framed(&response));
         let mut body = BytesMut::new();
         let ending = loop {
             match timeout_at(deadline, response.chunk()).await {
@@ -68,6 +74,16 @@ impl Reply {
 
     /// A header's value, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        Some(self.headers.get(name)?.to_str().ok()?.trim().to_owned()).filter(|value| !value.is_empty())
+        header(&self.headers, name)
     }
+}
+
+/// A header's value, if it is text.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// Whether the head of a response says where its body ends.
+pub(super) fn is_framed(response: &Response) -> bool {
+    response.content_length().is_some() || response.headers().contains_key(TRANSFER_ENCODING)
 }

@@ -1,5 +1,7 @@
 //! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -12,32 +14,68 @@ use super::{
 };
 use crate::domain::call::{Answer, ErrorKind, Outcome, Trouble};
 
+/// A reply that is no success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Refused by the API itself, and the wait that it asked for.
+    Refused(Trouble, Option<Duration>),
+    /// Whoever wrote it, the work may have been done.
+    Unknown(Trouble),
+}
+
+impl Failure {
+    /// What a reply means whose status is no success.
+    pub(super) fn of(reply: &Reply) -> Self {
+        match reply.status.as_u16() {
+            504 => Self::Unknown(gateway(reply, &Said::read(&reply.body))),
+            500..=599 => server_error(reply),
+            _ => refused(reply),
+        }
+    }
+
+    /// The trouble, where no money is at stake.
+    pub(super) fn trouble(self) -> Trouble {
+        match self {
+            Self::Refused(trouble, _) | Self::Unknown(trouble) => trouble,
+        }
+    }
+}
+
+impl<A> From<Failure> for Outcome<A> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(trouble, retry_after) => Self::Refused { trouble, retry_after },
+            Failure::Unknown(trouble) => Self::Unknown(trouble),
+        }
+    }
+}
+
+/// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's.
+pub(super) fn incomplete<A>(ending: Ending, status: StatusCode, request_id: Option<String>) -> Option<Outcome<A>> {
+    let trouble =
+        |kind, message: &str| Trouble { kind, message: message.to_owned(), status: Some(status.as_u16()), request_id };
+    Some(match ending {
+        Ending::Complete => return None,
+        Ending::Cut => {
+            Outcome::Unknown(trouble(ErrorKind::Truncated, "the connection broke in the middle of the answer"))
+        }
+        Ending::TimedOut => Outcome::Unknown(trouble(ErrorKind::TimedOut, "time was up in the middle of the answer")),
+        Ending::TooLong => Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, "the answer is larger than 64 MB")),
+    })
+}
+
 /// What a reply to a transcription means.
 pub(super) fn outcome(reply: Reply) -> Outcome {
-    match reply.status.as_u16() {
-        200..=299 => success(reply),
-        504 => Outcome::Unknown(gateway(&reply, &Said::read(&reply.body))),
-        500..=599 => server_error(&reply),
-        _ => refused(&reply),
-    }
+    if reply.status.is_success() { success(reply) } else { Failure::of(&reply).into() }
 }
 
 fn success(reply: Reply) -> Outcome {
     let request_id = request_id(&reply, None);
+    if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone()) {
+        return outcome;
+    }
     let trouble =
         |kind, message: String, request_id| Trouble { kind, message, status: Some(reply.status.as_u16()), request_id };
-    let lost = match reply.ending {
-        Ending::Complete => None,
-        Ending::Cut => Some((ErrorKind::Truncated, "the connection broke in the middle of the answer")),
-        Ending::TimedOut => Some((ErrorKind::TimedOut, "time was up in the middle of the answer")),
-        Ending::TooLong => {
-            let message = "the answer is larger than 64 MB".to_owned();
-            return Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, message, request_id));
-        }
-    };
-    if let Some((kind, message)) = lost {
-        return Outcome::Unknown(trouble(kind, message.to_owned(), request_id));
-    }
     match usable(&reply.body) {
         Ok(in_body) => Outcome::Answered(Answer {
             request_id: in_body.or(request_id),
@@ -86,10 +124,10 @@ fn usable(body: &[u8]) -> Result<Option<String>, Unusable> {
     Err(Unusable { why, cut: false, request_id })
 }
 
-fn server_error(reply: &Reply) -> Outcome {
+fn server_error(reply: &Reply) -> Failure {
     let said = Said::read(&reply.body);
     if !said.by_api || reply.ending != Ending::Complete {
-        return Outcome::Unknown(gateway(reply, &said));
+        return Failure::Unknown(gateway(reply, &said));
     }
     let what = match reply.status {
         StatusCode::SERVICE_UNAVAILABLE => "the API is not available for the moment",
@@ -106,15 +144,14 @@ fn gateway(reply: &Reply, said: &Said) -> Trouble {
     trouble(reply, said, ErrorKind::Gateway, what.to_owned())
 }
 
-fn refused(reply: &Reply) -> Outcome {
+fn refused(reply: &Reply) -> Failure {
     let said = Said::read(&reply.body);
     let (kind, what) = verdict(reply, &said);
     refusal(reply, &said, kind, what)
 }
 
-fn refusal(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Outcome {
-    let retry_after = retry_after(&reply.headers, Timestamp::now());
-    Outcome::Refused { trouble: trouble(reply, said, kind, what), retry_after }
+fn refusal(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Failure {
+    Failure::Refused(trouble(reply, said, kind, what), retry_after(&reply.headers, Timestamp::now()))
 }
 
 /// The kind of a refusal, and our words for it.
@@ -164,7 +201,7 @@ fn trouble(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Trouble
     }
 }
 
-fn request_id(reply: &Reply, in_body: Option<String>) -> Option<String> {
+pub(super) fn request_id(reply: &Reply, in_body: Option<String>) -> Option<String> {
     in_body.or_else(|| reply.header("x-request-id").map(|id| words::clean(&id)))
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
-    Body, RequestBuilder, StatusCode,
+    Body, RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -142,17 +142,43 @@ impl Client {
                 return Outcome::NotSent(Trouble::new(ErrorKind::SourceTimedOut, message));
             }
         };
+        let request = self.request(call).header(CONTENT_TYPE, content_type);
+        match self.depart(request, content, len, departs, deadline).await {
+            Ok((response, _keeper)) => classify::outcome(Reply::read(response, deadline).await),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Sends a request that may cost money, and waits for the head of its response. The rest of the request is sent
+    /// for as long as the keeper is kept.
+    pub(super) async fn depart<A>(
+        &self,
+        request: RequestBuilder,
+        content: Content,
+        len: u64,
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        deadline: Instant,
+    ) -> Result<(Response, Keeper), Outcome<A>> {
         let gate = Gate::default();
-        let _keeper = Keeper(gate.clone());
-        let request = self
-            .request(call)
-            .header(CONTENT_TYPE, content_type)
+        let keeper = Keeper(gate.clone());
+        let request = request
+            .header(AUTHORIZATION, self.bearer.clone())
             .header(CONTENT_LENGTH, len)
             .body(Body::wrap_stream(Outgoing::new(gate.clone(), content, departs)));
         match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => classify::outcome(Reply::read(response, deadline).await),
-            Ok(Err(error)) => self.no_reply(gate.shut(), Some(error)),
-            Err(_) => self.no_reply(gate.shut(), None),
+            Ok(Ok(response)) => Ok((response, keeper)),
+            Ok(Err(error)) => Err(self.no_reply(gate.shut(), Some(error))),
+            Err(_) => Err(self.no_reply(gate.shut(), None)),
+        }
+    }
+
+    /// Sends a request that costs nothing, and reads all of the reply.
+    pub(super) async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, Trouble> {
+        let deadline = Instant::now() + timeout;
+        match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => Ok(Reply::read(response, deadline).await),
+            Ok(Err(error)) => Err(Trouble::new(ErrorKind::Unreachable, self.unreachable(Some(error)))),
+            Err(_) => Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
         }
     }
 
@@ -171,16 +197,12 @@ impl Client {
             .http
             .post(self.endpoint("/waves/v1/stt/"))
             .query(&[("model", options.model.as_str()), ("language", options.language.as_str())])
-            .query(&on)
-            .header(AUTHORIZATION, self.bearer.clone());
-        match options.expire_content {
-            ExpireContent::No => request,
-            ExpireContent::Required | ExpireContent::Try => request.header("x-expire-content", "true"),
-        }
+            .query(&on);
+        expiring(request, options.expire_content)
     }
 
     /// The outcome of a call that got no reply; `None` is our own time-out.
-    fn no_reply(&self, phase: Phase, error: Option<reqwest::Error>) -> Outcome {
+    fn no_reply<A>(&self, phase: Phase, error: Option<reqwest::Error>) -> Outcome<A> {
         let timed_out = error.as_ref().is_none_or(reqwest::Error::is_timeout);
         match phase {
             Phase::Stale => Outcome::Stale,
@@ -197,7 +219,7 @@ impl Client {
         }
     }
 
-    pub(super) fn unreachable(&self, error: Option<reqwest::Error>) -> String {
+    fn unreachable(&self, error: Option<reqwest::Error>) -> String {
         let host = self.base_url.origin().ascii_serialization();
         match error {
             None => format!("no connection to {host} in the time there was"),
@@ -213,18 +235,21 @@ impl Client {
     /// # Errors
     /// It cannot be reached, or does not say `ok`.
     pub async fn health(&self) -> Result<(), Trouble> {
-        let deadline = Instant::now() + Duration::from_secs(30);
         let request = self.http.get(self.endpoint("/waves/v1/health"));
-        let reply = match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => Reply::read(response, deadline).await,
-            Ok(Err(error)) => return Err(Trouble::new(ErrorKind::Unreachable, self.unreachable(Some(error)))),
-            Err(_) => return Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
-        };
+        let reply = self.exchange(request, Duration::from_secs(30)).await?;
         if reply.status == StatusCode::OK {
             return Ok(());
         }
         let message = format!("the API says that it is not well ({})", reply.status.as_u16());
         Err(Trouble { status: Some(reply.status.as_u16()), ..Trouble::new(ErrorKind::ServerError, message) })
+    }
+}
+
+/// Asks for the deletion of what is sent, where it is to be asked for.
+pub(super) fn expiring(request: RequestBuilder, expire: ExpireContent) -> RequestBuilder {
+    match expire {
+        ExpireContent::No => request,
+        ExpireContent::Required | ExpireContent::Try => request.header("x-expire-content", "true"),
     }
 }
 
@@ -288,7 +313,8 @@ pub(super) fn cause(error: reqwest::Error) -> String {
     }
 }
 
-const fn name(outcome: &Outcome) -> &'static str {
+/// An outcome's class, for the log.
+pub(super) const fn name<A>(outcome: &Outcome<A>) -> &'static str {
     match outcome {
         Outcome::Answered(_) => "answered",
         Outcome::Refused { .. } => "refused",

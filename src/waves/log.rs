@@ -5,7 +5,6 @@ use std::time::Duration;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::{Ending, Reply},
@@ -23,16 +22,14 @@ impl Client {
     /// [`LogError::Absent`] where there is no log for this key, [`LogError::Unreachable`] for everything else. An
     /// entry that cannot be read fails its page: leaving it out could make another one look unique.
     pub async fn stt_log(&self, page: u32, page_size: u32) -> Result<Vec<LogEntry>, LogError> {
-        let deadline = Instant::now() + TIMEOUT;
         let request = self
             .http
             .get(self.endpoint("/waves/v1/analytics/asr/logs"))
             .query(&[("page", page), ("pageSize", page_size)])
             .header(AUTHORIZATION, self.bearer.clone());
-        match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => entries(&Reply::read(response, deadline).await),
-            Ok(Err(error)) => Err(LogError::Unreachable(self.unreachable(Some(error)))),
-            Err(_) => Err(LogError::Unreachable("no answer in time".into())),
+        match self.exchange(request, TIMEOUT).await {
+            Ok(reply) => entries(&reply),
+            Err(trouble) => Err(LogError::Unreachable(trouble.message)),
         }
     }
 }

@@ -5,21 +5,34 @@
 
 mod account;
 mod answer;
+mod ask;
 mod breath;
 mod classify;
 mod client;
+mod dictionaries;
 mod errors;
+mod events;
+mod frames;
 mod gate;
+mod listen;
 mod log;
 mod retry_after;
 mod send;
 #[cfg(test)]
 mod server;
+mod sound;
+mod speech;
+#[cfg(test)]
+mod speech_tests;
 #[cfg(test)]
 mod tests;
+mod voices;
 mod words;
 
 pub use account::account;
 pub use client::{Client, ClientError, SttBody, SttCall};
+pub use dictionaries::{Dictionary, Pronunciation};
 pub use gate::Departure;
 pub use send::Settings;
+pub use speech::{SpeechCall, SpeechOutcome, Spoken, Transport};
+pub use voices::Voice;

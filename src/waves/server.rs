@@ -60,13 +60,13 @@ impl Peer {
         }
     }
 
-    pub(super) async fn write(&mut self, bytes: &str) {
-        let _ = self.stream.write_all(bytes.as_bytes()).await;
+    pub(super) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// Writes a complete response.
     pub(super) async fn respond(&mut self, status: &str, headers: &str, body: &str) {
-        self.write(&format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        self.write(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())).await;
     }
 
     /// Closes with a reset.

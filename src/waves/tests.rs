@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 const OK: &str = r#"{"status":"success","transcription":"hello","words":[],"odd":1}"#;
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
 fn settings(base_url: Url) -> Settings {
     Settings {
@@ -35,7 +35,7 @@ fn settings(base_url: Url) -> Settings {
     }
 }
 
-fn client(url: &Url) -> Client {
+pub(super) fn client(url: &Url) -> Client {
     Client::new(settings(url.clone())).unwrap()
 }
 

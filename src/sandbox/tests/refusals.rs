@@ -61,7 +61,7 @@ async fn routes_are_exact() {
     let peer = Peer::new().await;
     let post = |path| peer.request(Method::POST, path).body(recording(1)).send();
     assert_eq!(post("/waves/v1/stt?model=pulse&language=en").await.unwrap().status(), 404);
-    assert_eq!(post("/waves/v1/lightning-v3.1/get_speech").await.unwrap().status(), 404);
+    assert_eq!(post("/waves/v1/lightning-v9/get_speech").await.unwrap().status(), 404);
     let base = peer.sandbox.base_url();
     assert_eq!(json(peer.client.get(format!("{base}/waves/v1/health"))).await.1["status"], "ok");
     let root = peer.client.get(&base).send().await.unwrap();

@@ -1,0 +1,166 @@
+//! Something to hear: a humming as long as speech would be, another one for another text, in every format.
+
+use std::f64::consts::{PI, TAU};
+
+use super::books::Digest;
+use crate::{
+    audio::wav,
+    domain::speech::{AudioFormat, SampleRate},
+};
+
+/// How fast is spoken, in characters a second at the voice's own pace.
+const CHARS_PER_SECOND: u64 = 15;
+/// Syllables a second; each is a swell of the same tone.
+const SYLLABLES: u32 = 5;
+
+/// What is heard.
+#[derive(Debug)]
+pub(super) struct Sound {
+    rate: SampleRate,
+    /// How many samples it has.
+    len: usize,
+    /// One syllable, which is said again and again.
+    syllable: Vec<i16>,
+    /// Differs where the sound does.
+    seed: u64,
+}
+
+impl Sound {
+    /// As long as so many characters take, times `factor`; the tone is the digest's.
+    pub(super) fn of(voiced: &Digest, characters: u64, rate: SampleRate, pace: u16, factor: f64) -> Self {
+        let seed = voiced[..8].iter().fold(0, |n, b| n << 8 | u64::from(*b));
+        let thousandths = characters * u64::from(rate.hz()) * 1000;
+        let len = (thousandths as f64 * factor / (CHARS_PER_SECOND * u64::from(pace)) as f64).round() as usize;
+        Self { rate, len, syllable: syllable(rate, seed), seed }
+    }
+
+    fn samples(&self) -> impl ExactSizeIterator<Item = i16> + use<'_> {
+        (0..self.len).map(|at| self.syllable[at % self.syllable.len()])
+    }
+
+    /// The sound in this format; `comment` is kept where the format has a place for it.
+    pub(super) fn encoded(&self, format: AudioFormat, comment: &str) -> Vec<u8> {
+        let repeated = |unit: Vec<u8>, len: usize| {
+            let mut all = unit.repeat(len / unit.len() + 1);
+            all.truncate(len);
+            all
+        };
+        match format {
+            AudioFormat::Wav => {
+                let mut file = Vec::with_capacity(self.len * 2 + comment.len() + 64);
+                wav::write_pcm16(&mut file, 1, self.rate.hz(), Some(comment), self.samples())
+                    .expect("250 characters are far from 4 GiB");
+                file
+            }
+            AudioFormat::Pcm => repeated(self.syllable.iter().flat_map(|s| s.to_le_bytes()).collect(), self.len * 2),
+            AudioFormat::Ulaw => repeated(self.syllable.iter().map(|s| ulaw(*s)).collect(), self.len),
+            AudioFormat::Alaw => repeated(self.syllable.iter().map(|s| alaw(*s)).collect(), self.len),
+            AudioFormat::Mp3 => self.frames(),
+        }
+    }
+
+    /// MPEG frames of silence at 32 kbit/s, to the end of the one that the sound ends in. Behind the side information,
+    /// which says that nothing is coded, they carry the seed.
+    fn frames(&self) -> Vec<u8> {
+        let (version, rate_index, side_info, len, samples) = match self.rate {
+            SampleRate::Hz44100 => (0xFB, 0, 17, 104, 1152),
+            SampleRate::Hz24000 => (0xF3, 1, 9, 96, 576),
+            SampleRate::Hz16000 => (0xF3, 2, 9, 144, 576),
+            SampleRate::Hz8000 => (0xE3, 2, 9, 288, 576),
+        };
+        let bitrate_index = if version == 0xFB { 1 } else { 4 };
+        let mut frame = vec![0xFF, version, bitrate_index << 4 | rate_index << 2, 0xC0];
+        frame.resize(4 + side_info, 0);
+        // Digits, so that nothing in it looks like a frame's beginning.
+        frame.extend(format!("{:016x}", self.seed).into_bytes());
+        frame.resize(len, b' ');
+        frame.repeat(self.len.div_ceil(samples))
+    }
+}
+
+fn syllable(rate: SampleRate, seed: u64) -> Vec<i16> {
+    let len = rate.hz() / SYLLABLES;
+    let pitch = 110.0 + (seed % 2_000) as f64 / 10.0;
+    let loudness = 1_500.0 + (seed >> 16 & 0x3FF) as f64;
+    let colour = (seed >> 32 & 0xFF) as f64 / 255.0;
+    let at = |n: u32| {
+        let turn = TAU * pitch * f64::from(n) / f64::from(rate.hz());
+        let swell = (PI * f64::from(n) / f64::from(len)).sin();
+        (loudness * swell * (turn.sin() + colour * (2.0 * turn).sin()) / 2.0) as i16
+    };
+    (0..len).map(at).collect()
+}
+
+/// G.711 µ-law.
+fn ulaw(sample: i16) -> u8 {
+    let (sign, magnitude) = (if sample < 0 { 0x80 } else { 0 }, u32::from(sample.unsigned_abs()).min(32_635) + 132);
+    let exponent = 24 - magnitude.leading_zeros();
+    let mantissa = magnitude >> (exponent + 3) & 0x0F;
+    !(sign | (exponent << 4) as u8 | mantissa as u8)
+}
+
+/// G.711 A-law.
+fn alaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0 } else { 0x80 };
+    let magnitude = u32::from(if sample < 0 { !sample } else { sample } as u16) >> 3;
+    let coded = match magnitude {
+        0..32 => magnitude >> 1,
+        _ => {
+            let exponent = 27 - magnitude.leading_zeros();
+            exponent << 4 | magnitude >> exponent & 0x0F
+        }
+    };
+    (sign | coded as u8) ^ 0x55
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_as_long_as_speech_in_every_format_and_rate() {
+        for rate in SampleRate::ALL {
+            for (pace, factor, tenths) in [(1000, 1.0, 40), (2000, 1.0, 20), (500, 0.5, 40)] {
+                let sound = Sound::of(&[7; 32], 60, *rate, pace, factor);
+                let samples = rate.hz() as usize * tenths / 10;
+                assert_eq!(sound.encoded(AudioFormat::Pcm, "").len(), samples * 2);
+                assert_eq!(sound.encoded(AudioFormat::Ulaw, "").len(), samples);
+                assert_eq!(sound.encoded(AudioFormat::Alaw, "").len(), samples);
+                let file = sound.encoded(AudioFormat::Wav, "Hi");
+                let read = wav::read(&mut std::io::Cursor::new(&file)).unwrap();
+                assert_eq!((read.data_len as usize, read.sample_rate), (samples * 2, rate.hz()));
+                assert_eq!((read.sizes_agree, read.comment.as_deref()), (true, Some("Hi")));
+                assert_eq!(file[read.data_offset as usize..], sound.encoded(AudioFormat::Pcm, ""));
+            }
+        }
+    }
+
+    #[test]
+    fn mp3_is_as_long_to_a_frame() {
+        for (rate, len, samples) in [(8000, 288, 576), (16_000, 144, 576), (24_000, 96, 576), (44_100, 104, 1152)] {
+            let rate = SampleRate::from_hz(rate).unwrap();
+            let bytes = Sound::of(&[7; 32], 60, rate, 1000, 1.0).encoded(AudioFormat::Mp3, "");
+            assert_eq!(bytes.len(), len * (4 * rate.hz() as usize).div_ceil(samples));
+            assert!(bytes.chunks(len).all(|frame| frame[0] == 0xFF && frame[1..].iter().all(|b| *b != 0xFF)));
+        }
+    }
+
+    #[test]
+    fn two_texts_sound_different() {
+        for format in AudioFormat::ALL {
+            let sound = |digest: u8| Sound::of(&[digest; 32], 60, SampleRate::Hz8000, 1000, 1.0).encoded(*format, "");
+            assert_eq!(sound(1), sound(1));
+            assert_ne!(sound(1), sound(2), "{format}");
+        }
+        assert!(Sound::of(&[1; 32], 60, SampleRate::Hz8000, 1000, 1.0).samples().any(|s| s.abs() > 500));
+    }
+
+    #[test]
+    fn telephony_codes_are_those_of_g711() {
+        for (sample, u, a) in
+            [(0, 0xFF, 0xD5), (-1, 0x7F, 0x55), (32_767, 0x80, 0xAA), (-32_768, 0x00, 0x2A), (1_000, 0xCE, 0xFA)]
+        {
+            assert_eq!((ulaw(sample), alaw(sample)), (u, a), "{sample}");
+        }
+    }
+}

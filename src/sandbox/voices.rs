@@ -1,0 +1,54 @@
+//! `GET /waves/v1/lightning-v3.1/get_voices`: a few voices, those that the vendor's documents name.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::HeaderMap};
+use serde_json::{Value, json};
+
+use super::{
+    errors::{Refusal, check_key},
+    world::World,
+};
+
+/// Id, languages, accent, gender, age, use.
+type Entry = (&'static str, &'static [&'static str], &'static str, &'static str, &'static str, &'static str);
+
+/// Of the last one the catalog says nothing, as it does of some.
+const VOICES: &[Entry] = &[
+    ("avery", &["english"], "american", "female", "young", "conversational"),
+    ("liam", &["english"], "british", "male", "young", "conversational"),
+    ("devansh", &["hindi", "english"], "indian", "male", "young", "conversational"),
+    ("magnus", &["english"], "american", "male", "middle aged", "narration"),
+    ("meher", &["english", "hindi"], "indian", "female", "young", "conversational"),
+    ("kaitlyn", &["english"], "american", "female", "young", "narration"),
+    ("jordan", &[], "", "", "", ""),
+];
+
+/// Whether a call may name it: a voice of the catalog, or any clone. The vendor does not say what it does otherwise.
+pub(super) fn is_known(id: &str) -> bool {
+    id.starts_with("voice_") || VOICES.iter().any(|(known, ..)| *known == id)
+}
+
+/// The endpoint.
+pub(super) async fn list(State(world): State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    world.books.voices_called();
+    check_key(headers.get("authorization"), world.config.key.as_deref())?;
+    let voices: Vec<Value> = VOICES
+        .iter()
+        .map(|(id, languages, accent, gender, age, usecase)| {
+            let name = format!("{}{}", id[..1].to_uppercase(), &id[1..]);
+            if languages.is_empty() {
+                return json!({"voiceId": id, "displayName": name});
+            }
+            json!({"voiceId": id, "displayName": name, "tags": {
+                "language": languages,
+                "accent": accent,
+                "gender": gender,
+                "age": age,
+                "emotions": [],
+                "usecases": [usecase],
+            }})
+        })
+        .collect();
+    Ok(Json(json!({ "voices": voices })))
+}

@@ -1,0 +1,75 @@
+//! Pronunciation dictionaries on the account.
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use crate::domain::call::{ErrorKind, Trouble};
+
+const PATH: &str = "/waves/v1/pronunciation-dicts";
+
+/// How one word is spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pronunciation {
+    /// The word as it is written.
+    pub word: String,
+    /// The word as it sounds.
+    pub pronunciation: String,
+}
+
+/// A dictionary as the account has it. The vendor gives it no name but its id.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Dictionary {
+    /// What a call names it by.
+    pub id: String,
+    /// Its words.
+    #[serde(default)]
+    pub items: Vec<Pronunciation>,
+    /// When it was made, in the vendor's words.
+    #[serde(default, rename = "createdAt")]
+    pub created_at: Option<String>,
+}
+
+impl Client {
+    /// The account's dictionaries.
+    ///
+    /// # Errors
+    /// The API cannot be reached, refuses, or answers with something else.
+    pub async fn dictionaries(&self) -> Result<Vec<Dictionary>, Trouble> {
+        self.ask(self.http.get(self.endpoint(PATH))).await
+    }
+
+    /// Makes a dictionary of these words, at least one.
+    ///
+    /// # Errors
+    /// As for [`Client::dictionaries`]; where no answer came, it may have been made all the same.
+    pub async fn create_dictionary(&self, items: &[Pronunciation]) -> Result<Dictionary, Trouble> {
+        self.write_dictionary(Method::POST, &json!({ "items": items })).await
+    }
+
+    /// Replaces the words of a dictionary.
+    ///
+    /// # Errors
+    /// As for [`Client::dictionaries`]; sending the same again does no harm.
+    pub async fn update_dictionary(&self, id: &str, items: &[Pronunciation]) -> Result<Dictionary, Trouble> {
+        self.write_dictionary(Method::PUT, &json!({ "id": id, "items": items })).await
+    }
+
+    /// Takes a dictionary away.
+    ///
+    /// # Errors
+    /// As for [`Client::dictionaries`], or the answer does not say that it is gone.
+    pub async fn delete_dictionary(&self, id: &str) -> Result<(), Trouble> {
+        let question = self.http.delete(self.endpoint(PATH)).json(&json!({ "id": id }));
+        let answer: Value = self.ask(question).await?;
+        if answer.get("deleted") == Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        Err(Trouble::new(ErrorKind::UnusableAnswer, "the API does not say that the dictionary is gone"))
+    }
+
+    async fn write_dictionary(&self, method: Method, body: &Value) -> Result<Dictionary, Trouble> {
+        self.ask(self.http.request(method, self.endpoint(PATH)).json(body)).await
+    }
+}

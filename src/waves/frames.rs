@@ -1,0 +1,181 @@
+//! The events that carry speech: base64 samples, a mark at the end, or an error in the middle.
+
+use std::borrow::Cow;
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    errors::Said,
+    events::{Event, Events},
+};
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// So much audio (it may be none), and not the end.
+    More(Vec<u8>),
+    /// The last of the audio, and the mark.
+    All(Vec<u8>),
+    /// Something that ends it without being its end.
+    Failed(String),
+}
+
+/// A stream of such events.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Events);
+
+impl Frames {
+    /// What this piece of the stream completes. Behind the mark nothing is looked at.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Heard {
+        match self.0.push(piece) {
+            Ok(events) => gather(events),
+            Err(_) => Heard::Failed("an event of its stream is larger than 16 MB".into()),
+        }
+    }
+
+    /// What the end of the stream completes.
+    pub(super) fn finish(&mut self) -> Heard {
+        gather(self.0.finish())
+    }
+}
+
+fn gather(events: impl IntoIterator<Item = Event>) -> Heard {
+    let mut audio = Vec::new();
+    for event in events {
+        match frame(&event, &mut audio) {
+            Ok(false) => {}
+            Ok(true) => return Heard::All(audio),
+            Err(why) => return Heard::Failed(why),
+        }
+    }
+    Heard::More(audio)
+}
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow, default)]
+    audio: Option<Cow<'a, str>>,
+    #[serde(default)]
+    done: Value,
+    #[serde(default)]
+    status: Value,
+    #[serde(default)]
+    error: Value,
+}
+
+/// Adds the audio of an event; whether it is the last.
+fn frame(event: &Event, audio: &mut Vec<u8>) -> Result<bool, String> {
+    let frame = match serde_json::from_slice::<Frame<'_>>(&event.data) {
+        Ok(frame) => frame,
+        Err(_) if event.name == "error" => return Err(failed(event)),
+        // Some other sign of life.
+        Err(_) if !matches!(event.name.as_str(), "" | "message" | "audio") => return Ok(false),
+        Err(_) => return Err("an event of its stream cannot be read".into()),
+    };
+    if event.name == "error" || is_error(&frame) {
+        return Err(failed(event));
+    }
+    if let Some(text) = &frame.audio {
+        BASE64.decode_vec(text.as_bytes(), audio).map_err(|_| "an event of its stream is no base64".to_owned())?;
+    }
+    // `done` stands in every event.
+    Ok(frame.done == Value::Bool(true))
+}
+
+fn is_error(frame: &Frame<'_>) -> bool {
+    let of_status = match &frame.status {
+        Value::String(status) => match status.parse::<u32>() {
+            Ok(code) => code >= 300,
+            Err(_) => matches!(status.as_str(), "error" | "failed"),
+        },
+        Value::Number(code) => code.as_u64().is_some_and(|code| code >= 300),
+        _ => false,
+    };
+    of_status || !matches!(&frame.error, Value::Null | Value::Bool(false))
+}
+
+fn failed(event: &Event) -> String {
+    let said = Said::read(&event.data).words.map(|words| format!(": {words}")).unwrap_or_default();
+    format!("its stream tells of an error{said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: &str = "data: {\"status\":\"200\",\"done\":true}\n\n";
+
+    fn audio(base64: &str) -> String {
+        format!("event: audio\ndata: {{\"audio\": \"{base64}\", \"done\": false, \"status\": \"206\"}}\n\n")
+    }
+
+    /// All that is heard of a stream in pieces of this size.
+    fn hear(stream: &str, by: usize) -> Heard {
+        let (mut frames, mut all) = (Frames::default(), Vec::new());
+        for piece in stream.as_bytes().chunks(by) {
+            match frames.push(piece) {
+                Heard::More(audio) => all.extend(audio),
+                Heard::All(audio) => return Heard::All([all, audio].concat()),
+                failed @ Heard::Failed(_) => return failed,
+            }
+        }
+        match frames.finish() {
+            Heard::More(audio) => Heard::More([all, audio].concat()),
+            Heard::All(audio) => Heard::All([all, audio].concat()),
+            failed @ Heard::Failed(_) => failed,
+        }
+    }
+
+    #[test]
+    fn audio_is_joined_up_to_the_mark() {
+        let stream =
+            [&audio("AQID"), ": still here\n\n", &audio("BA=="), &audio("BQ"), END, &audio("BgY="), "data: x\n\n"];
+        let stream = stream.concat();
+        for by in [1, 2, 7, 64, 10_000] {
+            assert_eq!(hear(&stream, by), Heard::All(vec![1, 2, 3, 4, 5]), "by {by}");
+            assert_eq!(hear(&stream.replace('\n', "\r\n"), by), Heard::All(vec![1, 2, 3, 4, 5]), "by {by}");
+        }
+        let split = "data: {\"audio\":\ndata: \"AQID\",\ndata: \"done\":true}\n\n";
+        assert_eq!(hear(split, 5), Heard::All(vec![1, 2, 3]));
+        assert_eq!(
+            hear(&format!("{}event: ping\ndata: now\n\n{}", audio("AQID"), END.trim_end()), 9),
+            Heard::All(vec![1, 2, 3])
+        );
+    }
+
+    #[test]
+    fn only_a_true_done_is_the_end() {
+        for not_the_end in ["{\"done\":false}", "{\"done\":\"true\"}", "{\"done\":1}", "{\"status\":\"200\"}", "{}"] {
+            let stream = format!("{}data: {not_the_end}\n\n", audio("AQID"));
+            assert_eq!(hear(&stream, 11), Heard::More(vec![1, 2, 3]), "{not_the_end}");
+        }
+    }
+
+    #[test]
+    fn errors_and_nonsense_end_it() {
+        for (frame, words) in [
+            ("event: error\ndata: {\"message\":\"No voice\"}", "its stream tells of an error: No voice"),
+            ("event: error\ndata: overload", "its stream tells of an error: overload"),
+            ("data: {\"status\":\"error\",\"message\":\"No\"}", "its stream tells of an error: No"),
+            ("data: {\"status\":\"500\",\"done\":true}", "its stream tells of an error"),
+            ("data: {\"error\":\"Internal\",\"done\":false}", "its stream tells of an error: Internal"),
+            ("data: [DONE]", "an event of its stream cannot be read"),
+            ("data: {\"audio\":\"?\",\"done\":false}", "an event of its stream is no base64"),
+            ("data: {\"audio\":7}", "an event of its stream cannot be read"),
+        ] {
+            let stream = format!("{}{frame}\n\n{END}", audio("AQID"));
+            assert_eq!(hear(&stream, 13), Heard::Failed(words.into()), "{frame}");
+        }
+    }
+}
