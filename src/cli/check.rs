@@ -19,7 +19,8 @@ use crate::{
 
 /// Check a batch and tell what running it would do
 ///
-/// Needs neither key nor network, writes nothing, and says what it could not check.
+/// Needs no key, calls no API, writes nothing, and says what it could not check. A remote manifest is fetched, a prefix
+/// listed, and of recordings with a known size some headers are read, to tell how long they are.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch check jobs/support-calls.toml")]
 pub struct Check {

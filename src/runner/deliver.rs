@@ -53,7 +53,11 @@ pub(super) async fn deliver_fresh(
 
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
 pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, StoreError> {
-    let Some((body, facts)) = work.shared.store.answer(call).await? else {
+    let kept = match work.shared.store.answer(call).await {
+        Err(StoreError::Unexpected(why)) => return unreadable(work, call, &why).await,
+        kept => kept?,
+    };
+    let Some((body, facts)) = kept else {
         let notes = Some(Note::AnswerPruned.to_string());
         let finish = Finish { state: Some(JobState::Succeeded), notes, ..Finish::default() };
         return Ok(Next::Leave(To::Finished(Box::new(finish))));
@@ -72,8 +76,10 @@ async fn deliver(
     facts: AnswerFacts,
     known: Known,
 ) -> Result<Next, StoreError> {
-    let transcript = Transcript::parse(body)
-        .map_err(|e| StoreError::Unexpected(format!("the answer of call {call} does not read: {e}")))?;
+    let transcript = match Transcript::parse(body) {
+        Ok(transcript) => transcript,
+        Err(e) => return unreadable(work, call, &e.to_string()).await,
+    };
     let spec = &work.batch.spec;
     let words_needed = spec.formats.iter().any(|f| f.needs_words());
     let reason = suspect(&transcript, known.audio_ms, known.exact, work.options.allow_silence, words_needed);
@@ -106,6 +112,13 @@ async fn deliver(
         source_try: false,
     };
     Ok(Next::Leave(To::Finished(Box::new(finish))))
+}
+
+/// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
+async fn unreadable(work: &Work<'_>, call: CallId, why: &str) -> Result<Next, StoreError> {
+    work.shared.store.set_aside(work.job.job, call).await?;
+    let told = format!("the kept answer of call {call} does not read ({why}); `wavebatch retry` buys it again");
+    Ok(Work::fail(ErrorKind::UnusableAnswer, told))
 }
 
 /// The files of one job. A long transcript in four formats is work for a thread that may block.

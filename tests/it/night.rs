@@ -103,6 +103,28 @@ impl Night {
     }
 }
 
+impl Night {
+    /// Starts a run, and lets `change` come while twelve calls are in flight and most lines are not yet fetched.
+    async fn run_changed(&self, change: impl FnOnce(&S3Server)) -> Child {
+        self.house.sandbox.hold();
+        let child = self.start(BEFORE, &["run", "night.toml"]);
+        self.house.sandbox.waiting(12).await;
+        change(&self.s3);
+        self.house.sandbox.release();
+        child
+    }
+
+    /// Starts a run, and kills it while twelve calls are in flight.
+    async fn run_killed(&self) {
+        self.house.sandbox.hold();
+        let mut child = self.start(BEFORE, &["run", "night.toml", "-q"]);
+        self.house.sandbox.waiting(12).await;
+        child.kill().expect("a living child");
+        child.wait().expect("a dead child");
+        self.house.sandbox.release();
+    }
+}
+
 async fn ended(child: Child) -> (i32, String) {
     let waiting = tokio::task::spawn_blocking(move || child.wait_with_output().expect("a child"));
     let output: Output = waiting.await.expect("it was waited for");
@@ -200,10 +222,7 @@ async fn an_empty_night_is_a_fault_unless_allowed_and_older_ones_are_finished_fi
     let night = Night::new().await;
     night.record("2026/11/20", 0..40);
     night.s3.put("acme-calls", "2026/11/21/1.json", "{}");
-    let mut child = night.start(BEFORE, &["run", "night.toml", "-q"]);
-    night.house.sandbox.arrivals(10).await;
-    child.kill().expect("a living child");
-    child.wait().expect("a dead child");
+    night.run_killed().await;
     let (code, told) = night.run(AFTER, &["run", "night.toml"]).await;
     assert_eq!(code, 2, "{told}");
     for words in ["s3://acme-calls/2026/11/21/", "1 .json", "allow_empty", "nightly-calls-2026-11-20: finished"] {
@@ -239,17 +258,15 @@ async fn objects_that_vanish_change_or_are_archived_fail_their_lines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_down_for_a_while_costs_no_call_and_no_line() {
     let night = Night::new().await;
-    night.record("2026/11/20", 0..60);
-    let child = night.start(BEFORE, &["run", "night.toml"]);
-    night.house.sandbox.arrivals(15).await;
-    night.s3.fault("", "", Fault::Status(503, "SlowDown"));
+    night.record("2026/11/20", 0..100);
+    let child = night.run_changed(|s3| s3.fault("", "", Fault::Status(503, "SlowDown"))).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     night.s3.lift();
     let (code, told) = ended(child).await;
     assert_eq!(code, 0, "{told}");
-    (0..60).for_each(|i| assert_eq!(night.text("2026/11/20", i), format!("words of call {i}")));
+    (0..100).for_each(|i| assert_eq!(night.text("2026/11/20", i), format!("words of call {i}")));
     let books = night.house.sandbox.books();
-    assert_eq!((books.contents.len(), books.most_billed()), (60, 1));
+    assert_eq!((books.contents.len(), books.most_billed()), (100, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,17 +287,15 @@ async fn a_sink_that_forbids_pauses_the_batch_and_the_same_command_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_refused_in_the_middle_pause_the_batch_and_blame_no_line() {
     let night = Night::new().await;
-    night.record("2026/11/20", 0..30);
-    let child = night.start(BEFORE, &["run", "night.toml"]);
-    night.house.sandbox.arrivals(5).await;
-    night.s3.fault("GET", ".wav", Fault::Status(403, "InvalidAccessKeyId"));
+    night.record("2026/11/20", 0..100);
+    let child = night.run_changed(|s3| s3.fault("GET", ".wav", Fault::Status(403, "InvalidAccessKeyId"))).await;
     let (code, told) = ended(child).await;
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("credentials"), "{told}");
     night.s3.lift();
     let (code, told) = night.run(BEFORE, &["run", "night.toml"]).await;
     assert_eq!(code, 0, "{told}");
-    assert_eq!(night.report("nightly-calls-2026-11-20").len(), 30);
+    assert_eq!(night.report("nightly-calls-2026-11-20").len(), 100);
     assert_eq!(night.house.sandbox.books().most_billed(), 1);
 }
 
@@ -350,16 +365,14 @@ async fn what_is_wrong_with_a_store_is_found_before_the_first_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_that_is_forbidden_in_the_middle_pauses_the_batch() {
     let night = Night::new().await;
-    night.record("2026/11/20", 0..60);
-    let child = night.start(BEFORE, &["run", "night.toml"]);
-    night.house.sandbox.arrivals(10).await;
-    night.s3.fault("GET", ".wav", Fault::Status(403, "AccessDenied"));
+    night.record("2026/11/20", 0..100);
+    let child = night.run_changed(|s3| s3.fault("GET", ".wav", Fault::Status(403, "AccessDenied"))).await;
     let (code, told) = ended(child).await;
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("does not allow it"), "{told}");
     night.s3.lift();
     let (code, told) = night.run(BEFORE, &["run", "night.toml"]).await;
     assert_eq!(code, 0, "{told}");
-    assert_eq!(night.report("nightly-calls-2026-11-20").len(), 60);
+    assert_eq!(night.report("nightly-calls-2026-11-20").len(), 100);
     assert_eq!(night.house.sandbox.books().most_billed(), 1);
 }
