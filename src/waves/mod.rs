@@ -36,4 +36,4 @@ pub use dictionaries::Dictionary;
 pub use gate::Departure;
 pub use send::Settings;
 pub use speech::{SpeechCall, SpeechOutcome, Spoken, Transport};
-pub use voices::Voice;
+pub use voices::{Voice, voice_language};
