@@ -65,6 +65,18 @@ impl Api {
         Ok(Self { client, account: SANDBOX_ACCOUNT.into(), world: "sandbox", sandbox: Some(sandbox) })
     }
 
+    /// What questions are asked with.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends the sandbox, if it is one.
+    pub(super) async fn close(self) {
+        if let Some(sandbox) = self.sandbox {
+            sandbox.shutdown().await;
+        }
+    }
+
     /// `waves` or `sandbox`.
     pub(super) const fn world(&self) -> &'static str {
         self.world
@@ -166,9 +178,7 @@ impl<'c> Drive<'c> {
 
     /// Ends everything in order.
     pub(super) async fn close(self) {
-        if let Some(sandbox) = self.api.sandbox {
-            sandbox.shutdown().await;
-        }
+        self.api.close().await;
         self.store.close().await;
     }
 }

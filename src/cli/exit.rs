@@ -4,6 +4,7 @@ use std::{fmt, io, path::Path, process::ExitCode};
 
 use crate::{
     definition::Faults,
+    domain::call::{ErrorKind, Trouble},
     report::publish::PublishError,
     runner::intake::{ExitClass, IntakeError},
     shutdown::{Shutdown, Signal},
@@ -204,6 +205,26 @@ impl From<ClientError> for Stop {
     }
 }
 
+/// Of a question to the API; what calls run into is the runner's.
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        let stop = Self::blocked(&trouble.message);
+        match trouble.kind {
+            ErrorKind::Unauthorized => {
+                stop.hint(format!("is {} whole, and of an account at this address?", crate::config::KEY))
+            }
+            ErrorKind::Forbidden => stop.hint("ask the account's owner, or the vendor, what the key may do"),
+            ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Gateway => {
+                stop.hint("is the address right? SMALLEST_BASE_URL or `base_url` in wavebatch.toml say it")
+            }
+            ErrorKind::RateLimited | ErrorKind::ServerError | ErrorKind::Truncated => {
+                stop.hint("try again in a minute")
+            }
+            _ => stop,
+        }
+    }
+}
+
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self { exit: Exit::Blocked, error: error.into(), hint: None }
@@ -246,6 +267,9 @@ mod tests {
         let stop = Stop::from(ClientError::KeyControl);
         assert_eq!(stop.exit, Exit::Blocked);
         assert!(stop.told().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
+        let stop = Stop::from(Trouble::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
+        assert_eq!(stop.exit, Exit::Blocked);
+        assert!(stop.told().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
         assert_eq!(Stop::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
         assert!(Stop::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_closed_pipe());
     }

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod context;
 mod deliver;
+mod dicts;
 mod drive;
 mod exit;
 mod jobs;
@@ -23,6 +24,7 @@ mod spend;
 mod status;
 mod submit;
 mod tell;
+mod voices;
 mod watch;
 mod words;
 mod work;
@@ -104,6 +106,8 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Prune(prune::Prune),
+    Voices(voices::Voices),
+    Dicts(dicts::Dicts),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
 }
@@ -152,6 +156,8 @@ impl Command {
             Self::Pause(verb) => verb.run(&context).await,
             Self::Resume(verb) => verb.run(&context).await,
             Self::Prune(verb) => verb.run(&context).await,
+            Self::Voices(verb) => verb.run(&context).await,
+            Self::Dicts(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
         }

@@ -13,8 +13,9 @@ use crate::{
 
 /// Serve the local stand-in for the Waves API, until Ctrl-C
 ///
-/// It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest. Any
-/// client of the API can talk to it.
+/// It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest. It
+/// speaks nothing either: it hums as long as speech would be, and keeps the text as the WAV's comment. It has a few
+/// voices, and keeps pronunciation dictionaries until it ends. Any client of the API can talk to it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch sandbox --listen 127.0.0.1:8080 --requests-per-minute 25")]
 pub struct Sandbox {
@@ -24,12 +25,15 @@ pub struct Sandbox {
     /// The one key to accept [default: any that begins with sk_]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Answer 429 above so many calls a minute, for each model
+    /// Answer 429 above so many transcriptions a minute, for each model
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_minute: Option<u32>,
-    /// Answer 429 above so many calls in flight, for each model
+    /// Answer 429 above so many transcriptions in flight, for each model
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
+    /// Answer 429 above so many syntheses in flight, of both models together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tts_concurrency: Option<u32>,
     /// How long the work of a call takes, e.g. 50ms
     #[arg(long, value_name = "TIME", value_parser = text::duration, default_value = "0ms")]
     latency: Duration,
@@ -42,6 +46,7 @@ impl Sandbox {
             key: self.key.clone(),
             requests_per_minute: self.requests_per_minute,
             concurrency: self.concurrency,
+            tts_concurrency: self.tts_concurrency,
             latency: self.latency,
             ..sandbox::Config::default()
         };
@@ -60,7 +65,8 @@ impl Sandbox {
 
 fn told(base_url: &str, key: &str) -> String {
     format!(
-        "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented.\n\n  \
+        "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented,\n\
+         and its speech is a humming.\n\n  \
          export SMALLEST_BASE_URL={base_url}\n  export SMALLEST_API_KEY={key}\n\n\
          {base_url}/sandbox/books says what was called and billed. Ctrl-C ends it."
     )

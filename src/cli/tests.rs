@@ -30,6 +30,10 @@ fn help_reads_as_it_should() {
     insta::assert_snapshot!("help", help(&[]));
     for verb in Cli::command().get_subcommands() {
         insta::assert_snapshot!(format!("help-{}", verb.get_name()), help(&[verb.get_name()]));
+        for inner in verb.get_subcommands() {
+            let (verb, inner) = (verb.get_name(), inner.get_name());
+            insta::assert_snapshot!(format!("help-{verb}-{inner}"), help(&[verb, inner]));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod fault;
 pub mod manifest;
+pub mod pronunciations;
 pub mod prose;
 pub mod template;
 pub mod text;

@@ -12,6 +12,7 @@ pub mod options;
 pub mod overrides;
 pub mod pool;
 pub mod prompts;
+pub mod pronunciation;
 pub mod retry;
 pub mod row;
 pub mod s3;

@@ -1,22 +1,16 @@
 //! Pronunciation dictionaries on the account.
 
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use crate::domain::call::{ErrorKind, Trouble};
+use crate::domain::{
+    call::{ErrorKind, Trouble},
+    pronunciation::Pronunciation,
+};
 
 const PATH: &str = "/waves/v1/pronunciation-dicts";
-
-/// How one word is spoken.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Pronunciation {
-    /// The word as it is written.
-    pub word: String,
-    /// The word as it sounds.
-    pub pronunciation: String,
-}
 
 /// A dictionary as the account has it. The vendor gives it no name but its id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -29,10 +29,11 @@ mod tests;
 mod voices;
 mod words;
 
+pub use crate::domain::pronunciation::Pronunciation;
 pub use account::account;
 pub use client::{Client, ClientError, SttBody, SttCall};
-pub use dictionaries::{Dictionary, Pronunciation};
+pub use dictionaries::Dictionary;
 pub use gate::Departure;
 pub use send::Settings;
 pub use speech::{SpeechCall, SpeechOutcome, Spoken, Transport};
-pub use voices::Voice;
+pub use voices::{Voice, voice_language};

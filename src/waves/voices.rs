@@ -4,7 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use crate::domain::{call::Trouble, speech::SpeechLanguage};
+use crate::domain::{
+    call::Trouble,
+    options::{NotListed, nearest},
+    speech::SpeechLanguage,
+};
 
 /// The languages by the names that the catalog has for them.
 const NAMES: &[(&str, SpeechLanguage)] = &[
@@ -82,6 +86,22 @@ impl Client {
     }
 }
 
+/// A language that voices have, by its code or by its English name.
+///
+/// # Errors
+/// There is no such language, and which one is near.
+pub fn voice_language(text: &str) -> Result<SpeechLanguage, NotListed> {
+    let name = text.trim().to_lowercase();
+    let codes = || SpeechLanguage::ALL.iter().copied().filter(|language| *language != SpeechLanguage::Auto);
+    if let Some((_, language)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Ok(*language);
+    }
+    codes().find(|language| language.as_str() == name).ok_or_else(|| {
+        let known = NAMES.iter().map(|(known, _)| *known).chain(codes().map(SpeechLanguage::as_str));
+        NotListed { what: "language", value: text.to_owned(), nearest: nearest(&name, known) }
+    })
+}
+
 /// A voice, if it has an id.
 fn voice(entry: &Map<String, Value>) -> Option<Voice> {
     let none = Map::new();
@@ -125,6 +145,17 @@ mod tests {
             assert!(NAMES.iter().any(|(_, named)| named == language), "{language}");
         }
         assert_eq!([code("English"), code("hi"), code("klingon")], ["en", "hi", "klingon"]);
+    }
+
+    #[test]
+    fn a_language_has_a_code_and_names() {
+        for text in ["hi", "Hindi", " HINDI "] {
+            assert_eq!(voice_language(text), Ok(SpeechLanguage::Hi));
+        }
+        assert_eq!(voice_language("oriya"), voice_language("odia"));
+        let near = |text| voice_language(text).unwrap_err().nearest;
+        assert_eq!([near("hindy"), near("englisch"), near("klingon")], [Some("hindi"), Some("english"), None]);
+        assert!(voice_language("auto").is_err(), "no voice was trained on it");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 /// The program in a folder of its own, with no environment that could mean anything to it.
-fn wavebatch(dir: &Path, args: &[&str]) -> Command {
+pub fn wavebatch(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
     command.args(args).current_dir(dir);
     for name in ["SMALLEST_API_KEY", "SMALLEST_BASE_URL", "WAVEBATCH_DATABASE", "WAVEBATCH_CONFIG"] {
@@ -18,23 +18,23 @@ fn wavebatch(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn run(dir: &Path, args: &[&str]) -> Output {
+pub fn run(dir: &Path, args: &[&str]) -> Output {
     wavebatch(dir, args).output().expect("the program starts")
 }
 
-fn code(output: &Output) -> i32 {
+pub fn code(output: &Output) -> i32 {
     output.status.code().expect("it ends by itself")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json(output: &Output) -> Value {
+pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
 }
 
-fn house() -> tempfile::TempDir {
+pub fn house() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 

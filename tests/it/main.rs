@@ -1,6 +1,7 @@
 //! One binary for all integration tests, by theme.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod account;
 mod cli;
 mod crash;
 mod full_disk;

@@ -19,6 +19,7 @@ mod record;
 mod repeats;
 mod rows;
 mod scan;
+pub mod sheet;
 #[cfg(test)]
 mod tests;
 

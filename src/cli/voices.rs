@@ -1,0 +1,217 @@
+//! `wavebatch voices`
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Exit, Stop,
+    context::Context,
+    drive::Api,
+    words::{counted, grouped, printable, shell, shorten, table},
+};
+use crate::{
+    domain::{options::nearest, speech::SpeechLanguage},
+    waves::{Voice, voice_language},
+};
+
+const MODELS: &str = "Which are of lightning_v3.1 and which of lightning_v3.1_pro, the catalog does not say.";
+/// Values of one kind that are told where nothing matches.
+const TOLD: usize = 12;
+/// Room for the last column beside its header.
+const LAST: usize = 5;
+
+/// List the voices that the account can use
+///
+/// They are those of both models, and the catalog does not say which voice belongs to the standard one
+/// (lightning_v3.1) and which to Pro (lightning_v3.1_pro); the vendor's pages on the models do.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  wavebatch voices --language hi --gender female\n  wavebatch voices --sandbox --json"
+)]
+pub struct Voices {
+    /// Only voices that were trained on it: its code or its name, hi or hindi
+    #[arg(long, value_name = "LANGUAGE", value_parser = voice_language)]
+    language: Option<SpeechLanguage>,
+    /// Only voices of it, e.g. female
+    #[arg(long, value_name = "GENDER")]
+    gender: Option<String>,
+    /// Only voices that have it, e.g. indian
+    #[arg(long, value_name = "ACCENT")]
+    accent: Option<String>,
+    /// The voices of the local stand-in: needs no key
+    #[arg(long)]
+    sandbox: bool,
+    /// As JSON, with all that the catalog says
+    #[arg(long)]
+    json: bool,
+}
+
+impl Voices {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let config = context.config(self.sandbox)?;
+        let api = Api::open(context, &config, self.sandbox).await?;
+        let all = api.client().voices().await?;
+        api.close().await;
+        let screen = &context.screen;
+        let found: Vec<&Voice> = all.iter().filter(|voice| self.wants(voice)).collect();
+        if self.json {
+            screen.result(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
+        } else if !found.is_empty() {
+            screen.result(&lines(&found, screen.result_width()))?;
+            screen.say(&format!("\n{}. {MODELS}", counted(found.len() as u64, "voice")));
+        }
+        if found.is_empty() {
+            screen.say(&self.nothing(&all));
+        }
+        Ok(Exit::Success)
+    }
+
+    fn wants(&self, voice: &Voice) -> bool {
+        let is = |wanted: &Option<String>, has: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| has.as_ref().is_some_and(|has| same(has, wanted)))
+        };
+        self.language.is_none_or(|wanted| voice.languages.iter().any(|language| language == wanted.as_str()))
+            && is(&self.gender, &voice.gender)
+            && is(&self.accent, &voice.accent)
+    }
+
+    /// That nothing was found, and what there is.
+    fn nothing(&self, all: &[Voice]) -> String {
+        if all.is_empty() {
+            return "the account has no voices".into();
+        }
+        let accents = tally(all.iter().filter_map(|voice| voice.accent.as_ref()));
+        let genders = tally(all.iter().filter_map(|voice| voice.gender.as_ref()));
+        let languages = tally(all.iter().flat_map(|voice| &voice.languages));
+        let language = self.language.map(|language| language.to_string());
+        let asked = [("language", &language), ("gender", &self.gender), ("accent", &self.accent)];
+        let asked = asked.iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", shell(value.as_ref()?))));
+        let mut out = format!("none of {} is{}", counted(all.len() as u64, "voice"), asked.collect::<String>());
+        for (wanted, known) in [(&self.gender, &genders), (&self.accent, &accents)] {
+            let Some(wanted) = wanted.as_ref().filter(|wanted| known.iter().all(|(name, _)| !same(name, wanted)))
+            else {
+                continue;
+            };
+            if let Some(near) = nearest(wanted.trim(), known.iter().map(|(name, _)| name.as_str())) {
+                out.push_str(&format!("; did you mean `{near}`?"));
+            }
+        }
+        for (what, known) in [("languages", languages), ("genders", genders), ("accents", accents)] {
+            let told = known.iter().take(TOLD).map(|(name, n)| format!("{name} {}", grouped(*n)));
+            let more = if known.len() > TOLD { ", …" } else { "" };
+            out.push_str(&format!("\n  {what:<9}  {}{more}", told.collect::<Vec<_>>().join(", ")));
+        }
+        out
+    }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+/// How often each occurs, the most frequent first.
+fn tally<'v>(values: impl Iterator<Item = &'v String>) -> Vec<(String, u64)> {
+    let mut counts = BTreeMap::<String, u64>::new();
+    values.for_each(|value| *counts.entry(printable(value).to_lowercase()).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    counts
+}
+
+/// A row for each voice. Its cells are cut where they would push the last column out of sight; an id is never cut, since
+/// it is there to be copied.
+fn lines(voices: &[&Voice], width: usize) -> String {
+    let header = ["id", "name", "languages", "gender", "accent", "age", "use cases"];
+    let rows = |columns: usize| -> Vec<Vec<String>> {
+        let cut = |text: &str| shorten(text, columns);
+        let one = |text: &Option<String>| cut(text.as_deref().unwrap_or_default());
+        let row = |voice: &&Voice| {
+            vec![
+                voice.id.clone(),
+                cut(&voice.name),
+                cut(&voice.languages.join(", ")),
+                one(&voice.gender),
+                one(&voice.accent),
+                one(&voice.age),
+                voice.usecases.join(", "),
+            ]
+        };
+        voices.iter().map(row).collect()
+    };
+    let fits = |columns: &usize| {
+        let all = table(&header, &rows(*columns), &[], usize::MAX);
+        all.lines().next().is_some_and(|header| header.width() + LAST <= width)
+    };
+    let columns = std::iter::once(usize::MAX).chain((8..=32).rev()).find(fits).unwrap_or(8);
+    table(&header, &rows(columns), &[], width)
+}
+
+fn in_json(voice: &Voice) -> Value {
+    json!({
+        "id": voice.id,
+        "name": voice.name,
+        "languages": voice.languages,
+        "gender": voice.gender,
+        "accent": voice.accent,
+        "age": voice.age,
+        "emotions": voice.emotions,
+        "use_cases": voice.usecases,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voice(id: &str, languages: &[&str], gender: &str, accent: &str) -> Voice {
+        Voice {
+            id: id.into(),
+            name: id.to_uppercase(),
+            languages: languages.iter().map(|code| (*code).to_owned()).collect(),
+            gender: (!gender.is_empty()).then(|| gender.into()),
+            accent: (!accent.is_empty()).then(|| accent.into()),
+            usecases: vec!["conversational".into(), "narration".into()],
+            ..Voice::default()
+        }
+    }
+
+    fn asked(language: Option<SpeechLanguage>, gender: Option<&str>, accent: Option<&str>) -> Voices {
+        let [gender, accent] = [gender, accent].map(|text| text.map(str::to_owned));
+        Voices { language, gender, accent, sandbox: false, json: false }
+    }
+
+    #[test]
+    fn voices_are_found_whatever_the_case_of_letters() {
+        let meher = voice("meher", &["en", "hi"], "Female", "indian");
+        assert!(asked(Some(SpeechLanguage::Hi), Some("female"), Some("Indian ")).wants(&meher));
+        assert!(!asked(Some(SpeechLanguage::De), None, None).wants(&meher));
+        let silent = voice("jordan", &[], "", "");
+        assert!(asked(None, None, None).wants(&silent) && !asked(None, Some("male"), None).wants(&silent));
+    }
+
+    #[test]
+    fn where_nothing_is_found_it_is_told_what_there_is() {
+        let all = [voice("a", &["en"], "male", "british"), voice("b", &["en", "hi"], "female", "indian")];
+        insta::assert_snapshot!(asked(Some(SpeechLanguage::Hi), Some("femal"), None).nothing(&all), @r"
+        none of 2 voices is --language hi --gender femal; did you mean `female`?
+          languages  en 2, hi 1
+          genders    female 1, male 1
+          accents    british 1, indian 1
+        ");
+        assert_eq!(asked(None, None, None).nothing(&[]), "the account has no voices");
+    }
+
+    #[test]
+    fn the_table_fits_and_leaves_ids_whole() {
+        let long = voice("voice_0123456789", &["en", "hi", "ta", "te", "kn", "ml"], "female", "south-east indian");
+        insta::assert_snapshot!(lines(&[&long, &voice("a", &[], "", "")], 80), @r"
+        id                name       languages  gender  accent     age  use cases
+        voice_0123456789  VOICE_01…  en, hi, …  female  south-ea…       conversational,…
+        a                 A                                             conversational,…
+        ");
+        assert!(lines(&[&long], usize::MAX).contains("south-east indian"), "where nobody measures, nothing is cut");
+    }
+}

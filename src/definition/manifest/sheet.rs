@@ -1,0 +1,42 @@
+//! A small CSV for others of this room, read as strictly as a manifest.
+
+use std::{io, path::Path};
+
+use super::{
+    csv::Csv,
+    input::Input,
+    record::{Next, Record},
+};
+
+/// The rows of a CSV file.
+pub struct Sheet {
+    csv: Csv,
+    record: Record,
+}
+
+/// One row of it.
+pub struct SheetRow {
+    /// The line it begins on, from 1.
+    pub line: u64,
+    /// Its cells, or why it cannot be read.
+    pub cells: Result<Vec<String>, String>,
+}
+
+impl Sheet {
+    /// Opens a file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { csv: Csv::new(Input::open(path)?, b','), record: Record::default() })
+    }
+
+    /// The next row that has anything in it, its cells without the white space around them.
+    pub fn next_row(&mut self) -> io::Result<Option<SheetRow>> {
+        Ok(match self.csv.next(&mut self.record)? {
+            Next::Line => {
+                let cells = self.record.cells().map(|cell| cell.trim().to_owned()).collect();
+                Some(SheetRow { line: self.record.number, cells: Ok(cells) })
+            }
+            Next::Unreadable(bad) => Some(SheetRow { line: bad.number, cells: Err(bad.message) }),
+            Next::End => None,
+        })
+    }
+}
