@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, KEY, SetBy},
     definition::Definition,
-    runner::intake::{self, Estimate, IntakeError, Plan},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Plan},
     store::{Store, StoreError},
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let plan = match plan {
         Ok(plan) => Some(plan),
         // Without a network a remote manifest is what cannot be checked.
-        Err(e @ IntakeError::Fetch { .. }) => {
+        Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
             unchecked.insert(0, format!("the manifest: {:#}", anyhow::Error::from(e)));
             None
         }
