@@ -17,7 +17,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
-    store::Store,
+    store::{Scratch, Store},
     waves::SttBody,
 };
 
@@ -214,8 +214,9 @@ fn fetches(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let folder = fetches(store);
+    let (spool, folder) = (store.spool(), fetches(store));
     let _ = tokio::task::spawn_blocking(move || {
+        Scratch::sweep(&spool);
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

@@ -123,9 +123,13 @@ async fn a_manifest_that_is_not_there_fails_the_check_as_it_fails_the_run() {
     let export = DEFINITION.replace("{date:%Y/%m/%d}/\"\noutput", "export-{date}.csv\"\noutput");
     assert_ne!(export, DEFINITION);
     night.house.write("night.toml", &export);
+    let tmp = night.house.path("tmp");
+    std::fs::create_dir(&tmp).unwrap();
     for verb in ["check", "run"] {
-        let (code, told) = night.run(BEFORE, &[verb, "night.toml"]).await;
+        let child = night.command(BEFORE, &[verb, "night.toml"]).env("TMPDIR", &tmp).spawn().unwrap();
+        let (code, told) = ended(child).await;
         assert_eq!(code, 2, "{verb}: {told}");
+        assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0, "{verb} leaves nothing");
         assert!(told.contains("there is no object s3://acme-calls/export-2026-11-20.csv"), "{told}");
     }
 }
