@@ -82,6 +82,26 @@ async fn some_that_may_not_be_read_fail_alone_while_others_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outputs_without_a_byte_are_not_taken_for_done() {
+    let night = Night::new().await;
+    night.record("2026/11/20", 0..6);
+    night.house.write("night.toml", DEFINITION.replace("[\"txt\"]", "[\"json\", \"txt\"]"));
+    let (code, told) = night.run(BEFORE, &["run", "night.toml"]).await;
+    assert_eq!(code, 0, "{told}");
+    let output = |i: usize, format: &str| format!("2026/11/20/{i}_ann_17636256{i:02}.{format}");
+    night.s3.put("acme-transcripts", &output(1, "json"), "");
+    night.s3.put("acme-transcripts", &output(2, "json"), "");
+    night.s3.put("acme-transcripts", &output(2, "txt"), "");
+    // A text without words has no bytes.
+    night.s3.put("acme-transcripts", &output(3, "txt"), "");
+    let adopting = ["run", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"];
+    let (code, told) = night.run(BEFORE, &adopting).await;
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("4 lines whose outputs were there already: done"), "{told}");
+    assert_eq!((night.text("2026/11/20", 1), night.text("2026/11/20", 3)), ("words of call 1".into(), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_lent_is_what_was_listed() {
     let night = Night::new().await;
     night.record("2026/11/20", 0..5);
