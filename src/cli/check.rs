@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, KEY, SetBy},
     definition::Definition,
-    runner::intake::{self, Estimate, IntakeError, Plan},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Plan},
     store::{Store, StoreError},
 };
 
@@ -56,7 +56,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let plan = match plan {
         Ok(plan) => Some(plan),
         // Without a network a remote manifest is what cannot be checked.
-        Err(e @ IntakeError::Fetch { .. }) => {
+        Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
             unchecked.insert(0, format!("the manifest: {:#}", anyhow::Error::from(e)));
             None
         }
@@ -90,13 +90,15 @@ async fn plan(
     // No ledger, no spool; and what is only looked at belongs to neither.
     let dir = std::env::temp_dir().join(format!("wavebatch-check-{}", std::process::id()));
     let needs_copy = definition.origin.needs_copy();
-    let copy = match fetcher() {
-        Ok(fetcher) if needs_copy => intake::copy_manifest(definition, &dir, &fetcher, tokio::io::stdin()).await?,
-        _ => None,
+    let planning = async {
+        let copy = match fetcher() {
+            Ok(fetcher) if needs_copy => intake::copy_manifest(definition, &dir, &fetcher, tokio::io::stdin()).await?,
+            _ => None,
+        };
+        let spooled = copy.as_ref().map(intake::ManifestCopy::spooled);
+        intake::plan(store, definition, spooled, world, again, &config.rates).await
     };
-    let spooled = copy.as_ref().map(intake::ManifestCopy::spooled);
-    let plan = intake::plan(store, definition, spooled, world, again, &config.rates).await;
-    drop(copy);
+    let plan = planning.await;
     if needs_copy {
         let _ = std::fs::remove_dir(&dir);
     }

@@ -9,6 +9,7 @@ use super::{
     words::{counted, shell},
     work,
 };
+use crate::runner::Order;
 
 /// Write all outputs of a batch again from kept answers
 ///
@@ -47,7 +48,7 @@ impl Deliver {
         }
         let exit = match delivered {
             0 => Exit::Success,
-            _ => work::to_the_end(&drive, &[row], &work::Show::default()).await?,
+            _ => work::to_the_end(&drive, &[row], Order::ByTurns, &work::Show::default()).await?,
         };
         drive.close().await;
         Ok(exit)

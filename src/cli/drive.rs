@@ -15,7 +15,7 @@ use crate::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
     },
-    runner::{RunEnd, Runner, RunnerConfig},
+    runner::{Order, RunEnd, Runner, RunnerConfig},
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
@@ -138,7 +138,7 @@ impl<'c> Drive<'c> {
     }
 
     /// Works these batches to the end, or until they are paused or a signal comes.
-    pub(super) async fn work(&self, batches: &[BatchId]) -> Result<RunEnd, Stop> {
+    pub(super) async fn work(&self, batches: &[BatchId], order: Order) -> Result<RunEnd, Stop> {
         let (events, heard) = unbounded_channel();
         let limits = self.config.pool_limits();
         let watch = Watch {
@@ -156,7 +156,7 @@ impl<'c> Drive<'c> {
             rates: self.config.rates.clone(),
         };
         let client = self.api.client.clone();
-        let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events);
+        let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events).in_order(order);
         let telling = tokio::spawn(tell_draining(self.context.screen.clone(), self.shutdown.clone()));
         let (drain, abort) = (self.shutdown.drain.clone(), self.shutdown.abort.clone());
         let end = runner.run(batches, drain, abort).await;

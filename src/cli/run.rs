@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{job::BatchId, retry::PauseKind},
-    runner::intake::Submission,
+    runner::{Order, intake::Submission},
     store::BatchRow,
 };
 
@@ -54,11 +54,12 @@ impl Run {
         let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };
         let done = match submit(&drive, &definition, &self.sources).await {
             Ok(done) => done,
-            Err(stop) if stop.is_nothing_found() => {
+            Err(mut stop) if stop.is_nothing_found() => {
                 // An empty night is no reason to leave an older one half done.
                 let older = self.unfinished(&drive, &definition.name, None).await?;
                 if !older.is_empty() {
-                    work::to_the_end(&drive, &older, &show).await?;
+                    let exit = work::to_the_end(&drive, &older, Order::OldestFirst, &show).await?;
+                    stop.exit = if exit.code() > stop.exit.code() { exit } else { stop.exit };
                 }
                 return Err(stop);
             }
@@ -67,7 +68,7 @@ impl Run {
         let batches = self.batches(&drive, &done).await?;
         try_again(&drive, &done).await?;
         work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?).await?;
-        let exit = work::to_the_end(&drive, &batches, &show).await?;
+        let exit = work::to_the_end(&drive, &batches, Order::OldestFirst, &show).await?;
         drive.close().await;
         Ok(exit)
     }
@@ -101,13 +102,19 @@ impl Run {
                 && row.definition == definition
                 && row.world == drive.world()
                 && row.finished_at.is_none()
-                && row.state != "submitting"
-                && !work::is_paused_by_user(row)
         };
-        let batches: Vec<_> = drive.store.batches().await?.into_iter().filter(unfinished).collect();
-        for row in &batches {
-            let name = &row.name;
-            drive.context.screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
+        let screen = &drive.context.screen;
+        let mut batches = Vec::new();
+        for row in drive.store.batches().await?.into_iter().filter(unfinished) {
+            match work::why_not(&row) {
+                None => {
+                    let name = &row.name;
+                    screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
+                    batches.push(row);
+                }
+                // Lines that never came to the ledger would be missed by nobody.
+                Some((why, hint)) => screen.warn(&format!("{why}\nhint: {hint}")),
+            }
         }
         Ok(batches)
     }

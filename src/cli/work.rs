@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{job::BatchId, retry::PauseKind},
-    runner::RunEnd,
+    runner::{Order, RunEnd},
     store::BatchRow,
 };
 
@@ -48,7 +48,7 @@ impl Work {
                 screen.say(&tell::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
                 tell_outlook(&drive, row).await?;
             }
-            to_the_end(&drive, &batches, &Show { json: self.json, definition: None }).await?
+            to_the_end(&drive, &batches, Order::ByTurns, &Show { json: self.json, definition: None }).await?
         };
         drive.close().await;
         Ok(exit)
@@ -90,7 +90,7 @@ pub(super) fn is_paused_by_user(row: &BatchRow) -> bool {
 }
 
 /// Why a batch cannot be worked, and what to do.
-fn why_not(row: &BatchRow) -> Option<(String, String)> {
+pub(super) fn why_not(row: &BatchRow) -> Option<(String, String)> {
     let name = &row.name;
     match &row.pause {
         Some((PauseKind::User, reason)) => Some((
@@ -115,7 +115,12 @@ pub(super) struct Show {
 }
 
 /// Works batches until nothing is due, then writes and tells how each stands.
-pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow], show: &Show) -> Result<Exit, Stop> {
+pub(super) async fn to_the_end(
+    drive: &Drive<'_>,
+    batches: &[BatchRow],
+    order: Order,
+    show: &Show,
+) -> Result<Exit, Stop> {
     let screen = &drive.context.screen;
     let mut left = 0;
     for row in batches {
@@ -134,7 +139,7 @@ pub(super) async fn to_the_end(drive: &Drive<'_>, batches: &[BatchRow], show: &S
         }
         RunEnd::Done
     } else {
-        drive.work(&ids).await?
+        drive.work(&ids, order).await?
     };
     let mut worst = Exit::Success;
     for row in batches {

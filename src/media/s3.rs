@@ -244,8 +244,31 @@ impl Objects {
         }
     }
 
+    /// Whether the object is there, can be read, and is what the listing `expected`: found out before it is lent to
+    /// somebody who could not say why not.
+    ///
+    /// # Errors
+    /// As of [`Objects::fetch`].
+    pub async fn look(&self, at: &S3Address, expected: Option<&Listed>) -> Result<(), FetchError> {
+        let patience = Patience { pace: self.settings.pace, answer: self.settings.idle_timeout, ..Patience::default() };
+        let same =
+            expected.map(|listed| &listed.etag).filter(|etag| !etag.is_empty()).map(|etag| format!("\"{etag}\""));
+        let looked = self.s3.call("read", at, patience, |connection| {
+            let get = connection.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0");
+            let request = get.set_if_match(same.clone());
+            async move { request.send().await.map(|_| ()).map_err(Trouble::from) }
+        });
+        match looked.await {
+            Err(e) if e.kind == S3Kind::PastEnd => {
+                Err(SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("{at} is empty")).into())
+            }
+            looked => looked.map_err(|e| trouble_of(at, e)),
+        }
+    }
+
     /// An address at which anybody can read the object for so long, but at most for seven days, and no longer than
-    /// the credentials live. Whether there is such an object is not looked at.
+    /// the credentials live. Whether there is such an object is not looked at here, nor whether the region is its own:
+    /// [`Objects::look`] finds out both.
     ///
     /// # Errors
     /// The credentials do not do.

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
+use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
 use crate::{
     domain::{
         job::BatchId,
@@ -38,6 +38,7 @@ enum Lane {
 struct Engine {
     shared: Arc<Shared>,
     only: Vec<BatchId>,
+    order: Order,
     workers: JoinSet<Result<(), StoreError>>,
     held: HashMap<Id, (Lane, Claimed)>,
     turn: usize,
@@ -48,6 +49,7 @@ struct Engine {
 pub(super) async fn run(
     shared: Arc<Shared>,
     only: &[BatchId],
+    order: Order,
     drain: CancellationToken,
     abort: CancellationToken,
 ) -> Result<RunEnd, StoreError> {
@@ -63,6 +65,7 @@ pub(super) async fn run(
     let mut engine = Engine {
         shared: Arc::clone(&shared),
         only: only.to_vec(),
+        order,
         workers: JoinSet::new(),
         held: HashMap::new(),
         turn: 0,
@@ -155,7 +158,8 @@ impl Engine {
             .filter(|(_, room)| *room > 0)
             .collect();
         let free = FREE_WORKERS.saturating_sub(busy(Lane::Free));
-        Want { batches: self.only.clone(), world: self.shared.config.world, free, calls, turn: self.turn }
+        let (batches, world) = (self.only.clone(), self.shared.config.world);
+        Want { batches, world, free, calls, turn: self.turn, oldest_first: self.order == Order::OldestFirst }
     }
 
     /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.

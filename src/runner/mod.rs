@@ -72,10 +72,21 @@ pub enum RunEnd {
     Interrupted,
 }
 
+/// Whose lines go first where there are several batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Batches take turns.
+    #[default]
+    ByTurns,
+    /// The batch that was submitted first, as long as something of it is due.
+    OldestFirst,
+}
+
 /// Works batches of one ledger with one account.
 #[derive(Debug, Clone)]
 pub struct Runner {
     shared: Arc<Shared>,
+    order: Order,
 }
 
 /// What the engine and all workers share.
@@ -113,7 +124,13 @@ impl Runner {
             batches: batch::Batches::default(),
             drain: CancellationToken::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), order: Order::default() }
+    }
+
+    /// With another order of batches than the usual.
+    #[must_use]
+    pub fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// Works these batches until nothing is due, they are paused, or `drain` is cancelled (calls in flight finish);
@@ -127,6 +144,6 @@ impl Runner {
         drain: CancellationToken,
         abort: CancellationToken,
     ) -> Result<RunEnd, StoreError> {
-        engine::run(Arc::clone(&self.shared), batches, drain, abort).await
+        engine::run(Arc::clone(&self.shared), batches, self.order, drain, abort).await
     }
 }

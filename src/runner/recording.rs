@@ -10,13 +10,14 @@ use crate::{
     domain::{
         call::{ErrorKind, Trouble},
         options::{SendMode, SttModel},
+        s3::S3Address,
     },
     media::{
         fetch::FetchError,
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
-    store::Store,
+    store::{Scratch, Store},
     waves::SttBody,
 };
 
@@ -92,16 +93,13 @@ impl Recording {
                 return Prepared::Ready;
             }
             Ok(Source::File(path)) => self.look_at(path).await,
-            Ok(Source::S3(at)) if work.options.send == SendMode::Url => {
-                // Signed for this try alone, and for long enough that the vendor's queue does not outlive it.
-                match work.batch.objects.presign(&at, SIGNED_FOR).await {
-                    Ok(url) => {
-                        self.ready = Some(SttBody::Url(url));
-                        Ok(())
-                    }
-                    Err(e) => return not_fetched(e),
+            Ok(Source::S3(at)) if work.options.send == SendMode::Url => match lend(work, &at).await {
+                Ok(url) => {
+                    self.ready = Some(SttBody::Url(url));
+                    Ok(())
                 }
-            }
+                Err(e) => return not_fetched(e),
+            },
             Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
                 Ok((_, Some(content))) => self.take(content.len() as u64, probe::probe_bytes(&content), Ok(content)),
                 Ok((path, None)) => self.look_at(path).await,
@@ -133,7 +131,7 @@ impl Recording {
             Source::S3(at) => {
                 let expected = work.job.expected.as_ref();
                 let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
-                work.batch.store_outage.works();
+                work.batch.store_outage.works(at);
                 fetched
             }
             Source::File(path) => return Ok((path.clone(), None)),
@@ -178,6 +176,14 @@ impl Recording {
     }
 }
 
+/// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
+async fn lend(work: &Work<'_>, at: &S3Address) -> Result<Url, FetchError> {
+    let objects = &work.batch.objects;
+    objects.look(at, work.job.expected.as_ref()).await?;
+    work.batch.store_outage.works(at);
+    objects.presign(at, SIGNED_FOR).await
+}
+
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
         FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
@@ -208,8 +214,9 @@ fn fetches(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let folder = fetches(store);
+    let (spool, folder) = (store.spool(), fetches(store));
     let _ = tokio::task::spawn_blocking(move || {
+        Scratch::sweep(&spool);
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::domain::job::JobId;
+use crate::domain::{job::JobId, s3::S3Address};
 
 /// So many different lines in a row have to fail: one broken object is not an outage.
 const LINES: usize = 3;
@@ -28,6 +28,8 @@ pub(super) enum Seen {
 #[derive(Debug, Default)]
 pub(super) struct StoreOutage {
     streak: Mutex<Streak>,
+    /// What it gave last.
+    given: Mutex<Option<S3Address>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,9 +39,15 @@ struct Streak {
 }
 
 impl StoreOutage {
-    /// It gave something.
-    pub(super) fn works(&self) {
+    /// It gave this.
+    pub(super) fn works(&self, at: &S3Address) {
         *self.streak.lock().unwrap_or_else(PoisonError::into_inner) = Streak::default();
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.clone());
+    }
+
+    /// What it gave last in this run.
+    pub(super) fn given(&self) -> Option<S3Address> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It did not, for this line.
@@ -72,7 +80,7 @@ mod tests {
         assert_eq!(outage.failed(JobId(2), 20), Seen::Line);
         assert_eq!(outage.failed(JobId(3), 30), Seen::Down { since: 10, first: true });
         assert_eq!(outage.failed(JobId(1), 40), Seen::Down { since: 10, first: false });
-        outage.works();
+        outage.works(&"s3://b/k".parse().unwrap());
         assert_eq!(outage.failed(JobId(4), 50), Seen::Line);
     }
 }

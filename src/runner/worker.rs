@@ -21,7 +21,7 @@ use crate::{
         retry::{self, PauseKind, Used},
     },
     media::source::Source,
-    store::{Claimed, End, Ended, Finish, Settlement, StoreError, To},
+    store::{Claimed, End, Ended, Finish, JobFilter, Settlement, StoreError, To},
 };
 
 /// A job in hand.
@@ -226,8 +226,8 @@ impl Work<'_> {
         }
     }
 
-    /// When the store of the recordings is down, or forbids line after line, no line is to blame: they wait for it with their tries untouched; too long, and the batch
-    /// pauses.
+    /// When the store of the recordings is down, or forbids line after line, no line is to blame: they wait for it with
+    /// their tries untouched; too long, and the batch pauses.
     async fn store_is_down(&self, trouble: &Trouble, transient: bool) -> Result<Option<Next>, StoreError> {
         if !matches!(Source::parse(&self.job.source), Ok(Source::S3(_))) {
             return Ok(None);
@@ -238,6 +238,9 @@ impl Work<'_> {
             let told = format!("{}; recordings wait for the store, and use up no tries", trouble.message);
             self.shared.say(Event::Warning(told));
         }
+        if !transient && self.store_still_gives().await? {
+            return Ok(None);
+        }
         let limit = i64::try_from(self.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
         // Who is forbidden one after the other has to do something, and not to wait.
         if !transient || now - since >= limit {
@@ -245,6 +248,25 @@ impl Work<'_> {
             return Ok(Some(self.put_back(now)));
         }
         Ok(Some(self.put_back(now + ((now - since) / 4).clamp(1_000, 30_000))))
+    }
+
+    /// Whether the store gives what it gave before, so that what it forbids is forbidden for itself: an object that is
+    /// not there, to who may not list.
+    async fn store_still_gives(&self) -> Result<bool, StoreError> {
+        let given = match self.batch.store_outage.given() {
+            Some(at) => Some(at),
+            None => {
+                let done = JobFilter { state: Some(JobState::Succeeded), limit: 1, ..JobFilter::default() };
+                let done = self.shared.store.jobs(self.batch.id, &done).await?;
+                done.first().and_then(|job| job.row.source.as_deref()?.parse().ok())
+            }
+        };
+        let Some(at) = given else { return Ok(false) };
+        let gives = self.batch.objects.look(&at, None).await.is_ok();
+        if gives {
+            self.batch.store_outage.works(&at);
+        }
+        Ok(gives)
     }
 
     async fn source_trouble(

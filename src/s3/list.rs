@@ -57,7 +57,7 @@ impl S3 {
             async move {
                 let answer = request.send().await?;
                 let encoded = answer.encoding_type() == Some(&EncodingType::Url);
-                let more = answer.next_continuation_token.filter(|_| answer.is_truncated == Some(true));
+                let more = rest(answer.is_truncated, answer.next_continuation_token)?;
                 let keys = answer.contents.unwrap_or_default().into_iter();
                 let keys = keys.map(|object| listed(object, encoded)).collect::<Result<_, _>>()?;
                 Ok(Page { keys, more })
@@ -88,6 +88,19 @@ impl Pages {
     }
 }
 
+/// Where the listing goes on, if it does. A store of the older protocol does not say it, and what it has not listed would
+/// be missing without a word.
+fn rest(truncated: Option<bool>, token: Option<String>) -> Result<Option<String>, Trouble> {
+    match (truncated, token) {
+        (Some(false), _) | (None, None) => Ok(None),
+        (_, Some(token)) => Ok(Some(token)),
+        (Some(true), None) => {
+            let told = "the store says that its listing goes on, and not where: does it know ListObjectsV2?";
+            Err(Trouble::new(S3Kind::Other, told))
+        }
+    }
+}
+
 fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey, Trouble> {
     let odd = |what: &str| Trouble::new(S3Kind::Other, format!("the store lists an object {what}"));
     let key = object.key.ok_or_else(|| odd("without a key"))?;
@@ -107,6 +120,16 @@ fn decoded(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_that_is_cut_is_no_whole_one() {
+        let token = || Some("t".to_owned());
+        assert_eq!(rest(Some(true), token()).unwrap(), token());
+        assert_eq!(rest(None, token()).unwrap(), token());
+        assert_eq!(rest(Some(false), token()).unwrap(), None);
+        assert_eq!(rest(None, None).unwrap(), None);
+        assert_eq!(rest(Some(true), None).unwrap_err().kind, S3Kind::Other);
+    }
 
     #[test]
     fn keys_are_decoded() {

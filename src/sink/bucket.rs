@@ -163,7 +163,7 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn names(&self, mut each: impl FnMut(&str)) -> Result<(), SinkError> {
+    pub(super) async fn names(&self, mut each: impl FnMut(&str, u64)) -> Result<(), SinkError> {
         let mut pages = self.s3.pages(&self.root, self.patience);
         while let Some(page) = pages.next().await? {
             for listed in &page {
@@ -171,7 +171,7 @@ impl Bucket {
                 if let Some(name) =
                     listed.key.strip_prefix(&self.root.key).filter(|name| !name.is_empty() && !name.ends_with('/'))
                 {
-                    each(name);
+                    each(name, listed.bytes);
                 }
             }
         }

@@ -127,8 +127,8 @@ impl Directory {
         Ok(removed)
     }
 
-    /// Names everything below the directory, some at a time; `false` from `some` ends it.
-    pub(super) fn names(&self, mut some: impl FnMut(Vec<String>) -> bool) -> Result<(), SinkError> {
+    /// Names everything below the directory with its size, some at a time; `false` from `some` ends it.
+    pub(super) fn names(&self, mut some: impl FnMut(Vec<(String, u64)>) -> bool) -> Result<(), SinkError> {
         let root = &self.shared.root;
         let mut names = Vec::new();
         for entry in walkdir::WalkDir::new(root) {
@@ -143,7 +143,8 @@ impl Directory {
             let name = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
             let unfinished = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
             if let Some(name) = name.filter(|_| entry.file_type().is_file() && !unfinished) {
-                names.push(name.to_owned());
+                // What has gone meanwhile is as good as empty.
+                names.push((name.to_owned(), entry.metadata().map_or(0, |meta| meta.len())));
             }
             if names.len() == NAMES_AT_A_TIME && !some(std::mem::take(&mut names)) {
                 return Ok(());

@@ -133,18 +133,18 @@ impl Sink {
         }
     }
 
-    /// The names of everything below the sink, one after the other, relative to it.
+    /// The names of everything below the sink and their sizes, one after the other, relative to it.
     ///
     /// # Errors
     /// If the sink cannot be read. One that is not there yet is empty.
-    pub async fn list_names(&self, mut each: impl FnMut(&str)) -> Result<(), SinkError> {
+    pub async fn list_names(&self, mut each: impl FnMut(&str, u64)) -> Result<(), SinkError> {
         match self {
             Self::Directory(directory) => {
-                let (directory, (some, mut names)) = (directory.clone(), mpsc::channel::<Vec<String>>(1));
+                let (directory, (some, mut names)) = (directory.clone(), mpsc::channel::<Vec<(String, u64)>>(1));
                 let walk = blocking(move || directory.names(|names| some.blocking_send(names).is_ok()));
                 let take = async {
                     while let Some(names) = names.recv().await {
-                        names.iter().for_each(|name| each(name));
+                        names.iter().for_each(|(name, bytes)| each(name, *bytes));
                     }
                 };
                 tokio::join!(walk, take).0

@@ -25,6 +25,8 @@ pub struct Want {
     pub calls: Vec<(Pool, u32)>,
     /// Advances with each claim, so that batches take turns.
     pub turn: usize,
+    /// Batches take no turns: the others get what the oldest leaves.
+    pub oldest_first: bool,
 }
 
 impl Want {
@@ -111,14 +113,16 @@ pub(super) async fn claim(
     if batches.is_empty() {
         return Ok(Vec::new());
     }
-    let turn = want.turn % batches.len();
-    batches.rotate_left(turn);
+    if !want.oldest_first {
+        let turn = want.turn % batches.len();
+        batches.rotate_left(turn);
+    }
     let mut claimed = Vec::new();
     for (lane, room) in want.lanes() {
         let mut room = room;
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
-        for limit in if batches.len() == 1 { vec![room] } else { vec![share, room] } {
+        for limit in if batches.len() == 1 || want.oldest_first { vec![room] } else { vec![share, room] } {
             for (batch, fresh) in &mut batches {
                 let take = limit.min(room);
                 if take == 0 {

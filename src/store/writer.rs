@@ -263,8 +263,12 @@ impl Writer {
         }
         self.wake = Some(self.shared.clock.now() + 1_000);
         if group.len() == 0 {
-            self.told_broken.get_or_insert_with(Instant::now);
-            tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
+            if error.is_passing() {
+                self.tell_broken(&error);
+            } else {
+                self.told_broken.get_or_insert_with(Instant::now);
+                tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
+            }
             self.next_beat = Instant::now() + Duration::from_millis(500);
             permit::refuse_if_final(&mut self.waiting, error);
         } else {

@@ -11,6 +11,7 @@ mod leases;
 mod limits;
 mod money;
 mod night;
+mod night_walls;
 mod outages;
 mod papers;
 mod pipeline;

@@ -13,7 +13,7 @@ use crate::support::{
     speech,
 };
 
-const DEFINITION: &str = r#"
+pub const DEFINITION: &str = r#"
 name = "nightly-calls"
 task = "transcribe"
 date = "today"
@@ -36,16 +36,16 @@ to = "s3://acme-bi/calls/{batch}.csv"
 "#;
 
 /// Before and after midnight in Kolkata.
-const BEFORE: &str = "2026-11-20T18:28:00Z";
-const AFTER: &str = "2026-11-20T18:31:00Z";
+pub const BEFORE: &str = "2026-11-20T18:28:00Z";
+pub const AFTER: &str = "2026-11-20T18:31:00Z";
 
-struct Night {
-    house: House,
-    s3: S3Server,
+pub struct Night {
+    pub house: House,
+    pub s3: S3Server,
 }
 
 impl Night {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let house = House::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
         let s3 = S3Server::start().await;
         ["acme-calls", "acme-transcripts", "acme-bi"].iter().for_each(|bucket| s3.bucket(bucket));
@@ -55,7 +55,7 @@ impl Night {
     }
 
     /// Recordings under the prefix of a day, each with a size of its own, and what else lies there.
-    fn record(&self, day: &str, calls: std::ops::Range<usize>) {
+    pub fn record(&self, day: &str, calls: std::ops::Range<usize>) {
         for i in calls {
             let wav = speech(&format!("words of call {i}"), 0.4 + i as f64 / 2_000.0, i);
             self.s3.put("acme-calls", &format!("{day}/{i}_ann_17636256{i:02}.wav"), wav);
@@ -64,7 +64,7 @@ impl Night {
         self.s3.put("acme-calls", &format!("{day}/1.json"), "{}");
     }
 
-    fn command(&self, now: &str, args: &[&str]) -> Command {
+    pub fn command(&self, now: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
         command.current_dir(self.house.dir.path()).args(args).args(["--config", "wavebatch.toml"]);
         for name in ["AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN"] {
@@ -83,20 +83,20 @@ impl Night {
         command
     }
 
-    fn start(&self, now: &str, args: &[&str]) -> Child {
+    pub fn start(&self, now: &str, args: &[&str]) -> Child {
         self.command(now, args).spawn().expect("the program")
     }
 
-    async fn run(&self, now: &str, args: &[&str]) -> (i32, String) {
+    pub async fn run(&self, now: &str, args: &[&str]) -> (i32, String) {
         ended(self.start(now, args)).await
     }
 
-    fn report(&self, batch: &str) -> Vec<csv::StringRecord> {
+    pub fn report(&self, batch: &str) -> Vec<csv::StringRecord> {
         let report = self.s3.get("acme-bi", &format!("calls/{batch}.csv")).expect("a report");
         csv::Reader::from_reader(&report[..]).into_records().map(Result::unwrap).collect()
     }
 
-    fn text(&self, day: &str, i: usize) -> String {
+    pub fn text(&self, day: &str, i: usize) -> String {
         let key = format!("{day}/{i}_ann_17636256{i:02}.txt");
         let text = self.s3.get("acme-transcripts", &key).unwrap_or_else(|| panic!("no {key}"));
         String::from_utf8(text.to_vec()).unwrap().trim().to_owned()
@@ -125,7 +125,7 @@ impl Night {
     }
 }
 
-async fn ended(child: Child) -> (i32, String) {
+pub async fn ended(child: Child) -> (i32, String) {
     let waiting = tokio::task::spawn_blocking(move || child.wait_with_output().expect("a child"));
     let output: Output = waiting.await.expect("it was waited for");
     let told = [output.stderr, output.stdout].concat();

@@ -75,7 +75,7 @@ async fn outputs_lie_below_the_prefix() {
     server.put("out", "night/folder/", "");
     server.put("out", "nightly/other.txt", "");
     let mut names = Vec::new();
-    sink.list_names(|name| names.push(name.to_owned())).await.unwrap();
+    sink.list_names(|name, _| names.push(name.to_owned())).await.unwrap();
     assert_eq!(names, ["2026/a.txt", "empty.txt", odd]);
     assert_eq!((sink.root().as_str(), sink.address("x").as_str()), ("s3://out/night/", "s3://out/night/x"));
 }
@@ -233,11 +233,11 @@ async fn names_of_a_directory_are_told_too() {
     let dir = tempfile::tempdir().unwrap();
     let sink = Sink::open(dir.path().join("out").to_str().unwrap(), &SinkSettings::default()).unwrap();
     let mut names = Vec::new();
-    sink.list_names(|name| names.push(name.to_owned())).await.unwrap();
+    sink.list_names(|name, _| names.push(name.to_owned())).await.unwrap();
     assert_eq!(names, [""; 0], "there need not be a folder");
     sink.put_all(vec![item("a/b.txt", "x"), item("c.txt", "x")]).await.unwrap();
     std::fs::write(dir.path().join("out/a/.wavebatch-tmp-1-1"), "").unwrap();
-    sink.list_names(|name| names.push(name.to_owned())).await.unwrap();
+    sink.list_names(|name, _| names.push(name.to_owned())).await.unwrap();
     names.sort();
     assert_eq!(names, ["a/b.txt", "c.txt"]);
 }

@@ -16,28 +16,39 @@ pub(super) struct Adopt {
     formats: Vec<TranscriptFormat>,
     /// Half a SHA-256 of each name: a million of them are small, and no two run into each other.
     there: HashSet<[u8; 16]>,
+    /// Those that have no bytes, where a transcript without words has none: such a file alone proves nothing.
+    empty: HashSet<[u8; 16]>,
 }
 
 impl Adopt {
     /// Lists the sink.
     pub(super) async fn look(sink: &Sink, formats: &[TranscriptFormat]) -> Result<Self, SinkError> {
-        let mut there = HashSet::new();
+        let (mut there, mut empty) = (HashSet::new(), HashSet::new());
         let endings: Vec<String> = formats.iter().map(|format| format!(".{format}")).collect();
-        sink.list_names(|name| {
-            if endings.iter().any(|ending| name.ends_with(ending)) {
+        let may_be_empty: Vec<_> = [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|f| format!(".{f}")).into();
+        let is_one_of = |name: &str, endings: &[String]| endings.iter().any(|ending| name.ends_with(ending));
+        sink.list_names(|name, bytes| {
+            if !is_one_of(name, &endings) {
+                return;
+            }
+            if bytes > 0 {
                 there.insert(half_hash(name));
+            } else if is_one_of(name, &may_be_empty) {
+                empty.insert(half_hash(name));
             }
         })
         .await?;
-        Ok(Self { sink: sink.clone(), formats: formats.to_vec(), there })
+        Ok(Self { sink: sink.clone(), formats: formats.to_vec(), there, empty })
     }
 
     /// The addresses of a line's outputs as a JSON array, if all of them are there.
     pub(super) fn outputs(&self, key: &Key) -> Option<String> {
         let names: Vec<String> = self.formats.iter().map(|format| format!("{key}.{format}")).collect();
-        let all = names.iter().all(|name| self.there.contains(&half_hash(name)));
+        let hashes: Vec<_> = names.iter().map(|name| half_hash(name)).collect();
+        let any = hashes.iter().any(|hash| self.there.contains(hash));
+        let all = hashes.iter().all(|hash| self.there.contains(hash) || self.empty.contains(hash));
         let addresses: Vec<String> = names.iter().map(|name| self.sink.address(name)).collect();
-        all.then(|| serde_json::json!(addresses).to_string())
+        (any && all).then(|| serde_json::json!(addresses).to_string())
     }
 }
 
