@@ -201,6 +201,10 @@ impl Store {
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[cfg(test)]
+mod again_tests;
+#[cfg(test)]
+mod money_tests;
+#[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
 mod submit_tests;

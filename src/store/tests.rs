@@ -6,17 +6,16 @@ use crate::domain::{
     identity::{options_identity, source_identity},
     job::{BatchId, CallState, JobState, Step, Trace, Why},
     pool::{Limits, Pool},
-    retry::PauseKind,
 };
 
-struct Ledger {
+pub(super) struct Ledger {
     _dir: tempfile::TempDir,
-    store: Store,
-    clock: Clock,
-    path: PathBuf,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) path: PathBuf,
 }
 
-async fn ledger() -> Ledger {
+pub(super) async fn ledger() -> Ledger {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wavebatch.db");
     let clock = Clock::system();
@@ -24,11 +23,11 @@ async fn ledger() -> Ledger {
     Ledger { _dir: dir, store, clock, path }
 }
 
-async fn open(path: &Path, clock: &Clock) -> Store {
+pub(super) async fn open(path: &Path, clock: &Clock) -> Store {
     Store::open(Opening { clock: clock.clone(), ..Opening::new(path) }).await.unwrap().0
 }
 
-fn batch(name: &str) -> NewBatch {
+pub(super) fn batch(name: &str) -> NewBatch {
     NewBatch {
         name: name.into(),
         definition: name.into(),
@@ -40,14 +39,14 @@ fn batch(name: &str) -> NewBatch {
     }
 }
 
-fn options(language: &str) -> crate::domain::identity::Identity {
+pub(super) fn options(language: &str) -> crate::domain::identity::Identity {
     let json = serde_json::json!({"model": "pulse", "language": language, "word_timestamps": false, "diarize": false,
         "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false, "gender_detection": false,
         "expire_content": "false", "allow_silence": false, "send": "auto"});
     options_identity(&serde_json::from_value(json).unwrap())
 }
 
-fn job(line: u64, source: &str) -> NewJob {
+pub(super) fn job(line: u64, source: &str) -> NewJob {
     NewJob {
         line,
         key: format!("k{line}"),
@@ -63,7 +62,7 @@ fn job(line: u64, source: &str) -> NewJob {
 }
 
 impl Ledger {
-    async fn submit(&self, new: NewBatch, lines: u64) -> BatchId {
+    pub(super) async fn submit(&self, new: NewBatch, lines: u64) -> BatchId {
         let (id, _) = self.store.begin_submit(new).await.unwrap();
         let jobs = (1..=lines).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
         self.store.submit(id, jobs, vec![]).await.unwrap();
@@ -72,12 +71,12 @@ impl Ledger {
     }
 }
 
-async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
+pub(super) async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
     let want = Want { world: "waves", free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
     store.claim(want).await.unwrap()
 }
 
-fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
+pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
     PermitAsk {
         job: job.job,
         token: job.token,
@@ -97,7 +96,7 @@ fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
     }
 }
 
-fn trace() -> Trace {
+pub(super) fn trace() -> Trace {
     Trace {
         model: "pulse".into(),
         language: "en".into(),
@@ -107,11 +106,11 @@ fn trace() -> Trace {
     }
 }
 
-fn ended(call: crate::domain::job::CallId, end: End) -> Ended {
+pub(super) fn ended(call: crate::domain::job::CallId, end: End) -> Ended {
     Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }
 }
 
-fn answered() -> End {
+pub(super) fn answered() -> End {
     End::Answered {
         body: r#"{"status":"success","transcription":"hi"}"#.into(),
         from_log: false,
@@ -122,15 +121,15 @@ fn answered() -> End {
     }
 }
 
-fn unknown(keeps_slot: bool) -> End {
+pub(super) fn unknown(keeps_slot: bool) -> End {
     End::Unknown { trouble: Trouble::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
 }
 
-fn settle(job: &Claimed, to: To) -> Settlement {
+pub(super) fn settle(job: &Claimed, to: To) -> Settlement {
     Settlement { job: job.job, batch: job.batch, token: job.token, to }
 }
 
-fn done(state: JobState) -> To {
+pub(super) fn done(state: JobState) -> To {
     let kind = (state != JobState::Succeeded).then(|| "bad_request".to_owned());
     To::Finished(Box::new(Finish { state: Some(state), error_kind: kind, ..Finish::default() }))
 }
@@ -255,210 +254,6 @@ async fn a_dead_process_leaves_its_jobs_due_and_its_slots_taken() {
     l.clock.advance(20_000);
     let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
     assert_eq!(view.traffic.in_flight, 0, "it ran out with the lease");
-}
-
-#[tokio::test]
-async fn submitting_again_adds_only_what_is_new() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 3).await;
-    let (_, there) = l.store.begin_submit(batch("b")).await.unwrap();
-    assert!(there);
-    let mut lines: Vec<NewJob> = (1..=4).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
-    lines[1] = NewJob { key: "k2".into(), ..job(2, "/other/2.wav") };
-    let diff = l.store.diff(b, &lines).await.unwrap();
-    assert_eq!((diff.new, diff.changed, diff.open, diff.rebuy), (1, 1, 2, 0));
-    let done = l.store.submit(b, lines.clone(), vec![]).await.unwrap();
-    assert_eq!(done, Submitted { new: 1, changed: 1, same: 2 });
-    l.store.end_submit(b).await.unwrap();
-    assert_eq!(l.store.counts(b).await.unwrap().total(), 4);
-    let rows = l.store.report_page(b, (0, 0), 10, false).await.unwrap();
-    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2", "k3", "k4"]);
-    assert_eq!(rows[1].source.as_deref(), Some("/other/2.wav"));
-    assert_eq!(l.store.submit(b, lines, vec![]).await.unwrap(), Submitted { new: 0, changed: 0, same: 4 });
-}
-
-#[tokio::test]
-async fn a_fresh_signature_takes_the_old_ones_place() {
-    let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
-    l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1")], vec![]).await.unwrap();
-    let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2")], vec![]).await.unwrap();
-    assert_eq!(again.same, 1);
-    let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
-    assert_eq!(row.source.as_deref(), Some("https://h/a.wav?Signature=2"));
-}
-
-#[tokio::test]
-async fn other_options_of_the_definition_are_counted_before_they_buy() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 2).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    let finish = Finish { state: Some(JobState::Succeeded), audio_ms: Some(60_000), ..Finish::default() };
-    l.store.settle(settle(&j, To::Finished(Box::new(finish)))).await.unwrap();
-    let lines: Vec<NewJob> =
-        (1..=2).map(|n| NewJob { options_id: options("hi"), ..job(n, &format!("/r/{n}.wav")) }).collect();
-    let diff = l.store.diff(b, &lines).await.unwrap();
-    assert_eq!((diff.changed, diff.rebuy, diff.rebuy_ms), (2, 1, 60_000));
-}
-
-#[tokio::test]
-async fn the_successor_of_a_running_line_waits_for_its_worker() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 1).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    l.store.submit(b, vec![job(1, "/changed.wav")], vec![]).await.unwrap();
-    assert!(claim(&l.store, 5).await.is_empty(), "two workers would write one output");
-    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
-    let next = claim(&l.store, 5).await;
-    assert_eq!(next[0].source, "/changed.wav");
-    assert_eq!(l.store.counts(b).await.unwrap().total(), 1);
-}
-
-#[tokio::test]
-async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
-    let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
-    let bad = BadJob { line: 2, fault: "too few fields".into(), carried: None };
-    l.store.submit(b, vec![job(1, "/1.wav")], vec![bad]).await.unwrap();
-    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
-    assert_eq!((rows[1].key.as_str(), rows[1].error_kind.as_deref()), ("line-000002", Some("bad_line")));
-    l.store.submit(b, vec![job(1, "/1.wav"), job(2, "/2.wav")], vec![]).await.unwrap();
-    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
-    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
-}
-
-#[tokio::test]
-async fn money_is_reserved_before_it_is_spent() {
-    let l = ledger().await;
-    l.submit(NewBatch { max_spend: Some(10_000), ..batch("b") }, 4).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let jobs = claim(&l.store, 4).await;
-    let a = l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().unwrap();
-    let b = l.store.permit(ask(&jobs[1], Limits::default())).await.unwrap().unwrap();
-    let third = tokio::spawn({
-        let (store, ask) = (l.store.clone(), ask(&jobs[2], Limits::default()));
-        async move { store.permit(ask).await.unwrap() }
-    });
-    l.store.end(ended(a.call, answered())).await.unwrap();
-    l.store.end(ended(b.call, answered())).await.unwrap();
-    assert_eq!(third.await.unwrap().unwrap_err(), Denial::SpendLimit);
-    let row = l.store.batch("b").await.unwrap().unwrap();
-    assert_eq!((row.spent, row.reserved), (10_000, 0));
-}
-
-#[tokio::test]
-async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
-    let l = ledger().await;
-    l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let jobs = claim(&l.store, 2).await;
-    let blind = |j: &Claimed| PermitAsk { audio_ms: None, ..ask(j, Limits::default()) };
-    let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();
-    assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 50_000);
-    l.store.end(ended(a.call, answered())).await.unwrap();
-    l.store.permit(blind(&jobs[1])).await.unwrap().unwrap();
-    assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 5_000);
-}
-
-#[tokio::test]
-async fn one_wrong_setting_does_not_spend_the_night() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 150).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    for (n, j) in claim(&l.store, 101).await.iter().enumerate() {
-        let state = if n % 3 == 0 { JobState::Succeeded } else { JobState::Failed };
-        l.store.settle(settle(j, done(state))).await.unwrap();
-    }
-    let row = l.store.batch("b").await.unwrap().unwrap();
-    let (kind, reason) = row.pause.expect("paused");
-    assert_eq!(kind, PauseKind::Failures);
-    assert!(reason.contains("bad_request"), "{reason}");
-    assert!(claim(&l.store, 9).await.is_empty());
-    assert!(l.store.resume(b, false).await.unwrap());
-    assert_eq!(claim(&l.store, 9).await.len(), 9);
-}
-
-#[tokio::test]
-async fn only_the_user_lifts_the_users_pause() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 1).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    l.store.pause(b, PauseKind::User, "lunch".into()).await.unwrap();
-    assert_eq!(l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap_err(), Denial::BatchPaused);
-    assert!(!l.store.resume(b, false).await.unwrap());
-    assert!(l.store.resume(b, true).await.unwrap());
-}
-
-#[tokio::test]
-async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 3).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
-    assert_eq!(l.store.cancel(b).await.unwrap(), Cancelled { jobs: 3, in_flight: 1 });
-    assert_eq!(l.store.end(ended(p.call, answered())).await.unwrap().state, CallState::Answered);
-    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
-    let chosen = Chosen { batch: b, key: None, states: vec![] };
-    let plan = l.store.plan_retry(&chosen).await.unwrap();
-    assert_eq!((plan.jobs, plan.deliveries), (3, 1), "what was bought is delivered");
-    assert_eq!(l.store.retry(chosen).await.unwrap(), 3);
-    let again = claim(&l.store, 9).await;
-    let bought = again.iter().find(|c| c.job == j.job).unwrap();
-    let journal = l.store.journal(bought.job, 0, bought.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Deliver(p.call));
-}
-
-#[tokio::test]
-async fn a_suspect_line_is_bought_again_by_retry() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 1).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
-    l.store.end(ended(p.call, answered())).await.unwrap();
-    l.store.settle(settle(&j, done(JobState::Suspect))).await.unwrap();
-    l.store.retry(Chosen { batch: b, key: None, states: vec![] }).await.unwrap();
-    let again = claim(&l.store, 1).await.remove(0);
-    let journal = l.store.journal(again.job, 0, again.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Call(Why::First));
-    let p = l.store.permit(ask(&again, Limits::default())).await.unwrap().unwrap();
-    l.store.end(ended(p.call, answered())).await.unwrap();
-    let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
-    assert_eq!(row.billed_calls, 2);
-}
-
-#[tokio::test]
-async fn answers_are_pruned_and_rows_stay() {
-    let l = ledger().await;
-    let b = l.submit(batch("b"), 1).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let j = claim(&l.store, 1).await.remove(0);
-    let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
-    let body = bytes::Bytes::from(format!(r#"{{"status":"success","transcription":"{}"}}"#, "word ".repeat(2_000)));
-    let end = End::Answered {
-        body: body.clone(),
-        from_log: false,
-        request_id: None,
-        content_expiry: None,
-        audio_ms: None,
-        cost: Some(1),
-    };
-    l.store.end(ended(p.call, end)).await.unwrap();
-    assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0, body, "packed and unpacked");
-    assert!(l.store.kept_answers().await.unwrap().1 < 1_000);
-    l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap();
-    assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 0, "the batch is not finished");
-    assert!(l.store.finish(b).await.unwrap());
-    assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 1);
-    l.store.shrink().await.unwrap();
-    assert!(l.store.answer(p.call).await.unwrap().is_none());
-    assert_eq!(l.store.redeliver(b).await.unwrap(), (0, 1));
-    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
-    assert_eq!(l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same, 1, "nothing is bought again");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 
 use wavebatch::{domain::job::JobState, sandbox::Config};
 
-use crate::support::{House, KEY, speech};
+use crate::support::{House, KEY};
 
 const KILLS: u64 = 24;
 const LINES: usize = 160;
@@ -31,14 +31,8 @@ fn wavebatch(house: &House) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_no_line_and_buys_none_twice() {
     let house = House::with(Config { latency: Duration::from_millis(40), ..Config::default() }).await;
-    let mut manifest = String::from("key,source\n");
-    for i in 1..=LINES {
-        house.write(&format!("rec/{i}.wav"), speech(&format!("words of call {i}"), 0.5 + i as f64 / 1_000.0, i));
-        manifest.push_str(&format!("call-{i},rec/{i}.wav\n"));
-    }
-    house.write("calls.csv", manifest);
+    house.provable_calls(LINES);
     house.definition("", "concurrency = 6\nunknown_grace = \"300ms\"");
-    house.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
     for kill in 1..=KILLS {
         let mut child = wavebatch(&house);
         let enough = kill * (LINES as u64 - 10) / KILLS;

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use wavebatch::{domain::job::JobState, sandbox::Config};
 
-use crate::support::{House, KEY, speech};
+use crate::support::{House, KEY};
 
 const LINES: usize = 120;
 /// Room for some of the lines: about 16 kB of log a line.
@@ -16,14 +16,8 @@ const BLOCKS: usize = 1_000;
 
 async fn house() -> House {
     let house = House::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
-    let mut manifest = String::from("key,source\n");
-    for i in 1..=LINES {
-        house.write(&format!("rec/{i}.wav"), speech(&format!("words of call {i}"), 0.5 + i as f64 / 1_000.0, i));
-        manifest.push_str(&format!("call-{i},rec/{i}.wav\n"));
-    }
-    house.write("calls.csv", manifest);
+    house.provable_calls(LINES);
     house.definition("", "concurrency = 4\nunknown_grace = \"100ms\"");
-    house.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
     house
 }
 

@@ -104,6 +104,14 @@ impl Night {
 }
 
 impl Night {
+    /// The second of the recordings is gone, the third another one, the fourth in an archive.
+    pub fn disturb(&self) {
+        let key = |i: usize| format!("2026/11/20/{i}_ann_17636256{i:02}.wav");
+        self.s3.remove("acme-calls", &key(1));
+        self.s3.put("acme-calls", &key(2), speech("other words", 1.0, 77));
+        self.s3.archive("acme-calls", &key(3), "GLACIER");
+    }
+
     /// Starts a run, and lets `change` come while twelve calls are in flight and most lines are not yet fetched.
     async fn run_changed(&self, change: impl FnOnce(&S3Server)) -> Child {
         self.house.sandbox.hold();
@@ -240,10 +248,7 @@ async fn objects_that_vanish_change_or_are_archived_fail_their_lines() {
     night.record("2026/11/20", 0..5);
     let (code, told) = night.run(BEFORE, &["submit", "night.toml"]).await;
     assert_eq!(code, 0, "{told}");
-    let key = |i: usize| format!("2026/11/20/{i}_ann_17636256{i:02}.wav");
-    night.s3.remove("acme-calls", &key(1));
-    night.s3.put("acme-calls", &key(2), speech("other words", 1.0, 77));
-    night.s3.archive("acme-calls", &key(3), "GLACIER");
+    night.disturb();
     let (code, told) = night.run(BEFORE, &["work"]).await;
     assert_eq!(code, 1, "{told}");
     let kinds: Vec<_> =

@@ -108,10 +108,7 @@ async fn what_is_lent_is_what_was_listed() {
     night.house.write("night.toml", DEFINITION.replace("[run]", "send = \"url\"\n[run]"));
     let (code, told) = night.run(BEFORE, &["submit", "night.toml"]).await;
     assert_eq!(code, 0, "{told}");
-    let key = |i: usize| format!("2026/11/20/{i}_ann_17636256{i:02}.wav");
-    night.s3.remove("acme-calls", &key(1));
-    night.s3.put("acme-calls", &key(2), speech("other words", 1.0, 77));
-    night.s3.archive("acme-calls", &key(3), "GLACIER");
+    night.disturb();
     let (code, told) = night.run(BEFORE, &["work"]).await;
     assert_eq!(code, 1, "{told}");
     let report = night.report("nightly-calls-2026-11-20");

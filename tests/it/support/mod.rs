@@ -114,6 +114,18 @@ impl House {
         self.write("calls.csv", manifest)
     }
 
+    /// `n` recordings, each with a size of its own, so that the vendor's log can prove each call; their manifest, and
+    /// settings without a limit of requests.
+    pub fn provable_calls(&self, n: usize) {
+        let mut manifest = String::from("key,source\n");
+        for i in 1..=n {
+            self.recording(&format!("rec/{i}.wav"), &format!("words of call {i}"), 0.5 + i as f64 / 1_000.0, i);
+            manifest.push_str(&format!("call-{i},rec/{i}.wav\n"));
+        }
+        self.write("calls.csv", manifest);
+        self.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
+    }
+
     /// `calls.csv` with these keys and sources.
     pub fn lines<S: AsRef<str>>(&self, lines: &[(&str, S)]) {
         let rows: String = lines.iter().map(|(key, source)| format!("{key},{}\n", source.as_ref())).collect();

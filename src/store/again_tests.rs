@@ -1,0 +1,76 @@
+//! The same batch submitted again: what is new, what has changed, and what would be bought.
+
+use super::{tests::*, *};
+use crate::domain::job::JobState;
+
+#[tokio::test]
+async fn submitting_again_adds_only_what_is_new() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 3).await;
+    let (_, there) = l.store.begin_submit(batch("b")).await.unwrap();
+    assert!(there);
+    let mut lines: Vec<NewJob> = (1..=4).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
+    lines[1] = NewJob { key: "k2".into(), ..job(2, "/other/2.wav") };
+    let diff = l.store.diff(b, &lines).await.unwrap();
+    assert_eq!((diff.new, diff.changed, diff.open, diff.rebuy), (1, 1, 2, 0));
+    let done = l.store.submit(b, lines.clone(), vec![]).await.unwrap();
+    assert_eq!(done, Submitted { new: 1, changed: 1, same: 2 });
+    l.store.end_submit(b).await.unwrap();
+    assert_eq!(l.store.counts(b).await.unwrap().total(), 4);
+    let rows = l.store.report_page(b, (0, 0), 10, false).await.unwrap();
+    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2", "k3", "k4"]);
+    assert_eq!(rows[1].source.as_deref(), Some("/other/2.wav"));
+    assert_eq!(l.store.submit(b, lines, vec![]).await.unwrap(), Submitted { new: 0, changed: 0, same: 4 });
+}
+
+#[tokio::test]
+async fn a_fresh_signature_takes_the_old_ones_place() {
+    let l = ledger().await;
+    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1")], vec![]).await.unwrap();
+    let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2")], vec![]).await.unwrap();
+    assert_eq!(again.same, 1);
+    let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
+    assert_eq!(row.source.as_deref(), Some("https://h/a.wav?Signature=2"));
+}
+
+#[tokio::test]
+async fn other_options_of_the_definition_are_counted_before_they_buy() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    let finish = Finish { state: Some(JobState::Succeeded), audio_ms: Some(60_000), ..Finish::default() };
+    l.store.settle(settle(&j, To::Finished(Box::new(finish)))).await.unwrap();
+    let lines: Vec<NewJob> =
+        (1..=2).map(|n| NewJob { options_id: options("hi"), ..job(n, &format!("/r/{n}.wav")) }).collect();
+    let diff = l.store.diff(b, &lines).await.unwrap();
+    assert_eq!((diff.changed, diff.rebuy, diff.rebuy_ms), (2, 1, 60_000));
+}
+
+#[tokio::test]
+async fn the_successor_of_a_running_line_waits_for_its_worker() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.submit(b, vec![job(1, "/changed.wav")], vec![]).await.unwrap();
+    assert!(claim(&l.store, 5).await.is_empty(), "two workers would write one output");
+    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
+    let next = claim(&l.store, 5).await;
+    assert_eq!(next[0].source, "/changed.wav");
+    assert_eq!(l.store.counts(b).await.unwrap().total(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
+    let l = ledger().await;
+    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let bad = BadJob { line: 2, fault: "too few fields".into(), carried: None };
+    l.store.submit(b, vec![job(1, "/1.wav")], vec![bad]).await.unwrap();
+    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
+    assert_eq!((rows[1].key.as_str(), rows[1].error_kind.as_deref()), ("line-000002", Some("bad_line")));
+    l.store.submit(b, vec![job(1, "/1.wav"), job(2, "/2.wav")], vec![]).await.unwrap();
+    let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
+    assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
+}
