@@ -3,6 +3,7 @@
 pub mod fault;
 pub mod manifest;
 pub mod prose;
+pub mod synthesis;
 pub mod template;
 pub mod text;
 
@@ -105,6 +106,8 @@ pub struct Definition {
 struct Filters {
     include: Option<GlobSet>,
     exclude: Option<GlobSet>,
+    /// Texts are looked for, and not recordings.
+    texts: bool,
 }
 
 impl Definition {
