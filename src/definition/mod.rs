@@ -40,6 +40,7 @@ pub use self::{
     manifest::{BadLine, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
     origin::Origin,
     overrides::{AdHoc, Overrides},
+    synthesis::SpeechDefinition,
 };
 
 /// How a batch is made, with the command line merged in: everything but the manifest's lines.

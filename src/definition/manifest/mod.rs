@@ -21,6 +21,7 @@ mod rows;
 mod scan;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use std::{io, path::PathBuf};
 

@@ -6,6 +6,7 @@ use super::super::{
     BadLines, Faults, Origin, Overrides,
     build::{self, Builder},
     draft::Asked,
+    manifest::texts::Texts,
     prose::ProseKind,
     targets::local,
     template::Template,
@@ -43,7 +44,8 @@ pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<SpeechDefinitio
     match synthesis {
         Some(synthesis) => {
             let definition = SpeechDefinition { shared, synthesis, text_column, text_file_column, option_columns };
-            if faulty { Err(builder.all_faults(&definition.shared, || None)) } else { Ok(definition) }
+            let scan = || Texts::open(&definition, None).and_then(|texts| texts.scan().map(drop)).err();
+            if faulty { Err(builder.all_faults(&definition.shared, scan)) } else { Ok(definition) }
         }
         // Without a model a line's options cannot be judged.
         None => Err(builder.all_faults(&shared, || None)),
