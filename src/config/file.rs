@@ -84,7 +84,12 @@ fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) ->
 fn read_rates<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Rates {
     let mut rates = Rates::default();
     let as_of = walk.text(&mut section, "as_of", |text| Ok(text.to_owned()));
-    for (name, rate) in [("pulse", &mut rates.pulse), ("pulse-pro", &mut rates.pulse_pro)] {
+    for (name, rate, unit) in [
+        ("pulse", &mut rates.pulse, "a minute, e.g. 0.005"),
+        ("pulse-pro", &mut rates.pulse_pro, "a minute, e.g. 0.005"),
+        ("lightning", &mut rates.lightning, "per 10,000 characters, e.g. 0.195"),
+        ("lightning-pro", &mut rates.lightning_pro, "per 10,000 characters, e.g. 0.195"),
+    ] {
         let price = walk.take(&mut section, name, |value| {
             let text = match value {
                 DeValue::Integer(number) => number.to_string(),
@@ -92,7 +97,7 @@ fn read_rates<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Rates {
                 _ => return Err(Wrong::Type("a number")),
             };
             let price = text.parse().ok().and_then(MicroUsd::from_usd).filter(|price| price.0 >= 0);
-            price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars a minute, e.g. 0.005")))
+            price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars {unit}")))
         });
         *rate = price.unwrap_or(*rate);
     }

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::{
     AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, NoSource, Origin, Overrides,
     dates::When,
-    draft::{self, Draft, Places},
+    draft::{self, Asked, Draft, Places},
     paths::{self, absolute_dir, io_message},
     template::{Names, Template, TemplateFault},
     text::shell_word,
@@ -32,20 +32,25 @@ pub(super) struct Builder<'a> {
 }
 
 pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Faults> {
+    let (mut builder, draft) = open(path, over, Asked::Transcripts)?;
+    if draft.task.is_none() && !builder.in_file("task") {
+        builder.fault("task", "is missing; e.g. task = \"transcribe\"");
+    }
+    builder.build(draft, None)
+}
+
+/// Reads a definition's file as far as it can be told alone.
+pub(super) fn open<'a>(path: &Path, over: &'a Overrides, asked: Asked) -> Result<(Builder<'a>, Draft), Faults> {
     let shown = path.to_string_lossy().into_owned();
     let cwd = working_dir(over)?;
     let text = draft::text_of(&cwd.join(path), &shown)?;
-    let (mut draft, places, faults) = draft::read(&shown, &text);
+    let (mut draft, places, faults) = draft::read(&shown, &text, asked);
     if places.file.is_empty() {
         return Err(Faults::from_iter(faults)); // Not TOML: what is missing cannot be told from what was not read.
     }
     draft.name.get_or_insert_with(|| paths::stem(paths::file_name(&shown)).to_owned());
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut builder = Builder { over, places, faults, cwd, base, date_is_wrong: false };
-    if draft.task.is_none() && !builder.places.at.contains_key("task") {
-        builder.fault("task", "is missing; e.g. task = \"transcribe\"");
-    }
-    builder.build(draft, None)
+    Ok((Builder { over, places, faults, cwd, base, date_is_wrong: false }, draft))
 }
 
 pub(super) fn from_command_line(ad_hoc: &AdHoc, over: &Overrides) -> Result<Definition, Faults> {
@@ -89,11 +94,33 @@ impl Builder<'_> {
         self.places.at.contains_key(field)
     }
 
-    fn build(mut self, mut draft: Draft, origin: Option<Origin>) -> Result<Definition, Faults> {
-        let over = self.over;
-        let name = draft.name.take().unwrap_or_default();
+    fn build(mut self, draft: Draft, origin: Option<Origin>) -> Result<Definition, Faults> {
         let transcribe = self.options(&draft);
         let formats = self.formats(&draft);
+        let mut definition = self.definition(draft, origin, transcribe, formats);
+        if !self.is_faulty() {
+            return Ok(definition);
+        }
+        definition.bad_lines = BadLines::Fault;
+        let scan = || Manifest::open(&definition, None).and_then(|manifest| manifest.scan().map(|_| ())).err();
+        Err(self.all_faults(&definition, scan))
+    }
+
+    /// Whether anything was found wrong.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// All that a definition has, whatever its task; where a field is wrong, something in its place.
+    pub(super) fn definition(
+        &mut self,
+        mut draft: Draft,
+        origin: Option<Origin>,
+        transcribe: Option<TranscribeOptions>,
+        formats: Vec<TranscriptFormat>,
+    ) -> Definition {
+        let over = self.over;
+        let name = draft.name.take().unwrap_or_default();
         let date = self.date(&draft);
         let (batch, dated) = self.batch(&draft, &Names { name: &name, batch: None, date });
         let names = Names { name: &name, batch: Some(batch.as_ref().map_or("", BatchName::as_str)), date };
@@ -108,7 +135,7 @@ impl Builder<'_> {
         let run = self.run(&draft);
         let all = || LineOption::ALL.to_vec();
         let option_columns = over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all);
-        let mut definition = Definition {
+        Definition {
             task: draft.task.unwrap_or(Task::Transcribe),
             manifest_format: over.manifest_format.or(draft.manifest_format),
             // With options that are wrong themselves, a line's cannot be judged.
@@ -137,16 +164,11 @@ impl Builder<'_> {
             formats,
             run,
             filters,
-        };
-        if self.faults.is_empty() {
-            return Ok(definition);
         }
-        definition.bad_lines = BadLines::Fault;
-        Err(self.all_faults(&definition))
     }
 
     /// All is told together: the manifest's faults too, where what is wrong here leaves it readable.
-    fn all_faults(mut self, definition: &Definition) -> Faults {
+    pub(super) fn all_faults(mut self, definition: &Definition, scan: impl FnOnce() -> Option<Faults>) -> Faults {
         let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern"];
         let may_scan = !definition.origin.needs_copy()
             && definition.origin != Origin::Files(Vec::new())
@@ -154,8 +176,7 @@ impl Builder<'_> {
         self.faults.sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.position));
         let mut faults = Faults::from_iter(self.faults);
         if may_scan {
-            let manifest = Manifest::open(definition, None).and_then(|manifest| manifest.scan().map(|_| ()));
-            faults.extend(manifest.err().unwrap_or_default());
+            faults.extend(scan().unwrap_or_default());
         }
         faults
     }
@@ -300,11 +321,11 @@ impl Builder<'_> {
             }
             globs(patterns).map_err(|message| self.fault(field, message)).ok()
         };
-        Filters { include: set("include", include), exclude: set("exclude", exclude) }
+        Filters { include: set("include", include), exclude: set("exclude", exclude), texts: false }
     }
 
     /// A column's name or a template over columns; a plain name is a template of that one name.
-    fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
+    pub(super) fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
         let text = text?;
         let template =
             if text.contains(['{', '}']) { Template::parse(text) } else { Ok(Template::of_name(text.trim())) };

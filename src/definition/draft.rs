@@ -11,6 +11,7 @@ use super::{
     fault::{Fault, Faults},
     manifest::{ManifestFormat, name_pattern},
     stores,
+    synthesis::{self, SpeechDraft},
     text::{dollars, duration, share},
     walk::{Section, Walk, Wrong},
 };
@@ -40,6 +41,15 @@ listed! {
     }
 }
 
+/// Which task's fields a file may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Those of `[transcribe]`.
+    Transcripts,
+    /// Those of `[synthesize]`.
+    Speech,
+}
+
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -67,6 +77,7 @@ pub(super) struct Draft {
     pub(super) report_to: Option<String>,
     pub(super) s3_source: S3Settings,
     pub(super) s3_sink: SinkSettings,
+    pub(super) speech: SpeechDraft,
 }
 
 /// Where the fields of a file stand, so that what is found out later can still be told at its line.
@@ -77,7 +88,7 @@ pub(super) struct Places {
 }
 
 /// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
-pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
+pub(super) fn read(file: &str, text: &str, asked: Asked) -> (Draft, Places, Vec<Fault>) {
     let mut walk = Walk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -86,7 +97,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
         }
         return (Draft::default(), Places::default(), walk.faults);
     }
-    let draft = read_root(&mut walk, Section::root(table.get_ref()));
+    let draft = read_root(&mut walk, Section::root(table.get_ref()), asked);
     walk.tell_unknown();
     (draft, Places { file: file.to_owned(), at: walk.places }, walk.faults)
 }
@@ -95,18 +106,19 @@ fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn some(text: &str) -> Result<String, String> {
+pub(super) fn some(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
 }
 
-fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
-fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
+fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>, asked: Asked) -> Draft {
+    let speech = asked == Asked::Speech;
     let mut draft = Draft {
         name: walk.text(&mut root, "name", some),
-        task: walk.text(&mut root, "task", named),
+        task: if speech { None } else { walk.text(&mut root, "task", named) },
         date: walk.take(&mut root, "date", |value| match dates::when_of(value) {
             Some(when) => when.map_err(Wrong::Value),
             None => Err(Wrong::Type("a string")),
@@ -118,23 +130,29 @@ fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>) -> Draft {
         output: walk.text(&mut root, "output", some),
         include: walk.list(&mut root, "include", any),
         exclude: walk.list(&mut root, "exclude", any),
-        option_columns: walk.list(&mut root, "option_columns", named),
-        name_pattern: walk.text(&mut root, "name_pattern", name_pattern),
+        option_columns: if speech { None } else { walk.list(&mut root, "option_columns", named) },
+        name_pattern: if speech { None } else { walk.text(&mut root, "name_pattern", name_pattern) },
         bad_lines: walk.text(&mut root, "bad_lines", named),
-        no_source: walk.text(&mut root, "no_source", named),
+        no_source: if speech { None } else { walk.text(&mut root, "no_source", named) },
         allow_empty: walk.flag(&mut root, "allow_empty"),
         ..Draft::default()
     };
     let mut columns = walk.section(&mut root, "columns");
     draft.key = walk.text(&mut columns, "key", some);
-    draft.source = walk.text(&mut columns, "source", some);
+    if speech {
+        draft.speech = synthesis::read(walk, &mut root, &mut columns);
+    } else {
+        draft.source = walk.text(&mut columns, "source", some);
+        let transcribe = walk.section(&mut root, "transcribe");
+        (draft.options, draft.formats) = read_transcribe(walk, transcribe);
+    }
     walk.close(columns);
-    let transcribe = walk.section(&mut root, "transcribe");
-    (draft.options, draft.formats) = read_transcribe(walk, transcribe);
     let run = walk.section(&mut root, "run");
     draft.run = read_run(walk, run);
     let mut report = walk.section(&mut root, "report");
-    draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
+    if !speech {
+        draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
+    }
     draft.report_to = walk.text(&mut report, "to", some);
     walk.close(report);
     let source = walk.section(&mut root, "source");

@@ -4,6 +4,7 @@ pub mod fault;
 pub mod manifest;
 pub mod pronunciations;
 pub mod prose;
+pub mod synthesis;
 pub mod template;
 pub mod text;
 
@@ -40,6 +41,7 @@ pub use self::{
     manifest::{BadLine, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
     origin::Origin,
     overrides::{AdHoc, Overrides},
+    synthesis::SpeechDefinition,
 };
 
 /// How a batch is made, with the command line merged in: everything but the manifest's lines.
@@ -106,6 +108,8 @@ pub struct Definition {
 struct Filters {
     include: Option<GlobSet>,
     exclude: Option<GlobSet>,
+    /// Texts are looked for, and not recordings.
+    texts: bool,
 }
 
 impl Definition {

@@ -72,7 +72,8 @@ impl Builder<'_> {
     }
 }
 
-fn local(text: &str, base: PathBuf) -> Result<String, String> {
+/// A path of a definition as an absolute one.
+pub(super) fn local(text: &str, base: PathBuf) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("has control characters".to_owned());
     }

@@ -4,7 +4,7 @@ use std::{fmt, iter::Sum};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::options::SttModel;
+use super::{options::SttModel, speech::SpeechModel};
 
 /// The day on which the built-in prices were read from the vendor's pages.
 pub const RATES_AS_OF: &str = "2026-08-21";
@@ -80,7 +80,8 @@ impl<'de> Deserialize<'de> for MicroUsd {
     }
 }
 
-/// List prices in dollars per minute of audio, as `[rates]` of `wavebatch.toml` may override them.
+/// List prices in dollars, per minute of audio and per 10,000 characters of text, as `[rates]` of `wavebatch.toml` may
+/// override them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rates {
@@ -92,11 +93,23 @@ pub struct Rates {
     /// A minute by `pulse-pro`.
     #[serde(rename = "pulse-pro", deserialize_with = "price")]
     pub pulse_pro: MicroUsd,
+    /// 10,000 characters by `lightning_v3.1`.
+    #[serde(deserialize_with = "price")]
+    pub lightning: MicroUsd,
+    /// 10,000 characters by `lightning_v3.1_pro`.
+    #[serde(rename = "lightning-pro", deserialize_with = "price")]
+    pub lightning_pro: MicroUsd,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { as_of: RATES_AS_OF.into(), pulse: MicroUsd(5_000), pulse_pro: MicroUsd(4_000) }
+        Self {
+            as_of: RATES_AS_OF.into(),
+            pulse: MicroUsd(5_000),
+            pulse_pro: MicroUsd(4_000),
+            lightning: MicroUsd(195_000),
+            lightning_pro: MicroUsd(195_000),
+        }
     }
 }
 
@@ -114,6 +127,24 @@ impl Rates {
     #[must_use]
     pub fn cost(&self, model: SttModel, audio_ms: u64) -> MicroUsd {
         let micros = (i128::from(self.per_minute(model).0) * i128::from(audio_ms) + 59_999) / 60_000;
+        MicroUsd(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+impl Rates {
+    /// The price of 10,000 characters.
+    #[must_use]
+    pub const fn per_10k_chars(&self, model: SpeechModel) -> MicroUsd {
+        match model {
+            SpeechModel::Lightning => self.lightning,
+            SpeechModel::LightningPro => self.lightning_pro,
+        }
+    }
+
+    /// What `chars` characters of text cost to be spoken at list price, rounded up to the micro-dollar.
+    #[must_use]
+    pub fn speech_cost(&self, model: SpeechModel, chars: u64) -> MicroUsd {
+        let micros = (i128::from(self.per_10k_chars(model).0) * i128::from(chars) + 9_999) / 10_000;
         MicroUsd(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }
@@ -146,6 +177,16 @@ mod tests {
         assert_eq!(rates.cost(SttModel::Pulse, 1), MicroUsd(1));
         assert_eq!(rates.cost(SttModel::Pulse, 0), MicroUsd::ZERO);
         assert_eq!(rates.cost(SttModel::Pulse, u64::MAX), MicroUsd(1_537_228_672_809_129_302));
+    }
+
+    #[test]
+    fn speech_costs_by_its_characters() {
+        let rates = Rates { lightning_pro: MicroUsd(300_000), ..Rates::default() };
+        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 200_000), MicroUsd(3_900_000));
+        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 1), MicroUsd(20), "19.5, rounded up");
+        assert_eq!(rates.speech_cost(SpeechModel::LightningPro, 10_000), MicroUsd(300_000));
+        let own: Rates = toml::from_str("lightning = 0.1").unwrap();
+        assert_eq!((own.lightning, own.lightning_pro), (MicroUsd(100_000), MicroUsd(195_000)));
     }
 
     #[test]

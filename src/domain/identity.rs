@@ -17,7 +17,7 @@ impl Identity {
         self.0.iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    fn of(fields: &[&[u8]]) -> Self {
+    pub(super) fn of(fields: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for field in fields {
             // The length first, so that no two lists of fields run into the same bytes.

@@ -17,4 +17,5 @@ pub mod retry;
 pub mod row;
 pub mod s3;
 pub mod speech;
+pub mod synthesis;
 pub mod transcript;

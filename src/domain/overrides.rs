@@ -172,7 +172,7 @@ impl LineOverrides {
     }
 }
 
-fn flag(text: &str) -> Result<Option<bool>, String> {
+pub(super) fn flag(text: &str) -> Result<Option<bool>, String> {
     // Spreadsheets write TRUE and FALSE.
     if text.eq_ignore_ascii_case("true") {
         Ok(Some(true))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::batch::LineOption;
 
-const KEY_NAMES: [&str; 2] = ["key", "id"];
+pub(super) const KEY_NAMES: [&str; 2] = ["key", "id"];
 const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
 
 /// A manifest's columns and what is made of them.
@@ -182,21 +182,21 @@ impl Plan {
 }
 
 /// What a template over columns is read with.
-struct Uses<'a> {
-    definition: &'a Definition,
-    columns: &'a [String],
-    own: usize,
-    of_files: bool,
+pub(super) struct Uses<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) columns: &'a [String],
+    pub(super) own: usize,
+    pub(super) of_files: bool,
 }
 
 impl Uses<'_> {
     /// The first of these names that is one of the first `limit` columns. Among files a group goes before what a listing
     /// makes itself.
-    fn find(&self, names: &[&str], limit: usize) -> Option<usize> {
+    pub(super) fn find(&self, names: &[&str], limit: usize) -> Option<usize> {
         names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
     }
 
-    fn rule(&self, template: &Template, limit: usize) -> Result<Rule, String> {
+    pub(super) fn rule(&self, template: &Template, limit: usize) -> Result<Rule, String> {
         if let [Segment::Name(name)] = template.segments() {
             return self.find(&[name], limit).map(Rule::Cell).ok_or_else(|| self.unknown(name, limit, None));
         }
@@ -241,7 +241,7 @@ impl Uses<'_> {
     }
 }
 
-fn rule_name(rule: &Rule, columns: &[String]) -> String {
+pub(super) fn rule_name(rule: &Rule, columns: &[String]) -> String {
     match rule {
         Rule::Cell(index) => columns[*index].clone(),
         Rule::Filled(parts) => parts

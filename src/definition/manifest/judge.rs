@@ -197,7 +197,7 @@ fn below(of: &S3Address, source: &str) -> S3Address {
 }
 
 /// The key of a line that names none: its source's file name without the ending, else its number.
-fn key_of(source: Option<&str>, number: u64) -> Cow<'static, str> {
+pub(super) fn key_of(source: Option<&str>, number: u64) -> Cow<'static, str> {
     let name = source.map(|source| {
         let name = stem(file_name(source));
         let is_url = scheme(source).is_some() && !is_s3(source);

@@ -13,6 +13,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::super::{
     Filters,
     paths::{ending, file_name, io_message, is_audio, is_s3, is_web, percent_decoded, scheme, stem},
+    prose::ProseKind,
 };
 use super::record::{Next, Record};
 
@@ -137,7 +138,8 @@ impl Listing {
 /// Why a file with this path below the root is passed over, if it is.
 pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
     let name = file_name(below);
-    if !is_audio(name) {
+    let is_wanted = if filters.texts { ProseKind::of_path(name).is_some() } else { is_audio(name) };
+    if !is_wanted {
         return Some(ending(name).map_or_else(|| "no ending".to_owned(), |ending| format!(".{ending}")));
     }
     let left_out = filters.include.as_ref().is_some_and(|include| !include.is_match(below))

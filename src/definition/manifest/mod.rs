@@ -22,6 +22,7 @@ mod scan;
 pub mod sheet;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use std::{io, path::PathBuf};
 

@@ -281,7 +281,7 @@ impl Iterator for Lines<'_> {
     }
 }
 
-fn told(faults: &[LineFault]) -> String {
+pub(super) fn told(faults: &[LineFault]) -> String {
     let tell = |fault: &LineFault| match &fault.column {
         Some(column) => format!("column `{column}`: {}", fault.message),
         None => fault.message.clone(),

@@ -1,0 +1,87 @@
+//! The name of an output: a template over what the output is of, and the line's columns.
+
+use super::super::{
+    super::{
+        template::{Names, Segment, Template},
+        text::{did_you_mean, excerpt, ticked},
+    },
+    columns::Uses,
+    record::Record,
+};
+use crate::domain::{options::listed, speech::SpeechOptions, synthesis::OutputFormat};
+
+listed! {
+    /// What an output is of.
+    Of, "placeholder" {
+        /// The line's key.
+        Key = "key",
+        /// The voice.
+        VoiceId = "voice_id",
+        /// The language asked for; of none, `auto`.
+        Language = "language",
+        /// The format.
+        Format = "format",
+        /// The samples a second.
+        SampleRate = "sample_rate",
+    }
+}
+
+/// A template whose names are found.
+#[derive(Debug)]
+pub(super) struct OutputName(Vec<Part>);
+
+#[derive(Debug)]
+enum Part {
+    Text(String),
+    Cell(usize),
+    Of(Of),
+}
+
+impl OutputName {
+    /// Finds its names. What an output is of goes before a column of that name, for a cell may be empty.
+    pub(super) fn of(template: &str, uses: &Uses<'_>) -> Result<Self, String> {
+        let template = Template::parse(template).map_err(|e| e.to_string())?;
+        let shared = uses.definition;
+        let names = Names { name: &shared.name, batch: Some(shared.batch.as_str()), date: shared.date };
+        let part = |segment: &Segment| {
+            let Segment::Name(name) = segment else {
+                return names.text(segment).map(Part::Text).map_err(|e| e.to_string());
+            };
+            if let Ok(of) = name.parse() {
+                return Ok(Part::Of(of));
+            }
+            if let Some(at) = uses.find(&[name], uses.columns.len()) {
+                return Ok(Part::Cell(at));
+            }
+            names.text(segment).map(Part::Text).map_err(|fault| match name.as_str() {
+                "date" => fault.to_string(),
+                _ => {
+                    let known: Vec<&str> =
+                        Of::ALL.iter().map(|of| of.as_str()).chain(uses.columns.iter().map(String::as_str)).collect();
+                    let near = did_you_mean(name, &known);
+                    format!("nothing is called `{}`{near}; known: {}", excerpt(name), ticked(&known))
+                }
+            })
+        };
+        template.segments().iter().map(part).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether it has this placeholder.
+    pub(super) fn has(&self, of: Of) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Of(own) if *own == of))
+    }
+
+    /// The name of a line's output.
+    pub(super) fn text(&self, record: &Record, key: &str, options: &SpeechOptions, format: &OutputFormat) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Cell(at) => record.cell(*at).trim().to_owned(),
+            Part::Of(Of::Key) => key.to_owned(),
+            Part::Of(Of::VoiceId) => options.voice_id.clone(),
+            Part::Of(Of::Language) => options.language.map_or("auto", |language| language.as_str()).to_owned(),
+            Part::Of(Of::Format) => format.format.to_string(),
+            Part::Of(Of::SampleRate) => format.sample_rate.to_string(),
+        };
+        self.0.iter().map(part).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! Which columns a manifest of texts has, and what each is for.
+
+use super::super::{
+    super::text::ticked,
+    Fault, Faults,
+    columns::{KEY_NAMES, Rule, Uses, rule_name},
+};
+use super::names::OutputName;
+use crate::{definition::SpeechDefinition, domain::synthesis::SpeechOption};
+
+/// A manifest's columns and what is made of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextHeader {
+    /// All columns, in order.
+    pub columns: Vec<String>,
+    /// The column or template of the key; `None`: the file's name, else the line's number.
+    pub key: Option<String>,
+    /// The column or template of the text.
+    pub text: Option<String>,
+    /// The column or template of the text's file.
+    pub text_file: Option<String>,
+    /// The columns that override an option.
+    pub option_columns: Vec<SpeechOption>,
+    /// The columns carried into the report.
+    pub carried: Vec<String>,
+}
+
+/// Where each thing that a line has comes from.
+#[derive(Debug)]
+pub(super) struct TextPlan {
+    pub(super) header: TextHeader,
+    pub(super) key: Option<Rule>,
+    pub(super) text: Option<Rule>,
+    pub(super) file: Option<Rule>,
+    pub(super) options: Vec<(SpeechOption, usize)>,
+    pub(super) carried: Vec<usize>,
+    pub(super) name: OutputName,
+}
+
+impl TextPlan {
+    /// Finds the columns' uses.
+    pub(super) fn of(definition: &SpeechDefinition, of_files: bool, columns: Vec<String>) -> Result<Self, Faults> {
+        let shared = &definition.shared;
+        let mut faults = Faults::default();
+        let mut fault = |message: String| faults.push(Fault::of_file(shared.manifest.clone(), message));
+        let uses = Uses { definition: shared, columns: &columns, own: columns.len(), of_files };
+        let mut rule = |template: Option<&_>, names: &[&str]| match template {
+            Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
+            None => uses.find(names, columns.len()).map(Rule::Cell),
+        };
+        let key = rule(shared.key_column.as_ref(), &KEY_NAMES);
+        let text = rule(definition.text_column.as_ref(), &["text"]);
+        let file = rule(definition.text_file_column.as_ref(), &["text_file"]);
+        let is_named = definition.text_column.is_some() || definition.text_file_column.is_some();
+        if text.is_none() && file.is_none() && !is_named {
+            let found = ticked(&columns);
+            fault(format!(
+                "no column is known to hold the text; found: {found}. Call it `text` (or `text_file`), or name it in the definition: columns = {{ text = \"…\" }}"
+            ));
+        }
+        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(Rule::column));
+        let options: Vec<(SpeechOption, usize)> = columns
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !of_files && !used.contains(&Some(*at)))
+            .filter_map(|(at, name)| Some((name.parse::<SpeechOption>().ok()?, at)))
+            .filter(|(option, _)| definition.option_columns.contains(option))
+            .collect();
+        if definition.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
+            fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
+        }
+        let name =
+            OutputName::of(&definition.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));
+        let Some(name) = name.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
+        let taken = |at: &usize| of_files || used.contains(&Some(*at)) || options.iter().any(|(_, own)| own == at);
+        let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
+        let shown = |rule: &Option<Rule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
+        let header = TextHeader {
+            key: shown(&key),
+            text: shown(&text),
+            text_file: shown(&file),
+            option_columns: options.iter().map(|(option, _)| *option).collect(),
+            carried: carried.iter().map(|at| columns[*at].clone()).collect(),
+            columns,
+        };
+        Ok(Self { header, key, text, file, options, carried, name })
+    }
+}

@@ -1,0 +1,237 @@
+use std::{fs, path::Path};
+
+use super::*;
+use crate::{
+    definition::Overrides,
+    domain::{
+        cost::Rates,
+        speech::{SpeechLanguage, SpeechModel},
+    },
+};
+
+/// A folder with a definition and its manifest.
+struct Bench {
+    dir: tempfile::TempDir,
+    /// Fields before `[synthesize]`.
+    root: &'static str,
+    /// Fields of `[synthesize]`.
+    fields: String,
+}
+
+impl Bench {
+    fn new(root: &'static str, fields: &str) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), root, fields: fields.to_owned() }
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        let path = self.dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn load(&self) -> Result<SpeechDefinition, Faults> {
+        let text = format!(
+            "task = \"synthesize\"\n{}\n[synthesize]\nmodel = \"lightning_v3.1\"\n{}\n",
+            self.root, self.fields
+        );
+        self.write("a.toml", &text);
+        let over = Overrides { working_dir: Some(self.dir.path().to_path_buf()), ..Overrides::default() };
+        SpeechDefinition::load(Path::new("a.toml"), &over)
+    }
+
+    fn read(&self) -> Result<(TextScan, Look, Vec<TextRow>), String> {
+        let definition = self.load().map_err(|e| e.to_string())?;
+        let read = |texts: Texts<'_>| {
+            let scan = texts.scan()?;
+            let rows = texts.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
+            Ok((scan.clone(), texts.look(&scan)?, rows))
+        };
+        Texts::open(&definition, None).and_then(read).map_err(|e: Faults| e.to_string())
+    }
+
+    fn good(&self) -> Vec<TextLine> {
+        let rows = self.read().unwrap().2;
+        rows.into_iter()
+            .map(|row| match row {
+                TextRow::Good(line) => *line,
+                TextRow::Bad(bad) => panic!("{bad:?}"),
+            })
+            .collect()
+    }
+
+    fn fault(&self) -> String {
+        self.read().unwrap_err()
+    }
+}
+
+const PROMPTS: &str = "manifest = \"prompts.csv\"";
+
+fn files(line: &TextLine) -> Vec<String> {
+    line.outputs.iter().map(Output::file).collect()
+}
+
+#[test]
+fn lines_times_voices_times_formats() {
+    let fields = "voices = [\"a\", \"b\", \"c\", \"d\"]\nformats = [\"wav\", \"ulaw\"]\ncaptions = [\"srt\"]";
+    let bench = Bench::new(PROMPTS, fields);
+    let lines: String = (1..=800).map(|line| format!("p{line},Hello number {line}.\n")).collect();
+    bench.write("prompts.csv", &format!("key,text\n{lines}"));
+    let (scan, look, rows) = bench.read().unwrap();
+    assert_eq!((scan.lines, scan.outputs, look.parts), (800, 6_400, 6_400), "two rates, and so two purchases");
+    let own: u64 = (1..=800).map(|line: u32| 14 + line.to_string().len() as u64).sum();
+    assert_eq!(scan.characters.values().sum::<u64>(), own * 8);
+    assert_eq!(scan.characters, look.characters);
+    assert_eq!(scan.cost(&Rates::default()), Rates::default().speech_cost(SpeechModel::Lightning, own * 8));
+    let TextRow::Good(first) = &rows[0] else { panic!() };
+    assert_eq!(files(first)[..3], ["p1.a.wav", "p1.a.ulaw", "p1.b.wav"]);
+    assert_eq!(first.outputs[1].variant(), "a|ulaw|8000");
+    let captions: Vec<_> = first.outputs.iter().map(|output| output.captions).collect();
+    assert_eq!(captions[..4], [true, false, true, false]);
+}
+
+#[test]
+fn a_line_has_its_own_options_and_columns_make_names() {
+    let bench = Bench::new(
+        PROMPTS,
+        "voices = [\"a\", \"b\"]\nlanguage = \"en\"\nname = \"{language}/{menu}/{key}-{voice_id}\"",
+    );
+    bench.write(
+        "prompts.csv",
+        "key,menu,text,voice_id,language,speed\n1,main,Hello,,,\n2,main,\"One.\n\nTwo.\",devansh,hi,1.25\n",
+    );
+    let lines = bench.good();
+    assert_eq!(files(&lines[0]), ["en/main/1-a.wav", "en/main/1-b.wav"]);
+    assert_eq!(files(&lines[1]), ["hi/main/2-devansh.wav"]);
+    assert_eq!((lines[1].number, lines[1].options.language), (3, Some(SpeechLanguage::Hi)));
+    assert_eq!(lines[1].options.speed.thousandths(), 1_250);
+    assert_eq!((lines[0].overrides.is_none(), lines[1].overrides.is_some()), (true, true));
+    assert_eq!((lines[1].text.as_str(), lines[1].chars()), ("One.\n\nTwo.", 8));
+    assert_eq!(lines[0].carried, ["main"]);
+}
+
+#[test]
+fn all_bad_lines_are_told_with_their_columns() {
+    let bench = Bench::new(PROMPTS, "voice_id = \"a\"");
+    bench.write(
+        "prompts.csv",
+        "key,text,text_file,language,speed\n1,  ,,,\n2,Hi,a.txt,,\n3,,gone.txt,,\n4,Hi,,ja,\n5,Hi,,,9\n6,...,,,\n../7,Hi,,,\n8,,https://x.org/a.txt,,\n",
+    );
+    let told = bench.fault();
+    for wanted in [
+        ":2: column `text`: is empty: there is nothing to be spoken",
+        ":3: column `text_file`: stands beside a text; a line has the one or the other",
+        ":4: column `text_file`: `gone.txt`: there is no such file",
+        ":5: column `language`: `lightning_v3.1` does not speak `ja`",
+        ":6: column `speed`: 9 is not between 0.5 and 2",
+        ":7: column `text`: has neither letter nor digit",
+        ":8: column `key`: `../7`: a key may not have `.` or `..`",
+        ":9: column `text_file`: `https://x.org/a.txt`: texts are read from files, and not from `https:`",
+    ] {
+        assert!(told.contains(&format!("prompts.csv{wanted}")), "{wanted}\n{told}");
+    }
+    assert_eq!(told.lines().count(), 8, "{told}");
+    let skipping = Bench { root: "manifest = \"prompts.csv\"\nbad_lines = \"skip\"", ..bench };
+    skipping.write("prompts.csv", "key,text\n1,One\n1,Two\n3,\n");
+    let (scan, _, rows) = skipping.read().unwrap();
+    assert_eq!((scan.lines, scan.bad, scan.outputs, rows.len()), (1, 2, 1, 3));
+    let TextRow::Bad(bad) = &rows[1] else { panic!() };
+    assert_eq!(bad.fault, "column `key`: the key is also that of line 2");
+}
+
+#[test]
+fn two_outputs_of_one_name_are_told_with_a_way_out() {
+    let mut bench = Bench::new(PROMPTS, "voices = [\"a\", \"b\"]\nname = \"{key}\"");
+    bench.write("prompts.csv", "key,menu,text\n1,m,Hi\n2,m,Ho\n");
+    let told = bench.fault();
+    assert!(
+        told.starts_with("prompts.csv:2: `1.wav` would be the name of two outputs: b in wav at 24000 Hz, and a in")
+    );
+    assert!(told.ends_with("of line 2; add `{voice_id}` to `name` in [synthesize]\n… and 1 more"), "{told}");
+    bench.fields = "voice_id = \"a\"\nname = \"{menu}\"".into();
+    let told = bench.fault();
+    assert!(
+        told.starts_with("prompts.csv:3: `m.wav`")
+            && told.ends_with("of line 2; add `{key}` to `name` in [synthesize]")
+    );
+    bench.fields =
+        "voice_id = \"a\"\nname = \"{key}\"\nformats = [\"wav\", { format = \"pcm\", ending = \"wav\" }]".into();
+    assert!(bench.fault().contains("add `{format}`"));
+    bench.fields = "voice_id = \"a\"\nname = \"{mneu}/{key}\"".into();
+    let told = bench.fault();
+    assert!(
+        told.contains("the output's name: nothing is called `mneu`; did you mean `menu`?; known: `key`, `voice_id`"),
+        "{told}"
+    );
+    bench.fields = "voice_id = \"a\"\nname = \"../{key}\"".into();
+    assert!(bench.fault().contains("its output would be called `../1`: a name may not have `.` or `..`"));
+}
+
+#[test]
+fn columns_and_voices_that_are_missing_are_told() {
+    let mut bench = Bench::new(PROMPTS, "");
+    bench.write("prompts.csv", "id,words\n1,Hi\n");
+    let told = bench.fault();
+    assert!(told.contains("no column is known to hold the text; found: `id`, `words`"), "{told}");
+    assert!(told.contains("no voice is named"), "{told}");
+    bench.root = "manifest = \"prompts.csv\"\ncolumns = { text = \"words\" }";
+    bench.write("prompts.csv", "id,words,voice_id\n1,Hi,a\n2,Ho,\n");
+    assert!(bench.fault().starts_with("prompts.csv:3: column `voice_id`: is empty, and the definition names no voice"));
+    bench.root = "manifest = \"prompts.csv\"\ncolumns = { text = \"word\" }";
+    assert!(bench.fault().contains("there is no column `word`; did you mean `words`?"));
+}
+
+#[test]
+fn plain_lines_and_objects_are_texts() {
+    let bench = Bench::new("manifest = \"prompts.txt\"", "voice_id = \"a\"");
+    bench.write("prompts.txt", "Hello.\n\nHow are you?\n");
+    let lines = bench.good();
+    assert_eq!((lines[1].key.as_str(), lines[1].text.as_str()), ("line-000003", "How are you?"));
+    let bench = Bench::new("manifest = \"prompts.jsonl\"", "voice_id = \"a\"");
+    bench.write("prompts.jsonl", "{\"key\":\"k\",\"text\":\"Hi\",\"speed\":0.5,\"math_notation\":true}\n");
+    let line = &bench.good()[0];
+    assert_eq!((line.options.speed.thousandths(), line.options.math_notation), (500, true));
+}
+
+#[test]
+fn files_are_read_for_their_text() {
+    let bench = Bench::new("manifest = \"book\"", "voice_id = \"a\"");
+    bench.write("book/1/one.md", "# One\n\nIt *began*.\n\n| a |\n|---|\n| b |\n");
+    bench.write("book/1/two.txt", "It went on,\nand on.\n");
+    bench.write("book/cover.jpg", "x");
+    let (scan, look, rows) = bench.read().unwrap();
+    assert_eq!((scan.lines, scan.ignored[".jpg"], look.parts), (2, 1, 3));
+    assert_eq!((look.left_out.len(), look.left_out[0].1.to_string()), (1, "1 table".to_owned()));
+    let TextRow::Good(line) = &rows[0] else { panic!() };
+    assert_eq!((line.key.as_str(), line.text.as_str()), ("1/one", "One\n\nIt began."));
+    bench.write("book/1/two.txt", "It went on, and off.\n");
+    assert_ne!(bench.read().unwrap().0.hash, scan.hash, "the texts are a part of the manifest");
+    bench.write("book/1/three.txt", "");
+    assert!(bench.fault().ends_with("three.txt`: is empty"));
+
+    let glob = Bench::new("manifest = \"book/*.md\"", "voice_id = \"a\"");
+    glob.write("book/a.md", "A.");
+    glob.write("book/b.txt", "B.");
+    assert_eq!(glob.good().iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["a"]);
+    let alone = Bench::new("manifest = \"book/a.md\"", "voice_id = \"a\"");
+    alone.write("book/a.md", "A.");
+    assert_eq!(alone.good()[0].key.as_str(), "a");
+    let column = Bench::new(PROMPTS, "voice_id = \"a\"");
+    column.write("prompts.csv", "text_file\nbook/a.md\n");
+    column.write("book/a.md", "A & B.");
+    assert_eq!((column.good()[0].key.as_str(), column.good()[0].text.as_str()), ("a", "A & B."));
+}
+
+#[test]
+fn oddities_are_told_by_line_and_capped() {
+    let bench = Bench::new(PROMPTS, "voice_id = \"a\"\nlanguage = \"en\"");
+    let lines: String = (1..=25).map(|line| format!("p{line},Please HOLD the line\n")).collect();
+    bench.write("prompts.csv", &format!("key,text\nlong,{}\n{lines}", "very long text ".repeat(20)));
+    let look = bench.read().unwrap().1;
+    assert_eq!((look.notes.len(), look.more), (20, 6));
+    assert_eq!((look.notes[0].number, look.notes[0].key.as_str()), (3, "p1"));
+    assert_eq!(look.notes[0].what, "a word in capitals may be spelled out: `HOLD`");
+    bench.write("prompts.csv", &format!("key,text\n1,a\n2,b\n3,c\n4,d\n5,e\nlong,{}\n", "very long text ".repeat(20)));
+    let look = bench.read().unwrap().1;
+    assert_eq!((look.notes.len(), look.notes[0].number, look.more), (1, 7, 0));
+    assert!(look.notes[0].what.starts_with("has 298 characters"), "{}", look.notes[0].what);
+}

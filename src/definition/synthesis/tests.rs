@@ -1,0 +1,138 @@
+use std::fs;
+
+use super::*;
+use crate::domain::{
+    speech::{SampleRate, SpeechLanguage},
+    synthesis::{CaptionFormat, Transport},
+};
+
+const WHOLE: &str = r#"
+name = "ivr-prompts"
+task = "synthesize"
+manifest = "prompts.csv"
+output = "out/{batch}/"
+option_columns = ["voice_id", "language"]
+columns = { key = "prompt", text = "words" }
+
+[synthesize]
+model = "lightning_v3.1"
+voices = ["avery", "devansh"]
+language = "en"
+speed = 1.5
+number_pronunciation_language = "hi"
+math_notation = true
+expire_content = "try"
+formats = [ "wav", { format = "ulaw", sample_rate = 8000, ending = "ul" } ]
+name = "{voice_id}/{key}"
+part_chars = 140
+pause = { sentence_ms = 50, paragraph_ms = 0 }
+max_chars_per_second = 0
+captions = ["srt", "vtt", "json", "srt"]
+pronunciations = "brand-names.csv"
+transport = "sse"
+"#;
+
+pub(super) fn load(text: &str) -> (tempfile::TempDir, Result<SpeechDefinition, Faults>) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("jobs")).unwrap();
+    fs::write(dir.path().join("jobs/a.toml"), text).unwrap();
+    fs::write(dir.path().join("jobs/prompts.csv"), "prompt,words\nhello,Hello.\n").unwrap();
+    let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
+    let loaded = SpeechDefinition::load(Path::new("jobs/a.toml"), &over);
+    (dir, loaded)
+}
+
+fn faults(synthesize: &str) -> Vec<String> {
+    let text = format!("task = \"synthesize\"\nmanifest = \"prompts.csv\"\ncolumns.text = \"words\"\n{synthesize}");
+    let (_dir, loaded) = load(&text);
+    loaded.unwrap_err().list.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_whole_example_is_read() {
+    let (dir, loaded) = load(WHOLE);
+    let SpeechDefinition { shared, synthesis, option_columns, text_column, .. } = loaded.unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    assert_eq!((shared.name.as_str(), shared.batch.as_str()), ("ivr-prompts", "ivr-prompts"));
+    assert_eq!(shared.origin, super::super::Origin::File(root.join("jobs/prompts.csv")));
+    assert_eq!(option_columns, [SpeechOption::VoiceId, SpeechOption::Language]);
+    assert_eq!(text_column, Some(Template::of_name("words")));
+    let options = &synthesis.options;
+    assert_eq!((options.voice_id.as_str(), options.speed.thousandths()), ("avery", 1_500));
+    assert_eq!(options.number_pronunciation_language, Some(SpeechLanguage::Hi));
+    assert!(options.math_notation);
+    let formats: Vec<_> = synthesis.formats.iter().map(|f| (f.sample_rate.hz(), f.ending.as_str())).collect();
+    assert_eq!(formats, [(24_000, "wav"), (8_000, "ul")]);
+    assert_eq!((synthesis.pause.sentence_ms, synthesis.pause.paragraph_ms), (50, 0));
+    assert_eq!((synthesis.part_chars, synthesis.max_chars_per_second), (140, 0.0));
+    assert_eq!(synthesis.captions, CaptionFormat::ALL);
+    assert_eq!(synthesis.pronunciations, root.join("jobs/brand-names.csv").to_str().map(str::to_owned));
+    assert_eq!((synthesis.transport, synthesis.name.as_str()), (Transport::Sse, "{voice_id}/{key}"));
+}
+
+#[test]
+fn little_is_needed_and_the_rest_has_defaults() {
+    let text = "task = \"synthesize\"\nmanifest = \"prompts.csv\"\n[synthesize]\nmodel = \"lightning_v3.1\"\n";
+    let synthesis = load(text).1.unwrap().synthesis;
+    assert_eq!((synthesis.voices.len(), synthesis.name.as_str(), synthesis.part_chars), (0, "{key}", 250));
+    assert_eq!(synthesis.formats[0].sample_rate, SampleRate::Hz24000);
+    assert_eq!((synthesis.max_chars_per_second, synthesis.transport), (25.0, Transport::Auto));
+    let text =
+        format!("{text}voices = [\"a\", \"b\"]\nformats = [\"wav\", {{ format = \"wav\", sample_rate = 8000 }}]\n");
+    assert_eq!(load(&text).1.unwrap().synthesis.name, "{key}.{voice_id}.{sample_rate}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_its_place() {
+    let told = faults(
+        "[synthesize]\nmodel = \"lightning_v3\"\nvoices = [\"avery\"]\nvoice_id = \"devansh\"\nspeed = 3\n\
+         formats = [\"mulaw\",\n { format = \"wav\", sample_rate = 22050 },\n { ending = \"x\" }, { formt = \"wav\" }, 7]\n\
+         part_chars = 251\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
+         captions = [\"txt\"]\ntransport = \"ws\"\nvoice = \"x\"\nlanguage = \"En\"\nmath_notation = \"yes\"\n",
+    );
+    let wanted = [
+        "5:9: `synthesize.model`: `lightning_v3` is not a model; did you mean `lightning_v3.1`?",
+        "6:10: `synthesize.voices`: goes in place of `voice_id`; leave one of them out",
+        "8:9: `synthesize.speed`: 3 is not between 0.5 and 2",
+        "9:12: `synthesize.formats`: `mulaw` is not a format; did you mean `ulaw`?",
+        "10:34: `synthesize.formats`: 22050 is not a sample rate; known: 8000, 16000, 24000, 44100",
+        "11:2: `synthesize.formats`: names no format; e.g. { format = \"ulaw\", sample_rate = 8000 }",
+        "11:30: `synthesize.formats`: a format has no `formt`; did you mean `format`?; known: `format`, `sample_rate`, `ending`",
+        "11:39: `synthesize.formats`: must be formats like \"wav\"",
+        "12:14: `synthesize.part_chars`: 251 is not between 1 and 250, the most that the API takes at once",
+        "13:25: `synthesize.pause.sentence_ms`: 60001 is not between 0 and 60000",
+        "13:32: `synthesize.pause.paragraf_ms`: there is no such field; did you mean `paragraph_ms`?",
+        "14:24: `synthesize.max_chars_per_second`: -1 is not between 0 (off) and 1000",
+        "15:13: `synthesize.captions`: `txt` is not a caption format",
+        "16:13: `synthesize.transport`: `ws` is not a transport",
+        "17:1: `synthesize.voice`: there is no such field; did you mean `voices`?",
+        "18:12: `synthesize.language`: `En` is not a language; did you mean `en`?",
+        "19:17: `synthesize.math_notation`: must be true or false, not a string",
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:#?}");
+    for (told, wanted) in told.iter().zip(wanted) {
+        assert!(told.starts_with(&format!("jobs/a.toml:{wanted}")), "{told}\n{wanted}");
+    }
+}
+
+#[test]
+fn rules_between_fields_are_told() {
+    let told = |fields: &str| faults(&format!("[synthesize]\nmodel = \"lightning_v3.1\"\n{fields}")).join("\n");
+    assert!(told("language = \"ja\"").contains("`lightning_v3.1` does not speak `ja`; use model ="));
+    assert!(told("voices = []").contains("`synthesize.voices`: names no voice"));
+    assert!(told("formats = []").contains("`synthesize.formats`: names no format: nothing would be written"));
+    assert!(told("formats = [\"wav\", \"wav\"]").contains("wav at 24000 Hz stands twice"));
+    assert!(told("name = \"{key\"").contains("`synthesize.name`: a `{` is never closed"));
+    let told = faults("[transcribe]\nmodel = \"pulse\"\n").join("\n");
+    assert!(told.contains("`transcribe`: there is no such field") && told.contains("`synthesize.model`: is missing"));
+}
+
+#[test]
+fn a_definition_of_transcripts_is_none_of_speech() {
+    let told = load("task = \"transcribe\"\nmanifest = \"prompts.csv\"\n").1.unwrap_err().to_string();
+    assert!(told.starts_with("jobs/a.toml:1:8: `task`: `transcribe` is not `synthesize`"), "{told}");
+    let told = load("manifest = \"s3://bucket/texts/\"\n").1.unwrap_err().to_string();
+    assert!(
+        told.contains("`task`: is missing; e.g. task = \"synthesize\"") && told.contains("copy them to a directory")
+    );
+}

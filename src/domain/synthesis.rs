@@ -1,0 +1,245 @@
+//! What a synthesis batch is asked for, as the ledger keeps it; which purchases its formats need, and what makes two parts
+//! the same sound.
+
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::line::{SpeechOption, SpeechOverrides};
+use super::{
+    identity::Identity,
+    options::{OptionFault, listed},
+    speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, voice_id},
+};
+
+/// The longest pause, in milliseconds.
+pub const MAX_PAUSE_MS: u32 = 60_000;
+/// The longest ending of a file's name, in bytes.
+const MAX_ENDING: usize = 16;
+
+/// What a synthesis batch was asked for: `[synthesize]`, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Synthesis {
+    /// The options of every line that does not say otherwise. Its voice is the first of `voices`, or empty.
+    pub options: SpeechOptions,
+    /// Each line is spoken by all of these, unless it names its own; empty where every line has to.
+    pub voices: Vec<String>,
+    /// The formats that each voice's speech is written in.
+    pub formats: Vec<OutputFormat>,
+    /// The template of an output's name, without its ending.
+    pub name: String,
+    /// The longest part, in Unicode scalar values.
+    pub part_chars: usize,
+    /// The silence between parts.
+    pub pause: Pause,
+    /// More characters a second than these, times the speed, are suspect; 0 = never.
+    pub max_chars_per_second: f64,
+    /// The captions that are written beside the audio.
+    pub captions: Vec<CaptionFormat>,
+    /// The file of pronunciations: an absolute path.
+    pub pronunciations: Option<String>,
+    /// How speech is asked for.
+    pub transport: Transport,
+}
+
+/// A format of the outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OutputFormat {
+    /// The format.
+    pub format: AudioFormat,
+    /// Its samples a second.
+    pub sample_rate: SampleRate,
+    /// The ending of its files' names, without the dot.
+    pub ending: String,
+}
+
+/// The silence between parts, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pause {
+    /// Where a part ends a sentence.
+    pub sentence_ms: u32,
+    /// Where a part ends a paragraph.
+    pub paragraph_ms: u32,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { sentence_ms: 0, paragraph_ms: 600 }
+    }
+}
+
+listed! {
+    /// A format of captions: which sentence is spoken when. Also the ending of its file.
+    CaptionFormat, "caption format" {
+        /// SubRip.
+        Srt = "srt",
+        /// WebVTT.
+        Vtt = "vtt",
+        /// A list of sentences.
+        Json = "json",
+    }
+}
+
+listed! {
+    /// How speech is asked for.
+    Transport, "transport" {
+        /// Whichever is known to be better.
+        Auto = "auto",
+        /// One answer.
+        Sync = "sync",
+        /// Server-sent events.
+        Sse = "sse",
+    }
+}
+
+/// What is bought for an output: a format and a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bought {
+    /// The format asked for: `pcm` for all that is made of samples, else `mp3`.
+    pub format: AudioFormat,
+    /// Its samples a second.
+    pub sample_rate: SampleRate,
+}
+
+impl OutputFormat {
+    /// A format with its own rate and ending.
+    #[must_use]
+    pub fn of(format: AudioFormat) -> Self {
+        Self { format, sample_rate: format.default_rate(), ending: format.as_str().to_owned() }
+    }
+
+    /// What is bought for it.
+    #[must_use]
+    pub const fn bought(&self) -> Bought {
+        let format = if self.format.is_made_of_samples() { AudioFormat::Pcm } else { self.format };
+        Bought { format, sample_rate: self.sample_rate }
+    }
+
+    /// What tells a line's jobs apart in the ledger: `avery|wav|24000`.
+    #[must_use]
+    pub fn variant(&self, voice: &str) -> String {
+        format!("{voice}|{}|{}", self.format, self.sample_rate)
+    }
+}
+
+/// `wav at 24000 Hz`
+impl fmt::Display for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} Hz", self.format, self.sample_rate)
+    }
+}
+
+impl Synthesis {
+    /// The most characters a second, times the speed, that are not suspect.
+    pub const MAX_CHARS_PER_SECOND: f64 = 25.0;
+
+    /// What is bought for these formats, none twice, in their order.
+    #[must_use]
+    pub fn bought(&self) -> Vec<Bought> {
+        let mut bought = Vec::new();
+        for one in self.formats.iter().map(OutputFormat::bought) {
+            if !bought.contains(&one) {
+                bought.push(one);
+            }
+        }
+        bought
+    }
+
+    /// Checks the rules between what was asked for; every broken one is told.
+    #[must_use]
+    pub fn faults(&self) -> Vec<OptionFault> {
+        // The voice is checked below, all of them.
+        let mut faults: Vec<_> = self.options.faults().into_iter().filter(|fault| fault.field != "voice_id").collect();
+        let mut fault = |field, message: String| faults.push(OptionFault { field, message });
+        let voice = if self.voices.len() == 1 { "voice_id" } else { "voices" };
+        for (at, id) in self.voices.iter().enumerate() {
+            if let Err(message) = voice_id(id) {
+                fault(voice, message);
+            } else if self.voices[..at].contains(id) {
+                fault(voice, format!("`{id}` stands twice"));
+            }
+        }
+        if self.formats.is_empty() {
+            fault("formats", "names no format: nothing would be written".into());
+        }
+        for (at, own) in self.formats.iter().enumerate() {
+            let same = |other: &&OutputFormat| (other.format, other.sample_rate) == (own.format, own.sample_rate);
+            if self.formats[..at].iter().any(|other| same(&other)) {
+                fault("formats", format!("{own} stands twice"));
+            }
+            if let Some(caption) = self.captions.iter().find(|caption| caption.as_str() == own.ending) {
+                fault("formats", format!("the ending `{caption}` is that of captions too"));
+            }
+        }
+        faults
+    }
+}
+
+impl SpeechOptions {
+    /// What costs money to say again, as one text with these options: all that shapes a part's sound. The same in every
+    /// release, for spools outlive them. That the vendor is asked to delete the content shapes nothing.
+    #[must_use]
+    pub fn fingerprint(&self, text: &str, bought: Bought, dictionaries: Option<&[u8; 32]>) -> Identity {
+        let language = |language: Option<super::speech::SpeechLanguage>| language.map_or("", |l| l.as_str()).as_bytes();
+        Identity::of(&[
+            b"speech",
+            text.as_bytes(),
+            self.model.as_str().as_bytes(),
+            self.voice_id.as_bytes(),
+            language(self.language),
+            &self.speed.thousandths().to_le_bytes(),
+            language(self.number_pronunciation_language),
+            &[u8::from(self.math_notation)],
+            bought.format.as_str().as_bytes(),
+            bought.sample_rate.as_str().as_bytes(),
+            dictionaries.map_or(&[], |hash| hash.as_slice()),
+        ])
+    }
+}
+
+/// The name of an output where none is asked for: the key, and what tells two of one line apart.
+#[must_use]
+pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
+    let mut name = "{key}".to_owned();
+    if voices.len() > 1 {
+        name.push_str(".{voice_id}");
+    }
+    let shared = |(at, format): (usize, &OutputFormat)| formats[..at].iter().any(|other| other.ending == format.ending);
+    if formats.iter().enumerate().any(shared) {
+        name.push_str(".{sample_rate}");
+    }
+    name
+}
+
+/// Checks the ending of a file's name.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn ending(text: &str) -> Result<(), String> {
+    let shown = text.escape_debug();
+    if text.starts_with('.') {
+        return Err(format!("`{shown}`: an ending stands without its dot"));
+    }
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || text.len() > MAX_ENDING || text.ends_with('.') || !text.chars().all(good) {
+        return Err(format!(
+            "`{shown}` is no ending: 1 to {MAX_ENDING} of the letters a to z, digits, `.`, `-` and `_` are"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the length that parts may have.
+///
+/// # Errors
+/// What is allowed.
+pub fn part_chars(chars: u32) -> Result<usize, String> {
+    match usize::try_from(chars) {
+        Ok(chars @ 1..=MAX_PART_CHARS) => Ok(chars),
+        _ => Err(format!("{chars} is not between 1 and {MAX_PART_CHARS}, the most that the API takes at once")),
+    }
+}

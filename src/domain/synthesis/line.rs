@@ -1,0 +1,98 @@
+//! Options of speech that a manifest's columns set for one line.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    options::{ExpireContent, listed},
+    overrides::flag,
+    speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
+};
+
+listed! {
+    /// An option of one text: a field of `[synthesize]`, and a column that a manifest may have.
+    SpeechOption, "synthesis option" {
+        /// The model.
+        Model = "model",
+        /// The voice, in place of all of the definition's.
+        VoiceId = "voice_id",
+        /// The language.
+        Language = "language",
+        /// The pace.
+        Speed = "speed",
+        /// The language in which numbers are read out.
+        NumberPronunciationLanguage = "number_pronunciation_language",
+        /// Whether `5 x 3` is read as a product.
+        MathNotation = "math_notation",
+        /// Ask the vendor to delete the content.
+        ExpireContent = "expire_content",
+    }
+}
+
+/// The options that differ from those above them; what is `None` stays as it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of SpeechOptions, described there")]
+pub struct SpeechOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<SpeechModel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voice_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<SpeechLanguage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number_pronunciation_language: Option<SpeechLanguage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub math_notation: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire_content: Option<ExpireContent>,
+}
+
+impl SpeechOverrides {
+    /// Sets one option from its text.
+    ///
+    /// # Errors
+    /// What is wrong with the text, with the nearest valid value.
+    pub fn set(&mut self, option: SpeechOption, text: &str) -> Result<(), String> {
+        fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
+            text.parse().map(Some).map_err(|e: T::Err| e.to_string())
+        }
+        match option {
+            SpeechOption::Model => self.model = named(text)?,
+            SpeechOption::VoiceId => {
+                voice_id(text)?;
+                self.voice_id = Some(text.to_owned());
+            }
+            SpeechOption::Language => self.language = named(text)?,
+            SpeechOption::Speed => {
+                let factor: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+                self.speed = Some(Speed::new(factor)?);
+            }
+            SpeechOption::NumberPronunciationLanguage => self.number_pronunciation_language = named(text)?,
+            SpeechOption::MathNotation => self.math_notation = flag(text)?,
+            SpeechOption::ExpireContent => self.expire_content = named(&text.to_ascii_lowercase())?,
+        }
+        Ok(())
+    }
+
+    /// `base` with these options in place of its own.
+    #[must_use]
+    pub fn apply(&self, base: &SpeechOptions) -> SpeechOptions {
+        SpeechOptions {
+            model: self.model.unwrap_or(base.model),
+            voice_id: self.voice_id.as_ref().unwrap_or(&base.voice_id).clone(),
+            language: self.language.or(base.language),
+            speed: self.speed.unwrap_or(base.speed),
+            number_pronunciation_language: self.number_pronunciation_language.or(base.number_pronunciation_language),
+            math_notation: self.math_notation.unwrap_or(base.math_notation),
+            expire_content: self.expire_content.unwrap_or(base.expire_content),
+        }
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

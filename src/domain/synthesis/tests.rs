@@ -1,0 +1,151 @@
+use super::super::{
+    options::ExpireContent,
+    speech::{SpeechLanguage, SpeechModel, Speed},
+};
+use super::*;
+
+fn options() -> SpeechOptions {
+    SpeechOptions {
+        model: SpeechModel::Lightning,
+        voice_id: "avery".into(),
+        language: Some(SpeechLanguage::En),
+        speed: Speed::NORMAL,
+        number_pronunciation_language: None,
+        math_notation: false,
+        expire_content: ExpireContent::No,
+    }
+}
+
+fn format(format: AudioFormat, sample_rate: SampleRate) -> OutputFormat {
+    OutputFormat { sample_rate, ..OutputFormat::of(format) }
+}
+
+fn synthesis() -> Synthesis {
+    Synthesis {
+        options: options(),
+        voices: vec!["avery".into(), "devansh".into()],
+        formats: vec![OutputFormat::of(AudioFormat::Wav), OutputFormat::of(AudioFormat::Ulaw)],
+        name: "{key}.{voice_id}".into(),
+        part_chars: MAX_PART_CHARS,
+        pause: Pause::default(),
+        max_chars_per_second: Synthesis::MAX_CHARS_PER_SECOND,
+        captions: vec![CaptionFormat::Srt],
+        pronunciations: None,
+        transport: Transport::Auto,
+    }
+}
+
+#[test]
+fn formats_of_the_same_samples_share_a_purchase() {
+    let mut asked = synthesis();
+    let eight = SampleRate::Hz8000;
+    asked.formats.extend([format(AudioFormat::Wav, eight), format(AudioFormat::Mp3, eight)]);
+    asked.formats.push(OutputFormat::of(AudioFormat::Pcm));
+    let bought: Vec<_> = asked.bought().iter().map(|b| (b.format, b.sample_rate.hz())).collect();
+    assert_eq!(bought, [(AudioFormat::Pcm, 24_000), (AudioFormat::Pcm, 8_000), (AudioFormat::Mp3, 8_000)]);
+    assert_eq!(asked.formats[1].variant("avery"), "avery|ulaw|8000");
+    assert_eq!(asked.formats[0].to_string(), "wav at 24000 Hz");
+}
+
+#[test]
+fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
+    let bought = OutputFormat::of(AudioFormat::Wav).bought();
+    let change = |change: &dyn Fn(&mut SpeechOptions)| {
+        let mut changed = options();
+        change(&mut changed);
+        changed.fingerprint("Hello.", bought, None)
+    };
+    let own = change(&|_| {});
+    let all = [
+        own,
+        options().fingerprint("Hello", bought, None),
+        options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None),
+        options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None),
+        options().fingerprint("Hello.", bought, Some(&[0; 32])),
+        options().fingerprint("Hello.", bought, Some(&[1; 32])),
+        change(&|o| o.model = SpeechModel::LightningPro),
+        change(&|o| o.voice_id = "devansh".into()),
+        change(&|o| o.language = Some(SpeechLanguage::Hi)),
+        change(&|o| o.language = None),
+        change(&|o| o.speed = Speed::new(1.001).unwrap()),
+        change(&|o| o.number_pronunciation_language = Some(SpeechLanguage::En)),
+        change(&|o| o.math_notation = true),
+    ];
+    let distinct: std::collections::HashSet<_> = all.iter().copied().collect();
+    assert_eq!(distinct.len(), all.len());
+    assert_eq!(change(&|o| o.expire_content = ExpireContent::Required), own, "it sounds the same");
+    assert_eq!(own.hex(), "d80d4179caac5da46f6d74409f80db76", "spools outlive releases");
+}
+
+#[test]
+fn names_tell_apart_what_a_line_makes() {
+    let one = ["avery".to_owned()];
+    let two = ["avery".to_owned(), "devansh".to_owned()];
+    let wav = OutputFormat::of(AudioFormat::Wav);
+    let other = format(AudioFormat::Wav, SampleRate::Hz8000);
+    let ulaw = OutputFormat::of(AudioFormat::Ulaw);
+    assert_eq!(default_name(&one, &[wav.clone(), ulaw]), "{key}");
+    assert_eq!(default_name(&two, std::slice::from_ref(&wav)), "{key}.{voice_id}");
+    assert_eq!(default_name(&[], &[wav.clone(), other.clone()]), "{key}.{sample_rate}");
+    assert_eq!(default_name(&two, &[wav, other]), "{key}.{voice_id}.{sample_rate}");
+}
+
+#[test]
+fn every_broken_rule_is_told() {
+    let mut asked = synthesis();
+    assert_eq!(asked.faults(), []);
+    asked.options.language = Some(SpeechLanguage::Ja);
+    asked.voices.extend(["avery".into(), "a b".into()]);
+    asked.formats.push(OutputFormat { ending: "srt".into(), ..OutputFormat::of(AudioFormat::Wav) });
+    let fields: Vec<_> = asked.faults().iter().map(|fault| fault.field).collect();
+    assert_eq!(fields, ["language", "voices", "voices", "formats", "formats"]);
+    asked.formats.clear();
+    assert!(asked.faults().iter().any(|fault| fault.message.contains("nothing would be written")));
+}
+
+#[test]
+fn endings_and_lengths_have_bounds() {
+    for good in ["wav", "8k.wav", "u-law_8"] {
+        assert_eq!(ending(good), Ok(()));
+    }
+    for bad in ["", ".wav", "wav.", "a/b", "a b", "é", "abcdefghijklmnopq"] {
+        assert!(ending(bad).is_err(), "{bad}");
+    }
+    assert_eq!(part_chars(250), Ok(250));
+    assert!(part_chars(251).is_err() && part_chars(0).is_err());
+}
+
+#[test]
+fn the_ledger_gives_back_what_it_took() {
+    let json = serde_json::to_value(synthesis()).unwrap();
+    assert_eq!(json["formats"][1], serde_json::json!({"format": "ulaw", "sample_rate": "8000", "ending": "ulaw"}));
+    assert_eq!(json["pause"]["paragraph_ms"], 600);
+    assert_eq!(serde_json::from_value::<Synthesis>(json).unwrap(), synthesis());
+}
+
+#[test]
+fn a_line_sets_its_options_from_text() {
+    for option in SpeechOption::ALL {
+        let text = match option {
+            SpeechOption::Model => "lightning_v3.1_pro",
+            SpeechOption::VoiceId => "devansh",
+            SpeechOption::Language | SpeechOption::NumberPronunciationLanguage => "hi",
+            SpeechOption::Speed => "1.25",
+            SpeechOption::MathNotation => "TRUE",
+            SpeechOption::ExpireContent => "try",
+        };
+        let mut overrides = SpeechOverrides::default();
+        assert!(overrides.is_empty());
+        overrides.set(*option, text).unwrap();
+        assert_ne!(overrides.apply(&options()), options(), "{option}");
+        let json = serde_json::to_value(&overrides).unwrap();
+        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [option.as_str()]);
+    }
+    let mut overrides = SpeechOverrides::default();
+    let mut told = |option, text| overrides.set(option, text).unwrap_err();
+    assert_eq!(told(SpeechOption::Speed, "fast"), "`fast` is not a number");
+    assert_eq!(told(SpeechOption::Speed, "3"), "3 is not between 0.5 and 2");
+    assert!(told(SpeechOption::Model, "lightning_v3").ends_with("did you mean `lightning_v3.1`?"));
+    assert!(told(SpeechOption::VoiceId, "a,b").starts_with("`a,b` cannot be"));
+    assert!(overrides.is_empty());
+}
