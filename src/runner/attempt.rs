@@ -22,7 +22,7 @@ use crate::{
         retry::{self, PauseKind, Used, Verdict},
         transcript::Transcript,
     },
-    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, StoreError, To},
+    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, StoreError, To},
     waves::{Departure, SttCall},
 };
 
@@ -120,8 +120,10 @@ async fn permit(
         why,
         replaces,
         probes,
-        audio_ms: recording.audio_ms(),
-        rate: shared.config.rate(work.pool),
+        buys: Purchase::Transcript {
+            audio_ms: recording.audio_ms(),
+            rate: shared.config.rates.per_minute(work.options.model).0,
+        },
         mark: shared.log.mark(),
         trace: trace(work, recording),
         reply: None,

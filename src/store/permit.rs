@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    Shared, Store, StoreError,
+    Purchase, Shared, Store, StoreError,
     fence::{Fence, Money, batches, fences, traffic},
     rows, writer,
 };
@@ -19,9 +19,6 @@ use crate::{
         pool::{Bound, Gate, Limits, Pool},
     },
 };
-
-/// The length that an unknown recording counts for, before any was seen.
-const FIRST_GUESS_MS: i64 = 10 * 60_000;
 
 /// What a worker asks for.
 #[derive(Debug)]
@@ -47,10 +44,8 @@ pub struct PermitAsk {
     /// In an outage, the vendor's log has just answered for this line: it may probe though its last call has an unknown
     /// outcome.
     pub probes: bool,
-    /// Length of the recording, if it is known.
-    pub audio_ms: Option<u64>,
-    /// Price of a minute, in micro-USD.
-    pub rate: i64,
+    /// What it buys.
+    pub buys: Purchase,
     /// The vendor's newest log entry known before the call.
     pub mark: Option<String>,
     /// What the vendor's log would show.
@@ -96,12 +91,6 @@ pub enum Denial {
 impl PermitAsk {
     pub(super) fn is_abandoned(&self) -> bool {
         self.reply.as_ref().is_none_or(writer::is_abandoned)
-    }
-
-    fn estimate(&self, longest_ms: i64) -> i64 {
-        let guess = if longest_ms > 0 { longest_ms } else { FIRST_GUESS_MS };
-        let ms = self.audio_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(guess);
-        (ms.saturating_mul(self.rate) + 59_999) / 60_000
     }
 }
 
@@ -231,7 +220,7 @@ async fn grant_pool(
             left = true;
             continue;
         }
-        let estimate = ask.estimate(batch.longest_ms);
+        let estimate = ask.buys.estimate(batch.longest_ms);
         if batch.max.is_some_and(|max| batch.spent + batch.reserved + estimate > max) {
             // What is reserved may turn out cheaper: only money that is spent is a reason to stop.
             if batch.reserved > 0 {

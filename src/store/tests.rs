@@ -89,8 +89,7 @@ fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
         why: Why::First,
         replaces: None,
         probes: false,
-        audio_ms: Some(60_000),
-        rate: 5_000,
+        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
         mark: None,
         trace: trace(),
         reply: None,
@@ -354,7 +353,10 @@ async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
-    let blind = |j: &Claimed| PermitAsk { audio_ms: None, ..ask(j, Limits::default()) };
+    let blind = |j: &Claimed| PermitAsk {
+        buys: Purchase::Transcript { audio_ms: None, rate: 5_000 },
+        ..ask(j, Limits::default())
+    };
     let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();
     assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 50_000);
     l.store.end(ended(a.call, answered())).await.unwrap();
