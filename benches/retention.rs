@@ -135,6 +135,7 @@ fn job(nth: u64, line: u64) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 

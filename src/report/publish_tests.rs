@@ -68,6 +68,7 @@ fn job(line: u64) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 

@@ -1,14 +1,13 @@
 //! How calls end: the answer on disk, the slot freed, the money booked, the pool taught. Taken by call id, whatever the
 //! lease: an answer that was paid for is kept even if somebody else has the job by now.
 
-use std::{collections::HashMap, io::Write, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use flate2::{Compression, write::DeflateEncoder};
 use serde_json::json;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{Store, StoreError, control, fence, rows, writer::Command};
+use super::{Store, StoreError, control, fence, packed::pack, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -18,9 +17,6 @@ use crate::{
         retry::PauseKind,
     },
 };
-
-/// Below this a body is kept as it is: packing would cost more than it saves.
-const PACK_FROM: usize = 1_024;
 
 /// A call's end, as its worker saw it.
 #[derive(Debug)]
@@ -332,18 +328,6 @@ async fn write_answers(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> R
     });
     insert.build().execute(conn).await?;
     Ok(())
-}
-
-/// `Ok` = packed, `Err` = as it was.
-fn pack(body: &Bytes) -> Result<Vec<u8>, Vec<u8>> {
-    if body.len() < PACK_FROM {
-        return Err(body.to_vec());
-    }
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    match encoder.write_all(body).and_then(|()| encoder.finish()) {
-        Ok(packed) => Ok(packed),
-        Err(_) => Err(body.to_vec()),
-    }
 }
 
 async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {

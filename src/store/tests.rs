@@ -59,6 +59,7 @@ fn job(line: u64, source: &str) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 
