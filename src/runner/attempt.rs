@@ -139,7 +139,9 @@ async fn permit(
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Next::Lost),
-        Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Next::Look),
+        Err(
+            Denial::AlreadyAnswered | Denial::OpenCall | Denial::SameSoundOpen { .. } | Denial::SameSoundKept { .. },
+        ) => Err(Next::Look),
         Err(Denial::BatchPaused) => Err(work.put_back(work.now())),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";

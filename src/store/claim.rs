@@ -150,7 +150,7 @@ async fn claim_lane(
     let token = shared.next_token();
     let rows = sqlx::query(
         "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
-                after = NULL, started_at = coalesce(started_at, ?4) \
+                after = NULL, waits_for = NULL, started_at = coalesce(started_at, ?4) \
          WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, era, \
                    EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, packed::unpack, rows};
+use super::{Store, StoreError, control, packed::unpack, parts::all_parts_of, rows};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId, JobId, Journal},
@@ -77,8 +77,11 @@ pub(super) async fn redeliver(
     batch: BatchId,
     now: Millis,
 ) -> Result<(u64, u64), StoreError> {
-    let kept =
-        "EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered')";
+    let kept = concat!(
+        "CASE jobs.pool WHEN 'tts' THEN ",
+        all_parts_of!("jobs"),
+        " ELSE EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered') END"
+    );
     let pruned: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
         "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('succeeded', 'suspect') AND NOT {kept}"
     )))

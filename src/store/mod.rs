@@ -16,6 +16,7 @@ mod lines;
 mod open;
 mod outcome;
 mod packed;
+mod parts;
 mod permit;
 mod processes;
 mod prune;
@@ -26,6 +27,7 @@ mod sample;
 mod scratch;
 mod settle;
 mod sizes;
+mod sounds;
 mod spend;
 mod submit;
 mod texts;
@@ -56,6 +58,7 @@ pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use open::{MIN_SQLITE, Opening};
+pub use parts::Reused;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
 pub use prune::Pruned;
@@ -209,6 +212,8 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[cfg(test)]
 mod prune_tests;
+#[cfg(test)]
+mod speech_tests;
 #[cfg(test)]
 mod submit_tests;
 #[cfg(test)]

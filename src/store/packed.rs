@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::StoreError;
+use crate::domain::job::CallId;
 
 /// Below this a body is kept as it is: packing would cost more than it saves.
 const PACK_FROM: usize = 1_024;
@@ -35,4 +36,27 @@ pub(super) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
         .read_to_end(&mut whole)
         .map_err(|e| StoreError::Unexpected(format!("a body does not unpack: {e}")))?;
     Ok(whole.into())
+}
+
+/// Keeps answers: each with its call, and whether it was found in the vendor's log.
+pub(super) async fn insert_answers(
+    conn: &mut SqliteConnection,
+    answers: Vec<(CallId, bool, &Bytes)>,
+) -> Result<(), StoreError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO answers (call, origin, packed, bytes, body) ");
+    insert.push_values(answers, |mut row, (call, from_log, body)| {
+        let packed = pack(body);
+        row.push_bind(call.0.as_bytes().to_vec())
+            .push_bind(if from_log { "log" } else { "api" })
+            .push_bind(packed.is_ok())
+            .push_bind(i64::try_from(body.len()).unwrap_or(i64::MAX));
+        match packed {
+            Ok(body) | Err(body) => row.push_bind(body),
+        };
+    });
+    insert.build().execute(conn).await?;
+    Ok(())
 }

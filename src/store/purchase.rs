@@ -1,5 +1,7 @@
 //! What a call buys, and what that may cost as far as it is known before.
 
+use crate::{clock::Millis, domain::identity::Identity};
+
 /// The length that an unknown recording counts for, before any was seen.
 const FIRST_GUESS_MS: i64 = 10 * 60_000;
 
@@ -20,6 +22,10 @@ pub enum Purchase {
 /// A part of a text that is to be spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sound {
+    /// All that shapes it: two calls with the same one never are open at a time.
+    pub fingerprint: Identity,
+    /// When the spool was last looked at for it, before looking (ms since 1970).
+    pub looked_at: Millis,
     /// How long the text is.
     pub characters: u32,
     /// At list price, in micro-USD.
@@ -27,6 +33,13 @@ pub struct Sound {
 }
 
 impl Purchase {
+    pub(super) const fn sound(&self) -> Option<&Sound> {
+        match self {
+            Self::Transcript { .. } => None,
+            Self::Speech(sound) => Some(sound),
+        }
+    }
+
     /// What to reserve, where the longest recording seen so far had `longest_ms` (0: none was).
     pub(super) fn estimate(&self, longest_ms: i64) -> i64 {
         match *self {
