@@ -25,7 +25,9 @@ use wavebatch::{
         job::{BatchId, JobState, Trace, Why},
         pool::{Limits, Pool},
     },
-    store::{Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Settlement, Sizes, Store, To, Want},
+    store::{
+        Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, Settlement, Sizes, Store, To, Want,
+    },
 };
 
 /// Calls a night, and words in each: some 60 kB.
@@ -133,6 +135,7 @@ fn job(nth: u64, line: u64) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 
@@ -149,8 +152,7 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
         why: Why::First,
         replaces: None,
         probes: false,
-        audio_ms: Some(AUDIO_MS),
-        rate: 5_000,
+        buys: Purchase::Transcript { audio_ms: Some(AUDIO_MS), rate: 5_000 },
         mark: None,
         trace: Trace {
             model: "pulse".into(),

@@ -20,7 +20,7 @@ CREATE TABLE batches (
     id                INTEGER PRIMARY KEY,
     name              TEXT    NOT NULL UNIQUE,
     definition        TEXT    NOT NULL,
-    task              TEXT    NOT NULL CHECK (task IN ('transcribe')),
+    task              TEXT    NOT NULL CHECK (task IN ('transcribe', 'synthesize')),
     world             TEXT    NOT NULL CHECK (world IN ('waves', 'sandbox')),
     spec              TEXT    NOT NULL,
     state             TEXT    NOT NULL CHECK (state IN ('submitting', 'open', 'paused')),
@@ -59,7 +59,7 @@ CREATE TABLE jobs (
     state          TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'awaiting', 'succeeded', 'suspect', 'failed', 'skipped', 'cancelled', 'superseded')),
     pool           TEXT    NOT NULL,
     -- What the next look needs: 'free' no call (delivery, reconciling, an overdue lease), else a call of that pool.
-    lane           TEXT    NOT NULL CHECK (lane IN ('free', 'pulse', 'pulse-pro')),
+    lane           TEXT    NOT NULL CHECK (lane IN ('free', 'pulse', 'pulse-pro', 'tts')),
     due_at         INTEGER,
     token          INTEGER,
     process        INTEGER,

@@ -58,7 +58,7 @@ impl Retry {
     }
 
     fn chosen(&self, batch: BatchId) -> Chosen {
-        Chosen { batch, key: self.key.clone(), states: self.states.clone() }
+        Chosen { batch, key: self.key.clone(), states: self.states.clone(), part: None }
     }
 
     fn check_states(&self) -> Result<(), Stop> {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_cost_is_said_first() {
         let told = |jobs, deliveries, audio_ms, unknown_length| {
-            told(&batch(), &Retried { jobs, deliveries, audio_ms, unknown_length }, &Rates::default())
+            told(&batch(), &Retried { jobs, deliveries, audio_ms, unknown_length, characters: 0 }, &Rates::default())
         };
         assert_eq!(told(0, 0, 0, 0), "b: nothing to retry");
         assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");

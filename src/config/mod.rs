@@ -34,7 +34,7 @@ const SANDBOX_DATABASE: &str = "wavebatch-sandbox.db";
 listed! {
     /// The vendor's plan, from which limits follow where none are set.
     Plan, "plan" {
-        /// 25 requests a minute for each speech-to-text model.
+        /// 25 requests a minute for each speech-to-text model, 10 calls of text-to-speech in flight.
         Standard = "standard",
     }
 }
@@ -45,6 +45,7 @@ impl Plan {
             (Self::Standard, Pool::Pulse | Pool::PulsePro) => {
                 Limits { requests_per_minute: Some(25), concurrency: None }
             }
+            (Self::Standard, Pool::Tts) => Limits { requests_per_minute: None, concurrency: Some(10) },
         }
     }
 }

@@ -24,7 +24,11 @@ fn with_nothing_said_the_standard_plan_holds() {
     assert_eq!(config.base_url.as_str(), "https://api.smallest.ai/");
     for pool in Pool::ALL {
         let set = &config.limits[pool];
-        assert_eq!(set.limits, Limits { requests_per_minute: Some(25), concurrency: None });
+        let limits = match pool {
+            Pool::Pulse | Pool::PulsePro => Limits { requests_per_minute: Some(25), concurrency: None },
+            Pool::Tts => Limits { requests_per_minute: None, concurrency: Some(10) },
+        };
+        assert_eq!(set.limits, limits);
         assert_eq!(set.rate_by.to_string(), "preset standard; change it in wavebatch.toml [limits]");
     }
 }

@@ -92,6 +92,12 @@ pub fn listed_identity(source: &str, etag: &str) -> Identity {
     Identity::of(&[b"listed", source.as_bytes(), etag.as_bytes()])
 }
 
+/// The identity of a text that is spoken, wherever it came from.
+#[must_use]
+pub fn text_identity(text: &str) -> Identity {
+    Identity::of(&[b"text", text.as_bytes()])
+}
+
 /// The identity of what shapes the call. How it is sent, and what silence means, does not.
 #[must_use]
 pub fn options_identity(o: &TranscribeOptions) -> Identity {

@@ -1,6 +1,9 @@
 //! The states of a job and of its calls on one page, and what a worker does with a job that it claimed.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -120,6 +123,8 @@ pub struct CallRecord {
     pub error_kind: Option<ErrorKind>,
     /// The same in words.
     pub error: Option<String>,
+    /// Length of the audio that answered it, in the spool.
+    pub bytes: Option<u64>,
     /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = not looked.
     pub mark: Option<String>,
     /// What its own log entry would look like.
@@ -146,6 +151,33 @@ pub struct Trace {
 pub struct Journal {
     /// Its calls, oldest first.
     pub calls: Vec<CallRecord>,
+}
+
+/// The journals of a job that has parts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Journals {
+    /// By part; a part without a call has none.
+    pub parts: BTreeMap<i64, Journal>,
+    /// Parts that the user wants spoken again; [`ALL_PARTS`]: each of them.
+    pub anew: BTreeSet<i64>,
+}
+
+/// Stands for every part of a job.
+pub const ALL_PARTS: i64 = -1;
+
+impl Journals {
+    /// The journal of a part.
+    #[must_use]
+    pub fn of(&self, part: i64) -> Journal {
+        self.parts.get(&part).cloned().unwrap_or_default()
+    }
+
+    /// Whether what the spool has of this part will not do: the user wants it spoken again, and it was not yet.
+    #[must_use]
+    pub fn is_anew(&self, part: i64) -> bool {
+        let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);
+        (self.anew.contains(&part) || self.anew.contains(&ALL_PARTS)) && !self.parts.get(&part).is_some_and(answered)
+    }
 }
 
 /// What to do with a claimed part. The first that fits.
@@ -223,6 +255,7 @@ mod tests {
             counts: true,
             error_kind: None,
             error: None,
+            bytes: None,
             mark: None,
             trace: Trace {
                 model: "pulse".into(),

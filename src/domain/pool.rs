@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{SttModel, listed};
+use super::{
+    options::{SttModel, listed},
+    speech::SpeechModel,
+};
 
 listed! {
     /// One set of limits of one account.
@@ -14,6 +17,8 @@ listed! {
         Pulse = "pulse",
         /// `pulse-pro`
         PulsePro = "pulse-pro",
+        /// `tts`: all text-to-speech models.
+        Tts = "tts",
     }
 }
 
@@ -22,6 +27,14 @@ impl From<SttModel> for Pool {
         match model {
             SttModel::Pulse => Self::Pulse,
             SttModel::PulsePro => Self::PulsePro,
+        }
+    }
+}
+
+impl From<SpeechModel> for Pool {
+    fn from(model: SpeechModel) -> Self {
+        match model {
+            SpeechModel::Lightning | SpeechModel::LightningPro => Self::Tts,
         }
     }
 }

@@ -19,7 +19,10 @@ use crate::{
         transcript::SuspectReason,
     },
     sink::Sink,
-    store::{BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Settlement, Store, To, Want},
+    store::{
+        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, Settlement, Store, To,
+        Want,
+    },
 };
 
 struct World {
@@ -65,6 +68,7 @@ fn job(line: u64) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 
@@ -108,8 +112,7 @@ impl World {
             why: Why::First,
             replaces: None,
             probes: false,
-            audio_ms: Some(60_000),
-            rate: 5_000,
+            buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
             mark: None,
             trace,
             reply: None,

@@ -22,7 +22,7 @@ use crate::{
         retry::{self, PauseKind, Used, Verdict},
         transcript::Transcript,
     },
-    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, StoreError, To},
+    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, StoreError, To},
     waves::{Departure, SttCall},
 };
 
@@ -120,8 +120,10 @@ async fn permit(
         why,
         replaces,
         probes,
-        audio_ms: recording.audio_ms(),
-        rate: shared.config.rate(work.pool),
+        buys: Purchase::Transcript {
+            audio_ms: recording.audio_ms(),
+            rate: shared.config.rates.per_minute(work.options.model).0,
+        },
         mark: shared.log.mark(),
         trace: trace(work, recording),
         reply: None,
@@ -137,7 +139,9 @@ async fn permit(
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Next::Lost),
-        Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Next::Look),
+        Err(
+            Denial::AlreadyAnswered | Denial::OpenCall | Denial::SameSoundOpen { .. } | Denial::SameSoundKept { .. },
+        ) => Err(Next::Look),
         Err(Denial::BatchPaused) => Err(work.put_back(work.now())),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";

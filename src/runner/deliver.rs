@@ -110,6 +110,7 @@ async fn deliver(
         outputs: Some(serde_json::json!(addresses).to_string()),
         processing_ms: facts.processing_ms,
         source_try: false,
+        ..Finish::default()
     };
     Ok(Next::Leave(To::Finished(Box::new(finish))))
 }

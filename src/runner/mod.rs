@@ -22,7 +22,6 @@ use crate::{
     domain::{
         cost::Rates,
         job::BatchId,
-        options::SttModel,
         pool::{Limits, Pool},
     },
     media::fetch::Fetcher,
@@ -50,14 +49,6 @@ pub struct RunnerConfig {
 impl RunnerConfig {
     fn limits(&self, pool: Pool) -> Limits {
         self.limits.get(&pool).copied().unwrap_or_default()
-    }
-
-    fn rate(&self, pool: Pool) -> i64 {
-        let model = match pool {
-            Pool::Pulse => SttModel::Pulse,
-            Pool::PulsePro => SttModel::PulsePro,
-        };
-        self.rates.per_minute(model).0
     }
 }
 

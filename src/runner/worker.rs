@@ -68,7 +68,7 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
             audio_ms: finish.audio_ms,
             error: finish.error_kind.clone().map(|kind| (kind, finish.error.clone().unwrap_or_default())),
         },
-        To::Queued { due_at, .. } => {
+        To::Queued { due_at, .. } | To::Waiting { until: due_at, .. } => {
             Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at: *due_at }
         }
     }

@@ -94,7 +94,7 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch) -> Result<Option<
 async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(
         "INSERT INTO batches (name, definition, task, world, spec, state, max_spend, concurrency, pause_on_failures, \
-         submitted_at, resumed_at) VALUES (?, ?, 'transcribe', ?, ?, 'submitting', ?, ?, ?, ?, ?) RETURNING id",
+         submitted_at, resumed_at) VALUES (?1, ?2, coalesce(?4 ->> 'task', 'transcribe'), ?3, ?4, 'submitting', ?5, ?6, ?7, ?8, ?8) RETURNING id",
     )
     .bind(&batch.name)
     .bind(&batch.definition)
@@ -103,7 +103,6 @@ async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     .bind(batch.max_spend)
     .bind(batch.concurrency)
     .bind(batch.pause_on_failures)
-    .bind(now)
     .bind(now)
     .fetch_one(conn)
     .await?)

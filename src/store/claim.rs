@@ -48,6 +48,8 @@ pub struct Claimed {
     pub token: Token,
     /// Its key.
     pub key: String,
+    /// Which of its line's jobs it is: voice and format.
+    pub variant: String,
     /// Where its recording is.
     pub source: String,
     /// What a listing knew of it.
@@ -152,9 +154,9 @@ async fn claim_lane(
     let token = shared.next_token();
     let rows = sqlx::query(
         "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
-                after = NULL, started_at = coalesce(started_at, ?4) \
+                after = NULL, waits_for = NULL, started_at = coalesce(started_at, ?4) \
          WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
-         RETURNING id, batch, key, source, source_bytes, source_etag, overrides, source_tries, era, \
+         RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, era, \
                    EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     )
     .bind(token)
@@ -187,6 +189,7 @@ fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed,
         batch: BatchId(row.try_get("batch")?),
         token,
         key: row.try_get("key")?,
+        variant: row.try_get("variant")?,
         source: row.try_get::<Option<String>, _>("source")?.unwrap_or_default(),
         expected: expected(row)?,
         overrides: row.try_get("overrides")?,

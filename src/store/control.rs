@@ -1,9 +1,9 @@
 //! The user's verbs: pause, resume, cancel, retry; and the pauses that wavebatch makes itself.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, end, rows};
+use super::{Store, StoreError, end, parts::all_parts_of, rows};
 use crate::{
     clock::Millis,
     domain::{
@@ -21,6 +21,8 @@ pub struct Chosen {
     pub key: Option<String>,
     /// Only these states; empty = failed, suspect and cancelled.
     pub states: Vec<JobState>,
+    /// Only this part of their texts is bought again.
+    pub part: Option<i64>,
 }
 
 /// What a `retry` does, or would do.
@@ -34,6 +36,8 @@ pub struct Retried {
     pub audio_ms: u64,
     /// Those that are bought and whose length is unknown.
     pub unknown_length: u64,
+    /// Characters that are bought.
+    pub characters: u64,
 }
 
 /// What a `cancel` did.
@@ -93,20 +97,18 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 let in_flight: i64 = sqlx::query_scalar(
-                    "SELECT count(*) FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NOT NULL",
+                    "SELECT count(DISTINCT job) FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NOT NULL",
                 )
                 .bind(batch.0)
                 .fetch_one(&mut *conn)
                 .await?;
-                let unawaited: Vec<i64> = sqlx::query_scalar(
-                    "SELECT job FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NULL",
+                let unawaited = sqlx::query(
+                    "SELECT id FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NULL",
                 )
                 .bind(batch.0)
                 .fetch_all(&mut *conn)
                 .await?;
-                for job in unawaited {
-                    give_up_open_calls(conn, job, now).await?;
-                }
+                give_up_all(conn, &unawaited, now).await?;
                 let done = sqlx::query(
                     "UPDATE jobs SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = ?, after = NULL, \
                      lane = 'free' WHERE batch = ? AND due_at IS NOT NULL",
@@ -135,6 +137,7 @@ impl Store {
             .bind(chosen.batch.0)
             .bind(&chosen.key)
             .bind(states(chosen))
+            .bind(chosen.part)
             .fetch_one(&self.read)
             .await?;
         Ok(Retried {
@@ -142,6 +145,7 @@ impl Store {
             deliveries: u64::from(rows::count(&row, "deliveries")?),
             audio_ms: rows::length(&row, "audio_ms")?.unwrap_or(0),
             unknown_length: u64::from(rows::count(&row, "unknown")?),
+            characters: rows::length(&row, "characters")?.unwrap_or(0),
         })
     }
 
@@ -154,10 +158,11 @@ impl Store {
         self.write(move |conn, now| {
             let chosen = chosen.clone();
             Box::pin(async move {
-                let jobs: Vec<(i64, bool)> = sqlx::query_as(RETRY_JOBS)
+                let jobs: Vec<Again> = sqlx::query_as(RETRY_JOBS)
                     .bind(chosen.batch.0)
                     .bind(&chosen.key)
                     .bind(states(&chosen))
+                    .bind(chosen.part)
                     .fetch_all(&mut *conn)
                     .await?;
                 requeue(conn, &jobs, now).await?;
@@ -175,11 +180,11 @@ impl Store {
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let jobs: Vec<(i64, bool)> = sqlx::query_as(
-                    "SELECT id, kept FROM (SELECT j.id, j.error_kind, EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id \
-                       WHERE c.job = j.id AND c.state = 'answered') AS kept \
-                     FROM jobs j WHERE j.batch = ? AND j.state = 'failed') WHERE error_kind GLOB 'source_*' OR kept",
-                )
+                let jobs: Vec<Again> = sqlx::query_as(concat!(
+                    "SELECT id, kept, iif(kept OR pool = 'tts', NULL, -1) FROM (SELECT j.id, j.error_kind, j.pool, ",
+                    kept!(),
+                    " AS kept FROM jobs j WHERE j.batch = ? AND j.state = 'failed') WHERE error_kind GLOB 'source_*' OR kept",
+                ))
                 .bind(batch.0)
                 .fetch_all(&mut *conn)
                 .await?;
@@ -215,20 +220,51 @@ impl Store {
     }
 }
 
-/// The jobs a retry is meant for, and whether their kept answer will do.
-macro_rules! retry_jobs {
+/// A job, whether all that it needs is kept, and which part of it is set aside ([`ALL_PARTS`]: all).
+///
+/// [`ALL_PARTS`]: crate::domain::job::ALL_PARTS
+type Again = (i64, bool, Option<i64>);
+
+/// Whether a job can be delivered without a call.
+macro_rules! kept {
     () => {
-        "SELECT id, audio_ms, kept AND state NOT IN ('suspect', 'succeeded') AS kept FROM \
-         (SELECT j.id, j.state, j.audio_ms, EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id \
-            WHERE c.job = j.id AND c.state = 'answered') AS kept \
-          FROM jobs j WHERE j.batch = ?1 AND j.state IN (SELECT value FROM json_each(?3)) AND (?2 IS NULL OR j.key = ?2) \
-          AND j.error_kind IS NOT 'bad_line')"
+        concat!(
+            "CASE j.pool WHEN 'tts' THEN ",
+            all_parts_of!("j"),
+            " ELSE EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = j.id AND c.state = 'answered') END"
+        )
     };
 }
-const RETRY_JOBS: &str = concat!("SELECT id, kept FROM (", retry_jobs!(), ")");
+use kept;
+
+/// The jobs a retry is meant for, and whether their kept answer will do. Of speech that failed, only what is missing is
+/// bought.
+macro_rules! retry_jobs {
+    () => {
+        concat!(
+            "SELECT id, audio_ms, pool, characters, there, said, kept, CASE WHEN kept THEN NULL WHEN pool <> 'tts' THEN -1 \
+               WHEN ?4 IS NOT NULL THEN ?4 WHEN state IN ('suspect', 'succeeded') THEN -1 END AS aside FROM \
+             (SELECT id, audio_ms, pool, characters, there, said, state, \
+                kept AND state NOT IN ('suspect', 'succeeded') AND (?4 IS NULL OR pool <> 'tts') AS kept FROM \
+              (SELECT j.id, j.state, j.audio_ms, j.pool, j.characters, ",
+            kept!(),
+            " AS kept, \
+                 (SELECT coalesce(sum(characters), 0) FROM (SELECT part, characters FROM calls WHERE job = j.id AND state = 'answered' \
+                   UNION SELECT part, characters FROM reused WHERE job = j.id)) AS there, \
+                 (SELECT max(characters) FROM (SELECT characters FROM calls WHERE job = j.id AND part = ?4 \
+                   UNION SELECT characters FROM reused WHERE job = j.id AND part = ?4)) AS said \
+               FROM jobs j WHERE j.batch = ?1 AND j.state IN (SELECT value FROM json_each(?3)) AND (?2 IS NULL OR j.key = ?2) \
+               AND j.error_kind IS NOT 'bad_line'))"
+        )
+    };
+}
+const RETRY_JOBS: &str = concat!("SELECT id, kept, aside FROM (", retry_jobs!(), ")");
 const RETRY_PLAN: &str = concat!(
-    "SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries, sum(audio_ms) FILTER (WHERE NOT kept) AS audio_ms, \
-     count(*) FILTER (WHERE NOT kept AND audio_ms IS NULL) AS unknown FROM (",
+    "SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries, \
+     sum(audio_ms) FILTER (WHERE NOT kept AND pool <> 'tts') AS audio_ms, \
+     count(*) FILTER (WHERE NOT kept AND audio_ms IS NULL AND pool <> 'tts') AS unknown, \
+     sum(CASE WHEN aside >= 0 THEN said WHEN aside = -1 THEN characters ELSE max(0, characters - there) END) \
+       FILTER (WHERE NOT kept AND pool = 'tts') AS characters FROM (",
     retry_jobs!(),
     ")"
 );
@@ -250,19 +286,19 @@ fn states(chosen: &Chosen) -> String {
 }
 
 /// Back to the queue: with the answer kept, or with a call to be made.
-async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
+async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs).to_string();
-    sqlx::query(
-        "UPDATE calls SET state = 'replaced' WHERE state = 'answered' AND job IN \
-         (SELECT value ->> 0 FROM json_each(?) WHERE NOT value ->> 1)",
-    )
-    .bind(&set)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')")
-        .bind(&set)
-        .execute(&mut *conn)
-        .await?;
+    for sql in [
+        "UPDATE calls SET state = 'replaced' WHERE id IN (SELECT c.id FROM json_each(?) e JOIN calls c \
+         ON c.job = e.value ->> 0 AND c.state = 'answered' WHERE e.value ->> 2 = -1 OR e.value ->> 2 = c.part)",
+        "DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')",
+        "DELETE FROM reused WHERE (job, part) IN (SELECT r.job, r.part FROM json_each(?) e JOIN reused r ON r.job = e.value ->> 0 \
+         WHERE e.value ->> 2 = -1 OR e.value ->> 2 = r.part)",
+        "INSERT OR IGNORE INTO anew (job, part) SELECT j.id, e.value ->> 2 FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0 \
+         WHERE j.pool = 'tts' AND e.value ->> 2 IS NOT NULL",
+    ] {
+        sqlx::query(sql).bind(&set).execute(&mut *conn).await?;
+    }
     // The batch as well as the line begins anew: what went wrong before does not count against it.
     sqlx::query(
         "UPDATE jobs SET state = 'queued', due_at = ?2, era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \
@@ -323,8 +359,12 @@ pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, no
         .bind(job)
         .fetch_all(&mut *conn)
         .await?;
+    give_up_all(conn, &open, now).await
+}
+
+async fn give_up_all(conn: &mut SqliteConnection, open: &[SqliteRow], now: Millis) -> Result<(), StoreError> {
     for row in open {
-        if let Some(call) = rows::call_id(&row, "id")? {
+        if let Some(call) = rows::call_id(row, "id")? {
             end::give_up(conn, call, now).await?;
         }
     }
@@ -337,7 +377,7 @@ mod tests {
 
     #[test]
     fn only_a_key_can_choose_what_went_well() {
-        let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![] };
+        let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![], part: None };
         assert_eq!(states(&chosen), r#"["failed","suspect","cancelled"]"#);
         chosen.states = vec![JobState::Succeeded, JobState::Failed];
         assert_eq!(states(&chosen), r#"["failed"]"#);

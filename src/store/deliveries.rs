@@ -1,12 +1,9 @@
 //! What a worker needs to know of its job beside the claim: the journal of its part, and kept answers.
 
-use std::io::Read;
-
 use bytes::Bytes;
-use flate2::read::DeflateDecoder;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, rows};
+use super::{Store, StoreError, control, packed::unpack, parts::all_parts_of, rows};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId, JobId, Journal},
@@ -80,8 +77,11 @@ pub(super) async fn redeliver(
     batch: BatchId,
     now: Millis,
 ) -> Result<(u64, u64), StoreError> {
-    let kept =
-        "EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered')";
+    let kept = concat!(
+        "CASE jobs.pool WHEN 'tts' THEN ",
+        all_parts_of!("jobs"),
+        " ELSE EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered') END"
+    );
     let pruned: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
         "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('succeeded', 'suspect') AND NOT {kept}"
     )))
@@ -100,18 +100,4 @@ pub(super) async fn redeliver(
         control::unfinish(conn, batch).await?;
     }
     Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
-}
-
-/// The body of an answer's row.
-pub(super) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
-    let body: Vec<u8> = row.try_get("body")?;
-    if !row.try_get::<bool, _>("packed")? {
-        return Ok(body.into());
-    }
-    let bytes: i64 = row.try_get("bytes")?;
-    let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-    DeflateDecoder::new(body.as_slice())
-        .read_to_end(&mut whole)
-        .map_err(|e| StoreError::Unexpected(format!("an answer does not unpack: {e}")))?;
-    Ok(whole.into())
 }

@@ -1,14 +1,13 @@
 //! How calls end: the answer on disk, the slot freed, the money booked, the pool taught. Taken by call id, whatever the
 //! lease: an answer that was paid for is kept even if somebody else has the job by now.
 
-use std::{collections::HashMap, io::Write, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use flate2::{Compression, write::DeflateEncoder};
 use serde_json::json;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, fence, rows, writer::Command};
+use super::{Store, StoreError, control, fence, packed, rows, sounds, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -18,9 +17,6 @@ use crate::{
         retry::PauseKind,
     },
 };
-
-/// Below this a body is kept as it is: packing would cost more than it saves.
-const PACK_FROM: usize = 1_024;
 
 /// A call's end, as its worker saw it.
 #[derive(Debug)]
@@ -54,6 +50,17 @@ pub enum End {
         audio_ms: Option<u64>,
         /// At list price, in micro-USD; unknown where the length is, and then what was reserved counts.
         cost: Option<i64>,
+    },
+    /// A part was spoken, and its audio stands whole in the spool. It costs what was reserved: its text's length is known.
+    Spoken {
+        /// Length of the file.
+        bytes: u64,
+        /// Found in the spool rather than received.
+        found: bool,
+        /// The vendor's id of the request.
+        request_id: Option<String>,
+        /// `x-content-expiry`.
+        content_expiry: Option<String>,
     },
     /// Refused, or provably not sent: free of charge.
     Rejected {
@@ -121,6 +128,11 @@ impl Store {
 struct Known {
     batch: i64,
     job: i64,
+    part: i64,
+    /// It buys a sound that others may wait for.
+    sound: bool,
+    /// Its job is done with: nobody will ever look at it again.
+    over: bool,
     account: String,
     pool: Pool,
     state: CallState,
@@ -174,7 +186,13 @@ pub(super) async fn end(
         }
     }
     write_calls(conn, &changes, now).await?;
-    write_answers(conn, &changes).await?;
+    let answers = changes.iter().filter_map(|c| match c.end {
+        End::Answered { body, from_log, .. } => Some((c.call, *from_log, body)),
+        _ => None,
+    });
+    packed::insert_answers(conn, answers.collect()).await?;
+    let closed = changes.iter().filter(|c| c.known.sound && !matches!(c.state, CallState::Sent | CallState::Accepted));
+    sounds::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     write_money(conn, &changes).await?;
     for ((account, pool), (state, touched)) in &pools {
         if *touched {
@@ -192,8 +210,9 @@ async fn look_up(
     let ids =
         serde_json::Value::from(ends.iter().map(|e| e.call.0.simple().to_string()).collect::<Vec<_>>()).to_string();
     let rows = sqlx::query(
-        "SELECT c.id, c.batch, c.job, c.account, c.pool, c.state, c.sent_at, c.reserve, c.cost, EXISTS (SELECT 1 FROM calls o \
-         WHERE o.job = c.job AND o.part = c.part AND o.state = 'answered' AND o.id <> c.id) AS rival \
+        "SELECT c.id, c.batch, c.job, c.part, c.fingerprint IS NOT NULL AS sound, c.account, c.pool, c.state, c.sent_at, c.reserve, c.cost, EXISTS (SELECT 1 FROM calls o \
+         WHERE o.job = c.job AND o.part = c.part AND o.state = 'answered' AND o.id <> c.id) AS rival, \
+           c.fingerprint IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = c.job AND j.due_at IS NULL AND j.token IS NULL) AS over \
          FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value)",
     )
     .bind(ids)
@@ -210,6 +229,9 @@ async fn look_up(
             Known {
                 batch: row.try_get("batch")?,
                 job: row.try_get("job")?,
+                part: row.try_get("part")?,
+                sound: row.try_get("sound")?,
+                over: row.try_get("over")?,
                 account: row.try_get("account")?,
                 pool: rows::listed(&row, "pool")?,
                 state: rows::listed(&row, "state")?,
@@ -230,9 +252,11 @@ async fn teach(
     now: Millis,
 ) -> Result<bool, StoreError> {
     let effect = match &ended.end {
-        End::Answered { from_log: false, .. } | End::Unusable { .. } => PoolEffect::Clean,
+        End::Answered { from_log: false, .. } | End::Spoken { found: false, .. } | End::Unusable { .. } => {
+            PoolEffect::Clean
+        }
         End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
-        End::Answered { .. } | End::GivenUp => PoolEffect::None,
+        End::Answered { .. } | End::Spoken { .. } | End::GivenUp => PoolEffect::None,
     };
     match effect {
         PoolEffect::None => return Ok(false),
@@ -246,7 +270,8 @@ async fn teach(
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
             pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
         }
-        PoolEffect::Failed(provably_ours) => pool.failed(call.job, provably_ours, call.sent_at, now),
+        // A book is one line: five of its parts in a row are as good a sign as five lines.
+        PoolEffect::Failed(ours) => pool.failed(call.job ^ (call.part << 40), ours, call.sent_at, now),
     }
     Ok(true)
 }
@@ -255,11 +280,18 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
     let closed = !matches!(call.state, CallState::Sent | CallState::Accepted);
     let (state, cost, counts) = match &ended.end {
         // A replaced call stays replaced; any other late answer wins if the part has none.
-        End::Answered { .. } if call.state == CallState::Replaced => (CallState::Replaced, call.cost, false),
+        End::Answered { .. } | End::Spoken { .. } if call.state == CallState::Replaced => {
+            (CallState::Replaced, call.cost, false)
+        }
         End::Answered { cost, .. } if rival => (CallState::Surplus, cost.unwrap_or(call.reserve), false),
         End::Answered { cost, .. } => (CallState::Answered, cost.unwrap_or(call.reserve), false),
+        End::Spoken { .. } => {
+            let state = if rival { CallState::Surplus } else { CallState::Answered };
+            (state, call.reserve.max(call.cost), false)
+        }
         _ if closed => (call.state, call.cost, false),
         End::Rejected { counts, .. } => (CallState::Rejected, 0, *counts && !outage),
+        End::Unknown { .. } if call.over => (CallState::Lost, call.reserve, false),
         End::Unknown { .. } => (CallState::Sent, 0, !outage),
         // What was reserved is the best guess at what it cost.
         End::Unusable { .. } => (CallState::Lost, call.reserve, true),
@@ -277,10 +309,12 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             let trouble = match c.end {
                 End::Rejected { trouble, .. } => trouble.as_ref(),
                 End::Unknown { trouble, .. } | End::Unusable { trouble } => Some(trouble),
-                End::Answered { .. } | End::GivenUp => None,
+                End::Answered { .. } | End::Spoken { .. } | End::GivenUp => None,
             };
             let (request_id, expiry) = match c.end {
-                End::Answered { request_id, content_expiry, .. } => (request_id.as_deref(), content_expiry.as_deref()),
+                End::Answered { request_id, content_expiry, .. } | End::Spoken { request_id, content_expiry, .. } => {
+                    (request_id.as_deref(), content_expiry.as_deref())
+                }
                 _ => (trouble.and_then(|t| t.request_id.as_deref()), None),
             };
             json!({
@@ -288,6 +322,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
                 "open": unknown, "keeps_slot": keeps_slot, "departed": c.departed_at, "request_id": request_id,
                 "expiry": expiry, "status": trouble.and_then(|t| t.status), "kind": trouble.map(|t| t.kind),
                 "error": trouble.map(|t| t.message.as_str()),
+                "bytes": if let End::Spoken { bytes, .. } = c.end { Some(bytes) } else { None },
             })
         })
         .collect();
@@ -300,7 +335,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
            sent_at = max(sent_at, coalesce(v ->> 'departed', sent_at)), \
            request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry), \
            status = coalesce(v ->> 'status', status), error_kind = coalesce(v ->> 'kind', error_kind), \
-           error = coalesce(v ->> 'error', error) \
+           error = coalesce(v ->> 'error', error), bytes = coalesce(v ->> 'bytes', bytes) \
          FROM (SELECT unhex(value ->> 'id') AS i, value AS v FROM json_each(?1)) WHERE calls.id = i",
     )
     .bind(serde_json::Value::from(set).to_string())
@@ -308,42 +343,6 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
     .execute(conn)
     .await?;
     Ok(())
-}
-
-async fn write_answers(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
-    let mut answers = Vec::new();
-    for c in changes {
-        if let End::Answered { body, from_log, .. } = c.end {
-            answers.push((c.call, *from_log, body.len(), pack(body)));
-        }
-    }
-    if answers.is_empty() {
-        return Ok(());
-    }
-    let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO answers (call, origin, packed, bytes, body) ");
-    insert.push_values(answers, |mut row, (call, from_log, bytes, packed)| {
-        row.push_bind(call.0.as_bytes().to_vec())
-            .push_bind(if from_log { "log" } else { "api" })
-            .push_bind(packed.is_ok())
-            .push_bind(i64::try_from(bytes).unwrap_or(i64::MAX));
-        match packed {
-            Ok(body) | Err(body) => row.push_bind(body),
-        };
-    });
-    insert.build().execute(conn).await?;
-    Ok(())
-}
-
-/// `Ok` = packed, `Err` = as it was.
-fn pack(body: &Bytes) -> Result<Vec<u8>, Vec<u8>> {
-    if body.len() < PACK_FROM {
-        return Err(body.to_vec());
-    }
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    match encoder.write_all(body).and_then(|()| encoder.finish()) {
-        Ok(packed) => Ok(packed),
-        Err(_) => Err(body.to_vec()),
-    }
 }
 
 async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {

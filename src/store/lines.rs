@@ -4,12 +4,33 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{BadJob, NewJob};
+use super::{
+    BadJob, NewJob,
+    texts::{Packed, Texts},
+};
 use crate::domain::{identity::Identity, key::Key};
 
 /// Good lines, ready for one statement.
 #[derive(Debug, Clone, Default)]
-pub struct LineSet(Array);
+pub struct LineSet {
+    lines: Array,
+    texts: Texts,
+}
+
+/// A set as its statement takes it.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) len: u64,
+    pub(super) json: Arc<str>,
+    pub(super) texts: Vec<Packed>,
+}
+
+impl Lines {
+    /// Whether any of them speaks: the others need less to be read of them.
+    pub(super) const fn speaks(&self) -> bool {
+        !self.texts.is_empty()
+    }
+}
 
 /// Bad lines, ready for one statement.
 #[derive(Debug, Clone, Default)]
@@ -28,42 +49,52 @@ impl LineSet {
     /// Room for `bytes` of text.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(Array { text: Vec::with_capacity(bytes), len: 0 })
+        Self { lines: Array { text: Vec::with_capacity(bytes), len: 0 }, texts: Texts::default() }
     }
 
     /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
     pub fn push(&mut self, j: &NewJob, place: u64) {
         let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
         let line = (j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place);
-        if j.expected.is_none() && j.adopted.is_none() {
-            return self.0.push(&line);
+        if j.expected.is_none() && j.adopted.is_none() && j.speech.is_none() {
+            return self.lines.push(&line);
         }
         // Only lines that have it carry it: most manifests are no listings.
         let (bytes, etag) = j.expected.as_ref().map(|e| (e.bytes, e.etag.as_str())).unzip();
         let (a, b, c, d, e, f, g, h, i) = line;
-        self.0.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted));
+        let Some(speech) = &j.speech else {
+            return self.lines.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted));
+        };
+        let text = &speech.text;
+        let spoken = (&speech.variant, Hex(text.id()), text.characters());
+        self.lines.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted, spoken.0, spoken.1, spoken.2));
+        self.texts.add(text);
     }
 
     /// How many bytes of text it has.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.0.text.len()
+        self.lines.text.len()
     }
 
     /// How many lines it has.
     #[must_use]
     pub const fn len(&self) -> u64 {
-        self.0.len
+        self.lines.len
     }
 
     /// Whether it has none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.len == 0
+        self.lines.len == 0
+    }
+
+    pub(super) fn into_lines(self) -> Lines {
+        Lines { len: self.len(), texts: self.texts.pack(), json: self.lines.into_json() }
     }
 
     pub(super) fn into_json(self) -> Arc<str> {
-        self.0.into_json()
+        self.lines.into_json()
     }
 }
 
@@ -153,6 +184,7 @@ mod tests {
             pool: Pool::PulsePro,
             expected: None,
             adopted: None,
+            speech: None,
         };
         let set: LineSet = [(&job, 0), (&job, 1)].into_iter().collect();
         assert_eq!(set.len(), 2);

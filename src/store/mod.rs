@@ -8,23 +8,29 @@ mod begin;
 mod claim;
 mod control;
 mod deliveries;
+mod diff;
 mod end;
 mod error;
 mod fence;
 mod lines;
 mod open;
 mod outcome;
+mod packed;
+mod parts;
 mod permit;
 mod processes;
 mod prune;
+mod purchase;
 mod read;
 mod rows;
 mod sample;
 mod scratch;
 mod settle;
 mod sizes;
+mod sounds;
 mod spend;
 mod submit;
+mod texts;
 mod views;
 mod writer;
 
@@ -47,18 +53,22 @@ pub use begin::{Again, Begun};
 pub use claim::{Claimed, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
+pub use diff::Diff;
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use open::{MIN_SQLITE, Opening};
+pub use parts::Reused;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
 pub use prune::Pruned;
+pub use purchase::{Purchase, Sound};
 pub use scratch::Scratch;
 pub use settle::{Finish, Settlement, To};
 pub use sizes::{KeptAnswers, Sizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
-pub use submit::{BadJob, Diff, NewBatch, NewJob, Submitted};
+pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
+pub use texts::Text;
 pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending};
 
 /// Lease times. Tests shorten them.
@@ -206,6 +216,8 @@ mod again_tests;
 mod money_tests;
 #[cfg(test)]
 mod prune_tests;
+#[cfg(test)]
+mod speech_tests;
 #[cfg(test)]
 mod submit_tests;
 #[cfg(test)]

@@ -32,7 +32,10 @@ async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
-    let blind = |j: &Claimed| PermitAsk { audio_ms: None, ..ask(j, Limits::default()) };
+    let blind = |j: &Claimed| PermitAsk {
+        buys: Purchase::Transcript { audio_ms: None, rate: 5_000 },
+        ..ask(j, Limits::default())
+    };
     let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();
     assert_eq!(l.store.batch("b").await.unwrap().unwrap().reserved, 50_000);
     l.store.end(ended(a.call, answered())).await.unwrap();
@@ -80,7 +83,7 @@ async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
     assert_eq!(l.store.cancel(b).await.unwrap(), Cancelled { jobs: 3, in_flight: 1 });
     assert_eq!(l.store.end(ended(p.call, answered())).await.unwrap().state, CallState::Answered);
     assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
-    let chosen = Chosen { batch: b, key: None, states: vec![] };
+    let chosen = Chosen { batch: b, key: None, states: vec![], part: None };
     let plan = l.store.plan_retry(&chosen).await.unwrap();
     assert_eq!((plan.jobs, plan.deliveries), (3, 1), "what was bought is delivered");
     assert_eq!(l.store.retry(chosen).await.unwrap(), 3);
@@ -99,7 +102,7 @@ async fn a_suspect_line_is_bought_again_by_retry() {
     let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
     l.store.end(ended(p.call, answered())).await.unwrap();
     l.store.settle(settle(&j, done(JobState::Suspect))).await.unwrap();
-    l.store.retry(Chosen { batch: b, key: None, states: vec![] }).await.unwrap();
+    l.store.retry(Chosen { batch: b, key: None, states: vec![], part: None }).await.unwrap();
     let again = claim(&l.store, 1).await.remove(0);
     let journal = l.store.journal(again.job, 0, again.era).await.unwrap();
     assert_eq!(journal.step(l.clock.now()), Step::Call(Why::First));

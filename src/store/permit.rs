@@ -8,9 +8,11 @@ use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    Shared, Store, StoreError,
+    Purchase, Shared, Store, StoreError,
     fence::{Fence, Money, batches, fences, traffic},
-    rows, writer,
+    rows,
+    sounds::{self, SoundFence},
+    writer,
 };
 use crate::{
     clock::{self, Millis},
@@ -19,9 +21,6 @@ use crate::{
         pool::{Bound, Gate, Limits, Pool},
     },
 };
-
-/// The length that an unknown recording counts for, before any was seen.
-const FIRST_GUESS_MS: i64 = 10 * 60_000;
 
 /// What a worker asks for.
 #[derive(Debug)]
@@ -47,10 +46,8 @@ pub struct PermitAsk {
     /// In an outage, the vendor's log has just answered for this line: it may probe though its last call has an unknown
     /// outcome.
     pub probes: bool,
-    /// Length of the recording, if it is known.
-    pub audio_ms: Option<u64>,
-    /// Price of a minute, in micro-USD.
-    pub rate: i64,
+    /// What it buys.
+    pub buys: Purchase,
     /// The vendor's newest log entry known before the call.
     pub mark: Option<String>,
     /// What the vendor's log would show.
@@ -91,17 +88,24 @@ pub enum Denial {
     BatchPaused,
     /// It would pass `max_spend_usd`.
     SpendLimit,
+    /// Another part, of this job or of another, buys the same sound now.
+    SameSoundOpen {
+        /// Its call: a job that settles as [`super::To::Waiting`] is woken by the end of it.
+        call: CallId,
+        /// Until when it is its own job's; `None`: nobody's any more, and this ask's worker may reconcile it, and have it
+        /// replaced.
+        until: Option<Millis>,
+    },
+    /// The same sound was bought since the spool was looked at: it is there now.
+    SameSoundKept {
+        /// The call that it answered.
+        call: CallId,
+    },
 }
 
 impl PermitAsk {
     pub(super) fn is_abandoned(&self) -> bool {
         self.reply.as_ref().is_none_or(writer::is_abandoned)
-    }
-
-    fn estimate(&self, longest_ms: i64) -> i64 {
-        let guess = if longest_ms > 0 { longest_ms } else { FIRST_GUESS_MS };
-        let ms = self.audio_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(guess);
-        (ms.saturating_mul(self.rate) + 59_999) / 60_000
     }
 }
 
@@ -216,13 +220,21 @@ async fn grant_pool(
         room = 1;
     }
     let fences = fences(conn, asks.iter().map(|(_, a)| *a)).await?;
+    let sounds = sounds::fences(conn, asks.iter().map(|(_, a)| *a), now).await?;
+    let mut begun = HashMap::new();
     let mut intents = Vec::new();
     let mut left = false;
-    for (i, ask) in asks {
+    for ((i, ask), sound) in asks.iter().zip(&sounds) {
         let batch =
             money.get_mut(&ask.batch.0).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
-        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), batch) {
+        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), sound, batch) {
             granted.verdicts.push((*i, Err(denial)));
+            continue;
+        }
+        let sound = ask.buys.sound().map(|sound| sound.fingerprint);
+        if let Some(call) = sound.and_then(|sound| begun.get(&sound).copied()) {
+            let until = Some(now + shared.timing.lease_ms);
+            granted.verdicts.push((*i, Err(Denial::SameSoundOpen { call, until })));
             continue;
         }
         // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
@@ -231,7 +243,7 @@ async fn grant_pool(
             left = true;
             continue;
         }
-        let estimate = ask.estimate(batch.longest_ms);
+        let estimate = ask.buys.estimate(batch.longest_ms);
         if batch.max.is_some_and(|max| batch.spent + batch.reserved + estimate > max) {
             // What is reserved may turn out cheaper: only money that is spent is a reason to stop.
             if batch.reserved > 0 {
@@ -246,6 +258,7 @@ async fn grant_pool(
         batch.in_flight += 1;
         let call = CallId::new();
         intents.push((*ask, call, estimate));
+        begun.extend(sound.map(|sound| (sound, call)));
         let good_until = clock::boot_ms() + shared.timing.lease_ms / 2;
         granted.verdicts.push((*i, Ok(Permit { call, sent_at: now, good_until })));
     }
@@ -262,15 +275,24 @@ async fn grant_pool(
     }))
 }
 
-fn denied(ask: &PermitAsk, fence: Option<&Fence>, batch: &Money) -> Option<Denial> {
-    let fence = fence.filter(|f| f.running && f.token == Some(ask.token.0));
-    match fence {
-        None => Some(Denial::LeaseLost),
-        Some(f) if f.answered => Some(Denial::AlreadyAnswered),
-        Some(f) if f.open != ask.replaces => Some(Denial::OpenCall),
-        Some(_) if !batch.open => Some(Denial::BatchPaused),
-        Some(_) => None,
+fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Money) -> Option<Denial> {
+    let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token.0)) else {
+        return Some(Denial::LeaseLost);
+    };
+    if fence.answered {
+        return Some(Denial::AlreadyAnswered);
     }
+    match sound.open.filter(|(call, _)| fence.open != Some(*call)) {
+        // Another part's call that is nobody's any more is given up like an own one.
+        Some((call, None)) if fence.open.is_none() && ask.replaces == Some(call) => {}
+        Some((call, until)) => return Some(Denial::SameSoundOpen { call, until }),
+        None if fence.open != ask.replaces => return Some(Denial::OpenCall),
+        None => {}
+    }
+    if let Some(call) = sound.kept {
+        return Some(Denial::SameSoundKept { call });
+    }
+    (!batch.open).then_some(Denial::BatchPaused)
 }
 
 async fn insert(
@@ -291,16 +313,18 @@ async fn insert(
                 json!({
                     "id": call.0.simple().to_string(), "job": ask.job.0, "part": ask.part, "batch": ask.batch.0,
                     "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": estimate, "mark": ask.mark,
-                    "trace": ask.trace,
+                    "trace": ask.trace, "fingerprint": ask.buys.sound().map(|sound| sound.fingerprint.hex()),
+                    "characters": ask.buys.sound().map(|sound| sound.characters),
                 })
             })
             .collect::<Vec<_>>(),
     )
     .to_string();
     sqlx::query(
-        "INSERT INTO calls (id, job, part, batch, era, account, pool, state, why, sent_at, slot_until, process, reserve, mark, trace) \
+        "INSERT INTO calls (id, job, part, batch, era, account, pool, state, why, sent_at, slot_until, process, reserve, mark, trace, \
+           fingerprint, characters) \
          SELECT unhex(v ->> 'id'), v ->> 'job', v ->> 'part', v ->> 'batch', j.era, v ->> 'account', v ->> 'pool', 'sent', \
-                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace' \
+                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace', unhex(v ->> 'fingerprint'), v ->> 'characters' \
          FROM (SELECT value AS v FROM json_each(?1)) JOIN jobs j ON j.id = v ->> 'job'",
     )
     .bind(&set)

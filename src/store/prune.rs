@@ -15,6 +15,8 @@ pub struct Pruned {
     pub answers: u64,
     /// Bytes that they took in the ledger.
     pub bytes: u64,
+    /// Texts of lines that have changed since.
+    pub texts: u64,
 }
 
 /// Answers a transaction takes at most.
@@ -45,6 +47,7 @@ impl Store {
         let mut log = Log::default();
         for batch in batches {
             self.prune_one(batch, finished_before, &mut log, &mut pruned).await?;
+            pruned.texts += self.prune_texts(BatchId(batch)).await?;
         }
         log.close().await;
         Ok(pruned)

@@ -39,6 +39,7 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     });
     store.submit(batch, jobs.collect(), vec![]).await.unwrap();
     store.end_submit(batch).await.unwrap();

@@ -3,8 +3,8 @@
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, deliveries,
-    fence, rows,
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, fence, packed,
+    rows,
 };
 use crate::domain::{
     job::{BatchId, CallId, JobId, JobState},
@@ -236,6 +236,7 @@ macro_rules! report_columns {
     () => {
         "j.id, j.ordinal, j.line, j.key, j.state, j.source, j.overrides, j.carried, j.audio_ms, j.channels, j.request_id, j.submitted_at, \
          j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error, j.notes, j.content_expiry, j.outputs, j.due_at, \
+         j.variant, j.characters, j.parts, j.reused_parts, \
          j.source_tries + (SELECT coalesce(sum(counts), 0) FROM calls c WHERE c.job = j.id AND c.era = j.era) AS tries, \
          (SELECT count(*) FROM calls c WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls, \
          (SELECT coalesce(sum(cost), 0) FROM calls c WHERE c.job = j.id) AS cost"
@@ -262,7 +263,7 @@ const JOBS: &str = concat!(
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
     let answer = if with_answer && row.try_get::<Option<i64>, _>("packed")?.is_some() {
-        Some(deliveries::unpack(row)?)
+        Some(packed::unpack(row)?)
     } else {
         None
     };
@@ -291,6 +292,10 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         content_expiry: row.try_get("content_expiry")?,
         outputs: row.try_get("outputs")?,
         answer,
+        variant: row.try_get("variant")?,
+        characters: rows::length(row, "characters")?,
+        parts: rows::length(row, "parts")?,
+        reused_parts: rows::length(row, "reused_parts")?,
     })
 }
 

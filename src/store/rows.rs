@@ -54,6 +54,7 @@ pub(super) fn call_record(row: &SqliteRow) -> Result<CallRecord, StoreError> {
         counts: row.try_get("counts")?,
         error_kind: listed_or_none(row, "error_kind")?,
         error: row.try_get("error")?,
+        bytes: length(row, "bytes")?,
         mark: row.try_get("mark")?,
         trace: serde_json::from_str(&trace).map_err(|e| StoreError::Unexpected(format!("trace: {e}")))?,
     })

@@ -11,7 +11,7 @@ use crate::{
     clock::Millis,
     domain::{
         call::ErrorKind,
-        job::{BatchId, JobId, JobState, Token},
+        job::{BatchId, CallId, JobId, JobState, Token},
         pool::Pool,
         retry::PauseKind,
     },
@@ -47,6 +47,13 @@ pub enum To {
         /// Whether the source used up a try.
         source_try: bool,
     },
+    /// To be looked at again when another job's call for the same sound has ended: no call, no try.
+    Waiting {
+        /// The call. If it has ended meanwhile, the job is due at once.
+        call: CallId,
+        /// The latest moment.
+        until: Millis,
+    },
 }
 
 /// Everything the report says of a finished job.
@@ -74,6 +81,12 @@ pub struct Finish {
     pub processing_ms: Option<i64>,
     /// Whether the source used up a try.
     pub source_try: bool,
+    /// Length of its text, in Unicode scalar values.
+    pub characters: Option<u64>,
+    /// Parts that its text was cut into.
+    pub parts: Option<u64>,
+    /// Those of them that were there already.
+    pub reused_parts: Option<u64>,
 }
 
 impl Finish {
@@ -108,13 +121,17 @@ pub(super) async fn settle(
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
-        "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, due_at = v ->> 'due', lane = v ->> 'lane', \
+        "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'), \
+           due_at = CASE WHEN v ->> 'waits' IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.id = unhex(v ->> 'waits') \
+             AND c.state IN ('sent', 'accepted')) THEN v ->> 'due' ELSE ?2 END, lane = v ->> 'lane', \
            source_tries = source_tries + (v ->> 'source_try'), \
            finished_at = CASE WHEN v ->> 'due' IS NULL THEN ?2 END, \
            audio_ms = coalesce(v ->> 'audio_ms', audio_ms), channels = coalesce(v ->> 'channels', channels), \
            error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id), \
            notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry), \
-           outputs = coalesce(v ->> 'outputs', outputs), processing_ms = coalesce(v ->> 'processing_ms', processing_ms) \
+           outputs = coalesce(v ->> 'outputs', outputs), processing_ms = coalesce(v ->> 'processing_ms', processing_ms), \
+           characters = coalesce(v ->> 'characters', characters), parts = coalesce(v ->> 'parts', parts), \
+           reused_parts = coalesce(v ->> 'reused_parts', reused_parts) \
          FROM (SELECT value AS v FROM json_each(?1)) \
          WHERE jobs.id = v ->> 'job' AND jobs.token = v ->> 'token' AND jobs.state = 'running' RETURNING jobs.id",
     )
@@ -139,11 +156,16 @@ fn set(settlements: &[&Settlement]) -> String {
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
                 "lane": call.map_or("free", Pool::as_str), "source_try": source_try,
             }),
+            To::Waiting { call, until } => json!({
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",
+                "source_try": false, "waits": call.0.simple().to_string(),
+            }),
             To::Finished(f) => json!({
                 "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": f.source_try,
                 "audio_ms": f.audio_ms, "channels": f.channels, "error_kind": f.error_kind, "error": f.error,
                 "request_id": f.request_id, "notes": f.notes, "expiry": f.content_expiry, "outputs": f.outputs,
-                "processing_ms": f.processing_ms,
+                "processing_ms": f.processing_ms, "characters": f.characters, "parts": f.parts,
+                "reused_parts": f.reused_parts,
             }),
         })
         .collect();

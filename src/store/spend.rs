@@ -48,6 +48,8 @@ pub struct SpendSums {
     pub billed: u64,
     /// Audio of the billed ones, in ms, as often as it was sent.
     pub audio_ms: u64,
+    /// Characters of the texts of the billed ones, as often as they were sent.
+    pub characters: u64,
     /// What they cost at list price.
     pub cost: i64,
     /// Of that, for first calls.
@@ -92,6 +94,7 @@ impl std::ops::AddAssign for SpendSums {
         self.calls += o.calls;
         self.billed += o.billed;
         self.audio_ms += o.audio_ms;
+        self.characters += o.characters;
         self.cost = self.cost.saturating_add(o.cost);
         self.first = self.first.saturating_add(o.first);
         self.unknown = self.unknown.saturating_add(o.unknown);
@@ -159,10 +162,11 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
         "WITH places AS MATERIALIZED (SELECT b.id, (SELECT '$[' || e.key || ']' FROM json_each(b.spec, '$.carried') e \
              WHERE e.value = ?4 LIMIT 1) AS place FROM batches b WHERE b.world = ?1), \
            spent AS MATERIALIZED (SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve, \
-             CASE WHEN {BILLED} THEN coalesce(j.audio_ms, c.trace ->> 'audio_ms', 0) ELSE 0 END AS ms \
+             CASE WHEN {BILLED} AND c.fingerprint IS NULL THEN coalesce(j.audio_ms, c.trace ->> 'audio_ms', 0) ELSE 0 END AS ms, \
+             CASE WHEN {BILLED} THEN coalesce(c.characters, 0) ELSE 0 END AS characters \
              FROM calls c JOIN places p ON p.id = c.batch JOIN jobs j ON j.id = c.job WHERE {IN_RANGE}), \
            sums AS (SELECT grp, count(DISTINCT iif(billed, job, NULL)) AS lines, count(*) AS calls, sum(billed) AS billed, \
-             sum(ms) AS audio_ms, sum(cost) AS cost, sum(reserve) AS reserved, \
+             sum(ms) AS audio_ms, sum(characters) AS characters, sum(cost) AS cost, sum(reserve) AS reserved, \
              sum(iif(why = 'first', cost, 0)) AS first, sum(iif(why = 'unknown', cost, 0)) AS unknown, \
              sum(iif(why = 'retry', cost, 0)) AS retry, sum(iif(state = 'lost', cost, 0)) AS lost, \
              sum(iif(state = 'surplus', cost, 0)) AS surplus, sum(iif(state = 'replaced', cost, 0)) AS replaced \
@@ -211,6 +215,7 @@ fn sums(row: &SqliteRow) -> Result<SpendSums, StoreError> {
         calls: count("calls")?,
         billed: count("billed")?,
         audio_ms: count("audio_ms")?,
+        characters: count("characters")?,
         cost: row.try_get("cost")?,
         first: row.try_get("first")?,
         unknown: row.try_get("unknown")?,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{Again, BadSet, Begun, LineSet, Store, StoreError, control};
+use super::{Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, lines::Lines, texts};
 use crate::{
     clock::Millis,
     domain::{identity::Identity, job::BatchId, pool::Pool, s3::Listed},
@@ -52,6 +52,17 @@ pub struct NewJob {
     pub expected: Option<Listed>,
     /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
     pub adopted: Option<String>,
+    /// What it speaks.
+    pub speech: Option<NewSpeech>,
+}
+
+/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
+#[derive(Debug, Clone)]
+pub struct NewSpeech {
+    /// The text.
+    pub text: Text,
+    /// Which of its line's jobs it is: voice and format.
+    pub variant: String,
 }
 
 /// A line that cannot: it stands in the report until it is mended.
@@ -84,46 +95,6 @@ impl std::ops::AddAssign for Submitted {
     }
 }
 
-/// What submitting would do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Diff {
-    /// Lines that are not there.
-    pub new: u64,
-    /// Lines that are there, with another recording or other options.
-    pub changed: u64,
-    /// Lines that are there as they are and finished well.
-    pub done: u64,
-    /// Lines that are there as they are and are not finished, or failed.
-    pub open: u64,
-    /// Those of the open ones that failed.
-    pub failed: u64,
-    /// Lines that are answered, with the same recording and other options: bought again.
-    pub rebuy: u64,
-    /// Audio of those, in ms.
-    pub rebuy_ms: u64,
-    /// Those of the new and changed ones that name no recording.
-    pub idle: u64,
-    /// Lines that are to be worked and whose length is known.
-    pub known: u64,
-    /// Audio of those, in ms.
-    pub known_ms: u64,
-}
-
-impl std::ops::AddAssign for Diff {
-    fn add_assign(&mut self, o: Self) {
-        self.new += o.new;
-        self.changed += o.changed;
-        self.done += o.done;
-        self.open += o.open;
-        self.failed += o.failed;
-        self.rebuy += o.rebuy;
-        self.rebuy_ms += o.rebuy_ms;
-        self.idle += o.idle;
-        self.known += o.known;
-        self.known_ms += o.known_ms;
-    }
-}
-
 impl Store {
     /// Records a batch, or the newest specification of one that is there. Until [`Store::end_submit`] it is not worked.
     /// The second value: whether it was there.
@@ -153,14 +124,13 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn submit_sets(&self, begun: Begun, sets: Vec<(LineSet, BadSet)>) -> Result<Submitted, StoreError> {
-        let sets: Arc<[_]> =
-            sets.into_iter().map(|(good, bad)| (good.len(), good.into_json(), bad.into_json())).collect();
+        let sets: Arc<[_]> = sets.into_iter().map(|(good, bad)| (good.into_lines(), bad.into_json())).collect();
         self.write(move |conn, now| {
             let sets = Arc::clone(&sets);
             Box::pin(async move {
                 let mut done = Submitted::default();
-                for (total, good, bad) in &*sets {
-                    done += submit_set(conn, begun, (*total, good, bad), now).await?;
+                for (good, bad) in &*sets {
+                    done += submit_set(conn, begun, (good, bad), now).await?;
                 }
                 Ok(done)
             })
@@ -194,56 +164,6 @@ impl Store {
         let count: i64 = sqlx::query_scalar(sql).bind(batch.0).fetch_one(&self.read).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
-
-    /// What submitting these lines would do.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
-        self.diff_set(batch, lines.iter().zip(0..).collect()).await
-    }
-
-    /// The same of a set that is ready.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
-        let row = sqlx::query(
-            "WITH i AS (SELECT value ->> 1 AS key, value ->> 2 IS NULL AS idle, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
-                        FROM jsonb_each(?1)), \
-             d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
-                     j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
-                     j.state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, j.state = 'failed' AS failed, \
-                     j.state IN ('succeeded', 'suspect') OR EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.state = 'answered') AS bought, \
-                     j.state IN ('queued', 'running', 'awaiting') AS unfinished \
-                   FROM i LEFT JOIN jobs j ON j.batch = ?2 AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded') \
-             SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed, \
-               count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open, \
-               count(*) FILTER (WHERE same AND failed) AS failed, \
-               count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
-               coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms, \
-               count(*) FILTER (WHERE idle AND same IS NOT 1) AS idle, \
-               count(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)) AS known, \
-               coalesce(sum(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)), 0) AS known_ms FROM d",
-        )
-        .bind(&*lines.into_json())
-        .bind(batch.0)
-        .fetch_one(&self.read)
-        .await?;
-        let get = |name| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or(0));
-        Ok(Diff {
-            new: get("new")?,
-            changed: get("changed")?,
-            done: get("done")?,
-            open: get("open")?,
-            failed: get("failed")?,
-            rebuy: get("rebuy")?,
-            rebuy_ms: get("rebuy_ms")?,
-            idle: get("idle")?,
-            known: get("known")?,
-            known_ms: get("known_ms")?,
-        })
-    }
 }
 
 // `jsonb_each`: `json_each` would write each line out as text again, only to have it parsed for each of its cells.
@@ -251,11 +171,12 @@ impl Store {
 async fn submit_set(
     conn: &mut SqliteConnection,
     begun: Begun,
-    (total, good, bad): (u64, &str, &str),
+    (good, bad): (&Lines, &str),
     now: Millis,
 ) -> Result<Submitted, StoreError> {
     let batch = begun.batch;
     let mut done = Submitted::default();
+    texts::insert(conn, &good.texts).await?;
     let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
         .bind(batch.0)
         .fetch_one(&mut *conn)
@@ -264,32 +185,48 @@ async fn submit_set(
     if begun.existed && ordinal > 0 {
         sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
         sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
-        sqlx::query(STAGE).bind(good).execute(&mut *conn).await?;
+        let stage = if good.speaks() { STAGE_SPEECH } else { STAGE };
+        sqlx::query(stage).bind(&*good.json).execute(&mut *conn).await?;
         refresh_same(conn, batch).await?;
         done.changed = supersede(conn, batch, now).await?;
     }
     done.new = insert_new(conn, batch, good, ordinal, now).await?;
     insert_bad(conn, batch, bad, ordinal, now.max(begun.at)).await?;
-    done.same = total.saturating_sub(done.new + done.changed);
+    done.same = good.len.saturating_sub(done.new + done.changed);
     if begun.existed && done.new + done.changed > 0 {
         control::unfinish(conn, batch).await?;
     }
     Ok(done)
 }
 
-const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT PRIMARY KEY, source TEXT, \
-     source_id BLOB, options_id BLOB, overrides TEXT, carried TEXT, pool TEXT, source_bytes INTEGER, source_etag TEXT)";
-const STAGE: &str = "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), \
-     unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10 FROM jsonb_each(?)";
+const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT, source TEXT, source_id BLOB, \
+     options_id BLOB, overrides TEXT, carried TEXT, pool TEXT, source_bytes INTEGER, source_etag TEXT, variant TEXT, text BLOB, \
+     characters INTEGER, PRIMARY KEY (key, variant))";
+macro_rules! stage {
+    ($variant:literal, $text:literal, $characters:literal) => {
+        concat!(
+            "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), \
+             value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10, ",
+            $variant,
+            ", ",
+            $text,
+            ", ",
+            $characters,
+            " FROM jsonb_each(?)"
+        )
+    };
+}
+const STAGE: &str = stage!("''", "NULL", "NULL");
+const STAGE_SPEECH: &str = stage!("coalesce(value ->> 12, '')", "unhex(value ->> 13)", "value ->> 14");
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
     // CROSS JOIN: the few thousand that come are looked up among the million that are there, and not the other way round.
     sqlx::query(
         "UPDATE jobs SET (source, carried, line, overrides) = \
-           (SELECT i.source, i.carried, i.line, i.overrides FROM incoming i WHERE i.key = jobs.key) \
+           (SELECT i.source, i.carried, i.line, i.overrides FROM incoming i WHERE i.key = jobs.key AND i.variant = jobs.variant) \
          WHERE id IN (SELECT j.id FROM incoming i CROSS JOIN jobs j \
-           ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
+           ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
            WHERE j.source_id = i.source_id AND j.options_id = i.options_id \
            AND (j.source IS NOT i.source OR j.carried IS NOT i.carried OR j.line <> i.line OR j.overrides IS NOT i.overrides))",
     )
@@ -309,7 +246,7 @@ async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(),
 
 async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<u64, StoreError> {
     let old: Vec<(i64, Option<i64>)> = sqlx::query_as(
-        "SELECT j.id, j.token FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = '' AND j.state <> 'superseded' \
+        "SELECT j.id, j.token FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
          WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id",
     )
     .bind(batch.0)
@@ -326,13 +263,13 @@ async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> 
         // Its place in the report is the old one's; its start waits until the old one's worker has stopped.
         sqlx::query(
             "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
-               source_etag, state, lane, due_at, after, submitted_at, finished_at) \
+               source_etag, variant, text, characters, state, lane, due_at, after, submitted_at, finished_at) \
              SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, i.source_bytes, \
-               i.source_etag, \
-               CASE WHEN i.source IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL THEN 'free' ELSE i.pool END, \
-               CASE WHEN i.source IS NULL THEN NULL WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
-               CASE WHEN o.token IS NOT NULL AND i.source IS NOT NULL THEN o.id END, ?2, CASE WHEN i.source IS NULL THEN ?2 END \
-             FROM jobs o JOIN incoming i ON i.key = o.key WHERE o.id = ?1",
+               i.source_etag, i.variant, i.text, i.characters, \
+               CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END, \
+               CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
+               CASE WHEN o.token IS NOT NULL AND (i.source IS NOT NULL OR i.text IS NOT NULL) THEN o.id END, ?2, CASE WHEN i.source IS NULL AND i.text IS NULL THEN ?2 END \
+             FROM jobs o JOIN incoming i ON i.key = o.key AND i.variant = o.variant WHERE o.id = ?1",
         )
         .bind(id)
         .bind(now)
@@ -342,31 +279,44 @@ async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> 
     Ok(u64::try_from(old.len()).unwrap_or(0))
 }
 
+macro_rules! insert_new {
+    ($variant:literal, $text:literal, $characters:literal, $idle:literal) => {
+        concat!(
+            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
+               source_etag, variant, text, characters, state, lane, due_at, submitted_at, finished_at, outputs, notes) \
+             SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), \
+               value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10, ",
+            $variant, ", ", $text, ", ", $characters,
+            ", iif(value ->> 11 IS NOT NULL, 'succeeded', iif(", $idle, ", 'skipped', 'queued')), \
+               iif(", $idle, " OR value ->> 11 IS NOT NULL, 'free', value ->> 7), \
+               iif(", $idle, " OR value ->> 11 IS NOT NULL, NULL, ?4), ?4, \
+               iif(", $idle, " OR value ->> 11 IS NOT NULL, ?4, NULL), value ->> 11, iif(value ->> 11 IS NULL, NULL, 'adopted') \
+             FROM jsonb_each(?1) WHERE true ON CONFLICT DO NOTHING"
+        )
+    };
+}
+const INSERT: &str = insert_new!("''", "NULL", "NULL", "value ->> 2 IS NULL");
+const INSERT_SPEECH: &str = insert_new!(
+    "coalesce(value ->> 12, '')",
+    "unhex(value ->> 13)",
+    "value ->> 14",
+    "(value ->> 2 IS NULL AND value ->> 13 IS NULL)"
+);
+
 async fn insert_new(
     conn: &mut SqliteConnection,
     batch: BatchId,
-    good: &str,
+    good: &Lines,
     ordinal: i64,
     now: Millis,
 ) -> Result<u64, StoreError> {
-    let inserted = sqlx::query(
-        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, source_etag, \
-           state, lane, due_at, submitted_at, finished_at, outputs, notes) \
-         SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5, \
-                value ->> 6, value ->> 7, value ->> 9, value ->> 10, \
-                iif(value ->> 11 IS NOT NULL, 'succeeded', iif(value ->> 2 IS NULL, 'skipped', 'queued')), \
-                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, 'free', value ->> 7), \
-                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, NULL, ?4), ?4, \
-                iif(value ->> 2 IS NULL OR value ->> 11 IS NOT NULL, ?4, NULL), value ->> 11, iif(value ->> 11 IS NULL, NULL, 'adopted') \
-         FROM jsonb_each(?1) WHERE true \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(good)
-    .bind(batch.0)
-    .bind(ordinal)
-    .bind(now)
-    .execute(conn)
-    .await?;
+    let inserted = sqlx::query(if good.speaks() { INSERT_SPEECH } else { INSERT })
+        .bind(&*good.json)
+        .bind(batch.0)
+        .bind(ordinal)
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(inserted.rows_affected())
 }
 
@@ -384,7 +334,8 @@ async fn insert_bad(
     sqlx::query(
         "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, pool, state, lane, submitted_at, finished_at, \
            error_kind, error) \
-         SELECT ?2, ?4 + 1 + (value ->> 4), value ->> 0, value ->> 1, zeroblob(16), zeroblob(16), value ->> 3, 'pulse', 'failed', 'free', \
+         SELECT ?2, ?4 + 1 + (value ->> 4), value ->> 0, value ->> 1, zeroblob(16), zeroblob(16), value ->> 3, \
+           iif((SELECT task FROM batches WHERE id = ?2) = 'synthesize', 'tts', 'pulse'), 'failed', 'free', \
            ?3, ?3, 'bad_line', value ->> 2 FROM jsonb_each(?1) WHERE true \
          ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried, \
            line = excluded.line, finished_at = excluded.finished_at WHERE error_kind IS 'bad_line'",

@@ -38,6 +38,7 @@ fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 
@@ -150,4 +151,45 @@ async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_sa
     claimed.sort_by(|a, b| a.key.cmp(&b.key));
     let saw: Vec<_> = claimed.iter().map(|c| (c.key.as_str(), c.expected.clone().unwrap().etag)).collect();
     assert_eq!(saw, [("b", "e2".to_owned()), ("c", "e1".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_changed() {
+    let (_dir, store) = ledger().await;
+    let new = NewBatch { spec: r#"{"task":"synthesize"}"#.into(), ..batch() };
+    let begun = store.begin(new.clone(), Again::default()).await.unwrap();
+    let spoken = |line, key: &str, variant: &str, text: &str| {
+        let text = Text::new(text);
+        let source_id = text.id();
+        let speech = Some(NewSpeech { text, variant: variant.into() });
+        NewJob { pool: Pool::Tts, source_id, speech, ..job(line, key, None) }
+    };
+    let long = "Namaste, दुनिया. ".repeat(200);
+    let lines = |text: &str| {
+        let three = ["a/wav", "b/wav"].map(|variant| spoken(1, "one", variant, text));
+        three.into_iter().chain([spoken(2, "two", "a/wav", &long)]).collect::<Vec<_>>()
+    };
+    assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().new, 3);
+    assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().same, 3);
+    let texts = async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM texts");
+        count.fetch_one(&store.read).await.unwrap()
+    };
+    assert_eq!(texts().await, 2);
+    let page = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap();
+    let seen: Vec<_> = page.iter().map(|r| (r.key.as_str(), r.variant.as_str(), r.characters)).collect();
+    let characters = Some(long.chars().count() as u64);
+    assert!(seen.contains(&("one", "b/wav", Some(6))) && seen.contains(&("two", "a/wav", characters)), "{seen:?}");
+    assert!(page.iter().all(|r| r.key.starts_with("line-") || r.state == JobState::Queued));
+    let two = page.iter().find(|r| r.key == "two").unwrap();
+    assert_eq!(store.text(two.job).await.unwrap().as_deref(), Some(long.as_str()));
+
+    let diff = store.diff(begun.batch, &lines("Hello!")).await.unwrap();
+    assert_eq!((diff.changed, diff.open, diff.idle), (2, 1, 0));
+    assert_eq!(store.submit(begun.batch, lines("Hello!"), vec![]).await.unwrap().changed, 2);
+    assert_eq!(texts().await, 3);
+    store.end_submit(begun.batch).await.unwrap();
+    store.cancel(begun.batch).await.unwrap();
+    assert_eq!(store.prune(None, i64::MAX).await.unwrap().texts, 1);
+    assert_eq!(texts().await, 2, "what is still spoken stays");
 }

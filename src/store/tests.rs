@@ -58,6 +58,7 @@ pub(super) fn job(line: u64, source: &str) -> NewJob {
         pool: Pool::Pulse,
         expected: None,
         adopted: None,
+        speech: None,
     }
 }
 
@@ -88,8 +89,7 @@ pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
         why: Why::First,
         replaces: None,
         probes: false,
-        audio_ms: Some(60_000),
-        rate: 5_000,
+        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
         mark: None,
         trace: trace(),
         reply: None,

@@ -142,6 +142,14 @@ pub struct ReportRow {
     pub outputs: Option<String>,
     /// The kept answer.
     pub answer: Option<Bytes>,
+    /// Which of its line's jobs it is: voice and format. Empty where a line has one job.
+    pub variant: String,
+    /// Length of its text, in Unicode scalar values.
+    pub characters: Option<u64>,
+    /// Parts that its text was cut into.
+    pub parts: Option<u64>,
+    /// Those of them that were there already.
+    pub reused_parts: Option<u64>,
 }
 
 /// Which jobs to list.

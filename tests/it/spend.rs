@@ -44,7 +44,7 @@ async fn night() -> (House, BatchId) {
     ]);
     let (batch, _) = house.go("", "concurrency = 1").await;
     house.clock.advance(DAY);
-    let again = Chosen { batch, key: Some("call-4".into()), states: vec![] };
+    let again = Chosen { batch, key: Some("call-4".into()), states: vec![], part: None };
     assert_eq!(house.store.retry(again).await.unwrap(), 1);
     house.run(batch).await;
     house.all_well(batch, 6, 2).await;

@@ -18,7 +18,7 @@ use wavebatch::{
 use crate::support::House;
 
 fn all(batch: wavebatch::domain::job::BatchId) -> Chosen {
-    Chosen { batch, key: None, states: vec![] }
+    Chosen { batch, key: None, states: vec![], part: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

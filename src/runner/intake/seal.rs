@@ -55,6 +55,7 @@ impl<'d> Sealer<'d> {
             pool,
             expected: line.expected,
             adopted: None,
+            speech: None,
         }
     }
 

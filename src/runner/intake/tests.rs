@@ -20,8 +20,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        Again, BatchRow, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Settlement, Store, Submitted, To,
-        Want,
+        Again, BatchRow, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Purchase, Settlement, Store,
+        Submitted, To, Want,
     },
 };
 
@@ -105,8 +105,7 @@ impl World {
                 why: Why::First,
                 replaces: None,
                 probes: false,
-                audio_ms: Some(60_000),
-                rate: 5_000,
+                buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
                 mark: None,
                 trace,
                 reply: None,

@@ -1,0 +1,119 @@
+//! Jobs of many parts: their journals in one reading, and the parts that needed no call.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sqlx::Row;
+
+use super::{Store, StoreError, rows};
+use crate::domain::{
+    identity::Identity,
+    job::{JobId, Journals, Token},
+};
+
+/// Whether every part of a job that speaks is there, of its own calls or of the spool.
+macro_rules! all_parts_of {
+    ($job:literal) => {
+        concat!(
+            "coalesce((SELECT count(*) FROM (SELECT part FROM calls WHERE job = ",
+            $job,
+            ".id AND state = 'answered' UNION SELECT part FROM reused WHERE job = ",
+            $job,
+            ".id)) >= ",
+            $job,
+            ".parts, 0)"
+        )
+    };
+}
+pub(super) use all_parts_of;
+
+/// A part whose sound was in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reused {
+    /// Which part.
+    pub part: i64,
+    /// Its sound.
+    pub fingerprint: Identity,
+    /// Length of its text.
+    pub characters: u32,
+}
+
+impl Store {
+    /// The journals of all parts of a job: their calls since the user's last `retry`, and any that is open or answered.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn journals(&self, job: JobId, era: i64) -> Result<Journals, StoreError> {
+        let mut journals = Journals::default();
+        let calls = sqlx::query(
+            "SELECT c.*, EXISTS (SELECT 1 FROM processes p WHERE p.id = c.process) AS awaited FROM calls c \
+             WHERE job = ? AND (era = ? OR state IN ('sent', 'accepted', 'answered')) ORDER BY id",
+        )
+        .bind(job.0)
+        .bind(era)
+        .fetch_all(&self.read)
+        .await?;
+        for row in &calls {
+            journals.parts.entry(row.try_get("part")?).or_default().calls.push(rows::call_record(row)?);
+        }
+        let anew: Vec<i64> =
+            sqlx::query_scalar("SELECT part FROM anew WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
+        journals.anew = anew.into_iter().collect();
+        Ok(journals)
+    }
+
+    /// Notes parts whose sound is in the spool. `false`: the lease was lost. What is noted first and looked at then cannot be
+    /// pruned in between.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn reuse(&self, job: JobId, token: Token, parts: &[Reused]) -> Result<bool, StoreError> {
+        let set: Vec<_> = parts.iter().map(|r| json!([r.part, r.fingerprint.hex(), r.characters])).collect();
+        let set = serde_json::Value::from(set).to_string();
+        self.write(move |conn, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                let mine: bool = sqlx::query_scalar(
+                    "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')",
+                )
+                .bind(job.0)
+                .bind(token.0)
+                .fetch_one(&mut *conn)
+                .await?;
+                if mine {
+                    sqlx::query(
+                        "INSERT OR REPLACE INTO reused (job, part, fingerprint, characters) \
+                         SELECT ?2, value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1)",
+                    )
+                    .bind(set)
+                    .bind(job.0)
+                    .execute(conn)
+                    .await?;
+                }
+                Ok(mine)
+            })
+        })
+        .await
+    }
+
+    /// Sounds that the spool must keep: those of unfinished jobs that are bought or reused, and those that are bought now.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn needed_fingerprints(&self) -> Result<HashSet<Identity>, StoreError> {
+        let needed: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT c.fingerprint FROM jobs j JOIN calls c ON c.job = j.id \
+             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.fingerprint IS NOT NULL \
+             UNION SELECT r.fingerprint FROM reused r JOIN jobs j ON j.id = r.job WHERE j.due_at IS NOT NULL OR j.token IS NOT NULL \
+             UNION SELECT fingerprint FROM calls WHERE state IN ('sent', 'accepted') AND fingerprint IS NOT NULL",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let identity = |bytes: Vec<u8>| {
+            let half =
+                bytes.try_into().map_err(|_| StoreError::Unexpected("a fingerprint of another length".into()))?;
+            Ok(Identity(half))
+        };
+        needed.into_iter().map(identity).collect()
+    }
+}
