@@ -308,7 +308,9 @@ pub(super) mod tests {
           "rates": {
             "as_of": "2026-08-21",
             "pulse": 0.005,
-            "pulse-pro": 0.004
+            "pulse-pro": 0.004,
+            "lightning": 0.195,
+            "lightning-pro": 0.195
           }
         }
         "#);
