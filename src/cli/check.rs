@@ -7,7 +7,7 @@ use super::{
     Context, Exit, Stop,
     drive::fetcher,
     sources::Sources,
-    tell,
+    tell::{self, stt},
     words::{counted, dollars, duration, grouped},
 };
 use crate::{
@@ -173,7 +173,7 @@ fn lines(plan: &Plan) -> Vec<String> {
 }
 
 fn cost(plan: &Plan, config: &Config) -> Vec<String> {
-    let (estimate, model) = (&plan.estimate, plan.spec.transcribe.model);
+    let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
         return vec![tell::fact("cost", "none: nothing is left to do")];
     }

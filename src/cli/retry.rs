@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     Exit, Stop,
     context::{Context, Named},
+    tell::stt,
     words::{counted, dollars, duration, shell},
 };
 use crate::{
@@ -83,7 +84,7 @@ fn told(batch: &BatchRow, plan: &Retried, rates: &Rates) -> String {
     if plan.jobs == 0 {
         return format!("{}: nothing to retry", batch.name);
     }
-    let model = serde_json::from_str::<BatchSpec>(&batch.spec).map_or(SttModel::Pulse, |spec| spec.transcribe.model);
+    let model = serde_json::from_str::<BatchSpec>(&batch.spec).map_or(SttModel::Pulse, |spec| stt(&spec));
     let bought = plan.jobs - plan.deliveries;
     let mut parts = Vec::new();
     if plan.deliveries > 0 {

@@ -9,11 +9,16 @@ use super::{
 use crate::{
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
-    domain::{batch::BatchSpec, cost::Rates, job::JobState, pool::Pool, row::RowStatus},
+    domain::{batch::BatchSpec, cost::Rates, job::JobState, options::SttModel, row::RowStatus},
     report::summary::SummaryState,
     runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
     store::Counts,
 };
+
+/// The model of transcripts.
+pub(super) fn stt(spec: &BatchSpec) -> SttModel {
+    spec.task.transcription().map_or(SttModel::Pulse, |asked| asked.options.model)
+}
 
 /// One fact under its name.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
@@ -78,7 +83,7 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     if left == 0 {
         return Vec::new();
     }
-    let model = spec.transcribe.model;
+    let model = stt(spec);
     let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
     let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
     let cost = match (done, counts.audio_ms) {
@@ -120,7 +125,7 @@ pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
 
 /// The limits of a batch's model, lowered by its definition.
 pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
-    let pool = Pool::from(spec.transcribe.model);
+    let pool = spec.task.pool();
     config.limits[&pool].clone().lowered(&spec.run)
 }
 

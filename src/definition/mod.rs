@@ -32,6 +32,7 @@ use crate::domain::{
     batch::{BatchName, BatchSpec, LineOption, ReportSettings, RunSettings},
     options::{SttModel, Task, TranscribeOptions, TranscriptFormat},
     s3::{S3Settings, SinkSettings},
+    task::{TaskSpec, Transcription},
 };
 
 use self::template::Template;
@@ -134,11 +135,12 @@ impl Definition {
     pub fn spec(&self, header: &Header) -> BatchSpec {
         BatchSpec {
             definition: self.name.clone(),
-            task: self.task,
+            task: TaskSpec::Transcribe(Transcription {
+                options: self.transcribe.clone(),
+                formats: self.formats.clone(),
+            }),
             manifest: self.manifest.clone(),
             output: self.output.clone(),
-            transcribe: self.transcribe.clone(),
-            formats: self.formats.clone(),
             run: self.run.clone(),
             report: self.report,
             carried: header.carried.clone(),

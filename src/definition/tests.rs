@@ -84,7 +84,10 @@ fn the_whole_example_is_read() {
     let manifest = Manifest::open(&definition, None).unwrap();
     let scan = manifest.scan().unwrap();
     let spec = definition.spec(&scan.header);
-    assert_eq!((spec.manifest.as_str(), spec.formats.len(), spec.carried.len()), ("jobs/calls.csv", 4, 0));
+    assert_eq!(
+        (spec.manifest.as_str(), spec.task.transcription().unwrap().formats.len(), spec.carried.len()),
+        ("jobs/calls.csv", 4, 0)
+    );
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<BatchSpec>(&json).unwrap(), spec);
 }

@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    options::{Task, TranscribeOptions, TranscriptFormat, listed},
+    options::listed,
     s3::{S3Settings, SinkSettings},
+    task::TaskSpec,
 };
 
 pub use super::{
@@ -95,16 +96,13 @@ impl fmt::Display for BatchName {
 pub struct BatchSpec {
     /// The definition's name.
     pub definition: String,
-    /// What is done with each line.
-    pub task: Task,
+    /// What is done with each line, and how.
+    #[serde(flatten)]
+    pub task: TaskSpec,
     /// The manifest as it is shown to the user.
     pub manifest: String,
     /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
     pub output: String,
-    /// The options of every line that does not say otherwise.
-    pub transcribe: TranscribeOptions,
-    /// The files to write for each line.
-    pub formats: Vec<TranscriptFormat>,
     /// How it runs.
     pub run: RunSettings,
     /// What the report has.

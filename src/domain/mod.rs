@@ -18,4 +18,5 @@ pub mod row;
 pub mod s3;
 pub mod speech;
 pub mod synthesis;
+pub mod task;
 pub mod transcript;

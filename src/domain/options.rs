@@ -74,6 +74,8 @@ listed! {
     Task, "task" {
         /// Audio in, transcripts out.
         Transcribe = "transcribe",
+        /// Text in, speech out.
+        Synthesize = "synthesize",
     }
 }
 

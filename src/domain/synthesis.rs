@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::line::{SpeechOption, SpeechOverrides};
+pub use self::line::{Rendition, SpeechOption, SpeechOverrides};
 use super::{
     identity::Identity,
     options::{OptionFault, listed},
@@ -40,8 +40,8 @@ pub struct Synthesis {
     pub max_chars_per_second: f64,
     /// The captions that are written beside the audio.
     pub captions: Vec<CaptionFormat>,
-    /// The file of pronunciations: an absolute path.
-    pub pronunciations: Option<String>,
+    /// How words are pronounced that the voices do not know.
+    pub dictionary: Option<Dictionary>,
     /// How speech is asked for.
     pub transport: Transport,
 }
@@ -70,6 +70,17 @@ impl Default for Pause {
     fn default() -> Self {
         Self { sentence_ms: 0, paragraph_ms: 600 }
     }
+}
+
+/// A pronunciation dictionary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dictionary {
+    /// Its file: an absolute path.
+    pub file: String,
+    /// SHA-256 of what it says, in hex.
+    pub hash: String,
+    /// The account's id of a dictionary with this content, once it is there.
+    pub id: Option<String>,
 }
 
 listed! {
@@ -149,6 +160,15 @@ impl Synthesis {
         bought
     }
 
+    /// The identity of what shapes a job's calls, but for what its variant says: its options, and where its text is cut.
+    #[must_use]
+    pub fn identity(&self, options: &SpeechOptions) -> Identity {
+        // A part that says nothing stands for all of them.
+        let any = Bought { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
+        let sound = options.fingerprint("", any, self.dictionary.as_ref());
+        Identity::of(&[b"synthesize", &sound.0, &(self.part_chars as u64).to_le_bytes()])
+    }
+
     /// Checks the rules between what was asked for; every broken one is told.
     #[must_use]
     pub fn faults(&self) -> Vec<OptionFault> {
@@ -183,7 +203,7 @@ impl SpeechOptions {
     /// What costs money to say again, as one text with these options: all that shapes a part's sound. The same in every
     /// release, for spools outlive them. That the vendor is asked to delete the content shapes nothing.
     #[must_use]
-    pub fn fingerprint(&self, text: &str, bought: Bought, dictionaries: Option<&[u8; 32]>) -> Identity {
+    pub fn fingerprint(&self, text: &str, bought: Bought, dictionary: Option<&Dictionary>) -> Identity {
         let language = |language: Option<super::speech::SpeechLanguage>| language.map_or("", |l| l.as_str()).as_bytes();
         Identity::of(&[
             b"speech",
@@ -196,7 +216,7 @@ impl SpeechOptions {
             &[u8::from(self.math_notation)],
             bought.format.as_str().as_bytes(),
             bought.sample_rate.as_str().as_bytes(),
-            dictionaries.map_or(&[], |hash| hash.as_slice()),
+            dictionary.map_or(&[], |dictionary| dictionary.hash.as_bytes()),
         ])
     }
 }

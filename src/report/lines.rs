@@ -64,8 +64,9 @@ impl Lines {
         }
         let own: LineOverrides =
             line.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-        let model = own.model.unwrap_or(self.spec.transcribe.model);
-        let language = own.language.unwrap_or(self.spec.transcribe.language);
+        let Some(asked) = self.spec.task.transcription() else { return (None, None) };
+        let model = own.model.unwrap_or(asked.options.model);
+        let language = own.language.unwrap_or(asked.options.language);
         (Some(model.as_str().to_owned()), Some(language.as_str().to_owned()))
     }
 

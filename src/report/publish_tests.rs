@@ -13,9 +13,10 @@ use crate::{
         cost::{MicroUsd, Rates},
         identity::{Identity, source_identity},
         job::{BatchId, JobState, Trace, Why},
-        options::{Task, TranscriptFormat},
+        options::TranscriptFormat,
         pool::{Limits, Pool},
         row::RowStatus,
+        task::{TaskSpec, Transcription},
         transcript::SuspectReason,
     },
     sink::Sink,
@@ -38,11 +39,12 @@ fn spec(output: String) -> BatchSpec {
         "expire_content": "false", "allow_silence": false, "send": "auto"});
     BatchSpec {
         definition: "calls".into(),
-        task: Task::Transcribe,
+        task: TaskSpec::Transcribe(Transcription {
+            options: serde_json::from_value(options).unwrap(),
+            formats: vec![TranscriptFormat::Txt],
+        }),
         manifest: "calls.csv".into(),
         output,
-        transcribe: serde_json::from_value(options).unwrap(),
-        formats: vec![TranscriptFormat::Txt],
         run: RunSettings::default(),
         report: ReportSettings::default(),
         carried: vec!["who".into(), "key".into()],

@@ -157,7 +157,7 @@ fn trace(work: &Work<'_>, recording: &Recording) -> Trace {
         model: o.model.to_string(),
         language: o.language.to_string(),
         flags: LogFlags {
-            word_timestamps: o.sends_word_timestamps(&work.batch.spec.formats),
+            word_timestamps: o.sends_word_timestamps(&work.formats),
             diarize: o.diarize,
             redact_pii: o.redact_pii,
             redact_pci: o.redact_pci,
@@ -175,7 +175,7 @@ async fn send(work: &Work<'_>, permit: &Permit, recording: &Recording) -> (Outco
     let id = permit.call.to_string();
     let call = SttCall {
         options: &work.options,
-        word_timestamps: work.options.sends_word_timestamps(&work.batch.spec.formats),
+        word_timestamps: work.options.sends_word_timestamps(&work.formats),
         call_id: &id,
     };
     let timeout = timeout(work.batch.spec.run.call_timeout, recording.audio_ms());

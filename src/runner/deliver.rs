@@ -81,13 +81,13 @@ async fn deliver(
         Err(e) => return unreadable(work, call, &e.to_string()).await,
     };
     let spec = &work.batch.spec;
-    let words_needed = spec.formats.iter().any(|f| f.needs_words());
+    let words_needed = work.formats.iter().any(|f| f.needs_words());
     let reason = suspect(&transcript, known.audio_ms, known.exact, work.options.allow_silence, words_needed);
     if reason == Some(SuspectReason::WordsLost) && facts.from_log && spec.run.on_lost_words == OnLostWords::Redo {
         work.shared.store.set_aside(work.job.job, call).await?;
         return Ok(Next::Look);
     }
-    let items = items(&work.job.key, &spec.formats, &transcript, body).await;
+    let items = items(&work.job.key, work.formats, &transcript, body).await;
     let receipts = match work.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
         Err(e) => return sink_trouble(work, e).await,

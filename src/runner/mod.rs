@@ -11,6 +11,7 @@ pub mod intake;
 mod logbook;
 mod reconcile;
 mod recording;
+mod speak;
 mod store_outage;
 mod worker;
 

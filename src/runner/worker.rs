@@ -9,16 +9,18 @@ use super::{
     deliver,
     reconcile::{self, Verdict},
     recording::{Prepared, Recording},
+    speak,
     store_outage::Seen,
 };
 use crate::{
     domain::{
         call::{ErrorKind, Trouble},
         job::{CallRecord, JobState, Journal, Step, Why},
-        options::TranscribeOptions,
+        options::{TranscribeOptions, TranscriptFormat},
         overrides::LineOverrides,
         pool::{Limits, Pool},
         retry::{self, PauseKind, Used},
+        task::{TaskSpec, Transcription},
     },
     media::source::Source,
     store::{Claimed, End, Ended, Finish, JobFilter, Settlement, StoreError, To},
@@ -30,6 +32,7 @@ pub(super) struct Work<'a> {
     pub(super) batch: &'a Batch,
     pub(super) job: &'a Claimed,
     pub(super) options: TranscribeOptions,
+    pub(super) formats: &'a [TranscriptFormat],
     pub(super) pool: Pool,
     pub(super) journal: Journal,
 }
@@ -45,7 +48,11 @@ pub(super) enum Next {
 }
 
 pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
-    let to = match live(&shared, &batch, &job).await? {
+    let to = match &batch.spec.task {
+        TaskSpec::Transcribe(asked) => live(&shared, &batch, asked, &job).await?,
+        TaskSpec::Synthesize { synthesize } => speak::live(&shared, &batch, synthesize, &job).await?,
+    };
+    let to = match to {
         Some(to) => to,
         None => To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false },
     };
@@ -75,16 +82,16 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
 }
 
 /// Where the job goes; `None` when its lease is lost.
-async fn live(shared: &Shared, batch: &Batch, job: &Claimed) -> Result<Option<To>, StoreError> {
+async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claimed) -> Result<Option<To>, StoreError> {
     let overrides: LineOverrides = match &job.overrides {
         Some(json) => {
             serde_json::from_str(json).map_err(|e| StoreError::Unexpected(format!("options of `{}`: {e}", job.key)))?
         }
         None => LineOverrides::default(),
     };
-    let options = overrides.apply(&batch.spec.transcribe);
+    let options = overrides.apply(&asked.options);
     let pool = Pool::from(options.model);
-    let mut work = Work { shared, batch, job, options, pool, journal: Journal::default() };
+    let mut work = Work { shared, batch, job, options, formats: &asked.formats, pool, journal: Journal::default() };
     if job.has_calls {
         work.reload().await?;
     }

@@ -93,7 +93,11 @@ impl Builder<'_> {
             },
             max_chars_per_second: said.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
             captions,
-            pronunciations,
+            dictionary: pronunciations.map(|file| crate::domain::synthesis::Dictionary {
+                file,
+                hash: String::new(),
+                id: None,
+            }),
             transport: said.transport.unwrap_or(Transport::Auto),
         };
         for fault in synthesis.faults() {

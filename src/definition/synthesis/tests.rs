@@ -66,7 +66,7 @@ fn the_whole_example_is_read() {
     assert_eq!((synthesis.pause.sentence_ms, synthesis.pause.paragraph_ms), (50, 0));
     assert_eq!((synthesis.part_chars, synthesis.max_chars_per_second), (140, 0.0));
     assert_eq!(synthesis.captions, CaptionFormat::ALL);
-    assert_eq!(synthesis.pronunciations, root.join("jobs/brand-names.csv").to_str().map(str::to_owned));
+    assert_eq!(synthesis.dictionary.unwrap().file, root.join("jobs/brand-names.csv").to_str().unwrap());
     assert_eq!((synthesis.transport, synthesis.name.as_str()), (Transport::Sse, "{voice_id}/{key}"));
 }
 

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    options::{ExpireContent, listed},
-    overrides::flag,
-    speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
+use super::{
+    super::{
+        options::{ExpireContent, listed},
+        overrides::flag,
+        speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
+    },
+    OutputFormat,
 };
 
 listed! {
@@ -47,6 +50,41 @@ pub struct SpeechOverrides {
     pub math_notation: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_content: Option<ExpireContent>,
+}
+
+/// What is made of one line by one voice in one format: one job, and kept with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendition {
+    /// The line's own options, and always its voice.
+    #[serde(flatten)]
+    pub overrides: SpeechOverrides,
+    /// In which format.
+    pub format: OutputFormat,
+    /// Its name, without the ending; unique among the batch's outputs with that ending.
+    pub name: String,
+    /// Whether captions are written beside it: of outputs that differ in their format alone, the first has them.
+    #[serde(default)]
+    pub captions: bool,
+}
+
+impl Rendition {
+    /// Who speaks.
+    #[must_use]
+    pub fn voice_id(&self) -> &str {
+        self.overrides.voice_id.as_deref().unwrap_or_default()
+    }
+
+    /// The name of its file.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("{}.{}", self.name, self.format.ending)
+    }
+
+    /// What tells the line's jobs apart in the ledger.
+    #[must_use]
+    pub fn variant(&self) -> String {
+        self.format.variant(self.voice_id())
+    }
 }
 
 impl SpeechOverrides {

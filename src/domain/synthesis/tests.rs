@@ -30,7 +30,7 @@ fn synthesis() -> Synthesis {
         pause: Pause::default(),
         max_chars_per_second: Synthesis::MAX_CHARS_PER_SECOND,
         captions: vec![CaptionFormat::Srt],
-        pronunciations: None,
+        dictionary: None,
         transport: Transport::Auto,
     }
 }
@@ -47,6 +47,10 @@ fn formats_of_the_same_samples_share_a_purchase() {
     assert_eq!(asked.formats[0].to_string(), "wav at 24000 Hz");
 }
 
+fn dictionary(hash: &str) -> Dictionary {
+    Dictionary { file: "/b.csv".into(), hash: hash.into(), id: None }
+}
+
 #[test]
 fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
     let bought = OutputFormat::of(AudioFormat::Wav).bought();
@@ -61,8 +65,8 @@ fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
         options().fingerprint("Hello", bought, None),
         options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None),
         options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None),
-        options().fingerprint("Hello.", bought, Some(&[0; 32])),
-        options().fingerprint("Hello.", bought, Some(&[1; 32])),
+        options().fingerprint("Hello.", bought, Some(&dictionary("00"))),
+        options().fingerprint("Hello.", bought, Some(&dictionary("01"))),
         change(&|o| o.model = SpeechModel::LightningPro),
         change(&|o| o.voice_id = "devansh".into()),
         change(&|o| o.language = Some(SpeechLanguage::Hi)),

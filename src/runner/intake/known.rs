@@ -3,7 +3,10 @@
 use super::{IntakeError, reader::Reader};
 use crate::{
     definition::{Definition, Header},
-    domain::{batch::BatchSpec, identity::options_identity, options::TranscriptFormat},
+    domain::{
+        batch::BatchSpec,
+        options::{Task, TranscriptFormat},
+    },
     store::{Again, BatchRow, Diff, Store, StoreError},
 };
 
@@ -28,9 +31,13 @@ impl Known {
                 ours: named(&definition.name),
             });
         }
-        if spec.task != definition.task {
-            let of = |task| format!("the task `{task}`");
-            return Err(IntakeError::OtherDefinition { batch, theirs: of(spec.task), ours: of(definition.task) });
+        if spec.task.task() != definition.task {
+            let of = |task: Task| format!("the task `{task}`");
+            return Err(IntakeError::OtherDefinition {
+                batch,
+                theirs: of(spec.task.task()),
+                ours: of(definition.task),
+            });
         }
         if row.world != world {
             return Err(IntakeError::OtherWorld { batch, theirs: row.world, ours: world.to_owned() });
@@ -44,7 +51,7 @@ impl Known {
         // A column that is there still and is no option any more, or was there before and is one now.
         let dropped = |option: &String| header.columns.contains(option) && !spec.option_columns.contains(option);
         let taken = |option: &String| self.spec.carried.contains(option);
-        options_identity(&self.spec.transcribe) != options_identity(&spec.transcribe)
+        self.spec.task.identity() != spec.task.identity()
             || self.spec.option_columns.iter().any(dropped)
             || spec.option_columns.iter().any(taken)
     }
@@ -56,7 +63,8 @@ impl Known {
             formats.sort_unstable();
             formats
         };
-        sorted(&self.spec.formats) != sorted(&definition.formats) || self.spec.output != definition.output
+        sorted(self.spec.task.transcription().map_or(&[], |asked| &asked.formats)) != sorted(&definition.formats)
+            || self.spec.output != definition.output
     }
 
     /// What a new specification means for the lines that are there.

@@ -3,7 +3,7 @@
 use super::IntakeError;
 use crate::{
     definition::{Definition, Scan, template::Template},
-    domain::{batch::BatchSpec, identity::options_identity},
+    domain::batch::BatchSpec,
     store::{BatchRow, Store, StoreError},
 };
 
@@ -43,10 +43,10 @@ pub(super) async fn same_night(
 /// Whether two batches of one definition are the same work, whatever their dates.
 fn is_same(ours: &BatchSpec, theirs: &BatchSpec) -> bool {
     theirs.dated
-        && ours.task == theirs.task
+        && ours.task.task() == theirs.task.task()
         && ours.manifest_hash == theirs.manifest_hash
         && ours.option_columns == theirs.option_columns
-        && options_identity(&ours.transcribe) == options_identity(&theirs.transcribe)
+        && ours.task.identity() == theirs.task.identity()
 }
 
 /// The definition as it was on the older day: only its names have dates.
