@@ -1,0 +1,195 @@
+//! Bought speech, kept as files: a whole file under its fingerprint is the answer, whoever bought it.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{Scratch, Store};
+use crate::domain::{identity::Identity, speech::AudioFormat};
+
+/// The folder of the spool that bought speech is kept in: `speech/ab/abcd….pcm`, named by fingerprint and format.
+///
+/// A file comes here whole or not at all: it is written beside, made durable, and renamed. What is here was paid for, and
+/// is the answer of a call whose row may not know it yet.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    root: PathBuf,
+}
+
+/// A file of the shelf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSound {
+    /// What it says, and how.
+    pub fingerprint: Identity,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was bought, or last used.
+    pub used_at: SystemTime,
+}
+
+impl Store {
+    /// The bought speech beside this ledger.
+    #[must_use]
+    pub fn shelf(&self) -> Shelf {
+        Shelf { root: self.spool().join("speech") }
+    }
+}
+
+// All of these touch the disk, and are for threads that may wait.
+impl Shelf {
+    /// Where a sound is kept, if it is.
+    #[must_use]
+    pub fn path(&self, sound: Identity, format: AudioFormat) -> PathBuf {
+        let hex = sound.hex();
+        self.root.join(&hex[..2]).join(format!("{hex}.{format}"))
+    }
+
+    /// Whether a sound is kept, and how long its file is, in bytes.
+    #[must_use]
+    pub fn find(&self, sound: Identity, format: AudioFormat) -> Option<u64> {
+        let meta = fs::metadata(self.path(sound, format)).ok()?;
+        (meta.is_file() && meta.len() > 0).then_some(meta.len())
+    }
+
+    /// An empty file to be written and then [kept](Self::keep).
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn draft(&self) -> io::Result<(Scratch, File)> {
+        Scratch::create(&self.root, "part")
+    }
+
+    /// Makes a draft that is whole durable, under its sound's name. One that is there stays, unless it is to be replaced.
+    ///
+    /// # Errors
+    /// The disk is full, or worse; then nothing is kept.
+    pub fn keep(&self, draft: &Scratch, sound: Identity, format: AudioFormat, replace: bool) -> io::Result<()> {
+        if !replace && self.find(sound, format).is_some() {
+            return Ok(());
+        }
+        let path = self.path(sound, format);
+        let folder = path.parent().unwrap_or(&self.root);
+        File::open(draft.path())?.sync_all()?;
+        let fresh = !folder.is_dir();
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::rename(draft.path(), &path)?;
+        File::open(folder)?.sync_all()?;
+        if fresh {
+            File::open(&self.root)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a sound was used now: the longest unused go first.
+    pub fn touch(&self, sound: Identity, format: AudioFormat) {
+        // A shelf that cannot be written serves all the same.
+        if let Ok(file) = File::options().append(true).open(self.path(sound, format)) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Everything that is kept, in no order. What is no kept sound is passed over.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn walk(&self, mut each: impl FnMut(KeptSound)) -> io::Result<()> {
+        for folder in entries(&self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for file in entries(&folder.path())? {
+                let file = file?;
+                let Some(fingerprint) = fingerprint_of(&file.path()) else { continue };
+                // It may be pruned by somebody else meanwhile.
+                let Ok(meta) = file.metadata() else { continue };
+                let used_at = meta.modified()?;
+                each(KeptSound { fingerprint, path: file.path(), bytes: meta.len(), used_at });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes drafts that dead processes left.
+    pub fn sweep(&self) {
+        Scratch::sweep(&self.root);
+    }
+}
+
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(e) => Err(e),
+    }
+}
+
+fn fingerprint_of(path: &Path) -> Option<Identity> {
+    let hex = path.file_stem()?.to_str().filter(|hex| hex.len() == 32 && hex.is_ascii())?;
+    let mut half = [0; 16];
+    for (byte, at) in half.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+    }
+    Some(Identity(half))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn keep(shelf: &Shelf, sound: Identity, content: &[u8], replace: bool) {
+        let (draft, mut file) = shelf.draft().unwrap();
+        file.write_all(content).unwrap();
+        shelf.keep(&draft, sound, AudioFormat::Pcm, replace).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_stays_unless_it_is_to_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf { root: dir.path().join("speech") };
+        let (sound, other) = (Identity([0xab; 16]), Identity([0; 16]));
+        assert_eq!(shelf.find(sound, AudioFormat::Pcm), None);
+        shelf.walk(|_| panic!("there is nothing")).unwrap();
+        keep(&shelf, sound, b"first", false);
+        keep(&shelf, sound, b"second one", false);
+        assert_eq!(fs::read(shelf.path(sound, AudioFormat::Pcm)).unwrap(), b"first");
+        assert_eq!(shelf.find(sound, AudioFormat::Mp3), None, "another format is another purchase");
+        keep(&shelf, sound, b"second one", true);
+        assert_eq!(shelf.find(sound, AudioFormat::Pcm), Some(10));
+        keep(&shelf, other, b"x", false);
+        let mut seen = Vec::new();
+        shelf.walk(|kept| seen.push((kept.fingerprint, kept.bytes))).unwrap();
+        seen.sort_by_key(|(_, bytes)| *bytes);
+        assert_eq!(seen, [(other, 1), (sound, 10)]);
+        let left = fs::read_dir(shelf.root()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count();
+        assert_eq!(left, 0, "drafts go with their values");
+    }
+
+    #[test]
+    fn used_again_is_used_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf { root: dir.path().to_owned() };
+        let sound = Identity([7; 16]);
+        keep(&shelf, sound, b"x", false);
+        let path = shelf.path(sound, AudioFormat::Pcm);
+        File::options().append(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        shelf.touch(sound, AudioFormat::Pcm);
+        let mut age = None;
+        shelf.walk(|kept| age = kept.used_at.elapsed().ok()).unwrap();
+        assert!(age.unwrap().as_secs() < 60);
+    }
+}
