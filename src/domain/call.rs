@@ -34,7 +34,7 @@ listed! {
         SourceChanged = "source_changed",
         /// The API refused the line (400, 404, 410, 422 and other 4xx).
         BadRequest = "bad_request",
-        /// 413, or the older 400 with the same words.
+        /// 413, or the older 400 with the same words; or speech that no WAV file holds.
         TooLarge = "too_large",
         /// `LANGUAGE_NOT_ENABLED_IN_REGION`.
         LanguageNotEnabled = "language_not_enabled",
@@ -66,6 +66,8 @@ listed! {
         UnknownOutcome = "unknown_outcome",
         /// `max_billed_calls` is reached.
         BilledCap = "billed_cap",
+        /// Speech was bought, and its file is gone from the spool.
+        AnswerLost = "answer_lost",
         /// The sink can never take this name.
         SinkRefused = "sink_refused",
         /// `expire_content = true`, and the answer says it was not applied.
@@ -126,6 +128,20 @@ pub enum Outcome<A = Answer> {
     Unknown(Trouble),
     /// A complete 200 that cannot be used: billed, and worth nothing.
     Unusable(Trouble),
+}
+
+impl<A> Outcome<A> {
+    /// The same with another answer.
+    pub fn map<B>(self, answer: impl FnOnce(A) -> B) -> Outcome<B> {
+        match self {
+            Self::Answered(answered) => Outcome::Answered(answer(answered)),
+            Self::Refused { trouble, retry_after } => Outcome::Refused { trouble, retry_after },
+            Self::NotSent(trouble) => Outcome::NotSent(trouble),
+            Self::Stale => Outcome::Stale,
+            Self::Unknown(trouble) => Outcome::Unknown(trouble),
+            Self::Unusable(trouble) => Outcome::Unusable(trouble),
+        }
+    }
 }
 
 /// One entry of the vendor's STT log (`GET /waves/v1/analytics/asr/logs`), newest first on the wire.

@@ -53,7 +53,7 @@ pub enum Verdict {
 
 /// Whether this outcome uses up a try of its part (in an outage none does).
 #[must_use]
-pub fn counts_as_try(outcome: &Outcome) -> bool {
+pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
         Outcome::Unknown(_) | Outcome::Unusable(_) => true,
         Outcome::Refused { trouble, .. } => trouble.kind == ErrorKind::ServerError,
@@ -108,6 +108,7 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::SourceArchived
         | K::BadRequest
         | K::TooLarge
+        | K::AnswerLost
         | K::LanguageNotEnabled
         | K::UnknownOutcome
         | K::BilledCap

@@ -1,6 +1,7 @@
 //! What a synthesis batch is asked for, as the ledger keeps it; which purchases its formats need, and what makes two parts
 //! the same sound.
 
+mod captions;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -9,11 +10,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::captions::{Span, TimedSentence, timed_sentences};
 pub use self::line::{Rendition, SpeechOption, SpeechOverrides};
 use super::{
+    cut::Part,
     identity::Identity,
     options::{OptionFault, listed},
-    speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, voice_id},
+    speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
 };
 
 /// The longest pause, in milliseconds.
@@ -107,6 +110,32 @@ listed! {
     }
 }
 
+impl Pause {
+    /// The silence after a part, in ms.
+    #[must_use]
+    pub fn after(&self, part: &Part) -> u32 {
+        if part.ends_paragraph {
+            self.paragraph_ms
+        } else if part.ends_sentence() {
+            self.sentence_ms
+        } else {
+            0
+        }
+    }
+}
+
+impl CaptionFormat {
+    /// The media type of its files.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Srt => "application/x-subrip",
+            Self::Vtt => "text/vtt",
+            Self::Json => "application/json",
+        }
+    }
+}
+
 /// What is bought for an output: a format and a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Bought {
@@ -147,6 +176,14 @@ impl fmt::Display for OutputFormat {
 impl Synthesis {
     /// The most characters a second, times the speed, that are not suspect.
     pub const MAX_CHARS_PER_SECOND: f64 = 25.0;
+
+    /// How long so many characters are spoken, as far as can be told before, in ms.
+    #[must_use]
+    pub fn expected_ms(&self, characters: u64, speed: Speed) -> u64 {
+        /// What voices say in a second, by the vendor's samples.
+        const CHARS_A_SECOND: u64 = 15;
+        characters.saturating_mul(1_000_000) / (CHARS_A_SECOND * u64::from(speed.thousandths()).max(1))
+    }
 
     /// What is bought for these formats, none twice, in their order.
     #[must_use]

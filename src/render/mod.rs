@@ -7,12 +7,14 @@ use crate::domain::{options::TranscriptFormat, transcript::Transcript};
 mod captions;
 mod lines;
 mod pieces;
+mod speech;
 mod srt;
 mod timing;
 mod txt;
 mod vtt;
 
 pub use captions::{Cue, cues};
+pub use speech::speech_captions;
 
 /// The transcript as a file of this format. `answer` is what the API sent (or what was kept of a recovered result),
 /// and is the JSON file as it is.

@@ -9,13 +9,13 @@ use std::{
 };
 
 use crate::{
-    domain::{batch::BatchSpec, job::BatchId, retry::PauseKind},
+    domain::{batch::BatchSpec, job::BatchId, pool::Pool, retry::PauseKind},
     media::s3::Objects,
     sink::Sink,
     store::{Store, StoreError},
 };
 
-use super::{Event, Shared, store_outage::StoreOutage};
+use super::{Event, RunnerConfig, Shared, speak::Turns, store_outage::StoreOutage};
 
 /// Calls at once where neither the definition nor the account says otherwise.
 pub const DEFAULT_CONCURRENCY: u32 = 16;
@@ -24,6 +24,7 @@ pub const DEFAULT_CONCURRENCY: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) id: BatchId,
+    pub(super) name: String,
     pub(super) spec: BatchSpec,
     pub(super) sink: Sink,
     /// The store of its S3 sources.
@@ -32,6 +33,8 @@ pub(super) struct Batch {
     pub(super) store_outage: StoreOutage,
     /// Since when the sink has taken nothing; 0 = it works.
     pub(super) sink_failing_since: AtomicI64,
+    /// Turns of parts that are bought.
+    pub(super) turns: Arc<Turns>,
     stereo_told: AtomicBool,
 }
 
@@ -55,7 +58,7 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) async fn get(&self, store: &Store, id: BatchId) -> Result<Arc<Batch>, StoreError> {
+    pub(super) async fn get(&self, store: &Store, config: &RunnerConfig, id: BatchId) -> Result<Arc<Batch>, StoreError> {
         if let Some(batch) = lock(&self.known).get(&id) {
             return Ok(Arc::clone(batch));
         }
@@ -67,6 +70,8 @@ impl Batches {
             id,
             objects: Objects::new(&spec.source),
             store_outage: StoreOutage::default(),
+            turns: Arc::new(Turns::new(turns(config, &spec))),
+            name: row.name,
             spec,
             sink,
             sink_failing_since: AtomicI64::new(0),
@@ -85,6 +90,13 @@ impl Batches {
         lock(&self.known).clear();
         lock(&self.paused).clear();
     }
+}
+
+/// As many as keep every permitted call on the wire: one that asks for each that is under way.
+fn turns(config: &RunnerConfig, spec: &BatchSpec) -> usize {
+    let asked = spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1);
+    let most = config.limits(Pool::Tts).concurrency.map_or(asked, |n| n.min(asked).max(1));
+    usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(2)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -81,13 +81,13 @@ async fn deliver(
         Err(e) => return unreadable(work, call, &e.to_string()).await,
     };
     let spec = &work.batch.spec;
-    let words_needed = work.formats.iter().any(|f| f.needs_words());
-    let reason = suspect(&transcript, known.audio_ms, known.exact, work.options.allow_silence, words_needed);
+    let words_needed = work.asked.formats.iter().any(|f| f.needs_words());
+    let reason = suspect(&transcript, known.audio_ms, known.exact, work.asked.options.allow_silence, words_needed);
     if reason == Some(SuspectReason::WordsLost) && facts.from_log && spec.run.on_lost_words == OnLostWords::Redo {
         work.shared.store.set_aside(work.job.job, call).await?;
         return Ok(Next::Look);
     }
-    let items = items(&work.job.key, work.formats, &transcript, body).await;
+    let items = items(&work.job.key, work.asked.formats, &transcript, body).await;
     let receipts = match work.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
         Err(e) => return sink_trouble(work, e).await,
@@ -119,7 +119,7 @@ async fn deliver(
 async fn unreadable(work: &Work<'_>, call: CallId, why: &str) -> Result<Next, StoreError> {
     work.shared.store.set_aside(work.job.job, call).await?;
     let told = format!("the kept answer of call {call} does not read ({why}); `wavebatch retry` buys it again");
-    Ok(Work::fail(ErrorKind::UnusableAnswer, told))
+    Ok(Next::fail(ErrorKind::UnusableAnswer, told))
 }
 
 /// The files of one job. A long transcript in four formats is work for a thread that may block.
@@ -149,7 +149,7 @@ fn notes(
     known: Known,
     reason: Option<SuspectReason>,
 ) -> Option<String> {
-    let o = &work.options;
+    let o = &work.asked.options;
     let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
     let no_speakers = o.diarize && !transcript.is_empty() && !transcript.has_speakers();
     let not_expiring = o.expire_content != ExpireContent::No && facts.content_expiry.as_deref() != Some("applied");
@@ -169,7 +169,7 @@ fn notes(
 }
 
 /// Why a result is suspect, in words.
-fn doubt(reason: SuspectReason) -> &'static str {
+pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
     match reason {
         SuspectReason::Empty => {
             "the transcript is empty though there is over 2 s of audio; allow_silence = true accepts that"
@@ -181,12 +181,12 @@ fn doubt(reason: SuspectReason) -> &'static str {
 }
 
 /// The answer stays; only the delivery is tried again, or the batch waits for the user.
-async fn sink_trouble(work: &Work<'_>, error: SinkError) -> Result<Next, StoreError> {
+pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
     let told = error.told();
     let now = work.now();
     let again = |at| Next::Leave(To::Queued { due_at: at, call: None, source_try: false });
     match error.class() {
-        SinkClass::Line => Ok(Work::fail(ErrorKind::SinkRefused, told)),
+        SinkClass::Line => Ok(Next::fail(ErrorKind::SinkRefused, told)),
         SinkClass::Pause => {
             work.shared.pause(work.batch.id, PauseKind::Sink, &told).await?;
             Ok(again(now))

@@ -172,7 +172,7 @@ impl Engine {
         let claimed = self.shared.store.claim(want).await?;
         let any = !claimed.is_empty();
         for job in claimed {
-            let batch = self.shared.batches.get(&self.shared.store, job.batch).await?;
+            let batch = self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await?;
             self.shared.say(Event::Claimed { batch: job.batch });
             let lane = job.lane.map_or(Lane::Free, Lane::Call);
             let task = self.workers.spawn(worker::work(Arc::clone(&self.shared), batch, job.clone()));

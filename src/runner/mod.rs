@@ -3,6 +3,7 @@
 
 mod attempt;
 mod batch;
+mod call;
 mod deliver;
 mod engine;
 mod events;

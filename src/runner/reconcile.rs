@@ -96,7 +96,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
         request_id: Some(entry.request_id.clone()),
         content_expiry: None,
         audio_ms,
-        cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.options.model, ms).0),
+        cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.asked.options.model, ms).0),
     };
     let limits = work.limits();
     work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end, pauses: None }).await?;

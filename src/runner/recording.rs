@@ -17,7 +17,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
-    store::{Scratch, Store},
+    store::{Claimed, Scratch, Store},
     waves::SttBody,
 };
 
@@ -44,20 +44,34 @@ pub(super) enum Prepared {
     Refused(String),
 }
 
+/// A file of the spool that is of use for one claim alone. It goes with this value, or once its process is dead.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) path: PathBuf,
+}
+
+impl Leftover {
+    /// A name that nobody else ever has: the token tells the process and this very claim.
+    pub(super) fn new(store: &Store, job: &Claimed, what: &str) -> Self {
+        let path = fetches(store)
+            .join(format!("{}-{}", job.token.0 >> 32, job.token.0 & 0xffff_ffff))
+            .with_extension(format!("{}.{what}", job.job.0));
+        Self { path }
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// A recording in hand. A copy in the spool goes with it.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     ready: Option<SttBody>,
     pub(super) probe: Option<Probe>,
-    copy: Option<PathBuf>,
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        if let Some(copy) = &self.copy {
-            let _ = std::fs::remove_file(copy);
-        }
-    }
+    _copy: Option<Leftover>,
 }
 
 impl Recording {
@@ -93,7 +107,7 @@ impl Recording {
                 return Prepared::Ready;
             }
             Ok(Source::File(path)) => self.look_at(path).await,
-            Ok(Source::S3(at)) if work.options.send == SendMode::Url => match lend(work, &at).await {
+            Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match lend(work, &at).await {
                 Ok(url) => {
                     self.ready = Some(SttBody::Url(url));
                     Ok(())
@@ -122,10 +136,8 @@ impl Recording {
 
     /// Brings it to the spool; a small one into memory.
     async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
-        // The token names the process and this very claim, so that nobody else ever has that name.
-        let path = fetches(&work.shared.store)
-            .join(format!("{}-{}", work.job.token.0 >> 32, work.job.token.0 & 0xffff_ffff))
-            .with_extension(format!("{}.audio", work.job.job.0));
+        let copy = Leftover::new(&work.shared.store, work.job, "audio");
+        let path = copy.path.clone();
         let fetched = match from {
             Source::Http(url) => work.shared.fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?,
             Source::S3(at) => {
@@ -137,7 +149,7 @@ impl Recording {
             Source::File(path) => return Ok((path.clone(), None)),
         };
         if fetched.content.is_none() {
-            self.copy = Some(path.clone());
+            self._copy = Some(copy);
         }
         Ok((path, fetched.content))
     }
@@ -194,12 +206,12 @@ fn not_fetched(error: FetchError) -> Prepared {
 
 /// Whether the vendor fetches the recording itself.
 fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
-    match work.options.send {
+    match work.asked.options.send {
         SendMode::Bytes => false,
-        SendMode::Url => work.options.model == SttModel::Pulse,
+        SendMode::Url => work.asked.options.model == SttModel::Pulse,
         // With a spend limit each recording is measured before it is paid for.
         SendMode::Auto => {
-            work.options.model == SttModel::Pulse
+            work.asked.options.model == SttModel::Pulse
                 && work.batch.spec.run.max_spend_usd.is_none()
                 && Source::Http(url.clone()).is_public_http()
         }
@@ -214,9 +226,10 @@ fn fetches(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, folder) = (store.spool(), fetches(store));
+    let (spool, shelf, folder) = (store.spool(), store.shelf(), fetches(store));
     let _ = tokio::task::spawn_blocking(move || {
         Scratch::sweep(&spool);
+        shelf.sweep();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Event, Shared,
-    attempt::{self, Attempt},
+    attempt,
+    call::Attempt,
     batch::Batch,
     deliver,
     reconcile::{self, Verdict},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         call::{ErrorKind, Trouble},
-        job::{CallRecord, JobState, Journal, Step, Why},
+        job::{CallId, CallRecord, JobState, Journal, Step, Why},
         options::{TranscribeOptions, TranscriptFormat},
         overrides::LineOverrides,
         pool::{Limits, Pool},
@@ -26,15 +27,22 @@ use crate::{
     store::{Claimed, End, Ended, Finish, JobFilter, Settlement, StoreError, To},
 };
 
-/// A job in hand.
-pub(super) struct Work<'a> {
+/// A part of a job in hand, and what is asked for it.
+pub(super) struct Work<'a, A = Transcribing<'a>> {
     pub(super) shared: &'a Shared,
     pub(super) batch: &'a Batch,
     pub(super) job: &'a Claimed,
+    pub(super) pool: Pool,
+    /// Which part; a recording has one, and it is 0.
+    pub(super) part: i64,
+    pub(super) journal: Journal,
+    pub(super) asked: A,
+}
+
+/// What is asked for a recording.
+pub(super) struct Transcribing<'a> {
     pub(super) options: TranscribeOptions,
     pub(super) formats: &'a [TranscriptFormat],
-    pub(super) pool: Pool,
-    pub(super) journal: Journal,
 }
 
 /// What a stage of a job's life leads to.
@@ -45,6 +53,12 @@ pub(super) enum Next {
     Leave(To),
     /// Somebody else has it, or has finished it.
     Lost,
+}
+
+impl Next {
+    pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::Leave(To::Finished(Box::new(Finish::failed(kind, message.into()))))
+    }
 }
 
 pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
@@ -91,7 +105,8 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     };
     let options = overrides.apply(&asked.options);
     let pool = Pool::from(options.model);
-    let mut work = Work { shared, batch, job, options, formats: &asked.formats, pool, journal: Journal::default() };
+    let asked = Transcribing { options, formats: &asked.formats };
+    let mut work = Work { shared, batch, job, pool, part: 0, journal: Journal::default(), asked };
     if job.has_calls {
         work.reload().await?;
     }
@@ -111,9 +126,9 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     }
 }
 
-impl Work<'_> {
+impl<A> Work<'_, A> {
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
-        self.journal = self.shared.store.journal(self.job.job, 0, self.job.era).await?;
+        self.journal = self.shared.store.journal(self.job.job, self.part, self.job.era).await?;
         Ok(())
     }
 
@@ -129,10 +144,6 @@ impl Work<'_> {
         self.shared.store.clock().now()
     }
 
-    pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Next {
-        Next::Leave(To::Finished(Box::new(Finish::failed(kind, message.into()))))
-    }
-
     /// Back to the queue for a call, with the tries untouched.
     pub(super) fn put_back(&self, due_at: i64) -> Next {
         // With an open call there is something to reconcile first, and that needs no room in the pool.
@@ -140,27 +151,8 @@ impl Work<'_> {
         Next::Leave(To::Queued { due_at, call: (!open).then_some(self.pool), source_try: false })
     }
 
-    async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
-        match reconcile::look(self, call).await? {
-            Verdict::Answered => Ok(Next::Look),
-            Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
-            Verdict::CallAgain => {
-                if let Some(end) = self.spent(call.error_kind) {
-                    self.give_up(call).await?;
-                    return Ok(end);
-                }
-                self.call(Why::Unknown, Some(call), recording).await
-            }
-            Verdict::Park => {
-                self.give_up(call).await?;
-                let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
-                Ok(Self::fail(ErrorKind::UnknownOutcome, told))
-            }
-        }
-    }
-
-    async fn give_up(&self, call: &CallRecord) -> Result<(), StoreError> {
-        let ended = Ended { call: call.id, departed_at: None, limits: self.limits(), end: End::GivenUp, pauses: None };
+    pub(super) async fn give_up(&self, call: CallId) -> Result<(), StoreError> {
+        let ended = Ended { call, departed_at: None, limits: self.limits(), end: End::GivenUp, pauses: None };
         self.shared.store.end(ended).await?;
         Ok(())
     }
@@ -171,18 +163,18 @@ impl Work<'_> {
     }
 
     /// The end of the line, if its part has used up what it may.
-    fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
+    pub(super) fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
         let (used, run) = (self.used(), &self.batch.spec.run);
         let last = last.or_else(|| self.journal.calls.iter().rev().find_map(|c| c.error_kind));
         if used.timed_out >= 2 {
-            let told = "the API did not finish this recording in time, twice; a longer call_timeout may help";
-            return Some(Self::fail(ErrorKind::TimedOut, told));
+            let told = "the API did not finish in time, twice; a longer call_timeout may help";
+            return Some(Next::fail(ErrorKind::TimedOut, told));
         }
         if used.tries >= run.max_tries {
             let words = self.journal.calls.iter().rev().find_map(|c| c.error.as_deref());
             let words = words.map(|w| format!("; the last: {w}")).unwrap_or_default();
             let told = format!("given up after {} tries{words}", used.tries);
-            return Some(Self::fail(last.unwrap_or(ErrorKind::ServerError), told));
+            return Some(Next::fail(last.unwrap_or(ErrorKind::ServerError), told));
         }
         let billed = self.journal.billed();
         if billed >= run.max_billed_calls {
@@ -190,9 +182,31 @@ impl Work<'_> {
                 "{billed} calls for this line may have been billed, and max_billed_calls = {} allows no more",
                 run.max_billed_calls
             );
-            return Some(Self::fail(ErrorKind::BilledCap, told));
+            return Some(Next::fail(ErrorKind::BilledCap, told));
         }
         None
+    }
+
+}
+
+impl Work<'_> {
+    async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
+        match reconcile::look(self, call).await? {
+            Verdict::Answered => Ok(Next::Look),
+            Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
+            Verdict::CallAgain => {
+                if let Some(end) = self.spent(call.error_kind) {
+                    self.give_up(call.id).await?;
+                    return Ok(end);
+                }
+                self.call(Why::Unknown, Some(call), recording).await
+            }
+            Verdict::Park => {
+                self.give_up(call.id).await?;
+                let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+                Ok(Next::fail(ErrorKind::UnknownOutcome, told))
+            }
+        }
     }
 
     async fn call(
@@ -230,6 +244,8 @@ impl Work<'_> {
                 deliver::deliver_fresh(self, call, answer, processing_ms, prepared).await
             }
             Attempt::Next(next) => Ok(next),
+            // Recordings have no sound of their own.
+            Attempt::SoundOpen { .. } | Attempt::SoundKept => Ok(Next::Look),
         }
     }
 
@@ -298,7 +314,7 @@ impl Work<'_> {
             }
             _ => {
                 if let Some(open) = replaces {
-                    self.give_up(open).await?;
+                    self.give_up(open.id).await?;
                 }
                 let finish = Finish { source_try: true, ..Finish::failed(trouble.kind, trouble.message) };
                 Ok(Next::Leave(To::Finished(Box::new(finish))))

@@ -33,7 +33,9 @@ pub struct Sound {
 }
 
 impl Purchase {
-    pub(super) const fn sound(&self) -> Option<&Sound> {
+    /// The sound that it buys, if it buys one.
+    #[must_use]
+    pub const fn sound(&self) -> Option<&Sound> {
         match self {
             Self::Transcript { .. } => None,
             Self::Speech(sound) => Some(sound),

@@ -86,6 +86,12 @@ impl Shelf {
         Ok(())
     }
 
+    /// Puts a file that is no good out of the way. What is left of it stays beside, for who wants to look.
+    pub fn discard(&self, sound: Identity, format: AudioFormat) {
+        let path = self.path(sound, format);
+        let _ = fs::rename(&path, path.with_extension(format!("{format}.damaged")));
+    }
+
     /// Notes that a sound was used now: the longest unused go first.
     pub fn touch(&self, sound: Identity, format: AudioFormat) {
         // A shelf that cannot be written serves all the same.

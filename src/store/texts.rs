@@ -5,9 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Store, StoreError, packed};
-use crate::domain::{
-    identity::{Identity, text_identity},
-    job::{BatchId, JobId},
+use crate::{
+    clock::Millis,
+    domain::{
+        identity::{Identity, text_identity},
+        job::{BatchId, JobId},
+    },
 };
 
 /// Values of a statement are limited: texts of one.
@@ -107,6 +110,14 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let text = String::from_utf8(packed::unpack(&row)?.into());
         text.map(Some).map_err(|e| StoreError::Unexpected(format!("a text is not UTF-8: {e}")))
+    }
+
+    /// When a job was submitted, in ms since 1970.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
+        Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = ?").bind(job.0).fetch_one(&self.read).await?)
     }
 
     /// Takes the texts of a batch's superseded jobs, where no other job speaks them. Returns how many.

@@ -65,6 +65,9 @@ pub struct Rendition {
     /// Whether captions are written beside it: of outputs that differ in their format alone, the first has them.
     #[serde(default)]
     pub captions: bool,
+    /// Whether only what is bought after it was submitted will do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_reuse: bool,
 }
 
 impl Rendition {

@@ -1,0 +1,100 @@
+//! Which sentence is spoken when, as far as that can be known: parts are timed, sentences inside one share it out.
+
+use super::super::cut::Part;
+
+/// A sentence and its time, from the start of the joined audio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedSentence {
+    /// What is said.
+    pub text: String,
+    /// Its begin, in ms.
+    pub start_ms: u64,
+    /// Its end, in ms.
+    pub end_ms: u64,
+    /// The part that it begins in, from 1.
+    pub part: usize,
+    /// Whether its times are shared out by characters, because its part has other sentences too.
+    pub shared_out: bool,
+}
+
+/// Where a part is in the joined audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its begin, in ms.
+    pub start_ms: u64,
+    /// Its end, in ms; its pause is not of it.
+    pub end_ms: u64,
+}
+
+/// The sentences of all parts, in order; `None`: the part says nothing.
+#[must_use]
+pub fn timed_sentences(parts: &[Part], spans: &[Option<Span>]) -> Vec<TimedSentence> {
+    let mut timed: Vec<TimedSentence> = Vec::new();
+    for (at, (part, span)) in parts.iter().zip(spans).enumerate() {
+        let Some(span) = span else { continue };
+        let chars = |text: &str| text.chars().count() as u64;
+        let all = part.sentences.iter().map(|s| chars(&part.text[s.range.clone()])).sum::<u64>().max(1);
+        let length = span.end_ms.saturating_sub(span.start_ms);
+        let (mut said, shared_out) = (0, part.sentences.len() > 1);
+        for sentence in &part.sentences {
+            let text = &part.text[sentence.range.clone()];
+            let start_ms = span.start_ms + length * said / all;
+            said += chars(text);
+            let end_ms = span.start_ms + length * said / all;
+            match timed.last_mut().filter(|_| sentence.continued) {
+                Some(before) => {
+                    go_on(&mut before.text, text);
+                    before.end_ms = end_ms;
+                    before.shared_out |= shared_out;
+                }
+                None => timed.push(TimedSentence { text: text.to_owned(), start_ms, end_ms, part: at + 1, shared_out }),
+            }
+        }
+    }
+    timed
+}
+
+/// Adds the rest of a sentence that was cut. Scripts without spaces are cut between any two of their signs.
+fn go_on(text: &mut String, rest: &str) {
+    let is_wide = |c: char| c >= '\u{2e80}';
+    let runs_on = text.chars().last().is_none_or(is_wide) || rest.chars().next().is_none_or(is_wide);
+    if !runs_on {
+        text.push(' ');
+    }
+    text.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cut::cut;
+
+    #[test]
+    fn sentences_of_a_part_share_its_time_and_cut_ones_are_whole_again() {
+        let text = "One two. Three four five.\n\nAlone here, and so long that it has to be cut in two.";
+        let parts = cut(text, 30);
+        assert!(parts.len() > 2, "{parts:?}");
+        let span = |n: u64| Some(Span { start_ms: n * 10_000, end_ms: n * 10_000 + 2_500 });
+        let spans: Vec<_> = (0..parts.len() as u64).map(span).collect();
+        let timed = timed_sentences(&parts, &spans);
+        let said: Vec<_> = timed.iter().map(|t| (t.text.as_str(), t.shared_out, t.part)).collect();
+        assert_eq!(
+            said,
+            [
+                ("One two.", true, 1),
+                ("Three four five.", true, 1),
+                ("Alone here, and so long that it has to be cut in two.", false, 2)
+            ]
+        );
+        assert_eq!((timed[0].start_ms, timed[0].end_ms, timed[1].start_ms, timed[1].end_ms), (0, 833, 833, 2_500));
+        assert_eq!((timed[2].start_ms, timed[2].end_ms), (10_000, spans.last().unwrap().unwrap().end_ms));
+    }
+
+    #[test]
+    fn parts_that_say_nothing_have_no_caption() {
+        let parts = cut("Before.\n\n* * *\n\nAfter.", 250);
+        let spans: Vec<_> =
+            parts.iter().map(|p| p.has_words().then_some(Span { start_ms: 0, end_ms: 1_000 })).collect();
+        assert_eq!(timed_sentences(&parts, &spans).len(), 2);
+    }
+}

@@ -1,0 +1,372 @@
+//! One call, whatever it buys: its permit, its request, its end in the journal, and what follows from that.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use super::{
+    Event,
+    worker::{Next, Work, jitter},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        call::{ErrorKind, Outcome, Trouble},
+        job::{CallId, CallState, Trace, Why},
+        options::ExpireContent,
+        pool::Pool,
+        retry::{self, PauseKind, Used, Verdict},
+    },
+    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, StoreError, To},
+    waves::Departure,
+};
+
+/// Beyond this a call that left late is stamped again: the rate is counted from when the vendor saw it.
+const LATE_MS: i64 = 500;
+
+/// What is called for a part.
+pub(super) trait Caller {
+    /// What an answer is by the time that it is durable, or can be made so by the journal.
+    type Answer: Send;
+
+    /// What the call buys.
+    fn buys(&self) -> Purchase;
+
+    /// What the vendor's log would show of it.
+    fn trace(&self) -> Trace;
+
+    /// Sends the request.
+    fn send(&self, permit: &Permit, departs: Departs) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+
+    /// An answer as the journal takes it.
+    fn answered(&self, answer: &Self::Answer) -> End;
+
+    /// What the answer says of its content's expiry, and what was asked for.
+    fn expiry<'a>(&self, answer: &'a Self::Answer) -> (ExpireContent, Option<&'a str>);
+}
+
+/// What an attempt leads to.
+pub(super) enum Attempt<A> {
+    /// The answer is on disk.
+    Answered { call: CallId, answer: A, processing_ms: i64 },
+    /// Anything else.
+    Next(Next),
+    /// Another call buys the same sound, until then; or nobody waits for it any more.
+    SoundOpen { call: CallId, until: Option<i64> },
+    /// The same sound was bought meanwhile.
+    SoundKept,
+}
+
+/// Makes a call, if it may be made, and another one for as long as only permits are in the way.
+pub(super) async fn attempt<A, C: Caller>(
+    work: &mut Work<'_, A>,
+    caller: &C,
+    why: Why,
+    mut replaces: Option<CallId>,
+) -> Result<Attempt<C::Answer>, StoreError> {
+    loop {
+        let probe = match replaces {
+            Some(call) => probe(work, call).await?,
+            None => Probe::Needless,
+        };
+        if let Probe::Wait(next) = probe {
+            return Ok(Attempt::Next(next));
+        }
+        let probes = matches!(probe, Probe::Reached);
+        let permit = match permit(work, caller, why, replaces, probes).await? {
+            Ok(permit) => permit,
+            Err(other) => return Ok(other),
+        };
+        // Whatever was to be given up is given up by now.
+        replaces = None;
+        let departs = Departs::new(permit.clone(), work.shared.store.clock().clone());
+        let departed = Arc::clone(&departs.departed);
+        let outcome = caller.send(&permit, departs).await;
+        let departed = departed.load(Ordering::Acquire);
+        let departed_at = (departed - permit.sent_at > LATE_MS).then_some(departed);
+
+        let limits = work.limits();
+        let end = match &outcome {
+            Outcome::Answered(answer) => caller.answered(answer),
+            failed => end_of_failed(failed),
+        };
+        let cost = match &end {
+            End::Answered { cost, .. } => cost.unwrap_or(0),
+            End::Spoken { .. } => caller.buys().sound().map_or(0, |sound| sound.cost),
+            _ => 0,
+        };
+        let pauses = if let Outcome::Answered(answer) = &outcome { broken_promise(caller, answer) } else { None };
+        let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
+        let reply = work.shared.store.end(ended).await?;
+        if let Some((kind, reason)) = pauses {
+            work.shared.pause(work.batch.id, kind, &reason).await?;
+        }
+        let trouble = trouble_of(&outcome).cloned();
+        work.shared.say(Event::CallEnded { pool: work.pool, trouble: trouble.clone(), cost });
+        match outcome {
+            Outcome::Answered(answer) => {
+                let processing_ms = work.now() - permit.sent_at;
+                return Ok(Attempt::Answered { call: permit.call, answer, processing_ms });
+            }
+            Outcome::Stale => continue,
+            _ => {}
+        }
+        let trouble = trouble.expect("only an answer and a stale permit have none");
+        tracing::info!(job.key = work.job.key, call.id = %permit.call, kind = %trouble.kind, status = trouble.status,
+            request_id = trouble.request_id, "call failed: {}", trouble.message);
+        work.reload().await?;
+        // Else the pool's cooldown does the waiting: the next permit comes when it is over.
+        if let Some(next) = after(work, &trouble, &reply).await? {
+            return Ok(Attempt::Next(next));
+        }
+    }
+}
+
+/// Waits for the right to call. A drain ends the wait.
+async fn permit<A, C: Caller>(
+    work: &Work<'_, A>,
+    caller: &C,
+    why: Why,
+    replaces: Option<CallId>,
+    probes: bool,
+) -> Result<Result<Permit, Attempt<C::Answer>>, StoreError> {
+    let shared = work.shared;
+    let ask = PermitAsk {
+        job: work.job.job,
+        token: work.job.token,
+        batch: work.batch.id,
+        part: work.part,
+        account: shared.config.account.clone(),
+        pool: work.pool,
+        limits: work.limits(),
+        why,
+        replaces,
+        probes,
+        buys: caller.buys(),
+        mark: shared.log.mark(),
+        trace: caller.trace(),
+        reply: None,
+    };
+    let verdict = tokio::select! {
+        biased;
+        verdict = shared.store.permit(ask) => verdict?,
+        () = shared.drain.cancelled() => return Ok(Err(Attempt::Next(work.put_back(work.now())))),
+    };
+    Ok(match verdict {
+        Ok(permit) => {
+            shared.say(Event::CallStarted { pool: work.pool });
+            Ok(permit)
+        }
+        Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
+        Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
+        Err(Denial::SameSoundOpen { call, until }) => Err(Attempt::SoundOpen { call, until }),
+        Err(Denial::SameSoundKept { .. }) => Err(Attempt::SoundKept),
+        Err(Denial::BatchPaused) => Err(Attempt::Next(work.put_back(work.now()))),
+        Err(Denial::SpendLimit) => {
+            let reason = "another call could pass max_spend_usd; raise it to go on";
+            shared.pause(work.batch.id, PauseKind::SpendLimit, reason).await?;
+            Err(Attempt::Next(work.put_back(work.now())))
+        }
+    })
+}
+
+/// The last moment before the first byte leaves: a permit that went stale meanwhile (SIGSTOP, suspend) must not be used,
+/// since another worker may have given the call up.
+#[derive(Debug)]
+pub(super) struct Departs {
+    permit: Permit,
+    clock: Clock,
+    departed: Arc<AtomicI64>,
+}
+
+impl Departs {
+    fn new(permit: Permit, clock: Clock) -> Self {
+        Self { permit, clock, departed: Arc::default() }
+    }
+
+    pub(super) fn asked(self) -> Departure {
+        if self.permit.is_stale() {
+            return Departure::Stale;
+        }
+        self.departed.store(self.clock.now(), Ordering::Release);
+        Departure::Go
+    }
+}
+
+fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
+    match outcome {
+        Outcome::Refused { trouble, .. } => Some(trouble),
+        Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
+        Outcome::Answered(_) | Outcome::Stale => None,
+    }
+}
+
+/// What is no answer, as the journal takes it.
+fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
+    let counts = retry::counts_as_try(outcome);
+    match outcome {
+        Outcome::Refused { trouble, retry_after } => {
+            let effect = match trouble.kind {
+                ErrorKind::RateLimited => PoolEffect::Limited(*retry_after),
+                ErrorKind::ServerError => PoolEffect::Failed(false),
+                ErrorKind::Unauthorized
+                | ErrorKind::Forbidden
+                | ErrorKind::PaymentRequired
+                | ErrorKind::QuotaExhausted => PoolEffect::None,
+                _ => PoolEffect::Clean,
+            };
+            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+        }
+        Outcome::NotSent(trouble) => {
+            let ours = trouble.kind == ErrorKind::Unreachable;
+            let effect = if ours { PoolEffect::Failed(true) } else { PoolEffect::None };
+            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+        }
+        Outcome::Answered(_) | Outcome::Stale => {
+            End::Rejected { trouble: None, effect: PoolEffect::None, counts }
+        }
+        Outcome::Unknown(trouble) => End::Unknown {
+            trouble: trouble.clone(),
+            // Only our own time-out leaves the vendor at work; a broken connection ends its request.
+            keeps_slot: trouble.kind == ErrorKind::TimedOut,
+            effect: match trouble.kind {
+                ErrorKind::Gateway | ErrorKind::ConnectionLost => PoolEffect::Failed(false),
+                _ => PoolEffect::None,
+            },
+        },
+        Outcome::Unusable(trouble) => End::Unusable { trouble: trouble.clone() },
+    }
+}
+
+/// What follows from a trouble; `None` = ask for another permit.
+async fn after<A>(work: &mut Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+    if let Some(next) = outage(work, trouble, reply).await? {
+        return Ok(Some(next));
+    }
+    if reply.state == CallState::Sent {
+        // Its outcome is unknown: the log is the first to be asked.
+        return Ok(Some(Next::Look));
+    }
+    let mut used = work.used();
+    let source_try =
+        matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
+    if source_try {
+        used.tries += 1;
+    }
+    let max_tries = work.batch.spec.run.max_tries;
+    let verdict = retry::verdict(trouble, Used { tries: used.tries, ..used }, max_tries, jitter());
+    Ok(match verdict {
+        Verdict::Again => None,
+        Verdict::Later(wait) => {
+            let due_at = work.now() + i64::try_from(wait).unwrap_or(30_000);
+            Some(Next::Leave(To::Queued { due_at, call: Some(work.pool), source_try }))
+        }
+        Verdict::Fail => Some(Next::fail(trouble.kind, told(trouble))),
+        Verdict::Pause(kind) => {
+            work.shared.pause(work.batch.id, kind, &told(trouble)).await?;
+            Some(work.put_back(work.now()))
+        }
+    })
+}
+
+/// A trouble in one line, with the id that the vendor's support asks for.
+fn told(trouble: &Trouble) -> String {
+    match &trouble.request_id {
+        Some(id) if !trouble.message.contains(id.as_str()) => format!("{} (request id {id})", trouble.message),
+        _ => trouble.message.clone(),
+    }
+}
+
+/// Pauses the batch when the API has been out of reach, or has answered nothing but 429, for too long.
+async fn outage<A>(work: &Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+    let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
+    let now = work.now();
+    let reason = if reply.outage_since.is_some_and(|t| now - t >= limit) {
+        format!("the API has been out of reach for {} min: {}", limit / 60_000, trouble.message)
+    } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
+        format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, trouble.message)
+    } else {
+        return Ok(None);
+    };
+    work.shared.pause(work.batch.id, PauseKind::Outage, &reason).await?;
+    Ok(Some(work.put_back(now)))
+}
+
+/// What an outage means for a line whose last call may have been billed.
+enum Probe {
+    /// There is no outage.
+    Needless,
+    /// The API answers what is free: this line may call, alone, and its answer says whether the outage is over.
+    Reached,
+    /// It is not its turn, or the log does not answer either.
+    Wait(Next),
+}
+
+/// In an outage a line whose last call may have been billed probes last, and not by calling: what is free comes first.
+async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError> {
+    let shared = work.shared;
+    let account = shared.config.account.clone();
+    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool, call).await? else {
+        return Ok(Probe::Needless);
+    };
+    let mut again_at = probe_at;
+    if mine {
+        let answers = match work.pool {
+            // There is no log of speech; the list of voices costs as little.
+            Pool::Tts => !shared.client.voices().await.is_err_and(|trouble| is_out_of_reach(&trouble)),
+            _ => shared.log.answers().await,
+        };
+        if answers {
+            return Ok(Probe::Reached);
+        }
+        shared.store.probe_failed(account, work.pool).await?;
+        let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
+        if work.now() - since >= limit {
+            let reason = format!("the API has been out of reach for {} min", limit / 60_000);
+            shared.pause(work.batch.id, PauseKind::Outage, &reason).await?;
+        }
+        again_at = work.now() + 1_000;
+    }
+    Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
+}
+
+
+fn is_out_of_reach(trouble: &Trouble) -> bool {
+    trouble.status.is_none_or(|status| status >= 500)
+}
+
+/// Why the batch must stop after this answer: its content was to expire, and does not.
+fn broken_promise<C: Caller>(caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
+    let (policy, answered) = caller.expiry(answer);
+    if !breaks_expiry(policy, answered) {
+        return None;
+    }
+    let said = answered.unwrap_or("nothing");
+    let told = format!(
+        "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
+        ErrorKind::ExpiryNotApplied
+    );
+    Some((PauseKind::Expiry, told))
+}
+
+/// Whether an answer breaks the promise that its content expires.
+fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
+    policy == ExpireContent::Required && answered != Some("applied")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_applied_keeps_the_promise_of_expiry() {
+        assert!(!breaks_expiry(ExpireContent::Required, Some("applied")));
+        assert!(breaks_expiry(ExpireContent::Required, Some("not-entitled")));
+        assert!(breaks_expiry(ExpireContent::Required, None));
+        assert!(!breaks_expiry(ExpireContent::Try, None));
+    }
+}

@@ -1,0 +1,164 @@
+//! A part's call, and its audio on the shelf before anything else is done with it.
+
+use std::{io::Write, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        Event, Shared,
+        batch::Batch,
+        call::{Caller, Departs},
+    },
+    part::Kept,
+    survey::Speech,
+};
+use crate::{
+    domain::{
+        call::{ErrorKind, LogFlags, Outcome, Trouble},
+        job::Trace,
+        options::ExpireContent,
+        speech::AudioFormat,
+        synthesis::Transport,
+    },
+    store::{End, Permit, Purchase, Sound},
+    waves::{self, SpeechCall},
+};
+
+/// What a part may take, unless the definition says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a spool that cannot be written is tried again, and for how long once the run is to end.
+const RETRY: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(20);
+
+/// Has one part spoken.
+pub(super) struct Speaker<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) batch: &'a Batch,
+    pub(super) speech: &'a Speech<'a>,
+    pub(super) text: &'a str,
+    pub(super) sound: Sound,
+    /// What is on the shelf under this name is to be replaced.
+    pub(super) replaces: bool,
+}
+
+impl Caller for Speaker<'_> {
+    type Answer = Kept;
+
+    fn buys(&self) -> Purchase {
+        Purchase::Speech(self.sound)
+    }
+
+    fn trace(&self) -> Trace {
+        let options = &self.speech.options;
+        Trace {
+            model: options.model.to_string(),
+            language: options.language.map(|language| language.to_string()).unwrap_or_default(),
+            flags: LogFlags::default(),
+            bytes: None,
+            audio_ms: None,
+        }
+    }
+
+    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Kept> {
+        let Self { speech, .. } = self;
+        let id = permit.call.to_string();
+        let dictionaries: Vec<String> = speech.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
+        let call = SpeechCall {
+            options: &speech.options,
+            text: self.text,
+            format: speech.bought.format,
+            rate: speech.bought.sample_rate,
+            dictionaries: &dictionaries,
+            transport: transport(speech.synthesis.transport, speech.bought.format),
+            call_id: &id,
+            session: &self.batch.name,
+        };
+        let timeout = self.batch.spec.run.call_timeout.unwrap_or(TIMEOUT);
+        // A part is at most half a minute of sound. In memory it survives a disk that is full.
+        let mut audio = Vec::new();
+        let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
+        match outcome.expect("memory takes what it is given") {
+            Outcome::Answered(spoken) => match self.keep(audio.into()).await {
+                Ok(bytes) => Outcome::Answered(Kept {
+                    bytes,
+                    request_id: spoken.request_id,
+                    content_expiry: spoken.content_expiry,
+                    processing_ms: 0,
+                }),
+                Err(trouble) => Outcome::Unknown(trouble),
+            },
+            other => other.map(|_| Kept::default()),
+        }
+    }
+
+    fn answered(&self, answer: &Kept) -> End {
+        End::Spoken {
+            bytes: answer.bytes,
+            found: false,
+            request_id: answer.request_id.clone(),
+            content_expiry: answer.content_expiry.clone(),
+        }
+    }
+
+    fn expiry<'a>(&self, answer: &'a Kept) -> (ExpireContent, Option<&'a str>) {
+        (self.speech.options.expire_content, answer.content_expiry.as_deref())
+    }
+}
+
+impl Speaker<'_> {
+    /// Puts bought audio on the shelf. While that cannot be written it is kept in hand, and nothing new is begun in this
+    /// turn.
+    async fn keep(&self, audio: Bytes) -> Result<u64, Trouble> {
+        let mut waited = None;
+        loop {
+            let told = match self.put(audio.clone()).await {
+                Ok(()) => return Ok(audio.len() as u64),
+                Err(e) => format!("the spool cannot be written: {e}"),
+            };
+            if waited.is_none() {
+                self.shared.say(Event::Warning(format!("{told}; bought speech is kept in hand, and tried every second")));
+                waited = Some(Duration::ZERO);
+            }
+            if self.shared.drain.is_cancelled() {
+                waited = waited.map(|time| time + RETRY);
+            }
+            if waited.is_some_and(|time| time > LAST_WAIT) {
+                return Err(Trouble::new(ErrorKind::Truncated, format!("its audio came, and {told}")));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn put(&self, audio: Bytes) -> std::io::Result<()> {
+        let (shelf, sound, replaces) = (self.shared.store.shelf(), self.sound.fingerprint, self.replaces);
+        let format = self.speech.bought.format;
+        let putting = tokio::task::spawn_blocking(move || {
+            let (draft, mut file) = shelf.draft()?;
+            file.write_all(&audio)?;
+            drop(file);
+            shelf.keep(&draft, sound, format, replaces)
+        });
+        putting.await.expect("writing a file does not panic")
+    }
+}
+
+/// Events carry samples alone.
+fn transport(asked: Transport, bought: AudioFormat) -> waves::Transport {
+    match asked {
+        Transport::Sse if bought == AudioFormat::Pcm => waves::Transport::Sse,
+        Transport::Auto | Transport::Sync | Transport::Sse => waves::Transport::Sync,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_for_samples_alone() {
+        assert_eq!(transport(Transport::Sse, AudioFormat::Pcm), waves::Transport::Sse);
+        assert_eq!(transport(Transport::Sse, AudioFormat::Mp3), waves::Transport::Sync);
+        assert_eq!(transport(Transport::Auto, AudioFormat::Pcm), waves::Transport::Sync);
+    }
+}

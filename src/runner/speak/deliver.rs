@@ -1,0 +1,235 @@
+//! From parts on the shelf to outputs in the sink: joined as a stream, verified, captioned. Nothing here costs money.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::PathBuf,
+    sync::atomic::Ordering,
+};
+
+use super::{
+    super::{
+        Event,
+        deliver::{doubt, sink_trouble},
+        recording::Leftover,
+        worker::{Next, Work},
+    },
+    part::{Kept, Ready},
+    survey::Speech,
+};
+use crate::{
+    audio::{AudioError, Joiner, sample_to_ms, verify},
+    domain::{
+        call::ErrorKind,
+        job::JobState,
+        options::ExpireContent,
+        row::Note,
+        synthesis::{Span, timed_sentences},
+        transcript::SuspectReason,
+    },
+    render::speech_captions,
+    sink::{Content, Item},
+    store::{Finish, JobFilter, Shelf, StoreError, To},
+};
+
+/// A part shorter than its text allows is given so much more: a voice may swallow the pause at its end.
+const ALLOWED_MS: u64 = 500;
+/// How soon a disk that is full is tried again, in ms.
+const DISK_RETRY_MS: i64 = 30_000;
+
+/// What became of joining.
+struct Joined {
+    spans: Vec<Option<Span>>,
+    audio_ms: u64,
+    /// The first part that cannot be what its text says.
+    too_short: Option<usize>,
+}
+
+/// Why nothing could be joined.
+enum Unjoined {
+    /// What is on the shelf under this part's name is no such audio.
+    Part(usize, AudioError),
+    /// It was joined, and is not what it should be; or the disk is to blame.
+    File(AudioError),
+}
+
+pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
+    let (speech, shared) = (work.asked, work.shared);
+    let leftover = Leftover::new(&shared.store, work.job, "joined");
+    let joined = match join(speech, shared.store.shelf(), leftover.path.clone()).await {
+        Ok(joined) => joined,
+        Err(Unjoined::Part(at, error)) => return spoiled(work, at, &error).await,
+        Err(Unjoined::File(AudioError::Write(error))) => {
+            let told = format!("the spool cannot be written: {error}; the line is tried again in 30 s");
+            shared.say(Event::Warning(told));
+            let due_at = work.now() + DISK_RETRY_MS;
+            return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
+        }
+        Err(Unjoined::File(error)) => {
+            let finish = speech.failed(ErrorKind::UnusableAnswer, format!("its parts do not make one file: {error}"));
+            return Ok(Next::Leave(To::Finished(Box::new(finish))));
+        }
+    };
+    let receipts = match work.batch.sink.put_all(items(speech, &joined, leftover.path.clone())).await {
+        Ok(receipts) => receipts,
+        Err(e) => return sink_trouble(work, e).await,
+    };
+    work.batch.sink_failing_since.store(0, Ordering::Relaxed);
+    let addresses: Vec<&str> = receipts.iter().map(|receipt| receipt.address.as_str()).collect();
+    let paid_again = shared.store.journals(work.job.job, work.job.era).await?.parts.values().any(|j| j.billed() > 1);
+    let all: Vec<&Kept> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
+    let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
+    let short = joined.too_short.map(|at| match speech.name_of(at) {
+        Some(part) => format!("{part}: {}", doubt(SuspectReason::TooShort)),
+        None => doubt(SuspectReason::TooShort).to_owned(),
+    });
+    let finish = Finish {
+        state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
+        error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
+        error: short,
+        audio_ms: Some(joined.audio_ms),
+        request_id: all.iter().find_map(|kept| kept.request_id.clone()),
+        content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
+        processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
+        notes: notes(speech, &all, paid_again),
+        outputs: Some(serde_json::json!(addresses).to_string()),
+        characters: Some(speech.characters),
+        parts: Some(speech.count()),
+        reused_parts: Some(speech.count().saturating_sub(bought)),
+        ..Finish::default()
+    };
+    Ok(Next::Leave(To::Finished(Box::new(finish))))
+}
+
+fn notes(speech: &Speech<'_>, answers: &[&Kept], paid_again: bool) -> Option<String> {
+    let kept_by_vendor = |kept: &&&Kept| kept.content_expiry.as_deref() != Some("applied");
+    let not_expiring =
+        speech.options.expire_content != ExpireContent::No && answers.iter().any(|kept| kept_by_vendor(&kept));
+    let notes: Vec<&str> =
+        [not_expiring.then_some(Note::NotExpiring), paid_again.then_some(Note::PaidAgain)]
+            .into_iter()
+            .flatten()
+            .map(|note| note.as_str())
+            .collect();
+    (!notes.is_empty()).then(|| notes.join(";"))
+}
+
+/// The audio, and the captions beside it.
+fn items(speech: &Speech<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
+    let format = speech.rendition.format.format;
+    let mut items =
+        vec![Item { name: speech.rendition.file(), content: Content::File(audio), content_type: format.content_type() }];
+    if speech.rendition.captions {
+        let sentences = timed_sentences(&speech.parts, &joined.spans);
+        items.extend(speech.synthesis.captions.iter().map(|caption| Item {
+            name: format!("{}.{caption}", speech.rendition.name),
+            content: Content::Bytes(speech_captions(*caption, &sentences, joined.audio_ms)),
+            content_type: caption.content_type(),
+        }));
+    }
+    items
+}
+
+/// Joins the parts into one file, and looks at it again.
+async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, Unjoined> {
+    struct Piece {
+        path: Option<PathBuf>,
+        least_ms: u64,
+        pause_ms: u32,
+    }
+    let (bought, format, pause) = (speech.bought, speech.rendition.format.clone(), speech.synthesis.pause);
+    let least = least_ms(speech);
+    let last = speech.parts.len().saturating_sub(1);
+    let pieces: Vec<Piece> = (0..speech.parts.len())
+        .map(|at| Piece {
+            path: speech.sounds[at].map(|sound| shelf.path(sound, bought.format)),
+            least_ms: least(speech.parts[at].chars() as u64),
+            pause_ms: if at == last { 0 } else { pause.after(&speech.parts[at]) },
+        })
+        .collect();
+    let joining = move || {
+        let mut joiner = Joiner::new(bought.format, bought.sample_rate);
+        let (mut spans, mut too_short) = (Vec::with_capacity(pieces.len()), None);
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let span = match piece.path {
+                None => None,
+                Some(path) => {
+                    let start = joiner.samples();
+                    joiner.part(path).map_err(|e| Unjoined::Part(at, e))?;
+                    let ms = |samples| sample_to_ms(samples, bought.sample_rate);
+                    let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
+                    if span.end_ms - span.start_ms < piece.least_ms && too_short.is_none() {
+                        too_short = Some(at);
+                    }
+                    Some(span)
+                }
+            };
+            spans.push(span);
+            joiner.pause(piece.pause_ms);
+        }
+        let file = || -> io::Result<File> {
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            File::create(&to)
+        };
+        let mut out = BufWriter::with_capacity(256 << 10, file().map_err(|e| Unjoined::File(AudioError::Write(e)))?);
+        let joined = joiner.join(format.format, &mut out).map_err(Unjoined::File)?;
+        drop(out);
+        verify(&to, format.format, bought.sample_rate, joined.samples).map_err(Unjoined::File)?;
+        Ok(Joined { spans, audio_ms: sample_to_ms(joined.samples, joined.rate), too_short })
+    };
+    tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
+}
+
+/// How long so many characters have to last at least, in ms.
+fn least_ms(speech: &Speech<'_>) -> impl Fn(u64) -> u64 {
+    let most = speech.synthesis.max_chars_per_second * speech.options.speed.factor();
+    move |characters| {
+        if most <= 0.0 {
+            return 0;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a part has at most 250 characters"
+        )]
+        let ms = (characters as f64 * 1_000.0 / most) as u64;
+        ms.saturating_sub(ALLOWED_MS)
+    }
+}
+
+/// A file of the shelf is no audio any more: the disk has lost some of it. It is out of the way for the next `retry`.
+async fn spoiled(work: &Work<'_, &Speech<'_>>, at: usize, error: &AudioError) -> Result<Next, StoreError> {
+    let (speech, store) = (work.asked, &work.shared.store);
+    if let Some(sound) = speech.sounds[at] {
+        store.shelf().discard(sound, speech.bought.format);
+    }
+    let journals = store.journals(work.job.job, work.job.era).await?;
+    let answered = journals.of(super::index(at)).calls.into_iter().find(|c| c.state == crate::domain::job::CallState::Answered);
+    if let Some(call) = answered {
+        store.set_aside(work.job.job, call.id).await?;
+    }
+    let part = speech.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();
+    let told = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
+    Ok(Next::Leave(To::Finished(Box::new(speech.failed(ErrorKind::AnswerLost, told)))))
+}
+
+/// Whether the job's outputs were written once.
+pub(super) async fn was_delivered(work: &Work<'_, &Speech<'_>>) -> Result<bool, StoreError> {
+    let filter = JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, ..JobFilter::default() };
+    let jobs = work.shared.store.jobs(work.batch.id, &filter).await?;
+    Ok(jobs.iter().any(|job| job.row.job == work.job.job && job.row.outputs.is_some()))
+}
+
+/// The end of a job whose audio was pruned: its outputs stay as they are.
+pub(super) fn pruned(speech: &Speech<'_>) -> Finish {
+    Finish {
+        state: Some(JobState::Succeeded),
+        notes: Some(Note::AnswerPruned.to_string()),
+        characters: Some(speech.characters),
+        parts: Some(speech.count()),
+        ..Finish::default()
+    }
+}

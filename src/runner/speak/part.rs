@@ -1,0 +1,232 @@
+//! One part's life: found, waited for, bought, or given up.
+
+use super::{
+    super::{
+        call::{self, Attempt},
+        worker::{Next, Work, jitter},
+    },
+    buy::Speaker,
+    survey::Speech,
+};
+use crate::{
+    domain::{
+        batch::OnUnknown,
+        call::ErrorKind,
+        job::{CallId, CallRecord, Step, Why},
+        retry,
+    },
+    store::{End, Ended, Finish, Sound, StoreError, To},
+};
+
+/// How a part came to the shelf.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// By a call of its own job.
+    pub(super) bought: bool,
+    /// What that call came with, if it was made just now.
+    pub(super) answer: Option<Kept>,
+}
+
+/// What is worth keeping of an answer beside its audio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Length of the file.
+    pub(super) bytes: u64,
+    pub(super) request_id: Option<String>,
+    pub(super) content_expiry: Option<String>,
+    /// From intent to answer, in ms.
+    pub(super) processing_ms: i64,
+}
+
+/// How far a part came.
+pub(super) enum Stage {
+    /// Its sound is on the shelf.
+    Ready(Ready),
+    /// To be looked at again then; at once: the job cannot go on now.
+    Later(i64),
+    /// Another job buys the same sound.
+    Waits { call: CallId, until: i64 },
+    /// It cannot be had, and so neither can the job.
+    Failed(Box<Finish>),
+    /// Somebody else has the job.
+    Lost,
+}
+
+type PartWork<'a> = Work<'a, &'a Speech<'a>>;
+
+/// Gets a part onto the shelf. If `since` is given, only what was bought then or later will do.
+pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) -> Result<Stage, StoreError> {
+    let (speech, shared) = (work.asked, work.shared);
+    let _turn = tokio::select! {
+        biased;
+        turn = work.batch.turns.take(work.job.job.0, work.part) => turn,
+        () = shared.drain.cancelled() => return Ok(Stage::Later(work.now())),
+    };
+    let sound = speech.sounds[at].expect("only parts that say something are asked for");
+    let speaker = |looked_at| {
+        let text = &speech.parts[at];
+        let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
+        let cost = shared.config.rates.speech_cost(speech.options.model, characters.into()).0;
+        let sound = Sound { fingerprint: sound, looked_at, characters, cost };
+        Speaker { shared, batch: work.batch, speech, text: &text.text, sound, replaces: since.is_some() }
+    };
+    loop {
+        // Before the look: what is bought after it, the ledger tells.
+        let looked_at = work.now();
+        let there = is_there(work, at, since).await?;
+        let attempt = match work.journal.step(looked_at) {
+            Step::Deliver(_) if there => return Ok(Stage::Ready(Ready { bought: true, answer: None })),
+            Step::Deliver(call) => return gone(work, at, call).await,
+            step if there => return found(work, at, step).await,
+            Step::PutBack { until } => {
+                let open = work.journal.calls.iter().find(|call| call.is_open()).map(|call| call.id);
+                return Ok(open.map_or(Stage::Later(until), |call| Stage::Waits { call, until }));
+            }
+            Step::Reconcile(call) => match decide(work, &call).await? {
+                Decided::Stage(stage) => return Ok(stage),
+                Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call.id)).await?,
+            },
+            Step::Call(why) => {
+                if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
+                    return Ok(failed(work, at, *finish));
+                }
+                let why = if why == Why::First && work.job.era > 0 { Why::Retry } else { why };
+                call::attempt(work, &speaker(looked_at), why, None).await?
+            }
+        };
+        let attempt = match attempt {
+            Attempt::SoundOpen { call, until: None } => match adopt(work, at, since, call).await? {
+                Decided::Stage(stage) => return Ok(stage),
+                Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call)).await?,
+            },
+            other => other,
+        };
+        match attempt {
+            Attempt::Answered { answer, processing_ms, .. } => {
+                let answer = Some(Kept { processing_ms, ..answer });
+                return Ok(Stage::Ready(Ready { bought: true, answer }));
+            }
+            Attempt::SoundOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
+            Attempt::SoundOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
+            Attempt::SoundKept => {}
+            Attempt::Next(Next::Lost) => return Ok(Stage::Lost),
+            Attempt::Next(Next::Leave(To::Finished(finish))) => return Ok(failed(work, at, *finish)),
+            Attempt::Next(Next::Leave(To::Queued { due_at: due, .. } | To::Waiting { until: due, .. })) => {
+                return Ok(Stage::Later(due));
+            }
+        }
+    }
+}
+
+/// Whether the part's sound is on the shelf, and new enough.
+async fn is_there(work: &PartWork<'_>, at: usize, since: Option<i64>) -> Result<bool, StoreError> {
+    let Some(sound) = work.asked.sounds[at] else { return Ok(false) };
+    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
+    let look = tokio::task::spawn_blocking(move || shelf.find(sound, format).is_some());
+    if !look.await.expect("looking at the shelf does not panic") {
+        return Ok(false);
+    }
+    match since {
+        Some(since) => work.shared.store.bought_since(sound, since).await,
+        None => Ok(true),
+    }
+}
+
+/// A sound that is there without a row that says so: of an open call it is the answer, else somebody else's.
+async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, StoreError> {
+    let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
+    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
+    if let Some(open) = work.journal.calls.iter().find(|call| call.is_open() && !matches!(step, Step::PutBack { .. })) {
+        let bytes = shelf.find(sound, format).unwrap_or(0);
+        end_found(work, open.id, bytes).await?;
+        return Ok(Stage::Ready(Ready { bought: true, answer: None }));
+    }
+    if !work.shared.store.reuse(work.job.job, work.job.token, &[work.asked.reused(at, sound)]).await? {
+        return Ok(Stage::Lost);
+    }
+    // Looked at again: what was noted first cannot be pruned in between.
+    if shelf.find(sound, format).is_none() {
+        return Ok(Stage::Later(work.now() + 1));
+    }
+    shelf.touch(sound, format);
+    Ok(Stage::Ready(Ready::default()))
+}
+
+async fn end_found(work: &PartWork<'_>, call: CallId, bytes: u64) -> Result<(), StoreError> {
+    let end = End::Spoken { bytes, found: true, request_id: None, content_expiry: None };
+    work.shared.store.end(Ended { call, departed_at: None, limits: work.limits(), end, pauses: None }).await?;
+    tracing::info!(job.key = work.job.key, call.id = %call, "its audio was in the spool");
+    Ok(())
+}
+
+/// What is to be done about a call of unknown outcome whose sound is not there.
+enum Decided {
+    Stage(Stage),
+    CallAgain,
+}
+
+async fn decide(work: &PartWork<'_>, call: &CallRecord) -> Result<Decided, StoreError> {
+    let unknown_at = match call.unknown_at {
+        Some(at) => at,
+        None => work.shared.store.note_unknown(call.id).await?,
+    };
+    let at = usize::try_from(work.part).unwrap_or(usize::MAX);
+    if work.batch.spec.run.on_unknown == OnUnknown::Park {
+        work.give_up(call.id).await?;
+        return Ok(Decided::Stage(parked(work, at)));
+    }
+    if let Some(Next::Leave(To::Finished(finish))) = work.spent(call.error_kind) {
+        work.give_up(call.id).await?;
+        return Ok(Decided::Stage(failed(work, at, *finish)));
+    }
+    // Who died while it was under way has waited already.
+    let wait = if call.counts { retry::wait_ms(work.journal.tries(), jitter()) } else { 0 };
+    let due = unknown_at + i64::try_from(wait).unwrap_or(30_000);
+    Ok(if work.now() < due { Decided::Stage(Stage::Later(due)) } else { Decided::CallAgain })
+}
+
+/// Somebody else's call for the same sound, that nobody waits for any more.
+async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId) -> Result<Decided, StoreError> {
+    let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
+    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
+    if since.is_none()
+        && let Some(bytes) = shelf.find(sound, format)
+    {
+        end_found(work, call, bytes).await?;
+        return Ok(Decided::Stage(Stage::Later(work.now() + 1)));
+    }
+    Ok(match work.batch.spec.run.on_unknown {
+        OnUnknown::Retry => Decided::CallAgain,
+        OnUnknown::Park => Decided::Stage(parked(work, at)),
+    })
+}
+
+fn parked(work: &PartWork<'_>, at: usize) -> Stage {
+    let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+    failed(work, at, Finish::failed(ErrorKind::UnknownOutcome, told.into()))
+}
+
+/// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
+async fn gone(work: &PartWork<'_>, at: usize, call: CallId) -> Result<Stage, StoreError> {
+    if super::deliver::was_delivered(work).await? {
+        return Ok(Stage::Failed(Box::new(super::deliver::pruned(work.asked))));
+    }
+    work.shared.store.set_aside(work.job.job, call).await?;
+    let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
+    Ok(failed(work, at, Finish::failed(ErrorKind::AnswerLost, told.into())))
+}
+
+/// The end of the job by one of its parts, which it names.
+fn failed(work: &PartWork<'_>, at: usize, finish: Finish) -> Stage {
+    let speech = work.asked;
+    let error = finish.error.map(|told| match speech.name_of(at) {
+        Some(part) => format!("{part}: {told}"),
+        None => told,
+    });
+    Stage::Failed(Box::new(Finish {
+        error,
+        characters: Some(speech.characters),
+        parts: Some(speech.count()),
+        ..finish
+    }))
+}

@@ -1,0 +1,160 @@
+//! What a job says, part by part, and which of it is on the shelf already.
+
+use super::{super::Shared, part::Ready};
+use crate::{
+    domain::{
+        call::ErrorKind,
+        cut::{Part, cut},
+        identity::Identity,
+        job::{CallRecord, CallState, Journals},
+        speech::SpeechOptions,
+        synthesis::{Bought, Rendition, Synthesis},
+    },
+    store::{Claimed, Finish, Reused, StoreError},
+};
+
+/// What a job says, and how.
+#[derive(Debug)]
+pub(super) struct Speech<'a> {
+    pub(super) synthesis: &'a Synthesis,
+    pub(super) options: SpeechOptions,
+    pub(super) rendition: Rendition,
+    pub(super) bought: Bought,
+    pub(super) parts: Vec<Part>,
+    /// What each part is named by on the shelf; `None`: it says nothing.
+    pub(super) sounds: Vec<Option<Identity>>,
+    /// Of all parts that say something, in Unicode scalar values.
+    pub(super) characters: u64,
+}
+
+impl<'a> Speech<'a> {
+    pub(super) async fn of(shared: &Shared, synthesis: &'a Synthesis, job: &Claimed) -> Result<Self, StoreError> {
+        let unexpected = |what: String| StoreError::Unexpected(format!("`{}`: {what}", job.key));
+        let json = job.overrides.as_deref().ok_or_else(|| unexpected("it has no voice and no format".into()))?;
+        let rendition: Rendition = serde_json::from_str(json).map_err(|e| unexpected(format!("its options: {e}")))?;
+        let text = shared.store.text(job.job).await?.ok_or_else(|| unexpected("it has no text".into()))?;
+        let options = rendition.overrides.apply(&synthesis.options);
+        let bought = rendition.format.bought();
+        let (part_chars, dictionary, voiced) = (synthesis.part_chars, synthesis.dictionary.clone(), options.clone());
+        let cutting = tokio::task::spawn_blocking(move || {
+            let parts = cut(&text, part_chars);
+            let sound = |part: &Part| {
+                part.has_words().then(|| voiced.fingerprint(&part.text, bought, dictionary.as_ref()))
+            };
+            let sounds = parts.iter().map(sound).collect();
+            (parts, sounds)
+        });
+        let (parts, sounds): (Vec<Part>, Vec<_>) = cutting.await.expect("cutting a text does not panic");
+        let characters = parts.iter().filter(|part| part.has_words()).map(|part| part.chars() as u64).sum();
+        Ok(Self { synthesis, options, rendition, bought, parts, sounds, characters })
+    }
+
+    /// How many parts say something.
+    pub(super) fn count(&self) -> u64 {
+        self.sounds.iter().flatten().count() as u64
+    }
+
+    /// The end of the job, with what is known of it.
+    pub(super) fn failed(&self, kind: ErrorKind, told: String) -> Finish {
+        Finish { characters: Some(self.characters), parts: Some(self.count()), ..Finish::failed(kind, told) }
+    }
+
+    /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
+    pub(super) fn name_of(&self, at: usize) -> Option<String> {
+        const SHOWN: usize = 32;
+        if self.count() < 2 {
+            return None;
+        }
+        let text = &self.parts[at].text;
+        let shown: String = text.chars().take(SHOWN).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        Some(format!("part {} (\"{}{more}\")", at + 1, shown.trim_end()))
+    }
+
+    /// A part as the ledger notes that its sound was there.
+    pub(super) fn reused(&self, at: usize, fingerprint: Identity) -> Reused {
+        let characters = u32::try_from(self.parts[at].chars()).unwrap_or(u32::MAX);
+        Reused { part: index(at), fingerprint, characters }
+    }
+}
+
+/// What the shelf and the journals say of a job's parts.
+#[derive(Debug)]
+pub(super) struct Surveyed {
+    /// How each part came to the shelf; `None`: it is not there, or says nothing.
+    pub(super) ready: Vec<Option<Ready>>,
+    pub(super) journals: Journals,
+    pub(super) fresh: Fresh,
+}
+
+/// From when on a sound must be, for parts that not any will do for.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    /// For all of them.
+    all: Option<i64>,
+    parts: Vec<Option<i64>>,
+}
+
+impl Fresh {
+    async fn of(shared: &Shared, job: &Claimed, speech: &Speech<'_>, journals: &Journals) -> Result<Self, StoreError> {
+        let all = if speech.rendition.no_reuse { Some(shared.store.submitted_at(job.job).await?) } else { None };
+        let parts = (0..).take(speech.parts.len()).map(|part| journals.anew_since(part)).collect();
+        Ok(Self { all, parts })
+    }
+
+    pub(super) fn since(&self, at: usize) -> Option<i64> {
+        self.all.max(self.parts.get(at).copied().flatten())
+    }
+}
+
+/// Looks at the shelf for all parts at once, and notes what is reused. What takes more than a look is left to be found out
+/// part by part. `None`: the lease is lost.
+pub(super) async fn survey(
+    shared: &Shared,
+    job: &Claimed,
+    speech: &Speech<'_>,
+) -> Result<Option<Surveyed>, StoreError> {
+    let journals = shared.store.journals(job.job, job.era).await?;
+    let fresh = Fresh::of(shared, job, speech, &journals).await?;
+    let mut ready = vec![None; speech.parts.len()];
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (at, sound) in speech.sounds.iter().enumerate() {
+        let Some(sound) = *sound else { continue };
+        let journal = journals.of(index(at));
+        if journal.calls.iter().any(|call| call.state == CallState::Answered) {
+            own.push((at, sound));
+        } else if fresh.since(at).is_none() && !journal.calls.iter().any(CallRecord::is_open) {
+            others.push((at, sound));
+        }
+    }
+    for (at, _) in on_shelf(shared, speech, own).await {
+        ready[at] = Some(Ready { bought: true, ..Ready::default() });
+    }
+    let found = on_shelf(shared, speech, others).await;
+    if !found.is_empty() {
+        let notes: Vec<Reused> = found.iter().map(|(at, sound)| speech.reused(*at, *sound)).collect();
+        if !shared.store.reuse(job.job, job.token, &notes).await? {
+            return Ok(None);
+        }
+        // Looked at again: what was noted first cannot be pruned in between.
+        for (at, _) in on_shelf(shared, speech, found).await {
+            ready[at] = Some(Ready::default());
+        }
+    }
+    Ok(Some(Surveyed { ready, journals, fresh }))
+}
+
+/// Those of the parts whose sound is on the shelf. They are used now.
+async fn on_shelf(shared: &Shared, speech: &Speech<'_>, parts: Vec<(usize, Identity)>) -> Vec<(usize, Identity)> {
+    let (shelf, format) = (shared.store.shelf(), speech.bought.format);
+    let look = move || {
+        let found = parts.into_iter().filter(|(_, sound)| shelf.find(*sound, format).is_some());
+        found.inspect(|(_, sound)| shelf.touch(*sound, format)).collect()
+    };
+    tokio::task::spawn_blocking(look).await.expect("looking at the shelf does not panic")
+}
+
+/// A part as the ledger counts it.
+pub(super) fn index(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
