@@ -58,7 +58,12 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) async fn get(&self, store: &Store, config: &RunnerConfig, id: BatchId) -> Result<Arc<Batch>, StoreError> {
+    pub(super) async fn get(
+        &self,
+        store: &Store,
+        config: &RunnerConfig,
+        id: BatchId,
+    ) -> Result<Arc<Batch>, StoreError> {
         if let Some(batch) = lock(&self.known).get(&id) {
             return Ok(Arc::clone(batch));
         }

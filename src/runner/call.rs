@@ -226,9 +226,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
             let effect = if ours { PoolEffect::Failed(true) } else { PoolEffect::None };
             End::Rejected { trouble: Some(trouble.clone()), effect, counts }
         }
-        Outcome::Answered(_) | Outcome::Stale => {
-            End::Rejected { trouble: None, effect: PoolEffect::None, counts }
-        }
+        Outcome::Answered(_) | Outcome::Stale => End::Rejected { trouble: None, effect: PoolEffect::None, counts },
         Outcome::Unknown(trouble) => End::Unknown {
             trouble: trouble.clone(),
             // Only our own time-out leaves the vendor at work; a broken connection ends its request.
@@ -333,7 +331,6 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
     }
     Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
 }
-
 
 fn is_out_of_reach(trouble: &Trouble) -> bool {
     trouble.status.is_none_or(|status| status >= 500)

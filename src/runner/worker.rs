@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Event, Shared,
-    attempt,
-    call::Attempt,
+    Event, Shared, attempt,
     batch::Batch,
+    call::Attempt,
     deliver,
     reconcile::{self, Verdict},
     recording::{Prepared, Recording},
@@ -186,7 +185,6 @@ impl<A> Work<'_, A> {
         }
         None
     }
-
 }
 
 impl Work<'_> {

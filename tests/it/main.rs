@@ -19,6 +19,7 @@ mod refusals;
 mod s3_sink;
 mod s3_source;
 mod sources;
+mod speaking;
 mod spend;
 mod support;
 mod verbs;

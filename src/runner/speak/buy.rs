@@ -117,7 +117,8 @@ impl Speaker<'_> {
                 Err(e) => format!("the spool cannot be written: {e}"),
             };
             if waited.is_none() {
-                self.shared.say(Event::Warning(format!("{told}; bought speech is kept in hand, and tried every second")));
+                self.shared
+                    .say(Event::Warning(format!("{told}; bought speech is kept in hand, and tried every second")));
                 waited = Some(Duration::ZERO);
             }
             if self.shared.drain.is_cancelled() {

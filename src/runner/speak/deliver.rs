@@ -105,20 +105,22 @@ fn notes(speech: &Speech<'_>, answers: &[&Kept], paid_again: bool) -> Option<Str
     let kept_by_vendor = |kept: &&&Kept| kept.content_expiry.as_deref() != Some("applied");
     let not_expiring =
         speech.options.expire_content != ExpireContent::No && answers.iter().any(|kept| kept_by_vendor(&kept));
-    let notes: Vec<&str> =
-        [not_expiring.then_some(Note::NotExpiring), paid_again.then_some(Note::PaidAgain)]
-            .into_iter()
-            .flatten()
-            .map(|note| note.as_str())
-            .collect();
+    let notes: Vec<&str> = [not_expiring.then_some(Note::NotExpiring), paid_again.then_some(Note::PaidAgain)]
+        .into_iter()
+        .flatten()
+        .map(|note| note.as_str())
+        .collect();
     (!notes.is_empty()).then(|| notes.join(";"))
 }
 
 /// The audio, and the captions beside it.
 fn items(speech: &Speech<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
     let format = speech.rendition.format.format;
-    let mut items =
-        vec![Item { name: speech.rendition.file(), content: Content::File(audio), content_type: format.content_type() }];
+    let mut items = vec![Item {
+        name: speech.rendition.file(),
+        content: Content::File(audio),
+        content_type: format.content_type(),
+    }];
     if speech.rendition.captions {
         let sentences = timed_sentences(&speech.parts, &joined.spans);
         items.extend(speech.synthesis.captions.iter().map(|caption| Item {
@@ -207,7 +209,8 @@ async fn spoiled(work: &Work<'_, &Speech<'_>>, at: usize, error: &AudioError) ->
         store.shelf().discard(sound, speech.bought.format);
     }
     let journals = store.journals(work.job.job, work.job.era).await?;
-    let answered = journals.of(super::index(at)).calls.into_iter().find(|c| c.state == crate::domain::job::CallState::Answered);
+    let answered =
+        journals.of(super::index(at)).calls.into_iter().find(|c| c.state == crate::domain::job::CallState::Answered);
     if let Some(call) = answered {
         store.set_aside(work.job.job, call.id).await?;
     }

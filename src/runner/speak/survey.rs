@@ -38,9 +38,8 @@ impl<'a> Speech<'a> {
         let (part_chars, dictionary, voiced) = (synthesis.part_chars, synthesis.dictionary.clone(), options.clone());
         let cutting = tokio::task::spawn_blocking(move || {
             let parts = cut(&text, part_chars);
-            let sound = |part: &Part| {
-                part.has_words().then(|| voiced.fingerprint(&part.text, bought, dictionary.as_ref()))
-            };
+            let sound =
+                |part: &Part| part.has_words().then(|| voiced.fingerprint(&part.text, bought, dictionary.as_ref()));
             let sounds = parts.iter().map(sound).collect();
             (parts, sounds)
         });
