@@ -1,21 +1,29 @@
 //! Whole processes of the real binary, killed in the middle of a batch again and again; the sandbox's books are the witness.
 
 use std::{
+    collections::HashMap,
+    fs,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use wavebatch::{domain::job::JobState, sandbox::Config};
+use wavebatch::{
+    domain::{cut::cut, job::JobState},
+    sandbox::{Books, Config},
+};
 
-use crate::support::{House, KEY};
+use crate::support::{
+    House, KEY,
+    speech::{Speaking, prose},
+};
 
 const KILLS: u64 = 24;
 const LINES: usize = 160;
 
-fn wavebatch(house: &House) -> Child {
+fn wavebatch(house: &House, args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_wavebatch"))
         .current_dir(house.dir.path())
-        .args(["run", "night.toml", "-q", "--config", "wavebatch.toml"])
+        .args(args)
         .env("SMALLEST_API_KEY", KEY)
         .env("SMALLEST_BASE_URL", house.sandbox.base_url())
         .env("WAVEBATCH_LEASE_MS", "500")
@@ -27,6 +35,29 @@ fn wavebatch(house: &House) -> Child {
         .expect("the program")
 }
 
+const RUN: [&str; 5] = ["run", "night.toml", "-q", "--config", "wavebatch.toml"];
+
+/// Starts it, and kills it once so many calls have arrived.
+async fn kill_after(house: &House, args: &[&str], calls: u64) {
+    let mut child = wavebatch(house, args);
+    tokio::select! {
+        () = house.sandbox.arrivals(calls) => {}
+        status = async { loop {
+            if let Some(status) = child.try_wait().expect("a child") { break status }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }} => panic!("it ended before {calls} calls: {status}"),
+    }
+    child.kill().expect("a living child");
+    child.wait().expect("a dead child");
+}
+
+async fn to_the_end(house: &House, args: &[&str]) {
+    let child = wavebatch(house, args);
+    let last = tokio::task::spawn_blocking(move || child.wait_with_output().expect("a child"));
+    let last = last.await.expect("it was waited for");
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+}
+
 /// Every recording has a size of its own, so that the vendor's log can prove each call.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_no_line_and_buys_none_twice() {
@@ -34,24 +65,9 @@ async fn kill_9_loses_no_line_and_buys_none_twice() {
     house.provable_calls(LINES);
     house.definition("", "concurrency = 6\nunknown_grace = \"300ms\"");
     for kill in 1..=KILLS {
-        let mut child = wavebatch(&house);
-        let enough = kill * (LINES as u64 - 10) / KILLS;
-        tokio::select! {
-            () = house.sandbox.arrivals(enough) => {}
-            status = async { loop {
-                if let Some(status) = child.try_wait().expect("a child") { break status }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }} => panic!("it ended before kill {kill}: {status}"),
-        }
-        child.kill().expect("a living child");
-        child.wait().expect("a dead child");
+        kill_after(&house, &RUN, kill * (LINES as u64 - 10) / KILLS).await;
     }
-    let last = tokio::task::spawn_blocking({
-        let child = wavebatch(&house);
-        move || child.wait_with_output().expect("a child")
-    });
-    let last = last.await.expect("it was waited for");
-    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    to_the_end(&house, &RUN).await;
 
     let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
     let counts = house.counts(batch).await;
@@ -66,4 +82,54 @@ async fn kill_9_loses_no_line_and_buys_none_twice() {
     assert!(rows.iter().any(|r| r.notes.as_deref() == Some("recovered")), "no kill hit a call in flight");
     // The ledger may count a call that was killed before its first byte as billed, never one too few.
     assert!(rows.iter().all(|r| r.billed_calls >= 1));
+}
+
+/// How often each text was asked for.
+fn asked(books: &Books) -> HashMap<String, usize> {
+    let mut asked = HashMap::new();
+    for text in books.requests.iter().filter_map(|record| record.text.clone()) {
+        *asked.entry(text).or_default() += 1;
+    }
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
+    const KILLS: u64 = 10;
+    const IN_FLIGHT: u64 = 4;
+    let house = House::with(Config { latency: Duration::from_millis(40), ..Config::default() }).await;
+    let speaking = Speaking { run: serde_json::json!({ "concurrency": IN_FLIGHT }), ..Speaking::default() };
+    let chapters: Vec<_> = (1..=3).map(|n| prose(30).replace("Paragraph", &format!("{n}: Paragraph"))).collect();
+    let lines: Vec<_> = ["one", "two", "three"].into_iter().zip(chapters.iter().map(String::as_str)).collect();
+    let batch = house.speak(&speaking, &lines).await;
+    let parts = chapters.iter().flat_map(|text| cut(text, 60)).map(|part| part.text);
+    let parts: std::collections::HashSet<String> = parts.collect();
+    let work = ["work", "--batch", "book", "-q"];
+    let mut kept: HashMap<String, usize> = HashMap::new();
+    for kill in 1..=KILLS {
+        kill_after(&house, &work, kill * (parts.len() as u64 - 10) / KILLS).await;
+        let asked = asked(&house.sandbox.books());
+        for (text, times) in &kept {
+            assert_eq!(asked[text], *times, "it was there before kill {kill}: {text}");
+        }
+        let on_shelf = |text: &&String| house.is_on_shelf(&speaking, text);
+        kept = asked.keys().filter(on_shelf).map(|text| (text.clone(), asked[text])).collect();
+    }
+    to_the_end(&house, &work).await;
+    assert!(kept.len() > parts.len() / 2, "{} of {}", kept.len(), parts.len());
+    let books = house.sandbox.books();
+    let last = asked(&books);
+    assert!(kept.iter().all(|(text, times)| last[text] == *times));
+    assert_eq!(last.len(), parts.len());
+    let again = books.billed - parts.len() as u64;
+    assert!(again <= KILLS * IN_FLIGHT, "only what was in flight: {again}");
+    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3);
+
+    let clean = House::new().await;
+    let batch = clean.speak(&speaking, &lines).await;
+    clean.run(batch).await;
+    for (key, _) in lines {
+        let name = format!("{key}.wav");
+        assert_eq!(fs::read(house.spoken(&name)).unwrap(), fs::read(clean.spoken(&name)).unwrap(), "{key}");
+    }
 }

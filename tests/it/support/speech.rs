@@ -106,6 +106,15 @@ impl House {
         .expect("a specification")
     }
 
+    /// Whether a part with this text was bought and is kept.
+    pub fn is_on_shelf(&self, speaking: &Speaking, text: &str) -> bool {
+        let spec = self.spec(speaking);
+        let synthesis = spec.task.synthesis().expect("speech");
+        let bought = speaking.formats[0].bought();
+        let sound = synthesis.options.fingerprint(text, bought, synthesis.dictionary.as_ref());
+        self.store.shelf().find(sound, bought.format).is_some()
+    }
+
     /// A file of the output.
     pub fn spoken(&self, name: &str) -> PathBuf {
         self.path("out").join(name)
