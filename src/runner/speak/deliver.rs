@@ -76,7 +76,7 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
     };
     work.batch.sink_failing_since.store(0, Ordering::Relaxed);
     let addresses: Vec<&str> = receipts.iter().map(|receipt| receipt.address.as_str()).collect();
-    let paid_again = shared.store.journals(work.job.job, work.job.era).await?.parts.values().any(|j| j.billed() > 1);
+    let paid_again = ready.iter().flatten().any(|ready| ready.billed > 1);
     let all: Vec<&Kept> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
     let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
     let short = joined.too_short.map(|at| match speech.name_of(at) {

@@ -106,7 +106,8 @@ struct Floor {
     twins: Vec<usize>,
     /// Tried again then.
     later: Vec<(i64, usize)>,
-    /// For the end of another job's call, at the latest then.
+    /// For the end of another job's call, at the latest then. They are not looked at again before all else is done: two
+    /// jobs that say the same buy it together, each what the other has not begun.
     waiting: Vec<(CallId, i64, usize)>,
 }
 
@@ -128,7 +129,8 @@ impl<'a> Hand<'a> {
         let mut running = FuturesUnordered::new();
         let mut halt = None;
         loop {
-            while halt.is_none() && running.len() < self.batch.turns.size() {
+            // Twice as many as there are turns: whoever gives one back must find the next part of an early job waiting.
+            while halt.is_none() && running.len() < self.batch.turns.size() * 2 {
                 let Some(at) = floor.next(sound) else { break };
                 let mut work = self.work(index(at), journals.of(index(at)));
                 let since = fresh.since(at);
@@ -140,11 +142,7 @@ impl<'a> Hand<'a> {
                 Some((at, stage)) = running.next() => {
                     floor.ended(at, sound);
                     match stage? {
-                        Stage::Ready(how) => {
-                            ready[at] = Some(how);
-                            // It may be what others wait for.
-                            floor.todo.extend(floor.waiting.drain(..).map(|(_, _, at)| at));
-                        }
+                        Stage::Ready(how) => ready[at] = Some(how),
                         Stage::Later(due) if due <= clock.now() => halt = halt.or(Some(Halt::Leave)),
                         Stage::Later(due) => floor.later.push((due, at)),
                         Stage::Waits { call, until } => floor.waiting.push((call, until, at)),

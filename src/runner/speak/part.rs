@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Ready {
     /// By a call of its own job.
     pub(super) bought: bool,
+    /// How many of that job's calls for it may have been billed.
+    pub(super) billed: u32,
     /// What that call came with, if it was made just now.
     pub(super) answer: Option<Kept>,
 }
@@ -75,7 +77,7 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
         let looked_at = work.now();
         let there = is_there(work, at, since).await?;
         let attempt = match work.journal.step(looked_at) {
-            Step::Deliver(_) if there => return Ok(Stage::Ready(Ready { bought: true, answer: None })),
+            Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
             Step::Deliver(call) => return gone(work, at, call).await,
             step if there => return found(work, at, step).await,
             Step::PutBack { until } => {
@@ -104,7 +106,7 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
         match attempt {
             Attempt::Answered { answer, processing_ms, .. } => {
                 let answer = Some(Kept { processing_ms, ..answer });
-                return Ok(Stage::Ready(Ready { bought: true, answer }));
+                return Ok(Stage::Ready(own(work, answer)));
             }
             Attempt::SoundOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
             Attempt::SoundOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
@@ -116,6 +118,12 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             }
         }
     }
+}
+
+/// A part that its own job has bought: just now, with this answer, or before.
+fn own(work: &PartWork<'_>, answer: Option<Kept>) -> Ready {
+    let now = u32::from(answer.is_some());
+    Ready { bought: true, billed: work.journal.billed() + now, answer }
 }
 
 /// Whether the part's sound is on the shelf, and new enough.
@@ -139,7 +147,7 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
     if let Some(open) = work.journal.calls.iter().find(|call| call.is_open() && !matches!(step, Step::PutBack { .. })) {
         let bytes = shelf.find(sound, format).unwrap_or(0);
         end_found(work, open.id, bytes).await?;
-        return Ok(Stage::Ready(Ready { bought: true, answer: None }));
+        return Ok(Stage::Ready(own(work, None)));
     }
     if !work.shared.store.reuse(work.job.job, work.job.token, &[work.asked.reused(at, sound)]).await? {
         return Ok(Stage::Lost);

@@ -127,7 +127,7 @@ pub(super) async fn survey(
         }
     }
     for (at, _) in on_shelf(shared, speech, own).await {
-        ready[at] = Some(Ready { bought: true, ..Ready::default() });
+        ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
     }
     let found = on_shelf(shared, speech, others).await;
     if !found.is_empty() {
