@@ -65,6 +65,9 @@ pub struct Rendition {
     /// Whether captions are written beside it: of outputs that differ in their format alone, the first has them.
     #[serde(default)]
     pub captions: bool,
+    /// Its parts are bought afresh, whatever is on the shelf.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_reuse: bool,
 }
 
 impl Rendition {
