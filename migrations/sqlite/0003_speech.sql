@@ -42,3 +42,12 @@ CREATE TABLE anew (
     at   INTEGER NOT NULL,
     PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;
+
+-- Where pronunciations were put. The vendor gives a dictionary no name but its id; here it is called by its file.
+CREATE TABLE dictionaries (
+    account TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    hash    TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;

@@ -5,16 +5,19 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Stop,
+    context::SANDBOX_ACCOUNT,
     drive::fetcher,
     sources::Sources,
+    spoken,
     tell::{self, stt},
     words::{counted, dollars, duration, grouped},
 };
 use crate::{
     config::{Config, KEY, SetBy},
-    definition::Definition,
-    runner::intake::{self, Estimate, ExitClass, IntakeError, Plan},
+    definition::{Definition, Spooled, manifest::texts::Cast},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
     store::{Store, StoreError},
+    waves::account,
 };
 
 /// Check a batch and tell what running it would do
@@ -26,19 +29,28 @@ use crate::{
 pub struct Check {
     #[command(flatten)]
     sources: Sources,
-    /// As JSON
+    /// Of texts, print each part as it would be bought: key, voice, what is bought, number, characters, kept or new, text
+    #[arg(long)]
+    parts: bool,
+    /// Only the parts of this key
+    #[arg(long, value_name = "KEY", requires = "parts")]
+    key: Option<String>,
+    /// As JSON; of parts, an object a line
     #[arg(long)]
     json: bool,
 }
 
 /// How the answer is wanted.
+#[derive(Default)]
 pub(super) struct Ask {
     pub(super) json: bool,
+    pub(super) parts: bool,
+    pub(super) key: Option<String>,
 }
 
 impl Check {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        check(context, &self.sources, Ask { json: self.json }).await
+        check(context, &self.sources, Ask { json: self.json, parts: self.parts, key: self.key }).await
     }
 }
 
@@ -51,8 +63,14 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         Err(StoreError::Missing(_)) => None,
         Err(e) => return Err(Stop::of_ledger(e, &config.database)),
     };
-    let mut unchecked = unchecked(context, sources.sandbox);
-    let plan = plan(&definition, store.as_ref(), world, sources.again, &config).await;
+    if ask.parts {
+        return parts(context, &definition, store.as_ref(), &ask).await;
+    }
+    let mut unchecked = unchecked(context, &definition, sources.sandbox);
+    let planning = async |copy: Option<&Spooled>| {
+        intake::plan(store.as_ref(), &definition, copy, world, sources.again, &config.rates).await
+    };
+    let plan = with_copy(&definition, planning).await;
     let plan = match plan {
         Ok(plan) => Some(plan),
         // Without a network a remote manifest is what cannot be checked.
@@ -62,12 +80,26 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         }
         Err(e) => return Err(e.into()),
     };
+    let voices = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
+        Some(scan) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.cast),
+        None => Some(Judgement::default()),
+    };
+    let voices = match voices {
+        Some(judged) if !judged.faults.is_empty() => return Err(IntakeError::Voices(judged.faults).into()),
+        Some(judged) => judged.warnings,
+        None => {
+            unchecked.push("the voices: whether the account has them; `submit` asks it".into());
+            Vec::new()
+        }
+    };
     let screen = &context.screen;
     if ask.json {
-        let value = in_json(&definition, &config, store.is_none(), plan.as_ref(), &unchecked);
+        let mut value = in_json(&definition, &config, store.is_none(), plan.as_ref(), &unchecked);
+        value["voices"] = json!(voices);
         screen.result(&format!("{value:#}"))?;
     } else {
-        screen.result(&told(&definition, &config, store.is_none(), plan.as_ref(), &unchecked, world))?;
+        let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
+        screen.result(&told(&definition, &config, store.is_none(), plan.as_ref(), &unchecked, (world, warned)))?;
     }
     if let Some(store) = store {
         store.close().await;
@@ -80,33 +112,81 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     }
 }
 
-async fn plan(
+/// Brings the manifest here where it is not, for as long as `work` takes.
+async fn with_copy<T>(
     definition: &Definition,
-    store: Option<&Store>,
-    world: &str,
-    again: bool,
-    config: &Config,
-) -> Result<Plan, IntakeError> {
+    work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
+) -> Result<T, IntakeError> {
     // No ledger, no spool; and what is only looked at belongs to neither.
     let dir = std::env::temp_dir().join(format!("wavebatch-check-{}", std::process::id()));
     let needs_copy = definition.origin.needs_copy();
-    let planning = async {
+    let working = async {
         let copy = match fetcher() {
             Ok(fetcher) if needs_copy => intake::copy_manifest(definition, &dir, &fetcher, tokio::io::stdin()).await?,
             _ => None,
         };
-        let spooled = copy.as_ref().map(intake::ManifestCopy::spooled);
-        intake::plan(store, definition, spooled, world, again, &config.rates).await
+        work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
     };
-    let plan = planning.await;
+    let done = working.await;
     if needs_copy {
         let _ = std::fs::remove_dir(&dir);
     }
-    plan
+    done
 }
 
-fn unchecked(context: &Context, sandbox: bool) -> Vec<String> {
-    let mut unchecked = vec!["the recordings: whether they are there, are audio, and how long they are".to_owned()];
+/// Prints every part as it would be bought.
+async fn parts(context: &Context, definition: &Definition, store: Option<&Store>, ask: &Ask) -> Result<Exit, Stop> {
+    if definition.synthesizing().is_none() {
+        return Err(Stop::usage("`--parts` is for texts; a recording is one part"));
+    }
+    let mut found = false;
+    let mut broken = None;
+    let printing = async |copy: Option<&Spooled>| {
+        let mut parts = intake::parts(store, definition, copy, ask.key.as_deref());
+        while let Some(part) = parts.recv().await {
+            let part = part?;
+            found = true;
+            let told = if ask.json { spoken::part_in_json(&part).to_string() } else { spoken::part(&part) };
+            if let Err(e) = context.screen.result(&told) {
+                broken = Some(e);
+                break;
+            }
+        }
+        Ok(())
+    };
+    with_copy(definition, printing).await?;
+    match (broken, &ask.key) {
+        (Some(e), _) => Err(e.into()),
+        (None, Some(key)) if !found => {
+            Err(Stop::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
+        }
+        _ => Ok(Exit::Success),
+    }
+}
+
+/// Holds the voices against those that the account is remembered to have; nothing if that is not known.
+fn voices(
+    context: &Context,
+    config: &Config,
+    sandbox: bool,
+    store: Option<&Store>,
+    manifest: &str,
+    cast: &Cast,
+) -> Option<Judgement> {
+    let account = match (&context.env.key, sandbox) {
+        (_, true) => SANDBOX_ACCOUNT.to_owned(),
+        (Some(key), false) => account(&config.base_url, key),
+        (None, false) => return None,
+    };
+    let voices = intake::remembered(store?, &account)?;
+    Some(intake::judge(manifest, cast, &voices))
+}
+
+fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<String> {
+    let mut unchecked = Vec::new();
+    if definition.transcribing().is_some() {
+        unchecked.push("the recordings: whether they are there, are audio, and how long they are".to_owned());
+    }
     if !sandbox {
         unchecked.push(match context.env.key {
             Some(_) => "the key: whether the API accepts it".into(),
@@ -123,7 +203,7 @@ fn told(
     fresh: bool,
     plan: Option<&Plan>,
     unchecked: &[String],
-    world: &str,
+    (world, voices): (&str, Vec<String>),
 ) -> String {
     let mut facts = vec![tell::headline(definition, world)];
     facts.extend(tell::places(config, fresh));
@@ -135,9 +215,12 @@ fn told(
     }
     facts.push(tell::fact("outputs", definition.output.as_str()));
     facts.extend(definition.report_to.as_ref().map(|to| tell::fact("report", to)));
+    facts.extend(spoken::pronunciations(definition));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
+    facts.extend(voices);
     if let Some(plan) = plan {
         facts.extend(cost(plan, config));
+        facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -158,14 +241,20 @@ fn lines(plan: &Plan) -> Vec<String> {
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
-    let mut facts = vec![tell::fact("lines", parts.join(", "))];
+    let (mut facts, one) = match plan.spec.task.synthesis() {
+        Some(asked) => {
+            let product = spoken::product(plan.scan.lines, plan.scan.jobs, asked);
+            (vec![tell::fact("lines", product), tell::fact("", parts.join(", "))], "output")
+        }
+        None => (vec![tell::fact("lines", parts.join(", "))], "line"),
+    };
     let mut some = |n: u64, words: &str| {
         if n > 0 {
-            facts.push(tell::fact("", format!("{}{words}", counted(n, "line"))));
+            facts.push(tell::fact("", format!("{}{words}", counted(n, one))));
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, " of the batch are not in the manifest any more; they stay");
+    some(plan.gone, tell::gone(&plan.spec));
     if plan.redelivers {
         facts.push(tell::fact("", "what is done is rendered and delivered again from kept answers"));
     }
@@ -179,9 +268,20 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     }
     let limits = tell::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
-        return vec![tell::fact("cost", "none: the sandbox neither bills nor limits")];
+        let speech = plan
+            .speech
+            .iter()
+            .flat_map(|speech| spoken::purchases(&speech.purchases, &config.rates).into_iter().take(1));
+        return speech.chain([tell::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
+    if let Some(speech) = &plan.speech {
+        let mut facts = spoken::purchases(&speech.purchases, rates);
+        if speech.purchases.parts > 0 {
+            facts.push(tell::fact("time", tell::finish(speech.purchases.parts, &limits)));
+        }
+        return facts;
+    }
     let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -215,6 +315,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         json!({
             "existed": plan.existed,
             "lines": plan.scan.lines,
+            "jobs": plan.scan.jobs,
             "new": plan.diff.new,
             "changed": plan.diff.changed,
             "done": plan.diff.done,
@@ -225,6 +326,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
+            "speech": plan.speech.as_ref().map(|speech| spoken::plan_in_json(speech, &config.rates)),
             "estimate": {
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,
@@ -241,8 +343,8 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
     });
     json!({
         "batch": definition.batch,
-        "task": definition.task,
-        "model": definition.transcribe.model,
+        "task": definition.task.task(),
+        "model": definition.task.model(),
         "ledger": { "path": config.database, "new": fresh },
         "settings": config.file,
         "manifest": definition.manifest,

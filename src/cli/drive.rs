@@ -15,7 +15,7 @@ use crate::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
     },
-    runner::{Order, RunEnd, Runner, RunnerConfig},
+    runner::{Order, RunEnd, Runner, RunnerConfig, intake::Account},
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
@@ -31,6 +31,8 @@ pub(super) struct Api {
     client: Client,
     account: String,
     world: &'static str,
+    /// Whether there is a key to ask by.
+    idle: bool,
     sandbox: Option<Sandbox>,
 }
 
@@ -49,20 +51,21 @@ impl Api {
         if sandboxed {
             return Self::sandbox().await;
         }
-        Self::waves(config, context.env.key.clone().unwrap_or_else(|| SecretString::from("none")))
+        let api = Self::waves(config, context.env.key.clone().unwrap_or_else(|| SecretString::from("none")))?;
+        Ok(Self { idle: context.env.key.is_none(), ..api })
     }
 
     fn waves(config: &Config, key: SecretString) -> Result<Self, Stop> {
         let account = account(&config.base_url, &key);
         let client = client(config.base_url.clone(), key)?;
-        Ok(Self { client, account, world: "waves", sandbox: None })
+        Ok(Self { client, account, world: "waves", idle: false, sandbox: None })
     }
 
     async fn sandbox() -> Result<Self, Stop> {
         let sandbox = Sandbox::start(sandbox::Config::default()).await?;
         let base_url = Url::parse(&sandbox.base_url()).expect("a sandbox has an address");
         let client = client(base_url, SecretString::from("sk_sandbox"))?;
-        Ok(Self { client, account: SANDBOX_ACCOUNT.into(), world: "sandbox", sandbox: Some(sandbox) })
+        Ok(Self { client, account: SANDBOX_ACCOUNT.into(), world: "sandbox", idle: false, sandbox: Some(sandbox) })
     }
 
     /// What questions are asked with.
@@ -121,6 +124,12 @@ impl<'c> Drive<'c> {
 
     pub(super) const fn world(&self) -> &'static str {
         self.api.world()
+    }
+
+    /// The account, if there is a key to ask it by.
+    pub(super) fn account(&self) -> Option<Account> {
+        let account = Account { client: self.api.client.clone(), name: self.api.account.clone() };
+        (!self.api.idle).then_some(account)
     }
 
     /// Does `work` unless a signal comes first. The ledger needs no care: what was not committed was not begun.

@@ -153,6 +153,7 @@ impl From<IntakeError> for Stop {
         let hint = error.hint().map(str::to_owned);
         match error {
             IntakeError::Faults(faults) => faults.into(),
+            IntakeError::Voices(faults) => Self { hint, ..faults.into() },
             IntakeError::Store(error) => error.into(),
             error => {
                 let exit = match error.exit_class() {

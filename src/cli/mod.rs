@@ -21,6 +21,7 @@ mod sandbox;
 mod screen;
 mod sources;
 mod spend;
+mod spoken;
 mod status;
 mod submit;
 mod tell;

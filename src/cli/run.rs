@@ -25,6 +25,7 @@ Examples:
   wavebatch run jobs/demo-calls.toml --sandbox
   wavebatch run calls.csv --task transcribe --model pulse --language en
   wavebatch run rec/*.wav --task transcribe --model pulse-pro --language en --formats json,srt
+  wavebatch run prompts.csv --task synthesize --model lightning_v3.1 --voice-id avery,liam --formats wav,ulaw
 
 The same command goes on where the last one stopped.")]
 pub struct Run {
@@ -44,7 +45,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         if self.dry_run {
-            return check::check(context, &self.sources, Ask { json: self.json }).await;
+            return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
         }
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
@@ -67,7 +68,7 @@ impl Run {
         };
         let batches = self.batches(&drive, &done).await?;
         try_again(&drive, &done).await?;
-        work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?).await?;
+        work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?, done.purchases.is_some()).await?;
         let exit = work::to_the_end(&drive, &batches, Order::OldestFirst, &show).await?;
         drive.close().await;
         Ok(exit)

@@ -6,47 +6,51 @@ use clap::{ArgAction, Args};
 
 use crate::{
     config::Env,
-    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
+    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SpeechFlags, text},
     domain::{
-        batch::{LineOption, LineOverrides, MicroUsd},
-        options::{ExpireContent, Language, Redact, SendMode, SttModel, Task, TranscriptFormat},
+        batch::MicroUsd,
+        options::{ExpireContent, Redact, SendMode, Task},
+        synthesis::CaptionFormat,
     },
 };
 
 /// Where outputs of the sandbox go, whatever the definition says.
 const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
 
-/// The option columns, as one argument: an empty one turns them off.
+/// Names in one argument; which there are depends on the task.
 #[derive(Debug, Clone)]
-struct OptionColumns(Vec<LineOption>);
+struct List(Vec<String>);
 
-fn option_columns(text: &str) -> Result<OptionColumns, String> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| name.parse().map_err(|e: crate::domain::options::NotListed| e.to_string()))
-        .collect::<Result<_, _>>()
-        .map(OptionColumns)
+#[expect(clippy::unnecessary_wraps, reason = "parsers of arguments may fail")]
+fn list(text: &str) -> Result<List, String> {
+    Ok(List(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()))
 }
 
 /// Sources and everything that shapes a batch.
 #[derive(Debug, Args)]
 pub struct Sources {
-    /// A definition (*.toml); or, with --task, a manifest, audio files, a directory, a glob, a URL, an s3:// object or prefix, or - for stdin
+    /// A definition (*.toml); or, with --task, a manifest, audio files or texts (.md, several .txt), a directory, a glob, a URL, an s3:// object or prefix, or - for stdin
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// Use the local stand-in: no account, no key, no cost; a ledger and outputs of its own
     #[arg(long)]
     pub sandbox: bool,
 
-    /// What to do with each line: transcribe
+    /// What to do with each line: transcribe or synthesize
     #[arg(long, help_heading = "Without a definition")]
     task: Option<Task>,
-    /// The model: pulse or pulse-pro
+    /// The model: pulse or pulse-pro; lightning_v3.1 or lightning_v3.1_pro
     #[arg(long, help_heading = "Options of the task")]
-    model: Option<SttModel>,
+    model: Option<String>,
     /// The language spoken, e.g. en
     #[arg(long, help_heading = "Options of the task")]
-    language: Option<Language>,
+    language: Option<String>,
+    /// The files to write for each line: json, txt, srt, vtt; of speech wav, mp3, pcm, ulaw, alaw
+    #[arg(long, value_name = "LIST", value_parser = list, help_heading = "Options of the task")]
+    formats: Option<List>,
+    /// Ask the vendor to delete the content (enterprise plans): true, false or try
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    expire_content: Option<ExpireContent>,
     /// Ask for the time of each word
     #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     word_timestamps: Option<bool>,
@@ -68,18 +72,40 @@ pub struct Sources {
     /// Label the speaker's gender
     #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     gender_detection: Option<bool>,
-    /// Ask the vendor to delete the content (enterprise plans): true, false or try
-    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
-    expire_content: Option<ExpireContent>,
     /// An empty transcript of a long recording is no suspect
     #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
     allow_silence: Option<bool>,
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     send: Option<SendMode>,
-    /// The files to write for each line: json, txt, srt, vtt
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Options of the task")]
-    formats: Option<Vec<TranscriptFormat>>,
+
+    /// Who speaks; of several, each speaks every line that names no voice itself
+    #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Append, help_heading = "Options of synthesis")]
+    voice_id: Option<Vec<String>>,
+    /// The pace, 0.5 to 2
+    #[arg(long, value_name = "FACTOR", help_heading = "Options of synthesis")]
+    speed: Option<String>,
+    /// The language in which numbers are read out
+    #[arg(long, value_name = "LANGUAGE", help_heading = "Options of synthesis")]
+    number_pronunciation_language: Option<String>,
+    /// Read `5 x 3` as a product
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of synthesis")]
+    math_notation: Option<bool>,
+    /// How words are pronounced: a CSV with the columns word and pronunciation
+    #[arg(long, value_name = "FILE", help_heading = "Options of synthesis")]
+    pronunciations: Option<String>,
+    /// The outputs' names without their endings, e.g. '{voice_id}/{key}'
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Options of synthesis")]
+    name: Option<String>,
+    /// Captions beside the audio: srt, vtt, json
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Options of synthesis")]
+    captions: Option<Vec<CaptionFormat>>,
+    /// The longest part of a text that is bought by itself, in characters
+    #[arg(long, value_name = "N", help_heading = "Options of synthesis")]
+    part_chars: Option<u32>,
+    /// Buy afresh what is to be done, even where the same was bought before
+    #[arg(long, help_heading = "Options of synthesis")]
+    no_reuse: bool,
 
     /// Another manifest than the definition's
     #[arg(long, value_name = "SOURCE", help_heading = "Manifest")]
@@ -93,9 +119,12 @@ pub struct Sources {
     /// The column of the source, or a template over columns
     #[arg(long, value_name = "COLUMN", help_heading = "Manifest")]
     source_column: Option<String>,
+    /// The column of the text to be spoken, or a template over columns
+    #[arg(long, value_name = "COLUMN", help_heading = "Manifest")]
+    text_column: Option<String>,
     /// The columns that may override options, e.g. language,model; '' for none
-    #[arg(long, value_name = "LIST", value_parser = option_columns, help_heading = "Manifest")]
-    option_columns: Option<OptionColumns>,
+    #[arg(long, value_name = "LIST", value_parser = list, help_heading = "Manifest")]
+    option_columns: Option<List>,
     /// In directories, globs and prefixes, take only what matches
     #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = "Manifest")]
     include: Option<Vec<String>>,
@@ -163,7 +192,7 @@ impl Sources {
                 Err(Fault::of_file("", "a definition is run by itself: give one *.toml and nothing else").into())
             }
             (None, None) => {
-                let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en";
+                let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en, or --task synthesize --model lightning_v3.1 --voice-id avery";
                 Err(Fault::of_flag("task", message).into())
             }
             (None, Some(task)) => Definition::ad_hoc(&AdHoc { task, sources: self.sources.clone() }, &overrides),
@@ -194,7 +223,8 @@ impl Sources {
             skip_bad_lines: self.skip_bad_lines,
             limit: self.limit,
             options: self.options(),
-            formats: self.formats.clone(),
+            formats: self.formats.as_ref().map(|formats| formats.0.clone()),
+            speech: self.speech(),
             concurrency: self.concurrency,
             max_spend: self.max_spend,
             tolerate: self.tolerate,
@@ -208,20 +238,39 @@ impl Sources {
         }
     }
 
-    fn options(&self) -> LineOverrides {
-        LineOverrides {
-            model: self.model,
-            language: self.language,
-            word_timestamps: self.word_timestamps,
-            diarize: self.diarize,
-            redact_pii: self.redact_pii,
-            redact_pci: self.redact_pci,
-            redact: self.redact,
-            emotion_detection: self.emotion_detection,
-            gender_detection: self.gender_detection,
-            expire_content: self.expire_content,
-            allow_silence: self.allow_silence,
-            send: self.send,
+    fn options(&self) -> Vec<(&'static str, String)> {
+        fn said<T: ToString>(name: &'static str, value: Option<&T>) -> Option<(&'static str, String)> {
+            value.map(|value| (name, value.to_string()))
+        }
+        let said = [
+            said("model", self.model.as_ref()),
+            said("language", self.language.as_ref()),
+            said("word_timestamps", self.word_timestamps.as_ref()),
+            said("diarize", self.diarize.as_ref()),
+            said("redact_pii", self.redact_pii.as_ref()),
+            said("redact_pci", self.redact_pci.as_ref()),
+            said("redact", self.redact.as_ref()),
+            said("emotion_detection", self.emotion_detection.as_ref()),
+            said("gender_detection", self.gender_detection.as_ref()),
+            said("expire_content", self.expire_content.as_ref()),
+            said("allow_silence", self.allow_silence.as_ref()),
+            said("send", self.send.as_ref()),
+            said("speed", self.speed.as_ref()),
+            said("number_pronunciation_language", self.number_pronunciation_language.as_ref()),
+            said("math_notation", self.math_notation.as_ref()),
+        ];
+        said.into_iter().flatten().collect()
+    }
+
+    fn speech(&self) -> SpeechFlags {
+        SpeechFlags {
+            voices: self.voice_id.clone(),
+            name: self.name.clone(),
+            part_chars: self.part_chars,
+            captions: self.captions.clone(),
+            pronunciations: self.pronunciations.clone(),
+            text_column: self.text_column.clone(),
+            no_reuse: self.no_reuse,
         }
     }
 }
@@ -250,9 +299,9 @@ mod tests {
     fn flags_go_into_the_definition() {
         let s = parse("a.wav b.wav --task transcribe --model pulse --language hi --diarize --redact-pii=false --expire-content=try --formats json,srt --max-spend 5 --tolerate 2% --option-columns= --limit 3 --sandbox").unwrap();
         let o = s.overrides();
-        assert_eq!((o.options.diarize, o.options.redact_pii), (Some(true), Some(false)));
-        assert_eq!(o.options.expire_content, Some(ExpireContent::Try));
-        assert_eq!(o.formats, Some(vec![TranscriptFormat::Json, TranscriptFormat::Srt]));
+        let said: Vec<_> = o.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(said, ["model=pulse", "language=hi", "diarize=true", "redact_pii=false", "expire_content=try"]);
+        assert_eq!(o.formats, Some(vec!["json".to_owned(), "srt".to_owned()]));
         assert_eq!((o.max_spend, o.tolerate, o.limit), (Some(MicroUsd(5_000_000)), Some(0.02), Some(3)));
         assert_eq!((o.option_columns, o.output.as_deref()), (Some(vec![]), Some("sandbox-out/{batch}/")));
         assert_eq!(s.file(), None);
@@ -271,15 +320,38 @@ mod tests {
     #[test]
     fn wrong_values_come_with_the_nearest() {
         for (line, word) in [
-            ("a --model puls", "did you mean `pulse`?"),
-            ("a --language En", "did you mean `en`?"),
-            ("a --formats jsn", "did you mean `json`?"),
-            ("a --option-columns langage", "did you mean `language`?"),
+            ("a --redact strct", "did you mean `strict`?"),
+            ("a --captions st", "did you mean `srt`?"),
             ("a --tolerate 2", "write \"0%\" to \"100%\""),
             ("a --limit 0", "0 is not in 1.."),
         ] {
             let told = parse(line).unwrap_err().to_string();
             assert!(told.contains(word), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_depends_on_the_task_is_told_by_it() {
+        let told = |line: &str| {
+            let faults = parse(line).unwrap().definition(&Env::default()).unwrap_err();
+            faults.list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        for (line, word) in [
+            ("x.wav --task transcribe --model puls", "`--model`: `puls` is not a model; did you mean `pulse`?"),
+            ("x.wav --task transcribe --language En", "`--language`: `En` is not a language; did you mean `en`?"),
+            ("x.wav --task transcribe --formats jsn", "`--formats`: `jsn` is not a format; did you mean `json`?"),
+            (
+                "x.wav --task transcribe --option-columns langage",
+                "`--option-columns`: `langage` is not a transcription option; did you mean `language`?",
+            ),
+            ("x.csv --task synthesize --formats mulaw", "`--formats`: `mulaw` is not a format; did you mean `ulaw`?"),
+            ("x.csv --task synthesize --model lightning", "`--model`: `lightning` is not a model"),
+            ("x.csv --task synthesize --speed 3", "`--speed`: 3 is not between 0.5 and 2"),
+            ("x.csv --task synthesize --part-chars 251", "`--part-chars`: 251 is not between 1 and 250"),
+            ("x.csv --task synthesize --diarize", "`--diarize`: says nothing where the task is `synthesize`"),
+            ("x.wav --task transcribe --voice-id avery", "`--voice-id`: says nothing where the task is `transcribe`"),
+        ] {
+            assert!(told(line).contains(word), "{line}: {}", told(line));
         }
     }
 

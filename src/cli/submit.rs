@@ -6,7 +6,7 @@ use super::{
     Context, Exit, Stop,
     drive::{Api, Drive},
     sources::Sources,
-    tell,
+    spoken, tell,
     words::shell,
 };
 use crate::{
@@ -51,6 +51,7 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
         again: sources.again,
         adopt: sources.adopt,
         rates: drive.config.rates.clone(),
+        account: drive.account(),
     };
     let submitting = async {
         let spool = drive.store.spool();
@@ -60,11 +61,16 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
     };
     let done = drive.unless_interrupted(submitting).await??;
     let mut facts = tell::submitted(&done);
+    if let Some(found) = &done.purchases {
+        facts.extend(spoken::purchases(found, &drive.config.rates));
+    }
+    facts.extend(done.done.iter().map(|what| tell::fact("words", what)));
     facts.extend(tell::option_columns(&done.spec.option_columns));
     facts.push(tell::fact("outputs", &done.spec.output));
     facts.extend(done.spec.report_to.as_ref().map(|to| tell::fact("report", to)));
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
     facts.iter().for_each(|fact| screen.say(fact));
+    done.warnings.iter().for_each(|warning| screen.warn(warning));
     if !done.faults.is_empty() {
         screen.warn(&format!("bad lines are skipped:\n{}", done.faults));
     }

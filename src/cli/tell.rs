@@ -4,12 +4,19 @@ use super::{
     Exit, Screen,
     drive::Published,
     progress::least_time,
+    spoken,
     words::{counted, dollars, duration, grouped, shell},
 };
 use crate::{
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
-    domain::{batch::BatchSpec, cost::Rates, job::JobState, options::SttModel, row::RowStatus},
+    domain::{
+        batch::BatchSpec,
+        cost::Rates,
+        job::JobState,
+        options::{SttModel, Task},
+        row::RowStatus,
+    },
     report::summary::SummaryState,
     runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
     store::Counts,
@@ -58,23 +65,39 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
         parts.push("none: there is nothing to do".into());
     }
     let mut facts = Vec::new();
+    let synthesis = done.spec.task.synthesis();
+    let one = if synthesis.is_some() { "output" } else { "line" };
     if done.same_night {
         let told = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
         facts.push(fact("goes on", told));
     }
-    facts.push(fact("lines", parts.join(", ")));
+    match synthesis {
+        Some(asked) => {
+            facts.push(fact("lines", spoken::product(done.lines, s.new + s.changed + s.same, asked)));
+            facts.push(fact("", parts.join(", ")));
+        }
+        None => facts.push(fact("lines", parts.join(", "))),
+    }
     facts.extend(passed_over(&done.ignored));
     let mut some = |n: u64, words: &str| {
         if n > 0 {
-            facts.push(fact("", format!("{}{words}", counted(n, "line"))));
+            facts.push(fact("", format!("{}{words}", counted(n, one))));
         }
     };
     some(done.adopted, " whose outputs were there already: done");
     some(done.without_source, " without a source: nothing to do");
-    some(done.gone, " of the batch are not in the manifest any more; they stay");
+    some(done.gone, gone(&done.spec));
     some(done.redelivered, " rendered and delivered again from kept answers");
     some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
     facts
+}
+
+/// Of jobs that nobody asks for any more.
+pub(super) fn gone(spec: &BatchSpec) -> &'static str {
+    match spec.task.task() {
+        Task::Transcribe => " of the batch are not in the manifest any more; they stay",
+        Task::Synthesize => " of the batch are of lines, voices or formats that are not asked for any more; they stay",
+    }
 }
 
 /// What is left to do, what it costs, and how long it takes at least.
@@ -82,6 +105,12 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     let left = counts.unfinished();
     if left == 0 {
         return Vec::new();
+    }
+    if let Some(asked) = spec.task.synthesis() {
+        let mut facts = vec![fact("cost", spoken::price(asked.options.model, rates))];
+        facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
+        facts.push(fact("time", finish(left, limits)));
+        return facts;
     }
     let model = stt(spec);
     let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
@@ -131,8 +160,13 @@ pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
 
 /// The definition's first line.
 pub(super) fn headline(definition: &Definition, world: &str) -> String {
-    let sandbox = if world == "sandbox" { " in the sandbox: nothing is sent, transcripts are invented" } else { "" };
-    format!("{}: {} by {}{sandbox}", definition.batch, definition.task, definition.transcribe.model)
+    let task = definition.task.task();
+    let sandbox = match (world, task) {
+        ("sandbox", Task::Transcribe) => " in the sandbox: nothing is sent, transcripts are invented",
+        ("sandbox", Task::Synthesize) => " in the sandbox: nothing is sent, audio is invented",
+        _ => "",
+    };
+    format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
 }
 
 /// What a batch's end means for the summary.

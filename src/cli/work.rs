@@ -46,7 +46,7 @@ impl Work {
             for row in &batches {
                 let left = drive.store.counts(row.id).await?.unfinished();
                 screen.say(&tell::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
-                tell_outlook(&drive, row).await?;
+                tell_outlook(&drive, row, false).await?;
             }
             to_the_end(&drive, &batches, Order::ByTurns, &Show { json: self.json, definition: None }).await?
         };
@@ -163,8 +163,8 @@ async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> 
     Ok(tell::after(screen, &published, Exit::of_signal(&drive.shutdown)))
 }
 
-/// Tells what is left of a batch, what it costs, and how long it takes at least.
-pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow) -> Result<(), Stop> {
+/// Tells what is left of a batch, how long it takes at least, and what it costs, unless that was told.
+pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow, costed: bool) -> Result<(), Stop> {
     let spec = spec_of(&row.name, &row.spec)?;
     let counts = drive.store.counts(row.id).await?;
     let limits = tell::limits_of(&drive.config, &spec);
@@ -172,6 +172,7 @@ pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow) -> Result<()
         "sandbox" => tell::sandbox_outlook(&counts),
         _ => tell::outlook(&counts, &spec, &limits, &drive.config.rates),
     };
-    facts.iter().for_each(|fact| drive.context.screen.say(fact));
+    let told = usize::from(costed && drive.world() != "sandbox" && !facts.is_empty());
+    facts[told..].iter().for_each(|fact| drive.context.screen.say(fact));
     Ok(())
 }

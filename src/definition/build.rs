@@ -1,28 +1,35 @@
 //! A definition from what a file says, what the command line says, and the defaults.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, NoSource, Origin, Overrides,
+    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides, TaskDefinition,
     dates::When,
-    draft::{self, Asked, Draft, Places},
+    draft::{self, Draft, Places},
+    manifest::texts::Texts,
     paths::{self, absolute_dir, io_message},
     template::{Names, Template, TemplateFault},
     text::shell_word,
 };
 use crate::domain::{
-    batch::{BatchName, LineOption, LineOverrides, RunSettings},
-    options::{ExpireContent, Language, Redact, SendMode, SttModel, Task, TranscribeOptions, TranscriptFormat},
+    batch::{BatchName, RunSettings},
+    options::Task,
 };
 
 /// What is known besides the draft.
 pub(super) struct Builder<'a> {
     pub(super) over: &'a Overrides,
     places: Places,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
+    /// What is wrong with other files that it names.
+    pub(super) others: Faults,
     /// The working directory, absolute.
     pub(super) cwd: PathBuf,
     /// The directory that relative paths of the draft begin at, as typed.
@@ -32,39 +39,37 @@ pub(super) struct Builder<'a> {
 }
 
 pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Faults> {
-    let (mut builder, draft) = open(path, over, Asked::Transcripts)?;
-    if draft.task.is_none() && !builder.in_file("task") {
-        builder.fault("task", "is missing; e.g. task = \"transcribe\"");
+    let (mut builder, draft) = open(path, over)?;
+    if !builder.in_file("task") {
+        builder.fault("task", format!("is missing; e.g. task = \"{}\"", draft.task));
     }
     builder.build(draft, None)
 }
 
 /// Reads a definition's file as far as it can be told alone.
-pub(super) fn open<'a>(path: &Path, over: &'a Overrides, asked: Asked) -> Result<(Builder<'a>, Draft), Faults> {
+fn open<'a>(path: &Path, over: &'a Overrides) -> Result<(Builder<'a>, Draft), Faults> {
     let shown = path.to_string_lossy().into_owned();
     let cwd = working_dir(over)?;
     let text = draft::text_of(&cwd.join(path), &shown)?;
-    let (mut draft, places, faults) = draft::read(&shown, &text, asked);
+    let (mut draft, places, faults) = draft::read(&shown, &text);
     if places.file.is_empty() {
         return Err(Faults::from_iter(faults)); // Not TOML: what is missing cannot be told from what was not read.
     }
     draft.name.get_or_insert_with(|| paths::stem(paths::file_name(&shown)).to_owned());
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok((Builder { over, places, faults, cwd, base, date_is_wrong: false }, draft))
+    Ok((Builder { over, places, faults, others: Faults::default(), cwd, base, date_is_wrong: false }, draft))
 }
 
 pub(super) fn from_command_line(ad_hoc: &AdHoc, over: &Overrides) -> Result<Definition, Faults> {
     let cwd = working_dir(over)?;
     let name = Origin::batch_name(&ad_hoc.sources, &cwd);
-    let origin = Origin::of_sources(&ad_hoc.sources, &cwd, over.manifest_format);
-    let draft = Draft {
-        name: Some(name),
-        task: Some(ad_hoc.task),
-        manifest: ad_hoc.sources.first().cloned(),
-        ..Draft::default()
-    };
+    let texts = ad_hoc.task == Task::Synthesize;
+    let origin = Origin::of_sources(&ad_hoc.sources, &cwd, over.manifest_format, texts);
+    let manifest = ad_hoc.sources.first().cloned();
+    let draft = Draft { name: Some(name), manifest, ..Draft::of(ad_hoc.task) };
     let (places, base) = (Places::default(), PathBuf::new());
-    let mut builder = Builder { over, places, faults: Vec::new(), cwd, base, date_is_wrong: false };
+    let others = Faults::default();
+    let mut builder = Builder { over, places, faults: Vec::new(), others, cwd, base, date_is_wrong: false };
     let origin = origin.unwrap_or_else(|message| {
         let what = if let [one] = ad_hoc.sources.as_slice() { one.as_str() } else { "" };
         builder.faults.push(Fault::of_file(what, message));
@@ -94,56 +99,79 @@ impl Builder<'_> {
         self.places.at.contains_key(field)
     }
 
+    /// Notes that a field is missing, unless it was only wrong.
+    pub(super) fn missing(&mut self, field: &str, missing: bool, example: &str) {
+        if missing && !self.in_file(field) && self.over.flag_of(field).is_none() {
+            let hint = if self.places.file.is_empty() { String::new() } else { format!("; e.g. {example}") };
+            self.fault(field, format!("is missing{hint}"));
+        }
+    }
+
     fn build(mut self, draft: Draft, origin: Option<Origin>) -> Result<Definition, Faults> {
-        let transcribe = self.options(&draft);
-        let formats = self.formats(&draft);
-        let mut definition = self.definition(draft, origin, transcribe, formats);
-        if !self.is_faulty() {
+        self.refuse_flags_of_others(draft.task);
+        let date = self.date(&draft);
+        let (task, judged) = match draft.task {
+            Task::Transcribe => (self.transcribing(&draft, date), true),
+            Task::Synthesize => self.synthesizing(&draft.speech, date),
+        };
+        let mut definition = self.definition(draft, origin, date, task);
+        if self.faults.is_empty() && self.others.is_empty() {
             return Ok(definition);
         }
         definition.bad_lines = BadLines::Fault;
-        let scan = || Manifest::open(&definition, None).and_then(|manifest| manifest.scan().map(|_| ())).err();
-        Err(self.all_faults(&definition, scan))
+        Err(self.all_faults(&definition, judged))
     }
 
-    /// Whether anything was found wrong.
-    pub(super) fn is_faulty(&self) -> bool {
-        !self.faults.is_empty()
+    /// Sets the options that flags name.
+    pub(super) fn set_options<O: FromStr>(&mut self, table: &str, mut set: impl FnMut(O, &str) -> Result<(), String>) {
+        for (name, text) in &self.over.options {
+            let set = name.parse().map(|option| set(option, text));
+            if let Ok(Err(message)) = set {
+                self.fault(&format!("{table}.{name}"), message);
+            }
+        }
+    }
+
+    /// The columns that may override options: what a flag says, or else the file, or else all of them.
+    pub(super) fn option_columns<O: FromStr<Err: Display> + Copy>(
+        &mut self,
+        said: Option<Vec<O>>,
+        all: &[O],
+    ) -> Vec<O> {
+        let Some(flag) = &self.over.option_columns else { return said.unwrap_or_else(|| all.to_vec()) };
+        let named = |(name, faults): (&String, &mut Vec<String>)| -> Option<O> {
+            name.parse().map_err(|e: O::Err| faults.push(e.to_string())).ok()
+        };
+        let mut wrong = Vec::new();
+        let columns = flag.iter().filter_map(|name| named((name, &mut wrong))).collect();
+        wrong.into_iter().for_each(|message| self.fault("option_columns", message));
+        columns
     }
 
     /// All that a definition has, whatever its task; where a field is wrong, something in its place.
-    pub(super) fn definition(
+    fn definition(
         &mut self,
         mut draft: Draft,
         origin: Option<Origin>,
-        transcribe: Option<TranscribeOptions>,
-        formats: Vec<TranscriptFormat>,
+        date: Option<Date>,
+        task: TaskDefinition,
     ) -> Definition {
         let over = self.over;
         let name = draft.name.take().unwrap_or_default();
-        let date = self.date(&draft);
         let (batch, dated) = self.batch(&draft, &Names { name: &name, batch: None, date });
         let names = Names { name: &name, batch: Some(batch.as_ref().map_or("", BatchName::as_str)), date };
         let output = self.output(&draft, &names);
         let sink = self.sink(&draft, output.as_deref());
         let report_to = self.report_to(&draft, &names);
         let (origin, manifest) = self.origin(&draft, &names, origin);
-        let filters = self.filters(&draft, origin.as_ref());
+        let filters = Filters { texts: draft.task == Task::Synthesize, ..self.filters(&draft, origin.as_ref()) };
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
-        let source = over.source_column.as_ref().or(draft.source.as_ref());
-        let source_column = self.column("columns.source", source, date);
         let run = self.run(&draft);
-        let all = || LineOption::ALL.to_vec();
-        let option_columns = over.option_columns.clone().or(draft.option_columns).unwrap_or_else(all);
         Definition {
-            task: draft.task.unwrap_or(Task::Transcribe),
+            task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
-            // With options that are wrong themselves, a line's cannot be judged.
-            option_columns: if transcribe.is_some() { option_columns } else { Vec::new() },
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
-            no_source: over.no_source.or(draft.no_source).unwrap_or(NoSource::Fault),
             allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
-            name_pattern: draft.name_pattern,
             limit: over.limit,
             source: draft.s3_source,
             sink,
@@ -154,29 +182,28 @@ impl Builder<'_> {
             working_dir: self.cwd.clone(),
             command: over.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
             output: output.unwrap_or_default(),
-            transcribe: transcribe.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             origin: origin.unwrap_or_else(|| Origin::Files(Vec::new())),
             batch: batch.unwrap_or_else(|| BatchName::new("-").expect("a dash can name a batch")),
             name,
             manifest,
             key_column,
-            source_column,
-            formats,
             run,
             filters,
         }
     }
 
     /// All is told together: the manifest's faults too, where what is wrong here leaves it readable.
-    pub(super) fn all_faults(mut self, definition: &Definition, scan: impl FnOnce() -> Option<Faults>) -> Faults {
+    fn all_faults(mut self, definition: &Definition, judged: bool) -> Faults {
         let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern"];
-        let may_scan = !definition.origin.needs_copy()
+        let may_scan = judged
+            && !definition.origin.needs_copy()
             && definition.origin != Origin::Files(Vec::new())
             && !self.faults.iter().any(|fault| fault.is_about(&unreadable));
         self.faults.sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.position));
         let mut faults = Faults::from_iter(self.faults);
+        faults.extend(self.others);
         if may_scan {
-            faults.extend(scan().unwrap_or_default());
+            faults.extend(scan(definition).err().unwrap_or_default());
         }
         faults
     }
@@ -187,41 +214,6 @@ impl Builder<'_> {
         run.max_spend_usd = self.over.max_spend.or(run.max_spend_usd);
         run.tolerate = self.over.tolerate.unwrap_or(run.tolerate);
         run
-    }
-
-    fn options(&mut self, draft: &Draft) -> Option<TranscribeOptions> {
-        let said: LineOverrides = self.over.options.over(draft.options);
-        for (field, missing, example) in [
-            ("transcribe.model", said.model.is_none(), "model = \"pulse\""),
-            ("transcribe.language", said.language.is_none(), "language = \"en\""),
-        ] {
-            if missing && !self.in_file(field) {
-                let hint = if self.places.file.is_empty() { String::new() } else { format!("; e.g. {example}") };
-                self.fault(field, format!("is missing{hint}"));
-            }
-        }
-        let options = said.apply(&options_of(said.model?, said.language?));
-        for fault in options.faults() {
-            self.fault(&format!("transcribe.{}", fault.field), fault.message);
-        }
-        Some(options)
-    }
-
-    fn formats(&mut self, draft: &Draft) -> Vec<TranscriptFormat> {
-        let default = vec![TranscriptFormat::Json, TranscriptFormat::Txt];
-        let asked = self.over.formats.clone().or_else(|| draft.formats.clone()).unwrap_or(default);
-        let wrong_ones = self.over.formats.is_none()
-            && self.faults.iter().any(|f| f.place == Some(super::Place::Field("transcribe.formats".into())));
-        if asked.is_empty() && !wrong_ones {
-            self.fault("transcribe.formats", "names no format: nothing would be written");
-        }
-        let mut formats = Vec::new();
-        asked.into_iter().for_each(|format| {
-            if !formats.contains(&format) {
-                formats.push(format)
-            }
-        });
-        formats
     }
 
     fn date(&mut self, draft: &Draft) -> Option<Date> {
@@ -289,7 +281,11 @@ impl Builder<'_> {
             _ => {
                 let Some(filled) = self.fill("manifest", &typed, names) else { return (None, String::new()) };
                 let format = self.over.manifest_format.or(draft.manifest_format);
-                let origin = Origin::of_manifest(&filled, &self.cwd.join(&typed_in), format);
+                let dir = self.cwd.join(&typed_in);
+                let origin = match draft.task {
+                    Task::Transcribe => Origin::of_manifest(&filled, &dir, format),
+                    Task::Synthesize => Origin::of_texts(&filled, &dir, format),
+                };
                 let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
                 origin.map_err(named).map(|origin| (origin, filled))
             }
@@ -321,7 +317,8 @@ impl Builder<'_> {
             }
             globs(patterns).map_err(|message| self.fault(field, message)).ok()
         };
-        Filters { include: set("include", include), exclude: set("exclude", exclude), texts: false }
+        let (include, exclude) = (set("include", include), set("exclude", exclude));
+        Filters { include, exclude, texts: false }
     }
 
     /// A column's name or a template over columns; a plain name is a template of that one name.
@@ -340,21 +337,11 @@ impl Builder<'_> {
     }
 }
 
-/// The defaults of everything but model and language, which have none.
-fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
-    TranscribeOptions {
-        model,
-        language,
-        word_timestamps: false,
-        diarize: false,
-        redact_pii: false,
-        redact_pci: false,
-        redact: Redact::Strict,
-        emotion_detection: false,
-        gender_detection: false,
-        expire_content: ExpireContent::No,
-        allow_silence: false,
-        send: SendMode::Auto,
+/// Reads the manifest for its faults alone.
+fn scan(definition: &Definition) -> Result<(), Faults> {
+    match &definition.task {
+        TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, None)?.scan().map(drop),
+        TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, None)?.scan().map(drop),
     }
 }
 
@@ -373,6 +360,7 @@ fn flag_name(field: &str) -> String {
     match field {
         "columns.key" => "key-column".into(),
         "columns.source" => "source-column".into(),
+        "columns.text" => "text-column".into(),
         _ => field.rsplit('.').next().unwrap_or(field).replace('_', "-"),
     }
 }

@@ -41,20 +41,12 @@ listed! {
     }
 }
 
-/// Which task's fields a file may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Those of `[transcribe]`.
-    Transcripts,
-    /// Those of `[synthesize]`.
-    Speech,
-}
-
 /// What a file said; `None` where it said nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Draft {
     pub(super) name: Option<String>,
-    pub(super) task: Option<Task>,
+    /// Where the file does not say it rightly, which task's fields it has.
+    pub(super) task: Task,
     pub(super) date: Option<When>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) batch: Option<String>,
@@ -88,18 +80,51 @@ pub(super) struct Places {
 }
 
 /// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
-pub(super) fn read(file: &str, text: &str, asked: Asked) -> (Draft, Places, Vec<Fault>) {
+pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
     let mut walk = Walk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
             walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
         }
-        return (Draft::default(), Places::default(), walk.faults);
+        return (Draft::of(Task::Transcribe), Places::default(), walk.faults);
     }
-    let draft = read_root(&mut walk, Section::root(table.get_ref()), asked);
+    let draft = read_root(&mut walk, table.get_ref());
     walk.tell_unknown();
     (draft, Places { file: file.to_owned(), at: walk.places }, walk.faults)
+}
+
+impl Draft {
+    /// One that says nothing else.
+    pub(super) fn of(task: Task) -> Self {
+        Self {
+            task,
+            name: None,
+            date: None,
+            timezone: None,
+            batch: None,
+            manifest: None,
+            manifest_format: None,
+            output: None,
+            key: None,
+            source: None,
+            include: None,
+            exclude: None,
+            option_columns: None,
+            name_pattern: None,
+            bad_lines: None,
+            no_source: None,
+            allow_empty: None,
+            options: LineOverrides::default(),
+            formats: None,
+            run: RunSettings::default(),
+            report: ReportSettings::default(),
+            report_to: None,
+            s3_source: S3Settings::default(),
+            s3_sink: SinkSettings::default(),
+            speech: SpeechDraft::default(),
+        }
+    }
 }
 
 fn any(text: &str) -> Result<String, String> {
@@ -114,11 +139,23 @@ pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) ->
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
-fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>, asked: Asked) -> Draft {
-    let speech = asked == Asked::Speech;
+/// Which task's fields a file has, by its word or else by its table.
+fn task_of(table: &DeTable<'_>) -> Task {
+    let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| task.parse().ok());
+    let by_table = || match table.contains_key("synthesize") && !table.contains_key("transcribe") {
+        true => Task::Synthesize,
+        false => Task::Transcribe,
+    };
+    said.unwrap_or_else(by_table)
+}
+
+fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
+    let (task, mut root) = (task_of(table), Section::root(table));
+    let speech = task == Task::Synthesize;
+    walk.text(&mut root, "task", named::<Task>);
     let mut draft = Draft {
+        task,
         name: walk.text(&mut root, "name", some),
-        task: if speech { None } else { walk.text(&mut root, "task", named) },
         date: walk.take(&mut root, "date", |value| match dates::when_of(value) {
             Some(when) => when.map_err(Wrong::Value),
             None => Err(Wrong::Type("a string")),
@@ -135,7 +172,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, mut root: Section<'t>, asked: Asked) -> Dr
         bad_lines: walk.text(&mut root, "bad_lines", named),
         no_source: if speech { None } else { walk.text(&mut root, "no_source", named) },
         allow_empty: walk.flag(&mut root, "allow_empty"),
-        ..Draft::default()
+        ..Draft::of(task)
     };
     let mut columns = walk.section(&mut root, "columns");
     draft.key = walk.text(&mut columns, "key", some);

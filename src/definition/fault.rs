@@ -68,6 +68,12 @@ impl Fault {
 }
 
 impl Fault {
+    /// A fault of a definition's field, where its line is not known any more.
+    #[must_use]
+    pub fn of_field(field: &str, message: impl Into<String>) -> Self {
+        Self { place: Some(Place::Field(field.to_owned())), ..Self::of_file("", message) }
+    }
+
     /// Whether its field or flag has one of these words in its name.
     pub(super) fn is_about(&self, words: &[&str]) -> bool {
         match &self.place {

@@ -4,45 +4,46 @@ pub mod fault;
 pub mod manifest;
 pub mod pronunciations;
 pub mod prose;
-pub mod synthesis;
 pub mod template;
 pub mod text;
 
 mod build;
 mod dates;
 mod draft;
+mod foreign;
 #[cfg(test)]
 mod night_tests;
 mod origin;
 mod overrides;
 mod paths;
 mod stores;
+mod synthesis;
 mod targets;
+mod task;
 #[cfg(test)]
 mod tests;
+mod transcription;
 pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
 use jiff::civil::Date;
-use regex::Regex;
 
 use crate::domain::{
-    batch::{BatchName, BatchSpec, LineOption, ReportSettings, RunSettings},
-    options::{SttModel, Task, TranscribeOptions, TranscriptFormat},
+    batch::{BatchName, BatchSpec, ReportSettings, RunSettings},
     s3::{S3Settings, SinkSettings},
-    task::{TaskSpec, Transcription},
 };
 
 use self::template::Template;
 pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
+    manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
     origin::Origin,
-    overrides::{AdHoc, Overrides},
-    synthesis::SpeechDefinition,
+    overrides::{AdHoc, Overrides, SpeechFlags},
+    synthesis::Synthesizing,
+    task::{TaskDefinition, Transcribing},
 };
 
 /// How a batch is made, with the command line merged in: everything but the manifest's lines.
@@ -50,8 +51,8 @@ pub use self::{
 pub struct Definition {
     /// The definition's name; of an ad-hoc batch, the name made from its sources.
     pub name: String,
-    /// What is done with each line.
-    pub task: Task,
+    /// What is done with each line, and how.
+    pub task: TaskDefinition,
     /// The batch's name.
     pub batch: BatchName,
     /// The batch's date, where one is asked for.
@@ -72,30 +73,18 @@ pub struct Definition {
     pub sink: SinkSettings,
     /// The column or template for the key, where it is named.
     pub key_column: Option<Template>,
-    /// The column or template for the source, where it is named.
-    pub source_column: Option<Template>,
-    /// The options that columns may override.
-    pub option_columns: Vec<LineOption>,
     /// What happens to bad lines.
     pub bad_lines: BadLines,
-    /// What happens to lines without a source.
-    pub no_source: NoSource,
     /// Whether a manifest without lines is none the worse for it.
     pub allow_empty: bool,
     /// Only the first lines of the manifest.
     pub limit: Option<u64>,
-    /// The options of every line that does not say otherwise.
-    pub transcribe: TranscribeOptions,
-    /// The files to write for each line, none twice.
-    pub formats: Vec<TranscriptFormat>,
     /// How it runs.
     pub run: RunSettings,
     /// What the report has.
     pub report: ReportSettings,
     /// Where the report goes, if not beside the outputs: an absolute path, or `s3://bucket/key`.
     pub report_to: Option<String>,
-    /// What makes columns of the recordings' file names.
-    name_pattern: Option<Regex>,
     /// In listings: what to take, and what to leave.
     filters: Filters,
     /// Where the relative sources of stdin begin.
@@ -130,21 +119,36 @@ impl Definition {
         build::from_command_line(ad_hoc, overrides)
     }
 
-    /// What the ledger keeps of it, for a manifest with this header. The manifest's hash is the caller's to add.
+    /// What a transcription asks for.
     #[must_use]
-    pub fn spec(&self, header: &Header) -> BatchSpec {
+    pub const fn transcribing(&self) -> Option<&Transcribing> {
+        match &self.task {
+            TaskDefinition::Transcribe(asked) => Some(asked),
+            TaskDefinition::Synthesize(_) => None,
+        }
+    }
+
+    /// What a synthesis asks for.
+    #[must_use]
+    pub fn synthesizing(&self) -> Option<&Synthesizing> {
+        match &self.task {
+            TaskDefinition::Transcribe(_) => None,
+            TaskDefinition::Synthesize(asked) => Some(asked),
+        }
+    }
+
+    /// What the ledger keeps of it, for a manifest with these columns. The manifest's hash is the caller's to add.
+    #[must_use]
+    pub fn spec(&self, columns: &Columns) -> BatchSpec {
         BatchSpec {
             definition: self.name.clone(),
-            task: TaskSpec::Transcribe(Transcription {
-                options: self.transcribe.clone(),
-                formats: self.formats.clone(),
-            }),
+            task: self.task.spec(),
             manifest: self.manifest.clone(),
             output: self.output.clone(),
             run: self.run.clone(),
             report: self.report,
-            carried: header.carried.clone(),
-            option_columns: header.option_columns.iter().map(|option| option.as_str().to_owned()).collect(),
+            carried: columns.carried.clone(),
+            option_columns: columns.options.clone(),
             source: self.source.clone(),
             sink: self.sink.clone(),
             report_to: self.report_to.clone(),
@@ -156,14 +160,6 @@ impl Definition {
     /// What the user should know about these options before the start.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let captions: Vec<_> = self.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();
-        if !captions.is_empty() && !self.transcribe.word_timestamps {
-            notes.push(format!("word_timestamps is on: {} cannot be made without", captions.join(" and ")));
-        }
-        if self.transcribe.diarize && self.transcribe.model == SttModel::PulsePro {
-            notes.push("`pulse-pro` gives no speakers on the wire: diarize will have no effect".to_owned());
-        }
-        notes
+        self.task.notes()
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::domain::batch::LineOverrides;
+use crate::domain::options::Task;
 
 const NIGHT: &str = r#"
 name = "nightly-calls"
@@ -60,16 +60,9 @@ fn a_night_is_filled_in() {
     assert_eq!(definition.manifest, "s3://acme-calls/2026/11/20/");
     assert_eq!(definition.output, "s3://acme-transcripts/2026/11/20/");
     assert_eq!(definition.report_to.as_deref(), Some("s3://acme-bi/calls/nightly-calls-2026-11-20.csv"));
-    assert_eq!((definition.no_source, definition.allow_empty), (NoSource::Skip, true));
+    assert_eq!((definition.transcribing().unwrap().no_source, definition.allow_empty), (NoSource::Skip, true));
     assert_eq!(definition.source.region.as_deref(), Some("ap-south-1"));
-    let header = Header {
-        columns: Vec::new(),
-        key: None,
-        source: "source".into(),
-        option_columns: Vec::new(),
-        carried: Vec::new(),
-    };
-    let spec = definition.spec(&header);
+    let spec = definition.spec(&Columns { all: Vec::new(), options: Vec::new(), carried: Vec::new() });
     assert_eq!((spec.dated, spec.report_to, spec.manifest_hash), (true, definition.report_to, None));
     assert_eq!((spec.sink.sse.as_deref(), spec.source), (Some("aws:kms"), definition.source));
 }
@@ -188,11 +181,7 @@ fn the_sandbox_leaves_the_stores_alone() {
 fn sources_in_a_store_make_batches_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("c.wav"), "x").unwrap();
-    let options = LineOverrides {
-        model: Some(SttModel::Pulse),
-        language: Some("en".parse().unwrap()),
-        ..LineOverrides::default()
-    };
+    let options = vec![("model", "pulse".to_owned()), ("language", "en".to_owned())];
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str]| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
@@ -213,7 +202,7 @@ fn sources_in_a_store_make_batches_of_their_own() {
         assert_eq!((definition.batch.as_str(), definition.manifest.as_str()), (batch, manifest), "{sources:?}");
     }
     let definition = ad_hoc(&["s3://acme/x/a%20b.wav", "c.wav"]).unwrap();
-    let manifest = Manifest::open(&definition, None).unwrap();
+    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
     let scan = manifest.scan().unwrap();
     let keys: Vec<_> = manifest
         .lines(&scan)

@@ -9,6 +9,7 @@ use super::{
     paths::{
         self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_s3, is_web, scheme, shown_url, stem,
     },
+    prose::ProseKind,
 };
 use crate::domain::s3::S3Address;
 
@@ -70,10 +71,28 @@ impl Origin {
         }
     }
 
-    /// What the sources of a command line name.
-    pub(super) fn of_sources(sources: &[String], base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+    /// The same of a synthesis: a Markdown file is a text by itself, and no list of them.
+    pub(super) fn of_texts(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if format.is_none() && is_markdown(text) && base.join(text).is_file() {
+            return prose(text, base).map(|file| Self::Files(vec![file]));
+        }
+        match Self::of_manifest(text, base, format)? {
+            Self::S3Prefix(_) => Err("a prefix's texts cannot be read from the store; copy them to a directory, or name a manifest with a column `text`".to_owned()),
+            origin => Ok(origin),
+        }
+    }
+
+    /// What the sources of a command line name; `texts`, to be spoken.
+    pub(super) fn of_sources(
+        sources: &[String],
+        base: &Path,
+        format: Option<ManifestFormat>,
+        texts: bool,
+    ) -> Result<Self, String> {
         match sources {
             [] => Err("no source is given".into()),
+            [one] if texts => Self::of_texts(one, base, format),
+            many if texts => many.iter().map(|source| prose(source, base)).collect::<Result<_, _>>().map(Self::Files),
             [one] if format.is_some() || is_manifest_like(one, base) => Self::of_manifest(one, base, format),
             many => many.iter().map(|source| recording(source, base)).collect::<Result<_, _>>().map(Self::Files),
         }
@@ -227,6 +246,28 @@ fn recording(source: &str, base: &Path) -> Result<String, String> {
     }
     let path = clean_file(&path).map_err(|e| format!("`{source}`: {e}"))?;
     path.into_os_string().into_string().map_err(|_| format!("`{source}`: the path is not UTF-8"))
+}
+
+fn is_markdown(text: &str) -> bool {
+    ProseKind::of_path(text) == Some(ProseKind::Markdown)
+}
+
+/// The file of a text: an absolute path.
+fn prose(source: &str, base: &Path) -> Result<String, String> {
+    let path = base.join(source);
+    let told = |what: String| format!("`{source}`: {what}");
+    if scheme(source).is_some() || is_s3(source) {
+        return Err(told("texts are read from files".to_owned()));
+    }
+    let meta = path.metadata().map_err(|e| told(io_message(&e)))?;
+    if meta.is_dir() || ProseKind::of_path(source).is_none() {
+        let what = if meta.is_dir() { "a directory" } else { "no text (.txt, .md)" };
+        return Err(format!(
+            "`{source}` is {what}; give one manifest, one directory, or several texts (e.g. book/*.md)"
+        ));
+    }
+    let path = clean_file(&path).map_err(told)?;
+    path.into_os_string().into_string().map_err(|_| told("the path is not UTF-8".to_owned()))
 }
 
 fn not_alone(source: &str, what: &str) -> String {

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use super::{draft::NoSource, manifest::ManifestFormat};
-use crate::domain::{
-    batch::{LineOption, LineOverrides, MicroUsd},
-    options::{Task, TranscriptFormat},
-};
+use crate::domain::{batch::MicroUsd, options::Task, synthesis::CaptionFormat};
 
 /// A batch without a definition's file: sources and options on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdHoc {
     /// What is done with each line.
     pub task: Task,
-    /// A manifest (file, URL, `-`), a directory or glob of audio, or audio files and URLs, as typed.
+    /// A manifest (file, URL, `-`), a directory or glob of audio or texts, or audio files and URLs or files of texts, as
+    /// typed.
     pub sources: Vec<String>,
 }
 
@@ -37,8 +35,8 @@ pub struct Overrides {
     pub key_column: Option<String>,
     /// `--source-column`: likewise.
     pub source_column: Option<String>,
-    /// `--option-columns`; an empty list turns them off.
-    pub option_columns: Option<Vec<LineOption>>,
+    /// `--option-columns`, by name; an empty list turns them off.
+    pub option_columns: Option<Vec<String>>,
     /// `--include`
     pub include: Option<Vec<String>>,
     /// `--exclude`
@@ -51,10 +49,12 @@ pub struct Overrides {
     pub allow_empty: bool,
     /// `--limit`: only the first lines of the manifest.
     pub limit: Option<u64>,
-    /// `--model`, `--language`, `--diarize`, …
-    pub options: LineOverrides,
-    /// `--formats`
-    pub formats: Option<Vec<TranscriptFormat>>,
+    /// `--model`, `--language`, `--diarize`, …: options by name, as typed. What they may be depends on the task.
+    pub options: Vec<(&'static str, String)>,
+    /// `--formats`, by name.
+    pub formats: Option<Vec<String>>,
+    /// The flags of synthesis alone.
+    pub speech: SpeechFlags,
     /// `--concurrency`
     pub concurrency: Option<u32>,
     /// `--max-spend`
@@ -69,9 +69,45 @@ pub struct Overrides {
     pub working_dir: Option<PathBuf>,
 }
 
+/// The command line's flags that only a synthesis has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SpeechFlags {
+    /// `--voice-id`: one or more, in place of the definition's.
+    pub voices: Option<Vec<String>>,
+    /// `--name`: of the outputs.
+    pub name: Option<String>,
+    /// `--part-chars`
+    pub part_chars: Option<u32>,
+    /// `--captions`
+    pub captions: Option<Vec<CaptionFormat>>,
+    /// `--pronunciations`: a file.
+    pub pronunciations: Option<String>,
+    /// `--text-column`: a column's name, or a template over columns.
+    pub text_column: Option<String>,
+    /// `--no-reuse`: what is on the shelf will not do.
+    pub no_reuse: bool,
+}
+
+impl SpeechFlags {
+    /// Those that are set, by name.
+    pub(super) fn set(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("voice-id", self.voices.is_some()),
+            ("name", self.name.is_some()),
+            ("part-chars", self.part_chars.is_some()),
+            ("captions", self.captions.is_some()),
+            ("pronunciations", self.pronunciations.is_some()),
+            ("text-column", self.text_column.is_some()),
+            ("no-reuse", self.no_reuse),
+        ];
+        flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
+    }
+}
+
 impl Overrides {
     /// Whether a flag decides this field of a definition, and which.
     pub(super) fn flag_of(&self, field: &str) -> Option<String> {
+        let speech = |name: &str| self.speech.set().any(|flag| flag == name);
         let set = match field {
             "date" => self.date.is_some(),
             "no_source" => self.no_source.is_some(),
@@ -82,12 +118,17 @@ impl Overrides {
             "output" => self.output.is_some(),
             "include" => self.include.is_some(),
             "exclude" => self.exclude.is_some(),
+            "option_columns" => self.option_columns.is_some(),
             "columns.key" if self.key_column.is_some() => return Some("key-column".into()),
             "columns.source" if self.source_column.is_some() => return Some("source-column".into()),
-            "transcribe.formats" => self.formats.is_some(),
+            "columns.text" if self.speech.text_column.is_some() => return Some("text-column".into()),
+            "synthesize.voice_id" | "synthesize.voices" if speech("voice-id") => return Some("voice-id".into()),
+            "transcribe.formats" | "synthesize.formats" => self.formats.is_some(),
             _ => {
-                let option = field.strip_prefix("transcribe.").and_then(|name| name.parse::<LineOption>().ok());
-                option.is_some_and(|option| self.options.has(option))
+                let of_task = field.strip_prefix("transcribe.").or_else(|| field.strip_prefix("synthesize."));
+                of_task.is_some_and(|name| {
+                    self.options.iter().any(|(own, _)| *own == name) || speech(&name.replace('_', "-"))
+                })
             }
         };
         set.then(|| field.rsplit('.').next().unwrap_or(field).replace('_', "-"))

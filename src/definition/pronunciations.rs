@@ -31,11 +31,15 @@ pub struct Pronunciations {
 /// # Errors
 /// Every fault of it, with its line.
 pub fn read(path: &Path) -> Result<Pronunciations, Faults> {
-    let shown = path.display().to_string();
-    let mut reading = Reading { file: &shown, ..Reading::default() };
+    read_shown(path, &path.display().to_string())
+}
+
+/// The same, of a file that the user knows by another name.
+pub(super) fn read_shown(path: &Path, shown: &str) -> Result<Pronunciations, Faults> {
+    let mut reading = Reading { file: shown, ..Reading::default() };
     if let Err(e) = reading.all(path) {
         let message = if e.kind() == io::ErrorKind::Other { e.to_string() } else { io_message(&e) };
-        reading.faults.push(Fault::of_file(&shown, message));
+        reading.faults.push(Fault::of_file(shown, message));
     }
     if !reading.faults.is_empty() {
         return Err(reading.faults);

@@ -4,8 +4,8 @@ use std::{fs, time::Duration};
 
 use super::*;
 use crate::domain::{
-    batch::{LineOverrides, MicroUsd, OnLostWords, OnUnknown},
-    options::{ExpireContent, SendMode},
+    batch::{LineOption, MicroUsd, OnLostWords, OnUnknown},
+    options::{ExpireContent, SendMode, Task, TranscriptFormat},
 };
 
 const WHOLE: &str = r#"
@@ -73,17 +73,17 @@ fn the_whole_example_is_read() {
     assert_eq!(definition.manifest, "jobs/calls.csv");
     assert_eq!(definition.output, root.join("jobs/out/support-calls"));
     assert_eq!(definition.origin, Origin::File(root.join("jobs/calls.csv")));
-    assert_eq!(definition.transcribe.expire_content, ExpireContent::Try);
-    assert!(definition.transcribe.word_timestamps);
+    assert_eq!(definition.transcribing().unwrap().options.expire_content, ExpireContent::Try);
+    assert!(definition.transcribing().unwrap().options.word_timestamps);
     let run = &definition.run;
     assert_eq!((run.on_unknown, run.on_lost_words), (OnUnknown::Park, OnLostWords::Redo));
     assert_eq!((run.max_spend_usd, run.tolerate), (Some(MicroUsd(5_000_000)), 0.02));
     assert_eq!(run.keep_answers, Duration::from_secs(7 * 86_400));
     assert_eq!(run.call_timeout, Some(Duration::from_secs(900)));
     assert!(!run.pause_on_failures && !definition.report.transcript);
-    let manifest = Manifest::open(&definition, None).unwrap();
+    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
     let scan = manifest.scan().unwrap();
-    let spec = definition.spec(&scan.header);
+    let spec = definition.spec(&(&scan.header).into());
     assert_eq!(
         (spec.manifest.as_str(), spec.task.transcription().unwrap().formats.len(), spec.carried.len()),
         ("jobs/calls.csv", 4, 0)
@@ -99,8 +99,8 @@ fn a_small_one_has_the_defaults() {
     assert_eq!((definition.name.as_str(), definition.batch.as_str()), ("a", "a"));
     assert_eq!(definition.output, dir.path().canonicalize().unwrap().join("jobs/out/a"));
     assert_eq!(definition.run, RunSettings::default());
-    assert_eq!(definition.formats, [TranscriptFormat::Json, TranscriptFormat::Txt]);
-    assert_eq!(definition.option_columns, LineOption::ALL);
+    assert_eq!(definition.transcribing().unwrap().formats, [TranscriptFormat::Json, TranscriptFormat::Txt]);
+    assert_eq!(definition.transcribing().unwrap().option_columns, LineOption::ALL);
     assert!(definition.report.transcript && definition.notes().is_empty());
 }
 
@@ -204,11 +204,11 @@ fn what_is_missing_is_told() {
 
 #[test]
 fn the_command_line_goes_first() {
-    let options = LineOverrides { send: Some(SendMode::Bytes), diarize: Some(true), ..LineOverrides::default() };
+    let options = vec![("send", "bytes".to_owned()), ("diarize", "true".to_owned())];
     let over = Overrides {
         batch: Some("{name}-2".into()),
         output: Some("o/{batch}".into()),
-        formats: Some(vec![TranscriptFormat::Srt, TranscriptFormat::Srt]),
+        formats: Some(vec!["srt".into(), "srt".into()]),
         concurrency: Some(3),
         max_spend: Some(MicroUsd(1)),
         limit: Some(1),
@@ -220,10 +220,11 @@ fn the_command_line_goes_first() {
     assert_eq!(definition.batch.as_str(), "support-calls-2");
     assert_eq!(definition.output, dir.path().canonicalize().unwrap().join("o/support-calls-2"));
     assert_eq!((definition.run.concurrency, definition.run.max_spend_usd), (Some(3), Some(MicroUsd(1))));
-    assert_eq!((definition.formats.len(), definition.limit), (1, Some(1)));
-    assert!(definition.transcribe.diarize && definition.transcribe.send == SendMode::Bytes);
+    let asked = definition.transcribing().unwrap();
+    assert_eq!((asked.formats.len(), definition.limit), (1, Some(1)));
+    assert!(asked.options.diarize && asked.options.send == SendMode::Bytes);
 
-    let options = LineOverrides { language: Some("hi".parse().unwrap()), ..LineOverrides::default() };
+    let options = vec![("language", "hi".to_owned())];
     let text = SMALL.replace("\"pulse\"", "\"pulse-pro\"");
     let told = load(&text, Overrides { options, ..Overrides::default() }).1.unwrap_err().to_string();
     assert!(told.starts_with("`--language`: `pulse-pro` transcribes English only"), "{told}");
@@ -237,11 +238,7 @@ fn ad_hoc_batches_are_named_after_their_sources() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "x").unwrap();
     }
-    let options = LineOverrides {
-        model: Some(SttModel::Pulse),
-        language: Some("en".parse().unwrap()),
-        ..LineOverrides::default()
-    };
+    let options = vec![("model", "pulse".to_owned()), ("language", "en".to_owned())];
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str], over: &Overrides| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
@@ -262,7 +259,7 @@ fn ad_hoc_batches_are_named_after_their_sources() {
         assert_eq!((definition.batch.as_str(), definition.manifest.as_str()), (batch, manifest), "{sources:?}");
         assert_eq!(definition.output, dir.path().canonicalize().unwrap().join("out").join(batch));
     }
-    let told = ad_hoc(&["calls.csv"], &Overrides { options: LineOverrides::default(), ..over.clone() }).unwrap_err();
+    let told = ad_hoc(&["calls.csv"], &Overrides { options: Vec::new(), ..over.clone() }).unwrap_err();
     assert!(told.to_string().starts_with("`--model`: is missing\n`--language`: is missing"), "{told}");
     let told = ad_hoc(&["gone.wav"], &over).unwrap_err().to_string();
     assert!(told.contains("there is no such file"), "{told}");

@@ -8,6 +8,7 @@ mod begin;
 mod claim;
 mod control;
 mod deliveries;
+mod dictionaries;
 mod diff;
 mod end;
 mod error;

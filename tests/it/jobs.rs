@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wavebatch::definition::{Definition, Manifest, Overrides, Row};
+use wavebatch::definition::{
+    Definition, Faults, Manifest, Overrides, Row, Synthesizing, TaskDefinition, Transcribing, manifest::texts::Texts,
+};
 
 /// A fresh clone is small.
 const MAX_BYTES: u64 = 1_000_000;
@@ -18,18 +20,34 @@ fn every_definition_in_jobs_is_without_fault() {
         if definition.origin.needs_copy() {
             continue;
         }
-        let manifest = Manifest::open(&definition, None).unwrap_or_else(|faults| panic!("{shown}: {faults}"));
-        let scan = manifest.scan().unwrap_or_else(|faults| panic!("{shown}: {faults}"));
-        assert!(scan.lines > 0 && scan.bad == 0, "{shown}: {} lines, {} bad", scan.lines, scan.bad);
-        for row in manifest.lines(&scan).unwrap_or_else(|faults| panic!("{shown}: {faults}")) {
-            let Row::Good(line) = row.unwrap_or_else(|faults| panic!("{shown}: {faults}")) else {
-                panic!("{shown}: a bad line");
-            };
-            let source = line.source.unwrap_or_default();
-            let found = source.starts_with("http") || Path::new(&source).is_file();
-            assert!(found, "{shown}: line {}: {source}", line.number);
+        match &definition.task {
+            TaskDefinition::Transcribe(asked) => recordings(&definition, asked),
+            TaskDefinition::Synthesize(asked) => texts(&definition, asked),
         }
+        .unwrap_or_else(|faults| panic!("{shown}: {faults}"));
     }
+}
+
+fn recordings(definition: &Definition, asked: &Transcribing) -> Result<(), Faults> {
+    let manifest = Manifest::open(definition, asked, None)?;
+    let scan = manifest.scan()?;
+    assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
+    for row in manifest.lines(&scan)? {
+        let Row::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
+        let source = line.source.unwrap_or_default();
+        let found = source.starts_with("http") || Path::new(&source).is_file();
+        assert!(found, "{}: line {}: {source}", definition.name, line.number);
+    }
+    Ok(())
+}
+
+fn texts(definition: &Definition, asked: &Synthesizing) -> Result<(), Faults> {
+    let texts = Texts::open(definition, asked, None)?;
+    let scan = texts.scan()?;
+    assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
+    let look = texts.look(&scan)?;
+    assert!(look.notes.is_empty() && look.left_out.is_empty(), "{}: {:?}", definition.name, look.notes);
+    Ok(())
 }
 
 #[test]

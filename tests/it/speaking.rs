@@ -217,7 +217,7 @@ async fn too_short_for_its_text_is_suspect() {
 async fn the_flight_of_all_jobs_is_used_fully_and_never_passed() {
     let mut house = House::with(Config { tts_concurrency: Some(5), ..Config::default() }).await;
     house.limits.insert(Pool::Tts, Limits { requests_per_minute: None, concurrency: Some(5) });
-    let texts: Vec<_> = (0..3).map(|n| prose(4).replace("Paragraph", &format!("Chapter {n}, paragraph"))).collect();
+    let texts: Vec<_> = (0..3).map(|n| prose(12).replace("Paragraph", &format!("Chapter {n}, paragraph"))).collect();
     let lines: Vec<_> = texts.iter().enumerate().map(|(n, text)| (["a", "b", "c"][n], text.as_str())).collect();
     let batch = house.speak(&Speaking::default(), &lines).await;
     house.sandbox.hold();

@@ -5,10 +5,7 @@ use std::{fs, path::PathBuf};
 use super::*;
 use crate::{
     definition::{AdHoc, Overrides, Row, Scan},
-    domain::{
-        batch::LineOverrides,
-        options::{SttModel, Task},
-    },
+    domain::options::Task,
 };
 
 pub(super) struct Bench {
@@ -20,11 +17,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-        over.options = LineOverrides {
-            model: Some(SttModel::Pulse),
-            language: Some("en".parse().unwrap()),
-            ..LineOverrides::default()
-        };
+        over.options = vec![("model", "pulse".to_owned()), ("language", "en".to_owned())];
         Self { dir, over }
     }
 
@@ -56,7 +49,7 @@ impl Bench {
     pub(super) fn read_copy(&self, sources: &[&str], copy: Option<&Spooled>) -> Result<(Scan, Vec<Row>), String> {
         let read = || {
             let definition = self.definition(sources)?;
-            let manifest = Manifest::open(&definition, copy)?;
+            let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), copy)?;
             let scan = manifest.scan()?;
             let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
             Ok((scan, rows))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::{
-    Definition, Fault, Faults,
+    Definition, Fault, Faults, Transcribing,
     paths::looks_like_source,
     template::{Names as Known, Segment, Template, TemplateFault},
     text::{did_you_mean, excerpt, shell_word, ticked},
@@ -30,6 +30,24 @@ pub struct Header {
     pub option_columns: Vec<LineOption>,
     /// The columns carried into the report.
     pub carried: Vec<String>,
+}
+
+/// A manifest's columns, whatever the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// All of them, in order.
+    pub all: Vec<String>,
+    /// Those that override an option.
+    pub options: Vec<String>,
+    /// Those carried into the report.
+    pub carried: Vec<String>,
+}
+
+impl From<&Header> for Columns {
+    fn from(header: &Header) -> Self {
+        let options = header.option_columns.iter().map(ToString::to_string).collect();
+        Self { all: header.columns.clone(), options, carried: header.carried.clone() }
+    }
 }
 
 /// Where each thing that a line has comes from.
@@ -99,6 +117,7 @@ impl Plan {
     /// Finds the columns' uses. `first` is the manifest's first line, for guessing in a hint.
     pub(super) fn of(
         definition: &Definition,
+        asked: &Transcribing,
         of_files: bool,
         mut columns: Vec<String>,
         first: Option<&Record>,
@@ -106,7 +125,7 @@ impl Plan {
         let mut faults = Faults::default();
         let shown = &definition.manifest;
         let own = columns.len();
-        for group in definition.name_pattern.iter().flat_map(groups) {
+        for group in asked.name_pattern.iter().flat_map(groups) {
             // The key that a listing makes is only a default.
             if columns.iter().any(|column| column == group) && !(of_files && group == "key") {
                 let message =
@@ -123,12 +142,12 @@ impl Plan {
             Some(template) => named(template, columns.len()),
             None => uses.find(&KEY_NAMES, columns.len()).map(Rule::Cell),
         };
-        let source = match &definition.source_column {
+        let source = match &asked.source_column {
             // Of a line of a manifest, the file's name is known only by its source.
             Some(template) => named(template, if of_files { columns.len() } else { own }),
             None => uses.find(&SOURCE_NAMES, own).map(Rule::Cell),
         };
-        if source.is_none() && definition.source_column.is_none() {
+        if source.is_none() && asked.source_column.is_none() {
             faults.push(Fault::of_file(shown.clone(), no_source(definition, &columns[..own], first)));
         }
         let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
@@ -138,7 +157,7 @@ impl Plan {
             .enumerate()
             .filter(|(index, _)| !used.contains(&Some(*index)))
             .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
-            .filter(|(option, _)| definition.option_columns.contains(option))
+            .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
         let made = |index: &usize| of_files && *index < own;
         let taken =
@@ -151,7 +170,7 @@ impl Plan {
             carried: carried.iter().map(|index| columns[*index].clone()).collect(),
             columns,
         };
-        let names = definition.name_pattern.as_ref().map(Names::new);
+        let names = asked.name_pattern.as_ref().map(Names::new);
         Ok(Self { header, own, names, of_files, key, source, options, carried })
     }
 

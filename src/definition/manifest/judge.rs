@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap, path::Path};
 use url::Url;
 
 use super::super::{
-    Definition, NoSource,
+    NoSource, Transcribing,
     origin::unknown_scheme,
     paths::{clean, file_name, is_s3, is_web, percent_decoded, scheme, stem},
     text::excerpt,
@@ -34,7 +34,7 @@ const REMEMBERED: usize = 4096;
 
 /// Judges lines one by one, the same in every reading.
 pub(super) struct Judge<'m> {
-    definition: &'m Definition,
+    asked: &'m Transcribing,
     plan: &'m Plan,
     base: &'m Base,
     options: HashMap<Vec<u8>, Options>,
@@ -73,8 +73,8 @@ pub(super) struct Judged<'r> {
 }
 
 impl<'m> Judge<'m> {
-    pub(super) fn new(definition: &'m Definition, plan: &'m Plan, base: &'m Base) -> Self {
-        Self { definition, plan, base, options: HashMap::new(), cells: Vec::new() }
+    pub(super) fn new(asked: &'m Transcribing, plan: &'m Plan, base: &'m Base) -> Self {
+        Self { asked, plan, base, options: HashMap::new(), cells: Vec::new() }
     }
 
     pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Result<Judged<'r>, Vec<LineFault>> {
@@ -88,7 +88,7 @@ impl<'m> Judge<'m> {
                 let checked = check_source(source, send, self.base);
                 faults.extend(checked.err().map(|message| LineFault::new(column(), message)));
             }
-            None if self.definition.no_source == NoSource::Skip => {}
+            None if self.asked.no_source == NoSource::Skip => {}
             None => {
                 let message = "is empty: the line names no recording";
                 faults.push(LineFault { about: About::NoSource, ..LineFault::new(column(), message) });
@@ -136,7 +136,7 @@ impl<'m> Judge<'m> {
     }
 
     fn options(&mut self, record: &Record, faults: &mut Vec<LineFault>) -> (Option<LineOverrides>, SendMode) {
-        let own = self.definition.transcribe.send;
+        let own = self.asked.options.send;
         if self.plan.options.iter().all(|(_, index)| record.cell(*index).trim().is_empty()) {
             return (None, own);
         }
@@ -149,7 +149,7 @@ impl<'m> Judge<'m> {
             if self.options.len() >= REMEMBERED {
                 self.options.clear();
             }
-            let options = read_options(self.definition, self.plan, record);
+            let options = read_options(self.asked, self.plan, record);
             self.options.insert(self.cells.clone(), options);
         }
         let options = &self.options[&self.cells];
@@ -158,7 +158,7 @@ impl<'m> Judge<'m> {
     }
 }
 
-fn read_options(definition: &Definition, plan: &Plan, record: &Record) -> Options {
+fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> Options {
     let mut said = LineOverrides::default();
     let mut faults: Vec<LineFault> = Vec::new();
     let mut filled = Vec::new();
@@ -172,7 +172,7 @@ fn read_options(definition: &Definition, plan: &Plan, record: &Record) -> Option
             faults.push(of_option(Some(option.to_string()), message));
         }
     }
-    let merged = said.apply(&definition.transcribe);
+    let merged = said.apply(&asked.options);
     if faults.is_empty() {
         for fault in merged.faults() {
             let own = filled.iter().find(|option| option.as_str() == fault.field);
@@ -180,7 +180,7 @@ fn read_options(definition: &Definition, plan: &Plan, record: &Record) -> Option
             faults.push(of_option(column, fault.message));
         }
     }
-    Options { overrides: said.differing_from(&definition.transcribe), send: merged.send, faults }
+    Options { overrides: said.differing_from(&asked.options), send: merged.send, faults }
 }
 
 fn of_option(column: Option<String>, message: String) -> LineFault {

@@ -37,13 +37,13 @@ use self::{
     rows::{Kind, Rows},
 };
 use super::{
-    Definition, Fault, Faults, Origin,
+    Definition, Fault, Faults, Origin, Transcribing,
     paths::{absolute_dir, ending, file_name, io_message, stem},
 };
 use crate::domain::options::listed;
 
 pub use self::{
-    columns::Header,
+    columns::{Columns, Header},
     listed::{ListedObject, ListingWriter},
     listing::Ignored,
     scan::{BadLine, Line, Lines, Row, Scan},
@@ -95,27 +95,28 @@ pub struct Spooled {
 #[derive(Debug)]
 pub struct Manifest<'d> {
     definition: &'d Definition,
+    asked: &'d Transcribing,
     kind: Kind,
     base: Base,
     plan: Plan,
 }
 
 impl<'d> Manifest<'d> {
-    /// Opens the definition's manifest and finds out what its columns are for. `copy` is where the caller has brought
-    /// it, where [`Origin::needs_copy`].
+    /// Opens the manifest of a definition that asks for this, and finds out what its columns are for. `copy` is where the
+    /// caller has brought it, where [`Origin::needs_copy`].
     ///
     /// # Errors
     /// A manifest that is missing, empty, without header, or without a column for the source.
     ///
     /// # Panics
     /// If a copy is needed and none is given.
-    pub fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
+    pub fn open(definition: &'d Definition, asked: &'d Transcribing, copy: Option<&Spooled>) -> Result<Self, Faults> {
         let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
         let base = base_of(definition).map_err(|e| told(&e))?;
         let columns = match columns_of(definition, &kind) {
             Err(faults) if faults.is_only_empty() && definition.allow_empty => {
-                return Ok(Self { definition, kind, base, plan: Plan::of_nothing() });
+                return Ok(Self { definition, asked, kind, base, plan: Plan::of_nothing() });
             }
             columns => columns?,
         };
@@ -124,8 +125,8 @@ impl<'d> Manifest<'d> {
             let mut rows = kind.rows(&columns).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
-        let plan = Plan::of(definition, kind.is_of_files(), columns.clone(), first().as_ref())?;
-        Ok(Self { definition, kind, base, plan })
+        let plan = Plan::of(definition, asked, kind.is_of_files(), columns.clone(), first().as_ref())?;
+        Ok(Self { definition, asked, kind, base, plan })
     }
 
     /// The columns and their uses.

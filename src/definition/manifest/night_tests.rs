@@ -23,7 +23,7 @@ impl Night {
     fn new(fields: &str) -> Self {
         let text = format!("task = \"transcribe\"\n{fields}\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n");
         let mut bench = Bench::new();
-        bench.over.options = crate::domain::batch::LineOverrides::default();
+        bench.over.options = Vec::new();
         Self { bench, text }
     }
 
@@ -44,7 +44,11 @@ impl Night {
 
     fn read_as(&self, copy: &str) -> Result<(Scan, Vec<Row>), Faults> {
         let definition = self.definition()?;
-        let manifest = Manifest::open(&definition, Some(&Spooled { path: self.bench.dir.path().join(copy) }))?;
+        let manifest = Manifest::open(
+            &definition,
+            definition.transcribing().unwrap(),
+            Some(&Spooled { path: self.bench.dir.path().join(copy) }),
+        )?;
         let scan = manifest.scan()?;
         let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
         Ok((scan, rows))

@@ -79,7 +79,7 @@ impl Manifest<'_> {
     pub fn scan(&self) -> Result<Scan, Faults> {
         let skip = self.definition.bad_lines == BadLines::Skip;
         let mut rows = self.rows()?;
-        let mut judge = Judge::new(self.definition, &self.plan, &self.base);
+        let mut judge = Judge::new(self.asked, &self.plan, &self.base);
         let (mut record, mut keys, mut faults) = (Record::default(), Keys::default(), Faults::default());
         let mut repeats = Repeats::default();
         let (mut lines, mut bad, mut without_source) = (0, 0, 0);
@@ -136,7 +136,7 @@ impl Manifest<'_> {
     /// # Errors
     /// A manifest that can no longer be opened.
     pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<Lines<'m>, Faults> {
-        let judge = Judge::new(self.definition, &self.plan, &self.base);
+        let judge = Judge::new(self.asked, &self.plan, &self.base);
         Ok(Lines { manifest: self, scan, judge, rows: Some(self.rows()?), record: Record::default(), read: 0 })
     }
 
@@ -158,7 +158,7 @@ impl Manifest<'_> {
         let mut faults = Faults::default();
         let mut told = doubled.iter().take(Faults::LIMIT).peekable();
         let mut rows = self.rows()?;
-        let mut judge = Judge::new(self.definition, &self.plan, &self.base);
+        let mut judge = Judge::new(self.asked, &self.plan, &self.base);
         let mut record = Record::default();
         while let Some(next) = told.peek() {
             let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {

@@ -250,7 +250,7 @@ fn the_limit_looks_no_further() {
 fn option_columns_are_checked_restricted_and_turned_off() {
     let mut bench = Bench::with("key,source,language,model\na,/1.wav,hi,pulse-pro\nb,/2.wav,,\nc,/3.wav,en,pulse\n");
     assert!(bench.fault().starts_with("calls.csv:2: column `language`: `pulse-pro` transcribes English only"));
-    bench.over.option_columns = Some(vec!["language".parse().unwrap()]);
+    bench.over.option_columns = Some(vec!["language".to_owned()]);
     let lines = bench.good(&["calls.csv"]);
     assert_eq!(lines[0].carried, ["pulse-pro"]);
     assert!(lines[0].overrides.is_some() && lines[1].overrides.is_none() && lines[2].overrides.is_none());
@@ -319,7 +319,7 @@ fn directories_globs_and_files_are_manifests() {
 fn a_manifest_that_changes_between_the_readings_is_told() {
     let bench = Bench::with("key,source\na,/1.wav\n");
     let definition = bench.definition(&["calls.csv"]).unwrap();
-    let manifest = Manifest::open(&definition, None).unwrap();
+    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
     let scan = manifest.scan().unwrap();
     bench.write("calls.csv", "key,source\na,/2.wav\n");
     let rows: Vec<_> = manifest.lines(&scan).unwrap().collect();
@@ -336,7 +336,7 @@ fn copies_stand_for_stdin_and_the_web() {
     let read = |bench: &Bench, source: &str| {
         let definition = bench.definition(&[source]).unwrap();
         assert!(definition.origin.needs_copy());
-        let manifest = Manifest::open(&definition, Some(&copy)).unwrap();
+        let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), Some(&copy)).unwrap();
         let scan = manifest.scan().unwrap();
         let Some(Ok(Row::Good(line))) = manifest.lines(&scan).unwrap().next() else { panic!() };
         (definition.manifest.clone(), line.source.unwrap())

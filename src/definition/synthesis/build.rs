@@ -1,134 +1,155 @@
-//! A synthesis batch's definition from what a file says and the defaults.
+//! What a synthesis batch is asked for, from what a file says, the command line, and the defaults.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
 
 use super::super::{
-    BadLines, Faults, Origin, Overrides,
-    build::{self, Builder},
-    draft::Asked,
-    manifest::texts::Texts,
-    prose::ProseKind,
+    TaskDefinition,
+    build::Builder,
+    pronunciations::{self, Pronunciations},
     targets::local,
     template::Template,
 };
-use super::{SpeechDefinition, SpeechDraft};
+use super::{SpeechDraft, Synthesizing};
 use crate::domain::{
     options::ExpireContent,
     speech::{AudioFormat, MAX_PART_CHARS, SpeechModel, SpeechOptions, Speed},
-    synthesis::{OutputFormat, Pause, SpeechOption, Synthesis, Transport, default_name},
+    synthesis::{self, Dictionary, OutputFormat, Pause, SpeechOption, Synthesis, Transport, default_name},
 };
 
-pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<SpeechDefinition, Faults> {
-    let (mut builder, mut draft) = build::open(path, over, Asked::Speech)?;
-    let said = std::mem::take(&mut draft.speech);
-    if !builder.in_file("task") {
-        builder.fault("task", "is missing; e.g. task = \"synthesize\"");
-    }
-    let synthesis = builder.synthesis(&said);
-    let origin = draft.manifest.as_deref().and_then(|manifest| builder.one_text(manifest));
-    let mut shared = builder.definition(draft, origin, None, Vec::new());
-    shared.filters.texts = true;
-    if let Origin::S3Prefix(_) = shared.origin {
-        let message = "a prefix's texts cannot be read from the store; copy them to a directory, or name a manifest with a column `text`";
-        builder.fault("manifest", message);
-    }
-    let text_column = builder.column("columns.text", said.text.as_ref(), shared.date);
-    let text_file_column = builder.column("columns.text_file", said.text_file.as_ref(), shared.date);
-    let none_asked = over.option_columns.as_ref().is_some_and(Vec::is_empty);
-    let all = || SpeechOption::ALL.to_vec();
-    let option_columns = if none_asked { Vec::new() } else { said.option_columns.unwrap_or_else(all) };
-    let faulty = builder.is_faulty();
-    if faulty {
-        shared.bad_lines = BadLines::Fault;
-    }
-    match synthesis {
-        Some(synthesis) => {
-            let definition = SpeechDefinition { shared, synthesis, text_column, text_file_column, option_columns };
-            let scan = || Texts::open(&definition, None).and_then(|texts| texts.scan().map(drop)).err();
-            if faulty { Err(builder.all_faults(&definition.shared, scan)) } else { Ok(definition) }
-        }
-        // Without a model a line's options cannot be judged.
-        None => Err(builder.all_faults(&shared, || None)),
-    }
-}
-
 impl Builder<'_> {
-    /// A manifest that is a text itself, and no list: `chapter.md`.
-    fn one_text(&self, manifest: &str) -> Option<Origin> {
-        let path = self.cwd.join(&self.base).join(manifest);
-        let is_one = ProseKind::of_path(manifest) == Some(ProseKind::Markdown) && path.is_file();
-        let path = is_one.then(|| std::path::absolute(path).ok()).flatten()?;
-        Some(Origin::Files(vec![path.into_os_string().into_string().ok()?]))
+    /// And whether lines can be judged by it: without a model, their options cannot.
+    pub(in super::super) fn synthesizing(&mut self, said: &SpeechDraft, date: Option<Date>) -> (TaskDefinition, bool) {
+        let text = self.over.speech.text_column.as_ref().or(said.text.as_ref());
+        let text_column = self.column("columns.text", text, date);
+        let text_file_column = self.column("columns.text_file", said.text_file.as_ref(), date);
+        let option_columns = self.option_columns(said.option_columns.clone(), SpeechOption::ALL);
+        let (dictionary, pronunciations) = self.pronunciations(said).unzip();
+        let (synthesis, judged) = self.synthesis(said, dictionary);
+        let no_reuse = self.over.speech.no_reuse;
+        let asked = Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, no_reuse };
+        (TaskDefinition::Synthesize(Box::new(asked)), judged)
     }
 
-    fn synthesis(&mut self, said: &SpeechDraft) -> Option<Synthesis> {
-        if said.options.model.is_none() && !self.in_file("synthesize.model") {
-            self.fault("synthesize.model", "is missing; e.g. model = \"lightning_v3.1\"");
-        }
+    fn synthesis(&mut self, said: &SpeechDraft, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
+        let mut options = said.options.clone();
+        self.set_options("synthesize", |option, text| options.set(option, text));
+        self.missing("synthesize.model", options.model.is_none(), "model = \"lightning_v3.1\"");
         let voices = self.voices(said);
-        let formats = said.formats.clone().unwrap_or_else(|| vec![OutputFormat::of(AudioFormat::Wav)]);
+        options.voice_id = None;
+        let formats = self.output_formats(said);
         let name = self.name_of_outputs(said).unwrap_or_else(|| default_name(&voices, &formats));
-        let pronunciations = said.pronunciations.as_ref().and_then(|path| {
-            let base = self.cwd.join(&self.base);
-            local(path, base).map_err(|message| self.fault("synthesize.pronunciations", message)).ok()
-        });
+        let flags = &self.over.speech;
         let mut captions = Vec::new();
-        for caption in said.captions.iter().flatten() {
+        for caption in flags.captions.as_ref().or(said.captions.as_ref()).into_iter().flatten() {
             if !captions.contains(caption) {
                 captions.push(*caption);
             }
         }
+        let part_chars = flags.part_chars.map(|chars| {
+            let checked = synthesis::part_chars(chars);
+            checked.map_err(|message| self.fault("synthesize.part_chars", message)).unwrap_or(MAX_PART_CHARS)
+        });
         let pause = Pause::default();
-        let base =
-            SpeechOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(said.options.model?) };
+        let model = options.model.unwrap_or(SpeechModel::LightningPro);
+        let base = SpeechOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
         let synthesis = Synthesis {
-            options: said.options.apply(&base),
+            options: options.apply(&base),
             voices,
             formats,
             name,
-            part_chars: said.part_chars.unwrap_or(MAX_PART_CHARS),
+            part_chars: part_chars.or(said.part_chars).unwrap_or(MAX_PART_CHARS),
             pause: Pause {
                 sentence_ms: said.sentence_ms.unwrap_or(pause.sentence_ms),
                 paragraph_ms: said.paragraph_ms.unwrap_or(pause.paragraph_ms),
             },
             max_chars_per_second: said.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
             captions,
-            dictionary: pronunciations.map(|file| crate::domain::synthesis::Dictionary {
-                file,
-                hash: String::new(),
-                id: None,
-            }),
+            dictionary,
             transport: said.transport.unwrap_or(Transport::Auto),
         };
-        for fault in synthesis.faults() {
+        let judged = options.model.is_some();
+        for fault in synthesis.faults().into_iter().filter(|_| judged) {
             self.fault(&format!("synthesize.{}", fault.field), fault.message);
         }
-        Some(synthesis)
+        (synthesis, judged)
     }
 
     /// The voices that are asked for; there may be none, where each line has its own.
     fn voices(&mut self, said: &SpeechDraft) -> Vec<String> {
-        match (&said.voices, &said.options.voice_id) {
-            (Some(_), Some(_)) => {
-                self.fault("synthesize.voices", "goes in place of `voice_id`; leave one of them out");
-                Vec::new()
-            }
-            (Some(voices), None) => {
+        if let Some(flag) = &self.over.speech.voices {
+            return flag.clone();
+        }
+        if said.voices.is_some() && said.options.voice_id.is_some() {
+            self.fault("synthesize.voices", "goes in place of `voice_id`; leave one of them out");
+        }
+        match &said.voices {
+            Some(voices) => {
                 if voices.is_empty() {
                     self.fault("synthesize.voices", "names no voice");
                 }
                 voices.clone()
             }
-            (None, voice) => voice.iter().cloned().collect(),
+            None => said.options.voice_id.iter().cloned().collect(),
         }
     }
 
+    fn output_formats(&mut self, said: &SpeechDraft) -> Vec<OutputFormat> {
+        let Some(flag) = &self.over.formats else {
+            return said.formats.clone().unwrap_or_else(|| vec![OutputFormat::of(AudioFormat::Wav)]);
+        };
+        let mut formats = Vec::new();
+        for name in flag {
+            match AudioFormat::named(name) {
+                // What the file says of its rate and ending still holds.
+                Ok(format) => match said.formats.iter().flatten().filter(|own| own.format == format) {
+                    own if own.clone().count() > 0 => formats.extend(own.cloned()),
+                    _ => formats.push(OutputFormat::of(format)),
+                },
+                Err(e) => self.fault("synthesize.formats", e.to_string()),
+            }
+        }
+        // Then it names some, if not rightly.
+        if formats.is_empty() && !flag.is_empty() { vec![OutputFormat::of(AudioFormat::Wav)] } else { formats }
+    }
+
     fn name_of_outputs(&mut self, said: &SpeechDraft) -> Option<String> {
-        let name = said.name.as_ref()?;
+        let name = self.over.speech.name.as_ref().or(said.name.as_ref())?;
         match Template::parse(name) {
             Ok(_) => Some(name.clone()),
             Err(fault) => {
                 self.fault("synthesize.name", fault.to_string());
+                None
+            }
+        }
+    }
+
+    /// The dictionary's file, read: what is wrong with it is told together with all else.
+    fn pronunciations(&mut self, said: &SpeechDraft) -> Option<(Dictionary, Pronunciations)> {
+        let (path, base) = match (&self.over.speech.pronunciations, &said.pronunciations) {
+            (Some(flag), _) => (flag, PathBuf::new()),
+            (None, said) => (said.as_ref()?, self.base.clone()),
+        };
+        let field = "synthesize.pronunciations";
+        let file = match local(path, self.cwd.join(&base)) {
+            Ok(file) => file,
+            Err(message) => {
+                self.fault(field, message);
+                return None;
+            }
+        };
+        if !Path::new(&file).is_file() {
+            self.fault(field, format!("`{}`: there is no such file", base.join(path).display()));
+            return None;
+        }
+        match pronunciations::read_shown(Path::new(&file), &base.join(path).to_string_lossy()) {
+            Ok(words) => {
+                let hash = words.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                Some((Dictionary { file, hash, id: None }, words))
+            }
+            Err(faults) => {
+                self.others.extend(faults);
                 None
             }
         }

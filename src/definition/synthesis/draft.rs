@@ -13,7 +13,6 @@ use super::super::{
     walk::{Section, Walk, Wrong},
 };
 use crate::domain::{
-    options::nearest,
     speech::{AudioFormat, SampleRate},
     synthesis::{
         CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
@@ -45,13 +44,6 @@ pub(in super::super) fn read<'t>(
     root: &mut Section<'t>,
     columns: &mut Section<'t>,
 ) -> SpeechDraft {
-    walk.text(root, "task", |text| match text {
-        "synthesize" => Ok(()),
-        other => {
-            let near = nearest(other, ["synthesize"]).map(|near| format!("; did you mean `{near}`?"));
-            Err(format!("`{}` is not `synthesize`{}", excerpt(other), near.unwrap_or_default()))
-        }
-    });
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);

@@ -1,6 +1,6 @@
-use std::fs;
+use std::{fs, path::Path};
 
-use super::*;
+use super::{super::*, *};
 use crate::domain::{
     speech::{SampleRate, SpeechLanguage},
     synthesis::{CaptionFormat, Transport},
@@ -32,13 +32,14 @@ pronunciations = "brand-names.csv"
 transport = "sse"
 "#;
 
-pub(super) fn load(text: &str) -> (tempfile::TempDir, Result<SpeechDefinition, Faults>) {
+pub(super) fn load(text: &str) -> (tempfile::TempDir, Result<Definition, Faults>) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("jobs")).unwrap();
     fs::write(dir.path().join("jobs/a.toml"), text).unwrap();
     fs::write(dir.path().join("jobs/prompts.csv"), "prompt,words\nhello,Hello.\n").unwrap();
+    fs::write(dir.path().join("jobs/brand-names.csv"), "word,pronunciation\nAcme,ak-mee\n").unwrap();
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-    let loaded = SpeechDefinition::load(Path::new("jobs/a.toml"), &over);
+    let loaded = Definition::load(Path::new("jobs/a.toml"), &over);
     (dir, loaded)
 }
 
@@ -51,10 +52,12 @@ fn faults(synthesize: &str) -> Vec<String> {
 #[test]
 fn the_whole_example_is_read() {
     let (dir, loaded) = load(WHOLE);
-    let SpeechDefinition { shared, synthesis, option_columns, text_column, .. } = loaded.unwrap();
+    let shared = loaded.unwrap();
+    let Synthesizing { synthesis, option_columns, text_column, pronunciations, .. } =
+        shared.synthesizing().unwrap().clone();
     let root = dir.path().canonicalize().unwrap();
     assert_eq!((shared.name.as_str(), shared.batch.as_str()), ("ivr-prompts", "ivr-prompts"));
-    assert_eq!(shared.origin, super::super::Origin::File(root.join("jobs/prompts.csv")));
+    assert_eq!(shared.origin, Origin::File(root.join("jobs/prompts.csv")));
     assert_eq!(option_columns, [SpeechOption::VoiceId, SpeechOption::Language]);
     assert_eq!(text_column, Some(Template::of_name("words")));
     let options = &synthesis.options;
@@ -66,20 +69,22 @@ fn the_whole_example_is_read() {
     assert_eq!((synthesis.pause.sentence_ms, synthesis.pause.paragraph_ms), (50, 0));
     assert_eq!((synthesis.part_chars, synthesis.max_chars_per_second), (140, 0.0));
     assert_eq!(synthesis.captions, CaptionFormat::ALL);
-    assert_eq!(synthesis.dictionary.unwrap().file, root.join("jobs/brand-names.csv").to_str().unwrap());
+    let dictionary = synthesis.dictionary.unwrap();
+    assert_eq!(dictionary.file, root.join("jobs/brand-names.csv").to_str().unwrap());
+    assert_eq!((dictionary.hash.len(), dictionary.id, pronunciations.unwrap().items.len()), (64, None, 1));
     assert_eq!((synthesis.transport, synthesis.name.as_str()), (Transport::Sse, "{voice_id}/{key}"));
 }
 
 #[test]
 fn little_is_needed_and_the_rest_has_defaults() {
     let text = "task = \"synthesize\"\nmanifest = \"prompts.csv\"\n[synthesize]\nmodel = \"lightning_v3.1\"\n";
-    let synthesis = load(text).1.unwrap().synthesis;
+    let synthesis = load(text).1.unwrap().synthesizing().unwrap().synthesis.clone();
     assert_eq!((synthesis.voices.len(), synthesis.name.as_str(), synthesis.part_chars), (0, "{key}", 250));
     assert_eq!(synthesis.formats[0].sample_rate, SampleRate::Hz24000);
     assert_eq!((synthesis.max_chars_per_second, synthesis.transport), (25.0, Transport::Auto));
     let text =
         format!("{text}voices = [\"a\", \"b\"]\nformats = [\"wav\", {{ format = \"wav\", sample_rate = 8000 }}]\n");
-    assert_eq!(load(&text).1.unwrap().synthesis.name, "{key}.{voice_id}.{sample_rate}");
+    assert_eq!(load(&text).1.unwrap().synthesizing().unwrap().synthesis.name, "{key}.{voice_id}.{sample_rate}");
 }
 
 #[test]
@@ -128,11 +133,82 @@ fn rules_between_fields_are_told() {
 }
 
 #[test]
-fn a_definition_of_transcripts_is_none_of_speech() {
-    let told = load("task = \"transcribe\"\nmanifest = \"prompts.csv\"\n").1.unwrap_err().to_string();
-    assert!(told.starts_with("jobs/a.toml:1:8: `task`: `transcribe` is not `synthesize`"), "{told}");
-    let told = load("manifest = \"s3://bucket/texts/\"\n").1.unwrap_err().to_string();
+fn the_task_decides_which_fields_there_are() {
+    let told = load("task = \"synthesise\"\nmanifest = \"prompts.csv\"\n").1.unwrap_err().to_string();
+    assert!(told.contains("jobs/a.toml:1:8: `task`: `synthesise` is not a task; did you mean `synthesize`?"), "{told}");
+    let told = load("manifest = \"s3://bucket/texts/\"\n[synthesize]\n").1.unwrap_err().to_string();
     assert!(
         told.contains("`task`: is missing; e.g. task = \"synthesize\"") && told.contains("copy them to a directory")
     );
+    let told = load("task = \"transcribe\"\nmanifest = \"prompts.csv\"\n[synthesize]\n").1.unwrap_err().to_string();
+    assert!(told.contains("`synthesize`: there is no such field"), "{told}");
+}
+
+#[test]
+fn the_dictionary_is_read_with_all_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("words.csv", "word,pronunciation\nAcme,\n,x\n");
+    write("prompts.csv", "key,text\n1,\n");
+    let load = |pronunciations: &str| {
+        let text = format!(
+            "task = \"synthesize\"\nmanifest = \"prompts.csv\"\n[synthesize]\nmodel = \"lightning_v3.1\"\nvoice_id = \"a\"\n\
+             pronunciations = \"{pronunciations}\"\npart_chars = 0\n"
+        );
+        write("a.toml", &text);
+        let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
+        Definition::load(Path::new("a.toml"), &over).unwrap_err().to_string()
+    };
+    assert_eq!(
+        load("words.csv"),
+        "a.toml:7:14: `synthesize.part_chars`: 0 is not between 1 and 250, the most that the API takes at once\n\
+         words.csv:2: column `pronunciation`: is empty\n\
+         words.csv:3: column `word`: is empty\n\
+         prompts.csv:2: column `text`: is empty: there is nothing to be spoken"
+    );
+    assert!(load("gone.csv").contains("a.toml:6:18: `synthesize.pronunciations`: `gone.csv`: there is no such file"));
+}
+
+#[test]
+fn texts_are_named_on_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [("one.md", "# One"), ("two.txt", "Two."), ("p.csv", "key,words\n1,Hi\n"), ("a.wav", "x")] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let flags = SpeechFlags {
+        voices: Some(vec!["avery".into(), "liam".into()]),
+        text_column: Some("words".into()),
+        part_chars: Some(100),
+        ..SpeechFlags::default()
+    };
+    let over = Overrides {
+        working_dir: Some(dir.path().to_path_buf()),
+        options: vec![("model", "lightning_v3.1".to_owned()), ("speed", "1.5".to_owned())],
+        formats: Some(vec!["wav".into(), "ulaw".into()]),
+        ..Overrides::default()
+    };
+    let ad_hoc = |sources: &[&str], speech: &SpeechFlags| {
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        let over = Overrides { speech: speech.clone(), ..over.clone() };
+        Definition::ad_hoc(&AdHoc { task: crate::domain::options::Task::Synthesize, sources }, &over)
+    };
+    let definition = ad_hoc(&["p.csv"], &flags).unwrap();
+    let asked = definition.synthesizing().unwrap();
+    assert_eq!((asked.synthesis.part_chars, asked.synthesis.options.speed.thousandths()), (100, 1_500));
+    assert_eq!((asked.synthesis.voices.len(), asked.synthesis.formats.len()), (2, 2));
+    let scan = |definition: &Definition| {
+        let texts = manifest::texts::Texts::open(definition, definition.synthesizing().unwrap(), None).unwrap();
+        let scan = texts.scan().unwrap();
+        (scan.lines, scan.outputs, scan.cast.0.len())
+    };
+    assert_eq!(scan(&definition), (1, 4, 2));
+    let plain = SpeechFlags { text_column: None, ..flags };
+    for (sources, batch, lines) in [(&["one.md"][..], "one", 1), (&["one.md", "two.txt"], "files", 2), (&["."], "", 2)]
+    {
+        let definition = ad_hoc(sources, &plain).unwrap();
+        assert_eq!(scan(&definition), (lines, lines * 4, 2), "{sources:?}");
+        assert!(batch.is_empty() || sources.len() > 1 || definition.batch.as_str() == batch);
+    }
+    let told = ad_hoc(&["one.md", "a.wav"], &plain).unwrap_err().to_string();
+    assert!(told.contains("`a.wav` is no text (.txt, .md); give one manifest"), "{told}");
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{key::Key, options::TranscriptFormat},
+    domain::{key::Key, options::TranscriptFormat, task::TaskSpec},
     sink::{Sink, SinkError},
 };
 
@@ -13,7 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Adopt {
     sink: Sink,
-    formats: Vec<TranscriptFormat>,
+    /// The endings of a line's outputs, where it is its key that names them.
+    endings: Vec<String>,
     /// Half a SHA-256 of each name: a million of them are small, and no two run into each other.
     there: HashSet<[u8; 16]>,
     /// Those that have no bytes, where a transcript without words has none: such a file alone proves nothing.
@@ -22,10 +23,9 @@ pub(super) struct Adopt {
 
 impl Adopt {
     /// Lists the sink.
-    pub(super) async fn look(sink: &Sink, formats: &[TranscriptFormat]) -> Result<Self, SinkError> {
+    pub(super) async fn look(sink: &Sink, task: &TaskSpec) -> Result<Self, SinkError> {
         let (mut there, mut empty) = (HashSet::new(), HashSet::new());
-        let endings: Vec<String> = formats.iter().map(|format| format!(".{format}")).collect();
-        let may_be_empty: Vec<_> = [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|f| format!(".{f}")).into();
+        let (endings, may_be_empty) = endings(task);
         let is_one_of = |name: &str, endings: &[String]| endings.iter().any(|ending| name.ends_with(ending));
         sink.list_names(|name, bytes| {
             if !is_one_of(name, &endings) {
@@ -38,17 +38,36 @@ impl Adopt {
             }
         })
         .await?;
-        Ok(Self { sink: sink.clone(), formats: formats.to_vec(), there, empty })
+        Ok(Self { sink: sink.clone(), endings, there, empty })
     }
 
-    /// The addresses of a line's outputs as a JSON array, if all of them are there.
-    pub(super) fn outputs(&self, key: &Key) -> Option<String> {
-        let names: Vec<String> = self.formats.iter().map(|format| format!("{key}.{format}")).collect();
+    /// The addresses of a transcribed line's outputs as a JSON array, if all of them are there.
+    pub(super) fn outputs_of(&self, key: &Key) -> Option<String> {
+        self.outputs(&self.endings.iter().map(|ending| format!("{key}{ending}")).collect::<Vec<_>>())
+    }
+
+    /// The addresses of these files as a JSON array, if all of them are there.
+    pub(super) fn outputs(&self, names: &[String]) -> Option<String> {
         let hashes: Vec<_> = names.iter().map(|name| half_hash(name)).collect();
         let any = hashes.iter().any(|hash| self.there.contains(hash));
         let all = hashes.iter().all(|hash| self.there.contains(hash) || self.empty.contains(hash));
         let addresses: Vec<String> = names.iter().map(|name| self.sink.address(name)).collect();
         (any && all).then(|| serde_json::json!(addresses).to_string())
+    }
+}
+
+/// The endings of a task's outputs, with their dots, and those of files that may have no bytes.
+fn endings(task: &TaskSpec) -> (Vec<String>, Vec<String>) {
+    match task {
+        TaskSpec::Transcribe(asked) => (
+            asked.formats.iter().map(|format| format!(".{format}")).collect(),
+            [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|format| format!(".{format}")).into(),
+        ),
+        TaskSpec::Synthesize { synthesize: asked } => {
+            let formats = asked.formats.iter().map(|format| format!(".{}", format.ending));
+            let captions = asked.captions.iter().map(|caption| format!(".{caption}"));
+            (formats.chain(captions).collect(), Vec::new())
+        }
     }
 }
 

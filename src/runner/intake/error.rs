@@ -1,9 +1,13 @@
 //! Why nothing was submitted, and what to do about it.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use crate::{
-    definition::Faults, domain::cost::MicroUsd, media::fetch::FetchError, s3::S3Error, sink::SinkError,
+    definition::Faults,
+    domain::{call::Trouble, cost::MicroUsd},
+    media::fetch::FetchError,
+    s3::S3Error,
+    sink::SinkError,
     store::StoreError,
 };
 
@@ -30,12 +34,31 @@ impl ExitClass {
 /// Finished lines that other options of the definition would buy again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuy {
-    /// How many.
+    /// How many; of a synthesis, outputs.
     pub lines: u64,
-    /// Their audio, in ms.
-    pub audio_ms: u64,
+    /// How much that is.
+    pub amount: Amount,
     /// What that costs at list price.
     pub cost: MicroUsd,
+}
+
+/// What is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// Audio that was heard, in ms.
+    Audio(u64),
+    /// Characters to be spoken.
+    Characters(u64),
+}
+
+impl fmt::Display for Rebuy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let again = format!("would be bought again for about ${}", self.cost);
+        match self.amount {
+            Amount::Audio(ms) => write!(f, " ({} min of audio) {again}", ms.div_ceil(60_000)),
+            Amount::Characters(characters) => write!(f, " ({characters} characters of them) {again}"),
+        }
+    }
 }
 
 /// Why a batch was not submitted.
@@ -70,8 +93,8 @@ pub enum IntakeError {
     },
     /// Finished lines would be bought again.
     #[error(
-        "the definition's options have changed: {} finished lines of `{batch}` ({} min of audio) would be bought again for about ${}",
-        rebuy.lines, rebuy.audio_ms.div_ceil(60_000), rebuy.cost
+        "the definition's options have changed: {} finished {} of `{batch}`{rebuy}",
+        rebuy.lines, if matches!(rebuy.amount, Amount::Audio(_)) { "lines" } else { "outputs" }
     )]
     WouldRebuy {
         /// The batch's name.
@@ -113,6 +136,15 @@ pub enum IntakeError {
         /// Its address.
         address: String,
     },
+    /// The account has not the voices that are asked for.
+    #[error(transparent)]
+    Voices(Faults),
+    /// The account does not say which voices it has, and would not speak either.
+    #[error("the account's voices cannot be had: {}", .0.message)]
+    Account(Trouble),
+    /// The words of the pronunciations did not come to the account.
+    #[error("the pronunciations cannot be put on the account: {}", .0.message)]
+    Dictionary(Trouble),
     /// A remote manifest cannot be had.
     #[error("the manifest {manifest} cannot be fetched")]
     Fetch {
@@ -163,11 +195,14 @@ impl IntakeError {
             | Self::Owned { .. }
             | Self::OlderLedger { .. }
             | Self::List { .. }
+            | Self::Voices(_)
             | Self::ForeignSummary { .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Credentials(_), .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Source(trouble), .. } if !trouble.transient => ExitClass::Usage,
             Self::Fetch { .. }
             | Self::Sources(_)
+            | Self::Account(_)
+            | Self::Dictionary(_)
             | Self::Copy { .. }
             | Self::Sink(_)
             | Self::Store(_)
@@ -194,6 +229,10 @@ impl IntakeError {
             }
             Self::ForeignSummary { .. } => {
                 "move it away, choose another output with --output, or write over it with --take-over"
+            }
+            Self::Voices(_) => "`wavebatch voices` lists those that the account has",
+            Self::Account(_) | Self::Dictionary(_) => {
+                "is the key whole, of an account at this address, and may it do this?"
             }
             Self::Copy { .. } => "make room in that folder, and make it writable for this user",
             Self::Store(e) => return e.hint(),

@@ -1,12 +1,9 @@
 //! What the ledger knows of a batch by this name, and what has changed since.
 
-use super::{IntakeError, reader::Reader};
+use super::{IntakeError, presentation, reader::Reader};
 use crate::{
-    definition::{Definition, Header},
-    domain::{
-        batch::BatchSpec,
-        options::{Task, TranscriptFormat},
-    },
+    definition::{Columns, Definition},
+    domain::{batch::BatchSpec, options::Task},
     store::{Again, BatchRow, Diff, Store, StoreError},
 };
 
@@ -31,12 +28,12 @@ impl Known {
                 ours: named(&definition.name),
             });
         }
-        if spec.task.task() != definition.task {
+        if spec.task.task() != definition.task.task() {
             let of = |task: Task| format!("the task `{task}`");
             return Err(IntakeError::OtherDefinition {
                 batch,
                 theirs: of(spec.task.task()),
-                ours: of(definition.task),
+                ours: of(definition.task.task()),
             });
         }
         if row.world != world {
@@ -46,10 +43,9 @@ impl Known {
     }
 
     /// Whether it is the definition, and not the manifest's lines, that asks for other calls than before.
-    pub(super) fn is_redefined(&self, definition: &Definition, header: &Header) -> bool {
-        let spec = definition.spec(header);
+    pub(super) fn is_redefined(&self, spec: &BatchSpec, columns: &Columns) -> bool {
         // A column that is there still and is no option any more, or was there before and is one now.
-        let dropped = |option: &String| header.columns.contains(option) && !spec.option_columns.contains(option);
+        let dropped = |option: &String| columns.all.contains(option) && !spec.option_columns.contains(option);
         let taken = |option: &String| self.spec.carried.contains(option);
         self.spec.task.identity() != spec.task.identity()
             || self.spec.option_columns.iter().any(dropped)
@@ -57,23 +53,19 @@ impl Known {
     }
 
     /// Whether what is answered has to be rendered or put somewhere else.
-    pub(super) fn is_presented_anew(&self, definition: &Definition) -> bool {
-        let sorted = |formats: &[TranscriptFormat]| {
-            let mut formats = formats.to_vec();
-            formats.sort_unstable();
-            formats
-        };
-        sorted(self.spec.task.transcription().map_or(&[], |asked| &asked.formats)) != sorted(&definition.formats)
-            || self.spec.output != definition.output
+    pub(super) fn is_presented_anew(&self, spec: &BatchSpec) -> bool {
+        presentation::differs(&self.spec.task, &spec.task)
+            || presentation::is_named_by_cells(&spec.task) && self.spec.manifest_hash != spec.manifest_hash
+            || self.spec.output != spec.output
     }
 
     /// What a new specification means for the lines that are there.
-    pub(super) fn again(&self, definition: &Definition, header: &Header) -> Again {
+    pub(super) fn again(&self, spec: &BatchSpec) -> Again {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);
-        let moved = self.spec.carried != header.carried;
+        let moved = self.spec.carried != spec.carried;
         Again {
-            redeliver: self.is_presented_anew(definition),
-            carried: moved.then(|| header.carried.iter().map(place).collect()),
+            redeliver: self.is_presented_anew(spec),
+            carried: moved.then(|| spec.carried.iter().map(place).collect()),
         }
     }
 
@@ -88,8 +80,8 @@ impl Known {
     }
 }
 
-/// Lines in the ledger that were good once, whatever became of them.
-pub(super) async fn good_lines(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
+/// Jobs in the ledger whose lines were good once, whatever became of them.
+pub(super) async fn good_jobs(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
     let counts = store.counts(row.id).await?;
     let bad: u64 = counts.troubles.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();
     Ok(counts.total() - bad)

@@ -1,21 +1,33 @@
 //! From a definition and its manifest to jobs in the ledger: what submitting would do, and doing it.
 
 mod adopt;
+mod buying;
+mod cast;
 mod copy;
+mod dictionary;
 mod error;
 mod known;
 mod night;
 mod ownership;
+mod parts;
+mod pen;
 mod plan;
+mod presentation;
 mod readable;
 mod reader;
 mod sample;
+mod scanned;
 mod seal;
+mod speech;
 mod submit;
 #[cfg(test)]
 mod tests;
 
+pub use buying::{Characters, Purchases, cost};
+pub use cast::{Account, Judgement, KnownVoice, judge, remembered};
 pub use copy::{ManifestCopy, copy_manifest};
-pub use error::{ExitClass, IntakeError, Rebuy};
-pub use plan::{Estimate, Plan, plan};
+pub use error::{Amount, ExitClass, IntakeError, Rebuy};
+pub use parts::{PartLine, Parts, parts};
+pub use plan::{Estimate, Plan, SpeechPlan, plan};
+pub use scanned::{ScanOf, Scanned};
 pub use submit::{Submission, SubmitOptions, submit};

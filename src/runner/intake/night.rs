@@ -1,23 +1,23 @@
 //! Midnight: a dated batch that was begun yesterday goes on under yesterday's name.
 
-use super::IntakeError;
+use super::{IntakeError, scanned::Scanned};
 use crate::{
-    definition::{Definition, Scan, template::Template},
+    definition::{Definition, template::Template},
     domain::batch::BatchSpec,
     store::{BatchRow, Store, StoreError},
 };
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
-pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
+pub(super) fn spec_of(definition: &Definition, scan: &Scanned) -> BatchSpec {
     let mut hash: String = scan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let templates = [&definition.key_column, &definition.source_column];
+    let templates = definition.task.templates();
     if let Some(date) = definition.date
-        && templates.into_iter().flatten().any(Template::uses_date)
+        && definition.key_column.iter().chain(&templates).any(Template::uses_date)
     {
         // The same cells name other recordings on another day.
         hash.push_str(&format!(" of {date}"));
     }
-    BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.header) }
+    BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.columns) }
 }
 
 /// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a night
@@ -25,7 +25,7 @@ pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
 pub(super) async fn same_night(
     store: &Store,
     definition: &Definition,
-    scan: &Scan,
+    scan: &Scanned,
     world: &str,
 ) -> Result<Option<Definition>, IntakeError> {
     let ours = spec_of(definition, scan);

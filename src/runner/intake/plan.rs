@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use super::{
-    IntakeError, Rebuy,
-    known::{Known, good_lines},
+    Amount, IntakeError, Rebuy,
+    buying::{self, Purchases},
+    known::{Known, good_jobs},
     night::{same_night, spec_of},
     reader::Reader,
     sample::measure,
+    scanned::{ScanOf, Scanned},
 };
 use crate::{
-    definition::{Definition, Scan, Spooled},
+    definition::{
+        Definition, Spooled,
+        manifest::texts::{Look, Texts},
+    },
     domain::{
         batch::{BatchName, BatchSpec},
         cost::{MicroUsd, Rates},
@@ -28,12 +33,12 @@ pub struct Plan {
     /// The batch's name: an older night's, where the manifest and options are its.
     pub batch: BatchName,
     /// What the reading found: columns, counts, bad lines, what a listing passed over.
-    pub scan: Arc<Scan>,
+    pub scan: Arc<Scanned>,
     /// Whether the ledger has the batch.
     pub existed: bool,
     /// The lines against the ledger's; all new where there is no batch.
     pub diff: Diff,
-    /// Lines in the ledger that are not in the manifest any more. They stay. Not counted under a limit of lines.
+    /// Jobs in the ledger whose lines, voices or formats are asked for no more. They stay. Not counted under a limit of lines.
     pub gone: u64,
     /// What would be bought again; submitting is refused until that is said to be wanted.
     pub rebuy: Option<Rebuy>,
@@ -41,8 +46,19 @@ pub struct Plan {
     pub redelivers: bool,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
+    /// Of a synthesis, what would be bought.
+    pub speech: Option<SpeechPlan>,
     /// What the user should know before the start.
     pub notes: Vec<String>,
+}
+
+/// What a synthesis would buy, and what of its texts may not be meant to be spoken.
+#[derive(Debug, Clone)]
+pub struct SpeechPlan {
+    /// What would be bought.
+    pub purchases: Purchases,
+    /// What was seen in the texts.
+    pub look: Look,
 }
 
 /// What the lines that are to be worked would cost at list price.
@@ -87,29 +103,39 @@ pub async fn plan(
     };
     let definition = older.as_ref().unwrap_or(definition);
     let known = find(store, definition, world).await?;
-    let mut diff = Diff { new: scan.lines, idle: scan.without_source, ..Diff::default() };
+    let batch = known.as_ref().map(|(_, known)| known.row.id);
+    let spec = spec_of(definition, &scan);
+    let (diff, speech) = match &scan.of {
+        ScanOf::Recordings(_) => (diff_of(known.as_ref(), &reader, &scan).await?, None),
+        ScanOf::Texts(_) => {
+            let (diff, purchases) = buying::look(store, batch, definition, copy, &scan).await?;
+            (diff, Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }))
+        }
+    };
     let (mut gone, mut rebuy, mut redelivers) = (0, None, false);
     if let Some((store, known)) = &known {
-        diff = known.diff(store, &reader).await?;
         if definition.limit.is_none() {
             let met = diff.changed + diff.done + diff.open;
-            gone = good_lines(store, &known.row).await?.saturating_sub(met);
+            gone = good_jobs(store, &known.row).await?.saturating_sub(met);
         }
-        rebuy = Some(rebuy_of(definition, &diff, rates))
-            .filter(|rebuy| rebuy.lines > 0 && known.is_redefined(definition, &scan.header));
-        redelivers = known.is_presented_anew(definition);
+        let again = rebuy_of(definition, &diff, speech.as_ref().map(|speech| &speech.purchases), rates);
+        rebuy = again.filter(|_| known.is_redefined(&spec, &scan.columns));
+        redelivers = known.is_presented_anew(&spec);
     }
     let mut estimate = estimate(definition, &diff, rates);
-    if estimate.unknown > 0
-        && let Some((guess, measured)) = measure(definition, copy, &scan).await?
+    if let Some(asked) = definition.transcribing()
+        && let ScanOf::Recordings(scan) = &scan.of
+        && estimate.unknown > 0
+        && let Some((guess, measured)) = measure(definition, copy, scan).await?
     {
-        add_guess(&mut estimate, guess, measured, definition.transcribe.model, rates);
+        add_guess(&mut estimate, guess, measured, asked.options.model, rates);
     }
     Ok(Plan {
-        spec: spec_of(definition, &scan),
+        spec,
         batch: definition.batch.clone(),
         existed: known.is_some(),
         estimate,
+        speech,
         notes: definition.notes(),
         scan,
         diff,
@@ -117,6 +143,23 @@ pub async fn plan(
         rebuy,
         redelivers,
     })
+}
+
+async fn diff_of(known: Option<&(&Store, Known)>, reader: &Reader, scan: &Scanned) -> Result<Diff, IntakeError> {
+    match known {
+        Some((store, known)) => known.diff(store, reader).await,
+        None => Ok(Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() }),
+    }
+}
+
+/// Looks at the texts as they would be spoken.
+async fn look(definition: &Definition, copy: Option<&Spooled>, scan: &Arc<Scanned>) -> Result<Look, IntakeError> {
+    let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
+    let looked = tokio::task::spawn_blocking(move || match (definition.synthesizing(), scan.texts()) {
+        (Some(asked), Some(scan)) => Texts::open(&definition, asked, copy.as_ref())?.look(scan),
+        _ => Ok(Look::default()),
+    });
+    Ok(looked.await.map_err(|_| IntakeError::Interrupted)??)
 }
 
 async fn find<'s>(
@@ -128,19 +171,37 @@ async fn find<'s>(
     Ok(Known::find(store, definition, world).await?.map(|known| (store, known)))
 }
 
-/// The finished lines among the changed ones, at the price of the definition's model.
-pub(super) fn rebuy_of(definition: &Definition, diff: &Diff, rates: &Rates) -> Rebuy {
-    let cost = rates.cost(definition.transcribe.model, diff.rebuy_ms);
-    Rebuy { lines: diff.rebuy, audio_ms: diff.rebuy_ms, cost }
+/// The finished lines among the changed ones, at the price of the definition's model; of texts, what is not kept of them.
+pub(super) fn rebuy_of(
+    definition: &Definition,
+    diff: &Diff,
+    purchases: Option<&Purchases>,
+    rates: &Rates,
+) -> Option<Rebuy> {
+    let rebuy = match (definition.transcribing(), purchases) {
+        (Some(asked), _) => {
+            let cost = rates.cost(asked.options.model, diff.rebuy_ms);
+            Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost }
+        }
+        (None, Some(found)) => {
+            let characters = found.again_characters.values().sum();
+            let lines = if characters > 0 { found.again } else { 0 };
+            let cost = buying::cost(&found.again_characters, rates);
+            Rebuy { lines, amount: Amount::Characters(characters), cost }
+        }
+        (None, None) => return None,
+    };
+    (rebuy.lines > 0).then_some(rebuy)
 }
 
 fn estimate(definition: &Definition, diff: &Diff, rates: &Rates) -> Estimate {
-    let lines = (diff.new + diff.changed + diff.open).saturating_sub(diff.idle + diff.failed);
+    let lines = buying::works(diff).saturating_sub(diff.idle);
+    let Some(asked) = definition.transcribing() else { return Estimate { lines, ..Estimate::default() } };
     Estimate {
         lines,
         unknown: lines.saturating_sub(diff.known),
         audio_ms: diff.known_ms,
-        cost: rates.cost(definition.transcribe.model, diff.known_ms),
+        cost: rates.cost(asked.options.model, diff.known_ms),
         ..Estimate::default()
     }
 }

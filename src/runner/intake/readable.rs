@@ -1,6 +1,6 @@
 //! Whether the S3 sources can be read, found out before the first call.
 
-use super::{IntakeError, reader::Reader};
+use super::{IntakeError, reader::Reader, scanned::ScanOf};
 use crate::{
     definition::{Definition, Faults, Manifest, Row, Spooled},
     domain::s3::S3Address,
@@ -16,9 +16,11 @@ const LOOKED_AT: usize = 1_000;
 /// Tries the first objects of a manifest. Denied are only those who are denied all of them.
 pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reader: &Reader) -> Result<(), IntakeError> {
     let found = {
-        let (definition, copy, scan) = (definition.clone(), copy.cloned(), reader.scan.clone());
+        let ScanOf::Recordings(scan) = &reader.scan.of else { return Ok(()) };
+        let (definition, copy, scan) = (definition.clone(), copy.cloned(), scan.clone());
         let first = move || -> Result<Vec<S3Address>, Faults> {
-            let manifest = Manifest::open(&definition, copy.as_ref())?;
+            let Some(asked) = definition.transcribing() else { return Ok(Vec::new()) };
+            let manifest = Manifest::open(&definition, asked, copy.as_ref())?;
             let mut found = Vec::new();
             for row in manifest.lines(&scan)?.take(LOOKED_AT) {
                 let Row::Good(line) = row? else { continue };

@@ -4,24 +4,27 @@ use std::sync::{Arc, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{IntakeError, adopt::Adopt, seal::Sealer};
+use super::{
+    IntakeError,
+    adopt::Adopt,
+    pen::Pen,
+    scanned::{Opened, Scanned},
+};
 use crate::{
-    definition::{Definition, Faults, Manifest, Row, Scan, Spooled},
-    store::{BadSet, LineSet, NewJob},
+    definition::{Definition, Faults, Spooled},
+    store::{BadSet, LineSet},
 };
 
-/// Lines a transaction.
-const CHUNK: u64 = 5_000;
 /// Chunks that may be ready before anybody takes them.
 const AHEAD: usize = 2;
 
-/// Lines for one transaction.
+/// Jobs for one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) good: LineSet,
     pub(super) bad: BadSet,
     /// No more come after it.
-    last: bool,
+    pub(super) last: bool,
 }
 
 type Read = Result<Chunk, Faults>;
@@ -30,7 +33,7 @@ type Asked = (mpsc::Sender<Read>, Option<Arc<Adopt>>);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
-    pub(super) scan: Arc<Scan>,
+    pub(super) scan: Arc<Scanned>,
     asks: blocking::Sender<Asked>,
 }
 
@@ -81,14 +84,11 @@ impl Chunks {
 fn serve(
     definition: &Definition,
     copy: Option<&Spooled>,
-    scanned: oneshot::Sender<Result<Arc<Scan>, Faults>>,
+    scanned: oneshot::Sender<Result<Arc<Scanned>, Faults>>,
     asked: &blocking::Receiver<Asked>,
 ) {
-    let opened = Manifest::open(definition, copy).and_then(|manifest| {
-        let scan = manifest.scan()?;
-        Ok((manifest, Arc::new(scan)))
-    });
-    let (manifest, scan) = match opened {
+    let opened = Opened::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan()?), manifest)));
+    let (scan, manifest) = match opened {
         Ok(opened) => opened,
         Err(faults) => return drop(scanned.send(Err(faults))),
     };
@@ -97,43 +97,9 @@ fn serve(
     }
     while let Ok((out, adopt)) = asked.recv() {
         // A chunk that cannot be sent says that nobody waits for the rest.
-        if let Err(faults) =
-            read(definition, &manifest, &scan, adopt.as_deref(), |chunk| out.blocking_send(Ok(chunk)).is_ok())
-        {
+        let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
+        if let Err(faults) = manifest.read(definition, &scan, adopt.as_deref(), &mut Pen::new(&mut hand_out)) {
             let _ = out.blocking_send(Err(faults));
         }
     }
-}
-
-/// Reads all lines, and hands them out in chunks as long as they are taken.
-fn read(
-    definition: &Definition,
-    manifest: &Manifest<'_>,
-    scan: &Scan,
-    adopt: Option<&Adopt>,
-    mut hand_out: impl FnMut(Chunk) -> bool,
-) -> Result<(), Faults> {
-    let mut sealer = Sealer::new(&definition.transcribe);
-    let (mut chunk, mut place) = (Chunk::default(), 0);
-    let mut bytes = 0;
-    for row in manifest.lines(scan)? {
-        match row? {
-            Row::Good(line) => {
-                let adopted = adopt.filter(|_| line.source.is_some()).and_then(|adopt| adopt.outputs(&line.key));
-                chunk.good.push(&NewJob { adopted, ..sealer.good(line) }, place);
-            }
-            Row::Bad(line) => chunk.bad.push(&Sealer::bad(line), place),
-        }
-        place += 1;
-        if place == CHUNK {
-            bytes = chunk.good.bytes().max(bytes);
-            let next = Chunk { good: LineSet::with_capacity(bytes), ..Chunk::default() };
-            if !hand_out(std::mem::replace(&mut chunk, next)) {
-                return Ok(());
-            }
-            place = 0;
-        }
-    }
-    hand_out(Chunk { last: true, ..chunk });
-    Ok(())
 }

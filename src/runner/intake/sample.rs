@@ -65,7 +65,8 @@ pub(super) async fn measure(
 
 /// Adds sizes up, and picks recordings evenly over the manifest: neighbours are often alike.
 fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<Sizes, crate::definition::Faults> {
-    let manifest = Manifest::open(definition, copy)?;
+    let Some(asked) = definition.transcribing() else { return Ok(Sizes::default()) };
+    let manifest = Manifest::open(definition, asked, copy)?;
     let every = scan.lines.div_ceil(MOST as u64).max(1);
     let mut sizes = Sizes::default();
     for row in manifest.lines(scan)? {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::adopt::Adopt;
 use crate::{
     definition::{BadLine, Line},
     domain::{
@@ -36,7 +37,8 @@ impl<'d> Sealer<'d> {
     }
 
     /// The job of a good line. Of a local file this asks the system for its size.
-    pub(super) fn good(&mut self, line: Line) -> NewJob {
+    pub(super) fn good(&mut self, line: Line, adopt: Option<&Adopt>) -> NewJob {
+        let adopted = adopt.filter(|_| line.source.is_some()).and_then(|adopt| adopt.outputs_of(&line.key));
         let Shape { id, overrides, pool } = self.shape(line.overrides);
         let source = line.source.as_deref().unwrap_or_default();
         let source_id = match &line.expected {
@@ -54,7 +56,7 @@ impl<'d> Sealer<'d> {
             carried: carried(&line.carried),
             pool,
             expected: line.expected,
-            adopted: None,
+            adopted,
             speech: None,
         }
     }
@@ -91,6 +93,6 @@ fn size(source: &str) -> Option<u64> {
     fs::metadata(source).ok().filter(fs::Metadata::is_file).map(|meta| meta.len())
 }
 
-fn carried(cells: &[String]) -> Option<String> {
+pub(super) fn carried(cells: &[String]) -> Option<String> {
     (!cells.is_empty()).then(|| serde_json::to_string(cells).expect("strings are JSON"))
 }

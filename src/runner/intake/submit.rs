@@ -6,7 +6,10 @@ use super::{
     super::DEFAULT_CONCURRENCY,
     IntakeError,
     adopt::Adopt,
-    known::{Known, good_lines},
+    buying::{self, Purchases},
+    cast::{self, Account},
+    dictionary,
+    known::{Known, good_jobs},
     night::{same_night, spec_of},
     ownership,
     plan::rebuy_of,
@@ -37,6 +40,8 @@ pub struct SubmitOptions {
     pub again: bool,
     /// Prices, for what is told.
     pub rates: Rates,
+    /// The account whose voices are to speak; without one they are not checked.
+    pub account: Option<Account>,
 }
 
 /// What submitting did.
@@ -52,8 +57,16 @@ pub struct Submission {
     pub existed: bool,
     /// Whether it is an older night's batch, under its name: its manifest and options are these.
     pub same_night: bool,
-    /// Its good lines.
+    /// Good lines of the manifest.
+    pub lines: u64,
+    /// What they come to: jobs.
     pub submitted: Submitted,
+    /// Of a synthesis, what is to be bought.
+    pub purchases: Option<Purchases>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// What was done on the account.
+    pub done: Vec<String>,
     /// Lines of the batch whose outputs were there before it.
     pub adopted: u64,
     /// Lines without a source among them.
@@ -64,7 +77,7 @@ pub struct Submission {
     pub faults: Faults,
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
-    /// Lines in the ledger that are not in the manifest any more. They stay. Not counted under a limit of lines.
+    /// Jobs in the ledger whose lines, voices or formats are asked for no more. They stay. Not counted under a limit of lines.
     pub gone: u64,
     /// Lines whose kept answers are delivered again, in other formats or elsewhere.
     pub redelivered: u64,
@@ -91,24 +104,29 @@ pub async fn submit(
         false => same_night(store, definition, &reader.scan, world).await?,
         true => None,
     };
-    let definition = older.as_ref().unwrap_or(definition);
+    let mut definition = older.clone().unwrap_or_else(|| definition.clone());
     if older.is_some() {
-        known = Known::find(store, definition, world).await?;
+        known = Known::find(store, &definition, world).await?;
     }
-    let spec = spec_of(definition, &reader.scan);
-    if let Some(known) = &known {
-        refuse_rebuying(store, definition, known, &reader, options).await?;
-    }
+    let account = options.account.as_ref();
+    let warnings = match reader.scan.texts() {
+        Some(scan) => cast::check(store, account, &definition.manifest, &scan.cast).await?,
+        None => Vec::new(),
+    };
+    let purchases = refuse_rebuying(store, &definition, known.as_ref(), copy, &reader, options).await?;
     if known.is_none() {
-        readable::check(definition, copy, &reader).await?;
+        readable::check(&definition, copy, &reader).await?;
     }
-    let sink = claim_output(store, known.as_ref(), &spec, definition, options).await?;
+    let sink = claim_output(store, known.as_ref(), &spec_of(&definition, &reader.scan), &definition, options).await?;
+    let done = dictionary::push(store, account, &mut definition).await?.into_iter().collect();
+    let definition = &definition;
+    let spec = spec_of(definition, &reader.scan);
 
     let adopt = match options.adopt {
-        true => Some(Arc::new(Adopt::look(&sink, &definition.formats).await?)),
+        true => Some(Arc::new(Adopt::look(&sink, &spec.task).await?)),
         false => None,
     };
-    let again = known.as_ref().map(|known| known.again(definition, &reader.scan.header)).unwrap_or_default();
+    let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, world), again).await?;
     let submitted = write_lines(store, begun, &reader, adopt).await?;
     if definition.limit.is_none() {
@@ -118,7 +136,7 @@ pub async fn submit(
 
     let row = store.batch_by_id(begun.batch).await?;
     let whole = begun.existed && definition.limit.is_none();
-    let gone = if whole { good_lines(store, &row).await?.saturating_sub(reader.scan.lines) } else { 0 };
+    let gone = if whole { good_jobs(store, &row).await?.saturating_sub(reader.scan.jobs) } else { 0 };
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
         let summary = summarize(store, row.id, &spec, SummaryState::Finished, &options.rates).await?;
@@ -130,7 +148,11 @@ pub async fn submit(
         spec,
         existed: begun.existed,
         same_night: older.is_some(),
+        lines: reader.scan.lines,
         submitted,
+        purchases,
+        warnings,
+        done,
         adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
         without_source: reader.scan.without_source,
         bad: reader.scan.bad,
@@ -142,21 +164,30 @@ pub async fn submit(
     })
 }
 
+/// Refuses to buy finished lines again where nobody said so. Of a synthesis, says what would be bought in all.
 async fn refuse_rebuying(
     store: &Store,
     definition: &Definition,
-    known: &Known,
+    known: Option<&Known>,
+    copy: Option<&Spooled>,
     reader: &Reader,
     options: &SubmitOptions,
-) -> Result<(), IntakeError> {
-    if options.rebuy || !known.is_redefined(definition, &reader.scan.header) {
-        return Ok(());
+) -> Result<Option<Purchases>, IntakeError> {
+    let spec = spec_of(definition, &reader.scan);
+    let redefined = known.filter(|known| !options.rebuy && known.is_redefined(&spec, &reader.scan.columns));
+    let (diff, purchases) = if reader.scan.texts().is_some() {
+        let batch = known.map(|known| known.row.id);
+        let (diff, purchases) = buying::look(Some(store), batch, definition, copy, &reader.scan).await?;
+        (diff, Some(purchases))
+    } else if let Some(known) = redefined {
+        (known.diff(store, reader).await?, None)
+    } else {
+        return Ok(None);
+    };
+    match redefined.zip(rebuy_of(definition, &diff, purchases.as_ref(), &options.rates)) {
+        Some((known, rebuy)) => Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy }),
+        None => Ok(purchases),
     }
-    let rebuy = rebuy_of(definition, &known.diff(store, reader).await?, &options.rates);
-    if rebuy.lines == 0 {
-        return Ok(());
-    }
-    Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy })
 }
 
 /// Makes sure that the output is ours, and that it can be written: with the first summary.

@@ -6,11 +6,10 @@ use super::*;
 use crate::{
     definition::{AdHoc, Definition, Overrides},
     domain::{
-        batch::LineOverrides,
         call::LogFlags,
         cost::Rates,
         job::{JobState, Trace, Why},
-        options::{Language, SttModel, Task},
+        options::Task,
         pool::{Limits, Pool},
     },
     media::fetch::{FetchSettings, Fetcher},
@@ -166,7 +165,7 @@ async fn the_same_manifest_twice_adds_nothing() {
 async fn a_plan_needs_no_ledger() {
     let w = World::new().await;
     let plan = plan(None, &w.load("calls.toml"), None, "waves", false, &Rates::default()).await.unwrap();
-    assert_eq!((plan.diff.new, plan.scan.header.carried.clone()), (3, vec!["who".to_owned()]));
+    assert_eq!((plan.diff.new, plan.scan.columns.carried.clone()), (3, vec!["who".to_owned()]));
 }
 
 #[tokio::test]
@@ -208,7 +207,7 @@ async fn other_options_of_the_definition_buy_only_when_told_to() {
     assert_eq!(w.submit().await.unwrap().submitted.changed, 2, "nothing was bought yet");
     w.work().await;
     w.write("calls.toml", TOML);
-    let expected = Rebuy { lines: 2, audio_ms: 120_000, cost: crate::domain::cost::MicroUsd(10_000) };
+    let expected = Rebuy { lines: 2, amount: Amount::Audio(120_000), cost: crate::domain::cost::MicroUsd(10_000) };
     assert_eq!(w.plan().await.rebuy, Some(expected));
     let error = usage(w.submit().await);
     assert!(matches!(error, IntakeError::WouldRebuy { rebuy, .. } if rebuy == expected), "{error}");
@@ -364,7 +363,7 @@ async fn without_skipping_nothing_is_submitted() {
 async fn what_was_cut_off_is_completed() {
     let w = World::new().await;
     let definition = w.load("calls.toml");
-    let header = w.plan().await.scan.header.clone();
+    let header = w.plan().await.scan.columns.clone();
     let spec = definition.spec(&header);
     let batch = NewBatch {
         name: "calls".into(),
@@ -416,11 +415,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
     let over = Overrides {
         working_dir: Some(w.dir.path().to_owned()),
         batch: Some("piped".into()),
-        options: LineOverrides {
-            model: Some(SttModel::Pulse),
-            language: Some(Language::EN),
-            ..LineOverrides::default()
-        },
+        options: vec![("model", "pulse".to_owned()), ("language", "en".to_owned())],
         manifest_format: Some(crate::definition::ManifestFormat::Csv),
         no_source: Some(crate::definition::NoSource::Skip),
         ..Overrides::default()

@@ -49,8 +49,8 @@ impl<'m> Judge<'m> {
 
     pub(super) fn judge(&mut self, record: &Record) -> Result<TextLine, Vec<LineFault>> {
         let mut faults = Vec::new();
-        let Texts { definition, plan, .. } = self.texts;
-        let synthesis = &definition.synthesis;
+        let Texts { asked, plan, .. } = self.texts;
+        let synthesis = &asked.synthesis;
         let overrides = self.options(record, &mut faults);
         let options = overrides.apply(&synthesis.options);
         let voices = overrides.voice_id.as_ref().map_or_else(|| synthesis.voices.clone(), |own| vec![own.clone()]);
@@ -69,13 +69,12 @@ impl<'m> Judge<'m> {
             faults.push(LineFault::new(plan.header.key.clone(), message));
         });
         let (Ok(spoken), Ok(key)) = (spoken, checked) else { return Err(faults) };
-        let outputs = outputs(synthesis, plan, record, key.as_str(), &options, &voices);
+        let outputs = outputs(asked, plan, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
-        let overrides = Some(overrides).filter(|overrides| !overrides.is_empty());
         let carried = plan.carried.iter().map(|at| record.cell(*at).to_owned()).collect();
         let Spoken { text, file, left_out } = spoken;
-        Ok(TextLine { number: record.number, key, text, file, left_out, options, overrides, outputs, carried })
+        Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs, carried })
     }
 
     fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SpeechOverrides {
@@ -92,7 +91,7 @@ impl<'m> Judge<'m> {
         if filled.is_empty() || !faults.is_empty() {
             return said;
         }
-        for fault in said.apply(&self.texts.definition.synthesis.options).faults() {
+        for fault in said.apply(&self.texts.asked.synthesis.options).faults() {
             // The voice is judged with all of them.
             if fault.field != "voice_id" {
                 let column = filled.iter().find(|option| option.as_str() == fault.field).unwrap_or(&filled[0]);

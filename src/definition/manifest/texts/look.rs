@@ -61,7 +61,7 @@ impl Texts<'_> {
             let TextRow::Good(line) = row? else { continue };
             let purchases = line.purchases();
             let (mut parts, mut chars) = (0, 0);
-            for part in cut::parts(&line.text, self.definition.synthesis.part_chars).filter(cut::Part::has_words) {
+            for part in cut::parts(&line.text, self.asked.synthesis.part_chars).filter(cut::Part::has_words) {
                 parts += 1;
                 chars += part.chars() as u64;
             }

@@ -1,53 +1,30 @@
 //! What a line is spoken as: each of its voices in each format, and the name of each.
 
-use super::super::{super::text::excerpt, record::Record};
+use super::super::{
+    super::{Synthesizing, text::excerpt},
+    record::Record,
+};
 use super::names::Of;
 use super::plan::TextPlan;
 use crate::domain::{
     key::Key,
-    speech::SpeechOptions,
-    synthesis::{OutputFormat, Synthesis},
+    synthesis::{Rendition, SpeechOverrides},
 };
-
-/// One output of a line: one job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Who speaks.
-    pub voice_id: String,
-    /// In which format.
-    pub format: OutputFormat,
-    /// Its name, without the ending; unique among the batch's outputs with that ending.
-    pub name: String,
-    /// Whether captions are written beside it: of outputs that differ in their format alone, the first has them.
-    pub captions: bool,
-}
-
-impl Output {
-    /// The name of its file.
-    #[must_use]
-    pub fn file(&self) -> String {
-        format!("{}.{}", self.name, self.format.ending)
-    }
-
-    /// What tells the line's jobs apart in the ledger.
-    #[must_use]
-    pub fn variant(&self) -> String {
-        self.format.variant(&self.voice_id)
-    }
-}
 
 /// A line's outputs, by voice and format.
 pub(super) fn outputs(
-    synthesis: &Synthesis,
+    asked: &Synthesizing,
     plan: &TextPlan,
     record: &Record,
     key: &str,
-    options: &SpeechOptions,
+    own: &SpeechOverrides,
     voices: &[String],
-) -> Result<Vec<Output>, String> {
-    let mut outputs: Vec<Output> = Vec::with_capacity(voices.len() * synthesis.formats.len());
+) -> Result<Vec<Rendition>, String> {
+    let synthesis = &asked.synthesis;
+    let mut outputs: Vec<Rendition> = Vec::with_capacity(voices.len() * synthesis.formats.len());
     for voice in voices {
-        let options = SpeechOptions { voice_id: voice.clone(), ..options.clone() };
+        let overrides = SpeechOverrides { voice_id: Some(voice.clone()), ..own.clone() };
+        let options = overrides.apply(&synthesis.options);
         for format in &synthesis.formats {
             let name = plan.name.text(record, key, &options, format);
             Key::check(&name).map_err(|fault| {
@@ -56,7 +33,8 @@ pub(super) fn outputs(
                 format!("its output would be called `{}`: {rule}", excerpt(&name))
             })?;
             let captions = !synthesis.captions.is_empty() && outputs.iter().all(|other| other.name != name);
-            outputs.push(Output { voice_id: voice.clone(), format: format.clone(), name, captions });
+            let (overrides, format, no_reuse) = (overrides.clone(), format.clone(), asked.no_reuse);
+            outputs.push(Rendition { overrides, format, name, captions, no_reuse });
         }
     }
     Ok(outputs)
@@ -64,7 +42,7 @@ pub(super) fn outputs(
 
 /// An output and what else it is of.
 pub(super) struct Named<'l> {
-    pub(super) output: &'l Output,
+    pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
     pub(super) language: Option<&'static str>,
 }
@@ -74,7 +52,7 @@ pub(super) fn proposal(plan: &TextPlan, one: &Named<'_>, other: &Named<'_>) -> S
     let (a, b) = (one.output, other.output);
     let differing = [
         (Of::Key, one.key != other.key),
-        (Of::VoiceId, a.voice_id != b.voice_id),
+        (Of::VoiceId, a.voice_id() != b.voice_id()),
         (Of::SampleRate, a.format.sample_rate != b.format.sample_rate),
         (Of::Format, a.format.format != b.format.format),
         (Of::Language, one.language != other.language),

@@ -6,7 +6,10 @@ use super::super::{
     columns::{KEY_NAMES, Rule, Uses, rule_name},
 };
 use super::names::OutputName;
-use crate::{definition::SpeechDefinition, domain::synthesis::SpeechOption};
+use crate::{
+    definition::{Columns, Definition, Synthesizing},
+    domain::synthesis::SpeechOption,
+};
 
 /// A manifest's columns and what is made of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,13 @@ pub struct TextHeader {
     pub carried: Vec<String>,
 }
 
+impl From<&TextHeader> for Columns {
+    fn from(header: &TextHeader) -> Self {
+        let options = header.option_columns.iter().map(ToString::to_string).collect();
+        Self { all: header.columns.clone(), options, carried: header.carried.clone() }
+    }
+}
+
 /// Where each thing that a line has comes from.
 #[derive(Debug)]
 pub(super) struct TextPlan {
@@ -39,19 +49,23 @@ pub(super) struct TextPlan {
 
 impl TextPlan {
     /// Finds the columns' uses.
-    pub(super) fn of(definition: &SpeechDefinition, of_files: bool, columns: Vec<String>) -> Result<Self, Faults> {
-        let shared = &definition.shared;
+    pub(super) fn of(
+        definition: &Definition,
+        asked: &Synthesizing,
+        of_files: bool,
+        columns: Vec<String>,
+    ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let mut fault = |message: String| faults.push(Fault::of_file(shared.manifest.clone(), message));
-        let uses = Uses { definition: shared, columns: &columns, own: columns.len(), of_files };
+        let mut fault = |message: String| faults.push(Fault::of_file(definition.manifest.clone(), message));
+        let uses = Uses { definition, columns: &columns, own: columns.len(), of_files };
         let mut rule = |template: Option<&_>, names: &[&str]| match template {
             Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
             None => uses.find(names, columns.len()).map(Rule::Cell),
         };
-        let key = rule(shared.key_column.as_ref(), &KEY_NAMES);
-        let text = rule(definition.text_column.as_ref(), &["text"]);
-        let file = rule(definition.text_file_column.as_ref(), &["text_file"]);
-        let is_named = definition.text_column.is_some() || definition.text_file_column.is_some();
+        let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
+        let text = rule(asked.text_column.as_ref(), &["text"]);
+        let file = rule(asked.text_file_column.as_ref(), &["text_file"]);
+        let is_named = asked.text_column.is_some() || asked.text_file_column.is_some();
         if text.is_none() && file.is_none() && !is_named {
             let found = ticked(&columns);
             fault(format!(
@@ -64,13 +78,12 @@ impl TextPlan {
             .enumerate()
             .filter(|(at, _)| !of_files && !used.contains(&Some(*at)))
             .filter_map(|(at, name)| Some((name.parse::<SpeechOption>().ok()?, at)))
-            .filter(|(option, _)| definition.option_columns.contains(option))
+            .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
-        if definition.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
+        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
-        let name =
-            OutputName::of(&definition.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));
+        let name = OutputName::of(&asked.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));
         let Some(name) = name.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
         let taken = |at: &usize| of_files || used.contains(&Some(*at)) || options.iter().any(|(_, own)| own == at);
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();

@@ -13,7 +13,7 @@ use super::super::{
     scan::told,
 };
 use super::{
-    Output, TextHeader, Texts,
+    Cast, TextHeader, Texts,
     judge::Judge,
     outputs::{Named, proposal},
 };
@@ -22,7 +22,7 @@ use crate::domain::{
     cut::{flat, paragraphs},
     key::Key,
     speech::{SpeechModel, SpeechOptions},
-    synthesis::SpeechOverrides,
+    synthesis::Rendition,
 };
 
 /// What the first reading found.
@@ -36,6 +36,8 @@ pub struct TextScan {
     pub outputs: u64,
     /// Characters to be spoken, each voice and purchase counted.
     pub characters: BTreeMap<SpeechModel, u64>,
+    /// Who speaks.
+    pub cast: Cast,
     /// What is wrong with the bad lines.
     pub faults: Faults,
     /// The columns and their uses.
@@ -63,10 +65,8 @@ pub struct TextLine {
     pub left_out: LeftOut,
     /// Its options, with its first voice.
     pub options: SpeechOptions,
-    /// Those of them that the line sets itself.
-    pub overrides: Option<SpeechOverrides>,
     /// What is made of it, by voice and format.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Rendition>,
     /// The cells of [`TextHeader::carried`].
     pub carried: Vec<String>,
 }
@@ -92,7 +92,8 @@ impl TextLine {
     /// How often its text is bought: by each voice, once for all formats that share a purchase.
     #[must_use]
     pub fn purchases(&self) -> u64 {
-        let mut bought: Vec<_> = self.outputs.iter().map(|output| (&output.voice_id, output.format.bought())).collect();
+        let mut bought: Vec<_> =
+            self.outputs.iter().map(|output| (output.voice_id(), output.format.bought())).collect();
         bought.sort_unstable();
         bought.dedup();
         bought.len() as u64
@@ -104,7 +105,7 @@ impl TextLine {
         paragraphs(&self.text).map(|paragraph| flat(paragraph).chars().count() as u64).sum()
     }
 
-    fn named<'l>(&'l self, output: &'l Output) -> Named<'l> {
+    fn named<'l>(&'l self, output: &'l Rendition) -> Named<'l> {
         Named { output, key: self.key.as_str(), language: self.options.language.map(|language| language.as_str()) }
     }
 }
@@ -116,6 +117,7 @@ struct Tally {
     bad: u64,
     outputs: u64,
     characters: BTreeMap<SpeechModel, u64>,
+    cast: Cast,
     keys: Keys,
     names: Keys,
     faults: Faults,
@@ -123,8 +125,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, line: &TextLine) {
+    fn add(&mut self, line: &TextLine, voices: &[String]) {
         self.lines += 1;
+        self.cast.add(line, voices);
         self.outputs += line.outputs.len() as u64;
         *self.characters.entry(line.options.model).or_default() += line.chars() * line.purchases();
         line.outputs.iter().for_each(|output| self.names.add(&output.file(), line.number, false));
@@ -138,7 +141,7 @@ impl<'d> Texts<'d> {
     /// The faults, unless bad lines are skipped; two outputs with one name; a manifest without lines; a file that cannot
     /// be read to its end.
     pub fn scan(&self) -> Result<TextScan, Faults> {
-        let shared = &self.definition.shared;
+        let shared = self.definition;
         let skip = shared.bad_lines == BadLines::Skip;
         let (tally, hash, ignored) = self.read_all(&HashSet::new())?;
         let doubled = tally.keys.doubled();
@@ -160,14 +163,14 @@ impl<'d> Texts<'d> {
             faults.merge_by_line(self.doubled_names(&clashes, &bad_keys)?);
             return Err(faults);
         }
-        let Tally { lines, outputs, characters, .. } = counted;
+        let Tally { lines, outputs, characters, cast, .. } = counted;
         let bad = counted.bad + doubled.len() as u64;
         if lines + bad == 0 && !shared.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
         let header = self.plan.header.clone();
         let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        Ok(TextScan { lines, bad, outputs, characters, faults, header, hash, ignored, doubled })
+        Ok(TextScan { lines, bad, outputs, characters, cast, faults, header, hash, ignored, doubled })
     }
 
     /// The second reading: the lines themselves.
@@ -186,13 +189,13 @@ impl<'d> Texts<'d> {
     fn read_all(&self, without: &HashSet<u64>) -> Result<(Tally, [u8; 32], Ignored), Faults> {
         let mut reading = self.reading()?;
         let mut tally = Tally::default();
-        let skip = self.definition.shared.bad_lines == BadLines::Skip;
+        let skip = self.definition.bad_lines == BadLines::Skip;
         while let Some((number, read)) = reading.next()? {
             let found = match read {
                 Ok(_) if without.contains(&number) => continue,
                 Ok(line) => {
                     tally.keys.add(line.key.as_str(), number, false);
-                    tally.add(&line);
+                    tally.add(&line, &self.asked.synthesis.voices);
                     continue;
                 }
                 Err(found) => found,
@@ -260,7 +263,7 @@ impl<'d> Texts<'d> {
             before.iter().find(|other| other.file() == output.file()).map(|other| (at, other))
         })?;
         let output = &line.outputs[at];
-        let shown = |output: &Output| format!("{} in {}", output.voice_id, output.format);
+        let shown = |output: &Rendition| format!("{} in {}", output.voice_id(), output.format);
         let proposal = proposal(&self.plan, &line.named(output), &first.named(other));
         let message = format!(
             "`{}` would be the name of two outputs: {}, and {} of line {}; {proposal}",
@@ -273,7 +276,7 @@ impl<'d> Texts<'d> {
     }
 
     fn line_fault(&self, number: u64, fault: LineFault) -> Fault {
-        Fault::of_line(&self.definition.shared.manifest, number, fault.column.as_deref(), fault.message)
+        Fault::of_line(&self.definition.manifest, number, fault.column.as_deref(), fault.message)
     }
 
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
@@ -287,7 +290,7 @@ impl<'d> Texts<'d> {
             std::io::ErrorKind::Other => error.to_string(),
             _ => super::io_message(error),
         };
-        Fault::of_file(self.definition.shared.manifest.clone(), place + &message).into()
+        Fault::of_file(self.definition.manifest.clone(), place + &message).into()
     }
 
     fn nothing(&self, ignored: &Ignored) -> Fault {
@@ -297,7 +300,7 @@ impl<'d> Texts<'d> {
             Kind::Listing { .. } => format!("no texts are found{rest}"),
             _ => "has no lines".to_owned(),
         };
-        Fault::of_nothing(self.definition.shared.manifest.clone(), message)
+        Fault::of_nothing(self.definition.manifest.clone(), message)
     }
 }
 
@@ -314,7 +317,7 @@ impl Reading<'_> {
     /// The next line, with its number.
     #[expect(clippy::type_complexity, reason = "a line or its faults, if there is one, if it can be read")]
     fn next(&mut self) -> Result<Option<(u64, Result<TextLine, Vec<LineFault>>)>, Faults> {
-        if self.read >= self.texts.definition.shared.limit.unwrap_or(u64::MAX) {
+        if self.read >= self.texts.definition.limit.unwrap_or(u64::MAX) {
             return Ok(None);
         }
         self.read += 1;
@@ -357,11 +360,11 @@ impl Iterator for TextLines<'_> {
                 Some(Ok(bad(number, &faults, carried)))
             }
             Ok(None) => {
-                let whole = texts.definition.shared.limit.is_none();
+                let whole = texts.definition.limit.is_none();
                 match self.reading.take()?.finish() {
                     Ok((hash, _)) if whole && hash != self.scan.hash => {
                         let message = "changed while it was read; run the same command again";
-                        Some(Err(Fault::of_file(texts.definition.shared.manifest.clone(), message).into()))
+                        Some(Err(Fault::of_file(texts.definition.manifest.clone(), message).into()))
                     }
                     Ok(_) => None,
                     Err(faults) => Some(Err(faults)),

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         cost::Rates,
         speech::{SpeechLanguage, SpeechModel},
+        synthesis::Rendition,
     },
 };
 
@@ -29,14 +30,14 @@ impl Bench {
         fs::write(path, content).unwrap();
     }
 
-    fn load(&self) -> Result<SpeechDefinition, Faults> {
+    fn load(&self) -> Result<Definition, Faults> {
         let text = format!(
             "task = \"synthesize\"\n{}\n[synthesize]\nmodel = \"lightning_v3.1\"\n{}\n",
             self.root, self.fields
         );
         self.write("a.toml", &text);
         let over = Overrides { working_dir: Some(self.dir.path().to_path_buf()), ..Overrides::default() };
-        SpeechDefinition::load(Path::new("a.toml"), &over)
+        Definition::load(Path::new("a.toml"), &over)
     }
 
     fn read(&self) -> Result<(TextScan, Look, Vec<TextRow>), String> {
@@ -46,7 +47,9 @@ impl Bench {
             let rows = texts.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
             Ok((scan.clone(), texts.look(&scan)?, rows))
         };
-        Texts::open(&definition, None).and_then(read).map_err(|e: Faults| e.to_string())
+        Texts::open(&definition, definition.synthesizing().unwrap(), None)
+            .and_then(read)
+            .map_err(|e: Faults| e.to_string())
     }
 
     fn good(&self) -> Vec<TextLine> {
@@ -67,7 +70,7 @@ impl Bench {
 const PROMPTS: &str = "manifest = \"prompts.csv\"";
 
 fn files(line: &TextLine) -> Vec<String> {
-    line.outputs.iter().map(Output::file).collect()
+    line.outputs.iter().map(Rendition::file).collect()
 }
 
 #[test]
@@ -104,7 +107,8 @@ fn a_line_has_its_own_options_and_columns_make_names() {
     assert_eq!(files(&lines[1]), ["hi/main/2-devansh.wav"]);
     assert_eq!((lines[1].number, lines[1].options.language), (3, Some(SpeechLanguage::Hi)));
     assert_eq!(lines[1].options.speed.thousandths(), 1_250);
-    assert_eq!((lines[0].overrides.is_none(), lines[1].overrides.is_some()), (true, true));
+    assert_eq!(lines[0].outputs[1].overrides.voice_id.as_deref(), Some("b"));
+    assert_eq!(lines[1].outputs[0].overrides.language, Some(SpeechLanguage::Hi));
     assert_eq!((lines[1].text.as_str(), lines[1].chars()), ("One.\n\nTwo.", 8));
     assert_eq!(lines[0].carried, ["main"]);
 }

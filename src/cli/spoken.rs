@@ -1,0 +1,121 @@
+//! What the user is told of texts before they are spoken.
+
+use serde_json::{Value, json};
+
+use super::{
+    tell::fact,
+    words::{counted, dollars, grouped, printable},
+};
+use crate::{
+    definition::{Definition, manifest::texts::Look},
+    domain::{cost::Rates, speech::SpeechModel, synthesis::Synthesis},
+    runner::intake::{Characters, PartLine, Purchases, SpeechPlan},
+};
+
+/// `800 lines × 4 voices × 2 formats = 6,400 outputs`
+pub(super) fn product(lines: u64, jobs: u64, asked: &Synthesis) -> String {
+    let (voices, formats) = (asked.voices.len() as u64, asked.formats.len() as u64);
+    let outputs = counted(jobs, "output");
+    if lines * voices * formats == jobs {
+        let by = |n: u64, what: &str| if n > 1 { format!(" × {}", counted(n, what)) } else { String::new() };
+        return format!("{}{}{} = {outputs}", counted(lines, "line"), by(voices, "voice"), by(formats, "format"));
+    }
+    format!("{} by voices of their own in {} = {outputs}", counted(lines, "line"), counted(formats, "format"))
+}
+
+/// What would be bought, and what that costs.
+pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
+    let all: u64 = found.all_characters.values().sum();
+    let new: u64 = found.characters.values().sum();
+    let parts = |n: u64| counted(n, "part");
+    let speech = if new == 0 {
+        format!("{} in {}: nothing of it is new", counted(all, "character"), parts(found.all_parts))
+    } else {
+        let (all, new) = (counted(all, "character"), grouped(new));
+        format!("{all} in {}; {new} in {} are new", parts(found.all_parts), parts(found.parts))
+    };
+    let mut facts = vec![fact("speech", speech)];
+    if new > 0 {
+        let prices: Vec<String> = found.characters.keys().map(|model| price(*model, rates)).collect();
+        facts.push(fact("cost", format!("about {} ({})", dollars(found.cost(rates).0), prices.join("; "))));
+    }
+    facts
+}
+
+/// The list price of a model.
+pub(super) fn price(model: SpeechModel, rates: &Rates) -> String {
+    format!("{} per 10,000 characters by {model}, list price of {}", dollars(rates.per_10k_chars(model).0), rates.as_of)
+}
+
+/// How words are pronounced.
+pub(super) fn pronunciations(definition: &Definition) -> Option<String> {
+    let asked = definition.synthesizing()?;
+    let (words, file) = (asked.pronunciations.as_ref()?, asked.synthesis.dictionary.as_ref()?);
+    Some(fact("words", format!("{} pronounced by {}", grouped(words.items.len() as u64), file.file)))
+}
+
+/// What may not be meant to be spoken, line by line, and what is left out of files.
+pub(super) fn look(manifest: &str, look: &Look) -> Vec<String> {
+    let mut told = Vec::new();
+    if !look.notes.is_empty() {
+        told.push("\nbefore they are paid for".to_owned());
+        let line = |number, key: &str, what: &str| format!("  {manifest}:{number}: {key}: {what}");
+        told.extend(look.notes.iter().map(|note| line(note.number, note.key.as_str(), &printable(&note.what))));
+    }
+    more(&mut told, look.more);
+    if !look.left_out.is_empty() {
+        told.push("\nnot spoken".to_owned());
+        told.extend(look.left_out.iter().map(|(file, what)| format!("  {}: {what}", printable(file))));
+    }
+    more(&mut told, look.more_left_out);
+    told
+}
+
+fn more(told: &mut Vec<String>, count: u64) {
+    if count > 0 {
+        told.push(format!("  … and {} more", grouped(count)));
+    }
+}
+
+/// A part as it would be bought.
+pub(super) fn part(part: &PartLine) -> String {
+    let kept = if part.kept { "kept" } else { "new" };
+    let head = format!("{} {} {} at {} Hz", part.key, part.voice_id, part.bought.format, part.bought.sample_rate);
+    printable(&format!("{head}  {:>4}  {:>3}  {kept:<4}  {}", part.number, part.characters, part.text))
+}
+
+pub(super) fn part_in_json(part: &PartLine) -> Value {
+    json!({
+        "line": part.line,
+        "key": part.key,
+        "voice_id": part.voice_id,
+        "format": part.bought.format,
+        "sample_rate": part.bought.sample_rate.hz(),
+        "part": part.number,
+        "characters": part.characters,
+        "kept": part.kept,
+        "text": part.text,
+    })
+}
+
+pub(super) fn plan_in_json(plan: &SpeechPlan, rates: &Rates) -> Value {
+    let found = &plan.purchases;
+    let by_model = |characters: &Characters| -> Value {
+        characters.iter().map(|(model, n)| (model.to_string(), json!(n))).collect::<serde_json::Map<_, _>>().into()
+    };
+    json!({
+        "outputs": found.jobs,
+        "parts": found.all_parts,
+        "characters": by_model(&found.all_characters),
+        "new_parts": found.parts,
+        "new_characters": by_model(&found.characters),
+        "cost_usd": found.cost(rates),
+        "warnings": plan.look.notes.iter().map(|note| json!({
+            "line": note.number, "key": note.key.as_str(), "what": note.what,
+        })).collect::<Vec<_>>(),
+        "more_warnings": plan.look.more,
+        "left_out": plan.look.left_out.iter().map(|(file, what)| json!({
+            "file": file, "what": what.to_string(),
+        })).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,51 @@
+//! Who speaks in a manifest, in which language, by which model.
+
+use std::collections::BTreeMap;
+
+use super::TextLine;
+use crate::domain::speech::{SpeechLanguage, SpeechModel};
+
+/// Every voice with what it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cast(pub BTreeMap<Role, Seen>);
+
+/// What a voice is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Role {
+    /// Who.
+    pub voice_id: String,
+    /// By which model.
+    pub model: SpeechModel,
+    /// In which language, if one is said.
+    pub language: Option<SpeechLanguage>,
+}
+
+/// Where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The first line.
+    pub first: u64,
+    /// How many lines.
+    pub lines: u64,
+    /// Whether it is a line that names the voice, and not the definition.
+    pub by_line: bool,
+}
+
+impl Cast {
+    /// Adds a line's voices; `voices` are the definition's.
+    pub(super) fn add(&mut self, line: &TextLine, voices: &[String]) {
+        let mut last = None;
+        for output in &line.outputs {
+            let voice_id = output.voice_id();
+            // Formats of a voice stand together.
+            if last.replace(voice_id) == Some(voice_id) {
+                continue;
+            }
+            let role =
+                Role { voice_id: voice_id.to_owned(), model: line.options.model, language: line.options.language };
+            let by_line = !voices.iter().any(|own| own == voice_id);
+            let seen = self.0.entry(role).or_insert(Seen { first: line.number, lines: 0, by_line });
+            seen.lines += 1;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What only one of the tasks is asked for.
+
+use regex::Regex;
+
+use super::{Synthesizing, draft::NoSource, template::Template};
+use crate::domain::{
+    batch::LineOption,
+    options::{SttModel, Task, TranscribeOptions, TranscriptFormat},
+    task::{TaskSpec, Transcription},
+};
+
+/// A task, and how it is done.
+#[derive(Debug, Clone)]
+pub enum TaskDefinition {
+    /// Recordings become transcripts.
+    Transcribe(Transcribing),
+    /// Texts become speech.
+    Synthesize(Box<Synthesizing>),
+}
+
+/// What a transcription asks for.
+#[derive(Debug, Clone)]
+pub struct Transcribing {
+    /// The options of every line that does not say otherwise.
+    pub options: TranscribeOptions,
+    /// The files to write for each line, none twice.
+    pub formats: Vec<TranscriptFormat>,
+    /// The column or template for the source, where it is named.
+    pub source_column: Option<Template>,
+    /// The options that columns may override.
+    pub option_columns: Vec<LineOption>,
+    /// What happens to lines without a source.
+    pub no_source: NoSource,
+    /// What makes columns of the recordings' file names.
+    pub(super) name_pattern: Option<Regex>,
+}
+
+impl TaskDefinition {
+    /// Its name.
+    #[must_use]
+    pub const fn task(&self) -> Task {
+        match self {
+            Self::Transcribe(_) => Task::Transcribe,
+            Self::Synthesize(_) => Task::Synthesize,
+        }
+    }
+
+    /// The model of every line that does not say otherwise.
+    #[must_use]
+    pub fn model(&self) -> &'static str {
+        match self {
+            Self::Transcribe(asked) => asked.options.model.as_str(),
+            Self::Synthesize(asked) => asked.synthesis.options.model.as_str(),
+        }
+    }
+
+    /// What the ledger keeps of it.
+    pub(super) fn spec(&self) -> TaskSpec {
+        match self {
+            Self::Transcribe(asked) => {
+                TaskSpec::Transcribe(Transcription { options: asked.options.clone(), formats: asked.formats.clone() })
+            }
+            Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
+        }
+    }
+
+    /// The templates that read a line's cells: what they make may depend on the date.
+    #[must_use]
+    pub fn templates(&self) -> Vec<Template> {
+        match self {
+            Self::Transcribe(asked) => asked.source_column.iter().cloned().collect(),
+            Self::Synthesize(asked) => {
+                let columns = [&asked.text_column, &asked.text_file_column].into_iter().flatten().cloned();
+                columns.chain(Template::parse(&asked.synthesis.name).ok()).collect()
+            }
+        }
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        let Self::Transcribe(asked) = self else { return Vec::new() };
+        let mut notes = Vec::new();
+        let captions: Vec<_> = asked.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();
+        if !captions.is_empty() && !asked.options.word_timestamps {
+            notes.push(format!("word_timestamps is on: {} cannot be made without", captions.join(" and ")));
+        }
+        if asked.options.diarize && asked.options.model == SttModel::PulsePro {
+            notes.push("`pulse-pro` gives no speakers on the wire: diarize will have no effect".to_owned());
+        }
+        notes
+    }
+}

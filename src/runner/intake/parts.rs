@@ -1,0 +1,104 @@
+//! Every part of a manifest's texts, as it would be bought.
+
+use tokio::sync::mpsc;
+
+use super::IntakeError;
+use crate::{
+    definition::{
+        Definition, Faults, Spooled,
+        manifest::texts::{TextLine, TextRow, Texts},
+    },
+    domain::{
+        cut::{self, Part},
+        synthesis::Bought,
+    },
+    store::{Shelf, Store},
+};
+
+/// Parts that may be ready before anybody takes them.
+const AHEAD: usize = 100;
+
+/// A part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartLine {
+    /// Its line.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Who speaks.
+    pub voice_id: String,
+    /// What is bought.
+    pub bought: Bought,
+    /// Its number in the text, from 1.
+    pub number: u64,
+    /// Its length.
+    pub characters: u64,
+    /// Whether its sound is on the shelf.
+    pub kept: bool,
+    /// What is sent.
+    pub text: String,
+}
+
+/// Parts on their way.
+pub type Parts = mpsc::Receiver<Result<PartLine, IntakeError>>;
+
+/// Reads the manifest, and cuts every text, or that of one key.
+pub fn parts(store: Option<&Store>, definition: &Definition, copy: Option<&Spooled>, key: Option<&str>) -> Parts {
+    let (out, parts) = mpsc::channel(AHEAD);
+    let (shelf, definition, copy) = (store.map(Store::shelf), definition.clone(), copy.cloned());
+    let key = key.map(str::to_owned);
+    tokio::task::spawn_blocking(move || {
+        let mut hand_out = |part| out.blocking_send(Ok(part)).is_ok();
+        if let Err(faults) = cut_all(&definition, copy.as_ref(), key.as_deref(), shelf.as_ref(), &mut hand_out) {
+            let _ = out.blocking_send(Err(faults.into()));
+        }
+    });
+    parts
+}
+
+fn cut_all(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    key: Option<&str>,
+    shelf: Option<&Shelf>,
+    hand_out: &mut impl FnMut(PartLine) -> bool,
+) -> Result<(), Faults> {
+    let Some(asked) = definition.synthesizing() else { return Ok(()) };
+    let texts = Texts::open(definition, asked, copy)?;
+    let scan = texts.scan()?;
+    for row in texts.lines(&scan)? {
+        let TextRow::Good(line) = row? else { continue };
+        if key.is_some_and(|key| key != line.key.as_str()) {
+            continue;
+        }
+        let dictionary = asked.synthesis.dictionary.as_ref();
+        let parts: Vec<Part> = cut::parts(&line.text, asked.synthesis.part_chars).filter(Part::has_words).collect();
+        let mut seen = Vec::new();
+        let TextLine { number: line_number, key, outputs, .. } = &*line;
+        for output in outputs {
+            let (bought, options) = (output.format.bought(), output.overrides.apply(&asked.synthesis.options));
+            if seen.contains(&(output.voice_id(), bought)) {
+                continue;
+            }
+            seen.push((output.voice_id(), bought));
+            for (part, number) in parts.iter().zip(1..) {
+                let sound = options.fingerprint(&part.text, bought, dictionary);
+                let kept = shelf.is_some_and(|shelf| shelf.find(sound, bought.format).is_some());
+                let part = PartLine {
+                    line: *line_number,
+                    key: key.to_string(),
+                    voice_id: output.voice_id().to_owned(),
+                    bought,
+                    number,
+                    characters: part.chars() as u64,
+                    kept,
+                    text: part.text.clone(),
+                };
+                if !hand_out(part) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}

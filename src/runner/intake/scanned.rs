@@ -1,0 +1,141 @@
+//! A manifest of either kind, and what its first reading found.
+
+use super::{adopt::Adopt, pen::Pen, seal::Sealer, speech::SpeechSealer};
+use crate::definition::{
+    Columns, Definition, Faults, Manifest, Row, Scan, Spooled, TaskDefinition,
+    manifest::{
+        Ignored,
+        texts::{TextRow, TextScan, Texts},
+    },
+};
+
+/// What the first reading of a manifest found, whatever its lines are.
+#[derive(Debug, Clone)]
+pub struct Scanned {
+    /// Good lines, those without a source among them.
+    pub lines: u64,
+    /// The jobs that they come to: one a line, and of texts one for each voice and format.
+    pub jobs: u64,
+    /// Good lines without a source: nothing to do for them.
+    pub without_source: u64,
+    /// Bad lines; none unless they are skipped.
+    pub bad: u64,
+    /// What is wrong with the bad lines.
+    pub faults: Faults,
+    /// The columns and their uses.
+    pub columns: Columns,
+    /// SHA-256 of all that the manifest says.
+    pub hash: [u8; 32],
+    /// What a listing passed over, by ending.
+    pub ignored: Ignored,
+    /// The finding itself.
+    pub of: ScanOf,
+}
+
+/// The finding of a manifest of one kind.
+#[derive(Debug, Clone)]
+pub enum ScanOf {
+    /// Of recordings.
+    Recordings(Scan),
+    /// Of texts.
+    Texts(TextScan),
+}
+
+impl Scanned {
+    /// That of a manifest of texts.
+    #[must_use]
+    pub const fn texts(&self) -> Option<&TextScan> {
+        match &self.of {
+            ScanOf::Recordings(_) => None,
+            ScanOf::Texts(scan) => Some(scan),
+        }
+    }
+}
+
+/// A manifest whose columns are known.
+pub(super) enum Opened<'d> {
+    Recordings(Manifest<'d>),
+    Texts(Texts<'d>),
+}
+
+impl<'d> Opened<'d> {
+    pub(super) fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
+        match &definition.task {
+            TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, copy).map(Self::Recordings),
+            TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, copy).map(Self::Texts),
+        }
+    }
+
+    /// The first reading.
+    pub(super) fn scan(&self) -> Result<Scanned, Faults> {
+        Ok(match self {
+            Self::Recordings(manifest) => {
+                let scan = manifest.scan()?;
+                Scanned {
+                    lines: scan.lines,
+                    jobs: scan.lines,
+                    without_source: scan.without_source,
+                    bad: scan.bad,
+                    faults: scan.faults.clone(),
+                    columns: (&scan.header).into(),
+                    hash: scan.hash,
+                    ignored: scan.ignored.clone(),
+                    of: ScanOf::Recordings(scan),
+                }
+            }
+            Self::Texts(texts) => {
+                let scan = texts.scan()?;
+                Scanned {
+                    lines: scan.lines,
+                    jobs: scan.outputs,
+                    without_source: 0,
+                    bad: scan.bad,
+                    faults: scan.faults.clone(),
+                    columns: (&scan.header).into(),
+                    hash: scan.hash,
+                    ignored: scan.ignored.clone(),
+                    of: ScanOf::Texts(scan),
+                }
+            }
+        })
+    }
+
+    /// Another reading: every line as its jobs, until nobody takes them.
+    pub(super) fn read(
+        &self,
+        definition: &Definition,
+        scan: &Scanned,
+        adopt: Option<&Adopt>,
+        pen: &mut Pen<'_>,
+    ) -> Result<(), Faults> {
+        match (self, &scan.of, &definition.task) {
+            (Self::Recordings(manifest), ScanOf::Recordings(scan), TaskDefinition::Transcribe(asked)) => {
+                let mut sealer = Sealer::new(&asked.options);
+                for row in manifest.lines(scan)? {
+                    let taken = match row? {
+                        Row::Good(line) => pen.good(&sealer.good(line, adopt)),
+                        Row::Bad(line) => pen.bad(&Sealer::bad(line)),
+                    };
+                    if !taken {
+                        return Ok(());
+                    }
+                }
+            }
+            (Self::Texts(texts), ScanOf::Texts(scan), TaskDefinition::Synthesize(asked)) => {
+                let mut sealer = SpeechSealer::new(&asked.synthesis);
+                for row in texts.lines(scan)? {
+                    let taken = match row? {
+                        TextRow::Good(line) => sealer.good(*line, adopt).all(|job| pen.good(&job)),
+                        TextRow::Bad(line) => pen.bad(&Sealer::bad(line)),
+                    };
+                    if !taken {
+                        return Ok(());
+                    }
+                }
+            }
+            _ => unreachable!("a manifest is opened, read and scanned by one definition"),
+        }
+        pen.end();
+        Ok(())
+    }
+}

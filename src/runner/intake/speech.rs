@@ -1,0 +1,68 @@
+//! From a text to its jobs: each voice in each format.
+
+use super::{adopt::Adopt, seal::carried};
+use crate::{
+    definition::manifest::texts::TextLine,
+    domain::{
+        identity::Identity,
+        pool::Pool,
+        synthesis::{Rendition, SpeechOverrides, Synthesis},
+    },
+    store::{NewJob, NewSpeech, Text},
+};
+
+/// Sets of options that are remembered; beyond, the memory starts anew.
+const REMEMBERED: usize = 64;
+
+/// Makes jobs of texts.
+pub(super) struct SpeechSealer<'d> {
+    synthesis: &'d Synthesis,
+    remembered: Vec<(SpeechOverrides, Identity)>,
+}
+
+impl<'d> SpeechSealer<'d> {
+    pub(super) const fn new(synthesis: &'d Synthesis) -> Self {
+        Self { synthesis, remembered: Vec::new() }
+    }
+
+    /// The jobs of a good line, by voice and format.
+    pub(super) fn good<'s>(
+        &'s mut self,
+        line: TextLine,
+        adopt: Option<&'s Adopt>,
+    ) -> impl Iterator<Item = NewJob> + use<'s, 'd> {
+        let TextLine { number, key, text, file, outputs, carried: cells, .. } = line;
+        let (text, cells) = (Text::new(text), carried(&cells));
+        outputs.into_iter().map(move |output| NewJob {
+            line: number,
+            key: key.to_string(),
+            source: file.clone(),
+            source_id: text.id(),
+            options_id: self.identity(&output.overrides),
+            overrides: Some(serde_json::to_string(&output).expect("words, numbers and flags are JSON")),
+            carried: cells.clone(),
+            pool: Pool::Tts,
+            expected: None,
+            adopted: adopt.and_then(|adopt| adopt.outputs(&files(self.synthesis, &output))),
+            speech: Some(NewSpeech { text: text.clone(), variant: output.variant() }),
+        })
+    }
+
+    fn identity(&mut self, overrides: &SpeechOverrides) -> Identity {
+        if let Some((_, id)) = self.remembered.iter().find(|(known, _)| known == overrides) {
+            return *id;
+        }
+        let id = self.synthesis.identity(&overrides.apply(&self.synthesis.options));
+        if self.remembered.len() >= REMEMBERED {
+            self.remembered.clear();
+        }
+        self.remembered.push((overrides.clone(), id));
+        id
+    }
+}
+
+/// The names of a job's files.
+fn files(synthesis: &Synthesis, output: &Rendition) -> Vec<String> {
+    let captions = synthesis.captions.iter().filter(|_| output.captions);
+    std::iter::once(output.file()).chain(captions.map(|caption| format!("{}.{caption}", output.name))).collect()
+}
