@@ -12,6 +12,7 @@ ALTER TABLE jobs ADD COLUMN characters   INTEGER;
 ALTER TABLE jobs ADD COLUMN parts        INTEGER;
 ALTER TABLE jobs ADD COLUMN reused_parts INTEGER;
 CREATE INDEX jobs_by_text ON jobs (text) WHERE text IS NOT NULL;
+CREATE INDEX jobs_by_speech ON jobs (batch, state, characters, parts, reused_parts) WHERE text IS NOT NULL;
 
 -- A queued job may wait for the end of a call that buys the same sound for somebody else.
 ALTER TABLE jobs ADD COLUMN waits_for BLOB;
@@ -32,10 +33,12 @@ CREATE TABLE reused (
     characters  INTEGER NOT NULL,
     PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX reused_by_sound ON reused (fingerprint);
 
--- Parts that the user wants spoken again: what the spool has will not do. Part -1 is all of them.
+-- Parts that the user wants spoken again: what the spool had then will not do. Part -1 is all of them.
 CREATE TABLE anew (
     job  INTEGER NOT NULL REFERENCES jobs (id),
     part INTEGER NOT NULL,
+    at   INTEGER NOT NULL,
     PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;

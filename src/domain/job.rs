@@ -158,8 +158,10 @@ pub struct Journal {
 pub struct Journals {
     /// By part; a part without a call has none.
     pub parts: BTreeMap<i64, Journal>,
-    /// Parts that the user wants spoken again; [`ALL_PARTS`]: each of them.
-    pub anew: BTreeSet<i64>,
+    /// Parts that the user wants spoken again, and since when (ms since 1970); [`ALL_PARTS`]: each of them.
+    pub anew: BTreeMap<i64, i64>,
+    /// Parts that needed no call: their sound was in the spool. A mark takes them out of here.
+    pub reused: BTreeSet<i64>,
 }
 
 /// Stands for every part of a job.
@@ -172,11 +174,21 @@ impl Journals {
         self.parts.get(&part).cloned().unwrap_or_default()
     }
 
-    /// Whether what the spool has of this part will not do: the user wants it spoken again, and it was not yet.
+    /// Since when what the spool had of this part will not do: the user wants it spoken again, and this job has not got
+    /// it since. Another job may have bought the sound meanwhile: that the ledger knows.
+    #[must_use]
+    pub fn anew_since(&self, part: i64) -> Option<i64> {
+        let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);
+        if self.reused.contains(&part) || self.parts.get(&part).is_some_and(answered) {
+            return None;
+        }
+        self.anew.get(&part).max(self.anew.get(&ALL_PARTS)).copied()
+    }
+
+    /// Whether the user wants this part spoken again, and this job has not got it since.
     #[must_use]
     pub fn is_anew(&self, part: i64) -> bool {
-        let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);
-        (self.anew.contains(&part) || self.anew.contains(&ALL_PARTS)) && !self.parts.get(&part).is_some_and(answered)
+        self.anew_since(part).is_some()
     }
 }
 
@@ -284,6 +296,21 @@ mod tests {
         assert_eq!(step(vec![call(CallState::Lost, None, false)]), Step::Call(Why::Unknown));
         assert_eq!(step(vec![call(CallState::Rejected, None, false)]), Step::Call(Why::First), "it cost nothing");
         assert_eq!(step(vec![call(CallState::Replaced, None, false)]), Step::Call(Why::Retry));
+    }
+
+    #[test]
+    fn a_mark_holds_until_the_part_is_there_again() {
+        let answered = Journal { calls: vec![call(CallState::Answered, None, false)] };
+        let replaced = Journal { calls: vec![call(CallState::Replaced, None, false)] };
+        let mut journals = Journals {
+            parts: [(0, answered), (1, replaced)].into(),
+            anew: [(ALL_PARTS, 50), (2, 70)].into(),
+            reused: [3].into(),
+        };
+        let since = [0, 1, 2, 3].map(|part| journals.anew_since(part));
+        assert_eq!(since, [None, Some(50), Some(70), None], "the later mark counts");
+        journals.anew.remove(&ALL_PARTS);
+        assert_eq!([1, 2].map(|part| journals.is_anew(part)), [false, true]);
     }
 
     #[test]

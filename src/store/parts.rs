@@ -6,9 +6,12 @@ use serde_json::json;
 use sqlx::Row;
 
 use super::{Store, StoreError, rows};
-use crate::domain::{
-    identity::Identity,
-    job::{JobId, Journals, Token},
+use crate::{
+    clock::Millis,
+    domain::{
+        identity::Identity,
+        job::{JobId, Journals, Token},
+    },
 };
 
 /// Whether every part of a job that speaks is there, of its own calls or of the spool.
@@ -56,10 +59,28 @@ impl Store {
         for row in &calls {
             journals.parts.entry(row.try_get("part")?).or_default().calls.push(rows::call_record(row)?);
         }
-        let anew: Vec<i64> =
-            sqlx::query_scalar("SELECT part FROM anew WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
+        let anew: Vec<(i64, Millis)> =
+            sqlx::query_as("SELECT part, at FROM anew WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
         journals.anew = anew.into_iter().collect();
+        let reused: Vec<i64> =
+            sqlx::query_scalar("SELECT part FROM reused WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
+        journals.reused = reused.into_iter().collect();
         Ok(journals)
+    }
+
+    /// Whether any job has bought this sound at that moment (ms since 1970) or later, and it counts yet: then what is in
+    /// the spool is not what was there before.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn bought_since(&self, sound: Identity, at: Millis) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE fingerprint = ? AND fingerprint IS NOT NULL AND state = 'answered' AND ended_at >= ?)",
+        )
+        .bind(sound.0.as_slice())
+        .bind(at)
+        .fetch_one(&self.read)
+        .await?)
     }
 
     /// Notes parts whose sound is in the spool. `false`: the lease was lost. What is noted first and looked at then cannot be
