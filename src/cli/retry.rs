@@ -107,12 +107,14 @@ fn told(batch: &BatchRow, plan: &Retried, rates: &Rates) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::options::Task;
 
     fn batch() -> BatchRow {
         BatchRow {
             id: BatchId(1),
             name: "b".into(),
             definition: "b".into(),
+            task: Task::Transcribe,
             world: "waves".into(),
             spec: "{}".into(),
             state: "open".into(),

@@ -120,7 +120,8 @@ pub async fn report_to<W: Write + Send + 'static>(
     let transcript = spec.report.transcript && spec.task.transcription().is_some();
     let lines = Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.world == "sandbox" };
     let lines = Arc::new(lines);
-    let mut writer = ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
+    let mut writer =
+        ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
     let mut page = store.report_page(batch.id, (0, 0), limit, transcript).await?;
     while let Some(last) = page.last() {

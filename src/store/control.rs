@@ -294,11 +294,17 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Re
         "DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')",
         "DELETE FROM reused WHERE (job, part) IN (SELECT r.job, r.part FROM json_each(?) e JOIN reused r ON r.job = e.value ->> 0 \
          WHERE e.value ->> 2 = -1 OR e.value ->> 2 = r.part)",
+    ] {
+        sqlx::query(sql).bind(&set).execute(&mut *conn).await?;
+    }
+    sqlx::query(
         "INSERT OR REPLACE INTO anew (job, part, at) SELECT j.id, e.value ->> 2, ?2 FROM json_each(?1) e \
          JOIN jobs j ON j.id = e.value ->> 0 WHERE j.pool = 'tts' AND e.value ->> 2 IS NOT NULL",
-    ] {
-        sqlx::query(sql).bind(&set).bind(now).execute(&mut *conn).await?;
-    }
+    )
+    .bind(&set)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
     // The batch as well as the line begins anew: what went wrong before does not count against it.
     sqlx::query(
         "UPDATE jobs SET state = 'queued', due_at = ?2, era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \

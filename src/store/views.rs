@@ -9,6 +9,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         job::{BatchId, CallId, CallState, JobId, JobState, Why},
+        options::Task,
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
     },
@@ -23,6 +24,8 @@ pub struct BatchRow {
     pub name: String,
     /// Its definition's name.
     pub definition: String,
+    /// What it does with each line.
+    pub task: Task,
     /// `waves` or `sandbox`.
     pub world: String,
     /// JSON of its specification.
@@ -76,11 +79,26 @@ impl Counts {
     }
 }
 
+/// What a batch speaks, in characters of its lines' texts and in parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpeechCounts {
+    /// Characters of all jobs.
+    pub asked: u64,
+    /// Of those, of the jobs that have a result.
+    pub done: u64,
+    /// Of those, of parts that are there of jobs at work.
+    pub at_work: u64,
+    /// Parts of the jobs that have a result.
+    pub parts: u64,
+    /// Those of them that were there already.
+    pub reused_parts: u64,
+}
+
 /// What was spent, by model and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
-    /// The pool, which for speech-to-text is the model.
-    pub pool: String,
+    /// The model.
+    pub model: String,
     /// Why the calls were made.
     pub why: Why,
     /// Calls.
@@ -168,6 +186,8 @@ pub struct JobFilter {
 pub struct JobDetail {
     /// The job.
     pub row: ReportRow,
+    /// How often the user's `retry` began it anew.
+    pub era: i64,
     /// When it is looked at again.
     pub due_at: Option<Millis>,
     /// Its calls, oldest first.
@@ -179,6 +199,8 @@ pub struct JobDetail {
 pub struct CallRow {
     /// Its id.
     pub id: CallId,
+    /// Which part it was for, from 0.
+    pub part: i64,
     /// Its state.
     pub state: CallState,
     /// Why it was made.
