@@ -10,6 +10,7 @@ mod drive;
 mod exit;
 mod jobs;
 mod kept;
+mod parts;
 mod pause;
 mod progress;
 mod prune;
@@ -21,6 +22,7 @@ mod sandbox;
 mod screen;
 mod sources;
 mod spend;
+mod spool;
 mod status;
 mod submit;
 mod tell;
@@ -108,6 +110,7 @@ enum Command {
     Prune(prune::Prune),
     Voices(voices::Voices),
     Dicts(dicts::Dicts),
+    Spool(spool::Spool),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
 }
@@ -158,6 +161,7 @@ impl Command {
             Self::Prune(verb) => verb.run(&context).await,
             Self::Voices(verb) => verb.run(&context).await,
             Self::Dicts(verb) => verb.run(&context).await,
+            Self::Spool(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
         }

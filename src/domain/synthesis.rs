@@ -4,12 +4,16 @@
 mod line;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::line::{Rendition, SpeechOption, SpeechOverrides};
+pub use self::{
+    line::{Rendition, SpeechOption, SpeechOverrides},
+    timeline::Timeline,
+};
 use super::{
     identity::Identity,
     options::{OptionFault, listed},

@@ -10,9 +10,9 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn spoken(&self, batch: BatchId) -> Result<SpeechCounts, StoreError> {
         let row = sqlx::query(
-            "SELECT sum(n) AS asked, sum(n) FILTER (WHERE well) AS done, sum(parts) FILTER (WHERE well) AS parts, \
+            "SELECT sum(n) AS asked, sum(n) FILTER (WHERE well) AS done, sum(n) FILTER (WHERE due) AS left, sum(parts) FILTER (WHERE well) AS parts, \
                sum(reused) FILTER (WHERE well) AS reused FROM \
-             (SELECT state IN ('succeeded', 'suspect') AS well, sum(characters) AS n, sum(parts) AS parts, sum(reused_parts) AS reused \
+             (SELECT state IN ('succeeded', 'suspect') AS well, state IN ('queued', 'running', 'awaiting') AS due, sum(characters) AS n, sum(parts) AS parts, sum(reused_parts) AS reused \
                FROM jobs WHERE batch = ? AND text IS NOT NULL AND state <> 'superseded' GROUP BY state)",
         )
         .bind(batch.0)
@@ -31,6 +31,7 @@ impl Store {
         Ok(SpeechCounts {
             asked: get("asked")?,
             done: get("done")?,
+            left: get("left")?,
             at_work: rows::length(&at_work, "n")?.unwrap_or(0),
             parts: get("parts")?,
             reused_parts: get("reused")?,

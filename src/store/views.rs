@@ -86,12 +86,33 @@ pub struct SpeechCounts {
     pub asked: u64,
     /// Of those, of the jobs that have a result.
     pub done: u64,
-    /// Of those, of parts that are there of jobs at work.
+    /// Of those, of the jobs that somebody must still look at.
+    pub left: u64,
+    /// Of those, of parts that are there.
     pub at_work: u64,
     /// Parts of the jobs that have a result.
     pub parts: u64,
     /// Those of them that were there already.
     pub reused_parts: u64,
+}
+
+impl std::ops::AddAssign for SpeechCounts {
+    fn add_assign(&mut self, o: Self) {
+        self.asked += o.asked;
+        self.done += o.done;
+        self.left += o.left;
+        self.at_work += o.at_work;
+        self.parts += o.parts;
+        self.reused_parts += o.reused_parts;
+    }
+}
+
+impl SpeechCounts {
+    /// Characters that are there.
+    #[must_use]
+    pub const fn there(&self) -> u64 {
+        self.done + self.at_work
+    }
 }
 
 /// What was spent, by model and reason.

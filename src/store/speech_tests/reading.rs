@@ -84,7 +84,10 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     let jobs = claim(&l.store).await;
     // Of the texts; what a settlement says comes in their place.
     let text = "The text of line 1.".len() as u64;
-    assert_eq!(l.store.spoken(b).await.unwrap(), SpeechCounts { asked: 3 * text, ..SpeechCounts::default() });
+    assert_eq!(
+        l.store.spoken(b).await.unwrap(),
+        SpeechCounts { asked: 3 * text, left: 3 * text, ..SpeechCounts::default() }
+    );
     buy(&l, &jobs[0], 0, "Nought.").await;
     l.store.settle(settle(&jobs[0], finished(JobState::Succeeded, 4))).await.unwrap();
     buy(&l, &jobs[1], 0, "One.").await;
@@ -92,7 +95,7 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     l.store.reuse(jobs[1].job, jobs[1].token, &[two]).await.unwrap();
     l.store.settle(settle(&jobs[2], finished(JobState::Failed, 9))).await.unwrap();
     let counted = l.store.spoken(b).await.unwrap();
-    assert_eq!((counted.asked, counted.done, counted.at_work), (200 + text, 100, 9));
+    assert_eq!((counted.asked, counted.done, counted.left, counted.at_work), (200 + text, 100, text, 9));
     assert_eq!((counted.parts, counted.reused_parts), (4, 0));
     let spending = l.store.spending(b).await.unwrap();
     assert_eq!((spending[0].model.as_str(), spending[0].billed), ("lightning_v3.1", 2));
