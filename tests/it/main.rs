@@ -19,6 +19,7 @@ mod refusals;
 mod s3_sink;
 mod s3_source;
 mod sources;
+mod speech_verbs;
 mod spend;
 mod support;
 mod verbs;

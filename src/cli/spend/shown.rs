@@ -144,14 +144,8 @@ mod tests {
             let mut spent = Spent { groups, ..Spent::default() };
             spent.groups.iter().for_each(|group| spent.total += group.sums);
             let shown = lines(&spent, &By::Model, 100);
-            shown
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .split("  ")
-                .filter(|cell| !cell.is_empty())
-                .collect::<Vec<_>>()
-                .join("|")
+            let cells = shown.lines().next().unwrap_or_default().split("  ").map(str::trim);
+            cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|")
         };
         let (heard, spoken) = (group("pulse", 60_000, 0), group("lightning_v3.1", 0, 1_250));
         assert_eq!(header(vec![heard.clone()]), "model|lines|billed calls|minutes|cost|not for first calls");
