@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use super::{
     Exit, Stop,
     context::{Context, Named},
-    words::{clock, counted, dollars, duration, moment, rfc3339, table},
+    drive::spec_of,
+    parts::JobParts,
+    words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
-    domain::{identity::address, job::JobState},
-    store::{CallRow, JobDetail, JobFilter, ReportRow},
+    domain::{identity::address, job::JobState, options::Task, synthesis::Rendition},
+    store::{BatchRow, CallRow, JobDetail, JobFilter, ReportRow, Store},
 };
 
 /// List the lines of a batch; with --key, one with its calls
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  wavebatch jobs support-calls --state failed\n  wavebatch jobs support-calls --key 2026/call-17"
+    after_help = "Examples:\n  wavebatch jobs support-calls --state failed\n  wavebatch jobs support-calls --key 2026/call-17\n  wavebatch jobs audiobook --key chapter-1 --parts"
 )]
 pub struct Jobs {
     #[command(flatten)]
@@ -27,6 +29,9 @@ pub struct Jobs {
     /// Only the line with this key, with all its calls
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// The parts that its text was cut into, instead of its calls: when each is heard, and whether it is bought
+    #[arg(long, requires = "key")]
+    parts: bool,
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
@@ -45,7 +50,9 @@ impl Jobs {
         let more = jobs.len() > limit as usize;
         jobs.truncate(limit as usize);
         let screen = &context.screen;
-        if self.json {
+        if self.parts {
+            self.tell_parts(context, &store, &batch, &jobs).await?;
+        } else if self.json {
             let lines: String = jobs.iter().map(|job| format!("{}\n", in_json(job))).collect();
             if !lines.is_empty() {
                 screen.result(&lines)?;
@@ -57,7 +64,10 @@ impl Jobs {
                 screen.result(&in_full(job, screen.result_width()))?;
             }
         } else {
-            screen.result(&list(&jobs, screen.result_width()))?;
+            screen.result(&match batch.task {
+                Task::Transcribe => list(&jobs, screen.result_width()),
+                Task::Synthesize => spoken(&jobs, screen.result_width()),
+            })?;
         }
         if more {
             screen.say(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
@@ -67,15 +77,43 @@ impl Jobs {
     }
 }
 
+impl Jobs {
+    async fn tell_parts(
+        &self,
+        context: &Context,
+        store: &Store,
+        batch: &BatchRow,
+        jobs: &[JobDetail],
+    ) -> Result<(), Stop> {
+        let screen = &context.screen;
+        let spec = spec_of(&batch.name, &batch.spec)?;
+        let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
+        let mut told = Vec::new();
+        for job in jobs {
+            let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+            told.push(match self.json {
+                true => format!("{}\n", parts.in_json(job)),
+                false => parts.in_full(job, screen.result_width()),
+            });
+        }
+        match told.as_slice() {
+            [] => screen.say(&format!("{}: no such lines", batch.name)),
+            told => screen.result(&told.join(if self.json { "" } else { "\n" }))?,
+        }
+        Ok(())
+    }
+}
+
+/// Only texts are cut.
+pub(super) fn no_parts(batch: &str) -> Stop {
+    Stop::usage(format!("{batch} is no batch of speech: its lines have no parts"))
+}
+
 fn list(jobs: &[JobDetail], width: usize) -> String {
     let rows: Vec<_> = jobs
         .iter()
-        .map(|JobDetail { row, due_at, .. }| {
-            let what = match (&row.error_kind, &row.error) {
-                (Some(kind), Some(error)) => format!("{kind}: {error}"),
-                (Some(kind), None) => kind.clone(),
-                _ => row.notes.clone().unwrap_or_else(|| due(row.state, *due_at)),
-            };
+        .map(|job| {
+            let row = &job.row;
             vec![
                 row.line.to_string(),
                 row.key.clone(),
@@ -83,11 +121,57 @@ fn list(jobs: &[JobDetail], width: usize) -> String {
                 row.audio_ms.map(duration).unwrap_or_default(),
                 row.tries.to_string(),
                 dollars(row.cost),
-                what,
+                what(job),
             ]
         })
         .collect();
     table(&["line", "key", "state", "audio", "tries", "cost", ""], &rows, &[0, 3, 4, 5], width)
+}
+
+/// The same of speech: a line has several.
+fn spoken(jobs: &[JobDetail], width: usize) -> String {
+    let rows: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let row = &job.row;
+            let own = rendition(row);
+            vec![
+                row.line.to_string(),
+                row.key.clone(),
+                own.as_ref().map(|own| own.voice_id().to_owned()).unwrap_or_default(),
+                own.map(|own| format!("{} {}", own.format.format, own.format.sample_rate)).unwrap_or_default(),
+                row.state.to_string(),
+                row.characters.map(grouped).unwrap_or_default(),
+                row.audio_ms.map(duration).unwrap_or_default(),
+                row.tries.to_string(),
+                dollars(row.cost),
+                what(job),
+            ]
+        })
+        .collect();
+    let header = ["line", "key", "voice", "format", "state", "chars", "audio", "tries", "cost", ""];
+    table(&header, &rows, &[0, 5, 6, 7, 8], width)
+}
+
+fn what(JobDetail { row, due_at, .. }: &JobDetail) -> String {
+    match (&row.error_kind, &row.error) {
+        (Some(kind), Some(error)) => format!("{kind}: {error}"),
+        (Some(kind), None) => kind.clone(),
+        _ => row.notes.clone().unwrap_or_else(|| due(row.state, *due_at)),
+    }
+}
+
+/// What a line of speech asks for.
+fn rendition(row: &ReportRow) -> Option<Rendition> {
+    row.overrides.as_deref().filter(|_| !row.variant.is_empty()).and_then(|json| serde_json::from_str(json).ok())
+}
+
+/// `312 characters in 2 parts, 1 of them there already`
+fn text(row: &ReportRow) -> Option<String> {
+    let parts = row.parts.map(|n| format!(" in {}", counted(n, "part"))).unwrap_or_default();
+    let reused = row.reused_parts.filter(|n| *n > 0);
+    let reused = reused.map(|n| format!(", {} of them there already", grouped(n))).unwrap_or_default();
+    row.characters.map(|n| format!("{}{parts}{reused}", counted(n, "character")))
 }
 
 fn due(state: JobState, due_at: Option<i64>) -> String {
@@ -105,6 +189,10 @@ fn in_full(job: &JobDetail, width: usize) -> String {
             out.push_str(&format!("  {name:<10} {}\n", super::words::printable(&value)));
         }
     };
+    let own = rendition(row);
+    fact("voice", own.as_ref().map(|own| own.voice_id().to_owned()));
+    fact("format", own.map(|own| own.format.to_string()));
+    fact("text", text(row));
     fact("source", row.source.as_deref().map(address));
     fact("audio", row.audio_ms.map(duration));
     fact("due", job.due_at.map(moment));
@@ -117,7 +205,7 @@ fn in_full(job: &JobDetail, width: usize) -> String {
     }
     if !job.calls.is_empty() {
         out.push('\n');
-        out.push_str(&calls(&job.calls, width));
+        out.push_str(&calls(&job.calls, !row.variant.is_empty(), width));
     }
     out
 }
@@ -126,13 +214,14 @@ fn tries(tries: u32) -> String {
     if tries == 1 { "1 try".into() } else { format!("{tries} tries") }
 }
 
-fn calls(calls: &[CallRow], width: usize) -> String {
+/// Each call; of speech with its part, counted from 1.
+fn calls(calls: &[CallRow], parts: bool, width: usize) -> String {
     let rows: Vec<_> = calls
         .iter()
         .map(|call| {
             let took = call.ended_at.map(|end| duration(end.saturating_sub(call.sent_at).unsigned_abs()));
             let error = call.error_kind.map(|kind| format!("{kind}: {}", call.error.as_deref().unwrap_or("")));
-            vec![
+            let mut cells = vec![
                 moment(call.sent_at),
                 call.state.to_string(),
                 call.why.to_string(),
@@ -141,10 +230,18 @@ fn calls(calls: &[CallRow], width: usize) -> String {
                 call.status.map(|status| status.to_string()).unwrap_or_default(),
                 call.request_id.clone().unwrap_or_else(|| call.id.to_string()),
                 error.unwrap_or_default(),
-            ]
+            ];
+            if parts {
+                cells.insert(0, (call.part + 1).to_string());
+            }
+            cells
         })
         .collect();
-    table(&["sent", "call", "why", "took", "cost", "http", "id", ""], &rows, &[3, 4], width)
+    let header = ["part", "sent", "call", "why", "took", "cost", "http", "id", ""];
+    match parts {
+        true => table(&header, &rows, &[0, 4, 5], width),
+        false => table(&header[1..], &rows, &[3, 4], width),
+    }
 }
 
 fn outputs(row: &ReportRow) -> Vec<String> {
@@ -153,7 +250,7 @@ fn outputs(row: &ReportRow) -> Vec<String> {
 
 fn in_json(job: &JobDetail) -> Value {
     let row = &job.row;
-    json!({
+    let mut json = json!({
         "line": row.line,
         "key": row.key,
         "state": row.state,
@@ -172,7 +269,20 @@ fn in_json(job: &JobDetail) -> Value {
         "finished_at": row.finished_at.and_then(rfc3339),
         "due_at": job.due_at.and_then(rfc3339),
         "calls": job.calls.iter().map(call_in_json).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(own) = rendition(row) {
+        json["voice_id"] = json!(own.voice_id());
+        json["output_format"] = json!(own.format.format);
+        json["sample_rate"] = json!(own.format.sample_rate.hz());
+        json["output_name"] = json!(own.file());
+        json["characters"] = json!(row.characters);
+        json["parts"] = json!(row.parts);
+        json["reused_parts"] = json!(row.reused_parts);
+        for (told, call) in json["calls"].as_array_mut().into_iter().flatten().zip(&job.calls) {
+            told["part"] = json!(call.part + 1);
+        }
+    }
+    json
 }
 
 fn call_in_json(call: &CallRow) -> Value {

@@ -10,6 +10,7 @@ mod drive;
 mod exit;
 mod jobs;
 mod kept;
+mod parts;
 mod pause;
 mod progress;
 mod prune;
@@ -22,6 +23,7 @@ mod screen;
 mod sources;
 mod spend;
 mod spoken;
+mod spool;
 mod status;
 mod submit;
 mod tell;
@@ -109,6 +111,7 @@ enum Command {
     Prune(prune::Prune),
     Voices(voices::Voices),
     Dicts(dicts::Dicts),
+    Spool(spool::Spool),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
 }
@@ -159,6 +162,7 @@ impl Command {
             Self::Prune(verb) => verb.run(&context).await,
             Self::Voices(verb) => verb.run(&context).await,
             Self::Dicts(verb) => verb.run(&context).await,
+            Self::Spool(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
         }

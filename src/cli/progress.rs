@@ -9,7 +9,7 @@ use crate::{
         pool::{Bound, Limits, Pool},
     },
     runner::Event,
-    store::Counts,
+    store::{Counts, SpeechCounts},
 };
 
 /// Things that happened in the last minute, by the second.
@@ -62,6 +62,14 @@ pub(super) struct PoolNow {
     pub(super) in_window: u32,
 }
 
+/// Speech so far. One job may be a book: it is measured in characters.
+#[derive(Debug, Clone, Copy)]
+struct Speech {
+    counts: SpeechCounts,
+    /// Characters that were there when the watching began, and when that was.
+    began: (u64, i64),
+}
+
 /// Adds events up.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -75,6 +83,8 @@ pub(super) struct Meter {
     pub(super) audio_ms: u64,
     pub(super) spent: i64,
     pub(super) pools: BTreeMap<Pool, PoolNow>,
+    /// What is spoken, where nothing else is done.
+    speech: Option<Speech>,
     held: BTreeMap<Pool, (Bound, Option<i64>)>,
     calls: Minute,
     finishes: Minute,
@@ -96,6 +106,26 @@ impl Meter {
         self.other = of(JobState::Skipped) + of(JobState::Cancelled);
         self.audio_ms = counts.iter().map(|c| c.audio_ms).sum();
         self.spent = spent;
+    }
+
+    /// Takes over what the ledger says of all batches together, if all of them speak.
+    pub(super) fn respeak(&mut self, counts: SpeechCounts, now: i64) {
+        let began = self.speech.map_or((counts.there(), now), |speech| speech.began);
+        self.speech = Some(Speech { counts, began });
+    }
+
+    /// Whether characters are what it is measured by.
+    pub(super) const fn speaks(&self) -> bool {
+        self.speech.is_some()
+    }
+
+    /// How far it is, and how far that is from the start to the end: in lines, or characters where they are spoken.
+    pub(super) fn reached(&self) -> (u64, u64) {
+        match self.speech {
+            None => (self.finished(), self.total),
+            // What will never be spoken, because its job failed, is no way to go.
+            Some(Speech { counts, .. }) => (counts.there(), counts.done + counts.left),
+        }
     }
 
     pub(super) fn event(&mut self, event: &Event, now: i64) {
@@ -141,6 +171,12 @@ impl Meter {
     }
 
     fn left(&self, now: i64) -> Option<u64> {
+        if let Some(Speech { counts, began: (there, at) }) = self.speech {
+            let left = counts.left.saturating_sub(counts.at_work);
+            let pace = counts.there().saturating_sub(there);
+            let ran = now.saturating_sub(at).max(1_000).unsigned_abs();
+            return time_left(left, pace, ran, None, 0);
+        }
         let run_ms = now.saturating_sub(self.started_at).clamp(1_000, 60_000).unsigned_abs();
         let left = self.total - self.finished();
         time_left(left, self.finishes.count(now), run_ms, self.limit(), self.calls_of_late(now))
@@ -154,21 +190,32 @@ impl Meter {
 
     /// Lines: what is done and what went wrong.
     pub(super) fn lines(&self) -> String {
-        let mut words = format!("{} of {}", grouped(self.finished()), counted(self.total, "line"));
+        let one = if self.speech.is_some() { "job" } else { "line" };
+        let mut words = format!("{} of {}", grouped(self.finished()), counted(self.total, one));
         for (n, what) in [(self.failed, "failed"), (self.suspect, "suspect")] {
             if n > 0 {
                 words.push_str(&format!(", {} {what}", grouped(n)));
             }
         }
+        if self.speech.is_some() {
+            let (there, all) = self.reached();
+            words.push_str(&format!(" · {} of {}", grouped(there), counted(all, "character")));
+        }
         words
+    }
+
+    /// Calls that may be in flight, where that is the limit.
+    fn at_once(&self) -> Option<u32> {
+        self.speech.and_then(|_| self.pools.get(&Pool::Tts)?.effective.concurrency)
     }
 
     /// Everything else on one line.
     pub(super) fn pace(&self, now: i64) -> String {
         let calls = self.calls_of_late(now);
         let limit = self.limit().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
+        let at_once = self.at_once().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
         let mut words = vec![
-            format!("{} in flight", grouped(self.in_flight)),
+            format!("{}{at_once} in flight", grouped(self.in_flight)),
             format!("{}{limit} calls/min", grouped(calls)),
             format!("{} of audio", duration(self.audio_ms)),
             dollars(self.spent),
@@ -255,6 +302,31 @@ mod tests {
         assert_eq!(meter.held().unwrap(), "pulse: the API is out of reach; the next probe waits");
         meter.event(&Event::Held { pool: Pool::Pulse, by: None }, 3_000);
         assert_eq!(meter.held(), None);
+    }
+
+    #[test]
+    fn speech_is_measured_in_characters() {
+        let mut meter = Meter::new(0);
+        let counts = Counts { by_state: [(JobState::Running, 3)].into(), ..Counts::default() };
+        meter.rebase(&[counts], 0);
+        let effective = Limits { requests_per_minute: None, concurrency: Some(10) };
+        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0 });
+        let spoken = |at_work| SpeechCounts { asked: 5_000, left: 4_000, at_work, ..SpeechCounts::default() };
+        meter.respeak(spoken(1_000), 10_000);
+        meter.event(&Event::CallStarted { pool: Pool::Tts }, 10_000);
+        assert_eq!(
+            meter.pace(10_000),
+            "1 of 10 in flight · 1 calls/min · 0 ms of audio · $0.00",
+            "no pace is known yet"
+        );
+        meter.respeak(spoken(2_000), 20_000);
+        assert_eq!(
+            meter.lines(),
+            "0 of 3 jobs · 2,000 of 4,000 characters",
+            "1,000 of a job that failed are no way to go"
+        );
+        assert_eq!(meter.reached(), (2_000, 4_000));
+        assert!(meter.pace(20_000).ends_with("about 20 s left"), "{}", meter.pace(20_000));
     }
 
     #[test]

@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     definition::text,
+    domain::options::Task,
     store::{BatchRow, Pruned},
 };
 
 /// Take kept answers out of the ledger
 ///
 /// Rows and receipts stay, so nothing is bought again; but what is pruned can be delivered again only by buying it.
-/// Answers of batches that are not finished stay.
+/// Answers of batches that are not finished stay. Bought speech is kept as files: `wavebatch spool prune` is for those.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch prune support-calls --older-than 2d")]
 pub struct Prune {
@@ -50,11 +51,17 @@ impl Prune {
                 let one = store.prune(Some(row.id), at.saturating_add(1)).await?;
                 pruned.answers += one.answers;
                 pruned.bytes += one.bytes;
+                pruned.texts += one.texts;
             }
         }
         store.shrink().await?;
         let screen = &context.screen;
-        if pruned.answers == 0 {
+        if pruned.texts > 0 {
+            screen.say(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
+        }
+        if batch.as_ref().is_some_and(|row| row.task == Task::Synthesize) {
+            screen.say("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
+        } else if pruned.answers == 0 {
             screen.say("no answers to prune");
             if let Some(row) = batch.filter(|row| row.finished_at.is_none()) {
                 screen.say(&format!("{} is not finished; its answers stay until it is", row.name));

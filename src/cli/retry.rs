@@ -1,11 +1,16 @@
 //! `wavebatch retry`
 
+mod part;
+
 use clap::Args;
 
+use self::part::{Again, Which};
 use super::{
     Exit, Stop,
     context::{Context, Named},
-    tell::stt,
+    drive::spec_of,
+    jobs::no_parts,
+    parts::Moment,
     words::{counted, dollars, duration, shell},
 };
 use crate::{
@@ -13,18 +18,19 @@ use crate::{
         batch::BatchSpec,
         cost::Rates,
         job::{BatchId, JobState},
-        options::SttModel,
+        task::TaskSpec,
     },
-    store::{BatchRow, Chosen, Retried},
+    store::{BatchRow, Chosen, JobFilter, Retried, Store},
 };
 
 /// Queue failed, suspect and cancelled lines again, with their tries reset
 ///
 /// Says first how many and what they cost. A kept answer is delivered, not bought, unless the line is suspect. A line
-/// that succeeded is bought again only with --key.
+/// that succeeded is bought again only with --key. With --part or --at one sentence of a text is spoken again, by all
+/// voices and in all formats of the line, and its audio joined anew.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls"
+    after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
 )]
 pub struct Retry {
     #[command(flatten)]
@@ -35,6 +41,12 @@ pub struct Retry {
     /// Only lines in this state: failed, suspect or cancelled
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
     states: Vec<JobState>,
+    /// Only this part of the line's text, as `jobs --parts` numbers them
+    #[arg(long, value_name = "N", requires = "key", value_parser = clap::value_parser!(u32).range(1..))]
+    part: Option<u32>,
+    /// Only the part that is heard at this moment of its audio, e.g. 00:12:34, 12:34 or 754.2
+    #[arg(long, value_name = "TIME", requires = "key", conflicts_with = "part")]
+    at: Option<Moment>,
     /// Say it, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -45,10 +57,16 @@ impl Retry {
         self.check_states()?;
         let rates = context.config(self.named.world.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let chosen = self.chosen(batch.id);
+        let spec = spec_of(&batch.name, &batch.spec)?;
+        let mut chosen = self.chosen(batch.id);
+        let again = self.again(&store, &batch, &spec, &rates).await?;
+        chosen.part = again.as_ref().map(|again| again.part);
         let plan = store.plan_retry(&chosen).await?;
         let screen = &context.screen;
-        screen.say(&told(&batch, &plan, &rates));
+        screen.say(&match (&again, &self.key) {
+            (Some(again), Some(key)) if plan.jobs > 0 => again.told(&batch.name, key, &rates),
+            _ => told(&batch.name, &spec, &plan, &rates),
+        });
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
             let sandbox = if self.named.world.sandbox { " --sandbox" } else { "" };
@@ -62,13 +80,36 @@ impl Retry {
         Chosen { batch, key: self.key.clone(), states: self.states.clone(), part: None }
     }
 
+    /// The part that is asked for, if one is.
+    async fn again(
+        &self,
+        store: &Store,
+        batch: &BatchRow,
+        spec: &BatchSpec,
+        rates: &Rates,
+    ) -> Result<Option<Again>, Stop> {
+        let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
+        let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
+        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX };
+        let mut jobs = store.jobs(batch.id, &filter).await?;
+        if jobs.is_empty() {
+            let key = self.key.as_deref().unwrap_or_default();
+            return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
+        }
+        jobs.retain(|job| match self.states.as_slice() {
+            [] => is_retried(job.row.state, true),
+            states => states.contains(&job.row.state),
+        });
+        Again::look(store, asked, rates, which, &jobs).await.and_then(|again| {
+            // Without a part all of the line would be bought.
+            again.map(Some).ok_or_else(|| {
+                Stop::usage(format!("{}: the line is not finished; no part of it can be spoken again yet", batch.name))
+            })
+        })
+    }
+
     fn check_states(&self) -> Result<(), Stop> {
-        let retried = |state: &&JobState| match state {
-            JobState::Failed | JobState::Suspect | JobState::Cancelled => true,
-            JobState::Succeeded => self.key.is_some(),
-            _ => false,
-        };
-        match self.states.iter().find(|state| !retried(state)) {
+        match self.states.iter().find(|state| !is_retried(**state, self.key.is_some())) {
             None => Ok(()),
             Some(JobState::Succeeded) => {
                 Err(Stop::usage("lines that succeeded are bought again only one by one")
@@ -80,56 +121,71 @@ impl Retry {
     }
 }
 
-fn told(batch: &BatchRow, plan: &Retried, rates: &Rates) -> String {
-    if plan.jobs == 0 {
-        return format!("{}: nothing to retry", batch.name);
+/// Whether lines in this state can be retried; what went well only by its key.
+const fn is_retried(state: JobState, by_key: bool) -> bool {
+    match state {
+        JobState::Failed | JobState::Suspect | JobState::Cancelled => true,
+        JobState::Succeeded => by_key,
+        _ => false,
     }
-    let model = serde_json::from_str::<BatchSpec>(&batch.spec).map_or(SttModel::Pulse, |spec| stt(&spec));
+}
+
+fn told(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
+    if plan.jobs == 0 {
+        return format!("{batch}: nothing to retry");
+    }
+    let one = if spec.task.synthesis().is_some() { "job" } else { "line" };
     let bought = plan.jobs - plan.deliveries;
     let mut parts = Vec::new();
     if plan.deliveries > 0 {
-        parts.push(format!("{} delivered from kept answers, for nothing", counted(plan.deliveries, "line")));
+        parts.push(format!("{} delivered from kept answers, for nothing", counted(plan.deliveries, one)));
     }
     if bought > 0 {
-        let cost = dollars(rates.cost(model, plan.audio_ms).0);
-        let known = format!("about {cost} for {} of audio", duration(plan.audio_ms));
-        let unknown = counted(plan.unknown_length, "line");
-        let price = match (plan.unknown_length, plan.audio_ms) {
-            (0, _) => known,
-            (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
-            _ => format!("{known}, and {unknown} of unknown length"),
-        };
-        parts.push(format!("{} bought, {price} (list price of {})", counted(bought, "line"), rates.as_of));
+        let price = price(spec, plan, rates);
+        parts.push(format!("{} bought, {price} (list price of {})", counted(bought, one), rates.as_of));
     }
-    format!("{}: {}", batch.name, parts.join("; "))
+    format!("{batch}: {}", parts.join("; "))
+}
+
+fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
+    let model = match &spec.task {
+        TaskSpec::Transcribe(asked) => asked.options.model,
+        TaskSpec::Synthesize { synthesize } => {
+            let cost = dollars(rates.speech_cost(synthesize.options.model, plan.characters).0);
+            return format!("about {cost} for {}", counted(plan.characters, "character"));
+        }
+    };
+    let known =
+        format!("about {} for {} of audio", dollars(rates.cost(model, plan.audio_ms).0), duration(plan.audio_ms));
+    match (plan.unknown_length, plan.audio_ms) {
+        (0, _) => known,
+        (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
+        (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn batch() -> BatchRow {
-        BatchRow {
-            id: BatchId(1),
-            name: "b".into(),
-            definition: "b".into(),
-            world: "waves".into(),
-            spec: "{}".into(),
-            state: "open".into(),
-            pause: None,
-            spent: 0,
-            reserved: 0,
-            max_spend: None,
-            submitted_at: 0,
-            started_at: None,
-            finished_at: None,
-        }
+    fn spec(task: &str, options: serde_json::Value) -> BatchSpec {
+        serde_json::from_value(serde_json::json!({
+            "definition": "d", "task": task, "manifest": "m", "output": "/o", "formats": ["json"], (task): options,
+            "run": {}, "report": {}, "carried": [], "option_columns": [],
+        }))
+        .unwrap()
     }
 
     #[test]
     fn the_cost_is_said_first() {
+        let spec = spec(
+            "transcribe",
+            serde_json::json!({ "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+                "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
+                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" }),
+        );
         let told = |jobs, deliveries, audio_ms, unknown_length| {
-            told(&batch(), &Retried { jobs, deliveries, audio_ms, unknown_length, characters: 0 }, &Rates::default())
+            told("b", &spec, &Retried { jobs, deliveries, audio_ms, unknown_length, characters: 0 }, &Rates::default())
         };
         assert_eq!(told(0, 0, 0, 0), "b: nothing to retry");
         assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
@@ -140,6 +196,25 @@ mod tests {
         assert_eq!(
             told(1, 0, 0, 1),
             "b: 1 line bought, at $0.005 a minute, of unknown length (list price of 2026-08-21)"
+        );
+    }
+
+    #[test]
+    fn speech_costs_by_its_characters() {
+        let spec = spec(
+            "synthesize",
+            serde_json::json!({
+                "options": { "model": "lightning_v3.1", "voice_id": "avery", "language": null, "speed": 1000,
+                    "number_pronunciation_language": null, "math_notation": false, "expire_content": "false" },
+                "voices": ["avery"], "formats": [], "name": "{key}", "part_chars": 250,
+                "pause": { "sentence_ms": 0, "paragraph_ms": 600 }, "max_chars_per_second": 25.0, "captions": [],
+                "dictionary": null, "transport": "auto",
+            }),
+        );
+        let plan = Retried { jobs: 5, deliveries: 1, characters: 12_345, ..Retried::default() };
+        assert_eq!(
+            told("b", &spec, &plan, &Rates::default()),
+            "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.24 for 12,345 characters (list price of 2026-08-21)"
         );
     }
 }

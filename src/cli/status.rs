@@ -7,16 +7,17 @@ use super::{
     Exit, Stop,
     context::{Context, World, batch_of},
     kept::Kept,
-    words::{bytes, clock, dollars, duration, grouped, moment, rfc3339, shell, table},
+    words::{bytes, clock, counted, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
 use crate::{
     config::Config,
     domain::{
         batch::{BatchSpec, MicroUsd},
         job::JobState,
+        options::Task,
         pool::{Limits, Pool},
     },
-    store::{BatchRow, Counts, PoolView, Sizes, Store},
+    store::{BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
     waves::account,
 };
 
@@ -34,12 +35,20 @@ pub struct Status {
     json: bool,
 }
 
+/// A batch and how far it is.
+struct Batch {
+    row: BatchRow,
+    counts: Counts,
+    /// Where it speaks.
+    speech: Option<SpeechCounts>,
+}
+
 /// Everything there is to show.
 struct Seen {
     ledger: String,
     sizes: Sizes,
     kept: Kept,
-    batches: Vec<(BatchRow, Counts)>,
+    batches: Vec<Batch>,
     pools: Vec<(PoolView, Limits)>,
     processes: Vec<(i64, String)>,
     now: i64,
@@ -56,8 +65,8 @@ impl Status {
         let screen = &context.screen;
         if self.json {
             screen.result(&format!("{:#}", seen.in_json()))?;
-        } else if let ([(row, counts)], Some(_)) = (seen.batches.as_slice(), &self.batch) {
-            screen.result(&(one(row, counts) + &seen.rest()))?;
+        } else if let ([batch], Some(_)) = (seen.batches.as_slice(), &self.batch) {
+            screen.result(&(one(batch) + &seen.rest()))?;
         } else if seen.batches.is_empty() {
             screen.say(&format!("{} has no batches yet", seen.ledger));
         } else {
@@ -82,7 +91,11 @@ impl Seen {
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {
             let counts = store.counts(row.id).await?;
-            batches.push((row, counts));
+            let speech = match row.task {
+                Task::Transcribe => None,
+                Task::Synthesize => Some(store.spoken(row.id).await?),
+            };
+            batches.push(Batch { row, counts, speech });
         }
         let mut pools = Vec::new();
         // Pools belong to an account; without a key it is not known which.
@@ -163,7 +176,7 @@ impl Seen {
                 "spool_bytes": self.sizes.spool,
                 "answers": self.kept.in_json(),
             },
-            "batches": self.batches.iter().map(|(row, counts)| batch_in_json(row, counts)).collect::<Vec<_>>(),
+            "batches": self.batches.iter().map(batch_in_json).collect::<Vec<_>>(),
             "pools": pools.collect::<Vec<_>>(),
             "processes": self.processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(),
             "processes_differ": self.differing().is_some(),
@@ -202,10 +215,10 @@ fn state(row: &BatchRow, counts: &Counts) -> String {
     }
 }
 
-fn list(batches: &[(BatchRow, Counts)], width: usize) -> String {
+fn list(batches: &[Batch], width: usize) -> String {
     let rows: Vec<_> = batches
         .iter()
-        .map(|(row, counts)| {
+        .map(|Batch { row, counts, .. }| {
             vec![
                 row.name.clone(),
                 state(row, counts),
@@ -224,7 +237,7 @@ fn list(batches: &[(BatchRow, Counts)], width: usize) -> String {
     table(&header, &rows, &[2, 3, 4, 5, 6, 7, 8], width)
 }
 
-fn one(row: &BatchRow, counts: &Counts) -> String {
+fn one(Batch { row, counts, speech }: &Batch) -> String {
     let mut out = format!("{}: {}\n", row.name, state(row, counts));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
     if let Some((_, reason)) = &row.pause {
@@ -232,8 +245,10 @@ fn one(row: &BatchRow, counts: &Counts) -> String {
     }
     let by_state: Vec<_> =
         counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
-    fact("lines", format!("{}: {}", grouped(counts.total()), by_state.join(", ")));
+    let what = if speech.is_some() { "jobs" } else { "lines" };
+    fact(what, format!("{}: {}", grouped(counts.total()), by_state.join(", ")));
     fact("audio", duration(counts.audio_ms));
+    speech.iter().for_each(|speech| fact("speech", spoken(speech)));
     let limit = row.max_spend.map(|max| format!(" of at most {}", dollars(max))).unwrap_or_default();
     let reserved = if row.reserved > 0 { format!(", {} more in flight", dollars(row.reserved)) } else { String::new() };
     fact("spend", format!("{}{limit}{reserved}, at list price", dollars(row.spent)));
@@ -260,11 +275,24 @@ fn one(row: &BatchRow, counts: &Counts) -> String {
     out
 }
 
-fn batch_in_json(row: &BatchRow, counts: &Counts) -> Value {
+/// `5,012 of 200,412 characters; 25 parts, 3 of them there already`
+fn spoken(speech: &SpeechCounts) -> String {
+    let mut words = format!("{} of {}", grouped(speech.there()), counted(speech.asked, "character"));
+    if speech.parts > 0 {
+        words.push_str(&format!("; {}", counted(speech.parts, "part")));
+    }
+    if speech.reused_parts > 0 {
+        words.push_str(&format!(", {} of them there already", grouped(speech.reused_parts)));
+    }
+    words
+}
+
+fn batch_in_json(Batch { row, counts, speech }: &Batch) -> Value {
     let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
-    json!({
+    let mut json = json!({
         "batch": row.name,
         "definition": row.definition,
+        "task": row.task,
         "world": row.world,
         "state": if row.state == "open" && counts.unfinished() == 0 { "finished" } else { &row.state },
         "pause": row.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
@@ -282,7 +310,16 @@ fn batch_in_json(row: &BatchRow, counts: &Counts) -> Value {
         "submitted_at": rfc3339(row.submitted_at),
         "started_at": row.started_at.and_then(rfc3339),
         "finished_at": row.finished_at.and_then(rfc3339),
-    })
+    });
+    if let Some(speech) = speech {
+        json["speech"] = json!({
+            "characters": speech.asked,
+            "characters_there": speech.there(),
+            "parts": speech.parts,
+            "reused_parts": speech.reused_parts,
+        });
+    }
+    json
 }
 
 #[cfg(test)]
@@ -309,6 +346,14 @@ mod tests {
             pool(&view(slowed), &limits, 100).unwrap(),
             "slowed by 429s to 17 requests/min (of 25); slowed by 429s to 7 in flight (of no limit)"
         );
+    }
+
+    #[test]
+    fn speech_is_told_in_characters_and_parts() {
+        let speech =
+            SpeechCounts { asked: 200_412, done: 5_000, left: 195_412, at_work: 12, parts: 25, reused_parts: 3 };
+        assert_eq!(spoken(&speech), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
+        assert_eq!(spoken(&SpeechCounts { asked: 1, ..SpeechCounts::default() }), "0 of 1 character");
     }
 
     #[test]

@@ -16,15 +16,18 @@ use super::{
 use crate::{
     domain::{
         job::{BatchId, JobState},
+        options::Task,
         pool::{Limits, Pool},
     },
     runner::Event,
-    store::{Store, StoreError},
+    store::{SpeechCounts, Store, StoreError},
 };
 
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two lines where there is no terminal, and between two looks at the ledger's own counts.
 const SLOWLY: u64 = 10;
+/// Jobs that are counted at every tick.
+const FEW: u64 = 10_000;
 /// Events taken at once, so that a burst of them costs one drawing.
 const AT_ONCE: usize = 1_024;
 
@@ -80,13 +83,30 @@ impl Watch {
             }
         }
         if ticks.is_multiple_of(SLOWLY) {
-            let (mut counts, mut spent) = (Vec::with_capacity(self.batches.len()), 0_i64);
+            let (mut counts, mut spent, mut speaks) = (Vec::with_capacity(self.batches.len()), 0_i64, true);
             for batch in &self.batches {
                 counts.push(self.store.counts(*batch).await?);
-                spent = spent.saturating_add(self.store.batch_by_id(*batch).await?.spent);
+                let row = self.store.batch_by_id(*batch).await?;
+                spent = spent.saturating_add(row.spent);
+                speaks &= row.task == Task::Synthesize;
             }
             meter.rebase(&counts, spent);
+            if speaks {
+                self.listen(meter).await?;
+            }
+        } else if meter.speaks() && meter.total <= FEW {
+            self.listen(meter).await?;
         }
+        Ok(())
+    }
+
+    /// What is spoken so far: of a book, that is all there is to see.
+    async fn listen(&self, meter: &mut Meter) -> Result<(), StoreError> {
+        let mut all = SpeechCounts::default();
+        for batch in &self.batches {
+            all += self.store.spoken(*batch).await?;
+        }
+        meter.respeak(all, self.store.clock().now());
         Ok(())
     }
 }
@@ -112,15 +132,16 @@ impl View {
         if let Some(bar) = &self.bar
             && meter.total > 0
         {
-            bar.set_position(meter.finished());
+            bar.set_position(meter.reached().0);
         }
     }
 
     fn show(&mut self, meter: &Meter, now: i64, ticks: u64) {
         match &self.bar {
             Some(bar) => {
-                bar.set_length(meter.total);
-                bar.set_position(meter.finished());
+                let (at, end) = meter.reached();
+                bar.set_length(end);
+                bar.set_position(at);
                 bar.set_prefix(meter.lines());
                 // A full last line would wrap when the terminal echoes ^C, and the bar be cleared a line too low.
                 let columns = self.screen.width().saturating_sub(4);

@@ -5,15 +5,18 @@ mod captions;
 mod line;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::captions::{Span, TimedSentence, timed_sentences};
-pub use self::line::{Rendition, SpeechOption, SpeechOverrides};
+pub use self::{
+    captions::{Span, TimedSentence, timed_sentences},
+    line::{Rendition, SpeechOption, SpeechOverrides},
+    timeline::Timeline,
+};
 use super::{
-    cut::Part,
     identity::Identity,
     options::{OptionFault, listed},
     speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
@@ -107,20 +110,6 @@ listed! {
         Sync = "sync",
         /// Server-sent events.
         Sse = "sse",
-    }
-}
-
-impl Pause {
-    /// The silence after a part, in ms.
-    #[must_use]
-    pub fn after(&self, part: &Part) -> u32 {
-        if part.ends_paragraph {
-            self.paragraph_ms
-        } else if part.ends_sentence() {
-            self.sentence_ms
-        } else {
-            0
-        }
     }
 }
 

@@ -7,7 +7,11 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use super::{
     defuse::defuse,
-    row::{COLUMNS, Row},
+    row::{Column, Row},
+};
+use crate::domain::{
+    options::Task,
+    speech::{AudioFormat, SampleRate},
 };
 
 const PREFIX: &str = "manifest_";
@@ -18,24 +22,25 @@ pub struct ReportWriter<W: io::Write> {
     record: ByteRecord,
     /// Reused for cells that have to be put together.
     scratch: String,
-    transcript: bool,
+    columns: Vec<Column>,
     carried: usize,
 }
 
 impl<W: io::Write> ReportWriter<W> {
-    /// Begins a report with its header: ours, then the manifest's `carried` columns. Without `transcript` that column
-    /// is left out.
+    /// Begins a report with its header: those of the task, then the manifest's `carried` columns. Without `transcript`
+    /// that column is left out.
     ///
     /// # Errors
     /// If `writer` fails.
-    pub fn new(writer: W, carried: &[String], transcript: bool) -> io::Result<Self> {
+    pub fn new(writer: W, task: Task, carried: &[String], transcript: bool) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
             .quote_style(QuoteStyle::Necessary)
             .buffer_capacity(256 * 1024)
             .from_writer(writer);
-        csv.write_record(header(carried, transcript))?;
-        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), transcript, carried: carried.len() })
+        csv.write_record(header(task, carried, transcript))?;
+        let columns = shown(task, transcript).collect();
+        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, carried: carried.len() })
     }
 
     /// Appends a row. Carried cells that it lacks are empty, those beyond the header are dropped.
@@ -44,30 +49,8 @@ impl<W: io::Write> ReportWriter<W> {
     /// If the writer fails.
     pub fn write(&mut self, row: &Row) -> io::Result<()> {
         self.record.clear();
-        self.text(&row.batch);
-        self.plain(row.line);
-        self.text(&row.key);
-        self.text(row.status.as_str());
-        self.text(&row.source);
-        self.outputs(&row.outputs);
-        self.maybe(row.model.as_deref());
-        self.maybe(row.language.as_deref());
-        self.plain(row.audio_ms.map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)));
-        self.plain(row.channels);
-        self.plain(Some(row.tries));
-        self.plain(Some(row.billed_calls));
-        self.plain(row.cost);
-        self.maybe(row.request_id.as_deref());
-        self.time(row.submitted_at);
-        self.time(row.started_at);
-        self.time(row.finished_at);
-        self.plain(row.processing_ms);
-        self.maybe(row.error_kind.map(|kind| kind.as_str()));
-        self.maybe(row.error.as_deref());
-        self.text(&row.notes.iter().map(|note| note.as_str()).collect::<Vec<_>>().join(";"));
-        self.maybe(row.content_expiry.as_deref());
-        if self.transcript {
-            self.maybe(row.transcript.as_deref());
+        for nth in 0..self.columns.len() {
+            self.cell(row, self.columns[nth]);
         }
         for nth in 0..self.carried {
             self.maybe(row.carried.get(nth).map(String::as_str));
@@ -81,6 +64,43 @@ impl<W: io::Write> ReportWriter<W> {
     /// If what was left in the buffer cannot be written.
     pub fn finish(self) -> io::Result<W> {
         self.csv.into_inner().map_err(|e| io::Error::new(e.error().kind(), e.error().to_string()))
+    }
+
+    fn cell(&mut self, row: &Row, column: Column) {
+        match column {
+            Column::Batch => self.text(&row.batch),
+            Column::Line => self.plain(row.line),
+            Column::Key => self.text(&row.key),
+            Column::OutputName => self.maybe(row.output_name.as_deref()),
+            Column::Status => self.text(row.status.as_str()),
+            Column::Source => self.text(&row.source),
+            Column::Outputs => self.outputs(&row.outputs),
+            Column::Model => self.maybe(row.model.as_deref()),
+            Column::Language => self.maybe(row.language.as_deref()),
+            Column::VoiceId => self.maybe(row.voice_id.as_deref()),
+            Column::OutputFormat => self.maybe(row.output_format.map(AudioFormat::as_str)),
+            Column::SampleRate => self.plain(row.sample_rate.map(SampleRate::hz)),
+            Column::Characters => self.plain(row.characters),
+            Column::AudioSeconds => {
+                self.plain(row.audio_ms.map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)));
+            }
+            Column::Channels => self.plain(row.channels),
+            Column::Parts => self.plain(row.parts),
+            Column::ReusedParts => self.plain(row.reused_parts),
+            Column::Tries => self.plain(Some(row.tries)),
+            Column::BilledCalls => self.plain(Some(row.billed_calls)),
+            Column::CostUsd => self.plain(row.cost),
+            Column::RequestId => self.maybe(row.request_id.as_deref()),
+            Column::SubmittedAt => self.time(row.submitted_at),
+            Column::StartedAt => self.time(row.started_at),
+            Column::FinishedAt => self.time(row.finished_at),
+            Column::ProcessingMs => self.plain(row.processing_ms),
+            Column::ErrorKind => self.maybe(row.error_kind.map(|kind| kind.as_str())),
+            Column::Error => self.maybe(row.error.as_deref()),
+            Column::Notes => self.text(&row.notes.iter().map(|note| note.as_str()).collect::<Vec<_>>().join(";")),
+            Column::ContentExpiry => self.maybe(row.content_expiry.as_deref()),
+            Column::Transcript => self.maybe(row.transcript.as_deref()),
+        }
     }
 
     fn text(&mut self, cell: &str) {
@@ -119,14 +139,18 @@ impl<W: io::Write> ReportWriter<W> {
     }
 }
 
+/// The task's columns that are asked for.
+fn shown(task: Task, transcript: bool) -> impl Iterator<Item = Column> {
+    Column::of(task).iter().copied().filter(move |column| transcript || *column != Column::Transcript)
+}
+
 /// Our names, then the manifest's: with a prefix, or several, where a name is taken.
-fn header(carried: &[String], transcript: bool) -> Vec<String> {
-    let mut taken: HashSet<String> = COLUMNS.iter().map(ToString::to_string).collect();
+fn header(task: Task, carried: &[String], transcript: bool) -> Vec<String> {
+    let mut taken: HashSet<String> = Column::of(task).iter().map(ToString::to_string).collect();
     // A name that is free keeps it, whichever of the others would like to be called so.
     let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
     let free: Vec<bool> = safe.iter().map(|name| taken.insert(name.clone())).collect();
-    let ours = COLUMNS.iter().filter(|name| transcript || **name != "transcript").map(ToString::to_string);
-    let mut header: Vec<String> = ours.collect();
+    let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).collect();
     for (mut name, free) in safe.into_iter().zip(free) {
         while !free && !taken.insert(name.clone()) {
             name.insert_str(0, PREFIX);
@@ -152,13 +176,20 @@ mod tests {
             batch: "support-calls".into(),
             line: Some(2),
             key: "2026/call-17".into(),
+            output_name: None,
             status: RowStatus::Suspect,
             source: "https://example.com/a.wav".into(),
             outputs: vec!["/srv/out/2026/call-17.txt".into(), "/srv/out/\"x\".srt".into()],
             model: Some("pulse".into()),
             language: Some("en".into()),
+            voice_id: None,
+            output_format: None,
+            sample_rate: None,
+            characters: None,
             audio_ms: Some(61_050),
             channels: Some(2),
+            parts: None,
+            reused_parts: None,
             tries: 1,
             billed_calls: 1,
             cost: Some(MicroUsd(5_088)),
@@ -177,8 +208,12 @@ mod tests {
     }
 
     fn written(rows: &[Row], carried: &[&str], transcript: bool) -> String {
+        written_for(Task::Transcribe, rows, carried, transcript)
+    }
+
+    fn written_for(task: Task, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
-        let mut report = ReportWriter::new(Vec::new(), &carried, transcript).unwrap();
+        let mut report = ReportWriter::new(Vec::new(), task, &carried, transcript).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         String::from_utf8(report.finish().unwrap()).unwrap()
     }
@@ -189,6 +224,36 @@ mod tests {
         batch,line,key,status,source,outputs,model,language,audio_seconds,channels,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,content_expiry,transcript,phone,'=evil
         support-calls,2,2026/call-17,suspect,https://example.com/a.wav,"[""/srv/out/2026/call-17.txt"",""/srv/out/\""x\"".srt""]",pulse,en,61.050,2,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,sink_refused,'=cmd,sandbox;stereo,applied,"Hello,
         ""you""",+919812345678,'=1+1
+        "#);
+    }
+
+    #[test]
+    fn speech_has_columns_of_its_own() {
+        let spoken = Row {
+            batch: "ivr".into(),
+            key: "+welcome".into(),
+            output_name: Some("+welcome.avery.ulaw".into()),
+            status: RowStatus::Succeeded,
+            outputs: vec!["/srv/out/+welcome.avery.ulaw".into()],
+            model: Some("lightning_v3.1".into()),
+            language: None,
+            voice_id: Some("avery".into()),
+            output_format: Some(AudioFormat::Ulaw),
+            sample_rate: Some(SampleRate::Hz8000),
+            characters: Some(312),
+            channels: Some(1),
+            parts: Some(2),
+            reused_parts: Some(1),
+            error_kind: None,
+            error: None,
+            notes: vec![Note::PaidAgain],
+            carried: vec!["=1+1".into(), "x".into()],
+            ..row()
+        };
+        let report = written_for(Task::Synthesize, &[spoken], &["voice_id", "source"], true);
+        insta::assert_snapshot!(report, @r#"
+        batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,manifest_voice_id,source
+        ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,'=1+1,x
         "#);
     }
 
@@ -226,8 +291,8 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(&carried, false)[22..], names);
-        assert_eq!(header(&carried, true)[23..], names);
+        assert_eq!(header(Task::Transcribe, &carried, false)[22..], names);
+        assert_eq!(header(Task::Transcribe, &carried, true)[23..], names);
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use crate::{
         identity,
         job::JobState,
         row::{Note, RowStatus},
+        synthesis::Rendition,
+        task::TaskSpec,
         transcript::Transcript,
     },
     store::ReportRow,
@@ -24,11 +26,19 @@ pub(super) struct Lines {
     pub(super) sandbox: bool,
 }
 
+/// What a line asks for.
+#[derive(Debug, Default)]
+struct Options {
+    model: Option<String>,
+    language: Option<String>,
+    rendition: Option<Rendition>,
+}
+
 impl Lines {
     /// The report's row.
     pub(super) fn row(&self, line: ReportRow) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
-        let (model, language) = self.options(&line, kind);
+        let Options { model, language, rendition } = self.options(&line, kind);
         Row {
             batch: self.batch.clone(),
             status: status(line.state),
@@ -39,8 +49,15 @@ impl Lines {
             carried: cells(line.carried.as_deref()),
             line: Some(line.line),
             key: line.key,
+            output_name: rendition.as_ref().map(Rendition::file),
             model,
             language,
+            output_format: rendition.as_ref().map(|own| own.format.format),
+            sample_rate: rendition.as_ref().map(|own| own.format.sample_rate),
+            voice_id: rendition.and_then(|own| own.overrides.voice_id),
+            characters: line.characters,
+            parts: line.parts,
+            reused_parts: line.reused_parts,
             audio_ms: line.audio_ms,
             channels: line.channels.map(u32::from),
             tries: line.tries,
@@ -58,16 +75,34 @@ impl Lines {
     }
 
     /// Of a bad line nobody knows what it asks for.
-    fn options(&self, line: &ReportRow, kind: Option<ErrorKind>) -> (Option<String>, Option<String>) {
+    fn options(&self, line: &ReportRow, kind: Option<ErrorKind>) -> Options {
         if kind == Some(ErrorKind::BadLine) {
-            return (None, None);
+            return Options::default();
         }
-        let own: LineOverrides =
-            line.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-        let Some(asked) = self.spec.task.transcription() else { return (None, None) };
-        let model = own.model.unwrap_or(asked.options.model);
-        let language = own.language.unwrap_or(asked.options.language);
-        (Some(model.as_str().to_owned()), Some(language.as_str().to_owned()))
+        let own = line.overrides.as_deref();
+        match &self.spec.task {
+            TaskSpec::Transcribe(asked) => {
+                let own: LineOverrides = own.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+                let model = own.model.unwrap_or(asked.options.model);
+                let language = own.language.unwrap_or(asked.options.language);
+                Options {
+                    model: Some(model.as_str().to_owned()),
+                    language: Some(language.as_str().to_owned()),
+                    rendition: None,
+                }
+            }
+            TaskSpec::Synthesize { synthesize } => {
+                let Some(own) = own.and_then(|json| serde_json::from_str::<Rendition>(json).ok()) else {
+                    return Options::default();
+                };
+                let options = own.overrides.apply(&synthesize.options);
+                Options {
+                    model: Some(options.model.as_str().to_owned()),
+                    language: options.language.map(|language| language.as_str().to_owned()),
+                    rendition: Some(own),
+                }
+            }
+        }
     }
 
     fn notes(&self, line: &ReportRow) -> Vec<Note> {
@@ -75,7 +110,9 @@ impl Lines {
         let bought = matches!(line.state, JobState::Succeeded | JobState::Suspect);
         // Without the transcript's column the answers are not even looked for.
         let adopted = line.notes.as_deref() == Some(Note::Adopted.as_str());
-        let pruned = bought && !adopted && line.answer.is_none() && self.spec.report.transcript;
+        // Nor are there any of speech: its answers are files.
+        let answers = self.spec.report.transcript && self.spec.task.transcription().is_some();
+        let pruned = bought && !adopted && line.answer.is_none() && answers;
         let mut notes = Vec::new();
         let sandbox = self.sandbox.then_some(Note::Sandbox);
         for note in sandbox.into_iter().chain(kept).chain(pruned.then_some(Note::AnswerPruned)) {

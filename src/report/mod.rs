@@ -9,6 +9,8 @@ mod defuse;
 mod lines;
 #[cfg(test)]
 mod publish_tests;
+#[cfg(test)]
+mod speech_tests;
 mod summarize;
 mod table;
 pub(crate) mod words;

@@ -93,7 +93,8 @@ pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkE
         return Ok(());
     }
     let (place, name) = report_place(spec, sink)?;
-    let header = ReportWriter::new(Vec::new(), &spec.carried, spec.report.transcript).and_then(ReportWriter::finish);
+    let header = ReportWriter::new(Vec::new(), spec.task.task(), &spec.carried, spec.report.transcript)
+        .and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
     place.put(&name, Content::Bytes(header.into()), CSV).await.map(|_| ())
 }
@@ -116,10 +117,11 @@ pub async fn report_to<W: Write + Send + 'static>(
     spec: &BatchSpec,
     out: W,
 ) -> Result<W, PublishError> {
-    let transcript = spec.report.transcript;
+    let transcript = spec.report.transcript && spec.task.transcription().is_some();
     let lines = Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.world == "sandbox" };
     let lines = Arc::new(lines);
-    let mut writer = ReportWriter::new(out, &spec.carried, transcript).map_err(PublishError::Output)?;
+    let mut writer =
+        ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
     let mut page = store.report_page(batch.id, (0, 0), limit, transcript).await?;
     while let Some(last) = page.last() {

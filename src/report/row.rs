@@ -3,34 +3,141 @@
 use crate::domain::{
     call::ErrorKind,
     cost::MicroUsd,
+    options::{Task, listed},
     row::{Note, RowStatus},
+    speech::{AudioFormat, SampleRate},
 };
 
-/// What the report's own columns are called, in their order. The manifest's come after them.
-pub const COLUMNS: [&str; 23] = [
-    "batch",
-    "line",
-    "key",
-    "status",
-    "source",
-    "outputs",
-    "model",
-    "language",
-    "audio_seconds",
-    "channels",
-    "tries",
-    "billed_calls",
-    "cost_usd",
-    "request_id",
-    "submitted_at",
-    "started_at",
-    "finished_at",
-    "processing_ms",
-    "error_kind",
-    "error",
-    "notes",
-    "content_expiry",
-    "transcript",
+listed! {
+    /// A column of the report's own. The manifest's come after them.
+    Column, "column" {
+        /// The batch's name.
+        Batch = "batch",
+        /// The manifest's line.
+        Line = "line",
+        /// The line's key.
+        Key = "key",
+        /// The name of its file.
+        OutputName = "output_name",
+        /// How it stands.
+        Status = "status",
+        /// The recording's address.
+        Source = "source",
+        /// Addresses of what was written.
+        Outputs = "outputs",
+        /// The model.
+        Model = "model",
+        /// The language asked for.
+        Language = "language",
+        /// Who speaks.
+        VoiceId = "voice_id",
+        /// The format of its file.
+        OutputFormat = "output_format",
+        /// The file's samples a second.
+        SampleRate = "sample_rate",
+        /// Length of the text.
+        Characters = "characters",
+        /// Length of the audio.
+        AudioSeconds = "audio_seconds",
+        /// Channels of the recording.
+        Channels = "channels",
+        /// Parts that the text was cut into.
+        Parts = "parts",
+        /// Those of them that were there already.
+        ReusedParts = "reused_parts",
+        /// Tries so far.
+        Tries = "tries",
+        /// Calls that may have been billed.
+        BilledCalls = "billed_calls",
+        /// What they cost.
+        CostUsd = "cost_usd",
+        /// The vendor's id of the request that counts.
+        RequestId = "request_id",
+        /// When the line was submitted.
+        SubmittedAt = "submitted_at",
+        /// When its first call began.
+        StartedAt = "started_at",
+        /// When it was finished.
+        FinishedAt = "finished_at",
+        /// How long the answered call took.
+        ProcessingMs = "processing_ms",
+        /// Why it failed, from the closed list.
+        ErrorKind = "error_kind",
+        /// Why it failed, in words.
+        Error = "error",
+        /// What else there is to know.
+        Notes = "notes",
+        /// What the answer said about the deletion of its content.
+        ContentExpiry = "content_expiry",
+        /// The transcript.
+        Transcript = "transcript",
+    }
+}
+
+impl Column {
+    /// The columns of a task's reports, in their order.
+    #[must_use]
+    pub const fn of(task: Task) -> &'static [Self] {
+        match task {
+            Task::Transcribe => TRANSCRIPTION,
+            Task::Synthesize => SYNTHESIS,
+        }
+    }
+}
+
+const TRANSCRIPTION: &[Column] = &[
+    Column::Batch,
+    Column::Line,
+    Column::Key,
+    Column::Status,
+    Column::Source,
+    Column::Outputs,
+    Column::Model,
+    Column::Language,
+    Column::AudioSeconds,
+    Column::Channels,
+    Column::Tries,
+    Column::BilledCalls,
+    Column::CostUsd,
+    Column::RequestId,
+    Column::SubmittedAt,
+    Column::StartedAt,
+    Column::FinishedAt,
+    Column::ProcessingMs,
+    Column::ErrorKind,
+    Column::Error,
+    Column::Notes,
+    Column::ContentExpiry,
+    Column::Transcript,
+];
+
+const SYNTHESIS: &[Column] = &[
+    Column::Batch,
+    Column::Line,
+    Column::Key,
+    Column::OutputName,
+    Column::Status,
+    Column::Outputs,
+    Column::Model,
+    Column::Language,
+    Column::VoiceId,
+    Column::OutputFormat,
+    Column::SampleRate,
+    Column::Characters,
+    Column::AudioSeconds,
+    Column::Parts,
+    Column::ReusedParts,
+    Column::Tries,
+    Column::BilledCalls,
+    Column::CostUsd,
+    Column::RequestId,
+    Column::SubmittedAt,
+    Column::StartedAt,
+    Column::FinishedAt,
+    Column::ProcessingMs,
+    Column::ErrorKind,
+    Column::Error,
+    Column::Notes,
 ];
 
 /// What the report says of one job. Times are milliseconds since 1970; `None` is an empty cell.
@@ -42,6 +149,8 @@ pub struct Row {
     pub line: Option<u64>,
     /// The key, unique in the batch.
     pub key: String,
+    /// The name of its file, of speech.
+    pub output_name: Option<String>,
     /// How it stands.
     pub status: RowStatus,
     /// The recording's address, without user info and signature.
@@ -52,10 +161,22 @@ pub struct Row {
     pub model: Option<String>,
     /// The language asked for.
     pub language: Option<String>,
+    /// Who speaks.
+    pub voice_id: Option<String>,
+    /// The format of its file, of speech.
+    pub output_format: Option<AudioFormat>,
+    /// Its samples a second.
+    pub sample_rate: Option<SampleRate>,
+    /// Length of its text, in Unicode scalar values.
+    pub characters: Option<u64>,
     /// Length of the audio, in milliseconds; shown in seconds.
     pub audio_ms: Option<u64>,
     /// Channels of the audio.
     pub channels: Option<u32>,
+    /// Parts that its text was cut into.
+    pub parts: Option<u64>,
+    /// Those of them that were there already.
+    pub reused_parts: Option<u64>,
     /// Tries so far.
     pub tries: u32,
     /// Calls that may have been billed.

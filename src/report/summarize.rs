@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     lines::status,
     publish::REPORT,
-    summary::{FORMAT, Failures, LedgerRef, Spend, SpendReason, Summary, SummaryState, Suspects},
+    summary::{FORMAT, Failures, LedgerRef, Speech, Spend, SpendReason, Summary, SummaryState, Suspects},
 };
 use crate::{
     domain::{
@@ -38,6 +38,11 @@ pub async fn summarize(
     summary.finished_at = row.finished_at;
     summary.lines = counts.by_state.iter().map(|(state, count)| (status(*state), *count)).collect();
     summary.audio_seconds = counts.audio_ms as f64 / 1_000.0;
+    if summary.speech.is_some() {
+        let spoken = store.spoken(batch).await?;
+        summary.speech =
+            Some(Speech { characters: spoken.done, parts: spoken.parts, reused_parts: spoken.reused_parts });
+    }
     summary.calls = spending.iter().map(|s| s.calls).sum();
     summary.billed_calls = spending.iter().map(|s| s.billed).sum();
     summary.spend = spend(&spending);
@@ -68,6 +73,7 @@ pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, 
         failures: Vec::new(),
         suspects: Vec::new(),
         audio_seconds: 0.0,
+        speech: spec.task.synthesis().map(|_| Speech::default()),
         calls: 0,
         billed_calls: 0,
         spend: Spend::default(),
@@ -86,7 +92,7 @@ fn spend(spending: &[Spending]) -> Spend {
         };
         let add = |sum: &mut MicroUsd| *sum = sum.saturating_add(cost);
         add(&mut spend.total_usd);
-        add(spend.by_model.entry(one.pool.clone()).or_default());
+        add(spend.by_model.entry(one.model.clone()).or_default());
         add(spend.by_reason.entry(reason).or_default());
     }
     spend

@@ -78,14 +78,28 @@ pub struct Summary {
     pub suspects: Vec<Suspects>,
     /// Audio of the lines that have a result.
     pub audio_seconds: f64,
+    /// What they speak; of a transcription it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speech: Option<Speech>,
     /// Calls made.
     pub calls: u64,
     /// Those of them that may have been billed.
     pub billed_calls: u64,
     /// What they cost: an estimate at list price.
     pub spend: Spend,
-    /// The prices it is reckoned with, in dollars a minute.
+    /// The prices it is reckoned with, in dollars a minute or 10,000 characters.
     pub rates: Rates,
+}
+
+/// What the jobs speak that have a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Speech {
+    /// Characters of their texts.
+    pub characters: u64,
+    /// Parts that the texts were cut into.
+    pub parts: u64,
+    /// Those of them that were there already.
+    pub reused_parts: u64,
 }
 
 /// The ledger of a batch, as far as others need to know it.
@@ -231,6 +245,7 @@ pub(super) mod tests {
             ],
             suspects: vec![Suspects { reason: SuspectReason::Empty, count: 3, key: "2026/call-9".into() }],
             audio_seconds: 74_520.5,
+            speech: None,
             calls: 1230,
             billed_calls: 1211,
             spend: Spend {

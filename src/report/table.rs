@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    summary::{SpendReason, Summary, SummaryState},
+    summary::{Speech, SpendReason, Summary, SummaryState},
     words::{grouped, printable, shell, shorten},
 };
 use crate::domain::{call::ErrorKind, row::RowStatus};
@@ -13,8 +13,11 @@ use crate::domain::{call::ErrorKind, row::RowStatus};
 pub(super) fn table(summary: &Summary, width: usize) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
-    out.fact("lines", &lines(summary));
+    out.fact(if summary.speech.is_some() { "jobs" } else { "lines" }, &lines(summary));
     out.fact("audio", &duration(summary.audio_seconds));
+    if let Some(speech) = &summary.speech {
+        out.fact("speech", &spoken(speech));
+    }
     out.fact("calls", &format!("{}, {} billed", grouped(summary.calls), grouped(summary.billed_calls)));
     out.fact("spend", &format!("${} at list price of {}", summary.spend.total_usd, summary.rates.as_of));
     for (model, cost) in &summary.spend.by_model {
@@ -67,6 +70,15 @@ fn lines(summary: &Summary) -> String {
     }
 }
 
+fn spoken(speech: &Speech) -> String {
+    let reused = match speech.reused_parts {
+        0 => String::new(),
+        n => format!(", {} of them there already", grouped(n)),
+    };
+    let parts = if speech.parts == 1 { "part" } else { "parts" };
+    format!("{} characters in {} {parts}{reused}", grouped(speech.characters), grouped(speech.parts))
+}
+
 const fn reason_words(reason: SpendReason) -> &'static str {
     match reason {
         SpendReason::FirstCall => "for first calls",
@@ -94,6 +106,7 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         | ErrorKind::SourceArchived
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
         ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
+        ErrorKind::BadRequest if summary.speech.is_some() => format!("change the line, then {run}"),
         ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {
             format!("change the line or its recording, then {run}")
         }
@@ -188,6 +201,19 @@ mod tests {
           3  empty  2026/call-9
              -> wavebatch retry support-calls --state suspect, which buys them again
         ");
+    }
+
+    #[test]
+    fn speech_is_counted_in_characters_and_parts() {
+        let mut s = summary();
+        s.failures.truncate(1);
+        s.failures[0].kind = ErrorKind::BadRequest;
+        s.speech = Some(Speech { characters: 200_412, parts: 1_003, reused_parts: 12 });
+        let text = table(&s, 100);
+        assert!(text.contains("\n  jobs      1,221: 1,204 succeeded"), "{text}");
+        assert!(text.contains("\n  speech    200,412 characters in 1,003 parts, 12 of them there already\n"), "{text}");
+        assert!(text.contains("-> change the line, then wavebatch run"), "{text}");
+        assert_eq!(spoken(&Speech { characters: 5, parts: 1, reused_parts: 0 }), "5 characters in 1 part");
     }
 
     #[test]

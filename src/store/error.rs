@@ -51,6 +51,14 @@ pub enum StoreError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The folder of bought speech cannot be read, or what is in it not be removed.
+    #[error("the spool {} cannot be used", path.display())]
+    Spool {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The batch changed under a statement, or does not exist.
     #[error("there is no batch `{0}` in this ledger")]
     NoBatch(String),
@@ -88,6 +96,7 @@ impl StoreError {
             Self::Missing(_) => {
                 "name the right one with WAVEBATCH_DATABASE or --database; `wavebatch run` makes a new one"
             }
+            Self::Spool { .. } => "make the folder writable for this user; nothing in it is lost",
             Self::NoBatch(_) => "`wavebatch status` lists the batches",
             Self::Path { .. } | Self::Closed | Self::Unexpected(_) | Self::Other(_) => return None,
         })

@@ -31,6 +31,8 @@ mod shelf;
 mod sizes;
 mod sounds;
 mod spend;
+mod spoken;
+mod spool;
 mod submit;
 mod texts;
 mod views;
@@ -70,9 +72,10 @@ pub use settle::{Finish, Settlement, To};
 pub use shelf::{KeptSound, Shelf};
 pub use sizes::{KeptAnswers, Sizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
+pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
-pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending};
+pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending};
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]

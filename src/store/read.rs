@@ -21,6 +21,7 @@ fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
         id: BatchId(row.try_get("id")?),
         name: row.try_get("name")?,
         definition: row.try_get("definition")?,
+        task: rows::listed(row, "task")?,
         world: row.try_get("world")?,
         spec: row.try_get("spec")?,
         state: row.try_get("state")?,
@@ -110,7 +111,7 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
-            "SELECT c.pool, c.why, count(*) AS calls, count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed, \
+            "SELECT iif(c.pool = 'tts', coalesce(c.trace ->> 'model', c.pool), c.pool) AS model, c.why, count(*) AS calls, count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed, \
              sum(c.cost) AS cost FROM calls c WHERE c.batch = ? GROUP BY 1, 2 ORDER BY 1, 2",
         )
         .bind(batch.0)
@@ -120,7 +121,7 @@ impl Store {
             .iter()
             .map(|row| {
                 Ok(Spending {
-                    pool: row.try_get("pool")?,
+                    model: row.try_get("model")?,
                     why: rows::listed(row, "why")?,
                     calls: u64::from(rows::count(row, "calls")?),
                     billed: u64::from(rows::count(row, "billed")?),
@@ -167,7 +168,7 @@ impl Store {
                 .fetch_all(&self.read)
                 .await?;
             let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
-            jobs.push(JobDetail { row: report, due_at: row.try_get("due_at")?, calls });
+            jobs.push(JobDetail { row: report, era: row.try_get("era")?, due_at: row.try_get("due_at")?, calls });
         }
         Ok(jobs)
     }
@@ -235,7 +236,7 @@ impl Store {
 macro_rules! report_columns {
     () => {
         "j.id, j.ordinal, j.line, j.key, j.state, j.source, j.overrides, j.carried, j.audio_ms, j.channels, j.request_id, j.submitted_at, \
-         j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error, j.notes, j.content_expiry, j.outputs, j.due_at, \
+         j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error, j.notes, j.content_expiry, j.outputs, j.due_at, j.era, \
          j.variant, j.characters, j.parts, j.reused_parts, \
          j.source_tries + (SELECT coalesce(sum(counts), 0) FROM calls c WHERE c.job = j.id AND c.era = j.era) AS tries, \
          (SELECT count(*) FROM calls c WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls, \
@@ -258,7 +259,7 @@ const JOBS: &str = concat!(
     "SELECT ",
     report_columns!(),
     " FROM jobs j WHERE j.batch = ?1 AND (?2 IS NULL OR j.state = ?2) AND (?3 IS NULL OR j.key = ?3) AND j.state <> 'superseded' \
-     ORDER BY j.ordinal LIMIT ?4"
+     ORDER BY j.ordinal, j.id LIMIT ?4"
 );
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
@@ -302,6 +303,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
 fn call_row(row: &SqliteRow) -> Result<CallRow, StoreError> {
     Ok(CallRow {
         id: rows::call_id(row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?,
+        part: row.try_get("part")?,
         state: rows::listed(row, "state")?,
         why: rows::listed(row, "why")?,
         sent_at: row.try_get("sent_at")?,

@@ -8,6 +8,8 @@ use crate::domain::{
     pool::{Limits, Pool},
 };
 
+mod reading;
+
 struct Ledger {
     _dir: tempfile::TempDir,
     store: Store,

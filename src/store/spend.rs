@@ -31,7 +31,7 @@ pub enum SpendBy {
     Day(Vec<(Millis, i64)>),
     /// The batch.
     Batch,
-    /// The pool, which for speech-to-text is the model.
+    /// The model.
     Model,
     /// The cells of a column carried from the manifests.
     Column(String),
@@ -128,7 +128,8 @@ impl SpendBy {
         match self {
             Self::Day(offsets) => (day(offsets), "date(grp * 86400, 'unixepoch')"),
             Self::Batch => ("c.batch".into(), "(SELECT name FROM batches WHERE id = grp)"),
-            Self::Model => ("c.pool".into(), "grp"),
+            // A pool of speech-to-text is one model's.
+            Self::Model => ("iif(c.pool = 'tts', coalesce(c.trace ->> 'model', c.pool), c.pool)".into(), "grp"),
             // A superseded job's cells may stand under the columns of an older manifest; the line's of today count.
             Self::Column(_) => (
                 "CASE WHEN p.place IS NULL THEN NULL ELSE coalesce(CASE j.state WHEN 'superseded' \

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         job::{BatchId, CallId, CallState, JobId, JobState, Why},
+        options::Task,
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
     },
@@ -23,6 +24,8 @@ pub struct BatchRow {
     pub name: String,
     /// Its definition's name.
     pub definition: String,
+    /// What it does with each line.
+    pub task: Task,
     /// `waves` or `sandbox`.
     pub world: String,
     /// JSON of its specification.
@@ -76,11 +79,47 @@ impl Counts {
     }
 }
 
+/// What a batch speaks, in characters of its lines' texts and in parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpeechCounts {
+    /// Characters of all jobs.
+    pub asked: u64,
+    /// Of those, of the jobs that have a result.
+    pub done: u64,
+    /// Of those, of the jobs that somebody must still look at.
+    pub left: u64,
+    /// Of those, of parts that are there.
+    pub at_work: u64,
+    /// Parts of the jobs that have a result.
+    pub parts: u64,
+    /// Those of them that were there already.
+    pub reused_parts: u64,
+}
+
+impl std::ops::AddAssign for SpeechCounts {
+    fn add_assign(&mut self, o: Self) {
+        self.asked += o.asked;
+        self.done += o.done;
+        self.left += o.left;
+        self.at_work += o.at_work;
+        self.parts += o.parts;
+        self.reused_parts += o.reused_parts;
+    }
+}
+
+impl SpeechCounts {
+    /// Characters that are there.
+    #[must_use]
+    pub const fn there(&self) -> u64 {
+        self.done + self.at_work
+    }
+}
+
 /// What was spent, by model and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
-    /// The pool, which for speech-to-text is the model.
-    pub pool: String,
+    /// The model.
+    pub model: String,
     /// Why the calls were made.
     pub why: Why,
     /// Calls.
@@ -168,6 +207,8 @@ pub struct JobFilter {
 pub struct JobDetail {
     /// The job.
     pub row: ReportRow,
+    /// How often the user's `retry` began it anew.
+    pub era: i64,
     /// When it is looked at again.
     pub due_at: Option<Millis>,
     /// Its calls, oldest first.
@@ -179,6 +220,8 @@ pub struct JobDetail {
 pub struct CallRow {
     /// Its id.
     pub id: CallId,
+    /// Which part it was for, from 0.
+    pub part: i64,
     /// Its state.
     pub state: CallState,
     /// Why it was made.

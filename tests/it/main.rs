@@ -20,6 +20,7 @@ mod s3_sink;
 mod s3_source;
 mod sources;
 mod speaking;
+mod speech_verbs;
 mod spend;
 mod support;
 mod verbs;

@@ -7,10 +7,10 @@ use wavebatch::{
     domain::{
         batch::LineOption,
         call::ErrorKind,
-        options::LANGUAGES,
+        options::{LANGUAGES, Task},
         row::{Note, RowStatus},
     },
-    report::row::COLUMNS,
+    report::row::Column,
 };
 
 #[test]
@@ -20,7 +20,10 @@ fn the_readme_lists_what_the_report_can_say() {
     for name in ErrorKind::NAMES.iter().chain(Note::NAMES).chain(RowStatus::NAMES) {
         assert!(report.contains(&format!("`{name}`")), "`{name}` is not in \"The report\"");
     }
-    assert!(report.contains(&COLUMNS.join(",")), "the columns, in their order: {}", COLUMNS.join(","));
+    for task in Task::ALL {
+        let columns = Column::of(*task).iter().map(|column| column.as_str()).collect::<Vec<_>>().join(",");
+        assert!(report.contains(&columns), "the columns of {task}, in their order: {columns}");
+    }
 }
 
 #[test]

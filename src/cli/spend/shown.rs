@@ -24,15 +24,15 @@ pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
     let costs = spent.groups.iter().map(|group| group.sums.cost).filter(|cost| *cost > 0);
     let exact = costs.min().is_some_and(|least| least < 10_000);
     let money = |micros: i64| if exact { format!("${}", MicroUsd(micros)) } else { dollars(micros) };
+    // Minutes are of what was heard, characters of what was spoken: a column for nothing but noughts is left out.
+    let spoken = spent.total.characters > 0;
+    let heard = spent.total.audio_ms > 0 || !spoken;
     let row = |name: String, sums: &SpendSums| {
-        vec![
-            name,
-            grouped(sums.lines),
-            grouped(sums.billed),
-            minutes(sums.audio_ms),
-            money(sums.cost),
-            money(sums.unknown.saturating_add(sums.retry)),
-        ]
+        let mut cells = vec![name, grouped(sums.lines), grouped(sums.billed)];
+        cells.extend(heard.then(|| minutes(sums.audio_ms)));
+        cells.extend(spoken.then(|| grouped(sums.characters)));
+        cells.extend([money(sums.cost), money(sums.unknown.saturating_add(sums.retry))]);
+        cells
     };
     // Numbers are never cut, names may be.
     let room = width.saturating_sub(60).max(16);
@@ -46,8 +46,11 @@ pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
         rows.insert(at, row(name, sums));
     }
     rows.push(row("total".into(), &spent.total));
-    let header = [by_header(by), "lines", "billed calls", "minutes", "cost", "not for first calls"];
-    table(&header, &rows, &[1, 2, 3, 4, 5], usize::MAX)
+    let mut header = vec![by_header(by), "lines", "billed calls"];
+    header.extend(heard.then_some("minutes"));
+    header.extend(spoken.then_some("characters"));
+    header.extend(["cost", "not for first calls"]);
+    table(&header, &rows, &[1, 2, 3, 4, 5, 6], usize::MAX)
 }
 
 fn by_header(by: &By) -> &str {
@@ -111,6 +114,7 @@ pub(super) fn in_json(key: &str, name: Value, sums: &SpendSums) -> Value {
         "calls": sums.calls,
         "billed_calls": sums.billed,
         "billed_audio_seconds": sums.audio_ms as f64 / 1_000.0,
+        "billed_characters": sums.characters,
         "cost_usd": usd(sums.cost),
         "by_reason": {
             SpendReason::FirstCall.as_str(): usd(sums.first),
@@ -124,4 +128,28 @@ pub(super) fn in_json(key: &str, name: Value, sums: &SpendSums) -> Value {
         },
         "reserved_usd": usd(sums.reserved),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_and_what_was_spoken_have_their_columns() {
+        let group = |name: &str, audio_ms, characters| SpendGroup {
+            name: Some(name.into()),
+            sums: SpendSums { lines: 1, billed: 2, audio_ms, characters, cost: 20_000, ..SpendSums::default() },
+        };
+        let header = |groups: Vec<SpendGroup>| {
+            let mut spent = Spent { groups, ..Spent::default() };
+            spent.groups.iter().for_each(|group| spent.total += group.sums);
+            let shown = lines(&spent, &By::Model, 100);
+            let cells = shown.lines().next().unwrap_or_default().split("  ").map(str::trim);
+            cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|")
+        };
+        let (heard, spoken) = (group("pulse", 60_000, 0), group("lightning_v3.1", 0, 1_250));
+        assert_eq!(header(vec![heard.clone()]), "model|lines|billed calls|minutes|cost|not for first calls");
+        assert_eq!(header(vec![spoken.clone()]), "model|lines|billed calls|characters|cost|not for first calls");
+        assert_eq!(header(vec![heard, spoken]), "model|lines|billed calls|minutes|characters|cost|not for first calls");
+    }
 }

@@ -141,12 +141,12 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
     }
     let (bought, format, pause) = (speech.bought, speech.rendition.format.clone(), speech.synthesis.pause);
     let least = least_ms(speech);
-    let last = speech.parts.len().saturating_sub(1);
-    let pieces: Vec<Piece> = (0..speech.parts.len())
-        .map(|at| Piece {
-            path: speech.sounds[at].map(|sound| shelf.path(sound, bought.format)),
-            least_ms: least(speech.parts[at].chars() as u64),
-            pause_ms: if at == last { 0 } else { pause.after(&speech.parts[at]) },
+    let pauses = pause.after(&speech.parts);
+    let pieces: Vec<Piece> = (speech.parts.iter().zip(&speech.sounds).zip(pauses))
+        .map(|((part, sound), pause_ms)| Piece {
+            path: sound.map(|sound| shelf.path(sound, bought.format)),
+            least_ms: least(part.chars() as u64),
+            pause_ms,
         })
         .collect();
     let joining = move || {

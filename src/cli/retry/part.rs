@@ -1,0 +1,120 @@
+//! One part of a line, spoken again.
+
+use std::collections::HashMap;
+
+use super::super::{
+    Stop,
+    parts::{JobParts, Moment, PartState, clock},
+    words::{counted, dollars},
+};
+use crate::{
+    domain::{
+        cost::{MicroUsd, Rates},
+        identity::Identity,
+        synthesis::Synthesis,
+    },
+    store::{JobDetail, Store},
+};
+
+/// Which part of a line is meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    /// By its number, counted from 1.
+    Numbered(u32),
+    /// By when it is heard.
+    HeardAt(Moment),
+}
+
+/// A part that can be spoken again, and what that takes.
+pub(super) struct Again {
+    /// Counted from 0.
+    pub(super) part: i64,
+    jobs: u64,
+    first_words: String,
+    bought: Bill,
+    /// Parts beside it that the spool no longer has: nothing is joined without them.
+    missing: Bill,
+}
+
+/// Sounds to buy, each once however many jobs need it.
+#[derive(Default)]
+struct Bill(HashMap<Identity, (u64, MicroUsd)>);
+
+impl Again {
+    /// Finds the part in all jobs of a line. `None`: there is no job.
+    pub(super) async fn look(
+        store: &Store,
+        asked: &Synthesis,
+        rates: &Rates,
+        which: Which,
+        jobs: &[JobDetail],
+    ) -> Result<Option<Self>, Stop> {
+        let mut found = Vec::new();
+        for job in jobs {
+            let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+            let nth = match which {
+                Which::Numbered(number) => parts.numbered(number),
+                Which::HeardAt(moment) => parts.heard_at(moment),
+            };
+            let nth = nth.map_err(|fault| Stop::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
+            found.push((nth, parts));
+        }
+        let Some((nth, first)) = found.first() else { return Ok(None) };
+        if let (Some((other, parts)), Which::HeardAt(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
+            let (one, two) = ((nth + 1, first.who()), (other + 1, parts.who()));
+            let told =
+                format!("at {} part {} of {} is heard, and part {} of {}", clock(ms), one.0, one.1, two.0, two.1);
+            return Err(Stop::usage(told).hint("name it with --part; it is spoken again by all voices of the line"));
+        }
+        let (mut bought, mut missing) = (Bill::default(), Bill::default());
+        for (nth, job) in &found {
+            for (at, part) in job.parts.iter().enumerate() {
+                let chars = part.part.chars() as u64;
+                let entry = (part.fingerprint, chars, rates.speech_cost(job.options.model, chars));
+                match part.state {
+                    _ if at == *nth => bought.add(entry),
+                    PartState::Missing | PartState::Anew => missing.add(entry),
+                    _ => {}
+                }
+            }
+        }
+        missing.0.retain(|sound, _| !bought.0.contains_key(sound));
+        Ok(Some(Self {
+            part: i64::try_from(*nth).unwrap_or(i64::MAX),
+            jobs: found.len() as u64,
+            first_words: first.parts[*nth].first_words(),
+            bought,
+            missing,
+        }))
+    }
+
+    /// What is bought, and what it costs.
+    pub(super) fn told(&self, batch: &str, key: &str, rates: &Rates) -> String {
+        let (jobs, price) = (counted(self.jobs, "job"), self.bought.told());
+        let part = self.part + 1;
+        let other = match self.missing.0.len() {
+            0 => String::new(),
+            n => format!(
+                "; and {} that the spool does not have, {}",
+                counted(n as u64, "other part"),
+                self.missing.told()
+            ),
+        };
+        format!(
+            "{batch}: part {part} of {key} spoken again for {jobs}, {price}{other} (list price of {}): {}",
+            rates.as_of, self.first_words
+        )
+    }
+}
+
+impl Bill {
+    fn add(&mut self, (sound, chars, cost): (Identity, u64, MicroUsd)) {
+        self.0.insert(sound, (chars, cost));
+    }
+
+    fn told(&self) -> String {
+        let chars = self.0.values().map(|(chars, _)| chars).sum();
+        let cost: MicroUsd = self.0.values().map(|(_, cost)| *cost).sum();
+        format!("{}, about {}", counted(chars, "character"), dollars(cost.0))
+    }
+}

@@ -1,0 +1,227 @@
+//! `wavebatch spool`
+
+use std::time::{Duration, SystemTime};
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Exit, Stop,
+    context::{Context, World},
+    tell::fact,
+    words::{bytes, counted, moment, rfc3339},
+};
+use crate::{
+    definition::text,
+    store::{Sounds, SpoolLimits, SpoolPruned, SpoolView},
+};
+
+/// Show what bought speech is kept, or trim it
+///
+/// Each part of a text is bought once and kept as a file beside the ledger: what is said again, in this batch or
+/// another, is taken from there.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  wavebatch spool\n  wavebatch spool prune --older-than 30d --max-size 10GB"
+)]
+pub struct Spool {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    world: World,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Prune(Prune),
+}
+
+/// Remove bought speech, the longest unused first
+///
+/// What an unfinished job needs stays, whatever the limits. What goes is bought again if it is ever said again; outputs
+/// that are written stay as they are.
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("limits").args(["older_than", "max_size"]).required(true).multiple(true),
+    after_help = "Examples:\n  wavebatch spool prune --older-than 30d --dry-run\n  wavebatch spool prune --max-size 10GB"
+)]
+struct Prune {
+    /// What was not used for so long, e.g. 30d
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    older_than: Option<Duration>,
+    /// Until what is left is no larger, e.g. 10GB, 500MB or 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// Say it, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    world: World,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Spool {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        if let Some(Verb::Prune(prune)) = self.verb {
+            return prune.run(context).await;
+        }
+        let (store, _) = context.ledger(self.world.sandbox).await?;
+        let view = store.spool_view().await?;
+        let folder = store.shelf().root().display().to_string();
+        let screen = &context.screen;
+        if self.json {
+            screen.result(&format!("{:#}", view_in_json(&view, &folder)))?;
+        } else if view.all.sounds == 0 {
+            screen.say(&format!("no bought speech is kept in {folder}"));
+        } else {
+            screen.result(&shown(&view, &folder))?;
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+impl Prune {
+    async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let (store, _) = context.ledger(self.world.sandbox).await?;
+        // No file is older than the epoch: an age beyond it takes nothing.
+        let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
+        let pruned = store.prune_spool(limits, self.dry_run).await?;
+        let screen = &context.screen;
+        if self.json {
+            screen.result(&format!("{:#}", pruned_in_json(&pruned, self.dry_run)))?;
+        } else {
+            screen.say(&told(&pruned, self.max_size, self.dry_run));
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+fn shown(view: &SpoolView, folder: &str) -> String {
+    let used = |at: Option<SystemTime>| at.map(|at| moment(ms(at))).unwrap_or_default();
+    let needed = match view.needed.sounds {
+        0 => "nothing".into(),
+        _ => amount(view.needed),
+    };
+    let facts = [
+        fact("speech", amount(view.all)),
+        fact("used", format!("the longest ago {}, last {}", used(view.oldest), used(view.newest))),
+        fact("needed", format!("{needed}, by unfinished jobs")),
+        fact("folder", folder),
+    ];
+    facts.join("\n")
+}
+
+fn told(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
+    let took = match pruned.taken.sounds {
+        0 => "nothing to remove".into(),
+        _ if dry_run => format!("{} would go", amount(pruned.taken)),
+        _ => format!("{} removed", amount(pruned.taken)),
+    };
+    let mut words = vec![took];
+    if pruned.needed.sounds > 0 {
+        words.push(format!("{} stay, for unfinished jobs need them", amount(pruned.needed)));
+    }
+    if pruned.within.sounds > 0 {
+        words.push(format!("{} stay within the limits", amount(pruned.within)));
+    }
+    let left = pruned.needed.bytes + pruned.within.bytes;
+    if let Some(most) = most.filter(|most| left > *most) {
+        words.push(format!("that is more than {}, until those jobs are finished", bytes(most)));
+    }
+    words.join("; ")
+}
+
+/// `1,204 sounds, 3.4 MB`
+fn amount(sounds: Sounds) -> String {
+    format!("{}, {}", counted(sounds.sounds, "sound"), bytes(sounds.bytes))
+}
+
+fn ms(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn in_json(sounds: Sounds) -> Value {
+    json!({ "sounds": sounds.sounds, "bytes": sounds.bytes })
+}
+
+fn view_in_json(view: &SpoolView, folder: &str) -> Value {
+    json!({
+        "folder": folder,
+        "sounds": view.all.sounds,
+        "bytes": view.all.bytes,
+        "needed": in_json(view.needed),
+        "oldest_use": view.oldest.map(ms).and_then(rfc3339),
+        "newest_use": view.newest.map(ms).and_then(rfc3339),
+    })
+}
+
+fn pruned_in_json(pruned: &SpoolPruned, dry_run: bool) -> Value {
+    json!({
+        "dry_run": dry_run,
+        "removed": in_json(pruned.taken),
+        "needed": in_json(pruned.needed),
+        "within_limits": in_json(pruned.within),
+    })
+}
+
+/// Reads `10GB`, `500 MB`, `1.5GiB`, `0`.
+fn size(text: &str) -> Result<u64, String> {
+    let fault = || format!("`{}` is no size; write e.g. 10GB, 500MB or 1GiB", text.escape_debug());
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (text[..at].parse::<f64>().map_err(|_| fault())?, text[at..].trim());
+    let (k, ki) = (1_000_f64, 1_024_f64);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" if number == 0.0 => 1.0,
+        "b" => 1.0,
+        "kb" => k,
+        "mb" => k.powi(2),
+        "gb" => k.powi(3),
+        "tb" => k.powi(4),
+        "kib" => ki,
+        "mib" => ki.powi(2),
+        "gib" => ki.powi(3),
+        "tib" => ki.powi(4),
+        _ => return Err(fault()),
+    };
+    let size = (number * factor).round();
+    if size > 1e18 { Err(fault()) } else { Ok(size as u64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let known = ["10GB", "500 MB", "1GiB", "1.5kb", "0", "7b"].map(|text| size(text).unwrap());
+        assert_eq!(known, [10_000_000_000, 500_000_000, 1 << 30, 1_500, 0, 7]);
+        for bad in ["", "10", "GB", "-1GB", "1.2.3MB", "10 apples", "1e9GB", "99999999TB", "."] {
+            assert!(size(bad).unwrap_err().contains("write e.g. 10GB"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_went_and_what_stays_is_told_with_the_reason() {
+        let sounds = |sounds, bytes| Sounds { sounds, bytes };
+        let mut pruned = SpoolPruned { taken: sounds(1_204, 3_400_000), ..SpoolPruned::default() };
+        assert_eq!(told(&pruned, None, false), "1,204 sounds, 3.4 MB removed");
+        pruned.needed = sounds(2, 9_000);
+        pruned.within = sounds(1, 500);
+        assert_eq!(
+            told(&pruned, Some(5_000), true),
+            "1,204 sounds, 3.4 MB would go; 2 sounds, 9.0 kB stay, for unfinished jobs need them; \
+             1 sound, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
+        );
+        assert_eq!(told(&SpoolPruned::default(), Some(0), false), "nothing to remove");
+    }
+}

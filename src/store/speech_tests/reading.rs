@@ -1,0 +1,158 @@
+//! What is read of jobs that speak: marks, sums, and the spool.
+
+use std::{fs::File, io::Write, time::SystemTime};
+
+use super::*;
+use crate::domain::speech::AudioFormat;
+
+impl Ledger {
+    /// One line in two formats.
+    async fn twice(&self, name: &str, sentence: &str) -> BatchId {
+        let b = self.submit(name, 0, None).await;
+        let text = Text::new(sentence);
+        let job = |variant: &str| NewJob {
+            line: 1,
+            key: "k".into(),
+            source: None,
+            source_id: text.id(),
+            options_id: Identity([1; 16]),
+            overrides: None,
+            carried: None,
+            pool: Pool::Tts,
+            expected: None,
+            adopted: None,
+            speech: Some(NewSpeech { text: text.clone(), variant: variant.into() }),
+        };
+        self.store.submit(b, vec![job("avery|wav|24000"), job("avery|pcm|24000")], vec![]).await.unwrap();
+        self.store.end_submit(b).await.unwrap();
+        b
+    }
+
+    fn shelve(&self, sentence: &str) {
+        let shelf = self.store.shelf();
+        let (draft, mut file) = shelf.draft().unwrap();
+        file.write_all(&[7; 10]).unwrap();
+        shelf.keep(&draft, text_identity(sentence), AudioFormat::Pcm, true).unwrap();
+    }
+
+    fn kept(&self, sentence: &str) -> bool {
+        self.store.shelf().find(text_identity(sentence), AudioFormat::Pcm).is_some()
+    }
+}
+
+async fn buy(l: &Ledger, job: &Claimed, part: i64, sentence: &str) {
+    let call = permit(&l.store, ask_now(job, part, sentence, l.clock.now())).await.unwrap();
+    l.store.end(ended(call, spoken(false))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_part_said_again_for_one_format_is_there_for_the_other() {
+    let l = ledger().await;
+    let b = l.twice("b", "Hello.").await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let hello = Reused { part: 0, fingerprint: text_identity("Hello."), characters: 6 };
+    let jobs = claim(&l.store).await;
+    buy(&l, &jobs[0], 0, "Hello.").await;
+    l.store.reuse(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
+    for job in &jobs {
+        l.store.settle(settle(job, finished(JobState::Succeeded, 1))).await.unwrap();
+    }
+    l.clock.advance(10);
+    let marked = l.clock.now();
+    let chosen = Chosen { batch: b, key: Some("k".into()), states: vec![], part: Some(0) };
+    assert_eq!(l.store.retry(chosen).await.unwrap(), 2);
+    let jobs = claim(&l.store).await;
+    let since = async |job: &Claimed| l.store.journals(job.job, job.era).await.unwrap().anew_since(0);
+    for job in &jobs {
+        let at = since(job).await.unwrap();
+        assert!(at >= marked && !l.store.bought_since(hello.fingerprint, at).await.unwrap());
+    }
+    l.clock.advance(10);
+    buy(&l, &jobs[0], 0, "Hello.").await;
+    assert_eq!(since(&jobs[0]).await, None);
+    let at = since(&jobs[1]).await.unwrap();
+    assert!(l.store.bought_since(hello.fingerprint, at).await.unwrap(), "what the spool has now is new");
+    l.store.reuse(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
+    assert_eq!(since(&jobs[1]).await, None, "whatever becomes of the other's call");
+}
+
+#[tokio::test]
+async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
+    let l = ledger().await;
+    let b = l.submit("b", 3, None).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store).await;
+    // Of the texts; what a settlement says comes in their place.
+    let text = "The text of line 1.".len() as u64;
+    assert_eq!(
+        l.store.spoken(b).await.unwrap(),
+        SpeechCounts { asked: 3 * text, left: 3 * text, ..SpeechCounts::default() }
+    );
+    buy(&l, &jobs[0], 0, "Nought.").await;
+    l.store.settle(settle(&jobs[0], finished(JobState::Succeeded, 4))).await.unwrap();
+    buy(&l, &jobs[1], 0, "One.").await;
+    let two = Reused { part: 1, fingerprint: text_identity("Two!!"), characters: 5 };
+    l.store.reuse(jobs[1].job, jobs[1].token, &[two]).await.unwrap();
+    l.store.settle(settle(&jobs[2], finished(JobState::Failed, 9))).await.unwrap();
+    let counted = l.store.spoken(b).await.unwrap();
+    assert_eq!((counted.asked, counted.done, counted.left, counted.at_work), (200 + text, 100, text, 9));
+    assert_eq!((counted.parts, counted.reused_parts), (4, 0));
+    let spending = l.store.spending(b).await.unwrap();
+    assert_eq!((spending[0].model.as_str(), spending[0].billed), ("lightning_v3.1", 2));
+    let ask = SpendAsk { world: "waves", since: None, before: None, by: SpendBy::Model, top: 9 };
+    assert_eq!(l.store.spent(&ask).await.unwrap().groups[0].name.as_deref(), Some("lightning_v3.1"));
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    assert_eq!(row.task, crate::domain::options::Task::Synthesize);
+}
+
+#[tokio::test]
+async fn the_spool_keeps_what_unfinished_jobs_need() {
+    let l = ledger().await;
+    l.submit("b", 2, None).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store).await;
+    for sentence in ["Bought.", "Reused.", "Open.", "Done.", "Nobody's."] {
+        l.shelve(sentence);
+    }
+    buy(&l, &jobs[0], 0, "Bought.").await;
+    let reused = Reused { part: 1, fingerprint: text_identity("Reused."), characters: 7 };
+    l.store.reuse(jobs[0].job, jobs[0].token, &[reused]).await.unwrap();
+    permit(&l.store, ask(&jobs[0], 2, "Open.")).await.unwrap();
+    buy(&l, &jobs[1], 0, "Done.").await;
+    l.store.settle(settle(&jobs[1], finished(JobState::Succeeded, 1))).await.unwrap();
+
+    let view = l.store.spool_view().await.unwrap();
+    assert_eq!((view.all, view.needed), (Sounds { sounds: 5, bytes: 50 }, Sounds { sounds: 3, bytes: 30 }));
+    assert!(view.oldest <= view.newest && view.newest.is_some());
+    let all = SpoolLimits { unused_since: None, max_bytes: Some(0) };
+    let dry = l.store.prune_spool(all, true).await.unwrap();
+    assert!(l.kept("Nobody's."), "said and not done");
+    let pruned = l.store.prune_spool(all, false).await.unwrap();
+    assert_eq!(pruned, dry);
+    assert_eq!((pruned.taken.sounds, pruned.needed.sounds, pruned.within.sounds), (2, 3, 0));
+    let kept = ["Bought.", "Reused.", "Open.", "Done.", "Nobody's."].map(|sentence| l.kept(sentence));
+    assert_eq!(kept, [true, true, true, false, false]);
+    let none = SpoolLimits { unused_since: Some(SystemTime::UNIX_EPOCH), max_bytes: Some(30) };
+    assert_eq!(l.store.prune_spool(none, false).await.unwrap().taken, Sounds::default());
+}
+
+#[tokio::test]
+async fn what_was_asked_for_since_the_look_is_not_removed() {
+    let l = ledger().await;
+    l.submit("b", 1, None).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store).await.remove(0);
+    for sentence in ["Noted.", "Used.", "Gone."] {
+        l.shelve(sentence);
+    }
+    let seen = l.store.seen().await.unwrap();
+    assert!(seen.needed.is_empty());
+    let noted = Reused { part: 0, fingerprint: text_identity("Noted."), characters: 6 };
+    l.store.reuse(job.job, job.token, &[noted]).await.unwrap();
+    let used =
+        File::options().append(true).open(l.store.shelf().path(text_identity("Used."), AudioFormat::Pcm)).unwrap();
+    used.set_modified(SystemTime::now() + std::time::Duration::from_secs(9)).unwrap();
+    let (needed, used) = l.store.remove(&seen.sounds).await.unwrap();
+    assert_eq!((needed, used), ([text_identity("Noted.")].into(), [text_identity("Used.")].into()));
+    assert_eq!(["Noted.", "Used.", "Gone."].map(|sentence| l.kept(sentence)), [true, true, false]);
+}
