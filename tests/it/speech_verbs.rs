@@ -14,7 +14,7 @@ use wavebatch::{
         call::LogFlags,
         cut::cut,
         identity::{Identity, text_identity},
-        job::{JobState, Trace, Why},
+        job::{JobId, JobState, Trace, Why},
         pool::{Limits, Pool},
         speech::{AudioFormat, SampleRate},
         synthesis::Bought,
@@ -135,6 +135,30 @@ impl Book {
         book.settle(&jobs[1], 3).await;
         book.store.finish(jobs[0].batch).await.unwrap();
         book
+    }
+
+    /// Another voice, whose first part is `samples` long.
+    async fn add_voice(&self, voice: &str, samples: usize) -> JobId {
+        let mut slow = job("wav");
+        slow.overrides = slow.overrides.map(|own| own.replace("avery", voice));
+        slow.speech = slow.speech.map(|speech| NewSpeech { variant: format!("{voice}|wav|24000"), ..speech });
+        let batch = self.store.batch("book").await.unwrap().unwrap().id;
+        self.store.submit(batch, vec![slow], vec![]).await.unwrap();
+        let _me = self.store.enlist("{}".into()).await.unwrap();
+        let job = self.claim().await.remove(0);
+        let mut options = self.spec.task.synthesis().unwrap().options.clone();
+        options.voice_id = voice.into();
+        let length = |part| if part == 0 { samples } else { 24_000 };
+        let sounds = PARTS.map(|(part, text, _)| (part, options.fingerprint(text, PCM, None), length(part)));
+        for (_, sound, samples) in sounds {
+            let (draft, mut file) = self.store.shelf().draft().unwrap();
+            file.write_all(&vec![0; samples * 2]).unwrap();
+            self.store.shelf().keep(&draft, sound, AudioFormat::Pcm, true).unwrap();
+        }
+        let reused = sounds.map(|(part, fingerprint, _)| Reused { part, fingerprint, characters: 9 });
+        assert!(self.store.reuse(job.job, job.token, &reused).await.unwrap());
+        self.settle(&job, 3).await;
+        job.job
     }
 
     fn wavebatch(&self, args: &[&str]) -> Output {
@@ -264,6 +288,22 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
 }
 
 #[tokio::test]
+async fn a_moment_that_is_two_parts_is_nobodys() {
+    let book = Book::done().await;
+    let slow = book.add_voice("devansh", 60_000).await;
+    let told = book.refused(&["retry", "book", "--key", "ch-1", "--at", "2.5"]);
+    assert!(
+        told.contains(
+            "at 00:00:02.500 part 3 of avery, wav at 24000 Hz is heard, and part 1 of devansh, wav at 24000 Hz"
+        ) && told.contains("name it with --part"),
+        "{told}"
+    );
+    let plan = book.told(&["retry", "book", "--key", "ch-1", "--part", "3"]);
+    assert!(plan.contains("part 3 of ch-1 spoken again for 3 jobs, 50 characters"), "two voices, two sounds: {plan}");
+    assert!(book.store.journals(slow, 1).await.unwrap().is_anew(2));
+}
+
+#[tokio::test]
 async fn the_spool_is_shown_and_trimmed() {
     let book = Book::done().await;
     let shown = book.told(&["spool"]);
@@ -292,7 +332,7 @@ async fn the_spool_is_shown_and_trimmed() {
         "1 sound, 24.0 kB removed; 2 sounds, 144.0 kB stay, for unfinished jobs need them; \
          that is more than 0 B, until those jobs are finished"
     );
-    let left: Value = serde_json::from_str(&book.told(&["spool", "prune", "--older-than", "0s", "--json"])).unwrap();
+    let left: Value = serde_json::from_str(&book.told(&["spool", "--json", "prune", "--older-than", "0s"])).unwrap();
     assert_eq!((&left["removed"]["sounds"], &left["needed"]["sounds"]), (&json!(0), &json!(2)));
 }
 
