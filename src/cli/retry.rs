@@ -20,7 +20,7 @@ use crate::{
         job::{BatchId, JobState},
         task::TaskSpec,
     },
-    store::{BatchRow, Chosen, JobFilter, Retried, Store},
+    store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Store},
 };
 
 /// Queue failed, suspect and cancelled lines again, with their tries reset
@@ -61,7 +61,11 @@ impl Retry {
         let mut chosen = self.chosen(batch.id);
         let again = self.again(&store, &batch, &spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
-        let plan = store.plan_retry(&chosen).await?;
+        let mut plan = store.plan_retry(&chosen).await?;
+        if let (Some(asked), Some(_)) = (spec.task.synthesis(), &self.key) {
+            // The ledger does not know which jobs are made of the same sounds; of one line that can be looked up.
+            plan.characters = part::characters(&store, asked, &rates, &self.jobs(&store, &batch).await?).await?;
+        }
         let screen = &context.screen;
         screen.say(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.told(&batch.name, key, &rates),
@@ -90,22 +94,29 @@ impl Retry {
     ) -> Result<Option<Again>, Stop> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
         let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
-        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX };
-        let mut jobs = store.jobs(batch.id, &filter).await?;
-        if jobs.is_empty() {
-            let key = self.key.as_deref().unwrap_or_default();
+        let key = self.key.as_deref().unwrap_or_default();
+        let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1 };
+        if store.jobs(batch.id, &filter).await?.is_empty() {
             return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
-        jobs.retain(|job| match self.states.as_slice() {
-            [] => is_retried(job.row.state, true),
-            states => states.contains(&job.row.state),
-        });
+        let jobs = self.jobs(store, batch).await?;
         Again::look(store, asked, rates, which, &jobs).await.and_then(|again| {
             // Without a part all of the line would be bought.
             again.map(Some).ok_or_else(|| {
                 Stop::usage(format!("{}: the line is not finished; no part of it can be spoken again yet", batch.name))
             })
         })
+    }
+
+    /// The jobs of the line that can be retried.
+    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, Stop> {
+        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX };
+        let mut jobs = store.jobs(batch.id, &filter).await?;
+        jobs.retain(|job| match self.states.as_slice() {
+            [] => is_retried(job.row.state, true),
+            states => states.contains(&job.row.state),
+        });
+        Ok(jobs)
     }
 
     fn check_states(&self) -> Result<(), Stop> {

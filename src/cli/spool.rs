@@ -21,10 +21,7 @@ use crate::{
 /// Each part of a text is bought once and kept as a file beside the ledger: what is said again, in this batch or
 /// another, is taken from there.
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  wavebatch spool\n  wavebatch spool prune --older-than 30d --max-size 10GB"
-)]
+#[command(after_help = "Examples:\n  wavebatch spool\n  wavebatch spool prune --older-than 30d --max-size 10GB")]
 pub struct Spool {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -68,7 +65,10 @@ struct Prune {
 
 impl Spool {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        if let Some(Verb::Prune(prune)) = self.verb {
+        if let Some(Verb::Prune(mut prune)) = self.verb {
+            // A flag may stand before or after the word.
+            prune.world.sandbox |= self.world.sandbox;
+            prune.json |= self.json;
             return prune.run(context).await;
         }
         let (store, _) = context.ledger(self.world.sandbox).await?;

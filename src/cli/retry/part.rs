@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::super::{
     Stop,
-    parts::{JobParts, Moment, PartState, clock},
+    parts::{JobParts, Moment, PartNow, PartState, clock},
     words::{counted, dollars},
 };
 use crate::{
     domain::{
         cost::{MicroUsd, Rates},
         identity::Identity,
+        job::JobState,
         synthesis::Synthesis,
     },
     store::{JobDetail, Store},
@@ -32,7 +33,7 @@ pub(super) struct Again {
     jobs: u64,
     first_words: String,
     bought: Bill,
-    /// Parts beside it that the spool no longer has: nothing is joined without them.
+    /// Parts beside it that the spool does not have: nothing is joined without them.
     missing: Bill,
 }
 
@@ -69,11 +70,9 @@ impl Again {
         let (mut bought, mut missing) = (Bill::default(), Bill::default());
         for (nth, job) in &found {
             for (at, part) in job.parts.iter().enumerate() {
-                let chars = part.part.chars() as u64;
-                let entry = (part.fingerprint, chars, rates.speech_cost(job.options.model, chars));
                 match part.state {
-                    _ if at == *nth => bought.add(entry),
-                    PartState::Missing | PartState::Anew => missing.add(entry),
+                    _ if at == *nth => bought.add(entry(job, part, rates)),
+                    PartState::Missing | PartState::Anew => missing.add(entry(job, part, rates)),
                     _ => {}
                 }
             }
@@ -94,11 +93,7 @@ impl Again {
         let part = self.part + 1;
         let other = match self.missing.0.len() {
             0 => String::new(),
-            n => format!(
-                "; and {} that the spool does not have, {}",
-                counted(n as u64, "other part"),
-                self.missing.told()
-            ),
+            n => format!("; and {} to be bought too, {}", counted(n as u64, "other part"), self.missing.told()),
         };
         format!(
             "{batch}: part {part} of {key} spoken again for {jobs}, {price}{other} (list price of {}): {}",
@@ -107,14 +102,48 @@ impl Again {
     }
 }
 
+/// Characters to buy when all of these jobs are retried. Of those that failed or were cancelled only what is missing is
+/// bought.
+pub(super) async fn characters(
+    store: &Store,
+    asked: &Synthesis,
+    rates: &Rates,
+    jobs: &[JobDetail],
+) -> Result<u64, Stop> {
+    let mut bill = Bill::default();
+    for job in jobs {
+        let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+        let all = matches!(job.row.state, JobState::Succeeded | JobState::Suspect);
+        for part in &parts.parts {
+            match part.state {
+                PartState::Silent => {}
+                PartState::Missing | PartState::Anew => bill.add(entry(&parts, part, rates)),
+                _ if all => bill.add(entry(&parts, part, rates)),
+                _ => {}
+            }
+        }
+    }
+    Ok(bill.chars())
+}
+
+type Entry = (Identity, u64, MicroUsd);
+
+fn entry(job: &JobParts, part: &PartNow, rates: &Rates) -> Entry {
+    let chars = part.part.chars() as u64;
+    (part.fingerprint, chars, rates.speech_cost(job.options.model, chars))
+}
+
 impl Bill {
-    fn add(&mut self, (sound, chars, cost): (Identity, u64, MicroUsd)) {
+    fn add(&mut self, (sound, chars, cost): Entry) {
         self.0.insert(sound, (chars, cost));
     }
 
+    fn chars(&self) -> u64 {
+        self.0.values().map(|(chars, _)| chars).sum()
+    }
+
     fn told(&self) -> String {
-        let chars = self.0.values().map(|(chars, _)| chars).sum();
         let cost: MicroUsd = self.0.values().map(|(_, cost)| *cost).sum();
-        format!("{}, about {}", counted(chars, "character"), dollars(cost.0))
+        format!("{}, about {}", counted(self.chars(), "character"), dollars(cost.0))
     }
 }
