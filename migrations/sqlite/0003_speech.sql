@@ -43,6 +43,14 @@ CREATE TABLE anew (
     PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;
 
+-- Parts that make a job suspect: its `retry` buys these, and not the whole book.
+CREATE TABLE doubtful (
+    job        INTEGER NOT NULL REFERENCES jobs (id),
+    part       INTEGER NOT NULL,
+    characters INTEGER NOT NULL,
+    PRIMARY KEY (job, part)
+) STRICT, WITHOUT ROWID;
+
 -- Where pronunciations were put. The vendor gives a dictionary no name but its id; here it is called by its file.
 CREATE TABLE dictionaries (
     account TEXT NOT NULL,

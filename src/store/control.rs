@@ -165,7 +165,8 @@ impl Store {
                     .bind(chosen.part)
                     .fetch_all(&mut *conn)
                     .await?;
-                requeue(conn, &jobs, now).await?;
+                let parts = doubtful_parts(conn, &jobs).await?;
+                requeue(conn, &parts, now).await?;
                 unfinish(conn, chosen.batch).await?;
                 Ok(u64::try_from(jobs.len()).unwrap_or(0))
             })
@@ -242,9 +243,9 @@ use kept;
 macro_rules! retry_jobs {
     () => {
         concat!(
-            "SELECT id, audio_ms, pool, characters, there, said, kept, CASE WHEN kept THEN NULL WHEN pool <> 'tts' THEN -1 \
+            "SELECT id, audio_ms, pool, characters, there, said, doubted, kept, CASE WHEN kept THEN NULL WHEN pool <> 'tts' THEN -1 \
                WHEN ?4 IS NOT NULL THEN ?4 WHEN state IN ('suspect', 'succeeded') THEN -1 END AS aside FROM \
-             (SELECT id, audio_ms, pool, characters, there, said, state, \
+             (SELECT id, audio_ms, pool, characters, there, said, doubted, state, \
                 kept AND state NOT IN ('suspect', 'succeeded') AND (?4 IS NULL OR pool <> 'tts') AS kept FROM \
               (SELECT j.id, j.state, j.audio_ms, j.pool, j.characters, ",
             kept!(),
@@ -252,7 +253,8 @@ macro_rules! retry_jobs {
                  (SELECT coalesce(sum(characters), 0) FROM (SELECT part, characters FROM calls WHERE job = j.id AND state = 'answered' \
                    UNION SELECT part, characters FROM reused WHERE job = j.id)) AS there, \
                  (SELECT max(characters) FROM (SELECT characters FROM calls WHERE job = j.id AND part = ?4 \
-                   UNION SELECT characters FROM reused WHERE job = j.id AND part = ?4)) AS said \
+                   UNION SELECT characters FROM reused WHERE job = j.id AND part = ?4)) AS said, \
+                 CASE j.state WHEN 'suspect' THEN (SELECT sum(characters) FROM doubtful WHERE job = j.id) END AS doubted \
                FROM jobs j WHERE j.batch = ?1 AND j.state IN (SELECT value FROM json_each(?3)) AND (?2 IS NULL OR j.key = ?2) \
                AND j.error_kind IS NOT 'bad_line'))"
         )
@@ -263,7 +265,7 @@ const RETRY_PLAN: &str = concat!(
     "SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries, \
      sum(audio_ms) FILTER (WHERE NOT kept AND pool <> 'tts') AS audio_ms, \
      count(*) FILTER (WHERE NOT kept AND audio_ms IS NULL AND pool <> 'tts') AS unknown, \
-     sum(CASE WHEN aside >= 0 THEN said WHEN aside = -1 THEN characters ELSE max(0, characters - there) END) \
+     sum(CASE WHEN aside >= 0 THEN said WHEN aside = -1 THEN coalesce(doubted, characters) ELSE max(0, characters - there) END) \
        FILTER (WHERE NOT kept AND pool = 'tts') AS characters FROM (",
     retry_jobs!(),
     ")"
@@ -285,7 +287,18 @@ fn states(chosen: &Chosen) -> String {
     json!(states).to_string()
 }
 
-/// Back to the queue: with the answer kept, or with a call to be made.
+/// Of jobs that are suspect because of some of their parts, only these are set aside: a row for each.
+async fn doubtful_parts(conn: &mut SqliteConnection, jobs: &[Again]) -> Result<Vec<Again>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT e.value ->> 0, e.value ->> 1, coalesce(d.part, e.value ->> 2) FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0 \
+         LEFT JOIN doubtful d ON d.job = j.id AND j.state = 'suspect' AND e.value ->> 2 = -1",
+    )
+    .bind(json!(jobs).to_string())
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Back to the queue: with the answer kept, or with a call to be made. A job may stand there once for each of its parts.
 async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs).to_string();
     for sql in [
@@ -294,6 +307,7 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Re
         "DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')",
         "DELETE FROM reused WHERE (job, part) IN (SELECT r.job, r.part FROM json_each(?) e JOIN reused r ON r.job = e.value ->> 0 \
          WHERE e.value ->> 2 = -1 OR e.value ->> 2 = r.part)",
+        "DELETE FROM doubtful WHERE job IN (SELECT value ->> 0 FROM json_each(?))",
     ] {
         sqlx::query(sql).bind(&set).execute(&mut *conn).await?;
     }

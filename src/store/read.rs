@@ -168,7 +168,17 @@ impl Store {
                 .fetch_all(&self.read)
                 .await?;
             let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
-            jobs.push(JobDetail { row: report, era: row.try_get("era")?, due_at: row.try_get("due_at")?, calls });
+            let doubtful = sqlx::query_scalar("SELECT part FROM doubtful WHERE job = ?")
+                .bind(report.job.0)
+                .fetch_all(&self.read)
+                .await?;
+            jobs.push(JobDetail {
+                row: report,
+                era: row.try_get("era")?,
+                due_at: row.try_get("due_at")?,
+                calls,
+                doubtful,
+            });
         }
         Ok(jobs)
     }

@@ -213,6 +213,8 @@ pub struct JobDetail {
     pub due_at: Option<Millis>,
     /// Its calls, oldest first.
     pub calls: Vec<CallRow>,
+    /// Its parts that make it suspect.
+    pub doubtful: Vec<i64>,
 }
 
 /// A call, for people.

@@ -200,13 +200,24 @@ async fn a_part_that_is_refused_fails_its_job_and_is_named() {
 async fn too_short_for_its_text_is_suspect() {
     let house = House::new().await;
     let short = Fault::new(Match::Text("with 1 words".into()), What::WrongDuration(0.2));
-    house.sandbox.script([short]);
+    house.sandbox.script([short.clone()]);
     let batch = house.speak(&Speaking::default(), &[("one", &prose(1))]).await;
     house.run(batch).await;
     let row = house.row(batch, "one").await;
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("too_short")));
     assert!(row.error.unwrap().starts_with("part 2 ("), "which part");
     assert!(house.spoken("one.wav").exists(), "never a failure that hides the result");
+    // A retry buys that part, and not all of them.
+    house.sandbox.unscript();
+    let before = house.sandbox.books().calls;
+    let again = Chosen { batch, key: None, states: vec![], part: None };
+    let words = cut(&prose(1), 60)[1].chars() as u64;
+    assert_eq!(house.store.plan_retry(&again).await.unwrap().characters, words);
+    assert_eq!(house.store.retry(again).await.unwrap(), 1);
+    house.run(batch).await;
+    assert_eq!(house.row(batch, "one").await.state, JobState::Succeeded);
+    assert_eq!(house.sandbox.books().calls, before + 1);
+    house.sandbox.script([short]);
     let off = Speaking { name: "off", synthesize: json!({ "max_chars_per_second": 0.0 }), ..Speaking::default() };
     let batch = house.speak(&off, &[("two", &prose(1))]).await;
     house.run(batch).await;

@@ -103,7 +103,7 @@ impl Again {
 }
 
 /// Characters to buy when all of these jobs are retried. Of those that failed or were cancelled only what is missing is
-/// bought.
+/// bought, of suspect ones what makes them so.
 pub(super) async fn characters(
     store: &Store,
     asked: &Synthesis,
@@ -113,12 +113,18 @@ pub(super) async fn characters(
     let mut bill = Bill::default();
     for job in jobs {
         let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
-        let all = matches!(job.row.state, JobState::Succeeded | JobState::Suspect);
-        for part in &parts.parts {
+        let again = |nth: usize| match job.row.state {
+            JobState::Succeeded => true,
+            JobState::Suspect => {
+                job.doubtful.is_empty() || job.doubtful.contains(&i64::try_from(nth).unwrap_or(i64::MAX))
+            }
+            _ => false,
+        };
+        for (nth, part) in parts.parts.iter().enumerate() {
             match part.state {
                 PartState::Silent => {}
                 PartState::Missing | PartState::Anew => bill.add(entry(&parts, part, rates)),
-                _ if all => bill.add(entry(&parts, part, rates)),
+                _ if again(nth) => bill.add(entry(&parts, part, rates)),
                 _ => {}
             }
         }

@@ -41,8 +41,8 @@ const DISK_RETRY_MS: i64 = 30_000;
 struct Joined {
     spans: Vec<Option<Span>>,
     audio_ms: u64,
-    /// The first part that cannot be what its text says.
-    too_short: Option<usize>,
+    /// Parts that cannot be what their text says.
+    too_short: Vec<usize>,
 }
 
 /// Why nothing could be joined.
@@ -79,9 +79,10 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
     let paid_again = ready.iter().flatten().any(|ready| ready.billed > 1);
     let all: Vec<&Kept> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
     let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
-    let short = joined.too_short.map(|at| match speech.name_of(at) {
-        Some(part) => format!("{part}: {}", doubt(SuspectReason::TooShort)),
-        None => doubt(SuspectReason::TooShort).to_owned(),
+    let short = joined.too_short.first().map(|at| match (speech.name_of(*at), joined.too_short.len() - 1) {
+        (Some(part), 0) => format!("{part}: {}", doubt(SuspectReason::TooShort)),
+        (Some(part), more) => format!("{part} and {more} more: {}", doubt(SuspectReason::TooShort)),
+        (None, _) => doubt(SuspectReason::TooShort).to_owned(),
     });
     let finish = Finish {
         state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
@@ -96,6 +97,7 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         characters: Some(speech.characters),
         parts: Some(speech.count()),
         reused_parts: Some(speech.count().saturating_sub(bought)),
+        doubtful: joined.too_short.iter().map(|at| (super::index(*at), speech.parts[*at].chars() as u64)).collect(),
         ..Finish::default()
     };
     Ok(Next::Leave(To::Finished(Box::new(finish))))
@@ -151,7 +153,7 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
         .collect();
     let joining = move || {
         let mut joiner = Joiner::new(bought.format, bought.sample_rate);
-        let (mut spans, mut too_short) = (Vec::with_capacity(pieces.len()), None);
+        let (mut spans, mut too_short) = (Vec::with_capacity(pieces.len()), Vec::new());
         for (at, piece) in pieces.into_iter().enumerate() {
             let span = match piece.path {
                 None => None,
@@ -160,8 +162,8 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
                     joiner.part(path).map_err(|e| Unjoined::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
                     let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
-                    if span.end_ms - span.start_ms < piece.least_ms && too_short.is_none() {
-                        too_short = Some(at);
+                    if span.end_ms - span.start_ms < piece.least_ms {
+                        too_short.push(at);
                     }
                     Some(span)
                 }
