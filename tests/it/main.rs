@@ -21,4 +21,5 @@ mod s3_source;
 mod sources;
 mod spend;
 mod support;
+mod synthesis;
 mod verbs;

@@ -20,31 +20,31 @@ pub(super) async fn push(
     let (Some(dictionary), Some(words)) = (&mut asked.synthesis.dictionary, &asked.pronunciations) else {
         return Ok(None);
     };
-    let Some(Account { client, name: account }) = account else {
-        return Err(IntakeError::Dictionary(Trouble::new(ErrorKind::Unauthorized, "there is no key to ask it by")));
+    let Some(Account { client, name: account, forgets }) = account else {
+        let trouble = Trouble::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
+        return Err(IntakeError::Dictionary(trouble));
     };
-    let there = store.dictionary(account, &dictionary.file).await?;
-    if let Some((id, hash)) = &there
-        && *hash == dictionary.hash
-    {
+    let mut before = store.dictionary(account, &dictionary.file).await?;
+    let mut same = before.as_ref().is_some_and(|(_, hash)| *hash == dictionary.hash);
+    if let Some((id, _)) = before.as_ref().filter(|_| *forgets || !same) {
+        // Somebody may have deleted it since.
+        let all = client.dictionaries().await.map_err(IntakeError::Dictionary)?;
+        if all.iter().all(|there| there.id != *id) {
+            (before, same) = (None, false);
+        }
+    }
+    if let Some((id, _)) = before.as_ref().filter(|_| same) {
         dictionary.id = Some(id.clone());
         return Ok(None);
     }
-    let before = match &there {
-        Some((id, _)) => {
-            // Somebody may have deleted it since.
-            let all = client.dictionaries().await.map_err(IntakeError::Dictionary)?;
-            all.into_iter().find(|dictionary| dictionary.id == *id)
-        }
-        None => None,
-    };
     let pushed = match &before {
-        Some(known) => client.update_dictionary(&known.id, &words.items).await.map(|_| known.id.clone()),
+        Some((id, _)) => client.update_dictionary(id, &words.items).await.map(|_| id.clone()),
         None => client.create_dictionary(&words.items).await.map(|made| made.id),
     };
     let id = pushed.map_err(IntakeError::Dictionary)?;
     store.keep_dictionary(account, &dictionary.file, &id, &dictionary.hash).await?;
     dictionary.id = Some(id);
     let what = if before.is_some() { "changed" } else { "made" };
-    Ok(Some(format!("{} words of {}: the account's dictionary was {what}", words.items.len(), dictionary.file)))
+    let file = &dictionary.file;
+    Ok(Some(format!("the account's dictionary of {file} was {what}: {} pronounced", words.items.len())))
 }

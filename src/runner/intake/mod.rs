@@ -19,6 +19,8 @@ mod sample;
 mod scanned;
 mod seal;
 mod speech;
+#[cfg(test)]
+mod speech_tests;
 mod submit;
 #[cfg(test)]
 mod tests;
