@@ -45,8 +45,8 @@ fn a_check_multiplies_out_and_says_what_is_new() {
     for words in [
         "p: synthesize by lightning_v3.1\n",
         "lines     4 lines × 2 voices × 3 formats = 24 outputs",
-        "speech    270 characters in 16 parts; 238 in 12 parts are new",
-        "cost      about $0.004641 ($0.195 per 10,000 characters by lightning_v3.1, list price of",
+        "speech    264 characters in 16 parts; 232 in 12 parts are new",
+        "cost      about $0.004524 ($0.195 per 10,000 characters by lightning_v3.1, list price of",
         "p.csv:4: shout: a word in capitals may be spelled out: `HOLD`",
         "the voices: whether the account has them",
     ] {
@@ -145,7 +145,7 @@ fn submitting_again_does_nothing_and_a_new_name_delivers() {
     assert!(stderr(&first).contains("in the sandbox: nothing is sent, audio is invented"), "{}", stderr(&first));
     assert!(stderr(&first).contains("2 lines × 2 voices = 4 outputs"), "{}", stderr(&first));
     let again = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
-    assert!(stderr(&again).contains("4 there already") && !stderr(&again).contains("new\n"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("4 there already") && !stderr(&again).contains("4 new"), "{}", stderr(&again));
     definition(dir.path(), "voices = [\"avery\", \"liam\"]\nname = \"{voice_id}/{key}\"");
     let renamed = json(&run(dir.path(), &["check", "p.toml", "--sandbox", "--json"]));
     assert_eq!((&renamed["plan"]["open"], &renamed["plan"]["changed"]), (&4.into(), &0.into()), "{renamed}");
@@ -202,10 +202,18 @@ async fn the_account_is_asked_for_its_voices_once_a_day() {
     let keyless = run(dir.path(), &["submit", "p.toml"]);
     assert_eq!(code(&keyless), 0, "{}", stderr(&keyless));
     assert!(stderr(&keyless).contains("voices were not checked: there is no key"), "{}", stderr(&keyless));
-    let spool = dir.path().join("wavebatch.db-spool");
-    for file in fs::read_dir(spool).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    let locked = Sandbox::start(Config { key: Some("sk_other".into()), ..Config::default() }).await.unwrap();
+    let refused = against(&locked, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&refused), 3, "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the account's voices cannot be had"), "{}", stderr(&refused));
+    locked.shutdown().await;
+    let gone = wavebatch(dir.path(), &["submit", "p.toml"])
+        .env("SMALLEST_API_KEY", KEY)
+        .env("SMALLEST_BASE_URL", "http://127.0.0.1:9")
+        .output()
+        .unwrap();
+    assert_eq!(code(&gone), 0, "{}", stderr(&gone));
+    assert!(stderr(&gone).contains("voices were not checked: "), "{}", stderr(&gone));
     sandbox.shutdown().await;
 }
 
