@@ -239,5 +239,9 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     assert!(stderr(&changed).contains("2 changed"), "another pronunciation is another sound: {}", stderr(&changed));
     let keyless = run(dir.path(), &["submit", "p.toml"]);
     assert_eq!(code(&keyless), 3, "{}", stderr(&keyless));
+    for lines in ["2 new", "2 there already"] {
+        let own = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+        assert!(stderr(&own).contains("was made") && stderr(&own).contains(lines), "it forgets: {}", stderr(&own));
+    }
     sandbox.shutdown().await;
 }

@@ -28,6 +28,7 @@ mod tests;
 pub use buying::{Characters, Purchases, cost};
 pub use cast::{Account, Judgement, KnownVoice, judge, remembered};
 pub use copy::{ManifestCopy, copy_manifest};
+pub use dictionary::renew_dictionary;
 pub use error::{Amount, ExitClass, IntakeError, Rebuy};
 pub use parts::{PartLine, Parts, parts};
 pub use plan::{Estimate, Plan, SpeechPlan, plan};

@@ -9,7 +9,9 @@ use crate::{
         manifest::texts::{TextRow, Texts},
     },
     domain::{cost::Rates, cut, identity::Identity, job::JobState, pool::Pool, synthesis::Rendition},
+    sandbox::{Config, Sandbox},
     store::{Finish, Opening, Reused, Settlement, Store, Submitted, To, Want},
+    waves::{Client, Settings},
 };
 
 const TOML: &str = "task = \"synthesize\"\nmanifest = \"p.csv\"\noutput = \"out/{batch}\"\nbad_lines = \"skip\"\n\
@@ -240,4 +242,36 @@ async fn what_is_to_be_bought_afresh_says_so() {
     assert_eq!((reused, done.purchases.unwrap().parts), (0, 4));
     let spoken = w.speak().await;
     assert!(spoken.len() == 4 && spoken.iter().all(|output| output.no_reuse));
+}
+
+#[tokio::test]
+async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
+    let w = World::new().await;
+    w.write("words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    w.write("p.toml", &format!("{TOML}pronunciations = \"words.csv\"\n"));
+    let mut ids = Vec::new();
+    for first in [true, false] {
+        let sandbox = Sandbox::start(Config::default()).await.unwrap();
+        let settings = Settings {
+            base_url: sandbox.base_url().parse().unwrap(),
+            key: "sk_test".to_owned().into(),
+            connect_timeout: std::time::Duration::from_secs(5),
+            user_agent: "test".into(),
+        };
+        let account = Account { client: Client::new(settings).unwrap(), name: "sandbox".into(), forgets: true };
+        if first {
+            let options = SubmitOptions { account: Some(account.clone()), ..SubmitOptions::default() };
+            assert_eq!(w.try_submit(&options).await.unwrap().done.len(), 1);
+        }
+        let row = w.store.batch("p").await.unwrap().unwrap();
+        renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
+        let row = w.store.batch("p").await.unwrap().unwrap();
+        assert_eq!(row.state, "open");
+        let spec: crate::domain::batch::BatchSpec = serde_json::from_str(&row.spec).unwrap();
+        let id = spec.task.synthesis().unwrap().dictionary.clone().unwrap().id.unwrap();
+        assert_eq!(account.client.dictionaries().await.unwrap()[0].id, id);
+        ids.push(id);
+        sandbox.shutdown().await;
+    }
+    assert_ne!(ids[0], ids[1]);
 }
