@@ -310,8 +310,8 @@ fn about(estimate: &Estimate) -> String {
 fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
     let plan = plan.map(|plan| {
         let limits = tell::limits_of(config, &plan.spec);
-        let least =
-            limits.limits.requests_per_minute.map(|rate| super::progress::least_time(plan.estimate.lines, rate));
+        let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
+        let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
         json!({
             "existed": plan.existed,
             "lines": plan.scan.lines,

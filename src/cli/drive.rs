@@ -128,7 +128,8 @@ impl<'c> Drive<'c> {
 
     /// The account, if there is a key to ask it by.
     pub(super) fn account(&self) -> Option<Account> {
-        let account = Account { client: self.api.client.clone(), name: self.api.account.clone() };
+        let forgets = self.api.sandbox.is_some();
+        let account = Account { client: self.api.client.clone(), name: self.api.account.clone(), forgets };
         (!self.api.idle).then_some(account)
     }
 

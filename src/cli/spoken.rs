@@ -20,7 +20,7 @@ pub(super) fn product(lines: u64, jobs: u64, asked: &Synthesis) -> String {
         let by = |n: u64, what: &str| if n > 1 { format!(" × {}", counted(n, what)) } else { String::new() };
         return format!("{}{}{} = {outputs}", counted(lines, "line"), by(voices, "voice"), by(formats, "format"));
     }
-    format!("{} by voices of their own in {} = {outputs}", counted(lines, "line"), counted(formats, "format"))
+    format!("{}, some with voices of their own, in {} = {outputs}", counted(lines, "line"), counted(formats, "format"))
 }
 
 /// What would be bought, and what that costs.
@@ -30,6 +30,8 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
     let parts = |n: u64| counted(n, "part");
     let speech = if new == 0 {
         format!("{} in {}: nothing of it is new", counted(all, "character"), parts(found.all_parts))
+    } else if found.parts == found.all_parts {
+        format!("{} in {}, all of them new", counted(all, "character"), parts(found.all_parts))
     } else {
         let (all, new) = (counted(all, "character"), grouped(new));
         format!("{all} in {}; {new} in {} are new", parts(found.all_parts), parts(found.parts))
@@ -44,7 +46,9 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
 
 /// The list price of a model.
 pub(super) fn price(model: SpeechModel, rates: &Rates) -> String {
-    format!("{} per 10,000 characters by {model}, list price of {}", dollars(rates.per_10k_chars(model).0), rates.as_of)
+    let price = rates.per_10k_chars(model).to_string();
+    let price = price.trim_end_matches('0').trim_end_matches('.');
+    format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)
 }
 
 /// How words are pronounced.

@@ -62,7 +62,9 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
     let done = drive.unless_interrupted(submitting).await??;
     let mut facts = tell::submitted(&done);
     if let Some(found) = &done.purchases {
-        facts.extend(spoken::purchases(found, &drive.config.rates));
+        // The sandbox neither bills nor limits.
+        let told = if drive.world() == "sandbox" { 1 } else { usize::MAX };
+        facts.extend(spoken::purchases(found, &drive.config.rates).into_iter().take(told));
     }
     facts.extend(done.done.iter().map(|what| tell::fact("words", what)));
     facts.extend(tell::option_columns(&done.spec.option_columns));

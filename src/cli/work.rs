@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{job::BatchId, retry::PauseKind},
-    runner::{Order, RunEnd},
+    runner::{Order, RunEnd, intake},
     store::BatchRow,
 };
 
@@ -129,6 +129,7 @@ pub(super) async fn to_the_end(
         {
             screen.say(&format!("{} was paused ({kind}: {reason}) and goes on", row.name));
         }
+        intake::renew_dictionary(&drive.store, drive.account().as_ref(), row).await?;
         left += drive.store.counts(row.id).await?.unfinished();
     }
     let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();

@@ -26,6 +26,14 @@ pub struct Pronunciations {
     pub hash: [u8; 32],
 }
 
+impl Pronunciations {
+    /// The hash as it is written: in hex.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// Reads a file.
 ///
 /// # Errors

@@ -110,25 +110,6 @@ impl LineOverrides {
         }
     }
 
-    /// These, and where they say nothing, what `below` says.
-    #[must_use]
-    pub fn over(self, below: Self) -> Self {
-        Self {
-            model: self.model.or(below.model),
-            language: self.language.or(below.language),
-            word_timestamps: self.word_timestamps.or(below.word_timestamps),
-            diarize: self.diarize.or(below.diarize),
-            redact_pii: self.redact_pii.or(below.redact_pii),
-            redact_pci: self.redact_pci.or(below.redact_pci),
-            redact: self.redact.or(below.redact),
-            emotion_detection: self.emotion_detection.or(below.emotion_detection),
-            gender_detection: self.gender_detection.or(below.gender_detection),
-            expire_content: self.expire_content.or(below.expire_content),
-            allow_silence: self.allow_silence.or(below.allow_silence),
-            send: self.send.or(below.send),
-        }
-    }
-
     /// Those of them that say something else than `base`; `None` if there are none.
     #[must_use]
     pub fn differing_from(self, base: &TranscribeOptions) -> Option<Self> {
@@ -150,25 +131,6 @@ impl LineOverrides {
             send: keep(self.send, &base.send),
         };
         (kept != Self::default()).then_some(kept)
-    }
-
-    /// Whether `option` is set here.
-    #[must_use]
-    pub fn has(&self, option: LineOption) -> bool {
-        match option {
-            LineOption::Model => self.model.is_some(),
-            LineOption::Language => self.language.is_some(),
-            LineOption::WordTimestamps => self.word_timestamps.is_some(),
-            LineOption::Diarize => self.diarize.is_some(),
-            LineOption::RedactPii => self.redact_pii.is_some(),
-            LineOption::RedactPci => self.redact_pci.is_some(),
-            LineOption::Redact => self.redact.is_some(),
-            LineOption::EmotionDetection => self.emotion_detection.is_some(),
-            LineOption::GenderDetection => self.gender_detection.is_some(),
-            LineOption::ExpireContent => self.expire_content.is_some(),
-            LineOption::AllowSilence => self.allow_silence.is_some(),
-            LineOption::Send => self.send.is_some(),
-        }
     }
 }
 
@@ -217,11 +179,9 @@ mod tests {
             };
             let mut overrides = LineOverrides::default();
             overrides.set(*option, text).unwrap();
-            assert!(overrides.has(*option), "{option}");
             assert_ne!(overrides.apply(&base()), base(), "{option}");
             assert_eq!(overrides.differing_from(&base()), Some(overrides));
             assert_eq!(overrides.differing_from(&overrides.apply(&base())), None);
-            assert_eq!(LineOverrides::default().over(overrides), overrides);
             let json = serde_json::to_value(overrides).unwrap();
             assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [option.as_str()]);
         }

@@ -23,4 +23,5 @@ mod speaking;
 mod speech_verbs;
 mod spend;
 mod support;
+mod synthesis;
 mod verbs;

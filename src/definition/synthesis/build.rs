@@ -144,10 +144,7 @@ impl Builder<'_> {
             return None;
         }
         match pronunciations::read_shown(Path::new(&file), &base.join(path).to_string_lossy()) {
-            Ok(words) => {
-                let hash = words.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                Some((Dictionary { file, hash, id: None }, words))
-            }
+            Ok(words) => Some((Dictionary { file, hash: words.hex(), id: None }, words)),
             Err(faults) => {
                 self.others.extend(faults);
                 None

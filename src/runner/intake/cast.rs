@@ -47,6 +47,8 @@ pub struct Account {
     pub client: Client,
     /// Its name in the ledger.
     pub name: String,
+    /// Whether it knows nothing of what older processes did: it is a sandbox inside this one.
+    pub forgets: bool,
 }
 
 /// What came of holding a cast against an account.

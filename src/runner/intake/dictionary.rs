@@ -1,16 +1,24 @@
 //! The definition's pronunciations on the account that is to speak.
 
-use super::{IntakeError, cast::Account};
+use std::path::Path;
+
+use super::{super::DEFAULT_CONCURRENCY, IntakeError, cast::Account};
 use crate::{
-    definition::{Definition, TaskDefinition},
-    domain::call::{ErrorKind, Trouble},
-    store::Store,
+    definition::{
+        Definition, TaskDefinition,
+        pronunciations::{self, Pronunciations},
+    },
+    domain::{
+        batch::BatchSpec,
+        call::{ErrorKind, Trouble},
+        synthesis::Dictionary,
+        task::TaskSpec,
+    },
+    store::{Again, BatchRow, NewBatch, Store, StoreError},
 };
 
-/// Puts the words on the account if they are not there yet, and their dictionary's id into the definition.
-///
-/// # Errors
-/// The account does not take them, or the ledger cannot be written.
+/// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Says what was
+/// done.
 pub(super) async fn push(
     store: &Store,
     account: Option<&Account>,
@@ -20,31 +28,74 @@ pub(super) async fn push(
     let (Some(dictionary), Some(words)) = (&mut asked.synthesis.dictionary, &asked.pronunciations) else {
         return Ok(None);
     };
-    let Some(Account { client, name: account }) = account else {
-        return Err(IntakeError::Dictionary(Trouble::new(ErrorKind::Unauthorized, "there is no key to ask it by")));
+    let Some(account) = account else {
+        let trouble = Trouble::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
+        return Err(IntakeError::Dictionary(trouble));
     };
-    let there = store.dictionary(account, &dictionary.file).await?;
-    if let Some((id, hash)) = &there
-        && *hash == dictionary.hash
-    {
+    put(store, account, dictionary, words).await
+}
+
+async fn put(
+    store: &Store,
+    account: &Account,
+    dictionary: &mut Dictionary,
+    words: &Pronunciations,
+) -> Result<Option<String>, IntakeError> {
+    let Account { client, name: account, forgets } = account;
+    let mut before = store.dictionary(account, &dictionary.file).await?;
+    let mut same = before.as_ref().is_some_and(|(_, hash)| *hash == dictionary.hash);
+    if let Some((id, _)) = before.as_ref().filter(|_| *forgets || !same) {
+        // Somebody may have deleted it since.
+        let all = client.dictionaries().await.map_err(IntakeError::Dictionary)?;
+        if all.iter().all(|there| there.id != *id) {
+            (before, same) = (None, false);
+        }
+    }
+    if let Some((id, _)) = before.as_ref().filter(|_| same) {
         dictionary.id = Some(id.clone());
         return Ok(None);
     }
-    let before = match &there {
-        Some((id, _)) => {
-            // Somebody may have deleted it since.
-            let all = client.dictionaries().await.map_err(IntakeError::Dictionary)?;
-            all.into_iter().find(|dictionary| dictionary.id == *id)
-        }
-        None => None,
-    };
     let pushed = match &before {
-        Some(known) => client.update_dictionary(&known.id, &words.items).await.map(|_| known.id.clone()),
+        Some((id, _)) => client.update_dictionary(id, &words.items).await.map(|_| id.clone()),
         None => client.create_dictionary(&words.items).await.map(|made| made.id),
     };
     let id = pushed.map_err(IntakeError::Dictionary)?;
     store.keep_dictionary(account, &dictionary.file, &id, &dictionary.hash).await?;
     dictionary.id = Some(id);
     let what = if before.is_some() { "changed" } else { "made" };
-    Ok(Some(format!("{} words of {}: the account's dictionary was {what}", words.items.len(), dictionary.file)))
+    let file = &dictionary.file;
+    Ok(Some(format!("the account's dictionary of {file} was {what}: {} pronounced", words.items.len())))
+}
+
+/// Puts the words of a batch that an older process submitted on an account that knows nothing of older processes. Words
+/// that changed since, or are gone, are for the next submission to tell.
+///
+/// # Errors
+/// The account does not take them, or the ledger cannot be written.
+pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
+    let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
+    let mut spec: BatchSpec = serde_json::from_str(&row.spec)
+        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
+    let TaskSpec::Synthesize { synthesize } = &mut spec.task else { return Ok(()) };
+    let Some(dictionary) = &mut synthesize.dictionary else { return Ok(()) };
+    let Ok(words) = pronunciations::read(Path::new(&dictionary.file)) else { return Ok(()) };
+    let before = dictionary.id.clone();
+    if words.hex() != dictionary.hash {
+        return Ok(());
+    }
+    put(store, account, dictionary, &words).await?;
+    if dictionary.id == before {
+        return Ok(());
+    }
+    let batch = NewBatch {
+        name: row.name.clone(),
+        definition: row.definition.clone(),
+        world: if row.world == "sandbox" { "sandbox" } else { "waves" },
+        spec: serde_json::to_string(&spec).expect("a specification is JSON"),
+        max_spend: row.max_spend,
+        concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
+        pause_on_failures: spec.run.pause_on_failures,
+    };
+    let begun = store.begin(batch, Again::default()).await?;
+    Ok(store.end_submit(begun.batch).await?)
 }

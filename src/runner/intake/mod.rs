@@ -19,6 +19,8 @@ mod sample;
 mod scanned;
 mod seal;
 mod speech;
+#[cfg(test)]
+mod speech_tests;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ mod tests;
 pub use buying::{Characters, Purchases, cost};
 pub use cast::{Account, Judgement, KnownVoice, judge, remembered};
 pub use copy::{ManifestCopy, copy_manifest};
+pub use dictionary::renew_dictionary;
 pub use error::{Amount, ExitClass, IntakeError, Rebuy};
 pub use parts::{PartLine, Parts, parts};
 pub use plan::{Estimate, Plan, SpeechPlan, plan};

@@ -1,0 +1,247 @@
+//! Synthesis batches as their users submit and check them.
+
+use std::{fs, path::Path, process::Output};
+
+use wavebatch::sandbox::{Config, Sandbox};
+
+use crate::{
+    cli::{code, house, json, run, stderr, wavebatch},
+    support::KEY,
+};
+
+const PROMPTS: &str = "key,text\nhello,Hello and welcome.\nbye,Goodbye!\n";
+
+fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A definition of prompts with these fields of `[synthesize]`.
+fn definition(dir: &Path, fields: &str) {
+    let head = "task = \"synthesize\"\nmanifest = \"p.csv\"\n[synthesize]\n";
+    let model = if fields.contains("model =") { "" } else { "model = \"lightning_v3.1\"\n" };
+    write(dir, "p.toml", format!("{head}{model}{fields}\n"));
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The program against a sandbox that outlives it.
+fn against(sandbox: &Sandbox, dir: &Path, args: &[&str]) -> Output {
+    let mut command = wavebatch(dir, args);
+    command.env("SMALLEST_API_KEY", KEY).env("SMALLEST_BASE_URL", sandbox.base_url());
+    command.output().expect("the program starts")
+}
+
+#[test]
+fn a_check_multiplies_out_and_says_what_is_new() {
+    let dir = house();
+    write(dir.path(), "p.csv", format!("{PROMPTS}shout,\"Please HOLD the line. <b>Now</b>\"\nagain,Goodbye!\n"));
+    definition(dir.path(), "voices = [\"avery\", \"liam\"]\nformats = [\"wav\", \"pcm\", \"ulaw\"]");
+    let check = run(dir.path(), &["check", "p.toml"]);
+    assert_eq!(code(&check), 0, "{}", stderr(&check));
+    for words in [
+        "p: synthesize by lightning_v3.1\n",
+        "lines     4 lines × 2 voices × 3 formats = 24 outputs",
+        "speech    264 characters in 16 parts; 232 in 12 parts are new",
+        "cost      about $0.004524 ($0.195 per 10,000 characters by lightning_v3.1, list price of",
+        "p.csv:4: shout: a word in capitals may be spelled out: `HOLD`",
+        "the voices: whether the account has them",
+    ] {
+        assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
+    }
+    let plan = &json(&run(dir.path(), &["check", "p.toml", "--json"]))["plan"];
+    assert_eq!((&plan["lines"], &plan["jobs"], &plan["speech"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
+    assert!(!dir.path().join("wavebatch.db").exists(), "a check writes nothing");
+    let parts = run(dir.path(), &["check", "p.toml", "--parts", "--key", "bye"]);
+    let parts = stdout(&parts);
+    assert_eq!(parts.lines().count(), 4, "{parts}");
+    assert!(parts.lines().next().unwrap().contains("8  new   Goodbye!"), "{parts}");
+    let unknown = run(dir.path(), &["check", "p.toml", "--parts", "--key", "byе"]);
+    assert_eq!(code(&unknown), 2, "{}", stderr(&unknown));
+}
+
+#[test]
+fn what_is_left_out_of_a_chapter_is_told() {
+    let dir = house();
+    write(dir.path(), "book/1.md", "# One\n\nIt began.\n\n| a |\n|---|\n| b |\n\n![x](y.png)\n");
+    let args = ["check", "book", "--task", "synthesize", "--model", "lightning_v3.1", "--voice-id", "magnus"];
+    let check = run(dir.path(), &args);
+    assert_eq!(code(&check), 0, "{}", stderr(&check));
+    assert!(stdout(&check).contains("1.md: 1 table, 1 image"), "{}", stdout(&check));
+    assert!(stdout(&check).contains("1 line = 1 output"), "{}", stdout(&check));
+}
+
+#[test]
+fn what_is_wrong_is_told_all_together() {
+    let dir = house();
+    let path = dir.path();
+    write(path, "words.csv", "word,pronunciation\nAcme,\nb,x\nb,y\n");
+    write(path, "empty.txt", "");
+    write(path, "latin.txt", b"caf\xe9");
+    write(path, "big.txt", "word ".repeat(2_000_001));
+    write(
+        path,
+        "p.csv",
+        "key,text,text_file,speed,language\n1,,gone.txt,,\n2,,empty.txt,,\n3,,latin.txt,,\n4,,big.txt,,\n5,Hi,,3,\n6,Hi,,,jp\n7,,,,\n",
+    );
+    definition(
+        path,
+        "voice_id = \"avery\"\nspeed = 2.5\nlanguage = \"eng\"\nformats = [\"mulaw\", { format = \"wav\", sample_rate = 11025 }]\npronunciations = \"words.csv\"",
+    );
+    let told = run(path, &["submit", "p.toml", "--sandbox"]);
+    assert_eq!(code(&told), 2);
+    for words in [
+        "p.toml:6:9: `synthesize.speed`: 2.5 is not between 0.5 and 2",
+        "p.toml:7:12: `synthesize.language`: `eng` is not a language",
+        "`mulaw` is not a format; did you mean `ulaw`?",
+        "11025 is not a sample rate; known: 8000, 16000, 24000, 44100",
+        "words.csv:2: column `pronunciation`: is empty",
+        "words.csv:4: column `word`: `b` stands on line 3 already",
+        "p.csv:2: column `text_file`: `gone.txt`: there is no such file",
+        "p.csv:3: column `text_file`: `empty.txt`: is empty",
+        "p.csv:4: column `text_file`: `latin.txt`: line 1 is not UTF-8",
+        "p.csv:5: column `text_file`: `big.txt`: has over 10 MB",
+        "p.csv:6: column `speed`: 3 is not between 0.5 and 2",
+        "p.csv:7: column `language`: `jp` is not a language",
+        "p.csv:8: column `text`: is empty",
+    ] {
+        assert!(stderr(&told).contains(words), "{words}\n{}", stderr(&told));
+    }
+    assert!(!path.join("wavebatch-sandbox.db").exists() || !path.join("sandbox-out").exists(), "nothing was started");
+    definition(path, "model = \"lightning_v3\"\nvoice_id = \"avery\"");
+    let told = run(path, &["check", "p.toml"]);
+    assert!(
+        stderr(&told).contains("`lightning_v3` is not a model; did you mean `lightning_v3.1`?"),
+        "{}",
+        stderr(&told)
+    );
+}
+
+#[test]
+fn two_outputs_of_one_name_are_told_with_a_way_out() {
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    definition(dir.path(), "voices = [\"avery\", \"liam\"]\nname = \"{key}\"");
+    let told = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+    assert_eq!(code(&told), 2);
+    assert!(
+        stderr(&told).contains("`hello.wav` would be the name of two outputs: liam in wav at 24000 Hz, and avery"),
+        "{}",
+        stderr(&told)
+    );
+    assert!(stderr(&told).contains("add `{voice_id}` to `name` in [synthesize]"));
+}
+
+#[test]
+fn submitting_again_does_nothing_and_a_new_name_delivers() {
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    definition(dir.path(), "voices = [\"avery\", \"liam\"]");
+    let first = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    assert!(stderr(&first).contains("in the sandbox: nothing is sent, audio is invented"), "{}", stderr(&first));
+    assert!(stderr(&first).contains("2 lines × 2 voices = 4 outputs"), "{}", stderr(&first));
+    let again = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+    assert!(stderr(&again).contains("4 there already") && !stderr(&again).contains("4 new"), "{}", stderr(&again));
+    definition(dir.path(), "voices = [\"avery\", \"liam\"]\nname = \"{voice_id}/{key}\"");
+    let renamed = json(&run(dir.path(), &["check", "p.toml", "--sandbox", "--json"]));
+    assert_eq!((&renamed["plan"]["open"], &renamed["plan"]["changed"]), (&4.into(), &0.into()), "{renamed}");
+    let renamed = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+    assert!(stderr(&renamed).contains("4 there already"), "{}", stderr(&renamed));
+    let other = run(
+        dir.path(),
+        &[
+            "submit",
+            "p.csv",
+            "--task",
+            "transcribe",
+            "--model",
+            "pulse",
+            "--language",
+            "en",
+            "--batch",
+            "p",
+            "--source-column",
+            "text",
+            "--sandbox",
+        ],
+    );
+    assert_eq!(code(&other), 2, "another task");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_is_asked_for_its_voices_once_a_day() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    write(
+        dir.path(),
+        "p.csv",
+        "key,text,voice_id,language\n1,Hi,avrey,\n2,Hi,,\n3,Hi,voice_mine,\n4,Hi,avery,hi\n5,Hi,meher,\n",
+    );
+    definition(dir.path(), "voice_id = \"magnus\"");
+    let told = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&told), 2, "{}", stderr(&told));
+    assert!(
+        stderr(&told).contains("p.csv:2: column `voice_id`: the account has no voice `avrey`; did you mean `avery`?"),
+        "{}",
+        stderr(&told)
+    );
+    assert!(!dir.path().join("out").exists(), "nothing was written");
+    let check = against(&sandbox, dir.path(), &["check", "p.toml"]);
+    assert_eq!(code(&check), 2, "what the account said is known now: {}", stderr(&check));
+    write(dir.path(), "p.csv", "key,text,voice_id,language\n2,Hi,,\n3,Hi,voice_mine,\n4,Hi,avery,hi\n5,Hi,meher,\n");
+    let good = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&good), 0, "{}", stderr(&good));
+    for words in ["p.csv:4: `avery` is to speak `hi`", "have `meher` with lightning_v3.1_pro"] {
+        assert!(stderr(&good).contains(words), "{words}\n{}", stderr(&good));
+    }
+    assert_eq!(sandbox.books().voice_calls, 1);
+    let keyless = run(dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&keyless), 0, "{}", stderr(&keyless));
+    assert!(stderr(&keyless).contains("voices were not checked: there is no key"), "{}", stderr(&keyless));
+    let locked = Sandbox::start(Config { key: Some("sk_other".into()), ..Config::default() }).await.unwrap();
+    let refused = against(&locked, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&refused), 3, "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the account's voices cannot be had"), "{}", stderr(&refused));
+    locked.shutdown().await;
+    let gone = wavebatch(dir.path(), &["submit", "p.toml"])
+        .env("SMALLEST_API_KEY", KEY)
+        .env("SMALLEST_BASE_URL", "http://127.0.0.1:9")
+        .output()
+        .unwrap();
+    assert_eq!(code(&gone), 0, "{}", stderr(&gone));
+    assert!(stderr(&gone).contains("voices were not checked: "), "{}", stderr(&gone));
+    sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dictionary_goes_to_the_account_when_its_words_change() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
+    let first = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    assert!(stderr(&first).contains("words.csv was made: 1 pronounced"), "{}", stderr(&first));
+    let calls = sandbox.books().dictionary_calls;
+    assert_eq!(calls, 1);
+    // Written another way, it says the same.
+    write(dir.path(), "words.csv", "pronunciation,word\nak-mee,Acme\n");
+    let again = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!((code(&again), sandbox.books().dictionary_calls), (0, calls), "{}", stderr(&again));
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
+    let changed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert!(stderr(&changed).contains("words.csv was changed"), "{}", stderr(&changed));
+    assert!(stderr(&changed).contains("2 changed"), "another pronunciation is another sound: {}", stderr(&changed));
+    let keyless = run(dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&keyless), 3, "{}", stderr(&keyless));
+    for lines in ["2 new", "2 there already"] {
+        let own = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+        assert!(stderr(&own).contains("was made") && stderr(&own).contains(lines), "it forgets: {}", stderr(&own));
+    }
+    sandbox.shutdown().await;
+}
