@@ -245,3 +245,87 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     }
     sandbox.shutdown().await;
 }
+
+/// The files below a folder, with their lengths.
+fn files(dir: &Path) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    for entry in walk(dir) {
+        let name = entry.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+        found.push((name, fs::metadata(&entry).unwrap().len()));
+    }
+    found.sort();
+    found
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn the_demos_run_in_the_sandbox() {
+    let dir = house();
+    let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
+    for name in ["demo-prompts", "demo-audiobook"] {
+        let ran = run(dir.path(), &["run", jobs.join(name).with_extension("toml").to_str().unwrap(), "--sandbox"]);
+        assert_eq!(code(&ran), 0, "{}", stderr(&ran));
+    }
+    let prompts = files(&dir.path().join("sandbox-out/demo-prompts"));
+    assert_eq!(prompts.iter().filter(|(name, _)| name.ends_with(".ulaw")).count(), 23);
+    assert_eq!(prompts.iter().filter(|(name, _)| name.ends_with(".wav")).count(), 23);
+    // Of 73 characters at 15 a second.
+    let of = |name: &str| prompts.iter().find(|(own, _)| own == name).unwrap_or_else(|| panic!("{prompts:?}")).1;
+    assert_eq!(of("avery/main/welcome.ulaw"), 73 * 8_000 / 15);
+    assert_eq!(of("avery/main/welcome.wav"), 44 + 2 * 73 * 24_000 / 15);
+    let book = files(&dir.path().join("sandbox-out/demo-audiobook"));
+    let names: Vec<_> = book.iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["1-down-the-rabbit-hole.wav", "2-the-pool-of-tears.srt", "3-a-caucus-race.vtt"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    let again = run(dir.path(), &["run", jobs.join("demo-audiobook.toml").to_str().unwrap(), "--sandbox"]);
+    assert!(stderr(&again).contains("nothing was left to do"), "{}", stderr(&again));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_presentation_buys_nothing_and_is_joined_anew() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    write(dir.path(), "p.csv", "key,text\none,\"First paragraph.\n\nSecond paragraph.\"\n");
+    let out = dir.path().join("out/p");
+    let asked = |fields: &'static str, args: &'static [&str]| {
+        definition(dir.path(), &format!("voice_id = \"avery\"\nlanguage = \"en\"\n{fields}"));
+        let (sandbox, dir) = (&sandbox, dir.path());
+        tokio::task::block_in_place(move || against(sandbox, dir, &[&["run", "p.toml"], args].concat()))
+    };
+    let ran = asked("", &[]);
+    assert_eq!(code(&ran), 0, "{}", stderr(&ran));
+    let length = |name: &str| fs::metadata(out.join(name)).unwrap().len();
+    let first = length("one.wav");
+    assert_eq!(sandbox.books().calls, 2);
+
+    let ran = asked("pause = { paragraph_ms = 1600 }", &[]);
+    assert_eq!(code(&ran), 0, "{}", stderr(&ran));
+    assert_eq!(length("one.wav") - first, 48_000, "a second more");
+    let ran = asked("name = \"{voice_id}/{key}\"\ncaptions = [\"vtt\"]", &[]);
+    assert_eq!((code(&ran), length("avery/one.wav")), (0, first), "{}", stderr(&ran));
+    assert!(length("avery/one.vtt") > 0);
+    // The same samples in another form, and a form that is bought by itself.
+    let ran = asked("formats = [\"wav\", \"pcm\"]", &[]);
+    assert_eq!((code(&ran), length("one.pcm")), (0, first - 44), "{}", stderr(&ran));
+    assert_eq!(sandbox.books().calls, 2, "nothing of it was bought");
+
+    let ran = asked("speed = 1.5", &[]);
+    assert_eq!((code(&ran), sandbox.books().calls), (2, 2), "{}", stderr(&ran));
+    assert!(stderr(&ran).contains("--rebuy"), "{}", stderr(&ran));
+    let ran = asked("speed = 1.5", &["--rebuy"]);
+    assert_eq!((code(&ran), sandbox.books().calls), (0, 4), "{}", stderr(&ran));
+    // Back again: that speech is still there.
+    let ran = asked("", &["--rebuy"]);
+    assert_eq!((code(&ran), sandbox.books().calls, length("one.wav")), (0, 4, first), "{}", stderr(&ran));
+    // A word is another: its paragraph is bought, and no other.
+    write(dir.path(), "p.csv", "key,text\none,\"First paragraph.\n\nSecond paragraph!\"\n");
+    let ran = asked("", &[]);
+    assert_eq!((code(&ran), sandbox.books().calls), (0, 5), "{}", stderr(&ran));
+    let ran = asked("", &["--no-reuse"]);
+    assert_eq!((code(&ran), sandbox.books().calls), (0, 5), "what is done is done: {}", stderr(&ran));
+}
