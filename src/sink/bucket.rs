@@ -86,7 +86,7 @@ impl Bucket {
         let digests = match &item.content {
             Content::Bytes(bytes) if bytes.len() as u64 > LARGE => return self.put_parts(&at, item).await,
             Content::Bytes(bytes) => Digests::of(bytes),
-            Content::File(path) => {
+            Content::File(path) | Content::Draft(path) => {
                 let path = path.clone();
                 let looked = blocking(move || {
                     let unreadable = |e| unreadable(&path, e);
@@ -118,7 +118,7 @@ impl Bucket {
             .call("write", at, self.patience.sending(digests.bytes), |connection| async move {
                 let body = match &item.content {
                     Content::Bytes(bytes) => ByteStream::from(bytes.clone()),
-                    Content::File(path) => ByteStream::from_path(path)
+                    Content::File(path) | Content::Draft(path) => ByteStream::from_path(path)
                         .await
                         .map_err(|e| Trouble::new(S3Kind::Unavailable, format!("`{}`: {e}", path.display())))?,
                 };

@@ -296,7 +296,10 @@ mod tests {
         let finished = folder.path().join("report");
         fs::write(&finished, vec![b'x'; 300_000]).unwrap();
         assert_eq!(sink.put("k.txt", Content::File(finished.clone()), TEXT).await.unwrap().bytes, 300_000);
-        assert_eq!(sink.get("k.txt").await.unwrap().unwrap(), fs::read(finished).unwrap());
+        assert_eq!(sink.get("k.txt").await.unwrap().unwrap(), fs::read(&finished).unwrap());
+        let copied = sink.put("k.txt", Content::File(finished.clone()), TEXT).await.unwrap();
+        let taken = sink.put("k.txt", Content::Draft(finished.clone()), TEXT).await.unwrap();
+        assert_eq!((taken, finished.exists()), (copied, false));
         assert_eq!(sink.get("other/k.txt").await.unwrap(), None);
         assert_eq!(sink.get("k.txt/below").await.unwrap(), None);
     }

@@ -46,6 +46,8 @@ pub enum Content {
     Bytes(Bytes),
     /// In a finished local file, which stays as it is.
     File(PathBuf),
+    /// In a finished local file that nobody needs any more: the sink may take it.
+    Draft(PathBuf),
 }
 
 /// The proof that an output is where it should be.

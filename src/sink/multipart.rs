@@ -251,7 +251,7 @@ impl Reading {
             Content::Bytes(bytes) => {
                 (Box::new(Cursor::new(bytes.clone())), std::path::PathBuf::new(), bytes.len() as u64)
             }
-            Content::File(path) => {
+            Content::File(path) | Content::Draft(path) => {
                 let path = path.clone();
                 let opened = blocking(move || {
                     let file = File::open(&path).map_err(|e| unreadable(&path, e))?;

@@ -53,16 +53,22 @@ impl Staged {
         let mut hash = Sha256::new();
         match content {
             Content::Bytes(bytes) => self.append(bytes, &mut hash)?,
-            Content::File(path) => {
+            // Across file systems, or where it must not be, it is copied.
+            Content::Draft(path) if fs::rename(path, &self.temporary).is_ok() => {
+                self.file = File::open(&self.temporary).map_err(|e| self.refused(e))?;
+                let mut bytes = 0;
+                let hashed = each_block(&self.file, |block| {
+                    hash.update(block);
+                    bytes += block.len() as u64;
+                    Ok(())
+                });
+                hashed.flatten().map_err(|e| self.refused(e))?;
+                self.receipt.bytes = bytes;
+            }
+            Content::File(path) | Content::Draft(path) => {
                 let unreadable = |source| SinkError::Content { path: path.display().to_string(), source };
-                let mut from = File::open(path).map_err(unreadable)?;
-                let mut buffer = vec![0; 128 * 1024];
-                loop {
-                    match from.read(&mut buffer).map_err(unreadable)? {
-                        0 => break,
-                        read => self.append(&buffer[..read], &mut hash)?,
-                    }
-                }
+                let from = File::open(path).map_err(unreadable)?;
+                each_block(from, |block| self.append(block, &mut hash)).map_err(unreadable)??;
             }
         }
         self.receipt.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -73,6 +79,21 @@ impl Staged {
         hash.update(bytes);
         self.receipt.bytes += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|e| self.refused(e))
+    }
+}
+
+/// Reads to the end, block by block, or to the first that is refused.
+fn each_block<E>(mut from: impl Read, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> io::Result<Result<(), E>> {
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(Ok(())),
+            read => {
+                if let Err(refused) = take(&buffer[..read]) {
+                    return Ok(Err(refused));
+                }
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn beat(
     .bind(process)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE calls SET slot_until = ? WHERE slot_until IS NOT NULL AND process = ?")
+    sqlx::query("UPDATE calls SET slot_until = ? WHERE slot_until > 0 AND process = ?")
         .bind(until)
         .bind(process)
         .execute(&mut *conn)

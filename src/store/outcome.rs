@@ -33,6 +33,27 @@ impl Store {
         .await
     }
 
+    /// The request of a call is over, though not yet what is done with its answer: its slot is free. The call stays open,
+    /// and its process is still the one to say how it ended.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn free_slot(&self, call: CallId) -> Result<(), StoreError> {
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                // Long past, and not NULL: it is still one of those that a dead process leaves open.
+                sqlx::query(
+                    "UPDATE calls SET slot_until = 0 WHERE id = ? AND state = 'sent' AND slot_until IS NOT NULL",
+                )
+                .bind(call.0.as_bytes().as_slice())
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// In an outage: whether the line of this call, whose outcome is unknown, is the one to probe now: only where its
     /// batch has no line left without such a call, and the one that has waited longest. The next turn comes after the
     /// probe's wait. The second value: since when the outage lasts, and when the next probe is due.

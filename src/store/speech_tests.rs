@@ -174,6 +174,33 @@ async fn one_sentence_is_never_bought_twice_at_once_and_who_waits_is_woken() {
 }
 
 #[tokio::test]
+async fn a_slot_is_free_when_its_request_is_over_though_its_audio_is_not_kept_yet() {
+    let l = ledger().await;
+    l.submit("b", 1, None).await;
+    let me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store).await.remove(0);
+    let limits = Limits { requests_per_minute: None, concurrency: Some(1) };
+    let limited = |part, text| PermitAsk { limits, ..ask(&job, part, text) };
+    let first = permit(&l.store, limited(0, "One.")).await.unwrap();
+    let second = tokio::spawn({
+        let (store, ask) = (l.store.clone(), limited(1, "Two."));
+        async move { permit(&store, ask).await }
+    });
+    l.store.free_slot(first).await.unwrap();
+    let second = second.await.unwrap().unwrap();
+    // The heartbeat renews slots, and not that one.
+    l.clock.advance(4_000);
+    l.store.free_slot(CallId::new()).await.unwrap();
+    let slots = "SELECT count(*) FROM calls WHERE slot_until > 0";
+    assert_eq!(l.counts(slots).await, 1);
+    assert_eq!(l.counts("SELECT count(*) FROM calls WHERE state = 'sent'").await, 2);
+    l.store.end(ended(first, spoken(false))).await.unwrap();
+    l.store.end(ended(second, spoken(false))).await.unwrap();
+    assert_eq!(l.counts("SELECT count(*) FROM calls WHERE slot_until IS NOT NULL").await, 0);
+    drop(me);
+}
+
+#[tokio::test]
 async fn two_asks_at_once_are_one_call() {
     let l = ledger().await;
     l.submit("b", 20, None).await;

@@ -3,6 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
+use futures::future::join;
 
 use super::{
     super::{
@@ -79,15 +80,18 @@ impl Caller for Speaker<'_> {
         let mut audio = Vec::new();
         let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         match outcome.expect("memory takes what it is given") {
-            Outcome::Answered(spoken) => match self.keep(audio.into()).await {
-                Ok(bytes) => Outcome::Answered(Kept {
-                    bytes,
-                    request_id: spoken.request_id,
-                    content_expiry: spoken.content_expiry,
-                    processing_ms: 0,
-                }),
-                Err(trouble) => Outcome::Unknown(trouble),
-            },
+            // The request is over: while its audio goes to the disk, another one may be under way.
+            Outcome::Answered(spoken) => {
+                match join(self.shared.store.free_slot(permit.call), self.keep(audio.into())).await {
+                    (_, Ok(bytes)) => Outcome::Answered(Kept {
+                        bytes,
+                        request_id: spoken.request_id,
+                        content_expiry: spoken.content_expiry,
+                        processing_ms: 0,
+                    }),
+                    (_, Err(trouble)) => Outcome::Unknown(trouble),
+                }
+            }
             other => other.map(|_| Kept::default()),
         }
     }

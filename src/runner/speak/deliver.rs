@@ -120,7 +120,7 @@ fn items(speech: &Speech<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
     let format = speech.rendition.format.format;
     let mut items = vec![Item {
         name: speech.rendition.file(),
-        content: Content::File(audio),
+        content: Content::Draft(audio),
         content_type: format.content_type(),
     }];
     if speech.rendition.captions {
