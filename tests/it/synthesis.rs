@@ -245,3 +245,13 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     }
     sandbox.shutdown().await;
 }
+
+#[test]
+fn a_part_has_one_number_everywhere() {
+    let dir = house();
+    write(dir.path(), "p.csv", "key,text\na,\"Before it.\n\n* * *\n\nAfter it.\"\n");
+    definition(dir.path(), "voice_id = \"avery\"");
+    let check = stdout(&run(dir.path(), &["check", "p.toml", "--parts"]));
+    let numbers: Vec<_> = check.lines().map(|line| line.split_whitespace().nth(6).unwrap()).collect();
+    assert_eq!(numbers, ["1", "3"], "as `jobs --parts` and `retry --part` count them: {check}");
+}
