@@ -322,3 +322,28 @@ async fn no_wav_holds_more_than_four_gigabytes_and_nothing_is_bought_for_it() {
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Failed, Some("too_large")));
     assert_eq!(house.sandbox.books().calls, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_works_on_hears_of_a_new_definition() {
+    let house = House::new().await;
+    let text = prose(2);
+    let before =
+        Speaking { synthesize: json!({ "pause": { "sentence_ms": 0, "paragraph_ms": 0 } }), ..Speaking::default() };
+    let batch = house.speak(&before, &[("one", &text)]).await;
+    house.sandbox.hold();
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(1).await;
+        // Submitted again by somebody else: other pauses, and another line.
+        house.speak(&Speaking::default(), &[("one", &text), ("two", &text)]).await;
+        house.sandbox.release();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 2);
+    assert_eq!(house.sandbox.books().billed, parts(&text));
+    let read = |name: &str| fs::read(house.spoken(name)).unwrap();
+    assert_eq!(house.row(batch, "two").await.audio_ms, house.row(batch, "one").await.audio_ms);
+    assert!(read("one.wav") == read("two.wav"), "both with the new pauses");
+    let read = wav::read(&mut fs::File::open(house.spoken("two.wav")).unwrap()).unwrap();
+    let spoken: u64 = cut(&text, 60).iter().map(|part| (part.chars() as u64 * 24_000 + 7) / 15).sum();
+    assert_eq!(read.data_len / 2, spoken + 14_400);
+}
