@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::json;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use super::{Store, StoreError, rows};
 use crate::{
@@ -39,6 +39,11 @@ pub struct Reused {
     pub fingerprint: Identity,
     /// Length of its text.
     pub characters: u32,
+}
+
+async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')";
+    Ok(sqlx::query_scalar(sql).bind(job.0).bind(token.0).fetch_one(conn).await?)
 }
 
 impl Store {
@@ -94,13 +99,7 @@ impl Store {
         self.write(move |conn, _| {
             let set = set.clone();
             Box::pin(async move {
-                let mine: bool = sqlx::query_scalar(
-                    "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')",
-                )
-                .bind(job.0)
-                .bind(token.0)
-                .fetch_one(&mut *conn)
-                .await?;
+                let mine = is_mine(conn, job, token).await?;
                 if mine {
                     sqlx::query(
                         "INSERT OR REPLACE INTO reused (job, part, fingerprint, characters) \
@@ -110,6 +109,30 @@ impl Store {
                     .bind(job.0)
                     .execute(conn)
                     .await?;
+                }
+                Ok(mine)
+            })
+        })
+        .await
+    }
+
+    /// Sets parts of a job aside, however they came to be there: they are bought anew. `false`: the lease was lost.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn set_parts_aside(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
+        let set = json!(parts).to_string();
+        self.write(move |conn, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                let mine = is_mine(conn, job, token).await?;
+                if mine {
+                    for sql in [
+                        "UPDATE calls SET state = 'replaced' WHERE job = ? AND state = 'answered' AND part IN (SELECT value FROM json_each(?))",
+                        "DELETE FROM reused WHERE job = ? AND part IN (SELECT value FROM json_each(?))",
+                    ] {
+                        sqlx::query(sql).bind(job.0).bind(&set).execute(&mut *conn).await?;
+                    }
                 }
                 Ok(mine)
             })

@@ -324,6 +324,62 @@ async fn no_wav_holds_more_than_four_gigabytes_and_nothing_is_bought_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_spoken_again_takes_with_it_what_was_pruned() {
+    let house = House::new().await;
+    let text = prose(2);
+    let batch = house.speak(&Speaking::default(), &[("one", &text)]).await;
+    house.run(batch).await;
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    fs::remove_file(house.spoken("one.wav")).unwrap();
+    house.store.retry(Chosen { batch, key: Some("one".into()), states: vec![], part: Some(3) }).await.unwrap();
+    house.run(batch).await;
+    let row = house.row(batch, "one").await;
+    assert_eq!((row.state, row.notes), (JobState::Succeeded, None), "{:?}", row.error);
+    assert_eq!(house.sandbox.books().billed, 2 * parts(&text), "nothing can be joined without them");
+    assert!(house.spoken("one.wav").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_look_at_pruned_speech_buys_nothing_and_hides_no_doubt() {
+    let house = House::new().await;
+    let refrain = "This line comes again and again, and it is a long one.";
+    house.run(house.speak(&Speaking { name: "song", ..Speaking::default() }, &[("song", refrain)]).await).await;
+    let text = [refrain, "And here is something that was never said before it."].join("\n\n");
+    let doubted = Speaking { synthesize: json!({ "max_chars_per_second": 2.0 }), ..Speaking::default() };
+    let batch = house.speak(&doubted, &[("one", &text), ("two", refrain)]).await;
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Suspect), house.sandbox.books().billed), (2, 2));
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    house.store.redeliver(batch).await.unwrap();
+    house.run(batch).await;
+    assert_eq!(house.sandbox.books().billed, 2, "what is only shown anew buys nothing");
+    for row in house.rows(batch).await {
+        assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("too_short")), "{}", row.key);
+        assert_eq!(row.notes.as_deref(), Some("answer_pruned"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_retry_is_enough_for_a_book_whose_audio_is_gone() {
+    let house = House::new().await;
+    let text = prose(40);
+    house.write("out", "no folder");
+    let batch =
+        house.speak(&Speaking { run: json!({ "outage_limit": 1 }), ..Speaking::default() }, &[("one", &text)]).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Paused, "there is no room for the output");
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    fs::remove_file(house.path("out")).unwrap();
+    house.store.resume(batch, true).await.unwrap();
+    house.run(batch).await;
+    assert_eq!(house.row(batch, "one").await.error_kind.as_deref(), Some("answer_lost"));
+    house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    house.run(batch).await;
+    let row = house.row(batch, "one").await;
+    assert_eq!((row.state, row.error), (JobState::Succeeded, None));
+    assert_eq!(house.sandbox.books().billed, 2 * parts(&text));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_works_on_hears_of_a_new_definition() {
     let house = House::new().await;
     let text = prose(2);

@@ -29,7 +29,7 @@ use crate::{
     },
     render::speech_captions,
     sink::{Content, Item},
-    store::{Finish, JobFilter, Shelf, StoreError, To},
+    store::{Finish, Shelf, StoreError, To},
 };
 
 /// A part shorter than its text allows is given so much more: a voice may swallow the pause at its end.
@@ -210,31 +210,8 @@ async fn spoiled(work: &Work<'_, &Speech<'_>>, at: usize, error: &AudioError) ->
     if let Some(sound) = speech.sounds[at] {
         store.shelf().discard(sound, speech.bought.format);
     }
-    let journals = store.journals(work.job.job, work.job.era).await?;
-    let answered =
-        journals.of(super::index(at)).calls.into_iter().find(|c| c.state == crate::domain::job::CallState::Answered);
-    if let Some(call) = answered {
-        store.set_aside(work.job.job, call.id).await?;
-    }
+    store.set_parts_aside(work.job.job, work.job.token, vec![super::index(at)]).await?;
     let part = speech.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();
     let told = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
     Ok(Next::Leave(To::Finished(Box::new(speech.failed(ErrorKind::AnswerLost, told)))))
-}
-
-/// Whether the job's outputs were written once.
-pub(super) async fn was_delivered(work: &Work<'_, &Speech<'_>>) -> Result<bool, StoreError> {
-    let filter = JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, ..JobFilter::default() };
-    let jobs = work.shared.store.jobs(work.batch.id, &filter).await?;
-    Ok(jobs.iter().any(|job| job.row.job == work.job.job && job.row.outputs.is_some()))
-}
-
-/// The end of a job whose audio was pruned: its outputs stay as they are.
-pub(super) fn pruned(speech: &Speech<'_>) -> Finish {
-    Finish {
-        state: Some(JobState::Succeeded),
-        notes: Some(Note::AnswerPruned.to_string()),
-        characters: Some(speech.characters),
-        parts: Some(speech.count()),
-        ..Finish::default()
-    }
 }

@@ -216,8 +216,8 @@ fn parked(work: &PartWork<'_>, at: usize) -> Stage {
 
 /// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
 async fn gone(work: &PartWork<'_>, at: usize, call: CallId) -> Result<Stage, StoreError> {
-    if super::deliver::was_delivered(work).await? {
-        return Ok(Stage::Failed(Box::new(super::deliver::pruned(work.asked))));
+    if let Some(finish) = super::lost::pruned(work).await? {
+        return Ok(Stage::Failed(Box::new(finish)));
     }
     work.shared.store.set_aside(work.job.job, call).await?;
     let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
