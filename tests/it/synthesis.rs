@@ -246,6 +246,28 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     sandbox.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_bought_with_the_words_of_another_batch() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
+    let first = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    // Another batch has them pronounced in another way, on the same account.
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
+    fs::copy(dir.path().join("p.toml"), dir.path().join("q.toml")).unwrap();
+    let other = against(&sandbox, dir.path(), &["submit", "q.toml"]);
+    assert!(stderr(&other).contains("words.csv was changed"), "{}", stderr(&other));
+    let work = against(&sandbox, dir.path(), &["work", "--batch", "p"]);
+    assert_eq!((code(&work), sandbox.books().billed), (3, 0), "{}", stderr(&work));
+    assert!(stderr(&work).contains("not the one that the batch was submitted with"), "{}", stderr(&work));
+    let run = against(&sandbox, dir.path(), &["run", "p.toml"]);
+    assert_eq!((code(&run), sandbox.books().billed), (0, 2), "{}", stderr(&run));
+    sandbox.shutdown().await;
+}
+
 #[test]
 fn a_part_has_one_number_everywhere() {
     let dir = house();

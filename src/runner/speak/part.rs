@@ -13,7 +13,7 @@ use crate::{
         batch::OnUnknown,
         call::ErrorKind,
         job::{CallId, CallRecord, Step, Why},
-        retry,
+        retry::{self, PauseKind},
     },
     store::{End, Ended, Finish, Sound, StoreError, To},
 };
@@ -76,6 +76,10 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
         // Before the look: what is bought after it, the ledger tells.
         let looked_at = work.now();
         let there = is_there(work, at, since).await?;
+        if !there && let Some(told) = other_words(work).await? {
+            shared.pause(work.batch.id, PauseKind::Dictionary, &told).await?;
+            return Ok(Stage::Later(work.now()));
+        }
         let attempt = match work.journal.step(looked_at) {
             Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
             Step::Deliver(call) => return gone(work, at, call).await,
@@ -118,6 +122,20 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             }
         }
     }
+}
+
+/// Why nothing may be bought: a dictionary is changed in its place, and another batch may have brought other words, or the
+/// key be another account's. What came then would be kept as what was asked for.
+async fn other_words(work: &PartWork<'_>) -> Result<Option<String>, StoreError> {
+    let Some(asked) = &work.asked.synthesis.dictionary else { return Ok(None) };
+    let known = work.shared.store.dictionary(&work.shared.config.account, &asked.file).await?;
+    if known.is_some_and(|(id, hash)| hash == asked.hash && asked.id.as_ref() == Some(&id)) {
+        return Ok(None);
+    }
+    let file = &asked.file;
+    Ok(Some(format!(
+        "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
+    )))
 }
 
 /// A part that its own job has bought: just now, with this answer, or before.
