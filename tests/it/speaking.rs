@@ -403,3 +403,16 @@ async fn who_works_on_hears_of_a_new_definition() {
     let spoken: u64 = cut(&text, 60).iter().map(|part| (part.chars() as u64 * 24_000 + 7) / 15).sum();
     assert_eq!(read.data_len / 2, spoken + 14_400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_short_prompt_is_suspect() {
+    let house = House::new().await;
+    house.sandbox.script([Fault::new(Match::Text("main".into()), What::Short200)]);
+    let lines =
+        [("half", "Back to the main menu."), ("all", "Back to the other one."), ("dots", "Yes ... ... !!! ...")];
+    let batch = house.speak(&Speaking::default(), &lines).await;
+    house.run(batch).await;
+    for (key, state) in [("half", JobState::Suspect), ("all", JobState::Succeeded), ("dots", JobState::Succeeded)] {
+        assert_eq!(house.row(batch, key).await.state, state, "{key}");
+    }
+}
