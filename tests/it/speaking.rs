@@ -416,3 +416,17 @@ async fn half_a_short_prompt_is_suspect() {
         assert_eq!(house.row(batch, key).await.state, state, "{key}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_for_one_format_is_not_bought_for_another() {
+    let house = House::new().await;
+    house.sandbox.script([Fault::new(Match::Nth(1), What::CutAfterWork)]);
+    let formats = vec![format("wav", "24000"), format("pcm", "24000")];
+    let parking = Speaking { run: json!({ "on_unknown": "park" }), formats, ..Speaking::default() };
+    let batch = house.speak(&parking, &[("one", "Hello there.")]).await;
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Failed), house.sandbox.books().billed), (2, 1));
+    house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Succeeded), house.sandbox.books().billed), (2, 2));
+}

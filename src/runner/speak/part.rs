@@ -12,6 +12,7 @@ use crate::{
     domain::{
         batch::OnUnknown,
         call::ErrorKind,
+        identity::Identity,
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
@@ -95,6 +96,9 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             Step::Call(why) => {
                 if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
                     return Ok(failed(work, at, *finish));
+                }
+                if is_parked(work, sound).await? {
+                    return Ok(parked(work, at));
                 }
                 let why = if why == Why::First && work.job.era > 0 { Why::Retry } else { why };
                 call::attempt(work, &speaker(looked_at), why, None).await?
@@ -223,8 +227,16 @@ async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId)
     }
     Ok(match work.batch.spec.run.on_unknown {
         OnUnknown::Retry => Decided::CallAgain,
+        // The user was told, and said `retry`.
+        OnUnknown::Park if work.job.era > 0 => Decided::CallAgain,
         OnUnknown::Park => Decided::Stage(parked(work, at)),
     })
+}
+
+/// Whether the same sound was parked for another job. Until the user's `retry` it is bought for none.
+async fn is_parked(work: &PartWork<'_>, sound: Identity) -> Result<bool, StoreError> {
+    let asks = work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.era == 0;
+    Ok(asks && work.shared.store.is_parked(sound).await?)
 }
 
 fn parked(work: &PartWork<'_>, at: usize) -> Stage {
