@@ -232,7 +232,23 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     // Written another way, it says the same.
     write(dir.path(), "words.csv", "pronunciation,word\nak-mee,Acme\n");
     let again = against(&sandbox, dir.path(), &["submit", "p.toml"]);
-    assert_eq!((code(&again), sandbox.books().dictionary_calls), (0, calls), "{}", stderr(&again));
+    assert_eq!(
+        (code(&again), sandbox.books().dictionary_calls),
+        (0, calls + 1),
+        "it is only looked for: {}",
+        stderr(&again)
+    );
+    assert!(!stderr(&again).contains("words.csv was"), "{}", stderr(&again));
+    let list = json(&against(&sandbox, dir.path(), &["dicts", "list", "--json"]));
+    let id = list[0]["id"].as_str().or(list["dictionaries"][0]["id"].as_str()).unwrap().to_owned();
+    let gone = against(&sandbox, dir.path(), &["dicts", "delete", &id]);
+    assert_eq!(code(&gone), 0, "{}", stderr(&gone));
+    let healed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert!(
+        stderr(&healed).contains("words.csv was made") && stderr(&healed).contains("2 there already"),
+        "{}",
+        stderr(&healed)
+    );
     write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
     let changed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert!(stderr(&changed).contains("words.csv was changed"), "{}", stderr(&changed));
