@@ -1,18 +1,23 @@
 //! Jobs of many parts: their journals in one reading, and the parts that needed no call.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, packed::unpack, rows};
 use crate::{
     clock::Millis,
     domain::{
+        batch::BatchSpec,
         identity::Identity,
-        job::{JobId, Journals, Token},
+        job::{ALL_PARTS, BatchId, JobId, Journals, Token},
+        synthesis::Rendition,
     },
 };
+
+/// Jobs whose texts are read at once.
+const JOBS_AT_ONCE: i64 = 200;
 
 /// Whether every part of a job that speaks is there, of its own calls or of the spool.
 macro_rules! all_parts_of {
@@ -154,7 +159,8 @@ impl Store {
         .await
     }
 
-    /// Sounds that the spool must keep: those of unfinished jobs that are bought or reused, and those that are bought now.
+    /// Sounds that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
+    /// that are bought now.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -172,6 +178,49 @@ impl Store {
                 bytes.try_into().map_err(|_| StoreError::Unexpected("a fingerprint of another length".into()))?;
             Ok(Identity(half))
         };
-        needed.into_iter().map(identity).collect()
+        let mut needed = needed.into_iter().map(identity).collect::<Result<_, StoreError>>()?;
+        self.add_asked_for(&mut needed).await?;
+        Ok(needed)
+    }
+
+    /// Adds the sounds of all unfinished jobs: a text that was edited is bought but for what has changed, and until its job
+    /// is worked nothing says so.
+    async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
+        let (mut after, mut specs) = (0_i64, HashMap::new());
+        let anew: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT a.job, a.part FROM anew a JOIN jobs j ON j.id = a.job WHERE j.due_at IS NOT NULL")
+                .fetch_all(&self.read)
+                .await?;
+        let anew: HashSet<_> = anew.into_iter().collect();
+        loop {
+            let rows = sqlx::query(
+                "SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text \
+                 WHERE j.id > ? AND j.due_at IS NOT NULL ORDER BY j.id LIMIT ?",
+            )
+            .bind(after)
+            .bind(JOBS_AT_ONCE)
+            .fetch_all(&self.read)
+            .await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.try_get("id")?;
+            for row in &rows {
+                let batch = BatchId(row.try_get("batch")?);
+                if let Entry::Vacant(unread) = specs.entry(batch) {
+                    // One that cannot be read cannot be worked either.
+                    unread.insert(serde_json::from_str::<BatchSpec>(&self.batch_by_id(batch).await?.spec).ok());
+                }
+                let asked = specs[&batch].as_ref().and_then(|spec| spec.task.synthesis());
+                let of: Option<String> = row.try_get("overrides")?;
+                let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
+                // What is to be spoken again is not needed as it was.
+                let job: i64 = row.try_get("id")?;
+                let of = of.filter(|of| !of.no_reuse && !anew.contains(&(job, ALL_PARTS)));
+                if let Some((asked, of)) = asked.zip(of) {
+                    let text = unpack(row)?;
+                    let sounds = asked.sounds(&of, std::str::from_utf8(&text).unwrap_or_default());
+                    needed.extend(sounds.filter(|(part, _)| !anew.contains(&(job, *part))).map(|(_, sound)| sound));
+                }
+            }
+        }
     }
 }

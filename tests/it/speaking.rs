@@ -14,7 +14,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
-    store::Chosen,
+    store::{Chosen, SpoolLimits},
 };
 
 use crate::support::{
@@ -429,4 +429,19 @@ async fn what_is_parked_for_one_format_is_not_bought_for_another() {
     house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
     house.run(batch).await;
     assert_eq!((house.counts(batch).await.of(JobState::Succeeded), house.sandbox.books().billed), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_edited_book_still_needs_is_not_pruned() {
+    let house = House::new().await;
+    let text = prose(4);
+    house.run(house.speak(&Speaking::default(), &[("one", &text)]).await).await;
+    let edited = text.replacen("begins here", "begins hero", 1);
+    let batch = house.speak(&Speaking::default(), &[("one", &edited)]).await;
+    let pruned = house.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    assert_eq!((pruned.taken.sounds, pruned.needed.sounds), (1, parts(&text) - 1), "the sentence that was");
+    house.run(batch).await;
+    assert_eq!(house.sandbox.books().billed, parts(&text) + 1, "one part");
+    let pruned = house.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    assert_eq!(pruned.needed.sounds, 0);
 }
