@@ -23,6 +23,7 @@ ALTER TABLE calls ADD COLUMN fingerprint BLOB;
 ALTER TABLE calls ADD COLUMN characters  INTEGER;
 ALTER TABLE calls ADD COLUMN bytes       INTEGER;
 CREATE UNIQUE INDEX calls_sound_open ON calls (account, fingerprint) WHERE state IN ('sent', 'accepted') AND fingerprint IS NOT NULL;
+CREATE INDEX calls_sound_lost ON calls (fingerprint) WHERE state = 'lost' AND fingerprint IS NOT NULL;
 CREATE INDEX calls_sound_kept ON calls (fingerprint, ended_at) WHERE state = 'answered' AND fingerprint IS NOT NULL;
 
 -- Parts that needed no call of their job: their sound was in the spool.

@@ -26,6 +26,8 @@ listed! {
         Failures = "failures",
         /// The content's expiry was asked for and not applied.
         Expiry = "expiry",
+        /// The account's dictionary says something else than when the batch was submitted.
+        Dictionary = "dictionary",
     }
 }
 

@@ -17,6 +17,7 @@ pub use self::{
     timeline::Timeline,
 };
 use super::{
+    cut::parts,
     identity::Identity,
     options::{OptionFault, listed},
     speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
@@ -184,6 +185,13 @@ impl Synthesis {
             }
         }
         bought
+    }
+
+    /// What each part of a job's text is named by in the spool, with its number from 0; those that say nothing have no name.
+    pub fn sounds(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
+        let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
+        let said = (0..).zip(parts(text, self.part_chars)).filter(|(_, part)| part.has_words());
+        said.map(move |(at, part)| (at, options.fingerprint(&part.text, bought, self.dictionary.as_ref())))
     }
 
     /// The identity of what shapes a job's calls, but for what its variant says: its options, and where its text is cut.

@@ -1,6 +1,10 @@
 //! The claim loop: as many jobs as there are free workers, until nothing is due.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -171,8 +175,12 @@ impl Engine {
         }
         let claimed = self.shared.store.claim(want).await?;
         let any = !claimed.is_empty();
+        let mut batches = HashMap::new();
         for job in claimed {
-            let batch = self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await?;
+            if let Entry::Vacant(unread) = batches.entry(job.batch) {
+                unread.insert(self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await?);
+            }
+            let batch = Arc::clone(&batches[&job.batch]);
             self.shared.say(Event::Claimed { batch: job.batch });
             let lane = job.lane.map_or(Lane::Free, Lane::Call);
             let task = self.workers.spawn(worker::work(Arc::clone(&self.shared), batch, job.clone()));

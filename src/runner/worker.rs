@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Event, Shared, attempt,
-    batch::Batch,
+    batch::{Batch, Batches},
     call::Attempt,
     deliver,
     reconcile::{self, Verdict},
@@ -68,6 +68,14 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
     let to = match to {
         Some(to) => to,
         None => To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false },
+    };
+    // Asked for in another way meanwhile: what is bought is kept, and rendered once more.
+    let well = matches!(&to, To::Finished(f) if matches!(f.state, Some(JobState::Succeeded | JobState::Suspect)));
+    let to = match to {
+        _ if well && !Batches::is_current(&shared.store, &batch).await? => {
+            To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false }
+        }
+        to => to,
     };
     let event = event(&batch, &job, &to);
     let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };

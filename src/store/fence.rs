@@ -23,6 +23,8 @@ pub(super) struct Money {
     pub(super) longest_ms: i64,
     pub(super) concurrency: Option<i64>,
     pub(super) in_flight: i64,
+    /// Answers are waited for that hold no slot.
+    pub(super) awaits: bool,
 }
 
 /// What stands between an ask and its call.
@@ -76,9 +78,9 @@ pub(super) async fn batches(
     ids.sort_unstable();
     ids.dedup();
     let sql = format!(
-        "SELECT id, state, max_spend, spent, reserved, longest_ms, concurrency, CASE WHEN concurrency IS NULL THEN 0 ELSE \
-         (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ? AND batch = batches.id) END AS in_flight \
-         FROM batches WHERE true {}",
+        "SELECT id, state, max_spend, spent, reserved, longest_ms, concurrency, \
+         CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0 ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ? AND batch = batches.id) END AS in_flight, \
+         max_spend IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits FROM batches WHERE true {}",
         claim::among("id", &ids)
     );
     let mut found = HashMap::new();
@@ -93,6 +95,7 @@ pub(super) async fn batches(
                 longest_ms: row.try_get("longest_ms")?,
                 concurrency: row.try_get("concurrency")?,
                 in_flight: row.try_get("in_flight")?,
+                awaits: row.try_get("awaits")?,
             },
         );
     }

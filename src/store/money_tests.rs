@@ -141,3 +141,16 @@ async fn answers_are_pruned_and_rows_stay() {
     let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
     assert_eq!(l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same, 1, "nothing is bought again");
 }
+
+#[tokio::test]
+async fn a_call_of_unknown_outcome_is_no_money_to_wait_for() {
+    let l = ledger().await;
+    l.submit(NewBatch { max_spend: Some(7_000), ..batch("b") }, 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 1).await;
+    let a = l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(a.call, unknown(false))).await.unwrap();
+    let again = PermitAsk { why: Why::Unknown, replaces: Some(a.call), ..ask(&jobs[0], Limits::default()) };
+    let verdict = tokio::time::timeout(std::time::Duration::from_secs(5), l.store.permit(again)).await;
+    assert_eq!(verdict.expect("it does not wait for itself").unwrap().unwrap_err(), Denial::SpendLimit);
+}

@@ -245,8 +245,8 @@ async fn grant_pool(
         }
         let estimate = ask.buys.estimate(batch.longest_ms);
         if batch.max.is_some_and(|max| batch.spent + batch.reserved + estimate > max) {
-            // What is reserved may turn out cheaper: only money that is spent is a reason to stop.
-            if batch.reserved > 0 {
+            // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
+            if batch.in_flight > 0 || batch.awaits {
                 left = true;
             } else {
                 granted.verdicts.push((*i, Err(Denial::SpendLimit)));

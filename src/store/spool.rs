@@ -170,7 +170,8 @@ impl Store {
     }
 }
 
-/// Of these sounds, those that the spool must keep: as [`Store::needed_fingerprints`] says of all.
+/// Of these sounds, those that the spool must keep: as [`Store::needed_fingerprints`] says of all, but for those that nobody
+/// has asked for yet.
 const NEEDED_OF: &str = "SELECT e.value FROM json_each(?) e WHERE \
     EXISTS (SELECT 1 FROM calls c JOIN jobs j ON j.id = c.job WHERE c.fingerprint = unhex(e.value) AND c.fingerprint IS NOT NULL \
       AND c.state = 'answered' AND (j.due_at IS NOT NULL OR j.token IS NOT NULL)) \

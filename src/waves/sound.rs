@@ -72,6 +72,9 @@ impl Sound {
             _ if self.format != AudioFormat::Mp3 && is_riff(&self.beginning) => {
                 return Err(unusable("the answer is a WAV file, which was not asked for"));
             }
+            _ if self.format != AudioFormat::Mp3 && is_compressed(&self.beginning) => {
+                return Err(unusable("the answer is compressed audio, which was not asked for"));
+            }
             _ => {}
         }
         if framed { Ok(()) } else { Err(Flaw::Cut("the answer does not say where it ends, so it may be cut")) }
@@ -126,6 +129,13 @@ fn unusable(why: &str) -> Flaw {
 
 fn is_riff(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF") && bytes.get(8..12).is_none_or(|form| form == b"WAVE")
+}
+
+/// Whether it begins as files of MPEG audio, Ogg and FLAC do: as samples it would be noise.
+fn is_compressed(bytes: &[u8]) -> bool {
+    let magic: [&[u8]; 3] = [b"ID3", b"OggS", b"fLaC"];
+    let frame = |at: usize| Some(at + mpeg_frame_len(bytes.get(at..)?)?);
+    magic.iter().any(|magic| bytes.starts_with(magic)) || frame(0).and_then(frame).and_then(frame).is_some()
 }
 
 /// Whether there is a frame's header with another one, or the end, where it says that the frame ends.
@@ -260,8 +270,13 @@ mod tests {
         let mut frame = vec![0xFF, 0xF3, 0x44, 0xC0];
         frame.resize(96, 0);
         let tagged = [b"ID3\x04\0\0\0\0\0\x05abcde".as_slice(), &frame.repeat(3)].concat();
-        for good in [frame.clone(), frame.repeat(2), tagged] {
-            assert_eq!(check_as(AudioFormat::Mp3, &good, true), Ok(()));
+        for good in [&frame, &frame.repeat(2), &tagged] {
+            assert_eq!(check_as(AudioFormat::Mp3, good, true), Ok(()));
+        }
+        for format in [AudioFormat::Pcm, AudioFormat::Ulaw, AudioFormat::Alaw] {
+            for mp3 in [&frame.repeat(4), &tagged] {
+                assert!(is_unusable(format, mp3), "it would be noise");
+            }
         }
         for bad in [&frame[..95], &[0xFF; 500], &[0; 500], b"ID3", &wav_file(8000, 500)] {
             assert!(is_unusable(AudioFormat::Mp3, bad));

@@ -14,7 +14,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
-    store::Chosen,
+    store::{Chosen, SpoolLimits},
 };
 
 use crate::support::{
@@ -193,7 +193,7 @@ async fn a_part_that_is_refused_fails_its_job_and_is_named() {
     assert_eq!(house.row(batch, "bad").await.state, JobState::Succeeded);
     let missing = house.sandbox.books().calls - before;
     assert!((1..=2).contains(&missing), "{missing}");
-    assert_eq!(house.sandbox.books().billed, parts(&bad) + 0, "no part twice, and the first paragraph is shared");
+    assert_eq!(house.sandbox.books().billed, parts(&bad), "no part twice, and the first paragraph is shared");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,4 +321,127 @@ async fn no_wav_holds_more_than_four_gigabytes_and_nothing_is_bought_for_it() {
     let row = house.row(batch, "one").await;
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Failed, Some("too_large")));
     assert_eq!(house.sandbox.books().calls, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_spoken_again_takes_with_it_what_was_pruned() {
+    let house = House::new().await;
+    let text = prose(2);
+    let batch = house.speak(&Speaking::default(), &[("one", &text)]).await;
+    house.run(batch).await;
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    fs::remove_file(house.spoken("one.wav")).unwrap();
+    house.store.retry(Chosen { batch, key: Some("one".into()), states: vec![], part: Some(3) }).await.unwrap();
+    house.run(batch).await;
+    let row = house.row(batch, "one").await;
+    assert_eq!((row.state, row.notes), (JobState::Succeeded, None), "{:?}", row.error);
+    assert_eq!(house.sandbox.books().billed, 2 * parts(&text), "nothing can be joined without them");
+    assert!(house.spoken("one.wav").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_look_at_pruned_speech_buys_nothing_and_hides_no_doubt() {
+    let house = House::new().await;
+    let refrain = "This line comes again and again, and it is a long one.";
+    house.run(house.speak(&Speaking { name: "song", ..Speaking::default() }, &[("song", refrain)]).await).await;
+    let text = [refrain, "And here is something that was never said before it."].join("\n\n");
+    let doubted = Speaking { synthesize: json!({ "max_chars_per_second": 2.0 }), ..Speaking::default() };
+    let batch = house.speak(&doubted, &[("one", &text), ("two", refrain)]).await;
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Suspect), house.sandbox.books().billed), (2, 2));
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    house.store.redeliver(batch).await.unwrap();
+    house.run(batch).await;
+    assert_eq!(house.sandbox.books().billed, 2, "what is only shown anew buys nothing");
+    for row in house.rows(batch).await {
+        assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("too_short")), "{}", row.key);
+        assert_eq!(row.notes.as_deref(), Some("answer_pruned"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_retry_is_enough_for_a_book_whose_audio_is_gone() {
+    let house = House::new().await;
+    let text = prose(40);
+    house.write("out", "no folder");
+    let batch =
+        house.speak(&Speaking { run: json!({ "outage_limit": 1 }), ..Speaking::default() }, &[("one", &text)]).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Paused, "there is no room for the output");
+    fs::remove_dir_all(house.store.shelf().root()).unwrap();
+    fs::remove_file(house.path("out")).unwrap();
+    house.store.resume(batch, true).await.unwrap();
+    house.run(batch).await;
+    assert_eq!(house.row(batch, "one").await.error_kind.as_deref(), Some("answer_lost"));
+    house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    house.run(batch).await;
+    let row = house.row(batch, "one").await;
+    assert_eq!((row.state, row.error), (JobState::Succeeded, None));
+    assert_eq!(house.sandbox.books().billed, 2 * parts(&text));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_works_on_hears_of_a_new_definition() {
+    let house = House::new().await;
+    let text = prose(2);
+    let before =
+        Speaking { synthesize: json!({ "pause": { "sentence_ms": 0, "paragraph_ms": 0 } }), ..Speaking::default() };
+    let batch = house.speak(&before, &[("one", &text)]).await;
+    house.sandbox.hold();
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(1).await;
+        // Submitted again by somebody else: other pauses, and another line.
+        house.speak(&Speaking::default(), &[("one", &text), ("two", &text)]).await;
+        house.sandbox.release();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 2);
+    assert_eq!(house.sandbox.books().billed, parts(&text));
+    let read = |name: &str| fs::read(house.spoken(name)).unwrap();
+    assert_eq!(house.row(batch, "two").await.audio_ms, house.row(batch, "one").await.audio_ms);
+    assert!(read("one.wav") == read("two.wav"), "both with the new pauses");
+    let read = wav::read(&mut fs::File::open(house.spoken("two.wav")).unwrap()).unwrap();
+    let spoken: u64 = cut(&text, 60).iter().map(|part| (part.chars() as u64 * 24_000 + 7) / 15).sum();
+    assert_eq!(read.data_len / 2, spoken + 14_400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_short_prompt_is_suspect() {
+    let house = House::new().await;
+    house.sandbox.script([Fault::new(Match::Text("main".into()), What::Short200)]);
+    let lines =
+        [("half", "Back to the main menu."), ("all", "Back to the other one."), ("dots", "Yes ... ... !!! ...")];
+    let batch = house.speak(&Speaking::default(), &lines).await;
+    house.run(batch).await;
+    for (key, state) in [("half", JobState::Suspect), ("all", JobState::Succeeded), ("dots", JobState::Succeeded)] {
+        assert_eq!(house.row(batch, key).await.state, state, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_for_one_format_is_not_bought_for_another() {
+    let house = House::new().await;
+    house.sandbox.script([Fault::new(Match::Nth(1), What::CutAfterWork)]);
+    let formats = vec![format("wav", "24000"), format("pcm", "24000")];
+    let parking = Speaking { run: json!({ "on_unknown": "park" }), formats, ..Speaking::default() };
+    let batch = house.speak(&parking, &[("one", "Hello there.")]).await;
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Failed), house.sandbox.books().billed), (2, 1));
+    house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    house.run(batch).await;
+    assert_eq!((house.counts(batch).await.of(JobState::Succeeded), house.sandbox.books().billed), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_edited_book_still_needs_is_not_pruned() {
+    let house = House::new().await;
+    let text = prose(4);
+    house.run(house.speak(&Speaking::default(), &[("one", &text)]).await).await;
+    let edited = text.replacen("begins here", "begins hero", 1);
+    let batch = house.speak(&Speaking::default(), &[("one", &edited)]).await;
+    let pruned = house.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    assert_eq!((pruned.taken.sounds, pruned.needed.sounds), (1, parts(&text) - 1), "the sentence that was");
+    house.run(batch).await;
+    assert_eq!(house.sandbox.books().billed, parts(&text) + 1, "one part");
+    let pruned = house.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    assert_eq!(pruned.needed.sounds, 0);
 }

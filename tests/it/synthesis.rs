@@ -232,7 +232,23 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     // Written another way, it says the same.
     write(dir.path(), "words.csv", "pronunciation,word\nak-mee,Acme\n");
     let again = against(&sandbox, dir.path(), &["submit", "p.toml"]);
-    assert_eq!((code(&again), sandbox.books().dictionary_calls), (0, calls), "{}", stderr(&again));
+    assert_eq!(
+        (code(&again), sandbox.books().dictionary_calls),
+        (0, calls + 1),
+        "it is only looked for: {}",
+        stderr(&again)
+    );
+    assert!(!stderr(&again).contains("words.csv was"), "{}", stderr(&again));
+    let list = json(&against(&sandbox, dir.path(), &["dicts", "list", "--json"]));
+    let id = list[0]["id"].as_str().or(list["dictionaries"][0]["id"].as_str()).unwrap().to_owned();
+    let gone = against(&sandbox, dir.path(), &["dicts", "delete", &id]);
+    assert_eq!(code(&gone), 0, "{}", stderr(&gone));
+    let healed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert!(
+        stderr(&healed).contains("words.csv was made") && stderr(&healed).contains("2 there already"),
+        "{}",
+        stderr(&healed)
+    );
     write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
     let changed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert!(stderr(&changed).contains("words.csv was changed"), "{}", stderr(&changed));
@@ -328,4 +344,36 @@ async fn what_is_only_presentation_buys_nothing_and_is_joined_anew() {
     assert_eq!((code(&ran), sandbox.books().calls), (0, 5), "{}", stderr(&ran));
     let ran = asked("", &["--no-reuse"]);
     assert_eq!((code(&ran), sandbox.books().calls), (0, 5), "what is done is done: {}", stderr(&ran));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_bought_with_the_words_of_another_batch() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
+    let first = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    // Another batch has them pronounced in another way, on the same account.
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
+    fs::copy(dir.path().join("p.toml"), dir.path().join("q.toml")).unwrap();
+    let other = against(&sandbox, dir.path(), &["submit", "q.toml"]);
+    assert!(stderr(&other).contains("words.csv was changed"), "{}", stderr(&other));
+    let work = against(&sandbox, dir.path(), &["work", "--batch", "p"]);
+    assert_eq!((code(&work), sandbox.books().billed), (3, 0), "{}", stderr(&work));
+    assert!(stderr(&work).contains("not the one that the batch was submitted with"), "{}", stderr(&work));
+    let run = against(&sandbox, dir.path(), &["run", "p.toml"]);
+    assert_eq!((code(&run), sandbox.books().billed), (0, 2), "{}", stderr(&run));
+    sandbox.shutdown().await;
+}
+
+#[test]
+fn a_part_has_one_number_everywhere() {
+    let dir = house();
+    write(dir.path(), "p.csv", "key,text\na,\"Before it.\n\n* * *\n\nAfter it.\"\n");
+    definition(dir.path(), "voice_id = \"avery\"");
+    let check = stdout(&run(dir.path(), &["check", "p.toml", "--parts"]));
+    let numbers: Vec<_> = check.lines().map(|line| line.split_whitespace().nth(6).unwrap()).collect();
+    assert_eq!(numbers, ["1", "3"], "as `jobs --parts` and `retry --part` count them: {check}");
 }

@@ -44,11 +44,13 @@ async fn put(
     let Account { client, name: account, forgets } = account;
     let mut before = store.dictionary(account, &dictionary.file).await?;
     let mut same = before.as_ref().is_some_and(|(_, hash)| *hash == dictionary.hash);
-    if let Some((id, _)) = before.as_ref().filter(|_| *forgets || !same) {
-        // Somebody may have deleted it since.
-        let all = client.dictionaries().await.map_err(IntakeError::Dictionary)?;
-        if all.iter().all(|there| there.id != *id) {
-            (before, same) = (None, false);
+    if let Some((id, _)) = &before {
+        // Somebody may have deleted it since: then every call would be refused, today and tomorrow.
+        match client.dictionaries().await {
+            Ok(all) if all.iter().all(|there| there.id != *id) => (before, same) = (None, false),
+            Ok(_) => {}
+            Err(_) if same && !forgets => {}
+            Err(trouble) => return Err(IntakeError::Dictionary(trouble)),
         }
     }
     if let Some((id, _)) = before.as_ref().filter(|_| same) {

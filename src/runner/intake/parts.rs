@@ -72,7 +72,10 @@ fn cut_all(
             continue;
         }
         let dictionary = asked.synthesis.dictionary.as_ref();
-        let parts: Vec<Part> = cut::parts(&line.text, asked.synthesis.part_chars).filter(Part::has_words).collect();
+        // Numbered as everywhere: what has no words is a part too.
+        let parts: Vec<(Part, u64)> = (cut::parts(&line.text, asked.synthesis.part_chars).zip(1..))
+            .filter(|(part, _)| part.has_words())
+            .collect();
         let mut seen = Vec::new();
         let TextLine { number: line_number, key, outputs, .. } = &*line;
         for output in outputs {
@@ -81,7 +84,7 @@ fn cut_all(
                 continue;
             }
             seen.push((output.voice_id(), bought));
-            for (part, number) in parts.iter().zip(1..) {
+            for (part, number) in &parts {
                 let sound = options.fingerprint(&part.text, bought, dictionary);
                 let kept = shelf.is_some_and(|shelf| shelf.find(sound, bought.format).is_some());
                 let part = PartLine {
@@ -89,7 +92,7 @@ fn cut_all(
                     key: key.to_string(),
                     voice_id: output.voice_id().to_owned(),
                     bought,
-                    number,
+                    number: *number,
                     characters: part.chars() as u64,
                     kept,
                     text: part.text.clone(),

@@ -29,11 +29,9 @@ use crate::{
     },
     render::speech_captions,
     sink::{Content, Item},
-    store::{Finish, JobFilter, Shelf, StoreError, To},
+    store::{Finish, Shelf, StoreError, To},
 };
 
-/// A part shorter than its text allows is given so much more: a voice may swallow the pause at its end.
-const ALLOWED_MS: u64 = 500;
 /// How soon a disk that is full is tried again, in ms.
 const DISK_RETRY_MS: i64 = 30_000;
 
@@ -147,7 +145,7 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
     let pieces: Vec<Piece> = (speech.parts.iter().zip(&speech.sounds).zip(pauses))
         .map(|((part, sound), pause_ms)| Piece {
             path: sound.map(|sound| shelf.path(sound, bought.format)),
-            least_ms: least(part.chars() as u64),
+            least_ms: least(spoken(&part.text)),
             pause_ms,
         })
         .collect();
@@ -200,8 +198,14 @@ fn least_ms(speech: &Speech<'_>) -> impl Fn(u64) -> u64 {
             reason = "a part has at most 250 characters"
         )]
         let ms = (characters as f64 * 1_000.0 / most) as u64;
-        ms.saturating_sub(ALLOWED_MS)
+        ms
     }
+}
+
+/// Characters that take their time. A row of dots takes none, and nothing else is allowed for: of a short prompt half
+/// would pass for all of it.
+fn spoken(text: &str) -> u64 {
+    text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).count() as u64
 }
 
 /// A file of the shelf is no audio any more: the disk has lost some of it. It is out of the way for the next `retry`.
@@ -210,31 +214,8 @@ async fn spoiled(work: &Work<'_, &Speech<'_>>, at: usize, error: &AudioError) ->
     if let Some(sound) = speech.sounds[at] {
         store.shelf().discard(sound, speech.bought.format);
     }
-    let journals = store.journals(work.job.job, work.job.era).await?;
-    let answered =
-        journals.of(super::index(at)).calls.into_iter().find(|c| c.state == crate::domain::job::CallState::Answered);
-    if let Some(call) = answered {
-        store.set_aside(work.job.job, call.id).await?;
-    }
+    store.set_parts_aside(work.job.job, work.job.token, vec![super::index(at)]).await?;
     let part = speech.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();
     let told = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
     Ok(Next::Leave(To::Finished(Box::new(speech.failed(ErrorKind::AnswerLost, told)))))
-}
-
-/// Whether the job's outputs were written once.
-pub(super) async fn was_delivered(work: &Work<'_, &Speech<'_>>) -> Result<bool, StoreError> {
-    let filter = JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, ..JobFilter::default() };
-    let jobs = work.shared.store.jobs(work.batch.id, &filter).await?;
-    Ok(jobs.iter().any(|job| job.row.job == work.job.job && job.row.outputs.is_some()))
-}
-
-/// The end of a job whose audio was pruned: its outputs stay as they are.
-pub(super) fn pruned(speech: &Speech<'_>) -> Finish {
-    Finish {
-        state: Some(JobState::Succeeded),
-        notes: Some(Note::AnswerPruned.to_string()),
-        characters: Some(speech.characters),
-        parts: Some(speech.count()),
-        ..Finish::default()
-    }
 }

@@ -2,6 +2,7 @@
 
 mod buy;
 mod deliver;
+mod lost;
 mod part;
 mod survey;
 mod turns;
@@ -46,8 +47,17 @@ pub(super) async fn live(
     if let Some(told) = too_long(&speech) {
         return Ok(Some(To::Finished(Box::new(speech.failed(ErrorKind::TooLarge, told)))));
     }
-    let Some(surveyed) = survey::survey(shared, job, &speech).await? else { return Ok(None) };
+    let Some(mut surveyed) = survey::survey(shared, job, &speech).await? else { return Ok(None) };
     let hand = Hand { shared, batch, job, speech: &speech };
+    if !surveyed.lost.is_empty() {
+        match lost::judge(&hand.work(0, Journal::default()), &surveyed).await? {
+            lost::Verdict::Buy => {}
+            lost::Verdict::End(finish) => return Ok(Some(To::Finished(finish))),
+            lost::Verdict::LeaseLost => return Ok(None),
+        }
+        let Some(anew) = survey::survey(shared, job, &speech).await? else { return Ok(None) };
+        surveyed = anew;
+    }
     let ready = match hand.buy_all(surveyed).await? {
         Bought::All(ready) => ready,
         Bought::Leave(to) => return Ok(Some(to)),
@@ -119,7 +129,7 @@ impl<'a> Hand<'a> {
 
     /// Has every part that is missing bought, several at once, and the first ones first.
     async fn buy_all(self, surveyed: Surveyed) -> Result<Bought, StoreError> {
-        let Surveyed { mut ready, journals, fresh } = surveyed;
+        let Surveyed { mut ready, journals, fresh, .. } = surveyed;
         let sound = |at: usize| self.speech.sounds[at];
         let mut floor = Floor {
             todo: (0..ready.len()).filter(|at| ready[*at].is_none() && sound(*at).is_some()).collect(),

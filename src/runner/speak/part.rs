@@ -12,8 +12,9 @@ use crate::{
     domain::{
         batch::OnUnknown,
         call::ErrorKind,
+        identity::Identity,
         job::{CallId, CallRecord, Step, Why},
-        retry,
+        retry::{self, PauseKind},
     },
     store::{End, Ended, Finish, Sound, StoreError, To},
 };
@@ -76,6 +77,10 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
         // Before the look: what is bought after it, the ledger tells.
         let looked_at = work.now();
         let there = is_there(work, at, since).await?;
+        if !there && let Some(told) = other_words(work).await? {
+            shared.pause(work.batch.id, PauseKind::Dictionary, &told).await?;
+            return Ok(Stage::Later(work.now()));
+        }
         let attempt = match work.journal.step(looked_at) {
             Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
             Step::Deliver(call) => return gone(work, at, call).await,
@@ -91,6 +96,9 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             Step::Call(why) => {
                 if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
                     return Ok(failed(work, at, *finish));
+                }
+                if is_parked(work, sound).await? {
+                    return Ok(parked(work, at));
                 }
                 let why = if why == Why::First && work.job.era > 0 { Why::Retry } else { why };
                 call::attempt(work, &speaker(looked_at), why, None).await?
@@ -118,6 +126,20 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             }
         }
     }
+}
+
+/// Why nothing may be bought: a dictionary is changed in its place, and another batch may have brought other words, or the
+/// key be another account's. What came then would be kept as what was asked for.
+async fn other_words(work: &PartWork<'_>) -> Result<Option<String>, StoreError> {
+    let Some(asked) = &work.asked.synthesis.dictionary else { return Ok(None) };
+    let known = work.shared.store.dictionary(&work.shared.config.account, &asked.file).await?;
+    if known.is_some_and(|(id, hash)| hash == asked.hash && asked.id.as_ref() == Some(&id)) {
+        return Ok(None);
+    }
+    let file = &asked.file;
+    Ok(Some(format!(
+        "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
+    )))
 }
 
 /// A part that its own job has bought: just now, with this answer, or before.
@@ -205,8 +227,16 @@ async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId)
     }
     Ok(match work.batch.spec.run.on_unknown {
         OnUnknown::Retry => Decided::CallAgain,
+        // The user was told, and said `retry`.
+        OnUnknown::Park if work.job.era > 0 => Decided::CallAgain,
         OnUnknown::Park => Decided::Stage(parked(work, at)),
     })
+}
+
+/// Whether the same sound was parked for another job. Until the user's `retry` it is bought for none.
+async fn is_parked(work: &PartWork<'_>, sound: Identity) -> Result<bool, StoreError> {
+    let asks = work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.era == 0;
+    Ok(asks && work.shared.store.is_parked(sound).await?)
 }
 
 fn parked(work: &PartWork<'_>, at: usize) -> Stage {
@@ -216,8 +246,8 @@ fn parked(work: &PartWork<'_>, at: usize) -> Stage {
 
 /// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
 async fn gone(work: &PartWork<'_>, at: usize, call: CallId) -> Result<Stage, StoreError> {
-    if super::deliver::was_delivered(work).await? {
-        return Ok(Stage::Failed(Box::new(super::deliver::pruned(work.asked))));
+    if let Some(finish) = super::lost::pruned(work).await? {
+        return Ok(Stage::Failed(Box::new(finish)));
     }
     work.shared.store.set_aside(work.job.job, call).await?;
     let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";

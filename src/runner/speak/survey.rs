@@ -84,6 +84,27 @@ pub(super) struct Surveyed {
     pub(super) ready: Vec<Option<Ready>>,
     pub(super) journals: Journals,
     pub(super) fresh: Fresh,
+    pub(super) lost: Lost,
+}
+
+/// Parts that were there once, and whose files are gone from the shelf.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// This job's calls have bought them.
+    pub(super) bought: Vec<usize>,
+    /// Somebody else's have.
+    pub(super) reused: Vec<usize>,
+}
+
+impl Lost {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bought.is_empty() && self.reused.is_empty()
+    }
+
+    /// All of them, as the ledger counts them.
+    pub(super) fn parts(&self) -> Vec<i64> {
+        self.bought.iter().chain(&self.reused).map(|at| index(*at)).collect()
+    }
 }
 
 /// From when on a sound must be, for parts that not any will do for.
@@ -126,6 +147,7 @@ pub(super) async fn survey(
             others.push((at, sound));
         }
     }
+    let mut lost = Lost { bought: own.iter().map(|(at, _)| *at).collect(), reused: Vec::new() };
     for (at, _) in on_shelf(shared, speech, own).await {
         ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
     }
@@ -140,7 +162,18 @@ pub(super) async fn survey(
             ready[at] = Some(Ready::default());
         }
     }
-    Ok(Some(Surveyed { ready, journals, fresh }))
+    lost.bought.retain(|at| ready[*at].is_none());
+    let without = speech.sounds.iter().enumerate().filter(|(at, _)| ready[*at].is_none() && !lost.bought.contains(at));
+    let reused: Vec<_> = without
+        .filter_map(|(at, sound)| Some((at, (*sound)?)))
+        .filter(|(at, _)| journals.reused.contains(&index(*at)))
+        .collect();
+    if !reused.is_empty() {
+        lost.reused = reused.iter().map(|(at, _)| *at).collect();
+        let there = on_shelf(shared, speech, reused).await;
+        lost.reused.retain(|at| there.iter().all(|(other, _)| other != at));
+    }
+    Ok(Some(Surveyed { ready, journals, fresh, lost }))
 }
 
 /// Those of the parts whose sound is on the shelf. They are used now.
