@@ -56,7 +56,7 @@ impl Check {
 
 pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
     let config = context.config(sources.sandbox)?;
-    let definition = sources.definition(&context.env)?;
+    let definition = sources.definition(&context.env)?.asked_at(config.origin());
     let world = if sources.sandbox { "sandbox" } else { "waves" };
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),

@@ -78,8 +78,7 @@ impl JobParts {
         let journals = store.journals(job.row.job, job.era).await?;
         let (options, bought) = (own.overrides.apply(&asked.options), own.format.bought());
         let cut = cut(&text, asked.part_chars);
-        let sounds: Vec<_> =
-            cut.iter().map(|part| options.fingerprint(&part.text, bought, asked.dictionary.as_ref())).collect();
+        let sounds: Vec<_> = cut.iter().map(|part| asked.sound(&options, &part.text, bought)).collect();
         let shelf = store.shelf();
         let files: Vec<_> = cut
             .iter()

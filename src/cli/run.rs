@@ -49,7 +49,7 @@ impl Run {
         }
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
-        let definition = self.sources.definition(&context.env)?;
+        let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         let api = Api::open(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
         let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };

@@ -28,7 +28,7 @@ impl Submit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
-        let definition = self.sources.definition(&context.env)?;
+        let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         let api = Api::open_idle(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
         let done = submit(&drive, &definition, &self.sources).await?;

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         batch::RunSettings,
         cost::Rates,
+        identity::address,
         options::listed,
         pool::{Limits, Pool},
     },
@@ -163,6 +164,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the API is asked, if not at the vendor's own address; without what gives access there.
+    #[must_use]
+    pub fn origin(&self) -> Option<String> {
+        let own = address(self.base_url.as_str());
+        let own = own.trim_end_matches('/');
+        (own != BASE_URL).then(|| own.to_owned())
+    }
+
     /// How the ledger is opened.
     #[must_use]
     pub fn opening(&self, create: bool) -> Opening {

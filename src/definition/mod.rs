@@ -137,6 +137,15 @@ impl Definition {
         }
     }
 
+    /// The same, asked for at another address than the vendor's own.
+    #[must_use]
+    pub fn asked_at(mut self, origin: Option<String>) -> Self {
+        if let TaskDefinition::Synthesize(asked) = &mut self.task {
+            asked.synthesis.origin = origin;
+        }
+        self
+    }
+
     /// What the ledger keeps of it, for a manifest with these columns. The manifest's hash is the caller's to add.
     #[must_use]
     pub fn spec(&self, columns: &Columns) -> BatchSpec {

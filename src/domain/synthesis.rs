@@ -51,6 +51,9 @@ pub struct Synthesis {
     pub dictionary: Option<Dictionary>,
     /// How speech is asked for.
     pub transport: Transport,
+    /// Where it is asked for, if not at the vendor's own address: what a stand-in has hummed is not what the API says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// A format of the outputs.
@@ -191,7 +194,14 @@ impl Synthesis {
     pub fn sounds(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
         let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
         let said = (0..).zip(parts(text, self.part_chars)).filter(|(_, part)| part.has_words());
-        said.map(move |(at, part)| (at, options.fingerprint(&part.text, bought, self.dictionary.as_ref())))
+        said.map(move |(at, part)| (at, self.sound(&options, &part.text, bought)))
+    }
+
+    /// What a part with these options is named by in the spool. Where a batch is asked for does not make another job of its
+    /// lines, but another sound of their parts.
+    #[must_use]
+    pub fn sound(&self, options: &SpeechOptions, text: &str, bought: Bought) -> Identity {
+        options.fingerprint(text, bought, self.dictionary.as_ref(), self.origin.as_deref())
     }
 
     /// The identity of what shapes a job's calls, but for what its variant says: its options, and where its text is cut.
@@ -199,7 +209,7 @@ impl Synthesis {
     pub fn identity(&self, options: &SpeechOptions) -> Identity {
         // A part that says nothing stands for all of them.
         let any = Bought { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
-        let sound = options.fingerprint("", any, self.dictionary.as_ref());
+        let sound = options.fingerprint("", any, self.dictionary.as_ref(), None);
         Identity::of(&[b"synthesize", &sound.0, &(self.part_chars as u64).to_le_bytes()])
     }
 
@@ -237,21 +247,31 @@ impl SpeechOptions {
     /// What costs money to say again, as one text with these options: all that shapes a part's sound. The same in every
     /// release, for spools outlive them. That the vendor is asked to delete the content shapes nothing.
     #[must_use]
-    pub fn fingerprint(&self, text: &str, bought: Bought, dictionary: Option<&Dictionary>) -> Identity {
+    pub fn fingerprint(
+        &self,
+        text: &str,
+        bought: Bought,
+        dictionary: Option<&Dictionary>,
+        origin: Option<&str>,
+    ) -> Identity {
         let language = |language: Option<super::speech::SpeechLanguage>| language.map_or("", |l| l.as_str()).as_bytes();
-        Identity::of(&[
+        let speed = self.speed.thousandths().to_le_bytes();
+        let math = [u8::from(self.math_notation)];
+        let mut shaping: Vec<&[u8]> = vec![
             b"speech",
             text.as_bytes(),
             self.model.as_str().as_bytes(),
             self.voice_id.as_bytes(),
             language(self.language),
-            &self.speed.thousandths().to_le_bytes(),
+            &speed,
             language(self.number_pronunciation_language),
-            &[u8::from(self.math_notation)],
+            &math,
             bought.format.as_str().as_bytes(),
             bought.sample_rate.as_str().as_bytes(),
             dictionary.map_or(&[], |dictionary| dictionary.hash.as_bytes()),
-        ])
+        ];
+        shaping.extend(origin.map(str::as_bytes));
+        Identity::of(&shaping)
     }
 }
 

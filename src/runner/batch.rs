@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     domain::{batch::BatchSpec, job::BatchId, pool::Pool, retry::PauseKind},
     media::s3::Objects,
@@ -16,6 +18,9 @@ use crate::{
 };
 
 use super::{Event, RunnerConfig, Shared, speak::Turns, store_outage::StoreOutage};
+
+/// Parts of bought speech that are written at once.
+const WRITERS: usize = 2;
 
 /// Calls at once where neither the definition nor the account says otherwise.
 pub const DEFAULT_CONCURRENCY: u32 = 16;
@@ -37,6 +42,8 @@ pub(super) struct Batch {
     pub(super) sink_failing_since: AtomicI64,
     /// Turns of parts that are bought.
     pub(super) turns: Arc<Turns>,
+    /// Who may write bought speech to the disk.
+    pub(super) writing: Semaphore,
     stereo_told: AtomicBool,
 }
 
@@ -78,6 +85,7 @@ impl Batches {
             id,
             objects: Objects::new(&spec.source),
             store_outage: StoreOutage::default(),
+            writing: Semaphore::new(WRITERS),
             turns: Arc::new(Turns::new(turns(config, &spec))),
             name: row.name,
             spec,

@@ -122,7 +122,8 @@ async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
     assert!(kept.iter().all(|(text, times)| last[text] == *times));
     assert_eq!(last.len(), parts.len());
     let again = books.billed - parts.len() as u64;
-    assert!(again <= KILLS * IN_FLIGHT, "only what was in flight: {again}");
+    // On the wire, or on its way to the disk: of these are at most as many again.
+    assert!(again <= KILLS * IN_FLIGHT * 2, "only what was in flight: {again}");
     assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3);
 
     let clean = House::new().await;

@@ -9,6 +9,7 @@ use wavebatch::{
         call::ErrorKind,
         options::{LANGUAGES, Task},
         row::{Note, RowStatus},
+        synthesis::SpeechOption,
     },
     report::row::Column,
 };
@@ -33,6 +34,10 @@ fn the_readme_lists_the_options_of_a_line() {
     for name in LineOption::NAMES {
         assert!(definitions.contains(name), "`{name}` is not in \"Definitions and manifests\"");
     }
+    let speech = section(&readme, "## Speech");
+    for name in SpeechOption::NAMES {
+        assert!(speech.contains(name), "`{name}` is not in \"Speech\"");
+    }
     for language in LANGUAGES {
         assert!(definitions.contains(&format!("`{language}`")), "the language `{language}`");
     }
@@ -43,6 +48,8 @@ fn every_definition_in_the_readme_is_without_fault() {
     let readme = readme();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("calls.csv"), "call_id,recording_url\n1,https://rec.example.com/1.wav\n").unwrap();
+    fs::write(dir.path().join("prompts.csv"), "prompt,words,file\nhello,Hello.,\n").unwrap();
+    fs::write(dir.path().join("brand-names.csv"), "word,pronunciation\nWaves,weivz\n").unwrap();
     let mut checked = 0;
     for (nth, block) in blocks(&readme, "toml").into_iter().enumerate().filter(|(_, b)| b.contains("task = ")) {
         let path = dir.path().join(format!("{nth}.toml"));
@@ -50,7 +57,7 @@ fn every_definition_in_the_readme_is_without_fault() {
         Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
         checked += 1;
     }
-    assert!(checked > 0, "the README shows no definition");
+    assert!(checked > 1, "the README shows a definition of each task");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Book {
 
     fn sound(&self, text: &str) -> Identity {
         let asked = self.spec.task.synthesis().unwrap();
-        asked.options.fingerprint(text, PCM, None)
+        asked.options.fingerprint(text, PCM, None, None)
     }
 
     fn shelve(&self, text: &str, samples: usize) {
@@ -149,7 +149,7 @@ impl Book {
         let mut options = self.spec.task.synthesis().unwrap().options.clone();
         options.voice_id = voice.into();
         let length = |part| if part == 0 { samples } else { 24_000 };
-        let sounds = PARTS.map(|(part, text, _)| (part, options.fingerprint(text, PCM, None), length(part)));
+        let sounds = PARTS.map(|(part, text, _)| (part, options.fingerprint(text, PCM, None, None), length(part)));
         for (_, sound, samples) in sounds {
             let (draft, mut file) = self.store.shelf().draft().unwrap();
             file.write_all(&vec![0; samples * 2]).unwrap();

@@ -377,3 +377,22 @@ fn a_part_has_one_number_everywhere() {
     let numbers: Vec<_> = check.lines().map(|line| line.split_whitespace().nth(6).unwrap()).collect();
     assert_eq!(numbers, ["1", "3"], "as `jobs --parts` and `retry --part` count them: {check}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stand_in_hummed_is_not_what_another_address_says() {
+    let (trial, real) =
+        (Sandbox::start(Config::default()).await.unwrap(), Sandbox::start(Config::default()).await.unwrap());
+    let dir = house();
+    write(dir.path(), "p.csv", PROMPTS);
+    definition(dir.path(), "voice_id = \"avery\"");
+    let ask = |sandbox: &Sandbox, batch: &str| {
+        let args = ["run", "p.toml", "--batch", batch, "--output", batch];
+        tokio::task::block_in_place(|| against(sandbox, dir.path(), &args))
+    };
+    assert_eq!(code(&ask(&trial, "trial")), 0);
+    assert_eq!(code(&ask(&real, "real")), 0);
+    assert_eq!((trial.books().calls, real.books().calls), (2, 2));
+    // A batch goes on as what it was.
+    let again = ask(&real, "trial");
+    assert_eq!((code(&again), trial.books().calls, real.books().calls), (0, 2, 2), "{}", stderr(&again));
+}

@@ -68,6 +68,7 @@ impl Builder<'_> {
             captions,
             dictionary,
             transport: said.transport.unwrap_or(Transport::Auto),
+            origin: None,
         };
         let judged = options.model.is_some();
         for fault in synthesis.faults().into_iter().filter(|_| judged) {

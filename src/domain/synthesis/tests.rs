@@ -32,6 +32,7 @@ fn synthesis() -> Synthesis {
         captions: vec![CaptionFormat::Srt],
         dictionary: None,
         transport: Transport::Auto,
+        origin: None,
     }
 }
 
@@ -57,16 +58,17 @@ fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
     let change = |change: &dyn Fn(&mut SpeechOptions)| {
         let mut changed = options();
         change(&mut changed);
-        changed.fingerprint("Hello.", bought, None)
+        changed.fingerprint("Hello.", bought, None, None)
     };
     let own = change(&|_| {});
     let all = [
         own,
-        options().fingerprint("Hello", bought, None),
-        options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None),
-        options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None),
-        options().fingerprint("Hello.", bought, Some(&dictionary("00"))),
-        options().fingerprint("Hello.", bought, Some(&dictionary("01"))),
+        options().fingerprint("Hello", bought, None, None),
+        options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None, None),
+        options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None, None),
+        options().fingerprint("Hello.", bought, Some(&dictionary("00")), None),
+        options().fingerprint("Hello.", bought, Some(&dictionary("01")), None),
+        options().fingerprint("Hello.", bought, None, Some("http://localhost:9")),
         change(&|o| o.model = SpeechModel::LightningPro),
         change(&|o| o.voice_id = "devansh".into()),
         change(&|o| o.language = Some(SpeechLanguage::Hi)),

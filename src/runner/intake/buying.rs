@@ -193,7 +193,7 @@ impl<'d> Count<'d> {
                 continue;
             }
             for part in &parts {
-                let sound = options.fingerprint(&part.text, purchase.1, synthesis.dictionary.as_ref());
+                let sound = synthesis.sound(&options, &part.text, purchase.1);
                 let kept = || {
                     let shelf = self.shelf.as_ref().filter(|_| !self.asked.no_reuse);
                     shelf.is_some_and(|shelf| shelf.find(sound, purchase.1.format).is_some())

@@ -42,6 +42,12 @@ impl Known {
         Ok(Some(Self { row, spec }))
     }
 
+    /// The definition, asked for where this batch was first: what it has bought there goes on to be its own.
+    pub(super) fn at_its_origin(&self, definition: &Definition) -> Definition {
+        let origin = self.spec.task.synthesis().and_then(|asked| asked.origin.clone());
+        definition.clone().asked_at(origin)
+    }
+
     /// Whether it is the definition, and not the manifest's lines, that asks for other calls than before.
     pub(super) fn is_redefined(&self, spec: &BatchSpec, columns: &Columns) -> bool {
         // A column that is there still and is no option any more, or was there before and is one now.

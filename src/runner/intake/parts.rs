@@ -71,7 +71,6 @@ fn cut_all(
         if key.is_some_and(|key| key != line.key.as_str()) {
             continue;
         }
-        let dictionary = asked.synthesis.dictionary.as_ref();
         // Numbered as everywhere: what has no words is a part too.
         let parts: Vec<(Part, u64)> = (cut::parts(&line.text, asked.synthesis.part_chars).zip(1..))
             .filter(|(part, _)| part.has_words())
@@ -85,7 +84,7 @@ fn cut_all(
             }
             seen.push((output.voice_id(), bought));
             for (part, number) in &parts {
-                let sound = options.fingerprint(&part.text, bought, dictionary);
+                let sound = asked.synthesis.sound(&options, &part.text, bought);
                 let kept = shelf.is_some_and(|shelf| shelf.find(sound, bought.format).is_some());
                 let part = PartLine {
                     line: *line_number,

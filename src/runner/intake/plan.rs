@@ -103,6 +103,8 @@ pub async fn plan(
     };
     let definition = older.as_ref().unwrap_or(definition);
     let known = find(store, definition, world).await?;
+    let here = known.as_ref().map(|(_, known)| known.at_its_origin(definition));
+    let definition = here.as_ref().unwrap_or(definition);
     let batch = known.as_ref().map(|(_, known)| known.row.id);
     let spec = spec_of(definition, &scan);
     let (diff, speech) = match &scan.of {

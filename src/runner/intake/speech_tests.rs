@@ -66,7 +66,7 @@ impl World {
                 let options = output.overrides.apply(&asked.synthesis.options);
                 for part in cut::parts(&line.text, asked.synthesis.part_chars) {
                     let bought = output.format.bought();
-                    let sound = options.fingerprint(&part.text, bought, asked.synthesis.dictionary.as_ref());
+                    let sound = asked.synthesis.sound(&options, &part.text, bought);
                     let shelf = self.store.shelf();
                     let (draft, _file) = shelf.draft().unwrap();
                     fs::write(draft.path(), "sound").unwrap();

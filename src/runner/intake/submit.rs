@@ -99,6 +99,8 @@ pub async fn submit(
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
     let mut known = Known::find(store, definition, world).await?;
+    let here = known.as_ref().map(|known| known.at_its_origin(definition));
+    let definition = here.as_ref().unwrap_or(definition);
     let reader = Reader::start(definition, copy).await?;
     let older = match options.again {
         false => same_night(store, definition, &reader.scan, world).await?,
@@ -107,6 +109,7 @@ pub async fn submit(
     let mut definition = older.clone().unwrap_or_else(|| definition.clone());
     if older.is_some() {
         known = Known::find(store, &definition, world).await?;
+        definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
     }
     let account = options.account.as_ref();
     let warnings = match reader.scan.texts() {

@@ -3,7 +3,6 @@
 use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
-use futures::future::join;
 
 use super::{
     super::{
@@ -80,16 +79,18 @@ impl Caller for Speaker<'_> {
         let mut audio = Vec::new();
         let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         match outcome.expect("memory takes what it is given") {
-            // The request is over: while its audio goes to the disk, another one may be under way.
             Outcome::Answered(spoken) => {
-                match join(self.shared.store.free_slot(permit.call), self.keep(audio.into())).await {
-                    (_, Ok(bytes)) => Outcome::Answered(Kept {
+                // The request is over: another one may be under way before the disk has this one's audio. What cannot be
+                // noted now is noted with the end.
+                let _ = self.shared.store.free_slot(permit.call).await;
+                match self.keep(audio.into()).await {
+                    Ok(bytes) => Outcome::Answered(Kept {
                         bytes,
                         request_id: spoken.request_id,
                         content_expiry: spoken.content_expiry,
                         processing_ms: 0,
                     }),
-                    (_, Err(trouble)) => Outcome::Unknown(trouble),
+                    Err(trouble) => Outcome::Unknown(trouble),
                 }
             }
             other => other.map(|_| Kept::default()),
@@ -136,6 +137,8 @@ impl Speaker<'_> {
     }
 
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
+        // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
+        let _writing = self.batch.writing.acquire().await;
         let (shelf, sound, replaces) = (self.shared.store.shelf(), self.sound.fingerprint, self.replaces);
         let format = self.speech.bought.format;
         let putting = tokio::task::spawn_blocking(move || {

@@ -56,13 +56,17 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
     let leftover = Leftover::new(&shared.store, work.job, "joined");
     let joined = match join(speech, shared.store.shelf(), leftover.path.clone()).await {
         Ok(joined) => joined,
-        Err(Unjoined::Part(at, error)) => return spoiled(work, at, &error).await,
-        Err(Unjoined::File(AudioError::Write(error))) => {
-            let told = format!("the spool cannot be written: {error}; the line is tried again in 30 s");
+        // What cannot be read now (too many open files, for one) is not damaged.
+        Err(
+            Unjoined::File(AudioError::Write(error) | AudioError::Read(error))
+            | Unjoined::Part(_, AudioError::Read(error)),
+        ) if error.kind() != io::ErrorKind::NotFound => {
+            let told = format!("the spool cannot be used: {error}; the line is tried again in 30 s");
             shared.say(Event::Warning(told));
             let due_at = work.now() + DISK_RETRY_MS;
             return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
         }
+        Err(Unjoined::Part(at, error)) => return spoiled(work, at, &error).await,
         Err(Unjoined::File(error)) => {
             let finish = speech.failed(ErrorKind::UnusableAnswer, format!("its parts do not make one file: {error}"));
             return Ok(Next::Leave(To::Finished(Box::new(finish))));

@@ -35,11 +35,10 @@ impl<'a> Speech<'a> {
         let text = shared.store.text(job.job).await?.ok_or_else(|| unexpected("it has no text".into()))?;
         let options = rendition.overrides.apply(&synthesis.options);
         let bought = rendition.format.bought();
-        let (part_chars, dictionary, voiced) = (synthesis.part_chars, synthesis.dictionary.clone(), options.clone());
+        let (asked, voiced) = (synthesis.clone(), options.clone());
         let cutting = tokio::task::spawn_blocking(move || {
-            let parts = cut(&text, part_chars);
-            let sound =
-                |part: &Part| part.has_words().then(|| voiced.fingerprint(&part.text, bought, dictionary.as_ref()));
+            let parts = cut(&text, asked.part_chars);
+            let sound = |part: &Part| part.has_words().then(|| asked.sound(&voiced, &part.text, bought));
             let sounds = parts.iter().map(sound).collect();
             (parts, sounds)
         });

@@ -111,7 +111,7 @@ impl House {
         let spec = self.spec(speaking);
         let synthesis = spec.task.synthesis().expect("speech");
         let bought = speaking.formats[0].bought();
-        let sound = synthesis.options.fingerprint(text, bought, synthesis.dictionary.as_ref());
+        let sound = synthesis.sound(&synthesis.options, text, bought);
         self.store.shelf().find(sound, bought.format).is_some()
     }
 
