@@ -152,6 +152,7 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
         why: Why::First,
         replaces: None,
         probes: false,
+        overdue_after: None,
         buys: Purchase::Transcript { audio_ms: Some(AUDIO_MS), rate: 5_000 },
         mark: None,
         trace: Trace {

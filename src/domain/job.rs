@@ -115,6 +115,8 @@ pub struct CallRecord {
     pub slot_until: Option<i64>,
     /// Whether the process that waits for its answer still lives.
     pub awaited: bool,
+    /// Until when its answer is awaited, if that is posted to us.
+    pub overdue_at: Option<i64>,
     /// Since when its outcome is unknown.
     pub unknown_at: Option<i64>,
     /// Whether it used up a try.
@@ -131,11 +133,19 @@ pub struct CallRecord {
     pub trace: Trace,
 }
 
+impl CallState {
+    /// Whether the call may still be answered.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Sent | Self::Accepted)
+    }
+}
+
 impl CallRecord {
     /// Whether it may still be answered.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        matches!(self.state, CallState::Sent | CallState::Accepted)
+        self.state.is_open()
     }
 }
 
@@ -205,6 +215,13 @@ impl Journals {
 pub enum Step {
     /// A call is answered: render and deliver.
     Deliver(CallId),
+    /// An open call's answer is posted to us, and is not overdue.
+    Await {
+        /// The call.
+        call: CallId,
+        /// When it is.
+        until: i64,
+    },
     /// An open call's slot still runs in a process that lives: look again then.
     PutBack {
         /// When its slot runs out.
@@ -224,8 +241,9 @@ impl Journal {
             return Step::Deliver(call.id);
         }
         match self.calls.iter().find(|c| c.is_open()) {
-            Some(call) => match call.slot_until {
-                Some(until) if until > now && call.awaited => Step::PutBack { until },
+            Some(call) => match (call.overdue_at, call.slot_until) {
+                (Some(until), _) if until > now => Step::Await { call: call.id, until },
+                (_, Some(until)) if until > now && call.awaited => Step::PutBack { until },
                 _ => Step::Reconcile(Box::new(call.clone())),
             },
             // What was refused cost nothing: it is no reason for a second purchase.
@@ -271,6 +289,7 @@ mod tests {
             sent_at: 0,
             slot_until,
             awaited,
+            overdue_at: None,
             unknown_at: Some(5),
             counts: true,
             error_kind: None,
@@ -300,6 +319,14 @@ mod tests {
             call(CallState::Sent, None, true),
         ] {
             assert!(matches!(step(vec![open]), Step::Reconcile(_)), "never simply called again");
+        }
+        // What is posted to us is not asked for before it is overdue, whoever sent the call and whether it was accepted.
+        for state in [CallState::Sent, CallState::Accepted] {
+            let posted = |at| CallRecord { overdue_at: Some(at), ..call(state, Some(200), true) };
+            let due = posted(101);
+            assert_eq!(step(vec![due.clone()]), Step::Await { call: due.id, until: 101 });
+            let orphan = CallRecord { slot_until: None, awaited: false, ..posted(100) };
+            assert!(matches!(step(vec![orphan]), Step::Reconcile(_)), "now it is");
         }
         assert_eq!(step(vec![call(CallState::Lost, None, false)]), Step::Call(Why::Unknown));
         assert_eq!(step(vec![call(CallState::Rejected, None, false)]), Step::Call(Why::First), "it cost nothing");

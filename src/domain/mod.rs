@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod call;
+pub mod callback;
 pub mod cost;
 pub mod cut;
 pub mod estimate;

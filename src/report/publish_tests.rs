@@ -114,6 +114,7 @@ impl World {
             why: Why::First,
             replaces: None,
             probes: false,
+            overdue_after: None,
             buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
             mark: None,
             trace,

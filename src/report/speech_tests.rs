@@ -106,6 +106,7 @@ impl Prompts {
             why: Why::First,
             replaces: None,
             probes: false,
+            overdue_after: None,
             buys: Purchase::Speech(sound),
             mark: None,
             trace: Trace { model: model.into(), language: String::new(), flags, bytes: None, audio_ms: None },

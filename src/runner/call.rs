@@ -147,6 +147,7 @@ async fn permit<A, C: Caller>(
         replaces,
         probes,
         buys: caller.buys(),
+        overdue_after: None,
         mark: shared.log.mark(),
         trace: caller.trace(),
         reply: None,

@@ -96,7 +96,7 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
             audio_ms: finish.audio_ms,
             error: finish.error_kind.clone().map(|kind| (kind, finish.error.clone().unwrap_or_default())),
         },
-        To::Queued { due_at, .. } | To::Waiting { until: due_at, .. } => {
+        To::Queued { due_at, .. } | To::Waiting { until: due_at, .. } | To::Awaiting { until: due_at, .. } => {
             Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at: *due_at }
         }
     }
@@ -121,6 +121,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     loop {
         let next = match work.journal.step(shared.store.clock().now()) {
             Step::Deliver(call) => deliver::deliver_kept(&work, call).await?,
+            Step::Await { call, until } => Next::Leave(To::Awaiting { call, until }),
             Step::PutBack { until } => Next::Leave(To::Queued { due_at: until, call: None, source_try: false }),
             Step::Reconcile(call) => work.reconcile(&call, &mut recording).await?,
             Step::Call(why) => work.call(why, None, &mut recording).await?,

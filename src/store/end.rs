@@ -62,6 +62,11 @@ pub enum End {
         /// `x-content-expiry`.
         content_expiry: Option<String>,
     },
+    /// The vendor works on it, and posts its answer. It stays open, without a slot.
+    Accepted {
+        /// The vendor's id of the request.
+        request_id: Option<String>,
+    },
     /// Refused, or provably not sent: free of charge.
     Rejected {
         /// Why; none for a stale permit.
@@ -252,9 +257,10 @@ async fn teach(
     now: Millis,
 ) -> Result<bool, StoreError> {
     let effect = match &ended.end {
-        End::Answered { from_log: false, .. } | End::Spoken { found: false, .. } | End::Unusable { .. } => {
-            PoolEffect::Clean
-        }
+        End::Answered { from_log: false, .. }
+        | End::Spoken { found: false, .. }
+        | End::Accepted { .. }
+        | End::Unusable { .. } => PoolEffect::Clean,
         End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
         End::Answered { .. } | End::Spoken { .. } | End::GivenUp => PoolEffect::None,
     };
@@ -290,6 +296,7 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
             (state, call.reserve.max(call.cost), false)
         }
         _ if closed => (call.state, call.cost, false),
+        End::Accepted { .. } => (CallState::Accepted, 0, false),
         End::Rejected { counts, .. } => (CallState::Rejected, 0, *counts && !outage),
         End::Unknown { .. } if call.over => (CallState::Lost, call.reserve, false),
         End::Unknown { .. } => (CallState::Sent, 0, !outage),
@@ -309,17 +316,18 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             let trouble = match c.end {
                 End::Rejected { trouble, .. } => trouble.as_ref(),
                 End::Unknown { trouble, .. } | End::Unusable { trouble } => Some(trouble),
-                End::Answered { .. } | End::Spoken { .. } | End::GivenUp => None,
+                End::Answered { .. } | End::Spoken { .. } | End::Accepted { .. } | End::GivenUp => None,
             };
             let (request_id, expiry) = match c.end {
                 End::Answered { request_id, content_expiry, .. } | End::Spoken { request_id, content_expiry, .. } => {
                     (request_id.as_deref(), content_expiry.as_deref())
                 }
+                End::Accepted { request_id } => (request_id.as_deref(), None),
                 _ => (trouble.and_then(|t| t.request_id.as_deref()), None),
             };
             json!({
                 "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": c.counts,
-                "open": unknown, "keeps_slot": keeps_slot, "departed": c.departed_at, "request_id": request_id,
+                "open": c.state.is_open(), "unknown": unknown, "keeps_slot": keeps_slot, "departed": c.departed_at, "request_id": request_id,
                 "expiry": expiry, "status": trouble.and_then(|t| t.status), "kind": trouble.map(|t| t.kind),
                 "error": trouble.map(|t| t.message.as_str()),
                 "bytes": if let End::Spoken { bytes, .. } = c.end { Some(bytes) } else { None },
@@ -331,7 +339,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
            reserve = CASE WHEN v ->> 'open' THEN reserve ELSE 0 END, \
            slot_until = CASE WHEN v ->> 'keeps_slot' THEN slot_until END, \
            process = NULL, ended_at = ?2, \
-           unknown_at = CASE WHEN v ->> 'open' THEN coalesce(unknown_at, ?2) ELSE unknown_at END, \
+           unknown_at = CASE WHEN v ->> 'unknown' THEN coalesce(unknown_at, ?2) ELSE unknown_at END, \
            sent_at = max(sent_at, coalesce(v ->> 'departed', sent_at)), \
            request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry), \
            status = coalesce(v ->> 'status', status), error_kind = coalesce(v ->> 'kind', error_kind), \
@@ -349,7 +357,7 @@ async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
     let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
     for c in changes {
         let (reserved, spent, longest) = batches.entry(c.known.batch).or_default();
-        let open = c.state == CallState::Sent;
+        let open = c.state.is_open();
         *reserved -= if open { 0 } else { c.known.reserve };
         *spent += c.cost - c.known.cost;
         if let End::Answered { audio_ms: Some(ms), .. } = c.end {

@@ -5,6 +5,7 @@
 
 mod beat;
 mod begin;
+mod callbacks;
 mod claim;
 mod control;
 mod deliveries;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Millis};
 
 pub use begin::{Again, Begun};
+pub use callbacks::{Delivery, Effect, Expected, Says};
 pub use claim::{Claimed, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
@@ -218,6 +220,8 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[cfg(test)]
 mod again_tests;
+#[cfg(test)]
+mod callback_tests;
 #[cfg(test)]
 mod money_tests;
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct PermitAsk {
     pub probes: bool,
     /// What it buys.
     pub buys: Purchase,
+    /// Its answer is posted to us, and overdue so many ms after its intent.
+    pub overdue_after: Option<i64>,
     /// The vendor's newest log entry known before the call.
     pub mark: Option<String>,
     /// What the vendor's log would show.
@@ -315,6 +317,7 @@ async fn insert(
                     "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": estimate, "mark": ask.mark,
                     "trace": ask.trace, "fingerprint": ask.buys.sound().map(|sound| sound.fingerprint.hex()),
                     "characters": ask.buys.sound().map(|sound| sound.characters),
+                    "overdue": ask.overdue_after.map(|after| now + after),
                 })
             })
             .collect::<Vec<_>>(),
@@ -322,9 +325,9 @@ async fn insert(
     .to_string();
     sqlx::query(
         "INSERT INTO calls (id, job, part, batch, era, account, pool, state, why, sent_at, slot_until, process, reserve, mark, trace, \
-           fingerprint, characters) \
+           fingerprint, characters, overdue_at) \
          SELECT unhex(v ->> 'id'), v ->> 'job', v ->> 'part', v ->> 'batch', j.era, v ->> 'account', v ->> 'pool', 'sent', \
-                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace', unhex(v ->> 'fingerprint'), v ->> 'characters' \
+                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace', unhex(v ->> 'fingerprint'), v ->> 'characters', v ->> 'overdue' \
          FROM (SELECT value AS v FROM json_each(?1)) JOIN jobs j ON j.id = v ->> 'job'",
     )
     .bind(&set)

@@ -50,6 +50,7 @@ pub(super) fn call_record(row: &SqliteRow) -> Result<CallRecord, StoreError> {
         sent_at: row.try_get("sent_at")?,
         slot_until: row.try_get("slot_until")?,
         awaited: row.try_get("awaited")?,
+        overdue_at: row.try_get("overdue_at")?,
         unknown_at: row.try_get("unknown_at")?,
         counts: row.try_get("counts")?,
         error_kind: listed_or_none(row, "error_kind")?,

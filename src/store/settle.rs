@@ -47,6 +47,13 @@ pub enum To {
         /// Whether the source used up a try.
         source_try: bool,
     },
+    /// To be looked at again when its call is answered, or overdue.
+    Awaiting {
+        /// The call. If it is no longer open, the job is due at once.
+        call: CallId,
+        /// The latest moment.
+        until: Millis,
+    },
     /// To be looked at again when another job's call for the same sound has ended: no call, no try.
     Waiting {
         /// The call. If it has ended meanwhile, the job is due at once.
@@ -124,7 +131,7 @@ pub(super) async fn settle(
     }
     let rows = sqlx::query(
         "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'), \
-           due_at = CASE WHEN v ->> 'waits' IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.id = unhex(v ->> 'waits') \
+           due_at = CASE WHEN v ->> 'until' IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.id = unhex(v ->> 'until') \
              AND c.state IN ('sent', 'accepted')) THEN v ->> 'due' ELSE ?2 END, lane = v ->> 'lane', \
            source_tries = source_tries + (v ->> 'source_try'), \
            finished_at = CASE WHEN v ->> 'due' IS NULL THEN ?2 END, \
@@ -161,7 +168,11 @@ fn set(settlements: &[&Settlement]) -> String {
             }),
             To::Waiting { call, until } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",
-                "source_try": false, "waits": call.0.simple().to_string(),
+                "source_try": false, "waits": call.0.simple().to_string(), "until": call.0.simple().to_string(),
+            }),
+            To::Awaiting { call, until } => json!({
+                "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": "free",
+                "source_try": false, "until": call.0.simple().to_string(),
             }),
             To::Finished(f) => json!({
                 "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": f.source_try,

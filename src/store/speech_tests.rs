@@ -93,6 +93,7 @@ fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
         replaces: None,
         probes: false,
         buys: Purchase::Speech(sound),
+        overdue_after: None,
         mark: None,
         trace,
         reply: None,

@@ -90,6 +90,7 @@ pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
         replaces: None,
         probes: false,
         buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
+        overdue_after: None,
         mark: None,
         trace: trace(),
         reply: None,

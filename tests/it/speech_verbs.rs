@@ -96,6 +96,7 @@ impl Book {
             why: Why::First,
             replaces: None,
             probes: false,
+            overdue_after: None,
             buys: Purchase::Speech(sound),
             mark: None,
             trace: Trace { model, language: "en".into(), flags, bytes: None, audio_ms: None },

@@ -85,7 +85,7 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
             Step::Deliver(call) => return gone(work, at, call).await,
             step if there => return found(work, at, step).await,
-            Step::PutBack { until } => {
+            Step::PutBack { until } | Step::Await { until, .. } => {
                 let open = work.journal.calls.iter().find(|call| call.is_open()).map(|call| call.id);
                 return Ok(open.map_or(Stage::Later(until), |call| Stage::Waits { call, until }));
             }
@@ -121,7 +121,9 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             Attempt::SoundKept => {}
             Attempt::Next(Next::Lost) => return Ok(Stage::Lost),
             Attempt::Next(Next::Leave(To::Finished(finish))) => return Ok(failed(work, at, *finish)),
-            Attempt::Next(Next::Leave(To::Queued { due_at: due, .. } | To::Waiting { until: due, .. })) => {
+            Attempt::Next(Next::Leave(
+                To::Queued { due_at: due, .. } | To::Waiting { until: due, .. } | To::Awaiting { until: due, .. },
+            )) => {
                 return Ok(Stage::Later(due));
             }
         }
