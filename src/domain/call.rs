@@ -113,6 +113,11 @@ impl Trouble {
 pub enum Outcome<A = Answer> {
     /// A usable 200.
     Answered(A),
+    /// The vendor works on it, and posts the answer when it has one.
+    Accepted {
+        /// The vendor's request id.
+        request_id: Option<String>,
+    },
     /// Refused by the API in its own shape: costs nothing. `retry_after` as the header said.
     Refused {
         /// What it said.
@@ -135,6 +140,7 @@ impl<A> Outcome<A> {
     pub fn map<B>(self, answer: impl FnOnce(A) -> B) -> Outcome<B> {
         match self {
             Self::Answered(answered) => Outcome::Answered(answer(answered)),
+            Self::Accepted { request_id } => Outcome::Accepted { request_id },
             Self::Refused { trouble, retry_after } => Outcome::Refused { trouble, retry_after },
             Self::NotSent(trouble) => Outcome::NotSent(trouble),
             Self::Stale => Outcome::Stale,

@@ -59,7 +59,7 @@ pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
         Outcome::Unknown(_) | Outcome::Unusable(_) => true,
         Outcome::Refused { trouble, .. } => trouble.kind == ErrorKind::ServerError,
-        Outcome::Answered(_) | Outcome::NotSent(_) | Outcome::Stale => false,
+        Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::NotSent(_) | Outcome::Stale => false,
     }
 }
 

@@ -88,7 +88,8 @@ impl Caller for Transcriber<'_> {
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
         let id = permit.call.to_string();
-        let call = SttCall { options: &self.options, word_timestamps: self.word_timestamps, call_id: &id };
+        let call =
+            SttCall { options: &self.options, word_timestamps: self.word_timestamps, call_id: &id, webhook: None };
         self.client.transcribe(&call, self.body.clone(), move || departs.asked(), self.timeout).await
     }
 

@@ -112,6 +112,8 @@ pub(super) async fn attempt<A, C: Caller>(
                 let processing_ms = work.now() - permit.sent_at;
                 return Ok(Attempt::Answered { call: permit.call, answer, processing_ms });
             }
+            // Whoever looks at the journal next sees until when its answer is awaited; or that it is there already.
+            Outcome::Accepted { .. } => return Ok(Attempt::Next(Next::Look)),
             Outcome::Stale => continue,
             _ => {}
         }
@@ -202,7 +204,7 @@ fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
     match outcome {
         Outcome::Refused { trouble, .. } => Some(trouble),
         Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
-        Outcome::Answered(_) | Outcome::Stale => None,
+        Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
     }
 }
 
@@ -227,6 +229,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
             let effect = if ours { PoolEffect::Failed(true) } else { PoolEffect::None };
             End::Rejected { trouble: Some(trouble.clone()), effect, counts }
         }
+        Outcome::Accepted { request_id } => End::Accepted { request_id: request_id.clone() },
         Outcome::Answered(_) | Outcome::Stale => End::Rejected { trouble: None, effect: PoolEffect::None, counts },
         Outcome::Unknown(trouble) => End::Unknown {
             trouble: trouble.clone(),

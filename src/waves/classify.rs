@@ -64,18 +64,21 @@ pub(super) fn incomplete<A>(ending: Ending, status: StatusCode, request_id: Opti
     })
 }
 
-/// What a reply to a transcription means.
-pub(super) fn outcome(reply: Reply) -> Outcome {
-    if reply.status.is_success() { success(reply) } else { Failure::of(&reply).into() }
+/// What a reply to a transcription means; `posted`: its answer is to be posted.
+pub(super) fn outcome(reply: Reply, posted: bool) -> Outcome {
+    if reply.status.is_success() { success(reply, posted) } else { Failure::of(&reply).into() }
 }
 
-fn success(reply: Reply) -> Outcome {
+fn success(reply: Reply, posted: bool) -> Outcome {
     let request_id = request_id(&reply, None);
     if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone()) {
         return outcome;
     }
     let trouble =
         |kind, message: String, request_id| Trouble { kind, message, status: Some(reply.status.as_u16()), request_id };
+    if posted && let Some(in_body) = processing(&reply.body) {
+        return Outcome::Accepted { request_id: in_body.or(request_id) };
+    }
     match usable(&reply.body) {
         Ok(in_body) => Outcome::Answered(Answer {
             request_id: in_body.or(request_id),
@@ -89,6 +92,50 @@ fn success(reply: Reply) -> Outcome {
         Err(Unusable { why, request_id: in_body, .. }) => {
             let message = format!("the API answered with success, but {why}");
             Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, message, in_body.or(request_id)))
+        }
+    }
+}
+
+/// The request id in a body that says that the work has begun.
+#[expect(clippy::option_option, reason = "whether it says so, and whether it has an id")]
+fn processing(body: &[u8]) -> Option<Option<String>> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let begun = answer.get("status")?.as_str()? == "processing" && answer.get("transcription").is_none();
+    begun.then(|| id_in(&answer))
+}
+
+fn id_in(answer: &Value) -> Option<String> {
+    answer.get("request_id").and_then(Value::as_str).map(words::clean).filter(|id| !id.is_empty())
+}
+
+/// What a callback says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    /// A transcription: the body is an answer like any other.
+    Answer {
+        /// The vendor's request id.
+        request_id: Option<String>,
+    },
+    /// The vendor could not do it.
+    Failed(Trouble),
+}
+
+/// Reads the body of a callback.
+///
+/// # Errors
+/// Why it is none, in words.
+pub fn read_callback(body: &[u8]) -> Result<Posted, String> {
+    match usable(body) {
+        Ok(request_id) => Ok(Posted::Answer { request_id }),
+        Err(Unusable { why, request_id, .. }) => {
+            let status = serde_json::from_slice::<Value>(body).ok();
+            let failed = status.as_ref().and_then(|body| body.get("status")).and_then(Value::as_str) == Some("failed");
+            if !failed {
+                return Err(why);
+            }
+            let theirs = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
+            let message = format!("the API could not transcribe it{theirs}");
+            Ok(Posted::Failed(Trouble { kind: ErrorKind::ServerError, message, status: None, request_id }))
         }
     }
 }
@@ -110,7 +157,7 @@ fn usable(body: &[u8]) -> Result<Option<String>, Unusable> {
         let html = words::is_html(&String::from_utf8_lossy(&body[..body.len().min(64)]));
         unusable(if html { "with an HTML page" } else { "the answer is not JSON" }, error.is_eof())
     })?;
-    let request_id = answer.get("request_id").and_then(Value::as_str).map(words::clean).filter(|id| !id.is_empty());
+    let request_id = id_in(&answer);
     let why = match (answer.get("status"), answer.get("transcription")) {
         (Some(Value::String(status)), _) if status != "success" => {
             let said = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
@@ -222,7 +269,7 @@ mod tests {
     }
 
     fn refusal_of(status: u16, body: &str) -> Trouble {
-        match outcome(reply(status, body)) {
+        match outcome(reply(status, body), false) {
             Outcome::Refused { trouble, .. } => trouble,
             other => panic!("{status} {body}: {other:?}"),
         }
@@ -275,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_5xx_that_the_api_did_not_write_is_unknown() {
-        let of_gateway = |reply| matches!(outcome(reply), Outcome::Unknown(Trouble { kind: ErrorKind::Gateway, .. }));
+        let of_gateway =
+            |reply| matches!(outcome(reply, false), Outcome::Unknown(Trouble { kind: ErrorKind::Gateway, .. }));
         assert!(of_gateway(reply(502, "<html><title>502</title></html>")));
         assert!(of_gateway(reply(503, "")));
         assert!(of_gateway(reply(500, r#"{"message":"Internal server error"}"#)));
@@ -286,7 +334,10 @@ mod tests {
     #[test]
     fn only_a_transcription_is_an_answer() {
         for body in [r#"{"status":"success","transcription":""}"#, r#"{"transcription":"a","x":1}"#] {
-            assert!(matches!(outcome(reply(200, body)), Outcome::Answered(answer) if answer.body == body), "{body}");
+            assert!(
+                matches!(outcome(reply(200, body), false), Outcome::Answered(answer) if answer.body == body),
+                "{body}"
+            );
         }
         for body in [
             "",
@@ -301,7 +352,7 @@ mod tests {
             r#"{"status":"processing","request_id":"r"}"#,
             r#"{"status":"success","transcription":"#,
         ] {
-            assert!(matches!(outcome(reply(200, body)), Outcome::Unusable(_)), "{body}");
+            assert!(matches!(outcome(reply(200, body), false), Outcome::Unusable(_)), "{body}");
         }
     }
 
@@ -313,7 +364,40 @@ mod tests {
             (Reply { ending: Ending::TimedOut, ..reply(200, half) }, ErrorKind::TimedOut),
             (Reply { framed: false, ..reply(200, half) }, ErrorKind::Truncated),
         ] {
-            assert!(matches!(outcome(reply), Outcome::Unknown(trouble) if trouble.kind == kind));
+            assert!(matches!(outcome(reply, false), Outcome::Unknown(trouble) if trouble.kind == kind));
+        }
+    }
+
+    #[test]
+    fn work_that_has_begun_is_accepted_only_where_its_answer_is_posted() {
+        let begun = r#"{"status":"processing","request_id":"r1"}"#;
+        let accepted = Outcome::Accepted { request_id: Some("r1".into()) };
+        assert_eq!(outcome(reply(200, begun), true), accepted);
+        assert!(matches!(outcome(reply(200, begun), false), Outcome::Unusable(_)));
+        let whole = r#"{"status":"success","transcription":"hello"}"#;
+        assert!(matches!(outcome(reply(200, whole), true), Outcome::Answered(_)), "it was done at once");
+        assert!(matches!(outcome(reply(200, "{}"), true), Outcome::Unusable(_)));
+        assert!(matches!(outcome(reply(400, begun), true), Outcome::Refused { .. }));
+    }
+
+    #[test]
+    fn a_callback_is_a_transcription_or_a_failure_or_nothing() {
+        let read = |body: &str| read_callback(body.as_bytes());
+        let whole = r#"{"status":"success","transcription":"","request_id":"r1","call":"c"}"#;
+        assert_eq!(read(whole), Ok(Posted::Answer { request_id: Some("r1".into()) }));
+        let Ok(Posted::Failed(trouble)) = read(r#"{"status":"failed","error":"no speech","request_id":"r2"}"#) else {
+            panic!("it failed")
+        };
+        assert_eq!((trouble.kind, trouble.request_id.as_deref()), (ErrorKind::ServerError, Some("r2")));
+        assert!(trouble.message.contains("no speech"), "{}", trouble.message);
+        for (body, why) in [
+            ("", "empty"),
+            ("{", "not JSON"),
+            ("[]", "no `transcription`"),
+            (r#"{"status":"success"}"#, "no `transcription`"),
+            (r#"{"status":"processing"}"#, "its status is `processing`"),
+        ] {
+            assert!(read(body).unwrap_err().contains(why), "{body}");
         }
     }
 }

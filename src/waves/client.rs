@@ -50,8 +50,10 @@ pub struct SttCall<'a> {
     pub options: &'a TranscribeOptions,
     /// Whether word times are asked for; the formats have a say in this, so it stands beside the options.
     pub word_timestamps: bool,
-    /// The call's id in the journal. For the log only: the vendor does not see it.
+    /// The call's id in the journal. The vendor sees it only where it posts the answer.
     pub call_id: &'a str,
+    /// Where the answer is to be posted (Pulse Pro only); else it is waited for.
+    pub webhook: Option<&'a Url>,
 }
 
 /// The recording, as it is sent.
@@ -144,7 +146,7 @@ impl Client {
         };
         let request = self.request(call).header(CONTENT_TYPE, content_type);
         match self.depart(request, content, len, departs, deadline).await {
-            Ok((response, _keeper)) => classify::outcome(Reply::read(response, deadline).await),
+            Ok((response, _keeper)) => classify::outcome(Reply::read(response, deadline).await, call.webhook.is_some()),
             Err(outcome) => outcome,
         }
     }
@@ -198,6 +200,12 @@ impl Client {
             .post(self.endpoint("/waves/v1/stt/"))
             .query(&[("model", options.model.as_str()), ("language", options.language.as_str())])
             .query(&on);
+        let request = match call.webhook {
+            Some(url) => {
+                request.query(&[("webhook_url", url.as_str()), ("webhook_extra", &format!("call:{}", call.call_id))])
+            }
+            None => request,
+        };
         expiring(request, options.expire_content)
     }
 
@@ -317,6 +325,7 @@ pub(super) fn cause(error: reqwest::Error) -> String {
 pub(super) const fn name<A>(outcome: &Outcome<A>) -> &'static str {
     match outcome {
         Outcome::Answered(_) => "answered",
+        Outcome::Accepted { .. } => "accepted",
         Outcome::Refused { .. } => "refused",
         Outcome::NotSent(_) => "not_sent",
         Outcome::Stale => "stale",

@@ -31,6 +31,7 @@ mod words;
 
 pub use crate::domain::pronunciation::Pronunciation;
 pub use account::account;
+pub use classify::{Posted, read_callback};
 pub use client::{Client, ClientError, SttBody, SttCall};
 pub use dictionaries::Dictionary;
 pub use gate::Departure;

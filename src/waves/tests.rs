@@ -66,7 +66,7 @@ fn recording(len: usize) -> (NamedTempFile, SttBody) {
 
 async fn call_with(url: &Url, body: SttBody, departure: Departure, timeout: Duration) -> Outcome {
     let options = options();
-    let call = SttCall { options: &options, word_timestamps: true, call_id: "c1" };
+    let call = SttCall { options: &options, word_timestamps: true, call_id: "c1", webhook: None };
     client(url).transcribe(&call, body, move || departure, timeout).await
 }
 
@@ -133,7 +133,7 @@ async fn a_url_is_sent_as_json_and_expiry_asked_for() {
     })
     .await;
     let options = TranscribeOptions { expire_content: ExpireContent::Try, ..options() };
-    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
     let body = SttBody::Url("https://b.example/a%20b.wav?X-Amz-Signature=x&y=\"".parse().unwrap());
     let base = url.join("/self/hosted/").unwrap();
     let outcome = client(&base).transcribe(&call, body, || Departure::Go, LONG).await;
@@ -142,6 +142,25 @@ async fn a_url_is_sent_as_json_and_expiry_asked_for() {
     assert!(head.starts_with("POST /self/hosted/waves/v1/stt/?model=pulse&language=en&diarize=true "), "{head}");
     assert!(head.contains("content-type: application/json\r\n") && head.contains("x-expire-content: true\r\n"));
     assert_eq!(String::from_utf8(sent).unwrap(), r#"{"url":"https://b.example/a%20b.wav?X-Amz-Signature=x&y=%22"}"#);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_to_be_posted_is_not_waited_for() {
+    let (url, mut requests) = serve(|mut peer: Peer| async move {
+        let request = peer.request().await;
+        peer.respond("200 OK", "", r#"{"status":"processing","request_id":"r7"}"#).await;
+        request
+    })
+    .await;
+    let options = options();
+    let webhook = "https://hooks.example/w/callbacks/c1/00ff".parse().unwrap();
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: Some(&webhook) };
+    let (_file, body) = recording(1_000);
+    let outcome = client(&url).transcribe(&call, body, || Departure::Go, LONG).await;
+    assert_eq!(outcome, Outcome::Accepted { request_id: Some("r7".into()) });
+    let (head, _) = requests.recv().await.unwrap();
+    let query = "&webhook_url=https%3A%2F%2Fhooks.example%2Fw%2Fcallbacks%2Fc1%2F00ff&webhook_extra=call%3Ac1 ";
+    assert!(head.contains(query), "{head}");
 }
 
 #[tokio::test]
@@ -161,7 +180,7 @@ async fn a_call_given_up_while_connecting_does_not_leave_afterwards() {
     let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let (client, options) = (client(&url), options());
-    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
     let count = asked.clone();
     let departs = move || {
         count.fetch_add(1, Ordering::SeqCst);
@@ -195,7 +214,7 @@ async fn a_failed_or_hanging_handshake_is_not_sent() {
         let settings = Settings { connect_timeout: Duration::from_millis(200), ..settings(secure) };
         let Ok(client) = Client::new(settings) else { continue }; // a machine without certificates
         let (options, (_file, body)) = (options(), recording(1000));
-        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
         let outcome = client.transcribe(&call, body, || unreachable!("before the handshake"), LONG).await;
         assert_eq!(not_sent(&outcome).kind, ErrorKind::Unreachable);
     }
@@ -343,7 +362,7 @@ async fn a_recording_that_changes_under_way_never_arrives_whole() {
         let (file, body) = recording(400_000);
         let handle = file.reopen().unwrap();
         let options = options();
-        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
         // The last moment before sending is after the length was checked.
         let departs = move || {
             handle.set_len(if grows { 400_001 } else { 300_000 }).unwrap();
@@ -363,7 +382,7 @@ async fn a_request_that_found_its_idle_connection_closed_is_sent_once() {
     })
     .await;
     let (client, options, (_file, body)) = (client(&url), options(), recording(1000));
-    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1" };
+    let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
     for _ in 0..3 {
         let outcome = client.transcribe(&call, body.clone(), || Departure::Go, LONG).await;
         // By the time the peer's result is here it has closed the connection that the client would like to use again.
