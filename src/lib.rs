@@ -13,6 +13,7 @@ pub mod report;
 pub mod runner;
 pub mod s3;
 pub mod sandbox;
+pub mod server;
 pub mod shutdown;
 pub mod sink;
 pub mod store;

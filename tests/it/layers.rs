@@ -13,7 +13,7 @@ const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "re
 /// They know adapters and ground.
 const PIPELINE: &[&str] = &["runner", "report"];
 /// They know everyone below; nobody below knows them.
-const SURFACES: &[&str] = &["sandbox", "cli", "config", "telemetry", "shutdown"];
+const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "telemetry", "shutdown"];
 /// Arrows between rooms of one layer, beyond the plan, each with its reason.
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.
@@ -24,7 +24,9 @@ const EXTRA: &[(&str, &str)] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
     ("reqwest::", &["waves", "media", "sandbox"]),
-    ("axum::", &["sandbox"]),
+    ("axum::", &["sandbox", "server"]),
+    ("hyper::", &["server"]),
+    ("hyper_util::", &["server"]),
     ("backoff::", &["pace"]),
     ("clap::", &["cli"]),
     ("anyhow::", &["cli"]),

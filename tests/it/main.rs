@@ -15,6 +15,7 @@ mod night_walls;
 mod outages;
 mod papers;
 mod pipeline;
+mod receiver;
 mod refusals;
 mod s3_sink;
 mod s3_source;

@@ -1,0 +1,237 @@
+//! Callbacks on real sockets: each way they can come.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use wavebatch::{
+    domain::{
+        call::LogFlags,
+        callback::{Secret, address},
+        cost::Rates,
+        job::{BatchId, CallId, JobState, Step, Trace, Why},
+        pool::{Limits, Pool},
+    },
+    server::{Patience, Receiver, ReceiverSettings},
+    store::{Claimed, End, Ended, PermitAsk, Purchase, Settlement, To, Want},
+};
+
+use crate::support::House;
+
+const SECRET: Secret = Secret::new([7; 32]);
+
+/// A house with a receiver, and lines whose calls wait for their answers.
+struct Hall {
+    house: House,
+    receiver: Receiver,
+    batch: BatchId,
+    calls: Vec<(Claimed, CallId)>,
+}
+
+impl Hall {
+    async fn new(lines: usize) -> Self {
+        let house = House::new().await;
+        house.calls(lines);
+        let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
+                    [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\n";
+        let batch = house.submit(&house.write("night.toml", toml)).await;
+        // The process that made the calls is gone by the time that they are answered.
+        let enlisted = house.store.enlist("{}".into()).await.unwrap();
+        let want = Want { world: "waves", calls: vec![(Pool::PulsePro, 10_000)], ..Want::default() };
+        let mut calls = Vec::new();
+        for job in house.store.claim(want).await.unwrap() {
+            let call = house.store.permit(ask(&job)).await.unwrap().unwrap().call;
+            let end = End::Accepted { request_id: None };
+            let limits = Limits::default();
+            house.store.end(Ended { call, departed_at: None, limits, end, pauses: None }).await.unwrap();
+            let to = To::Awaiting { call, until: house.clock.now() + 900_000 };
+            let (token, batch) = (job.token, job.batch);
+            assert!(house.store.settle(Settlement { job: job.job, batch, token, to }).await.unwrap());
+            calls.push((job, call));
+        }
+        house.store.leave(enlisted).await.unwrap();
+        let receiver = receiver(&house, Patience::default()).await;
+        Self { house, receiver, batch, calls }
+    }
+
+    fn url(&self, nth: usize) -> String {
+        url(self.receiver.addr(), self.calls[nth].1, &SECRET)
+    }
+
+    async fn post(&self, nth: usize, body: &str) -> u16 {
+        post(&self.url(nth), body).await
+    }
+
+    async fn state(&self, nth: usize) -> Step {
+        let (job, _) = &self.calls[nth];
+        self.house.store.journal(job.job, 0, job.era).await.unwrap().step(self.house.clock.now())
+    }
+}
+
+async fn receiver(house: &House, patience: Patience) -> Receiver {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), patience };
+    Receiver::start(house.store.clone(), settings).await.unwrap()
+}
+
+fn ask(job: &Claimed) -> PermitAsk {
+    PermitAsk {
+        job: job.job,
+        token: job.token,
+        batch: job.batch,
+        part: 0,
+        account: "acc".into(),
+        pool: Pool::PulsePro,
+        limits: Limits::default(),
+        why: Why::First,
+        replaces: None,
+        probes: false,
+        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 4_000 },
+        overdue_after: Some(900_000),
+        mark: None,
+        trace: Trace {
+            model: "pulse-pro".into(),
+            language: "en".into(),
+            flags: LogFlags::default(),
+            bytes: None,
+            audio_ms: None,
+        },
+        reply: None,
+    }
+}
+
+fn url(at: SocketAddr, call: CallId, secret: &Secret) -> String {
+    address(&format!("http://{at}/behind/a/proxy").parse().unwrap(), call, secret).to_string()
+}
+
+async fn post(url: &str, body: &str) -> u16 {
+    let client = reqwest::Client::builder().build().unwrap();
+    client.post(url).body(body.to_owned()).send().await.unwrap().status().as_u16()
+}
+
+fn words(nth: usize) -> String {
+    format!(
+        r#"{{"status":"success","transcription":"words of call {}","metadata":{{"duration":30.0}},"call":"x"}}"#,
+        nth + 1
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_is_kept_and_then_delivered() {
+    let hall = Hall::new(3).await;
+    for nth in 0..3 {
+        assert_eq!(hall.post(nth, &words(nth)).await, 200);
+        assert_eq!(hall.state(nth).await, Step::Deliver(hall.calls[nth].1));
+    }
+    hall.house.run(hall.batch).await;
+    for i in 1..=3 {
+        assert_eq!(hall.house.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
+    }
+    assert_eq!(hall.house.sandbox.books().calls, 0, "nothing was asked for again");
+    let row = hall.house.store.batch_by_id(hall.batch).await.unwrap();
+    assert_eq!((row.spent, row.reserved), (3 * 2_000, 0), "half a minute each");
+    hall.receiver.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn again_and_again_is_once() {
+    let hall = Hall::new(1).await;
+    let body = words(0);
+    let all = futures::future::join_all((0..10).map(|_| hall.post(0, &body))).await;
+    assert_eq!(all, [200; 10]);
+    assert_eq!(hall.post(0, &body.replace("words", "other words")).await, 200);
+    hall.house.run(hall.batch).await;
+    assert_eq!(hall.house.output("call-0001.txt").trim(), "words of call 1", "the first one counts");
+    // For a line that is done: kept, not used.
+    assert_eq!(hall.post(0, &body).await, 200);
+    assert_eq!(hall.house.row(hall.batch, "call-0001").await.billed_calls, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_prove_its_call_learns_nothing() {
+    let hall = Hall::new(1).await;
+    let at = hall.receiver.addr();
+    let call = hall.calls[0].1;
+    let stranger = Secret::new([8; 32]);
+    let good = hall.url(0);
+    for wrong in [
+        url(at, call, &stranger),
+        url(at, CallId::new(), &SECRET),
+        format!("{}0", &good[..good.len() - 1].trim_end_matches('0')),
+        format!("http://{at}/"),
+        format!("http://{at}/callbacks/{call}"),
+        format!("http://{at}/callbacks/{call}/"),
+        good.replace("callbacks", "callback"),
+    ] {
+        let answer = reqwest::Client::new().post(&wrong).body(words(0)).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (404, ""), "{wrong}");
+    }
+    let got = reqwest::get(&good).await.unwrap();
+    assert_eq!(got.status().as_u16(), 404, "nothing is read here");
+    assert!(matches!(hall.state(0).await, Step::Await { .. }), "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_no_use_leaves_the_call_open() {
+    let hall = Hall::new(1).await;
+    for body in ["", "{", "no json", r#"{"status":"success"}"#, r#"{"status":"processing"}"#] {
+        assert_eq!(hall.post(0, body).await, 400, "{body}");
+    }
+    let at = hall.receiver.addr();
+    let path = hall.url(0).replace(&format!("http://{at}"), "");
+    // More than is read, said or sent; and a body that breaks off.
+    let declared = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 70000000\r\n\r\n");
+    assert!(talk(at, declared.as_bytes(), false).await.starts_with("HTTP/1.1 413"));
+    let half = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n{{\"status\":");
+    assert!(talk(at, half.as_bytes(), true).await.starts_with("HTTP/1.1 400"), "half a body");
+    assert!(matches!(hall.state(0).await, Step::Await { .. }));
+    assert_eq!(hall.post(0, &words(0)).await, 200, "and the vendor may try again");
+}
+
+/// Sends raw bytes; with `ends` no more come. What comes back until the end.
+async fn talk(at: SocketAddr, bytes: &[u8], ends: bool) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    if ends {
+        stream.shutdown().await.unwrap();
+    }
+    let mut back = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut back)).await;
+    String::from_utf8_lossy(&back).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_one_is_a_try() {
+    let hall = Hall::new(1).await;
+    assert_eq!(hall.post(0, r#"{"status":"failed","error":"no speech in it"}"#).await, 200);
+    assert!(matches!(hall.state(0).await, Step::Call(_)));
+    let row = hall.house.row(hall.batch, "call-0001").await;
+    assert_eq!((row.state, row.tries, row.billed_calls), (JobState::Awaiting, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_keeps_nobody_waiting() {
+    let hall = Hall::new(1).await;
+    let short = Duration::from_millis(300);
+    let slow = receiver(&hall.house, Patience { head: short, body: short, end: short }).await;
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        silent.push(TcpStream::connect(slow.addr()).await.unwrap());
+    }
+    let path = url(slow.addr(), hall.calls[0].1, &SECRET).replace(&format!("http://{}", slow.addr()), "");
+    let dripping = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n{{");
+    let told = tokio::spawn({
+        let (at, dripping) = (slow.addr(), dripping);
+        async move { talk(at, dripping.as_bytes(), false).await }
+    });
+    assert_eq!(post(&url(slow.addr(), hall.calls[0].1, &SECRET), &words(0)).await, 200, "the honest are served");
+    assert!(told.await.unwrap().starts_with("HTTP/1.1 408"), "too slow");
+    let mut one = [0; 1];
+    for stream in &mut silent {
+        let left = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut one)).await.expect("it is left");
+        assert!(matches!(left, Ok(0) | Err(_)));
+    }
+    slow.shutdown().await;
+}
