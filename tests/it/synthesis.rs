@@ -6,6 +6,7 @@ use wavebatch::sandbox::{Config, Sandbox};
 
 use crate::{
     cli::{code, house, json, run, stderr, wavebatch},
+    night::{BEFORE, Night},
     support::KEY,
 };
 
@@ -395,4 +396,34 @@ async fn what_a_stand_in_hummed_is_not_what_another_address_says() {
     // A batch goes on as what it was.
     let again = ask(&real, "trial");
     assert_eq!((code(&again), trial.books().calls, real.books().calls), (0, 2, 2), "{}", stderr(&again));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_goes_to_a_store_as_transcripts_do() {
+    let night = Night::new().await;
+    night.house.write("p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
+    let toml = "task = \"synthesize\"\nmanifest = \"s3://acme-calls/texts/p.csv\"\noutput = \"s3://acme-transcripts/{batch}/\"\n\
+                [synthesize]\nmodel = \"lightning_v3.1\"\nvoices = [\"avery\", \"liam\"]\nlanguage = \"en\"\n\
+                formats = [\"wav\", \"mp3\"]\ncaptions = [\"srt\"]\n";
+    night.house.write("speech.toml", toml);
+    night.s3.put("acme-calls", "texts/p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
+    let (code, told) = night.run(BEFORE, &["run", "speech.toml"]).await;
+    assert_eq!(code, 0, "{told}");
+    let keys = night.s3.keys("acme-transcripts");
+    for name in
+        ["ivr/hello.avery.wav", "ivr/hello.liam.mp3", "bye.avery.srt", "bye.liam.wav", "report.csv", "summary.json"]
+    {
+        assert!(keys.contains(&format!("speech/{name}")), "{name}: {keys:?}");
+    }
+    let wav = night.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap();
+    assert_eq!(wav.len(), 44 + 2 * 8 * 24_000 / 15, "eight characters");
+    let calls = night.house.sandbox.books().calls;
+    // The store is emptied: all of it is joined again, and nothing bought.
+    for key in night.s3.keys("acme-transcripts").iter().filter(|key| key.ends_with(".wav")) {
+        night.s3.remove("acme-transcripts", key);
+    }
+    let (code, told) = night.run(BEFORE, &["deliver", "speech"]).await;
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(night.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap(), wav);
+    assert_eq!(night.house.sandbox.books().calls, calls);
 }
