@@ -91,7 +91,14 @@ pub(super) fn start(world: &Arc<World>, owed: Owed) -> oneshot::Receiver<()> {
     let life = world.callbacks.life();
     world.callbacks.tally.accepted(owed.number, &owed.entry.request_id, &owed.hook.url);
     let callback = Callback { world: Arc::clone(world), payload: payload(&owed), owed };
-    world.callbacks.tasks.spawn(async move { life.run_until_cancelled(callback.run(first)).await });
+    world.callbacks.tasks.spawn(async move {
+        tokio::select! {
+            // In this order: a reset ends callbacks, and then releases them.
+            biased;
+            () = life.cancelled() => {}
+            () = callback.run(first) => {}
+        }
+    });
     delivered
 }
 

@@ -64,7 +64,7 @@ pub struct Config {
     /// How long after its acceptance a call's callback is posted, though not before the work is done; the latency by
     /// default.
     pub webhook_delay: Option<Duration>,
-    /// How long after a delivery that was not acknowledged the next is made; twice as long after each other one.
+    /// How long after a delivery that was not acknowledged the next is made; it doubles each time.
     pub webhook_backoff: Duration,
     /// How long a delivery may take.
     pub webhook_timeout: Duration,
