@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tokio::{
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::{sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +27,8 @@ pub use self::tally::{CallbackBooks, CallbackEnd};
 
 /// Deliveries of one callback in all, the repeated ones among them.
 const DELIVERIES: u32 = 10;
+/// Deliveries on their way at once: thousands that are let go together must not use up the sockets.
+const AT_ONCE: usize = 256;
 
 /// What all callbacks share.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub(super) struct Callbacks {
     pub log: Log,
     pub tally: Tally,
     courier: Courier,
+    room: Semaphore,
     stop: CancellationToken,
     /// Ends the callbacks under way.
     life: Mutex<CancellationToken>,
@@ -49,6 +52,7 @@ impl Callbacks {
             log: Log::new(config.keep),
             tally: Tally::new(config.keep),
             courier: Courier::new(config.webhook_timeout)?,
+            room: Semaphore::new(AT_ONCE),
             stop: stop.clone(),
             life: Mutex::new(stop.child_token()),
             tasks: TaskTracker::new(),
@@ -199,6 +203,7 @@ impl Callback {
     async fn post(&self, nth: u32, payload: &Map<String, Value>) -> bool {
         let callbacks = &self.world.callbacks;
         callbacks.gate.pass(false).await;
+        let _room = callbacks.room.acquire().await.expect("nobody closes it");
         let (body, form) = self.body(nth, payload);
         callbacks.tally.begun(self.owed.number);
         let id = callbacks.log.begun(&self.owed.entry.request_id, &self.owed.hook, nth);

@@ -69,8 +69,8 @@ pub enum Match {
 
 /// What happens to a call. "Billed" faults come after the work: the call is in the books and in the log.
 ///
-/// A call that is promised a callback may be befallen twice: by one of the callback's faults, and by another one, which
-/// then befalls its first answer and (as `delay`, a status that is billed, `hang`) leaves the callback alone.
+/// A call that is promised a callback may be befallen twice: by a fault of callbacks, and by another one, which then
+/// befalls its first answer only. What changes the transcript changes the callback's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {

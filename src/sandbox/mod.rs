@@ -166,7 +166,8 @@ impl Sandbox {
         self.world.reset();
     }
 
-    /// From now on calls stop after their work and before their answer, until [`Sandbox::release`].
+    /// From now on calls stop after their work and before their answer, until [`Sandbox::release`]. The callbacks of
+    /// calls that are promised one go on.
     pub fn hold(&self) {
         self.world.gate.hold();
     }

@@ -8,9 +8,9 @@ use super::*;
 mod faults;
 mod receiver;
 
-/// Small steps between deliveries.
+/// Hardly a wait between deliveries.
 fn quick() -> Config {
-    Config { webhook_backoff: Duration::from_millis(1), ..Config::default() }
+    Config { webhook_backoff: Duration::from_micros(1), ..Config::default() }
 }
 
 /// A sandbox, and one who receives its callbacks.
@@ -188,7 +188,7 @@ async fn a_receiver_that_is_not_there_or_says_nothing_is_no_acknowledgement() {
     peer.accepted(1, &url).await;
     let (_first, _) = silent.accept().await.unwrap();
     peer.sandbox.deliveries_ended(1).await;
-    assert_eq!(peer.first().statuses, [None]);
+    assert_eq!(peer.first().statuses[0], None);
     drop(silent);
     peer.sandbox.callbacks_ended(1).await;
     assert_eq!((peer.first().statuses.len(), peer.first().end), (10, Some(CallbackEnd::GivenUp)));
@@ -261,6 +261,20 @@ async fn a_reset_and_the_end_stop_what_is_owed() {
     peer.sandbox.callbacks_waiting(1).await;
     peer.sandbox.shutdown().await;
     assert_eq!(receiver.all().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_let_go_at_once_all_arrive() {
+    let (peer, receiver) = pair(quick()).await;
+    peer.sandbox.hold_callbacks();
+    for n in 0..600 {
+        peer.accepted(n, &receiver.url).await;
+    }
+    peer.sandbox.callbacks_waiting(600).await;
+    peer.sandbox.release_callbacks();
+    peer.sandbox.callbacks_ended(600).await;
+    assert_eq!((peer.sandbox.books().callbacks_acknowledged, peer.sandbox.books().deliveries), (600, 600));
+    assert_eq!(receiver.all().len(), 600);
 }
 
 #[tokio::test]
