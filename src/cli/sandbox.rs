@@ -37,6 +37,12 @@ pub struct Sandbox {
     /// How long the work of a call takes, e.g. 50ms
     #[arg(long, value_name = "TIME", value_parser = text::duration, default_value = "0ms")]
     latency: Duration,
+    /// How long after its acceptance a call's callback is posted [default: the latency]
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    webhook_delay: Option<Duration>,
+    /// How long after a delivery that was not acknowledged the next is made; it doubles each time
+    #[arg(long, value_name = "TIME", value_parser = text::duration, default_value = "1s")]
+    webhook_backoff: Duration,
 }
 
 impl Sandbox {
@@ -48,6 +54,8 @@ impl Sandbox {
             concurrency: self.concurrency,
             tts_concurrency: self.tts_concurrency,
             latency: self.latency,
+            webhook_delay: self.webhook_delay,
+            webhook_backoff: self.webhook_backoff,
             ..sandbox::Config::default()
         };
         let shutdown = Shutdown::listen()?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::errors::Refusal;
+use super::{errors::Refusal, hook::Hook};
 use crate::domain::{
     call::LogFlags,
     options::{LANGUAGES, Language, SttModel},
@@ -14,6 +14,8 @@ pub(super) struct Asked {
     pub model: SttModel,
     pub language: Language,
     pub flags: LogFlags,
+    /// Where the result is to be posted; never for Pulse, which answers at once whatever it is asked.
+    pub hook: Option<Hook>,
 }
 
 impl Asked {
@@ -28,13 +30,6 @@ impl Asked {
                 "language" => {
                     language = Some(value);
                     continue;
-                }
-                "webhook_url" => {
-                    return Err(Refusal::stt(
-                        400,
-                        "the sandbox delivers no webhooks; leave `webhook_url` out",
-                        request_id,
-                    ));
                 }
                 "word_timestamps" => &mut flags.word_timestamps,
                 "diarize" => &mut flags.diarize,
@@ -56,8 +51,9 @@ impl Asked {
         };
         let model = model.and_then(|m| m.parse().ok()).ok_or_else(|| unlisted("model", SttModel::NAMES))?;
         let language = language.and_then(|l| l.parse().ok()).ok_or_else(|| unlisted("language", LANGUAGES))?;
+        let hook = if model == SttModel::PulsePro { Hook::parse(query, &mut errors) } else { None };
         if errors.is_empty() {
-            Ok(Self { model, language, flags })
+            Ok(Self { model, language, flags, hook })
         } else {
             Err(Refusal::older("invalid query", &Value::Array(errors)))
         }

@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::callbacks::CallbackBooks;
+
 /// SHA-256 of a recording.
 pub(super) type Digest = [u8; 32];
 
@@ -29,7 +31,15 @@ pub struct Books {
     pub statuses: BTreeMap<u16, u64>,
     /// Calls that got no whole answer: cut by a fault, or left by their client.
     pub cut: u64,
-    /// Calls of the vendor's log.
+    /// Deliveries of callbacks that were made.
+    pub deliveries: u64,
+    /// Callbacks with a delivery that was acknowledged.
+    pub callbacks_acknowledged: u64,
+    /// Callbacks whose last delivery was made in vain.
+    pub callbacks_given_up: u64,
+    /// Callbacks that were never delivered.
+    pub callbacks_lost: u64,
+    /// Calls of the vendor's logs, of transcriptions and of deliveries.
     pub log_calls: u64,
     /// Calls of the catalog of voices.
     pub voice_calls: u64,
@@ -42,6 +52,8 @@ pub struct Books {
     /// By SHA-256, in hexadecimal: of the recording (of the URL, where URLs are not fetched), or of all that shapes
     /// the sound of a synthesis.
     pub contents: BTreeMap<String, ContentBooks>,
+    /// Of the last calls that were promised one, by their number.
+    pub callbacks: BTreeMap<u64, CallbackBooks>,
     /// The last calls that ended, in the order of their arrival.
     pub requests: Vec<Record>,
 }

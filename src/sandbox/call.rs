@@ -33,6 +33,8 @@ pub(super) struct Call {
     pub record: Record,
     /// How its endpoint says no.
     pub shape: Shape,
+    /// The size of its content, and how many calls brought that so far.
+    content: (u64, u64),
 }
 
 impl Call {
@@ -48,7 +50,7 @@ impl Call {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             ..Record::default()
         };
-        Self { world: Arc::clone(world), record, shape }
+        Self { world: Arc::clone(world), record, shape, content: (0, 0) }
     }
 
     /// A refusal in the endpoint's own shape.
@@ -83,12 +85,9 @@ impl Call {
     /// All of the call is there: notes it, and looks for what is to befall it. What befalls it before the work is its
     /// reply.
     pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Box<Reply>> {
-        let sha = hex(digest);
-        let nth = self.world.books.received(digest, bytes);
-        let text = self.record.text.as_deref();
-        let subject = Subject { number: self.record.number, content: Some((&sha, bytes, nth)), text };
-        let fault = self.world.faults.pick(Stage::Received, subject);
-        self.record.sha256 = Some(sha);
+        self.content = (bytes, self.world.books.received(digest, bytes));
+        self.record.sha256 = Some(hex(digest));
+        let fault = self.fault(Stage::Received);
         match &fault {
             Some(What::CutBeforeWork) => Err(Box::new(Reply::Cut)),
             Some(What::Html(code)) => Err(Box::new(Refusal::shaped(*code, Shape::Html, "", "").into())),
@@ -99,12 +98,23 @@ impl Call {
         }
     }
 
+    /// What is to befall it at this stage.
+    pub(super) fn fault(&self, stage: Stage) -> Option<What> {
+        let content = self.record.sha256.as_deref().map(|sha| (sha, self.content.0, self.content.1));
+        let subject = Subject { number: self.record.number, content, text: self.record.text.as_deref() };
+        self.world.faults.pick(stage, subject)
+    }
+
+    /// Waits until a call may be told that it is accepted.
+    pub(super) async fn accepted(&self, fault: Option<&What>) {
+        self.worked(done_at(Duration::ZERO, fault), fault).await;
+    }
+
     /// Bills the call; when its work will be done.
     ///
     /// Before the work is waited for, because it goes on though the client may leave meanwhile.
     pub(super) fn bill(&mut self, digest: &Digest, fault: Option<&What>, slot: &mut Slot) -> Instant {
-        let delay = if let Some(What::Delay(ms)) = fault { Duration::from_millis(*ms) } else { Duration::ZERO };
-        let done = Instant::now() + self.world.config.latency + delay;
+        let done = done_at(self.world.config.latency, fault);
         self.record.billed = true;
         self.world.books.billed(digest, self.record.characters.unwrap_or_default());
         slot.works_until(done);
@@ -116,7 +126,7 @@ impl Call {
         if done > Instant::now() {
             tokio::time::sleep_until(done.into()).await;
         }
-        self.world.wait_at_gate(matches!(fault, Some(What::Hang))).await;
+        self.world.gate.pass(matches!(fault, Some(What::Hang))).await;
     }
 
     /// The response, as the call's record has it.
@@ -143,6 +153,12 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.world.books.ended(mem::take(&mut self.record));
     }
+}
+
+/// When work that begins now is done.
+fn done_at(latency: Duration, fault: Option<&What>) -> Instant {
+    let delay = if let Some(What::Delay(ms)) = fault { Duration::from_millis(*ms) } else { Duration::ZERO };
+    Instant::now() + latency + delay
 }
 
 /// The length that the head of a call gives.

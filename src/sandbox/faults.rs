@@ -68,6 +68,9 @@ pub enum Match {
 }
 
 /// What happens to a call. "Billed" faults come after the work: the call is in the books and in the log.
+///
+/// A call that is promised a callback may be befallen twice: by a fault of callbacks, and by another one, which then
+/// befalls its first answer only. What changes the transcript changes the callback's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -111,6 +114,33 @@ pub enum What {
     Unended,
     /// Billed; a stream of speech with an error in its middle.
     ErrorEvent,
+    /// Billed; its callback is never posted.
+    CallbackLost,
+    /// Its callback is posted later by so many milliseconds; the work is done in time.
+    CallbackLate(u64),
+    /// Answered only after the first delivery of its callback.
+    CallbackEarly,
+    /// Its callback is delivered once more after it was acknowledged.
+    CallbackTwice,
+    /// The first two deliveries of its callback are made at once.
+    CallbackTwiceAtOnce,
+    /// As twice, but then with another transcript.
+    CallbackChanged,
+    /// Its callback tells of a failure; neither billed nor in the log.
+    CallbackFailed,
+    /// The first deliveries come in pieces with a pause before each.
+    CallbackDrip {
+        /// The pause, in milliseconds.
+        ms: u64,
+        /// How many deliveries.
+        deliveries: u32,
+    },
+    /// In the first so many deliveries, half of the result, under the `Content-Length` of the whole.
+    CallbackTruncated(u32),
+    /// In the first so many deliveries, JSON's media type, but no JSON.
+    CallbackGarbage(u32),
+    /// In the first so many deliveries, a success without its `transcription`.
+    CallbackWordless(u32),
     /// The vendor's log answers 503; counted by calls of the log.
     LogsUnavailable,
     /// The vendor's log answers 404; counted by calls of the log.
@@ -151,6 +181,17 @@ impl What {
         match self {
             Self::EarlyRefusal { .. } => Stage::Arrival,
             Self::LogsUnavailable | Self::LogsAbsent => Stage::Logs,
+            Self::CallbackLost
+            | Self::CallbackLate(_)
+            | Self::CallbackEarly
+            | Self::CallbackTwice
+            | Self::CallbackTwiceAtOnce
+            | Self::CallbackChanged
+            | Self::CallbackFailed
+            | Self::CallbackDrip { .. }
+            | Self::CallbackTruncated(_)
+            | Self::CallbackGarbage(_)
+            | Self::CallbackWordless(_) => Stage::Callback,
             _ => Stage::Received,
         }
     }
@@ -163,6 +204,8 @@ pub(super) enum Stage {
     Arrival,
     /// All of a call is there.
     Received,
+    /// A callback was promised.
+    Callback,
     /// The log was asked for.
     Logs,
 }

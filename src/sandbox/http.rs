@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     books::Books,
-    dictionaries,
+    callbacks, dictionaries,
     errors::{Refusal, Shape},
     faults::Fault,
     logs, speech, stt, voices,
@@ -30,12 +30,14 @@ It speaks nothing: it hums as long as speech would be, and a WAV has the text as
   POST /waves/v1/tts, /waves/v1/tts/live
   GET  /waves/v1/lightning-v3.1/get_voices
   GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
-  GET  /waves/v1/analytics/asr/logs
+  GET  /waves/v1/analytics/asr/logs, /waves/v1/analytics/webhooks/logs
   GET  /waves/v1/health
 
   GET  /sandbox/books                  what was called and billed
   POST /sandbox/faults                 [{\"matches\": {\"nth\": 3}, \"times\": 1, \"what\": {\"status\": {\"code\": 500}}}]
   POST /sandbox/hold, /sandbox/release stop all calls after their work, and let them go
+  POST /sandbox/hold-callbacks, /sandbox/release-callbacks
+                                       the same for deliveries of callbacks
   POST /sandbox/reset                  forget everything
 ";
 
@@ -49,12 +51,15 @@ pub(super) fn routes(world: Arc<World>) -> Router {
         .route("/waves/v1/lightning-v3.1/get_voices", get(voices::list))
         .route("/waves/v1/pronunciation-dicts", dictionaries)
         .route("/waves/v1/analytics/asr/logs", get(logs::list))
+        .route("/waves/v1/analytics/webhooks/logs", get(callbacks::log::list))
         .route("/waves/v1/health", get(health))
         .route("/", get(|| async { WHAT_THIS_IS }))
         .route("/sandbox/books", get(books))
         .route("/sandbox/faults", post(script))
         .route("/sandbox/hold", post(hold))
         .route("/sandbox/release", post(release))
+        .route("/sandbox/hold-callbacks", post(hold_callbacks))
+        .route("/sandbox/release-callbacks", post(release_callbacks))
         .route("/sandbox/reset", post(reset))
         .fallback(unknown)
         .layer(axum::middleware::map_response(sign))
@@ -106,12 +111,22 @@ async fn script(State(world): State<Arc<World>>, body: String) -> Response {
 }
 
 async fn hold(State(world): State<Arc<World>>) -> StatusCode {
-    world.hold();
+    world.gate.hold();
     StatusCode::NO_CONTENT
 }
 
 async fn release(State(world): State<Arc<World>>) -> StatusCode {
-    world.release();
+    world.gate.release();
+    StatusCode::NO_CONTENT
+}
+
+async fn hold_callbacks(State(world): State<Arc<World>>) -> StatusCode {
+    world.callbacks.gate.hold();
+    StatusCode::NO_CONTENT
+}
+
+async fn release_callbacks(State(world): State<Arc<World>>) -> StatusCode {
+    world.callbacks.gate.release();
     StatusCode::NO_CONTENT
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// One billed call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub asked: Asked,
     pub request_id: String,
@@ -37,11 +37,10 @@ pub(super) struct Entry {
 
 impl Entry {
     fn to_json(&self) -> Value {
-        let at = jiff::Timestamp::try_from(self.at).unwrap_or_default();
         let flags = &self.asked.flags;
         json!({
             "request_id": self.request_id,
-            "timestamp": at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            "timestamp": stamp(self.at),
             "request_type": "rest",
             "model": self.asked.model,
             "language": self.asked.language,
@@ -58,7 +57,7 @@ impl Entry {
             "gender_detection": flags.gender_detection,
             "emotions": if flags.emotion_detection { "neutral" } else { "" },
             "gender": self.gender.unwrap_or_default(),
-            "webhook_url": "",
+            "webhook_url": self.asked.hook.as_ref().map_or("", |hook| hook.url.as_str()),
         })
     }
 }
@@ -87,11 +86,11 @@ impl Logs {
     }
 
     /// A page, and how many entries there are.
-    fn page(&self, page: usize, size: usize) -> (Vec<Value>, usize) {
+    fn page(&self, page: Page) -> (Vec<Value>, usize) {
         let now = Instant::now();
         self.with(|entries| {
             let shown = || entries.iter().filter(|e| e.shown_at <= now);
-            let listed = shown().skip((page - 1).saturating_mul(size)).take(size).map(Entry::to_json).collect();
+            let listed = page.of(shown()).map(Entry::to_json).collect();
             (listed, shown().count())
         })
     }
@@ -107,26 +106,58 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    open(&world, &headers)?;
+    let page = Page::parse(query)?;
+    let (data, total) = world.logs.page(page);
+    Ok(page.answer(&data, total))
+}
+
+/// Counts a call of a log; refused without a good key, or where a script says so.
+pub(super) fn open(world: &World, headers: &HeaderMap) -> Result<(), Refusal> {
     let number = world.books.log_called();
     check_key(headers.get("authorization"), world.config.key.as_deref())?;
     match world.faults.pick(Stage::Logs, Subject { number, ..Subject::default() }) {
-        Some(What::LogsAbsent) => return Err(Refusal::stt(404, "there is no log here", "")),
-        Some(_) => return Err(Refusal::stt(503, "the log is not available", "")),
-        None => {}
+        Some(What::LogsAbsent) => Err(Refusal::stt(404, "there is no log here", "")),
+        Some(_) => Err(Refusal::stt(503, "the log is not available", "")),
+        None => Ok(()),
     }
-    let query = query.unwrap_or_default();
-    let page = number_of(&query, "page", 1, usize::MAX)?;
-    let size = number_of(&query, "pageSize", 50, 100)?;
-    let (data, total) = world.logs.page(page, size);
-    let body = json!({
-        "status": "success",
-        "data": data,
-        "page": page,
-        "pageSize": size,
-        "totalCount": total,
-        "totalPages": total.div_ceil(size),
-    });
-    Ok(Json(body).into_response())
+}
+
+/// Time as the logs write it.
+pub(super) fn stamp(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Which entries of a log are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    number: usize,
+    size: usize,
+}
+
+impl Page {
+    pub(super) fn parse(query: Option<String>) -> Result<Self, Refusal> {
+        let query = query.unwrap_or_default();
+        let number = number_of(&query, "page", 1, usize::MAX)?;
+        Ok(Self { number, size: number_of(&query, "pageSize", 50, 100)? })
+    }
+
+    /// Those of this page.
+    pub(super) fn of<T>(self, entries: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        entries.skip((self.number - 1).saturating_mul(self.size)).take(self.size)
+    }
+
+    pub(super) fn answer(self, data: &[Value], total: usize) -> Response {
+        let body = json!({
+            "status": "success",
+            "data": data,
+            "page": self.number,
+            "pageSize": self.size,
+            "totalCount": total,
+            "totalPages": total.div_ceil(self.size),
+        });
+        Json(body).into_response()
+    }
 }
 
 fn number_of(query: &str, name: &str, default: usize, most: usize) -> Result<usize, Refusal> {

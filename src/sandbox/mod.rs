@@ -1,7 +1,7 @@
 //! A local stand-in for the Waves API: any client of the API can talk to it.
 //!
 //! It validates, limits and refuses as the API does, makes transcripts from what it can know, hums what it should speak,
-//! does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
+//! posts callbacks, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
 //! run really asked for and would have paid. What it hums as a WAV has the text as its comment, so that it can be
 //! transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
 
@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use self::{
     books::{Books, ContentBooks, ModelBooks, Record},
+    callbacks::{CallbackBooks, CallbackEnd},
     errors::Shape,
     faults::{Fault, Match, StatusFault, What},
 };
@@ -25,9 +26,12 @@ use crate::domain::options::Language;
 mod asked;
 mod books;
 mod call;
+mod callbacks;
 mod dictionaries;
 mod errors;
 mod faults;
+mod gate;
+mod hook;
 mod http;
 mod intake;
 mod limits;
@@ -57,6 +61,13 @@ pub struct Config {
     pub tts_concurrency: Option<u32>,
     /// How long the work of a call takes.
     pub latency: Duration,
+    /// How long after its acceptance a call's callback is posted, though not before the work is done; the latency by
+    /// default.
+    pub webhook_delay: Option<Duration>,
+    /// How long after a delivery that was not acknowledged the next is made; it doubles each time.
+    pub webhook_backoff: Duration,
+    /// How long a delivery may take.
+    pub webhook_timeout: Duration,
     /// How long after the work an entry shows up in the log.
     pub log_lag: Duration,
     /// Whether recordings named by URL are fetched; else all is invented from the URL.
@@ -82,6 +93,9 @@ impl Default for Config {
             concurrency: None,
             tts_concurrency: None,
             latency: Duration::ZERO,
+            webhook_delay: None,
+            webhook_backoff: Duration::from_secs(1),
+            webhook_timeout: Duration::from_secs(30),
             log_lag: Duration::ZERO,
             fetch: true,
             fetch_timeout: Duration::from_secs(60),
@@ -146,19 +160,21 @@ impl Sandbox {
         self.world.faults.clear();
     }
 
-    /// Forgets books, log, dictionaries, faults and the rolling minute, and releases what is held.
+    /// Forgets books, logs, callbacks that are owed, dictionaries, faults and the rolling minute, and releases what is
+    /// held.
     pub fn reset(&self) {
         self.world.reset();
     }
 
-    /// From now on calls stop after their work and before their answer, until [`Sandbox::release`].
+    /// From now on calls stop after their work and before their answer, until [`Sandbox::release`]. The callbacks of
+    /// calls that are promised one go on.
     pub fn hold(&self) {
-        self.world.hold();
+        self.world.gate.hold();
     }
 
     /// Lets go all calls that are held or hang; from now on none are held.
     pub fn release(&self) {
-        self.world.release();
+        self.world.gate.release();
     }
 
     /// Waits until `n` calls have arrived since the start or the last reset.
@@ -169,8 +185,33 @@ impl Sandbox {
 
     /// Waits until `n` calls have done their work and are held or hang.
     pub async fn waiting(&self, n: usize) {
-        let mut waiting = self.world.waiting.subscribe();
-        waiting.wait_for(|have| *have >= n).await.expect("the sandbox holds the sender");
+        self.world.gate.waiting(n).await;
+    }
+
+    /// From now on no delivery of a callback is made, until [`Sandbox::release_callbacks`]. The work goes on: it is
+    /// billed and in the log.
+    pub fn hold_callbacks(&self) {
+        self.world.callbacks.gate.hold();
+    }
+
+    /// Makes all deliveries that are held; from now on none are.
+    pub fn release_callbacks(&self) {
+        self.world.callbacks.gate.release();
+    }
+
+    /// Waits until `n` deliveries are held.
+    pub async fn callbacks_waiting(&self, n: usize) {
+        self.world.callbacks.gate.waiting(n).await;
+    }
+
+    /// Waits until `n` deliveries have ended, acknowledged or not, since the start or the last reset.
+    pub async fn deliveries_ended(&self, n: u64) {
+        self.world.callbacks.tally.deliveries(n).await;
+    }
+
+    /// Waits until `n` callbacks are acknowledged, given up or lost, since the start or the last reset.
+    pub async fn callbacks_ended(&self, n: u64) {
+        self.world.callbacks.tally.callbacks(n).await;
     }
 
     /// Waits until it stops by itself, which only a broken listener makes it do.
@@ -184,10 +225,12 @@ impl Sandbox {
         }
     }
 
-    /// Stops listening, cuts the calls in flight, and waits until the connections are closed.
+    /// Stops listening, cuts the calls and deliveries in flight, and waits until the connections are closed.
     pub async fn shutdown(mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
         self.world.stop.cancel();
+        self.world.callbacks.tasks.close();
+        self.world.callbacks.tasks.wait().await;
         if let Some(mut server) = self.server.take()
             && tokio::time::timeout(PATIENCE, &mut server).await.is_err()
         {

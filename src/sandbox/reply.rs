@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 
 use super::{
     call::Call,
@@ -15,6 +15,9 @@ use super::{
     faults::{StatusFault, What},
     limits::Slot,
 };
+
+/// In how many pieces a drip comes.
+pub(super) const PIECES: u32 = 10;
 
 /// What the work made.
 pub(super) struct Made {
@@ -102,32 +105,43 @@ fn success(media_type: &'static str, body: impl Into<Body>) -> Response {
     response
 }
 
-/// Some ten pieces, each after a pause.
+/// Some ten pieces, each after a pause; in flight until the last.
 pub(super) fn drip(made: Made, pause: Duration, slot: Slot) -> Response {
-    let (len, size) = (made.body.len(), made.body.len().div_ceil(10).max(1));
-    let pieces = stream::unfold((made.body, slot), move |(mut rest, slot)| async move {
-        if rest.is_empty() {
-            return None;
-        }
-        tokio::time::sleep(pause).await;
-        let piece = rest.split_to(size.min(rest.len()));
-        Some((Ok::<_, Infallible>(piece), (rest, slot)))
+    let len = made.body.len();
+    let pieces = in_pieces(made.body, pause).map(move |piece| {
+        let _in_flight = &slot;
+        piece
     });
     let mut response = success(made.media_type, Body::from_stream(pieces));
     response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     response
 }
 
-/// The first half, then an error that closes the connection.
+/// The first half under the length of the whole.
 pub(super) fn half(made: &Made) -> Response {
-    let body = &made.body;
-    let first = body.slice(..body.len() / 2);
-    let pieces = stream::iter([Ok(first)]).chain(stream::once(async {
+    let mut response = success(made.media_type, Body::from_stream(halved(made.body.clone())));
+    response.headers_mut().insert(header::CONTENT_LENGTH, made.body.len().into());
+    response
+}
+
+/// At most ten pieces, each after a pause.
+pub(super) fn in_pieces(body: Bytes, pause: Duration) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
+    let size = body.len().div_ceil(PIECES as usize).max(1);
+    stream::unfold(body, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(pause).await;
+        let piece = rest.split_to(size.min(rest.len()));
+        Some((Ok(piece), rest))
+    })
+}
+
+/// The first half, then an error that closes the connection.
+pub(super) fn halved(body: Bytes) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+    stream::iter([Ok(body.slice(..body.len() / 2))]).chain(stream::once(async {
         // Once round, so that the first half is on its way before the connection goes.
         tokio::task::yield_now().await;
         Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-    }));
-    let mut response = success(made.media_type, Body::from_stream(pieces));
-    response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
-    response
+    }))
 }

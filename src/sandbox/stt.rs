@@ -1,6 +1,9 @@
 //! `POST /waves/v1/stt/`: one call from its arrival to its answer, or to what was scripted instead.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use axum::{
     body::Body,
@@ -9,12 +12,15 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     asked::Asked,
     call::{Call, declared_len, linger},
+    callbacks::{self, Owed},
     errors::{Refusal, Shape},
-    faults::What,
+    faults::{Stage, What},
+    hook::Hook,
     intake::{self, Heard, Intake, NotTaken},
     limits::Slot,
     logs::Entry,
@@ -27,6 +33,7 @@ use crate::domain::options::SttModel;
 
 /// The longest JSON body, in bytes.
 const MAX_JSON: u64 = 64 << 10;
+
 /// The endpoint.
 pub(super) async fn transcribe(
     State(world): State<Arc<World>>,
@@ -59,7 +66,10 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refu
         Ok(fault) => fault,
         Err(reply) => return Ok(*reply),
     };
-    let body = work(call, &asked, &heard, fault.as_ref(), &mut slot).await;
+    let body = match asked.hook.clone() {
+        Some(hook) => accept(call, asked, &heard, hook, fault.as_ref()).await,
+        None => work(call, asked, &heard, fault.as_ref(), &mut slot).await,
+    };
     Ok(reply(fault, Made::whole("application/json", body), slot, call))
 }
 
@@ -151,24 +161,48 @@ fn file_name(url: &str) -> Option<String> {
 }
 
 /// Does the work, which bills it; waits as long as it would take. Returns the body of a 200.
-async fn work(call: &mut Call, asked: &Asked, heard: &Heard, fault: Option<&What>, slot: &mut Slot) -> Vec<u8> {
-    let (text, factor) = match fault {
-        Some(What::EmptyText) => (String::new(), 1.0),
-        Some(What::WrongDuration(factor)) => (transcript::text(asked, heard), *factor),
-        _ => (transcript::text(asked, heard), 1.0),
-    };
-    let body = transcript::answer(asked, heard, &text, &call.record.request_id, factor);
+async fn work(call: &mut Call, asked: Asked, heard: &Heard, fault: Option<&What>, slot: &mut Slot) -> Vec<u8> {
+    let (mut entry, body) = transcribed(call, asked, heard, fault);
     let done = call.bill(&heard.digest, fault, slot);
-    call.world.logs.push(Entry {
-        asked: asked.clone(),
-        request_id: call.record.request_id.clone(),
+    entry.shown_at = done + call.world.config.log_lag;
+    call.world.logs.push(entry);
+    call.worked(done, fault).await;
+    body
+}
+
+/// Promises a callback, which does the work. Returns the body of a 200.
+async fn accept(call: &Call, asked: Asked, heard: &Heard, hook: Hook, fault: Option<&What>) -> Vec<u8> {
+    let (entry, answer) = transcribed(call, asked, heard, fault);
+    let befalls = call.fault(Stage::Callback);
+    let is_early = befalls == Some(What::CallbackEarly);
+    let owed = Owed { number: call.record.number, hook, digest: heard.digest, entry, answer, fault: befalls };
+    let delivered = callbacks::start(&call.world, owed);
+    if is_early {
+        // An error is a reset: there will be no delivery to wait for.
+        let _ = delivered.await;
+    }
+    call.accepted(fault).await;
+    json!({"status": "processing", "request_id": call.record.request_id}).to_string().into_bytes()
+}
+
+/// What the log will say of a call, and its answer.
+fn transcribed(call: &Call, asked: Asked, heard: &Heard, fault: Option<&What>) -> (Entry, Vec<u8>) {
+    let (transcription, factor) = match fault {
+        Some(What::EmptyText) => (String::new(), 1.0),
+        Some(What::WrongDuration(factor)) => (transcript::text(&asked, heard), *factor),
+        _ => (transcript::text(&asked, heard), 1.0),
+    };
+    let request_id = call.record.request_id.clone();
+    let body = transcript::answer(&asked, heard, &transcription, &request_id, factor);
+    let entry = Entry {
+        gender: transcript::gender(&asked, heard),
+        asked,
+        request_id,
         at: SystemTime::now(),
         ms: heard.ms,
         bytes: heard.bytes,
-        transcription: text,
-        gender: transcript::gender(asked, heard),
-        shown_at: done + call.world.config.log_lag,
-    });
-    call.worked(done, fault).await;
-    body
+        transcription,
+        shown_at: Instant::now(),
+    };
+    (entry, body)
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::audio::wav;
 
 mod answers;
+mod callbacks;
 mod client;
 mod faults;
 mod limits;

@@ -123,6 +123,19 @@ async fn every_fault_has_its_outcome() {
 }
 
 #[tokio::test]
+async fn a_lost_callback_is_found_in_the_log() {
+    let peer = Peer::new().await;
+    peer.sandbox.script([Fault::new(Match::Any, What::CallbackLost)]);
+    let url = "https://hooks.example.com/callbacks/c1";
+    let call = peer.call(&format!("model=pulse-pro&language=en&webhook_url={url}"));
+    let accepted = json(call.body(recording(1))).await.1;
+    peer.sandbox.callbacks_ended(1).await;
+    let log = client(&peer.sandbox).stt_log(1, 100).await.unwrap();
+    assert_eq!((log.len(), log[0].webhook_url.as_deref()), (1, Some(url)));
+    assert!(accepted["request_id"] == *log[0].request_id && !log[0].transcription.is_empty());
+}
+
+#[tokio::test]
 async fn voices_are_listed() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
     let voices = client(&sandbox).voices().await.unwrap();

@@ -31,8 +31,17 @@ async fn queries_are_validated_in_the_documented_shapes() {
     }
     let (status, answer) = json(peer.call("model=pulse&language=en&diarize=yes").body(recording(1))).await;
     assert_eq!((status, &answer["status"], &answer["errors"][0]["path"]), (400, &json!("error"), &json!(["diarize"])));
-    let (status, answer) = json(peer.call("model=pulse-pro&language=en&webhook_url=http://x/").body("x")).await;
-    assert!(status == 400 && answer["error"].as_str().unwrap().contains("webhook"), "{answer}");
+    for (name, query) in [
+        ("webhook_url", "webhook_url=ftp://x/"),
+        ("webhook_url", "webhook_url=callbacks"),
+        ("webhook_method", "webhook_url=http://x/&webhook_method=PUT"),
+        ("webhook_extra", "webhook_url=http://x/&webhook_extra=case"),
+    ] {
+        let call = peer.call(&format!("model=pulse-pro&language=en&{query}"));
+        let (status, answer) = json(call.body(recording(1))).await;
+        assert_eq!((status, &answer["errors"][0]["path"]), (400, &json!([name])), "{query}");
+    }
+    assert!(peer.sandbox.books().callbacks.is_empty());
     assert_eq!(peer.sandbox.books().billed, 0);
 }
 
