@@ -164,6 +164,7 @@ impl<'c> Drive<'c> {
             account: self.api.account.clone(),
             limits,
             rates: self.config.rates.clone(),
+            webhook: None,
         };
         let client = self.api.client.clone();
         let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events).in_order(order);

@@ -5,7 +5,7 @@ use regex::Regex;
 use super::{Synthesizing, draft::NoSource, template::Template};
 use crate::domain::{
     batch::LineOption,
-    options::{SttModel, Task, TranscribeOptions, TranscriptFormat},
+    options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
     task::{TaskSpec, Transcription},
 };
 
@@ -58,7 +58,8 @@ impl TaskDefinition {
     pub(super) fn spec(&self) -> TaskSpec {
         match self {
             Self::Transcribe(asked) => {
-                TaskSpec::Transcribe(Transcription { options: asked.options.clone(), formats: asked.formats.clone() })
+                let (options, formats) = (asked.options.clone(), asked.formats.clone());
+                TaskSpec::Transcribe(Transcription { options, formats, webhook: WebhookMode::Auto })
             }
             Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
         }

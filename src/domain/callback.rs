@@ -7,7 +7,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use url::Url;
 
-use super::job::CallId;
+use super::{
+    job::CallId,
+    options::{SttModel, WebhookMode},
+};
 
 /// What addresses of callbacks are made with: 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +55,51 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// When answers are posted, and for how long they are awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Recordings longer than this are long, in ms.
+    pub over_ms: u64,
+    /// Recordings larger than this are long, in bytes.
+    pub over_bytes: u64,
+    /// A callback is overdue after this, or after three times the audio's length, whichever is later; in ms.
+    pub overdue_ms: u64,
+    /// How long after that the vendor's log may still not have it, in ms.
+    pub grace_ms: u64,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { over_ms: 600_000, over_bytes: 20_000_000, overdue_ms: 900_000, grace_ms: 120_000 }
+    }
+}
+
+impl Rule {
+    /// Whether the answer for this recording is to be posted. `trusted`: callbacks have been coming lately.
+    #[must_use]
+    pub fn applies(
+        &self,
+        mode: WebhookMode,
+        model: SttModel,
+        (audio_ms, bytes): (Option<u64>, Option<u64>),
+        trusted: bool,
+    ) -> bool {
+        let long = audio_ms.is_some_and(|ms| ms > self.over_ms) || bytes.is_some_and(|bytes| bytes > self.over_bytes);
+        model == SttModel::PulsePro
+            && match mode {
+                WebhookMode::Auto => long && trusted,
+                WebhookMode::Always => true,
+                WebhookMode::Never => false,
+            }
+    }
+
+    /// How long after its intent a call's callback is overdue, in ms.
+    #[must_use]
+    pub fn overdue_after(&self, audio_ms: Option<u64>) -> u64 {
+        self.overdue_ms.max(audio_ms.unwrap_or(0).saturating_mul(3))
     }
 }
 
@@ -102,6 +150,20 @@ mod tests {
         for (id, mac) in [(*id, forged.as_str()), (&CallId::new().to_string(), mac), (id, ""), (id, "zz"), ("", mac)] {
             assert_eq!(call_of(&secrets, id, mac), None, "{id} {mac}");
         }
+    }
+
+    #[test]
+    fn long_recordings_of_pulse_pro_are_posted() {
+        let rule = Rule::default();
+        let auto = |model, known, trusted| rule.applies(WebhookMode::Auto, model, known, trusted);
+        let (short, long, large) = ((Some(600_000), Some(9)), (Some(600_001), None), (None, Some(20_000_001)));
+        assert!(auto(SttModel::PulsePro, long, true) && auto(SttModel::PulsePro, large, true));
+        assert!(!auto(SttModel::PulsePro, short, true) && !auto(SttModel::PulsePro, (None, None), true));
+        assert!(!auto(SttModel::Pulse, long, true), "it knows no webhooks");
+        assert!(!auto(SttModel::PulsePro, long, false), "none came lately");
+        assert!(rule.applies(WebhookMode::Always, SttModel::PulsePro, short, false));
+        assert!(!rule.applies(WebhookMode::Never, SttModel::PulsePro, long, true));
+        assert_eq!((rule.overdue_after(Some(60_000)), rule.overdue_after(Some(3_600_000))), (900_000, 10_800_000));
     }
 
     #[test]

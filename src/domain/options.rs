@@ -80,6 +80,18 @@ listed! {
 }
 
 listed! {
+    /// Whether a transcription is waited for, or posted to us when it is done.
+    WebhookMode, "way to wait" {
+        /// Posted where the recording is long.
+        Auto = "auto",
+        /// Posted.
+        Always = "always",
+        /// Waited for.
+        Never = "never",
+    }
+}
+
+listed! {
     /// A speech-to-text model (API page, "Speech to text").
     SttModel, "model" {
         /// Multilingual; takes bytes or a URL.

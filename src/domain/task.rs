@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     identity::{Identity, options_identity},
-    options::{Task, TranscribeOptions, TranscriptFormat},
+    options::{Task, TranscribeOptions, TranscriptFormat, WebhookMode},
     pool::Pool,
     synthesis::Synthesis,
 };
@@ -30,6 +30,13 @@ pub struct Transcription {
     pub options: TranscribeOptions,
     /// The files to write for each line, none twice.
     pub formats: Vec<TranscriptFormat>,
+    /// Whether answers are waited for.
+    #[serde(default = "auto")]
+    pub webhook: WebhookMode,
+}
+
+const fn auto() -> WebhookMode {
+    WebhookMode::Auto
 }
 
 impl TaskSpec {

@@ -13,7 +13,7 @@ use crate::{
         cost::{MicroUsd, Rates},
         identity::{Identity, source_identity},
         job::{BatchId, JobState, Trace, Why},
-        options::TranscriptFormat,
+        options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
         task::{TaskSpec, Transcription},
@@ -42,6 +42,7 @@ fn spec(output: String) -> BatchSpec {
         task: TaskSpec::Transcribe(Transcription {
             options: serde_json::from_value(options).unwrap(),
             formats: vec![TranscriptFormat::Txt],
+            webhook: WebhookMode::Auto,
         }),
         manifest: "calls.csv".into(),
         output,

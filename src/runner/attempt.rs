@@ -1,8 +1,9 @@
 //! A recording's call: what is sent, and what its answer says.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{
+    Webhook,
     call::{self, Attempt, Caller, Departs},
     recording::Recording,
     worker::Work,
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         call::{Answer, LogFlags, Outcome},
+        callback::address,
         cost::Rates,
         job::{CallRecord, Trace, Why},
         options::{ExpireContent, TranscribeOptions},
@@ -19,6 +21,8 @@ use crate::{
     waves::{Client, SttBody, SttCall},
 };
 
+/// So many callbacks in a row that do not come, and long recordings are waited for again.
+const OVERDUE_MOST: u32 = 3;
 const TIMEOUT_BASE: Duration = Duration::from_secs(120);
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -46,8 +50,17 @@ pub(super) async fn attempt(
         body: recording.body(),
         bytes: recording.bytes(),
         audio_ms: recording.audio_ms(),
+        webhook: webhook(work, recording),
     };
     call::attempt(work, &caller, why, replaces.map(|c| c.id)).await
+}
+
+/// Where the answer is posted to, if it is: not to us where three in a row did not come.
+fn webhook<'a>(work: &Work<'a>, recording: &Recording) -> Option<&'a Webhook> {
+    let webhook = work.shared.config.webhook.as_ref()?;
+    let trusted = work.shared.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;
+    let known = (recording.audio_ms(), recording.bytes());
+    webhook.rule.applies(work.asked.webhook, work.asked.options.model, known, trusted).then_some(webhook)
 }
 
 struct Transcriber<'a> {
@@ -59,6 +72,7 @@ struct Transcriber<'a> {
     body: SttBody,
     bytes: Option<u64>,
     audio_ms: Option<u64>,
+    webhook: Option<&'a Webhook>,
 }
 
 impl Caller for Transcriber<'_> {
@@ -86,10 +100,20 @@ impl Caller for Transcriber<'_> {
         }
     }
 
+    fn overdue_after(&self) -> Option<i64> {
+        let after = self.webhook?.rule.overdue_after(self.audio_ms);
+        Some(i64::try_from(after).unwrap_or(i64::MAX / 2))
+    }
+
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
         let id = permit.call.to_string();
-        let call =
-            SttCall { options: &self.options, word_timestamps: self.word_timestamps, call_id: &id, webhook: None };
+        let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
+        let call = SttCall {
+            options: &self.options,
+            word_timestamps: self.word_timestamps,
+            call_id: &id,
+            webhook: posted_to.as_ref(),
+        };
         self.client.transcribe(&call, self.body.clone(), move || departs.asked(), self.timeout).await
     }
 

@@ -39,6 +39,11 @@ pub(super) trait Caller {
     /// What the vendor's log would show of it.
     fn trace(&self) -> Trace;
 
+    /// If its answer is posted to us: how long after its intent that is overdue, in ms.
+    fn overdue_after(&self) -> Option<i64> {
+        None
+    }
+
     /// Sends the request.
     fn send(&self, permit: &Permit, departs: Departs) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 
@@ -149,7 +154,7 @@ async fn permit<A, C: Caller>(
         replaces,
         probes,
         buys: caller.buys(),
-        overdue_after: None,
+        overdue_after: caller.overdue_after(),
         mark: shared.log.mark(),
         trace: caller.trace(),
         reply: None,

@@ -132,13 +132,16 @@ impl LogBook {
 
     /// Looks for the entry of a call that was made after `mark` was the newest. A walk that began before `not_before` is
     /// of no use: it may have passed by too early.
-    pub(super) async fn look(&self, mark: Option<&str>, trace: &Trace, not_before: i64) -> Result<Found, LogError> {
+    pub(super) async fn look(
+        &self,
+        mark: Option<&str>,
+        witness: &Witness<'_>,
+        not_before: i64,
+    ) -> Result<Found, LogError> {
         if self.known().absent_until > self.clock.now() {
             return Err(LogError::Absent("it was refused before".into()));
         }
-        let (Some(mark), Some(_)) = (mark, trace.bytes) else {
-            return Ok(Found::Unclear);
-        };
+        let Some(mark) = mark.filter(|_| witness.can_be_known()) else { return Ok(Found::Unclear) };
         let mut walk = self.walk.lock().await;
         let serves = walk
             .as_ref()
@@ -151,7 +154,7 @@ impl LogBook {
         if newer.len() == walk.entries.len() && !walk.whole {
             return Ok(Found::Unclear);
         }
-        Ok(pick(&newer, trace))
+        Ok(pick(&newer, witness))
     }
 
     /// Newest first, down to the entry that was the newest before the call.
@@ -179,9 +182,34 @@ impl LogBook {
     }
 }
 
+/// What a call's own entry is known by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Witness<'a> {
+    /// What was sent.
+    Trace(&'a Trace),
+    /// The address that its answer was to be posted to: nobody else has it.
+    Address(&'a str),
+}
+
+impl Witness<'_> {
+    const fn can_be_known(&self) -> bool {
+        match self {
+            Self::Trace(trace) => trace.bytes.is_some(),
+            Self::Address(_) => true,
+        }
+    }
+
+    fn fits(&self, entry: &LogEntry) -> bool {
+        match self {
+            Self::Trace(trace) => fits(entry, trace),
+            Self::Address(address) => entry.webhook_url.as_deref() == Some(address),
+        }
+    }
+}
+
 /// The one entry that fits, if exactly one does.
-fn pick(entries: &[&LogEntry], trace: &Trace) -> Found {
-    let mut fitting = entries.iter().filter(|e| fits(e, trace));
+fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> Found {
+    let mut fitting = entries.iter().filter(|e| witness.fits(e));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Found::One(Box::new((*one).clone())),
         (None, _) => Found::None,
@@ -232,12 +260,15 @@ mod tests {
     fn only_the_one_entry_that_agrees_in_everything_counts() {
         let (a, b, c) = (entry("a", 7, 2.0), entry("b", 7, 2.0), entry("c", 8, 2.0));
         let t = trace(Some(7), Some(2_010));
-        assert!(matches!(pick(&[&a, &c], &t), Found::One(e) if e.request_id == "a"));
-        assert_eq!(pick(&[&a, &b], &t), Found::Unclear);
-        assert_eq!(pick(&[&c], &t), Found::None);
-        assert_eq!(pick(&[&a], &trace(Some(7), Some(9_000))), Found::None);
+        assert!(matches!(pick(&[&a, &c], &Witness::Trace(&t)), Found::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&a, &b], &Witness::Trace(&t)), Found::Unclear);
+        assert_eq!(pick(&[&c], &Witness::Trace(&t)), Found::None);
+        assert_eq!(pick(&[&a], &Witness::Trace(&trace(Some(7), Some(9_000)))), Found::None);
         let redacted = LogEntry { flags: LogFlags { redact_pii: true, ..LogFlags::default() }, ..a.clone() };
-        assert_eq!(pick(&[&redacted], &t), Found::None, "never another privacy than was asked for");
-        assert_eq!(pick(&[&LogEntry { bytes: None, ..a }], &t), Found::None);
+        assert_eq!(pick(&[&redacted], &Witness::Trace(&t)), Found::None, "never another privacy than was asked for");
+        assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Trace(&t)), Found::None);
+        let posted = LogEntry { webhook_url: Some("https://h/callbacks/1/2".into()), bytes: None, ..a };
+        assert!(matches!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/2")), Found::One(_)));
+        assert_eq!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/3")), Found::None);
     }
 }

@@ -16,12 +16,17 @@ mod speak;
 mod store_outage;
 mod worker;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
     domain::{
+        callback::{Rule, Secret},
         cost::Rates,
         job::BatchId,
         pool::{Limits, Pool},
@@ -46,6 +51,19 @@ pub struct RunnerConfig {
     pub limits: HashMap<Pool, Limits>,
     /// List prices.
     pub rates: Rates,
+    /// Where answers can be posted to; `None`: all are waited for.
+    pub webhook: Option<Webhook>,
+}
+
+/// Where answers can be posted to.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// What the vendor reaches a receiver of this ledger by.
+    pub public_url: Url,
+    /// What addresses are made with.
+    pub secret: Secret,
+    /// When, and for how long.
+    pub rule: Rule,
 }
 
 impl RunnerConfig {
@@ -93,6 +111,8 @@ struct Shared {
     log: LogBook,
     batches: batch::Batches,
     drain: CancellationToken,
+    /// Callbacks that were overdue since one has come.
+    overdue: AtomicU32,
 }
 
 impl Shared {
@@ -116,6 +136,7 @@ impl Runner {
             log,
             batches: batch::Batches::default(),
             drain: CancellationToken::new(),
+            overdue: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared), order: Order::default() }
     }

@@ -1,11 +1,15 @@
 //! A call whose outcome is unknown is never simply made again: the vendor's log is asked first, at once and once more
 //! after a grace time; then the definition's `on_unknown` decides.
 
-use super::{logbook::Found, worker::Work};
+use super::{
+    logbook::{Found, Witness},
+    worker::Work,
+};
 use crate::{
     domain::{
         batch::OnUnknown,
         call::{LogEntry, LogError},
+        callback::address,
         job::CallRecord,
         transcript::recovered_answer,
     },
@@ -61,13 +65,19 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         None => shared.store.note_unknown(call.id).await?,
     };
     let run = &work.batch.spec.run;
-    let grace = grace_ms(run.unknown_grace, call.trace.audio_ms);
+    let posted = posted_to(work, call);
+    // What was to be posted is unknown from when it was overdue.
+    let (unknown_at, grace) = match (&posted, call.overdue_at) {
+        (Some((_, grace)), Some(overdue_at)) => (unknown_at.max(overdue_at), *grace),
+        _ => (unknown_at, grace_ms(run.unknown_grace, call.trace.audio_ms)),
+    };
     // What decides must have been read when the grace was over.
     let looked_at = work.now();
     let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
-    let mut found = shared.log.look(call.mark.as_deref(), &call.trace, not_before).await;
+    let witness = posted.as_ref().map_or(Witness::Trace(&call.trace), |(address, _)| Witness::Address(address));
+    let mut found = shared.log.look(call.mark.as_deref(), &witness, not_before).await;
     if let Ok(Found::One(entry)) = &found {
-        if shared.store.has_twin(call.id).await? {
+        if posted.is_none() && shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);
         } else {
             keep(work, call, entry).await?;
@@ -83,6 +93,14 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         OnUnknown::Retry => Verdict::CallAgain,
         OnUnknown::Park => Verdict::Park,
     })
+}
+
+/// The address that a call's answer was to be posted to, and how long the log may be without it, in ms.
+fn posted_to(work: &Work<'_>, call: &CallRecord) -> Option<(String, i64)> {
+    call.overdue_at?;
+    let webhook = work.shared.config.webhook.as_ref()?;
+    let grace = i64::try_from(webhook.rule.grace_ms).unwrap_or(GRACE_MAX_MS);
+    Some((address(&webhook.public_url, call.id, &webhook.secret).into(), grace))
 }
 
 async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! One job's life between claim and settling. What happens depends on the journal alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Event, Shared, attempt,
@@ -16,7 +16,7 @@ use crate::{
     domain::{
         call::{ErrorKind, Trouble},
         job::{CallId, CallRecord, JobState, Journal, Step, Why},
-        options::{TranscribeOptions, TranscriptFormat},
+        options::{TranscribeOptions, TranscriptFormat, WebhookMode},
         overrides::LineOverrides,
         pool::{Limits, Pool},
         retry::{self, PauseKind, Used},
@@ -42,6 +42,7 @@ pub(super) struct Work<'a, A = Transcribing<'a>> {
 pub(super) struct Transcribing<'a> {
     pub(super) options: TranscribeOptions,
     pub(super) formats: &'a [TranscriptFormat],
+    pub(super) webhook: WebhookMode,
 }
 
 /// What a stage of a job's life leads to.
@@ -112,7 +113,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     };
     let options = overrides.apply(&asked.options);
     let pool = Pool::from(options.model);
-    let asked = Transcribing { options, formats: &asked.formats };
+    let asked = Transcribing { options, formats: &asked.formats, webhook: asked.webhook };
     let mut work = Work { shared, batch, job, pool, part: 0, journal: Journal::default(), asked };
     if job.has_calls {
         work.reload().await?;
@@ -120,7 +121,12 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     let mut recording = Recording::new();
     loop {
         let next = match work.journal.step(shared.store.clock().now()) {
-            Step::Deliver(call) => deliver::deliver_kept(&work, call).await?,
+            Step::Deliver(call) => {
+                if work.journal.calls.iter().any(|c| c.id == call && c.overdue_at.is_some()) {
+                    shared.overdue.store(0, Ordering::Relaxed);
+                }
+                deliver::deliver_kept(&work, call).await?
+            }
             Step::Await { call, until } => Next::Leave(To::Awaiting { call, until }),
             Step::PutBack { until } => Next::Leave(To::Queued { due_at: until, call: None, source_try: false }),
             Step::Reconcile(call) => work.reconcile(&call, &mut recording).await?,
@@ -198,6 +204,10 @@ impl<A> Work<'_, A> {
 
 impl Work<'_> {
     async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
+        if call.overdue_at.is_some() && call.unknown_at.is_none() {
+            self.shared.overdue.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(job.key = self.job.key, call.id = %call.id, "a callback is overdue; the vendor's log is asked");
+        }
         match reconcile::look(self, call).await? {
             Verdict::Answered => Ok(Next::Look),
             Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),

@@ -26,3 +26,4 @@ mod spend;
 mod support;
 mod synthesis;
 mod verbs;
+mod webhooks;

@@ -27,7 +27,7 @@ use wavebatch::{
     media::fetch::{FetchSettings, Fetcher},
     pace::Pace,
     runner::{
-        Event, RunEnd, Runner, RunnerConfig,
+        Event, RunEnd, Runner, RunnerConfig, Webhook,
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
@@ -49,6 +49,8 @@ pub struct House {
     pub limits: HashMap<Pool, Limits>,
     /// Where the runner finds the API; the sandbox's by default.
     pub base_url: Option<String>,
+    /// Where answers are posted to, if they are.
+    pub webhook: Option<Webhook>,
 }
 
 /// What a run left behind.
@@ -86,7 +88,7 @@ impl House {
         let clock = Clock::system();
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None }
+        Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None, webhook: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -155,6 +157,7 @@ impl House {
             account: self.account(),
             limits: self.limits.clone(),
             rates: Rates::default(),
+            webhook: self.webhook.clone(),
         };
         let client =
             Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })

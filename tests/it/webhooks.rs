@@ -1,0 +1,148 @@
+//! Long recordings: asked for with a webhook, awaited without a worker, and whatever becomes of the callback.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    domain::{
+        callback::{Rule, Secret},
+        cost::Rates,
+        job::{BatchId, JobState},
+    },
+    runner::{RunEnd, Webhook},
+    sandbox::{Config, Fault, Match, What},
+    server::{Patience, Receiver, ReceiverSettings},
+};
+
+use crate::support::House;
+
+const SECRET: Secret = Secret::new([9; 32]);
+
+/// A house with a receiver; every recording is a long one.
+async fn house(lines: usize, rule: Rule) -> (House, Receiver, BatchId) {
+    let config =
+        Config { latency: Duration::from_millis(20), webhook_backoff: Duration::from_millis(10), ..Config::default() };
+    let mut house = House::with(config).await;
+    let settings = ReceiverSettings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        secrets: vec![SECRET],
+        rates: Rates::default(),
+        patience: Patience::default(),
+    };
+    let receiver = Receiver::start(house.store.clone(), settings).await.unwrap();
+    let public_url = format!("http://{}/hooks", receiver.addr()).parse().unwrap();
+    house.webhook = Some(Webhook { public_url, secret: SECRET, rule });
+    house.provable_calls(lines);
+    let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
+                [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
+    let batch = house.submit(&house.write("night.toml", toml)).await;
+    (house, receiver, batch)
+}
+
+fn all_are_long() -> Rule {
+    Rule { over_bytes: 0, ..Rule::default() }
+}
+
+fn soon_overdue() -> Rule {
+    Rule { overdue_ms: 400, grace_ms: 400, ..all_are_long() }
+}
+
+async fn all_said(house: &House, batch: BatchId, lines: usize) {
+    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), lines as u64, "{:?}", house.ends(batch).await);
+    for i in 1..=lines {
+        assert_eq!(house.output(&format!("call-{i}.txt")).trim(), format!("words of call {i}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_comes_back_and_holds_nobody_up() {
+    let (house, _receiver, batch) = house(60, all_are_long()).await;
+    house.sandbox.hold_callbacks();
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        // More than there are workers: none of them waits.
+        house.sandbox.callbacks_waiting(60).await;
+        assert_eq!(house.sandbox.books().in_flight, 0);
+        house.sandbox.release_callbacks();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    all_said(&house, batch, 60).await;
+    let books = house.sandbox.books();
+    assert_eq!((books.calls, books.callbacks_acknowledged), (60, 60));
+    assert!(house.rows(batch).await.iter().all(|row| (row.tries, row.billed_calls) == (0, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_twice_late_or_changed_is_one_call_and_its_words() {
+    let faults = [What::CallbackEarly, What::CallbackTwice, What::CallbackTwiceAtOnce, What::CallbackChanged];
+    for fault in faults.into_iter().chain([What::CutAfterWork, What::CallbackGarbage(2), What::CallbackTruncated(2)]) {
+        let told = format!("{fault:?}");
+        let (house, _receiver, batch) = house(4, all_are_long()).await;
+        house.sandbox.script([Fault::new(Match::Any, fault)]);
+        assert_eq!(house.run(batch).await.end, RunEnd::Done, "{told}");
+        all_said(&house, batch, 4).await;
+        assert_eq!(house.sandbox.books().calls, 4, "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_failed_is_a_try() {
+    let (house, _receiver, batch) = house(2, all_are_long()).await;
+    house.sandbox.script([Fault::new(Match::EachContent(1), What::CallbackFailed)]);
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    all_said(&house, batch, 2).await;
+    assert!(house.rows(batch).await.iter().all(|row| (row.tries, row.billed_calls) == (1, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_callback_is_found_in_the_log_and_not_bought_again() {
+    let (house, _receiver, batch) = house(2, soon_overdue()).await;
+    house.sandbox.script([Fault::new(Match::Any, What::CallbackLost)]);
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    all_said(&house, batch, 2).await;
+    assert_eq!(house.sandbox.books().calls, 2);
+    let rows = house.rows(batch).await;
+    assert!(rows.iter().all(|row| row.notes.as_deref() == Some("recovered")), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_arrived_is_asked_for_once_more_after_the_grace() {
+    let (house, _receiver, batch) = house(1, soon_overdue()).await;
+    // Accepted, as it seems, and then the vendor knows of nothing: neither callback nor log.
+    house
+        .sandbox
+        .script([Fault::new(Match::First(1), What::CallbackFailed), Fault::new(Match::First(1), What::CutAfterWork)]);
+    house.sandbox.hold_callbacks();
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.arrivals(2).await;
+        house.sandbox.release_callbacks();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    all_said(&house, batch, 1).await;
+    assert_eq!(house.sandbox.books().calls, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_leaves_what_is_awaited_to_the_next() {
+    let (house, _receiver, batch) = house(3, all_are_long()).await;
+    house.sandbox.hold_callbacks();
+    let drain = CancellationToken::new();
+    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), async {
+        house.sandbox.callbacks_waiting(3).await;
+        drain.cancel();
+    });
+    assert_eq!(ran.end, RunEnd::Interrupted);
+    assert!(house.rows(batch).await.iter().all(|row| row.state == JobState::Awaiting));
+    house.sandbox.release_callbacks();
+    house.sandbox.callbacks_ended(3).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    all_said(&house, batch, 3).await;
+    assert_eq!(house.sandbox.books().calls, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_recordings_are_waited_for() {
+    let (house, _receiver, batch) = house(2, Rule::default()).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    all_said(&house, batch, 2).await;
+    assert_eq!(house.sandbox.books().deliveries, 0);
+}
