@@ -156,6 +156,12 @@ impl Timetable {
         BatchName::new(named).map_err(|e| e.to_string())
     }
 
+    /// What the user should know of its schedule.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        self.schedule.as_ref().and_then(note)
+    }
+
     /// Whether each date has a manifest of its own.
     #[must_use]
     pub fn has_dated_manifest(&self) -> bool {

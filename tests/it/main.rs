@@ -18,6 +18,7 @@ mod pipeline;
 mod refusals;
 mod s3_sink;
 mod s3_source;
+mod schedule;
 mod sources;
 mod speaking;
 mod speech_verbs;
