@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan};
 use super::{Context, Exit, Stop, tell};
 use crate::{
     config::{Config, PoolLimits},
-    definition::{Definition, Fault, Faults, Overrides, Place, Timetable},
+    definition::{Definition, Fault, Faults, Overrides, Timetable},
     domain::{
         batch::BatchName,
         pool::WINDOW_MS,
@@ -60,7 +60,7 @@ struct Listing {
 /// A definition with a schedule.
 struct Planned {
     file: String,
-    name: String,
+    table: Timetable,
     times: Times,
     /// The next ones, at least one.
     runs: Vec<(Occurrence, BatchName)>,
@@ -80,8 +80,8 @@ enum Load {
 
 /// One file's part of the listing.
 enum Found {
-    Planned(Planned, Timetable),
-    Without(Definition),
+    Planned(Box<Planned>),
+    Without(BatchName),
 }
 
 impl Schedule {
@@ -154,15 +154,15 @@ impl House<'_> {
         for path in files {
             let file = path.display().to_string();
             match self.look(path).await {
-                Ok(Found::Planned(planned, table)) => {
-                    for name in self.names(&planned.times, &table) {
+                Ok(Found::Planned(planned)) => {
+                    for name in self.names(&planned) {
                         names.entry(name).or_default().insert(file.clone());
                     }
-                    listing.planned.push(planned);
+                    listing.planned.push(*planned);
                 }
-                Ok(Found::Without(definition)) => {
+                Ok(Found::Without(batch)) => {
                     listing.without += 1;
-                    names.entry(definition.batch).or_default().insert(file);
+                    names.entry(batch).or_default().insert(file);
                 }
                 Err(faults) => listing.broken.push((file, faults)),
             }
@@ -173,48 +173,42 @@ impl House<'_> {
     }
 
     async fn look(&self, path: &Path) -> Result<Found, Faults> {
-        let overrides = |now| Overrides { now: Some(now), ..Overrides::default() };
         // Of a file that is wrong by itself, all is told that is.
-        let all = |faults| Definition::load(path, &overrides(self.now)).err().unwrap_or(faults);
-        let table = Timetable::read(path, &overrides(self.now)).map_err(all)?;
+        let all = |faults| load_at(path, self.now).err().unwrap_or(faults);
+        let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
+        let table = Timetable::read(path, &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
-            return Definition::load(path, &overrides(self.now)).map(Found::Without);
+            return load_at(path, self.now).map(|definition| Found::Without(definition.batch));
         };
+        let (runs, more) = self.runs(&times, &table).map_err(|fault| all(fault.into()))?;
         let file = path.display().to_string();
-        let mut runs = Vec::new();
-        let end = self.now.checked_add((i64::from(self.days) * 24).hours()).unwrap_or(Timestamp::MAX);
-        for (nth, run) in times.upcoming(self.now).take(MOST_RUNS).enumerate() {
-            if nth > 0 && run.at > end {
-                break;
-            }
-            match table.batch(run.date) {
-                Ok(batch) => runs.push((run, batch)),
-                Err(message) => return Err(all(Fault::of_field("batch", message).into())),
-            }
-        }
-        let more = match runs.last() {
-            Some((last, _)) if runs.len() == MOST_RUNS => {
-                times.upcoming(last.at).take(MOST_RUNS * 10).take_while(|run| run.at <= end).count() as u64
-            }
-            _ => 0,
-        };
-        let Some(((first, _), window)) = runs.first().map(|run| (run, run.0.window)) else {
-            let message = format!("`{}` never comes", times.cron);
-            return Err(Fault { file, ..Fault::of_field("schedule.cron", message) }.into());
-        };
-        let (load, notes) = match Definition::load(path, &overrides(first.at)) {
+        let (load, notes) = match load_at(path, runs[0].0.at) {
             Ok(definition) => {
                 let definition = definition.asked_at(self.config.origin());
-                (self.load(&file, &definition, window, &table).await?, definition.notes())
+                (self.load(&file, &definition, runs[0].0.window, &table).await?, definition.notes())
             }
-            // That of another day is there by then, or not; of this one nobody can know.
-            Err(faults) if table.has_dated_manifest() && faults.list.iter().all(is_of_manifest) => {
+            // That of a day to come is there by then, or not: now nobody can know.
+            Err(faults) if table.has_dated_manifest() && faults.list.iter().all(|f| f.is_of_field("manifest")) => {
                 (Load::Unknown("its manifest is not there yet"), table.note().into_iter().collect())
             }
             Err(faults) => return Err(faults),
         };
-        let name = table.name.clone();
-        Ok(Found::Planned(Planned { file, name, times, runs, more, load, notes }, table))
+        Ok(Found::Planned(Box::new(Planned { file, table, times, runs, more, load, notes })))
+    }
+
+    /// The runs of these days, or else the next; and how many more there are.
+    fn runs(&self, times: &Times, table: &Timetable) -> Result<(Vec<(Occurrence, BatchName)>, u64), Fault> {
+        let end = self.now.checked_add((i64::from(self.days) * 24).hours()).unwrap_or(Timestamp::MAX);
+        let near = times.upcoming(self.now).enumerate().take_while(|(nth, run)| *nth == 0 || run.at <= end);
+        let named = |(_, run): (usize, Occurrence)| table.batch(run.date).map(|batch| (run, batch));
+        let runs: Result<Vec<_>, _> = near.take(MOST_RUNS).map(named).collect();
+        let runs = runs.map_err(|message| Fault::of_field("batch", message))?;
+        let Some((last, _)) = runs.last() else {
+            return Err(Fault::of_field("schedule.cron", format!("`{}` never comes", times.cron)));
+        };
+        let more = if runs.len() < MOST_RUNS { 0 } else { MOST_RUNS * 10 };
+        let more = times.upcoming(last.at).take(more).take_while(|run| run.at <= end).count();
+        Ok((runs, more as u64))
     }
 
     async fn load(
@@ -238,15 +232,17 @@ impl House<'_> {
     }
 
     /// All names that its batches will have, as far as anybody looks.
-    fn names(&self, times: &Times, table: &Timetable) -> BTreeSet<BatchName> {
+    fn names(&self, planned: &Planned) -> BTreeSet<BatchName> {
+        let Planned { times, table, .. } = planned;
         let today = times.zone.to_datetime(self.now).date();
         let days = (0..NAME_DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
         days.filter(|day| times.cron.runs_on(*day)).filter_map(|day| table.batch(times.date_of(day)).ok()).collect()
     }
 }
 
-fn is_of_manifest(fault: &Fault) -> bool {
-    matches!(&fault.place, Some(Place::Field(name)) if name == "manifest")
+/// A definition as it is at this moment.
+fn load_at(path: &Path, now: Timestamp) -> Result<Definition, Faults> {
+    Definition::load(path, &Overrides { now: Some(now), ..Overrides::default() })
 }
 
 /// Definitions that share a name, each group once.

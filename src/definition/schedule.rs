@@ -51,7 +51,9 @@ impl Builder<'_> {
         if !self.in_file("schedule") {
             return None;
         }
-        self.missing("schedule.cron", draft.schedule.cron.is_none(), "cron = \"0 2 * * *\"");
+        if !self.faults.iter().any(|fault| fault.is_of_field("schedule")) {
+            self.missing("schedule.cron", draft.schedule.cron.is_none(), "cron = \"0 2 * * *\"");
+        }
         let cron = draft.schedule.cron.clone()?;
         self.window_fits(&cron, draft.schedule.window);
         let dated = |text: Option<&String>| text.is_some_and(|text| uses_date(text));

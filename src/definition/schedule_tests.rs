@@ -99,6 +99,8 @@ fn faults_of_a_schedule_have_their_place() {
     assert!(told.ends_with("`schedule.missed`: `rum` is not a policy for missed runs; did you mean `run`?"), "{told}");
     let told = of("window", "windwo");
     assert!(told.ends_with("`schedule.windwo`: there is no such field; did you mean `window`?"), "{told}");
+    let told = fault(&NIGHT.replace("[schedule]\ncron = \"0 2 * * *\"\nwindow = \"6h\"", "schedule = \"0 2 * * *\""));
+    assert_eq!(told, "a.toml:7:12: `schedule`: must be a table, not a string");
     let told = of("Kolkata", "Kolkatta");
     assert!(told.starts_with("a.toml:3:12: `timezone`: `Asia/Kolkatta` is not a time zone"), "{told}");
 }

@@ -43,8 +43,8 @@ fn same(files: &[String], name: &BatchName) -> String {
 }
 
 fn planned(planned: &Planned) -> String {
-    let Planned { name, file, times, runs, .. } = planned;
-    let mut facts = vec![format!("{name}: {file}"), fact("schedule", rule(times))];
+    let Planned { table, file, times, runs, .. } = planned;
+    let mut facts = vec![format!("{}: {file}", table.name), fact("schedule", rule(times))];
     let zone = &times.zone;
     for (nth, (run, batch)) in runs.iter().take(SHOWN).enumerate() {
         facts.push(fact(if nth == 0 { "next" } else { "" }, row(run, batch, zone)));
@@ -67,8 +67,12 @@ fn rule(times: &Times) -> String {
     format!("{} in {}{}; {missed}", times.cron, zone_name(&times.zone), window.unwrap_or_default())
 }
 
-fn zone_name(zone: &TimeZone) -> String {
-    zone.iana_name().unwrap_or("the system's time zone").to_owned()
+fn zone_name(zone: &TimeZone) -> &str {
+    match zone.iana_name() {
+        _ if zone.is_unknown() => "UTC, as the system has no time zone",
+        Some(name) => name,
+        None => "the system's time zone",
+    }
 }
 
 /// `Sun 2026-11-22 02:00 +05:30 (20:30 UTC)  until 08:00  nightly-calls-2026-11-21`
@@ -135,10 +139,10 @@ fn planned_in_json(planned: &Planned) -> Value {
         })
     };
     json!({
-        "name": planned.name,
+        "name": planned.table.name,
         "file": planned.file,
         "cron": times.cron.to_string(),
-        "timezone": times.zone.iana_name(),
+        "timezone": times.zone.iana_name().filter(|_| !times.zone.is_unknown()),
         "window_seconds": times.window.map(|window| window.as_secs()),
         "missed": times.missed,
         "next": planned.runs.iter().map(run).collect::<Vec<_>>(),
