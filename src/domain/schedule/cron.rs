@@ -1,4 +1,7 @@
 //! Cron expressions: five fields, as crontab has them.
+//!
+//! Written here because the crates that know jiff (croner, jiff-cron) let a wildcard run both times through an hour that
+//! stands twice, or have other fields, and none says which field is wrong and what is allowed there.
 
 use std::{fmt, str::FromStr, time::Duration};
 
