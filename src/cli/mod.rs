@@ -19,6 +19,7 @@ mod resume;
 mod retry;
 mod run;
 mod sandbox;
+mod schedule;
 mod screen;
 mod sources;
 mod spend;
@@ -112,6 +113,7 @@ enum Command {
     Voices(voices::Voices),
     Dicts(dicts::Dicts),
     Spool(spool::Spool),
+    Schedule(schedule::Schedule),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
 }
@@ -163,6 +165,7 @@ impl Command {
             Self::Voices(verb) => verb.run(&context).await,
             Self::Dicts(verb) => verb.run(&context).await,
             Self::Spool(verb) => verb.run(&context).await,
+            Self::Schedule(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
         }

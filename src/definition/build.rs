@@ -47,7 +47,7 @@ pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Fau
 }
 
 /// Reads a definition's file as far as it can be told alone.
-fn open<'a>(path: &Path, over: &'a Overrides) -> Result<(Builder<'a>, Draft), Faults> {
+pub(super) fn open<'a>(path: &Path, over: &'a Overrides) -> Result<(Builder<'a>, Draft), Faults> {
     let shown = path.to_string_lossy().into_owned();
     let cwd = working_dir(over)?;
     let text = draft::text_of(&cwd.join(path), &shown)?;
@@ -167,6 +167,7 @@ impl Builder<'_> {
         let filters = Filters { texts: draft.task == Task::Synthesize, ..self.filters(&draft, origin.as_ref()) };
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
         let run = self.run(&draft);
+        let schedule = self.schedule(&draft);
         Definition {
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
@@ -179,6 +180,8 @@ impl Builder<'_> {
             date,
             dated,
             report: draft.report,
+            schedule,
+            notify: draft.notify,
             working_dir: self.cwd.clone(),
             command: over.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
             output: output.unwrap_or_default(),
@@ -223,6 +226,8 @@ impl Builder<'_> {
                 self.date_is_wrong = true;
                 return None;
             }
+            // What runs by itself has a date: that of its moment.
+            None if self.in_file("schedule") => Ok(draft.date.or(Some(When::Today))),
             None => Ok(draft.date),
         };
         let zone_is_wrong = self.in_file("timezone") && draft.timezone.is_none();

@@ -44,7 +44,7 @@ impl When {
 }
 
 /// A machine without a zone has UTC, as everywhere; one whose `TZ` names none is told so.
-fn system_zone() -> Result<TimeZone, String> {
+pub(super) fn system_zone() -> Result<TimeZone, String> {
     let zone = TimeZone::system();
     match env::var("TZ") {
         Ok(said) if zone.is_unknown() && !said.is_empty() => Err(format!(

@@ -10,6 +10,8 @@ use super::{
     dates::{self, When},
     fault::{Fault, Faults},
     manifest::{ManifestFormat, name_pattern},
+    notify::{self, Notify},
+    schedule::{self, ScheduleDraft},
     stores,
     synthesis::{self, SpeechDraft},
     text::{dollars, duration, share},
@@ -70,6 +72,8 @@ pub(super) struct Draft {
     pub(super) s3_source: S3Settings,
     pub(super) s3_sink: SinkSettings,
     pub(super) speech: SpeechDraft,
+    pub(super) schedule: ScheduleDraft,
+    pub(super) notify: Option<Notify>,
 }
 
 /// Where the fields of a file stand, so that what is found out later can still be told at its line.
@@ -123,6 +127,8 @@ impl Draft {
             s3_source: S3Settings::default(),
             s3_sink: SinkSettings::default(),
             speech: SpeechDraft::default(),
+            schedule: ScheduleDraft::default(),
+            notify: None,
         }
     }
 }
@@ -196,6 +202,9 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft.s3_source = stores::read_source(walk, source);
     let sink = walk.section(&mut root, "sink");
     draft.s3_sink = stores::read_sink(walk, sink);
+    let schedule = walk.section(&mut root, "schedule");
+    draft.schedule = schedule::read(walk, schedule);
+    draft.notify = notify::read(walk, &mut root);
     walk.close(root);
     draft
 }

@@ -74,6 +74,12 @@ impl Fault {
         Self { place: Some(Place::Field(field.to_owned())), ..Self::of_file("", message) }
     }
 
+    /// Whether it is of this field of a definition.
+    #[must_use]
+    pub fn is_of_field(&self, field: &str) -> bool {
+        matches!(&self.place, Some(Place::Field(name)) if name == field)
+    }
+
     /// Whether its field or flag has one of these words in its name.
     pub(super) fn is_about(&self, words: &[&str]) -> bool {
         match &self.place {

@@ -13,9 +13,13 @@ mod draft;
 mod foreign;
 #[cfg(test)]
 mod night_tests;
+mod notify;
 mod origin;
 mod overrides;
 mod paths;
+mod schedule;
+#[cfg(test)]
+mod schedule_tests;
 mod stores;
 mod synthesis;
 mod targets;
@@ -33,6 +37,7 @@ use jiff::civil::Date;
 use crate::domain::{
     batch::{BatchName, BatchSpec, ReportSettings, RunSettings},
     s3::{S3Settings, SinkSettings},
+    schedule::Schedule,
 };
 
 use self::template::Template;
@@ -40,8 +45,10 @@ pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
+    notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, SpeechFlags},
+    schedule::Timetable,
     synthesis::Synthesizing,
     task::{TaskDefinition, Transcribing},
 };
@@ -85,6 +92,10 @@ pub struct Definition {
     pub report: ReportSettings,
     /// Where the report goes, if not beside the outputs: an absolute path, or `s3://bucket/key`.
     pub report_to: Option<String>,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
+    /// Who is told how its batches go, where it says so itself.
+    pub notify: Option<Notify>,
     /// In listings: what to take, and what to leave.
     filters: Filters,
     /// Where the relative sources of stdin begin.
@@ -169,6 +180,7 @@ impl Definition {
     /// What the user should know about these options before the start.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.task.notes()
+        let schedule = self.schedule.as_ref().and_then(schedule::note);
+        self.task.notes().into_iter().chain(schedule).collect()
     }
 }

@@ -69,6 +69,16 @@ impl<'t> Walk<'t> {
         });
     }
 
+    /// Notes a fault of a field that was read rightly.
+    pub(crate) fn fault_of(&mut self, dotted: &str, message: impl Into<String>) {
+        let place = Some(Place::Field(dotted.to_owned()));
+        let Some(&(line, position)) = self.places.get(dotted) else { return };
+        if self.faults.iter().all(|fault| fault.place != place) {
+            let (line, position) = (Some(line), Some(position));
+            self.faults.push(Fault { line, position, place, ..Fault::of_file(self.file, message) });
+        }
+    }
+
     fn line_of(&self, at: usize) -> (u64, u64) {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() as u64 + 1;

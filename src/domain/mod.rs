@@ -17,6 +17,7 @@ pub mod pronunciation;
 pub mod retry;
 pub mod row;
 pub mod s3;
+pub mod schedule;
 pub mod speech;
 pub mod synthesis;
 pub mod task;

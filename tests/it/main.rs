@@ -19,6 +19,7 @@ mod receiver;
 mod refusals;
 mod s3_sink;
 mod s3_source;
+mod schedule;
 mod sources;
 mod speaking;
 mod speech_verbs;

@@ -1,0 +1,169 @@
+//! What runs when, in words and as JSON.
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+
+use super::{Listing, Load, Planned, Times};
+use crate::cli::{
+    progress::least_time,
+    tell::{self, fact},
+    words::{counted, duration, grouped},
+};
+use crate::domain::{
+    batch::BatchName,
+    schedule::{Missed, Occurrence},
+};
+
+/// Runs of a definition that are told one by one.
+const SHOWN: usize = 10;
+
+pub(super) fn told(listing: &Listing) -> String {
+    let mut blocks: Vec<String> = listing.planned.iter().map(planned).collect();
+    let mut end: Vec<String> = listing.same.iter().map(|(files, name)| same(files, name)).collect();
+    match (listing.without, listing.planned.is_empty()) {
+        (0, true) if listing.broken.is_empty() => end.push("there is no definition here".to_owned()),
+        (0, _) => {}
+        (n, _) => end.push(format!("{} without a schedule", counted(n, "definition"))),
+    }
+    if !listing.broken.is_empty() {
+        let n = listing.broken.len() as u64;
+        end.push(format!("{} broken, and will not run", counted(n, "definition")));
+    }
+    if !end.is_empty() {
+        blocks.push(end.join("\n"));
+    }
+    blocks.join("\n\n")
+}
+
+fn same(files: &[String], name: &BatchName) -> String {
+    format!(
+        "{} would make the same batch, `{name}`: it is the first one's, and the others are refused; give them names of their own",
+        files.join(" and ")
+    )
+}
+
+fn planned(planned: &Planned) -> String {
+    let Planned { table, file, times, runs, .. } = planned;
+    let mut facts = vec![format!("{}: {file}", table.name), fact("schedule", rule(times))];
+    let zone = &times.zone;
+    for (nth, (run, batch)) in runs.iter().take(SHOWN).enumerate() {
+        facts.push(fact(if nth == 0 { "next" } else { "" }, row(run, batch, zone)));
+    }
+    let more = planned.more + runs.len().saturating_sub(SHOWN) as u64;
+    if more > 0 {
+        facts.push(fact("", format!("and {} more", grouped(more))));
+    }
+    facts.extend(load(&planned.load, times));
+    facts.extend(planned.notes.iter().map(|note| fact("note", note)));
+    facts.join("\n")
+}
+
+fn rule(times: &Times) -> String {
+    let window = times.window.map(|window| format!("; window {}", duration(window.as_millis() as u64)));
+    let missed = match times.missed {
+        Missed::Run => "missed dates are run",
+        Missed::Skip => "missed dates are skipped",
+    };
+    format!("{} in {}{}; {missed}", times.cron, zone_name(&times.zone), window.unwrap_or_default())
+}
+
+fn zone_name(zone: &TimeZone) -> &str {
+    match zone.iana_name() {
+        _ if zone.is_unknown() => "UTC, as the system has no time zone",
+        Some(name) => name,
+        None => "the system's time zone",
+    }
+}
+
+/// `Sun 2026-11-22 02:00 +05:30 (20:30 UTC)  until 08:00  nightly-calls-2026-11-21`
+fn row(run: &Occurrence, batch: &BatchName, zone: &TimeZone) -> String {
+    let (here, utc) = (run.at.to_zoned(zone.clone()), run.at.to_zoned(TimeZone::UTC));
+    let until = run.window.map(|window| window.until.to_zoned(zone.clone()));
+    let until = until.map(|until| {
+        let format = if until.date() == here.date() { "%H:%M" } else { "%a %H:%M" };
+        format!("  until {}", until.strftime(format))
+    });
+    format!(
+        "{}  {}{}  {batch}",
+        here.strftime("%a %Y-%m-%d %H:%M %:z"),
+        utc.strftime("%Y-%m-%d %H:%M UTC"),
+        until.unwrap_or_default()
+    )
+}
+
+fn load(load: &Load, times: &Times) -> Vec<String> {
+    let (calls, limits, over) = match load {
+        Load::Unknown(why) => return vec![fact("calls", format!("not counted: {why}"))],
+        Load::Counted { calls, limits, over } => (*calls, limits, *over),
+    };
+    if calls == 0 {
+        return vec![fact("calls", "none: as it is now, nothing is left to do")];
+    }
+    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), tell::finish(calls, limits)))];
+    if let (Some(over @ 1..), Some(window)) = (over, times.window) {
+        let window = duration(window.as_millis() as u64);
+        facts.push(fact(
+            "over",
+            format!("{} do not fit into {window} and wait for the next run", counted(over, "call")),
+        ));
+    }
+    facts
+}
+
+pub(super) fn in_json(listing: &Listing) -> Value {
+    let faults = |faults: &crate::definition::Faults| faults.list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "definitions": listing.planned.iter().map(planned_in_json).collect::<Vec<_>>(),
+        "without_schedule": listing.without,
+        "broken": listing.broken.iter()
+            .map(|(file, found)| json!({ "file": file, "faults": faults(found), "more": found.more }))
+            .collect::<Vec<_>>(),
+        "same_batch": listing.same.iter()
+            .map(|(files, batch)| json!({ "batch": batch, "files": files }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn planned_in_json(planned: &Planned) -> Value {
+    let times = &planned.times;
+    let at = |moment: Timestamp| {
+        let local = moment.to_zoned(times.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        json!({ "utc": moment.to_string(), "local": local })
+    };
+    let run = |(run, batch): &(Occurrence, BatchName)| {
+        json!({
+            "at": at(run.at),
+            "date": run.date.to_string(),
+            "batch": batch,
+            "until": run.window.map(|window| at(window.until)),
+        })
+    };
+    json!({
+        "name": planned.table.name,
+        "file": planned.file,
+        "cron": times.cron.to_string(),
+        "timezone": times.zone.iana_name().filter(|_| !times.zone.is_unknown()),
+        "window_seconds": times.window.map(|window| window.as_secs()),
+        "missed": times.missed,
+        "next": planned.runs.iter().map(run).collect::<Vec<_>>(),
+        "more": planned.more,
+        "calls": load_in_json(&planned.load),
+        "notes": planned.notes,
+    })
+}
+
+fn load_in_json(load: &Load) -> Value {
+    match load {
+        Load::Unknown(why) => json!({ "not_counted": why }),
+        Load::Counted { calls, limits, over } => {
+            let rate = limits.limits.requests_per_minute;
+            json!({
+                "calls": calls,
+                "over_window": over,
+                "least_seconds": rate.map(|rate| least_time(*calls, rate) / 1_000),
+                "requests_per_minute": rate,
+                "limit_set_by": limits.rate_by.to_string(),
+            })
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `[notify]`: who is told how a batch goes.
+
+use std::fmt;
+
+use url::Url;
+
+use super::{
+    draft::some,
+    text::excerpt,
+    walk::{Section, Walk},
+};
+
+/// Who is told when a batch ends, pauses, could not start, or its window closed with lines left.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Notify {
+    /// A command of the shell.
+    Command(String),
+    /// A URL that is posted to.
+    Url(Url),
+}
+
+/// Both may hold secrets: of a command its first word is shown, of a URL its host.
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => write!(f, "Command({} …)", command.split_whitespace().next().unwrap_or_default()),
+            Self::Url(url) => write!(f, "Url({}://{}/…)", url.scheme(), url.host_str().unwrap_or_default()),
+        }
+    }
+}
+
+/// Reads the table at the root of a file. Exactly one of its fields is to be there.
+pub(crate) fn read<'t>(walk: &mut Walk<'t>, parent: &mut Section<'t>) -> Option<Notify> {
+    let mut section = walk.section(parent, "notify");
+    let command = walk.text(&mut section, "command", command);
+    let url = walk.text(&mut section, "url", url);
+    walk.close(section);
+    let problem = match ["notify.command", "notify.url"].map(|field| walk.places.contains_key(field)) {
+        [true, true] => "has `command` and `url`; one of them is enough",
+        [false, false] => "needs `command` or `url`, e.g. command = \"./tell.sh\"",
+        _ => return command.map(Notify::Command).or(url.map(Notify::Url)),
+    };
+    walk.fault_of("notify", problem);
+    None
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("`{}` is not a URL: {e}", excerpt(text)))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("must begin with https:// or http://, not `{other}:`")),
+    }
+}
+
+fn command(text: &str) -> Result<String, String> {
+    some(text).map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeTable;
+
+    use super::*;
+
+    fn of(text: &str) -> (Option<Notify>, Vec<String>) {
+        let table = DeTable::parse(text).unwrap();
+        let mut walk = Walk::new("a.toml", text);
+        let mut root = Section::root(table.get_ref());
+        let notify = read(&mut walk, &mut root);
+        walk.close(root);
+        walk.tell_unknown();
+        (notify, walk.faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn one_of_two_is_told() {
+        assert_eq!(of(""), (None, vec![]));
+        let (told, faults) = of("[notify]\ncommand = \" mail -s night ops \"");
+        assert_eq!((told, faults), (Some(Notify::Command("mail -s night ops".into())), vec![]));
+        let url = Url::parse("https://hooks.example.com/T0/secret").unwrap();
+        assert_eq!(of(&format!("notify = {{ url = \"{url}\" }}")), (Some(Notify::Url(url.clone())), vec![]));
+        assert_eq!(format!("{:?}", Notify::Url(url)), "Url(https://hooks.example.com/…)");
+        assert_eq!(format!("{:?}", Notify::Command("curl -H secret".into())), "Command(curl …)");
+    }
+
+    #[test]
+    fn faults_have_their_place() {
+        for (text, told) in [
+            ("[notify]", "a.toml:1:1: `notify`: needs `command` or `url`, e.g. command = "),
+            ("[notify]\ncommand = \"a\"\nurl = \"http://b/\"", "a.toml:1:1: `notify`: has `command` and `url`"),
+            ("[notify]\ncommand = \" \"", "a.toml:2:11: `notify.command`: may not be empty"),
+            (
+                "[notify]\nurl = \"ftp://b/\"",
+                "a.toml:2:7: `notify.url`: must begin with https:// or http://, not `ftp:`",
+            ),
+            ("[notify]\nurl = \"hooks\"", "a.toml:2:7: `notify.url`: `hooks` is not a URL"),
+            ("[notify]\nurl = 5", "a.toml:2:7: `notify.url`: must be a string, not a whole number"),
+            ("notify = 5", "a.toml:1:10: `notify`: must be a table, not a whole number"),
+        ] {
+            let (notify, faults) = of(text);
+            assert!(notify.is_none() && faults.len() == 1 && faults[0].starts_with(told), "{faults:?}");
+        }
+        assert_eq!(of("[notify]\nurl = \"http://b/\"\nto = \"x\"").1.len(), 1, "an unknown field");
+    }
+}

@@ -1,0 +1,172 @@
+//! `[schedule]`: when a definition runs.
+
+use std::{path::Path, time::Duration};
+
+use jiff::{civil::Date, tz::TimeZone};
+
+use super::{
+    Faults, Overrides,
+    build::{self, Builder},
+    dates::{self, When},
+    draft::Draft,
+    template::{Names, Template},
+    text::duration,
+    walk::{Section, Walk},
+};
+use crate::domain::{
+    batch::BatchName,
+    schedule::{Cron, CronFault, Day, Missed, Schedule},
+};
+
+/// A window may reach this much beyond the next run.
+const OVERLAP: Duration = Duration::from_secs(86_400);
+
+/// What a file said of it.
+#[derive(Debug, Default)]
+pub(super) struct ScheduleDraft {
+    pub(super) cron: Option<Cron>,
+    pub(super) window: Option<Duration>,
+    pub(super) missed: Option<Missed>,
+}
+
+pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> ScheduleDraft {
+    let above_zero = |text: &str| match duration(text) {
+        Ok(zero) if zero.is_zero() => {
+            Err("must be above zero: in a window of no length no call could begin".to_owned())
+        }
+        other => other,
+    };
+    let draft = ScheduleDraft {
+        cron: walk.text(&mut section, "cron", |text| text.parse().map_err(|e: CronFault| e.to_string())),
+        window: walk.text(&mut section, "window", above_zero),
+        missed: walk.text(&mut section, "missed", super::draft::named),
+    };
+    walk.close(section);
+    draft
+}
+
+impl Builder<'_> {
+    /// When it runs, if it says so.
+    pub(super) fn schedule(&mut self, draft: &Draft) -> Option<Schedule> {
+        if !self.in_file("schedule") {
+            return None;
+        }
+        if !self.faults.iter().any(|fault| fault.is_of_field("schedule")) {
+            self.missing("schedule.cron", draft.schedule.cron.is_none(), "cron = \"0 2 * * *\"");
+        }
+        let cron = draft.schedule.cron.clone()?;
+        self.window_fits(&cron, draft.schedule.window);
+        let dated = |text: Option<&String>| text.is_some_and(|text| uses_date(text));
+        Some(Schedule {
+            zone: self.schedule_zone(draft)?,
+            window: draft.schedule.window,
+            missed: draft.schedule.missed.unwrap_or(Missed::Run),
+            day: match draft.date {
+                Some(When::Yesterday) => Day::Before,
+                Some(When::On(date)) => Day::On(date),
+                Some(When::Today) | None => Day::Same,
+            },
+            dated: [&draft.batch, &draft.manifest, &draft.output].into_iter().any(|text| dated(text.as_ref())),
+            one_batch: !dated(draft.batch.as_ref()),
+            cron,
+        })
+    }
+
+    /// A window that reaches over the runs behind it says something else than its writer means.
+    fn window_fits(&mut self, cron: &Cron, window: Option<Duration>) {
+        let period = cron.period();
+        if let Some(window) = window.filter(|window| *window > period + OVERLAP) {
+            let message = format!(
+                "{} is more than 24 h longer than the {} between two runs; at most {}",
+                in_words(window),
+                in_words(period),
+                in_words(period + OVERLAP)
+            );
+            self.fault("schedule.window", message);
+        }
+    }
+
+    fn schedule_zone(&mut self, draft: &Draft) -> Option<TimeZone> {
+        if draft.timezone.is_none() && self.in_file("timezone") {
+            return None; // Wrong, and told already.
+        }
+        let zone = draft.timezone.clone().map_or_else(dates::system_zone, Ok);
+        zone.map_err(|message| self.fault("schedule", message)).ok()
+    }
+}
+
+/// `6h`, `1h30m`: as it would be written in a definition.
+fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
+}
+
+fn uses_date(text: &str) -> bool {
+    Template::parse(text).is_ok_and(|template| template.uses_date())
+}
+
+/// What the user should know of a schedule.
+pub(super) fn note(schedule: &Schedule) -> Option<String> {
+    match schedule.day {
+        Day::On(date) if schedule.dated => Some(format!(
+            "date = \"{date}\" is the same day in every run of the schedule; \"today\" and \"yesterday\" go with it"
+        )),
+        _ if schedule.one_batch => Some(
+            "the batch's name has no {date}: every run of the schedule goes on with the same batch and works the lines that are new or not done; for a batch a run, say batch = \"{name}-{date}\"".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// What a definition's file says of its runs. The manifest is not looked for: a run to come may still have none.
+#[derive(Debug, Clone)]
+pub struct Timetable {
+    /// The definition's name.
+    pub name: String,
+    /// When it runs, if it has a schedule.
+    pub schedule: Option<Schedule>,
+    batch: Option<String>,
+    manifest: Option<String>,
+}
+
+impl Timetable {
+    /// Reads a definition's file.
+    ///
+    /// # Errors
+    /// What is wrong with the file alone. [`Definition::load`](super::Definition::load) finds the same, and more.
+    pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
+        let (mut builder, draft) = build::open(path, overrides)?;
+        let schedule = builder.schedule(&draft);
+        if !builder.faults.is_empty() {
+            return Err(builder.faults.into_iter().collect());
+        }
+        let Draft { name, batch, manifest, .. } = draft;
+        Ok(Self { name: name.unwrap_or_default(), schedule, batch, manifest })
+    }
+
+    /// The name of the batch of this date.
+    ///
+    /// # Errors
+    /// A template that cannot be filled in, or a name that no batch can have.
+    pub fn batch(&self, date: Date) -> Result<BatchName, String> {
+        let names = Names { name: &self.name, batch: None, date: Some(date) };
+        let named = match &self.batch {
+            Some(text) => Template::parse(text).and_then(|batch| batch.fill(&names)).map_err(|e| e.to_string())?,
+            None => self.name.clone(),
+        };
+        BatchName::new(named).map_err(|e| e.to_string())
+    }
+
+    /// What the user should know of its schedule.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        self.schedule.as_ref().and_then(note)
+    }
+
+    /// Whether each date has a manifest of its own.
+    #[must_use]
+    pub fn has_dated_manifest(&self) -> bool {
+        self.manifest.as_deref().is_some_and(uses_date)
+    }
+}
