@@ -7,6 +7,7 @@ use super::{
     Context, Exit, Stop,
     context::SANDBOX_ACCOUNT,
     drive::fetcher,
+    hooks,
     sources::Sources,
     spoken,
     tell::{self, stt},
@@ -57,6 +58,7 @@ impl Check {
 pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
     let config = context.config(sources.sandbox)?;
     let definition = sources.definition(&context.env)?.asked_at(config.origin());
+    hooks::check(&definition, &config, sources.sandbox)?;
     let world = if sources.sandbox { "sandbox" } else { "waves" };
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),

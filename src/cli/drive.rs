@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc::unbounded_channel;
 use url::Url;
 
-use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, watch::Watch, work::is_paused_by_user};
+use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, hooks::Hooks, watch::Watch, work::is_paused_by_user};
 use crate::{
     config::{Config, KEY},
     domain::{batch::BatchSpec, job::BatchId},
@@ -158,13 +158,15 @@ impl<'c> Drive<'c> {
             limits: limits.clone(),
             batches: batches.to_vec(),
         };
+        let sandbox = self.api.sandbox.is_some();
+        let hooks = Hooks::open(self.context, &self.config, &self.store, sandbox, batches).await?;
         let watching = tokio::spawn(watch.follow(heard));
         let config = RunnerConfig {
             world: self.api.world,
             account: self.api.account.clone(),
             limits,
             rates: self.config.rates.clone(),
-            webhook: None,
+            webhook: hooks.as_ref().map(|hooks| hooks.webhook.clone()),
         };
         let client = self.api.client.clone();
         let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events).in_order(order);
@@ -175,6 +177,9 @@ impl<'c> Drive<'c> {
         drop(runner);
         let _ = tokio::time::timeout(Duration::from_secs(2), watching).await;
         telling.abort();
+        if let Some(hooks) = hooks {
+            hooks.close().await;
+        }
         Ok(end?)
     }
 

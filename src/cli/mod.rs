@@ -8,6 +8,7 @@ mod deliver;
 mod dicts;
 mod drive;
 mod exit;
+mod hooks;
 mod jobs;
 mod kept;
 mod parts;

@@ -6,6 +6,7 @@ use super::{
     Context, Exit, Stop,
     check::{self, Ask},
     drive::{Api, Drive},
+    hooks,
     sources::Sources,
     submit::submit,
     tell,
@@ -50,6 +51,7 @@ impl Run {
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
+        hooks::check(&definition, &config, sandbox)?;
         let api = Api::open(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
         let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };

@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     Context, Exit, Stop,
     drive::{Api, Drive},
+    hooks,
     sources::Sources,
     spoken, tell,
     words::shell,
@@ -29,6 +30,7 @@ impl Submit {
         let sandbox = self.sources.sandbox;
         let config = context.config(sandbox)?;
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
+        hooks::check(&definition, &config, sandbox)?;
         let api = Api::open_idle(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
         let done = submit(&drive, &definition, &self.sources).await?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy};
+use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, webhook, webhook::WebhookConfig};
 use crate::{
     definition::{
         Fault,
@@ -20,11 +20,18 @@ pub(super) struct Draft {
     pub(super) base_url: Option<Url>,
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) rates: Rates,
+    pub(super) webhook: WebhookConfig,
 }
 
 impl Default for Draft {
     fn default() -> Self {
-        Self { database: None, base_url: None, limits: preset(Plan::Standard), rates: Rates::default() }
+        Self {
+            database: None,
+            base_url: None,
+            limits: preset(Plan::Standard),
+            rates: Rates::default(),
+            webhook: WebhookConfig::default(),
+        }
     }
 }
 
@@ -51,9 +58,11 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let limits = read_limits(file, &mut walk, limits);
     let rates = walk.section(&mut root, "rates");
     let rates = read_rates(&mut walk, rates);
+    let webhook = walk.section(&mut root, "webhook");
+    let webhook = webhook::read(&mut walk, webhook);
     walk.close(root);
     walk.tell_unknown();
-    (Draft { database, base_url, limits, rates }, walk.faults)
+    (Draft { database, base_url, limits, rates, webhook }, walk.faults)
 }
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {

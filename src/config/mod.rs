@@ -1,6 +1,7 @@
 //! What holds for every batch: `wavebatch.toml`, with the environment above it and the flags above both.
 
 mod file;
+mod webhook;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::file::{Draft, base_url, database_path, read};
+pub use self::webhook::WebhookConfig;
 use crate::{
     definition::{Fault, Faults},
     domain::{
@@ -73,6 +75,8 @@ pub struct Env {
     pub base_url: Option<String>,
     /// `SMALLEST_API_KEY`
     pub key: Option<SecretString>,
+    /// `WAVEBATCH_WEBHOOK_SECRET`
+    pub webhook_secret: Option<SecretString>,
     /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
     /// `WAVEBATCH_NOW`: the moment that `today` is told by. For tests of what happens at midnight.
@@ -90,6 +94,7 @@ impl Env {
             database: text("WAVEBATCH_DATABASE"),
             base_url: text("SMALLEST_BASE_URL"),
             key: text(KEY).map(SecretString::from),
+            webhook_secret: text("WAVEBATCH_WEBHOOK_SECRET").map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
             now: text("WAVEBATCH_NOW").and_then(|now| now.parse().ok()),
         }
@@ -159,6 +164,8 @@ pub struct Config {
     pub limits: BTreeMap<Pool, PoolLimits>,
     /// List prices.
     pub rates: Rates,
+    /// How callbacks come in.
+    pub webhook: WebhookConfig,
     /// Lease times.
     pub timing: Timing,
 }
@@ -222,6 +229,7 @@ impl Config {
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,
             rates: draft.rates,
+            webhook: draft.webhook,
             timing: env.lease_ms.map_or_else(Timing::default, |lease_ms| Timing { lease_ms, beat_ms: lease_ms / 5 }),
         })
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
-    options::{Task, TranscriptFormat, listed},
+    options::{Task, TranscriptFormat, WebhookMode, listed},
     s3::{S3Settings, SinkSettings},
 };
 
@@ -66,6 +66,7 @@ pub(super) struct Draft {
     pub(super) allow_empty: Option<bool>,
     pub(super) options: LineOverrides,
     pub(super) formats: Option<Vec<TranscriptFormat>>,
+    pub(super) webhook: Option<WebhookMode>,
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
@@ -120,6 +121,7 @@ impl Draft {
             no_source: None,
             allow_empty: None,
             options: LineOverrides::default(),
+            webhook: None,
             formats: None,
             run: RunSettings::default(),
             report: ReportSettings::default(),
@@ -187,7 +189,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     } else {
         draft.source = walk.text(&mut columns, "source", some);
         let transcribe = walk.section(&mut root, "transcribe");
-        (draft.options, draft.formats) = read_transcribe(walk, transcribe);
+        (draft.options, draft.formats, draft.webhook) = read_transcribe(walk, transcribe);
     }
     walk.close(columns);
     let run = walk.section(&mut root, "run");
@@ -212,7 +214,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
 fn read_transcribe<'t>(
     walk: &mut Walk<'t>,
     mut section: Section<'t>,
-) -> (LineOverrides, Option<Vec<TranscriptFormat>>) {
+) -> (LineOverrides, Option<Vec<TranscriptFormat>>, Option<WebhookMode>) {
     let mut options = LineOverrides::default();
     for option in LineOption::ALL.iter().copied() {
         let wanted = match option {
@@ -231,8 +233,9 @@ fn read_transcribe<'t>(
         });
     }
     let formats = walk.list(&mut section, "formats", named);
+    let webhook = walk.text(&mut section, "webhook", named);
     walk.close(section);
-    (options, formats)
+    (options, formats, webhook)
 }
 
 fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {

@@ -25,6 +25,8 @@ pub struct Transcribing {
     pub options: TranscribeOptions,
     /// The files to write for each line, none twice.
     pub formats: Vec<TranscriptFormat>,
+    /// Whether answers are waited for.
+    pub webhook: WebhookMode,
     /// The column or template for the source, where it is named.
     pub source_column: Option<Template>,
     /// The options that columns may override.
@@ -59,7 +61,7 @@ impl TaskDefinition {
         match self {
             Self::Transcribe(asked) => {
                 let (options, formats) = (asked.options.clone(), asked.formats.clone());
-                TaskSpec::Transcribe(Transcription { options, formats, webhook: WebhookMode::Auto })
+                TaskSpec::Transcribe(Transcription { options, formats, webhook: asked.webhook })
             }
             Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
         }

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use super::{NoSource, Place, TaskDefinition, Transcribing, build::Builder, draft::Draft};
 use crate::domain::{
     batch::LineOption,
-    options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat},
+    options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat, WebhookMode},
 };
 
 impl Builder<'_> {
@@ -20,6 +20,7 @@ impl Builder<'_> {
             option_columns: if options.is_some() { option_columns } else { Vec::new() },
             options: options.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             formats,
+            webhook: self.webhook(draft),
             source_column,
             no_source: self.over.no_source.or(draft.no_source).unwrap_or(NoSource::Fault),
             name_pattern: draft.name_pattern.clone(),
@@ -40,6 +41,14 @@ impl Builder<'_> {
             self.fault(&format!("transcribe.{}", fault.field), fault.message);
         }
         Some(options)
+    }
+
+    fn webhook(&mut self, draft: &Draft) -> WebhookMode {
+        let mode = draft.webhook.unwrap_or(WebhookMode::Auto);
+        if mode == WebhookMode::Always && draft.options.model == Some(SttModel::Pulse) {
+            self.fault("transcribe.webhook", "`pulse` posts no answers; take `pulse-pro`, or leave it at \"auto\"");
+        }
+        mode
     }
 
     fn formats(&mut self, draft: &Draft) -> Vec<TranscriptFormat> {

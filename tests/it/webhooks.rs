@@ -10,11 +10,14 @@ use wavebatch::{
         job::{BatchId, JobState},
     },
     runner::{RunEnd, Webhook},
-    sandbox::{Config, Fault, Match, What},
+    sandbox::{Config, Fault, Match, Sandbox, What},
     server::{Patience, Receiver, ReceiverSettings},
 };
 
-use crate::support::House;
+use crate::{
+    cli,
+    support::{House, KEY, speech},
+};
 
 const SECRET: Secret = Secret::new([9; 32]);
 
@@ -145,4 +148,73 @@ async fn short_recordings_are_waited_for() {
     assert_eq!(house.run(batch).await.end, RunEnd::Done);
     all_said(&house, batch, 2).await;
     assert_eq!(house.sandbox.books().deliveries, 0);
+}
+
+/// A folder with a definition whose answers are always posted.
+fn asked(settings: &str) -> tempfile::TempDir {
+    let dir = cli::house();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    std::fs::write(dir.path().join("1.wav"), speech("words of call 1", 1.0, 1)).unwrap();
+    write("calls.csv", "key,source\ncall-1,1.wav\n");
+    write("wavebatch.toml", settings);
+    let toml = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
+                [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\nwebhook = \"always\"\n";
+    write("long.toml", toml);
+    dir
+}
+
+#[test]
+fn in_the_sandbox_answers_are_posted_without_more_ado() {
+    let dir = asked("");
+    let ran = cli::run(dir.path(), &["run", "long.toml", "--sandbox"]);
+    assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
+    let text = std::fs::read_to_string(dir.path().join("sandbox-out/long/call-1.txt")).unwrap();
+    assert_eq!(text.trim(), "words of call 1");
+    assert!(dir.path().join("wavebatch-sandbox.db-webhook-secret").exists(), "it was one that is posted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_receives_for_its_own_time() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = format!("[webhook]\npublic_url = \"http://{free}/hooks\"\nlisten = \"{free}\"\n");
+    let dir = asked(&settings);
+    let mut command = cli::wavebatch(dir.path(), &["run", "long.toml"]);
+    command.env("SMALLEST_API_KEY", KEY).env("SMALLEST_BASE_URL", sandbox.base_url());
+    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
+    assert!(cli::stderr(&ran).contains(&format!("callbacks received on {free}")), "{}", cli::stderr(&ran));
+    assert_eq!((sandbox.books().calls, sandbox.books().callbacks_acknowledged), (1, 1));
+}
+
+#[test]
+fn what_is_wrong_with_callbacks_is_told_before_anything_is_bought() {
+    let run = |dir: &tempfile::TempDir, secret: Option<&str>| {
+        let mut command = cli::wavebatch(dir.path(), &["run", "long.toml"]);
+        command.env("SMALLEST_API_KEY", KEY).env("SMALLEST_BASE_URL", "http://127.0.0.1:9");
+        if let Some(secret) = secret {
+            command.env("WAVEBATCH_WEBHOOK_SECRET", secret);
+        }
+        let ran = command.output().unwrap();
+        (cli::code(&ran), cli::stderr(&ran))
+    };
+    let (code, told) = run(&asked(""), None);
+    assert!(code == 2 && told.contains("[webhook] public_url ="), "{code}: {told}");
+    let (code, told) = run(&asked("[webhook]\npublic_url = \"http://hooks.example.com\"\nlisten = \"8080\"\n"), None);
+    assert!(
+        code == 2 && told.contains("wavebatch.toml:2:14: `webhook.public_url`: must begin with https://"),
+        "{told}"
+    );
+    assert!(told.contains("wavebatch.toml:3:10: `webhook.listen`: `8080` is not an address and a port"), "{told}");
+    let good = "[webhook]\npublic_url = \"https://hooks.example.com\"\nlisten = \"192.0.2.1:1\"\n";
+    let (code, told) = run(&asked(good), Some("hunter2"));
+    assert!(code == 3 && told.contains("WAVEBATCH_WEBHOOK_SECRET: ") && !told.contains("hunter2"), "{code}: {told}");
+    let (code, told) = run(&asked(good), None);
+    assert!(code == 3 && told.contains("callbacks cannot be received on 192.0.2.1:1"), "{code}: {told}");
+    let open = asked(good);
+    let path = open.path().join("wavebatch.db-webhook-secret");
+    std::fs::write(&path, "ab".repeat(32)).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let (code, told) = run(&open, None);
+    assert!(code == 3 && told.contains("can be read by others"), "{code}: {told}");
 }

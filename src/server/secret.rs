@@ -1,0 +1,141 @@
+//! The secret that addresses of callbacks are made with: given, or made once and kept beside the ledger.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::domain::callback::Secret;
+
+/// The variable that holds one secret, or two while it is changed: the first makes addresses, both are known.
+pub const WEBHOOK_SECRET: &str = "WAVEBATCH_WEBHOOK_SECRET";
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable holds something else.
+    #[error("{WEBHOOK_SECRET}: {0}")]
+    Variable(String),
+    /// The file holds something else.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Who can read it can make up callbacks.
+    #[error("{} can be read by others (mode {mode:o}); chmod 600 it, or remove it for a new one", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It cannot be read or made.
+    #[error("{} cannot be used", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The secrets of a ledger: of the variable, else of the file beside it, which is made if it is not there.
+///
+/// # Errors
+/// One that cannot be read, or that others can read.
+pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, SecretError> {
+    if let Some(text) = variable {
+        let all = text.split(',').map(|one| Secret::parse(one.trim()).map_err(SecretError::Variable));
+        let all: Vec<Secret> = all.collect::<Result<_, _>>()?;
+        return if all.len() > 2 {
+            Err(SecretError::Variable("holds one secret, or two while it is changed".to_owned()))
+        } else {
+            Ok(all)
+        };
+    }
+    let mut name = ledger.file_name().unwrap_or_default().to_os_string();
+    name.push("-webhook-secret");
+    let path = ledger.with_file_name(name);
+    kept(&path).map(|secret| vec![secret])
+}
+
+fn kept(path: &Path) -> Result<Secret, SecretError> {
+    let failed = |source| SecretError::Io { path: path.to_owned(), source };
+    match File::open(path) {
+        Ok(file) => read(path, file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            make(path).map_err(failed)?;
+            // Whoever was first has made it.
+            read(path, File::open(path).map_err(failed)?)
+        }
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn read(path: &Path, mut file: File) -> Result<Secret, SecretError> {
+    let failed = |source| SecretError::Io { path: path.to_owned(), source };
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SecretError::Open { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    Secret::parse(text.trim()).map_err(|why| SecretError::File { path: path.to_owned(), why })
+}
+
+/// Makes it whole or not at all: two processes may start at once.
+fn make(path: &Path) -> io::Result<()> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut draft = path.as_os_str().to_os_string();
+    draft.push(format!("-{}", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{}", Secret::new(bytes).hex())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_made_once_and_read_by_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("wavebatch.db");
+        let first = secrets(&ledger, None).unwrap();
+        assert_eq!(secrets(&ledger, None).unwrap(), first, "every process has the same");
+        let path = dir.path().join("wavebatch.db-webhook-secret");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let told = secrets(&ledger, None).unwrap_err().to_string();
+        assert!(told.contains("can be read by others (mode 644)"), "{told}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "hunter2").unwrap();
+        let told = secrets(&ledger, None).unwrap_err().to_string();
+        assert!(told.contains("64 hexadecimal digits") && !told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn two_may_be_given_while_it_is_changed() {
+        let (one, two) = (Secret::new([1; 32]), Secret::new([2; 32]));
+        let ledger = Path::new("/nowhere/wavebatch.db");
+        let both = format!("{}, {}", one.hex(), two.hex());
+        assert_eq!(secrets(ledger, Some(&both)).unwrap(), [one.clone(), two]);
+        assert!(secrets(ledger, Some(&format!("{both},{}", one.hex()))).is_err());
+        let told = secrets(ledger, Some("hunter2")).unwrap_err().to_string();
+        assert!(told.starts_with("WAVEBATCH_WEBHOOK_SECRET: ") && !told.contains("hunter2"), "{told}");
+    }
+}
