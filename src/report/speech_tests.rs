@@ -93,7 +93,8 @@ impl Prompts {
 
     async fn buy(&self, job: &Claimed, model: &str) {
         let text = format!("This is prompt {}.", job.job.0);
-        let sound = Sound { fingerprint: text_identity(&text), looked_at: 0, characters: 17, cost: 332 };
+        let sound =
+            Sound { fingerprint: text_identity(&text), looked_at: 0, characters: 17, cost: 332, heeds_parked: false };
         let flags = LogFlags::default();
         let ask = PermitAsk {
             job: job.job,

@@ -64,6 +64,8 @@ pub(super) enum Attempt<A> {
     SoundOpen { call: CallId, until: Option<i64> },
     /// The same sound was bought meanwhile.
     SoundKept,
+    /// A call for the same sound is parked.
+    SoundParked,
 }
 
 /// Makes a call, if it may be made, and another one for as long as only permits are in the way.
@@ -173,6 +175,7 @@ async fn permit<A, C: Caller>(
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
         Err(Denial::SameSoundOpen { call, until }) => Err(Attempt::SoundOpen { call, until }),
         Err(Denial::SameSoundKept { .. }) => Err(Attempt::SoundKept),
+        Err(Denial::SoundParked) => Err(Attempt::SoundParked),
         Err(Denial::BatchPaused) => Err(Attempt::Next(work.put_back(work.now()))),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";

@@ -262,7 +262,7 @@ impl Work<'_> {
             }
             Attempt::Next(next) => Ok(next),
             // Recordings have no sound of their own.
-            Attempt::SoundOpen { .. } | Attempt::SoundKept => Ok(Next::Look),
+            Attempt::SoundOpen { .. } | Attempt::SoundKept | Attempt::SoundParked => Ok(Next::Look),
         }
     }
 

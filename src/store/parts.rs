@@ -93,20 +93,6 @@ impl Store {
         .await?)
     }
 
-    /// Whether a job stands failed for a call for this sound that may have been billed.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn is_parked(&self, sound: Identity) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM calls c JOIN jobs j ON j.id = c.job WHERE c.fingerprint = ? AND c.fingerprint IS NOT NULL \
-             AND c.state = 'lost' AND c.unknown_at IS NOT NULL AND c.era = j.era AND j.state = 'failed' AND j.error_kind = 'unknown_outcome')",
-        )
-        .bind(sound.0.as_slice())
-        .fetch_one(&self.read)
-        .await?)
-    }
-
     /// Notes parts whose sound is in the spool. `false`: the lease was lost. What is noted first and looked at then cannot be
     /// pruned in between.
     ///

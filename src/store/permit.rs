@@ -98,6 +98,8 @@ pub enum Denial {
         /// replaced.
         until: Option<Millis>,
     },
+    /// A call of unknown outcome for the same sound is parked: nobody buys it until the user's `retry`.
+    SoundParked,
     /// The same sound was bought since the spool was looked at: it is there now.
     SameSoundKept {
         /// The call that it answered.
@@ -229,7 +231,7 @@ async fn grant_pool(
     for ((i, ask), sound) in asks.iter().zip(&sounds) {
         let batch =
             money.get_mut(&ask.batch.0).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
-        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), sound, batch) {
+        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), sound, batch, now) {
             granted.verdicts.push((*i, Err(denial)));
             continue;
         }
@@ -277,7 +279,7 @@ async fn grant_pool(
     }))
 }
 
-fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Money) -> Option<Denial> {
+fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Money, now: Millis) -> Option<Denial> {
     let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token.0)) else {
         return Some(Denial::LeaseLost);
     };
@@ -293,6 +295,9 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Mo
     }
     if let Some(call) = sound.kept {
         return Some(Denial::SameSoundKept { call });
+    }
+    if let Some((call, decided)) = sound.parked {
+        return Some(if decided { Denial::SoundParked } else { Denial::SameSoundOpen { call, until: Some(now) } });
     }
     (!batch.open).then_some(Denial::BatchPaused)
 }

@@ -30,6 +30,8 @@ pub struct Sound {
     pub characters: u32,
     /// At list price, in micro-USD.
     pub cost: i64,
+    /// Whether it is not bought where a call of unknown outcome for it is parked, or about to be.
+    pub heeds_parked: bool,
 }
 
 impl Purchase {

@@ -13,6 +13,8 @@ pub(super) struct SoundFence {
     pub(super) open: Option<(CallId, Option<Millis>)>,
     /// A call that has been answered since the spool was looked at.
     pub(super) kept: Option<CallId>,
+    /// A call of another job that was given up, and whether that job is done with: else it is about to say what is next.
+    pub(super) parked: Option<(CallId, bool)>,
 }
 
 /// The fence of each ask's sound, in their order.
@@ -21,10 +23,12 @@ pub(super) async fn fences(
     asks: impl Iterator<Item = &PermitAsk>,
     now: Millis,
 ) -> Result<Vec<SoundFence>, StoreError> {
-    let (mut fences, mut set) = (Vec::new(), Vec::new());
+    let (mut fences, mut set, mut heeds) = (Vec::new(), Vec::new(), false);
     for ask in asks {
         if let Some(sound) = ask.buys.sound() {
-            set.push(json!([fences.len(), ask.account, sound.fingerprint.hex(), sound.looked_at]));
+            heeds |= sound.heeds_parked;
+            let heeds = sound.heeds_parked;
+            set.push(json!([fences.len(), ask.account, sound.fingerprint.hex(), sound.looked_at, ask.job.0, heeds]));
         }
         fences.push(SoundFence::default());
     }
@@ -55,6 +59,22 @@ pub(super) async fn fences(
     .await?;
     for row in kept {
         at(&mut fences, &row)?.kept = rows::call_id(&row, "id")?;
+    }
+    if heeds {
+        // Given up and settled are two transactions: in between nobody may slip through.
+        let parked = sqlx::query(
+            "SELECT e.value ->> 0 AS nth, c.id, j.state = 'failed' AS decided FROM json_each(?) e \
+             CROSS JOIN calls c ON c.fingerprint = unhex(e.value ->> 2) AND c.fingerprint IS NOT NULL AND c.state = 'lost' \
+             AND c.unknown_at IS NOT NULL AND c.job <> e.value ->> 4 JOIN jobs j ON j.id = c.job AND j.era = c.era \
+             WHERE e.value ->> 5 AND (j.state = 'running' OR (j.state = 'failed' AND j.error_kind = 'unknown_outcome'))",
+        )
+        .bind(&set)
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in parked {
+            let decided = row.try_get("decided")?;
+            at(&mut fences, &row)?.parked = rows::call_id(&row, "id")?.map(|call| (call, decided));
+        }
     }
     Ok(fences)
 }

@@ -72,8 +72,13 @@ async fn claim(store: &Store) -> Vec<Claimed> {
 
 fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
     let characters = u32::try_from(sentence.len()).unwrap();
-    let sound =
-        Sound { fingerprint: text_identity(sentence), looked_at: 0, characters, cost: i64::from(characters) * 20 };
+    let sound = Sound {
+        fingerprint: text_identity(sentence),
+        looked_at: 0,
+        characters,
+        cost: i64::from(characters) * 20,
+        heeds_parked: false,
+    };
     let trace = Trace {
         model: "lightning_v3.1".into(),
         language: "en".into(),

@@ -83,7 +83,7 @@ impl Book {
     async fn buy(&self, job: &Claimed, part: i64, text: &str) {
         let characters = u32::try_from(text.chars().count()).unwrap();
         let cost = i64::from(characters) * 20;
-        let sound = Sound { fingerprint: self.sound(text), looked_at: 0, characters, cost };
+        let sound = Sound { fingerprint: self.sound(text), looked_at: 0, characters, cost, heeds_parked: false };
         let (model, flags) = ("lightning_v3.1".to_owned(), LogFlags::default());
         let ask = PermitAsk {
             job: job.job,

@@ -12,7 +12,6 @@ use crate::{
     domain::{
         batch::OnUnknown,
         call::ErrorKind,
-        identity::Identity,
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
@@ -66,11 +65,12 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
         () = shared.drain.cancelled() => return Ok(Stage::Later(work.now())),
     };
     let sound = speech.sounds[at].expect("only parts that say something are asked for");
+    let heeds_parked = heeds_parked(work);
     let speaker = |looked_at| {
         let text = &speech.parts[at];
         let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
         let cost = shared.config.rates.speech_cost(speech.options.model, characters.into()).0;
-        let sound = Sound { fingerprint: sound, looked_at, characters, cost };
+        let sound = Sound { fingerprint: sound, looked_at, characters, cost, heeds_parked };
         Speaker { shared, batch: work.batch, speech, text: &text.text, sound, replaces: since.is_some() }
     };
     loop {
@@ -97,9 +97,6 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
                 if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
                     return Ok(failed(work, at, *finish));
                 }
-                if is_parked(work, sound).await? {
-                    return Ok(parked(work, at));
-                }
                 let why = if why == Why::First && work.job.era > 0 { Why::Retry } else { why };
                 call::attempt(work, &speaker(looked_at), why, None).await?
             }
@@ -119,6 +116,7 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             Attempt::SoundOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
             Attempt::SoundOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
             Attempt::SoundKept => {}
+            Attempt::SoundParked => return Ok(parked(work, at)),
             Attempt::Next(Next::Lost) => return Ok(Stage::Lost),
             Attempt::Next(Next::Leave(To::Finished(finish))) => return Ok(failed(work, at, *finish)),
             Attempt::Next(Next::Leave(
@@ -235,10 +233,9 @@ async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId)
     })
 }
 
-/// Whether the same sound was parked for another job. Until the user's `retry` it is bought for none.
-async fn is_parked(work: &PartWork<'_>, sound: Identity) -> Result<bool, StoreError> {
-    let asks = work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.era == 0;
-    Ok(asks && work.shared.store.is_parked(sound).await?)
+/// Whether a sound that was parked for another job is bought for none, until the user's `retry`.
+fn heeds_parked(work: &PartWork<'_>) -> bool {
+    work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.era == 0
 }
 
 fn parked(work: &PartWork<'_>, at: usize) -> Stage {
