@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, end, parts::all_parts_of, rows};
+use super::{Store, StoreError, doubts, end, parts::all_parts_of, rows};
 use crate::{
     clock::Millis,
     domain::{
@@ -165,7 +165,7 @@ impl Store {
                     .bind(chosen.part)
                     .fetch_all(&mut *conn)
                     .await?;
-                let parts = doubtful_parts(conn, &jobs).await?;
+                let parts = doubts::parts(conn, &jobs).await?;
                 requeue(conn, &parts, now).await?;
                 unfinish(conn, chosen.batch).await?;
                 Ok(u64::try_from(jobs.len()).unwrap_or(0))
@@ -224,7 +224,7 @@ impl Store {
 /// A job, whether all that it needs is kept, and which part of it is set aside ([`ALL_PARTS`]: all).
 ///
 /// [`ALL_PARTS`]: crate::domain::job::ALL_PARTS
-type Again = (i64, bool, Option<i64>);
+pub(super) type Again = (i64, bool, Option<i64>);
 
 /// Whether a job can be delivered without a call.
 macro_rules! kept {
@@ -285,17 +285,6 @@ fn states(chosen: &Chosen) -> String {
     }
     states.retain(|s| matches!(s, JobState::Failed | JobState::Suspect | JobState::Cancelled | JobState::Succeeded));
     json!(states).to_string()
-}
-
-/// Of jobs that are suspect because of some of their parts, only these are set aside: a row for each.
-async fn doubtful_parts(conn: &mut SqliteConnection, jobs: &[Again]) -> Result<Vec<Again>, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT e.value ->> 0, e.value ->> 1, coalesce(d.part, e.value ->> 2) FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0 \
-         LEFT JOIN doubtful d ON d.job = j.id AND j.state = 'suspect' AND e.value ->> 2 = -1",
-    )
-    .bind(json!(jobs).to_string())
-    .fetch_all(conn)
-    .await?)
 }
 
 /// Back to the queue: with the answer kept, or with a call to be made. A job may stand there once for each of its parts.

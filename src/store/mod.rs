@@ -11,6 +11,7 @@ mod control;
 mod deliveries;
 mod dictionaries;
 mod diff;
+mod doubts;
 mod end;
 mod error;
 mod fence;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, end, rows, writer::Command};
+use super::{Store, StoreError, control, doubts, end, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -152,7 +152,7 @@ pub(super) async fn settle(
     if done.len() < settlements.len() {
         release_superseded(conn, settlements, now).await?;
     }
-    note_doubts(conn, settlements, &done).await?;
+    doubts::note(conn, settlements, &done).await?;
     close_books(conn, settlements, now).await?;
     judge(conn, settlements, &done).await?;
     Ok(settlements.iter().map(|s| done.contains(&s.job.0)).collect())
@@ -184,30 +184,6 @@ fn set(settlements: &[&Settlement]) -> String {
         })
         .collect();
     serde_json::Value::from(set).to_string()
-}
-
-/// What a `retry` of a suspect job will buy.
-async fn note_doubts(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    done: &HashSet<i64>,
-) -> Result<(), StoreError> {
-    let mut set = Vec::new();
-    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
-        if let To::Finished(finish) = &s.to {
-            set.extend(finish.doubtful.iter().map(|(part, characters)| json!([s.job.0, part, characters])));
-        }
-    }
-    if set.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT OR REPLACE INTO doubtful (job, part, characters) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
-    )
-    .bind(serde_json::Value::from(set).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Calls of finished (or cancelled) jobs that stayed open and that nobody waits for: given up, and in the books. Else

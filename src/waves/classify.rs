@@ -108,47 +108,15 @@ fn id_in(answer: &Value) -> Option<String> {
     answer.get("request_id").and_then(Value::as_str).map(words::clean).filter(|id| !id.is_empty())
 }
 
-/// What a callback says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Posted {
-    /// A transcription: the body is an answer like any other.
-    Answer {
-        /// The vendor's request id.
-        request_id: Option<String>,
-    },
-    /// The vendor could not do it.
-    Failed(Trouble),
-}
-
-/// Reads the body of a callback.
-///
-/// # Errors
-/// Why it is none, in words.
-pub fn read_callback(body: &[u8]) -> Result<Posted, String> {
-    match usable(body) {
-        Ok(request_id) => Ok(Posted::Answer { request_id }),
-        Err(Unusable { why, request_id, .. }) => {
-            let status = serde_json::from_slice::<Value>(body).ok();
-            let failed = status.as_ref().and_then(|body| body.get("status")).and_then(Value::as_str) == Some("failed");
-            if !failed {
-                return Err(why);
-            }
-            let theirs = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
-            let message = format!("the API could not transcribe it{theirs}");
-            Ok(Posted::Failed(Trouble { kind: ErrorKind::ServerError, message, status: None, request_id }))
-        }
-    }
-}
-
-struct Unusable {
-    why: String,
+pub(super) struct Unusable {
+    pub(super) why: String,
     /// It is the beginning of an answer.
     cut: bool,
-    request_id: Option<String>,
+    pub(super) request_id: Option<String>,
 }
 
 /// The request id in a body that is a transcription.
-fn usable(body: &[u8]) -> Result<Option<String>, Unusable> {
+pub(super) fn usable(body: &[u8]) -> Result<Option<String>, Unusable> {
     let unusable = |why: &str, cut| Unusable { why: why.to_owned(), cut, request_id: None };
     if body.trim_ascii().is_empty() {
         return Err(unusable("the answer is empty", false));
@@ -378,26 +346,5 @@ mod tests {
         assert!(matches!(outcome(reply(200, whole), true), Outcome::Answered(_)), "it was done at once");
         assert!(matches!(outcome(reply(200, "{}"), true), Outcome::Unusable(_)));
         assert!(matches!(outcome(reply(400, begun), true), Outcome::Refused { .. }));
-    }
-
-    #[test]
-    fn a_callback_is_a_transcription_or_a_failure_or_nothing() {
-        let read = |body: &str| read_callback(body.as_bytes());
-        let whole = r#"{"status":"success","transcription":"","request_id":"r1","call":"c"}"#;
-        assert_eq!(read(whole), Ok(Posted::Answer { request_id: Some("r1".into()) }));
-        let Ok(Posted::Failed(trouble)) = read(r#"{"status":"failed","error":"no speech","request_id":"r2"}"#) else {
-            panic!("it failed")
-        };
-        assert_eq!((trouble.kind, trouble.request_id.as_deref()), (ErrorKind::ServerError, Some("r2")));
-        assert!(trouble.message.contains("no speech"), "{}", trouble.message);
-        for (body, why) in [
-            ("", "empty"),
-            ("{", "not JSON"),
-            ("[]", "no `transcription`"),
-            (r#"{"status":"success"}"#, "no `transcription`"),
-            (r#"{"status":"processing"}"#, "its status is `processing`"),
-        ] {
-            assert!(read(body).unwrap_err().contains(why), "{body}");
-        }
     }
 }

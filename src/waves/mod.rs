@@ -16,6 +16,7 @@ mod frames;
 mod gate;
 mod listen;
 mod log;
+mod posted;
 mod retry_after;
 mod send;
 #[cfg(test)]
@@ -31,10 +32,10 @@ mod words;
 
 pub use crate::domain::pronunciation::Pronunciation;
 pub use account::account;
-pub use classify::{Posted, read_callback};
 pub use client::{Client, ClientError, SttBody, SttCall};
 pub use dictionaries::Dictionary;
 pub use gate::Departure;
+pub use posted::{Posted, read_callback};
 pub use send::Settings;
 pub use speech::{SpeechCall, SpeechOutcome, Spoken, Transport};
 pub use voices::{Voice, voice_language};
