@@ -5,17 +5,19 @@
 //! `cargo bench --bench book` (Linux: the peak is read from /proc). Needs 2 GB of disk where it is started, or in `BENCH_DIR`.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
+mod support;
+
 use std::{
     env,
     fmt::Write as _,
     fs,
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use wavebatch::sandbox::{Books, Config, Sandbox};
+use support::Server;
+use wavebatch::sandbox::{Config, Sandbox};
 
 const LATENCY_MS: u64 = 100;
 const IN_FLIGHT: u32 = 10;
@@ -42,7 +44,7 @@ fn main() {
 }
 
 fn book(dir: &Path) {
-    let server = Server::start(LATENCY_MS);
+    let server = Server::start(&["sandbox", &LATENCY_MS.to_string()]);
     fs::create_dir_all(dir.join("book")).expect("a folder");
     for chapter in 0..CHAPTERS {
         fs::write(dir.join(format!("book/{chapter:02}.txt")), text(chapter, PARAGRAPHS)).expect("a chapter");
@@ -75,7 +77,7 @@ fn book(dir: &Path) {
 }
 
 fn long_chapter(dir: &Path) {
-    let server = Server::start(0);
+    let server = Server::start(&["sandbox", &0.to_string()]);
     fs::create_dir_all(dir.join("book")).expect("a folder");
     fs::write(dir.join("book/long.txt"), text(0, LONG_PARAGRAPHS)).expect("a chapter");
     definition(dir, "book", "44100");
@@ -146,38 +148,6 @@ fn run(dir: &Path, url: &str) -> Ran {
 
 fn peak_kb(status: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().split(' ').next()?.parse().ok()
-}
-
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(latency_ms: u64) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args(["sandbox", &latency_ms.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut url).expect("its address");
-        Self { child, url: url.trim().to_owned() }
-    }
-
-    fn books(&self) -> Books {
-        let url = format!("{}/sandbox/books", self.url);
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async { reqwest::get(url).await.expect("books").json().await.expect("books") })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::main]

@@ -4,15 +4,18 @@
 //! `cargo bench --bench night`; `OBJECTS=`, `ROUNDS=` and `DOWN=` (seconds) change its size.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
+mod support;
+
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use futures::StreamExt;
+use support::Server;
 use wavebatch::{
     audio::wav,
     sandbox::{Books, Config, Sandbox},
@@ -99,51 +102,17 @@ async fn bare_loop(base_url: &str, dir: &Path) {
     println!("{}", begin.elapsed().as_secs_f64());
 }
 
-/// This program again, as a server in another process.
-struct Server {
-    child: Child,
-    stdin: ChildStdin,
-    url: String,
+fn sandbox_of_ours() -> Server {
+    Server::start(&["sandbox"])
 }
 
-impl Server {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut url).expect("its address");
-        Self { stdin: child.stdin.take().expect("piped"), child, url: url.trim().to_owned() }
-    }
-
-    fn sandbox() -> Self {
-        Self::start(&["sandbox"])
-    }
-
-    fn store(n: usize, bytes: usize) -> Self {
-        Self::start(&["store", &n.to_string(), &bytes.to_string()])
-    }
-
-    fn turn(&mut self) {
-        self.stdin.write_all(b"\n").expect("a living store");
-    }
-
-    fn books(&self) -> Books {
-        let url = format!("{}/sandbox/books", self.url);
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async { reqwest::get(url).await.expect("books").json().await.expect("books") })
-    }
+fn store_of(n: usize, bytes: usize) -> Server {
+    Server::start(&["store", &n.to_string(), &bytes.to_string()])
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Tells a store to be down, or up again.
+fn turn(store: &mut Server) {
+    store.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("a living store");
 }
 
 fn wavebatch(dir: &Path, api: &str, store: &str, verb: &str) -> Command {
@@ -187,14 +156,14 @@ fn throughput(top: &Path) {
 
 fn round(top: &Path, rec: &Path, nth: usize) -> (f64, f64, Books) {
     let bare = {
-        let api = Server::sandbox();
+        let api = sandbox_of_ours();
         let out = Command::new(env::current_exe().expect("this program"))
             .args(["loop", &api.url, &rec.to_string_lossy()])
             .output()
             .expect("a child");
         String::from_utf8_lossy(&out.stdout).trim().parse().expect("seconds")
     };
-    let (api, store) = (Server::sandbox(), Server::store(LINES, BYTES));
+    let (api, store) = (sandbox_of_ours(), store_of(LINES, BYTES));
     let begin = Instant::now();
     let status = wavebatch(&top.join(nth.to_string()), &api.url, &store.url, "run").status().expect("wavebatch");
     assert!(status.success());
@@ -203,7 +172,7 @@ fn round(top: &Path, rec: &Path, nth: usize) -> (f64, f64, Books) {
 
 fn listing(top: &Path) {
     let objects = number("OBJECTS", MANY);
-    let store = Server::store(objects, 100);
+    let store = store_of(objects, 100);
     let begin = Instant::now();
     let mut child =
         wavebatch(&top.join("many"), "http://127.0.0.1:9", &store.url, "submit").spawn().expect("wavebatch");
@@ -237,16 +206,16 @@ fn peak_of(pid: u32) -> u64 {
 
 fn outage(top: &Path) {
     let down = number("DOWN", 60);
-    let (api, mut store) = (Server::sandbox(), Server::store(LINES, BYTES));
+    let (api, mut store) = (sandbox_of_ours(), store_of(LINES, BYTES));
     let begin = Instant::now();
     let mut child = wavebatch(&top.join("outage"), &api.url, &store.url, "run").spawn().expect("wavebatch");
     while api.books().billed < LINES as u64 / 4 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    store.turn();
+    turn(&mut store);
     std::thread::sleep(Duration::from_secs(down as u64));
     let meanwhile = api.books().billed;
-    store.turn();
+    turn(&mut store);
     let status = child.wait().expect("a child");
     let books = api.books();
     println!(

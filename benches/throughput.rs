@@ -4,16 +4,18 @@
 //! `cargo bench --bench throughput`
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
+mod support;
+
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::StreamExt;
+use support::Server;
 use wavebatch::{
     audio::wav,
     sandbox::{Books, Config, Sandbox},
@@ -59,38 +61,6 @@ async fn bare_loop(base_url: &str, dir: &Path, at_once: usize) {
         })
         .await;
     println!("{}", begin.elapsed().as_secs_f64());
-}
-
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(latency_ms: u64) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args(["sandbox", &latency_ms.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut url).expect("its address");
-        Self { child, url: url.trim().to_owned() }
-    }
-
-    fn books(&self) -> Books {
-        let url = format!("{}/sandbox/books", self.url);
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async { reqwest::get(url).await.expect("books").json().await.expect("books") })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn recordings(dir: &Path, lines: usize, bytes: usize) {
@@ -161,7 +131,7 @@ fn round(dir: &Path, lines: usize, latency: u64, at_once: usize) -> Round {
     let limits = "[limits.pulse]\nrequests_per_minute = 0\nconcurrency = 0\n";
     fs::write(dir.join("limits.toml"), limits).expect("a file");
     let bare = {
-        let server = Server::start(latency);
+        let server = Server::start(&["sandbox", &latency.to_string()]);
         let out = Command::new(env::current_exe().expect("this program"))
             .args(["loop", &server.url, &rec.to_string_lossy(), &at_once.to_string()])
             .output()
@@ -169,7 +139,7 @@ fn round(dir: &Path, lines: usize, latency: u64, at_once: usize) -> Round {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().parse().expect("seconds")
     };
-    let server = Server::start(latency);
+    let server = Server::start(&["sandbox", &latency.to_string()]);
     let ours = wavebatch(&rec.canonicalize().expect("a path"), dir, &server.url, at_once);
     Round { bare, ours, books: server.books() }
 }

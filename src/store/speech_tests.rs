@@ -9,6 +9,7 @@ use crate::domain::{
 };
 
 mod reading;
+mod retrying;
 
 struct Ledger {
     _dir: tempfile::TempDir,
@@ -40,20 +41,7 @@ impl Ledger {
         };
         let (batch, _) = self.store.begin_submit(new).await.unwrap();
         let jobs = (1..=lines).map(|line| {
-            let text = Text::new(format!("The text of line {line}."));
-            NewJob {
-                line,
-                key: format!("k{line}"),
-                source: None,
-                source_id: text.id(),
-                options_id: Identity([1; 16]),
-                overrides: None,
-                carried: None,
-                pool: Pool::Tts,
-                expected: None,
-                adopted: None,
-                speech: Some(NewSpeech { text, variant: "avery/wav".into() }),
-            }
+            spoken_job(line, format!("k{line}"), Text::new(format!("The text of line {line}.")), "avery/wav")
         });
         self.store.submit(batch, jobs.collect(), vec![]).await.unwrap();
         self.store.end_submit(batch).await.unwrap();
@@ -62,6 +50,22 @@ impl Ledger {
 
     async fn counts(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.store.read).await.unwrap()
+    }
+}
+
+fn spoken_job(line: u64, key: String, text: Text, variant: &str) -> NewJob {
+    NewJob {
+        line,
+        key,
+        source: None,
+        source_id: text.id(),
+        options_id: Identity([1; 16]),
+        overrides: None,
+        carried: None,
+        pool: Pool::Tts,
+        expected: None,
+        adopted: None,
+        speech: Some(NewSpeech { text, variant: variant.into() }),
     }
 }
 
@@ -360,62 +364,4 @@ async fn five_parts_of_one_book_can_tell_an_outage() {
         replies.push(l.store.end(ended(call, end)).await.unwrap().outage_since);
     }
     assert!(replies[3].is_none() && replies[4].is_some(), "{replies:?}");
-}
-
-#[tokio::test]
-async fn one_part_is_spoken_again_and_the_others_stay() {
-    let l = ledger().await;
-    let b = l.submit("b", 1, None).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let job = claim(&l.store).await.remove(0);
-    for (part, text) in [(0, "Nought."), (1, "One.")] {
-        let call = permit(&l.store, ask(&job, part, text)).await.unwrap();
-        l.store.end(ended(call, spoken(false))).await.unwrap();
-    }
-    let third = Reused { part: 2, fingerprint: text_identity("Two."), characters: 4 };
-    assert!(l.store.reuse(job.job, job.token, &[third]).await.unwrap());
-    assert_eq!(l.store.needed_fingerprints().await.unwrap().len(), 3);
-    l.store.settle(settle(&job, finished(JobState::Succeeded, 3))).await.unwrap();
-    assert!(!l.store.reuse(job.job, job.token, &[third]).await.unwrap(), "no lease");
-    assert_eq!(l.store.redeliver(b).await.unwrap(), (1, 0), "all parts are there");
-    let again = claim(&l.store).await.remove(0);
-    l.store.settle(settle(&again, finished(JobState::Succeeded, 3))).await.unwrap();
-
-    for (part, characters) in [(1, 4), (2, 4)] {
-        let chosen = Chosen { batch: b, key: Some("k1".into()), states: vec![], part: Some(part) };
-        let plan = l.store.plan_retry(&chosen).await.unwrap();
-        assert_eq!((plan.jobs, plan.deliveries, plan.characters, plan.unknown_length), (1, 0, characters, 0));
-        assert_eq!(l.store.retry(chosen).await.unwrap(), 1);
-        let again = claim(&l.store).await.remove(0);
-        assert_eq!(again.lane, Some(Pool::Tts));
-        let journals = l.store.journals(again.job, again.era).await.unwrap();
-        assert!(journals.is_anew(part) && !journals.is_anew(0), "{part}");
-        assert!(matches!(journals.of(0).step(0), Step::Deliver(_)));
-        l.clock.advance(1);
-        let call = permit(&l.store, ask_now(&again, part, "Anew.", l.clock.now())).await.unwrap();
-        l.store.end(ended(call, spoken(false))).await.unwrap();
-        assert!(!l.store.journals(again.job, again.era).await.unwrap().is_anew(part));
-        l.store.settle(settle(&again, finished(JobState::Succeeded, 3))).await.unwrap();
-    }
-    let row = l.store.report_page(b, (0, 0), 9, false).await.unwrap().remove(0);
-    assert_eq!(row.billed_calls, 4, "what was replaced stays in the books");
-}
-
-#[tokio::test]
-async fn of_a_failed_job_only_what_is_missing_is_bought() {
-    let l = ledger().await;
-    let b = l.submit("b", 1, None).await;
-    let _me = l.store.enlist("{}".into()).await.unwrap();
-    let job = claim(&l.store).await.remove(0);
-    let call = permit(&l.store, ask(&job, 0, "Nought.")).await.unwrap();
-    l.store.end(ended(call, spoken(false))).await.unwrap();
-    l.store.settle(settle(&job, finished(JobState::Failed, 2))).await.unwrap();
-    assert_eq!(l.store.retry_free(b).await.unwrap(), 0);
-    let chosen = Chosen { batch: b, key: None, states: vec![], part: None };
-    assert_eq!(l.store.plan_retry(&chosen).await.unwrap().characters, 100 - 7);
-    l.store.retry(chosen).await.unwrap();
-    let again = claim(&l.store).await.remove(0);
-    let journals = l.store.journals(again.job, again.era).await.unwrap();
-    assert_eq!(journals.of(0).step(0), Step::Deliver(call));
-    assert_eq!(again.lane, Some(Pool::Tts));
 }

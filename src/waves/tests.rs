@@ -1,5 +1,8 @@
 //! Every way in which a call can end, on real sockets.
 
+mod changed;
+mod free;
+
 use std::{
     io::Write,
     sync::{
@@ -336,45 +339,6 @@ async fn a_refusal_wins_over_the_broken_pipe() {
 }
 
 #[tokio::test]
-async fn a_recording_that_is_not_what_it_was_is_not_sent() {
-    let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
-    for (len, claimed) in [(1000, 999_u64), (1000, 1001), (500_000, 499_999), (500_000, 500_001)] {
-        let (file, _) = recording(len);
-        let body = SttBody::File { path: file.path().into(), len: claimed, content_type: String::new() };
-        let outcome = call_with(&url, body, Departure::Go, LONG).await;
-        assert_eq!(not_sent(&outcome).kind, ErrorKind::SourceChanged);
-    }
-    let missing = SttBody::File { path: "/no/such/file.wav".into(), len: 5, content_type: String::new() };
-    assert_eq!(not_sent(&call_with(&url, missing, Departure::Go, LONG).await).kind, ErrorKind::SourceMissing);
-    let empty = SttBody::File { path: "/no/such/file.wav".into(), len: 0, content_type: String::new() };
-    assert_eq!(not_sent(&call_with(&url, empty, Departure::Go, LONG).await).kind, ErrorKind::SourceEmpty);
-    assert!(received.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn a_recording_that_changes_under_way_never_arrives_whole() {
-    for grows in [true, false] {
-        let (url, mut received) = serve(|mut peer: Peer| async move {
-            peer.head().await;
-            peer.rest().await.len()
-        })
-        .await;
-        let (file, body) = recording(400_000);
-        let handle = file.reopen().unwrap();
-        let options = options();
-        let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
-        // The last moment before sending is after the length was checked.
-        let departs = move || {
-            handle.set_len(if grows { 400_001 } else { 300_000 }).unwrap();
-            Departure::Go
-        };
-        let outcome = client(&url).transcribe(&call, body, departs, LONG).await;
-        assert_eq!(not_sent(&outcome).kind, ErrorKind::SourceChanged, "{outcome:?}");
-        assert!(received.recv().await.unwrap() < 400_000);
-    }
-}
-
-#[tokio::test]
 async fn a_request_that_found_its_idle_connection_closed_is_sent_once() {
     let (url, mut requests) = serve(|mut peer: Peer| async move {
         peer.request().await;
@@ -392,61 +356,6 @@ async fn a_request_that_found_its_idle_connection_closed_is_sent_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(requests.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn the_log_is_read_leniently() {
-    let body = r#"{"status":"success","data":[
-        {"request_id":"r1","timestamp":"2026-08-07 08:17:25","request_type":"rest","model":"pulse","language":"en",
-         "duration":44.03,"file_size":"1409","transcription":"a b","word_timestamps":true,"diarize":"true",
-         "redact_pii":"false","redact_pci":0,"webhook_url":"","numerals":"auto"},
-        {"request_id":"r2","model":"pulse-pro","language":"en","duration":"5.5","file_size":12,"transcription":null,
-         "webhook_url":"https://h.example/x"}],"page":2}"#;
-    let (url, mut heads) = serve(move |mut peer: Peer| async move {
-        let (head, _) = peer.request().await;
-        peer.respond("200 OK", "", body).await;
-        head
-    })
-    .await;
-    let log = client(&url).stt_log(2, 100).await.unwrap();
-    assert!(heads.recv().await.unwrap().starts_with("GET /waves/v1/analytics/asr/logs?page=2&pageSize=100 "));
-    assert_eq!((log[0].duration_s, log[0].bytes, log[0].webhook_url.as_deref()), (Some(44.03), Some(1409), None));
-    assert!(log[0].flags.word_timestamps && log[0].flags.diarize && !log[0].flags.redact_pii);
-    assert_eq!((log[1].duration_s, log[1].bytes, log[1].transcription.as_str()), (Some(5.5), Some(12), ""));
-    assert_eq!(log[1].webhook_url.as_deref(), Some("https://h.example/x"));
-}
-
-#[tokio::test]
-async fn a_log_that_is_not_there_is_told_from_one_that_fails() {
-    for (response, absent) in [
-        ("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", true),
-        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", true),
-        ("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"data\":[7]}", false),
-        ("", false),
-    ] {
-        let (url, _) = serve(move |mut peer: Peer| async move {
-            peer.head().await;
-            peer.write(response).await;
-        })
-        .await;
-        let error = client(&url).stt_log(1, 100).await.unwrap_err();
-        assert_eq!(matches!(error, LogError::Absent(_)), absent, "{response}: {error}");
-    }
-}
-
-#[tokio::test]
-async fn health_needs_no_key() {
-    let (url, mut heads) = serve(|mut peer: Peer| async move {
-        let head = peer.head().await;
-        peer.respond("200 OK", "", r#"{"status":"ok"}"#).await;
-        head
-    })
-    .await;
-    client(&url).health().await.unwrap();
-    let head = heads.recv().await.unwrap();
-    assert!(head.starts_with("GET /waves/v1/health ") && !head.contains("authorization"));
 }
 
 #[test]

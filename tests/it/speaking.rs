@@ -8,7 +8,7 @@ use wavebatch::{
     audio::{verify, wav},
     domain::{
         cut::cut,
-        job::JobState,
+        job::{BatchId, JobState},
         pool::{Limits, Pool},
         speech::{AudioFormat, SampleRate},
     },
@@ -294,18 +294,24 @@ async fn a_part_can_be_spoken_again() {
     assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bought_audio_that_somebody_removed_is_not_bought_again_unasked() {
-    let house = House::new().await;
-    let text = prose(2);
+/// A line whose audio was bought and is gone before it was ever delivered, and has been run since.
+async fn bought_and_removed(house: &House, text: &str) -> BatchId {
     house.write("out", "no folder");
     let batch =
-        house.speak(&Speaking { run: json!({ "outage_limit": 1 }), ..Speaking::default() }, &[("one", &text)]).await;
+        house.speak(&Speaking { run: json!({ "outage_limit": 1 }), ..Speaking::default() }, &[("one", text)]).await;
     assert_eq!(house.run(batch).await.end, RunEnd::Paused, "there is no room for the output");
     fs::remove_dir_all(house.store.shelf().root()).unwrap();
     fs::remove_file(house.path("out")).unwrap();
     house.store.resume(batch, true).await.unwrap();
     house.run(batch).await;
+    batch
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bought_audio_that_somebody_removed_is_not_bought_again_unasked() {
+    let house = House::new().await;
+    let text = prose(2);
+    let batch = bought_and_removed(&house, &text).await;
     let row = house.row(batch, "one").await;
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Failed, Some("answer_lost")));
     assert_eq!(house.sandbox.books().billed, parts(&text));
@@ -363,14 +369,7 @@ async fn another_look_at_pruned_speech_buys_nothing_and_hides_no_doubt() {
 async fn one_retry_is_enough_for_a_book_whose_audio_is_gone() {
     let house = House::new().await;
     let text = prose(40);
-    house.write("out", "no folder");
-    let batch =
-        house.speak(&Speaking { run: json!({ "outage_limit": 1 }), ..Speaking::default() }, &[("one", &text)]).await;
-    assert_eq!(house.run(batch).await.end, RunEnd::Paused, "there is no room for the output");
-    fs::remove_dir_all(house.store.shelf().root()).unwrap();
-    fs::remove_file(house.path("out")).unwrap();
-    house.store.resume(batch, true).await.unwrap();
-    house.run(batch).await;
+    let batch = bought_and_removed(&house, &text).await;
     assert_eq!(house.row(batch, "one").await.error_kind.as_deref(), Some("answer_lost"));
     house.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
     house.run(batch).await;

@@ -10,19 +10,7 @@ impl Ledger {
     async fn twice(&self, name: &str, sentence: &str) -> BatchId {
         let b = self.submit(name, 0, None).await;
         let text = Text::new(sentence);
-        let job = |variant: &str| NewJob {
-            line: 1,
-            key: "k".into(),
-            source: None,
-            source_id: text.id(),
-            options_id: Identity([1; 16]),
-            overrides: None,
-            carried: None,
-            pool: Pool::Tts,
-            expected: None,
-            adopted: None,
-            speech: Some(NewSpeech { text: text.clone(), variant: variant.into() }),
-        };
+        let job = |variant| spoken_job(1, "k".into(), text.clone(), variant);
         self.store.submit(b, vec![job("avery|wav|24000"), job("avery|pcm|24000")], vec![]).await.unwrap();
         self.store.end_submit(b).await.unwrap();
         b
