@@ -10,7 +10,7 @@ use super::{
     paths::io_message,
     text::ticked,
 };
-use crate::domain::pronunciation::Pronunciation;
+use crate::domain::{hex::hex, pronunciation::Pronunciation};
 
 const WORD: &str = "word";
 const PRONUNCIATION: &str = "pronunciation";
@@ -30,7 +30,7 @@ impl Pronunciations {
     /// The hash as it is written: in hex.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.hash)
     }
 }
 

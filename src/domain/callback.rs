@@ -8,6 +8,7 @@ use sha2::Sha256;
 use url::Url;
 
 use super::{
+    hex::{hex, unhex},
     job::CallId,
     options::{SttModel, WebhookMode},
 };
@@ -27,16 +28,9 @@ impl Secret {
     ///
     /// # Errors
     /// It is something else. It is not repeated.
-    pub fn parse(hex: &str) -> Result<Self, String> {
-        let told = || "it has to be 64 hexadecimal digits, as `openssl rand -hex 32` makes them".to_owned();
-        if hex.len() != 64 || !hex.is_ascii() {
-            return Err(told());
-        }
-        let mut bytes = [0; 32];
-        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| told())?;
-        }
-        Ok(Self(bytes))
+    pub fn parse(digits: &str) -> Result<Self, String> {
+        let told = "it has to be 64 hexadecimal digits, as `openssl rand -hex 32` makes them";
+        unhex(digits).map(Self).ok_or_else(|| told.to_owned())
     }
 
     /// The same as text, for the file that keeps it.
@@ -116,19 +110,11 @@ pub fn address(public_url: &Url, call: CallId, secret: &Secret) -> Url {
 /// The call that an address is of, if one of the secrets made it. Takes as long for a wrong MAC as for a right one.
 #[must_use]
 pub fn call_of(secrets: &[Secret], call: &str, mac: &str) -> Option<CallId> {
-    let mac = bytes(mac)?;
+    let mac: [u8; 32] = unhex(mac)?;
     let call = CallId(call.parse().ok()?);
     // All are tried: which of two it was is nobody's business.
     let made = secrets.iter().filter(|secret| secret.mac(call).verify_slice(&mac).is_ok()).count();
     (made > 0).then_some(call)
-}
-
-fn bytes(hex: &str) -> Option<[u8; 32]> {
-    Secret::parse(hex).ok().map(|secret| secret.0)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::options::TranscribeOptions;
+use super::{hex::hex, options::TranscribeOptions};
 
 /// Half a SHA-256: enough to tell a ledger's lines apart, small enough to stand in each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ impl Identity {
     /// Lower-case hexadecimal, 32 characters.
     #[must_use]
     pub fn hex(self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
+        hex(&self.0)
     }
 
     pub(super) fn of(fields: &[&[u8]]) -> Self {

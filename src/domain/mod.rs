@@ -6,6 +6,7 @@ pub mod callback;
 pub mod cost;
 pub mod cut;
 pub mod estimate;
+pub mod hex;
 pub mod identity;
 pub mod job;
 pub mod key;

@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::callbacks::CallbackBooks;
+use crate::domain::hex::hex;
 
 /// SHA-256 of a recording.
 pub(super) type Digest = [u8; 32];
@@ -240,10 +241,4 @@ impl Shelf {
     fn with<T>(&self, f: impl FnOnce(&mut Pages) -> T) -> T {
         f(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| char::from(DIGITS[usize::from(d)])).collect()
 }

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use super::{
-    books::{Digest, Record, hex},
+    books::{Digest, Record},
     errors::{Refusal, Shape, check_key},
     faults::{Stage, Subject, What},
     limits::{Lane, Over, Slot},
@@ -23,6 +23,7 @@ use super::{
     wire::Wire,
     world::World,
 };
+use crate::domain::hex::hex;
 
 /// How long what is still being sent is read after an early refusal, so that the client gets to see it.
 const LINGER: Duration = Duration::from_secs(1);

@@ -6,6 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
+use crate::domain::hex::hex;
+
 /// Length, SHA-256 and MD5 of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Digests {
@@ -59,10 +61,6 @@ impl Digests {
         parts.for_each(|part| md5.update(part.md5));
         format!("{}-{count}", hex(&md5.finalize()))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -18,10 +18,10 @@ use tokio::runtime::Handle;
 use super::{
     Bucket, Content, Item, Receipt, SinkError, blocking,
     bucket::{LARGE, metadata, plain_md5, same, unreadable},
-    digest::{Digests, hex},
+    digest::Digests,
 };
 use crate::{
-    domain::s3::S3Address,
+    domain::{hex::hex, s3::S3Address},
     s3::{Patience, S3, S3Error, S3Kind, Trouble},
 };
 

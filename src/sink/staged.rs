@@ -9,6 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Content, Receipt, SinkError};
+use crate::domain::hex::hex;
 
 /// A file that is written, but not yet under its name. Removed if it never gets there.
 pub(super) struct Staged {
@@ -71,7 +72,7 @@ impl Staged {
                 each_block(from, |block| self.append(block, &mut hash)).map_err(unreadable)??;
             }
         }
-        self.receipt.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.receipt.sha256 = hex(&hash.finalize());
         Ok(())
     }
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{Store, StoreError, rows};
-use crate::{clock::Millis, domain::job::BatchId};
+use crate::{
+    clock::Millis,
+    domain::{hex::hex, job::BatchId},
+};
 
 /// What was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -184,8 +187,4 @@ impl Log {
             let _ = conn.close().await;
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Scratch, Store};
-use crate::domain::{identity::Identity, speech::AudioFormat};
+use crate::domain::{hex::unhex, identity::Identity, speech::AudioFormat};
 
 /// The folder of the spool that bought speech is kept in: `speech/ab/abcd….pcm`, named by fingerprint and format.
 ///
@@ -143,12 +143,7 @@ fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirE
 }
 
 fn fingerprint_of(path: &Path) -> Option<Identity> {
-    let hex = path.file_stem()?.to_str().filter(|hex| hex.len() == 32 && hex.is_ascii())?;
-    let mut half = [0; 16];
-    for (byte, at) in half.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
-    Some(Identity(half))
+    unhex(path.file_stem()?.to_str()?).map(Identity)
 }
 
 #[cfg(test)]

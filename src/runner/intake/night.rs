@@ -3,13 +3,13 @@
 use super::{IntakeError, scanned::Scanned};
 use crate::{
     definition::{Definition, template::Template},
-    domain::batch::BatchSpec,
+    domain::{batch::BatchSpec, hex::hex},
     store::{BatchRow, Store, StoreError},
 };
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
 pub(super) fn spec_of(definition: &Definition, scan: &Scanned) -> BatchSpec {
-    let mut hash: String = scan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hash = hex(&scan.hash);
     let templates = definition.task.templates();
     if let Some(date) = definition.date
         && definition.key_column.iter().chain(&templates).any(Template::uses_date)

@@ -112,6 +112,6 @@ async fn a_large_recording_goes_through_a_file() {
     let (status, answer) = json(peer.call("model=pulse&language=en").body(large)).await;
     assert_eq!((status, &answer["transcription"]), (200, &json!("A long call.")));
     assert_eq!(answer["metadata"]["duration"], 300.0);
-    let content = peer.sandbox.books().contents[&books::hex(&digest)];
+    let content = peer.sandbox.books().contents[&crate::domain::hex::hex(&digest)];
     assert_eq!(content, ContentBooks { bytes, calls: 1, billed: 1 });
 }
