@@ -176,7 +176,7 @@ async fn permit<A, C: Caller>(
         Err(Denial::SameSoundOpen { call, until }) => Err(Attempt::SoundOpen { call, until }),
         Err(Denial::SameSoundKept { .. }) => Err(Attempt::SoundKept),
         Err(Denial::SoundParked) => Err(Attempt::SoundParked),
-        Err(Denial::BatchPaused) => Err(Attempt::Next(work.put_back(work.now()))),
+        Err(Denial::BatchPaused | Denial::WindowClosed) => Err(Attempt::Next(work.put_back(work.now()))),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";
             shared.pause(work.batch.id, PauseKind::SpendLimit, reason).await?;

@@ -163,7 +163,7 @@ impl Engine {
             .collect();
         let free = FREE_WORKERS.saturating_sub(busy(Lane::Free));
         let (batches, world) = (self.only.clone(), self.shared.config.world);
-        Want { batches, world, free, calls, turn: self.turn, oldest_first: self.order == Order::OldestFirst }
+        Want { batches, world, free, calls, turn: self.turn, order: self.order }
     }
 
     /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.

@@ -40,6 +40,8 @@ pub use batch::DEFAULT_CONCURRENCY;
 pub use events::{Event, Events};
 pub use logbook::LogBook;
 
+pub use crate::store::Order;
+
 /// What a runner works under.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
@@ -81,16 +83,6 @@ pub enum RunEnd {
     Paused,
     /// The user stopped it.
     Interrupted,
-}
-
-/// Whose lines go first where there are several batches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Batches take turns.
-    #[default]
-    ByTurns,
-    /// The batch that was submitted first, as long as something of it is due.
-    OldestFirst,
 }
 
 /// Works batches of one ledger with one account.

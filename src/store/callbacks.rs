@@ -89,11 +89,14 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
         let digest: [u8; 32] = Sha256::digest(&delivery.body).into();
-        self.write(move |conn, now| {
-            let delivery = delivery.clone();
-            Box::pin(async move { receive(conn, &delivery, &digest, now).await })
-        })
-        .await
+        let effect = self
+            .write(move |conn, now| {
+                let delivery = delivery.clone();
+                Box::pin(async move { receive(conn, &delivery, &digest, now).await })
+            })
+            .await?;
+        self.stir();
+        Ok(effect)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Claiming: the right to work on jobs that are due, proved by a fresh token.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Shared, Store, StoreError, rows, writer::Command};
@@ -25,8 +27,20 @@ pub struct Want {
     pub calls: Vec<(Pool, u32)>,
     /// Advances with each claim, so that batches take turns.
     pub turn: usize,
-    /// Batches take no turns: the others get what the oldest leaves.
-    pub oldest_first: bool,
+    /// Whose jobs go first.
+    pub order: Order,
+}
+
+/// Whose lines go first where there are several batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Batches take turns.
+    #[default]
+    ByTurns,
+    /// The batch that was submitted first, as long as something of it is due.
+    OldestFirst,
+    /// Definitions take turns; of one definition, the batch that was submitted first.
+    ByDefinition,
 }
 
 impl Want {
@@ -83,11 +97,18 @@ impl Store {
         let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
         let sql = format!(
             "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
-             FROM batches b, json_each(?) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ? {})",
+             FROM batches b, json_each(?1) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ?2 \
+             AND (l.value = 'free' OR NOT ?3 OR {IN_WINDOW}) {})",
             among("b.id", &want.batches)
         );
         let lanes = serde_json::json!(lanes).to_string();
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(lanes).bind(want.world).fetch_one(&self.read).await?)
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(lanes)
+            .bind(want.world)
+            .bind(self.shared.heeds_windows())
+            .bind(self.now())
+            .fetch_one(&self.read)
+            .await?)
     }
 }
 
@@ -100,47 +121,116 @@ pub(super) fn among(column: &str, batches: &[BatchId]) -> String {
     format!("AND {column} IN ({})", ids.join(","))
 }
 
+/// Whether the calls of a batch may begin now (`?4`).
+const IN_WINDOW: &str = "(window_from IS NULL OR (window_from <= ?4 AND ?4 < window_until))";
+
+/// A batch that has room.
+struct Open {
+    id: i64,
+    definition: String,
+    /// None of its jobs was claimed before.
+    fresh: bool,
+    /// Its calls may begin now.
+    in_window: bool,
+    /// It is paused, and one line of it is let through.
+    probing: bool,
+    /// How many of its jobs may still be claimed; of a probing one there is never more than one.
+    most: u32,
+}
+
 pub(super) async fn claim(
     conn: &mut SqliteConnection,
     shared: &Shared,
     want: &Want,
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!(
-        "SELECT id, started_at IS NULL FROM batches WHERE state = 'open' AND finished_at IS NULL AND world = ? {} ORDER BY id",
-        among("id", &want.batches)
-    );
-    let mut batches: Vec<(i64, bool)> =
-        sqlx::query_as(AssertSqlSafe(sql)).bind(want.world).fetch_all(&mut *conn).await?;
-    if batches.is_empty() {
-        return Ok(Vec::new());
-    }
-    if !want.oldest_first {
-        let turn = want.turn % batches.len();
-        batches.rotate_left(turn);
-    }
+    let mut open = open(conn, shared, want, now).await?;
     let mut claimed = Vec::new();
     for (lane, room) in want.lanes() {
         let mut room = room;
+        let takers = |b: &Open| b.most > 0 && (lane == "free" || b.in_window);
+        let groups = groups(&open, want.order, takers);
         // First everybody's fair share, then what others left.
-        let share = room.div_ceil(u32::try_from(batches.len()).unwrap_or(u32::MAX));
-        for limit in if batches.len() == 1 || want.oldest_first { vec![room] } else { vec![share, room] } {
-            for (batch, fresh) in &mut batches {
-                let take = limit.min(room);
-                if take == 0 {
-                    break;
+        let share = room.div_ceil(u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1));
+        for limit in if groups.len() <= 1 { vec![room] } else { vec![share, room] } {
+            for group in &groups {
+                let mut share = limit;
+                for place in group {
+                    let batch = &mut open[*place];
+                    let take = share.min(room).min(batch.most);
+                    if take == 0 {
+                        continue;
+                    }
+                    let got = claim_lane(conn, shared, batch.id, lane, take, now).await?;
+                    if batch.fresh && !got.is_empty() {
+                        batch.fresh = false;
+                        start(conn, batch.id, now).await?;
+                    }
+                    if batch.probing && !got.is_empty() {
+                        shared.probes.store(true, Ordering::Relaxed);
+                    }
+                    let n = u32::try_from(got.len()).unwrap_or(take).min(take);
+                    (room, share, batch.most) = (room - n, share - n, batch.most - n);
+                    claimed.extend(got);
                 }
-                let got = claim_lane(conn, shared, *batch, lane, take, now).await?;
-                if *fresh && !got.is_empty() {
-                    *fresh = false;
-                    start(conn, *batch, now).await?;
-                }
-                room -= u32::try_from(got.len()).unwrap_or(room).min(room);
-                claimed.extend(got);
             }
         }
     }
     Ok(claimed)
+}
+
+/// The batches that may be worked, whose turn it is first.
+async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Millis) -> Result<Vec<Open>, StoreError> {
+    let sql = format!(
+        "SELECT id, definition, started_at IS NULL AS fresh, NOT ?3 OR {IN_WINDOW} AS in_window, \
+           CASE WHEN probing THEN NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running') END AS most \
+         FROM batches WHERE (state = 'open' OR probing) AND finished_at IS NULL AND world = ?1 {} ORDER BY id",
+        among("id", &want.batches)
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(want.world)
+        .bind(None::<i64>)
+        .bind(shared.heeds_windows())
+        .bind(now)
+        .fetch_all(conn)
+        .await?;
+    let mut open = Vec::with_capacity(rows.len());
+    for row in rows {
+        let most: Option<i64> = row.try_get("most")?;
+        open.push(Open {
+            id: row.try_get("id")?,
+            definition: row.try_get("definition")?,
+            fresh: row.try_get("fresh")?,
+            in_window: row.try_get("in_window")?,
+            probing: most.is_some(),
+            most: most.map_or(u32::MAX, |most| u32::from(most != 0)),
+        });
+    }
+    if !open.is_empty() && want.order != Order::OldestFirst {
+        let turn = want.turn % open.len();
+        open.rotate_left(turn);
+    }
+    Ok(open)
+}
+
+/// Places of batches that share a turn: the first of a group leaves the others what it does not need.
+fn groups(open: &[Open], order: Order, takers: impl Fn(&Open) -> bool) -> Vec<Vec<usize>> {
+    let places = open.iter().enumerate().filter(|(_, batch)| takers(batch)).map(|(place, _)| place);
+    match order {
+        Order::ByTurns => places.map(|place| vec![place]).collect(),
+        Order::OldestFirst => vec![places.collect()],
+        Order::ByDefinition => {
+            let mut groups: Vec<Vec<usize>> = Vec::new();
+            for place in places {
+                match groups.iter_mut().find(|group| open[group[0]].definition == open[place].definition) {
+                    Some(group) => group.push(place),
+                    None => groups.push(vec![place]),
+                }
+            }
+            groups.iter_mut().for_each(|group| group.sort_unstable_by_key(|place| open[*place].id));
+            groups
+        }
+    }
 }
 
 async fn claim_lane(
@@ -160,7 +250,7 @@ async fn claim_lane(
                    EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     )
     .bind(token)
-    .bind(shared.process.load(std::sync::atomic::Ordering::Acquire))
+    .bind(shared.process.load(Ordering::Acquire))
     .bind(now + shared.timing.lease_ms)
     .bind(now)
     .bind(batch)

@@ -56,9 +56,9 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn pause(&self, batch: BatchId, kind: PauseKind, reason: String) -> Result<(), StoreError> {
         let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
-        self.write(move |conn, _| {
+        self.write(move |conn, now| {
             let reason = reason.clone();
-            Box::pin(async move { pause_in(conn, batch.0, by, kind, &reason).await })
+            Box::pin(async move { pause_in(conn, batch.0, by, kind, &reason, now).await })
         })
         .await
     }
@@ -72,6 +72,7 @@ impl Store {
             Box::pin(async move {
                 let done = sqlx::query(
                     "UPDATE batches SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, resumed_at = ?, \
+                     paused_at = NULL, probing = 0, probed_at = NULL, \
                      lately_well = 0, lately_badly = 0 WHERE id = ? AND state = 'paused' AND (paused_by <> 'user' OR ?)",
                 )
                 .bind(now)
@@ -348,17 +349,39 @@ pub(super) async fn pause_in(
     by: &str,
     kind: PauseKind,
     reason: &str,
+    now: Millis,
 ) -> Result<(), StoreError> {
+    // Into the same wall again: the pause lasts, and its probe is over.
     sqlx::query(
-        "UPDATE batches SET state = 'paused', paused_by = ?1, pause_kind = ?2, pause_reason = ?3 WHERE id = ?4 AND \
-         (state = 'open' OR (state = 'paused' AND paused_by = 'wavebatch' AND ?1 = 'user'))",
+        "UPDATE batches SET state = 'paused', paused_by = ?1, pause_kind = ?2, pause_reason = ?3, \
+         paused_at = coalesce(paused_at, ?5), probing = 0, probed_at = CASE WHEN probing THEN ?5 ELSE probed_at END WHERE id = ?4 AND \
+         (state = 'open' OR probing OR (state = 'paused' AND paused_by = 'wavebatch' AND ?1 = 'user'))",
     )
     .bind(by)
     .bind(kind.as_str())
     .bind(reason)
     .bind(batch)
+    .bind(now)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// What a settled line says of a batch that is probed: one that went well lifts the pause, one that failed keeps it. A
+/// source that is at fault says nothing.
+pub(super) async fn end_probe(
+    conn: &mut SqliteConnection,
+    batch: i64,
+    well: bool,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let sql = if well {
+        "UPDATE batches SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, \
+         probing = 0, probed_at = NULL, resumed_at = ?1, lately_well = 0, lately_badly = 0 WHERE id = ?2 AND probing"
+    } else {
+        "UPDATE batches SET probing = 0, probed_at = ?1 WHERE id = ?2 AND probing"
+    };
+    sqlx::query(sql).bind(now).bind(batch).execute(conn).await?;
     Ok(())
 }
 

@@ -187,7 +187,7 @@ pub(super) async fn end(
         });
         changes.push(change);
         if let Some((kind, reason)) = &ended.pauses {
-            control::pause_in(conn, call.batch, "wavebatch", *kind, reason).await?;
+            control::pause_in(conn, call.batch, "wavebatch", *kind, reason, now).await?;
         }
     }
     write_calls(conn, &changes, now).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{PermitAsk, StoreError, claim, rows};
+use super::{PermitAsk, Shared, StoreError, claim, rows};
 use crate::{
     clock::Millis,
     domain::{
@@ -17,6 +17,8 @@ use crate::{
 /// A batch's money and room.
 pub(super) struct Money {
     pub(super) open: bool,
+    /// Its calls may begin now.
+    pub(super) in_window: bool,
     pub(super) max: Option<i64>,
     pub(super) spent: i64,
     pub(super) reserved: i64,
@@ -71,6 +73,7 @@ pub(super) async fn traffic(
 /// Money and room of the batches that are asked for.
 pub(super) async fn batches(
     conn: &mut SqliteConnection,
+    shared: &Shared,
     waiting: &[PermitAsk],
     now: Millis,
 ) -> Result<HashMap<i64, Money>, StoreError> {
@@ -78,17 +81,18 @@ pub(super) async fn batches(
     ids.sort_unstable();
     ids.dedup();
     let sql = format!(
-        "SELECT id, state, max_spend, spent, reserved, longest_ms, concurrency, \
-         CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0 ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ? AND batch = batches.id) END AS in_flight, \
+        "SELECT id, state = 'open' OR probing AS open, NOT ?2 OR window_from IS NULL OR (window_from <= ?1 AND ?1 < window_until) AS in_window, max_spend, spent, reserved, longest_ms, concurrency, \
+         CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0 ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ?1 AND batch = batches.id) END AS in_flight, \
          max_spend IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits FROM batches WHERE true {}",
         claim::among("id", &ids)
     );
     let mut found = HashMap::new();
-    for row in sqlx::query(AssertSqlSafe(sql)).bind(now).fetch_all(conn).await? {
+    for row in sqlx::query(AssertSqlSafe(sql)).bind(now).bind(shared.heeds_windows()).fetch_all(conn).await? {
         found.insert(
             row.try_get("id")?,
             Money {
-                open: row.try_get::<String, _>("state")? == "open",
+                open: row.try_get("open")?,
+                in_window: row.try_get("in_window")?,
                 max: row.try_get("max_spend")?,
                 spent: row.try_get("spent")?,
                 reserved: row.try_get("reserved")?,

@@ -38,26 +38,27 @@ mod spool;
 mod submit;
 mod texts;
 mod views;
+mod window;
 mod writer;
 
 use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use futures::future::BoxFuture;
 use sqlx::{SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Millis};
 
 pub use begin::{Again, Begun};
 pub use callbacks::{Delivery, Effect, Expected, Says};
-pub use claim::{Claimed, Want};
+pub use claim::{Claimed, Order, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
 pub use diff::Diff;
@@ -79,6 +80,7 @@ pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
 pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending};
+pub use window::Standing;
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -114,9 +116,19 @@ struct Shared {
     patience: CancellationToken,
     /// Transactions begun so far.
     transactions: AtomicU64,
+    /// Whether this process starts calls only within the windows of their batches.
+    heeds_windows: AtomicBool,
+    /// Whether this process ever claimed a line of a batch that is probed.
+    probes: AtomicBool,
+    /// Told when something became due here that nobody waits for.
+    stirred: Notify,
 }
 
 impl Shared {
+    fn heeds_windows(&self) -> bool {
+        self.heeds_windows.load(Ordering::Relaxed)
+    }
+
     fn next_token(&self) -> i64 {
         (self.process.load(Ordering::Relaxed) << 32) | (self.tokens.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff)
     }

@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use sqlx::{
     migrate::Migrator,
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -103,6 +103,9 @@ impl Store {
             hurry: CancellationToken::new(),
             patience: CancellationToken::new(),
             transactions: AtomicU64::new(0),
+            heeds_windows: AtomicBool::new(false),
+            probes: AtomicBool::new(false),
+            stirred: Notify::new(),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));

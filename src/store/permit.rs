@@ -88,6 +88,8 @@ pub enum Denial {
     OpenCall,
     /// No new calls for this batch.
     BatchPaused,
+    /// Its batch's window is closed, and this process heeds that.
+    WindowClosed,
     /// It would pass `max_spend_usd`.
     SpendLimit,
     /// Another part, of this job or of another, buys the same sound now.
@@ -179,7 +181,7 @@ pub(super) async fn grant(
     if shared.process.load(Ordering::Acquire) == 0 {
         return Ok(granted);
     }
-    let mut money = batches(conn, waiting, now).await?;
+    let mut money = batches(conn, shared, waiting, now).await?;
     // A definition may have lowered the limits for its own calls: each set of limits is a gate of its own.
     let place = |a: &PermitAsk| (a.account.clone(), a.pool, a.limits.requests_per_minute, a.limits.concurrency);
     let mut places: Vec<_> = waiting.iter().map(place).collect();
@@ -299,7 +301,10 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Mo
     if let Some((call, decided)) = sound.parked {
         return Some(if decided { Denial::SoundParked } else { Denial::SameSoundOpen { call, until: Some(now) } });
     }
-    (!batch.open).then_some(Denial::BatchPaused)
+    if !batch.open {
+        return Some(Denial::BatchPaused);
+    }
+    (!batch.in_window).then_some(Denial::WindowClosed)
 }
 
 async fn insert(

@@ -14,7 +14,7 @@ use crate::domain::{
 
 const BATCHES: &str = "SELECT * FROM batches";
 
-fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
+pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
     let kind: Option<PauseKind> = rows::listed_or_none(row, "pause_kind")?;
     let reason: Option<String> = row.try_get("pause_reason")?;
     Ok(BatchRow {
@@ -32,6 +32,8 @@ fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
         submitted_at: row.try_get("submitted_at")?,
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,
+        paused_at: row.try_get("paused_at")?,
+        window_until: row.try_get("window_until")?,
     })
 }
 

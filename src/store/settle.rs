@@ -1,12 +1,15 @@
 //! Where a claimed job goes: finished, or back in the queue. Every write matches job, state and token; nought rows means
 //! that the lease was lost, and the transition is dropped.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, doubts, end, rows, writer::Command};
+use super::{Shared, Store, StoreError, control, doubts, end, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -123,6 +126,7 @@ impl Store {
 
 pub(super) async fn settle(
     conn: &mut SqliteConnection,
+    shared: &Shared,
     settlements: &[&Settlement],
     now: Millis,
 ) -> Result<Vec<bool>, StoreError> {
@@ -154,7 +158,10 @@ pub(super) async fn settle(
     }
     doubts::note(conn, settlements, &done).await?;
     close_books(conn, settlements, now).await?;
-    judge(conn, settlements, &done).await?;
+    if shared.probes.load(Ordering::Relaxed) {
+        end_probes(conn, settlements, &done, now).await?;
+    }
+    judge(conn, settlements, &done, now).await?;
     Ok(settlements.iter().map(|s| done.contains(&s.job.0)).collect())
 }
 
@@ -231,11 +238,32 @@ async fn release_superseded(
     Ok(())
 }
 
+/// What was settled of batches that are probed.
+async fn end_probes(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    done: &HashSet<i64>,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let probing: Vec<i64> = sqlx::query_scalar("SELECT id FROM batches WHERE probing").fetch_all(&mut *conn).await?;
+    for s in settlements.iter().filter(|s| probing.contains(&s.batch.0) && done.contains(&s.job.0)) {
+        if let To::Finished(finish) = &s.to {
+            let sources = finish.error_kind.as_deref().is_some_and(|kind| kind.starts_with("source_"));
+            match finish.state {
+                Some(JobState::Failed) if sources => {}
+                state => control::end_probe(conn, s.batch.0, state != Some(JobState::Failed), now).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Counts what was settled, and pauses a batch in which over half goes wrong: one wrong setting must not spend the night.
 async fn judge(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
     done: &HashSet<i64>,
+    now: Millis,
 ) -> Result<(), StoreError> {
     let mut batches: HashMap<i64, (i64, i64)> = HashMap::new();
     for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
@@ -270,7 +298,7 @@ async fn judge(
                 }
                 None => format!("{badly} of the last {} lines failed or are suspect", well + badly),
             };
-            control::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason).await?;
+            control::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason, now).await?;
         }
     }
     Ok(())

@@ -46,6 +46,10 @@ pub struct BatchRow {
     pub started_at: Option<Millis>,
     /// When nothing was due any more.
     pub finished_at: Option<Millis>,
+    /// Since when it is paused.
+    pub paused_at: Option<Millis>,
+    /// Until when a service begins its calls, in the window that is open or was the last.
+    pub window_until: Option<Millis>,
 }
 
 /// Jobs by state.

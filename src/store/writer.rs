@@ -334,7 +334,7 @@ impl Writer {
         let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
         replies.ends = end::end(conn, &ends, now).await?;
         let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
-        replies.settles = settle::settle(conn, &settles, now).await?;
+        replies.settles = settle::settle(conn, shared, &settles, now).await?;
         for work in &group.works {
             replies.works.push((work.run)(conn, now).await?);
         }
