@@ -15,7 +15,7 @@ use crate::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
     },
-    runner::{Order, RunEnd, Runner, RunnerConfig, intake::Account},
+    runner::{Events, Order, RunEnd, Runner, RunnerConfig, Webhook, intake::Account},
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
@@ -147,29 +147,37 @@ impl<'c> Drive<'c> {
         Stop { exit: Exit::of_signal(&self.shutdown), ..stop }
     }
 
+    /// A runner of this account, and where its answers are posted to.
+    pub(super) fn runner(&self, webhook: Option<Webhook>, events: Events) -> Runner {
+        let config = RunnerConfig {
+            world: self.api.world,
+            account: self.api.account.clone(),
+            limits: self.config.pool_limits(),
+            rates: self.config.rates.clone(),
+            webhook,
+        };
+        Runner::new(self.store.clone(), self.api.client.clone(), self.fetcher.clone(), config, events)
+    }
+
+    /// The account's name in the ledger.
+    pub(super) fn account_name(&self) -> &str {
+        &self.api.account
+    }
+
     /// Works these batches to the end, or until they are paused or a signal comes.
     pub(super) async fn work(&self, batches: &[BatchId], order: Order) -> Result<RunEnd, Stop> {
         let (events, heard) = unbounded_channel();
-        let limits = self.config.pool_limits();
         let watch = Watch {
             screen: self.context.screen.clone(),
             store: self.store.clone(),
             account: self.api.account.clone(),
-            limits: limits.clone(),
+            limits: self.config.pool_limits(),
             batches: batches.to_vec(),
         };
         let sandbox = self.api.sandbox.is_some();
         let hooks = Hooks::open(self.context, &self.config, &self.store, sandbox, batches).await?;
         let watching = tokio::spawn(watch.follow(heard));
-        let config = RunnerConfig {
-            world: self.api.world,
-            account: self.api.account.clone(),
-            limits,
-            rates: self.config.rates.clone(),
-            webhook: hooks.as_ref().map(|hooks| hooks.webhook.clone()),
-        };
-        let client = self.api.client.clone();
-        let runner = Runner::new(self.store.clone(), client, self.fetcher.clone(), config, events).in_order(order);
+        let runner = self.runner(hooks.as_ref().map(|hooks| hooks.webhook.clone()), events).in_order(order);
         let telling = tokio::spawn(tell_draining(self.context.screen.clone(), self.shutdown.clone()));
         let (drain, abort) = (self.shutdown.drain.clone(), self.shutdown.abort.clone());
         let end = runner.run(batches, drain, abort).await;

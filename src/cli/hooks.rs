@@ -1,14 +1,18 @@
 //! Where callbacks come in while a command works: its own receiver, for its own time.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
+use clap::Args;
 use secrecy::ExposeSecret;
 use url::Url;
 
 use super::{Context, Exit, Stop, drive::spec_of, tell::fact};
 use crate::{
-    config::Config,
-    definition::Definition,
+    config::{Config, Listen, public_url},
+    definition::{Definition, text},
     domain::{
         batch::BatchSpec,
         job::BatchId,
@@ -18,6 +22,42 @@ use crate::{
     server::{Patience, Receiver, ReceiverSettings, SecretError, secrets},
     store::Store,
 };
+
+/// How callbacks come in, where wavebatch.toml says otherwise or nothing.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Callbacks")]
+pub struct HookFlags {
+    /// The address by which the vendor reaches the receiver, e.g. https://hooks.example.com/wavebatch
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    public_url: Option<Url>,
+    /// Where callbacks are received, or off [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<Listen>,
+    /// After how long a callback is overdue, if not after three times the audio's length [default: 15m]
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    overdue: Option<Duration>,
+    /// How long after that the vendor's log may still be without it [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    grace: Option<Duration>,
+}
+
+impl HookFlags {
+    /// The settings with these flags above them.
+    pub(super) fn over(&self, mut config: Config) -> Config {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let webhook = &mut config.webhook;
+        webhook.public_url = self.public_url.clone().or(webhook.public_url.take());
+        webhook.listen = self.listen.unwrap_or(webhook.listen);
+        webhook.rule.overdue_ms = self.overdue.map_or(webhook.rule.overdue_ms, millis);
+        webhook.rule.grace_ms = self.grace.map_or(webhook.rule.grace_ms, millis);
+        config
+    }
+
+    /// Where to listen, if the command line says so.
+    pub(super) const fn listen(&self) -> Option<Listen> {
+        self.listen
+    }
+}
 
 /// A receiver, and what the runner needs to have answers posted to it.
 pub(super) struct Hooks {
@@ -50,7 +90,17 @@ impl Hooks {
         let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
         let secrets = secrets(store.path(), given)?;
         let Some(secret) = secrets.first().cloned() else { return Ok(None) };
-        let listen = if sandbox { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { config.webhook.listen };
+        let listen = match config.webhook.listen {
+            _ if sandbox => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            Listen::On(address) => address,
+            Listen::Off => {
+                let public_url = config.webhook.public_url.clone();
+                let rule = config.webhook.rule;
+                return Ok(
+                    public_url.map(|public_url| Self { receiver: None, webhook: Webhook { public_url, secret, rule } })
+                );
+            }
+        };
         let (rates, patience) = (config.rates.clone(), Patience::default());
         let receiver = match Receiver::start(store.clone(), ReceiverSettings { listen, secrets, rates, patience }).await
         {

@@ -22,6 +22,7 @@ mod run;
 mod sandbox;
 mod schedule;
 mod screen;
+mod serve;
 mod sources;
 mod spend;
 mod spoken;
@@ -115,6 +116,7 @@ enum Command {
     Dicts(dicts::Dicts),
     Spool(spool::Spool),
     Schedule(schedule::Schedule),
+    Serve(serve::Serve),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
 }
@@ -124,7 +126,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let bars = MultiProgress::new();
-    let verbosity = Verbosity { verbose: cli.global.verbose, quiet: cli.global.quiet };
+    // A service has no bar: its log is what is read.
+    let service = matches!(cli.command, Command::Serve(_)) && cli.global.log_format == LogFormat::Text;
+    let verbosity = Verbosity { verbose: cli.global.verbose + u8::from(service), quiet: cli.global.quiet };
     telemetry::start(cli.global.log_format, verbosity, bars.clone());
     let screen = Screen::new(bars, cli.global.log_format, cli.global.quiet);
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -167,6 +171,7 @@ impl Command {
             Self::Dicts(verb) => verb.run(&context).await,
             Self::Spool(verb) => verb.run(&context).await,
             Self::Schedule(verb) => verb.run(&context).await,
+            Self::Serve(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
         }

@@ -6,7 +6,7 @@ use super::{
     Context, Exit, Stop,
     check::{self, Ask},
     drive::{Api, Drive},
-    hooks,
+    hooks::{self, HookFlags},
     sources::Sources,
     submit::submit,
     tell,
@@ -41,6 +41,8 @@ pub struct Run {
     /// Print the summary to stdout at the end, as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    hooks: HookFlags,
 }
 
 impl Run {
@@ -49,7 +51,7 @@ impl Run {
             return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
         }
         let sandbox = self.sources.sandbox;
-        let config = context.config(sandbox)?;
+        let config = self.hooks.over(context.config(sandbox)?);
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         hooks::check(&definition, &config, sandbox)?;
         let api = Api::open(context, &config, sandbox).await?;

@@ -216,7 +216,7 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
             screen.say("-> the same command goes on");
             interrupted
         }
-        SummaryState::Running => Exit::Success,
+        SummaryState::Running | SummaryState::Waiting => Exit::Success,
         SummaryState::Finished if published.failed.is_some() => Exit::Blocked,
         SummaryState::Finished => {
             let bad = [RowStatus::Failed, RowStatus::Suspect, RowStatus::Cancelled].map(|s| summary.count(s));

@@ -165,7 +165,8 @@ impl View {
     }
 }
 
-fn log(event: &Event, screen: &Screen) {
+/// Puts an event into the log.
+pub(super) fn log(event: &Event, screen: &Screen) {
     match event {
         Event::Finished { key, state: state @ (JobState::Failed | JobState::Suspect), error, .. } => {
             let (kind, words) = error.clone().unwrap_or_default();

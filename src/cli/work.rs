@@ -6,6 +6,7 @@ use super::{
     Context, Exit, Stop,
     context::{World, batch_of},
     drive::{Api, Drive, spec_of},
+    hooks::HookFlags,
     tell,
     words::{counted, shell},
 };
@@ -29,11 +30,13 @@ pub struct Work {
     /// Print each batch's summary to stdout at the end, a JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    hooks: HookFlags,
 }
 
 impl Work {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let config = context.config(self.world.sandbox)?;
+        let config = self.hooks.over(context.config(self.world.sandbox)?);
         let api = Api::open(context, &config, self.world.sandbox).await?;
         let drive = Drive::open(context, config, api, false).await?;
         let batches = self.batches(&drive).await?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, webhook, webhook::WebhookConfig};
+use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, serve, serve::ServeConfig, webhook, webhook::WebhookConfig};
 use crate::{
     definition::{
         Fault,
@@ -21,6 +21,7 @@ pub(super) struct Draft {
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) rates: Rates,
     pub(super) webhook: WebhookConfig,
+    pub(super) serve: ServeConfig,
 }
 
 impl Default for Draft {
@@ -31,6 +32,7 @@ impl Default for Draft {
             limits: preset(Plan::Standard),
             rates: Rates::default(),
             webhook: WebhookConfig::default(),
+            serve: ServeConfig::default(),
         }
     }
 }
@@ -60,9 +62,11 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let rates = read_rates(&mut walk, rates);
     let webhook = walk.section(&mut root, "webhook");
     let webhook = webhook::read(&mut walk, webhook);
+    let serve = walk.section(&mut root, "serve");
+    let serve = serve::read(&mut walk, serve);
     walk.close(root);
     walk.tell_unknown();
-    (Draft { database, base_url, limits, rates, webhook }, walk.faults)
+    (Draft { database, base_url, limits, rates, webhook, serve }, walk.faults)
 }
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {

@@ -1,6 +1,7 @@
 //! What holds for every batch: `wavebatch.toml`, with the environment above it and the flags above both.
 
 mod file;
+mod serve;
 mod webhook;
 
 use std::{
@@ -13,7 +14,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::file::{Draft, base_url, database_path, read};
-pub use self::webhook::WebhookConfig;
+pub use self::{
+    serve::{Listen, ServeConfig},
+    webhook::{WebhookConfig, public_url},
+};
 use crate::{
     definition::{Fault, Faults},
     domain::{
@@ -166,6 +170,8 @@ pub struct Config {
     pub rates: Rates,
     /// How callbacks come in.
     pub webhook: WebhookConfig,
+    /// What a service looks at.
+    pub serve: ServeConfig,
     /// Lease times.
     pub timing: Timing,
 }
@@ -230,6 +236,7 @@ impl Config {
             limits,
             rates: draft.rates,
             webhook: draft.webhook,
+            serve: draft.serve.relative_to(&file_dir),
             timing: env.lease_ms.map_or_else(Timing::default, |lease_ms| Timing { lease_ms, beat_ms: lease_ms / 5 }),
         })
     }

@@ -1,13 +1,11 @@
 //! `[webhook]`: by which address the vendor reaches us, and how long its callbacks are awaited.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use toml::de::DeValue;
 use url::{Host, Url};
 
+use super::Listen;
 use crate::{
     definition::{
         text::duration,
@@ -22,14 +20,14 @@ pub struct WebhookConfig {
     /// What the vendor reaches us by; without one no answer is posted.
     pub public_url: Option<Url>,
     /// Where we listen.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// When, and for how long.
     pub rule: Rule,
 }
 
 impl Default for WebhookConfig {
     fn default() -> Self {
-        Self { public_url: None, listen: (Ipv4Addr::LOCALHOST, 8080).into(), rule: Rule::default() }
+        Self { public_url: None, listen: Listen::On((Ipv4Addr::LOCALHOST, 8080).into()), rule: Rule::default() }
     }
 }
 
@@ -37,9 +35,7 @@ pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Webhook
     let default = WebhookConfig::default();
     let s = &mut section;
     let public_url = walk.text(s, "public_url", public_url);
-    let listen = walk.text(s, "listen", |text| {
-        text.parse().map_err(|_| format!("`{text}` is not an address and a port, like 127.0.0.1:8080"))
-    });
+    let listen = walk.text(s, "listen", str::parse);
     let mut ms = |name, otherwise| walk.text(s, name, duration).map_or(otherwise, millis);
     let (overdue_ms, grace_ms) = (ms("overdue", default.rule.overdue_ms), ms("grace", default.rule.grace_ms));
     let over_ms = ms("over", default.rule.over_ms);
@@ -60,7 +56,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Recordings' words come this way: only by https, or on this machine.
-fn public_url(text: &str) -> Result<Url, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn public_url(text: &str) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|e| format!("is not an address like https://hooks.example.com/wavebatch ({e})"))?;
     let here = match url.host() {

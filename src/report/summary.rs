@@ -28,6 +28,8 @@ listed! {
         Paused = "paused",
         /// Stopped by a signal; the same command goes on.
         Interrupted = "interrupted",
+        /// Its schedule's window closed with lines left; it goes on in the next.
+        Waiting = "waiting",
     }
 }
 

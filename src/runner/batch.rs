@@ -107,6 +107,27 @@ impl Batches {
         lock(&self.known).values().cloned().collect()
     }
 
+    /// A batch that goes on may be paused again, and that is to be told again.
+    pub(super) async fn forget_resumed(&self, store: &Store) -> Result<(), StoreError> {
+        let paused: Vec<BatchId> = lock(&self.paused).iter().copied().collect();
+        for batch in paused {
+            if store.batch_by_id(batch).await?.pause.is_none() {
+                lock(&self.paused).remove(&batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets batches that are done, for a process that lives long.
+    pub(super) async fn forget_finished(&self, store: &Store) -> Result<(), StoreError> {
+        for batch in self.seen() {
+            if store.batch_by_id(batch.id).await?.finished_at.is_some() {
+                lock(&self.known).remove(&batch.id);
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets what was read: a later run may find another specification.
     pub(super) fn forget(&self) {
         lock(&self.known).clear();

@@ -1,4 +1,4 @@
-//! The claim loop: as many jobs as there are free workers, until nothing is due.
+//! The claim loop: as many jobs as there are free workers, until nothing is due; or, of a service, until it is stopped.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -31,6 +31,17 @@ const SUBMIT_PATIENCE: Duration = Duration::from_secs(60);
 const HOUSE_TIME: Duration = Duration::from_secs(5);
 /// How often the dead are looked for, in ticks.
 const BURY_EVERY: u32 = 5;
+/// How often a service keeps house, in ticks.
+const HOUSE_EVERY: u32 = 6 * 3_600;
+
+/// When a run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing is due any more.
+    NothingDue,
+    /// It is asked to stop.
+    Stopped,
+}
 
 /// Which workers a job takes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +54,7 @@ struct Engine {
     shared: Arc<Shared>,
     only: Vec<BatchId>,
     order: Order,
+    until: Until,
     workers: JoinSet<Result<(), StoreError>>,
     held: HashMap<Id, (Lane, Claimed)>,
     turn: usize,
@@ -53,7 +65,7 @@ struct Engine {
 pub(super) async fn run(
     shared: Arc<Shared>,
     only: &[BatchId],
-    order: Order,
+    (order, until): (Order, Until),
     drain: CancellationToken,
     abort: CancellationToken,
 ) -> Result<RunEnd, StoreError> {
@@ -70,6 +82,7 @@ pub(super) async fn run(
         shared: Arc::clone(&shared),
         only: only.to_vec(),
         order,
+        until,
         workers: JoinSet::new(),
         held: HashMap::new(),
         turn: 0,
@@ -128,7 +141,7 @@ impl Engine {
             let mut next = None;
             if !stopping {
                 let (claimed, want) = self.claim().await?;
-                if !claimed && self.workers.is_empty() && self.over().await? {
+                if !claimed && self.until == Until::NothingDue && self.workers.is_empty() && self.over().await? {
                     return self.ended().await;
                 }
                 if let Some(want) = want {
@@ -139,6 +152,7 @@ impl Engine {
             tokio::select! {
                 Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
                 () = wait_until(&store, next) => {}
+                () = store.stirred(), if !stopping => {}
                 () = drain.cancelled(), if !stopping => {}
                 _ = tick.tick() => {
                     ticks += 1;
@@ -220,6 +234,11 @@ impl Engine {
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
         if ticks.is_multiple_of(BURY_EVERY) {
             self.shared.store.bury_the_dead().await?;
+            self.shared.batches.forget_resumed(&self.shared.store).await?;
+        }
+        if self.until == Until::Stopped && ticks.is_multiple_of(HOUSE_EVERY) {
+            self.shared.batches.forget_finished(&self.shared.store).await?;
+            tokio::spawn(housekeeping::keep_house(Arc::clone(&self.shared)));
         }
         self.shared.log.keep_fresh(!self.workers.is_empty());
         for pool in Pool::ALL {

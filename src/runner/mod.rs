@@ -36,6 +36,7 @@ use crate::{
     waves::Client,
 };
 
+use self::engine::Until;
 pub use batch::DEFAULT_CONCURRENCY;
 pub use events::{Event, Events};
 pub use logbook::LogBook;
@@ -150,6 +151,16 @@ impl Runner {
         drain: CancellationToken,
         abort: CancellationToken,
     ) -> Result<RunEnd, StoreError> {
-        engine::run(Arc::clone(&self.shared), batches, self.order, drain, abort).await
+        engine::run(Arc::clone(&self.shared), batches, (self.order, Until::NothingDue), drain, abort).await
+    }
+
+    /// Works whatever becomes due, of each definition its oldest batch first and only within its window, until `drain` or
+    /// `abort` is cancelled.
+    ///
+    /// # Errors
+    /// The ledger could not be told.
+    pub async fn serve(&self, drain: CancellationToken, abort: CancellationToken) -> Result<RunEnd, StoreError> {
+        self.shared.store.heed_windows();
+        engine::run(Arc::clone(&self.shared), &[], (Order::ByDefinition, Until::Stopped), drain, abort).await
     }
 }

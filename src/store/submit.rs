@@ -152,7 +152,9 @@ impl Store {
                 Ok(())
             })
         })
-        .await
+        .await?;
+        self.stir();
+        Ok(())
     }
 
     /// Lines of a batch whose outputs were there before it.

@@ -1,0 +1,228 @@
+//! `wavebatch serve`
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use secrecy::ExposeSecret;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{
+    Context, Exit, Screen, Stop,
+    context::World,
+    drive::{Api, Drive},
+    hooks::HookFlags,
+    tell::{self, fact},
+    watch,
+};
+use crate::{
+    config::Listen,
+    domain::callback::Secret,
+    runner::{Event, Webhook, intake},
+    server::{Keeper, News, Patience, Receiver, ReceiverSettings, secrets},
+    store::{Standing, StoreError},
+};
+
+/// What is in flight has so long after SIGTERM; then it is handed back.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// And so long to close everything.
+const CLOSE_TIME: Duration = Duration::from_millis(1_500);
+
+/// Receive callbacks, keep schedules and work, until it is stopped
+///
+/// Any number of services may run side by side on one ledger. SIGTERM or Ctrl-C ends it within 8 s; what was begun goes
+/// on with the next start.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wavebatch serve --definitions jobs --public-url https://hooks.example.com/wavebatch"
+)]
+pub struct Serve {
+    /// Keep the schedules of the definitions in this directory; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    definitions: Vec<PathBuf>,
+    /// Make no calls: receive callbacks, keep schedules
+    #[arg(long)]
+    no_workers: bool,
+    /// Where health and metrics are, or off [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<Listen>,
+    #[command(flatten)]
+    world: World,
+    #[command(flatten)]
+    hooks: HookFlags,
+}
+
+impl Serve {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+        let sandbox = self.world.sandbox;
+        let config = self.hooks.over(context.config(sandbox)?);
+        let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
+        let secrets = secrets(&config.database, given)?;
+        let api = if self.no_workers {
+            Api::open_idle(context, &config, sandbox).await?
+        } else {
+            Api::open(context, &config, sandbox).await?
+        };
+        let drive = Drive::open(context, config, api, true).await?;
+        let service = Service::open(&self, &drive, secrets).await?;
+        service.tell(&drive, &self);
+        let end = service.run(&drive, &self).await;
+        let exit = Exit::of_signal(&drive.shutdown);
+        drive.store.give_up();
+        if tokio::time::timeout(CLOSE_TIME, drive.close()).await.is_err() {
+            tracing::warn!("the ledger could not be closed in time; the next start finds it as it is");
+        }
+        end.map(|()| exit)
+    }
+}
+
+/// What listens.
+struct Service {
+    receiver: Option<Receiver>,
+    webhook: Option<Webhook>,
+}
+
+impl Service {
+    async fn open(verb: &Serve, drive: &Drive<'_>, secrets: Vec<Secret>) -> Result<Self, Stop> {
+        let config = &drive.config;
+        let secret = secrets.first().cloned();
+        let sandbox = verb.world.sandbox;
+        let listen = match verb.hooks.listen() {
+            None if sandbox => Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            given => given.unwrap_or(config.webhook.listen),
+        };
+        let receiver = match listen {
+            Listen::Off => None,
+            Listen::On(listen) => {
+                let patience = Patience { end: Duration::from_secs(1), ..Patience::default() };
+                let settings = ReceiverSettings { listen, secrets, rates: config.rates.clone(), patience };
+                Some(Receiver::start(drive.store.clone(), settings).await.map_err(|e| {
+                    Stop::blocked(format!("callbacks cannot be received on {listen}: {e}"))
+                        .hint("choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none")
+                })?)
+            }
+        };
+        let here = receiver.as_ref().and_then(|receiver| Url::parse(&format!("http://{}", receiver.addr())).ok());
+        let public_url = config.webhook.public_url.clone().or(here.filter(|_| sandbox));
+        let webhook = public_url.zip(secret).map(|(public_url, secret)| Webhook {
+            public_url,
+            secret,
+            rule: config.webhook.rule,
+        });
+        Ok(Self { receiver, webhook })
+    }
+
+    /// Tells what it does, and where.
+    fn tell(&self, drive: &Drive<'_>, verb: &Serve) {
+        let screen = &drive.context.screen;
+        tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
+        let callbacks = match (&self.receiver, &self.webhook) {
+            (Some(receiver), Some(webhook)) => format!("received on {} for {}", receiver.addr(), webhook.public_url),
+            (Some(receiver), None) => format!(
+                "received on {}; no call asks for one: set [webhook] public_url, or --public-url",
+                receiver.addr()
+            ),
+            (None, Some(webhook)) => format!("asked for by {}, and received elsewhere", webhook.public_url),
+            (None, None) => "none".to_owned(),
+        };
+        screen.say(&fact("callbacks", callbacks));
+        screen.say(&fact("workers", if verb.no_workers { "none: other processes make the calls" } else { "at work" }));
+    }
+
+    /// Does everything until a signal comes, or something cannot go on.
+    async fn run(self, drive: &Drive<'_>, verb: &Serve) -> Result<(), Stop> {
+        let Self { receiver, webhook } = self;
+        let stop = CancellationToken::new();
+        let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
+        let (store, config) = (&drive.store, &drive.config);
+        let keeper = Keeper::new(store.clone(), drive.world(), config.rates.clone(), |news: News| async move {
+            log(&news);
+            Ok(())
+        });
+        tasks.spawn(keeper.run(stop.clone()));
+        if !verb.no_workers {
+            renew_dictionaries(drive).await?;
+            let (events, heard) = unbounded_channel();
+            tokio::spawn(follow(drive.context.screen.clone(), heard));
+            let runner = drive.runner(webhook, events);
+            let (drain, abort) = (drive.shutdown.drain.clone(), drive.shutdown.abort.clone());
+            tasks.spawn(async move { runner.serve(drain, abort).await.map(|_| ()) });
+        }
+        // The first that ends by itself could not go on; after a signal, all are to end.
+        let broken = tokio::select! {
+            () = drive.shutdown.drain.cancelled() => None,
+            Some(ended) = tasks.join_next() => Some(ended),
+        };
+        stop.cancel();
+        drive.shutdown.drain.cancel();
+        if drive.shutdown.signal().is_some() {
+            drive.context.screen.say("stopping: what is in flight has 5 s");
+        }
+        let rest = async { while tasks.join_next().await.is_some() {} };
+        tokio::pin!(rest);
+        if tokio::time::timeout(DRAIN_TIME, &mut rest).await.is_err() {
+            drive.shutdown.abort.cancel();
+            store.give_up();
+            let _ = tokio::time::timeout(CLOSE_TIME, rest).await;
+        }
+        if let Some(receiver) = receiver {
+            receiver.shutdown().await;
+        }
+        match broken {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(e))) => Err(Stop::of_ledger(e, &config.database)),
+            Some(Err(e)) => Err(Stop::blocked(format!("a part of the service broke: {e}"))),
+        }
+    }
+}
+
+/// What was submitted while nobody was here may speak by words that are not on the account any more.
+async fn renew_dictionaries(drive: &Drive<'_>) -> Result<(), Stop> {
+    for (batch, _) in drive.store.standings(drive.world()).await? {
+        if batch.finished_at.is_none()
+            && let Err(e) = intake::renew_dictionary(&drive.store, drive.account().as_ref(), &batch).await
+        {
+            let stop = Stop::from(e);
+            drive.context.screen.warn(&format!("{}: {}", batch.name, stop.told()));
+        }
+    }
+    Ok(())
+}
+
+async fn follow(screen: Screen, mut events: UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        watch::log(&event, &screen);
+    }
+}
+
+fn log(news: &News) {
+    let (name, summary) = (news.batch.name.as_str(), &news.summary);
+    let lines: Vec<String> =
+        summary.lines.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
+    let lines = lines.join(", ");
+    let report = summary.report.as_str();
+    match &news.standing {
+        Standing::Finished(_) => tracing::info!(batch.name = name, lines, report, "batch finished"),
+        Standing::Paused(_) => {
+            let reason = summary.pause_reason.as_deref().unwrap_or_default();
+            tracing::warn!(batch.name = name, lines, reason, "batch paused; one line of it is tried every 15 min");
+        }
+        Standing::WindowClosed(_) => {
+            tracing::warn!(
+                batch.name = name,
+                lines,
+                report,
+                "window closed with lines left; they go on in the next one"
+            );
+        }
+        Standing::Working | Standing::Over => {}
+    }
+}

@@ -1,0 +1,228 @@
+//! Batches of a service: their ends are noted and told, their reports written, and pauses that wavebatch made are tried.
+
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    time::Duration,
+};
+
+use tokio::{
+    task::{Id, JoinSet},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{batch::BatchSpec, cost::Rates, job::BatchId},
+    report::{
+        publish::{PublishError, publish, summarize},
+        summary::{Summary, SummaryState},
+    },
+    sink::Sink,
+    store::{BatchRow, Standing, Store, StoreError},
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// After so many tries at its report, a batch's end is told without it.
+const PATIENCE: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// A batch stands otherwise than it did.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// The batch.
+    pub batch: BatchRow,
+    /// How it stands now.
+    pub standing: Standing,
+    /// The same on one page.
+    pub summary: Summary,
+    /// Why report and summary are not where they should be.
+    pub unpublished: Option<String>,
+}
+
+/// Looks after the batches of one world.
+#[derive(Debug)]
+pub struct Keeper<T> {
+    store: Store,
+    world: &'static str,
+    rates: Rates,
+    tell: T,
+    /// Batches whose report is being written.
+    writing: HashSet<BatchId>,
+    failed: HashMap<BatchId, Failed>,
+}
+
+/// A report that could not be written.
+#[derive(Debug)]
+struct Failed {
+    times: u32,
+    again: Instant,
+}
+
+impl<T, F> Keeper<T>
+where
+    T: Fn(News) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), StoreError>> + Send,
+{
+    /// A keeper that tells news by `tell`. What is told was never told before, unless a process was killed just then.
+    #[must_use]
+    pub fn new(store: Store, world: &'static str, rates: Rates, tell: T) -> Self {
+        Self { store, world, rates, tell, writing: HashSet::new(), failed: HashMap::new() }
+    }
+
+    /// Looks after them until it is stopped.
+    ///
+    /// # Errors
+    /// The ledger could not be told.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut writers: JoinSet<Result<Option<String>, StoreError>> = JoinSet::new();
+        let mut written: HashMap<Id, BatchId> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(done) = writers.join_next_with_id() => {
+                    let (id, result) = match done {
+                        Ok((id, result)) => (id, result),
+                        Err(e) => (e.id(), Ok(Some(e.to_string()))),
+                    };
+                    if let Some(batch) = written.remove(&id) {
+                        self.writing.remove(&batch);
+                        match result {
+                            Ok(unpublished) => self.note(batch, unpublished),
+                            Err(e) if e.is_passing() => self.note(batch, Some(e.to_string())),
+                            Err(e) => return Err(e),
+                        }
+                    }
+                }
+                _ = tick.tick() => match self.look().await {
+                    Ok(news) => {
+                        for (batch, standing) in news {
+                            let id = batch.id;
+                            let task = writers.spawn(self.write(batch, standing));
+                            written.insert(task.id(), id);
+                        }
+                    }
+                    Err(e) if e.is_passing() => tracing::warn!(error = %e, "batches cannot be looked after now"),
+                    Err(e) => return Err(e),
+                },
+            }
+        }
+    }
+
+    /// Probes what is paused, and finds what there is to tell.
+    async fn look(&self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+        self.probe().await?;
+        self.news().await
+    }
+
+    fn write(
+        &mut self,
+        batch: BatchRow,
+        standing: Standing,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send + 'static {
+        self.writing.insert(batch.id);
+        let told_without = self.failed.get(&batch.id).is_some_and(|failed| failed.times + 1 >= PATIENCE);
+        let (store, rates, tell) = (self.store.clone(), self.rates.clone(), self.tell.clone());
+        async move { write(&store, &rates, batch, standing, told_without, tell).await }
+    }
+
+    /// One line of each batch that wavebatch paused is tried now and then.
+    async fn probe(&self) -> Result<(), StoreError> {
+        for (batch, kind) in self.store.probe_paused(self.world).await? {
+            tracing::info!(batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
+        }
+        Ok(())
+    }
+
+    /// The batches of which there is something to tell, now.
+    async fn news(&self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+        let mut news = Vec::new();
+        for (batch, standing) in self.store.standings(self.world).await? {
+            let waits = self.failed.get(&batch.id).is_some_and(|failed| failed.again > Instant::now());
+            match standing {
+                Standing::Working => {}
+                _ if waits || self.writing.contains(&batch.id) => {}
+                Standing::Over => {
+                    if self.store.finish(batch.id).await?
+                        && let Some(at) = self.store.batch_by_id(batch.id).await?.finished_at
+                    {
+                        news.push((self.store.batch_by_id(batch.id).await?, Standing::Finished(at)));
+                    }
+                }
+                standing => news.push((batch, standing)),
+            }
+        }
+        Ok(news)
+    }
+
+    fn note(&mut self, batch: BatchId, unpublished: Option<String>) {
+        let Some(why) = unpublished else {
+            self.failed.remove(&batch);
+            return;
+        };
+        let times = self.failed.get(&batch).map_or(0, |failed| failed.times) + 1;
+        let wait = FIRST_WAIT.saturating_mul(1 << (times - 1).min(10)).min(LONGEST_WAIT);
+        tracing::warn!(batch.id = batch.0, error = why, retry_s = wait.as_secs(), "a report could not be written");
+        self.failed.insert(batch, Failed { times, again: Instant::now() + wait });
+    }
+}
+
+/// An error and its causes, those that say nothing new left out.
+fn causes(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        next = cause.source();
+    }
+    told
+}
+
+/// Writes a batch's report and tells how it stands. Returns why the report could not be written, if so.
+async fn write<T, F>(
+    store: &Store,
+    rates: &Rates,
+    batch: BatchRow,
+    standing: Standing,
+    told_without: bool,
+    tell: T,
+) -> Result<Option<String>, StoreError>
+where
+    T: Fn(News) -> F,
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let state = match standing {
+        Standing::Finished(_) => SummaryState::Finished,
+        Standing::Paused(_) => SummaryState::Paused,
+        Standing::WindowClosed(_) => SummaryState::Waiting,
+        Standing::Working | Standing::Over => SummaryState::Running,
+    };
+    let spec: BatchSpec = serde_json::from_str(&batch.spec)
+        .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
+    let published = match Sink::open(&spec.output, &spec.sink) {
+        Ok(sink) => publish(store, &batch, &spec, &sink, state, rates).await,
+        Err(e) => Err(PublishError::Sink(e)),
+    };
+    let (summary, unpublished) = match published {
+        Ok(summary) => (summary, None),
+        Err(PublishError::Store(e)) => return Err(e),
+        Err(e) => {
+            let why = causes(&e);
+            if !told_without {
+                return Ok(Some(why));
+            }
+            (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
+        }
+    };
+    tell(News { batch: batch.clone(), standing: standing.clone(), summary, unpublished: unpublished.clone() }).await?;
+    if unpublished.is_none() {
+        store.told(batch.id, &standing).await?;
+    }
+    Ok(unpublished)
+}
