@@ -240,6 +240,8 @@ mod money_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
+mod service_tests;
+#[cfg(test)]
 mod speech_tests;
 #[cfg(test)]
 mod submit_tests;

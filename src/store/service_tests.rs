@@ -1,0 +1,190 @@
+//! What a service asks of a ledger: windows, one line at a time through a pause, and telling each end once.
+
+use super::{tests::*, *};
+use crate::domain::{
+    job::JobState,
+    pool::{Limits, Pool},
+    retry::PauseKind,
+};
+
+const HOUR: i64 = 3_600_000;
+const MINUTES_15: i64 = 15 * 60_000;
+
+async fn heeding() -> Ledger {
+    let l = ledger().await;
+    l.store.enlist("{}".into()).await.unwrap();
+    l.store.heed_windows();
+    l
+}
+
+async fn standing(l: &Ledger, name: &str) -> Option<Standing> {
+    let all = l.store.standings("waves").await.unwrap();
+    all.into_iter().find(|(batch, _)| batch.name == name).map(|(_, standing)| standing)
+}
+
+#[tokio::test]
+async fn outside_its_window_a_batch_begins_no_call() {
+    let l = heeding().await;
+    let id = l.submit(batch("night"), 3).await;
+    let opens = l.clock.now() + HOUR;
+    assert_eq!(l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap(), 1);
+    assert_eq!(l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap(), 0, "it has it");
+    assert!(claim(&l.store, 9).await.is_empty());
+    let want = || Want { world: "waves", calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    assert_eq!(l.store.next_due(&want()).await.unwrap(), None, "nothing to be busy about");
+    l.clock.advance(HOUR);
+    let jobs = claim(&l.store, 2).await;
+    assert_eq!(jobs.len(), 2);
+    assert!(l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().is_ok());
+    l.clock.advance(HOUR);
+    assert_eq!(l.store.permit(ask(&jobs[1], Limits::default())).await.unwrap().unwrap_err(), Denial::WindowClosed);
+    assert!(l.store.claim(want()).await.unwrap().is_empty());
+    assert_eq!(l.store.set_window("night", "waves", None).await.unwrap(), 1);
+    assert_eq!(l.store.claim(want()).await.unwrap().len(), 1);
+    assert_eq!(l.store.batch_by_id(id).await.unwrap().window_until, None);
+}
+
+#[tokio::test]
+async fn who_was_asked_by_the_user_works_at_any_time() {
+    let l = ledger().await;
+    l.store.enlist("{}".into()).await.unwrap();
+    l.submit(batch("night"), 1).await;
+    let opens = l.clock.now() + HOUR;
+    l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap();
+    let job = claim(&l.store, 9).await.remove(0);
+    assert!(l.store.permit(ask(&job, Limits::default())).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn what_needs_no_call_is_done_at_any_time() {
+    let l = heeding().await;
+    l.submit(batch("night"), 1).await;
+    let job = claim(&l.store, 1).await.remove(0);
+    let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
+    l.store.end(ended(call, answered())).await.unwrap();
+    let to = To::Queued { due_at: l.clock.now(), call: None, source_try: false };
+    assert!(l.store.settle(settle(&job, to)).await.unwrap());
+    let closed = l.clock.now() - 1;
+    l.store.set_window("night", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    assert_eq!(claim(&l.store, 9).await.len(), 1, "its answer is to be delivered");
+}
+
+#[tokio::test]
+async fn of_a_definition_the_oldest_batch_goes_first_and_definitions_take_turns() {
+    let l = ledger().await;
+    l.store.enlist("{}".into()).await.unwrap();
+    for (name, definition) in [("n1", "night"), ("p1", "prompts"), ("n2", "night")] {
+        l.submit(NewBatch { definition: definition.into(), ..batch(name) }, 4).await;
+    }
+    let order = Order::ByDefinition;
+    let mut seen = Vec::new();
+    for turn in 0..2 {
+        let want = Want { world: "waves", calls: vec![(Pool::Pulse, 4)], turn, order, ..Want::default() };
+        let mut batches: Vec<i64> = l.store.claim(want).await.unwrap().iter().map(|job| job.batch.0).collect();
+        batches.sort_unstable();
+        seen.push(batches);
+    }
+    assert_eq!(seen, [[1, 1, 2, 2], [1, 1, 2, 2]], "the second night waits for the first");
+    let want = Want { world: "waves", calls: vec![(Pool::Pulse, 9)], order, ..Want::default() };
+    let rest = l.store.claim(want).await.unwrap();
+    assert!(rest.len() == 4 && rest.iter().all(|job| job.batch.0 == 3), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 5).await;
+    l.store.pause(id, PauseKind::Quota, "no credit".into()).await.unwrap();
+    let since = l.store.batch_by_id(id).await.unwrap().paused_at.unwrap();
+    l.clock.advance(MINUTES_15 - 1_000);
+    assert!(l.store.probe_paused("waves").await.unwrap().is_empty());
+    l.clock.advance(1_000);
+    assert_eq!(l.store.probe_paused("waves").await.unwrap(), [(id, PauseKind::Quota)]);
+    assert!(l.store.probe_paused("waves").await.unwrap().is_empty(), "one at a time");
+    let jobs = claim(&l.store, 9).await;
+    assert_eq!(jobs.len(), 1);
+    assert!(claim(&l.store, 9).await.is_empty(), "while it is at work");
+    assert!(l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().is_ok());
+    // The wall still stands.
+    l.store.pause(id, PauseKind::Quota, "still no credit".into()).await.unwrap();
+    let to = To::Queued { due_at: l.clock.now(), call: Some(Pool::Pulse), source_try: false };
+    l.store.settle(settle(&jobs[0], to)).await.unwrap();
+    assert!(claim(&l.store, 9).await.is_empty());
+    let row = l.store.batch_by_id(id).await.unwrap();
+    assert_eq!((row.state.as_str(), row.paused_at), ("paused", Some(since)), "it is the same pause");
+    l.clock.advance(MINUTES_15);
+    assert_eq!(l.store.probe_paused("waves").await.unwrap().len(), 1);
+    let job = claim(&l.store, 9).await.remove(0);
+    l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
+    assert_eq!(l.store.batch_by_id(id).await.unwrap().state, "open");
+    assert_eq!(claim(&l.store, 9).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_keeps_the_pause_and_a_source_at_fault_says_nothing() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 5).await;
+    l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
+    l.clock.advance(MINUTES_15);
+    l.store.probe_paused("waves").await.unwrap();
+    let failed = |kind: &str| {
+        let kind = Some(kind.to_owned());
+        To::Finished(Box::new(Finish { state: Some(JobState::Failed), error_kind: kind, ..Finish::default() }))
+    };
+    let job = claim(&l.store, 9).await.remove(0);
+    l.store.settle(settle(&job, failed("source_missing"))).await.unwrap();
+    let job = claim(&l.store, 9).await.remove(0);
+    l.store.settle(settle(&job, failed("bad_request"))).await.unwrap();
+    assert!(claim(&l.store, 9).await.is_empty());
+    assert_eq!(l.store.batch_by_id(id).await.unwrap().pause.unwrap().1, "half of them");
+}
+
+#[tokio::test]
+async fn a_users_pause_is_left_alone() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 1).await;
+    l.store.pause(id, PauseKind::User, "by you".into()).await.unwrap();
+    l.clock.advance(MINUTES_15 * 10);
+    assert!(l.store.probe_paused("waves").await.unwrap().is_empty());
+    assert_eq!(standing(&l, "b").await, Some(Standing::Working), "nobody is told what they did themselves");
+}
+
+#[tokio::test]
+async fn each_standing_is_told_once() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 2).await;
+    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    let closed = l.clock.now();
+    l.store.set_window("b", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
+    l.store.told(id, &Standing::WindowClosed(closed)).await.unwrap();
+    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    l.store.set_window("b", "waves", None).await.unwrap();
+    l.store.pause(id, PauseKind::Outage, "down".into()).await.unwrap();
+    let paused = Standing::Paused(l.store.batch_by_id(id).await.unwrap().paused_at.unwrap());
+    assert_eq!(standing(&l, "b").await, Some(paused.clone()));
+    l.store.told(id, &paused).await.unwrap();
+    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    l.store.resume(id, false).await.unwrap();
+    for job in claim(&l.store, 9).await {
+        l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
+    }
+    assert_eq!(standing(&l, "b").await, Some(Standing::Over));
+    assert!(l.store.finish(id).await.unwrap());
+    let finished = Standing::Finished(l.store.batch_by_id(id).await.unwrap().finished_at.unwrap());
+    assert_eq!(standing(&l, "b").await, Some(finished.clone()), "and somebody may have died before telling");
+    l.store.told(id, &finished).await.unwrap();
+    assert_eq!(standing(&l, "b").await, None);
+}
+
+#[tokio::test]
+async fn a_window_that_closes_over_a_call_waits_for_its_end() {
+    let l = heeding().await;
+    l.submit(batch("b"), 2).await;
+    let job = claim(&l.store, 1).await.remove(0);
+    let closed = l.clock.now();
+    l.store.set_window("b", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
+    assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
+}
