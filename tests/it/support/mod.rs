@@ -1,6 +1,7 @@
 //! A house for one test: a folder, a sandbox on a real socket, a ledger, recordings.
 
 pub mod s3;
+pub mod service;
 pub mod speech;
 pub mod web;
 

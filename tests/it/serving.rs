@@ -1,0 +1,265 @@
+//! `wavebatch serve`: the real binary as a service, several of them, stopped and killed.
+
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    domain::{
+        cost::Rates,
+        job::{BatchId, JobState},
+        retry::PauseKind,
+    },
+    report::summary::SummaryState,
+    runner::RunEnd,
+    sandbox::{Config, Fault, Match, What},
+    server::{Keeper, News},
+    store::Standing,
+};
+
+use crate::support::{
+    House,
+    service::{Service, free_port, program},
+};
+
+const NO_PORTS: [&str; 2] = ["--listen", "off"];
+
+fn latency(ms: u64) -> Config {
+    Config { latency: Duration::from_millis(ms), webhook_backoff: Duration::from_millis(50), ..Config::default() }
+}
+
+/// A definition of Pulse Pro whose answers are all posted.
+fn posted(house: &House) -> std::path::PathBuf {
+    let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
+                [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\nwebhook = \"always\"\n\
+                [run]\nunknown_grace = \"300ms\"\n";
+    house.write(
+        "wavebatch.toml",
+        "[limits.pulse]\nrequests_per_minute = 0\n[limits.pulse-pro]\nrequests_per_minute = 0\n",
+    );
+    house.write("night.toml", toml)
+}
+
+async fn finished(house: &House, batch: BatchId) {
+    house
+        .until("the end of the batch", async || {
+            house.store.batch_by_id(batch).await.is_ok_and(|row| row.finished_at.is_some())
+        })
+        .await;
+}
+
+fn summary(house: &House) -> serde_json::Value {
+    serde_json::from_str(&house.output("summary.json")).expect("a summary")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_submitted_while_it_serves_is_worked_and_reported() {
+    let house = House::with(latency(0)).await;
+    house.provable_calls(12);
+    let service = Service::start(&house, &NO_PORTS);
+    service.says("workers   at work").await;
+    let batch = house.submit(&house.definition("", "")).await;
+    service.says("batch finished").await;
+    house.all_well(batch, 12, 1).await;
+    assert_eq!(summary(&house)["state"], "finished");
+    assert_eq!(house.output("report.csv").lines().count(), 13);
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    // A second start has nothing to tell of it.
+    let service = Service::start(&house, &NO_PORTS);
+    service.says("workers   at work").await;
+    let (_, _, log) = service.stop().await;
+    assert!(!log.contains("batch finished"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_hands_back_what_takes_too_long_and_the_next_start_goes_on() {
+    let house = House::with(latency(0)).await;
+    house.provable_calls(6);
+    let batch = house.submit(&house.definition("", "concurrency = 3\nunknown_grace = \"300ms\"")).await;
+    house.sandbox.hold();
+    let service = Service::start(&house, &NO_PORTS);
+    house.sandbox.arrivals(3).await;
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(8), "{took:?}\n{log}");
+    house.sandbox.release();
+    let service = Service::start(&house, &NO_PORTS);
+    finished(&house, batch).await;
+    house.all_well(batch, 6, 1).await;
+    drop(service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_serve_one_ledger_and_buy_each_line_once() {
+    let house = House::with(latency(20)).await;
+    house.provable_calls(80);
+    let services: Vec<_> = (0..3).map(|_| Service::start(&house, &NO_PORTS)).collect();
+    for service in &services {
+        service.says("workers   at work").await;
+    }
+    let batch = house.submit(&house.definition("", "concurrency = 4")).await;
+    finished(&house, batch).await;
+    house.all_well(batch, 80, 1).await;
+    assert!(house.sandbox.books().peak_in_flight <= 4, "they share the batch's limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receiver_and_the_workers_may_be_two_processes_and_both_are_killed_again_and_again() {
+    const LINES: usize = 60;
+    let house = House::with(latency(10)).await;
+    house.provable_calls(LINES);
+    let lost = Fault::new(Match::Every(12), What::CallbackLost);
+    let chance = |p, seed| Match::Probability { p, seed };
+    let faults =
+        [lost, Fault::new(chance(0.3, 7), What::CallbackEarly), Fault::new(chance(0.2, 9), What::CallbackTwice)];
+    house.sandbox.script(faults);
+    let batch = house.submit(&posted(&house)).await;
+    let (listen, public_url) = address();
+    let receives = ["--no-workers", "--listen", listen.as_str()];
+    let works = ["--listen", "off", "--public-url", public_url.as_str(), "--overdue", "3s", "--grace", "500ms"];
+    let (mut receiver, mut worker) = (Service::start(&house, &receives), Service::start(&house, &works));
+    for kill in 1..=4_u64 {
+        // In turn while calls are accepted, and while their callbacks come in.
+        house.sandbox.arrivals(kill * 12).await;
+        worker.kill();
+        house.sandbox.callbacks_ended(kill * 6).await;
+        receiver.kill();
+        worker = Service::start(&house, &works);
+        receiver = Service::start(&house, &receives);
+    }
+    finished(&house, batch).await;
+    let counts = house.counts(batch).await;
+    assert_eq!((counts.of(JobState::Succeeded), counts.total()), (LINES as u64, LINES as u64), "{counts:?}");
+    for i in 1..=LINES {
+        assert_eq!(house.output(&format!("call-{i}.txt")).trim(), format!("words of call {i}"));
+    }
+    assert_eq!(house.sandbox.books().most_billed(), 1, "the log proves each call");
+    drop((receiver, worker));
+}
+
+fn address() -> (String, String) {
+    let listen = format!("127.0.0.1:{}", free_port());
+    (listen.clone(), format!("http://{listen}/hooks"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_it_from_starting_is_told_with_what_to_do() {
+    let house = House::with(latency(0)).await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let told = |args: &[&str]| {
+        let done = program(&house, args).stderr(Stdio::piped()).output().expect("the program");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let _keep = TcpListener::bind(&taken);
+    let (code, words) = told(&["serve", "--listen", &taken]);
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("cannot be received on") && words.contains("--listen"), "{words}");
+    let (code, words) = told(&["serve", "--public-url", "http://hooks.example.com"]);
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.contains("must begin with https://"), "{words}");
+    let (code, words) = told(&["serve", "--listen", "here"]);
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.contains("is not an address and a port"), "{words}");
+    let secret = house.path("wavebatch.db-webhook-secret");
+    readable_by_all(&secret);
+    let (code, words) = told(&["serve", "--listen", "off"]);
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("can be read by others") && words.contains("chmod 600"), "{words}");
+}
+
+fn readable_by_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, "00".repeat(32)).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("its owner");
+}
+
+/// A runner that serves, a keeper, and what they tell.
+struct Served {
+    stop: CancellationToken,
+    news: tokio::sync::mpsc::UnboundedReceiver<News>,
+    runner: tokio::task::JoinHandle<RunEnd>,
+}
+
+fn serve(house: &House) -> Served {
+    let stop = CancellationToken::new();
+    let (told, news) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |news: News| {
+        let _ = told.send(news);
+        async { Ok(()) }
+    };
+    tokio::spawn(Keeper::new(house.store.clone(), "waves", Rates::default(), tell).run(stop.clone()));
+    let (runner, _events) = house.runner_on(&house.store);
+    let drain = stop.clone();
+    let runner = tokio::spawn(async move {
+        runner.serve(drain, CancellationToken::new()).await.expect("a ledger that can be written")
+    });
+    Served { stop, news, runner }
+}
+
+impl Served {
+    async fn next(&mut self) -> News {
+        tokio::time::timeout(Duration::from_secs(20), self.news.recv()).await.expect("news in time").expect("a keeper")
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        assert_eq!(self.runner.await.expect("a runner"), RunEnd::Interrupted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_of_ours_ends_by_itself_once_one_line_goes_well() {
+    let house = House::timeless(latency(0)).await;
+    house.provable_calls(9);
+    house.sandbox.script([Fault::new(Match::Any, What::status(402))]);
+    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
+    let mut served = serve(&house);
+    let news = served.next().await;
+    assert!(matches!(news.standing, Standing::Paused(_)), "{news:?}");
+    assert_eq!(news.summary.state, SummaryState::Paused);
+    let calls = house.sandbox.books().calls;
+    // The wall still stands: one line finds out, and nobody is told again.
+    house.clock.advance(15 * 60_000);
+    house.sandbox.arrivals(calls + 1).await;
+    house
+        .until("the pause", async || {
+            let row = house.store.batch_by_id(batch).await.expect("a ledger");
+            row.pause.is_some_and(|(kind, _)| kind == PauseKind::Quota)
+                && house.counts(batch).await.of(JobState::Running) == 0
+        })
+        .await;
+    assert_eq!(house.sandbox.books().calls, calls + 1);
+    house.sandbox.unscript();
+    house.clock.advance(15 * 60_000);
+    let news = served.next().await;
+    assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
+    house.all_well(batch, 9, 1).await;
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_closes_leaves_the_rest_for_the_next() {
+    let house = House::timeless(latency(0)).await;
+    house.provable_calls(6);
+    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
+    let now = house.clock.now();
+    house.store.set_window("night", "waves", Some((now - 1_000, now + 3_600_000))).await.expect("a ledger");
+    house.sandbox.hold();
+    let mut served = serve(&house);
+    house.sandbox.arrivals(1).await;
+    house.clock.advance(3_600_000);
+    house.sandbox.release();
+    let news = served.next().await;
+    assert!(matches!(news.standing, Standing::WindowClosed(_)), "{news:?}");
+    assert_eq!(news.summary.state, SummaryState::Waiting);
+    assert_eq!(summary(&house)["state"], "waiting");
+    assert_eq!(house.sandbox.books().calls, 1, "what was begun was finished, and nothing more");
+    let now = house.clock.now();
+    house.store.set_window("night", "waves", Some((now, now + 3_600_000))).await.expect("a ledger");
+    let news = served.next().await;
+    assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
+    house.all_well(batch, 6, 1).await;
+    served.end().await;
+}

@@ -1,0 +1,99 @@
+//! `wavebatch serve` as a process, and what its log says.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{House, KEY};
+
+/// A service; killed when dropped.
+pub struct Service {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port()
+}
+
+/// The program in a house, with its sandbox as the API.
+pub fn program(house: &House, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
+    command
+        .current_dir(house.dir.path())
+        .args(args)
+        .env("SMALLEST_API_KEY", KEY)
+        .env("SMALLEST_BASE_URL", house.sandbox.base_url())
+        .env("WAVEBATCH_LEASE_MS", "1500")
+        .env_remove("WAVEBATCH_DATABASE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+impl Service {
+    /// Starts `wavebatch serve` with these arguments and no admin address.
+    pub fn start(house: &House, args: &[&str]) -> Self {
+        let all: Vec<&str> = ["serve", "--admin-listen", "off"].iter().chain(args).copied().collect();
+        let mut child = program(house, &all).stderr(Stdio::piped()).spawn().expect("the program");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    let mut log = log.lock().expect("a log");
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            }
+        });
+        Self { child, log }
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("a log").clone()
+    }
+
+    /// Waits until it says this.
+    pub async fn says(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "it never says `{words}`:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a living child");
+        self.child.wait().expect("a dead child");
+    }
+
+    /// SIGTERM; how it ended, how long that took, and all it said.
+    pub async fn stop(mut self) -> (ExitStatus, Duration, String) {
+        let began = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a living child");
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status, began.elapsed(), self.log());
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not stop:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
