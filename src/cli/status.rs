@@ -256,6 +256,9 @@ fn one(Batch { row, counts, speech }: &Batch) -> String {
         fact("manifest", spec.manifest);
         fact("outputs", spec.output);
     }
+    if let Some((from, until)) = row.window.filter(|_| row.finished_at.is_none()) {
+        fact("window", format!("{} to {}; a service begins no call outside it", moment(from), moment(until)));
+    }
     fact("submitted", moment(row.submitted_at));
     row.started_at.into_iter().for_each(|at| fact("started", moment(at)));
     row.finished_at.into_iter().for_each(|at| fact("finished", moment(at)));
@@ -294,6 +297,7 @@ fn batch_in_json(Batch { row, counts, speech }: &Batch) -> Value {
         "definition": row.definition,
         "task": row.task,
         "world": row.world,
+        "window": row.window.map(|(from, until)| json!({ "from": rfc3339(from), "until": rfc3339(until) })),
         "state": if row.state == "open" && counts.unfinished() == 0 { "finished" } else { &row.state },
         "pause": row.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
         "manifest": spec.as_ref().map(|spec| &spec.manifest),

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     Context, Exit, Stop,
     drive::{Api, Drive},
-    hooks,
+    hooks::{self, HookFlags},
     sources::Sources,
     spoken, tell,
     words::shell,
@@ -23,12 +23,14 @@ use crate::{
 pub struct Submit {
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    hooks: HookFlags,
 }
 
 impl Submit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let sandbox = self.sources.sandbox;
-        let config = context.config(sandbox)?;
+        let config = self.hooks.over(context.config(sandbox)?);
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         hooks::check(&definition, &config, sandbox)?;
         let api = Api::open_idle(context, &config, sandbox).await?;

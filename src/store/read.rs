@@ -33,7 +33,7 @@ pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,
         paused_at: row.try_get("paused_at")?,
-        window_until: row.try_get("window_until")?,
+        window: Option::zip(row.try_get("window_from")?, row.try_get("window_until")?),
     })
 }
 

@@ -41,7 +41,7 @@ async fn outside_its_window_a_batch_begins_no_call() {
     assert!(l.store.claim(want()).await.unwrap().is_empty());
     assert_eq!(l.store.set_window("night", "waves", None).await.unwrap(), 1);
     assert_eq!(l.store.claim(want()).await.unwrap().len(), 1);
-    assert_eq!(l.store.batch_by_id(id).await.unwrap().window_until, None);
+    assert_eq!(l.store.batch_by_id(id).await.unwrap().window, None);
 }
 
 #[tokio::test]

@@ -48,8 +48,8 @@ pub struct BatchRow {
     pub finished_at: Option<Millis>,
     /// Since when it is paused.
     pub paused_at: Option<Millis>,
-    /// Until when a service begins its calls, in the window that is open or was the last.
-    pub window_until: Option<Millis>,
+    /// From when until when a service begins its calls; `None`: at any time.
+    pub window: Option<(Millis, Millis)>,
 }
 
 /// Jobs by state.
