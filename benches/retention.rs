@@ -168,7 +168,7 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
     let body = transcript(job.job.0.unsigned_abs() << 8 | nth);
     let raw = body.len() as u64;
     let end = End::Answered {
-        body,
+        body: body.into(),
         from_log: false,
         request_id: Some(format!("req-{}", job.job.0)),
         content_expiry: None,

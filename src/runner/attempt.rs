@@ -121,7 +121,7 @@ impl Caller for Transcriber<'_> {
         let heard = Transcript::parse(&answer.body).ok().and_then(|t| t.duration_ms);
         let audio_ms = heard.or(self.audio_ms);
         End::Answered {
-            body: answer.body.clone(),
+            body: answer.body.clone().into(),
             from_log: false,
             request_id: answer.request_id.clone(),
             content_expiry: answer.content_expiry.clone(),

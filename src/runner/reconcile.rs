@@ -109,7 +109,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
     let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
     let audio_ms = heard.or(call.trace.audio_ms);
     let end = End::Answered {
-        body,
+        body: body.into(),
         from_log: true,
         request_id: Some(entry.request_id.clone()),
         content_expiry: None,

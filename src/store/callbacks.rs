@@ -1,14 +1,18 @@
 //! What is posted for calls: kept with its call's answer in one transaction, however often and whenever it comes.
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
-use sqlx::SqliteConnection;
+use std::collections::{HashMap, HashSet};
 
-use super::{End, Ended, PoolEffect, Store, StoreError, end, packed::pack, rows};
+use bytes::Bytes;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
         call::Trouble,
+        hex::hex,
         job::{CallId, CallState},
         pool::Limits,
     },
@@ -77,8 +81,9 @@ impl Store {
             .bind(call.0.as_bytes().as_slice())
             .fetch_optional(&self.read)
             .await?;
-        let expected =
-            |row| Ok(Expected { model: sqlx::Row::try_get(&row, "model")?, state: rows::listed(&row, "state")? });
+        let expected = |row: sqlx::sqlite::SqliteRow| {
+            Ok(Expected { model: row.try_get("model")?, state: rows::listed(&row, "state")? })
+        };
         row.map(expected).transpose()
     }
 
@@ -88,96 +93,180 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
-        let digest: [u8; 32] = Sha256::digest(&delivery.body).into();
-        let effect = self
-            .write(move |conn, now| {
-                let delivery = delivery.clone();
-                Box::pin(async move { receive(conn, &delivery, &digest, now).await })
-            })
-            .await?;
+        let digest = Sha256::digest(&delivery.body).into();
+        let Delivery { call, body, says } = delivery;
+        let received = Received { call, body: body.into(), digest, says };
+        let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
         self.stir();
         Ok(effect)
     }
 }
 
-async fn receive(
+/// A delivery on its way to the writer.
+pub(super) struct Received {
+    call: CallId,
+    body: Body,
+    digest: [u8; 32],
+    says: Says,
+}
+
+/// Takes deliveries, in sets. Of one call each set has one: whether it is the first, the next has to see.
+pub(super) async fn receive(
     conn: &mut SqliteConnection,
-    delivery: &Delivery,
-    digest: &[u8],
+    deliveries: &[&Received],
     now: Millis,
-) -> Result<Option<Effect>, StoreError> {
-    let call = delivery.call.0.as_bytes().as_slice();
-    let known: Option<i64> =
-        sqlx::query_scalar("SELECT job FROM calls WHERE id = ?").bind(call).fetch_optional(&mut *conn).await?;
-    let Some(job) = known else { return Ok(None) };
-    let repeated = sqlx::query("UPDATE callbacks SET times = times + 1 WHERE call = ? AND digest = ?")
-        .bind(call)
-        .bind(digest)
-        .execute(&mut *conn)
-        .await?;
-    if repeated.rows_affected() > 0 {
-        return Ok(Some(Effect::Repeated));
-    }
-    let effect = effect(conn, delivery, now).await?;
-    let (name, kept) = match effect {
-        Effect::Answered => ("answered", None),
-        Effect::Surplus => ("surplus", None),
-        Effect::Failed => ("failed", Some(&delivery.body)),
-        Effect::Other => ("other", Some(&delivery.body)),
-        Effect::Repeated | Effect::Ignored => ("ignored", Some(&delivery.body)),
-    };
-    let packed = kept.map(|body| pack(body));
-    sqlx::query(
-        "INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) VALUES (?, ?, 1, ?, ?, ?, ?, ?)",
-    )
-    .bind(call)
-    .bind(now)
-    .bind(digest)
-    .bind(name)
-    .bind(packed.as_ref().map(Result::is_ok))
-    .bind(i64::try_from(delivery.body.len()).unwrap_or(i64::MAX))
-    .bind(packed.map(|packed| packed.unwrap_or_else(|whole| whole)))
-    .execute(&mut *conn)
-    .await?;
-    // A running job is left to its worker, whose next move looks at the journal.
-    sqlx::query("UPDATE jobs SET due_at = min(due_at, ?) WHERE id = ? AND state = 'awaiting'")
-        .bind(now)
-        .bind(job)
-        .execute(conn)
-        .await?;
-    Ok(Some(effect))
-}
-
-async fn effect(conn: &mut SqliteConnection, delivery: &Delivery, now: Millis) -> Result<Effect, StoreError> {
-    let state = state(conn, delivery.call).await?;
-    let end = match &delivery.says {
-        // Its words are there already, of another delivery or of the log.
-        Says::Answer { .. } if matches!(state, CallState::Answered | CallState::Surplus) => return Ok(Effect::Other),
-        Says::Failed(_) if !state.is_open() => return Ok(Effect::Ignored),
-        Says::Answer { request_id, audio_ms, cost } => End::Answered {
-            body: delivery.body.clone(),
-            from_log: false,
-            request_id: request_id.clone(),
-            content_expiry: None,
-            audio_ms: *audio_ms,
-            cost: *cost,
-        },
-        Says::Failed(trouble) => {
-            End::Rejected { trouble: Some(trouble.clone()), effect: PoolEffect::None, counts: true }
+) -> Result<Vec<Option<Effect>>, StoreError> {
+    let mut effects = vec![None; deliveries.len()];
+    let mut left: Vec<usize> = (0..deliveries.len()).collect();
+    while !left.is_empty() {
+        let mut calls = HashSet::with_capacity(left.len());
+        let (round, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|at| calls.insert(deliveries[*at].call));
+        let set: Vec<&Received> = round.iter().map(|at| deliveries[*at]).collect();
+        for (at, effect) in round.into_iter().zip(receive_set(conn, &set, now).await?) {
+            effects[at] = effect;
         }
-    };
-    let ended = Ended { call: delivery.call, departed_at: None, limits: Limits::default(), end, pauses: None };
-    let reply = end::end(conn, &[&ended], now).await?.pop();
-    Ok(match reply.map(|reply| reply.state) {
-        Some(CallState::Answered) => Effect::Answered,
-        Some(CallState::Surplus) => Effect::Surplus,
-        Some(CallState::Rejected) if matches!(delivery.says, Says::Failed(_)) => Effect::Failed,
-        _ => Effect::Ignored,
-    })
+        left = rest;
+    }
+    Ok(effects)
 }
 
-async fn state(conn: &mut SqliteConnection, call: CallId) -> Result<CallState, StoreError> {
-    let row =
-        sqlx::query("SELECT state FROM calls WHERE id = ?").bind(call.0.as_bytes().as_slice()).fetch_one(conn).await?;
-    rows::listed(&row, "state")
+async fn receive_set(
+    conn: &mut SqliteConnection,
+    set: &[&Received],
+    now: Millis,
+) -> Result<Vec<Option<Effect>>, StoreError> {
+    let known = look_up(conn, set).await?;
+    let mut effects = Vec::with_capacity(set.len());
+    let mut ends = Vec::new();
+    for delivery in set {
+        let effect = known.get(&delivery.call).map(|known| known.effect(delivery));
+        if effect == Some(Effect::Answered) || effect == Some(Effect::Failed) {
+            ends.push(delivery.ended());
+        }
+        effects.push(effect);
+    }
+    // What the journal makes of those that count: another call of the same part may have answered before.
+    let replies = end::end(conn, &ends.iter().collect::<Vec<_>>(), now).await?;
+    let mut replies = ends.iter().map(|ended| ended.call).zip(replies).collect::<HashMap<_, _>>();
+    for (delivery, effect) in set.iter().zip(&mut effects) {
+        if let Some(reply) = replies.remove(&delivery.call) {
+            *effect = Some(match reply.state {
+                CallState::Answered => Effect::Answered,
+                CallState::Surplus => Effect::Surplus,
+                CallState::Rejected if matches!(delivery.says, Says::Failed(_)) => Effect::Failed,
+                _ => Effect::Ignored,
+            });
+        }
+    }
+    let kept: Vec<(&Received, Effect)> =
+        set.iter().zip(&effects).filter_map(|(delivery, effect)| Some((*delivery, (*effect)?))).collect();
+    keep(conn, &kept, now).await?;
+    wake(conn, &kept, now).await?;
+    Ok(effects)
+}
+
+/// A call that something is delivered for.
+struct Known {
+    state: CallState,
+    /// The same body came before.
+    repeated: bool,
+}
+
+impl Known {
+    fn effect(&self, delivery: &Received) -> Effect {
+        match &delivery.says {
+            _ if self.repeated => Effect::Repeated,
+            // Its words are there already, of another delivery or of the log.
+            Says::Answer { .. } if matches!(self.state, CallState::Answered | CallState::Surplus) => Effect::Other,
+            Says::Failed(_) if !self.state.is_open() => Effect::Ignored,
+            Says::Answer { .. } => Effect::Answered,
+            Says::Failed(_) => Effect::Failed,
+        }
+    }
+}
+
+impl Received {
+    fn ended(&self) -> Ended {
+        let end = match &self.says {
+            Says::Answer { request_id, audio_ms, cost } => End::Answered {
+                body: self.body.clone(),
+                from_log: false,
+                request_id: request_id.clone(),
+                content_expiry: None,
+                audio_ms: *audio_ms,
+                cost: *cost,
+            },
+            Says::Failed(trouble) => {
+                End::Rejected { trouble: Some(trouble.clone()), effect: PoolEffect::None, counts: true }
+            }
+        };
+        Ended { call: self.call, departed_at: None, limits: Limits::default(), end, pauses: None }
+    }
+}
+
+async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, Known>, StoreError> {
+    let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
+    let rows = sqlx::query(
+        "SELECT c.id, c.state, EXISTS (SELECT 1 FROM callbacks b WHERE b.call = c.id AND b.digest = unhex(e.value ->> 1)) AS repeated \
+         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value ->> 0)",
+    )
+    .bind(json!(asked).to_string())
+    .fetch_all(conn)
+    .await?;
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let call = rows::call_id(&row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?;
+        known.insert(call, Known { state: rows::listed(&row, "state")?, repeated: row.try_get("repeated")? });
+    }
+    Ok(known)
+}
+
+/// Keeps what came. The answer that counts stands among the answers.
+async fn keep(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
+    );
+    insert.push_values(kept, |mut row, (delivery, effect)| {
+        let (name, beside) = match effect {
+            Effect::Answered => ("answered", false),
+            Effect::Surplus => ("surplus", false),
+            Effect::Failed => ("failed", true),
+            Effect::Other => ("other", true),
+            Effect::Repeated | Effect::Ignored => ("ignored", true),
+        };
+        let (body, packed) = delivery.body.kept();
+        row.push_bind(delivery.call.0.as_bytes().as_slice())
+            .push_bind(now)
+            .push_bind(1)
+            .push_bind(delivery.digest.as_slice())
+            .push_bind(name)
+            .push_bind(beside.then_some(packed))
+            .push_bind(delivery.body.bytes())
+            .push_bind(beside.then_some(body));
+    });
+    // One that came before is only counted.
+    insert.push(" ON CONFLICT (call, digest) DO UPDATE SET times = times + 1");
+    insert.build().execute(conn).await?;
+    Ok(())
+}
+
+/// Makes the jobs due. A running one is left to its worker, whose next move looks at the journal.
+async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
+    let fresh = kept.iter().filter(|(_, effect)| *effect != Effect::Repeated);
+    let calls: Vec<String> = fresh.map(|(delivery, _)| delivery.call.0.simple().to_string()).collect();
+    if calls.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE jobs SET due_at = min(due_at, ?1) WHERE state = 'awaiting' AND id IN \
+         (SELECT c.job FROM json_each(?2) e JOIN calls c ON c.id = unhex(e.value))",
+    )
+    .bind(now)
+    .bind(json!(calls).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -3,11 +3,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::Bytes;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, fence, packed, rows, sounds, writer::Command};
+use super::{Body, Store, StoreError, control, fence, packed, rows, sounds, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -38,8 +37,8 @@ pub struct Ended {
 pub enum End {
     /// A usable answer.
     Answered {
-        /// The body as it came.
-        body: Bytes,
+        /// The body.
+        body: Body,
         /// Found in the vendor's log rather than received.
         from_log: bool,
         /// The vendor's id of the request.

@@ -66,6 +66,7 @@ pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use open::{MIN_SQLITE, Opening};
+pub use packed::Body;
 pub use parts::Reused;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;

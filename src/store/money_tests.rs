@@ -121,7 +121,7 @@ async fn answers_are_pruned_and_rows_stay() {
     let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
     let body = bytes::Bytes::from(format!(r#"{{"status":"success","transcription":"{}"}}"#, "word ".repeat(2_000)));
     let end = End::Answered {
-        body: body.clone(),
+        body: body.clone().into(),
         from_log: false,
         request_id: None,
         content_expiry: None,

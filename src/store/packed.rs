@@ -38,24 +38,65 @@ pub(super) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
     Ok(whole.into())
 }
 
+/// A body as it is kept. It is packed where it is made: the writer has no time for that.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// As it came.
+    bytes: usize,
+    packed: bool,
+    kept: Bytes,
+}
+
+impl From<Bytes> for Body {
+    fn from(body: Bytes) -> Self {
+        let bytes = body.len();
+        match pack(&body) {
+            Ok(packed) => Self { bytes, packed: true, kept: packed.into() },
+            Err(_) => Self { bytes, packed: false, kept: body },
+        }
+    }
+}
+
+impl From<String> for Body {
+    fn from(body: String) -> Self {
+        Bytes::from(body).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(body: &'static str) -> Self {
+        Bytes::from(body).into()
+    }
+}
+
+impl Body {
+    /// Its length as it came, for the ledger.
+    pub(super) fn bytes(&self) -> i64 {
+        i64::try_from(self.bytes).unwrap_or(i64::MAX)
+    }
+
+    /// What is kept, and whether that is packed.
+    pub(super) fn kept(&self) -> (&[u8], bool) {
+        (&self.kept, self.packed)
+    }
+}
+
 /// Keeps answers: each with its call, and whether it was found in the vendor's log.
 pub(super) async fn insert_answers(
     conn: &mut SqliteConnection,
-    answers: Vec<(CallId, bool, &Bytes)>,
+    answers: Vec<(CallId, bool, &Body)>,
 ) -> Result<(), StoreError> {
     if answers.is_empty() {
         return Ok(());
     }
     let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO answers (call, origin, packed, bytes, body) ");
     insert.push_values(answers, |mut row, (call, from_log, body)| {
-        let packed = pack(body);
+        let (kept, packed) = body.kept();
         row.push_bind(call.0.as_bytes().to_vec())
             .push_bind(if from_log { "log" } else { "api" })
-            .push_bind(packed.is_ok())
-            .push_bind(i64::try_from(body.len()).unwrap_or(i64::MAX));
-        match packed {
-            Ok(body) | Err(body) => row.push_bind(body),
-        };
+            .push_bind(packed)
+            .push_bind(body.bytes())
+            .push_bind(kept);
     });
     insert.build().execute(conn).await?;
     Ok(())

@@ -12,7 +12,8 @@ use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Claimed, EndReply, Ended, PermitAsk, Reply, Settlement, Shared, StoreError, Want, beat, claim, end, permit, settle,
+    Claimed, Effect, EndReply, Ended, PermitAsk, Reply, Settlement, Shared, StoreError, Want, beat, callbacks,
+    callbacks::Received, claim, end, permit, settle,
 };
 use crate::{
     clock::{self, Millis},
@@ -38,6 +39,7 @@ pub(super) enum Command {
     Permit(Box<PermitAsk>),
     End(Box<Ended>, Reply<EndReply>),
     Settle(Box<Settlement>, Reply<bool>),
+    Receive(Box<Received>, Reply<Option<Effect>>),
     Work(Work),
 }
 
@@ -71,6 +73,7 @@ struct Group {
     claims: Vec<(Want, Reply<Vec<Claimed>>)>,
     ends: Vec<(Box<Ended>, Reply<EndReply>)>,
     settles: Vec<(Box<Settlement>, Reply<bool>)>,
+    receives: Vec<(Box<Received>, Reply<Option<Effect>>)>,
     works: Vec<Work>,
 }
 
@@ -80,13 +83,14 @@ struct Replies {
     claims: Vec<Vec<Claimed>>,
     ends: Vec<EndReply>,
     settles: Vec<bool>,
+    receives: Vec<Option<Effect>>,
     works: Vec<Made>,
     permits: permit::Granted,
 }
 
 impl Group {
     fn len(&self) -> usize {
-        self.claims.len() + self.ends.len() + self.settles.len() + self.works.len()
+        self.claims.len() + self.ends.len() + self.settles.len() + self.receives.len() + self.works.len()
     }
 
     fn add(&mut self, command: Command, waiting: &mut Vec<PermitAsk>) {
@@ -95,6 +99,7 @@ impl Group {
             Command::Permit(ask) => waiting.push(*ask),
             Command::End(ended, reply) => self.ends.push((ended, reply)),
             Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
+            Command::Receive(received, reply) => self.receives.push((received, reply)),
             Command::Work(work) => self.works.push(work),
         }
     }
@@ -103,9 +108,10 @@ impl Group {
     fn apart(self) -> impl Iterator<Item = Self> {
         let ends = self.ends.into_iter().map(|x| Self { ends: vec![x], ..Self::default() });
         let settles = self.settles.into_iter().map(|x| Self { settles: vec![x], ..Self::default() });
+        let receives = self.receives.into_iter().map(|x| Self { receives: vec![x], ..Self::default() });
         let works = self.works.into_iter().map(|x| Self { works: vec![x], ..Self::default() });
         let claims = self.claims.into_iter().map(|x| Self { claims: vec![x], ..Self::default() });
-        ends.chain(settles).chain(works).chain(claims)
+        ends.chain(receives).chain(settles).chain(works).chain(claims)
     }
 
     fn answer(self, replies: Replies) {
@@ -117,6 +123,7 @@ impl Group {
         tell(self.claims.into_iter().map(|x| x.1), replies.claims);
         tell(self.ends.into_iter().map(|x| x.1), replies.ends);
         tell(self.settles.into_iter().map(|x| x.1), replies.settles);
+        tell(self.receives.into_iter().map(|x| x.1), replies.receives);
         tell(self.works.into_iter().map(|x| x.reply), replies.works);
     }
 
@@ -131,6 +138,9 @@ impl Group {
             let _ = reply.send(Err(take()));
         }
         for (_, reply) in self.settles {
+            let _ = reply.send(Err(take()));
+        }
+        for (_, reply) in self.receives {
             let _ = reply.send(Err(take()));
         }
         for work in self.works {
@@ -333,6 +343,8 @@ impl Writer {
         }
         let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
         replies.ends = end::end(conn, &ends, now).await?;
+        let receives: Vec<&Received> = group.receives.iter().map(|(r, _)| &**r).collect();
+        replies.receives = callbacks::receive(conn, &receives, now).await?;
         let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
         replies.settles = settle::settle(conn, shared, &settles, now).await?;
         for work in &group.works {
@@ -341,7 +353,11 @@ impl Writer {
         for (want, _) in &group.claims {
             replies.claims.push(claim::claim(conn, shared, want, now).await?);
         }
-        let look = asked || !group.ends.is_empty() || !group.works.is_empty() || self.wake.is_some_and(|at| at <= now);
+        let look = asked
+            || !group.ends.is_empty()
+            || !group.receives.is_empty()
+            || !group.works.is_empty()
+            || self.wake.is_some_and(|at| at <= now);
         replies.permits = if !self.waiting.is_empty() && look {
             permit::grant(conn, shared, &self.waiting, now).await?
         } else {
