@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{End, Ended, PoolEffect, Store, StoreError, end, packed::pack, rows};
 use crate::{
@@ -65,6 +65,8 @@ pub struct Expected {
     pub model: String,
     /// How the call stands.
     pub state: CallState,
+    /// When its intent was noted, ms since 1970.
+    pub sent_at: Millis,
 }
 
 impl Store {
@@ -73,12 +75,17 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
-        let row = sqlx::query("SELECT trace ->> 'model' AS model, state FROM calls WHERE id = ?")
+        let row = sqlx::query("SELECT trace ->> 'model' AS model, state, sent_at FROM calls WHERE id = ?")
             .bind(call.0.as_bytes().as_slice())
             .fetch_optional(&self.read)
             .await?;
-        let expected =
-            |row| Ok(Expected { model: sqlx::Row::try_get(&row, "model")?, state: rows::listed(&row, "state")? });
+        let expected = |row: SqliteRow| {
+            Ok(Expected {
+                model: row.try_get("model")?,
+                state: rows::listed(&row, "state")?,
+                sent_at: row.try_get("sent_at")?,
+            })
+        };
         row.map(expected).transpose()
     }
 
