@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub use batch::DEFAULT_CONCURRENCY;
-pub use events::{Event, Events};
+pub use events::{AfterDelivery, CallEnd, Event, Events};
 pub use logbook::LogBook;
 
 /// What a runner works under.
