@@ -15,7 +15,7 @@ use crate::{
         options::{SttModel, WebhookMode},
     },
     runner::Webhook,
-    server::{Patience, Receiver, ReceiverSettings, SecretError, secrets},
+    server::{Metrics, Patience, Receiver, ReceiverSettings, SecretError, secrets},
     store::Store,
 };
 
@@ -52,8 +52,8 @@ impl Hooks {
         let Some(secret) = secrets.first().cloned() else { return Ok(None) };
         let listen = if sandbox { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { config.webhook.listen };
         let (rates, patience) = (config.rates.clone(), Patience::default());
-        let receiver = match Receiver::start(store.clone(), ReceiverSettings { listen, secrets, rates, patience }).await
-        {
+        let settings = ReceiverSettings { listen, secrets, rates, patience, metrics: Metrics::new() };
+        let receiver = match Receiver::start(store.clone(), settings).await {
             Ok(receiver) => Some(receiver),
             Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && !sandbox => {
                 context.screen.warn(&format!(

@@ -11,7 +11,7 @@ use wavebatch::{
     },
     runner::{RunEnd, Webhook},
     sandbox::{Config, Fault, Match, Sandbox, What},
-    server::{Patience, Receiver, ReceiverSettings},
+    server::{Metrics, Patience, Receiver, ReceiverSettings},
 };
 
 use crate::{
@@ -31,6 +31,7 @@ async fn house(lines: usize, rule: Rule) -> (House, Receiver, BatchId) {
         secrets: vec![SECRET],
         rates: Rates::default(),
         patience: Patience::default(),
+        metrics: Metrics::new(),
     };
     let receiver = Receiver::start(house.store.clone(), settings).await.unwrap();
     let public_url = format!("http://{}/hooks", receiver.addr()).parse().unwrap();
