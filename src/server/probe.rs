@@ -98,6 +98,14 @@ fn told_by(status: u16) -> String {
     format!("status {status}: {advice}")
 }
 
+/// Probes once.
+///
+/// # Errors
+/// Why no callback would reach us now.
+pub async fn once(settings: &ProbeSettings) -> Result<(), ProbeError> {
+    probe(&client(settings)?, settings).await
+}
+
 /// Probes at once, and then again and again until it is stopped. Says when it begins to fail, and when it is well again.
 pub async fn watch(settings: ProbeSettings, metrics: Metrics, stop: CancellationToken) {
     let client = client(&settings);
@@ -188,26 +196,28 @@ fn of_transport(error: &reqwest::Error, settings: &ProbeSettings) -> ProbeError 
     if error.is_timeout() {
         return ProbeError::TimedOut { host: place, patience: settings.patience };
     }
+    of_causes(error.source(), host, place)
+}
+
+fn of_causes(mut next: Option<&(dyn Error + 'static)>, host: String, place: String) -> ProbeError {
     let mut why = "the connection broke".to_owned();
-    let mut next = error.source();
     while let Some(cause) = next {
         why = cause.to_string();
         if why.starts_with("dns error") {
             return ProbeError::Name(host);
         }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            if io.kind() == io::ErrorKind::ConnectionRefused {
-                return ProbeError::Refused(place);
-            }
-            // Its own `source` leaves out what it is made of.
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return of_tls(tls, host);
-            }
-        }
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return of_tls(tls, host);
         }
-        next = cause.source();
+        let io = cause.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return ProbeError::Refused(place);
+        }
+        // Its own `source` leaves out what it is made of.
+        next = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
     ProbeError::Broken { host: place, why }
 }
@@ -257,6 +267,19 @@ mod tests {
         assert!(told(Bad::UnknownIssuer).contains("nobody whom this machine trusts"));
         let other = of_tls(&Error::DecryptError, "h.example".into()).to_string();
         assert!(other.starts_with("h.example cannot be talked to"), "{other}");
+    }
+
+    #[test]
+    fn causes_are_found_however_deep_they_are_wrapped() {
+        let told = |error: io::Error| {
+            let error = io::Error::other(error);
+            of_causes(Some(&error), "h.example".into(), "h.example:443".into()).to_string()
+        };
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        assert!(told(io::Error::new(io::ErrorKind::InvalidData, expired)).contains("has expired"));
+        assert!(told(io::ErrorKind::ConnectionRefused.into()).starts_with("h.example:443 refuses"));
+        assert!(told(io::Error::other("dns error")).contains("not resolved"));
+        assert_eq!(told(io::Error::other("strange")), "h.example:443 cannot be talked to: strange");
     }
 
     #[test]

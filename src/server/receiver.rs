@@ -1,6 +1,11 @@
 //! Callbacks: proved by their address before a byte of their body is read, kept before they are acknowledged.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -159,14 +164,17 @@ impl Desk {
             return Ok(Told::Probed);
         }
         let call = call_of(&self.secrets, call, mac).ok_or(Refusal::Unknown)?;
+        let asked = Instant::now();
         let expected = match timeout(self.patience.ledger, self.store.expected(call)).await {
             Ok(Ok(expected)) => expected.ok_or(Refusal::Unknown)?,
             Ok(Err(error)) => return Err(later(call, Some(&error))),
             Err(_) => return Err(later(call, None)),
         };
+        // The ledger's time is one, however often it is asked.
+        let left = self.patience.ledger.saturating_sub(asked.elapsed());
         let (body, room) = self.read(request).await?;
         let says = self.says(call, &expected, &body)?;
-        self.keep(Delivery { call, body, says }, &expected, room).await
+        self.keep(Delivery { call, body, says }, &expected, room, left).await
     }
 
     /// The body, and the room that it takes up. What does not say its length could be of any.
@@ -210,7 +218,13 @@ impl Desk {
 
     /// While the ledger cannot be written its writer holds on to what it was given, and so does the room: what is kept
     /// later than the vendor was told is one delivery more.
-    async fn keep(&self, delivery: Delivery, expected: &Expected, room: OwnedSemaphorePermit) -> Result<Told, Told> {
+    async fn keep(
+        &self,
+        delivery: Delivery,
+        expected: &Expected,
+        room: OwnedSemaphorePermit,
+        left: Duration,
+    ) -> Result<Told, Told> {
         let call = delivery.call;
         let (store, metrics, sent_at) = (self.store.clone(), self.metrics.clone(), expected.sent_at);
         let keeping = tokio::spawn(async move {
@@ -222,7 +236,7 @@ impl Desk {
             }
             kept
         });
-        match timeout(self.patience.ledger, keeping).await {
+        match timeout(left, keeping).await {
             Ok(Ok(Ok(kept))) => kept.map(|_: Effect| Told::Kept).ok_or_else(|| Refusal::Unknown.into()),
             Ok(Ok(Err(error))) => Err(later(call, Some(&error))),
             // A task that broke told so itself.
@@ -260,4 +274,43 @@ fn address_of(path: &str) -> Option<(&str, &str)> {
     let mut from_end = path.rsplit('/');
     let (mac, call, what) = (from_end.next()?, from_end.next()?, from_end.next()?);
     (what == "callbacks").then_some((call, mac))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Opening;
+
+    fn posted(body: &'static str, declared: bool) -> Request {
+        let mut request = Request::new(Body::from_stream(futures::stream::iter([Ok::<_, io::Error>(body)])));
+        if declared {
+            request.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
+        }
+        request
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_up_room_until_it_is_kept_and_who_waits_too_long_is_asked_to_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = Desk {
+            store: Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0,
+            secrets: vec![],
+            rates: Rates::default(),
+            patience: Patience { body: Duration::from_millis(50), ..Patience::default() },
+            metrics: Metrics::new(),
+            room: Arc::new(Semaphore::new(ROOM as usize)),
+        };
+        for declared in [true, false] {
+            let (body, room) = desk.read(posted("{}", declared)).await.ok().unwrap();
+            assert_eq!((body.as_ref(), room.num_permits()), (&b"{}"[..], LEAST_ROOM as usize));
+        }
+        assert_eq!(desk.room.available_permits(), ROOM as usize, "it is given back");
+        let left = room_of(MAX_BODY) - 1;
+        let held = desk.room.acquire_many(ROOM - left).await.unwrap();
+        assert!(desk.read(posted("{}", true)).await.is_ok());
+        let told = desk.read(posted("{}", false)).await.err();
+        assert!(matches!(told, Some(Told::Refused(Refusal::Crowded, _))), "it may be of any length");
+        drop(held);
+        assert!(desk.read(posted("{}", false)).await.is_ok());
+    }
 }

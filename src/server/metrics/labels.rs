@@ -10,7 +10,6 @@ macro_rules! labels {
 }
 
 labels! {
-    Alone {}
     OfJob { task, state }
     OfCall { pool, outcome }
     OfPool { pool }

@@ -3,6 +3,7 @@
 
 mod labels;
 mod ledger;
+mod perhaps;
 
 use std::{
     collections::HashMap,
@@ -19,8 +20,9 @@ use prometheus_client::{
 use tokio::time::timeout;
 
 use self::{
-    labels::{Alone, OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen},
+    labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen},
     ledger::{Float, LedgerGauges, seconds},
+    perhaps::Perhaps,
 };
 use super::receiver::Refusal;
 use crate::{
@@ -92,8 +94,8 @@ struct Counts {
     callbacks_overdue: Family<OfPool, Counter>,
     callback_delay: Histogram,
     /// Where nothing is probed there is neither of the two.
-    probe_success: Family<Alone, Gauge>,
-    probe_last_success: Family<Alone, Float>,
+    probe_success: Perhaps,
+    probe_last_success: Perhaps,
     notifications: Family<OfResult, Counter>,
     broken: Family<OfDefinition, Gauge>,
     next: Family<OfDefinition, Float>,
@@ -207,9 +209,9 @@ impl Metrics {
     /// Notes how a probe ended, at `now`.
     pub(super) fn probed(&self, well: bool, now: Millis) {
         let counts = &self.0.counts;
-        counts.probe_success.get_or_create(&Alone {}).set(i64::from(well));
+        counts.probe_success.set(if well { 1.0 } else { 0.0 });
         if well {
-            counts.probe_last_success.get_or_create(&Alone {}).set(seconds(now));
+            counts.probe_last_success.set(seconds(now));
         }
     }
 
@@ -259,8 +261,8 @@ impl Counts {
             callbacks_refused: Family::default(),
             callbacks_overdue: Family::default(),
             callback_delay: Histogram::new(DELAYS),
-            probe_success: Family::default(),
-            probe_last_success: Family::default(),
+            probe_success: Perhaps::default(),
+            probe_last_success: Perhaps::default(),
             notifications: Family::default(),
             broken: Family::default(),
             next: Family::default(),
