@@ -2,6 +2,7 @@
 
 pub mod s3;
 pub mod speech;
+pub mod watching;
 pub mod web;
 
 use std::{
