@@ -128,6 +128,32 @@ async fn the_ledger_is_looked_at_once_in_five_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failed_deliveries_are_told_by_what_follows() {
+    let house = House::new().await;
+    house.calls(3);
+    let batch = house.submit(&house.definition("formats = [\"txt\"]", "")).await;
+    house.write("out/call-0001.txt/stands", "in the way");
+    let metrics = Metrics::new();
+    house.run(batch).await.events.iter().for_each(|event| metrics.event(event));
+    let admin = house.admin(&metrics).await;
+    let page = Page::of(admin.addr()).await;
+    assert_eq!(page.get("wavebatch_deliveries_failed_total{then=\"refused\"}"), 1.0);
+    assert_eq!(page.get("wavebatch_jobs_finished_total{state=\"failed\"}"), 1.0);
+    assert_eq!(page.get("wavebatch_jobs_finished_total{state=\"succeeded\"}"), 2.0);
+
+    std::fs::remove_dir_all(house.path("out")).unwrap();
+    house.write("out", "no folder");
+    house.store.redeliver(batch).await.unwrap();
+    house.store.resume(batch, false).await.unwrap();
+    house.run(batch).await.events.iter().for_each(|event| metrics.event(event));
+    house.clock.advance(5_000);
+    let page = Page::of(admin.addr()).await;
+    assert!(page.get("wavebatch_deliveries_failed_total{then=\"paused\"}") >= 1.0);
+    assert_eq!(page.get("wavebatch_batches_paused{kind=\"sink\"}"), 1.0);
+    assert_eq!(page.get("wavebatch_sinks_down"), 0.0, "it is a paused batch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sinks_schedules_and_notifications_are_shown() {
     let house = House::new().await;
     let metrics = Metrics::new();
