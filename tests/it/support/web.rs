@@ -77,26 +77,26 @@ async fn answer(mut stream: TcpStream, pages: Arc<HashMap<&'static str, Page>>, 
     };
     let lower = head.to_ascii_lowercase();
     let from = lower.lines().find_map(|l| l.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    let (status, headers, body, len) =
-        match pages.get(path.as_str()).or(pages.get("*")).cloned().unwrap_or(Page::Status(404)) {
-            Page::File(file) => (200, String::new(), file.clone(), file.len()),
-            Page::Status(status) => (status, String::new(), vec![], 0),
-            Page::Then(status, so_often, _) if times <= so_often => (status, String::new(), vec![], 0),
-            Page::Then(_, _, file) => (200, String::new(), file.clone(), file.len()),
-            Page::Redirect(to) => (302, format!("Location: {to}\r\n"), vec![], 0),
-            Page::CutOnce(file) => match from {
-                None => (200, "ETag: \"one\"\r\n".into(), file[..file.len() / 2].to_vec(), file.len()),
-                Some(from) => {
-                    let range = format!("Content-Range: bytes {from}-{}/{}\r\n", file.len() - 1, file.len());
-                    (206, range, file[from..].to_vec(), file.len() - from)
-                }
-            },
-            Page::Locked(file) if lower.contains("authorization: basic dxnlcjpwyxnzd29yza==") => {
-                (200, String::new(), file.clone(), file.len())
+    let page = pages.get(path.as_str()).or(pages.get("*")).cloned();
+    let (status, headers, body, len) = match page.unwrap_or(Page::Status(404)) {
+        Page::File(file) => (200, String::new(), file.clone(), file.len()),
+        Page::Status(status) => (status, String::new(), vec![], 0),
+        Page::Then(status, so_often, _) if times <= so_often => (status, String::new(), vec![], 0),
+        Page::Then(_, _, file) => (200, String::new(), file.clone(), file.len()),
+        Page::Redirect(to) => (302, format!("Location: {to}\r\n"), vec![], 0),
+        Page::CutOnce(file) => match from {
+            None => (200, "ETag: \"one\"\r\n".into(), file[..file.len() / 2].to_vec(), file.len()),
+            Some(from) => {
+                let range = format!("Content-Range: bytes {from}-{}/{}\r\n", file.len() - 1, file.len());
+                (206, range, file[from..].to_vec(), file.len() - from)
             }
-            Page::Locked(_) => (401, String::new(), vec![], 0),
-            Page::Hang => return std::future::pending().await,
-        };
+        },
+        Page::Locked(file) if lower.contains("authorization: basic dxnlcjpwyxnzd29yza==") => {
+            (200, String::new(), file.clone(), file.len())
+        }
+        Page::Locked(_) => (401, String::new(), vec![], 0),
+        Page::Hang => return std::future::pending().await,
+    };
     let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len}\r\n{headers}\r\n");
     let _ = stream.write_all(head.as_bytes()).await;
     let _ = stream.write_all(&body).await;
