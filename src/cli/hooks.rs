@@ -7,9 +7,10 @@ use std::{
 
 use clap::Args;
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Context, Exit, Stop, drive::spec_of, tell::fact};
+use super::{Context, Exit, Screen, Stop, drive::spec_of, tell::fact};
 use crate::{
     config::{Config, Listen, public_url},
     definition::{Definition, text},
@@ -19,7 +20,11 @@ use crate::{
         options::{SttModel, WebhookMode},
     },
     runner::Webhook,
-    server::{Patience, Receiver, ReceiverSettings, SecretError, secrets},
+    server::{
+        Metrics, Patience, Receiver, ReceiverSettings, SecretError,
+        probe::{self, ProbeSettings},
+        secrets,
+    },
     store::Store,
 };
 
@@ -59,15 +64,18 @@ impl HookFlags {
     }
 }
 
-/// A receiver, and what the runner needs to have answers posted to it.
+/// How often it is looked whether whoever receives for this ledger still does.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// What the runner needs to have answers posted to it, and who receives them.
 pub(super) struct Hooks {
-    /// `None`: somebody else listens there.
-    receiver: Option<Receiver>,
     pub(super) webhook: Webhook,
+    receiver: Option<Receiver>,
+    standby: Option<Standby>,
 }
 
 impl Hooks {
-    /// Opens a receiver, if answers of these batches may be posted to us.
+    /// Opens a receiver, if answers of these batches may be posted to us and nobody receives them yet.
     pub(super) async fn open(
         context: &Context,
         config: &Config,
@@ -90,49 +98,99 @@ impl Hooks {
         let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
         let secrets = secrets(store.path(), given)?;
         let Some(secret) = secrets.first().cloned() else { return Ok(None) };
-        let listen = match config.webhook.listen {
-            _ if sandbox => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            Listen::On(address) => address,
-            Listen::Off => {
-                let public_url = config.webhook.public_url.clone();
-                let rule = config.webhook.rule;
-                return Ok(
-                    public_url.map(|public_url| Self { receiver: None, webhook: Webhook { public_url, secret, rule } })
-                );
-            }
+        let listen = if sandbox { Listen::On((Ipv4Addr::LOCALHOST, 0).into()) } else { config.webhook.listen };
+        let settings = |listen| ReceiverSettings {
+            listen,
+            secrets: secrets.clone(),
+            rates: config.rates.clone(),
+            patience: Patience::default(),
+            metrics: Metrics::new(),
         };
-        let (rates, patience) = (config.rates.clone(), Patience::default());
-        let receiver = match Receiver::start(store.clone(), ReceiverSettings { listen, secrets, rates, patience }).await
-        {
-            Ok(receiver) => Some(receiver),
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && !sandbox => {
-                context.screen.warn(&format!(
-                    "somebody listens on {listen} already; if that is no receiver of this ledger, callbacks are found in the vendor's log only"
-                ));
-                None
-            }
-            Err(e) => {
-                return Err(Stop::blocked(format!("callbacks cannot be received on {listen}: {e}"))
-                    .hint("set another address in wavebatch.toml: [webhook] listen = \"127.0.0.1:8081\""));
-            }
+        let rule = config.webhook.rule;
+        let hooks = |public_url, receiver, standby| {
+            let webhook = Webhook { public_url, secret: secret.clone(), rule };
+            Ok(Some(Self { webhook, receiver, standby }))
         };
-        let here = |receiver: &Receiver| Url::parse(&format!("http://{}", receiver.addr())).ok();
-        let public_url = match &receiver {
-            Some(receiver) if sandbox => here(receiver),
-            _ => config.webhook.public_url.clone(),
-        };
-        let Some(public_url) = public_url else { return Ok(None) };
-        if let Some(receiver) = receiver.as_ref().filter(|_| !sandbox) {
-            context.screen.say(&fact("callbacks", format!("received on {} for {public_url}", receiver.addr())));
+        if sandbox {
+            let Listen::On(here) = listen else { return Ok(None) };
+            let receiver = Receiver::start(store.clone(), settings(here)).await.map_err(|e| unheard(here, &e))?;
+            let address = format!("http://{}", receiver.addr());
+            let public_url = Url::parse(&address).expect("an address and a port are a URL");
+            return hooks(public_url, Some(receiver), None);
         }
-        let webhook = Webhook { public_url, secret, rule: config.webhook.rule };
-        Ok(Some(Self { receiver, webhook }))
+        let Some(public_url) = config.webhook.public_url.clone() else { return Ok(None) };
+        let Listen::On(here) = listen else { return hooks(public_url, None, None) };
+        let screen = &context.screen;
+        let probe = ProbeSettings::new(public_url.clone(), secret.clone(), store.clock().clone());
+        let probe = ProbeSettings { patience: Duration::from_secs(3), ..probe };
+        let standby = |store: &Store| Standby::new(store.clone(), settings(here), probe.clone(), screen.clone());
+        if probe::once(&probe).await.is_ok() {
+            screen.say(&fact("callbacks", format!("received by another process for {public_url}")));
+            return hooks(public_url, None, Some(standby(store)));
+        }
+        match Receiver::start(store.clone(), settings(here)).await {
+            Ok(receiver) => {
+                screen.say(&fact("callbacks", format!("received on {} for {public_url}", receiver.addr())));
+                hooks(public_url, Some(receiver), None)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+                screen.warn(&format!(
+                    "somebody listens on {here} already, and {public_url} does not lead to a receiver of this ledger: until it does, results are found in the vendor's log only"
+                ));
+                hooks(public_url, None, Some(standby(store)))
+            }
+            Err(e) => Err(unheard(here, &e)),
+        }
     }
 
     pub(super) async fn close(self) {
-        if let Some(receiver) = self.receiver {
+        let standing_in = match self.standby {
+            Some(standby) => standby.close().await,
+            None => None,
+        };
+        for receiver in self.receiver.into_iter().chain(standing_in) {
             receiver.shutdown().await;
         }
+    }
+}
+
+fn unheard(listen: SocketAddr, error: &std::io::Error) -> Stop {
+    Stop::blocked(format!("callbacks cannot be received on {listen}: {error}"))
+        .hint("choose another address with --listen, or in wavebatch.toml: [webhook] listen = \"127.0.0.1:8081\"")
+}
+
+/// Takes over when whoever received for this ledger has gone.
+struct Standby {
+    stop: CancellationToken,
+    waiting: tokio::task::JoinHandle<Option<Receiver>>,
+}
+
+impl Standby {
+    fn new(store: Store, settings: ReceiverSettings, probe: ProbeSettings, screen: Screen) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let waiting = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stopped.cancelled() => return None,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+                if probe::once(&probe).await.is_ok() {
+                    continue;
+                }
+                if let Ok(receiver) = Receiver::start(store.clone(), settings.clone()).await {
+                    screen.say(&fact("callbacks", format!("from now on received on {}", receiver.addr())));
+                    stopped.cancelled().await;
+                    return Some(receiver);
+                }
+            }
+        });
+        Self { stop, waiting }
+    }
+
+    async fn close(self) -> Option<Receiver> {
+        self.stop.cancel();
+        self.waiting.await.ok().flatten()
     }
 }
 

@@ -156,7 +156,12 @@ impl Meter {
             Event::Held { pool, by: None } => {
                 self.held.remove(pool);
             }
-            Event::Claimed { .. } | Event::Requeued { .. } | Event::Paused { .. } | Event::Warning(_) => {}
+            Event::Claimed { .. }
+            | Event::Requeued { .. }
+            | Event::DeliveryFailed { .. }
+            | Event::CallbackOverdue { .. }
+            | Event::Paused { .. }
+            | Event::Warning(_) => {}
         }
     }
 
@@ -244,7 +249,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::job::BatchId;
+    use crate::{domain::job::BatchId, runner::CallEnd};
 
     fn limited(limit: Option<u32>) -> PoolNow {
         PoolNow { effective: Limits { requests_per_minute: limit, concurrency: None }, in_window: 0 }
@@ -291,7 +296,7 @@ mod tests {
         for event in [call(), call(), call()] {
             meter.event(&event, 1_000);
         }
-        meter.event(&Event::CallEnded { pool: Pool::Pulse, trouble: None, cost: 5_000 }, 2_000);
+        meter.event(&Event::CallEnded { pool: Pool::Pulse, how: CallEnd::Answered, trouble: None, cost: 5_000 }, 2_000);
         for state in [JobState::Succeeded, JobState::Suspect, JobState::Failed] {
             meter.event(&finished(state), 2_000);
         }

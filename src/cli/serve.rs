@@ -27,7 +27,11 @@ use crate::{
     config::Listen,
     domain::callback::Secret,
     runner::{Event, Webhook, intake},
-    server::{Keeper, News, Patience, Receiver, ReceiverSettings, secrets},
+    server::{
+        Admin, AdminSettings, Keeper, Metrics, News, Patience, Receiver, ReceiverSettings,
+        probe::{self, ProbeSettings},
+        secrets,
+    },
     store::{Standing, StoreError},
 };
 
@@ -88,6 +92,8 @@ impl Serve {
 struct Service {
     receiver: Option<Receiver>,
     webhook: Option<Webhook>,
+    admin: Option<Admin>,
+    metrics: Metrics,
 }
 
 impl Service {
@@ -99,11 +105,13 @@ impl Service {
             None if sandbox => Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             given => given.unwrap_or(config.webhook.listen),
         };
+        let metrics = Metrics::new();
         let receiver = match listen {
             Listen::Off => None,
             Listen::On(listen) => {
                 let patience = Patience { end: Duration::from_secs(1), ..Patience::default() };
-                let settings = ReceiverSettings { listen, secrets, rates: config.rates.clone(), patience };
+                let (rates, metrics) = (config.rates.clone(), metrics.clone());
+                let settings = ReceiverSettings { listen, secrets, rates, patience, metrics };
                 Some(Receiver::start(drive.store.clone(), settings).await.map_err(|e| {
                     Stop::blocked(format!("callbacks cannot be received on {listen}: {e}"))
                         .hint("choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none")
@@ -117,7 +125,8 @@ impl Service {
             secret,
             rule: config.webhook.rule,
         });
-        Ok(Self { receiver, webhook })
+        let admin = admin(verb, drive, &metrics).await?;
+        Ok(Self { receiver, webhook, admin, metrics })
     }
 
     /// Tells what it does, and where.
@@ -134,12 +143,14 @@ impl Service {
             (None, None) => "none".to_owned(),
         };
         screen.say(&fact("callbacks", callbacks));
+        let admin = self.admin.as_ref().map(|admin| format!("http://{0}/metrics, /healthz, /readyz", admin.addr()));
+        screen.say(&fact("admin", admin.as_deref().unwrap_or("none")));
         screen.say(&fact("workers", if verb.no_workers { "none: other processes make the calls" } else { "at work" }));
     }
 
     /// Does everything until a signal comes, or something cannot go on.
     async fn run(self, drive: &Drive<'_>, verb: &Serve) -> Result<(), Stop> {
-        let Self { receiver, webhook } = self;
+        let Self { receiver, webhook, admin, metrics } = self;
         let stop = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
         let (store, config) = (&drive.store, &drive.config);
@@ -148,10 +159,15 @@ impl Service {
             Ok(())
         });
         tasks.spawn(keeper.run(stop.clone()));
+        if let Some(webhook) = webhook.as_ref().filter(|_| receiver.is_some()) {
+            let settings =
+                ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
+            tokio::spawn(probe::watch(settings, metrics.clone(), stop.clone()));
+        }
         if !verb.no_workers {
             renew_dictionaries(drive).await?;
             let (events, heard) = unbounded_channel();
-            tokio::spawn(follow(drive.context.screen.clone(), heard));
+            tokio::spawn(follow(drive.context.screen.clone(), metrics.clone(), heard));
             let runner = drive.runner(webhook, events);
             let (drain, abort) = (drive.shutdown.drain.clone(), drive.shutdown.abort.clone());
             tasks.spawn(async move { runner.serve(drain, abort).await.map(|_| ()) });
@@ -176,12 +192,33 @@ impl Service {
         if let Some(receiver) = receiver {
             receiver.shutdown().await;
         }
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
         match broken {
             None | Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(e))) => Err(Stop::of_ledger(e, &config.database)),
             Some(Err(e)) => Err(Stop::blocked(format!("a part of the service broke: {e}"))),
         }
     }
+}
+
+/// Where health and metrics are, if anywhere.
+async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Option<Admin>, Stop> {
+    let Listen::On(listen) = verb.admin_listen.unwrap_or(drive.config.serve.admin_listen) else { return Ok(None) };
+    let settings = AdminSettings {
+        listen,
+        store: drive.store.clone(),
+        metrics: metrics.clone(),
+        account: drive.account_name().to_owned(),
+        world: drive.world(),
+        limits: drive.config.pool_limits(),
+    };
+    let started = Admin::start(settings).await.map_err(|e| {
+        Stop::blocked(format!("health and metrics cannot be served on {listen}: {e}"))
+            .hint("choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none")
+    })?;
+    Ok(Some(started))
 }
 
 /// What was submitted while nobody was here may speak by words that are not on the account any more.
@@ -197,8 +234,9 @@ async fn renew_dictionaries(drive: &Drive<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn follow(screen: Screen, mut events: UnboundedReceiver<Event>) {
+async fn follow(screen: Screen, metrics: Metrics, mut events: UnboundedReceiver<Event>) {
     while let Some(event) = events.recv().await {
+        metrics.event(&event);
         watch::log(&event, &screen);
     }
 }

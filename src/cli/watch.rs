@@ -187,6 +187,13 @@ pub(super) fn log(event: &Event, screen: &Screen) {
         Event::Warning(words) => screen.warn(words),
         // The summary says it where it is read: at the end.
         Event::Paused { .. } => {}
-        Event::Claimed { .. } | Event::CallStarted { .. } | Event::CallEnded { .. } | Event::Held { .. } => {}
+        Event::DeliveryFailed { batch, then } => {
+            tracing::debug!(batch.id = batch.0, then = %then, "delivery failed");
+        }
+        Event::Claimed { .. }
+        | Event::CallStarted { .. }
+        | Event::CallEnded { .. }
+        | Event::CallbackOverdue { .. }
+        | Event::Held { .. } => {}
     }
 }

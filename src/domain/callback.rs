@@ -6,12 +6,16 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use url::Url;
+use uuid::Uuid;
 
 use super::{
     hex::{hex, unhex},
     job::CallId,
     options::{SttModel, WebhookMode},
 };
+
+/// What stands before a probe's id where its MAC is made.
+const PROBE: &[u8] = b"wavebatch probe\0";
 
 /// What addresses of callbacks are made with: 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,8 +44,19 @@ impl Secret {
     }
 
     fn mac(&self, call: CallId) -> Hmac<Sha256> {
+        self.mac_of(&[call.0.as_bytes()])
+    }
+
+    /// Of more bytes than a call's id has: no probe's address is ever that of a call.
+    fn probe_mac(&self, id: Uuid) -> Hmac<Sha256> {
+        self.mac_of(&[PROBE, id.as_bytes()])
+    }
+
+    fn mac_of(&self, pieces: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(call.0.as_bytes());
+        for piece in pieces {
+            mac.update(piece);
+        }
         mac
     }
 }
@@ -100,10 +115,19 @@ impl Rule {
 /// The address that a call's answer is to be posted to: `{public_url}/callbacks/{call}/{mac}`.
 #[must_use]
 pub fn address(public_url: &Url, call: CallId, secret: &Secret) -> Url {
+    below(public_url, call.0, secret.mac(call))
+}
+
+/// An address that no call has, by which the receiver can be tried: it looks like a callback's to all that stands between.
+#[must_use]
+pub fn probe_address(public_url: &Url, id: Uuid, secret: &Secret) -> Url {
+    below(public_url, id, secret.probe_mac(id))
+}
+
+fn below(public_url: &Url, id: Uuid, mac: Hmac<Sha256>) -> Url {
     let mut address = public_url.clone();
-    let mac = hex(&secret.mac(call).finalize().into_bytes());
-    let path = format!("{}/callbacks/{}/{mac}", public_url.path().trim_end_matches('/'), call.0.simple());
-    address.set_path(&path);
+    let mac = hex(&mac.finalize().into_bytes());
+    address.set_path(&format!("{}/callbacks/{}/{mac}", public_url.path().trim_end_matches('/'), id.simple()));
     address
 }
 
@@ -115,6 +139,13 @@ pub fn call_of(secrets: &[Secret], call: &str, mac: &str) -> Option<CallId> {
     // All are tried: which of two it was is nobody's business.
     let made = secrets.iter().filter(|secret| secret.mac(call).verify_slice(&mac).is_ok()).count();
     (made > 0).then_some(call)
+}
+
+/// Whether an address is a probe's that one of the secrets made.
+#[must_use]
+pub fn is_probe(secrets: &[Secret], id: &str, mac: &str) -> bool {
+    let (Some(mac), Ok(id)) = (unhex::<32>(mac), id.parse()) else { return false };
+    secrets.iter().filter(|secret| secret.probe_mac(id).verify_slice(&mac).is_ok()).count() > 0
 }
 
 #[cfg(test)]
@@ -136,6 +167,25 @@ mod tests {
         for (id, mac) in [(*id, forged.as_str()), (&CallId::new().to_string(), mac), (id, ""), (id, "zz"), ("", mac)] {
             assert_eq!(call_of(&secrets, id, mac), None, "{id} {mac}");
         }
+    }
+
+    #[test]
+    fn a_probe_is_no_call_and_a_call_no_probe() {
+        let (secret, other) = (Secret::new([1; 32]), Secret::new([2; 32]));
+        let public = "https://hooks.example.com/wavebatch".parse().unwrap();
+        let call = CallId::new();
+        let names = |url: Url| {
+            let path: Vec<_> = url.path().rsplit('/').take(3).map(str::to_owned).collect();
+            assert_eq!(path[2], "callbacks", "{url}");
+            (path[1].clone(), path[0].clone())
+        };
+        let (id, mac) = names(probe_address(&public, call.0, &secret));
+        let both = [other.clone(), secret.clone()];
+        assert!(is_probe(&both, &id, &mac), "while the secret is changed");
+        assert_eq!(call_of(&both, &id, &mac), None, "of the same id");
+        assert!(!is_probe(&[other], &id, &mac) && !is_probe(&both, &id, "") && !is_probe(&both, "", &mac));
+        let (id, mac) = names(address(&public, call, &secret));
+        assert!(!is_probe(&both, &id, &mac) && call_of(&both, &id, &mac) == Some(call));
     }
 
     #[test]

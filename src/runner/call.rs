@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Event,
+    CallEnd, Event,
     worker::{Next, Work, jitter},
 };
 use crate::{
@@ -113,7 +113,8 @@ pub(super) async fn attempt<A, C: Caller>(
             work.shared.pause(work.batch.id, kind, &reason).await?;
         }
         let trouble = trouble_of(&outcome).cloned();
-        work.shared.say(Event::CallEnded { pool: work.pool, trouble: trouble.clone(), cost });
+        let how = how(&outcome);
+        work.shared.say(Event::CallEnded { pool: work.pool, how, trouble: trouble.clone(), cost });
         match outcome {
             Outcome::Answered(answer) => {
                 let processing_ms = work.now() - permit.sent_at;
@@ -213,6 +214,15 @@ fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
         Outcome::Refused { trouble, .. } => Some(trouble),
         Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
+    }
+}
+
+const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
+    match outcome {
+        Outcome::Answered(_) => CallEnd::Answered,
+        Outcome::Accepted { .. } => CallEnd::Accepted,
+        Outcome::Stale => CallEnd::Unsent,
+        Outcome::Refused { .. } | Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Unusable(_) => CallEnd::Failed,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Event,
+    AfterDelivery, Event,
     recording::Recording,
     worker::{Next, Work},
 };
@@ -184,10 +184,15 @@ pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
 pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
     let told = error.told();
     let now = work.now();
+    let failed = |then| work.shared.say(Event::DeliveryFailed { batch: work.batch.id, then });
     let again = |at| Next::Leave(To::Queued { due_at: at, call: None, source_try: false });
     match error.class() {
-        SinkClass::Line => Ok(Next::fail(ErrorKind::SinkRefused, told)),
+        SinkClass::Line => {
+            failed(AfterDelivery::Refused);
+            Ok(Next::fail(ErrorKind::SinkRefused, told))
+        }
         SinkClass::Pause => {
+            failed(AfterDelivery::Paused);
             work.shared.pause(work.batch.id, PauseKind::Sink, &told).await?;
             Ok(again(now))
         }
@@ -203,9 +208,11 @@ pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Res
             };
             let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
             if now - since >= limit {
+                failed(AfterDelivery::Paused);
                 work.shared.pause(work.batch.id, PauseKind::Sink, &told).await?;
                 return Ok(again(now));
             }
+            failed(AfterDelivery::Retried);
             Ok(again(now + ((now - since) / 4).clamp(1_000, 30_000)))
         }
     }

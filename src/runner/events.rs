@@ -3,6 +3,7 @@
 use crate::domain::{
     call::Trouble,
     job::{BatchId, JobState},
+    options::listed,
     pool::{Bound, Pool},
     retry::PauseKind,
 };
@@ -24,6 +25,8 @@ pub enum Event {
     CallEnded {
         /// Its pool.
         pool: Pool,
+        /// How it ended.
+        how: CallEnd,
         /// What went wrong, if something did.
         trouble: Option<Trouble>,
         /// What it cost at list price, in micro-USD.
@@ -53,6 +56,18 @@ pub enum Event {
         /// When it is looked at again, ms since 1970.
         due_at: i64,
     },
+    /// Outputs could not be delivered. Their answer is kept.
+    DeliveryFailed {
+        /// Its batch.
+        batch: BatchId,
+        /// What follows.
+        then: AfterDelivery,
+    },
+    /// A callback should have come by now; the vendor's log is asked.
+    CallbackOverdue {
+        /// Its pool.
+        pool: Pool,
+    },
     /// A pool holds calls back, or does so no more.
     Held {
         /// The pool.
@@ -71,6 +86,31 @@ pub enum Event {
     },
     /// Something the user should know and that stops nothing.
     Warning(String),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// With its answer.
+    Answered,
+    /// The vendor works on it, and posts its answer.
+    Accepted,
+    /// Its permit went stale before the first byte had left.
+    Unsent,
+    /// With a trouble.
+    Failed,
+}
+
+listed! {
+    /// What follows from a failed delivery.
+    AfterDelivery, "way on" {
+        /// The line fails: the sink can never take its name.
+        Refused = "refused",
+        /// It is tried again.
+        Retried = "retried",
+        /// The batch pauses.
+        Paused = "paused",
+    }
 }
 
 /// Where events go. Unbounded: the runner never waits for whoever watches.

@@ -38,7 +38,7 @@ use crate::{
 
 use self::engine::Until;
 pub use batch::DEFAULT_CONCURRENCY;
-pub use events::{Event, Events};
+pub use events::{AfterDelivery, CallEnd, Event, Events};
 pub use logbook::LogBook;
 
 pub use crate::store::Order;

@@ -206,6 +206,7 @@ impl Work<'_> {
     async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
         if call.overdue_at.is_some() && call.unknown_at.is_none() {
             self.shared.overdue.fetch_add(1, Ordering::Relaxed);
+            self.shared.say(Event::CallbackOverdue { pool: self.pool });
             tracing::warn!(job.key = self.job.key, call.id = %call.id, "a callback is overdue; the vendor's log is asked");
         }
         match reconcile::look(self, call).await? {

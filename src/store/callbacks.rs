@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, rows, writer::Command};
 use crate::{
@@ -69,6 +69,8 @@ pub struct Expected {
     pub model: String,
     /// How the call stands.
     pub state: CallState,
+    /// When its intent was noted, ms since 1970.
+    pub sent_at: Millis,
 }
 
 impl Store {
@@ -77,12 +79,16 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
-        let row = sqlx::query("SELECT trace ->> 'model' AS model, state FROM calls WHERE id = ?")
+        let row = sqlx::query("SELECT trace ->> 'model' AS model, state, sent_at FROM calls WHERE id = ?")
             .bind(call.0.as_bytes().as_slice())
             .fetch_optional(&self.read)
             .await?;
-        let expected = |row: sqlx::sqlite::SqliteRow| {
-            Ok(Expected { model: row.try_get("model")?, state: rows::listed(&row, "state")? })
+        let expected = |row: SqliteRow| {
+            Ok(Expected {
+                model: row.try_get("model")?,
+                state: rows::listed(&row, "state")?,
+                sent_at: row.try_get("sent_at")?,
+            })
         };
         row.map(expected).transpose()
     }

@@ -38,6 +38,7 @@ mod spool;
 mod submit;
 mod texts;
 mod views;
+mod vitals;
 mod window;
 mod writer;
 
@@ -81,6 +82,7 @@ pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
 pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending};
+pub use vitals::Vitals;
 pub use window::Standing;
 
 /// Lease times. Tests shorten them.
@@ -248,3 +250,5 @@ mod speech_tests;
 mod submit_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vitals_tests;

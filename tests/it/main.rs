@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod account;
+mod admin;
 mod cli;
 mod crash;
 mod full_disk;

@@ -1,6 +1,9 @@
 //! Callbacks on real sockets: each way they can come.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -9,16 +12,19 @@ use tokio::{
 use wavebatch::{
     domain::{
         call::LogFlags,
-        callback::{Secret, address},
+        callback::{Secret, address, probe_address},
         cost::Rates,
         job::{BatchId, CallId, JobState, Step, Trace, Why},
         pool::{Limits, Pool},
     },
-    server::{Patience, Receiver, ReceiverSettings},
-    store::{Claimed, End, Ended, PermitAsk, Purchase, Settlement, To, Want},
+    server::{Admin, Metrics, Patience, Receiver, ReceiverSettings},
+    store::{Claimed, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To, Want},
 };
 
-use crate::support::House;
+use crate::support::{
+    House,
+    watching::{Lock, Page},
+};
 
 const SECRET: Secret = Secret::new([7; 32]);
 
@@ -26,6 +32,8 @@ const SECRET: Secret = Secret::new([7; 32]);
 struct Hall {
     house: House,
     receiver: Receiver,
+    metrics: Metrics,
+    admin: Admin,
     batch: BatchId,
     calls: Vec<(Claimed, CallId)>,
 }
@@ -52,8 +60,10 @@ impl Hall {
             calls.push((job, call));
         }
         house.store.leave(enlisted).await.unwrap();
-        let receiver = receiver(&house, Patience::default()).await;
-        Self { house, receiver, batch, calls }
+        let metrics = Metrics::new();
+        let receiver = receiver(&house.store, Patience::default(), &metrics).await;
+        let admin = house.admin(&metrics).await;
+        Self { house, receiver, metrics, admin, batch, calls }
     }
 
     fn url(&self, nth: usize) -> String {
@@ -64,16 +74,29 @@ impl Hall {
         post(&self.url(nth), body).await
     }
 
+    /// The number of a sample of the page.
+    async fn number(&self, sample: &str) -> f64 {
+        Page::of(self.admin.addr()).await.get(sample)
+    }
+
     async fn state(&self, nth: usize) -> Step {
         let (job, _) = &self.calls[nth];
         self.house.store.journal(job.job, 0, job.era).await.unwrap().step(self.house.clock.now())
     }
 }
 
-async fn receiver(house: &House, patience: Patience) -> Receiver {
-    let listen = ([127, 0, 0, 1], 0).into();
-    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), patience };
-    Receiver::start(house.store.clone(), settings).await.unwrap()
+async fn receiver(store: &Store, patience: Patience, metrics: &Metrics) -> Receiver {
+    let (listen, metrics) = (([127, 0, 0, 1], 0).into(), metrics.clone());
+    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), patience, metrics };
+    Receiver::start(store.clone(), settings).await.unwrap()
+}
+
+fn kept(effect: &str) -> String {
+    format!("wavebatch_callbacks_total{{effect=\"{effect}\"}}")
+}
+
+fn refused(reason: &str) -> String {
+    format!("wavebatch_callbacks_refused_total{{reason=\"{reason}\"}}")
 }
 
 fn ask(job: &Claimed) -> PermitAsk {
@@ -147,6 +170,9 @@ async fn again_and_again_is_once() {
     // For a line that is done: kept, not used.
     assert_eq!(hall.post(0, &body).await, 200);
     assert_eq!(hall.house.row(hall.batch, "call-0001").await.billed_calls, 1);
+    for (effect, times) in [("answered", 1.0), ("repeated", 10.0), ("other", 1.0), ("surplus", 0.0)] {
+        assert_eq!(hall.number(&kept(effect)).await, times, "{effect}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,6 +197,7 @@ async fn whoever_cannot_prove_its_call_learns_nothing() {
     let got = reqwest::get(&good).await.unwrap();
     assert_eq!(got.status().as_u16(), 404, "nothing is read here");
     assert!(matches!(hall.state(0).await, Step::Await { .. }), "nothing was written");
+    assert_eq!(hall.number(&refused("unknown")).await, 8.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,6 +214,7 @@ async fn what_is_of_no_use_leaves_the_call_open() {
     let half = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n{{\"status\":");
     assert!(talk(at, half.as_bytes(), true).await.starts_with("HTTP/1.1 400"), "half a body");
     assert!(matches!(hall.state(0).await, Step::Await { .. }));
+    assert_eq!((hall.number(&refused("unreadable")).await, hall.number(&refused("too_large")).await), (6.0, 1.0));
     assert_eq!(hall.post(0, &words(0)).await, 200, "and the vendor may try again");
 }
 
@@ -215,7 +243,8 @@ async fn a_failed_one_is_a_try() {
 async fn who_says_nothing_keeps_nobody_waiting() {
     let hall = Hall::new(1).await;
     let short = Duration::from_millis(300);
-    let slow = receiver(&hall.house, Patience { head: short, body: short, end: short }).await;
+    let patience = Patience { head: short, body: short, end: short, ..Patience::default() };
+    let slow = receiver(&hall.house.store, patience, &hall.metrics).await;
     let mut silent = Vec::new();
     for _ in 0..500 {
         silent.push(TcpStream::connect(slow.addr()).await.unwrap());
@@ -233,5 +262,139 @@ async fn who_says_nothing_keeps_nobody_waiting() {
         let left = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut one)).await.expect("it is left");
         assert!(matches!(left, Ok(0) | Err(_)));
     }
+    assert_eq!(hall.number(&refused("too_slow")).await, 1.0);
     slow.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_ledger_cannot_be_written_the_vendor_is_asked_to_come_again() {
+    let hall = Hall::new(1).await;
+    let at = hall.receiver.addr();
+    hall.is_asked_to_come_again(at).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_by_a_process_that_works_and_holds_on_to_what_it_has() {
+    let hall = Hall::new(1).await;
+    let opening = Opening {
+        clock: hall.house.clock.clone(),
+        busy_timeout: Duration::from_millis(20),
+        ..Opening::new(hall.house.store.path())
+    };
+    let (store, _) = Store::open(opening).await.unwrap();
+    let enlisted = store.enlist("{}".into()).await.unwrap();
+    let working = receiver(&store, Patience::default(), &hall.metrics).await;
+    hall.is_asked_to_come_again(working.addr()).await;
+    store.leave(enlisted).await.unwrap();
+}
+
+impl Hall {
+    async fn is_asked_to_come_again(&self, at: SocketAddr) {
+        let lock = Lock::on(self.house.store.path()).await;
+        let url = url(at, self.calls[0].1, &SECRET);
+        let began = Instant::now();
+        let answer = reqwest::Client::new().post(&url).body(words(0)).send().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "10"));
+        assert!(matches!(self.state(0).await, Step::Await { .. }));
+        assert_eq!((self.number(&refused("ledger")).await, self.number(&kept("answered")).await), (1.0, 0.0));
+        lock.release().await;
+        // Which of the two deliveries is the first, nobody can tell from here, and nobody needs to.
+        assert_eq!(post(&url, &words(0)).await, 200);
+        assert_eq!(self.state(0).await, Step::Deliver(self.calls[0].1));
+        self.house.until("both are counted", || async { self.number(&kept("repeated")).await == 1.0 }).await;
+        assert_eq!(self.number(&kept("answered")).await, 1.0);
+        self.house.run(self.batch).await;
+        assert_eq!(self.house.output("call-0001.txt").trim(), "words of call 1");
+        assert_eq!(self.house.row(self.batch, "call-0001").await.billed_calls, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_receivers_on_one_ledger_have_one_effect() {
+    let hall = Hall::new(8).await;
+    let store = hall.house.second_store().await;
+    let second = receiver(&store, Patience::default(), &hall.metrics).await;
+    let both = [hall.receiver.addr(), second.addr()];
+    let posts =
+        hall.calls.iter().enumerate().flat_map(|(nth, (_, call))| {
+            both.map(|at| async move { post(&url(at, *call, &SECRET), &words(nth)).await })
+        });
+    assert_eq!(futures::future::join_all(posts).await, [200; 16]);
+    assert_eq!((hall.number(&kept("answered")).await, hall.number(&kept("repeated")).await), (8.0, 8.0));
+    hall.house.run(hall.batch).await;
+    for i in 1..=8 {
+        assert_eq!(hall.house.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
+        assert_eq!(hall.house.row(hall.batch, &format!("call-{i:04}")).await.billed_calls, 1);
+    }
+    assert_eq!(hall.house.sandbox.books().calls, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_delay_of_a_callback_is_counted_from_its_calls_intent() {
+    let hall = Hall::new(2).await;
+    hall.house.clock.advance(90_000);
+    assert_eq!(hall.post(0, &words(0)).await, 200);
+    assert_eq!(hall.post(0, &words(0)).await, 200, "again, which says nothing about the delay");
+    assert_eq!(hall.post(1, r#"{"status":"failed","error":"no speech in it"}"#).await, 200);
+    let page = Page::of(hall.admin.addr()).await;
+    let bucket = |le: &str| page.get(&format!("wavebatch_callback_delay_seconds_bucket{{le=\"{le}\"}}"));
+    assert_eq!((bucket("60.0"), bucket("120.0"), page.get("wavebatch_callback_delay_seconds_count")), (0.0, 2.0, 2.0));
+    assert!((180.0..230.0).contains(&page.get("wavebatch_callback_delay_seconds_sum")));
+    assert_eq!((page.get(&kept("failed")), page.get(&kept("answered"))), (1.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_before_anything_else_and_counts_as_nothing() {
+    let hall = Hall::new(1).await;
+    let public = format!("http://{}/behind/a/proxy", hall.receiver.addr()).parse().unwrap();
+    let probe = |secret| probe_address(&public, CallId::new().0, secret);
+    let client = reqwest::Client::new();
+    let lock = Lock::on(hall.house.store.path()).await;
+    let answer = client.post(probe(&SECRET)).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (204, ""));
+    lock.release().await;
+    assert_eq!(reqwest::get(probe(&SECRET)).await.unwrap().status().as_u16(), 404, "it is posted");
+    let strange = client.post(probe(&Secret::new([8; 32]))).send().await.unwrap();
+    assert_eq!((strange.status().as_u16(), strange.text().await.unwrap().as_str()), (404, ""));
+    assert_eq!(hall.number(&refused("unknown")).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_wait_for_room() {
+    let hall = Hall::new(1).await;
+    let at = hall.receiver.addr();
+    let path = hall.url(0).replace(&format!("http://{at}"), "");
+    let head = |len: usize| {
+        format!("POST {path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {len}\r\n\r\n")
+    };
+    let ask = async |head: String| {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut large = Vec::new();
+    for _ in 0..4 {
+        let mut stream = ask(head(64 << 20)).await;
+        go_on(&mut stream).await;
+        large.push(stream);
+    }
+    let body = words(0);
+    let mut small = ask(head(body.len())).await;
+    let waits = tokio::time::timeout(Duration::from_millis(300), small.read_u8()).await;
+    assert!(waits.is_err(), "there is no room");
+    drop(large.pop());
+    go_on(&mut small).await;
+    small.write_all(body.as_bytes()).await.unwrap();
+    let mut told = [0; 15];
+    small.read_exact(&mut told).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 200 OK");
+}
+
+/// Reads that the body may come, which is when there is room for it.
+async fn go_on(stream: &mut TcpStream) {
+    let mut told = [0; 25];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut told)).await;
+    read.expect("there is room").unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
 }

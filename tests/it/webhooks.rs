@@ -8,10 +8,11 @@ use wavebatch::{
         callback::{Rule, Secret},
         cost::Rates,
         job::{BatchId, JobState},
+        pool::Pool,
     },
-    runner::{RunEnd, Webhook},
+    runner::{CallEnd, Event, RunEnd, Webhook},
     sandbox::{Config, Fault, Match, Sandbox, What},
-    server::{Patience, Receiver, ReceiverSettings},
+    server::{Metrics, Patience, Receiver, ReceiverSettings},
 };
 
 use crate::{
@@ -31,6 +32,7 @@ async fn house(lines: usize, rule: Rule) -> (House, Receiver, BatchId) {
         secrets: vec![SECRET],
         rates: Rates::default(),
         patience: Patience::default(),
+        metrics: Metrics::new(),
     };
     let receiver = Receiver::start(house.store.clone(), settings).await.unwrap();
     let public_url = format!("http://{}/hooks", receiver.addr()).parse().unwrap();
@@ -100,7 +102,12 @@ async fn a_callback_that_failed_is_a_try() {
 async fn a_lost_callback_is_found_in_the_log_and_not_bought_again() {
     let (house, _receiver, batch) = house(2, soon_overdue()).await;
     house.sandbox.script([Fault::new(Match::Any, What::CallbackLost)]);
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    let ran = house.run(batch).await;
+    assert_eq!(ran.end, RunEnd::Done);
+    let overdue = |event: &&Event| matches!(event, Event::CallbackOverdue { pool: Pool::PulsePro });
+    assert_eq!(ran.events.iter().filter(overdue).count(), 2);
+    let accepted = |event: &&Event| matches!(event, Event::CallEnded { how: CallEnd::Accepted, .. });
+    assert_eq!(ran.events.iter().filter(accepted).count(), 2);
     all_said(&house, batch, 2).await;
     assert_eq!(house.sandbox.books().calls, 2);
     let rows = house.rows(batch).await;

@@ -3,6 +3,7 @@
 pub mod s3;
 pub mod service;
 pub mod speech;
+pub mod watching;
 pub mod web;
 
 use std::{

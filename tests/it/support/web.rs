@@ -32,6 +32,7 @@ pub struct Web {
 }
 
 impl Web {
+    /// Pages by their path; that of `*` is for all others.
     pub async fn serve(pages: impl IntoIterator<Item = (&'static str, Page)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
@@ -76,7 +77,8 @@ async fn answer(mut stream: TcpStream, pages: Arc<HashMap<&'static str, Page>>, 
     };
     let lower = head.to_ascii_lowercase();
     let from = lower.lines().find_map(|l| l.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    let (status, headers, body, len) = match pages.get(path.as_str()).cloned().unwrap_or(Page::Status(404)) {
+    let page = pages.get(path.as_str()).or(pages.get("*")).cloned();
+    let (status, headers, body, len) = match page.unwrap_or(Page::Status(404)) {
         Page::File(file) => (200, String::new(), file.clone(), file.len()),
         Page::Status(status) => (status, String::new(), vec![], 0),
         Page::Then(status, so_often, _) if times <= so_often => (status, String::new(), vec![], 0),

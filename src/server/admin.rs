@@ -1,0 +1,119 @@
+//! The admin address: whether the process is alive, whether the ledger can be written, and everything that is counted.
+
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    Metrics,
+    metrics::Watched,
+    serve::{Listening, Patience},
+};
+use crate::{
+    domain::pool::{Limits, Pool},
+    store::Store,
+};
+
+/// What a scraper is told that the page is.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How long a write may take before the ledger counts as one that cannot be written.
+const WRITE_TIME: Duration = Duration::from_secs(2);
+
+/// What the admin address works with.
+#[derive(Debug)]
+pub struct AdminSettings {
+    /// Where it listens. Not for everybody: it asks nobody who he is.
+    pub listen: SocketAddr,
+    /// The ledger that is looked at.
+    pub store: Store,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The account: a hash of base URL and key.
+    pub account: String,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// The account's limits by pool.
+    pub limits: HashMap<Pool, Limits>,
+}
+
+/// An admin address that listens. It stops when dropped.
+#[derive(Debug)]
+pub struct Admin(Listening);
+
+#[derive(Debug)]
+struct Office {
+    metrics: Metrics,
+    watched: Watched,
+    /// One write at a time: while the ledger is stuck they must not pile up in its writer.
+    writing: Arc<Semaphore>,
+}
+
+impl Admin {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn start(settings: AdminSettings) -> io::Result<Self> {
+        let AdminSettings { listen, store, metrics, account, world, limits } = settings;
+        let watched = Watched { store, account, world, limits };
+        let office = Arc::new(Office { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
+        let routes = Router::new().fallback(answer).with_state(office);
+        Ok(Self(Listening::start(listen, routes, Patience::default()).await?))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.0.addr
+    }
+
+    /// Takes no more, and waits a little for what is under way.
+    pub async fn shutdown(self) {
+        self.0.shutdown().await;
+    }
+}
+
+async fn answer(State(office): State<Arc<Office>>, request: Request) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    match request.uri().path() {
+        "/healthz" => "ok\n".into_response(),
+        "/readyz" => match office.ready().await {
+            Ok(()) => "ok\n".into_response(),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        },
+        "/metrics" => match office.metrics.page(&office.watched).await {
+            Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        },
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+impl Office {
+    async fn ready(&self) -> Result<(), String> {
+        let (writing, store) = (Arc::clone(&self.writing), self.watched.store.clone());
+        let written = async move {
+            let turn = writing.acquire_owned().await;
+            // It goes on when nobody waits for it any more: its turn is over when the writer has let go of it.
+            let written = tokio::spawn(async move {
+                let written = store.can_be_written().await;
+                drop(turn);
+                written
+            });
+            written.await
+        };
+        match timeout(WRITE_TIME, written).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(_)) | Err(_) => Err("the ledger cannot be written in time".to_owned()),
+        }
+    }
+}

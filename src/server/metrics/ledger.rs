@@ -1,0 +1,160 @@
+//! What the ledger knows, read when somebody asks: the same for all processes that work on it.
+
+use std::{collections::HashMap, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use super::labels::{OfJob, OfKind, OfLimit, OfPool};
+use crate::{
+    clock::Millis,
+    domain::{
+        job::JobState,
+        options::Task,
+        pool::{Limits, Pool},
+        retry::PauseKind,
+    },
+    store::{PoolView, Store, StoreError, Vitals},
+};
+
+pub(super) type Float = Gauge<f64, AtomicU64>;
+
+/// Whose numbers are read.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Watched {
+    pub(in crate::server) store: Store,
+    /// The account: a hash of base URL and key.
+    pub(in crate::server) account: String,
+    /// `waves` or `sandbox`.
+    pub(in crate::server) world: &'static str,
+    pub(in crate::server) limits: HashMap<Pool, Limits>,
+}
+
+/// One look at the ledger.
+pub(super) struct Seen {
+    vitals: Vitals,
+    pools: Vec<(PoolView, Limits)>,
+    now: Millis,
+}
+
+impl Watched {
+    pub(super) async fn look(&self) -> Result<Seen, StoreError> {
+        let vitals = self.store.vitals(self.world).await?;
+        let mut pools = Vec::with_capacity(Pool::ALL.len());
+        for pool in Pool::ALL {
+            let limits = self.limits.get(pool).copied().unwrap_or_default();
+            pools.push((self.store.pool(&self.account, *pool, &limits).await?, limits));
+        }
+        Ok(Seen { vitals, pools, now: self.store.clock().now() })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LedgerGauges {
+    up: Gauge,
+    jobs: Family<OfJob, Gauge>,
+    lines_left: Gauge,
+    oldest_due: Float,
+    batches_paused: Family<OfKind, Gauge>,
+    calls_open: Gauge,
+    calls_overdue: Gauge,
+    spend: Float,
+    reserved: Float,
+    in_flight: Family<OfPool, Gauge>,
+    limit_use: Family<OfLimit, Float>,
+    pace: Family<OfPool, Float>,
+}
+
+impl LedgerGauges {
+    pub(super) fn register(&self, to: &mut Registry) {
+        let (dollars, ratio) = (|| Unit::Other("dollars".into()), || Unit::Other("ratio".into()));
+        to.register(
+            "ledger_up",
+            "1 if the ledger could be read for this page; else its numbers are old",
+            self.up.clone(),
+        );
+        to.register("jobs", "Jobs of batches that are not finished", self.jobs.clone());
+        to.register("lines_left", "Jobs that are queued, running or awaiting", self.lines_left.clone());
+        let help = "How long the oldest job has been due that a worker could take now, 0 if none is due";
+        to.register_with_unit("oldest_due", help, Unit::Seconds, self.oldest_due.clone());
+        to.register("batches_paused", "Batches that are paused, by whom or why", self.batches_paused.clone());
+        to.register("calls_open", "Calls without an outcome", self.calls_open.clone());
+        to.register("calls_overdue", "Open calls whose callback should have come by now", self.calls_overdue.clone());
+        let help = "Spent at list price, in all batches of the ledger";
+        to.register_with_unit("spend", help, dollars(), self.spend.clone());
+        to.register_with_unit("reserved", "Reserved for calls without an outcome", dollars(), self.reserved.clone());
+        to.register("calls_in_flight", "Calls that hold a slot, of all processes", self.in_flight.clone());
+        let help = "What is used of a limit that is set, as slowed down by 429s";
+        to.register_with_unit("limit_use", help, ratio(), self.limit_use.clone());
+        to.register_with_unit(
+            "pool_pace",
+            "What 429s have left of the pace, 1 if all of it",
+            ratio(),
+            self.pace.clone(),
+        );
+    }
+
+    /// Nothing could be read: the numbers stay, and say that they are old.
+    pub(super) fn lost(&self) {
+        self.up.set(0);
+    }
+
+    /// Every value of a closed list is there, nought or not: what comes and goes cannot be watched.
+    pub(super) fn set(&self, seen: &Seen) {
+        let Seen { vitals, pools, now } = seen;
+        self.up.set(1);
+        for task in Task::ALL {
+            for state in JobState::ALL.iter().filter(|state| **state != JobState::Superseded) {
+                let n = vitals.jobs.get(&(*task, *state)).copied().unwrap_or(0);
+                self.jobs.get_or_create(&OfJob { task: task.as_str(), state: state.as_str() }).set(count(n));
+            }
+        }
+        for kind in PauseKind::ALL {
+            let n = vitals.paused.get(kind).copied().unwrap_or(0);
+            self.batches_paused.get_or_create(&OfKind { kind: kind.as_str() }).set(count(n));
+        }
+        self.lines_left.set(count(vitals.lines_left()));
+        self.oldest_due.set(seconds(vitals.oldest_due_ms.map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX))));
+        self.calls_open.set(count(vitals.open_calls));
+        self.calls_overdue.set(count(vitals.overdue_calls));
+        self.spend.set(dollars(vitals.spent));
+        self.reserved.set(dollars(vitals.reserved));
+        for (view, limits) in pools {
+            let (pool, effective) = (view.pool.as_str(), view.state.effective(limits, *now));
+            self.in_flight.get_or_create(&OfPool { pool }).set(i64::from(view.traffic.in_flight));
+            self.pace.get_or_create(&OfPool { pool }).set(view.state.pace(*now));
+            for (limit, used, most) in [
+                ("requests_per_minute", view.traffic.in_window, effective.requests_per_minute),
+                ("concurrency", view.traffic.in_flight, effective.concurrency),
+            ] {
+                let labels = OfLimit { pool, limit };
+                match most {
+                    Some(most) => {
+                        self.limit_use.get_or_create(&labels).set((f64::from(used) / f64::from(most.max(1))).min(1.0));
+                    }
+                    // One that a slow-down had set is gone with it.
+                    None => {
+                        self.limit_use.remove(&labels);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Of milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "exact for ages of the world")]
+pub(super) fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to nine thousand million dollars")]
+fn dollars(micros: i64) -> f64 {
+    micros as f64 / 1_000_000.0
+}

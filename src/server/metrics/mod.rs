@@ -1,0 +1,359 @@
+//! What is counted, and shown to who asks at `/metrics`. Names are stable and listed in the README ("Watching it"); no
+//! label has a batch, a key or an address.
+
+mod labels;
+mod ledger;
+mod perhaps;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use tokio::time::timeout;
+
+use self::{
+    labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen},
+    ledger::{Float, LedgerGauges, seconds},
+    perhaps::Perhaps,
+};
+use super::receiver::Refusal;
+use crate::{
+    clock::Millis,
+    domain::{
+        call::{ErrorKind, Trouble},
+        job::{BatchId, JobState},
+        pool::Pool,
+    },
+    runner::{AfterDelivery, CallEnd, Event},
+    store::Effect,
+};
+
+pub(super) use ledger::Watched;
+
+/// For how long the ledger's numbers are shown again, in ms.
+const FRESH_MS: i64 = 5_000;
+/// How long the ledger may take to be read.
+const LEDGER_TIME: Duration = Duration::from_secs(5);
+/// Bounds of the delay of callbacks, in seconds: from a short recording's to half a day.
+const DELAYS: [f64; 13] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 43_200.0];
+/// A sink that fails is tried at least every 30 s; one that was not tried for longer is nobody's trouble any more.
+const SINK_TROUBLE: Duration = Duration::from_secs(120);
+
+/// How the schedule of one definition stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// The definition's name.
+    pub definition: String,
+    /// It cannot be read, so that nothing of it starts.
+    pub broken: bool,
+    /// When it runs next, ms since 1970.
+    pub next: Option<Millis>,
+    /// When a run was last started, ms since 1970.
+    pub last_started: Option<Millis>,
+    /// Runs that are due and could not be started yet.
+    pub waiting: u64,
+    /// Lines whose window closed before they were done.
+    pub left_over: u64,
+}
+
+/// Everything that this process counts. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    counts: Counts,
+    ledger: LedgerGauges,
+    /// When the ledger's numbers were read, ms since 1970.
+    read_at: tokio::sync::Mutex<Option<Millis>>,
+    /// When a delivery last failed, by batch, until one succeeds.
+    sinks: Mutex<HashMap<BatchId, Instant>>,
+    /// Held while numbers are set that belong together, and while a page is written.
+    page: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    calls: Family<OfCall, Counter>,
+    rate_limited: Family<OfPool, Counter>,
+    jobs_finished: Family<OfState, Counter>,
+    deliveries_failed: Family<OfThen, Counter>,
+    sinks_down: Gauge,
+    callbacks: Family<OfEffect, Counter>,
+    callbacks_refused: Family<OfReason, Counter>,
+    callbacks_overdue: Family<OfPool, Counter>,
+    callback_delay: Histogram,
+    /// Where nothing is probed there is neither of the two.
+    probe_success: Perhaps,
+    probe_last_success: Perhaps,
+    notifications: Family<OfResult, Counter>,
+    broken: Family<OfDefinition, Gauge>,
+    next: Family<OfDefinition, Float>,
+    last_started: Family<OfDefinition, Float>,
+    waiting: Family<OfDefinition, Gauge>,
+    left_over: Family<OfDefinition, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Everything at nought.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("wavebatch");
+        let (counts, ledger) = (Counts::new(), LedgerGauges::default());
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program that counts here", build);
+        ledger.register(&mut registry);
+        counts.register(&mut registry);
+        counts.begin();
+        let (read_at, sinks, page) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { registry, counts, ledger, read_at, sinks, page }))
+    }
+
+    /// Counts what the runner says.
+    pub fn event(&self, event: &Event) {
+        let counts = &self.0.counts;
+        match event {
+            Event::CallEnded { pool, how, trouble, .. } => {
+                let pool = pool.as_str();
+                let outcome = outcome(*how, trouble.as_ref());
+                counts.calls.get_or_create(&OfCall { pool, outcome }).inc();
+                if trouble.as_ref().is_some_and(is_429) {
+                    counts.rate_limited.get_or_create(&OfPool { pool }).inc();
+                }
+            }
+            Event::Finished { batch, state, .. } => {
+                counts.jobs_finished.get_or_create(&OfState { state: state.as_str() }).inc();
+                if matches!(state, JobState::Succeeded | JobState::Suspect) {
+                    lock(&self.0.sinks).remove(batch);
+                }
+            }
+            Event::DeliveryFailed { batch, then } => {
+                counts.deliveries_failed.get_or_create(&OfThen { then: then.as_str() }).inc();
+                if *then == AfterDelivery::Retried {
+                    lock(&self.0.sinks).insert(*batch, Instant::now());
+                }
+            }
+            Event::CallbackOverdue { pool } => {
+                counts.callbacks_overdue.get_or_create(&OfPool { pool: pool.as_str() }).inc();
+            }
+            // From here on it is a paused batch, whatever its sink does.
+            Event::Paused { batch, .. } => {
+                lock(&self.0.sinks).remove(batch);
+            }
+            Event::Claimed { .. }
+            | Event::CallStarted { .. }
+            | Event::Requeued { .. }
+            | Event::Held { .. }
+            | Event::Warning(_) => {}
+        }
+    }
+
+    /// Counts a notification that was sent, or given up.
+    pub fn notice(&self, ok: bool) {
+        self.0.counts.notifications.get_or_create(&OfResult { result: if ok { "sent" } else { "failed" } }).inc();
+    }
+
+    /// Shows these schedules, and no others.
+    pub fn schedules(&self, schedules: Vec<ScheduleState>) {
+        let counts = &self.0.counts;
+        let _page = lock(&self.0.page);
+        counts.broken.clear();
+        counts.next.clear();
+        counts.last_started.clear();
+        counts.waiting.clear();
+        counts.left_over.clear();
+        for ScheduleState { definition, broken, next, last_started, waiting, left_over } in schedules {
+            let of = OfDefinition { definition };
+            counts.broken.get_or_create(&of).set(i64::from(broken));
+            for (family, at) in [(&counts.next, next), (&counts.last_started, last_started)] {
+                if let Some(at) = at {
+                    family.get_or_create(&of).set(seconds(at));
+                }
+            }
+            counts.waiting.get_or_create(&of).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            counts.left_over.get_or_create(&of).set(i64::try_from(left_over).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a callback that was kept. `delay`: from its call's intent, in ms.
+    pub(super) fn callback(&self, effect: Effect, delay: Millis) {
+        let counts = &self.0.counts;
+        counts.callbacks.get_or_create(&OfEffect { effect: name_of(effect) }).inc();
+        // The first of its call tells how long the vendor took; what comes again tells nothing.
+        if matches!(effect, Effect::Answered | Effect::Surplus | Effect::Failed) {
+            counts.callback_delay.observe(seconds(delay.max(0)));
+        }
+    }
+
+    /// Counts a callback that was not.
+    pub(super) fn refused(&self, reason: Refusal) {
+        self.0.counts.callbacks_refused.get_or_create(&OfReason { reason: reason.as_str() }).inc();
+    }
+
+    /// Notes how a probe ended, at `now`.
+    pub(super) fn probed(&self, well: bool, now: Millis) {
+        let counts = &self.0.counts;
+        counts.probe_success.set(if well { 1.0 } else { 0.0 });
+        if well {
+            counts.probe_last_success.set(seconds(now));
+        }
+    }
+
+    /// The whole page, as OpenMetrics text. The ledger is read for it, but for pages that follow each other closely.
+    pub(super) async fn page(&self, watched: &Watched) -> Result<String, std::fmt::Error> {
+        let mut read_at = self.0.read_at.lock().await;
+        let now = watched.store.clock().now();
+        // A clock that jumped back must not make the numbers last.
+        let seen = if read_at.is_some_and(|at| (at..at + FRESH_MS).contains(&now)) {
+            None
+        } else {
+            *read_at = Some(now);
+            Some(timeout(LEDGER_TIME, watched.look()).await)
+        };
+        let mut sinks = lock(&self.0.sinks);
+        sinks.retain(|_, failed_at| failed_at.elapsed() < SINK_TROUBLE);
+        self.0.counts.sinks_down.set(i64::try_from(sinks.len()).unwrap_or(i64::MAX));
+        drop(sinks);
+        let _page = lock(&self.0.page);
+        match seen {
+            Some(Ok(Ok(seen))) => self.0.ledger.set(&seen),
+            Some(Ok(Err(error))) => {
+                tracing::warn!(error = %error, "the ledger could not be read for /metrics");
+                self.0.ledger.lost();
+            }
+            Some(Err(_)) => {
+                tracing::warn!("the ledger could not be read for /metrics in time");
+                self.0.ledger.lost();
+            }
+            None => {}
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            calls: Family::default(),
+            rate_limited: Family::default(),
+            jobs_finished: Family::default(),
+            deliveries_failed: Family::default(),
+            sinks_down: Gauge::default(),
+            callbacks: Family::default(),
+            callbacks_refused: Family::default(),
+            callbacks_overdue: Family::default(),
+            callback_delay: Histogram::new(DELAYS),
+            probe_success: Perhaps::default(),
+            probe_last_success: Perhaps::default(),
+            notifications: Family::default(),
+            broken: Family::default(),
+            next: Family::default(),
+            last_started: Family::default(),
+            waiting: Family::default(),
+            left_over: Family::default(),
+        }
+    }
+
+    fn register(&self, to: &mut Registry) {
+        to.register("calls", "Calls that ended, by how", self.calls.clone());
+        to.register("rate_limited", "Calls that were answered with 429", self.rate_limited.clone());
+        to.register("jobs_finished", "Jobs that this process finished", self.jobs_finished.clone());
+        let help = "Deliveries to the sink that failed, and what followed";
+        to.register("deliveries_failed", help, self.deliveries_failed.clone());
+        to.register("sinks_down", "Batches whose sink takes nothing just now", self.sinks_down.clone());
+        to.register("callbacks", "Callbacks that were kept, by what they did", self.callbacks.clone());
+        to.register("callbacks_refused", "Callbacks that were not kept", self.callbacks_refused.clone());
+        let help = "Callbacks that did not come in time, so that the vendor's log was asked";
+        to.register("callbacks_overdue", help, self.callbacks_overdue.clone());
+        let help = "From a call's intent to its callback";
+        to.register_with_unit("callback_delay", help, Unit::Seconds, self.callback_delay.clone());
+        to.register("probe_success", "1 if the receiver reached itself through public_url", self.probe_success.clone());
+        let help = "When it last did, since 1970";
+        to.register_with_unit("probe_last_success_timestamp", help, Unit::Seconds, self.probe_last_success.clone());
+        to.register("notifications", "Notifications, sent or given up", self.notifications.clone());
+        to.register("schedule_broken", "1 if the definition cannot be read", self.broken.clone());
+        let help = "When it runs next, since 1970";
+        to.register_with_unit("schedule_next_timestamp", help, Unit::Seconds, self.next.clone());
+        let help = "When a run was last started, since 1970";
+        to.register_with_unit("schedule_last_started_timestamp", help, Unit::Seconds, self.last_started.clone());
+        to.register("schedule_waiting", "Runs that are due and could not be started yet", self.waiting.clone());
+        let help = "Lines whose window closed before they were done";
+        to.register("schedule_lines_left_over", help, self.left_over.clone());
+    }
+
+    /// A counter that appears with its first event does not rise by it: all are there from the start.
+    fn begin(&self) {
+        for pool in Pool::ALL {
+            let pool = pool.as_str();
+            for outcome in ["answered", "accepted", "unsent"] {
+                drop(self.calls.get_or_create(&OfCall { pool, outcome }));
+            }
+            drop(self.rate_limited.get_or_create(&OfPool { pool }));
+        }
+        drop(self.callbacks_overdue.get_or_create(&OfPool { pool: Pool::PulsePro.as_str() }));
+        for state in [JobState::Succeeded, JobState::Suspect, JobState::Failed] {
+            drop(self.jobs_finished.get_or_create(&OfState { state: state.as_str() }));
+        }
+        for then in AfterDelivery::NAMES {
+            drop(self.deliveries_failed.get_or_create(&OfThen { then }));
+        }
+        for effect in EFFECTS {
+            drop(self.callbacks.get_or_create(&OfEffect { effect: name_of(effect) }));
+        }
+        for reason in Refusal::ALL {
+            drop(self.callbacks_refused.get_or_create(&OfReason { reason: reason.as_str() }));
+        }
+        for result in ["sent", "failed"] {
+            drop(self.notifications.get_or_create(&OfResult { result }));
+        }
+    }
+}
+
+const EFFECTS: [Effect; 6] =
+    [Effect::Answered, Effect::Surplus, Effect::Failed, Effect::Repeated, Effect::Other, Effect::Ignored];
+
+const fn name_of(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Answered => "answered",
+        Effect::Surplus => "surplus",
+        Effect::Failed => "failed",
+        Effect::Repeated => "repeated",
+        Effect::Other => "other",
+        Effect::Ignored => "ignored",
+    }
+}
+
+fn outcome(how: CallEnd, trouble: Option<&Trouble>) -> &'static str {
+    match (how, trouble) {
+        (CallEnd::Answered, _) => "answered",
+        (CallEnd::Accepted, _) => "accepted",
+        (CallEnd::Unsent, _) => "unsent",
+        (CallEnd::Failed, trouble) => trouble.map_or("failed", |trouble| trouble.kind.as_str()),
+    }
+}
+
+fn is_429(trouble: &Trouble) -> bool {
+    trouble.status == Some(429) || trouble.kind == ErrorKind::RateLimited
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

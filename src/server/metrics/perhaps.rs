@@ -1,0 +1,43 @@
+//! A number that is not there before it is known.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder},
+    metrics::MetricType,
+};
+
+use super::ledger::Float;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Perhaps {
+    known: Arc<AtomicBool>,
+    number: Float,
+}
+
+impl Perhaps {
+    pub(super) fn set(&self, number: f64) {
+        self.number.set(number);
+        self.known.store(true, Ordering::Release);
+    }
+}
+
+impl EncodeMetric for Perhaps {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        self.number.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.known.load(Ordering::Acquire)
+    }
+}

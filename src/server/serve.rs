@@ -1,0 +1,122 @@
+//! Listening: connections are taken, served, and left when they say nothing, whatever stands behind them.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once; who comes then waits in the kernel's queue.
+const CONNECTIONS: usize = 2_048;
+
+/// How long the other side, or the ledger, may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of a request, and between two.
+    pub head: Duration,
+    /// For its body, and before that for room to read it into.
+    pub body: Duration,
+    /// For the ledger to take what has come; after that the other side is asked to come again.
+    pub ledger: Duration,
+    /// For what is under way when the end is near.
+    pub end: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            ledger: Duration::from_secs(4),
+            end: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An address that is listened on. It is left when this is dropped.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) addr: SocketAddr,
+    stop: CancellationToken,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Listening {
+    pub(super) async fn start(listen: SocketAddr, routes: Router, patience: Patience) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, routes, patience, stop.clone()));
+        Ok(Self { addr, stop, serving: Some(serving) })
+    }
+
+    /// Takes no more, and waits a little for what is under way.
+    pub(super) async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(serving) = self.serving.take() {
+            let _ = serving.await;
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Takes connections until it is stopped.
+async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: CancellationToken) {
+    let (mut open, room) = (JoinSet::new(), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&room).acquire_owned() => place,
+            () = stop.cancelled() => break,
+        };
+        let Ok(place) = place else { break };
+        let connection = tokio::select! {
+            taken = listener.accept() => taken,
+            () = stop.cancelled() => break,
+        };
+        match connection {
+            Ok((stream, _)) => {
+                let (routes, stop) = (routes.clone(), stop.clone());
+                open.spawn(async move {
+                    converse(stream, routes, patience, stop).await;
+                    drop(place);
+                });
+            }
+            // No more files, most likely: it passes when others are closed.
+            Err(error) => {
+                tracing::warn!(error = %error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while open.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let _ = timeout(patience.end, async { while open.join_next().await.is_some() {} }).await;
+}
+
+/// Serves one connection. Who says nothing is left after a while.
+async fn converse(stream: TcpStream, routes: Router, patience: Patience, stop: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(64 << 10);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

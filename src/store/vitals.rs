@@ -1,0 +1,130 @@
+//! How the ledger is, for who watches it from outside: a few numbers, each read from an index of what is not finished.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+
+use super::{Store, StoreError, rows};
+use crate::{
+    clock::Millis,
+    domain::{job::JobState, options::Task, pool::Pool, retry::PauseKind},
+};
+
+/// What is not finished, in all batches of one world together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Jobs of batches that are not finished; superseded ones are in no count.
+    pub jobs: BTreeMap<(Task, JobState), u64>,
+    /// How long the oldest job has been due that a worker could take now, in ms; `None` where none is due.
+    pub oldest_due_ms: Option<u64>,
+    /// Paused batches by the reason of the pause.
+    pub paused: BTreeMap<PauseKind, u64>,
+    /// Calls without an outcome.
+    pub open_calls: u64,
+    /// Those of them whose callback should have come by now.
+    pub overdue_calls: u64,
+    /// Micro-USD spent at list price, finished batches included.
+    pub spent: i64,
+    /// Micro-USD reserved for calls without an outcome.
+    pub reserved: i64,
+}
+
+impl Vitals {
+    /// Jobs in a state, whatever their task.
+    #[must_use]
+    pub fn of(&self, state: JobState) -> u64 {
+        self.jobs.iter().filter(|((_, s), _)| *s == state).map(|(_, n)| n).sum()
+    }
+
+    /// Lines that somebody must still look at.
+    #[must_use]
+    pub fn lines_left(&self) -> u64 {
+        self.of(JobState::Queued) + self.of(JobState::Running) + self.of(JobState::Awaiting)
+    }
+}
+
+impl Store {
+    /// How the batches of a world are that are not finished, and what the world has cost.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn vitals(&self, world: &str) -> Result<Vitals, StoreError> {
+        let mut vitals = Vitals { oldest_due_ms: self.oldest_due(world).await?, ..Vitals::default() };
+        // The batches lead, so that the jobs of finished ones are not even looked at.
+        let found = sqlx::query(
+            "SELECT b.task, j.state, count(*) AS n FROM batches b CROSS JOIN jobs j INDEXED BY jobs_by_state ON j.batch = b.id \
+             WHERE b.world = ? AND b.finished_at IS NULL AND j.state <> 'superseded' GROUP BY b.id, j.state",
+        )
+        .bind(world)
+        .fetch_all(&self.read)
+        .await?;
+        for row in found {
+            let of = (rows::listed(&row, "task")?, rows::listed(&row, "state")?);
+            *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
+        }
+        let found = sqlx::query(
+            "SELECT pause_kind, count(*) AS n FROM batches WHERE world = ? AND state = 'paused' AND finished_at IS NULL GROUP BY 1",
+        )
+        .bind(world)
+        .fetch_all(&self.read)
+        .await?;
+        for row in found {
+            vitals.paused.insert(rows::listed(&row, "pause_kind")?, u64::from(rows::count(&row, "n")?));
+        }
+        let calls = sqlx::query(
+            "SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= ?) AS overdue \
+             FROM calls c INDEXED BY calls_open JOIN batches b ON b.id = c.batch \
+             WHERE c.state IN ('sent', 'accepted') AND b.world = ?",
+        )
+        .bind(self.now())
+        .bind(world)
+        .fetch_one(&self.read)
+        .await?;
+        vitals.open_calls = u64::from(rows::count(&calls, "open")?);
+        vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
+        let money = sqlx::query(
+            "SELECT coalesce(sum(spent), 0) AS spent, coalesce(sum(reserved), 0) AS reserved FROM batches WHERE world = ?",
+        )
+        .bind(world)
+        .fetch_one(&self.read)
+        .await?;
+        vitals.spent = money.try_get("spent")?;
+        vitals.reserved = money.try_get("reserved")?;
+        Ok(vitals)
+    }
+
+    /// A running job is due only once its lease has run out, so that whatever is due can be taken.
+    async fn oldest_due(&self, world: &str) -> Result<Option<u64>, StoreError> {
+        let lanes: Vec<&str> = Pool::ALL.iter().map(|pool| pool.as_str()).chain(["free"]).collect();
+        let oldest: Option<Millis> = sqlx::query_scalar(
+            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
+             FROM batches b, json_each(?1) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ?2 \
+               AND (l.value = 'free' OR window_from IS NULL OR (window_from <= ?3 AND ?3 < window_until)))",
+        )
+        .bind(serde_json::json!(lanes).to_string())
+        .bind(world)
+        .bind(self.now())
+        .fetch_one(&self.read)
+        .await?;
+        Ok(oldest.and_then(|due_at| u64::try_from(self.now() - due_at).ok()))
+    }
+
+    /// Writes to the disk, and changes nothing. While the ledger cannot be written a process that works on it waits until
+    /// it can, so that how long to wait is the caller's to say.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn can_be_written(&self) -> Result<(), StoreError> {
+        self.write(|conn, _| {
+            Box::pin(async move {
+                // SQLite leaves a page alone whose bytes stay what they are; there and back again dirties it.
+                for change in ["created_at + 1", "created_at - 1"] {
+                    let sql = sqlx::AssertSqlSafe(format!("UPDATE ledger SET created_at = {change}"));
+                    sqlx::query(sql).execute(&mut *conn).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
