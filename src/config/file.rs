@@ -8,7 +8,7 @@ use url::Url;
 use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, webhook, webhook::WebhookConfig};
 use crate::{
     definition::{
-        Fault,
+        Fault, Notify, notify,
         walk::{Section, Walk, Wrong},
     },
     domain::{batch::MicroUsd, cost::Rates, pool::Pool},
@@ -21,6 +21,7 @@ pub(super) struct Draft {
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) rates: Rates,
     pub(super) webhook: WebhookConfig,
+    pub(super) notify: Option<Notify>,
 }
 
 impl Default for Draft {
@@ -31,6 +32,7 @@ impl Default for Draft {
             limits: preset(Plan::Standard),
             rates: Rates::default(),
             webhook: WebhookConfig::default(),
+            notify: None,
         }
     }
 }
@@ -60,9 +62,10 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let rates = read_rates(&mut walk, rates);
     let webhook = walk.section(&mut root, "webhook");
     let webhook = webhook::read(&mut walk, webhook);
+    let notify = notify::read(&mut walk, &mut root);
     walk.close(root);
     walk.tell_unknown();
-    (Draft { database, base_url, limits, rates, webhook }, walk.faults)
+    (Draft { database, base_url, limits, rates, webhook, notify }, walk.faults)
 }
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {

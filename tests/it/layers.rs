@@ -23,7 +23,7 @@ const EXTRA: &[(&str, &str)] = &[
 /// What may be named where; an empty list is nowhere (yet).
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
-    ("reqwest::", &["waves", "media", "sandbox"]),
+    ("reqwest::", &["waves", "media", "sandbox", "server"]),
     ("axum::", &["sandbox", "server"]),
     ("hyper::", &["server"]),
     ("hyper_util::", &["server"]),
