@@ -94,6 +94,12 @@ impl NotifySettings {
         Self { target, own, secret, patience: NotifyPatience::default(), on_sent: Arc::new(|_| ()) }
     }
 
+    /// Whether somebody wants to know of this definition's batches. `own`: that it names somebody itself.
+    #[must_use]
+    pub fn tells(&self, definition: &str, own: bool) -> bool {
+        self.target_of(definition, own).is_some()
+    }
+
     /// Where a notification of this definition goes. `own`: that it named somebody itself when it was posted; then nobody
     /// else is told.
     fn target_of(&self, definition: &str, own: bool) -> Option<Target> {
