@@ -225,11 +225,10 @@ impl Store {
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let gone: Vec<String> =
-                    sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= ? RETURNING state")
-                        .bind(now - KEEP_MS)
-                        .fetch_all(conn)
-                        .await?;
+                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= ? RETURNING state")
+                    .bind(now - KEEP_MS)
+                    .fetch_all(conn)
+                    .await?;
                 Ok(gone.iter().filter(|state| *state == "waiting").count() as u64)
             })
         })
@@ -241,7 +240,10 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
-        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = ?").bind(batch.0).fetch_one(&self.read).await?)
+        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = ?")
+            .bind(batch.0)
+            .fetch_one(&self.read)
+            .await?)
     }
 }
 
