@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 use url::Host;
 
 use super::{
@@ -69,9 +70,12 @@ impl Tells {
 
     /// Notes for whoever wants to know how a batch stands after the work, if that is news.
     pub(super) async fn ended(&self, drive: &Drive<'_>, row: &BatchRow, published: &Published) {
-        if let Err(e) = self.post(drive, row, published).await {
-            tracing::warn!(batch.name = row.name, error = %e, "nobody is told how the batch stands");
-        }
+        let why = match timeout(LIMIT, self.post(drive, row, published)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => "the ledger cannot be written".to_owned(),
+        };
+        tracing::warn!(batch.name = row.name, error = why, "nobody is told how the batch stands");
     }
 
     async fn post(&self, drive: &Drive<'_>, row: &BatchRow, published: &Published) -> Result<(), StoreError> {
@@ -144,27 +148,34 @@ pub(super) async fn could_not_start(context: &Context, sources: &Sources, stop: 
     let news = News { sandbox: tells.sandbox, ..News::could_not_start(&name, &batch, &reason, now) };
     let Some(notice) = tells.notice(&news, format!("{} {reason}", now / SAME_MS)) else { return };
     let Ok(shutdown) = Shutdown::listen() else { return };
-    if let Some(config) = &config
-        && let Ok((store, _)) = Store::open(config.opening(false)).await
-        && store.post_notice(notice.clone()).await.is_ok()
-    {
-        tells.flush(&store, &shutdown).await;
-        store.close().await;
-        return;
-    }
-    let Some(settings) = &tells.settings else { return };
-    let sent = tokio::select! {
-        () = shutdown.drain.cancelled() => return,
-        sent = tokio::time::timeout(LIMIT, settings.tell_directly(&notice)) => sent,
-    };
-    match sent {
-        Ok(Some(Err(error))) => tracing::warn!(batch.name = batch, error, "nobody could be told"),
-        Ok(_) => {}
-        Err(_) => tracing::warn!(batch.name = batch, "nobody could be told within {} s", LIMIT.as_secs()),
+    tokio::select! {
+        () = shutdown.drain.cancelled() => {}
+        () = tell(&tells, config.as_ref(), &notice, &shutdown) => {}
     }
 }
 
-fn target(to: Notify, file: &Path) -> Target {
+/// By way of the ledger, if there is one that can be written.
+async fn tell(tells: &Tells, config: Option<&Config>, notice: &NewNotice, shutdown: &Shutdown) {
+    if let Some(config) = config
+        && let Ok((store, _)) = Store::open(config.opening(false)).await
+    {
+        // A full disk is no reason to wait: there is another way.
+        store.give_up();
+        if store.post_notice(notice.clone()).await.is_ok() {
+            tells.flush(&store, shutdown).await;
+            return store.close().await;
+        }
+    }
+    let Some(settings) = &tells.settings else { return };
+    match timeout(LIMIT, settings.tell_directly(notice)).await {
+        Ok(Some(Err(error))) => tracing::warn!(batch.name = notice.batch, error, "nobody could be told"),
+        Ok(_) => {}
+        Err(_) => tracing::warn!(batch.name = notice.batch, "nobody could be told within {} s", LIMIT.as_secs()),
+    }
+}
+
+/// What is told by this file.
+pub(super) fn target(to: Notify, file: &Path) -> Target {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     Target { to, dir: file.parent().unwrap_or(Path::new("/")).to_path_buf() }
 }

@@ -6,16 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::{Map, Value};
 use wavebatch::{
     definition::{Definition, Overrides},
     domain::{
         batch::LineOption,
         call::ErrorKind,
+        notice::NoticeEvent,
         options::{LANGUAGES, Task},
         row::{Note, RowStatus},
         synthesis::SpeechOption,
     },
     report::row::Column,
+    server::News,
 };
 
 use crate::cli;
@@ -64,6 +67,20 @@ fn every_definition_in_the_readme_is_without_fault() {
         checked += 1;
     }
     assert!(checked > 1, "the README shows a definition of each task");
+}
+
+#[test]
+fn the_readme_shows_what_is_told() {
+    let readme = readme();
+    let told = section(&readme, "## Being told");
+    for event in NoticeEvent::NAMES {
+        assert!(told.contains(&format!("| `{event}` |")), "`{event}` is not in \"Being told\"");
+    }
+    let shown: Map<String, Value> = serde_json::from_str(blocks(told, "json")[0]).unwrap();
+    let news = News::could_not_start("d", "b", "", 0).notice("", false).body;
+    let news: Map<String, Value> = serde_json::from_str(&news).unwrap();
+    let fields: Vec<_> = std::iter::once("id").chain(news.keys().map(String::as_str)).collect();
+    assert_eq!(shown.keys().map(String::as_str).collect::<Vec<_>>(), fields);
 }
 
 #[test]
@@ -153,7 +170,7 @@ fn command(line: &str) -> Option<(String, Vec<String>, bool)> {
         line.split(|c: char| c.is_whitespace() || "[]\",`".contains(c)).filter(|w| !w.is_empty()).collect();
     let starts =
         |word: &&str| *word == "wavebatch" || word.ends_with("/bin/wavebatch") || ["args:", "CMD"].contains(word);
-    let at = words.iter().rposition(|word| starts(&word))?;
+    let at = words.iter().rposition(starts)?;
     let verb = (*words.get(at + 1)?).to_owned();
     let flags = words[at + 1..].iter().filter(|word| word.starts_with("--")).map(|word| (*word).to_owned());
     Some((verb, flags.collect(), certain))

@@ -9,7 +9,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,6 +38,8 @@ const LEFT_MS: i64 = 15 * 60_000;
 const PRUNE_MS: i64 = 3_600_000;
 /// What a service that ends gives to what is under way.
 const LAST_WAIT: Duration = Duration::from_secs(3);
+/// How long it may take to note what became of what was cut off. A ledger that does not take it knows by the lease.
+const LAST_NOTE: Duration = Duration::from_secs(1);
 
 /// Where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,9 +169,9 @@ impl Notifier {
                 () = clock.sleep_until(clock.now() + wait) => {}
             }
         }
-        let _ = tokio::time::timeout(LAST_WAIT, drain(&mut under_way)).await;
+        let _ = timeout(LAST_WAIT, drain(&mut under_way)).await;
         cut.cancel();
-        drain(&mut under_way).await;
+        let _ = timeout(LAST_NOTE, drain(&mut under_way)).await;
     }
 
     /// Tells what is due, and tries again what fails, for so long at most. Returns how many are left for whoever comes
@@ -194,9 +196,9 @@ impl Notifier {
                 }
             }
         };
-        let worked = tokio::time::timeout_at(Instant::now() + limit, work).await;
+        let worked = timeout(limit, work).await;
         cut.cancel();
-        drain(&mut under_way).await;
+        let _ = timeout(LAST_NOTE, drain(&mut under_way)).await;
         worked.unwrap_or(Ok(()))?;
         self.store.notices_waiting().await
     }

@@ -137,6 +137,30 @@ async fn what_could_not_start_is_told_with_a_ledger_and_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_used_is_told_of_too() {
+    let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
+    let dir = night(&url(&ear), "");
+    fs::write(dir.path().join("wavebatch.db"), "not a database, but long enough to look like one".repeat(100)).unwrap();
+    let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
+    assert_eq!(cli::code(&ran), 3, "{}", cli::stderr(&ran));
+    let told = ear.heard()[0].json();
+    assert_eq!((&told["event"], &told["batch"]), (&"could_not_start".into(), &"night".into()));
+    assert!(told["reason"].as_str().unwrap().contains("is damaged"), "{told}");
+    // Nor does it help the exit status if nobody listens.
+    fs::write(dir.path().join("wavebatch.toml"), "[notify]\ncommand = \"exit 9\"\n").unwrap();
+    let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
+    assert_eq!(cli::code(&ran), 3);
+    assert!(cli::stderr(&ran).contains("the command ended with status 9"), "{}", cli::stderr(&ran));
+    // What is wrong with the settings is told by who is named in the definition.
+    fs::write(dir.path().join("wavebatch.toml"), "databse = 1\n").unwrap();
+    let definition = fs::read_to_string(dir.path().join("night.toml")).unwrap();
+    fs::write(dir.path().join("night.toml"), format!("{definition}[notify]\ncommand = \"cat > told.json\"\n")).unwrap();
+    let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
+    assert_eq!(cli::code(&ran), 2);
+    assert!(fs::read_to_string(dir.path().join("told.json")).unwrap().contains("databse"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_sees_no_secret() {
     let api = Sandbox::start(Config::default()).await.unwrap();
     let dir = night("", "[notify]\ncommand = \"env > env.txt; cat > told.json\"\n");
