@@ -49,6 +49,8 @@ fn events(heard: &[Heard]) -> Vec<String> {
 async fn a_finished_batch_is_told_once_with_its_figures() {
     let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
     let dir = night(&url(&ear), "");
+    let submitted = wavebatch(dir.path(), &["submit", "night.toml"], Some(&api), &[]).await;
+    assert_eq!(cli::code(&submitted), 0, "{}", cli::stderr(&submitted));
     let (one, two) = tokio::join!(
         wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]),
         wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]),
