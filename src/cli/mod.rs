@@ -30,6 +30,7 @@ mod spool;
 mod status;
 mod submit;
 mod tell;
+mod told;
 mod voices;
 mod watch;
 mod words;

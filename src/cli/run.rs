@@ -10,6 +10,7 @@ use super::{
     sources::Sources,
     submit::submit,
     tell,
+    told::{self, Tells},
     words::{counted, shell},
     work::{self, Show},
 };
@@ -50,13 +51,23 @@ impl Run {
         if self.dry_run {
             return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
         }
+        let ended = self.work(context).await;
+        if let Err(stop) = &ended {
+            told::could_not_start(context, &self.sources, stop).await;
+        }
+        ended
+    }
+
+    async fn work(&self, context: &Context) -> Result<Exit, Stop> {
         let sandbox = self.sources.sandbox;
         let config = self.hooks.over(context.config(sandbox)?);
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         hooks::check(&definition, &config, sandbox)?;
         let api = Api::open(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, true).await?;
-        let show = Show { definition: self.sources.file().map(str::to_owned), json: self.json };
+        let file = self.sources.file();
+        let tells = Tells::new(context, Some(&drive.config), file.map(|file| (&definition, file)), sandbox);
+        let show = Show { definition: file.map(str::to_owned), json: self.json, tells };
         let done = match submit(&drive, &definition, &self.sources).await {
             Ok(done) => done,
             Err(mut stop) if stop.is_nothing_found() => {

@@ -28,7 +28,7 @@ use crate::{
     domain::callback::Secret,
     runner::{Event, Webhook, intake},
     server::{
-        Admin, AdminSettings, Keeper, Metrics, News, Patience, Receiver, ReceiverSettings,
+        Admin, AdminSettings, BatchNews, Keeper, Metrics, Patience, Receiver, ReceiverSettings,
         probe::{self, ProbeSettings},
         secrets,
     },
@@ -154,7 +154,7 @@ impl Service {
         let stop = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
         let (store, config) = (&drive.store, &drive.config);
-        let keeper = Keeper::new(store.clone(), drive.world(), config.rates.clone(), |news: News| async move {
+        let keeper = Keeper::new(store.clone(), drive.world(), config.rates.clone(), |news: BatchNews| async move {
             log(&news);
             Ok(())
         });
@@ -241,7 +241,7 @@ async fn follow(screen: Screen, metrics: Metrics, mut events: UnboundedReceiver<
     }
 }
 
-fn log(news: &News) {
+fn log(news: &BatchNews) {
     let (name, summary) = (news.batch.name.as_str(), &news.summary);
     let lines: Vec<String> =
         summary.lines.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();

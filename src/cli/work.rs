@@ -8,6 +8,7 @@ use super::{
     drive::{Api, Drive, spec_of},
     hooks::HookFlags,
     tell,
+    told::Tells,
     words::{counted, shell},
 };
 use crate::{
@@ -51,7 +52,9 @@ impl Work {
                 screen.say(&tell::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
                 tell_outlook(&drive, row, false).await?;
             }
-            to_the_end(&drive, &batches, Order::ByTurns, &Show { json: self.json, definition: None }).await?
+            let tells = Tells::new(context, Some(&drive.config), None, self.world.sandbox);
+            let show = Show { json: self.json, tells, ..Show::default() };
+            to_the_end(&drive, &batches, Order::ByTurns, &show).await?
         };
         drive.close().await;
         Ok(exit)
@@ -115,6 +118,8 @@ pub(super) struct Show {
     pub(super) definition: Option<String>,
     /// Also as JSON, to stdout.
     pub(super) json: bool,
+    /// Who else is told.
+    pub(super) tells: Tells,
 }
 
 /// Works batches until nothing is due, then writes and tells how each stands.
@@ -151,6 +156,7 @@ pub(super) async fn to_the_end(
         // A signal outweighs a pause, and a pause the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
     }
+    show.tells.flush(&drive.store, &drive.shutdown).await;
     Ok(worst)
 }
 
@@ -163,6 +169,7 @@ async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> 
     if show.json {
         screen.result(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
     }
+    show.tells.ended(drive, &row, &published).await;
     published.summary.definition.clone_from(&show.definition);
     Ok(tell::after(screen, &published, Exit::of_signal(&drive.shutdown)))
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, serve, serve::ServeConfig, webhook, webhook::WebhookConfig};
 use crate::{
     definition::{
-        Fault,
+        Fault, Notify, notify,
         walk::{Section, Walk, Wrong},
     },
     domain::{batch::MicroUsd, cost::Rates, pool::Pool},
@@ -22,6 +22,7 @@ pub(super) struct Draft {
     pub(super) rates: Rates,
     pub(super) webhook: WebhookConfig,
     pub(super) serve: ServeConfig,
+    pub(super) notify: Option<Notify>,
 }
 
 impl Default for Draft {
@@ -33,6 +34,7 @@ impl Default for Draft {
             rates: Rates::default(),
             webhook: WebhookConfig::default(),
             serve: ServeConfig::default(),
+            notify: None,
         }
     }
 }
@@ -64,9 +66,10 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let webhook = webhook::read(&mut walk, webhook);
     let serve = walk.section(&mut root, "serve");
     let serve = serve::read(&mut walk, serve);
+    let notify = notify::read(&mut walk, &mut root);
     walk.close(root);
     walk.tell_unknown();
-    (Draft { database, base_url, limits, rates, webhook, serve }, walk.faults)
+    (Draft { database, base_url, limits, rates, webhook, serve, notify }, walk.faults)
 }
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {

@@ -19,7 +19,7 @@ pub use self::{
     webhook::{WebhookConfig, public_url},
 };
 use crate::{
-    definition::{Fault, Faults},
+    definition::{Fault, Faults, Notify},
     domain::{
         batch::RunSettings,
         cost::Rates,
@@ -81,6 +81,8 @@ pub struct Env {
     pub key: Option<SecretString>,
     /// `WAVEBATCH_WEBHOOK_SECRET`
     pub webhook_secret: Option<SecretString>,
+    /// `WAVEBATCH_NOTIFY_SECRET`
+    pub notify_secret: Option<SecretString>,
     /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
     /// `WAVEBATCH_NOW`: the moment that `today` is told by. For tests of what happens at midnight.
@@ -99,6 +101,7 @@ impl Env {
             base_url: text("SMALLEST_BASE_URL"),
             key: text(KEY).map(SecretString::from),
             webhook_secret: text("WAVEBATCH_WEBHOOK_SECRET").map(SecretString::from),
+            notify_secret: text("WAVEBATCH_NOTIFY_SECRET").map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
             now: text("WAVEBATCH_NOW").and_then(|now| now.parse().ok()),
         }
@@ -172,6 +175,8 @@ pub struct Config {
     pub webhook: WebhookConfig,
     /// What a service looks at.
     pub serve: ServeConfig,
+    /// Who is told how batches go, where their definition does not say it.
+    pub notify: Option<Notify>,
     /// Lease times.
     pub timing: Timing,
 }
@@ -237,6 +242,7 @@ impl Config {
             rates: draft.rates,
             webhook: draft.webhook,
             serve: draft.serve.relative_to(&file_dir),
+            notify: draft.notify,
             timing: env.lease_ms.map_or_else(Timing::default, |lease_ms| Timing { lease_ms, beat_ms: lease_ms / 5 }),
         })
     }

@@ -108,3 +108,13 @@ fn every_fault_has_its_line_and_the_nearest_name() {
     SMALLEST_BASE_URL: may have no user, query or fragment; the key goes into SMALLEST_API_KEY
     ");
 }
+
+#[test]
+fn who_is_told_is_read_like_a_definitions_own() {
+    let (dir, config) = load(Some("[notify]\ncommand = './tell.sh'\n"), &Flags::default(), &Env::default());
+    let config = config.unwrap();
+    assert_eq!(config.notify, Some(Notify::Command("./tell.sh".into())));
+    assert_eq!(config.file, Some(dir.path().join(FILE)), "beside which the command runs");
+    assert!(faults("[notify]\nurl = 'hooks'\n").starts_with("wavebatch.toml:2:7: `notify.url`: `hooks` is not a URL"));
+    assert_eq!(load(None, &Flags::default(), &Env::default()).1.unwrap().notify, None);
+}

@@ -13,7 +13,7 @@ mod draft;
 mod foreign;
 #[cfg(test)]
 mod night_tests;
-mod notify;
+pub(crate) mod notify;
 mod origin;
 mod overrides;
 mod paths;

@@ -10,6 +10,7 @@ pub mod hex;
 pub mod identity;
 pub mod job;
 pub mod key;
+pub mod notice;
 pub mod options;
 pub mod overrides;
 pub mod pool;

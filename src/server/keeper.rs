@@ -30,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// A batch stands otherwise than it did.
 #[derive(Debug, Clone)]
-pub struct News {
+pub struct BatchNews {
     /// The batch.
     pub batch: BatchRow,
     /// How it stands now.
@@ -62,7 +62,7 @@ struct Failed {
 
 impl<T, F> Keeper<T>
 where
-    T: Fn(News) -> F + Clone + Send + 'static,
+    T: Fn(BatchNews) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), StoreError>> + Send,
 {
     /// A keeper that tells news by `tell`. What is told was never told before, unless a process was killed just then.
@@ -194,7 +194,7 @@ async fn write<T, F>(
     tell: T,
 ) -> Result<Option<String>, StoreError>
 where
-    T: Fn(News) -> F,
+    T: Fn(BatchNews) -> F,
     F: Future<Output = Result<(), StoreError>>,
 {
     let state = match standing {
@@ -220,7 +220,8 @@ where
             (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
         }
     };
-    tell(News { batch: batch.clone(), standing: standing.clone(), summary, unpublished: unpublished.clone() }).await?;
+    tell(BatchNews { batch: batch.clone(), standing: standing.clone(), summary, unpublished: unpublished.clone() })
+        .await?;
     if unpublished.is_none() {
         store.told(batch.id, &standing).await?;
     }

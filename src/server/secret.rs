@@ -1,4 +1,5 @@
-//! The secret that addresses of callbacks are made with: given, or made once and kept beside the ledger.
+//! The secrets that addresses of callbacks are made with, and that notifications are signed with: given, or made once and
+//! kept beside the ledger.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,13 +12,20 @@ use crate::domain::callback::Secret;
 
 /// The variable that holds one secret, or two while it is changed: the first makes addresses, both are known.
 pub const WEBHOOK_SECRET: &str = "WAVEBATCH_WEBHOOK_SECRET";
+/// The variable that holds what notifications are signed with.
+pub const NOTIFY_SECRET: &str = "WAVEBATCH_NOTIFY_SECRET";
 
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable holds something else.
-    #[error("{WEBHOOK_SECRET}: {0}")]
-    Variable(String),
+    #[error("{name}: {why}")]
+    Variable {
+        /// Which.
+        name: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// The file holds something else.
     #[error("{}: {why}", path.display())]
     File {
@@ -26,7 +34,7 @@ pub enum SecretError {
         /// What is wrong.
         why: String,
     },
-    /// Who can read it can make up callbacks.
+    /// Who can read it can make up callbacks, or notifications.
     #[error("{} can be read by others (mode {mode:o}); chmod 600 it, or remove it for a new one", path.display())]
     Open {
         /// Which.
@@ -44,24 +52,35 @@ pub enum SecretError {
     },
 }
 
-/// The secrets of a ledger: of the variable, else of the file beside it, which is made if it is not there.
+/// The secrets of a ledger's callbacks: of the variable, else of the file beside it, which is made if it is not there.
 ///
 /// # Errors
 /// One that cannot be read, or that others can read.
 pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, SecretError> {
-    if let Some(text) = variable {
-        let all = text.split(',').map(|one| Secret::parse(one.trim()).map_err(SecretError::Variable));
-        let all: Vec<Secret> = all.collect::<Result<_, _>>()?;
-        return if all.len() > 2 {
-            Err(SecretError::Variable("holds one secret, or two while it is changed".to_owned()))
-        } else {
-            Ok(all)
-        };
+    let Some(text) = variable else { return beside(ledger, "-webhook-secret").map(|secret| vec![secret]) };
+    let told = |why| SecretError::Variable { name: WEBHOOK_SECRET, why };
+    let all: Vec<Secret> =
+        text.split(',').map(|one| Secret::parse(one.trim()).map_err(told)).collect::<Result<_, _>>()?;
+    match all.len() {
+        0..=2 => Ok(all),
+        _ => Err(told("holds one secret, or two while it is changed".to_owned())),
     }
+}
+
+/// What a ledger's notifications are signed with: the variable's, else that of the file beside it, which is made if it is
+/// not there.
+///
+/// # Errors
+/// One that cannot be read, or that others can read.
+pub fn notify_secret(ledger: &Path, variable: Option<&str>) -> Result<Secret, SecretError> {
+    let Some(text) = variable else { return beside(ledger, "-notify-secret") };
+    Secret::parse(text.trim()).map_err(|why| SecretError::Variable { name: NOTIFY_SECRET, why })
+}
+
+fn beside(ledger: &Path, ending: &str) -> Result<Secret, SecretError> {
     let mut name = ledger.file_name().unwrap_or_default().to_os_string();
-    name.push("-webhook-secret");
-    let path = ledger.with_file_name(name);
-    kept(&path).map(|secret| vec![secret])
+    name.push(ending);
+    kept(&ledger.with_file_name(name))
 }
 
 fn kept(path: &Path) -> Result<Secret, SecretError> {
@@ -137,5 +156,20 @@ mod tests {
         assert!(secrets(ledger, Some(&format!("{both},{}", one.hex()))).is_err());
         let told = secrets(ledger, Some("hunter2")).unwrap_err().to_string();
         assert!(told.starts_with("WAVEBATCH_WEBHOOK_SECRET: ") && !told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn notifications_have_one_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("wavebatch.db");
+        let made = notify_secret(&ledger, None).unwrap();
+        assert_eq!(notify_secret(&ledger, None).unwrap(), made);
+        assert_ne!(secrets(&ledger, None).unwrap(), [made]);
+        let path = dir.path().join("wavebatch.db-notify-secret");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let given = Secret::new([1; 32]);
+        assert_eq!(notify_secret(&ledger, Some(&given.hex())).unwrap(), given);
+        let told = notify_secret(&ledger, Some("hunter2")).unwrap_err().to_string();
+        assert!(told.starts_with("WAVEBATCH_NOTIFY_SECRET: ") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -16,6 +16,7 @@ mod end;
 mod error;
 mod fence;
 mod lines;
+mod notices;
 mod open;
 mod outcome;
 mod packed;
@@ -66,6 +67,7 @@ pub use diff::Diff;
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
+pub use notices::{NewNotice, Notice, Untold};
 pub use open::{MIN_SQLITE, Opening};
 pub use packed::Body;
 pub use parts::Reused;
@@ -240,6 +242,8 @@ mod again_tests;
 mod callback_tests;
 #[cfg(test)]
 mod money_tests;
+#[cfg(test)]
+mod notice_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! What the README says in closed lists and examples, held against the code.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     definition::{Definition, Overrides},
@@ -10,6 +15,7 @@ use wavebatch::{
         call::ErrorKind,
         callback::Secret,
         cost::Rates,
+        notice::NoticeEvent,
         options::{LANGUAGES, Task},
         pool::{Limits, Pool},
         row::{Note, RowStatus},
@@ -17,12 +23,15 @@ use wavebatch::{
     },
     report::row::Column,
     server::{
-        Metrics, Patience, Receiver, ReceiverSettings, ScheduleState,
+        Metrics, News, Patience, Receiver, ReceiverSettings, ScheduleState,
         probe::{ProbeSettings, watch},
     },
 };
 
-use crate::support::{House, watching::Page};
+use crate::{
+    cli,
+    support::{House, watching::Page},
+};
 
 #[test]
 fn the_readme_lists_what_the_report_can_say() {
@@ -68,6 +77,20 @@ fn every_definition_in_the_readme_is_without_fault() {
         checked += 1;
     }
     assert!(checked > 1, "the README shows a definition of each task");
+}
+
+#[test]
+fn the_readme_shows_what_is_told() {
+    let readme = readme();
+    let told = section(&readme, "## Being told");
+    for event in NoticeEvent::NAMES {
+        assert!(told.contains(&format!("| `{event}` |")), "`{event}` is not in \"Being told\"");
+    }
+    let shown: Map<String, Value> = serde_json::from_str(blocks(told, "json")[0]).unwrap();
+    let news = News::could_not_start("d", "b", "", 0).notice("", false).body;
+    let news: Map<String, Value> = serde_json::from_str(&news).unwrap();
+    let fields: Vec<_> = std::iter::once("id").chain(news.keys().map(String::as_str)).collect();
+    assert_eq!(shown.keys().map(String::as_str).collect::<Vec<_>>(), fields);
 }
 
 #[test]
@@ -142,6 +165,92 @@ async fn everything() -> Page {
 
 fn name_at(text: &str) -> String {
     text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+}
+
+#[test]
+fn deploy_names_flags_that_there_are() {
+    let dir = cli::house();
+    let help = |args: &[&str]| String::from_utf8(cli::run(dir.path(), args).stdout).unwrap();
+    let verbs = help(&["--help"]);
+    let (mut helps, mut checked) = (BTreeMap::new(), 0);
+    for (path, text) in deployed() {
+        for (verb, flags, certain) in text.lines().filter_map(command) {
+            if !verbs.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))) {
+                // This one may be missing from a build, and has then no flags to be held against.
+                assert!(!certain || verb == "serve", "{}: there is no verb {verb}", path.display());
+                continue;
+            }
+            let told = helps.entry(verb.clone()).or_insert_with(|| help(&[&verb, "--help"]));
+            for flag in flags {
+                assert!(told.contains(&flag), "{}: `wavebatch {verb}` has no {flag}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(helps.contains_key("run") && helps.contains_key("check") && checked > 2, "{helps:?}");
+}
+
+#[test]
+fn deploy_names_files_and_variables_that_there_are() {
+    let (root, readme) = (Path::new(env!("CARGO_MANIFEST_DIR")), readme());
+    let settings = section(&readme, "## Settings");
+    let guide = fs::read_to_string(root.join("deploy/README.md")).unwrap();
+    for (path, text) in deployed() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(guide.contains(name) || name == "README.md", "deploy/README.md does not say what {name} is for");
+        for word in text.split(|c: char| c.is_whitespace() || "()`\",=".contains(c)) {
+            let word = word.trim_end_matches(['.', ':', ';']);
+            if let Some(definition) = word.rsplit_once("jobs/").map(|(_, name)| name).filter(|n| n.ends_with(".toml")) {
+                assert!(root.join("jobs").join(definition).exists(), "{name}: {word}");
+            }
+            if word.starts_with("deploy/") {
+                assert!(root.join(word).exists(), "{name}: {word}");
+            }
+            if word.starts_with("WAVEBATCH_") || word.starts_with("SMALLEST_") {
+                assert!(settings.contains(&format!("`{word}`")), "{name}: {word} is not in the README's \"Settings\"");
+            }
+        }
+        for link in text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()) {
+            assert!(path.with_file_name(link).exists(), "{name}: {link}");
+        }
+        for copied in text.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--"))
+        {
+            let mut sources: Vec<_> = copied.split(' ').collect();
+            sources.pop();
+            assert!(sources.iter().all(|source| root.join(source).exists()), "{name}: {copied}");
+        }
+    }
+}
+
+/// The files of `deploy/`.
+fn deployed() -> Vec<(PathBuf, String)> {
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")];
+    let mut files = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => files.push((path.clone(), fs::read_to_string(path).unwrap())),
+            }
+        }
+    }
+    assert!(files.len() > 8, "{files:?}");
+    files
+}
+
+/// The verb and flags of a line that may start the program, and whether it certainly does: a unit's, or a list of
+/// arguments. Prose has the program's name, too.
+fn command(line: &str) -> Option<(String, Vec<String>, bool)> {
+    let certain = ["ExecStart=", "args: [\"", "CMD [\"serve"].iter().any(|start| line.trim_start().starts_with(start));
+    let words: Vec<_> =
+        line.split(|c: char| c.is_whitespace() || "[]\",`".contains(c)).filter(|w| !w.is_empty()).collect();
+    let starts =
+        |word: &&str| *word == "wavebatch" || word.ends_with("/bin/wavebatch") || ["args:", "CMD"].contains(word);
+    let at = words.iter().rposition(starts)?;
+    let verb = (*words.get(at + 1)?).to_owned();
+    let flags = words[at + 1..].iter().filter(|word| word.starts_with("--")).map(|word| (*word).to_owned());
+    Some((verb, flags.collect(), certain))
 }
 
 fn readme() -> String {

@@ -12,7 +12,7 @@ use wavebatch::{
     report::summary::SummaryState,
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
-    server::{Keeper, News},
+    server::{BatchNews, Keeper},
     store::Standing,
 };
 
@@ -178,14 +178,14 @@ fn readable_by_all(path: &Path) {
 /// A runner that serves, a keeper, and what they tell.
 struct Served {
     stop: CancellationToken,
-    news: tokio::sync::mpsc::UnboundedReceiver<News>,
+    news: tokio::sync::mpsc::UnboundedReceiver<BatchNews>,
     runner: tokio::task::JoinHandle<RunEnd>,
 }
 
 fn serve(house: &House) -> Served {
     let stop = CancellationToken::new();
     let (told, news) = tokio::sync::mpsc::unbounded_channel();
-    let tell = move |news: News| {
+    let tell = move |news: BatchNews| {
         let _ = told.send(news);
         async { Ok(()) }
     };
@@ -199,7 +199,7 @@ fn serve(house: &House) -> Served {
 }
 
 impl Served {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self) -> BatchNews {
         tokio::time::timeout(Duration::from_secs(20), self.news.recv()).await.expect("news in time").expect("a keeper")
     }
 

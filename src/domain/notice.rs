@@ -1,0 +1,45 @@
+//! What somebody is told of, and when again if they could not be reached.
+
+use super::options::listed;
+
+/// The first wait between two tries, in ms.
+const FIRST_WAIT_MS: i64 = 10_000;
+/// The longest, jitter aside.
+const LONGEST_WAIT_MS: i64 = 15 * 60_000;
+
+listed! {
+    /// What a notification tells.
+    NoticeEvent, "event" {
+        /// Nothing is left to do in a batch.
+        Finished = "finished",
+        /// wavebatch paused a batch: no line is to blame, and somebody has to do something.
+        Paused = "paused",
+        /// A run of a definition ended with an error before its batch did.
+        CouldNotStart = "could_not_start",
+        /// The window of a schedule closed, and lines are left for the next.
+        WindowClosed = "window_closed",
+    }
+}
+
+/// How long to wait after the `tries`th failed try, in ms: 10 s, doubling to 15 min, a tenth more or less by `jitter`
+/// (0..1).
+#[must_use]
+pub fn wait_ms(tries: u32, jitter: f64) -> i64 {
+    let doublings = tries.saturating_sub(1).min(16);
+    let wait = (FIRST_WAIT_MS << doublings).min(LONGEST_WAIT_MS);
+    #[expect(clippy::cast_possible_truncation, reason = "at most a tenth of 15 minutes, either way")]
+    let more = ((jitter.clamp(0.0, 1.0) - 0.5) * 0.2 * wait as f64) as i64;
+    wait + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_a_quarter_of_an_hour() {
+        let waits = [1, 2, 3, 7, 8, 40].map(|tries| wait_ms(tries, 0.5));
+        assert_eq!(waits, [10_000, 20_000, 40_000, 640_000, 900_000, 900_000]);
+        assert_eq!((wait_ms(1, 0.0), wait_ms(1, 1.0)), (9_000, 11_000));
+    }
+}

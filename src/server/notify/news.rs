@@ -1,0 +1,104 @@
+//! What is told, as JSON.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    clock::Millis,
+    domain::{cost::MicroUsd, notice::NoticeEvent, row::RowStatus},
+    report::summary::{Summary, SummaryState},
+    store::NewNotice,
+};
+
+/// What is told of a batch. Fields may be added; none changes its meaning.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct News {
+    /// What happened.
+    pub event: NoticeEvent,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// The batch's name.
+    pub batch: String,
+    /// Its definition's name.
+    pub definition: String,
+    /// How it stands, where it was begun.
+    pub state: Option<SummaryState>,
+    /// Why it paused, or could not start; of what finished, why its report could not be written.
+    pub reason: Option<String>,
+    /// Lines by status; what is not there is nought.
+    pub lines: BTreeMap<RowStatus, u64>,
+    /// Those that somebody must still look at.
+    pub lines_left: u64,
+    /// What the batch cost over all its runs: an estimate at list price.
+    pub spend_usd: MicroUsd,
+    /// Where its report is.
+    pub report: Option<String>,
+    /// Where its summary is.
+    pub summary: Option<String>,
+    /// Whether it is the sandbox's.
+    pub sandbox: bool,
+}
+
+impl News {
+    /// Of a batch whose summary is written.
+    #[must_use]
+    pub fn of(event: NoticeEvent, definition: &str, summary: &Summary, at: Millis) -> Self {
+        let outputs = summary.outputs.trim_end_matches('/');
+        Self {
+            event,
+            at: rfc3339(at),
+            batch: summary.batch.clone(),
+            definition: definition.to_owned(),
+            state: Some(summary.state),
+            reason: summary.pause_reason.clone(),
+            lines: summary.lines.clone(),
+            lines_left: left(summary),
+            spend_usd: summary.spend.total_usd,
+            report: Some(summary.report.clone()),
+            summary: Some(format!("{outputs}/summary.json")),
+            sandbox: false,
+        }
+    }
+
+    /// Of a run that ended before there was anything to sum up.
+    #[must_use]
+    pub fn could_not_start(definition: &str, batch: &str, reason: &str, at: Millis) -> Self {
+        Self {
+            event: NoticeEvent::CouldNotStart,
+            at: rfc3339(at),
+            batch: batch.to_owned(),
+            definition: definition.to_owned(),
+            state: None,
+            reason: Some(reason.to_owned()),
+            lines: BTreeMap::new(),
+            lines_left: 0,
+            spend_usd: MicroUsd(0),
+            report: None,
+            summary: None,
+            sandbox: false,
+        }
+    }
+
+    /// The same for the ledger. `about`: which of several like events of the batch; `own`: its definition names who is told.
+    #[must_use]
+    pub fn notice(&self, about: impl Into<String>, own: bool) -> NewNotice {
+        NewNotice {
+            definition: self.definition.clone(),
+            batch: self.batch.clone(),
+            event: self.event,
+            about: about.into(),
+            own,
+            body: serde_json::to_string(self).expect("strings and numbers are JSON"),
+        }
+    }
+}
+
+fn left(summary: &Summary) -> u64 {
+    summary.lines.iter().filter(|(status, _)| !status.is_finished()).map(|(_, count)| count).sum()
+}
+
+fn rfc3339(at: Millis) -> String {
+    Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default()
+}

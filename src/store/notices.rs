@@ -1,0 +1,271 @@
+//! What somebody is to be told of: posted once, whoever saw it, and kept until it is told or given up.
+
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::{Store, StoreError, rows};
+use crate::{
+    clock::Millis,
+    domain::{job::BatchId, notice::NoticeEvent},
+};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Who could not be told for so long is not told any more.
+const GIVE_UP_MS: i64 = DAY_MS;
+/// How long it is known what was told. Nothing may be posted again that happened longer ago.
+const KEEP_MS: i64 = 30 * DAY_MS;
+
+/// What somebody is to be told of.
+#[derive(Debug, Clone)]
+pub struct NewNotice {
+    /// The definition's name.
+    pub definition: String,
+    /// The batch's name.
+    pub batch: String,
+    /// What happened.
+    pub event: NoticeEvent,
+    /// Which of several like events of the batch, e.g. the moment it finished.
+    pub about: String,
+    /// Whether the definition itself names who is told. Then nobody else is.
+    pub own: bool,
+    /// All of it: a JSON object. No secret belongs in it.
+    pub body: String,
+}
+
+/// A notice in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    id: i64,
+    /// By which a receiver knows a repeat.
+    pub uid: String,
+    /// The definition's name.
+    pub definition: String,
+    /// The batch's name.
+    pub batch: String,
+    /// What happened.
+    pub event: NoticeEvent,
+    /// Whether the definition itself names who is told.
+    pub own: bool,
+    /// A JSON object.
+    pub body: String,
+    /// How often it was taken, this time included. Who took it after us has another number.
+    pub tries: u32,
+}
+
+/// What becomes of a notice that could not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// It is tried again.
+    Again,
+    /// It failed for a day: it is kept, and not tried any more.
+    GivenUp,
+    /// Somebody else has taken it since.
+    NotOurs,
+}
+
+/// Those that are due by ?1, each the oldest of its batch that waits.
+macro_rules! due {
+    ($what:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM notices n WHERE n.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.definition = n.definition \
+             AND e.batch = n.batch AND e.due_at IS NOT NULL AND e.id < n.id)"
+        )
+    };
+}
+const TAKE: &str = concat!(
+    "UPDATE notices SET due_at = ?2, leased = 1, tries = tries + 1 WHERE id = (",
+    due!("n.id"),
+    " ORDER BY n.due_at, n.id LIMIT 1) RETURNING id, uid, definition, batch, event, own, body, tries"
+);
+const IS_DUE: &str = concat!("SELECT EXISTS (", due!("1"), ")");
+
+impl Store {
+    /// Keeps what somebody is to be told. `false`: the same was posted before. What else of this definition could not be
+    /// told so far is due at once.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn post_notice(&self, new: NewNotice) -> Result<bool, StoreError> {
+        let uid = Uuid::now_v7().to_string();
+        self.write(move |conn, now| {
+            let (new, uid) = (new.clone(), uid.clone());
+            Box::pin(async move { post(conn, new, uid, now).await })
+        })
+        .await
+    }
+
+    /// Takes the notice that is due first, for `lease_ms`; then somebody else may. Of one batch only the oldest is taken:
+    /// they are told in turn.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn take_notice(&self, lease_ms: i64) -> Result<Option<Notice>, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let row = sqlx::query(TAKE).bind(now).bind(now + lease_ms).fetch_optional(conn).await?;
+                row.map(|row| {
+                    Ok(Notice {
+                        id: row.try_get("id")?,
+                        uid: row.try_get("uid")?,
+                        definition: row.try_get("definition")?,
+                        batch: row.try_get("batch")?,
+                        event: rows::listed(&row, "event")?,
+                        own: row.try_get("own")?,
+                        body: row.try_get("body")?,
+                        tries: rows::count(&row, "tries")?,
+                    })
+                })
+                .transpose()
+            })
+        })
+        .await
+    }
+
+    /// Whether [`take_notice`](Self::take_notice) would have one at `by`. Reads only.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn is_notice_due(&self, by: Millis) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await?)
+    }
+
+    /// Notices that are neither told nor given up.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn notices_waiting(&self) -> Result<u64, StoreError> {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
+        Ok(u64::try_from(waiting).unwrap_or(0))
+    }
+
+    /// It was told. `false`: somebody else has taken it since, and tells it again.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn notice_told(&self, notice: &Notice) -> Result<bool, StoreError> {
+        let (id, tries) = (notice.id, notice.tries);
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                let told = sqlx::query(
+                    "UPDATE notices SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
+                     WHERE id = ? AND tries = ? AND state = 'waiting'",
+                )
+                .bind(id)
+                .bind(tries)
+                .execute(conn)
+                .await?;
+                Ok(told.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+
+    /// It could not be told, for this reason, in which no secret belongs; it is due again at `due`.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Untold, StoreError> {
+        let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
+        self.write(move |conn, now| {
+            let error = error.clone();
+            Box::pin(async move {
+                let state: Option<String> = sqlx::query_scalar(
+                    "UPDATE notices SET failing_since = coalesce(failing_since, ?3), error = ?5, leased = 0, \
+                     state = iif(coalesce(failing_since, ?3) + ?6 <= ?3, 'given_up', 'waiting'), \
+                     due_at = iif(coalesce(failing_since, ?3) + ?6 <= ?3, NULL, ?4) \
+                     WHERE id = ?1 AND tries = ?2 AND state = 'waiting' RETURNING state",
+                )
+                .bind(id)
+                .bind(tries)
+                .bind(now)
+                .bind(due)
+                .bind(error)
+                .bind(GIVE_UP_MS)
+                .fetch_optional(conn)
+                .await?;
+                Ok(match state.as_deref() {
+                    Some("given_up") => Untold::GivenUp,
+                    Some(_) => Untold::Again,
+                    None => Untold::NotOurs,
+                })
+            })
+        })
+        .await
+    }
+
+    /// It is put back untried, for who knows whom to tell; it is due again at `due`.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn notice_left(&self, notice: &Notice, due: Millis) -> Result<(), StoreError> {
+        let (id, tries) = (notice.id, notice.tries);
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE notices SET due_at = ?, leased = 0, tries = tries - 1 WHERE id = ? AND tries = ? AND state = 'waiting'",
+                )
+                .bind(due)
+                .bind(id)
+                .bind(tries)
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Forgets notices that were posted over 30 days ago. Returns how many of them nobody was told of.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn prune_notices(&self) -> Result<u64, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= ? RETURNING state")
+                    .bind(now - KEEP_MS)
+                    .fetch_all(conn)
+                    .await?;
+                Ok(gone.iter().filter(|state| *state == "waiting").count() as u64)
+            })
+        })
+        .await
+    }
+
+    /// When a batch was first submitted or last resumed: which of its pauses it is that it is in.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
+        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = ?")
+            .bind(batch.0)
+            .fetch_one(&self.read)
+            .await?)
+    }
+}
+
+async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
+    let posted = sqlx::query(
+        "INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?8, ?8) ON CONFLICT (definition, batch, event, about) DO NOTHING",
+    )
+    .bind(uid)
+    .bind(&new.definition)
+    .bind(new.batch)
+    .bind(new.event.as_str())
+    .bind(new.about)
+    .bind(new.own)
+    .bind(new.body)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE notices SET due_at = ?1 WHERE definition = ?2 AND due_at > ?1 AND NOT leased")
+        .bind(now)
+        .bind(new.definition)
+        .execute(conn)
+        .await?;
+    Ok(posted.rows_affected() > 0)
+}
