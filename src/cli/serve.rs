@@ -1,8 +1,11 @@
 //! `wavebatch serve`
 
+mod telling;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,11 +31,11 @@ use crate::{
     domain::callback::Secret,
     runner::{Event, Webhook, intake},
     server::{
-        Admin, AdminSettings, BatchNews, Keeper, Metrics, Patience, Receiver, ReceiverSettings,
+        Admin, AdminSettings, BatchNews, Keeper, Metrics, Notifier, OwnTarget, Patience, Receiver, ReceiverSettings,
         probe::{self, ProbeSettings},
         secrets,
     },
-    store::{Standing, StoreError},
+    store::StoreError,
 };
 
 /// What is in flight has so long after SIGTERM; then it is handed back.
@@ -154,11 +157,23 @@ impl Service {
         let stop = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
         let (store, config) = (&drive.store, &drive.config);
-        let keeper = Keeper::new(store.clone(), drive.world(), config.rates.clone(), |news: BatchNews| async move {
-            log(&news);
-            Ok(())
+        let sandbox = verb.world.sandbox;
+        let own: OwnTarget = Arc::new(|_| None);
+        let tells = telling::settings(drive.context, config, own, sandbox, metrics.clone());
+        let notifier = Notifier::new(store.clone(), tells.clone());
+        tasks.spawn({
+            let stop = stop.clone();
+            async move {
+                notifier.run(stop).await;
+                Ok(())
+            }
         });
-        tasks.spawn(keeper.run(stop.clone()));
+        let told = store.clone();
+        let tell = move |news: BatchNews| {
+            let (store, tells) = (told.clone(), tells.clone());
+            async move { telling::tell(&store, &tells, &news, sandbox).await }
+        };
+        tasks.spawn(Keeper::new(store.clone(), drive.world(), config.rates.clone(), tell).run(stop.clone()));
         if let Some(webhook) = webhook.as_ref().filter(|_| receiver.is_some()) {
             let settings =
                 ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
@@ -238,29 +253,5 @@ async fn follow(screen: Screen, metrics: Metrics, mut events: UnboundedReceiver<
     while let Some(event) = events.recv().await {
         metrics.event(&event);
         watch::log(&event, &screen);
-    }
-}
-
-fn log(news: &BatchNews) {
-    let (name, summary) = (news.batch.name.as_str(), &news.summary);
-    let lines: Vec<String> =
-        summary.lines.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
-    let lines = lines.join(", ");
-    let report = summary.report.as_str();
-    match &news.standing {
-        Standing::Finished(_) => tracing::info!(batch.name = name, lines, report, "batch finished"),
-        Standing::Paused(_) => {
-            let reason = summary.pause_reason.as_deref().unwrap_or_default();
-            tracing::warn!(batch.name = name, lines, reason, "batch paused; one line of it is tried every 15 min");
-        }
-        Standing::WindowClosed(_) => {
-            tracing::warn!(
-                batch.name = name,
-                lines,
-                report,
-                "window closed with lines left; they go on in the next one"
-            );
-        }
-        Standing::Working | Standing::Over => {}
     }
 }

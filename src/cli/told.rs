@@ -181,7 +181,7 @@ pub(super) fn target(to: Notify, file: &Path) -> Target {
 }
 
 /// In the sandbox nobody is told but who listens on this machine: a rehearsal is to wake nobody.
-fn is_here(notify: &Notify) -> bool {
+pub(super) fn is_here(notify: &Notify) -> bool {
     let Notify::Url(url) = notify else { return false };
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -191,7 +191,7 @@ fn is_here(notify: &Notify) -> bool {
     }
 }
 
-fn secret(context: &Context, config: Option<&Config>) -> Option<crate::domain::callback::Secret> {
+pub(super) fn secret(context: &Context, config: Option<&Config>) -> Option<crate::domain::callback::Secret> {
     let given = context.env.notify_secret.as_ref().map(ExposeSecret::expose_secret);
     let ledger = config.map(|config| config.database.as_path()).or(given.is_some().then_some(Path::new("/")))?;
     match notify_secret(ledger, given) {

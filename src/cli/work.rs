@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     domain::{job::BatchId, retry::PauseKind},
+    report::summary::SummaryState,
     runner::{Order, RunEnd, intake},
-    store::BatchRow,
+    store::{BatchRow, Standing},
 };
 
 /// Work what is queued, to the end
@@ -170,6 +171,17 @@ async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> 
         screen.result(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
     }
     show.tells.ended(drive, &row, &published).await;
+    if published.failed.is_none() {
+        // A service that comes later has nothing to add.
+        let standing = match (state, row.pause.is_some(), drive.store.batch_by_id(batch).await?) {
+            (SummaryState::Finished, _, row) => row.finished_at.map(Standing::Finished),
+            (SummaryState::Paused, true, row) => row.paused_at.map(Standing::Paused),
+            _ => None,
+        };
+        if let Some(standing) = standing {
+            drive.store.told(batch, &standing).await?;
+        }
+    }
     published.summary.definition.clone_from(&show.definition);
     Ok(tell::after(screen, &published, Exit::of_signal(&drive.shutdown)))
 }
