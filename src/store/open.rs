@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -26,6 +26,9 @@ use crate::clock::Clock;
 
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Between two looks at a directory in which another process opens a ledger.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -85,10 +88,12 @@ impl Store {
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .pragma("cache_size", "-65536")
             .pragma("wal_autocheckpoint", "16000");
+        let one_by_one = one_by_one(&path, opening.busy_timeout).await;
         let mut conn = SqliteConnection::connect_with(&options).await?;
         refuse_old_sqlite(&mut conn).await?;
         migrate(&mut conn, &path).await?;
         let id = ledger_id(&mut conn, opening.clock.now()).await?;
+        drop(one_by_one);
 
         let read = SqlitePoolOptions::new()
             .max_connections(4)
@@ -124,6 +129,24 @@ fn prepare_file(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Two processes may start on a new ledger at once: SQLite does not wait when its journal is changed, nor do migrations. So
+/// ledgers of one directory are opened one by one, as long as that does not take too long.
+///
+/// Never a lock on the ledger itself: with the first handle of a file that is closed a process loses all its locks on it,
+/// SQLite's too. Whoever closes the ledger next then takes itself for the last, and its log away from us.
+async fn one_by_one(path: &Path, most: Duration) -> Option<fs::File> {
+    let dir = fs::File::open(path.parent()?).ok()?;
+    let began = Instant::now();
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Some(dir),
+            Err(fs::TryLockError::WouldBlock) if began.elapsed() < most => tokio::time::sleep(TRY_AGAIN).await,
+            // Some file systems know no locks of directories; a race for a new ledger is then lost with a clear word.
+            Err(_) => return None,
+        }
+    }
+}
+
 async fn refuse_old_sqlite(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
     let mut parts = version.split('.').map(|p| u32::from_str(p).unwrap_or(0));
@@ -148,9 +171,6 @@ async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreEr
             return Ok(());
         }
     }
-    // Two processes may start on a new ledger at once: the lock makes the second one wait, and find nothing to do.
-    let lock = fs::File::open(path).map_err(|source| StoreError::Path { path: path.to_owned(), source })?;
-    lock.lock().map_err(|source| StoreError::Path { path: path.to_owned(), source })?;
     MIGRATIONS.run_direct(None, conn, false).await.map_err(|e| match e {
         sqlx::migrate::MigrateError::Execute(e) => StoreError::from(e),
         e => StoreError::Unexpected(format!("its schema could not be brought up to date: {e}")),

@@ -379,3 +379,34 @@ async fn a_retried_line_knows_of_the_answer_that_is_kept() {
     assert_eq!(l.store.retry_free(b).await.unwrap(), 1);
     assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier era");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_open_a_new_ledger_at_once() {
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wavebatch.db");
+        let opened = (0..8).map(|_| tokio::spawn(Store::open(Opening { create: true, ..Opening::new(&path) })));
+        let opened = futures::future::join_all(opened).await;
+        let ids: Vec<String> = opened.into_iter().map(|store| store.unwrap().unwrap().0.id().to_owned()).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]));
+    }
+}
+
+/// Without it, whoever else closes the ledger takes itself for the last one, and the log away from us.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_made_the_ledger_keeps_its_lock_on_it() {
+    use std::os::unix::fs::MetadataExt;
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let inode = std::fs::metadata(&l.path).unwrap().ino();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let (pid, place) = (std::process::id().to_string(), format!(":{inode}"));
+    let ours = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.contains(&"POSIX")
+            && fields.contains(&pid.as_str())
+            && fields.iter().any(|field| field.ends_with(&place))
+    };
+    assert!(locks.lines().any(|line| ours(&line)), "no lock of {pid} on {inode}:\n{locks}");
+}
