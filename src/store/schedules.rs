@@ -115,18 +115,10 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn take_run(
-        &self,
-        world: &'static str,
-        definitions: &[String],
-    ) -> Result<Option<TakenRun>, StoreError> {
+    pub async fn take_run(&self, world: &'static str, definitions: &[String]) -> Result<Option<TakenRun>, StoreError> {
         let names = serde_json::json!(definitions).to_string();
-        let due: Option<i64> = sqlx::query_scalar(TAKEABLE)
-            .bind(world)
-            .bind(self.now())
-            .bind(&names)
-            .fetch_optional(&self.read)
-            .await?;
+        let due: Option<i64> =
+            sqlx::query_scalar(TAKEABLE).bind(world).bind(self.now()).bind(&names).fetch_optional(&self.read).await?;
         if due.is_none() {
             return Ok(None);
         }
@@ -278,9 +270,8 @@ impl Store {
         values: impl Fn(Query<'static>) -> Query<'static> + Send + Sync + 'static,
     ) -> Result<bool, StoreError> {
         let run = run.clone();
-        let sql = format!(
-            "UPDATE runs SET {set} WHERE definition = ?1 AND world = ?2 AND at = ?3 AND tries = ?4 AND taken"
-        );
+        let sql =
+            format!("UPDATE runs SET {set} WHERE definition = ?1 AND world = ?2 AND at = ?3 AND tries = ?4 AND taken");
         self.write(move |conn, _| {
             let query = sqlx::query(sqlx::AssertSqlSafe(sql.clone()));
             let query = query.bind(run.definition.clone()).bind(run.world).bind(run.at).bind(run.tries);
@@ -340,13 +331,14 @@ async fn settle(
     now: Millis,
 ) -> Result<Option<Vec<NewRun>>, StoreError> {
     let Settling { definition, world, from, to, runs, one_for_all } = settling;
-    let moved = sqlx::query("UPDATE schedules SET settled_to = ? WHERE definition = ? AND world = ? AND settled_to = ?")
-        .bind(to)
-        .bind(definition)
-        .bind(world)
-        .bind(from)
-        .execute(&mut *conn)
-        .await?;
+    let moved =
+        sqlx::query("UPDATE schedules SET settled_to = ? WHERE definition = ? AND world = ? AND settled_to = ?")
+            .bind(to)
+            .bind(definition)
+            .bind(world)
+            .bind(from)
+            .execute(&mut *conn)
+            .await?;
     if moved.rows_affected() == 0 {
         return Ok(None);
     }

@@ -20,6 +20,7 @@ mod refusals;
 mod s3_sink;
 mod s3_source;
 mod schedule;
+mod scheduling;
 mod sources;
 mod speaking;
 mod speech_verbs;

@@ -164,9 +164,7 @@ fn planned_in_json(planned: &Planned) -> Value {
     let when = |ms: Millis| at(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX));
     let view = planned.view.as_ref();
     let last = view.and_then(|view| view.last.as_ref());
-    let waiting = |run: &WaitingRun| {
-        json!({ "at": when(run.at), "date": run.date.to_string(), "due": when(run.due_at), "why": run.why })
-    };
+    let waiting = |run: &WaitingRun| json!({ "at": when(run.at), "date": run.date.to_string(), "due": when(run.due_at), "why": run.why });
     json!({
         "name": planned.table.name,
         "file": planned.file,

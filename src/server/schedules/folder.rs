@@ -272,7 +272,10 @@ fn clashes(files: &mut BTreeMap<PathBuf, Entry>, now: Timestamp) -> Vec<Scheduli
         let schedule = table.schedule.as_ref();
         let ahead = schedule.map(|schedule| names_ahead(&table, schedule, now)).unwrap_or_default();
         let same = names.get(&table.name).map(|other: &String| {
-            format!("`{}` is the name of {other}, too; give this one a name of its own: until then it starts nothing", table.name)
+            format!(
+                "`{}` is the name of {other}, too; give this one a name of its own: until then it starts nothing",
+                table.name
+            )
         });
         let same = same.or_else(|| {
             let (batch, other) = ahead.iter().find_map(|name| batches.get_key_value(name))?;

@@ -197,7 +197,11 @@ impl Scheduler {
         let planned = self.house.folder.planned();
         self.set_windows(&planned).await?;
         self.notice(&planned, false).await?;
-        self.rules = planned.iter().map(|one| (one.table.name.clone(), one.schedule.clone())).chain(self.broken_rules()).collect();
+        self.rules = planned
+            .iter()
+            .map(|one| (one.table.name.clone(), one.schedule.clone()))
+            .chain(self.broken_rules())
+            .collect();
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
         while starts.len() < AT_ONCE {
             let Some(run) = self.house.store.take_run(self.house.settings.world, &names).await? else { break };

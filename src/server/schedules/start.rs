@@ -141,7 +141,9 @@ async fn waits(
         return Ok(None); // The submission refuses it, with all the words.
     }
     if let Some((PauseKind::User, reason)) = &row.pause {
-        return Ok(Some(format!("the batch `{name}` is paused by you: {reason}; `wavebatch resume {name}` lets it go on")));
+        return Ok(Some(format!(
+            "the batch `{name}` is paused by you: {reason}; `wavebatch resume {name}` lets it go on"
+        )));
     }
     // What somebody left half submitted has to be submitted again; so has what this run itself began.
     if row.finished_at.is_some() || row.state != "open" || run.batch.as_deref() == Some(name) {

@@ -53,9 +53,7 @@ impl Store {
         for row in sqlx::query(VIEWS).bind(world).bind(self.now()).fetch_all(&self.read).await? {
             let definition: String = row.try_get("definition")?;
             let last = match row.try_get::<Option<Millis>, _>("at")? {
-                Some(at) => {
-                    Some(LastRun { at, started_at: row.try_get("ended_at")?, batch: row.try_get("batch")? })
-                }
+                Some(at) => Some(LastRun { at, started_at: row.try_get("ended_at")?, batch: row.try_get("batch")? }),
                 None => None,
             };
             let left_over = u64::from(rows::count(&row, "left_over")?);
