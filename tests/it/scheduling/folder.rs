@@ -59,6 +59,7 @@ async fn definitions_change_break_are_mended_and_go_without_a_restart() {
     assert_eq!(service.says("it", of).await, "changed night");
     let notify = (Notify::Command("./tell.sh".into()), house.path("jobs"));
     assert_eq!(service.folder.notify_of("night"), Some(notify));
+    service.looks(&house).await;
     set(&house, "2026-11-21T20:30:00Z");
     assert_eq!(service.starts().await.0, "good-2026-11-22");
     set(&house, "2026-11-21T21:30:00Z");
@@ -66,6 +67,7 @@ async fn definitions_change_break_are_mended_and_go_without_a_restart() {
     fs::remove_file(house.path("jobs/night.toml")).unwrap();
     house.clock.advance(10_001);
     assert_eq!(service.says("it", of).await, "gone night");
+    service.looks(&house).await;
     set(&house, "2026-11-22T22:30:00Z");
     assert_eq!(service.starts().await.0, "good-2026-11-23");
     service.looks(&house).await;

@@ -10,6 +10,8 @@ use wavebatch::{
     store::{NewBatch, NewRun, Settling},
 };
 
+use crate::cli::{json, wavebatch};
+
 use super::service::{NIGHT, Service, batches, definition, finished, house, id, manifest, ms, rows, set, work};
 
 /// More than a lease.
@@ -36,6 +38,15 @@ async fn a_manifest_that_comes_late_is_waited_for() {
             .await;
     };
     tried(1).await;
+    // Anybody may look, without a service's help.
+    let args = ["schedule", "jobs", "--json", "--database", "wavebatch.db"];
+    let listed = json(&wavebatch(house.dir.path(), &args).output().unwrap());
+    let night = listed["definitions"].as_array().unwrap().iter().find(|one| one["name"] == "night").unwrap();
+    assert_eq!(night["waiting"][0]["date"], "2026-11-21");
+    assert!(night["waiting"][0]["why"].as_str().unwrap().contains("there is no such file"), "{night:#}");
+    let told = wavebatch(house.dir.path(), &["schedule", "jobs", "--database", "wavebatch.db"]).output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("  waits     Sat 2026-11-21 02:00 +05:30  "), "{told}");
     house.clock.advance(60_000);
     tried(2).await;
     house.write("jobs/2026-11-21.csv", "key,source\n");
