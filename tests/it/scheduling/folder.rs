@@ -52,18 +52,18 @@ async fn definitions_change_break_are_mended_and_go_without_a_restart() {
     house.clock.advance(10_001);
     assert_eq!(service.says("it", of).await, "mended night");
     assert_eq!(service.starts().await.0, "night-2026-11-21");
-    // An hour later, and with somebody else to tell.
+    // An hour earlier, and with somebody else to tell.
     assert_eq!(service.folder.notify_of("night"), None);
-    definition(&house, "night", &format!("{}[notify]\ncommand = \"./tell.sh\"\n", NIGHT.replace("0 2", "0 3")));
+    definition(&house, "night", &format!("{}[notify]\ncommand = \"./tell.sh\"\n", NIGHT.replace("0 2", "0 1")));
     house.clock.advance(10_001);
     assert_eq!(service.says("it", of).await, "changed night");
     let notify = (Notify::Command("./tell.sh".into()), house.path("jobs"));
     assert_eq!(service.folder.notify_of("night"), Some(notify));
     service.looks(&house).await;
+    set(&house, "2026-11-21T19:30:00Z");
+    assert_eq!(service.starts().await.0, "night-2026-11-22");
     set(&house, "2026-11-21T20:30:00Z");
     assert_eq!(service.starts().await.0, "good-2026-11-22");
-    set(&house, "2026-11-21T21:30:00Z");
-    assert_eq!(service.starts().await.0, "night-2026-11-22");
     fs::remove_file(house.path("jobs/night.toml")).unwrap();
     house.clock.advance(10_001);
     assert_eq!(service.says("it", of).await, "gone night");
