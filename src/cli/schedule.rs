@@ -20,13 +20,12 @@ use crate::{
         schedule::{Occurrence, Schedule as Times, Window},
     },
     runner::intake::{self, IntakeError, Plan},
-    store::{Store, StoreError},
+    server::{definitions_in, distinct, names_ahead},
+    store::{ScheduleView, Store, StoreError},
 };
 
 /// Runs of one definition that are looked at; one that runs every minute would fill books.
 const MOST_RUNS: usize = 1_000;
-/// Days ahead on which names are held against each other.
-const NAME_DAYS: i32 = 400;
 
 /// List what runs when, and what its window cannot hold
 ///
@@ -68,6 +67,8 @@ struct Planned {
     more: u64,
     load: Load,
     notes: Vec<String>,
+    /// How it stands in the ledger, if a service ever looked at it.
+    view: Option<ScheduleView>,
 }
 
 /// What the next run has to do.
@@ -93,7 +94,11 @@ impl Schedule {
             Err(e) => return Err(Stop::of_ledger(e, &config.database)),
         };
         let now = context.env.now.unwrap_or_else(Timestamp::now);
-        let house = House { config: &config, store: store.as_ref(), now, days: self.days };
+        let views = match &store {
+            Some(store) => store.schedule_views("waves").await?,
+            None => Vec::new(),
+        };
+        let house = House { config: &config, store: store.as_ref(), views, now, days: self.days };
         let listing = house.list(&files(&self.from)?).await;
         if let Some(store) = store {
             store.close().await;
@@ -109,40 +114,23 @@ impl Schedule {
 
 /// The definitions that are meant, none twice; of a directory, those directly in it.
 fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
-    let mut files = BTreeMap::new();
+    let mut files = Vec::new();
     for path in from {
         let told = |e: std::io::Error| Stop::usage(format!("{}: {e}", path.display()));
-        let found = match path.metadata() {
-            Ok(meta) if meta.is_dir() => definitions_in(path).map_err(told)?,
-            Ok(_) => vec![path.clone()],
+        match path.metadata() {
+            Ok(meta) if meta.is_dir() => files.extend(definitions_in(path).map_err(told)?),
+            Ok(_) => files.push(path.clone()),
             Err(e) => return Err(told(e).hint("name the directory that the definitions are in, or their files")),
-        };
-        for file in found {
-            files.entry(file.canonicalize().unwrap_or_else(|_| file.clone())).or_insert(file);
         }
     }
-    let mut files: Vec<_> = files.into_values().collect();
-    files.sort();
-    Ok(files)
-}
-
-fn definitions_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in dir.read_dir()? {
-        let path = entry?.path();
-        // The settings are no definition.
-        let settings = path.file_name().is_some_and(|name| name == "wavebatch.toml");
-        if path.extension().is_some_and(|ending| ending == "toml") && path.is_file() && !settings {
-            found.push(path);
-        }
-    }
-    Ok(found)
+    Ok(distinct(files))
 }
 
 /// What definitions are held against.
 struct House<'a> {
     config: &'a Config,
     store: Option<&'a Store>,
+    views: Vec<ScheduleView>,
     now: Timestamp,
     days: u16,
 }
@@ -155,7 +143,7 @@ impl House<'_> {
             let file = path.display().to_string();
             match self.look(path).await {
                 Ok(Found::Planned(planned)) => {
-                    for name in self.names(&planned) {
+                    for name in names_ahead(&planned.table, &planned.times, self.now) {
                         names.entry(name).or_default().insert(file.clone());
                     }
                     listing.planned.push(*planned);
@@ -193,7 +181,8 @@ impl House<'_> {
             }
             Err(faults) => return Err(faults),
         };
-        Ok(Found::Planned(Box::new(Planned { file, table, times, runs, more, load, notes })))
+        let view = self.views.iter().find(|view| view.definition == table.name).cloned();
+        Ok(Found::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
     }
 
     /// The runs of these days, or else the next; and how many more there are.
@@ -229,14 +218,6 @@ impl House<'_> {
             Err(IntakeError::Faults(faults)) => Err(faults),
             Err(e) => Err(Fault::of_file(file, format!("{:#}", anyhow::Error::from(e))).into()),
         }
-    }
-
-    /// All names that its batches will have, as far as anybody looks.
-    fn names(&self, planned: &Planned) -> BTreeSet<BatchName> {
-        let Planned { times, table, .. } = planned;
-        let today = times.zone.to_datetime(self.now).date();
-        let days = (0..NAME_DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
-        days.filter(|day| times.cron.runs_on(*day)).filter_map(|day| table.batch(times.date_of(day)).ok()).collect()
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     context::World,
     drive::{Api, Drive},
     hooks::HookFlags,
+    sources::SANDBOX_OUTPUT,
     tell::{self, fact},
     watch,
 };
@@ -32,6 +33,7 @@ use crate::{
     runner::{Event, Webhook, intake},
     server::{
         Admin, AdminSettings, BatchNews, Keeper, Metrics, Notifier, OwnTarget, Patience, Receiver, ReceiverSettings,
+        Scheduler, SchedulerSettings, Target,
         probe::{self, ProbeSettings},
         secrets,
     },
@@ -79,6 +81,12 @@ impl Serve {
             Api::open(context, &config, sandbox).await?
         };
         let drive = Drive::open(context, config, api, true).await?;
+        for dir in self.dirs(&drive) {
+            if !dir.is_dir() {
+                return Err(Stop::usage(format!("{} is no directory", dir.display()))
+                    .hint("--definitions names the directory that the definitions are in"));
+            }
+        }
         let service = Service::open(&self, &drive, secrets).await?;
         service.tell(&drive, &self);
         let end = service.run(&drive, &self).await;
@@ -88,6 +96,24 @@ impl Serve {
             tracing::warn!("the ledger could not be closed in time; the next start finds it as it is");
         }
         end.map(|()| exit)
+    }
+}
+
+impl Serve {
+    /// The directories whose schedules are kept.
+    fn dirs(&self, drive: &Drive<'_>) -> Vec<PathBuf> {
+        if self.definitions.is_empty() { drive.config.serve.definitions.clone() } else { self.definitions.clone() }
+    }
+
+    fn schedules(&self, drive: &Drive<'_>) -> SchedulerSettings {
+        SchedulerSettings {
+            dirs: self.dirs(drive),
+            world: drive.world(),
+            origin: drive.config.origin(),
+            rates: drive.config.rates.clone(),
+            account: drive.account(),
+            sandbox_output: self.world.sandbox.then(|| SANDBOX_OUTPUT.to_owned()),
+        }
     }
 }
 
@@ -148,6 +174,16 @@ impl Service {
         screen.say(&fact("callbacks", callbacks));
         let admin = self.admin.as_ref().map(|admin| format!("http://{0}/metrics, /healthz, /readyz", admin.addr()));
         screen.say(&fact("admin", admin.as_deref().unwrap_or("none")));
+        screen.say(&fact(
+            "schedules",
+            match verb.dirs(drive).as_slice() {
+                [] => "none; --definitions DIR keeps those of a directory".to_owned(),
+                dirs => format!(
+                    "of the definitions in {}",
+                    dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
+                ),
+            },
+        ));
         screen.say(&fact("workers", if verb.no_workers { "none: other processes make the calls" } else { "at work" }));
     }
 
@@ -158,7 +194,11 @@ impl Service {
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
         let (store, config) = (&drive.store, &drive.config);
         let sandbox = verb.world.sandbox;
-        let own: OwnTarget = Arc::new(|_| None);
+        let (said, events) = unbounded_channel();
+        let scheduler = Scheduler::new(store.clone(), drive.fetcher.clone(), verb.schedules(drive), said);
+        let folder = scheduler.folder();
+        let own: OwnTarget =
+            Arc::new(move |definition| folder.notify_of(definition).map(|(to, dir)| Target { to, dir }));
         let tells = telling::settings(drive.context, config, own, sandbox, metrics.clone());
         let notifier = Notifier::new(store.clone(), tells.clone());
         tasks.spawn({
@@ -168,6 +208,10 @@ impl Service {
                 Ok(())
             }
         });
+        tokio::spawn(telling::schedules(store.clone(), tells.clone(), metrics.clone(), sandbox, events));
+        if !verb.dirs(drive).is_empty() {
+            tasks.spawn(scheduler.run(stop.clone()));
+        }
         let told = store.clone();
         let tell = move |news: BatchNews| {
             let (store, tells) = (told.clone(), tells.clone());

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where outputs of the sandbox go, whatever the definition says.
-const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
+pub(super) const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
 
 /// Names in one argument; which there are depends on the task.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use jiff::{civil::Date, tz::TimeZone};
 
 use super::{
-    Faults, Overrides,
+    Faults, Notify, Overrides,
     build::{self, Builder},
     dates::{self, When},
     draft::Draft,
@@ -67,6 +67,7 @@ impl Builder<'_> {
                 Some(When::Today) | None => Day::Same,
             },
             dated: [&draft.batch, &draft.manifest, &draft.output].into_iter().any(|text| dated(text.as_ref())),
+            dated_lines: lines_use_date(draft),
             one_batch: !dated(draft.batch.as_ref()),
             cron,
         })
@@ -106,6 +107,12 @@ fn uses_date(text: &str) -> bool {
     Template::parse(text).is_ok_and(|template| template.uses_date())
 }
 
+/// Whether another day has other lines, or other recordings or outputs for the same cells.
+fn lines_use_date(draft: &Draft) -> bool {
+    let lines = [&draft.manifest, &draft.key, &draft.source].into_iter().flatten();
+    lines.chain(draft.speech.templates()).any(|text| uses_date(text))
+}
+
 /// What the user should know of a schedule.
 pub(super) fn note(schedule: &Schedule) -> Option<String> {
     match schedule.day {
@@ -126,6 +133,8 @@ pub struct Timetable {
     pub name: String,
     /// When it runs, if it has a schedule.
     pub schedule: Option<Schedule>,
+    /// Who is told how its batches go, where it says so itself.
+    pub notify: Option<Notify>,
     batch: Option<String>,
     manifest: Option<String>,
 }
@@ -141,8 +150,8 @@ impl Timetable {
         if !builder.faults.is_empty() {
             return Err(builder.faults.into_iter().collect());
         }
-        let Draft { name, batch, manifest, .. } = draft;
-        Ok(Self { name: name.unwrap_or_default(), schedule, batch, manifest })
+        let Draft { name, notify, batch, manifest, .. } = draft;
+        Ok(Self { name: name.unwrap_or_default(), schedule, notify, batch, manifest })
     }
 
     /// The name of the batch of this date.

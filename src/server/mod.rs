@@ -1,4 +1,5 @@
-//! What serves: callbacks are received, batches looked after and told of, and an address for who watches over it all.
+//! What a service does besides working lines: it receives callbacks, starts batches on time, looks after them and tells of
+//! them, and has an address for who watches over it all.
 
 mod admin;
 mod keeper;
@@ -6,15 +7,19 @@ mod metrics;
 mod notify;
 pub mod probe;
 mod receiver;
+mod schedules;
 mod secret;
 mod serve;
 
 pub use admin::{Admin, AdminSettings};
 pub use keeper::{BatchNews, Keeper};
-pub use metrics::{Metrics, ScheduleState};
+pub use metrics::Metrics;
 pub use notify::{
     NOTIFICATION, News, Notifier, NotifyPatience, NotifySettings, OwnTarget, SIGNATURE, TIMESTAMP, Target,
 };
 pub use receiver::{Receiver, ReceiverSettings};
+pub use schedules::{
+    Folder, ScheduleState, Scheduler, SchedulerSettings, Scheduling, definitions_in, distinct, names_ahead,
+};
 pub use secret::{NOTIFY_SECRET, SecretError, WEBHOOK_SECRET, notify_secret, secrets};
 pub use serve::Patience;

@@ -22,6 +22,7 @@ mod refusals;
 mod s3_sink;
 mod s3_source;
 mod schedule;
+mod scheduling;
 mod serving;
 mod sources;
 mod speaking;

@@ -9,9 +9,13 @@ use crate::cli::{
     tell::{self, fact},
     words::{counted, duration, grouped},
 };
-use crate::domain::{
-    batch::BatchName,
-    schedule::{Missed, Occurrence},
+use crate::{
+    clock::Millis,
+    domain::{
+        batch::BatchName,
+        schedule::{Missed, Occurrence},
+    },
+    store::{ScheduleView, WaitingRun},
 };
 
 /// Runs of a definition that are told one by one.
@@ -46,6 +50,7 @@ fn planned(planned: &Planned) -> String {
     let Planned { table, file, times, runs, .. } = planned;
     let mut facts = vec![format!("{}: {file}", table.name), fact("schedule", rule(times))];
     let zone = &times.zone;
+    facts.extend(planned.view.iter().flat_map(|view| stood(view, zone)));
     for (nth, (run, batch)) in runs.iter().take(SHOWN).enumerate() {
         facts.push(fact(if nth == 0 { "next" } else { "" }, row(run, batch, zone)));
     }
@@ -56,6 +61,24 @@ fn planned(planned: &Planned) -> String {
     facts.extend(load(&planned.load, times));
     facts.extend(planned.notes.iter().map(|note| fact("note", note)));
     facts.join("\n")
+}
+
+/// What the ledger says of it.
+fn stood(view: &ScheduleView, zone: &TimeZone) -> Vec<String> {
+    let wall = |at: Millis| {
+        let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX).to_zoned(zone.clone());
+        at.strftime("%a %Y-%m-%d %H:%M %:z").to_string()
+    };
+    let last = view.last.as_ref().map(|last| fact("last", format!("{}  {}", wall(last.at), last.batch)));
+    let mut facts: Vec<String> = last.into_iter().collect();
+    for run in view.waiting.iter().take(SHOWN) {
+        let why = run.why.as_deref().unwrap_or("it is due");
+        facts.push(fact("waits", format!("{}  {why}; looked at again at {}", wall(run.at), wall(run.due_at))));
+    }
+    if view.left_over > 0 {
+        facts.push(fact("left", format!("{} of older runs, for the next window", counted(view.left_over, "line"))));
+    }
+    facts
 }
 
 fn rule(times: &Times) -> String {
@@ -138,6 +161,10 @@ fn planned_in_json(planned: &Planned) -> Value {
             "until": run.window.map(|window| at(window.until)),
         })
     };
+    let when = |ms: Millis| at(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX));
+    let view = planned.view.as_ref();
+    let last = view.and_then(|view| view.last.as_ref());
+    let waiting = |run: &WaitingRun| json!({ "at": when(run.at), "date": run.date.to_string(), "due": when(run.due_at), "why": run.why });
     json!({
         "name": planned.table.name,
         "file": planned.file,
@@ -147,6 +174,9 @@ fn planned_in_json(planned: &Planned) -> Value {
         "missed": times.missed,
         "next": planned.runs.iter().map(run).collect::<Vec<_>>(),
         "more": planned.more,
+        "last": last.map(|last| json!({ "at": when(last.at), "started": when(last.started_at), "batch": last.batch })),
+        "waiting": view.map(|view| view.waiting.iter().map(waiting).collect::<Vec<_>>()).unwrap_or_default(),
+        "left_over": view.map_or(0, |view| view.left_over),
         "calls": load_in_json(&planned.load),
         "notes": planned.notes,
     })

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use crate::{
     cli::{
         Context,
@@ -10,7 +13,7 @@ use crate::{
     config::Config,
     definition::Notify,
     domain::notice::NoticeEvent,
-    server::{BatchNews, Metrics, News, NotifySettings, OwnTarget},
+    server::{BatchNews, Metrics, News, NotifySettings, OwnTarget, Scheduling},
     store::{NewNotice, Standing, Store, StoreError},
 };
 
@@ -30,6 +33,75 @@ pub(super) async fn tell(
     }
     log(news);
     Ok(())
+}
+
+/// Tells what becomes of schedules, and keeps their metrics.
+pub(super) async fn schedules(
+    store: Store,
+    settings: NotifySettings,
+    metrics: Metrics,
+    sandbox: bool,
+    mut events: UnboundedReceiver<Scheduling>,
+) {
+    while let Some(event) = events.recv().await {
+        if let Scheduling::CouldNotStart { definition, batch, at, why, hint } = &event {
+            let batch = batch.as_deref().unwrap_or(definition);
+            let reason = hint.as_ref().map_or_else(|| why.clone(), |hint| format!("{why}; {hint}"));
+            let news = News { sandbox, ..News::could_not_start(definition, batch, &reason, store.clock().now()) };
+            let own = (settings.own)(definition).is_some();
+            if settings.tells(definition, own)
+                && let Err(e) = store.post_notice(news.notice(format!("{at} {why}"), own)).await
+            {
+                tracing::warn!(error = %e, "nobody is told that a run could not be started");
+            }
+        }
+        log_scheduling(&event);
+        if let Scheduling::States(states) = event {
+            metrics.schedules(states);
+        }
+    }
+}
+
+fn log_scheduling(event: &Scheduling) {
+    let told = |at: i64| Timestamp::from_millisecond(at).map(|at| at.to_string()).unwrap_or_default();
+    match event {
+        Scheduling::Found { definition, file, scheduled: true } => {
+            tracing::info!(definition, file = %file.display(), "schedule found");
+        }
+        Scheduling::Changed { definition, file, .. } => {
+            tracing::info!(definition, file = %file.display(), "definition changed");
+        }
+        Scheduling::Broken { file, faults } => {
+            tracing::error!(file = %file.display(), "a definition is broken and starts nothing: {faults}");
+        }
+        Scheduling::Mended { definition, file } => tracing::info!(definition, file = %file.display(), "mended"),
+        Scheduling::Gone { definition: Some(definition), file } => {
+            tracing::info!(definition, file = %file.display(), "definition gone: it starts nothing more");
+        }
+        Scheduling::Clash { definition, why, .. } => tracing::error!(definition, "{why}"),
+        Scheduling::Started { definition, at, name, added, same_night, warnings, faults, .. } => {
+            let same = if *same_night { "; it is the night before, with the same manifest and options" } else { "" };
+            tracing::info!(
+                definition,
+                scheduled = told(*at),
+                batch.name = name,
+                lines_new = added,
+                "batch started{same}"
+            );
+            warnings.iter().for_each(|warning| tracing::warn!(batch.name = name, "{warning}"));
+            if !faults.is_empty() {
+                tracing::warn!(batch.name = name, "bad lines are skipped:\n{faults}");
+            }
+        }
+        Scheduling::CouldNotStart { definition, at, why, hint, .. } => {
+            tracing::error!(definition, scheduled = told(*at), hint, "could not start, and is tried again: {why}");
+        }
+        Scheduling::Waits { definition, at, why } => tracing::info!(definition, scheduled = told(*at), "waits: {why}"),
+        Scheduling::Dropped { definition, at, why } => {
+            tracing::warn!(definition, scheduled = told(*at), "let go: {why}");
+        }
+        Scheduling::Found { .. } | Scheduling::Gone { .. } | Scheduling::States(_) => {}
+    }
 }
 
 /// What a service tells by: what the settings say, and what its definitions say themselves.

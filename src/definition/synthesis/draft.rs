@@ -38,6 +38,13 @@ pub(in super::super) struct SpeechDraft {
     pub(super) transport: Option<Transport>,
 }
 
+impl SpeechDraft {
+    /// Of the fields that are filled in for each line, what they say.
+    pub(in super::super) fn templates(&self) -> impl Iterator<Item = &String> {
+        [&self.text, &self.text_file, &self.name].into_iter().flatten()
+    }
+}
+
 /// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
 pub(in super::super) fn read<'t>(
     walk: &mut Walk<'t>,

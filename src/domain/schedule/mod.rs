@@ -53,8 +53,11 @@ pub struct Schedule {
     pub missed: Missed,
     /// Which day `{date}` is.
     pub day: Day,
-    /// Whether anything depends on that day; if not, one run makes up for all that were missed.
+    /// Whether anything depends on that day.
     pub dated: bool,
+    /// Whether it decides which lines there are. If not, they are the same for all dates at any moment, and one run makes
+    /// up for all that were missed: seven would buy the same seven times.
+    pub dated_lines: bool,
     /// Whether the batch's name does not: then every run goes on with the same batch.
     pub one_batch: bool,
 }
@@ -119,15 +122,36 @@ impl Schedule {
     }
 
     /// Whether a run of that moment is no missed one.
-    fn is_on_time(&self, at: Timestamp, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_on_time(&self, at: Timestamp, now: Timestamp) -> bool {
         let end = self.window.unwrap_or(ON_TIME);
         now >= at && at.checked_add(end).is_ok_and(|end| now < end)
     }
 
     /// The window that is open now, or opens next.
-    fn window_at(&self, now: Timestamp) -> Option<Window> {
+    #[must_use]
+    pub fn window_at(&self, now: Timestamp) -> Option<Window> {
         let open = self.latest(now).filter(|last| self.is_on_time(last.at, now));
         open.or_else(|| self.next(now))?.window
+    }
+
+    /// Whether calls could begin all the time from `since` until now: one window was followed by the next without a break.
+    #[must_use]
+    pub fn was_open_since(&self, since: Timestamp, now: Timestamp) -> bool {
+        let Some(length) = self.window else { return true };
+        let Some(mut end) = self.latest(since).and_then(|run| run.at.checked_add(length).ok()) else { return false };
+        if end < since {
+            return false;
+        }
+        while end <= now {
+            // The last run that comes before this window ends carries furthest.
+            let Some(next) = self.latest(end).and_then(|run| run.at.checked_add(length).ok()) else { return false };
+            if next <= end {
+                return false;
+            }
+            end = next;
+        }
+        true
     }
 }
 
@@ -152,19 +176,16 @@ pub fn due(last_started: Option<Timestamp>, now: Timestamp, schedule: &Schedule)
 
 /// The last run of each date, newest first.
 fn dates_back(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Vec<Occurrence> {
-    let mut due = vec![newest];
-    if !schedule.dated || matches!(schedule.day, Day::On(_)) {
-        return due;
+    if !schedule.dated_lines || matches!(schedule.day, Day::On(_)) {
+        return vec![newest];
     }
-    let before = |run: &Occurrence| schedule.latest(run.at.checked_sub(1.second()).ok()?);
-    for run in std::iter::successors(before(&newest), before).take_while(|run| run.at > since) {
-        if due.last().is_some_and(|last| last.date == run.date) {
-            continue;
-        }
-        if due.len() == MOST_MISSED {
-            break;
-        }
-        due.push(run);
-    }
+    // From the beginning of its day, whatever else runs on it: of one that runs each minute, that is a step and not 1,440.
+    let before = |run: &Occurrence| {
+        let day = schedule.zone.to_datetime(run.at).date().to_zoned(schedule.zone.clone()).ok()?.timestamp();
+        schedule.latest(day.min(run.at).checked_sub(1.second()).ok()?)
+    };
+    let days = std::iter::successors(Some(newest), before);
+    let mut due: Vec<_> = days.take_while(|run| run.at > since).take(MOST_MISSED).collect();
+    due.dedup_by_key(|run| run.date);
     due
 }

@@ -21,6 +21,7 @@ fn schedule(text: &str, window: Option<u64>) -> Schedule {
         missed: Missed::Run,
         day: Day::Before,
         dated: true,
+        dated_lines: true,
         one_batch: false,
     }
 }
@@ -179,10 +180,40 @@ fn of_one_date_only_the_last_run_is_made_up_for() {
     assert_eq!(dates(&runs), ["2026-11-19", "2026-11-20"]);
     assert_eq!(runs[0].at, moment("2026-11-19T17:30:00Z"), "23:00 in Kolkata");
     // A batch that knows no date finds in one run whatever it missed.
-    let plain = Schedule { dated: false, ..hourly.clone() };
+    let plain = Schedule { dated_lines: false, ..hourly.clone() };
     assert_eq!(due(Some(moment("2020-01-01T00:00:00Z")), moment("2026-11-20T10:40:00Z"), &plain).len(), 1);
     let fixed = Schedule { day: Day::On(date(2026, 1, 1)), ..hourly };
     assert_eq!(due(Some(moment("2020-01-01T00:00:00Z")), moment("2026-11-20T10:40:00Z"), &fixed).len(), 1);
+}
+
+#[test]
+fn a_window_is_open_without_a_break_where_the_next_begins_in_it() {
+    let night = schedule("0 2 * * *", Some(6));
+    let (at, noon) = (moment("2026-11-20T20:30:00Z"), moment("2026-11-21T06:30:00Z"));
+    assert!(night.was_open_since(at, moment("2026-11-21T02:29:59Z")));
+    assert!(!night.was_open_since(at, moment("2026-11-21T02:30:00Z")));
+    assert!(!night.was_open_since(at, moment("2026-11-21T20:40:00Z")), "it was closed meanwhile");
+    assert!(!night.was_open_since(noon, moment("2026-11-21T20:40:00Z")));
+    for hours in [24, 30] {
+        let always = schedule("0 2 * * *", Some(hours));
+        assert!(always.was_open_since(at, moment("2026-12-01T06:30:00Z")), "{hours}");
+    }
+    assert!(schedule("0 2 * * *", None).was_open_since(at, noon));
+    // Each hour by day, for an hour each; none at night.
+    let day = schedule("0 9-17 * * *", Some(1));
+    let nine = moment("2026-11-20T03:30:00Z");
+    assert!(day.was_open_since(nine, moment("2026-11-20T12:29:00Z")));
+    assert!(!day.was_open_since(nine, moment("2026-11-20T12:30:00Z")));
+}
+
+#[test]
+fn one_of_every_minute_goes_back_by_days() {
+    let often = schedule("* * * * *", None);
+    let began = std::time::Instant::now();
+    let runs = due(Some(moment("2020-01-01T00:00:00Z")), moment("2026-11-20T10:40:00Z"), &often);
+    assert_eq!((runs.len(), dates(&runs)[6].as_str(), dates(&runs)[0].as_str()), (7, "2026-11-19", "2026-11-13"));
+    assert_eq!(runs[5].at, moment("2026-11-19T18:29:00Z"), "23:59 in Kolkata");
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -219,7 +250,36 @@ fn any_field(least: u8, most: u8) -> impl Strategy<Value = (String, Vec<u8>)> {
     ]
 }
 
+/// The last run of each date, newest first, found run by run.
+fn step_by_step(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Vec<Occurrence> {
+    let before = |run: &Occurrence| schedule.latest(run.at.checked_sub(1.second()).ok()?);
+    let mut due = vec![newest];
+    for run in std::iter::successors(before(&newest), before).take_while(|run| run.at > since) {
+        match due.last() {
+            Some(last) if last.date == run.date => {}
+            _ if due.len() == MOST_MISSED => break,
+            _ => due.push(run),
+        }
+    }
+    due
+}
+
 proptest! {
+    #[test]
+    fn days_are_found_as_runs_are(
+        minute in any_field(0, 59), hour in any_field(0, 23), day in any_field(1, 31), weekday in any_field(0, 6),
+        now in 1_300_000_000_i64..2_200_000_000, back in 0_i64..900_000,
+        zone in prop::sample::select(vec!["America/New_York", "Asia/Beirut", "America/Havana", "Australia/Lord_Howe", "Pacific/Apia"]),
+    ) {
+        let text = format!("{} {} {} * {}", minute.0, hour.0, day.0, weekday.0);
+        let Ok(cron) = text.parse::<Cron>() else { return Ok(()) };
+        let schedule = Schedule { cron, zone: TimeZone::get(zone).unwrap(), day: Day::Same, ..schedule("0 2 * * *", None) };
+        let (now, since) = (Timestamp::from_second(now).unwrap(), Timestamp::from_second(now - back).unwrap());
+        if let Some(newest) = schedule.latest(now).filter(|newest| newest.at > since) {
+            prop_assert_eq!(dates_back(newest, since, &schedule), step_by_step(newest, since, &schedule), "{}", text);
+        }
+    }
+
     #[test]
     fn occurrences_increase_match_their_fields_and_leave_none_out(
         minute in any_field(0, 59), hour in any_field(0, 23), day in any_field(1, 31), month in any_field(1, 12),

@@ -78,6 +78,7 @@ fn a_window_is_of_hours_that_pass() {
         missed: Missed::Run,
         day: Day::Same,
         dated: true,
+        dated_lines: true,
         one_batch: false,
     };
     for (after, until) in

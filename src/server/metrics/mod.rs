@@ -24,7 +24,7 @@ use self::{
     ledger::{Float, LedgerGauges, seconds},
     perhaps::Perhaps,
 };
-use super::receiver::Refusal;
+use super::{ScheduleState, receiver::Refusal};
 use crate::{
     clock::Millis,
     domain::{
@@ -47,23 +47,6 @@ const DELAYS: [f64; 13] =
     [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 43_200.0];
 /// A sink that fails is tried at least every 30 s; one that was not tried for longer is nobody's trouble any more.
 const SINK_TROUBLE: Duration = Duration::from_secs(120);
-
-/// How the schedule of one definition stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScheduleState {
-    /// The definition's name.
-    pub definition: String,
-    /// It cannot be read, so that nothing of it starts.
-    pub broken: bool,
-    /// When it runs next, ms since 1970.
-    pub next: Option<Millis>,
-    /// When a run was last started, ms since 1970.
-    pub last_started: Option<Millis>,
-    /// Runs that are due and could not be started yet.
-    pub waiting: u64,
-    /// Lines whose window closed before they were done.
-    pub left_over: u64,
-}
 
 /// Everything that this process counts. Clones count together.
 #[derive(Debug, Clone)]

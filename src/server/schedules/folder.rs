@@ -1,0 +1,301 @@
+//! The folders of definitions, as they are now. A broken definition starts nothing until it is mended, and stops no other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{Timestamp, ToSpan};
+
+use super::Scheduling;
+use crate::{
+    definition::{Definition, Fault, Faults, Notify, Overrides, Timetable},
+    domain::{batch::BatchName, schedule::Schedule},
+};
+
+/// Days ahead on which names are held against each other.
+const NAME_DAYS: i32 = 400;
+
+/// Definitions directly in a folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn definitions_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in dir.read_dir()? {
+        let path = entry?.path();
+        // The settings are no definition.
+        let settings = path.file_name().is_some_and(|name| name == "wavebatch.toml");
+        if path.extension().is_some_and(|ending| ending == "toml") && path.is_file() && !settings {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Each file once, however often it is named; sorted.
+#[must_use]
+pub fn distinct(files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut real = BTreeMap::new();
+    for file in files {
+        real.entry(file.canonicalize().unwrap_or_else(|_| file.clone())).or_insert(file);
+    }
+    let mut files: Vec<_> = real.into_values().collect();
+    files.sort();
+    files
+}
+
+/// All names that the batches of a schedule will have, as far as anybody looks.
+#[must_use]
+pub fn names_ahead(table: &Timetable, schedule: &Schedule, now: Timestamp) -> BTreeSet<BatchName> {
+    let today = schedule.zone.to_datetime(now).date();
+    let days = (0..NAME_DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
+    let days = days.filter(|day| schedule.cron.runs_on(*day));
+    days.filter_map(|day| table.batch(schedule.date_of(day)).ok()).collect()
+}
+
+/// A definition that runs by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub(super) file: PathBuf,
+    pub(super) table: Timetable,
+    pub(super) schedule: Schedule,
+}
+
+/// Folders that are looked at again and again.
+#[derive(Debug)]
+pub struct Folder {
+    dirs: Vec<PathBuf>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    files: BTreeMap<PathBuf, Entry>,
+    /// Folders that could not be read, and how that was told.
+    dirs: BTreeMap<PathBuf, String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stamp: Stamp,
+    /// As it was read last; of a broken one, before it broke.
+    table: Option<Timetable>,
+    /// What is wrong with it, if anything is.
+    broken: Option<Faults>,
+    /// Whose name it has, if that is another's.
+    clash: Option<String>,
+}
+
+/// When this differs, a file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: (i64, i64),
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Self { modified: (meta.mtime(), meta.mtime_nsec()), length: meta.len(), inode: meta.ino() }
+    }
+}
+
+impl Folder {
+    pub(super) fn new(dirs: Vec<PathBuf>) -> Self {
+        Self { dirs, entries: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is told how the batches of a definition go, where it says so itself; and the folder that its file is in.
+    #[must_use]
+    pub fn notify_of(&self, definition: &str) -> Option<(Notify, PathBuf)> {
+        let entries = self.lock();
+        let own = |entry: &Entry| entry.clash.is_none() && entry.name() == Some(definition);
+        let (file, entry) = entries.files.iter().find(|(_, entry)| own(entry))?;
+        let notify = entry.table.as_ref()?.notify.clone()?;
+        Some((notify, file.parent().unwrap_or(Path::new("")).to_owned()))
+    }
+
+    /// The definitions that run by themselves, and that nothing is wrong with.
+    pub(super) fn planned(&self) -> Vec<Planned> {
+        let entries = self.lock();
+        let good = entries.files.iter().filter(|(_, entry)| entry.is_good());
+        let planned = good.filter_map(|(file, entry)| {
+            let table = entry.table.clone()?;
+            Some(Planned { file: file.clone(), schedule: table.schedule.clone()?, table })
+        });
+        planned.collect()
+    }
+
+    /// Those that do not run by themselves, by name.
+    pub(super) fn unplanned(&self) -> Vec<String> {
+        let entries = self.lock();
+        let tables = entries.files.values().filter(|entry| entry.is_good()).filter_map(|entry| entry.table.as_ref());
+        tables.filter(|table| table.schedule.is_none()).map(|table| table.name.clone()).collect()
+    }
+
+    /// Those that start nothing because something is wrong with them: by name or, where nobody knows that, by file.
+    pub(super) fn broken(&self) -> Vec<String> {
+        let entries = self.lock();
+        let broken = entries.files.iter().filter(|(_, entry)| !entry.is_good());
+        let name = |(file, entry): (&PathBuf, &Entry)| entry.name().map_or_else(|| stem(file), str::to_owned);
+        broken.map(name).collect()
+    }
+
+    /// Reads what has changed since the last look, and says what that is.
+    pub(super) fn look(&self, now: Timestamp) -> Vec<Scheduling> {
+        let mut entries = self.lock();
+        let mut said = Vec::new();
+        let mut there = BTreeMap::new();
+        for file in distinct(self.list(&mut entries, &mut said)) {
+            // What is gone again is not there.
+            if let Ok(meta) = file.metadata() {
+                there.insert(file, Stamp::of(&meta));
+            }
+        }
+        let before = said.len();
+        let gone: Vec<PathBuf> = entries.files.keys().filter(|file| !there.contains_key(*file)).cloned().collect();
+        for file in gone {
+            let definition = entries.files.remove(&file).and_then(|entry| entry.table).map(|table| table.name);
+            said.push(Scheduling::Gone { definition, file });
+        }
+        for (file, stamp) in there {
+            let known = entries.files.get(&file);
+            // What else a broken one needs may have come.
+            if known.is_some_and(|entry| entry.stamp == stamp && entry.broken.is_none()) {
+                continue;
+            }
+            let (entry, what) = reread(&file, stamp, known, now);
+            entries.files.insert(file, entry);
+            said.extend(what);
+        }
+        if said.len() > before {
+            said.extend(clashes(&mut entries.files, now));
+        }
+        said
+    }
+
+    /// The files that are there. Of a folder that cannot be read just now, those that were.
+    fn list(&self, entries: &mut Entries, said: &mut Vec<Scheduling>) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for dir in &self.dirs {
+            match definitions_in(dir) {
+                Ok(found) => {
+                    files.extend(found);
+                    if entries.dirs.remove(dir).is_some() {
+                        said.push(Scheduling::Mended { definition: dir.display().to_string(), file: dir.clone() });
+                    }
+                }
+                Err(e) => {
+                    files.extend(entries.files.keys().filter(|file| file.parent() == Some(dir)).cloned());
+                    let told = format!("the folder of definitions cannot be read: {e}");
+                    if entries.dirs.insert(dir.clone(), told.clone()).as_ref() != Some(&told) {
+                        let faults = Fault::of_file(dir.display().to_string(), told).into();
+                        said.push(Scheduling::Broken { file: dir.clone(), faults });
+                    }
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Entry {
+    fn name(&self) -> Option<&str> {
+        self.table.as_ref().map(|table| table.name.as_str())
+    }
+
+    const fn is_good(&self) -> bool {
+        self.broken.is_none() && self.clash.is_none()
+    }
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Reads one file, and says what has become of it.
+fn reread(file: &Path, stamp: Stamp, known: Option<&Entry>, now: Timestamp) -> (Entry, Option<Scheduling>) {
+    let was_broken = known.and_then(|entry| entry.broken.as_ref());
+    let clash = known.and_then(|entry| entry.clash.clone());
+    match read(file, now) {
+        Ok(table) => {
+            let (definition, scheduled) = (table.name.clone(), table.schedule.is_some());
+            let file = file.to_owned();
+            let what = match (known, was_broken) {
+                (None, _) => Scheduling::Found { definition, file, scheduled },
+                (Some(_), None) => Scheduling::Changed { definition, file, scheduled },
+                (Some(_), Some(_)) => Scheduling::Mended { definition, file },
+            };
+            (Entry { stamp, table: Some(table), broken: None, clash }, Some(what))
+        }
+        Err(faults) => {
+            let new = was_broken.is_none_or(|was| *was != faults);
+            let what = new.then(|| Scheduling::Broken { file: file.to_owned(), faults: faults.clone() });
+            let table = known.and_then(|entry| entry.table.clone());
+            (Entry { stamp, table, broken: Some(faults), clash }, what)
+        }
+    }
+}
+
+/// What a file says of its runs, if nothing is wrong with it. Its manifest may be still to come.
+fn read(file: &Path, now: Timestamp) -> Result<Timetable, Faults> {
+    let at = |now| Overrides { now: Some(now), ..Overrides::default() };
+    // Of a file that is wrong by itself, all is told that is.
+    let all = |faults| Definition::load(file, &at(now)).err().unwrap_or(faults);
+    let table = Timetable::read(file, &at(now)).map_err(all)?;
+    let next = table.schedule.as_ref().and_then(|schedule| schedule.next(now));
+    match Definition::load(file, &at(next.map_or(now, |run| run.at))) {
+        Err(faults) if !faults.list.iter().all(|fault| fault.is_of_field("manifest")) => Err(faults),
+        _ => Ok(table),
+    }
+}
+
+/// Finds definitions of one name, and such as would make the same batch: the second by its file's name starts nothing.
+fn clashes(files: &mut BTreeMap<PathBuf, Entry>, now: Timestamp) -> Vec<Scheduling> {
+    let (mut names, mut batches) = (BTreeMap::new(), BTreeMap::new());
+    let mut said = Vec::new();
+    let good = files.iter_mut().filter(|(_, entry)| entry.broken.is_none());
+    let mut good: Vec<_> = good.filter_map(|(file, entry)| Some((file, entry.table.clone()?, entry))).collect();
+    // What does not run by itself gives way.
+    good.sort_by_key(|(file, table, _)| (table.schedule.is_none(), file.file_name().map(ToOwned::to_owned), *file));
+    for (file, table, entry) in good {
+        let shown = file.display().to_string();
+        let schedule = table.schedule.as_ref();
+        let ahead = schedule.map(|schedule| names_ahead(&table, schedule, now)).unwrap_or_default();
+        let same = names.get(&table.name).map(|other: &String| {
+            format!(
+                "`{}` is the name of {other}, too; give this one a name of its own: until then it starts nothing",
+                table.name
+            )
+        });
+        let same = same.or_else(|| {
+            let (batch, other) = ahead.iter().find_map(|name| batches.get_key_value(name))?;
+            let other: &String = other;
+            Some(format!(
+                "it would make the same batch as {other}, `{batch}`; give its batches names of their own: until then it starts nothing"
+            ))
+        });
+        if same.is_none() {
+            names.insert(table.name.clone(), shown.clone());
+            batches.extend(ahead.into_iter().map(|name| (name, shown.clone())));
+        }
+        if entry.clash != same {
+            entry.clash.clone_from(&same);
+            let definition = table.name.clone();
+            said.push(match same {
+                Some(why) => Scheduling::Clash { definition, file: file.clone(), why },
+                None => Scheduling::Mended { definition, file: file.clone() },
+            });
+        }
+    }
+    said
+}

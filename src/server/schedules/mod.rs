@@ -1,0 +1,357 @@
+//! Schedules that act: looks at folders of definitions, notices the runs that come, and submits their batches. It calls no
+//! API for lines; whoever works the ledger does, within the windows that are set here.
+
+mod events;
+mod folder;
+mod start;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::folder::Planned;
+use crate::{
+    clock::Millis,
+    domain::{
+        cost::Rates,
+        schedule::{Day, Missed, Schedule, due},
+    },
+    media::fetch::Fetcher,
+    runner::intake,
+    store::{NewRun, Settling, Store, StoreError},
+};
+
+pub use self::{
+    events::{ScheduleState, Scheduling},
+    folder::{Folder, definitions_in, distinct, names_ahead},
+};
+
+/// How often the folders are looked at, and what is due, in ms.
+const LOOK_EVERY: Millis = 10_000;
+/// How often it is noted that nothing came, in ms: what was not due under the cron of that time is not missed under a
+/// later one.
+const SETTLE_EVERY: Millis = 3_600_000;
+/// How often it is looked at how schedules stand, in ms.
+const STATES_EVERY: Millis = 30_000;
+/// How long it sleeps at most, whatever the clock does meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Definitions whose runs are started at once: one store that does not answer is not to hold the others up.
+const AT_ONCE: usize = 4;
+
+/// What a scheduler works with.
+#[derive(Debug)]
+pub struct SchedulerSettings {
+    /// The folders of definitions.
+    pub dirs: Vec<PathBuf>,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// Where speech is asked for, if not at the vendor's own address.
+    pub origin: Option<String>,
+    /// List prices.
+    pub rates: Rates,
+    /// The account whose voices are to speak; without one they are not checked.
+    pub account: Option<intake::Account>,
+    /// Where outputs of the sandbox go, whatever a definition says.
+    pub sandbox_output: Option<String>,
+}
+
+/// Starts batches on time.
+#[derive(Debug)]
+pub struct Scheduler {
+    house: Arc<House>,
+    /// The rule that each definition was last looked at under.
+    rules: HashMap<String, Schedule>,
+    /// When the folders are looked at again.
+    next_look: Millis,
+    /// When it is looked at again how schedules stand.
+    next_states: Millis,
+}
+
+/// What all starts share.
+#[derive(Debug)]
+struct House {
+    store: Store,
+    fetcher: Fetcher,
+    settings: SchedulerSettings,
+    events: mpsc::UnboundedSender<Scheduling>,
+    folder: Arc<Folder>,
+    states: Mutex<Vec<ScheduleState>>,
+}
+
+impl House {
+    fn say(&self, event: Scheduling) {
+        // Nobody may be listening; that is no reason to stop.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A moment of the ledger.
+fn moment(at: Millis) -> Timestamp {
+    Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX)
+}
+
+impl Scheduler {
+    /// A scheduler that has not started.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        fetcher: Fetcher,
+        settings: SchedulerSettings,
+        events: mpsc::UnboundedSender<Scheduling>,
+    ) -> Self {
+        let folder = Arc::new(Folder::new(settings.dirs.clone()));
+        let states = Mutex::default();
+        let house = Arc::new(House { store, fetcher, settings, events, folder, states });
+        Self { house, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
+    }
+
+    /// The definitions that it looks at.
+    #[must_use]
+    pub fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.house.folder)
+    }
+
+    /// Starts what is due, until it is told to stop. A submission that is under way then is left, and begun again by
+    /// whoever comes next.
+    ///
+    /// # Errors
+    /// The ledger cannot be used, and waiting does not help.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut starts = JoinSet::new();
+        // However this ends, no start goes on by itself.
+        let ending = stop.child_token();
+        let _guard = ending.clone().drop_guard();
+        let ended = self.keep(&mut starts, &ending).await;
+        ending.cancel();
+        while let Some(done) = starts.join_next().await {
+            heed(flat(done))?;
+        }
+        ended?;
+        heed(self.notice(&self.house.folder.planned(), true).await)
+    }
+
+    async fn keep(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
+        let clock = self.house.store.clock().clone();
+        while !stop.is_cancelled() {
+            let now = clock.now();
+            // A clock that was set back is no reason to look away until then.
+            if now >= self.next_look || self.next_look > now + LOOK_EVERY {
+                self.look().await?;
+                self.next_look = now + LOOK_EVERY;
+            }
+            heed(self.check(starts, stop).await)?;
+            let wake = self.next_moment().await?;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(done) = starts.join_next() => {
+                    self.next_states = Millis::MIN;
+                    heed(flat(done))?;
+                }
+                () = clock.sleep_until(wake) => {}
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the folders, and says what is new there.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let (folder, now) = (self.folder(), moment(self.house.store.clock().now()));
+        // What breaks there is looked at again the next time.
+        let said = tokio::task::spawn_blocking(move || folder.look(now)).await.unwrap_or_default();
+        let any = !said.is_empty();
+        said.into_iter().for_each(|event| self.house.say(event));
+        if any {
+            self.next_states = Millis::MIN;
+            heed(self.tell_foreign_names(now).await)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of definitions whose next batch has the name of another definition's.
+    async fn tell_foreign_names(&self, now: Timestamp) -> Result<(), StoreError> {
+        for Planned { file, table, schedule } in self.house.folder.planned() {
+            let next = schedule.next(now).and_then(|run| table.batch(run.date).ok());
+            let Some(name) = next else { continue };
+            let Some(row) = self.house.store.batch(name.as_str()).await? else { continue };
+            if row.definition != table.name {
+                let why = format!(
+                    "there is a batch `{name}` already, and it is of the definition `{}`; give its batches names of their own",
+                    row.definition
+                );
+                self.house.say(Scheduling::Clash { definition: table.name, file, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices what came, and starts what is due.
+    async fn check(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
+        let planned = self.house.folder.planned();
+        self.set_windows(&planned).await?;
+        self.notice(&planned, false).await?;
+        self.rules = planned
+            .iter()
+            .map(|one| (one.table.name.clone(), one.schedule.clone()))
+            .chain(self.broken_rules())
+            .collect();
+        let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
+        while starts.len() < AT_ONCE {
+            let Some(run) = self.house.store.take_run(self.house.settings.world, &names).await? else { break };
+            let Some(planned) = planned.iter().find(|one| one.table.name == run.definition) else { break };
+            starts.spawn(start::start(Arc::clone(&self.house), planned.clone(), run, stop.clone()));
+        }
+        let now = self.house.store.clock().now();
+        if now < self.next_states && self.next_states <= now + STATES_EVERY {
+            return Ok(());
+        }
+        self.next_states = now + STATES_EVERY;
+        self.tell_states(&planned).await
+    }
+
+    /// The rules of definitions that are broken just now: they hold until those are mended.
+    fn broken_rules(&self) -> Vec<(String, Schedule)> {
+        let broken = self.house.folder.broken();
+        let rules = broken.into_iter().filter_map(|name| Some((name.clone(), self.rules.get(&name)?.clone())));
+        rules.collect()
+    }
+
+    /// Gives the batches of each definition the window that is open now, or comes next.
+    async fn set_windows(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        let (store, world) = (&self.house.store, self.house.settings.world);
+        let now = moment(store.clock().now());
+        for one in planned {
+            let window = one.schedule.window_at(now);
+            let window = window.map(|window| (window.from.as_millisecond(), window.until.as_millisecond()));
+            store.set_schedule_window(&one.table.name, world, window).await?;
+        }
+        for name in self.house.folder.unplanned() {
+            store.set_schedule_window(&name, world, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes the runs that came since the last look; `all`: and, of each definition, that nothing else did.
+    async fn notice(&self, planned: &[Planned], all: bool) -> Result<(), StoreError> {
+        let (store, world) = (&self.house.store, self.house.settings.world);
+        let settled: BTreeMap<String, Millis> = store.settled(world).await?.into_iter().collect();
+        for one in planned {
+            let Some(from) = settled.get(&one.table.name) else {
+                store.begin_schedule(&one.table.name, world).await?;
+                // From the first moment on, batches have a window.
+                self.set_windows(std::slice::from_ref(one)).await?;
+                continue;
+            };
+            self.notice_one(one, *from, all).await?;
+        }
+        Ok(())
+    }
+
+    async fn notice_one(&self, one: &Planned, from: Millis, all: bool) -> Result<(), StoreError> {
+        let (store, name) = (&self.house.store, &one.table.name);
+        let to = store.clock().now();
+        // Until now the old rule held: its nights are not those of the new one.
+        let old = self.rules.get(name).filter(|old| rule(old) != rule(&one.schedule));
+        let schedule = old.unwrap_or(&one.schedule);
+        let runs = due(Some(moment(from)), moment(to), schedule);
+        let skipped = schedule.latest(moment(to)).filter(|last| last.at.as_millisecond() > from && runs.is_empty());
+        let quiet = runs.is_empty() && skipped.is_none() && old.is_none();
+        if to <= from || quiet && !all && to - from < SETTLE_EVERY {
+            return Ok(());
+        }
+        let settling = Settling {
+            definition: name.clone(),
+            world: self.house.settings.world,
+            from,
+            to,
+            runs: runs.iter().map(|run| NewRun { at: run.at.as_millisecond(), date: run.date }).collect(),
+            one_for_all: !schedule.dated_lines || matches!(schedule.day, Day::On(_)),
+        };
+        let Some(gone) = store.settle_schedule(settling).await? else { return Ok(()) };
+        let dropped = |at, why: &str| Scheduling::Dropped { definition: name.clone(), at, why: why.to_owned() };
+        for run in gone {
+            self.house.say(dropped(run.at, "it could not be started so far, and a later run does its work"));
+        }
+        if let Some(run) = skipped.filter(|_| schedule.missed == Missed::Skip) {
+            self.house.say(dropped(run.at.as_millisecond(), "it was missed, and missed = \"skip\""));
+        }
+        Ok(())
+    }
+
+    /// When to look again.
+    async fn next_moment(&self) -> Result<Millis, StoreError> {
+        let now = self.house.store.clock().now();
+        let planned = self.house.folder.planned();
+        let next = |one: &Planned| Some(one.schedule.next(moment(now))?.at.as_millisecond());
+        let ends = |one: &Planned| Some(one.schedule.window_at(moment(now))?.until.as_millisecond());
+        let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
+        let due = match self.house.store.next_run_due(self.house.settings.world, &names).await {
+            Ok(due) => due,
+            Err(e) => heed(Err(e)).map(|()| None)?,
+        };
+        let moments = planned.iter().flat_map(|one| [next(one), ends(one)]).flatten().chain(due);
+        Ok(moments.chain([self.next_look]).min().unwrap_or(self.next_look).max(now + 1))
+    }
+
+    /// Says how all schedules stand, if that has changed.
+    async fn tell_states(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        let now = moment(self.house.store.clock().now());
+        let views = self.house.store.schedule_views(self.house.settings.world).await?;
+        let state = |definition: String, broken: bool, next: Option<Millis>| {
+            let view = views.iter().find(|view| view.definition == definition);
+            ScheduleState {
+                broken,
+                next,
+                last_started: view.and_then(|view| view.last.as_ref()).map(|last| last.started_at),
+                waiting: view.map_or(0, |view| view.waiting.len() as u64),
+                left_over: view.map_or(0, |view| view.left_over),
+                definition,
+            }
+        };
+        let good = planned.iter().map(|one| {
+            let next = one.schedule.next(now).map(|run| run.at.as_millisecond());
+            state(one.table.name.clone(), false, next)
+        });
+        let broken = self.house.folder.broken().into_iter().map(|name| state(name, true, None));
+        let states: Vec<_> = good.chain(broken).collect();
+        let mut last = self.house.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != states {
+            last.clone_from(&states);
+            self.house.say(Scheduling::States(states));
+        }
+        Ok(())
+    }
+}
+
+type Starts = JoinSet<Result<(), StoreError>>;
+
+fn flat(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
+    done.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "the start of a run broke; it is tried again when its lease has run out");
+        Ok(())
+    })
+}
+
+/// What passes is waited for: all that is due stays so.
+fn heed(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    result.or_else(|e| {
+        if !e.is_passing() {
+            return Err(e);
+        }
+        tracing::warn!(error = %e, "the ledger cannot be used just now; schedules are looked at again in 10 s");
+        Ok(())
+    })
+}
+
+/// What decides which runs there are.
+fn rule(schedule: &Schedule) -> impl PartialEq + use<> {
+    let Schedule { cron, zone, missed, day, .. } = schedule;
+    (cron.clone(), zone.clone(), *missed, *day)
+}

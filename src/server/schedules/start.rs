@@ -1,0 +1,256 @@
+//! One run: from the definition's file to a batch in the ledger.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{House, Scheduling, folder::Planned, moment};
+use crate::{
+    clock::Millis,
+    definition::{Definition, Fault, Faults, Overrides},
+    domain::{
+        retry::PauseKind,
+        schedule::{MOST_MISSED, Missed},
+    },
+    runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
+    store::{StoreError, TakenRun},
+};
+
+/// How long after its first failure a run is tried again, in ms; doubled with each, up to the longest.
+const FIRST_WAIT: Millis = 60_000;
+const LONGEST_WAIT: Millis = 15 * 60_000;
+/// How often a run that waits looks again, in ms.
+const LOOK_AGAIN: Millis = 60_000;
+
+/// What became of a try.
+enum Tried {
+    Started(Box<Submission>),
+    Failed { batch: Option<String>, why: String, hint: Option<String> },
+    Waits(String),
+    Dropped(String),
+}
+
+impl Tried {
+    fn failed(batch: Option<String>, error: &(dyn Error + 'static), hint: Option<&str>) -> Self {
+        Self::Failed { batch, why: in_words(error), hint: hint.map(str::to_owned) }
+    }
+}
+
+/// Starts a run that is taken, holding its lease meanwhile. Told to stop, it gives the lease back: the run is due as before,
+/// and a batch that is half submitted is completed by who submits it again.
+pub(super) async fn start(
+    house: Arc<House>,
+    planned: Planned,
+    run: TakenRun,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let tried = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            house.store.give_run_back(&run).await?;
+            return Ok(());
+        }
+        lost = hold(&house, &run) => return lost,
+        tried = attempt(&house, &planned, &run) => tried,
+    };
+    match tried {
+        Ok(tried) => conclude(&house, &run, tried).await,
+        Err(e) => Err(e),
+    }
+}
+
+/// Renews the lease until it is lost to somebody else.
+async fn hold(house: &House, run: &TakenRun) -> Result<(), StoreError> {
+    let beat = Duration::from_millis(u64::try_from(house.store.timing().beat_ms).unwrap_or(1_000));
+    loop {
+        tokio::time::sleep(beat).await;
+        if !house.store.renew_run(run).await? {
+            return Ok(());
+        }
+    }
+}
+
+async fn attempt(house: &House, planned: &Planned, run: &TakenRun) -> Result<Tried, StoreError> {
+    if let Some(why) = over(house, planned, run) {
+        return Ok(Tried::Dropped(why));
+    }
+    let definition = match load(house, planned, run).await {
+        Ok(definition) => definition,
+        Err(faults) => {
+            let batch = planned.table.batch(run.date).ok().map(|name| name.as_str().to_owned());
+            return Ok(Tried::failed(batch, &faults, None));
+        }
+    };
+    if definition.name != run.definition {
+        return Ok(Tried::Waits(format!("{} was changed just now", planned.file.display())));
+    }
+    let name = definition.batch.as_str().to_owned();
+    if let Some(why) = waits(house, planned, run, &definition).await? {
+        return Ok(Tried::Waits(why));
+    }
+    house.store.run_begins(run, &name).await?;
+    match submit(house, planned, &definition).await {
+        Ok(done) => Ok(Tried::Started(Box::new(done))),
+        // Neither the definition nor its manifest is to blame, and what is wrong cannot be noted either.
+        Err(IntakeError::Store(e)) if e.is_passing() => Err(e),
+        Err(e) => {
+            let hint = hint(&e, planned, run);
+            Ok(Tried::Failed { batch: Some(name), why: in_words(&e), hint })
+        }
+    }
+}
+
+/// Why a run is not started any more.
+fn over(house: &House, planned: &Planned, run: &TakenRun) -> Option<String> {
+    let now = moment(house.store.clock().now());
+    let too_many = run.newer_dates as usize >= MOST_MISSED;
+    match planned.schedule.missed {
+        Missed::Skip if !planned.schedule.is_on_time(moment(run.at), now) => {
+            Some("it could not be started on time, and missed = \"skip\"".to_owned())
+        }
+        Missed::Run if too_many => Some(format!("{MOST_MISSED} newer dates have come; no more are made up for")),
+        _ => None,
+    }
+}
+
+async fn load(house: &House, planned: &Planned, run: &TakenRun) -> Result<Definition, Faults> {
+    let settings = &house.settings;
+    let overrides = Overrides {
+        now: Some(moment(run.at)),
+        output: settings.sandbox_output.clone(),
+        sandbox_world: settings.world == "sandbox",
+        ..Overrides::default()
+    };
+    let file = planned.file.clone();
+    let shown = file.display().to_string();
+    let loaded = tokio::task::spawn_blocking(move || Definition::load(&file, &overrides)).await;
+    let loaded = loaded.unwrap_or_else(|_| Err(Fault::of_file(shown, "could not be read to its end").into()));
+    loaded.map(|definition| definition.asked_at(settings.origin.clone()))
+}
+
+/// Why nothing is to be submitted now, though nothing is wrong.
+async fn waits(
+    house: &House,
+    planned: &Planned,
+    run: &TakenRun,
+    definition: &Definition,
+) -> Result<Option<String>, StoreError> {
+    let name = definition.batch.as_str();
+    let Some(row) = house.store.batch(name).await? else { return Ok(None) };
+    if row.definition != definition.name || row.world != house.settings.world {
+        return Ok(None); // The submission refuses it, with all the words.
+    }
+    if let Some((PauseKind::User, reason)) = &row.pause {
+        return Ok(Some(format!(
+            "the batch `{name}` is paused by you: {reason}; `wavebatch resume {name}` lets it go on"
+        )));
+    }
+    // What somebody left half submitted has to be submitted again; so has what this run itself began.
+    if row.finished_at.is_some() || row.state != "open" || run.batch.as_deref() == Some(name) {
+        return Ok(None);
+    }
+    let since = house.store.last_start(name).await?.unwrap_or(row.submitted_at);
+    let runs = planned.schedule.was_open_since(moment(since), moment(house.store.clock().now()));
+    Ok(runs.then(|| format!("the batch `{name}` still runs; it is started again when that is finished")))
+}
+
+async fn submit(house: &House, planned: &Planned, definition: &Definition) -> Result<Submission, IntakeError> {
+    let House { store, settings, fetcher, .. } = house;
+    let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
+    let options = SubmitOptions {
+        // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
+        // of yesterday, as with `run`.
+        again: planned.schedule.dated_lines,
+        rates: settings.rates.clone(),
+        account: settings.account.clone(),
+        ..SubmitOptions::default()
+    };
+    let copy = copy.as_ref().map(ManifestCopy::spooled);
+    let done = intake::submit(store, definition, copy, settings.world, &options).await?;
+    if done.existed {
+        store.retry_free(done.batch).await?;
+    }
+    Ok(done)
+}
+
+async fn conclude(house: &House, run: &TakenRun, tried: Tried) -> Result<(), StoreError> {
+    let store = &house.store;
+    let (definition, at, now) = (run.definition.clone(), run.at, store.clock().now());
+    let told_before = |why: &str| run.why.as_deref() == Some(why);
+    match tried {
+        Tried::Started(done) => {
+            let ours = store.run_started(run, &done.name).await?;
+            store.stir();
+            if ours {
+                house.say(started(run, *done));
+            }
+        }
+        Tried::Failed { batch, why, hint } => {
+            let wait = FIRST_WAIT.saturating_mul(1 << run.failures.min(10)).min(LONGEST_WAIT);
+            if store.run_failed(run, now + wait, &why).await? && !told_before(&why) {
+                house.say(Scheduling::CouldNotStart { definition, batch, at, why, hint });
+            }
+        }
+        Tried::Waits(why) => {
+            if store.run_waits(run, now + LOOK_AGAIN, &why).await? && !told_before(&why) {
+                house.say(Scheduling::Waits { definition, at, why });
+            }
+        }
+        Tried::Dropped(why) => {
+            if store.run_dropped(run, &why).await? {
+                house.say(Scheduling::Dropped { definition, at, why });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn started(run: &TakenRun, done: Submission) -> Scheduling {
+    Scheduling::Started {
+        definition: run.definition.clone(),
+        at: run.at,
+        batch: done.batch,
+        name: done.name,
+        added: done.submitted.new + done.submitted.changed,
+        same_night: done.same_night,
+        warnings: done.warnings,
+        faults: done.faults,
+    }
+}
+
+/// What can be done, in words for somebody who typed no command.
+fn hint(error: &IntakeError, planned: &Planned, run: &TakenRun) -> Option<String> {
+    let by_hand = |flag: &str| {
+        let day = moment(run.at).to_zoned(planned.schedule.zone.clone()).date();
+        let date = planned.schedule.date_of(day);
+        format!("`wavebatch submit {} --date {date} {flag}`", planned.file.display())
+    };
+    match error {
+        IntakeError::WouldRebuy { .. } => {
+            Some(format!("take the options back; or buy them again with {}", by_hand("--rebuy")))
+        }
+        IntakeError::OtherDefinition { .. } => {
+            Some("give its batches a name of their own: `batch` or `name` in the definition".to_owned())
+        }
+        IntakeError::Owned { .. } | IntakeError::OlderLedger { .. } | IntakeError::ForeignSummary { .. } => {
+            Some(format!("choose another `output`; or write over what is there with {}", by_hand("--take-over")))
+        }
+        IntakeError::Faults(faults) if faults.is_only_empty() => None,
+        other => other.hint().map(str::to_owned),
+    }
+}
+
+/// An error with its causes.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some say their cause themselves.
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = error.source();
+    }
+    words
+}

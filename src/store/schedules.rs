@@ -1,0 +1,299 @@
+//! Definitions that run by themselves: which of their runs were noticed, which are due, and what became of them.
+//!
+//! A run has one alarm clock, as a job has: `due_at`, at which somebody must look at it again. Who takes it pushes that
+//! ahead by a lease; `tries` is the fence.
+
+mod settle;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use jiff::civil::Date;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Store, StoreError, rows};
+use crate::clock::Millis;
+
+pub use settle::{NewRun, Settling};
+pub use shown::{LastRun, ScheduleView, WaitingRun};
+
+/// The right to start a run until its lease runs out.
+#[derive(Debug, Clone)]
+pub struct TakenRun {
+    /// The definition's name.
+    pub definition: String,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// Its scheduled moment.
+    pub at: Millis,
+    /// What `{date}` means in it.
+    pub date: Date,
+    /// How often it could not be started.
+    pub failures: u32,
+    /// Why it was not started last time.
+    pub why: Option<String>,
+    /// The batch whose submission it began, if its taker died or left in it.
+    pub batch: Option<String>,
+    /// Dates of this definition that came after its own.
+    pub newer_dates: u32,
+    tries: i64,
+}
+
+impl Store {
+    /// The definitions with a schedule that this ledger knows, and until when their runs are settled.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn settled(&self, world: &'static str) -> Result<Vec<(String, Millis)>, StoreError> {
+        let sql = "SELECT definition, settled_to FROM schedules WHERE world = ?";
+        Ok(sqlx::query_as(sql).bind(world).fetch_all(&self.read).await?)
+    }
+
+    /// A definition with a schedule is seen for the first time: nothing before now was missed.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn begin_schedule(&self, definition: &str, world: &'static str) -> Result<(), StoreError> {
+        let definition = definition.to_owned();
+        self.write(move |conn, now| {
+            let definition = definition.clone();
+            Box::pin(async move {
+                sqlx::query("INSERT OR IGNORE INTO schedules (definition, world, settled_to) VALUES (?, ?, ?)")
+                    .bind(definition)
+                    .bind(world)
+                    .bind(now)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Notes the runs that came, due at once. A later run of the same date takes the place of one that was not started
+    /// yet; those of other dates that were let go so are returned. `None`: somebody else was first, and nothing is noted.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn settle_schedule(&self, settling: Settling) -> Result<Option<Vec<NewRun>>, StoreError> {
+        self.write(move |conn, now| {
+            let settling = settling.clone();
+            Box::pin(async move { settle::settle(conn, &settling, now).await })
+        })
+        .await
+    }
+
+    /// Takes the oldest run of these definitions that is due, for the length of a lease. One run of a definition is
+    /// started at a time.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn take_run(&self, world: &'static str, definitions: &[String]) -> Result<Option<TakenRun>, StoreError> {
+        let names = serde_json::json!(definitions).to_string();
+        let due: Option<i64> =
+            sqlx::query_scalar(TAKEABLE).bind(world).bind(self.now()).bind(&names).fetch_optional(&self.read).await?;
+        if due.is_none() {
+            return Ok(None);
+        }
+        let lease = self.timing().lease_ms;
+        self.write(move |conn, now| {
+            let names = names.clone();
+            Box::pin(async move { take(conn, world, &names, now, now + lease).await })
+        })
+        .await
+    }
+
+    /// The next moment from now on at which a run of these definitions is due.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn next_run_due(
+        &self,
+        world: &'static str,
+        definitions: &[String],
+    ) -> Result<Option<Millis>, StoreError> {
+        let sql = "SELECT min(due_at) FROM runs WHERE world = ? AND due_at > ? \
+                   AND definition IN (SELECT value FROM json_each(?))";
+        let names = serde_json::json!(definitions).to_string();
+        Ok(sqlx::query_scalar(sql).bind(world).bind(self.now()).bind(names).fetch_one(&self.read).await?)
+    }
+
+    /// Its submission to this batch begins; whoever takes the run after us goes on with that. Returns whether the lease was
+    /// still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
+        let batch = batch.to_owned();
+        self.end_taking(run, "batch = ?5", move |query| query.bind(batch.clone())).await
+    }
+
+    /// Renews the lease. Returns whether it was still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn renew_run(&self, run: &TakenRun) -> Result<bool, StoreError> {
+        let due_at = self.now() + self.timing().lease_ms;
+        self.end_taking(run, "due_at = ?5", move |query| query.bind(due_at)).await
+    }
+
+    /// The run's batch was submitted. Returns whether the lease was still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
+        let (now, batch) = (self.now(), batch.to_owned());
+        let set = "state = 'started', due_at = NULL, taken = 0, ended_at = ?5, batch = ?6, why = NULL";
+        self.end_taking(run, set, move |query| query.bind(now).bind(batch.clone())).await
+    }
+
+    /// It could not be started, and is due again at this moment. Returns whether the lease was still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
+        let why = why.to_owned();
+        let set = "due_at = ?5, taken = 0, failures = failures + 1, batch = NULL, why = ?6";
+        self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
+    }
+
+    /// It has to wait, and nothing is wrong. Returns whether the lease was still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
+        let why = why.to_owned();
+        let set = "due_at = ?5, taken = 0, failures = 0, why = ?6";
+        self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
+    }
+
+    /// It is let go. Returns whether the lease was still ours.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
+        let (now, why) = (self.now(), why.to_owned());
+        let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = ?5, why = ?6";
+        self.end_taking(run, set, move |query| query.bind(now).bind(why.clone())).await
+    }
+
+    /// The lease is given back: whoever comes next may take it at once.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
+        let now = self.now();
+        self.end_taking(run, "due_at = ?5, taken = 0", move |query| query.bind(now)).await
+    }
+
+    /// Sets from when until when calls of the definition's batches may begin, of those to come too. One that is not open
+    /// yet leaves a batch alone whose last window closed and that was not told of so far.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn set_schedule_window(
+        &self,
+        definition: &str,
+        world: &'static str,
+        window: Option<(Millis, Millis)>,
+    ) -> Result<(), StoreError> {
+        const DIFFERS: &str = "definition = ?1 AND world = ?2 AND (window_from IS NOT ?3 OR window_until IS NOT ?4)";
+        const UNFINISHED: &str = "finished_at IS NULL AND (?3 IS NULL OR ?3 <= ?5 OR window_until IS NULL OR window_until > ?5 \
+             OR told IS 'window ' || window_until)";
+        let (name, (from, until)) = (definition.to_owned(), window.unzip());
+        let run = move |sql: String, now: Millis| {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name.clone()).bind(world).bind(from).bind(until).bind(now)
+        };
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND ?5) \
+               OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
+        );
+        if !run(sql, self.now()).fetch_one(&self.read).await?.try_get::<bool, _>(0)? {
+            return Ok(());
+        }
+        self.write(move |conn, now| {
+            let set = "SET window_from = ?3, window_until = ?4";
+            let schedule = run(format!("UPDATE schedules {set} WHERE {DIFFERS} AND ?5"), now);
+            let batches = run(format!("UPDATE batches {set} WHERE {DIFFERS} AND {UNFINISHED}"), now);
+            Box::pin(async move {
+                schedule.execute(&mut *conn).await?;
+                batches.execute(conn).await?;
+                Ok(())
+            })
+        })
+        .await?;
+        self.stir();
+        Ok(())
+    }
+
+    /// When a run was last started that this batch is of.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
+        let sql = "SELECT max(ended_at) FROM runs WHERE batch = ? AND state = 'started'";
+        Ok(sqlx::query_scalar(sql).bind(batch).fetch_one(&self.read).await?)
+    }
+
+    /// Writes to a run that is ours: what is set takes its values from `?5` on.
+    async fn end_taking(
+        &self,
+        run: &TakenRun,
+        set: &'static str,
+        values: impl Fn(Query<'static>) -> Query<'static> + Send + Sync + 'static,
+    ) -> Result<bool, StoreError> {
+        let run = run.clone();
+        let sql =
+            format!("UPDATE runs SET {set} WHERE definition = ?1 AND world = ?2 AND at = ?3 AND tries = ?4 AND taken");
+        self.write(move |conn, _| {
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql.clone()));
+            let query = query.bind(run.definition.clone()).bind(run.world).bind(run.at).bind(run.tries);
+            let query = values(query);
+            Box::pin(async move { Ok(query.execute(conn).await?.rows_affected() == 1) })
+        })
+        .await
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+const TAKEABLE: &str = "SELECT at FROM runs r WHERE world = ?1 AND due_at <= ?2 AND definition IN (SELECT value FROM json_each(?3)) \
+     AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.definition = r.definition AND o.world = r.world AND o.taken AND o.due_at > ?2) \
+     ORDER BY at, definition LIMIT 1";
+
+async fn take(
+    conn: &mut SqliteConnection,
+    world: &'static str,
+    names: &str,
+    now: Millis,
+    until: Millis,
+) -> Result<Option<TakenRun>, StoreError> {
+    let sql = TAKEABLE.replace("SELECT at FROM", "SELECT definition, at FROM");
+    let sql = format!(
+        "UPDATE runs SET taken = 1, tries = tries + 1, due_at = ?4 WHERE (definition, at) = ({sql}) AND world = ?1 \
+         RETURNING definition, at, date, failures, why, batch, tries, (SELECT count(DISTINCT n.date) FROM runs n \
+           WHERE n.definition = runs.definition AND n.world = runs.world AND n.at > runs.at AND n.date <> runs.date) AS newer"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(world)
+        .bind(now)
+        .bind(names)
+        .bind(until)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(|row| taken(row, world)).transpose()
+}
+
+fn taken(row: &SqliteRow, world: &'static str) -> Result<TakenRun, StoreError> {
+    Ok(TakenRun {
+        definition: row.try_get("definition")?,
+        world,
+        at: row.try_get("at")?,
+        date: rows::listed(row, "date")?,
+        failures: rows::count(row, "failures")?,
+        why: row.try_get("why")?,
+        batch: row.try_get("batch")?,
+        newer_dates: rows::count(row, "newer")?,
+        tries: row.try_get("tries")?,
+    })
+}

@@ -1,0 +1,122 @@
+//! Noticing: the runs that came become rows, and what was looked at is settled.
+
+use jiff::civil::Date;
+use sqlx::{Row, SqliteConnection};
+
+use super::super::{StoreError, rows};
+use crate::clock::Millis;
+
+/// How long runs that are over are kept, in ms.
+const KEPT: Millis = 100 * 86_400_000;
+
+/// A run that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its scheduled moment.
+    pub at: Millis,
+    /// What `{date}` means in it.
+    pub date: Date,
+}
+
+/// What was found when a schedule was looked at.
+#[derive(Debug, Clone)]
+pub struct Settling {
+    /// The definition's name.
+    pub definition: String,
+    /// `waves` or `sandbox`.
+    pub world: &'static str,
+    /// Until when all was settled before: if that has moved meanwhile, somebody else was here.
+    pub from: Millis,
+    /// Until when it is now.
+    pub to: Millis,
+    /// The runs that came, oldest first.
+    pub runs: Vec<NewRun>,
+    /// One run makes up for all: older ones that were not started yet are let go, whatever their dates.
+    pub one_for_all: bool,
+}
+
+pub(super) async fn settle(
+    conn: &mut SqliteConnection,
+    settling: &Settling,
+    now: Millis,
+) -> Result<Option<Vec<NewRun>>, StoreError> {
+    let Settling { definition, world, from, to, runs, one_for_all } = settling;
+    let moved =
+        sqlx::query("UPDATE schedules SET settled_to = ? WHERE definition = ? AND world = ? AND settled_to = ?")
+            .bind(to)
+            .bind(definition)
+            .bind(world)
+            .bind(from)
+            .execute(&mut *conn)
+            .await?;
+    if moved.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let mut gone = Vec::new();
+    for run in runs {
+        gone.extend(add(&mut *conn, settling, run, *one_for_all, now).await?);
+    }
+    if !runs.is_empty() {
+        let sql = "DELETE FROM runs WHERE definition = ?1 AND world = ?2 AND ended_at < ?3 AND at < \
+                   (SELECT max(at) FROM runs WHERE definition = ?1 AND world = ?2 AND state = 'started')";
+        sqlx::query(sql).bind(definition).bind(world).bind(now - KEPT).execute(conn).await?;
+    }
+    Ok(Some(gone))
+}
+
+/// Adds one run. What is known of the one whose place it takes is known of it: nothing is told twice.
+async fn add(
+    conn: &mut SqliteConnection,
+    settling: &Settling,
+    run: &NewRun,
+    one_for_all: bool,
+    now: Millis,
+) -> Result<Vec<NewRun>, StoreError> {
+    let Settling { definition, world, .. } = settling;
+    let date = run.date.to_string();
+    // Also of one that is being started just now, and stays.
+    let known: Option<(i64, Option<String>)> = sqlx::query_as(
+        "SELECT failures, why FROM runs WHERE definition = ?1 AND world = ?2 AND at < ?3 AND due_at IS NOT NULL \
+         AND (?5 OR date = ?4) ORDER BY at DESC LIMIT 1",
+    )
+    .bind(definition)
+    .bind(world)
+    .bind(run.at)
+    .bind(&date)
+    .bind(one_for_all)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let (failures, why) = known.unwrap_or_default();
+    let older = sqlx::query(
+        "UPDATE runs SET state = 'dropped', due_at = NULL, taken = 0, ended_at = ?5 \
+         WHERE definition = ?1 AND world = ?2 AND at < ?3 AND due_at IS NOT NULL AND NOT (taken AND due_at > ?5) \
+         AND (?6 OR date = ?4) RETURNING at, date",
+    )
+    .bind(definition)
+    .bind(world)
+    .bind(run.at)
+    .bind(&date)
+    .bind(now)
+    .bind(one_for_all)
+    .fetch_all(&mut *conn)
+    .await?;
+    sqlx::query(
+        "INSERT INTO runs (definition, world, at, date, state, due_at, failures, why) \
+         VALUES (?, ?, ?, ?, 'due', ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(definition)
+    .bind(world)
+    .bind(run.at)
+    .bind(&date)
+    .bind(now)
+    .bind(failures)
+    .bind(why)
+    .execute(conn)
+    .await?;
+    let mut gone = Vec::new();
+    for row in &older {
+        gone.push(NewRun { at: row.try_get("at")?, date: rows::listed(row, "date")? });
+    }
+    gone.retain(|older| older.date != run.date);
+    Ok(gone)
+}

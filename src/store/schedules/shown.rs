@@ -1,0 +1,87 @@
+//! What the ledger tells of schedules.
+
+use jiff::civil::Date;
+use sqlx::Row;
+
+use super::super::{Store, StoreError, rows};
+use crate::clock::Millis;
+
+/// How a definition with a schedule stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleView {
+    /// The definition's name.
+    pub definition: String,
+    /// Its newest run that was started.
+    pub last: Option<LastRun>,
+    /// Its runs that are not started yet, oldest first.
+    pub waiting: Vec<WaitingRun>,
+    /// Unfinished lines of its batches that wait for their next window.
+    pub left_over: u64,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// Its scheduled moment.
+    pub at: Millis,
+    /// When its batch was submitted.
+    pub started_at: Millis,
+    /// The batch's name.
+    pub batch: String,
+}
+
+/// A run that is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRun {
+    /// Its scheduled moment.
+    pub at: Millis,
+    /// What `{date}` means in it.
+    pub date: Date,
+    /// When it is looked at again.
+    pub due_at: Millis,
+    /// Why it was not started, if it was tried.
+    pub why: Option<String>,
+}
+
+impl Store {
+    /// Each definition that ever ran by itself on this ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn schedule_views(&self, world: &'static str) -> Result<Vec<ScheduleView>, StoreError> {
+        let mut views = Vec::new();
+        for row in sqlx::query(VIEWS).bind(world).bind(self.now()).fetch_all(&self.read).await? {
+            let definition: String = row.try_get("definition")?;
+            let last = match row.try_get::<Option<Millis>, _>("at")? {
+                Some(at) => Some(LastRun { at, started_at: row.try_get("ended_at")?, batch: row.try_get("batch")? }),
+                None => None,
+            };
+            let left_over = u64::from(rows::count(&row, "left_over")?);
+            let waiting = self.waiting_runs(&definition, world).await?;
+            views.push(ScheduleView { definition, last, waiting, left_over });
+        }
+        Ok(views)
+    }
+
+    async fn waiting_runs(&self, definition: &str, world: &'static str) -> Result<Vec<WaitingRun>, StoreError> {
+        let sql = "SELECT at, date, due_at, why FROM runs WHERE definition = ? AND world = ? AND due_at IS NOT NULL ORDER BY at";
+        let found = sqlx::query(sql).bind(definition).bind(world).fetch_all(&self.read).await?;
+        let waiting = found.iter().map(|row| {
+            Ok(WaitingRun {
+                at: row.try_get("at")?,
+                date: rows::listed(row, "date")?,
+                due_at: row.try_get("due_at")?,
+                why: row.try_get("why")?,
+            })
+        });
+        waiting.collect()
+    }
+}
+
+const VIEWS: &str = "SELECT s.definition, r.at, r.ended_at, r.batch, \
+       (SELECT count(*) FROM batches b JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
+        WHERE b.definition = s.definition AND b.world = s.world AND b.finished_at IS NULL \
+          AND (b.window_until <= ?2 OR b.window_from > ?2)) AS left_over \
+     FROM schedules s LEFT JOIN runs r ON r.definition = s.definition AND r.world = s.world AND r.at = \
+       (SELECT max(at) FROM runs WHERE definition = s.definition AND world = s.world AND state = 'started') \
+     WHERE s.world = ?1 ORDER BY s.definition";

@@ -1,0 +1,212 @@
+//! Runs that cannot be started, and services that die over them.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener};
+use wavebatch::{
+    definition::{Columns, Definition, Overrides},
+    domain::retry::PauseKind,
+    server::Scheduling,
+    store::{NewBatch, NewRun, Settling},
+};
+
+use crate::cli::{json, wavebatch};
+
+use super::service::{NIGHT, Service, batches, definition, finished, house, id, manifest, ms, rows, set, work};
+
+/// More than a lease.
+const LEASE: i64 = 100_000_001;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_comes_late_is_waited_for() {
+    let house = house("2026-11-20T20:29:00Z").await;
+    definition(&house, "night", NIGHT);
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    set(&house, "2026-11-20T20:30:00Z");
+    let (why, _) = service.cannot_start().await;
+    assert!(why.contains("`manifest`: `2026-11-21.csv`: there is no such file"), "{why}");
+    let tried = async |failures: i64| {
+        let wait = [0, 60_000, 120_000, 240_000][failures as usize];
+        let next = |now: i64| now + wait;
+        house
+            .until("the next try", || async {
+                let views = house.store.schedule_views("waves").await.unwrap();
+                let due = views[0].waiting[0].due_at;
+                due > next(house.clock.now()) - 5_000 && due <= next(house.clock.now())
+            })
+            .await;
+    };
+    tried(1).await;
+    // Anybody may look, without a service's help.
+    let args = ["schedule", "jobs", "--json", "--database", "wavebatch.db"];
+    let listed = json(&wavebatch(house.dir.path(), &args).output().unwrap());
+    let night = listed["definitions"].as_array().unwrap().iter().find(|one| one["name"] == "night").unwrap();
+    assert_eq!(night["waiting"][0]["date"], "2026-11-21");
+    assert!(night["waiting"][0]["why"].as_str().unwrap().contains("there is no such file"), "{night:#}");
+    let told = wavebatch(house.dir.path(), &["schedule", "jobs", "--database", "wavebatch.db"]).output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("  waits     Sat 2026-11-21 02:00 +05:30  "), "{told}");
+    house.clock.advance(60_000);
+    tried(2).await;
+    house.write("jobs/2026-11-21.csv", "key,source\n");
+    house.clock.advance(120_000);
+    let (why, _) = service.cannot_start().await;
+    assert!(why.contains("allow_empty"), "another reason is told: {why}");
+    tried(3).await;
+    manifest(&house, "2026-11-21", 0..2);
+    house.clock.advance(240_000);
+    assert_eq!(service.starts().await, ("night-2026-11-21".to_owned(), 2));
+    assert_eq!(service.count(|event| matches!(event, Scheduling::CouldNotStart { .. })), 2);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_whose_manifest_never_comes_is_let_go_after_seven_newer_ones() {
+    let house = house("2026-11-20T12:00:00Z").await;
+    definition(&house, "night", NIGHT);
+    (22..=30).for_each(|day| manifest(&house, &format!("2026-11-{day}"), 0..1));
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    set(&house, "2026-11-20T20:30:00Z");
+    service.cannot_start().await;
+    for day in 21..=27 {
+        assert_eq!(service.count(|event| matches!(event, Scheduling::Dropped { .. })), 0);
+        set(&house, &format!("2026-11-{day}T20:30:00Z"));
+        assert_eq!(service.starts().await.0, format!("night-2026-11-{}", day + 1));
+    }
+    house.clock.advance(16 * 60_000);
+    service.looks(&house).await;
+    let dropped =
+        |event: &Scheduling| matches!(event, Scheduling::Dropped { at, .. } if *at == ms("2026-11-20T20:30:00Z"));
+    assert_eq!(service.count(dropped), 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_batch_is_left_alone_until_its_user_resumes_it() {
+    let house = house("2026-11-20T20:29:00Z").await;
+    definition(&house, "night", &NIGHT.replace("{name}-{date}", "all"));
+    (21..=22).for_each(|day| manifest(&house, &format!("2026-11-{day}"), day * 2..day * 2 + 2));
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    set(&house, "2026-11-20T20:30:00Z");
+    assert_eq!(service.starts().await, ("all".to_owned(), 2));
+    let batch = id(&house, "all").await;
+    house.store.pause(batch, PauseKind::User, "the office moves".into()).await.unwrap();
+    set(&house, "2026-11-21T20:30:00Z");
+    let waits = |event: &Scheduling| match event {
+        Scheduling::Waits { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    let why = service.says("that it waits", waits).await;
+    assert!(why.contains("paused by you: the office moves") && why.contains("wavebatch resume all"), "{why}");
+    house.clock.advance(120_000);
+    service.looks(&house).await;
+    assert_eq!(service.count(|event| waits(event).is_some()), 1);
+    house.store.resume(batch, true).await.unwrap();
+    house.clock.advance(60_000);
+    // Its window was closed meanwhile: it is not running, and takes new lines.
+    assert_eq!(service.starts().await.0, "all");
+    assert_eq!(rows(&house, "all").await.len(), 4);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_dies_between_noticing_and_submitting_loses_nothing() {
+    let house = house("2026-11-20T20:29:00Z").await;
+    definition(&house, "night", NIGHT);
+    manifest(&house, "2026-11-21", 0..5);
+    let (store, name) = (&house.store, "night");
+    store.begin_schedule(name, "waves").await.unwrap();
+    let from = store.settled("waves").await.unwrap()[0].1;
+    set(&house, "2026-11-20T20:30:00Z");
+    let run = NewRun { at: ms("2026-11-20T20:30:00Z"), date: "2026-11-21".parse().unwrap() };
+    let to = house.clock.now();
+    let settling = Settling { definition: name.into(), world: "waves", from, to, runs: vec![run], one_for_all: false };
+    store.settle_schedule(settling).await.unwrap().expect("the first to see it");
+    let taken = store.take_run("waves", &[name.into()]).await.unwrap().expect("it is due");
+    // And half way through: its batch is there, and none of its lines.
+    let definition = Overrides { now: Some("2026-11-20T20:30:00Z".parse().unwrap()), ..Overrides::default() };
+    let definition = Definition::load(&house.path("jobs/night.toml"), &definition).unwrap();
+    store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
+    let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
+    let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
+    let batch = NewBatch {
+        name: definition.batch.as_str().into(),
+        definition: name.into(),
+        world: "waves",
+        spec,
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    };
+    store.begin_submit(batch).await.unwrap();
+    drop(taken);
+
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    assert_eq!(service.count_starts(), 0, "its lease still runs");
+    manifest(&house, "2026-11-22", 5..6);
+    house.clock.advance(LEASE);
+    assert_eq!(service.starts().await, ("night-2026-11-21".to_owned(), 5));
+    set(&house, "2026-11-22T20:30:00Z");
+    work(&house, "its lines", || finished(&house, "night-2026-11-21")).await;
+    house.all_well(id(&house, "night-2026-11-21").await, 5, 1).await;
+    service.stop().await;
+}
+
+/// A web server that answers when it is told to. Returns its address.
+async fn slow_web(
+    asked: tokio::sync::mpsc::UnboundedSender<()>,
+    answers: tokio::sync::watch::Receiver<bool>,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/calls.csv", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (asked, mut answers) = (asked.clone(), answers.clone());
+            tokio::spawn(async move {
+                let _ = socket.read(&mut [0; 4_096]).await;
+                let _ = asked.send(());
+                let _ = answers.wait_for(|may| *may).await;
+                let body = "key,source\n1,https://rec.example.com/1.wav\n";
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_is_cut_off_is_begun_again() {
+    let house = house("2026-11-20T20:29:00Z").await;
+    let (asked, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let (may, answers) = tokio::sync::watch::channel(false);
+    let address = slow_web(asked, answers).await;
+    definition(&house, "night", &NIGHT.replace("{date}.csv", &address));
+    definition(&house, "other", NIGHT);
+    manifest(&house, "2026-11-21", 0..1);
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    set(&house, "2026-11-20T20:30:00Z");
+    assert_eq!(service.starts().await.0, "other-2026-11-21", "the other is not held up");
+    hears.recv().await.expect("it asks for the manifest");
+    // Told to stop, it gives the run back: the next one need not wait.
+    service.stop().await;
+    let service = Service::start(&house);
+    tokio::time::timeout(Duration::from_secs(10), hears.recv()).await.expect("at once").unwrap();
+    service.kill().await;
+    may.send(true).unwrap();
+    let mut service = Service::start(&house);
+    service.looks(&house).await;
+    assert_eq!((service.count_starts(), batches(&house).await.len()), (0, 1), "its lease still runs");
+    set(&house, "2026-11-22T12:00:00Z");
+    let name = |event: &Scheduling| match event {
+        Scheduling::Started { name, .. } if name.starts_with("night") => Some(name.clone()),
+        _ => None,
+    };
+    service.says("the night", name).await;
+    service.stop().await;
+}
