@@ -2,7 +2,7 @@
 
 use std::{
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -11,8 +11,8 @@ use wavebatch::{domain::job::JobState, sandbox::Config};
 use crate::support::{House, KEY};
 
 const LINES: usize = 120;
-/// Room for some of the lines: about 16 kB of log a line.
-const BLOCKS: usize = 1_000;
+/// Room for some of the lines beyond what is there, in blocks of 512 bytes: about 16 kB of log a line.
+const BLOCKS: u64 = 1_000;
 
 async fn house() -> House {
     let house = House::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
@@ -21,8 +21,9 @@ async fn house() -> House {
     house
 }
 
-fn wavebatch(house: &House, blocks: Option<usize>) -> Child {
-    let limit = blocks.map(|n| format!("trap '' XFSZ; ulimit -S -f {n};")).unwrap_or_default();
+fn wavebatch(house: &House, room: Option<u64>) -> Child {
+    let log = std::fs::metadata(house.path("wavebatch.db-wal")).map_or(0, |log| log.len());
+    let limit = room.map(|n| log / 512 + n).map(|n| format!("trap '' XFSZ; ulimit -S -f {n};")).unwrap_or_default();
     Command::new("sh")
         .current_dir(house.dir.path())
         .args(["-c", &format!("{limit} exec \"$0\" run night.toml --config wavebatch.toml")])
@@ -40,8 +41,9 @@ fn wavebatch(house: &House, blocks: Option<usize>) -> Child {
 
 /// Until no more calls arrive: the log has reached the limit.
 async fn until_stuck(house: &House) {
-    let mut seen = (0, 0);
+    let (mut seen, deadline) = ((0, 0), Instant::now() + Duration::from_secs(30));
     while seen.1 < 10 {
+        assert!(Instant::now() < deadline, "it makes no calls: {seen:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
         let calls = house.sandbox.books().calls;
         seen = if calls == seen.0 && calls > 0 { (calls, seen.1 + 1) } else { (calls, 0) };
