@@ -81,6 +81,10 @@ impl Serve {
             Api::open(context, &config, sandbox).await?
         };
         let drive = Drive::open(context, config, api, true).await?;
+        if let Some(now) = context.env.now {
+            let clock = drive.store.clock();
+            clock.advance(now.as_millisecond() - clock.now());
+        }
         for dir in self.dirs(&drive) {
             if !dir.is_dir() {
                 return Err(Stop::usage(format!("{} is no directory", dir.display()))

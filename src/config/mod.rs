@@ -85,7 +85,8 @@ pub struct Env {
     pub notify_secret: Option<SecretString>,
     /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
-    /// `WAVEBATCH_NOW`: the moment that `today` is told by. For tests of what happens at midnight.
+    /// `WAVEBATCH_NOW`: the moment that `today` is told by; of a service, the moment at which its clock begins. For tests of
+    /// what happens at midnight.
     pub now: Option<jiff::Timestamp>,
 }
 

@@ -16,8 +16,10 @@ use wavebatch::{
     store::Standing,
 };
 
+use crate::night::Night;
 use crate::support::{
     House,
+    ear::{Ear, Reply},
     service::{Service, free_port, program},
 };
 
@@ -173,6 +175,30 @@ fn readable_by_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, "00".repeat(32)).expect("a file");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("its owner");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nightly_job_starts_on_time_from_one_bucket_to_another() {
+    let night = Night::new().await;
+    night.record("2026/11/21", 0..20);
+    let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/nightly-calls.toml");
+    night.house.write("jobs/nightly-calls.toml", std::fs::read(jobs).expect("the example"));
+    let ear = Ear::listen([Reply::Status(200)]).await;
+    let settings = format!("[limits.pulse]\nrequests_per_minute = 0\n[notify]\nurl = \"{}\"\n", ear.url());
+    night.house.write("wavebatch.toml", settings);
+    // Two o'clock in Kolkata is half past eight in the evening, UTC.
+    let args = ["serve", "--definitions", "jobs", "--listen", "off", "--admin-listen", "127.0.0.1:0"];
+    let service = Service::of(night.command("2026-11-21T20:29:57Z", &args));
+    service.says("batch started").await;
+    service.says("batch finished").await;
+    assert_eq!(night.report("nightly-calls-2026-11-21").len(), 20);
+    assert_eq!(night.text("2026/11/21", 7), "words of call 7");
+    assert_eq!(night.house.sandbox.books().calls, 20);
+    service.says("told").await;
+    assert_eq!(ear.heard()[0].json()["batch"], "nightly-calls-2026-11-21");
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 /// A runner that serves, a keeper, and what they tell.

@@ -40,7 +40,12 @@ impl Service {
     /// Starts `wavebatch serve` with these arguments and no admin address.
     pub fn start(house: &House, args: &[&str]) -> Self {
         let all: Vec<&str> = ["serve", "--admin-listen", "off"].iter().chain(args).copied().collect();
-        let mut child = program(house, &all).stderr(Stdio::piped()).spawn().expect("the program");
+        Self::of(program(house, &all))
+    }
+
+    /// Starts a command that serves.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program");
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         std::thread::spawn({
