@@ -270,3 +270,26 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let starts = text.match_indices(&fence).map(|(at, fence)| at + fence.len());
     starts.filter_map(|start| text[start..].split_once("```").map(|(block, _)| block)).collect()
 }
+
+#[test]
+fn the_guarantees_name_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let papers = fs::read_to_string(root.join("docs/GUARANTEES.md")).unwrap();
+    let named: Vec<(&str, &str)> = papers
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(_, test)| test.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    for (room, test) in named {
+        let places = match room {
+            "store" => vec![root.join("src/store")],
+            room => vec![root.join(format!("tests/it/{room}.rs")), root.join(format!("tests/it/{room}"))],
+        };
+        let files = places.iter().flat_map(|place| walkdir::WalkDir::new(place).into_iter().filter_map(Result::ok));
+        let mut texts = files.filter(|f| f.file_type().is_file()).map(|f| fs::read_to_string(f.path()).unwrap());
+        assert!(texts.any(|text| text.contains(&format!("fn {test}()"))), "there is no test {room}::{test}");
+    }
+}
