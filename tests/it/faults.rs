@@ -1,0 +1,198 @@
+//! Every fault at every place where a call is made: the line that it befalls comes out right, at the cost of one more call
+//! at most, and its neighbours do not notice.
+
+use std::fs;
+
+use futures::StreamExt;
+use serde_json::json;
+use wavebatch::{
+    domain::{
+        callback::{Rule, Secret},
+        cost::Rates,
+        job::{BatchId, JobState},
+        retry::PauseKind,
+    },
+    runner::{RunEnd, Webhook},
+    sandbox::{Config, Fault, Match, Shape, StatusFault, What},
+    server::{Metrics, Patience, Receiver, ReceiverSettings},
+};
+
+use crate::support::{House, speech::Speaking};
+
+/// Houses at once.
+const AT_ONCE: usize = 8;
+const SECRET: Secret = Secret::new([5; 32]);
+const TEXTS: [(&str, &str); 3] = [
+    ("call-1", "The first line is spoken whole."),
+    ("call-2", "The second line meets a fault."),
+    ("call-3", "The third line is spoken too."),
+];
+
+/// Where calls are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A transcription that is waited for.
+    Sync,
+    /// One whose answer is posted.
+    Posted,
+    /// Speech, as one answer.
+    Speech,
+    /// Speech, as a stream of events.
+    Stream,
+}
+
+const PLACES: [Place; 4] = [Place::Sync, Place::Posted, Place::Speech, Place::Stream];
+
+/// Three lines at a place, the second of which meets the fault at its first call.
+async fn disturbed(place: Place, fault: &What) -> (House, BatchId, Option<Receiver>) {
+    let mut house =
+        House::with(Config { webhook_backoff: std::time::Duration::from_millis(20), ..Config::default() }).await;
+    let scripted = |matches| Fault::new(matches, fault.clone()).times(1);
+    if matches!(place, Place::Speech | Place::Stream) {
+        house.sandbox.script([scripted(Match::Text("second".into()))]);
+        let transport = if place == Place::Stream { "sse" } else { "sync" };
+        let speaking = Speaking { synthesize: json!({ "transport": transport }), ..Speaking::default() };
+        let batch = house.speak(&speaking, &TEXTS).await;
+        return (house, batch, None);
+    }
+    house.provable_calls(3);
+    let second = fs::metadata(house.path("rec/2.wav")).expect("a recording").len();
+    house.sandbox.script([scripted(Match::Size(second))]);
+    if place == Place::Sync {
+        let batch = house.submit(&house.definition("formats = [\"txt\"]", "unknown_grace = \"200ms\"")).await;
+        return (house, batch, None);
+    }
+    let settings = ReceiverSettings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        secrets: vec![SECRET],
+        rates: Rates::default(),
+        patience: Patience::default(),
+        metrics: Metrics::new(),
+    };
+    let receiver = Receiver::start(house.store.clone(), settings).await.expect("a port");
+    let public_url = format!("http://{}", receiver.addr()).parse().expect("an address");
+    let rule = Rule { over_bytes: 0, overdue_ms: 600, grace_ms: 200, ..Rule::default() };
+    house.webhook = Some(Webhook { public_url, secret: SECRET, rule });
+    let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
+                [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\n\
+                [run]\nunknown_grace = \"200ms\"\n";
+    let batch = house.submit(&house.write("night.toml", toml)).await;
+    (house, batch, Some(receiver))
+}
+
+/// What the line at a place must have become, if it went well.
+fn is_right(house: &House, place: Place, i: usize) -> bool {
+    match place {
+        Place::Sync | Place::Posted => house.output(&format!("call-{i}.txt")).trim() == format!("words of call {i}"),
+        Place::Speech | Place::Stream => {
+            let wav = fs::read(house.spoken(&format!("call-{i}.wav"))).expect("an output");
+            // The sandbox hums for as long as the text would take.
+            wav.starts_with(b"RIFF") && wav.len() > 10_000
+        }
+    }
+}
+
+/// The row of the table: place × fault.
+async fn comes_out_right(place: Place, fault: What) {
+    let told = format!("{place:?} × {fault:?}");
+    let (house, batch, _receiver) = disturbed(place, &fault).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Done, "{told}");
+    for row in house.rows(batch).await {
+        // Half of the samples, complete by all signs but their number: the text itself is the only witness.
+        let short = place == Place::Speech && fault == What::Short200 && row.key == "call-2";
+        let expected = if short { JobState::Suspect } else { JobState::Succeeded };
+        assert_eq!(row.state, expected, "{told}: {} {:?}", row.key, row.error);
+        let most = if row.key == "call-2" { 2 } else { 1 };
+        assert!(row.billed_calls <= most && row.billed_calls >= 1, "{told}: {} of {}", row.billed_calls, row.key);
+    }
+    assert!((1..=3).all(|i| is_right(&house, place, i)), "{told}");
+    let books = house.sandbox.books();
+    assert!(
+        books.most_billed() <= 2 && books.calls <= 4 + u64::from(place == Place::Posted),
+        "{told}: {}",
+        books.calls
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_at_each_place_costs_one_more_call_at_most_and_no_line() {
+    let faults = [
+        What::Delay(150),
+        What::CutBeforeWork,
+        What::CutAfterWork,
+        What::Truncated,
+        What::Short200,
+        What::Garbage200,
+        What::Json200,
+        What::Empty200,
+        What::WrongType200,
+        What::Drip(5),
+        What::Html(502),
+        What::Html(504),
+        What::status(429),
+        What::status(500),
+        What::status(503),
+    ];
+    let table = PLACES.into_iter().flat_map(|place| faults.iter().map(move |fault| (place, fault.clone())));
+    let rows = table.map(|(place, fault)| tokio::spawn(comes_out_right(place, fault)));
+    let done = futures::stream::iter(rows).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    assert_eq!(done.len(), 60);
+    done.into_iter().for_each(|row| row.expect("a row that holds"));
+}
+
+const SHAPES: [Shape; 9] = [
+    Shape::Stt,
+    Shape::SttOlder,
+    Shape::SttRegion,
+    Shape::NoToken,
+    Shape::BadKey,
+    Shape::Tts,
+    Shape::Chat,
+    Shape::Html,
+    Shape::Nothing,
+];
+
+/// The row of the table: place × status × shape.
+async fn means_what_it_says(place: Place, code: u16, shape: Shape) {
+    let told = format!("{place:?} × {code} as {shape:?}");
+    let fault = What::Status(StatusFault { code, shape: Some(shape), ..StatusFault::default() });
+    let (house, batch, _receiver) = disturbed(place, &fault).await;
+    let ran = house.run(batch).await;
+    let counts = house.counts(batch).await;
+    let row = house.row(batch, "call-2").await;
+    match code {
+        // Its words are about a language, whatever the status.
+        401 if shape == Shape::SttRegion => assert_eq!(ran.end, RunEnd::Done, "{told}"),
+        // Whoever refuses the account blames no line.
+        401 => {
+            assert_eq!(ran.end, RunEnd::Paused, "{told}");
+            let pause = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+            assert_eq!(pause.0, PauseKind::Credentials, "{told}");
+            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{told}");
+        }
+        400 => {
+            assert_eq!(ran.end, RunEnd::Done, "{told}");
+            assert_eq!((counts.of(JobState::Failed), counts.of(JobState::Succeeded)), (1, 2), "{told}");
+            assert_eq!((row.state, row.billed_calls), (JobState::Failed, 0), "{told}: {:?}", row.error);
+            assert!(row.error.is_some_and(|error| !error.is_empty()), "{told}");
+        }
+        _ => {
+            assert_eq!(ran.end, RunEnd::Done, "{told}");
+            assert_eq!(counts.of(JobState::Succeeded), 3, "{told}: {:?}", row.error);
+            assert!(row.billed_calls <= 2, "{told}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_shape_of_an_error_means_what_its_status_says() {
+    let places = [Place::Sync, Place::Speech];
+    let codes = [400, 401, 500];
+    let table = places.into_iter().flat_map(|place| {
+        codes.into_iter().flat_map(move |code| SHAPES.into_iter().map(move |shape| (place, code, shape)))
+    });
+    let rows = table.map(|(place, code, shape)| tokio::spawn(means_what_it_says(place, code, shape)));
+    let done = futures::stream::iter(rows).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    assert_eq!(done.len(), 54);
+    done.into_iter().for_each(|row| row.expect("a row that holds"));
+}
