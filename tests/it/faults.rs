@@ -1,7 +1,7 @@
 //! Every fault at every place where a call is made: the line that it befalls comes out right, at the cost of one more call
 //! at most, and its neighbours do not notice.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use futures::StreamExt;
 use serde_json::json;
@@ -17,7 +17,7 @@ use wavebatch::{
     server::{Metrics, Patience, Receiver, ReceiverSettings},
 };
 
-use crate::support::{House, speech::Speaking};
+use crate::support::{House, speech::Speaking, watching::Lock};
 
 /// Houses at once.
 const AT_ONCE: usize = 8;
@@ -45,8 +45,7 @@ const PLACES: [Place; 4] = [Place::Sync, Place::Posted, Place::Speech, Place::St
 
 /// Three lines at a place, the second of which meets the fault at its first call.
 async fn disturbed(place: Place, fault: &What) -> (House, BatchId, Option<Receiver>) {
-    let mut house =
-        House::with(Config { webhook_backoff: std::time::Duration::from_millis(20), ..Config::default() }).await;
+    let mut house = House::with(Config { webhook_backoff: Duration::from_millis(20), ..Config::default() }).await;
     let scripted = |matches| Fault::new(matches, fault.clone()).times(1);
     if matches!(place, Place::Speech | Place::Stream) {
         house.sandbox.script([scripted(Match::Text("second".into()))]);
@@ -195,4 +194,44 @@ async fn each_shape_of_an_error_means_what_its_status_says() {
     let done = futures::stream::iter(rows).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     assert_eq!(done.len(), 54);
     done.into_iter().for_each(|row| row.expect("a row that holds"));
+}
+
+/// Forty recordings, in the middle of being worked: `disturb` happens once ten have arrived.
+async fn in_the_middle<F: Future<Output = ()>>(told: &str, disturb: impl FnOnce(House) -> (House, F)) {
+    const LINES: u64 = 40;
+    let house = House::with(Config { latency: Duration::from_millis(30), ..Config::default() }).await;
+    house.provable_calls(usize::try_from(LINES).expect("few"));
+    let batch = house.submit(&house.definition("", "concurrency = 4\nunknown_grace = \"200ms\"")).await;
+    let (house, disturbed) = disturb(house);
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.arrivals(10).await;
+        disturbed.await;
+    });
+    assert_eq!(ran.end, RunEnd::Done, "{told}");
+    house.all_well(batch, LINES, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_locked_for_eight_seconds_costs_nothing() {
+    in_the_middle("locked", |house| {
+        let path = house.path("wavebatch.db");
+        let disturb = async move {
+            let lock = Lock::on(&path).await;
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            lock.release().await;
+        };
+        (house, disturb)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_by_an_hour_costs_nothing() {
+    for hour in [3_600_000, -3_600_000] {
+        in_the_middle(&format!("{hour} ms"), |house| {
+            let clock = house.clock.clone();
+            (house, async move { clock.advance(hour) })
+        })
+        .await;
+    }
 }
