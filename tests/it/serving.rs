@@ -1,6 +1,6 @@
 //! `wavebatch serve`: the real binary as a service, several of them, stopped and killed.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{io::Write, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
@@ -19,6 +19,7 @@ use wavebatch::{
 use crate::support::{
     House,
     service::{Service, free_port, program},
+    watching::Lock,
 };
 
 const NO_PORTS: [&str; 2] = ["--listen", "off"];
@@ -88,6 +89,32 @@ async fn sigterm_hands_back_what_takes_too_long_and_the_next_start_goes_on() {
     finished(&house, batch).await;
     house.all_well(batch, 6, 1).await;
     drop(service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_only_begun_to_ask() {
+    let house = House::with(latency(0)).await;
+    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let service = Service::with(&house, &["--listen", &listen, "--admin-listen", &admin]);
+    service.says("workers   at work").await;
+    let lock = Lock::on(house.store.path()).await;
+    let half = |to: &str| {
+        let mut half = std::net::TcpStream::connect(to).expect("it listens");
+        half.write_all(b"POST /callbacks/").expect("a connection");
+        half
+    };
+    let open = (half(&listen), half(&admin));
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(8), "{took:?}\n{log}");
+    drop(open);
+    // Nor is it waited for by one that only begins.
+    let service = Service::with(&house, &["--listen", "off", "--admin-listen", "off"]);
+    service.hears_signals().await;
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(5), "{took:?}\n{log}");
+    lock.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
