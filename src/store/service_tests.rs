@@ -244,3 +244,20 @@ async fn a_window_that_closes_over_a_call_waits_for_its_end() {
     l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
 }
+
+#[tokio::test]
+async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_too() {
+    let l = heeding().await;
+    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap();
+    assert_eq!(l.store.cancel(id).await.unwrap().jobs, 1);
+    let begun = Begun { batch: id, existed: false, at: l.clock.now(), redelivered: 0, pruned: 0 };
+    let late = job(2, "/r/2.wav");
+    let set: LineSet = std::iter::once((&late, 1)).collect();
+    l.store.submit_sets(begun, vec![(set, BadSet::default())]).await.unwrap();
+    l.store.end_submit(id).await.unwrap();
+    assert!(claim(&l.store, 9).await.is_empty());
+    assert_eq!(l.store.counts(id).await.unwrap().of(JobState::Cancelled), 2, "else it would be queued for ever");
+    l.store.retry(Chosen { batch: id, key: None, states: vec![], part: None }).await.unwrap();
+    assert_eq!(claim(&l.store, 9).await.len(), 2);
+}
