@@ -13,7 +13,7 @@ use wavebatch::{
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
     server::{BatchNews, Keeper},
-    store::Standing,
+    store::{NewBatch, Standing},
 };
 
 use crate::support::{
@@ -289,4 +289,26 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
     assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
     house.all_well(batch, 6, 1).await;
     served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_does_not_take_is_not_said_to_have_taken() {
+    let house = House::new().await;
+    let new = NewBatch {
+        name: "night".into(),
+        definition: "night".into(),
+        world: "waves",
+        spec: "{}".into(),
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    };
+    let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
+    let pause = || program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
+    let told = pause();
+    assert_eq!(told.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(words.contains("is not paused: it is being submitted"), "{words}");
+    house.store.end_submit(batch).await.expect("a ledger");
+    assert_eq!(pause().status.code(), Some(0));
 }
