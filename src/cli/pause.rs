@@ -30,8 +30,10 @@ impl Pause {
         let row = store.batch_by_id(batch.id).await?;
         if !is_paused_by_user(&row) {
             store.close().await;
-            let why = format!("the batch `{}` is not paused: it is being submitted, or its submission was cut off", row.name);
-            return Err(Stop::blocked(why).hint("pause it when that is done; one that was cut off is finished by submitting it again"));
+            let why =
+                format!("the batch `{}` is not paused: it is being submitted, or its submission was cut off", row.name);
+            return Err(Stop::blocked(why)
+                .hint("pause it when that is done; one that was cut off is finished by submitting it again"));
         }
         let in_flight = store.open_calls(Some(batch.id)).await?;
         let rest = if in_flight > 0 {

@@ -253,3 +253,38 @@ where
     }
     Ok(unpublished)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewBatch, Opening};
+
+    #[tokio::test]
+    async fn a_submission_that_takes_long_is_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+        let new = NewBatch {
+            name: "b".into(),
+            definition: "b".into(),
+            world: "waves",
+            spec: "{}".into(),
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        };
+        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let mut keeper = Keeper::new(store.clone(), "waves", Rates::default(), |_| async { Ok(()) });
+        assert!(keeper.look().await.unwrap().is_empty());
+        store.clock().advance(SUBMITTING_LONG - 1_000);
+        keeper.look().await.unwrap();
+        assert!(keeper.submitting[&batch].is_some(), "not yet");
+        store.clock().advance(1_000);
+        keeper.look().await.unwrap();
+        assert_eq!(keeper.submitting[&batch], None, "it is told");
+        keeper.look().await.unwrap();
+        assert_eq!(keeper.submitting[&batch], None, "once");
+        store.end_submit(batch).await.unwrap();
+        keeper.look().await.unwrap();
+        assert!(keeper.submitting.is_empty());
+    }
+}
