@@ -2,7 +2,8 @@
 ALTER TABLE batches ADD COLUMN window_from  INTEGER;
 ALTER TABLE batches ADD COLUMN window_until INTEGER;
 
--- Since when it is paused. A service lets one line through now and then (`probing`), to see whether the wall still stands.
+-- Since when it is paused. A service lets one line through now and then, to see whether the wall still stands: `probing` is
+-- 1 until that line is chosen, and then its job's id below zero.
 ALTER TABLE batches ADD COLUMN paused_at INTEGER;
 ALTER TABLE batches ADD COLUMN probing   INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE batches ADD COLUMN probed_at INTEGER;

@@ -117,8 +117,16 @@ impl<'c> Drive<'c> {
     pub(super) async fn open(context: &'c Context, config: Config, api: Api, create: bool) -> Result<Self, Stop> {
         let shutdown = Shutdown::listen()?;
         let fetcher = fetcher()?;
-        let (store, fresh) =
-            Store::open(config.opening(create)).await.map_err(|e| Stop::of_ledger(e, &config.database))?;
+        let opened = tokio::select! {
+            biased;
+            // A ledger that is locked keeps whoever opens it for many seconds.
+            () = shutdown.drain.cancelled() => {
+                let stop = Stop::blocked("interrupted before the ledger was open");
+                return Err(Stop { exit: Exit::of_signal(&shutdown), ..stop });
+            }
+            opened = Store::open(config.opening(create)) => opened,
+        };
+        let (store, fresh) = opened.map_err(|e| Stop::of_ledger(e, &config.database))?;
         Ok(Self { context, config, store, fresh, shutdown, fetcher, api })
     }
 

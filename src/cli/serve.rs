@@ -42,8 +42,8 @@ use crate::{
 
 /// What is in flight has so long after SIGTERM; then it is handed back.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// And so long to close everything.
-const CLOSE_TIME: Duration = Duration::from_millis(1_500);
+/// And so long each takes at most of what follows: the workers that are handed back, what listens, the ledger.
+const CLOSE_TIME: Duration = Duration::from_millis(800);
 
 /// Receive callbacks, keep schedules and work, until it is stopped
 ///
@@ -252,12 +252,18 @@ impl Service {
             store.give_up();
             let _ = tokio::time::timeout(CLOSE_TIME, rest).await;
         }
-        if let Some(receiver) = receiver {
-            receiver.shutdown().await;
-        }
-        if let Some(admin) = admin {
-            admin.shutdown().await;
-        }
+        let received = async {
+            if let Some(receiver) = receiver {
+                receiver.shutdown().await;
+            }
+        };
+        let asked = async {
+            if let Some(admin) = admin {
+                admin.shutdown().await;
+            }
+        };
+        // Who began to ask and says no more is not waited for.
+        let _ = tokio::time::timeout(CLOSE_TIME, async { tokio::join!(received, asked) }).await;
         match broken {
             None | Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(e))) => Err(Stop::of_ledger(e, &config.database)),

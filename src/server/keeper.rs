@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::Millis,
     domain::{batch::BatchSpec, cost::Rates, job::BatchId},
     report::{
         publish::{PublishError, publish, summarize},
@@ -25,6 +26,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// After so many tries at its report, a batch's end is told without it.
 const PATIENCE: u32 = 3;
+/// A batch whose submission takes longer was most likely left half submitted, in ms.
+const SUBMITTING_LONG: Millis = 15 * 60_000;
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
@@ -51,6 +54,8 @@ pub struct Keeper<T> {
     /// Batches whose report is being written.
     writing: HashSet<BatchId>,
     failed: HashMap<BatchId, Failed>,
+    /// Batches that are being submitted, since when as far as we saw; `None`: that it takes long is told.
+    submitting: HashMap<BatchId, Option<Millis>>,
 }
 
 /// A report that could not be written.
@@ -68,7 +73,7 @@ where
     /// A keeper that tells news by `tell`. What is told was never told before, unless a process was killed just then.
     #[must_use]
     pub fn new(store: Store, world: &'static str, rates: Rates, tell: T) -> Self {
-        Self { store, world, rates, tell, writing: HashSet::new(), failed: HashMap::new() }
+        Self { store, world, rates, tell, writing: HashSet::new(), failed: HashMap::new(), submitting: HashMap::new() }
     }
 
     /// Looks after them until it is stopped.
@@ -113,7 +118,7 @@ where
     }
 
     /// Probes what is paused, and finds what there is to tell.
-    async fn look(&self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+    async fn look(&mut self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
         self.probe().await?;
         self.news().await
     }
@@ -138,9 +143,11 @@ where
     }
 
     /// The batches of which there is something to tell, now.
-    async fn news(&self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+    async fn news(&mut self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
         let mut news = Vec::new();
-        for (batch, standing) in self.store.standings(self.world).await? {
+        let standings = self.store.standings(self.world).await?;
+        self.watch_submissions(standings.iter().map(|(batch, _)| batch));
+        for (batch, standing) in standings {
             let waits = self.failed.get(&batch.id).is_some_and(|failed| failed.again > Instant::now());
             match standing {
                 Standing::Working => {}
@@ -156,6 +163,25 @@ where
             }
         }
         Ok(news)
+    }
+
+    /// Tells, once, of batches that nobody may ever finish submitting: nobody works them either.
+    fn watch_submissions<'b>(&mut self, batches: impl Iterator<Item = &'b BatchRow>) {
+        let now = self.store.clock().now();
+        let mut before = std::mem::take(&mut self.submitting);
+        for batch in batches.filter(|batch| batch.state == "submitting") {
+            let since = match before.remove(&batch.id).unwrap_or(Some(now)) {
+                Some(since) if now - since >= SUBMITTING_LONG => {
+                    tracing::warn!(
+                        batch.name = batch.name,
+                        "it has been submitting for 15 min, and is not worked until that is done; if its submission was cut off, submit it again"
+                    );
+                    None
+                }
+                since => since,
+            };
+            self.submitting.insert(batch.id, since);
+        }
     }
 
     fn note(&mut self, batch: BatchId, unpublished: Option<String>) {
@@ -226,4 +252,39 @@ where
         store.told(batch.id, &standing).await?;
     }
     Ok(unpublished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewBatch, Opening};
+
+    #[tokio::test]
+    async fn a_submission_that_takes_long_is_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+        let new = NewBatch {
+            name: "b".into(),
+            definition: "b".into(),
+            world: "waves",
+            spec: "{}".into(),
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        };
+        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let mut keeper = Keeper::new(store.clone(), "waves", Rates::default(), |_| async { Ok(()) });
+        assert!(keeper.look().await.unwrap().is_empty());
+        store.clock().advance(SUBMITTING_LONG - 1_000);
+        keeper.look().await.unwrap();
+        assert!(keeper.submitting[&batch].is_some(), "not yet");
+        store.clock().advance(1_000);
+        keeper.look().await.unwrap();
+        assert_eq!(keeper.submitting[&batch], None, "it is told");
+        keeper.look().await.unwrap();
+        assert_eq!(keeper.submitting[&batch], None, "once");
+        store.end_submit(batch).await.unwrap();
+        keeper.look().await.unwrap();
+        assert!(keeper.submitting.is_empty());
+    }
 }

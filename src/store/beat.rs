@@ -69,6 +69,10 @@ async fn forgive_the_clock(conn: &mut SqliteConnection, now: Millis, lease_ms: i
         ("UPDATE pools SET probe_at = ?1 WHERE probe_at > ?2", now + 60_000),
         ("UPDATE pools SET stepped_at = ?1, limited_at = ?1 WHERE stepped_at > ?2", now),
         ("UPDATE notices SET due_at = ?1 WHERE due_at > ?2", now + 20 * 60_000),
+        ("UPDATE schedules SET settled_to = ?1 WHERE settled_to > ?2", now),
+        ("UPDATE runs SET due_at = ?1 WHERE due_at > ?2", now + 20 * 60_000),
+        ("UPDATE batches SET paused_at = ?1 WHERE paused_at > ?2", now),
+        ("UPDATE batches SET probed_at = ?1 WHERE probed_at > ?2", now),
         ("UPDATE processes SET beat_at = ?1 WHERE beat_at > ?2", now),
     ] {
         let query = sqlx::query(sql).bind(now).bind(limit);

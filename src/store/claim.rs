@@ -134,6 +134,10 @@ struct Open {
     in_window: bool,
     /// It is paused, and one line of it is let through.
     probing: bool,
+    /// That line, if it is chosen.
+    chosen: Option<i64>,
+    /// It is paused because its sink took nothing.
+    sink: bool,
     /// How many of its jobs may still be claimed; of a probing one there is never more than one.
     most: u32,
 }
@@ -146,8 +150,15 @@ pub(super) async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut open = open(conn, shared, want, now).await?;
     let mut claimed = Vec::new();
+    let mut free = want.free;
+    // Whether a sink takes something again is found out by what is bought already.
+    for batch in open.iter_mut().filter(|batch| batch.probing && batch.sink && batch.most > 0) {
+        if free > 0 && claim_of(conn, shared, batch, ("free", 1), now, &mut claimed).await? > 0 {
+            free -= 1;
+        }
+    }
     for (lane, room) in want.lanes() {
-        let mut room = room;
+        let mut room = if lane == "free" { free } else { room };
         let takers = |b: &Open| b.most > 0 && (lane == "free" || b.in_window);
         let groups = groups(&open, want.order, takers);
         // First everybody's fair share, then what others left.
@@ -161,17 +172,8 @@ pub(super) async fn claim(
                     if take == 0 {
                         continue;
                     }
-                    let got = claim_lane(conn, shared, batch.id, lane, take, now).await?;
-                    if batch.fresh && !got.is_empty() {
-                        batch.fresh = false;
-                        start(conn, batch.id, now).await?;
-                    }
-                    if batch.probing && !got.is_empty() {
-                        shared.probes.store(true, Ordering::Relaxed);
-                    }
-                    let n = u32::try_from(got.len()).unwrap_or(take).min(take);
-                    (room, share, batch.most) = (room - n, share - n, batch.most - n);
-                    claimed.extend(got);
+                    let n = claim_of(conn, shared, batch, (lane, take), now, &mut claimed).await?;
+                    (room, share) = (room - n, share - n);
                 }
             }
         }
@@ -179,11 +181,38 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
+/// Claims up to so many jobs of a lane of one batch, and returns how many there were.
+async fn claim_of(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    batch: &mut Open,
+    (lane, take): (&str, u32),
+    now: Millis,
+    claimed: &mut Vec<Claimed>,
+) -> Result<u32, StoreError> {
+    let got = claim_lane(conn, shared, batch, (lane, take), now).await?;
+    if batch.fresh && !got.is_empty() {
+        batch.fresh = false;
+        start(conn, batch.id, now).await?;
+    }
+    if let Some(first) = got.first().filter(|_| batch.probing) {
+        shared.probes.store(true, Ordering::Relaxed);
+        // From now on it is this line, whoever works it and however long its answer takes.
+        let sql = "UPDATE batches SET probing = -? WHERE id = ? AND probing";
+        sqlx::query(sql).bind(first.job.0).bind(batch.id).execute(conn).await?;
+    }
+    let n = u32::try_from(got.len()).unwrap_or(take).min(take);
+    batch.most -= n;
+    claimed.extend(got);
+    Ok(n)
+}
+
 /// The batches that may be worked, whose turn it is first.
 async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Millis) -> Result<Vec<Open>, StoreError> {
     let sql = format!(
         "SELECT id, definition, started_at IS NULL AS fresh, NOT ?3 OR {IN_WINDOW} AS in_window, \
-           CASE WHEN probing THEN NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running') END AS most \
+           pause_kind IS 'sink' AS sink, (SELECT id FROM jobs WHERE id = -probing AND batch = batches.id AND due_at IS NOT NULL) AS chosen, \
+           CASE WHEN probing THEN NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > ?4) END AS most \
          FROM batches WHERE (state = 'open' OR probing) AND finished_at IS NULL AND world = ?1 {} ORDER BY id",
         among("id", &want.batches)
     );
@@ -203,6 +232,8 @@ async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Mi
             fresh: row.try_get("fresh")?,
             in_window: row.try_get("in_window")?,
             probing: most.is_some(),
+            chosen: row.try_get("chosen")?,
+            sink: row.try_get("sink")?,
             most: most.map_or(u32::MAX, |most| u32::from(most != 0)),
         });
     }
@@ -236,28 +267,30 @@ fn groups(open: &[Open], order: Order, takers: impl Fn(&Open) -> bool) -> Vec<Ve
 async fn claim_lane(
     conn: &mut SqliteConnection,
     shared: &Shared,
-    batch: i64,
-    lane: &str,
-    take: u32,
+    batch: &Open,
+    (lane, take): (&str, u32),
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let token = shared.next_token();
-    let rows = sqlx::query(
+    let which = if batch.chosen.is_some() { "id = ?8 AND" } else { "" };
+    let sql = format!(
         "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
                 after = NULL, waits_for = NULL, started_at = coalesce(started_at, ?4) \
-         WHERE id IN (SELECT id FROM jobs WHERE batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
+         WHERE id IN (SELECT id FROM jobs WHERE {which} batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, era, \
                    EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
-    )
-    .bind(token)
-    .bind(shared.process.load(Ordering::Acquire))
-    .bind(now + shared.timing.lease_ms)
-    .bind(now)
-    .bind(batch)
-    .bind(lane)
-    .bind(take)
-    .fetch_all(&mut *conn)
-    .await?;
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(token)
+        .bind(shared.process.load(Ordering::Acquire))
+        .bind(now + shared.timing.lease_ms)
+        .bind(now)
+        .bind(batch.id)
+        .bind(lane)
+        .bind(take)
+        .bind(batch.chosen)
+        .fetch_all(&mut *conn)
+        .await?;
     let mut claimed =
         rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);

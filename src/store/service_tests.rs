@@ -140,6 +140,62 @@ async fn a_probe_that_fails_keeps_the_pause_and_a_source_at_fault_says_nothing()
 }
 
 #[tokio::test]
+async fn a_line_that_is_let_through_and_whose_worker_dies_is_taken_up_again() {
+    let l = ledger().await;
+    let enlisted = l.store.enlist("{}".into()).await.unwrap();
+    let id = l.submit(batch("b"), 5).await;
+    let before = claim(&l.store, 1).await.remove(0);
+    l.store.pause(id, PauseKind::Outage, "down".into()).await.unwrap();
+    l.store.leave(enlisted).await.unwrap();
+    let enlisted = l.store.enlist("{}".into()).await.unwrap();
+    l.clock.advance(MINUTES_15);
+    l.store.probe_paused("waves").await.unwrap();
+    let probe = claim(&l.store, 9).await;
+    assert_eq!(probe.len(), 1, "what died before the pause holds nobody up: {before:?}");
+    l.store.leave(enlisted).await.unwrap();
+    l.store.enlist("{}".into()).await.unwrap();
+    let again = claim(&l.store, 9).await;
+    assert_eq!(again.iter().map(|job| job.job).collect::<Vec<_>>(), [probe[0].job]);
+    l.store.settle(settle(&again[0], done(JobState::Succeeded))).await.unwrap();
+    assert_eq!(l.store.batch_by_id(id).await.unwrap().state, "open");
+}
+
+#[tokio::test]
+async fn a_line_that_is_let_through_and_waits_for_its_answer_is_the_only_one() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 5).await;
+    l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
+    l.clock.advance(MINUTES_15);
+    l.store.probe_paused("waves").await.unwrap();
+    let job = claim(&l.store, 9).await.remove(0);
+    let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
+    l.store.end(ended(call, End::Accepted { request_id: None })).await.unwrap();
+    let until = l.clock.now() + HOUR;
+    l.store.settle(settle(&job, To::Awaiting { call, until })).await.unwrap();
+    assert!(claim(&l.store, 9).await.is_empty(), "nothing more is bought until it is known what becomes of it");
+    l.store.end(ended(call, answered())).await.unwrap();
+    l.clock.advance(HOUR);
+    let again = claim(&l.store, 9).await;
+    assert_eq!(again.iter().map(|job| job.job).collect::<Vec<_>>(), [job.job], "its answer has come");
+    l.store.settle(settle(&again[0], done(JobState::Succeeded))).await.unwrap();
+    assert_eq!(claim(&l.store, 9).await.len(), 4);
+}
+
+#[tokio::test]
+async fn whether_a_sink_takes_something_again_is_tried_without_a_call() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 5).await;
+    let bought = claim(&l.store, 1).await.remove(0);
+    let to = To::Queued { due_at: l.clock.now(), call: None, source_try: false };
+    l.store.settle(settle(&bought, to)).await.unwrap();
+    l.store.pause(id, PauseKind::Sink, "down".into()).await.unwrap();
+    l.clock.advance(MINUTES_15);
+    l.store.probe_paused("waves").await.unwrap();
+    let probe = claim(&l.store, 9).await;
+    assert_eq!(probe.iter().map(|job| job.job).collect::<Vec<_>>(), [bought.job]);
+}
+
+#[tokio::test]
 async fn a_users_pause_is_left_alone() {
     let l = heeding().await;
     let id = l.submit(batch("b"), 1).await;
@@ -187,4 +243,21 @@ async fn a_window_that_closes_over_a_call_waits_for_its_end() {
     assert_eq!(standing(&l, "b").await, Some(Standing::Working));
     l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
+}
+
+#[tokio::test]
+async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_too() {
+    let l = heeding().await;
+    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap();
+    assert_eq!(l.store.cancel(id).await.unwrap().jobs, 1);
+    let begun = Begun { batch: id, existed: false, at: l.clock.now(), redelivered: 0, pruned: 0 };
+    let late = job(2, "/r/2.wav");
+    let set: LineSet = std::iter::once((&late, 1)).collect();
+    l.store.submit_sets(begun, vec![(set, BadSet::default())]).await.unwrap();
+    l.store.end_submit(id).await.unwrap();
+    assert!(claim(&l.store, 9).await.is_empty());
+    assert_eq!(l.store.counts(id).await.unwrap().of(JobState::Cancelled), 2, "else it would be queued for ever");
+    l.store.retry(Chosen { batch: id, key: None, states: vec![], part: None }).await.unwrap();
+    assert_eq!(claim(&l.store, 9).await.len(), 2);
 }

@@ -238,18 +238,20 @@ async fn release_superseded(
     Ok(())
 }
 
-/// What was settled of batches that are probed.
+/// What was settled of the lines that batches are probed by.
 async fn end_probes(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
     done: &HashSet<i64>,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let probing: Vec<i64> = sqlx::query_scalar("SELECT id FROM batches WHERE probing").fetch_all(&mut *conn).await?;
-    for s in settlements.iter().filter(|s| probing.contains(&s.batch.0) && done.contains(&s.job.0)) {
+    let probing: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT id, -probing FROM batches WHERE probing").fetch_all(&mut *conn).await?;
+    for s in settlements.iter().filter(|s| probing.contains(&(s.batch.0, s.job.0)) && done.contains(&s.job.0)) {
         if let To::Finished(finish) = &s.to {
             let sources = finish.error_kind.as_deref().is_some_and(|kind| kind.starts_with("source_"));
             match finish.state {
+                // Another line is chosen, since this one is done with.
                 Some(JobState::Failed) if sources => {}
                 state => control::end_probe(conn, s.batch.0, state != Some(JobState::Failed), now).await?,
             }

@@ -138,13 +138,22 @@ impl Store {
         .await
     }
 
-    /// The batch is whole: from now on it is worked.
+    /// The batch is whole: from now on it is worked. Where it was cancelled meanwhile, so are the lines that came after.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
-        self.write(move |conn, _| {
+        self.write(move |conn, now| {
             Box::pin(async move {
+                sqlx::query(
+                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, finished_at = ?1, after = NULL, lane = 'free' \
+                     WHERE batch = (SELECT id FROM batches WHERE id = ?2 AND state = 'submitting' AND finished_at IS NOT NULL) \
+                     AND state = 'queued' AND due_at IS NOT NULL",
+                )
+                .bind(now)
+                .bind(batch.0)
+                .execute(&mut *conn)
+                .await?;
                 sqlx::query("UPDATE batches SET state = 'open' WHERE id = ? AND state = 'submitting'")
                     .bind(batch.0)
                     .execute(conn)

@@ -125,6 +125,7 @@ impl Store {
         let probed = self
             .write(move |conn, now| {
                 Box::pin(async move {
+                    // Until a line is claimed; then it is that line's number below nought.
                     let sql = format!(
                         "UPDATE batches SET probing = 1, probed_at = ?3 WHERE {WHICH} RETURNING id, pause_kind"
                     );

@@ -1,6 +1,6 @@
 //! `wavebatch serve`: the real binary as a service, several of them, stopped and killed.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{io::Write, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
@@ -13,7 +13,7 @@ use wavebatch::{
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
     server::{BatchNews, Keeper},
-    store::Standing,
+    store::{NewBatch, Standing},
 };
 
 use crate::night::Night;
@@ -21,6 +21,7 @@ use crate::support::{
     House,
     ear::{Ear, Reply},
     service::{Service, free_port, program},
+    watching::Lock,
 };
 
 const NO_PORTS: [&str; 2] = ["--listen", "off"];
@@ -90,6 +91,32 @@ async fn sigterm_hands_back_what_takes_too_long_and_the_next_start_goes_on() {
     finished(&house, batch).await;
     house.all_well(batch, 6, 1).await;
     drop(service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_only_begun_to_ask() {
+    let house = House::with(latency(0)).await;
+    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let service = Service::with(&house, &["--listen", &listen, "--admin-listen", &admin]);
+    service.says("workers   at work").await;
+    let lock = Lock::on(house.store.path()).await;
+    let half = |to: &str| {
+        let mut half = std::net::TcpStream::connect(to).expect("it listens");
+        half.write_all(b"POST /callbacks/").expect("a connection");
+        half
+    };
+    let open = (half(&listen), half(&admin));
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(8), "{took:?}\n{log}");
+    drop(open);
+    // Nor is it waited for by one that only begins.
+    let service = Service::with(&house, &["--listen", "off", "--admin-listen", "off"]);
+    service.hears_signals().await;
+    let (status, took, log) = service.stop().await;
+    assert_eq!(status.code(), Some(143), "{log}");
+    assert!(took < Duration::from_secs(5), "{took:?}\n{log}");
+    lock.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,4 +315,26 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
     assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
     house.all_well(batch, 6, 1).await;
     served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_does_not_take_is_not_said_to_have_taken() {
+    let house = House::new().await;
+    let new = NewBatch {
+        name: "night".into(),
+        definition: "night".into(),
+        world: "waves",
+        spec: "{}".into(),
+        max_spend: None,
+        concurrency: None,
+        pause_on_failures: true,
+    };
+    let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
+    let pause = || program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
+    let told = pause();
+    assert_eq!(told.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(words.contains("is not paused: it is being submitted"), "{words}");
+    house.store.end_submit(batch).await.expect("a ledger");
+    assert_eq!(pause().status.code(), Some(0));
 }

@@ -101,3 +101,23 @@ async fn a_later_run_takes_the_place_of_one_that_could_not_be_started() {
     assert_eq!(gone, Some(vec![run(from + 3, 21)]), "and not what is being started");
     assert!(store.run_started(&taken, "night-20").await.unwrap());
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_silence_schedules_until_then() {
+    const YEAR: Millis = 366 * 24 * HOUR;
+    let (_dir, store) = ledger().await;
+    let before = settled(&store).await;
+    store.clock().advance(YEAR);
+    store.enlist("{}".into()).await.unwrap();
+    let far = settling(before, &[run(before + 1, 20)]);
+    store.settle_schedule(Settling { to: store.clock().now(), ..far }).await.unwrap();
+    take(&store).await.unwrap();
+    store.clock().advance(-YEAR);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while settled(&store).await > store.clock().now() {
+        assert!(std::time::Instant::now() < deadline, "nothing would be due for a year");
+        store.can_be_written().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(take(&store).await.is_some(), "nor is its taker waited for so long");
+}

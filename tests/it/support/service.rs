@@ -39,7 +39,13 @@ pub fn program(house: &House, args: &[&str]) -> Command {
 impl Service {
     /// Starts `wavebatch serve` with these arguments and no admin address.
     pub fn start(house: &House, args: &[&str]) -> Self {
-        let all: Vec<&str> = ["serve", "--admin-listen", "off"].iter().chain(args).copied().collect();
+        let all: Vec<&str> = ["--admin-listen", "off"].iter().chain(args).copied().collect();
+        Self::with(house, &all)
+    }
+
+    /// Starts `wavebatch serve` with exactly these arguments.
+    pub fn with(house: &House, args: &[&str]) -> Self {
+        let all: Vec<&str> = ["serve"].iter().chain(args).copied().collect();
         Self::of(program(house, &all))
     }
 
@@ -72,6 +78,21 @@ impl Service {
         while !self.log().contains(words) {
             assert!(Instant::now() < deadline, "it never says `{words}`:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until SIGTERM would not simply kill it.
+    pub async fn hears_signals(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let status = format!("/proc/{}/status", self.child.id());
+        let caught = || {
+            let status = std::fs::read_to_string(&status).expect("a process");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("its signals");
+            u64::from_str_radix(caught.trim(), 16).expect("a set of signals") & (1 << 14) != 0
+        };
+        while !caught() {
+            assert!(Instant::now() < deadline, "it never hears signals:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
