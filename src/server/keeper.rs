@@ -24,6 +24,8 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
+/// Reports that are written at once; the others' turn comes with the next look.
+const AT_ONCE: usize = 4;
 /// After so many tries at its report, a batch's end is told without it.
 const PATIENCE: u32 = 3;
 /// A batch whose submission takes longer was most likely left half submitted, in ms.
@@ -104,7 +106,7 @@ where
                 }
                 _ = tick.tick() => match self.look().await {
                     Ok(news) => {
-                        for (batch, standing) in news {
+                        for (batch, standing) in news.into_iter().take(AT_ONCE.saturating_sub(writers.len())) {
                             let id = batch.id;
                             let task = writers.spawn(self.write(batch, standing));
                             written.insert(task.id(), id);
