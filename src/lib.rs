@@ -4,6 +4,7 @@ pub mod audio;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod definition;
 pub mod domain;
 pub mod media;

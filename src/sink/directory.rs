@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{Item, Receipt, SinkError, staged::Staged, together::Together};
+use crate::crash;
 
 /// How every unfinished file's name begins.
 const TEMPORARY: &str = ".wavebatch-tmp-";
@@ -81,8 +82,10 @@ impl Directory {
             one.sync()?;
         }
         let mut receipts = Vec::with_capacity(items.len());
+        crash::point("before-sink");
         for one in &mut staged {
             one.publish()?;
+            crash::point("in-sink");
             receipts.push(one.receipt.clone());
         }
         let folders: HashSet<_> = staged.iter().filter_map(|one| one.target.parent()).collect();
