@@ -17,6 +17,7 @@ mod notify;
 mod outages;
 mod papers;
 mod pipeline;
+mod power;
 mod receiver;
 mod refusals;
 mod s3_sink;

@@ -34,7 +34,8 @@ pub(super) struct Cast {
     program: PathBuf,
     dir: PathBuf,
     base_url: String,
-    port: u16,
+    /// Where the receiver listens.
+    pub listen: String,
     actors: Vec<Actor>,
 }
 
@@ -48,7 +49,13 @@ struct Actor {
 impl Cast {
     pub(super) fn new(plan: &Plan, dir: &Path, base_url: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
-        Self { program: plan.program.clone(), dir: dir.into(), base_url: base_url.into(), port, actors: Vec::new() }
+        Self {
+            program: plan.program.clone(),
+            dir: dir.into(),
+            base_url: base_url.into(),
+            listen: format!("127.0.0.1:{port}"),
+            actors: Vec::new(),
+        }
     }
 
     pub(super) fn program(&self, args: &[&str], name: &str) -> Command {
@@ -56,15 +63,8 @@ impl Cast {
     }
 
     fn start(&self, at: usize, fuse: Option<(&'static str, u64)>) -> Actor {
-        let listen = format!("127.0.0.1:{}", self.port);
-        let public_url = format!("http://{listen}/hooks");
-        let args: &[&str] = if at == 0 {
-            &["serve", "--admin-listen", "off", "--no-workers", "--listen", &listen]
-        } else {
-            let works = ["serve", "--admin-listen", "off", "--listen", "off"];
-            &[&works[..], &["--public-url", &public_url, "--overdue", "3s", "--grace", "500ms"]].concat()
-        };
-        let mut command = self.program(args, &format!("actor-{at}"));
+        let role: &[&str] = if at == 0 { &["--no-workers"] } else { &["--listen", "off"] };
+        let mut command = self.program(&[&["serve", "--admin-listen", "off"], role].concat(), &format!("actor-{at}"));
         if let Some((point, nth)) = fuse {
             command.env("WAVEBATCH_CRASH_AT", format!("{point}:{nth}"));
         }
@@ -86,7 +86,12 @@ impl Cast {
         for (at, actor) in self.actors.iter_mut().enumerate() {
             if let Some(status) = actor.child.try_wait().expect("a child") {
                 use std::os::unix::process::ExitStatusExt;
-                assert_eq!(status.signal(), Some(9), "process {at} ended by itself: {status}; see {}", self.dir.display());
+                assert_eq!(
+                    status.signal(),
+                    Some(9),
+                    "process {at} ended by itself: {status}; see {}",
+                    self.dir.display()
+                );
                 dead.push(at);
             }
         }
@@ -96,6 +101,10 @@ impl Cast {
     /// Where a process died, if it was told to.
     pub(super) fn moment(&self, at: usize) -> &'static str {
         self.actors[at].fuse.unwrap_or("any")
+    }
+
+    pub(super) fn pid(&self, at: usize) -> u32 {
+        self.actors[at].child.id()
     }
 
     pub(super) fn kill(&mut self, at: usize) {
@@ -146,7 +155,7 @@ impl Cast {
             actor.signal(Signal::TERM);
         }
         for actor in std::mem::take(&mut self.actors) {
-            ended(actor.child, "serve").await;
+            ended(actor.child, "serve", &self.dir).await;
         }
     }
 }
@@ -175,8 +184,7 @@ fn fuse(at: usize, dice: &mut Dice) -> Option<(&'static str, u64)> {
 
 /// The program with nothing of this environment's own settings.
 pub(super) fn command(program: &Path, dir: &Path, base_url: &str, args: &[&str], name: &str) -> Command {
-    let log: File =
-        OpenOptions::new().create(true).append(true).open(dir.join(format!("{name}.log"))).expect("a log");
+    let log: File = OpenOptions::new().create(true).append(true).open(dir.join(format!("{name}.log"))).expect("a log");
     let mut command = Command::new(program);
     for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WAVEBATCH_")) {
         command.env_remove(variable);
@@ -195,11 +203,11 @@ pub(super) fn command(program: &Path, dir: &Path, base_url: &str, args: &[&str],
 }
 
 /// Waits for its end, which may be any but a kill.
-pub(super) async fn ended(mut child: Child, what: &str) {
+pub(super) async fn ended(mut child: Child, what: &str, dir: &Path) {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if let Some(status) = child.try_wait().expect("a child") {
-            assert!(matches!(status.code(), Some(0 | 143)), "{what}: {status}");
+            assert!(matches!(status.code(), Some(0 | 143)), "{what}: {status}; see its log in {}", dir.display());
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

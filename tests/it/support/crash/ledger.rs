@@ -6,8 +6,12 @@ use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
+use wavebatch::clock::{Clock, Millis};
 
-pub(super) struct Ledger(SqliteConnection);
+pub(super) struct Ledger {
+    conn: SqliteConnection,
+    looked_at: Millis,
+}
 
 /// What the ledger has of one call.
 pub(super) struct Call {
@@ -28,15 +32,24 @@ impl Ledger {
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(std::time::Duration::from_secs(20))
             .disable_statement_logging();
-        Self(SqliteConnection::connect_with(&options).await.expect("the ledger"))
+        let conn = SqliteConnection::connect_with(&options).await.expect("the ledger");
+        Self { conn, looked_at: Clock::system().now() }
     }
 
-    /// Calls that may be on the wire.
-    pub(super) async fn in_flight(&mut self) -> Vec<String> {
-        sqlx::query_scalar("SELECT lower(hex(id)) FROM calls WHERE state = 'sent'")
-            .fetch_all(&mut self.0)
-            .await
-            .expect("the ledger")
+    /// Calls that may be on the wire: all of them, or those of the process `pid` and of nobody. What was given up since the
+    /// last look is among them, since a dead process may be buried before it is looked for.
+    pub(super) async fn in_flight(&mut self, pid: Option<u32>) -> Vec<String> {
+        let now = Clock::system().now();
+        let since = std::mem::replace(&mut self.looked_at, now);
+        sqlx::query_scalar(
+            "SELECT lower(hex(id)) FROM calls WHERE state = 'lost' AND ended_at >= ?1 OR state = 'sent' AND \
+             (?2 IS NULL OR process IS NULL OR process IN (SELECT id FROM processes WHERE pid = ?2))",
+        )
+        .bind(since)
+        .bind(pid)
+        .fetch_all(&mut self.conn)
+        .await
+        .expect("the ledger")
     }
 
     /// Batches with lines that are not finished, and how many of each.
@@ -45,7 +58,7 @@ impl Ledger {
             "SELECT b.name, count(j.id) FROM batches b LEFT JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
              WHERE b.finished_at IS NULL GROUP BY b.id",
         )
-        .fetch_all(&mut self.0)
+        .fetch_all(&mut self.conn)
         .await
         .expect("the ledger")
     }
@@ -55,7 +68,7 @@ impl Ledger {
             "SELECT lower(hex(c.id)) AS id, c.state, coalesce(c.ended_at, 0) AS ended_at, lower(hex(c.fingerprint)) AS sound, \
                b.name AS batch, j.key, c.part FROM calls c JOIN jobs j ON j.id = c.job JOIN batches b ON b.id = c.batch",
         )
-        .fetch_all(&mut self.0)
+        .fetch_all(&mut self.conn)
         .await
         .expect("the ledger");
         rows.iter()
@@ -74,7 +87,7 @@ impl Ledger {
         let rows = sqlx::query(
             "SELECT b.name, j.state, count(*) AS lines FROM jobs j JOIN batches b ON b.id = j.batch GROUP BY 1, 2",
         )
-        .fetch_all(&mut self.0)
+        .fetch_all(&mut self.conn)
         .await
         .expect("the ledger");
         rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
@@ -82,10 +95,10 @@ impl Ledger {
 
     /// Processes that are entered.
     pub(super) async fn processes(&mut self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM processes").fetch_one(&mut self.0).await.expect("the ledger")
+        sqlx::query_scalar("SELECT count(*) FROM processes").fetch_one(&mut self.conn).await.expect("the ledger")
     }
 
     pub(super) async fn integrity(&mut self) -> String {
-        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut self.0).await.expect("the ledger")
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut self.conn).await.expect("the ledger")
     }
 }

@@ -66,7 +66,8 @@ impl Deeds {
 /// All of it: the ordeal, the calm after it, and the verdict.
 pub async fn ordeal(plan: &Plan) -> Verdict {
     let began = Instant::now();
-    let dir = TempDir::new().expect("a temporary folder");
+    // It stays where something is broken.
+    let dir = TempDir::new().expect("a temporary folder").keep();
     let config = Config {
         latency: Duration::from_millis(30),
         webhook_backoff: Duration::from_millis(60),
@@ -75,10 +76,10 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     };
     let sandbox = Sandbox::start(config).await.expect("a sandbox");
     let (mut dice, mut deeds) = (Dice::new(plan.seed), Deeds::default());
-    let mut work = Work::new(dir.path(), plan);
-    let mut cast = Cast::new(plan, dir.path(), &sandbox.base_url());
+    let mut cast = Cast::new(plan, &dir, &sandbox.base_url());
+    let mut work = Work::new(&dir, plan, &cast.listen);
     submit(&mut work, &cast, &mut dice, &mut deeds).await;
-    let mut ledger = Ledger::open(&dir.path().join("wavebatch.db")).await;
+    let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
     cast.enter(&mut dice);
     while deeds.kills() < plan.kills || began.elapsed() < plan.time {
         tokio::time::sleep(dice.millis(20..220)).await;
@@ -104,7 +105,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         work: &work,
         books: sandbox.books(),
         ledger,
-        dir: dir.keep(),
+        dir,
         clean,
         last,
     })
@@ -123,14 +124,14 @@ async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds
             deeds.submits_killed += 1;
         }
         let submitter = cast.program(&args, "submit").spawn().expect("the program");
-        cast::ended(submitter, &definition).await;
+        cast::ended(submitter, &definition, &work.dir).await;
     }
 }
 
 /// One process is killed, or stopped beyond its lease, or nothing happens; those that died at their moment come again.
 async fn disturb(cast: &mut Cast, ledger: &mut Ledger, dice: &mut Dice, deeds: &mut Deeds) {
     for at in cast.dead() {
-        deeds.in_flight.extend(ledger.in_flight().await);
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
         *deeds.kills.entry(cast.moment(at)).or_default() += 1;
         cast.enter_again(at, dice);
     }
@@ -140,14 +141,15 @@ async fn disturb(cast: &mut Cast, ledger: &mut Ledger, dice: &mut Dice, deeds: &
         0..25 if !cast.is_stopped(victim) => {
             // Stopped first, so that the ledger can be asked what it has on the wire.
             cast.stop(victim, Duration::ZERO);
-            deeds.in_flight.extend(ledger.in_flight().await);
+            deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(victim))).await);
             cast.kill(victim);
             *deeds.kills.entry("any").or_default() += 1;
             cast.enter_again(victim, dice);
         }
         25..32 if !cast.any_stopped() => {
             cast.stop(victim, LEASE + dice.millis(0..1_000));
-            deeds.in_flight.extend(ledger.in_flight().await);
+            // It may have stopped with the ledger's lock in hand, and then nobody else's heart beats.
+            deeds.in_flight.extend(ledger.in_flight(None).await);
             deeds.stops += 1;
         }
         _ => {}

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -108,7 +107,9 @@ impl Verdict {
             let well = counted.get(&(name.clone(), "succeeded".into())).copied().unwrap_or_default();
             let all: i64 = counted.iter().filter(|((batch, _), _)| batch == name).map(|(_, lines)| lines).sum();
             let expected = i64::try_from(wanted.len()).expect("small");
-            self.holds((well, all) == (expected, expected), || format!("{name}: {well} of {all} lines, not {expected}"));
+            self.holds((well, all) == (expected, expected), || {
+                format!("{name}: {well} of {all} lines, not {expected}")
+            });
             let rows = report(&evidence.dir.join("out").join(name));
             let keys: HashSet<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
             let same = wanted.iter().all(|(key, _)| keys.contains(key.as_str()));
@@ -224,7 +225,8 @@ impl Verdict {
             *by_state.entry(&call.state).or_default() += 1;
             *answers.entry(&call.part).or_default() += u64::from(call.state == "answered");
         }
-        let paid = calls.iter().filter(|c| ["answered", "lost", "surplus", "replaced"].contains(&c.state.as_str())).count();
+        let paid =
+            calls.iter().filter(|c| ["answered", "lost", "surplus", "replaced"].contains(&c.state.as_str())).count();
         let billed = evidence.books.billed;
         self.told(format!("ledger    {integrity}; {by_state:?}; {paid} may be billed, {billed} were"));
         self.holds(integrity == "ok", || integrity.clone());
@@ -248,9 +250,9 @@ impl Verdict {
             }
         }
         unknown.extend(walk(&evidence.dir).into_iter().filter(|path| path.extension().is_some_and(|e| e == "lock")));
-        let leftovers = walk(&evidence.dir.join("out")).into_iter().filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".wavebatch-tmp-"))
-        });
+        let leftovers = walk(&evidence.dir.join("out"))
+            .into_iter()
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".wavebatch-tmp-")));
         self.told(format!(
             "spool     {files} files, {} unknown; {} unfinished in the outputs for a later sweep",
             unknown.len(),
@@ -270,7 +272,7 @@ fn report(output: &Path) -> Vec<(String, String)> {
     let Ok(mut report) = csv::Reader::from_path(output.join("report.csv")) else { return Vec::new() };
     let header = report.headers().cloned().unwrap_or_default();
     let at = |name: &str| header.iter().position(|column| column == name).expect("that column");
-    let (key, state) = (at("key"), at("state"));
+    let (key, state) = (at("key"), at("status"));
     report.records().map(|row| row.expect("a row")).map(|row| (row[key].to_owned(), row[state].to_owned())).collect()
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Batch {
 }
 
 pub(super) struct Work {
-    dir: PathBuf,
+    pub dir: PathBuf,
     round: [usize; 3],
     rounds: usize,
     recordings: usize,
@@ -42,9 +42,11 @@ const HEAD: [&str; 3] = [
 ];
 
 impl Work {
-    pub(super) fn new(dir: &Path, plan: &Plan) -> Self {
+    pub(super) fn new(dir: &Path, plan: &Plan, listen: &str) -> Self {
         fs::create_dir_all(dir.join("rec")).expect("a folder");
-        let mut settings = String::new();
+        let mut settings = format!(
+            "[webhook]\nlisten = \"{listen}\"\npublic_url = \"http://{listen}/hooks\"\noverdue = \"3s\"\ngrace = \"500ms\"\n"
+        );
         for (pool, cap) in CAPS {
             let requests = match pool {
                 "pulse" => format!("requests_per_minute = {}\n", plan.requests_per_minute),
@@ -99,7 +101,7 @@ impl Work {
             }
             let args = ["run", &format!("{}.toml", batch.name), "-q"];
             let run = cast::command(&plan.program, dir.path(), &sandbox.base_url(), &args, "clean").spawn();
-            cast::ended(run.expect("the program"), "an undisturbed run").await;
+            cast::ended(run.expect("the program"), "an undisturbed run", dir.path()).await;
         }
         dir
     }
