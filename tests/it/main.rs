@@ -13,6 +13,7 @@ mod limits;
 mod money;
 mod night;
 mod night_walls;
+mod nights;
 mod notify;
 mod outages;
 mod papers;
