@@ -7,6 +7,7 @@ pub mod config;
 pub mod crash;
 pub mod definition;
 pub mod domain;
+pub mod held;
 pub mod media;
 pub mod pace;
 pub mod render;

@@ -1,19 +1,18 @@
 //! Files of the spool that go with the value that made them.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
+
+use crate::held;
 
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 const MARK: &str = "tmp-";
-/// Where files cannot be locked, one that is younger may still be somebody's.
-const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// A temporary file, readable by its owner alone. It is removed when this is dropped; one that a dead process left begins
 /// with `tmp-` and goes with the next sweep: its owner holds a lock on it, which the kernel takes away when that dies.
@@ -35,9 +34,7 @@ impl Scratch {
             let path = dir.join(format!("{MARK}{}-{serial}-{what}", process::id()));
             // A process of the same id may have left one: it is nobody's by now.
             let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            // A sweep that came between has it, or has removed it. Where there are no locks, age alone tells.
-            let swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0;
-            if !swept {
+            if held::hold(&file)? {
                 return Ok((Self { path, _held: file.try_clone()? }, file));
             }
         }
@@ -47,8 +44,8 @@ impl Scratch {
     /// transcripts.
     pub fn sweep(dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(MARK) && is_left(&entry) {
-                let _ = fs::remove_file(entry.path());
+            if entry.file_name().to_string_lossy().starts_with(MARK) {
+                let _ = held::sweep(&entry.path());
             }
         }
     }
@@ -57,19 +54,6 @@ impl Scratch {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-/// Whether nobody holds it any more.
-fn is_left(entry: &fs::DirEntry) -> bool {
-    let Some(meta) = entry.metadata().ok().filter(fs::Metadata::is_file) else { return false };
-    let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { return false };
-    match file.try_lock() {
-        Ok(()) => true,
-        Err(TryLockError::WouldBlock) => false,
-        Err(TryLockError::Error(_)) => {
-            meta.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE)
-        }
     }
 }
 

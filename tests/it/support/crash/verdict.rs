@@ -245,19 +245,15 @@ impl Verdict {
             files += 1;
             let stem = entry.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let is_list = stem.starts_with("voices-");
-            if !is_list && !(entry.starts_with(spool.join("speech")) && known.contains(stem)) {
+            let is_bought = entry.starts_with(spool.join("speech")) && known.contains(stem);
+            if !is_list && !is_bought {
                 unknown.push(entry);
             }
         }
         unknown.extend(walk(&evidence.dir).into_iter().filter(|path| path.extension().is_some_and(|e| e == "lock")));
-        let leftovers = walk(&evidence.dir.join("out"))
-            .into_iter()
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".wavebatch-tmp-")));
-        self.told(format!(
-            "spool     {files} files, {} unknown; {} unfinished in the outputs for a later sweep",
-            unknown.len(),
-            leftovers.count()
-        ));
+        let outputs = walk(&evidence.dir.join("out"));
+        unknown.extend(outputs.into_iter().filter(|path| name_of(path).starts_with(".wavebatch-tmp-")));
+        self.told(format!("spool     {files} files, {} unknown there or in the outputs", unknown.len()));
         self.holds(unknown.is_empty(), || format!("files that no row knows: {unknown:?}"));
     }
 }
@@ -274,6 +270,10 @@ fn report(output: &Path) -> Vec<(String, String)> {
     let at = |name: &str| header.iter().position(|column| column == name).expect("that column");
     let (key, state) = (at("key"), at("status"));
     report.records().map(|row| row.expect("a row")).map(|row| (row[key].to_owned(), row[state].to_owned())).collect()
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 fn walk(dir: &Path) -> Vec<PathBuf> {

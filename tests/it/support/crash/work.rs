@@ -82,7 +82,7 @@ impl Work {
         }
         fs::write(self.dir.join(format!("{name}.csv")), manifest).expect("a file");
         let toml = format!(
-            "name = \"{name}\"\nmanifest = \"{name}.csv\"\noutput = \"out/{name}/\"\n{head}[run]\nunknown_grace = \"1s\"\n"
+            "name = \"{name}\"\nmanifest = \"{name}.csv\"\noutput = \"out/{name}/\"\n{head}[run]\nunknown_grace = \"1s\"\nmax_billed_calls = 1000\n"
         );
         fs::write(self.dir.join(format!("{name}.toml")), toml).expect("a file");
         self.batches.push(Batch { name: name.clone(), kind, lines: written });
