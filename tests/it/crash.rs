@@ -144,7 +144,7 @@ async fn an_ordeal_loses_nothing_and_buys_nothing_twice() {
         kills: 25,
         time: Duration::ZERO,
         program: env!("CARGO_BIN_EXE_wavebatch").into(),
-        round: [60, 25, 2],
+        round: [40, 16, 2],
         requests_per_minute: 0,
     };
     let verdict = ordeal(&plan).await;

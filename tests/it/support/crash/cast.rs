@@ -135,17 +135,20 @@ impl Cast {
         }
     }
 
-    /// All work, none is stopped, and none will die.
-    pub(super) fn calm_down(&mut self) {
-        for at in 0..self.actors.len() {
-            self.actors[at].signal(Signal::CONT);
-            self.actors[at].stopped_until = None;
-            let died = self.actors[at].child.try_wait().expect("a child").is_some();
-            if died || self.actors[at].fuse.is_some() {
-                let _ = self.actors[at].child.kill();
-                let _ = self.actors[at].child.wait();
-                self.actors[at] = self.start(at, None);
-            }
+    /// Those that are to die at a moment of their own.
+    pub(super) fn fused(&self) -> Vec<usize> {
+        (0..self.actors.len()).filter(|at| self.actors[*at].fuse.is_some()).collect()
+    }
+
+    pub(super) fn enter_for_good(&mut self, at: usize) {
+        self.actors[at] = self.start(at, None);
+    }
+
+    /// Wakes those that are stopped.
+    pub(super) fn wake(&mut self) {
+        for actor in &mut self.actors {
+            actor.stopped_until = None;
+            actor.signal(Signal::CONT);
         }
     }
 

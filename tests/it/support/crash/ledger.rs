@@ -52,11 +52,11 @@ impl Ledger {
         .expect("the ledger")
     }
 
-    /// Batches with lines that are not finished, and how many of each.
+    /// Batches that are not finished, or whose reports are not written, and how many lines of each are left.
     pub(super) async fn unfinished(&mut self) -> Vec<(String, i64)> {
         sqlx::query_as(
             "SELECT b.name, count(j.id) FROM batches b LEFT JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
-             WHERE b.finished_at IS NULL GROUP BY b.id",
+             WHERE b.finished_at IS NULL OR b.told IS NOT 'finished ' || b.finished_at GROUP BY b.id",
         )
         .fetch_all(&mut self.conn)
         .await

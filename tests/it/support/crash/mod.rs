@@ -89,7 +89,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         }
     }
     let disturbed = began.elapsed();
-    cast.calm_down();
+    calm_down(&mut cast, &mut ledger, &mut deeds).await;
     let calm = Instant::now();
     while !ledger.unfinished().await.is_empty() && calm.elapsed() < CALM {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -126,6 +126,23 @@ async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds
         let submitter = cast.program(&args, "submit").spawn().expect("the program");
         cast::ended(submitter, &definition, &work.dir).await;
     }
+}
+
+/// The last kills: from now on nobody is stopped, and nobody dies.
+async fn calm_down(cast: &mut Cast, ledger: &mut Ledger, deeds: &mut Deeds) {
+    for at in cast.dead() {
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
+        *deeds.kills.entry(cast.moment(at)).or_default() += 1;
+        cast.enter_for_good(at);
+    }
+    for at in cast.fused() {
+        cast.stop(at, Duration::ZERO);
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
+        cast.kill(at);
+        *deeds.kills.entry("any").or_default() += 1;
+        cast.enter_for_good(at);
+    }
+    cast.wake();
 }
 
 /// One process is killed, or stopped beyond its lease, or nothing happens; those that died at their moment come again.
