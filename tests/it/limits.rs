@@ -186,7 +186,7 @@ fn at_once(house: &House, calls: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_they_are_told_to() {
-    const LINES: usize = 170;
+    const LINES: usize = 150;
     let config = Config { latency: Duration::from_millis(150), keep: 1_000, ..Config::default() };
     let house = House::with(config).await;
     house.provable_calls(LINES);
