@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    crash,
     domain::{
         call::{ErrorKind, Outcome, Trouble},
         job::{CallId, CallState, Trace, Why},
@@ -88,11 +89,13 @@ pub(super) async fn attempt<A, C: Caller>(
             Ok(permit) => permit,
             Err(other) => return Ok(other),
         };
+        crash::point("after-intent");
         // Whatever was to be given up is given up by now.
         replaces = None;
         let departs = Departs::new(permit.clone(), work.shared.store.clock().clone());
         let departed = Arc::clone(&departs.departed);
         let outcome = caller.send(&permit, departs).await;
+        crash::point("after-request");
         let departed = departed.load(Ordering::Acquire);
         let departed_at = (departed - permit.sent_at > LATE_MS).then_some(departed);
 
@@ -109,6 +112,7 @@ pub(super) async fn attempt<A, C: Caller>(
         let pauses = if let Outcome::Answered(answer) = &outcome { broken_promise(caller, answer) } else { None };
         let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
         let reply = work.shared.store.end(ended).await?;
+        crash::point("after-answer");
         if let Some((kind, reason)) = pauses {
             work.shared.pause(work.batch.id, kind, &reason).await?;
         }

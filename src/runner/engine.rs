@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
 use crate::{
+    crash,
     domain::{
         job::BatchId,
         pool::{Bound, Gate, Limits, Pool},
@@ -189,6 +190,9 @@ impl Engine {
         }
         let claimed = self.shared.store.claim(want).await?;
         let any = !claimed.is_empty();
+        if any {
+            crash::point("after-claim");
+        }
         let mut batches = HashMap::new();
         for job in claimed {
             if let Entry::Vacant(unread) = batches.entry(job.batch) {

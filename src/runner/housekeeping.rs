@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::Shared;
 use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
 
+/// How long after its end an output is still swept, in ms: a process may have died on it while another one finished it.
+const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
+
 /// Nothing here is worth stopping a run for.
 pub(super) async fn keep_house(shared: Arc<Shared>) {
     if let Err(e) = prune(&shared).await {
@@ -12,7 +15,8 @@ pub(super) async fn keep_house(shared: Arc<Shared>) {
     }
 }
 
-/// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of the others.
+/// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of those that are worked on, or
+/// were lately.
 async fn prune(shared: &Shared) -> Result<(), StoreError> {
     let now = shared.store.clock().now();
     let mut taken = 0;
@@ -23,8 +27,8 @@ async fn prune(shared: &Shared) -> Result<(), StoreError> {
             Some(at) if at.saturating_add(keep) <= now => {
                 taken += shared.store.prune(Some(row.id), at + 1).await?.answers;
             }
-            Some(_) => {}
-            None => {
+            Some(at) if at.saturating_add(SWEPT_FOR) <= now => {}
+            _ => {
                 if let Ok(sink) = Sink::open(&spec.output, &spec.sink)
                     && let Err(e) = sink.sweep().await
                 {

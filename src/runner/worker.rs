@@ -13,6 +13,7 @@ use super::{
     store_outage::Seen,
 };
 use crate::{
+    crash,
     domain::{
         call::{ErrorKind, Trouble},
         job::{CallId, CallRecord, JobState, Journal, Step, Why},
@@ -80,6 +81,7 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
     };
     let event = event(&batch, &job, &to);
     let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
+    crash::point("before-settle");
     if shared.store.settle(settlement).await? {
         shared.say(event);
     } else {

@@ -25,6 +25,7 @@ use super::{
     serve::{Listening, Patience},
 };
 use crate::{
+    crash,
     domain::{
         callback::{Secret, call_of, is_probe},
         cost::Rates,
@@ -228,7 +229,9 @@ impl Desk {
         let call = delivery.call;
         let (store, metrics, sent_at) = (self.store.clone(), self.metrics.clone(), expected.sent_at);
         let keeping = tokio::spawn(async move {
+            crash::point("before-callback");
             let kept = store.receive(delivery).await;
+            crash::point("after-callback");
             drop(room);
             if let Ok(Some(effect)) = &kept {
                 metrics.callback(*effect, store.clock().now() - sent_at);

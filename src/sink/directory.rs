@@ -10,15 +10,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
 use super::{Item, Receipt, SinkError, staged::Staged, together::Together};
+use crate::{crash, held};
 
 /// How every unfinished file's name begins.
 const TEMPORARY: &str = ".wavebatch-tmp-";
-/// A leftover younger than this may still be somebody's.
-const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 /// Names of a listing that are handed over together.
 const NAMES_AT_A_TIME: usize = 1_000;
 /// Known folders are kept in memory up to here; then the memory is emptied.
@@ -81,8 +79,10 @@ impl Directory {
             one.sync()?;
         }
         let mut receipts = Vec::with_capacity(items.len());
+        crash::point("before-sink");
         for one in &mut staged {
             one.publish()?;
+            crash::point("in-sink");
             receipts.push(one.receipt.clone());
         }
         let folders: HashSet<_> = staged.iter().filter_map(|one| one.target.parent()).collect();
@@ -118,8 +118,7 @@ impl Directory {
             };
             if entry.file_type().is_file()
                 && entry.file_name().to_string_lossy().starts_with(TEMPORARY)
-                && is_leftover(entry.path())
-                && fs::remove_file(entry.path()).is_ok()
+                && held::sweep(entry.path())
             {
                 removed += 1;
             }
@@ -188,7 +187,12 @@ impl Directory {
             let temporary = folder.join(format!("{TEMPORARY}{}-{serial}", process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                opened => return opened.map(|file| (temporary, file)),
+                Err(e) => return Err(e),
+                Ok(file) => {
+                    if held::hold(&file)? {
+                        return Ok((temporary, file));
+                    }
+                }
             }
         }
     }
@@ -233,11 +237,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
         synced => synced,
     }
-}
-
-fn is_leftover(path: &Path) -> bool {
-    let age = fs::symlink_metadata(path).and_then(|m| m.modified()).map(|at| SystemTime::now().duration_since(at));
-    matches!(age, Ok(Ok(age)) if age > LEFTOVER_AGE)
 }
 
 #[cfg(test)]
@@ -364,16 +363,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_old_leftovers_are_swept() {
+    async fn what_the_dead_left_is_swept_and_what_is_being_written_is_not() {
         let (folder, sink) = sink();
         assert_eq!(sink.sweep().await.unwrap(), 0, "there need not be a folder");
         sink.put("a/kept", Content::Bytes("y".into()), TEXT).await.unwrap();
-        for name in ["old", "new"] {
-            fs::write(folder.path().join(format!("out/a/{TEMPORARY}{name}")), "").unwrap();
-        }
-        let (old, two_days) = (folder.path().join(format!("out/a/{TEMPORARY}old")), LEFTOVER_AGE * 2);
-        File::options().write(true).open(old).unwrap().set_modified(SystemTime::now() - two_days).unwrap();
+        let Sink::Directory(directory) = &sink else { panic!("a directory") };
+        let draft = folder.path().join("draft");
+        fs::write(&draft, "joined").unwrap();
+        let draft = Item { name: "a/draft".into(), content: Content::Draft(draft), content_type: TEXT };
+        let mut staged = [item("a/new", "n"), draft].map(|item| directory.stage(&item).unwrap());
+        fs::write(folder.path().join(format!("out/a/{TEMPORARY}1-0")), "").unwrap();
         assert_eq!(sink.sweep().await.unwrap(), 1);
-        assert_eq!(files(folder.path()), [format!("out/a/{TEMPORARY}new"), "out/a/kept".into()]);
+        staged.iter_mut().for_each(|one| one.publish().unwrap());
+        assert_eq!(files(folder.path()), ["out/a/draft", "out/a/kept", "out/a/new"]);
     }
 }

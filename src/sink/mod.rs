@@ -173,7 +173,7 @@ impl Sink {
         }
     }
 
-    /// Removes what dead processes left half-written more than a day ago, and says how many files that were.
+    /// Removes what dead processes left half-written (of a bucket, more than a day ago), and says how much that was.
     ///
     /// # Errors
     /// If the sink cannot be read. A leftover that cannot be removed is left.

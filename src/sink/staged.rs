@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{Content, Receipt, SinkError};
-use crate::domain::hex::hex;
+use crate::{domain::hex::hex, held};
 
 /// A file that is written, but not yet under its name. Removed if it never gets there.
 pub(super) struct Staged {
@@ -54,26 +54,30 @@ impl Staged {
         let mut hash = Sha256::new();
         match content {
             Content::Bytes(bytes) => self.append(bytes, &mut hash)?,
-            // Across file systems, or where it must not be, it is copied.
-            Content::Draft(path) if fs::rename(path, &self.temporary).is_ok() => {
-                self.file = File::open(&self.temporary).map_err(|e| self.refused(e))?;
-                let mut bytes = 0;
-                let hashed = each_block(&self.file, |block| {
-                    hash.update(block);
-                    bytes += block.len() as u64;
-                    Ok(())
-                });
-                hashed.flatten().map_err(|e| self.refused(e))?;
-                self.receipt.bytes = bytes;
-            }
-            Content::File(path) | Content::Draft(path) => {
-                let unreadable = |source| SinkError::Content { path: path.display().to_string(), source };
-                let from = File::open(path).map_err(unreadable)?;
-                each_block(from, |block| self.append(block, &mut hash)).map_err(unreadable)??;
-            }
+            Content::Draft(path) => match moved(path, &self.temporary) {
+                Some(file) => {
+                    self.file = file;
+                    let mut bytes = 0;
+                    let hashed = each_block(&self.file, |block| {
+                        hash.update(block);
+                        bytes += block.len() as u64;
+                        Ok(())
+                    });
+                    hashed.flatten().map_err(|e| self.refused(e))?;
+                    self.receipt.bytes = bytes;
+                }
+                None => self.copy(path, &mut hash)?,
+            },
+            Content::File(path) => self.copy(path, &mut hash)?,
         }
         self.receipt.sha256 = hex(&hash.finalize());
         Ok(())
+    }
+
+    fn copy(&mut self, path: &Path, hash: &mut Sha256) -> Result<(), SinkError> {
+        let unreadable = |source| SinkError::Content { path: path.display().to_string(), source };
+        let from = File::open(path).map_err(unreadable)?;
+        each_block(from, |block| self.append(block, hash)).map_err(unreadable)?
     }
 
     fn append(&mut self, bytes: &[u8], hash: &mut Sha256) -> Result<(), SinkError> {
@@ -81,6 +85,13 @@ impl Staged {
         self.receipt.bytes += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|e| self.refused(e))
     }
+}
+
+/// A draft under its temporary name, held as what was there was; none where it must be copied, as across file systems.
+fn moved(draft: &Path, temporary: &Path) -> Option<File> {
+    let file = File::open(draft).ok()?;
+    let is_ours = held::hold(&file).unwrap_or_default() && fs::rename(draft, temporary).is_ok();
+    is_ours.then_some(file)
 }
 
 /// Reads to the end, block by block, or to the first that is refused.

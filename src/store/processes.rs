@@ -1,7 +1,7 @@
 //! Which processes work on the ledger: a row each, and an OS lock that the kernel takes away when one dies.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -18,7 +18,6 @@ use crate::clock::Millis;
 pub struct Enlisted {
     id: i64,
     _lock: File,
-    path: PathBuf,
 }
 
 impl Enlisted {
@@ -48,7 +47,7 @@ impl Store {
         self.bury_the_dead().await?;
         let path = self.path.clone();
         // The lock is taken inside the transaction, so that nobody sees the row without it.
-        let (id, lock, path) = self
+        let (id, lock) = self
             .write(move |conn, now| {
                 let (settings, ledger) = (settings.clone(), path.clone());
                 Box::pin(async move {
@@ -72,13 +71,13 @@ impl Store {
                     let failed = |source| StoreError::Path { path: path.clone(), source };
                     let lock = open_lock(&path).map_err(failed)?;
                     lock.lock().map_err(failed)?;
-                    Ok((id, lock, path))
+                    Ok((id, lock))
                 })
             })
             .await?;
         self.shared.beaten_at.store(crate::clock::boot_ms(), Ordering::Relaxed);
         self.shared.process.store(id, Ordering::Release);
-        Ok(Enlisted { id, _lock: lock, path })
+        Ok(Enlisted { id, _lock: lock })
     }
 
     /// Leaves: what this process still held is due at once.
@@ -87,10 +86,7 @@ impl Store {
     /// The ledger cannot be written; the lease then runs out by itself.
     pub async fn leave(&self, enlisted: Enlisted) -> Result<(), StoreError> {
         self.shared.process.store(0, Ordering::Release);
-        let id = enlisted.id;
-        self.write(move |conn, now| Box::pin(async move { bury(conn, id, now).await })).await?;
-        let _ = std::fs::remove_file(&enlisted.path);
-        Ok(())
+        self.bury(enlisted.id).await
     }
 
     /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
@@ -103,18 +99,32 @@ impl Store {
             sqlx::query_scalar("SELECT id FROM processes WHERE id <> ?").bind(me).fetch_all(&self.read).await?;
         let mut buried = 0;
         for id in others {
-            let path = lock_path(&self.path, id);
-            let Ok(lock) = open_lock(&path) else { continue };
-            match lock.try_lock() {
-                Ok(()) => {
-                    self.write(move |conn, now| Box::pin(async move { bury(conn, id, now).await })).await?;
-                    let _ = std::fs::remove_file(&path);
-                    buried += 1;
-                }
-                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
+                Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
+                // Whoever was to bury it died just then.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Some(None),
+                Err(_) => None,
+            };
+            if let Some(_lock) = is_dead {
+                self.bury(id).await?;
+                buried += 1;
             }
         }
         Ok(buried)
+    }
+
+    /// The lock's file goes before the row: a row without its file is a dead process's, and a file without its row nobody
+    /// would ever look for.
+    async fn bury(&self, id: i64) -> Result<(), StoreError> {
+        let path = lock_path(&self.path, id);
+        self.write(move |conn, now| {
+            let path = path.clone();
+            Box::pin(async move {
+                let _ = std::fs::remove_file(path);
+                bury(conn, id, now).await
+            })
+        })
+        .await
     }
 }
 
@@ -140,4 +150,28 @@ async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<
     beat::orphan_calls(conn, process, now).await?;
     sqlx::query("DELETE FROM processes WHERE id = ?").bind(process).execute(conn).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::ledger, *};
+    use crate::store::{Opening, Store};
+
+    #[tokio::test]
+    async fn a_lock_goes_before_its_row_and_a_row_without_one_is_a_dead_processs() {
+        let l = ledger().await;
+        let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
+        let alive = other.enlist("{}".into()).await.unwrap();
+        assert_eq!(l.store.bury_the_dead().await.unwrap(), 0);
+        // Its burier died between the two.
+        std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
+        drop(alive);
+        assert_eq!(l.store.bury_the_dead().await.unwrap(), 1);
+        assert_eq!(l.store.live_processes().await.unwrap(), [0_i64; 0]);
+        let next = other.enlist("{}".into()).await.unwrap();
+        let path = lock_path(&l.path, next.id());
+        assert!(path.exists());
+        other.leave(next).await.unwrap();
+        assert!(!path.exists() && l.store.live_processes().await.unwrap().is_empty());
+    }
 }

@@ -7,19 +7,19 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
+
+use crate::held;
 
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 const MARK: &str = "tmp-";
-/// A file younger than this may still be somebody's.
-const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// A temporary file, readable by its owner alone. It is removed when this is dropped; one that a dead process left begins
-/// with `tmp-` and that process's id, and goes with a later sweep.
+/// with `tmp-` and goes with the next sweep: its owner holds a lock on it, which the kernel takes away when that dies.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    _held: File,
 }
 
 impl Scratch {
@@ -29,20 +29,23 @@ impl Scratch {
     /// The folder or the file cannot be made.
     pub fn create(dir: &Path, what: &str) -> io::Result<(Self, File)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("{MARK}{}-{serial}-{what}", process::id()));
-        // A process of the same id may have left one: it is nobody's by now.
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        Ok((Self { path }, file))
+        loop {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            let path = dir.join(format!("{MARK}{}-{serial}-{what}", process::id()));
+            // A process of the same id may have left one: it is nobody's by now.
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            if held::hold(&file)? {
+                return Ok((Self { path, _held: file.try_clone()? }, file));
+            }
+        }
     }
 
-    /// Removes what dead processes left in the folder `dir` more than a day ago: manifests, and reports with transcripts.
+    /// Removes what dead processes left in the folder `dir`: manifests, bought speech that is not whole, and reports with
+    /// transcripts.
     pub fn sweep(dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let written = entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|meta| meta.modified().ok());
-            let old = written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE);
-            if old && entry.file_name().to_string_lossy().starts_with(MARK) {
-                let _ = fs::remove_file(entry.path());
+            if entry.file_name().to_string_lossy().starts_with(MARK) {
+                let _ = held::sweep(&entry.path());
             }
         }
     }
@@ -63,7 +66,7 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, time::SystemTime};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -81,17 +84,20 @@ mod tests {
     }
 
     #[test]
-    fn what_the_dead_left_goes_after_a_day() {
+    fn what_the_dead_left_goes_and_what_somebody_holds_stays() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, hours) in [("tmp-1-0-report.csv", 25), ("tmp-1-1-manifest", 23), ("kept", 99)] {
-            let file = File::create(dir.path().join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+        for name in ["tmp-1-0-report.csv", "tmp-1-1-manifest", "kept"] {
+            File::create(dir.path().join(name)).unwrap();
         }
         fs::create_dir(dir.path().join("tmp-folder")).unwrap();
+        let (held, file) = Scratch::create(dir.path(), "part").unwrap();
+        drop(file);
         Scratch::sweep(dir.path());
-        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         left.sort();
-        assert_eq!(left, ["kept", "tmp-1-1-manifest", "tmp-folder"]);
+        let mut stay = vec![dir.path().join("kept"), held.path().to_owned(), dir.path().join("tmp-folder")];
+        stay.sort();
+        assert_eq!(left, stay, "it is held as long as its owner lives, written or not");
         Scratch::sweep(&dir.path().join("missing"));
     }
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{Scratch, Store};
-use crate::domain::{hex::unhex, identity::Identity, speech::AudioFormat};
+use crate::{
+    crash,
+    domain::{hex::unhex, identity::Identity, speech::AudioFormat},
+};
 
 /// The folder of the spool that bought speech is kept in: `speech/ab/abcd….pcm`, named by fingerprint and format.
 ///
@@ -78,8 +81,10 @@ impl Shelf {
         File::open(draft.path())?.sync_all()?;
         let fresh = !folder.is_dir();
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        crash::point("before-file");
         fs::rename(draft.path(), &path)?;
         File::open(folder)?.sync_all()?;
+        crash::point("after-file");
         if fresh {
             File::open(&self.root)?.sync_all()?;
         }

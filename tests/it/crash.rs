@@ -14,6 +14,7 @@ use wavebatch::{
 
 use crate::support::{
     House, KEY,
+    crash::{Plan, ordeal},
     speech::{Speaking, prose},
 };
 
@@ -133,4 +134,20 @@ async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
         let name = format!("{key}.wav");
         assert_eq!(fs::read(house.spoken(&name)).unwrap(), fs::read(clean.spoken(&name)).unwrap(), "{key}");
     }
+}
+
+/// Two workers and a receiver, calls, callbacks and books; `examples/crash.rs` does the same for as long as one likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordeal_loses_nothing_and_buys_nothing_twice() {
+    let plan = Plan {
+        seed: 6,
+        kills: 25,
+        time: Duration::ZERO,
+        program: env!("CARGO_BIN_EXE_wavebatch").into(),
+        round: [40, 16, 2],
+        requests_per_minute: 0,
+    };
+    let verdict = ordeal(&plan).await;
+    assert!(verdict.broken.is_empty(), "\n{verdict}");
+    assert!(verdict.kills >= plan.kills && verdict.moments.len() >= 4, "\n{verdict}");
 }

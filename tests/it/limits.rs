@@ -1,7 +1,15 @@
 //! The account's limits hold for all processes together, and waiting costs next to nothing.
 
-use std::time::Duration;
+use std::{
+    process::{Child, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
@@ -11,7 +19,7 @@ use wavebatch::{
     sandbox::{Config, Fault, Match, StatusFault, What},
 };
 
-use crate::support::House;
+use crate::support::{House, service::program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_minute_holds_more_calls_than_allowed() {
@@ -104,4 +112,121 @@ async fn waiting_costs_the_ledger_next_to_nothing() {
         assert!(spent <= 8, "{spent} transactions in a second of waiting");
         drain.cancel();
     });
+}
+
+/// Four processes of the real program on one batch; killed when dropped.
+struct Crew<'a> {
+    house: &'a House,
+    workers: Vec<Child>,
+}
+
+impl<'a> Crew<'a> {
+    fn new(house: &'a House) -> Self {
+        Self { house, workers: (0..4).map(|_| Self::worker(house)).collect() }
+    }
+
+    fn worker(house: &House) -> Child {
+        let mut work = program(house, &["work", "--batch", "night", "-q"]);
+        work.stderr(Stdio::null()).spawn().expect("the program")
+    }
+
+    /// Its calls go on at the vendor's, and their slots are held.
+    fn kill(&mut self, at: usize) {
+        self.workers[at].kill().expect("a living child");
+        self.workers[at].wait().expect("a dead child");
+        self.workers[at] = Self::worker(self.house);
+    }
+
+    async fn restart(&mut self, at: usize) {
+        kill_process(Pid::from_child(&self.workers[at]), Signal::TERM).expect("a living child");
+        self.ended(at).await;
+        self.workers[at] = Self::worker(self.house);
+    }
+
+    async fn ended(&mut self, at: usize) -> Option<i32> {
+        for _ in 0..2_000 {
+            if let Some(status) = self.workers[at].try_wait().expect("a child") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a worker does not end");
+    }
+}
+
+impl Drop for Crew<'_> {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
+
+/// Most calls in flight since it was last asked. A call takes many times as long as it takes to look.
+struct Meter(Arc<AtomicU32>);
+
+impl Meter {
+    fn most(&self) -> u32 {
+        self.0.swap(0, Ordering::AcqRel)
+    }
+
+    async fn watch(&self, house: &House) {
+        loop {
+            self.0.fetch_max(house.sandbox.books().in_flight, Ordering::AcqRel);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn at_once(house: &House, calls: u32) {
+    let limits = format!("[limits.pulse]\nrequests_per_minute = 0\nconcurrency = {calls}\n");
+    house.write("wavebatch.toml", limits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_they_are_told_to() {
+    const LINES: usize = 150;
+    let config = Config { latency: Duration::from_millis(150), keep: 1_000, ..Config::default() };
+    let house = House::with(config).await;
+    house.provable_calls(LINES);
+    at_once(&house, 6);
+    let batch = house.submit(&house.definition("", "concurrency = 16\nunknown_grace = \"1s\"")).await;
+    let meter = Meter(Arc::default());
+    let mut crew = Crew::new(&house);
+    let trial = async {
+        for kill in 1..=6_usize {
+            house.sandbox.arrivals(kill as u64 * 10).await;
+            crew.kill(kill % 4);
+        }
+        house.sandbox.arrivals(75).await;
+        assert_eq!(meter.most(), 6, "all that is allowed, and no more");
+
+        at_once(&house, 3);
+        for at in 0..4 {
+            crew.restart(at).await;
+        }
+        assert!(meter.most() <= 6, "some still believed in six");
+        let lowered = house.sandbox.books().calls;
+        house.sandbox.arrivals(lowered + 12).await;
+        assert!(meter.most() <= 3);
+
+        // A storm: every second call is refused for a while, and whoever asks for a permit slows down.
+        let refused = Fault::new(Match::Every(2), What::status(429)).times(6);
+        house.sandbox.script([refused]);
+        crew.kill(0);
+        for at in 0..4 {
+            assert_eq!(crew.ended(at).await, Some(0));
+        }
+        assert!(meter.most() <= 3);
+    };
+    tokio::select! {
+        () = trial => {}
+        () = meter.watch(&house) => {}
+    }
+    house.all_well(batch, LINES as u64, 1).await;
+    let books = house.sandbox.books();
+    assert!(books.peak_in_flight <= 6, "{}", books.peak_in_flight);
+    assert_eq!(books.statuses.get(&429), Some(&6));
+    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "a 429 uses up no try");
 }

@@ -1,5 +1,6 @@
 //! A house for one test: a folder, a sandbox on a real socket, a ledger, recordings.
 
+pub mod crash;
 pub mod ear;
 pub mod s3;
 pub mod service;

@@ -1,0 +1,45 @@
+//! The crash harness at length: whole processes on one ledger, killed at random and at named moments.
+//!
+//! `cargo run --release --features crash-points --example crash -- --minutes 10 --seed 1`
+#![expect(clippy::print_stdout, reason = "it prints what it found")]
+
+#[path = "../tests/it/support/crash/mod.rs"]
+mod crash;
+
+use std::{
+    env,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+fn main() -> ExitCode {
+    // The processes that are killed are this program, too: it is the same as `main.rs` then.
+    if env::var_os("WAVEBATCH_CRASH_PART").is_some() {
+        return wavebatch::cli::main();
+    }
+    if !wavebatch::crash::ARMED {
+        println!("this build cannot be made to die at named moments; add --features crash-points");
+        return ExitCode::from(2);
+    }
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let plan = crash::Plan {
+        seed: given("--seed").unwrap_or(since_1970.as_secs()),
+        kills: given("--kills").unwrap_or(200),
+        time: Duration::from_secs(60 * given("--minutes").unwrap_or(10)),
+        program: env::current_exe().expect("this program"),
+        round: [150, 60, 4],
+        requests_per_minute: 1_000,
+    };
+    println!("{plan:?}");
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let verdict = runtime.block_on(crash::ordeal(&plan));
+    println!("{verdict}");
+    if verdict.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The number after a flag.
+fn given(flag: &str) -> Option<u64> {
+    let args: Vec<String> = env::args().collect();
+    let at = args.iter().position(|arg| arg == flag)?;
+    Some(args.get(at + 1)?.parse().expect("a number"))
+}

@@ -1,0 +1,81 @@
+//! Named moments at which a process can be made to die, as a power cut would have it: for the crash harness alone.
+//!
+//! Compiled in only with debug assertions or the feature `crash-points`; without them [`point`] is nothing at all.
+
+/// The moments, in the order in which a line passes them. A line of one kind does not pass all.
+pub const POINTS: &[&str] = &[
+    "after-claim",
+    "after-intent",
+    "after-request",
+    "before-file",
+    "after-file",
+    "after-answer",
+    "before-callback",
+    "after-callback",
+    "before-sink",
+    "in-sink",
+    "before-settle",
+];
+
+/// Whether this program dies where it is told to.
+pub const ARMED: bool = cfg!(any(debug_assertions, feature = "crash-points"));
+
+/// Ends this process by SIGKILL if `WAVEBATCH_CRASH_AT` is `name`, or `name:n` and it passes here for the `n`th time.
+#[inline]
+pub fn point(name: &str) {
+    #[cfg(any(debug_assertions, feature = "crash-points"))]
+    fuse::pass(name);
+    #[cfg(not(any(debug_assertions, feature = "crash-points")))]
+    let _ = name;
+}
+
+#[cfg(any(debug_assertions, feature = "crash-points"))]
+mod fuse {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    #[derive(Debug)]
+    struct Fuse {
+        name: String,
+        left: AtomicU64,
+    }
+
+    pub(super) fn pass(name: &str) {
+        static FUSE: OnceLock<Option<Fuse>> = OnceLock::new();
+        let fuse = FUSE.get_or_init(|| std::env::var("WAVEBATCH_CRASH_AT").ok().and_then(|at| Fuse::parse(&at)));
+        if fuse.as_ref().is_some_and(|fuse| fuse.burns_down(name)) {
+            let _ = kill_process(getpid(), Signal::KILL);
+            std::process::abort();
+        }
+    }
+
+    impl Fuse {
+        fn parse(at: &str) -> Option<Self> {
+            let (name, nth) = at.split_once(':').unwrap_or((at, "1"));
+            let left = nth.parse().ok().filter(|nth| *nth > 0)?;
+            Some(Self { name: name.to_owned(), left: AtomicU64::new(left) })
+        }
+
+        fn burns_down(&self, name: &str) -> bool {
+            self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn it_burns_down_at_the_nth_passing_of_its_own_point() {
+            let fuse = Fuse::parse("in-sink:2").unwrap();
+            let passed = ["in-sink", "after-claim", "in-sink"].map(|name| fuse.burns_down(name));
+            assert_eq!(passed, [false, false, true]);
+            assert!(Fuse::parse("in-sink").unwrap().burns_down("in-sink"));
+            assert!(Fuse::parse("in-sink:0").is_none() && Fuse::parse("in-sink:x").is_none());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Power that goes: whatever of the log beside the ledger had not reached the disk is missing, or is anything.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wavebatch::{
+    clock::Clock,
+    domain::{
+        call::LogFlags,
+        job::{CallId, JobId, Trace, Why},
+        pool::{Limits, Pool},
+    },
+    sandbox::Config,
+    store::{Claimed, End, Ended, Opening, PermitAsk, Purchase, Store, Want},
+};
+
+use crate::support::House;
+
+const LINES: usize = 24;
+/// A page in the log, with its header.
+const FRAME: u64 = 4_096 + 24;
+
+/// What the ledger has acknowledged, and how long its log was then.
+struct Promise {
+    job: JobId,
+    era: i64,
+    call: CallId,
+    /// The answer; none is the intent of a call alone.
+    answer: Option<String>,
+    log: u64,
+}
+
+/// What the disk has of the log behind a place.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Cut,
+    Zeros,
+    Garbage,
+    /// What was written first is missing, and what was written last is there.
+    Hole,
+}
+
+fn log_of(ledger: &Path) -> PathBuf {
+    ledger.with_file_name("wavebatch.db-wal")
+}
+
+fn ask(job: &Claimed) -> PermitAsk {
+    PermitAsk {
+        job: job.job,
+        token: job.token,
+        batch: job.batch,
+        part: 0,
+        account: "acc".into(),
+        pool: Pool::Pulse,
+        limits: Limits { requests_per_minute: None, concurrency: None },
+        why: Why::First,
+        replaces: None,
+        probes: false,
+        buys: Purchase::Transcript { audio_ms: Some(1_000), rate: 5_000 },
+        overdue_after: None,
+        mark: None,
+        trace: Trace {
+            model: "pulse".into(),
+            language: "en".into(),
+            flags: LogFlags::default(),
+            bytes: Some(u64::try_from(job.job.0).unwrap()),
+            audio_ms: Some(1_000),
+        },
+        reply: None,
+    }
+}
+
+fn answered(call: CallId, body: &str) -> Ended {
+    let end = End::Answered {
+        body: body.to_owned().into(),
+        from_log: false,
+        request_id: None,
+        content_expiry: None,
+        audio_ms: Some(1_000),
+        cost: Some(83),
+    };
+    let limits = Limits { requests_per_minute: None, concurrency: None };
+    Ended { call, departed_at: None, limits, end, pauses: None }
+}
+
+/// Intents and answers, each noted with the length of the log when it was acknowledged.
+async fn promises(house: &House) -> Vec<Promise> {
+    house.provable_calls(LINES);
+    house.submit(&house.definition("", "")).await;
+    house.store.enlist("{}".into()).await.unwrap();
+    let want = Want { world: "waves", calls: vec![(Pool::Pulse, 100)], ..Want::default() };
+    let jobs = house.store.claim(want).await.unwrap();
+    assert_eq!(jobs.len(), LINES);
+    let length = || fs::metadata(log_of(house.store.path())).unwrap().len();
+    let mut promises = Vec::new();
+    for job in &jobs {
+        let call = house.store.permit(ask(job)).await.unwrap().unwrap().call;
+        promises.push(Promise { job: job.job, era: job.era, call, answer: None, log: length() });
+        let body = format!(r#"{{"status":"success","transcription":"words of {call}"}}"#);
+        house.store.end(answered(call, &body)).await.unwrap();
+        promises.push(Promise { job: job.job, era: job.era, call, answer: Some(body), log: length() });
+    }
+    promises
+}
+
+/// The ledger as the disk has it after the power is back.
+async fn after(house: &House, log: &[u8], from: u64, damage: Damage) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wavebatch.db");
+    fs::copy(house.store.path(), &path).unwrap();
+    let mut log = log.to_vec();
+    let from = usize::try_from(from).unwrap().min(log.len());
+    let behind = log.len() - from;
+    match damage {
+        Damage::Cut => log.truncate(from),
+        Damage::Zeros => log[from..].fill(0),
+        Damage::Garbage => log[from..].iter_mut().enumerate().for_each(|(i, b)| *b = (i * 131 % 251) as u8),
+        Damage::Hole => log[from..from + behind.min(512)].fill(0xa5),
+    }
+    fs::write(log_of(&path), log).unwrap();
+    let opening = Opening { create: false, clock: Clock::system(), ..Opening::new(&path) };
+    let store = Store::open(opening).await.unwrap_or_else(|e| panic!("{damage:?} from {from}: {e}")).0;
+    (dir, store)
+}
+
+async fn is_kept(store: &Store, promise: &Promise) -> bool {
+    let journal = store.journal(promise.job, 0, promise.era).await.unwrap();
+    let known = journal.calls.iter().any(|call| call.id == promise.call);
+    let kept = store.answer(promise.call).await.unwrap().map(|(body, _)| String::from_utf8(body.to_vec()).unwrap());
+    known && promise.answer.as_ref().is_none_or(|answer| kept.as_ref() == Some(answer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_whatever_became_of_the_log_behind_it() {
+    let house = House::timeless(Config::default()).await;
+    let promises = promises(&house).await;
+    let log = fs::read(log_of(house.store.path())).unwrap();
+    assert_eq!(log.len() as u64, promises.last().unwrap().log, "it only grows");
+    let mut tried = 0;
+    for last in (0..promises.len()).step_by(5) {
+        let from = promises[last].log;
+        for (at, behind) in [0, 1, 24, 700, FRAME - 1, FRAME, FRAME + 9, 3 * FRAME + 2_000].into_iter().enumerate() {
+            let damage = [Damage::Cut, Damage::Zeros, Damage::Garbage, Damage::Hole][(at + last) % 4];
+            let (_dir, store) = after(&house, &log, from + behind, damage).await;
+            for promise in &promises[..=last] {
+                let told = || format!("{} of promise {last}, {damage:?} {behind} bytes behind it", promise.call);
+                assert!(is_kept(&store, promise).await, "{}", told());
+            }
+            store.close().await;
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 80);
+}
+
+/// Else the lengths that are noted would say nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_front_of_the_noted_length_is_needed() {
+    let house = House::timeless(Config::default()).await;
+    let promises = promises(&house).await;
+    let log = fs::read(log_of(house.store.path())).unwrap();
+    for last in [promises.len() - 1, promises.len() / 2, 1] {
+        let (_dir, store) = after(&house, &log, promises[last].log - 1, Damage::Cut).await;
+        assert!(!is_kept(&store, &promises[last]).await, "{last}");
+        assert!(is_kept(&store, &promises[last - 1]).await, "{last}");
+    }
+}

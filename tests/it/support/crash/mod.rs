@@ -1,0 +1,174 @@
+//! An ordeal: processes of the real program on one ledger, killed and stopped while they work, and what became of it.
+//! It needs nothing of the tests, so that `examples/crash.rs` shares it.
+
+mod cast;
+mod dice;
+mod ledger;
+mod verdict;
+mod work;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use wavebatch::sandbox::{Config, Sandbox};
+
+pub use self::verdict::Verdict;
+use self::{
+    cast::{Cast, LEASE},
+    dice::Dice,
+    ledger::Ledger,
+    work::Work,
+};
+
+/// How hard it will be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What chance begins with.
+    pub seed: u64,
+    /// Kills at least.
+    pub kills: u64,
+    /// It goes on at least for so long.
+    pub time: Duration,
+    /// The program. It is told `WAVEBATCH_CRASH_PART=1`.
+    pub program: PathBuf,
+    /// What one round of batches has: recordings to be answered at once, others whose answers are posted, and chapters.
+    pub round: [usize; 3],
+    /// The limit of Pulse; 0 is none.
+    pub requests_per_minute: u32,
+}
+
+/// Calls in flight that each pool is allowed.
+const CAPS: [(&str, u32); 3] = [("pulse", 5), ("pulse-pro", 4), ("tts", 4)];
+/// How long undisturbed processes may need for what is left.
+const CALM: Duration = Duration::from_secs(90);
+
+/// What was done to the processes.
+#[derive(Debug, Default)]
+struct Deeds {
+    /// By moment; `any` is a random one.
+    kills: BTreeMap<&'static str, u64>,
+    stops: u64,
+    submits_killed: u64,
+    /// Calls that were on the wire at a kill or a stop.
+    in_flight: HashSet<String>,
+}
+
+impl Deeds {
+    fn kills(&self) -> u64 {
+        self.kills.values().sum()
+    }
+}
+
+/// All of it: the ordeal, the calm after it, and the verdict.
+pub async fn ordeal(plan: &Plan) -> Verdict {
+    let began = Instant::now();
+    // It stays where something is broken.
+    let dir = TempDir::new().expect("a temporary folder").keep();
+    let config = Config {
+        latency: Duration::from_millis(30),
+        webhook_backoff: Duration::from_millis(60),
+        keep: 1_000_000,
+        ..Config::default()
+    };
+    let sandbox = Sandbox::start(config).await.expect("a sandbox");
+    let (mut dice, mut deeds) = (Dice::new(plan.seed), Deeds::default());
+    let mut cast = Cast::new(plan, &dir, &sandbox.base_url());
+    let mut work = Work::new(&dir, plan, &cast.listen);
+    submit(&mut work, &cast, &mut dice, &mut deeds).await;
+    let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
+    cast.enter(&mut dice);
+    while deeds.kills() < plan.kills || began.elapsed() < plan.time {
+        tokio::time::sleep(dice.millis(20..220)).await;
+        disturb(&mut cast, &mut ledger, &mut dice, &mut deeds).await;
+        if ledger.unfinished().await.is_empty() {
+            submit(&mut work, &cast, &mut dice, &mut deeds).await;
+        }
+    }
+    let disturbed = began.elapsed();
+    calm_down(&mut cast, &mut ledger, &mut deeds).await;
+    let calm = Instant::now();
+    while !ledger.unfinished().await.is_empty() && calm.elapsed() < CALM {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cast.leave().await;
+    // A last clean run: whatever a process that died left behind goes now, or never.
+    let last = cast.program(&["work", "-q"], "last").status().expect("the program");
+    let clean = work.undisturbed(plan).await;
+    Verdict::find(verdict::Evidence {
+        plan,
+        deeds: &deeds,
+        disturbed,
+        work: &work,
+        books: sandbox.books(),
+        ledger,
+        dir,
+        clean,
+        last,
+    })
+    .await
+}
+
+/// The next round of batches; now and then the submitter dies, and it is done again.
+async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds) {
+    for definition in work.next_round() {
+        let args = ["submit", definition.as_str(), "-q"];
+        if dice.percent(30) {
+            let mut submitter = cast.program(&args, "submit").spawn().expect("the program");
+            tokio::time::sleep(dice.millis(5..150)).await;
+            let _ = submitter.kill();
+            let _ = submitter.wait();
+            deeds.submits_killed += 1;
+        }
+        let submitter = cast.program(&args, "submit").spawn().expect("the program");
+        cast::ended(submitter, &definition, &work.dir).await;
+    }
+}
+
+/// The last kills: from now on nobody is stopped, and nobody dies.
+async fn calm_down(cast: &mut Cast, ledger: &mut Ledger, deeds: &mut Deeds) {
+    for at in cast.dead() {
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
+        *deeds.kills.entry(cast.moment(at)).or_default() += 1;
+        cast.enter_for_good(at);
+    }
+    for at in cast.fused() {
+        cast.stop(at, Duration::ZERO);
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
+        cast.kill(at);
+        *deeds.kills.entry("any").or_default() += 1;
+        cast.enter_for_good(at);
+    }
+    cast.wake();
+}
+
+/// One process is killed, or stopped beyond its lease, or nothing happens; those that died at their moment come again.
+async fn disturb(cast: &mut Cast, ledger: &mut Ledger, dice: &mut Dice, deeds: &mut Deeds) {
+    for at in cast.dead() {
+        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
+        *deeds.kills.entry(cast.moment(at)).or_default() += 1;
+        cast.enter_again(at, dice);
+    }
+    cast.go_on();
+    let victim = dice.pick(&[0, 1, 2]);
+    match dice.roll(0..100) {
+        0..25 if !cast.is_stopped(victim) => {
+            // Stopped first, so that the ledger can be asked what it has on the wire.
+            cast.stop(victim, Duration::ZERO);
+            deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(victim))).await);
+            cast.kill(victim);
+            *deeds.kills.entry("any").or_default() += 1;
+            cast.enter_again(victim, dice);
+        }
+        25..32 if !cast.any_stopped() => {
+            cast.stop(victim, LEASE + dice.millis(0..1_000));
+            // It may have stopped with the ledger's lock in hand, and then nobody else's heart beats.
+            deeds.in_flight.extend(ledger.in_flight(None).await);
+            deeds.stops += 1;
+        }
+        _ => {}
+    }
+}

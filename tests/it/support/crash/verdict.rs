@@ -1,0 +1,282 @@
+//! What became of it: each promise held against the sandbox's books, the outputs, the spool and the ledger.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use wavebatch::sandbox::{Books, Record};
+
+use super::{
+    CAPS, Deeds, Plan,
+    ledger::{Call, Ledger},
+    work::{Batch, Kind, Work},
+};
+
+/// Numbers, and what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    told: Vec<String>,
+    /// Promises that were broken, in words.
+    pub broken: Vec<String>,
+    /// Kills, all in all.
+    pub kills: u64,
+    /// Of these, by moment.
+    pub moments: BTreeMap<&'static str, u64>,
+}
+
+pub(super) struct Evidence<'a> {
+    pub plan: &'a Plan,
+    pub deeds: &'a Deeds,
+    pub disturbed: Duration,
+    pub work: &'a Work,
+    pub books: Books,
+    pub ledger: Ledger,
+    pub dir: PathBuf,
+    pub clean: TempDir,
+    pub last: ExitStatus,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.told.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        self.broken.iter().try_for_each(|line| writeln!(f, "BROKEN    {line}"))
+    }
+}
+
+impl Verdict {
+    pub(super) async fn find(mut evidence: Evidence<'_>) -> Self {
+        let mut verdict = Self::default();
+        let calls = evidence.ledger.calls().await;
+        verdict.deeds(&evidence);
+        verdict.lines(&mut evidence).await;
+        verdict.outputs(&evidence);
+        verdict.transcripts(&evidence);
+        verdict.speech(&evidence, &calls);
+        verdict.caps(&evidence);
+        verdict.ledger(&mut evidence, &calls).await;
+        verdict.spool(&evidence, &calls);
+        if verdict.broken.is_empty() {
+            fs::remove_dir_all(&evidence.dir).expect("its own folder");
+        } else {
+            verdict.told(format!("kept      {}", evidence.dir.display()));
+        }
+        verdict
+    }
+
+    fn told(&mut self, line: String) {
+        self.told.push(line);
+    }
+
+    fn holds(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(otherwise());
+        }
+    }
+
+    fn deeds(&mut self, evidence: &Evidence<'_>) {
+        let Evidence { plan, deeds, disturbed, work, last, .. } = evidence;
+        let moments: Vec<_> = deeds.kills.iter().map(|(moment, times)| format!("{moment} {times}")).collect();
+        (self.kills, self.moments) = (deeds.kills(), deeds.kills.clone());
+        self.told(format!("seed      {}", plan.seed));
+        self.told(format!(
+            "deeds     {} kills, {} stops, {} submitters killed in {:.0} s; {} batches",
+            deeds.kills(),
+            deeds.stops,
+            deeds.submits_killed,
+            disturbed.as_secs_f64(),
+            work.batches.len()
+        ));
+        self.told(format!("moments   {}", moments.join(", ")));
+        self.holds(last.success(), || format!("the last run: {last}"));
+    }
+
+    /// Every line finished once: one row of its report, and one in the ledger.
+    async fn lines(&mut self, evidence: &mut Evidence<'_>) {
+        let mut lines = 0;
+        for (name, left) in evidence.ledger.unfinished().await {
+            self.holds(false, || format!("{name} is not finished, {left} lines are left"));
+        }
+        let counted = evidence.ledger.lines().await;
+        for Batch { name, lines: wanted, .. } in &evidence.work.batches {
+            lines += wanted.len();
+            let well = counted.get(&(name.clone(), "succeeded".into())).copied().unwrap_or_default();
+            let all: i64 = counted.iter().filter(|((batch, _), _)| batch == name).map(|(_, lines)| lines).sum();
+            let expected = i64::try_from(wanted.len()).expect("small");
+            self.holds((well, all) == (expected, expected), || {
+                format!("{name}: {well} of {all} lines, not {expected}")
+            });
+            let rows = report(&evidence.dir.join("out").join(name));
+            let keys: HashSet<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+            let same = wanted.iter().all(|(key, _)| keys.contains(key.as_str()));
+            let once = rows.len() == wanted.len() && keys.len() == rows.len() && same;
+            let well = rows.iter().all(|(_, state)| state == "succeeded");
+            self.holds(once && well, || format!("{name}: its report has {} rows: {rows:?}", rows.len()));
+        }
+        self.told(format!("lines     {lines}, each finished once"));
+    }
+
+    /// Outputs are right for their line, byte for byte.
+    fn outputs(&mut self, evidence: &Evidence<'_>) {
+        let (mut texts, mut sounds) = (0, 0);
+        for batch in &evidence.work.batches {
+            let place = Path::new("out").join(&batch.name);
+            for (key, words) in &batch.lines {
+                let file = |root: &Path, ending| fs::read(root.join(&place).join(format!("{key}.{ending}")));
+                let name = || format!("{}/{key}", batch.name);
+                if batch.kind == Kind::Book {
+                    let (have, want) = (file(&evidence.dir, "wav"), file(evidence.clean.path(), "wav"));
+                    let same = matches!((&have, &want), (Ok(have), Ok(want)) if have == want && !have.is_empty());
+                    self.holds(same, || format!("{}: other audio than undisturbed", name()));
+                    sounds += 1;
+                    continue;
+                }
+                let text = file(&evidence.dir, "txt").unwrap_or_default();
+                let json = file(&evidence.dir, "json").unwrap_or_default();
+                let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+                let same = text == format!("{words}\n").into_bytes() && json["transcription"] == words.as_str();
+                self.holds(same, || format!("{}: {:?}, {json}", name(), String::from_utf8_lossy(&text)));
+                texts += 1;
+            }
+        }
+        self.told(format!("outputs   {texts} transcripts and {sounds} chapters, byte for byte"));
+    }
+
+    /// The log can prove each recording's call: none is bought twice.
+    fn transcripts(&mut self, evidence: &Evidence<'_>) {
+        let mut bought: HashMap<&str, u64> = HashMap::new();
+        let (stt, _) = by_kind(&evidence.books);
+        for record in stt.iter().filter(|record| record.billed) {
+            *bought.entry(record.sha256.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        // What is posted is billed with its callback, so that its record does not know yet.
+        let contents = &evidence.books.contents;
+        for sha in stt.iter().filter_map(|record| record.sha256.as_deref()) {
+            bought.insert(sha, contents.get(sha).map_or(0, |content| content.billed));
+        }
+        let twice = bought.values().filter(|times| **times > 1).count();
+        let lines = evidence.work.batches.iter().filter(|b| b.kind != Kind::Book).map(|b| b.lines.len()).sum::<usize>();
+        self.told(format!("bought    {} recordings for {lines} lines; {twice} of them twice", bought.len()));
+        self.holds(twice == 0, || format!("{twice} recordings were bought again though the log proved their calls"));
+        self.holds(bought.len() == lines && bought.values().all(|times| *times > 0), || "not all were bought".into());
+    }
+
+    /// Nothing proves a part's call but its file: one more for each that was in flight at a kill, and none for a part that
+    /// was answered.
+    fn speech(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
+        let (_, tts) = by_kind(&evidence.books);
+        let known: HashMap<&str, &Call> = calls.iter().map(|call| (call.id.as_str(), call)).collect();
+        let mut answered: HashMap<&str, i64> = HashMap::new();
+        for call in calls.iter().filter(|call| call.state == "answered") {
+            if let Some(sound) = &call.sound {
+                let at = answered.entry(sound).or_insert(call.ended_at);
+                *at = call.ended_at.min(*at);
+            }
+        }
+        let mut parts: HashMap<&str, (u64, u64)> = HashMap::new();
+        let (mut late, mut strangers) = (0, 0);
+        for record in tts.iter().filter(|record| record.billed) {
+            let id = record.sent_id.as_deref().unwrap_or_default().replace('-', "");
+            let Some(call) = known.get(id.as_str()) else {
+                strangers += 1;
+                continue;
+            };
+            let (billed, excused) = parts.entry(call.sound.as_deref().unwrap_or_default()).or_default();
+            *billed += 1;
+            *excused += u64::from(evidence.deeds.in_flight.contains(&id));
+            let kept_at = call.sound.as_deref().and_then(|sound| answered.get(sound)).copied().unwrap_or(i64::MAX);
+            late += u64::from(record.at_ms > kept_at);
+        }
+        let again: u64 = parts.values().map(|(billed, _)| billed - 1).sum();
+        let unexcused = parts.values().filter(|(billed, excused)| billed - 1 > *excused).count();
+        self.told(format!(
+            "spoken    {} parts; {again} calls more, each for one that was in flight at a kill; {late} after an answer",
+            parts.len()
+        ));
+        self.holds(strangers == 0, || format!("{strangers} calls of which the ledger knows nothing"));
+        self.holds(late == 0, || format!("{late} parts were bought again after they were answered"));
+        self.holds(unexcused == 0, || format!("{unexcused} parts were bought again that were in flight at no kill"));
+    }
+
+    fn caps(&mut self, evidence: &Evidence<'_>) {
+        let mut told = Vec::new();
+        for (pool, cap) in CAPS {
+            let model = evidence.books.models.get(pool).copied().unwrap_or_default();
+            told.push(format!("{pool} {} of {cap}", model.peak_in_flight));
+            self.holds(model.peak_in_flight <= cap, || format!("{pool}: {} in flight", model.peak_in_flight));
+            let most = evidence.plan.requests_per_minute;
+            if pool == "pulse" && most > 0 {
+                told.push(format!("{} a minute of {most}", model.most_in_a_minute));
+                self.holds(model.most_in_a_minute <= most, || format!("{} calls in a minute", model.most_in_a_minute));
+            }
+        }
+        self.told(format!("caps      {}", told.join(", ")));
+    }
+
+    async fn ledger(&mut self, evidence: &mut Evidence<'_>, calls: &[Call]) {
+        let integrity = evidence.ledger.integrity().await;
+        let mut by_state: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut answers: HashMap<&(String, String, i64), u64> = HashMap::new();
+        for call in calls {
+            *by_state.entry(&call.state).or_default() += 1;
+            *answers.entry(&call.part).or_default() += u64::from(call.state == "answered");
+        }
+        let paid =
+            calls.iter().filter(|c| ["answered", "lost", "surplus", "replaced"].contains(&c.state.as_str())).count();
+        let billed = evidence.books.billed;
+        self.told(format!("ledger    {integrity}; {by_state:?}; {paid} may be billed, {billed} were"));
+        self.holds(integrity == "ok", || integrity.clone());
+        self.holds(paid as u64 >= billed, || format!("the ledger counts {paid} calls, and {billed} were billed"));
+        self.holds(answers.values().all(|answers| *answers <= 1), || "a part has two answers".into());
+        let processes = evidence.ledger.processes().await;
+        self.holds(processes == 0, || format!("{processes} processes are entered, and none is left"));
+    }
+
+    /// Nothing lies in the spool, or beside the ledger, that no row knows.
+    fn spool(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
+        let known: HashSet<&str> = calls.iter().filter_map(|call| call.sound.as_deref()).collect();
+        let (mut files, mut unknown) = (0, Vec::new());
+        let spool = evidence.dir.join("wavebatch.db-spool");
+        for entry in walk(&spool) {
+            files += 1;
+            let stem = entry.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let is_list = stem.starts_with("voices-");
+            let is_bought = entry.starts_with(spool.join("speech")) && known.contains(stem);
+            if !is_list && !is_bought {
+                unknown.push(entry);
+            }
+        }
+        unknown.extend(walk(&evidence.dir).into_iter().filter(|path| path.extension().is_some_and(|e| e == "lock")));
+        let outputs = walk(&evidence.dir.join("out"));
+        unknown.extend(outputs.into_iter().filter(|path| name_of(path).starts_with(".wavebatch-tmp-")));
+        self.told(format!("spool     {files} files, {} unknown there or in the outputs", unknown.len()));
+        self.holds(unknown.is_empty(), || format!("files that no row knows: {unknown:?}"));
+    }
+}
+
+/// Records of transcription, and of synthesis.
+fn by_kind(books: &Books) -> (Vec<&Record>, Vec<&Record>) {
+    books.requests.iter().partition(|record| record.path.contains("/stt"))
+}
+
+/// Key and state of each row.
+fn report(output: &Path) -> Vec<(String, String)> {
+    let Ok(mut report) = csv::Reader::from_path(output.join("report.csv")) else { return Vec::new() };
+    let header = report.headers().cloned().unwrap_or_default();
+    let at = |name: &str| header.iter().position(|column| column == name).expect("that column");
+    let (key, state) = (at("key"), at("status"));
+    report.records().map(|row| row.expect("a row")).map(|row| (row[key].to_owned(), row[state].to_owned())).collect()
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let files = walkdir::WalkDir::new(dir).into_iter().filter_map(Result::ok);
+    files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.path().to_owned()).collect()
+}
