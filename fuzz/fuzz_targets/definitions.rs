@@ -14,8 +14,7 @@ fuzz_target!(|toml: &[u8]| {
     }
     let path = file("definition.toml", toml);
     let now = "2026-03-29T00:30:00Z".parse().expect("a moment");
-    let overrides =
-        Overrides { now: Some(now), working_dir: Some(folder().to_path_buf()), ..Overrides::default() };
+    let overrides = Overrides { now: Some(now), working_dir: Some(folder().to_path_buf()), ..Overrides::default() };
 
     let loaded = Definition::load(&path, &overrides);
     let again = Definition::load(&path, &overrides);

@@ -163,8 +163,7 @@ async fn two_ends_of_one_call_in_one_transaction_are_two_ends() {
     let job = claim(&l.store, 1).await.remove(0);
     let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
     // Its worker, and whoever took the line from it, at the same moment.
-    let (first, second) =
-        tokio::join!(l.store.end(ended(call, answered())), l.store.end(ended(call, unknown(false))));
+    let (first, second) = tokio::join!(l.store.end(ended(call, answered())), l.store.end(ended(call, unknown(false))));
     assert_eq!((first.unwrap().state, second.unwrap().state), (CallState::Answered, CallState::Answered));
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!((row.spent, row.reserved), (5_000, 0));

@@ -23,9 +23,9 @@ struct Style {
 fn style() -> impl Strategy<Value = Style> {
     use csv::QuoteStyle::{Always, Necessary, NonNumeric};
     let quotes = select(vec![Always, Necessary, NonNumeric]);
-    (select(vec![b',', b'\t']), any::<[bool; 4]>(), quotes).prop_map(|(delimiter, [crlf, mark, gzip, last_end], quotes)| {
-        Style { delimiter, crlf, quotes, mark, gzip, last_end }
-    })
+    (select(vec![b',', b'\t']), any::<[bool; 4]>(), quotes).prop_map(
+        |(delimiter, [crlf, mark, gzip, last_end], quotes)| Style { delimiter, crlf, quotes, mark, gzip, last_end },
+    )
 }
 
 /// Odd, but not so that the line is a bad one.
@@ -41,8 +41,11 @@ fn source(nth: usize, name: &str) -> String {
 
 fn table(lines: &[Written], style: Style) -> Vec<u8> {
     let end = if style.crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
-    let mut writer =
-        csv::WriterBuilder::new().delimiter(style.delimiter).terminator(end).quote_style(style.quotes).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(style.delimiter)
+        .terminator(end)
+        .quote_style(style.quotes)
+        .from_writer(Vec::new());
     writer.write_record(["key", "source", "one", "two"]).unwrap();
     for (nth, (name, carried)) in lines.iter().enumerate() {
         writer.write_record([&format!("k{nth}"), &source(nth, name), &carried[0], &carried[1]]).unwrap();

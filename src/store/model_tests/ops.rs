@@ -32,20 +32,51 @@ pub(super) enum Where {
 /// Numbers choose among what there is, modulo its count.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
-    Claim { who: usize },
-    Permit { who: usize, hand: usize, replaces: Option<usize> },
+    Claim {
+        who: usize,
+    },
+    Permit {
+        who: usize,
+        hand: usize,
+        replaces: Option<usize>,
+    },
     /// What a worker does that keeps to its journal.
-    Work { who: usize, hand: usize },
-    End { who: usize, call: usize, how: How },
+    Work {
+        who: usize,
+        hand: usize,
+    },
+    End {
+        who: usize,
+        call: usize,
+        how: How,
+    },
     /// In one transaction: of one call, or of two.
-    Ends { who: usize, calls: [usize; 2], how: [How; 2] },
-    Settle { who: usize, hand: usize, to: Where },
-    Receive { who: usize, call: usize, words: u8, cost: Option<i64> },
-    Fail { who: usize, call: usize },
+    Ends {
+        who: usize,
+        calls: [usize; 2],
+        how: [How; 2],
+    },
+    Settle {
+        who: usize,
+        hand: usize,
+        to: Where,
+    },
+    Receive {
+        who: usize,
+        call: usize,
+        words: u8,
+        cost: Option<i64>,
+    },
+    Fail {
+        who: usize,
+        call: usize,
+    },
     LeasesRunOut,
     Cancel,
     Retry,
-    RetryKey { line: usize },
+    RetryKey {
+        line: usize,
+    },
 }
 
 fn how() -> impl Strategy<Value = How> {
