@@ -23,7 +23,7 @@ fuzz_target!(|toml: &[u8]| {
     match (&loaded, &timetable) {
         (Ok(definition), Ok(timetable)) => {
             assert_eq!(definition.name, timetable.name);
-            assert_eq!(definition.schedule, timetable.schedule);
+            assert_eq!(format!("{:?}", definition.schedule), format!("{:?}", timetable.schedule));
             let _ = definition.notes();
             if let Some(schedule) = &timetable.schedule {
                 let runs: Vec<_> = schedule.upcoming(now).take(4).map(|run| run.at).collect();
