@@ -96,7 +96,7 @@ proptest! {
         };
         let mut file = String::new();
         for (nth, (name, carried)) in lines.iter().enumerate() {
-            let mut fields = vec![("key", format!("k{nth}")), ("source", source(nth, name)), ("one", carried[0].clone()), ("two", carried[1].clone())];
+            let mut fields = [("key", format!("k{nth}")), ("source", source(nth, name)), ("one", carried[0].clone()), ("two", carried[1].clone())];
             // Only the first object says the order of the columns.
             if nth > 0 {
                 fields.rotate_left(nth % 4);
