@@ -14,6 +14,8 @@ pub mod notice;
 pub mod options;
 pub mod overrides;
 pub mod pool;
+#[cfg(test)]
+mod pool_tests;
 pub mod prompts;
 pub mod pronunciation;
 pub mod retry;

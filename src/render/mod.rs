@@ -5,6 +5,8 @@ use bytes::Bytes;
 use crate::domain::{options::TranscriptFormat, transcript::Transcript};
 
 mod captions;
+#[cfg(test)]
+mod file_tests;
 mod lines;
 mod pieces;
 mod speech;

@@ -1,10 +1,15 @@
 //! How calls end: the answer on disk, the slot freed, the money booked, the pool taught. Taken by call id, whatever the
 //! lease: an answer that was paid for is kept even if somebody else has the job by now.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
+
+mod money;
 
 use super::{Body, Store, StoreError, control, fence, packed, rows, sounds, writer::Command};
 use crate::{
@@ -156,14 +161,26 @@ struct Change<'a> {
     departed_at: Option<Millis>,
 }
 
+/// Notes how calls ended, in sets. Of each call a set has one end: what the next one means depends on what that has made
+/// of the call.
 pub(super) async fn end(
     conn: &mut SqliteConnection,
     ends: &[&Ended],
     now: Millis,
 ) -> Result<Vec<EndReply>, StoreError> {
-    if ends.is_empty() {
-        return Ok(Vec::new());
+    let mut replies = Vec::with_capacity(ends.len());
+    let mut left = ends;
+    while !left.is_empty() {
+        let mut calls = HashSet::with_capacity(left.len());
+        let until = left.iter().position(|ended| !calls.insert(ended.call)).unwrap_or(left.len());
+        let (set, rest) = left.split_at(until);
+        replies.extend(end_set(conn, set, now).await?);
+        left = rest;
     }
+    Ok(replies)
+}
+
+async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> Result<Vec<EndReply>, StoreError> {
     let (known, rivals) = look_up(conn, ends).await?;
     let mut pools: HashMap<(String, Pool), (PoolState, bool)> = HashMap::new();
     let mut changes = Vec::with_capacity(ends.len());
@@ -197,7 +214,7 @@ pub(super) async fn end(
     packed::insert_answers(conn, answers.collect()).await?;
     let closed = changes.iter().filter(|c| c.known.sound && !matches!(c.state, CallState::Sent | CallState::Accepted));
     sounds::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
-    write_money(conn, &changes).await?;
+    money::write(conn, &changes).await?;
     for ((account, pool), (state, touched)) in &pools {
         if *touched {
             rows::save_pool_state(conn, account, *pool, state).await?;
@@ -288,11 +305,11 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
         End::Answered { .. } | End::Spoken { .. } if call.state == CallState::Replaced => {
             (CallState::Replaced, call.cost, false)
         }
-        End::Answered { cost, .. } if rival => (CallState::Surplus, cost.unwrap_or(call.reserve), false),
-        End::Answered { cost, .. } => (CallState::Answered, cost.unwrap_or(call.reserve), false),
-        End::Spoken { .. } => {
+        End::Answered { .. } | End::Spoken { .. } => {
             let state = if rival { CallState::Surplus } else { CallState::Answered };
-            (state, call.reserve.max(call.cost), false)
+            let said = if let End::Answered { cost, .. } = &ended.end { *cost } else { None };
+            // Of a call that was given up nothing is reserved any more: it stands in the books with what that was.
+            (state, said.unwrap_or(call.reserve.max(call.cost)), false)
         }
         _ if closed => (call.state, call.cost, false),
         End::Accepted { .. } => (CallState::Accepted, 0, false),
@@ -349,32 +366,6 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
     .bind(now)
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-async fn write_money(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
-    let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
-    for c in changes {
-        let (reserved, spent, longest) = batches.entry(c.known.batch).or_default();
-        let open = c.state.is_open();
-        *reserved -= if open { 0 } else { c.known.reserve };
-        *spent += c.cost - c.known.cost;
-        if let End::Answered { audio_ms: Some(ms), .. } = c.end {
-            *longest = (*longest).max(i64::try_from(*ms).unwrap_or(i64::MAX));
-        }
-    }
-    for (batch, (reserved, spent, longest)) in batches {
-        if (reserved, spent, longest) == (0, 0, 0) {
-            continue;
-        }
-        sqlx::query("UPDATE batches SET reserved = max(0, reserved + ?), spent = spent + ?, longest_ms = max(longest_ms, ?) WHERE id = ?")
-            .bind(reserved)
-            .bind(spent)
-            .bind(longest)
-            .bind(batch)
-            .execute(&mut *conn)
-            .await?;
-    }
     Ok(())
 }
 

@@ -243,6 +243,8 @@ mod again_tests;
 #[cfg(test)]
 mod callback_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod money_tests;
 #[cfg(test)]
 mod notice_tests;

@@ -154,3 +154,33 @@ async fn a_call_of_unknown_outcome_is_no_money_to_wait_for() {
     let verdict = tokio::time::timeout(std::time::Duration::from_secs(5), l.store.permit(again)).await;
     assert_eq!(verdict.expect("it does not wait for itself").unwrap().unwrap_err(), Denial::SpendLimit);
 }
+
+#[tokio::test]
+async fn two_ends_of_one_call_in_one_transaction_are_two_ends() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
+    // Its worker, and whoever took the line from it, at the same moment.
+    let (first, second) = tokio::join!(l.store.end(ended(call, answered())), l.store.end(ended(call, unknown(false))));
+    assert_eq!((first.unwrap().state, second.unwrap().state), (CallState::Answered, CallState::Answered));
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    assert_eq!((row.spent, row.reserved), (5_000, 0));
+    let journal = l.store.journal(job.job, 0, job.era).await.unwrap();
+    assert_eq!(journal.step(l.clock.now()), Step::Deliver(call));
+}
+
+#[tokio::test]
+async fn a_late_answer_that_does_not_say_what_it_cost_is_not_free() {
+    let l = ledger().await;
+    l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let job = claim(&l.store, 1).await.remove(0);
+    let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
+    l.store.end(ended(call, End::GivenUp)).await.unwrap();
+    let says = Says::Answer { request_id: None, audio_ms: None, cost: None };
+    let late = Delivery { call, body: r#"{"transcription":"late"}"#.into(), says };
+    assert_eq!(l.store.receive(late).await.unwrap(), Some(Effect::Answered));
+    assert_eq!(l.store.batch("b").await.unwrap().unwrap().spent, 5_000);
+}

@@ -13,6 +13,8 @@ mod dictionaries;
 mod errors;
 mod events;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod gate;
 mod listen;
 mod log;

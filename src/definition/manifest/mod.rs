@@ -15,6 +15,8 @@ mod listing;
 mod names;
 #[cfg(test)]
 mod night_tests;
+#[cfg(test)]
+mod property_tests;
 mod record;
 mod repeats;
 mod rows;

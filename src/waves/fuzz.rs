@@ -1,0 +1,85 @@
+//! What the fuzzers in `fuzz/` need of this room and nobody else does.
+
+use bytes::Bytes;
+use reqwest::{StatusCode, header::HeaderMap};
+
+use super::{
+    answer::{self, Ending},
+    classify,
+    frames::{Frames, Heard},
+    sound::Sound,
+};
+use crate::domain::{
+    call::Outcome,
+    speech::{AudioFormat, SampleRate},
+};
+
+/// A reply, without headers.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'b> {
+    /// Its HTTP status; one that is none is taken for 200.
+    pub status: u16,
+    /// Its body.
+    pub body: &'b [u8],
+    /// Its answer is to be posted.
+    pub posted: bool,
+    /// Its head said where the body ends.
+    pub framed: bool,
+    /// The connection broke in the middle of the body.
+    pub cut: bool,
+}
+
+/// What a reply to a transcription means.
+#[must_use]
+pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
+    let ending = if reply.cut { Ending::Cut } else { Ending::Complete };
+    let came = answer::Reply {
+        status: StatusCode::from_u16(reply.status).unwrap_or_default(),
+        headers: HeaderMap::new(),
+        body: Bytes::copy_from_slice(reply.body),
+        ending,
+        framed: reply.framed,
+    };
+    classify::outcome(came, reply.posted)
+}
+
+/// What was heard of a stream of speech.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The audio up to the end; none where it failed.
+    pub audio: Vec<u8>,
+    /// Whether the mark stood at its end; or what ended it instead.
+    pub end: Result<bool, String>,
+}
+
+/// Hears a stream that comes in pieces of `by` bytes.
+///
+/// # Panics
+/// If `by` is zero.
+#[must_use]
+pub fn hear(stream: &[u8], by: usize) -> Stream {
+    let (mut frames, mut audio) = (Frames::default(), Vec::new());
+    let mut pieces = stream.chunks(by);
+    loop {
+        let (heard, last) = match pieces.next() {
+            Some(piece) => (frames.push(piece), false),
+            None => (frames.finish(), true),
+        };
+        match heard {
+            Heard::More(more) => audio.extend(more),
+            Heard::All(more) => return Stream { audio: [audio, more].concat(), end: Ok(true) },
+            Heard::Failed(why) => return Stream { audio: Vec::new(), end: Err(why) },
+        }
+        if last {
+            return Stream { audio, end: Ok(false) };
+        }
+    }
+}
+
+/// Whether these bytes are audio of this format and rate, as an answer that says where it ends and as one that does not.
+#[must_use]
+pub fn is_sound(bytes: &[u8], format: AudioFormat, rate: SampleRate) -> (bool, bool) {
+    let mut sound = Sound::new(format, rate);
+    bytes.chunks(1_000).for_each(|piece| sound.push(piece));
+    (sound.check(true).is_ok(), sound.check(false).is_ok())
+}
