@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -116,7 +117,9 @@ fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, 
     }
     let options = ParseOptions::new().read_tags(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed);
     let budgeted = Budgeted { inner: reader, left: BUDGET };
-    if let Ok(file) = Lofty::with_file_type(budgeted, file_type).options(options).read() {
+    // The library divides by lengths that a damaged file can make nought. Such a file goes without a length, too.
+    let read = || Lofty::with_file_type(budgeted, file_type).options(options).read();
+    if let Ok(Ok(file)) = catch_unwind(AssertUnwindSafe(read)) {
         let ms = file.properties().duration().as_millis() as u64;
         probe.audio_ms = (ms > 0).then_some(ms);
         probe.channels = file.properties().channels().filter(|c| *c > 0).map(u16::from);

@@ -117,3 +117,18 @@ fn a_damaged_file_is_not_searched_to_its_end() {
     assert_eq!(probe_reader(&mut counted).unwrap().kind, Kind::Audio);
     assert!(counted.1 < 2 << 20, "{}", counted.1);
 }
+
+#[test]
+fn an_opus_file_that_says_impossible_lengths_goes_without_one() {
+    let file = std::fs::read(demo("1009-transfer.opus")).unwrap();
+    let find = |what: &[u8]| file.windows(what.len()).rposition(|at| at == what).unwrap();
+    let (head, last) = (find(b"OpusHead"), find(b"OggS"));
+    let skipped = u64::from(u16::from_le_bytes([file[head + 10], file[head + 11]]));
+    // One sample is no millisecond; and so many are more than can be counted in them.
+    for samples in [skipped + 1, u64::MAX / 2] {
+        let mut bent = file.clone();
+        bent[last + 6..last + 14].copy_from_slice(&samples.to_le_bytes());
+        let probe = probe_bytes(&bent);
+        assert_eq!((probe.kind, probe.exact), (Kind::Audio, false), "{samples}");
+    }
+}
