@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    error::Error,
     time::Duration,
 };
 
@@ -12,6 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::in_words;
 use crate::{
     clock::Millis,
     domain::{batch::BatchSpec, cost::Rates, job::BatchId},
@@ -198,20 +198,6 @@ where
     }
 }
 
-/// An error and its causes, those that say nothing new left out.
-fn causes(error: &dyn Error) -> String {
-    let mut told = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !told.contains(&words) {
-            told = format!("{told}: {words}");
-        }
-        next = cause.source();
-    }
-    told
-}
-
 /// Writes a batch's report and tells how it stands. Returns why the report could not be written, if so.
 async fn write<T, F>(
     store: &Store,
@@ -241,7 +227,7 @@ where
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),
         Err(e) => {
-            let why = causes(&e);
+            let why = in_words(&e);
             if !told_without {
                 return Ok(Some(why));
             }

@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, control, fence, packed, rows, sounds, writer::Command};
+use super::{Body, Store, StoreError, fence, packed, pauses, rows, sounds, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -203,7 +203,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         });
         changes.push(change);
         if let Some((kind, reason)) = &ended.pauses {
-            control::pause_in(conn, call.batch, "wavebatch", *kind, reason, now).await?;
+            pauses::pause_in(conn, call.batch, "wavebatch", *kind, reason, now).await?;
         }
     }
     write_calls(conn, &changes, now).await?;

@@ -21,6 +21,7 @@ mod open;
 mod outcome;
 mod packed;
 mod parts;
+mod pauses;
 mod permit;
 mod processes;
 mod prune;

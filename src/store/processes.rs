@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, beat, control};
+use super::{Store, StoreError, beat, pauses};
 use crate::clock::Millis;
 
 /// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
@@ -55,7 +55,7 @@ impl Store {
                         sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
                     if alone {
                         // An outage that nobody watched did not last: it is found out anew.
-                        control::fresh_patience(conn, now).await?;
+                        pauses::fresh_patience(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
                         "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES (?, ?, ?, ?) RETURNING id",

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Shared, Store, StoreError, control, doubts, end, rows, writer::Command};
+use super::{Shared, Store, StoreError, control, doubts, end, pauses, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -253,7 +253,7 @@ async fn end_probes(
             match finish.state {
                 // Another line is chosen, since this one is done with.
                 Some(JobState::Failed) if sources => {}
-                state => control::end_probe(conn, s.batch.0, state != Some(JobState::Failed), now).await?,
+                state => pauses::end_probe(conn, s.batch.0, state != Some(JobState::Failed), now).await?,
             }
         }
     }
@@ -300,7 +300,7 @@ async fn judge(
                 }
                 None => format!("{badly} of the last {} lines failed or are suspect", well + badly),
             };
-            control::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason, now).await?;
+            pauses::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason, now).await?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{House, Scheduling, folder::Planned, moment};
+use super::{super::in_words, House, Scheduling, folder::Planned, moment};
 use crate::{
     clock::Millis,
     definition::{Definition, Fault, Faults, Overrides},
@@ -238,19 +238,4 @@ fn hint(error: &IntakeError, planned: &Planned, run: &TakenRun) -> Option<String
         IntakeError::Faults(faults) if faults.is_only_empty() => None,
         other => other.hint().map(str::to_owned),
     }
-}
-
-/// An error with its causes.
-fn in_words(error: &(dyn Error + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some say their cause themselves.
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = error.source();
-    }
-    words
 }
