@@ -56,7 +56,7 @@ async fn to_the_end(house: &House, args: &[&str]) {
     let child = wavebatch(house, args);
     let last = tokio::task::spawn_blocking(move || child.wait_with_output().expect("a child"));
     let last = last.await.expect("it was waited for");
-    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    assert!(last.status.success(), "{}: {}", last.status, String::from_utf8_lossy(&last.stderr));
 }
 
 /// Every recording has a size of its own, so that the vendor's log can prove each call.
@@ -99,7 +99,9 @@ async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
     const KILLS: u64 = 10;
     const IN_FLIGHT: u64 = 4;
     let house = House::with(Config { latency: Duration::from_millis(40), ..Config::default() }).await;
-    let speaking = Speaking { run: serde_json::json!({ "concurrency": IN_FLIGHT }), ..Speaking::default() };
+    // One part may be on the wire at every kill.
+    let run = serde_json::json!({ "concurrency": IN_FLIGHT, "max_billed_calls": 2 * KILLS });
+    let speaking = Speaking { run, ..Speaking::default() };
     let chapters: Vec<_> = (1..=3).map(|n| prose(30).replace("Paragraph", &format!("{n}: Paragraph"))).collect();
     let lines: Vec<_> = ["one", "two", "three"].into_iter().zip(chapters.iter().map(String::as_str)).collect();
     let batch = house.speak(&speaking, &lines).await;
