@@ -32,7 +32,7 @@ pub(super) struct Batch {
     pub(super) name: String,
     pub(super) spec: BatchSpec,
     /// The same as it was read.
-    read: String,
+    pub(super) read: Arc<str>,
     pub(super) sink: Sink,
     /// The store of its S3 sources.
     pub(super) objects: Objects,
@@ -73,11 +73,14 @@ impl Batches {
         config: &RunnerConfig,
         id: BatchId,
     ) -> Result<Arc<Batch>, StoreError> {
-        let row = store.batch_by_id(id).await?;
+        let known = lock(&self.known).get(&id).cloned();
         // It may have been submitted again since.
-        if let Some(batch) = lock(&self.known).get(&id).filter(|batch| batch.read == row.spec) {
-            return Ok(Arc::clone(batch));
+        if let Some(batch) = known
+            && *batch.read == *store.specification(id).await?
+        {
+            return Ok(batch);
         }
+        let row = store.batch_by_id(id).await?;
         let unexpected = |what: String| StoreError::Unexpected(format!("batch `{}`: {what}", row.name));
         let spec: BatchSpec = serde_json::from_str(&row.spec).map_err(|e| unexpected(e.to_string()))?;
         let sink = Sink::open(&spec.output, &spec.sink).map_err(|e| unexpected(e.told()))?;
@@ -89,18 +92,13 @@ impl Batches {
             turns: Arc::new(Turns::new(turns(config, &spec))),
             name: row.name,
             spec,
-            read: row.spec,
+            read: row.spec.into(),
             sink,
             sink_failing_since: AtomicI64::new(0),
             stereo_told: AtomicBool::new(false),
         });
         lock(&self.known).insert(id, Arc::clone(&batch));
         Ok(batch)
-    }
-
-    /// Whether a batch still is what was asked for.
-    pub(super) async fn is_current(store: &Store, batch: &Batch) -> Result<bool, StoreError> {
-        Ok(store.batch_by_id(batch.id).await?.spec == batch.read)
     }
 
     pub(super) fn seen(&self) -> Vec<Arc<Batch>> {

@@ -1,6 +1,6 @@
 //! From a kept answer to outputs in the sink. Nothing here costs money, so it may be done as often as it takes.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     AfterDelivery, Event,
@@ -99,6 +99,7 @@ async fn deliver(
     }
     let addresses: Vec<&str> = receipts.iter().map(|r| r.address.as_str()).collect();
     let finish = Finish {
+        made_by: Some(Arc::clone(&work.batch.read)),
         state: Some(if reason.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         audio_ms: transcript.duration_ms.or(known.audio_ms),
         channels: known.channels,

@@ -24,6 +24,8 @@ use crate::{
 
 /// Workers for jobs that need no call: they render and write.
 const FREE_WORKERS: u32 = 16;
+/// Claims that could take but a few are so far apart: what ends meanwhile makes room for one larger claim.
+const CLAIMS_APART: Duration = Duration::from_millis(20);
 /// How often other processes' doings are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long lines that are being submitted to one of our batches are waited for: their submitter may be dead.
@@ -59,6 +61,8 @@ struct Engine {
     workers: JoinSet<Result<(), StoreError>>,
     held: HashMap<Id, (Lane, Claimed)>,
     turn: usize,
+    /// When jobs were claimed last.
+    claimed_at: Instant,
     /// Since when one of our batches is being submitted to again.
     submitting_since: Option<Instant>,
 }
@@ -87,6 +91,7 @@ pub(super) async fn run(
         workers: JoinSet::new(),
         held: HashMap::new(),
         turn: 0,
+        claimed_at: Instant::now(),
         submitting_since: None,
     };
     // Workers wait for permits, and perhaps for a ledger that cannot be written; a drain must reach them there.
@@ -140,7 +145,8 @@ impl Engine {
                 return Ok(RunEnd::Interrupted);
             }
             let mut next = None;
-            if !stopping {
+            let rest = self.rest();
+            if !stopping && rest.is_none() {
                 let (claimed, want) = self.claim().await?;
                 if !claimed && self.until == Until::NothingDue && self.workers.is_empty() && self.over().await? {
                     return self.ended().await;
@@ -153,6 +159,7 @@ impl Engine {
             tokio::select! {
                 Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
                 () = wait_until(&store, next) => {}
+                () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
                 () = store.stirred(), if !stopping => {}
                 () = drain.cancelled(), if !stopping => {}
                 _ = tick.tick() => {
@@ -167,16 +174,28 @@ impl Engine {
         }
     }
 
+    /// Until when no claim is worth its transaction, since it could take but a few.
+    fn rest(&self) -> Option<Instant> {
+        let until = self.claimed_at + CLAIMS_APART;
+        let much = |pool: &Pool| {
+            let (busy, workers) = (self.busy(Lane::Call(*pool)), self.workers_for(*pool));
+            busy > 0 && workers.saturating_sub(busy) >= workers / 4
+        };
+        (Instant::now() < until && !self.workers.is_empty() && !Pool::ALL.iter().any(much)).then_some(until)
+    }
+
+    fn busy(&self, lane: Lane) -> u32 {
+        u32::try_from(self.held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX)
+    }
+
     /// What there is room for.
     fn room(&self) -> Want {
-        let busy =
-            |lane: Lane| u32::try_from(self.held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX);
         let calls = Pool::ALL
             .iter()
-            .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(busy(Lane::Call(*pool)))))
+            .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(self.busy(Lane::Call(*pool)))))
             .filter(|(_, room)| *room > 0)
             .collect();
-        let free = FREE_WORKERS.saturating_sub(busy(Lane::Free));
+        let free = FREE_WORKERS.saturating_sub(self.busy(Lane::Free));
         let (batches, world) = (self.only.clone(), self.shared.config.world);
         Want { batches, world, free, calls, turn: self.turn, order: self.order }
     }
@@ -189,6 +208,7 @@ impl Engine {
             return Ok((false, None));
         }
         let claimed = self.shared.store.claim(want).await?;
+        self.claimed_at = Instant::now();
         let any = !claimed.is_empty();
         if any {
             crash::point("after-claim");

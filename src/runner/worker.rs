@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Event, Shared, attempt,
-    batch::{Batch, Batches},
+    batch::Batch,
     call::Attempt,
     deliver,
     reconcile::{self, Verdict},
@@ -24,7 +24,7 @@ use crate::{
         task::{TaskSpec, Transcription},
     },
     media::source::Source,
-    store::{Claimed, End, Ended, Finish, JobFilter, Settlement, StoreError, To},
+    store::{Claimed, End, Ended, Finish, JobFilter, Settled, Settlement, StoreError, To},
 };
 
 /// A part of a job in hand, and what is asked for it.
@@ -71,21 +71,13 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
         Some(to) => to,
         None => To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false },
     };
-    // Asked for in another way meanwhile: what is bought is kept, and rendered once more.
-    let well = matches!(&to, To::Finished(f) if matches!(f.state, Some(JobState::Succeeded | JobState::Suspect)));
-    let to = match to {
-        _ if well && !Batches::is_current(&shared.store, &batch).await? => {
-            To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false }
-        }
-        to => to,
-    };
     let event = event(&batch, &job, &to);
     let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
     crash::point("before-settle");
-    if shared.store.settle(settlement).await? {
-        shared.say(event);
-    } else {
-        tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped");
+    match shared.store.conclude(settlement).await? {
+        Settled::Done => shared.say(event),
+        Settled::Again => shared.say(requeued(&batch, &job, shared.store.clock().now())),
+        Settled::Lost => tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped"),
     }
     Ok(())
 }
@@ -100,9 +92,13 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
             error: finish.error_kind.clone().map(|kind| (kind, finish.error.clone().unwrap_or_default())),
         },
         To::Queued { due_at, .. } | To::Waiting { until: due_at, .. } | To::Awaiting { until: due_at, .. } => {
-            Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at: *due_at }
+            requeued(batch, job, *due_at)
         }
     }
+}
+
+fn requeued(batch: &Batch, job: &Claimed, due_at: i64) -> Event {
+    Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at }
 }
 
 /// Where the job goes; `None` when its lease is lost.

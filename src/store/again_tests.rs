@@ -74,3 +74,26 @@ async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
     let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
     assert_eq!(rows.iter().map(|r| r.key.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
 }
+
+#[tokio::test]
+async fn outputs_of_another_specification_are_made_once_more() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 3).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 3).await;
+    let made_by = |spec: &str| {
+        let finish = Finish { state: Some(JobState::Succeeded), made_by: Some(spec.into()), ..Finish::default() };
+        To::Finished(Box::new(finish))
+    };
+    assert_eq!(l.store.conclude(settle(&jobs[0], made_by("{}"))).await.unwrap(), Settled::Done);
+    let other = NewBatch { spec: r#"{"formats":["srt"]}"#.into(), ..batch("b") };
+    l.store.begin_submit(other).await.unwrap();
+    l.store.end_submit(b).await.unwrap();
+    assert_eq!(l.store.conclude(settle(&jobs[1], made_by("{}"))).await.unwrap(), Settled::Again);
+    assert_eq!(l.store.conclude(settle(&jobs[1], made_by("{}"))).await.unwrap(), Settled::Lost, "its lease ended");
+    let spec = l.store.specification(b).await.unwrap();
+    assert_eq!(l.store.conclude(settle(&jobs[2], made_by(&spec))).await.unwrap(), Settled::Done);
+    let again = claim(&l.store, 5).await;
+    assert_eq!(again.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["k2"]);
+    assert_eq!(l.store.counts(b).await.unwrap().of(JobState::Succeeded), 2);
+}

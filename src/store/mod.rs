@@ -79,7 +79,7 @@ pub use prune::Pruned;
 pub use purchase::{Purchase, Sound};
 pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
 pub use scratch::Scratch;
-pub use settle::{Finish, Settlement, To};
+pub use settle::{Finish, Settled, Settlement, To};
 pub use shelf::{KeptSound, Shelf};
 pub use sizes::{KeptAnswers, Sizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};

@@ -64,6 +64,15 @@ impl Store {
         row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
+    /// A batch's specification, as it was submitted last.
+    ///
+    /// # Errors
+    /// There is no such batch, or the ledger cannot be read.
+    pub async fn specification(&self, id: BatchId) -> Result<String, StoreError> {
+        let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = ?").bind(id.0);
+        spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
+    }
+
     /// Jobs by state, and what went wrong by kind.
     ///
     /// # Errors

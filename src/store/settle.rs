@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use serde_json::json;
@@ -66,9 +66,22 @@ pub enum To {
     },
 }
 
+/// What became of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is as it was to be.
+    Done,
+    /// The batch was asked for in another way meanwhile: what is bought is kept, and the job is due once more.
+    Again,
+    /// The lease was lost, and nothing was written.
+    Lost,
+}
+
 /// Everything the report says of a finished job.
 #[derive(Debug, Default)]
 pub struct Finish {
+    /// The batch's specification that its outputs were made by; none if there are none.
+    pub made_by: Option<Arc<str>>,
     /// Succeeded, suspect or failed.
     pub state: Option<JobState>,
     /// Length, in ms.
@@ -115,12 +128,20 @@ impl Finish {
 }
 
 impl Store {
-    /// Settles a job. `false`: the lease was lost, and nothing was written.
+    /// Settles a job.
     ///
     /// # Errors
     /// The ledger cannot be written; tried again as long as the disk is only full.
-    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+    pub async fn conclude(&self, settlement: Settlement) -> Result<Settled, StoreError> {
         self.send(|reply| Command::Settle(Box::new(settlement), reply)).await
+    }
+
+    /// Settles a job. `false`: the lease was lost, and nothing was written.
+    ///
+    /// # Errors
+    /// As of [`Store::conclude`].
+    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+        Ok(self.conclude(settlement).await? != Settled::Lost)
     }
 }
 
@@ -129,10 +150,11 @@ pub(super) async fn settle(
     shared: &Shared,
     settlements: &[&Settlement],
     now: Millis,
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<Settled>, StoreError> {
     if settlements.is_empty() {
         return Ok(Vec::new());
     }
+    let outdated = outdated(conn, settlements).await?;
     let rows = sqlx::query(
         "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'), \
            due_at = CASE WHEN v ->> 'until' IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.id = unhex(v ->> 'until') \
@@ -146,29 +168,66 @@ pub(super) async fn settle(
            characters = coalesce(v ->> 'characters', characters), parts = coalesce(v ->> 'parts', parts), \
            reused_parts = coalesce(v ->> 'reused_parts', reused_parts) \
          FROM (SELECT value AS v FROM json_each(?1)) \
-         WHERE jobs.id = v ->> 'job' AND jobs.token = v ->> 'token' AND jobs.state = 'running' RETURNING jobs.id",
+         WHERE jobs.id = v ->> 'job' AND jobs.token = v ->> 'token' AND jobs.state = 'running' \
+         RETURNING jobs.id, due_at IS NULL AND EXISTS (SELECT 1 FROM calls c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
     )
-    .bind(set(settlements))
+    .bind(set(settlements, &outdated, now))
     .bind(now)
     .fetch_all(&mut *conn)
     .await?;
-    let done: HashSet<i64> = rows.iter().map(|r| r.try_get("id")).collect::<Result<_, _>>()?;
-    if done.len() < settlements.len() {
+    let (mut held, mut open) = (HashSet::new(), false);
+    for row in &rows {
+        held.insert(row.try_get::<i64, _>("id")?);
+        open |= row.try_get::<bool, _>("open")?;
+    }
+    let all_held = held.len() == settlements.len();
+    if !all_held {
         release_superseded(conn, settlements, now).await?;
     }
+    if open || !all_held {
+        close_books(conn, settlements, now).await?;
+    }
+    let settled = |s: &&Settlement| match (held.contains(&s.job.0), outdated.contains(&s.job.0)) {
+        (false, _) => Settled::Lost,
+        (true, true) => Settled::Again,
+        (true, false) => Settled::Done,
+    };
+    let replies: Vec<Settled> = settlements.iter().map(settled).collect();
+    let done: HashSet<i64> = held.difference(&outdated).copied().collect();
     doubts::note(conn, settlements, &done).await?;
-    close_books(conn, settlements, now).await?;
     if shared.probes.load(Ordering::Relaxed) {
         end_probes(conn, settlements, &done, now).await?;
     }
     judge(conn, settlements, &done, now).await?;
-    Ok(settlements.iter().map(|s| done.contains(&s.job.0)).collect())
+    Ok(replies)
 }
 
-fn set(settlements: &[&Settlement]) -> String {
+/// Jobs whose outputs were made by a specification that their batch no longer has.
+async fn outdated(conn: &mut SqliteConnection, settlements: &[&Settlement]) -> Result<HashSet<i64>, StoreError> {
+    let made: Vec<(&Settlement, &str)> = settlements
+        .iter()
+        .filter_map(|s| if let To::Finished(f) = &s.to { f.made_by.as_deref().map(|spec| (*s, spec)) } else { None })
+        .collect();
+    let mut batches: Vec<i64> = made.iter().map(|(s, _)| s.batch.0).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let mut outdated = HashSet::new();
+    for batch in batches {
+        let spec: String =
+            sqlx::query_scalar("SELECT spec FROM batches WHERE id = ?").bind(batch).fetch_one(&mut *conn).await?;
+        outdated.extend(made.iter().filter(|(s, read)| s.batch.0 == batch && *read != spec).map(|(s, _)| s.job.0));
+    }
+    Ok(outdated)
+}
+
+fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, now: Millis) -> String {
     let set: Vec<serde_json::Value> = settlements
         .iter()
         .map(|s| match &s.to {
+            To::Finished(_) if outdated.contains(&s.job.0) => json!({
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": "free",
+                "source_try": false,
+            }),
             To::Queued { due_at, call, source_try } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
                 "lane": call.map_or("free", Pool::as_str), "source_try": source_try,

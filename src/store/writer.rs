@@ -12,7 +12,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Claimed, Effect, EndReply, Ended, PermitAsk, Reply, Settlement, Shared, StoreError, Want, beat, callbacks,
+    Claimed, Effect, EndReply, Ended, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat, callbacks,
     callbacks::Received, claim, end, permit, settle,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) enum Command {
     Claim(Want, Reply<Vec<Claimed>>),
     Permit(Box<PermitAsk>),
     End(Box<Ended>, Reply<EndReply>),
-    Settle(Box<Settlement>, Reply<bool>),
+    Settle(Box<Settlement>, Reply<Settled>),
     Receive(Box<Received>, Reply<Option<Effect>>),
     Work(Work),
 }
@@ -72,7 +72,7 @@ impl Work {
 struct Group {
     claims: Vec<(Want, Reply<Vec<Claimed>>)>,
     ends: Vec<(Box<Ended>, Reply<EndReply>)>,
-    settles: Vec<(Box<Settlement>, Reply<bool>)>,
+    settles: Vec<(Box<Settlement>, Reply<Settled>)>,
     receives: Vec<(Box<Received>, Reply<Option<Effect>>)>,
     works: Vec<Work>,
 }
@@ -82,7 +82,7 @@ struct Group {
 struct Replies {
     claims: Vec<Vec<Claimed>>,
     ends: Vec<EndReply>,
-    settles: Vec<bool>,
+    settles: Vec<Settled>,
     receives: Vec<Option<Effect>>,
     works: Vec<Made>,
     permits: permit::Granted,

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter},
     path::PathBuf,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use super::{
@@ -87,6 +87,7 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         (None, _) => doubt(SuspectReason::TooShort).to_owned(),
     });
     let finish = Finish {
+        made_by: Some(Arc::clone(&work.batch.read)),
         state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
         error: short,
