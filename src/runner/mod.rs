@@ -5,6 +5,7 @@ mod attempt;
 mod batch;
 mod call;
 mod deliver;
+mod disk;
 mod engine;
 mod events;
 mod housekeeping;

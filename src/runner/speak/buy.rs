@@ -9,6 +9,7 @@ use super::{
         Event, Shared,
         batch::Batch,
         call::{Caller, Departs},
+        disk,
     },
     part::Kept,
     survey::Speech,
@@ -119,7 +120,7 @@ impl Speaker<'_> {
         loop {
             let told = match self.put(audio.clone()).await {
                 Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => format!("the spool cannot be written: {e}"),
+                Err(e) => disk::told(self.shared.store.shelf().root(), &e),
             };
             if waited.is_none() {
                 self.shared
