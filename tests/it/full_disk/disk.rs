@@ -14,13 +14,15 @@ const PAGE: usize = 4_096;
 pub struct Disk {
     holder: Child,
     root: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    /// How its namespace is entered.
+    way: &'static [&'static str],
 }
 
 impl Disk {
     /// None where mounting is refused, as in a container without rights; that is told.
     pub fn of_kib(kib: u32) -> Option<Self> {
-        let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+        let ways: [&'static [&'static str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
         let disk = ways.into_iter().find_map(|way| Self::mounted(way, kib));
         if disk.is_none() {
             eprintln!("not tested here: neither root nor a user's own namespace may mount a small disk");
@@ -28,7 +30,7 @@ impl Disk {
         disk
     }
 
-    fn mounted(way: &[&str], kib: u32) -> Option<Self> {
+    fn mounted(way: &'static [&'static str], kib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = format!("mount -t tmpfs -o size={kib}k,mode=700 none \"$0\" && echo mounted && exec cat");
         let mut holder = Command::new("unshare")
@@ -43,12 +45,26 @@ impl Disk {
         let mut said = String::new();
         let _ = BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut said);
         let root = PathBuf::from(format!("/proc/{}/root{}", holder.id(), folder.path().display()));
-        let disk = Self { holder, root, _folder: folder };
+        let disk = Self { holder, root, folder, way };
         (said == "mounted\n" && fs::write(disk.filler(), "").is_ok()).then_some(disk)
     }
 
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// Where it is for who has entered its namespace.
+    pub fn inside(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A program that sees it there, begun in the folder `at`.
+    pub fn enter(&self, at: &Path, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let own = self.way.iter().filter(|flag| **flag != "--map-root-user");
+        command.args(own).args(["--target", &self.holder.id().to_string()]);
+        command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(at).arg(program);
+        command
     }
 
     fn filler(&self) -> PathBuf {
