@@ -61,7 +61,8 @@ impl Disk {
     /// A program that sees it there, begun in the folder `at`.
     pub fn enter(&self, at: &Path, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        let own = self.way.iter().filter(|flag| **flag != "--map-root-user");
+        // Who is not root enters its own namespace as whom it is.
+        let own = self.way.iter().map(|flag| if *flag == "--map-root-user" { "--preserve-credentials" } else { flag });
         command.args(own).args(["--target", &self.holder.id().to_string()]);
         command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(at).arg(program);
         command

@@ -99,6 +99,8 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     serial: u64,
     orders: Vec<Order>,
+    /// Requests that met a fault.
+    met: u64,
     /// Method, path and query of every request, decoded.
     requests: Vec<(String, String)>,
 }
@@ -223,6 +225,11 @@ impl S3Server {
         lock(&self.state).orders.clear();
     }
 
+    /// How many requests met a fault.
+    pub fn met(&self) -> u64 {
+        lock(&self.state).met
+    }
+
     /// How many requests of this method there were (`""`: any).
     pub fn requests(&self, method: &str) -> usize {
         self.requests_about(method, "")
@@ -271,7 +278,9 @@ async fn answer(service: Arc<S3Service>, state: Shared, request: Request<Incomin
             }
             Some(order) => {
                 order.left -= 1;
-                Some(order.fault.clone())
+                let fault = order.fault.clone();
+                state.met += 1;
+                Some(fault)
             }
         }
     };
