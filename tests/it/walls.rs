@@ -219,7 +219,10 @@ async fn is_overcome(wall: Wall, when: When, kind: Kind, spoken: Arc<BTreeMap<St
     }
     let ran = house.run(batch).await;
     match wall.ends {
-        Ends::Well => assert_eq!((ran.end, ran.warnings()), (RunEnd::Done, vec![]), "{told}"),
+        Ends::Well => {
+            let warned = ran.warnings().into_iter().find(|said| said.contains("s3://"));
+            assert_eq!((ran.end, warned), (RunEnd::Done, None), "{told}");
+        }
         Ends::Warned(words) => {
             assert_eq!(ran.end, RunEnd::Done, "{told}");
             let warnings = ran.warnings();
