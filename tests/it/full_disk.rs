@@ -259,7 +259,19 @@ async fn recordings_wait() {
     let source = format!("[source]\nendpoint_url = \"{}\"\n", server.endpoint());
     let batch = house.submit(&house.definition("formats = [\"txt\"]", &source)).await;
     disk.fill();
-    let words = ["wavebatch.db-spool/fetch/", "cannot be written", "No space left", "make room there", "again in 30 s"];
+    let drain = CancellationToken::new();
+    let until_each_was_tried = async {
+        let tried = async || {
+            server.requests_about("GET", "/calls/") >= 3 && house.counts(batch).await.of(JobState::Queued) == 3
+        };
+        house.until("each line was tried", tried).await;
+        drain.cancel();
+    };
+    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), until_each_was_tried);
+    assert_eq!(ran.warnings().len(), 1, "told once, not for each line: {:?}", ran.warnings());
+    house.clock.advance(31_000);
+    let words =
+        ["wavebatch.db-spool/fetch/", "cannot be written", "No space left", "make room there", "again every 30 s"];
     until_there_is_room(&house, batch, &disk, &words).await;
     house.all_well(batch, 3, 1).await;
     assert_eq!(house.sandbox.books().calls, 3, "no call before its recording is here");
@@ -285,7 +297,7 @@ async fn what_is_joined_waits() {
     let batch = chapter(&house).await;
     // Room for the parts, but not for all of them once more.
     disk.fill_but(wav.len() + wav.len() / 2);
-    let words = ["wavebatch.db-spool/", "cannot be written", "No space left", "make room there", "again in 30 s"];
+    let words = ["wavebatch.db-spool/", "cannot be written", "No space left", "make room there", "again every 30 s"];
     until_there_is_room(&house, batch, &disk, &words).await;
     house.all_well(batch, 1, 1).await;
     assert!(std::fs::read(house.spoken("one.wav")).expect("an output") == wav);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Event, Shared,
+        Shared,
         batch::Batch,
         call::{Caller, Departs},
         disk,
@@ -123,8 +123,7 @@ impl Speaker<'_> {
                 Err(e) => disk::told(self.shared.store.shelf().root(), &e),
             };
             if waited.is_none() {
-                self.shared
-                    .say(Event::Warning(format!("{told}; bought speech is kept in hand, and tried every second")));
+                self.shared.say_of_disk(format!("{told}; bought speech is kept in hand, and tried every second"));
                 waited = Some(Duration::ZERO);
             }
             if self.shared.drain.is_cancelled() {

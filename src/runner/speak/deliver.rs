@@ -9,7 +9,6 @@ use std::{
 
 use super::{
     super::{
-        Event,
         deliver::{doubt, sink_trouble},
         disk,
         recording::Leftover,
@@ -66,7 +65,7 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
                 AudioError::Write(_) => disk::told(&leftover.path, error),
                 _ => format!("the spool cannot be read: {error}"),
             };
-            shared.say(Event::Warning(format!("{told}; the line is tried again in 30 s")));
+            shared.say_of_disk(format!("{told}; its lines are tried again every 30 s"));
             let due_at = work.now() + DISK_RETRY_MS;
             return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
         }

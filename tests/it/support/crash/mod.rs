@@ -91,7 +91,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     while deeds.kills() < plan.kills || began.elapsed() < plan.time {
         tokio::time::sleep(dice.millis(20..220)).await;
         disturb(&mut cast, &mut ledger, &mut dice, &mut deeds).await;
-        spoil(&s3, &mut dice);
+        spoil(&s3, &mut dice, &mut deeds);
         if ledger.unfinished().await.is_empty() {
             submit(&mut work, &cast, &mut dice, &mut deeds).await;
         }
@@ -139,12 +139,15 @@ async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds
     }
 }
 
-/// Now and then the store refuses outputs, or takes them and nobody hears of it.
-fn spoil(s3: &S3Server, dice: &mut Dice) {
-    if dice.percent(20) {
+/// Now and then the store refuses outputs, or takes them and nobody hears of it; one trouble after the other.
+fn spoil(s3: &S3Server, dice: &mut Dice, deeds: &mut Deeds) {
+    let is_due = dice.percent(8);
+    if is_due && s3.met() == deeds.refused {
+        let times = dice.roll(1..4);
         let fault = if dice.percent(50) { Fault::Status(503, "SlowDown") } else { Fault::LoseAnswer };
+        deeds.refused += times;
         // Never what a submitter has to write: it would end with that.
-        s3.fault_times(u32::try_from(dice.roll(1..4)).expect("few"), "PUT", "/line-", fault);
+        s3.fault_times(u32::try_from(times).expect("few"), "PUT", "/line-", fault);
     }
 }
 
