@@ -172,9 +172,9 @@ async fn until_there_is_room(house: &House, batch: BatchId, disk: &Disk, words: 
     let mend = async {
         let said = loop {
             let event = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await;
-            match event.unwrap_or_else(|_| panic!("nobody says {words:?}")).expect("it runs") {
-                Event::Warning(said) => break said,
-                _ => {}
+            let event = event.unwrap_or_else(|_| panic!("nobody says {words:?}")).expect("it runs");
+            if let Event::Warning(said) = event {
+                break said;
             }
         };
         words.iter().for_each(|word| assert!(said.contains(word), "{word}: {said}"));

@@ -21,6 +21,7 @@ pub struct Disk {
 
 impl Disk {
     /// None where mounting is refused, as in a container without rights; that is told.
+    #[expect(clippy::print_stderr, reason = "what is not tested is told")]
     pub fn of_kib(kib: u32) -> Option<Self> {
         let ways: [&'static [&'static str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
         let disk = ways.into_iter().find_map(|way| Self::mounted(way, kib));
