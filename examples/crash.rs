@@ -6,6 +6,10 @@
 #[path = "../tests/it/support/crash/mod.rs"]
 mod crash;
 
+#[path = "../tests/it/support/s3.rs"]
+#[expect(dead_code, reason = "the tests need the rest")]
+mod s3;
+
 use std::{
     env,
     process::ExitCode,

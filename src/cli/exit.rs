@@ -173,7 +173,11 @@ impl From<PublishError> for Stop {
             PublishError::Sink(error) => error.into(),
             // The reader of stdout may have gone.
             PublishError::Output(error) => error.into(),
-            error => Self { exit: Exit::Blocked, error: error.into(), hint: None },
+            error @ PublishError::Spool { .. } => {
+                let hint =
+                    "make room in that folder, and make it writable for this user; the same command writes the report";
+                Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
+            }
         }
     }
 }

@@ -184,6 +184,8 @@ pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
 /// The answer stays; only the delivery is tried again, or the batch waits for the user.
 pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
     let told = error.told();
+    // Whoever finds the batch paused has to do something about it.
+    let paused = || error.hint().map_or_else(|| told.clone(), |hint| format!("{told}; {hint}"));
     let now = work.now();
     let failed = |then| work.shared.say(Event::DeliveryFailed { batch: work.batch.id, then });
     let again = |at| Next::Leave(To::Queued { due_at: at, call: None, source_try: false });
@@ -194,7 +196,7 @@ pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Res
         }
         SinkClass::Pause => {
             failed(AfterDelivery::Paused);
-            work.shared.pause(work.batch.id, PauseKind::Sink, &told).await?;
+            work.shared.pause(work.batch.id, PauseKind::Sink, &paused()).await?;
             Ok(again(now))
         }
         SinkClass::Retry => {
@@ -210,7 +212,7 @@ pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Res
             let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
             if now - since >= limit {
                 failed(AfterDelivery::Paused);
-                work.shared.pause(work.batch.id, PauseKind::Sink, &told).await?;
+                work.shared.pause(work.batch.id, PauseKind::Sink, &paused()).await?;
                 return Ok(again(now));
             }
             failed(AfterDelivery::Retried);

@@ -5,6 +5,7 @@ mod attempt;
 mod batch;
 mod call;
 mod deliver;
+mod disk;
 mod engine;
 mod events;
 mod housekeeping;
@@ -106,12 +107,21 @@ struct Shared {
     drain: CancellationToken,
     /// Callbacks that were overdue since one has come.
     overdue: AtomicU32,
+    /// When it was told that the spool cannot be written.
+    disk: disk::Telling,
 }
 
 impl Shared {
     fn say(&self, event: Event) {
         // Nobody may be watching; that is no reason to stop.
         let _ = self.events.send(event);
+    }
+
+    /// Tells of a spool that cannot be used; seldom, though it befalls each line.
+    fn say_of_disk(&self, told: String) {
+        if self.disk.is_due(self.store.clock().now()) {
+            self.say(Event::Warning(told));
+        }
     }
 }
 
@@ -130,6 +140,7 @@ impl Runner {
             batches: batch::Batches::default(),
             drain: CancellationToken::new(),
             overdue: AtomicU32::new(0),
+            disk: disk::Telling::default(),
         };
         Self { shared: Arc::new(shared), order: Order::default() }
     }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::PathBuf, time::Duration};
 use bytes::Bytes;
 use url::Url;
 
-use super::worker::Work;
+use super::{disk, worker::Work};
 use crate::{
     domain::{
         call::{ErrorKind, Trouble},
@@ -200,7 +200,7 @@ fn not_fetched(error: FetchError) -> Prepared {
     match error {
         FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
         FetchError::Credentials(told) => Prepared::Refused(told),
-        disk @ FetchError::Disk { .. } => Prepared::Disk(disk.to_string()),
+        FetchError::Disk { path, source } => Prepared::Disk(disk::told(&path, &source)),
     }
 }
 

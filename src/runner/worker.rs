@@ -246,7 +246,7 @@ impl Work<'_> {
             Prepared::Ready => recording,
             Prepared::Trouble { trouble, transient } => return self.source_trouble(trouble, transient, replaces).await,
             Prepared::Disk(message) => {
-                self.shared.say(Event::Warning(format!("{message}; the line is tried again in 30 s")));
+                self.shared.say_of_disk(format!("{message}; its lines are tried again every 30 s"));
                 return Ok(self.put_back(self.now() + 30_000));
             }
             Prepared::Refused(message) => {

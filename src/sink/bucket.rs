@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{Content, Item, Receipt, SinkError, blocking, digest::Digests};
 use crate::{
+    crash,
     domain::s3::{S3Address, SinkSettings},
     s3::{Patience, S3, S3Error, S3Kind, Trouble},
 };
@@ -69,9 +70,11 @@ impl Bucket {
     }
 
     pub(super) async fn put_all(&self, items: &[Item]) -> Result<Vec<Receipt>, SinkError> {
+        crash::point("before-sink");
         // Boxed, or the compiler does not see that a worker may move between threads.
         let puts: Vec<BoxFuture<'_, _>> = items.iter().map(|item| self.put(item).boxed()).collect();
-        stream::iter(puts).buffered(AT_A_TIME).try_collect().await
+        let receipts = stream::iter(puts).buffered(AT_A_TIME).inspect_ok(|_| crash::point("in-sink"));
+        receipts.try_collect().await
     }
 
     async fn put(&self, item: &Item) -> Result<Receipt, SinkError> {

@@ -1,5 +1,6 @@
 //! Every fault at every place where a call is made: the line that it befalls comes out right, at the cost of one more call
-//! at most, and its neighbours do not notice.
+//! at most, and its neighbours do not notice. Which test holds which fault, also of stores and disks, stands at the top of
+//! `walls`.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,14 @@
-//! A ledger that cannot grow: a limit on the size of files, set on the real binary, stands for a full disk.
+//! Disks that are full. In each place nothing is lost, nothing is bought twice, the place and what to do are told, and the
+//! work goes on once there is room.
+//!
+//! | place | test |
+//! | --- | --- |
+//! | the ledger, by a limit on the size of files | `it_goes_on_when_there_is_room_again`, `two_signals_end_it_and_the_next_run_buys_nothing_again` |
+//! | the ledger, on a disk without room | `a_ledger_on_a_full_disk_goes_on_when_there_is_room` |
+//! | outputs: transcripts, speech | `outputs_wait_for_room` |
+//! | spool: speech that was bought, recordings on their way, audio that is joined | `the_spool_waits_for_room` |
+//! | the report, where it is written and where it goes | `a_report_without_room_is_told_and_the_same_command_writes_it` |
+//! | the place of the report, before anything is bought | `a_report_that_has_no_room_is_found_before_the_first_call` |
 
 use std::{
     process::{Child, Command, Output, Stdio},
@@ -6,9 +16,21 @@ use std::{
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
-use wavebatch::{domain::job::JobState, sandbox::Config};
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    domain::job::{BatchId, JobState},
+    runner::{Event, RunEnd},
+    sandbox::Config,
+    store::Store,
+};
 
-use crate::support::{House, KEY};
+use self::disk::Disk;
+use crate::{
+    support::{House, KEY, SHORT, open, s3::S3Server, speech},
+    walls::{self, Kind, spoken_in_peace, submitted},
+};
+
+mod disk;
 
 const LINES: usize = 120;
 /// Room for some of the lines beyond what is there, in blocks of 512 bytes: about 16 kB of log a line.
@@ -24,19 +46,24 @@ async fn house() -> House {
 fn wavebatch(house: &House, room: Option<u64>) -> Child {
     let log = std::fs::metadata(house.path("wavebatch.db-wal")).map_or(0, |log| log.len());
     let limit = room.map(|n| log / 512 + n).map(|n| format!("trap '' XFSZ; ulimit -S -f {n};")).unwrap_or_default();
-    Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .current_dir(house.dir.path())
         .args(["-c", &format!("{limit} exec \"$0\" run night.toml --config wavebatch.toml")])
         .arg(env!("CARGO_BIN_EXE_wavebatch"))
+        .env_remove("WAVEBATCH_DATABASE");
+    equipped(command, house).spawn().expect("the program")
+}
+
+fn equipped(mut command: Command, house: &House) -> Command {
+    command
         .env("SMALLEST_API_KEY", KEY)
         .env("SMALLEST_BASE_URL", house.sandbox.base_url())
         .env("WAVEBATCH_LEASE_MS", "500")
-        .env_remove("WAVEBATCH_DATABASE")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program")
+        .stderr(Stdio::piped());
+    command
 }
 
 /// Until no more calls arrive: the log has reached the limit.
@@ -60,8 +87,12 @@ async fn end_of(child: Child) -> (Output, String) {
 }
 
 async fn all_bought_once(house: &House) {
-    let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
-    let counts = house.counts(batch).await;
+    all_bought_once_in(&house.store, house).await;
+}
+
+async fn all_bought_once_in(store: &Store, house: &House) {
+    let batch = store.batch("night").await.expect("a ledger").expect("the batch").id;
+    let counts = store.counts(batch).await.expect("a ledger");
     assert_eq!((counts.of(JobState::Succeeded), counts.total()), (LINES as u64, LINES as u64), "{counts:?}");
     let books = house.sandbox.books();
     assert_eq!((books.contents.len(), books.most_billed()), (LINES, 1));
@@ -97,4 +128,240 @@ async fn two_signals_end_it_and_the_next_run_buys_nothing_again() {
     let (output, words) = end_of(wavebatch(&house, None)).await;
     assert!(output.status.success(), "{words}");
     all_bought_once(&house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_on_a_full_disk_goes_on_when_there_is_room() {
+    let Some(disk) = Disk::of_kib(8 * 1_024) else { return };
+    let house = house().await;
+    let inside = disk.inside().join("wavebatch.db");
+    let command = |verb: &str| {
+        let mut command = disk.enter(house.dir.path(), env!("CARGO_BIN_EXE_wavebatch"));
+        command.args([verb, "night.toml", "--config", "wavebatch.toml"]).env("WAVEBATCH_DATABASE", &inside);
+        equipped(command, &house).spawn().expect("the program")
+    };
+    let (output, words) = end_of(command("submit")).await;
+    assert!(output.status.success(), "{words}");
+    disk.fill_but(BLOCKS as usize * 512);
+    let child = command("run");
+    until_stuck(&house).await;
+    disk.empty();
+    let (output, words) = end_of(child).await;
+    assert!(output.status.success(), "{words}");
+    for told in ["the ledger cannot be written", "free some space", "the ledger can be written again"] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+    // SQLite finds its way out of the other namespace, so that a copy is read.
+    for ending in ["", "-wal"] {
+        let _ =
+            std::fs::copy(disk.path().join(format!("wavebatch.db{ending}")), house.path(&format!("copy.db{ending}")));
+    }
+    all_bought_once_in(&open(&house.path("copy.db"), &house.clock, SHORT).await, &house).await;
+}
+
+/// Works until that is said, makes room, and works to the end.
+async fn until_there_is_room(house: &House, batch: BatchId, disk: &Disk, words: &[&str]) {
+    let (runner, mut seen) = house.runner_on(&house.store);
+    let (batches, over) = ([batch], CancellationToken::new());
+    let run = async {
+        let run = runner.run(&batches, CancellationToken::new(), CancellationToken::new());
+        let end = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends").expect("a ledger");
+        assert_eq!(end, RunEnd::Done, "{words:?}");
+        over.cancel();
+    };
+    let mend = async {
+        let said = loop {
+            let event = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("nobody says {words:?}")).expect("it runs");
+            if let Event::Warning(said) = event {
+                break said;
+            }
+        };
+        words.iter().for_each(|word| assert!(said.contains(word), "{word}: {said}"));
+        disk.empty();
+        // What waits for half a minute need not do so here; it may have begun to wait only now.
+        while !over.is_cancelled() {
+            house.clock.advance(31_000);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::join!(run, mend);
+}
+
+/// Has the spool of this house on that disk.
+fn spool_on(house: &House, disk: &Disk) {
+    let spool = house.store.spool();
+    let _ = std::fs::remove_dir(&spool);
+    std::os::unix::fs::symlink(disk.path(), spool).expect("a link");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_wait_for_room() {
+    let spoken = spoken_in_peace().await;
+    for kind in [Kind::Calls, Kind::Book] {
+        let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
+        let house = House::timeless(Config::default()).await;
+        let out = disk.path().join("out");
+        let batch = submitted(&house, kind, out.to_str().expect("UTF-8"), "", "2h").await;
+        disk.fill();
+        let words = ["no room left for `", "/out/call-", "free some", "No space left", "answers are kept"];
+        until_there_is_room(&house, batch, &disk, &words).await;
+        house.all_well(batch, walls::LINES as u64, 1).await;
+        assert_eq!(house.sandbox.books().calls, walls::LINES as u64);
+        for i in 1..=walls::LINES {
+            match kind {
+                Kind::Calls => {
+                    let text = std::fs::read_to_string(out.join(format!("call-{i}.txt"))).expect("an output");
+                    assert_eq!(text, format!("words of call {i}\n"));
+                }
+                Kind::Book => {
+                    let name = format!("call-{i}.wav");
+                    assert!(std::fs::read(out.join(&name)).expect("an output") == spoken[&name], "{name}");
+                }
+            }
+        }
+        let outputs = walls::LINES * kind.formats().len();
+        assert_eq!(disk.files().len(), outputs + 1, "and the summary: {:?}", disk.files());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spool_waits_for_room() {
+    tokio::join!(bought_speech_waits(), recordings_wait(), what_is_joined_waits());
+}
+
+async fn bought_speech_waits() {
+    let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
+    let (house, spoken) = (House::timeless(Config::default()).await, spoken_in_peace().await);
+    spool_on(&house, &disk);
+    let batch = submitted(&house, Kind::Book, "out/", "", "2h").await;
+    disk.fill();
+    let words = ["wavebatch.db-spool/speech cannot be written", "No space left", "make room there", "kept in hand"];
+    until_there_is_room(&house, batch, &disk, &words).await;
+    house.all_well(batch, walls::LINES as u64, 1).await;
+    assert_eq!(house.sandbox.books().calls, walls::LINES as u64);
+    spoken
+        .iter()
+        .for_each(|(name, wav)| assert!(std::fs::read(house.spoken(name)).expect("an output") == *wav, "{name}"));
+    assert_eq!(disk.files().len(), walls::LINES, "nothing but what was bought: {:?}", disk.files());
+}
+
+async fn recordings_wait() {
+    let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
+    let (house, server) = (House::timeless(Config::default()).await, S3Server::start().await);
+    spool_on(&house, &disk);
+    let sources = [1, 2, 3].map(|i| (format!("call-{i}"), format!("s3://calls/{i}.wav")));
+    for i in 1..=3 {
+        // Too long to be kept in memory.
+        server.put("calls", &format!("{i}.wav"), speech(&format!("words of call {i}"), 6.0 + i as f64 / 10.0, i));
+    }
+    house.lines(&sources.each_ref().map(|(key, source)| (key.as_str(), source)));
+    let source = format!("[source]\nendpoint_url = \"{}\"\n", server.endpoint());
+    let batch = house.submit(&house.definition("formats = [\"txt\"]", &source)).await;
+    disk.fill();
+    let drain = CancellationToken::new();
+    let until_each_was_tried = async {
+        let tried = async || {
+            server.requests_about("GET", "/calls/") >= 3 && house.counts(batch).await.of(JobState::Queued) == 3
+        };
+        house.until("each line was tried", tried).await;
+        drain.cancel();
+    };
+    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), until_each_was_tried);
+    assert_eq!(ran.warnings().len(), 1, "told once, not for each line: {:?}", ran.warnings());
+    house.clock.advance(31_000);
+    let words =
+        ["wavebatch.db-spool/fetch/", "cannot be written", "No space left", "make room there", "again every 30 s"];
+    until_there_is_room(&house, batch, &disk, &words).await;
+    house.all_well(batch, 3, 1).await;
+    assert_eq!(house.sandbox.books().calls, 3, "no call before its recording is here");
+    (1..=3).for_each(|i| assert_eq!(house.output(&format!("call-{i}.txt")), format!("words of call {i}\n")));
+    assert_eq!(disk.files(), [""; 0].map(std::path::PathBuf::from));
+}
+
+async fn what_is_joined_waits() {
+    let Some(disk) = Disk::of_kib(8 * 1_024) else { return };
+    let chapter = async |house: &House| {
+        let text = crate::support::speech::prose(2).replace("\n\n", " ");
+        house.write("book.csv", format!("key,text\none,\"{text}\"\n"));
+        let toml = "name = \"book\"\noutput = \"out/\"\ntask = \"synthesize\"\nmanifest = \"book.csv\"\n[synthesize]\n\
+                    model = \"lightning_v3.1\"\nvoice_id = \"avery\"\nlanguage = \"en\"\npart_chars = 80\n\
+                    formats = [{ format = \"wav\", sample_rate = 24000 }]\n";
+        house.submit(&house.write("book.toml", toml)).await
+    };
+    let (peace, house) = (House::new().await, House::timeless(Config::default()).await);
+    let batch = chapter(&peace).await;
+    peace.run(batch).await;
+    let wav = std::fs::read(peace.spoken("one.wav")).expect("an output");
+    spool_on(&house, &disk);
+    let batch = chapter(&house).await;
+    // Room for the parts, but not for all of them once more.
+    disk.fill_but(wav.len() + wav.len() / 2);
+    let words = ["wavebatch.db-spool/", "cannot be written", "No space left", "make room there", "again every 30 s"];
+    until_there_is_room(&house, batch, &disk, &words).await;
+    house.all_well(batch, 1, 1).await;
+    assert!(std::fs::read(house.spoken("one.wav")).expect("an output") == wav);
+    let (parts, calls) = (peace.sandbox.books().calls, house.sandbox.books().calls);
+    assert!(parts > 2 && calls == parts, "{calls} calls for {parts} parts");
+}
+
+/// A few lines whose report goes to that folder.
+async fn reporting(to: &std::path::Path) -> House {
+    let house = House::with(Config { latency: Duration::from_millis(5), ..Config::default() }).await;
+    house.provable_calls(3);
+    house.definition("formats = [\"txt\"]", &format!("[report]\nto = \"{}/report.csv\"", to.display()));
+    house
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_without_room_is_told_and_the_same_command_writes_it() {
+    for in_the_spool in [false, true] {
+        let Some(disk) = Disk::of_kib(64) else { return };
+        let house = reporting(disk.path()).await;
+        if in_the_spool {
+            house.definition("formats = [\"txt\"]", "");
+            spool_on(&house, &disk);
+        }
+        house.sandbox.hold();
+        let child = wavebatch(&house, None);
+        house.sandbox.waiting(3).await;
+        // The blank report of the beginning has a page of its own, which another one fits into.
+        let _ = std::fs::remove_file(disk.path().join("report.csv"));
+        disk.fill();
+        house.sandbox.release();
+        let (output, words) = end_of(child).await;
+        assert_eq!(output.status.code(), Some(3), "{words}");
+        let place: &[&str] = match in_the_spool {
+            true => &[
+                "the report cannot be written in",
+                "wavebatch.db-spool",
+                "No space left",
+                "hint: make room in that folder",
+            ],
+            false => &["no room left for `", "/report.csv`; free some", "No space left"],
+        };
+        place.iter().for_each(|word| assert!(words.contains(word), "{word}: {words}"));
+        let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
+        assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3, "the lines are done all the same");
+
+        disk.empty();
+        let (output, words) = end_of(wavebatch(&house, None)).await;
+        assert!(output.status.success(), "{words}");
+        let report = if in_the_spool { house.path("out/report.csv") } else { disk.path().join("report.csv") };
+        let report = csv::Reader::from_path(report).expect("a report").into_records().map(|row| row.expect("a row"));
+        assert_eq!(report.filter(|row| &row[3] == "succeeded").count(), 3);
+        let books = house.sandbox.books();
+        assert_eq!((books.calls, books.most_billed()), (3, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_has_no_room_is_found_before_the_first_call() {
+    let Some(disk) = Disk::of_kib(64) else { return };
+    let house = reporting(disk.path()).await;
+    disk.fill();
+    let (output, words) = end_of(wavebatch(&house, None)).await;
+    assert_eq!(output.status.code(), Some(3), "{words}");
+    assert!(words.contains("no room left for `") && words.contains("/report.csv`; free some"), "{words}");
+    assert_eq!(house.sandbox.books().calls, 0);
 }

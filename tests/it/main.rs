@@ -34,4 +34,5 @@ mod spend;
 mod support;
 mod synthesis;
 mod verbs;
+mod walls;
 mod webhooks;

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Event, Shared,
+        Shared,
         batch::Batch,
         call::{Caller, Departs},
+        disk,
     },
     part::Kept,
     survey::Speech,
@@ -119,11 +120,10 @@ impl Speaker<'_> {
         loop {
             let told = match self.put(audio.clone()).await {
                 Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => format!("the spool cannot be written: {e}"),
+                Err(e) => disk::told(self.shared.store.shelf().root(), &e),
             };
             if waited.is_none() {
-                self.shared
-                    .say(Event::Warning(format!("{told}; bought speech is kept in hand, and tried every second")));
+                self.shared.say_of_disk(format!("{told}; bought speech is kept in hand, and tried every second"));
                 waited = Some(Duration::ZERO);
             }
             if self.shared.drain.is_cancelled() {

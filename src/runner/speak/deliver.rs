@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     super::{
-        Event,
         deliver::{doubt, sink_trouble},
+        disk,
         recording::Leftover,
         worker::{Next, Work},
     },
@@ -58,11 +58,14 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         Ok(joined) => joined,
         // What cannot be read now (too many open files, for one) is not damaged.
         Err(
-            Unjoined::File(AudioError::Write(error) | AudioError::Read(error))
-            | Unjoined::Part(_, AudioError::Read(error)),
+            Unjoined::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
+            | Unjoined::Part(_, ref why @ AudioError::Read(ref error)),
         ) if error.kind() != io::ErrorKind::NotFound => {
-            let told = format!("the spool cannot be used: {error}; the line is tried again in 30 s");
-            shared.say(Event::Warning(told));
+            let told = match why {
+                AudioError::Write(_) => disk::told(&leftover.path, error),
+                _ => format!("the spool cannot be read: {error}"),
+            };
+            shared.say_of_disk(format!("{told}; its lines are tried again every 30 s"));
             let due_at = work.now() + DISK_RETRY_MS;
             return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
         }

@@ -45,6 +45,12 @@ pub enum Fault {
     ElsewhereIn(&'static str),
     /// No answer.
     Hang,
+    /// It is done, and answered, but only after so long.
+    Slow(Duration),
+    /// The connection is closed after so many bytes of the request's body.
+    CutBody(usize),
+    /// Somebody has just removed the bucket, with all that was in it.
+    BucketGone,
     /// It is done, but nobody hears of it.
     LoseAnswer,
     /// What is stored differs from what was sent, and its ETag with it.
@@ -62,6 +68,8 @@ struct Order {
     method: &'static str,
     about: String,
     fault: Fault,
+    /// Requests that pass before.
+    spared: u32,
     left: u32,
 }
 
@@ -91,6 +99,8 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     serial: u64,
     orders: Vec<Order>,
+    /// Requests that met a fault.
+    met: u64,
     /// Method, path and query of every request, decoded.
     requests: Vec<(String, String)>,
 }
@@ -202,12 +212,22 @@ impl S3Server {
 
     /// The next so many of them.
     pub fn fault_times(&self, times: u32, method: &'static str, about: &str, fault: Fault) {
-        lock(&self.state).orders.push(Order { method, about: about.into(), fault, left: times });
+        self.fault_after(0, times, method, about, fault);
+    }
+
+    /// So many of them go well before that.
+    pub fn fault_after(&self, spared: u32, times: u32, method: &'static str, about: &str, fault: Fault) {
+        lock(&self.state).orders.push(Order { method, about: about.into(), fault, spared, left: times });
     }
 
     /// No faults any more.
     pub fn lift(&self) {
         lock(&self.state).orders.clear();
+    }
+
+    /// How many requests met a fault.
+    pub fn met(&self) -> u64 {
+        lock(&self.state).met
     }
 
     /// How many requests of this method there were (`""`: any).
@@ -250,10 +270,19 @@ async fn answer(service: Arc<S3Service>, state: Shared, request: Request<Incomin
         state.requests.push((method.clone(), what.clone()));
         let wanted =
             |o: &&mut Order| o.left > 0 && (o.method.is_empty() || o.method == method) && what.contains(&o.about);
-        state.orders.iter_mut().find(wanted).map(|order| {
-            order.left -= 1;
-            order.fault.clone()
-        })
+        match state.orders.iter_mut().find(wanted) {
+            None => None,
+            Some(order) if order.spared > 0 => {
+                order.spared -= 1;
+                None
+            }
+            Some(order) => {
+                order.left -= 1;
+                let fault = order.fault.clone();
+                state.met += 1;
+                Some(fault)
+            }
+        }
     };
     let gone = || io::Error::other("no answer");
     match fault {
@@ -262,15 +291,32 @@ async fn answer(service: Arc<S3Service>, state: Shared, request: Request<Incomin
             let _ = request.into_body().collect().await;
             Ok(error(status, code))
         }
+        Some(Fault::CutBody(most)) => {
+            let (mut body, mut came) = (request.into_body(), 0);
+            while came < most
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                came += frame.data_ref().map_or(0, Bytes::len);
+            }
+            Err(gone())
+        }
         Some(Fault::ElsewhereIn(region)) => {
             let mut answer = error(301, "PermanentRedirect");
             answer.headers_mut().insert("x-amz-bucket-region", HeaderValue::from_static(region));
             Ok(answer)
         }
         fault => {
+            match fault {
+                Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+                Some(Fault::BucketGone) => {
+                    let bucket = key.trim_start_matches('/').split('/').next().unwrap_or_default();
+                    lock(&state).buckets.remove(bucket);
+                }
+                _ => {}
+            }
             let answer = service.call(request.map(Body::from)).await.map_err(|_| gone())?;
             match fault {
-                None => Ok(answer),
+                None | Some(Fault::Slow(_) | Fault::BucketGone) => Ok(answer),
                 Some(Fault::LoseAnswer) => Err(gone()),
                 Some(fault) => spoil(&state, &key, fault, answer).await,
             }

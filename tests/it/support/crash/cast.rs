@@ -34,6 +34,8 @@ pub(super) struct Cast {
     program: PathBuf,
     dir: PathBuf,
     base_url: String,
+    /// Where outputs go that go to no directory.
+    s3: [(&'static str, String); 4],
     /// Where the receiver listens.
     pub listen: String,
     actors: Vec<Actor>,
@@ -47,19 +49,22 @@ struct Actor {
 }
 
 impl Cast {
-    pub(super) fn new(plan: &Plan, dir: &Path, base_url: &str) -> Self {
+    pub(super) fn new(plan: &Plan, dir: &Path, base_url: &str, s3: [(&'static str, String); 4]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
         Self {
             program: plan.program.clone(),
             dir: dir.into(),
             base_url: base_url.into(),
+            s3,
             listen: format!("127.0.0.1:{port}"),
             actors: Vec::new(),
         }
     }
 
     pub(super) fn program(&self, args: &[&str], name: &str) -> Command {
-        command(&self.program, &self.dir, &self.base_url, args, name)
+        let mut command = command(&self.program, &self.dir, &self.base_url, args, name);
+        command.envs(self.s3.iter().map(|(variable, value)| (variable, value)));
+        command
     }
 
     fn start(&self, at: usize, fuse: Option<(&'static str, u64)>) -> Actor {
@@ -189,7 +194,8 @@ fn fuse(at: usize, dice: &mut Dice) -> Option<(&'static str, u64)> {
 pub(super) fn command(program: &Path, dir: &Path, base_url: &str, args: &[&str], name: &str) -> Command {
     let log: File = OpenOptions::new().create(true).append(true).open(dir.join(format!("{name}.log"))).expect("a log");
     let mut command = Command::new(program);
-    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WAVEBATCH_")) {
+    let foreign = |name: &str| name.starts_with("WAVEBATCH_") || name.starts_with("AWS_");
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| foreign(&name.to_string_lossy())) {
         command.env_remove(variable);
     }
     command

@@ -1,5 +1,5 @@
 //! An ordeal: processes of the real program on one ledger, killed and stopped while they work, and what became of it.
-//! It needs nothing of the tests, so that `examples/crash.rs` shares it.
+//! It needs nothing of the tests but their S3 store, so that `examples/crash.rs` shares it.
 
 mod cast;
 mod dice;
@@ -23,6 +23,7 @@ use self::{
     ledger::Ledger,
     work::Work,
 };
+use super::s3::{Fault, S3Server};
 
 /// How hard it will be.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Plan {
 
 /// Calls in flight that each pool is allowed.
 const CAPS: [(&str, u32); 3] = [("pulse", 5), ("pulse-pro", 4), ("tts", 4)];
+/// The bucket that one batch of each round delivers to.
+const BUCKET: &str = "ordeal";
 /// How long undisturbed processes may need for what is left.
 const CALM: Duration = Duration::from_secs(90);
 
@@ -53,6 +56,8 @@ struct Deeds {
     kills: BTreeMap<&'static str, u64>,
     stops: u64,
     submits_killed: u64,
+    /// Outputs that the store refused, or whose answer it lost.
+    refused: u64,
     /// Calls that were on the wire at a kill or a stop.
     in_flight: HashSet<String>,
 }
@@ -75,8 +80,10 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         ..Config::default()
     };
     let sandbox = Sandbox::start(config).await.expect("a sandbox");
+    let s3 = S3Server::start().await;
+    s3.bucket(BUCKET);
     let (mut dice, mut deeds) = (Dice::new(plan.seed), Deeds::default());
-    let mut cast = Cast::new(plan, &dir, &sandbox.base_url());
+    let mut cast = Cast::new(plan, &dir, &sandbox.base_url(), s3.environment());
     let mut work = Work::new(&dir, plan, &cast.listen);
     submit(&mut work, &cast, &mut dice, &mut deeds).await;
     let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
@@ -84,11 +91,14 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     while deeds.kills() < plan.kills || began.elapsed() < plan.time {
         tokio::time::sleep(dice.millis(20..220)).await;
         disturb(&mut cast, &mut ledger, &mut dice, &mut deeds).await;
+        spoil(&s3, &mut dice, &mut deeds);
         if ledger.unfinished().await.is_empty() {
             submit(&mut work, &cast, &mut dice, &mut deeds).await;
         }
     }
     let disturbed = began.elapsed();
+    s3.lift();
+    deeds.refused = s3.met();
     calm_down(&mut cast, &mut ledger, &mut deeds).await;
     let calm = Instant::now();
     while !ledger.unfinished().await.is_empty() && calm.elapsed() < CALM {
@@ -104,6 +114,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         disturbed,
         work: &work,
         books: sandbox.books(),
+        s3: &s3,
         ledger,
         dir,
         clean,
@@ -114,7 +125,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
 
 /// The next round of batches; now and then the submitter dies, and it is done again.
 async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds) {
-    for definition in work.next_round() {
+    for definition in work.next_round(dice) {
         let args = ["submit", definition.as_str(), "-q"];
         if dice.percent(30) {
             let mut submitter = cast.program(&args, "submit").spawn().expect("the program");
@@ -125,6 +136,18 @@ async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds
         }
         let submitter = cast.program(&args, "submit").spawn().expect("the program");
         cast::ended(submitter, &definition, &work.dir).await;
+    }
+}
+
+/// Now and then the store refuses outputs, or takes them and nobody hears of it; one trouble after the other.
+fn spoil(s3: &S3Server, dice: &mut Dice, deeds: &mut Deeds) {
+    let is_due = dice.percent(8);
+    if is_due && s3.met() == deeds.refused {
+        let times = dice.roll(1..4);
+        let fault = if dice.percent(50) { Fault::Status(503, "SlowDown") } else { Fault::LoseAnswer };
+        deeds.refused += times;
+        // Never what a submitter has to write: it would end with that.
+        s3.fault_times(u32::try_from(times).expect("few"), "PUT", "/line-", fault);
     }
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use wavebatch::sandbox::{Books, Record};
 
 use super::{
-    CAPS, Deeds, Plan,
+    BUCKET, CAPS, Deeds, Plan, S3Server,
     ledger::{Call, Ledger},
     work::{Batch, Kind, Work},
 };
@@ -35,10 +35,21 @@ pub(super) struct Evidence<'a> {
     pub disturbed: Duration,
     pub work: &'a Work,
     pub books: Books,
+    pub s3: &'a S3Server,
     pub ledger: Ledger,
     pub dir: PathBuf,
     pub clean: TempDir,
     pub last: ExitStatus,
+}
+
+impl Evidence<'_> {
+    /// What a batch delivered under this name, wherever it delivers to.
+    fn output(&self, batch: &Batch, name: &str) -> Option<Vec<u8>> {
+        if batch.in_bucket {
+            return self.s3.get(BUCKET, &format!("{}/{name}", batch.name)).map(|object| object.to_vec());
+        }
+        fs::read(self.dir.join("out").join(&batch.name).join(name)).ok()
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -84,10 +95,11 @@ impl Verdict {
         (self.kills, self.moments) = (deeds.kills(), deeds.kills.clone());
         self.told(format!("seed      {}", plan.seed));
         self.told(format!(
-            "deeds     {} kills, {} stops, {} submitters killed in {:.0} s; {} batches",
+            "deeds     {} kills, {} stops, {} submitters killed, {} outputs refused in {:.0} s; {} batches",
             deeds.kills(),
             deeds.stops,
             deeds.submits_killed,
+            deeds.refused,
             disturbed.as_secs_f64(),
             work.batches.len()
         ));
@@ -102,7 +114,7 @@ impl Verdict {
             self.holds(false, || format!("{name} is not finished, {left} lines are left"));
         }
         let counted = evidence.ledger.lines().await;
-        for Batch { name, lines: wanted, .. } in &evidence.work.batches {
+        for batch @ Batch { name, lines: wanted, .. } in &evidence.work.batches {
             lines += wanted.len();
             let well = counted.get(&(name.clone(), "succeeded".into())).copied().unwrap_or_default();
             let all: i64 = counted.iter().filter(|((batch, _), _)| batch == name).map(|(_, lines)| lines).sum();
@@ -110,7 +122,7 @@ impl Verdict {
             self.holds((well, all) == (expected, expected), || {
                 format!("{name}: {well} of {all} lines, not {expected}")
             });
-            let rows = report(&evidence.dir.join("out").join(name));
+            let rows = report(&evidence.output(batch, "report.csv").unwrap_or_default());
             let keys: HashSet<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
             let same = wanted.iter().all(|(key, _)| keys.contains(key.as_str()));
             let once = rows.len() == wanted.len() && keys.len() == rows.len() && same;
@@ -122,28 +134,48 @@ impl Verdict {
 
     /// Outputs are right for their line, byte for byte.
     fn outputs(&mut self, evidence: &Evidence<'_>) {
-        let (mut texts, mut sounds) = (0, 0);
+        let (mut texts, mut sounds, mut in_bucket) = (0, 0, 0);
         for batch in &evidence.work.batches {
-            let place = Path::new("out").join(&batch.name);
+            let place = evidence.clean.path().join("out").join(&batch.name);
+            in_bucket += if batch.in_bucket { batch.lines.len() } else { 0 };
             for (key, words) in &batch.lines {
-                let file = |root: &Path, ending| fs::read(root.join(&place).join(format!("{key}.{ending}")));
+                let output = |ending| evidence.output(batch, &format!("{key}.{ending}"));
                 let name = || format!("{}/{key}", batch.name);
                 if batch.kind == Kind::Book {
-                    let (have, want) = (file(&evidence.dir, "wav"), file(evidence.clean.path(), "wav"));
-                    let same = matches!((&have, &want), (Ok(have), Ok(want)) if have == want && !have.is_empty());
+                    let (have, want) = (output("wav"), fs::read(place.join(format!("{key}.wav"))).ok());
+                    let same = have == want && have.is_some_and(|have| !have.is_empty());
                     self.holds(same, || format!("{}: other audio than undisturbed", name()));
                     sounds += 1;
                     continue;
                 }
-                let text = file(&evidence.dir, "txt").unwrap_or_default();
-                let json = file(&evidence.dir, "json").unwrap_or_default();
+                let text = output("txt").unwrap_or_default();
+                let json = output("json").unwrap_or_default();
                 let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
                 let same = text == format!("{words}\n").into_bytes() && json["transcription"] == words.as_str();
                 self.holds(same, || format!("{}: {:?}, {json}", name(), String::from_utf8_lossy(&text)));
                 texts += 1;
             }
         }
-        self.told(format!("outputs   {texts} transcripts and {sounds} chapters, byte for byte"));
+        self.told(format!(
+            "outputs   {texts} transcripts and {sounds} chapters, byte for byte; {in_bucket} of them in a bucket"
+        ));
+        self.bucket(evidence);
+    }
+
+    /// In the bucket is what its batches deliver, and nothing else.
+    fn bucket(&mut self, evidence: &Evidence<'_>) {
+        let mut expected = HashSet::new();
+        for batch in evidence.work.batches.iter().filter(|batch| batch.in_bucket) {
+            let endings: &[&str] = if batch.kind == Kind::Book { &["wav"] } else { &["txt", "json"] };
+            let outputs = batch.lines.iter().flat_map(|(key, _)| endings.iter().map(move |e| format!("{key}.{e}")));
+            let all = outputs.chain(["report.csv".to_owned(), "summary.json".to_owned()]);
+            expected.extend(all.map(|name| format!("{}/{name}", batch.name)));
+        }
+        let have: HashSet<String> = evidence.s3.keys(BUCKET).into_iter().collect();
+        let other: Vec<_> = have.symmetric_difference(&expected).collect();
+        self.holds(other.is_empty(), || format!("missing or unknown in the bucket: {other:?}"));
+        let uploads = evidence.s3.uploads();
+        self.holds(uploads == 0, || format!("{uploads} uploads were left behind"));
     }
 
     /// The log can prove each recording's call: none is bought twice.
@@ -264,8 +296,11 @@ fn by_kind(books: &Books) -> (Vec<&Record>, Vec<&Record>) {
 }
 
 /// Key and state of each row.
-fn report(output: &Path) -> Vec<(String, String)> {
-    let Ok(mut report) = csv::Reader::from_path(output.join("report.csv")) else { return Vec::new() };
+fn report(content: &[u8]) -> Vec<(String, String)> {
+    if content.is_empty() {
+        return Vec::new();
+    }
+    let mut report = csv::Reader::from_reader(content);
     let header = report.headers().cloned().unwrap_or_default();
     let at = |name: &str| header.iter().position(|column| column == name).expect("that column");
     let (key, state) = (at("key"), at("status"));

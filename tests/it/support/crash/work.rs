@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use wavebatch::{audio::wav, sandbox::Sandbox};
 
-use super::{CAPS, Plan, cast};
+use super::{BUCKET, CAPS, Plan, cast, dice::Dice};
 
 /// How the lines of a batch are worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) enum Kind {
 pub(super) struct Batch {
     pub name: String,
     pub kind: Kind,
+    /// Whether it delivers to the bucket.
+    pub in_bucket: bool,
     /// Each line's key, and the words of its recording.
     pub lines: Vec<(String, String)>,
 }
@@ -59,14 +61,16 @@ impl Work {
         Self { dir: dir.into(), round: plan.round, rounds: 0, recordings: 0, batches: Vec::new() }
     }
 
-    /// Writes down another round; the names of its definitions.
-    pub(super) fn next_round(&mut self) -> Vec<String> {
+    /// Writes down another round; the names of its definitions. One of its batches delivers to the bucket.
+    pub(super) fn next_round(&mut self, dice: &mut Dice) -> Vec<String> {
         self.rounds += 1;
         let kinds = [Kind::Calls, Kind::Posted, Kind::Book];
-        kinds.into_iter().enumerate().map(|(at, kind)| self.write(kind, HEAD[at], self.round[at])).collect()
+        let bucket = dice.pick(&kinds);
+        kinds.into_iter().enumerate().map(|(at, kind)| self.write(at, kind, kind == bucket)).collect()
     }
 
-    fn write(&mut self, kind: Kind, head: &str, lines: usize) -> String {
+    fn write(&mut self, at: usize, kind: Kind, in_bucket: bool) -> String {
+        let (head, lines) = (HEAD[at], self.round[at]);
         let name = format!("{}-{}", format!("{kind:?}").to_lowercase(), self.rounds);
         let mut manifest = String::from(if kind == Kind::Book { "key,text_file\n" } else { "key,source\n" });
         let mut written = Vec::new();
@@ -81,11 +85,12 @@ impl Work {
             written.push((key, words));
         }
         fs::write(self.dir.join(format!("{name}.csv")), manifest).expect("a file");
+        let output = if in_bucket { format!("s3://{BUCKET}/{name}/") } else { format!("out/{name}/") };
         let toml = format!(
-            "name = \"{name}\"\nmanifest = \"{name}.csv\"\noutput = \"out/{name}/\"\n{head}[run]\nunknown_grace = \"1s\"\nmax_billed_calls = 1000\n"
+            "name = \"{name}\"\nmanifest = \"{name}.csv\"\noutput = \"{output}\"\n{head}[run]\nunknown_grace = \"1s\"\nmax_billed_calls = 1000\n"
         );
         fs::write(self.dir.join(format!("{name}.toml")), toml).expect("a file");
-        self.batches.push(Batch { name: name.clone(), kind, lines: written });
+        self.batches.push(Batch { name: name.clone(), kind, in_bucket, lines: written });
         format!("{name}.toml")
     }
 
@@ -96,10 +101,14 @@ impl Work {
         fs::create_dir(dir.path().join("rec")).expect("a folder");
         for batch in self.batches.iter().filter(|batch| batch.kind == Kind::Book) {
             let files = batch.lines.iter().map(|(key, _)| format!("rec/{}.txt", key.trim_start_matches("line-")));
-            for file in files.chain([format!("{}.csv", batch.name), format!("{}.toml", batch.name)]) {
+            for file in files.chain([format!("{}.csv", batch.name)]) {
                 fs::copy(self.dir.join(&file), dir.path().join(&file)).expect("a copy");
             }
-            let args = ["run", &format!("{}.toml", batch.name), "-q"];
+            let toml = format!("{}.toml", batch.name);
+            let definition = fs::read_to_string(self.dir.join(&toml)).expect("its definition");
+            let definition = definition.replace(&format!("s3://{BUCKET}/"), "out/");
+            fs::write(dir.path().join(&toml), definition).expect("a file");
+            let args = ["run", &toml, "-q"];
             let run = cast::command(&plan.program, dir.path(), &sandbox.base_url(), &args, "clean").spawn();
             cast::ended(run.expect("the program"), "an undisturbed run", dir.path()).await;
         }
