@@ -50,7 +50,8 @@ fn row() -> impl Strategy<Value = Row> {
         count(),
         count(),
     );
-    let numbers = (count(), count(), option::of(1u32..9), any::<u32>(), any::<u32>(), option::of(any::<u32>()), count());
+    let numbers =
+        (count(), count(), option::of(1u32..9), any::<u32>(), any::<u32>(), option::of(any::<u32>()), count());
     let ends = (
         sample::select(RowStatus::ALL),
         option::of(sample::select(ErrorKind::ALL)),
@@ -109,7 +110,8 @@ struct Fate {
 
 fn fate() -> impl Strategy<Value = Fate> {
     let states = JobState::ALL.iter().copied().filter(|state| *state != JobState::Superseded).collect::<Vec<_>>();
-    let key = "[=+@'\",a-zé/-]{0,6}".prop_filter("looks disarmed", |key| plain(&format!("{key}1")) == format!("{key}1"));
+    let key =
+        "[=+@'\",a-zé/-]{0,6}".prop_filter("looks disarmed", |key| plain(&format!("{key}1")) == format!("{key}1"));
     (sample::select(states), key, vec(text(), 2), text(), any::<bool>(), 0u64..9_000_000).prop_map(
         |(state, key, carried, words, answered, audio_ms)| Fate { state, key, carried, words, answered, audio_ms },
     )
@@ -167,7 +169,10 @@ async fn told(fates: Vec<Fate>) {
         let heard = bought(fate).then(|| fate.words.clone());
         assert_eq!(row.transcript, heard);
         assert_eq!(row.error, (fate.state == JobState::Failed).then(|| fate.words.clone()));
-        assert_eq!((row.cost, row.billed_calls), (Some(MicroUsd(5_000 * i64::from(bought(fate)))), bought(fate).into()));
+        assert_eq!(
+            (row.cost, row.billed_calls),
+            (Some(MicroUsd(5_000 * i64::from(bought(fate)))), bought(fate).into())
+        );
     }
 
     rows.push(bad);

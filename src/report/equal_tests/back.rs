@@ -60,7 +60,9 @@ fn row(header: &StringRecord, record: &StringRecord, carried: usize) -> Row {
         processing_ms: number(Column::ProcessingMs),
         error_kind: cell(Column::ErrorKind).map(|cell| cell.parse().unwrap()),
         error: cell(Column::Error),
-        notes: cell(Column::Notes).map(|cell| cell.split(';').map(|note| note.parse().unwrap()).collect()).unwrap_or_default(),
+        notes: cell(Column::Notes)
+            .map(|cell| cell.split(';').map(|note| note.parse().unwrap()).collect())
+            .unwrap_or_default(),
         content_expiry: cell(Column::ContentExpiry),
         transcript: cell(Column::Transcript),
         carried: record.iter().skip(own).map(plain).collect(),
