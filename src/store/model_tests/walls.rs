@@ -256,7 +256,12 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    // A twentieth of what PROPTEST_CASES says: each is a ledger on a disk.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 20,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_wall_is_passed(cap in op::cap(), limits in limits(), ops in vec(op(), 10..70)) {
