@@ -1,4 +1,5 @@
 //! Every input of the committed corpora through its target. The published package has none: then that is said.
+#![expect(clippy::print_stderr, reason = "the test's own words, which only a reader of its output sees")]
 
 use super::*;
 
