@@ -7,6 +7,8 @@ pub mod config;
 pub mod crash;
 pub mod definition;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod held;
 pub mod media;
 pub mod pace;

@@ -57,10 +57,3 @@ pub fn folder() -> &'static Path {
         folder
     })
 }
-
-/// Writes a file into the folder, over the one before.
-pub fn file(name: &str, content: &[u8]) -> PathBuf {
-    let path = folder().join(name);
-    fs::write(&path, content).expect("the folder can be written to");
-    path
-}

@@ -196,7 +196,7 @@ pub const fn fits(samples: u64) -> bool {
 /// All that stands before `data_len` bytes of 16-bit samples; `None` where they are too many.
 fn head(channels: u16, sample_rate: u32, list: &[u8], data_len: u64) -> Option<Vec<u8>> {
     let riff_len = u32::try_from(HEAD_AFTER_RIFF + list.len() as u64 + data_len).ok()?;
-    let block_align = channels * 2;
+    let block_align = channels.saturating_mul(2);
     let mut head = Vec::with_capacity(44 + list.len());
     head.extend(b"RIFF");
     head.extend(riff_len.to_le_bytes());
@@ -205,7 +205,7 @@ fn head(channels: u16, sample_rate: u32, list: &[u8], data_len: u64) -> Option<V
     head.extend(PCM.to_le_bytes());
     head.extend(channels.to_le_bytes());
     head.extend(sample_rate.to_le_bytes());
-    head.extend((sample_rate * u32::from(block_align)).to_le_bytes());
+    head.extend(sample_rate.saturating_mul(u32::from(block_align)).to_le_bytes());
     head.extend(block_align.to_le_bytes());
     head.extend(16u16.to_le_bytes());
     head.extend(list);
@@ -289,6 +289,13 @@ mod tests {
         f.extend(8u16.to_le_bytes());
         f.extend(extra);
         f
+    }
+
+    #[test]
+    fn a_rate_beyond_all_sense_is_written_as_it_is() {
+        let file = pcm16(2, u32::MAX - 7, None, &[1, 2]);
+        let read = parse(&file).unwrap();
+        assert_eq!((read.sample_rate, read.byte_rate, read.data_len), (u32::MAX - 7, u32::MAX, 4));
     }
 
     #[test]

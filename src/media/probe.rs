@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -18,6 +17,7 @@ use crate::audio::wav;
 
 mod complete;
 mod ends;
+mod quiet;
 
 pub use ends::probe_ends;
 
@@ -119,7 +119,7 @@ fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, 
     let budgeted = Budgeted { inner: reader, left: BUDGET };
     // The library divides by lengths that a damaged file can make nought. Such a file goes without a length, too.
     let read = || Lofty::with_file_type(budgeted, file_type).options(options).read();
-    if let Ok(Ok(file)) = catch_unwind(AssertUnwindSafe(read)) {
+    if let Some(Ok(file)) = quiet::caught(read) {
         let ms = file.properties().duration().as_millis() as u64;
         probe.audio_ms = (ms > 0).then_some(ms);
         probe.channels = file.properties().channels().filter(|c| *c > 0).map(u16::from);

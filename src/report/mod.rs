@@ -6,6 +6,8 @@ pub mod row;
 pub mod summary;
 
 mod defuse;
+#[cfg(test)]
+mod equal_tests;
 mod lines;
 #[cfg(test)]
 mod publish_tests;

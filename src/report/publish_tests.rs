@@ -12,7 +12,7 @@ use crate::{
         call::{ErrorKind, LogFlags},
         cost::{MicroUsd, Rates},
         identity::{Identity, source_identity},
-        job::{BatchId, JobState, Trace, Why},
+        job::{BatchId, CallId, JobState, Trace, Why},
         options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
@@ -26,9 +26,9 @@ use crate::{
     },
 };
 
-struct World {
-    dir: tempfile::TempDir,
-    store: Store,
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) store: Store,
     spec: BatchSpec,
     batch: BatchId,
 }
@@ -58,7 +58,7 @@ fn spec(output: String) -> BatchSpec {
     }
 }
 
-fn job(line: u64) -> NewJob {
+pub(super) fn job(line: u64) -> NewJob {
     let source = format!("https://me:secret@h.org/{line}.wav?Signature=x");
     NewJob {
         line,
@@ -77,6 +77,11 @@ fn job(line: u64) -> NewJob {
 
 impl World {
     async fn new(world: &'static str, lines: u64) -> Self {
+        Self::of(world, (1..=lines).map(job).collect()).await
+    }
+
+    /// These lines, and a bad one after them.
+    pub(super) async fn of(world: &'static str, lines: Vec<NewJob>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
@@ -90,18 +95,18 @@ impl World {
             pause_on_failures: true,
         };
         let (batch, _) = store.begin_submit(new).await.unwrap();
-        let bad = BadJob { line: lines + 1, fault: "too few fields".into(), carried: None };
-        store.submit(batch, (1..=lines).map(job).collect(), vec![bad]).await.unwrap();
+        let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
+        store.submit(batch, lines, vec![bad]).await.unwrap();
         store.end_submit(batch).await.unwrap();
         Self { dir, store, spec, batch }
     }
 
-    async fn claim(&self, world: &'static str) -> Vec<Claimed> {
+    pub(super) async fn claim(&self, world: &'static str) -> Vec<Claimed> {
         let want = Want { world, calls: vec![(Pool::Pulse, 9_999)], ..Want::default() };
         self.store.claim(want).await.unwrap()
     }
 
-    async fn answer(&self, job: &Claimed, text: &str) {
+    pub(super) async fn permit(&self, job: &Claimed) -> CallId {
         let model = "pulse".to_owned();
         let trace = Trace { model, language: "en".into(), flags: LogFlags::default(), bytes: None, audio_ms: None };
         let ask = PermitAsk {
@@ -121,7 +126,11 @@ impl World {
             trace,
             reply: None,
         };
-        let call = self.store.permit(ask).await.unwrap().unwrap().call;
+        self.store.permit(ask).await.unwrap().unwrap().call
+    }
+
+    pub(super) async fn answer(&self, job: &Claimed, text: &str) {
+        let call = self.permit(job).await;
         let body = serde_json::json!({"status": "success", "transcription": text}).to_string();
         let end = End::Answered {
             body: body.into(),
@@ -131,16 +140,23 @@ impl World {
             audio_ms: Some(60_000),
             cost: Some(5_000),
         };
+        self.end(call, end).await;
+    }
+
+    pub(super) async fn end(&self, call: CallId, end: End) {
         self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }).await.unwrap();
     }
 
-    async fn settle(&self, job: &Claimed, finish: Finish) {
-        let to = To::Finished(Box::new(finish));
+    pub(super) async fn settle(&self, job: &Claimed, finish: Finish) {
+        self.place(job, To::Finished(Box::new(finish))).await;
+    }
+
+    pub(super) async fn place(&self, job: &Claimed, to: To) {
         let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
         assert!(self.store.settle(settlement).await.unwrap());
     }
 
-    async fn publish(&self, state: SummaryState) -> (Summary, Vec<HashMap<String, String>>) {
+    pub(super) async fn publish(&self, state: SummaryState) -> (Summary, Vec<HashMap<String, String>>) {
         let sink = Sink::open(&self.spec.output, &self.spec.sink).unwrap();
         let row = self.store.batch_by_id(self.batch).await.unwrap();
         let summary = publish(&self.store, &row, &self.spec, &sink, state, &Rates::default()).await.unwrap();

@@ -63,6 +63,62 @@ async fn the_successor_of_a_running_line_waits_for_its_worker() {
 }
 
 #[tokio::test]
+async fn a_line_that_changes_twice_waits_for_the_first_worker_all_the_same() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    for source in [Some("/second.wav"), None, Some("/fourth.wav")] {
+        let line = NewJob { source: source.map(str::to_owned), ..job(1, source.unwrap_or_default()) };
+        assert_eq!(l.store.submit(b, vec![line], vec![]).await.unwrap().changed, 1);
+        assert!(claim(&l.store, 5).await.is_empty(), "the first is still at it");
+    }
+    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
+    assert_eq!(claim(&l.store, 5).await[0].source, "/fourth.wav", "and no longer than that");
+}
+
+#[tokio::test]
+async fn a_successor_that_was_cancelled_and_is_tried_again_waits_too() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.submit(b, vec![job(1, "/changed.wav")], vec![]).await.unwrap();
+    let again = || Chosen { batch: b, key: None, states: vec![], part: None };
+    l.store.cancel(b).await.unwrap();
+    assert_eq!(l.store.retry(again()).await.unwrap(), 1);
+    assert!(claim(&l.store, 5).await.is_empty(), "the first is still at it");
+    assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
+    l.store.cancel(b).await.unwrap();
+    assert_eq!(l.store.retry(again()).await.unwrap(), 1);
+    assert_eq!(claim(&l.store, 5).await[0].source, "/changed.wav", "there is nobody to wait for any more");
+}
+
+#[tokio::test]
+async fn the_call_of_a_changed_line_is_booked_when_its_process_is_gone() {
+    for changed_first in [true, false] {
+        let l = ledger().await;
+        let b = l.submit(batch("b"), 1).await;
+        let me = l.store.enlist("{}".into()).await.unwrap();
+        let j = claim(&l.store, 1).await.remove(0);
+        l.store.permit(ask(&j, crate::domain::pool::Limits::default())).await.unwrap().unwrap();
+        let change = || l.store.submit(b, vec![job(1, "/changed.wav")], vec![]);
+        if changed_first {
+            change().await.unwrap();
+        }
+        l.store.leave(me).await.unwrap();
+        if !changed_first {
+            change().await.unwrap();
+        }
+        let row = l.store.batch("b").await.unwrap().unwrap();
+        assert_eq!((row.reserved, row.spent), (0, 5_000), "what is reserved for nobody would be so for ever");
+        let other = open(&l.path, &l.clock).await;
+        let _them = other.enlist("{}".into()).await.unwrap();
+        assert_eq!(claim(&other, 5).await[0].source, "/changed.wav", "without waiting for the dead");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
     let l = ledger().await;
     let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();

@@ -68,7 +68,7 @@ impl Store {
                 .await?;
                 give_up_all(conn, &unawaited, now).await?;
                 let done = sqlx::query(
-                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = ?, after = NULL, \
+                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = ?, \
                      lane = 'free' WHERE batch = ? AND due_at IS NOT NULL",
                 )
                 .bind(now)
@@ -266,9 +266,11 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Re
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    // The batch as well as the line begins anew: what went wrong before does not count against it.
+    // The batch as well as the line begins anew: what went wrong before does not count against it. One that waited for the
+    // worker of its older self waits for it still.
     sqlx::query(
-        "UPDATE jobs SET state = 'queued', due_at = ?2, era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \
+        "UPDATE jobs SET state = 'queued', \
+           due_at = ?2 + 60000 * EXISTS (SELECT 1 FROM jobs h WHERE h.id = jobs.after AND h.token IS NOT NULL), era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \
          error = NULL, notes = NULL, lane = CASE WHEN e.value ->> 1 THEN 'free' ELSE pool END FROM json_each(?1) e WHERE jobs.id = e.value ->> 0",
     )
     .bind(&set)

@@ -2,6 +2,7 @@
 //! their calls, in any order.
 
 mod ops;
+mod walls;
 
 use std::collections::BTreeMap;
 

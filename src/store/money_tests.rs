@@ -27,6 +27,19 @@ async fn money_is_reserved_before_it_is_spent() {
 }
 
 #[tokio::test]
+async fn of_two_who_ask_for_one_part_at_once_one_is_told_and_nobody_else_suffers() {
+    let l = ledger().await;
+    l.submit(batch("b"), 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 2).await;
+    // The writer takes all three in one go.
+    let asked = [&jobs[0], &jobs[0], &jobs[1]].map(|job| l.store.permit(ask(job, Limits::default())));
+    let verdicts = futures::future::join_all(asked).await;
+    let mut denials: Vec<_> = verdicts.into_iter().filter_map(|verdict| verdict.unwrap().err()).collect();
+    assert_eq!((denials.pop(), denials.len()), (Some(Denial::OpenCall), 0));
+}
+
+#[tokio::test]
 async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     let l = ledger().await;
     l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;

@@ -1,7 +1,10 @@
 //! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
 //! calls in flight, its rate, its cooldown and the batch's money.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -228,6 +231,7 @@ async fn grant_pool(
     let fences = fences(conn, asks.iter().map(|(_, a)| *a)).await?;
     let sounds = sounds::fences(conn, asks.iter().map(|(_, a)| *a), now).await?;
     let mut begun = HashMap::new();
+    let mut parts = HashSet::new();
     let mut intents = Vec::new();
     let mut left = false;
     for ((i, ask), sound) in asks.iter().zip(&sounds) {
@@ -235,6 +239,11 @@ async fn grant_pool(
             money.get_mut(&ask.batch.0).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
         if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), sound, batch, now) {
             granted.verdicts.push((*i, Err(denial)));
+            continue;
+        }
+        // Asked for twice at once: neither sees the other's call yet.
+        if parts.contains(&(ask.job, ask.part)) {
+            granted.verdicts.push((*i, Err(Denial::OpenCall)));
             continue;
         }
         let sound = ask.buys.sound().map(|sound| sound.fingerprint);
@@ -264,6 +273,7 @@ async fn grant_pool(
         batch.in_flight += 1;
         let call = CallId::new();
         intents.push((*ask, call, estimate));
+        parts.insert((ask.job, ask.part));
         begun.extend(sound.map(|sound| (sound, call)));
         let good_until = clock::boot_ms() + shared.timing.lease_ms / 2;
         granted.verdicts.push((*i, Ok(Permit { call, sent_at: now, good_until })));

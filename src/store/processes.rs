@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, beat, pauses};
+use super::{Store, StoreError, beat, control, pauses};
 use crate::clock::Millis;
 
 /// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
@@ -143,11 +143,17 @@ async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<
     .bind(process)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE jobs SET token = NULL, process = NULL WHERE process = ? AND state = 'superseded'")
-        .bind(process)
-        .execute(&mut *conn)
-        .await?;
+    let superseded: Vec<i64> = sqlx::query_scalar(
+        "UPDATE jobs SET token = NULL, process = NULL WHERE process = ? AND state = 'superseded' RETURNING id",
+    )
+    .bind(process)
+    .fetch_all(&mut *conn)
+    .await?;
     beat::orphan_calls(conn, process, now).await?;
+    // Nobody looks at those again: what they may have cost goes into the books now.
+    for job in superseded {
+        control::give_up_open_calls(conn, job, now).await?;
+    }
     sqlx::query("DELETE FROM processes WHERE id = ?").bind(process).execute(conn).await?;
     Ok(())
 }

@@ -146,7 +146,7 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, finished_at = ?1, after = NULL, lane = 'free' \
+                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, finished_at = ?1, lane = 'free' \
                      WHERE batch = (SELECT id FROM batches WHERE id = ?2 AND state = 'submitting' AND finished_at IS NOT NULL) \
                      AND state = 'queued' AND due_at IS NOT NULL",
                 )
@@ -256,31 +256,39 @@ async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(),
 }
 
 async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<u64, StoreError> {
-    let old: Vec<(i64, Option<i64>)> = sqlx::query_as(
-        "SELECT j.id, j.token FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
+    // Whose process is gone has no worker any more, though its token still stands there.
+    let old: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes p WHERE p.id = j.process) \
+         FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
          WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id",
     )
     .bind(batch.0)
     .fetch_all(&mut *conn)
     .await?;
-    for (id, token) in &old {
-        if token.is_none() {
+    for (id, held) in &old {
+        if !held {
             control::give_up_open_calls(conn, *id, now).await?;
         }
-        sqlx::query("UPDATE jobs SET state = 'superseded', due_at = NULL WHERE id = ?")
-            .bind(id)
-            .execute(&mut *conn)
-            .await?;
-        // Its place in the report is the old one's; its start waits until the old one's worker has stopped.
+        sqlx::query(
+            "UPDATE jobs SET state = 'superseded', due_at = NULL, token = iif(?2, token, NULL), process = iif(?2, process, NULL) \
+             WHERE id = ?1",
+        )
+        .bind(id)
+        .bind(held)
+        .execute(&mut *conn)
+        .await?;
+        // Its place in the report is the old one's; its start waits until the old one's worker has stopped, or that of
+        // the one for which the old one waited itself.
         sqlx::query(
             "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
                source_etag, variant, text, characters, state, lane, due_at, after, submitted_at, finished_at) \
              SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, i.source_bytes, \
                i.source_etag, i.variant, i.text, i.characters, \
                CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END, \
-               CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN o.token IS NULL THEN ?2 ELSE ?2 + 60000 END, \
-               CASE WHEN o.token IS NOT NULL AND (i.source IS NOT NULL OR i.text IS NOT NULL) THEN o.id END, ?2, CASE WHEN i.source IS NULL AND i.text IS NULL THEN ?2 END \
-             FROM jobs o JOIN incoming i ON i.key = o.key AND i.variant = o.variant WHERE o.id = ?1",
+               CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN ?2 ELSE ?2 + 60000 END, \
+               h.id, ?2, CASE WHEN i.source IS NULL AND i.text IS NULL THEN ?2 END \
+             FROM jobs o JOIN incoming i ON i.key = o.key AND i.variant = o.variant \
+             LEFT JOIN jobs h ON h.id = iif(o.token IS NULL, o.after, o.id) AND h.token IS NOT NULL WHERE o.id = ?1",
         )
         .bind(id)
         .bind(now)

@@ -13,7 +13,7 @@ mod dictionaries;
 mod errors;
 mod events;
 mod frames;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gate;
 mod listen;

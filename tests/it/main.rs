@@ -5,6 +5,7 @@ mod account;
 mod admin;
 mod cli;
 mod crash;
+mod damaged;
 mod faults;
 mod full_disk;
 mod jobs;

@@ -79,7 +79,7 @@ pub(super) enum Op {
     },
 }
 
-fn how() -> impl Strategy<Value = How> {
+pub(super) fn how() -> impl Strategy<Value = How> {
     prop_oneof![
         3 => prop_oneof![Just(None), (1i64..9_000).prop_map(Some)].prop_map(How::Answered),
         1 => Just(How::Accepted),
@@ -90,14 +90,17 @@ fn how() -> impl Strategy<Value = How> {
     ]
 }
 
-pub(super) fn op() -> impl Strategy<Value = Op> {
-    let (n, who) = (0usize..64, 0usize..2);
+pub(super) fn place() -> impl Strategy<Value = Where> {
     let state = prop_oneof![Just(JobState::Succeeded), Just(JobState::Failed), Just(JobState::Suspect)];
-    let to = prop_oneof![
+    prop_oneof![
         2 => state.prop_map(Where::Done),
         2 => any::<bool>().prop_map(|later| Where::Queued { later }),
-        1 => n.clone().prop_map(|call| Where::Awaiting { call }),
-    ];
+        1 => (0usize..64).prop_map(|call| Where::Awaiting { call }),
+    ]
+}
+
+pub(super) fn op() -> impl Strategy<Value = Op> {
+    let (n, who) = (0usize..64, 0usize..2);
     let cost = prop_oneof![Just(None), (1i64..9_000).prop_map(Some)];
     prop_oneof![
         5 => who.clone().prop_map(|who| Op::Claim { who }),
@@ -107,7 +110,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         6 => (who.clone(), n.clone(), how()).prop_map(|(who, call, how)| Op::End { who, call, how }),
         3 => (who.clone(), [n.clone(), n.clone()], [how(), how()])
             .prop_map(|(who, calls, how)| Op::Ends { who, calls, how }),
-        4 => (who.clone(), n.clone(), to).prop_map(|(who, hand, to)| Op::Settle { who, hand, to }),
+        4 => (who.clone(), n.clone(), place()).prop_map(|(who, hand, to)| Op::Settle { who, hand, to }),
         3 => (who.clone(), n.clone(), 0u8..2, cost)
             .prop_map(|(who, call, words, cost)| Op::Receive { who, call, words, cost }),
         1 => (who, n.clone()).prop_map(|(who, call)| Op::Fail { who, call }),
