@@ -144,6 +144,8 @@ impl Service {
             house.clock.advance(10_001);
             let is = |event: &Scheduling| match event {
                 Scheduling::Found { definition, .. } if *definition == name => Some(()),
+                // It was seen half-written first.
+                Scheduling::Mended { definition, .. } if *definition == name => Some(()),
                 _ => None,
             };
             self.says("a look", is).await;
