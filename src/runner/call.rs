@@ -120,6 +120,8 @@ pub(super) async fn attempt<A, C: Caller>(
         let how = how(&outcome);
         work.shared.say(Event::CallEnded { pool: work.pool, how, trouble: trouble.clone(), cost });
         match outcome {
+            // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
+            Outcome::Answered(_) if !reply.worked => return Ok(Attempt::Next(Next::Lost)),
             Outcome::Answered(answer) => {
                 let processing_ms = work.now() - permit.sent_at;
                 return Ok(Attempt::Answered { call: permit.call, answer, processing_ms });

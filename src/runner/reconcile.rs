@@ -25,6 +25,8 @@ const LOG_RETRY_MS: i64 = 5_000;
 pub(super) enum Verdict {
     /// Its answer was found and kept.
     Answered,
+    /// The same, and its line is nobody's any more.
+    Left,
     /// Look again then (ms since 1970).
     Later(i64),
     /// Give it up and make another.
@@ -80,9 +82,9 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         if posted.is_none() && shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);
         } else {
-            keep(work, call, entry).await?;
+            let verdict = keep(work, call, entry).await?;
             tracing::info!(job.key = work.job.key, call.id = %call.id, "recovered from the vendor's log");
-            return Ok(Verdict::Answered);
+            return Ok(verdict);
         }
     }
     let outage_limit = i64::try_from(run.outage_limit.as_millis()).unwrap_or(i64::MAX);
@@ -103,7 +105,8 @@ fn posted_to(work: &Work<'_>, call: &CallRecord) -> Option<(String, i64)> {
     Some((address(&webhook.public_url, call.id, &webhook.secret).into(), grace))
 }
 
-async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<(), StoreError> {
+/// Keeps what the log says as the call's answer.
+async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Verdict, StoreError> {
     let body = recovered_answer(&entry.transcription, entry.duration_s, &entry.request_id, &entry.language);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
     let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
@@ -117,8 +120,9 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<()
         cost: audio_ms.map(|ms| work.shared.config.rates.cost(work.asked.options.model, ms).0),
     };
     let limits = work.limits();
-    work.shared.store.end(Ended { call: call.id, departed_at: None, limits, end, pauses: None }).await?;
-    Ok(())
+    let ended = Ended { call: call.id, departed_at: None, limits, end, pauses: None };
+    let reply = work.shared.store.end(ended).await?;
+    Ok(if reply.worked { Verdict::Answered } else { Verdict::Left })
 }
 
 #[cfg(test)]

@@ -209,6 +209,7 @@ impl Work<'_> {
         }
         match reconcile::look(self, call).await? {
             Verdict::Answered => Ok(Next::Look),
+            Verdict::Left => Ok(Next::Lost),
             Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
             Verdict::CallAgain => {
                 if let Some(end) = self.spent(call.error_kind) {

@@ -116,6 +116,8 @@ pub enum PoolEffect {
 pub struct EndReply {
     /// Its state now.
     pub state: CallState,
+    /// Whether its job is still being worked: else an answer is kept, and its worker has no business to deliver it.
+    pub worked: bool,
     /// Whether it used up a try.
     pub counts: bool,
     /// Since when the pool is in an outage.
@@ -142,6 +144,8 @@ struct Known {
     sound: bool,
     /// Its job is done with: nobody will ever look at it again.
     over: bool,
+    /// Somebody works on its job.
+    worked: bool,
     account: String,
     pool: Pool,
     state: CallState,
@@ -197,6 +201,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         let change = change(ended, call, rivals.contains(&ended.call), pool.outage_since.is_some());
         replies.push(EndReply {
             state: change.state,
+            worked: call.worked,
             counts: change.counts,
             outage_since: pool.outage_since,
             only_limited_since: pool.only_limited_since,
@@ -233,8 +238,8 @@ async fn look_up(
     let rows = sqlx::query(
         "SELECT c.id, c.batch, c.job, c.part, c.fingerprint IS NOT NULL AS sound, c.account, c.pool, c.state, c.sent_at, c.reserve, c.cost, EXISTS (SELECT 1 FROM calls o \
          WHERE o.job = c.job AND o.part = c.part AND o.state = 'answered' AND o.id <> c.id) AS rival, \
-           c.fingerprint IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = c.job AND j.due_at IS NULL AND j.token IS NULL) AS over \
-         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value)",
+           c.fingerprint IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked \
+         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value) JOIN jobs j ON j.id = c.job",
     )
     .bind(ids)
     .fetch_all(conn)
@@ -253,6 +258,7 @@ async fn look_up(
                 part: row.try_get("part")?,
                 sound: row.try_get("sound")?,
                 over: row.try_get("over")?,
+                worked: row.try_get("worked")?,
                 account: row.try_get("account")?,
                 pool: rows::listed(&row, "pool")?,
                 state: rows::listed(&row, "state")?,

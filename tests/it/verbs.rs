@@ -68,6 +68,30 @@ async fn a_cancelled_batch_keeps_the_answers_of_calls_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_of_a_cancelled_line_does_not_take_the_place_of_its_successors() {
+    let house = House::new().await;
+    for i in 1..=2 {
+        house.recording(&format!("rec/{i}.wav"), &format!("words {i}"), 1.0, i);
+    }
+    house.lines(&[("call", "rec/1.wav")]);
+    house.sandbox.script([Fault::new(Match::Nth(1), What::Hang)]);
+    let definition = house.definition("", "");
+    let batch = house.submit(&definition).await;
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(1).await;
+        house.store.cancel(batch).await.unwrap();
+        house.lines(&[("call", "rec/2.wav")]);
+        house.submit(&definition).await;
+        house.until("the changed line", || async { house.counts(batch).await.of(Succeeded) == 1 }).await;
+        house.sandbox.release();
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(house.output("call.txt").trim(), "words 2");
+    let books = house.sandbox.books();
+    assert_eq!((books.calls, books.billed), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_that_is_lost_after_a_cancel_leaves_nothing_open() {
     let house = House::new().await;
     house.calls(2);

@@ -168,8 +168,8 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
     let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
     if let Some(open) = work.journal.calls.iter().find(|call| call.is_open() && !matches!(step, Step::PutBack { .. })) {
         let bytes = shelf.find(sound, format).unwrap_or(0);
-        end_found(work, open.id, bytes).await?;
-        return Ok(Stage::Ready(own(work, None)));
+        let worked = end_found(work, open.id, bytes).await?;
+        return Ok(if worked { Stage::Ready(own(work, None)) } else { Stage::Lost });
     }
     if !work.shared.store.reuse(work.job.job, work.job.token, &[work.asked.reused(at, sound)]).await? {
         return Ok(Stage::Lost);
@@ -182,11 +182,13 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
     Ok(Stage::Ready(Ready::default()))
 }
 
-async fn end_found(work: &PartWork<'_>, call: CallId, bytes: u64) -> Result<(), StoreError> {
+/// Whether the job is still worked.
+async fn end_found(work: &PartWork<'_>, call: CallId, bytes: u64) -> Result<bool, StoreError> {
     let end = End::Spoken { bytes, found: true, request_id: None, content_expiry: None };
-    work.shared.store.end(Ended { call, departed_at: None, limits: work.limits(), end, pauses: None }).await?;
+    let ended = Ended { call, departed_at: None, limits: work.limits(), end, pauses: None };
+    let reply = work.shared.store.end(ended).await?;
     tracing::info!(job.key = work.job.key, call.id = %call, "its audio was in the spool");
-    Ok(())
+    Ok(reply.worked)
 }
 
 /// What is to be done about a call of unknown outcome whose sound is not there.
