@@ -292,7 +292,7 @@ def main():
                 recordings(place, files, options.seconds, alike=True)
             with Sandbox(options.wavebatch, "--latency", "50ms") as sandbox:
                 median = rounds(options, killed, sandbox, place, scratch)
-            what = "" if name == "killed" else ", all of one length"
+            what = "" if name == "killed" else ", all of one length,"
             table(f"`kill -9` when half of {files:,} files{what} were billed, and the same command again", median, columns)
         if "over" in options.only:
             with Sandbox(options.wavebatch, "--latency", "50ms", "--concurrency", str(IN_FLIGHT // 2)) as sandbox:
