@@ -119,21 +119,17 @@ async fn with_copy<T>(
     definition: &Definition,
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
-    // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = std::env::temp_dir().join(format!("wavebatch-check-{}", std::process::id()));
-    let needs_copy = definition.origin.needs_copy();
-    let working = async {
-        let copy = match fetcher() {
-            Ok(fetcher) if needs_copy => intake::copy_manifest(definition, &dir, &fetcher, tokio::io::stdin()).await?,
-            _ => None,
-        };
-        work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
-    };
-    let done = working.await;
-    if needs_copy {
-        let _ = std::fs::remove_dir(&dir);
+    if !definition.origin.needs_copy() {
+        return work(None).await;
     }
-    done
+    // No ledger, no spool; and what is only looked at belongs to neither.
+    let dir = tempfile::Builder::new().prefix("wavebatch-check-").tempdir();
+    let dir = dir.map_err(|source| IntakeError::Copy { dir: std::env::temp_dir(), source })?;
+    let copy = match fetcher() {
+        Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
+        _ => None,
+    };
+    work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
 }
 
 /// Prints every part as it would be bought.

@@ -122,6 +122,8 @@ pub(super) async fn attempt<A, C: Caller>(
         match outcome {
             // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
             Outcome::Answered(_) if !reply.worked => return Ok(Attempt::Next(Next::Lost)),
+            // Another call's answer came first, and is the one that counts.
+            Outcome::Answered(_) if reply.state != CallState::Answered => return Ok(Attempt::Next(Next::Look)),
             Outcome::Answered(answer) => {
                 let processing_ms = work.now() - permit.sent_at;
                 return Ok(Attempt::Answered { call: permit.call, answer, processing_ms });

@@ -66,6 +66,10 @@ pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, 
     // The length is worth a look at a file that is still there; nothing is fetched for it.
     let known = recording.peek(&work.job.source).await;
     let known = known.map(|p| Known { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels }).unwrap_or_default();
+    // Looking took its time: another line's outputs may stand where its own would.
+    if !work.shared.store.holds(work.job.job, work.job.token).await? {
+        return Ok(Next::Lost);
+    }
     deliver(work, call, &body, facts, known).await
 }
 

@@ -119,6 +119,21 @@ async fn the_call_of_a_changed_line_is_booked_when_its_process_is_gone() {
 }
 
 #[tokio::test]
+async fn the_call_of_a_cancelled_line_is_booked_when_its_process_is_gone() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 1).await;
+    let me = l.store.enlist("{}".into()).await.unwrap();
+    let j = claim(&l.store, 1).await.remove(0);
+    l.store.permit(ask(&j, crate::domain::pool::Limits::default())).await.unwrap().unwrap();
+    l.store.cancel(b).await.unwrap();
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    assert_eq!((row.reserved, row.spent), (5_000, 0), "its answer may come");
+    l.store.leave(me).await.unwrap();
+    let row = l.store.batch("b").await.unwrap().unwrap();
+    assert_eq!((row.reserved, row.spent), (0, 5_000), "nobody is left to take it");
+}
+
+#[tokio::test]
 async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
     let l = ledger().await;
     let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();

@@ -298,7 +298,12 @@ pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, no
     give_up_all(conn, &open, now).await
 }
 
-async fn give_up_all(conn: &mut SqliteConnection, open: &[SqliteRow], now: Millis) -> Result<(), StoreError> {
+/// Gives up the calls of these rows.
+pub(super) async fn give_up_all(
+    conn: &mut SqliteConnection,
+    open: &[SqliteRow],
+    now: Millis,
+) -> Result<(), StoreError> {
     for row in open {
         if let Some(call) = rows::call_id(row, "id")? {
             end::give_up(conn, call, now).await?;

@@ -149,8 +149,16 @@ async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<
     .bind(process)
     .fetch_all(&mut *conn)
     .await?;
+    let unawaited = sqlx::query(
+        "SELECT c.id FROM calls c JOIN jobs j ON j.id = c.job \
+         WHERE c.slot_until IS NOT NULL AND c.process = ? AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
+    )
+    .bind(process)
+    .fetch_all(&mut *conn)
+    .await?;
     beat::orphan_calls(conn, process, now).await?;
-    // Nobody looks at those again: what they may have cost goes into the books now.
+    // Nobody looks at these again (their lines were changed or cancelled): what they may have cost goes into the books now.
+    control::give_up_all(conn, &unawaited, now).await?;
     for job in superseded {
         control::give_up_open_calls(conn, job, now).await?;
     }

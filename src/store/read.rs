@@ -7,7 +7,7 @@ use super::{
     rows,
 };
 use crate::domain::{
-    job::{BatchId, CallId, JobId, JobState},
+    job::{BatchId, CallId, JobId, JobState, Token},
     pool::{Limits, Pool},
     retry::PauseKind,
 };
@@ -71,6 +71,15 @@ impl Store {
     pub async fn specification(&self, id: BatchId) -> Result<String, StoreError> {
         let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = ?").bind(id.0);
         spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
+    }
+
+    /// Whether a job is still worked by whoever has this token.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')";
+        Ok(sqlx::query_scalar(sql).bind(job.0).bind(token.0).fetch_one(&self.read).await?)
     }
 
     /// Jobs by state, and what went wrong by kind.

@@ -32,10 +32,15 @@ impl Scratch {
         loop {
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let path = dir.join(format!("{MARK}{}-{serial}-{what}", process::id()));
-            // A process of the same id may have left one: it is nobody's by now.
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            if held::hold(&file)? {
-                return Ok((Self { path, _held: file.try_clone()? }, file));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                // A process of the same id may have left one, or somebody else a link to where nobody should write.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+                Ok(file) => {
+                    if held::hold(&file)? {
+                        return Ok((Self { path, _held: file.try_clone()? }, file));
+                    }
+                }
             }
         }
     }
@@ -66,9 +71,25 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    #[test]
+    fn nothing_is_written_through_what_lies_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("theirs");
+        fs::write(&target, "kept").unwrap();
+        let next = SERIAL.load(Ordering::Relaxed);
+        for serial in next..next + 100 {
+            let link = dir.path().join(format!("{MARK}{}-{serial}-manifest", process::id()));
+            symlink(&target, link).unwrap();
+        }
+        let (scratch, mut file) = Scratch::create(dir.path(), "manifest").unwrap();
+        io::Write::write_all(&mut file, b"a manifest").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(scratch.path()).unwrap(), "a manifest");
+    }
 
     #[test]
     fn a_scratch_file_is_private_and_goes_with_its_owner() {

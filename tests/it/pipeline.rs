@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
-        job::JobState,
+        job::{CallState, JobState},
         pool::{Limits, Pool},
     },
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
+    store::{End, Ended},
 };
 
 use crate::support::House;
@@ -121,6 +122,37 @@ async fn without_a_log_the_policy_decides() {
     house.run(batch).await;
     house.all_well(batch, 1, 2).await;
     assert_eq!(house.row(batch, "call-0001").await.billed_calls, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_answers_the_one_that_counts_is_delivered() {
+    let house = House::new().await;
+    house.calls(1);
+    house.sandbox.script([
+        Fault::new(Match::Nth(1), What::CutAfterWork),
+        Fault::new(Match::Nth(2), What::Hang),
+        Fault::new(Match::Any, What::LogsAbsent),
+    ]);
+    let batch = house.submit(&house.definition("", "")).await;
+    tokio::join!(house.run(batch), async {
+        house.sandbox.waiting(1).await;
+        // The first, given up, is answered after all while the second is on the wire.
+        let end = End::Answered {
+            body: r#"{"status": "success", "transcription": "what came first"}"#.into(),
+            from_log: false,
+            request_id: None,
+            content_expiry: None,
+            audio_ms: Some(1_000),
+            cost: Some(1),
+        };
+        let call = house.job(batch, "call-0001").await.calls[0].id;
+        let ended = Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None };
+        assert_eq!(house.store.end(ended).await.unwrap().state, CallState::Answered);
+        house.sandbox.release();
+    });
+    assert_eq!(house.output("call-0001.txt").trim(), "what came first");
+    let states: Vec<_> = house.job(batch, "call-0001").await.calls.iter().map(|call| call.state).collect();
+    assert_eq!(states, [CallState::Answered, CallState::Surplus]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

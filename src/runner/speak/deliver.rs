@@ -75,6 +75,10 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
             return Ok(Next::Leave(To::Finished(Box::new(finish))));
         }
     };
+    // Joining takes its time: another line's outputs may stand where its own would.
+    if !shared.store.holds(work.job.job, work.job.token).await? {
+        return Ok(Next::Lost);
+    }
     let receipts = match work.batch.sink.put_all(items(speech, &joined, leftover.path.clone())).await {
         Ok(receipts) => receipts,
         Err(e) => return sink_trouble(work, e).await,

@@ -23,7 +23,8 @@ const TOLD: usize = 300;
 /// How long stderr is read on after the command ended: what it left running may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What gives access to something, beside `WAVEBATCH_…_SECRET`.
-const SECRETS: [&str; 3] = ["SMALLEST_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+const SECRETS: [&str; 4] =
+    ["SMALLEST_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
 
 /// Runs it in `dir`, with `body` on its stdin and `news`, the same, in its environment. Dropped, it kills the command.
 pub(super) async fn run(
