@@ -9,13 +9,12 @@ use serde_json::json;
 use wavebatch::{
     domain::{
         callback::{Rule, Secret},
-        cost::Rates,
         job::{BatchId, JobState},
         retry::PauseKind,
     },
-    runner::{RunEnd, Webhook},
+    runner::RunEnd,
     sandbox::{Config, Fault, Match, Shape, StatusFault, What},
-    server::{Metrics, Patience, Receiver, ReceiverSettings},
+    server::Receiver,
 };
 
 use crate::support::{House, speech::Speaking, watching::Lock};
@@ -62,17 +61,8 @@ async fn disturbed(place: Place, fault: &What) -> (House, BatchId, Option<Receiv
         let batch = house.submit(&house.definition("formats = [\"txt\"]", "unknown_grace = \"200ms\"")).await;
         return (house, batch, None);
     }
-    let settings = ReceiverSettings {
-        listen: ([127, 0, 0, 1], 0).into(),
-        secrets: vec![SECRET],
-        rates: Rates::default(),
-        patience: Patience::default(),
-        metrics: Metrics::new(),
-    };
-    let receiver = Receiver::start(house.store.clone(), settings).await.expect("a port");
-    let public_url = format!("http://{}", receiver.addr()).parse().expect("an address");
     let rule = Rule { over_bytes: 0, overdue_ms: 600, grace_ms: 200, ..Rule::default() };
-    house.webhook = Some(Webhook { public_url, secret: SECRET, rule });
+    let receiver = house.listens(SECRET, rule).await;
     let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
                 [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\n\
                 [run]\nunknown_grace = \"200ms\"\n";

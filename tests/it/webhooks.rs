@@ -6,13 +6,12 @@ use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
         callback::{Rule, Secret},
-        cost::Rates,
         job::{BatchId, JobState},
         pool::Pool,
     },
-    runner::{CallEnd, Event, RunEnd, Webhook},
+    runner::{CallEnd, Event, RunEnd},
     sandbox::{Config, Fault, Match, Sandbox, What},
-    server::{Metrics, Patience, Receiver, ReceiverSettings},
+    server::Receiver,
 };
 
 use crate::{
@@ -27,16 +26,7 @@ async fn house(lines: usize, rule: Rule) -> (House, Receiver, BatchId) {
     let config =
         Config { latency: Duration::from_millis(20), webhook_backoff: Duration::from_millis(10), ..Config::default() };
     let mut house = House::with(config).await;
-    let settings = ReceiverSettings {
-        listen: ([127, 0, 0, 1], 0).into(),
-        secrets: vec![SECRET],
-        rates: Rates::default(),
-        patience: Patience::default(),
-        metrics: Metrics::new(),
-    };
-    let receiver = Receiver::start(house.store.clone(), settings).await.unwrap();
-    let public_url = format!("http://{}/hooks", receiver.addr()).parse().unwrap();
-    house.webhook = Some(Webhook { public_url, secret: SECRET, rule });
+    let receiver = house.listens(SECRET, rule).await;
     house.provable_calls(lines);
     let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
                 [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";

@@ -24,6 +24,7 @@ use wavebatch::{
     clock::Clock,
     definition::{Definition, Overrides},
     domain::{
+        callback::{Rule, Secret},
         cost::Rates,
         job::{BatchId, JobState},
         pool::{Limits, Pool},
@@ -35,6 +36,7 @@ use wavebatch::{
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
+    server::{Metrics, Patience, Receiver, ReceiverSettings},
     store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
     waves::{Client, Settings, account},
 };
@@ -146,6 +148,21 @@ impl House {
              [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n{transcribe}\n[run]\n{run}\n"
         );
         self.write("night.toml", toml)
+    }
+
+    /// Has answers of recordings posted, and hears them.
+    pub async fn listens(&mut self, secret: Secret, rule: Rule) -> Receiver {
+        let settings = ReceiverSettings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            secrets: vec![secret.clone()],
+            rates: Rates::default(),
+            patience: Patience::default(),
+            metrics: Metrics::new(),
+        };
+        let receiver = Receiver::start(self.store.clone(), settings).await.expect("a port");
+        let public_url = format!("http://{}/hooks", receiver.addr()).parse().expect("an address");
+        self.webhook = Some(Webhook { public_url, secret, rule });
+        receiver
     }
 
     pub async fn submit(&self, definition: &Path) -> BatchId {

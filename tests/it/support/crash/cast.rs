@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use wavebatch::crash::POINTS;
 
 use super::{Plan, dice::Dice};
 
@@ -16,19 +17,10 @@ use super::{Plan, dice::Dice};
 pub(super) const LEASE: Duration = Duration::from_millis(1_500);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where each kind of process can be made to die; together all of `crash::POINTS`.
-const WORKERS: &[&str] = &[
-    "after-claim",
-    "after-intent",
-    "after-request",
-    "before-file",
-    "after-file",
-    "after-answer",
-    "before-sink",
-    "in-sink",
-    "before-settle",
-];
-const RECEIVERS: &[&str] = &["before-callback", "after-callback"];
+/// Whether a receiver, rather than a worker, dies at this one of `crash::POINTS`.
+fn is_receivers(point: &str) -> bool {
+    point.ends_with("-callback")
+}
 
 pub(super) struct Cast {
     program: PathBuf,
@@ -186,7 +178,8 @@ impl Drop for Cast {
 
 /// Most processes are to die at a moment of their own, soon or later.
 fn fuse(at: usize, dice: &mut Dice) -> Option<(&'static str, u64)> {
-    let (point, nth) = (dice.pick(if at == 0 { RECEIVERS } else { WORKERS }), dice.roll(1..9));
+    let points: Vec<&str> = POINTS.iter().copied().filter(|point| is_receivers(point) == (at == 0)).collect();
+    let (point, nth) = (dice.pick(&points), dice.roll(1..9));
     dice.percent(75).then_some((point, nth))
 }
 
