@@ -32,8 +32,10 @@ use wavebatch::{
     domain::{
         call::LogFlags,
         callback::{Secret, address},
+        cost::MicroUsd,
         cost::Rates,
-        job::{CallId, JobState, Trace, Why},
+        environment::Environment,
+        job::{CallId, JobState, RequestFingerprint},
         pool::{Limits, Pool},
     },
     runner::intake::{SubmitOptions, submit},
@@ -93,17 +95,17 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
     let definition = Definition::load(&dir.join("night.toml"), &Overrides::default()).expect("a good definition");
     let origin = Url::parse(NOWHERE).expect("an address");
     let definition = definition.asked_at(Some(NOWHERE.to_owned()));
-    submit(&store, &definition, None, "waves", &SubmitOptions::default()).await.expect("submitted");
+    submit(&store, &definition, None, Environment::Live, &SubmitOptions::default()).await.expect("submitted");
     let enlisted = store.enlist("{}".into()).await.expect("a ledger");
     let account = account(&origin, &SecretString::from(KEY));
     let mut calls = Vec::with_capacity(n);
     while calls.len() < n {
-        let want = Want { world: "waves", calls: vec![(Pool::PulsePro, 250)], ..Want::default() };
+        let want = Want { environment: Environment::Live, calls: vec![(Pool::PulsePro, 250)], ..Want::default() };
         let claimed = store.claim(want).await.expect("a ledger");
         let asked = claimed.into_iter().map(|job| {
             let (store, account) = (store.clone(), account.clone());
             async move {
-                let trace = Trace {
+                let trace = RequestFingerprint {
                     model: "pulse-pro".into(),
                     language: "en".into(),
                     flags: LogFlags::default(),
@@ -111,21 +113,14 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
                     audio_ms: Some(3_600_000),
                 };
                 let ask = PermitAsk {
-                    job: job.job,
-                    token: job.token,
-                    batch: job.batch,
-                    part: 0,
-                    account,
-                    pool: Pool::PulsePro,
-                    limits: Limits::default(),
-                    why: Why::First,
-                    replaces: None,
-                    probes: false,
-                    buys: Purchase::Transcript { audio_ms: Some(3_600_000), rate: 5_000 },
                     overdue_after: Some(10_800_000),
-                    mark: None,
-                    trace,
-                    reply: None,
+                    ..PermitAsk::new(
+                        &job,
+                        account,
+                        Pool::PulsePro,
+                        Purchase::Transcript { audio_ms: Some(3_600_000), rate: MicroUsd(5_000) },
+                        trace,
+                    )
                 };
                 let call = store.permit(ask).await.expect("a ledger").expect("a permit").call;
                 let end = End::Accepted { request_id: None };

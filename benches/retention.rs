@@ -21,8 +21,11 @@ use wavebatch::{
     clock::Clock,
     domain::{
         call::LogFlags,
+        cost::MicroUsd,
+        environment::Environment,
         identity::{Identity, source_identity},
-        job::{BatchId, JobState, Trace, Why},
+        job::{BatchId, JobState, RequestFingerprint},
+        options::Task,
         pool::{Limits, Pool},
     },
     store::{
@@ -96,13 +99,8 @@ fn opening(path: &Path) -> (Opening, Clock) {
 /// Submits a night and answers all of it; gives the bytes of the answers as they came.
 async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     let new = NewBatch {
-        name: format!("night-{nth}"),
         definition: "night".into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
+        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Task::Transcribe, "{}".into())
     };
     let (batch, _) = store.begin_submit(new).await.expect("a batch");
     let jobs = (1..=lines).map(|line| job(nth, line)).collect();
@@ -110,7 +108,7 @@ async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     store.end_submit(batch).await.expect("submitted");
     let mut raw = 0;
     loop {
-        let want = Want { world: "waves", calls: vec![(Pool::Pulse, 256)], ..Want::default() };
+        let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 256)], ..Want::default() };
         let claimed = store.claim(want).await.expect("claimed");
         if claimed.is_empty() {
             break;
@@ -142,27 +140,20 @@ fn job(nth: u64, line: u64) -> NewJob {
 async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
     let limits = Limits::default();
     let ask = PermitAsk {
-        job: job.job,
-        token: job.token,
-        batch: job.batch,
-        part: 0,
-        account: "bench".into(),
-        pool: Pool::Pulse,
         limits,
-        why: Why::First,
-        replaces: None,
-        probes: false,
-        overdue_after: None,
-        buys: Purchase::Transcript { audio_ms: Some(AUDIO_MS), rate: 5_000 },
-        mark: None,
-        trace: Trace {
-            model: "pulse".into(),
-            language: "en".into(),
-            flags: LogFlags::default(),
-            bytes: Some(4_800_044),
-            audio_ms: Some(AUDIO_MS),
-        },
-        reply: None,
+        ..PermitAsk::new(
+            &job,
+            "bench".into(),
+            Pool::Pulse,
+            Purchase::Transcript { audio_ms: Some(AUDIO_MS), rate: MicroUsd(5_000) },
+            RequestFingerprint {
+                model: "pulse".into(),
+                language: "en".into(),
+                flags: LogFlags::default(),
+                bytes: Some(4_800_044),
+                audio_ms: Some(AUDIO_MS),
+            },
+        )
     };
     let permit = store.permit(ask).await.expect("a ledger").expect("a permit");
     let body = transcript(job.job.0.unsigned_abs() << 8 | nth);
@@ -179,7 +170,7 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
     store.end(ended).await.expect("ended");
     let finish = Finish {
         state: Some(JobState::Succeeded),
-        audio_ms: Some(AUDIO_MS),
+        units: Some(AUDIO_MS),
         outputs: Some(format!("[\"{0}.json\",\"{0}.txt\"]", job.key)),
         ..Finish::default()
     };

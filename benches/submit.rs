@@ -10,7 +10,7 @@ use std::{
 
 use wavebatch::{
     definition::{Definition, Overrides},
-    domain::{batch::BatchSpec, cost::Rates, job::BatchId, pool::Pool},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, pool::Pool},
     report::{
         publish::{report_to, summarize},
         summary::SummaryState,
@@ -39,9 +39,9 @@ async fn main() {
     println!("summary of the same: {took:.3?}");
 
     let definition = load(dir.path(), "many");
-    let (took, again) = timed(submit(&store, &definition, None, "waves", &SubmitOptions::default())).await;
+    let (took, again) = timed(submit(&store, &definition, None, Environment::Live, &SubmitOptions::default())).await;
     println!("the same submitted again: {took:.2?}, {} the same", again.expect("submitted").submitted.same);
-    let (took, _) = timed(plan(Some(&store), &definition, None, "waves", false, &rates)).await;
+    let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, false, &rates)).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
     let (took, _) = timed(report_to(&store, &row, &spec, std::io::sink())).await;
@@ -64,7 +64,7 @@ async fn submitted(dir: &Path, name: &str, lines: u64) -> (Store, BatchId, Batch
     fs::write(dir.join(format!("{name}.toml")), toml).expect("a definition");
     let store = Store::open(Opening::new(dir.join(format!("{name}.db")))).await.expect("a ledger").0;
     let definition = load(dir, name);
-    let (took, done) = timed(submit(&store, &definition, None, "waves", &SubmitOptions::default())).await;
+    let (took, done) = timed(submit(&store, &definition, None, Environment::Live, &SubmitOptions::default())).await;
     let done = done.expect("submitted");
     println!("submit {} lines: {took:.2?}", done.submitted.new);
     (store, done.batch, done.spec)
@@ -94,7 +94,8 @@ async fn claims(store: &Store, queued: u64) -> Duration {
     let me = store.enlist("{}".into()).await.expect("enlisted");
     let mut took = Vec::with_capacity(CLAIMS);
     for turn in 0..CLAIMS {
-        let want = Want { world: "waves", free: 20, calls: vec![(Pool::Pulse, 20)], turn, ..Want::default() };
+        let want =
+            Want { environment: Environment::Live, free: 20, calls: vec![(Pool::Pulse, 20)], turn, ..Want::default() };
         let (one, claimed) = timed(store.claim(want)).await;
         assert!(!claimed.expect("claimed").is_empty(), "there are lines enough");
         took.push(one);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,10 +13,12 @@ use tokio::sync::Notify;
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
-/// The clock of one process. Tests move it; everything that waits for a moment notices.
+/// The clock of one process: the wall's, which somebody may set, and the machine's, which only runs. Tests move both;
+/// everything that waits for a moment notices.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    offset_ms: Arc<AtomicI64>,
+    wall_offset_ms: Arc<AtomicI64>,
+    boot_offset_ms: Arc<AtomicI64>,
     moved: Arc<Notify>,
 }
 
@@ -31,12 +33,24 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX) + self.offset_ms.load(Ordering::Relaxed)
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX) + self.wall_offset_ms.load(Ordering::Relaxed)
     }
 
-    /// Moves this clock (and its clones) by `ms`; sleepers look again.
+    /// Milliseconds since the machine started, by the clock that goes on while it sleeps and that nobody sets.
+    #[must_use]
+    pub fn boot(&self) -> Millis {
+        boot_ms() + self.boot_offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Lets `ms` pass on this clock and its clones; sleepers look again.
     pub fn advance(&self, ms: i64) {
-        self.offset_ms.fetch_add(ms, Ordering::Relaxed);
+        self.boot_offset_ms.fetch_add(ms, Ordering::Relaxed);
+        self.step(ms);
+    }
+
+    /// Sets the wall clock forward or back by `ms`: no time has passed. Sleepers look again.
+    pub fn step(&self, ms: i64) {
+        self.wall_offset_ms.fetch_add(ms, Ordering::Relaxed);
         self.moved.notify_waiters();
     }
 
@@ -55,9 +69,19 @@ impl Clock {
     }
 }
 
-/// Milliseconds since boot, by the clock that goes on while the machine sleeps and is never set.
+/// What names this start of the machine: [`Clock::boot`] means the same to processes that agree on it. `None` where the
+/// system does not say.
 #[must_use]
-pub fn boot_ms() -> Millis {
+pub fn boot_id() -> Option<&'static str> {
+    static ID: OnceLock<Option<String>> = OnceLock::new();
+    ID.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+    })
+    .as_deref()
+}
+
+fn boot_ms() -> Millis {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let id = rustix::time::ClockId::Boottime;
     // Elsewhere CLOCK_MONOTONIC is the nearest there is; on macOS it counts suspend.
@@ -80,5 +104,15 @@ mod tests {
         tokio::task::yield_now().await;
         clock.advance(3_600_001);
         tokio::time::timeout(Duration::from_secs(5), task).await.expect("woken").unwrap();
+    }
+
+    #[test]
+    fn time_passes_on_both_clocks_and_a_step_is_no_time() {
+        let clock = Clock::system();
+        let (wall, boot) = (clock.now(), clock.boot());
+        clock.advance(60_000);
+        assert!(clock.now() >= wall + 60_000 && clock.boot() >= boot + 60_000);
+        clock.step(-3_600_000);
+        assert!(clock.now() < wall && clock.boot() >= boot + 60_000);
     }
 }

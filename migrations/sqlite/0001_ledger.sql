@@ -1,87 +1,178 @@
--- The ledger. Times are milliseconds since 1970, money is millionths of a US dollar, ids of calls are UUIDv7.
+-- The ledger: every batch, every line, every call that may cost money, and every answer.
+--
+-- Times are milliseconds since 1970. Money is micro-USD (millionths of a US dollar) at list price. Ids of calls are UUIDv7.
+-- Truth values are 0 and 1. Names that will grow (tasks, models, pools, lanes, kinds of errors) have no CHECK; CHECKs tie a
+-- state to the columns that it owns.
 
+-- One row: the ledger itself.
 CREATE TABLE ledger (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
+    -- Made with the ledger. A summary.json names it, so that an output knows its ledger.
     id         TEXT    NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    -- The newest time that any process wrote here. A clock that is behind it was set back, also while nobody ran.
+    newest_at  INTEGER NOT NULL,
+    -- The number of the newest change of a line (`jobs.seq`). Only the holder of the write lock counts it up.
+    seq        INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- One process that works on the ledger. It holds an OS lock on its own file beside the ledger while it lives.
--- AUTOINCREMENT: a token begins with the process's id, so that no id may ever come again.
+-- A process that works on the ledger. It holds an OS lock on a file of its own beside the ledger while it lives.
+-- AUTOINCREMENT: a token begins with the process's id, so no id may ever come again.
 CREATE TABLE processes (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- The operating system's id of it.
     pid        INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
+    -- Its last heartbeat.
     beat_at    INTEGER NOT NULL,
+    -- JSON: its account and limits, for `status` to compare.
     settings   TEXT    NOT NULL
 ) STRICT;
 
 CREATE TABLE batches (
     id                INTEGER PRIMARY KEY,
     name              TEXT    NOT NULL UNIQUE,
+    -- The name of the definition that made it.
     definition        TEXT    NOT NULL,
-    task              TEXT    NOT NULL CHECK (task IN ('transcribe', 'synthesize')),
-    world             TEXT    NOT NULL CHECK (world IN ('waves', 'sandbox')),
+    -- What it does with each line: `transcribe`, `synthesize`, …
+    task              TEXT    NOT NULL,
+    -- What the stand-in says is never mixed with what the API says.
+    environment       TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    -- JSON: all that its workers need to know, as it was submitted last.
     spec              TEXT    NOT NULL,
-    state             TEXT    NOT NULL CHECK (state IN ('submitting', 'open', 'paused')),
+    state             TEXT    NOT NULL CHECK (state IN ('open', 'paused')),
+    -- While its lines are being submitted: when its submitter wrote last. Such a batch is not worked. NULL: it is whole.
+    submitting_at     INTEGER,
+    -- JSON: what its newest specification means for the lines that were there, and how far that was carried out.
+    pending           TEXT,
+    -- `cancel` came: lines that a submission in progress still adds are cancelled when it ends. A new submission lifts it.
+    cancelled_at      INTEGER,
     paused_by         TEXT    CHECK (paused_by IN ('user', 'wavebatch')),
     pause_kind        TEXT,
+    -- The same in words.
     pause_reason      TEXT,
+    paused_at         INTEGER,
+    -- A service lets one line of a paused batch through from time to time, to see whether the cause is gone.
+    probing           INTEGER NOT NULL DEFAULT 0 CHECK (probing IN (0, 1)),
+    -- That line, once it is claimed.
+    probe_job         INTEGER,
+    -- When a line was let through last.
+    probed_at         INTEGER,
+    -- The most that it may cost over all runs.
     max_spend         INTEGER,
+    -- The most calls in flight.
     concurrency       INTEGER,
-    pause_on_failures INTEGER NOT NULL,
-    spent             INTEGER NOT NULL DEFAULT 0,
+    -- Whether it pauses when over half of its lines go wrong.
+    pause_on_failures INTEGER NOT NULL CHECK (pause_on_failures IN (0, 1)),
+    -- What its ended calls cost.
+    spent             INTEGER NOT NULL DEFAULT 0 CHECK (spent >= 0),
+    -- What its open calls may cost: the sum of their `reserve`.
     reserved          INTEGER NOT NULL DEFAULT 0 CHECK (reserved >= 0),
-    longest_ms        INTEGER NOT NULL DEFAULT 0,
-    -- Lines settled since the batch was started or last resumed: what `pause_on_failures` looks at.
+    -- The longest line that was answered (see `jobs.units`): the guess for lines whose length is unknown.
+    longest_units     INTEGER NOT NULL DEFAULT 0 CHECK (longest_units >= 0),
+    -- Lines settled since it was started or last resumed: what `pause_on_failures` looks at.
     lately_well       INTEGER NOT NULL DEFAULT 0,
     lately_badly      INTEGER NOT NULL DEFAULT 0,
+    -- A service begins its calls only in this time; NULL: at any time.
+    window_from       INTEGER,
+    window_until      INTEGER,
+    -- How it stood when its report was written last.
+    reported          TEXT,
     submitted_at      INTEGER NOT NULL,
+    -- When it was submitted first, or last resumed.
     resumed_at        INTEGER NOT NULL,
     started_at        INTEGER,
     finished_at       INTEGER,
     CHECK ((state = 'paused') = (paused_by IS NOT NULL)),
-    CHECK ((state = 'paused') = (pause_kind IS NOT NULL))
+    CHECK ((state = 'paused') = (pause_kind IS NOT NULL)),
+    CHECK ((window_from IS NULL) = (window_until IS NULL)),
+    CHECK (probe_job IS NULL OR probing = 1)
 ) STRICT;
 
+CREATE INDEX batches_probing ON batches (id) WHERE probing = 1;
+
+-- Texts that are spoken, each once however many voices and formats it has.
+CREATE TABLE texts (
+    id         BLOB    PRIMARY KEY,
+    -- Whether `body` is raw DEFLATE.
+    packed     INTEGER NOT NULL CHECK (packed IN (0, 1)),
+    -- Length of the text in bytes.
+    bytes      INTEGER NOT NULL,
+    -- Length of the text in Unicode scalar values.
+    characters INTEGER NOT NULL,
+    body       BLOB    NOT NULL
+) STRICT;
+
+-- A line of a manifest, or one of its variants. The states are on one page in `domain/job.rs`.
 CREATE TABLE jobs (
     id             INTEGER PRIMARY KEY,
     batch          INTEGER NOT NULL REFERENCES batches (id),
+    -- Its place in the report: the order in which lines were first seen.
     ordinal        INTEGER NOT NULL,
+    -- Its place in the manifest, from 1.
     line           INTEGER NOT NULL,
     key            TEXT    NOT NULL,
+    -- Which of its line's jobs it is (voice and format); empty where a line has one.
     variant        TEXT    NOT NULL DEFAULT '',
+    -- What it is: the task's name. What it pays for is counted in the units of its kind.
+    kind           TEXT    NOT NULL,
+    -- Where its recording is.
     source         TEXT,
+    -- What a listing knew of that recording.
+    source_bytes   INTEGER,
+    source_etag    TEXT,
+    -- The text that it speaks.
+    text           BLOB    REFERENCES texts (id),
+    -- The identity of its source or text, and of the options that shape its calls.
     source_id      BLOB    NOT NULL,
     options_id     BLOB    NOT NULL,
+    -- JSON: its options that differ from the batch's.
     overrides      TEXT,
+    -- JSON array: the manifest's other cells.
     carried        TEXT,
     state          TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'awaiting', 'succeeded', 'suspect', 'failed', 'skipped', 'cancelled', 'superseded')),
+    -- `gone`: the manifest lacks its line now. `dropped`: its line is there and wants another voice or format.
+    wanted         TEXT    NOT NULL DEFAULT 'yes' CHECK (wanted IN ('yes', 'gone', 'dropped')),
+    -- The number of its newest settling or change of `wanted` (`ledger.seq`).
+    seq            INTEGER,
+    -- The pool of its calls; empty where it makes none.
     pool           TEXT    NOT NULL,
-    -- What the next look needs: 'free' no call (delivery, reconciling, an overdue lease), else a call of that pool.
-    lane           TEXT    NOT NULL CHECK (lane IN ('free', 'pulse', 'pulse-pro', 'tts')),
+    -- What the next look at it needs: `free`: no call (delivery, reconciling, an overdue lease); else a call of that pool.
+    lane           TEXT    NOT NULL,
+    -- When somebody must look at it: a try, a retry, the end of a lease.
     due_at         INTEGER,
+    -- The lease: only who shows this token may settle it.
     token          INTEGER,
+    -- The process that has the lease.
     process        INTEGER,
-    -- The older job of the same key that must have stopped before this one starts.
+    -- The older job of the same line that must have stopped before this one starts.
     after          INTEGER,
-    era            INTEGER NOT NULL DEFAULT 0,
+    -- The call of another job that buys the same; its end makes this job due.
+    waits_for      BLOB,
+    -- How often `retry` began it again.
+    generation     INTEGER NOT NULL DEFAULT 0,
+    -- Tries that its source used up.
     source_tries   INTEGER NOT NULL DEFAULT 0,
     submitted_at   INTEGER NOT NULL,
     started_at     INTEGER,
     finished_at    INTEGER,
+    -- From intent to answer of the call that counts, in ms.
     processing_ms  INTEGER,
-    audio_ms       INTEGER,
-    channels       INTEGER,
+    -- How much it buys: milliseconds of audio that are transcribed, characters that are spoken.
+    units          INTEGER CHECK (units >= 0),
+    -- JSON object of what its task knows of it (length, channels, parts); `v` is its version.
+    facts          TEXT,
     error_kind     TEXT,
     error          TEXT,
     request_id     TEXT,
+    -- Joined by `;`.
     notes          TEXT,
     content_expiry TEXT,
+    -- JSON array of addresses.
     outputs        TEXT,
     CHECK ((due_at IS NOT NULL) = (state IN ('queued', 'running', 'awaiting'))),
     -- A superseded job keeps its token until its worker has stopped.
-    CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'superseded' THEN 1 ELSE token IS NULL END),
+    CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'superseded' THEN 1 = 1 ELSE token IS NULL END),
     CHECK ((token IS NULL) = (process IS NULL)),
     CHECK (state <> 'failed' OR error_kind IS NOT NULL),
     CHECK (state NOT IN ('succeeded', 'suspect', 'failed') OR finished_at IS NOT NULL)
@@ -90,58 +181,154 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_key ON jobs (batch, key, variant) WHERE state <> 'superseded';
 CREATE INDEX jobs_by_due ON jobs (batch, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_by_ordinal ON jobs (batch, ordinal);
-CREATE INDEX jobs_by_state ON jobs (batch, state, error_kind, audio_ms);
+CREATE INDEX jobs_by_state ON jobs (batch, state, error_kind, units);
 CREATE INDEX jobs_by_process ON jobs (process) WHERE process IS NOT NULL;
 CREATE INDEX jobs_by_after ON jobs (after) WHERE after IS NOT NULL;
+CREATE INDEX jobs_by_text ON jobs (text) WHERE text IS NOT NULL;
+CREATE INDEX jobs_by_wait ON jobs (waits_for) WHERE waits_for IS NOT NULL;
+CREATE INDEX jobs_by_seq ON jobs (batch, seq) WHERE seq IS NOT NULL;
 
-CREATE TABLE calls (
-    id         BLOB    PRIMARY KEY,
-    job        INTEGER NOT NULL REFERENCES jobs (id),
-    part       INTEGER NOT NULL DEFAULT 0,
-    batch      INTEGER NOT NULL REFERENCES batches (id),
-    era        INTEGER NOT NULL,
-    account    TEXT    NOT NULL,
-    pool       TEXT    NOT NULL,
-    state      TEXT    NOT NULL CHECK (state IN ('sent', 'accepted', 'answered', 'rejected', 'lost', 'surplus', 'replaced')),
-    why        TEXT    NOT NULL CHECK (why IN ('first', 'unknown', 'retry')),
-    sent_at    INTEGER NOT NULL,
-    slot_until INTEGER,
-    -- The process that waits for its answer: it renews the slot. NULL once nobody waits.
-    process    INTEGER,
-    ended_at   INTEGER,
-    unknown_at INTEGER,
-    counts     INTEGER NOT NULL DEFAULT 0,
-    reserve    INTEGER NOT NULL DEFAULT 0,
-    cost       INTEGER NOT NULL DEFAULT 0,
-    request_id TEXT,
-    status     INTEGER,
-    error_kind TEXT,
-    error      TEXT,
-    content_expiry TEXT,
-    -- The newest entry of the vendor's log before the call ('' = it was empty), and what its own entry would look like.
-    mark       TEXT,
-    trace      TEXT    NOT NULL,
-    CHECK (state IN ('sent', 'accepted') OR (reserve = 0 AND ended_at IS NOT NULL)),
-    -- A call that is given up after our own time-out may still be worked on: its slot runs out with the lease.
-    CHECK (state IN ('sent', 'accepted', 'lost') OR slot_until IS NULL)
+-- The parts of a job as they were planned, before the first of its calls. A recording has one, and it is 0.
+CREATE TABLE job_parts (
+    job       INTEGER NOT NULL REFERENCES jobs (id),
+    part      INTEGER NOT NULL,
+    -- All that shapes what is bought: two parts with the same key are one purchase, kept once.
+    cache_key BLOB,
+    -- How much it buys, in the units of the job's kind; NULL: unknown.
+    units     INTEGER CHECK (units >= 0),
+    -- Length of its recording in bytes, as it is sent.
+    bytes     INTEGER CHECK (bytes >= 0),
+    -- Which of its takes counts (`calls.take`).
+    take      INTEGER NOT NULL DEFAULT 0,
+    -- It needed no call of its job: what it buys was in the audio cache.
+    reused    INTEGER NOT NULL DEFAULT 0 CHECK (reused IN (0, 1)),
+    -- The user wants it bought again: what was in the audio cache then will not do.
+    forced_at INTEGER,
+    -- It makes its job suspect: a `retry` buys it, and not all parts.
+    doubtful  INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1)),
+    PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;
 
-CREATE UNIQUE INDEX calls_open ON calls (job, part) WHERE state IN ('sent', 'accepted');
-CREATE UNIQUE INDEX calls_answered ON calls (job, part) WHERE state = 'answered';
+CREATE INDEX job_parts_reused ON job_parts (cache_key) WHERE reused = 1;
+
+-- The journal: one row a call, on disk before its first byte leaves. The states are on one page in `domain/job.rs`.
+CREATE TABLE calls (
+    id             BLOB    PRIMARY KEY,
+    job            INTEGER NOT NULL REFERENCES jobs (id),
+    part           INTEGER NOT NULL DEFAULT 0,
+    -- Another performance of the same part; 0 is the first.
+    take           INTEGER NOT NULL DEFAULT 0,
+    batch          INTEGER NOT NULL REFERENCES batches (id),
+    -- Its job's generation when it was made.
+    generation     INTEGER NOT NULL,
+    -- A short hash of base URL and key: limits are counted by account.
+    account        TEXT    NOT NULL,
+    pool           TEXT    NOT NULL,
+    state          TEXT    NOT NULL CHECK (state IN ('sent', 'accepted', 'answered', 'rejected', 'lost', 'surplus', 'replaced')),
+    why            TEXT    NOT NULL CHECK (why IN ('first', 'unknown', 'retry')),
+    -- When its intent was committed, or when it left if that was noticeably later.
+    sent_at        INTEGER NOT NULL,
+    -- The same by the clock that counts from the start of the machine; good for processes of the same start alone.
+    boot_id        TEXT,
+    boot_ms        INTEGER,
+    -- How long its process waits for its answer; and how long the vendor may work on it after its process died: in ms.
+    timeout_ms     INTEGER NOT NULL,
+    grace_ms       INTEGER NOT NULL,
+    -- Until when it counts as in flight; 0: its request is over, its end not noted yet.
+    slot_until     INTEGER,
+    -- The process that waits for its answer and renews the slot. NULL once nobody waits.
+    process        INTEGER,
+    ended_at       INTEGER,
+    -- Since when its outcome is unknown.
+    unknown_at     INTEGER,
+    -- An answer that is posted is awaited until then.
+    overdue_at     INTEGER,
+    -- Whether it used up a try of its part.
+    counts         INTEGER NOT NULL DEFAULT 0 CHECK (counts IN (0, 1)),
+    -- While it is open: what it may cost.
+    reserve        INTEGER NOT NULL DEFAULT 0 CHECK (reserve >= 0),
+    -- Once it has ended: what it cost.
+    cost           INTEGER NOT NULL DEFAULT 0 CHECK (cost >= 0),
+    -- How much it buys, in the units of its job's kind; NULL: unknown.
+    units          INTEGER CHECK (units >= 0),
+    -- The vendor's id of the request.
+    request_id     TEXT,
+    -- HTTP status.
+    status         INTEGER,
+    error_kind     TEXT,
+    error          TEXT,
+    content_expiry TEXT,
+    -- The newest entry of the vendor's log before the call: '' = the log was empty, NULL = it was not read.
+    log_cursor     TEXT,
+    -- JSON: what its own entry in that log would show.
+    request        TEXT    NOT NULL,
+    -- Length of the upload in bytes, padding included: it tells the call's entry from others. NULL: the vendor fetched a URL.
+    upload_bytes   INTEGER,
+    -- What it buys, if that is kept in the audio cache; and the length of that file.
+    cache_key      BLOB,
+    clip_bytes     INTEGER,
+    CHECK (state IN ('sent', 'accepted') OR (reserve = 0 AND ended_at IS NOT NULL)),
+    -- A call that is given up after our own time-out may still be worked on: its slot runs out by itself.
+    CHECK (state IN ('sent', 'accepted', 'lost') OR slot_until IS NULL),
+    CHECK ((boot_id IS NULL) = (boot_ms IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX calls_open ON calls (job, part, take) WHERE state IN ('sent', 'accepted');
+CREATE UNIQUE INDEX calls_answered ON calls (job, part, take) WHERE state = 'answered';
 CREATE INDEX calls_by_job ON calls (job);
 CREATE INDEX calls_by_batch ON calls (batch);
 CREATE INDEX calls_by_slot ON calls (account, pool, slot_until) WHERE slot_until IS NOT NULL;
 CREATE INDEX calls_by_rate ON calls (account, pool, sent_at);
+CREATE INDEX calls_by_upload ON calls (account, pool, upload_bytes, sent_at) WHERE upload_bytes IS NOT NULL;
+CREATE UNIQUE INDEX calls_clip_open ON calls (account, cache_key) WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL;
+CREATE INDEX calls_clip_lost ON calls (cache_key) WHERE state = 'lost' AND cache_key IS NOT NULL;
+CREATE INDEX calls_clip_answered ON calls (cache_key, ended_at) WHERE state = 'answered' AND cache_key IS NOT NULL;
 
--- Of its own, so that it can be pruned. `body` is raw DEFLATE where `packed` is 1.
+-- What calls were answered, of its own so that it can be pruned.
 CREATE TABLE answers (
-    call       BLOB    PRIMARY KEY REFERENCES calls (id),
-    origin     TEXT    NOT NULL CHECK (origin IN ('api', 'log')),
-    packed     INTEGER NOT NULL,
-    bytes      INTEGER NOT NULL,
-    body       BLOB    NOT NULL
+    call   BLOB    PRIMARY KEY REFERENCES calls (id),
+    -- Received, or found in the vendor's log.
+    origin TEXT    NOT NULL CHECK (origin IN ('api', 'log')),
+    -- Whether `body` is raw DEFLATE.
+    packed INTEGER NOT NULL CHECK (packed IN (0, 1)),
+    -- Length of the answer in bytes.
+    bytes  INTEGER NOT NULL,
+    body   BLOB    NOT NULL
 ) STRICT;
 
+-- What was posted for calls. The first good one is the call's answer and stands among the answers.
+CREATE TABLE callbacks (
+    id          INTEGER PRIMARY KEY,
+    call        BLOB    NOT NULL REFERENCES calls (id),
+    received_at INTEGER NOT NULL,
+    -- How often the same came.
+    times       INTEGER NOT NULL,
+    -- SHA-256 of the body.
+    digest      BLOB    NOT NULL,
+    effect      TEXT    NOT NULL CHECK (effect IN ('answered', 'surplus', 'failed', 'other', 'ignored')),
+    packed      INTEGER CHECK (packed IN (0, 1)),
+    bytes       INTEGER NOT NULL,
+    -- NULL: it stands among the answers, it was pruned, or enough others of its call are kept.
+    body        BLOB,
+    CHECK ((packed IS NULL) = (body IS NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX callbacks_by_call ON callbacks (call, digest);
+
+-- Which job owns the file at a path of a batch's output.
+CREATE TABLE outputs (
+    batch    INTEGER NOT NULL REFERENCES batches (id),
+    -- Its name below the output's folder or prefix.
+    path     TEXT    NOT NULL,
+    job      INTEGER NOT NULL REFERENCES jobs (id),
+    -- SHA-256 of what was written there, in hex; NULL: nothing was so far.
+    checksum TEXT,
+    PRIMARY KEY (batch, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX outputs_by_job ON outputs (job);
+
+-- What all processes share about the limits of one pool of an account. The meaning of each column is in `domain/pool.rs`.
 CREATE TABLE pools (
     account            TEXT    NOT NULL,
     pool               TEXT    NOT NULL,
@@ -159,3 +346,80 @@ CREATE TABLE pools (
     probe_ms           INTEGER NOT NULL,
     PRIMARY KEY (account, pool)
 ) STRICT, WITHOUT ROWID;
+
+-- Where pronunciations were put. The vendor names a dictionary by its id alone; here it is named by its file.
+CREATE TABLE dictionaries (
+    account TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    -- SHA-256 of what it says, in hex.
+    hash    TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+
+-- Notifications, kept until they are delivered. The address or command is looked up when one is sent, and never kept.
+CREATE TABLE notices (
+    id            INTEGER PRIMARY KEY,
+    -- By which a receiver knows a repeat.
+    uid           TEXT    NOT NULL UNIQUE,
+    definition    TEXT    NOT NULL,
+    batch         TEXT    NOT NULL,
+    event         TEXT    NOT NULL,
+    -- Which of several like events of one batch it is: the moment it finished, and the like.
+    about         TEXT    NOT NULL,
+    -- Whether the definition itself names the recipient.
+    own           INTEGER NOT NULL CHECK (own IN (0, 1)),
+    body          TEXT    NOT NULL,
+    state         TEXT    NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
+    posted_at     INTEGER NOT NULL,
+    -- While it waits: when somebody must look at it again. A taken one is due when its lease has run out.
+    due_at        INTEGER,
+    leased        INTEGER NOT NULL DEFAULT 0 CHECK (leased IN (0, 1)),
+    -- How often it was taken; who takes it writes only while this is its number.
+    tries         INTEGER NOT NULL DEFAULT 0,
+    failing_since INTEGER,
+    error         TEXT,
+    CHECK ((due_at IS NOT NULL) = (state = 'waiting'))
+) STRICT;
+
+CREATE UNIQUE INDEX notices_once ON notices (definition, batch, event, about);
+CREATE INDEX notices_due ON notices (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notices_in_turn ON notices (definition, batch, id) WHERE due_at IS NOT NULL;
+
+-- Definitions that run by themselves. All their runs until `settled_to` stand in `runs`, or were let go: a later look finds
+-- only what came after. The window is the one that is open now or comes next.
+CREATE TABLE schedules (
+    definition   TEXT    NOT NULL,
+    environment  TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    settled_to   INTEGER NOT NULL,
+    window_from  INTEGER,
+    window_until INTEGER,
+    PRIMARY KEY (definition, environment),
+    CHECK ((window_from IS NULL) = (window_until IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- One run of a definition: noticed in one transaction, and due until its batch was submitted. `at` is the scheduled moment.
+CREATE TABLE runs (
+    definition  TEXT    NOT NULL,
+    environment TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    at          INTEGER NOT NULL,
+    -- What `{date}` means in it.
+    date        TEXT    NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('due', 'started', 'dropped')),
+    due_at      INTEGER,
+    -- Somebody submits it, until `due_at`; `tries` counts the takings, and only the newest taker writes.
+    taken       INTEGER NOT NULL DEFAULT 0 CHECK (taken IN (0, 1)),
+    tries       INTEGER NOT NULL DEFAULT 0,
+    failures    INTEGER NOT NULL DEFAULT 0,
+    -- Why it was not started when it was last tried.
+    why         TEXT,
+    batch       TEXT,
+    ended_at    INTEGER,
+    PRIMARY KEY (definition, environment, at),
+    CHECK ((due_at IS NOT NULL) = (state = 'due')),
+    CHECK ((ended_at IS NULL) = (state = 'due')),
+    CHECK (state <> 'started' OR batch IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX runs_by_due ON runs (environment, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_by_batch ON runs (batch, ended_at) WHERE state = 'started';

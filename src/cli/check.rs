@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::{Config, KEY, SetBy},
     definition::{Definition, Spooled, manifest::texts::Cast},
+    domain::environment::Environment,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
     store::{Store, StoreError},
     waves::account,
@@ -59,7 +60,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let config = context.config(sources.sandbox)?;
     let definition = sources.definition(&context.env)?.asked_at(config.origin());
     hooks::check(&definition, &config, sources.sandbox)?;
-    let world = if sources.sandbox { "sandbox" } else { "waves" };
+    let environment = Environment::sandboxed(sources.sandbox);
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),
         Err(StoreError::Missing(_)) => None,
@@ -70,7 +71,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     }
     let mut unchecked = unchecked(context, &definition, sources.sandbox);
     let planning = async |copy: Option<&Spooled>| {
-        intake::plan(store.as_ref(), &definition, copy, world, sources.again, &config.rates).await
+        intake::plan(store.as_ref(), &definition, copy, environment, sources.again, &config.rates).await
     };
     let plan = with_copy(&definition, planning).await;
     let plan = match plan {
@@ -101,7 +102,14 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         screen.result(&format!("{value:#}"))?;
     } else {
         let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
-        screen.result(&told(&definition, &config, store.is_none(), plan.as_ref(), &unchecked, (world, warned)))?;
+        screen.result(&told(
+            &definition,
+            &config,
+            store.is_none(),
+            plan.as_ref(),
+            &unchecked,
+            (environment, warned),
+        ))?;
     }
     if let Some(store) = store {
         store.close().await;
@@ -201,9 +209,9 @@ fn told(
     fresh: bool,
     plan: Option<&Plan>,
     unchecked: &[String],
-    (world, voices): (&str, Vec<String>),
+    (environment, voices): (Environment, Vec<String>),
 ) -> String {
-    let mut facts = vec![tell::headline(definition, world)];
+    let mut facts = vec![tell::headline(definition, environment)];
     facts.extend(tell::places(config, fresh));
     facts.push(tell::fact("manifest", &definition.manifest));
     if let Some(plan) = plan {

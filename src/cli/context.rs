@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Global, Screen, Stop, words::counted};
 use crate::{
     config::{Config, Env, Flags},
-    store::{BatchRow, Store, StoreError},
+    store::{BatchPhase, BatchRow, Store, StoreError},
 };
 
 /// The account of the stand-in inside the process, whatever port it got.
@@ -60,16 +60,28 @@ impl Context {
         Ok((store, config))
     }
 
+    /// One batch of a ledger. Whatever is asked of one whose submission was cut off, that is told first: lines are missing.
+    pub async fn batch_in(&self, store: &Store, name: &str) -> Result<BatchRow, Stop> {
+        let row = batch_of(store, name).await?;
+        // Whether lines are left to do is of no matter to this.
+        if row.phase(0, store.clock().now()) == BatchPhase::CutOff {
+            self.screen.say(&format!(
+                "warning: the submission of `{name}` was cut off: lines are missing, and it is not worked until it is submitted again"
+            ));
+        }
+        Ok(row)
+    }
+
     /// The ledger and one batch of it.
     pub async fn batch(&self, named: &Named) -> Result<(Store, BatchRow), Stop> {
         let (store, _) = self.ledger(named.world.sandbox).await?;
-        let row = batch_of(&store, &named.batch).await?;
+        let row = self.batch_in(&store, &named.batch).await?;
         Ok((store, row))
     }
 }
 
 /// One batch by name; if there is none, the nearest name is told.
-pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, Stop> {
+async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, Stop> {
     if let Some(row) = store.batch(name).await? {
         return Ok(row);
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Context, Exit, Stop,
-    context::{Named, batch_of},
+    context::Named,
     drive::{Api, Drive},
     words::{counted, shell},
     work,
@@ -27,7 +27,7 @@ impl Deliver {
         let config = context.config(sandbox)?;
         let api = Api::open_idle(context, &config, sandbox).await?;
         let drive = Drive::open(context, config, api, false).await?;
-        let row = batch_of(&drive.store, &self.named.batch).await?;
+        let row = context.batch_in(&drive.store, &self.named.batch).await?;
         let (screen, name) = (&context.screen, shell(&row.name));
         let unfinished = drive.store.counts(row.id).await?.unfinished();
         if unfinished > 0 {

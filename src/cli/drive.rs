@@ -9,7 +9,7 @@ use url::Url;
 use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, hooks::Hooks, watch::Watch, work::is_paused_by_user};
 use crate::{
     config::{Config, KEY},
-    domain::{batch::BatchSpec, job::BatchId},
+    domain::{batch::BatchSpec, environment::Environment, job::BatchId},
     media::fetch::{FetchSettings, Fetcher},
     report::{
         publish::{publish, summarize},
@@ -30,7 +30,7 @@ const USER_AGENT: &str = concat!("wavebatch/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Api {
     client: Client,
     account: String,
-    world: &'static str,
+    environment: Environment,
     /// Whether there is a key to ask by.
     idle: bool,
     sandbox: Option<Sandbox>,
@@ -58,14 +58,20 @@ impl Api {
     fn waves(config: &Config, key: SecretString) -> Result<Self, Stop> {
         let account = account(&config.base_url, &key);
         let client = client(config.base_url.clone(), key)?;
-        Ok(Self { client, account, world: "waves", idle: false, sandbox: None })
+        Ok(Self { client, account, environment: Environment::Live, idle: false, sandbox: None })
     }
 
     async fn sandbox() -> Result<Self, Stop> {
         let sandbox = Sandbox::start(sandbox::Config::default()).await?;
         let base_url = Url::parse(&sandbox.base_url()).expect("a sandbox has an address");
         let client = client(base_url, SecretString::from("sk_sandbox"))?;
-        Ok(Self { client, account: SANDBOX_ACCOUNT.into(), world: "sandbox", idle: false, sandbox: Some(sandbox) })
+        Ok(Self {
+            client,
+            account: SANDBOX_ACCOUNT.into(),
+            environment: Environment::Sandbox,
+            idle: false,
+            sandbox: Some(sandbox),
+        })
     }
 
     /// What questions are asked with.
@@ -81,8 +87,8 @@ impl Api {
     }
 
     /// `waves` or `sandbox`.
-    pub(super) const fn world(&self) -> &'static str {
-        self.world
+    pub(super) const fn environment(&self) -> Environment {
+        self.environment
     }
 }
 
@@ -130,8 +136,8 @@ impl<'c> Drive<'c> {
         Ok(Self { context, config, store, fresh, shutdown, fetcher, api })
     }
 
-    pub(super) const fn world(&self) -> &'static str {
-        self.api.world()
+    pub(super) const fn environment(&self) -> Environment {
+        self.api.environment()
     }
 
     /// The account, if there is a key to ask it by.
@@ -158,7 +164,7 @@ impl<'c> Drive<'c> {
     /// A runner of this account, and where its answers are posted to.
     pub(super) fn runner(&self, webhook: Option<Webhook>, events: Events) -> Runner {
         let config = RunnerConfig {
-            world: self.api.world,
+            environment: self.api.environment,
             account: self.api.account.clone(),
             limits: self.config.pool_limits(),
             rates: self.config.rates.clone(),
@@ -237,7 +243,13 @@ pub(super) async fn publish_batch(
         Ok(summary) => (summary, None),
         Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),
     };
-    Ok(Published { summary, spec, sandbox: row.world == "sandbox", paused_by_user: is_paused_by_user(&row), failed })
+    Ok(Published {
+        summary,
+        spec,
+        sandbox: row.environment == Environment::Sandbox,
+        paused_by_user: is_paused_by_user(&row),
+        failed,
+    })
 }
 
 /// What a batch was asked for.

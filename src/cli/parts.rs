@@ -75,7 +75,7 @@ impl JobParts {
     pub(super) async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, Stop> {
         let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
-        let journals = store.journals(job.row.job, job.era).await?;
+        let journals = store.journals(job.row.job, job.generation).await?;
         let (options, bought) = (own.overrides.apply(&asked.options), own.format.bought());
         let cut = cut(&text, asked.part_chars);
         let sounds: Vec<_> = cut.iter().map(|part| asked.sound(&options, &part.text, bought)).collect();
@@ -208,7 +208,7 @@ async fn state(store: &Store, journals: &Journals, part: i64, sound: Identity, t
     if has(&[CallState::Sent, CallState::Accepted]) {
         return Ok(PartState::Open);
     }
-    if let Some(at) = journals.anew_since(part)
+    if let Some(at) = journals.forced_since(part)
         && !store.bought_since(sound, at).await?
     {
         return Ok(PartState::Anew);

@@ -6,7 +6,6 @@ use super::{
     Exit, Stop,
     context::{Context, Named},
     words::{counted, shell},
-    work::is_paused_by_user,
 };
 use crate::domain::retry::PauseKind;
 
@@ -27,14 +26,6 @@ impl Pause {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let (store, batch) = context.batch(&self.named).await?;
         store.pause(batch.id, PauseKind::User, self.reason).await?;
-        let row = store.batch_by_id(batch.id).await?;
-        if !is_paused_by_user(&row) {
-            store.close().await;
-            let why =
-                format!("the batch `{}` is not paused: it is being submitted, or its submission was cut off", row.name);
-            return Err(Stop::blocked(why)
-                .hint("pause it when that is done; one that was cut off is finished by submitting it again"));
-        }
         let in_flight = store.open_calls(Some(batch.id)).await?;
         let rest = if in_flight > 0 {
             format!("; {} in flight will finish", counted(in_flight, "call"))

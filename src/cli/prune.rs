@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     Exit, Stop,
-    context::{Context, World, batch_of},
+    context::{Context, World},
     kept::{Kept, kept_until},
     words::{bytes, counted},
 };
@@ -37,7 +37,7 @@ impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let (store, _) = context.ledger(self.world.sandbox).await?;
         let batch = match &self.batch {
-            Some(name) => Some(batch_of(&store, name).await?),
+            Some(name) => Some(context.batch_in(&store, name).await?),
             None => None,
         };
         let now = store.clock().now();

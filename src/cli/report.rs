@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{
     Context, Exit, Stop,
-    context::{Named, batch_of},
+    context::Named,
     drive::{publish_batch, spec_of},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct Report {
 impl Report {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let (store, config) = context.ledger(self.named.world.sandbox).await?;
-        let row = batch_of(&store, &self.named.batch).await?;
+        let row = context.batch_in(&store, &self.named.batch).await?;
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {

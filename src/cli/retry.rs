@@ -64,7 +64,7 @@ impl Retry {
         let mut plan = store.plan_retry(&chosen).await?;
         if let (Some(asked), Some(_)) = (spec.task.synthesis(), &self.key) {
             // The ledger does not know which jobs are made of the same sounds; of one line that can be looked up.
-            plan.characters = part::characters(&store, asked, &rates, &self.jobs(&store, &batch).await?).await?;
+            plan.units = part::characters(&store, asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
         screen.say(&match (&again, &self.key) {
@@ -162,13 +162,12 @@ fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
     let model = match &spec.task {
         TaskSpec::Transcribe(asked) => asked.options.model,
         TaskSpec::Synthesize { synthesize } => {
-            let cost = dollars(rates.speech_cost(synthesize.options.model, plan.characters).0);
-            return format!("about {cost} for {}", counted(plan.characters, "character"));
+            let cost = dollars(rates.speech_cost(synthesize.options.model, plan.units).0);
+            return format!("about {cost} for {}", counted(plan.units, "character"));
         }
     };
-    let known =
-        format!("about {} for {} of audio", dollars(rates.cost(model, plan.audio_ms).0), duration(plan.audio_ms));
-    match (plan.unknown_length, plan.audio_ms) {
+    let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
+    match (plan.unknown, plan.units) {
         (0, _) => known,
         (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
         (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
@@ -195,8 +194,8 @@ mod tests {
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
                 "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" }),
         );
-        let told = |jobs, deliveries, audio_ms, unknown_length| {
-            told("b", &spec, &Retried { jobs, deliveries, audio_ms, unknown_length, characters: 0 }, &Rates::default())
+        let told = |jobs, deliveries, units, unknown| {
+            told("b", &spec, &Retried { jobs, deliveries, units, unknown }, &Rates::default())
         };
         assert_eq!(told(0, 0, 0, 0), "b: nothing to retry");
         assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
@@ -222,7 +221,7 @@ mod tests {
                 "dictionary": null, "transport": "auto",
             }),
         );
-        let plan = Retried { jobs: 5, deliveries: 1, characters: 12_345, ..Retried::default() };
+        let plan = Retried { jobs: 5, deliveries: 1, units: 12_345, ..Retried::default() };
         assert_eq!(
             told("b", &spec, &plan, &Rates::default()),
             "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.24 for 12,345 characters (list price of 2026-08-21)"

@@ -116,7 +116,7 @@ impl Run {
         let unfinished = |row: &BatchRow| {
             Some(row.id) != but
                 && row.definition == definition
-                && row.world == drive.world()
+                && row.environment == drive.environment()
                 && row.finished_at.is_none()
         };
         let screen = &drive.context.screen;

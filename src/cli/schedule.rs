@@ -16,6 +16,7 @@ use crate::{
     definition::{Definition, Fault, Faults, Overrides, Timetable},
     domain::{
         batch::BatchName,
+        environment::Environment,
         pool::WINDOW_MS,
         schedule::{Occurrence, Schedule as Times, Window},
     },
@@ -95,7 +96,7 @@ impl Schedule {
         };
         let now = context.env.now.unwrap_or_else(Timestamp::now);
         let views = match &store {
-            Some(store) => store.schedule_views("waves").await?,
+            Some(store) => store.schedule_views(Environment::Live).await?,
             None => Vec::new(),
         };
         let house = House { config: &config, store: store.as_ref(), views, now, days: self.days };
@@ -210,7 +211,7 @@ impl House<'_> {
         if definition.origin.needs_copy() {
             return Ok(Load::Unknown("its manifest is not on this machine"));
         }
-        match intake::plan(self.store, definition, None, "waves", false, &self.config.rates).await {
+        match intake::plan(self.store, definition, None, Environment::Live, false, &self.config.rates).await {
             Ok(plan) => Ok(counted(&plan, window, tell::limits_of(self.config, &plan.spec))),
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))

@@ -112,7 +112,7 @@ impl Serve {
     fn schedules(&self, drive: &Drive<'_>) -> SchedulerSettings {
         SchedulerSettings {
             dirs: self.dirs(drive),
-            world: drive.world(),
+            environment: drive.environment(),
             origin: drive.config.origin(),
             rates: drive.config.rates.clone(),
             account: drive.account(),
@@ -221,7 +221,7 @@ impl Service {
             let (store, tells) = (told.clone(), tells.clone());
             async move { telling::tell(&store, &tells, &news, sandbox).await }
         };
-        tasks.spawn(Keeper::new(store.clone(), drive.world(), config.rates.clone(), tell).run(stop.clone()));
+        tasks.spawn(Keeper::new(store.clone(), drive.environment(), config.rates.clone(), tell).run(stop.clone()));
         if let Some(webhook) = webhook.as_ref().filter(|_| receiver.is_some()) {
             let settings =
                 ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
@@ -280,7 +280,7 @@ async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Opt
         store: drive.store.clone(),
         metrics: metrics.clone(),
         account: drive.account_name().to_owned(),
-        world: drive.world(),
+        environment: drive.environment(),
         limits: drive.config.pool_limits(),
     };
     let started = Admin::start(settings).await.map_err(|e| {
@@ -292,7 +292,7 @@ async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Opt
 
 /// What was submitted while nobody was here may speak by words that are not on the account any more.
 async fn renew_dictionaries(drive: &Drive<'_>) -> Result<(), Stop> {
-    for (batch, _) in drive.store.standings(drive.world()).await? {
+    for (batch, _) in drive.store.standings(drive.environment()).await? {
         if batch.finished_at.is_none()
             && let Err(e) = intake::renew_dictionary(&drive.store, drive.account().as_ref(), &batch).await
         {

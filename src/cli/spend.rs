@@ -13,7 +13,7 @@ use super::{
     context::{Context, World},
 };
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates, options::nearest},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, options::nearest},
     store::{SpendAsk, SpendBy, Spent, Store},
 };
 
@@ -79,12 +79,12 @@ impl Spend {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let (store, config) = context.ledger(self.world.sandbox).await?;
         let range = self.range(store.clock().now())?;
-        let world = if self.world.sandbox { "sandbox" } else { "waves" };
+        let environment = Environment::sandboxed(self.world.sandbox);
         if let By::Column(column) = &self.by {
-            has_column(&store, world, column).await?;
+            has_column(&store, environment, column).await?;
         }
         let ask = SpendAsk {
-            world,
+            environment,
             since: range.since.map(|day| range.begin(day)).transpose()?,
             before: range.until.map(|day| range.begin(day.saturating_add(1.day()))).transpose()?,
             by: match &self.by {
@@ -240,8 +240,8 @@ fn zone(text: &str) -> Result<TimeZone, String> {
 }
 
 /// A column that no batch has is a slip of the pen, unless there is no batch at all.
-async fn has_column(store: &Store, world: &str, column: &str) -> Result<(), Stop> {
-    let batches = store.batches().await?.into_iter().filter(|row| row.world == world);
+async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), Stop> {
+    let batches = store.batches().await?.into_iter().filter(|row| row.environment == environment);
     let specs: Vec<BatchSpec> = batches.filter_map(|row| serde_json::from_str(&row.spec).ok()).collect();
     let mut known: Vec<&str> = specs.iter().flat_map(|spec| &spec.carried).map(String::as_str).collect();
     if specs.is_empty() || known.contains(&column) {

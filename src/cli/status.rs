@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit, Stop,
-    context::{Context, World, batch_of},
+    context::{Context, World},
     kept::Kept,
     words::{bytes, clock, counted, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
@@ -17,7 +17,7 @@ use crate::{
         options::Task,
         pool::{Limits, Pool},
     },
-    store::{BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
+    store::{BatchPhase, BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
     waves::account,
 };
 
@@ -40,6 +40,7 @@ struct Batch {
     row: BatchRow,
     counts: Counts,
     /// Where it speaks.
+    phase: BatchPhase,
     speech: Option<SpeechCounts>,
 }
 
@@ -58,7 +59,7 @@ impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let (store, config) = context.ledger(self.world.sandbox).await?;
         let rows = match &self.batch {
-            Some(name) => vec![batch_of(&store, name).await?],
+            Some(name) => vec![context.batch_in(&store, name).await?],
             None => store.batches().await?,
         };
         let seen = Seen::look(&store, &config, context, rows, self.world.sandbox).await?;
@@ -95,7 +96,8 @@ impl Seen {
                 Task::Transcribe => None,
                 Task::Synthesize => Some(store.spoken(row.id).await?),
             };
-            batches.push(Batch { row, counts, speech });
+            let phase = row.phase(counts.unfinished(), store.clock().now());
+            batches.push(Batch { row, counts, phase, speech });
         }
         let mut pools = Vec::new();
         // Pools belong to an account; without a key it is not known which.
@@ -207,21 +209,21 @@ fn pool(view: &PoolView, limits: &Limits, now: i64) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-fn state(row: &BatchRow, counts: &Counts) -> String {
-    match (row.state.as_str(), &row.pause) {
-        ("paused", Some((kind, _))) => format!("paused ({kind})"),
-        ("open", _) if counts.unfinished() == 0 => "finished".into(),
-        (state, _) => state.into(),
+/// As it is shown: with the reason of a pause.
+fn state(row: &BatchRow, phase: BatchPhase) -> String {
+    match (&row.pause, phase) {
+        (Some((kind, _)), BatchPhase::Paused) => format!("paused ({kind})"),
+        (_, phase) => phase.to_string(),
     }
 }
 
 fn list(batches: &[Batch], width: usize) -> String {
     let rows: Vec<_> = batches
         .iter()
-        .map(|Batch { row, counts, .. }| {
+        .map(|Batch { row, counts, phase, .. }| {
             vec![
                 row.name.clone(),
-                state(row, counts),
+                state(row, *phase),
                 grouped(counts.total()),
                 grouped(counts.of(JobState::Succeeded)),
                 grouped(counts.of(JobState::Failed)),
@@ -237,9 +239,12 @@ fn list(batches: &[Batch], width: usize) -> String {
     table(&header, &rows, &[2, 3, 4, 5, 6, 7, 8], width)
 }
 
-fn one(Batch { row, counts, speech }: &Batch) -> String {
-    let mut out = format!("{}: {}\n", row.name, state(row, counts));
+fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
+    let mut out = format!("{}: {}\n", row.name, state(row, *phase));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
+    if *phase == BatchPhase::CutOff {
+        fact("reason", "its submission was cut off: lines are missing, and it is not worked; submit it again".into());
+    }
     if let Some((_, reason)) = &row.pause {
         fact("reason", super::words::printable(reason));
     }
@@ -290,15 +295,15 @@ fn spoken(speech: &SpeechCounts) -> String {
     words
 }
 
-fn batch_in_json(Batch { row, counts, speech }: &Batch) -> Value {
+fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
     let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
     let mut json = json!({
         "batch": row.name,
         "definition": row.definition,
         "task": row.task,
-        "world": row.world,
+        "environment": row.environment,
         "window": row.window.map(|(from, until)| json!({ "from": rfc3339(from), "until": rfc3339(until) })),
-        "state": if row.state == "open" && counts.unfinished() == 0 { "finished" } else { &row.state },
+        "state": phase,
         "pause": row.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
         "manifest": spec.as_ref().map(|spec| &spec.manifest),
         "outputs": spec.as_ref().map(|spec| &spec.output),

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     definition::Definition,
+    domain::environment::Environment,
     runner::intake::{self, Submission, SubmitOptions},
 };
 
@@ -46,7 +47,7 @@ impl Submit {
 /// Records the definition's lines, and tells where and how many.
 pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: &Sources) -> Result<Submission, Stop> {
     let screen = &drive.context.screen;
-    screen.say(&tell::headline(definition, drive.world()));
+    screen.say(&tell::headline(definition, drive.environment()));
     tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
     screen.say(&tell::fact("manifest", &definition.manifest));
     let options = SubmitOptions {
@@ -61,13 +62,13 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
         let spool = drive.store.spool();
         let copy = intake::copy_manifest(definition, &spool, &drive.fetcher, tokio::io::stdin()).await?;
         let copy = copy.as_ref().map(intake::ManifestCopy::spooled);
-        intake::submit(&drive.store, definition, copy, drive.world(), &options).await
+        intake::submit(&drive.store, definition, copy, drive.environment(), &options).await
     };
     let done = drive.unless_interrupted(submitting).await??;
     let mut facts = tell::submitted(&done);
     if let Some(found) = &done.purchases {
         // The sandbox neither bills nor limits.
-        let told = if drive.world() == "sandbox" { 1 } else { usize::MAX };
+        let told = if drive.environment() == Environment::Sandbox { 1 } else { usize::MAX };
         facts.extend(spoken::purchases(found, &drive.config.rates).into_iter().take(told));
     }
     facts.extend(done.done.iter().map(|what| tell::fact("words", what)));

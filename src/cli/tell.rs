@@ -13,6 +13,7 @@ use crate::{
     domain::{
         batch::BatchSpec,
         cost::Rates,
+        environment::Environment,
         job::JobState,
         options::{SttModel, Task},
         row::RowStatus,
@@ -159,11 +160,11 @@ pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
 }
 
 /// The definition's first line.
-pub(super) fn headline(definition: &Definition, world: &str) -> String {
+pub(super) fn headline(definition: &Definition, environment: Environment) -> String {
     let task = definition.task.task();
-    let sandbox = match (world, task) {
-        ("sandbox", Task::Transcribe) => " in the sandbox: nothing is sent, transcripts are invented",
-        ("sandbox", Task::Synthesize) => " in the sandbox: nothing is sent, audio is invented",
+    let sandbox = match (environment, task) {
+        (Environment::Sandbox, Task::Transcribe) => " in the sandbox: nothing is sent, transcripts are invented",
+        (Environment::Sandbox, Task::Synthesize) => " in the sandbox: nothing is sent, audio is invented",
         _ => "",
     };
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Context, Exit, Stop,
-    context::{World, batch_of},
+    context::World,
     drive::{Api, Drive, spec_of},
     hooks::HookFlags,
     tell,
@@ -12,7 +12,7 @@ use super::{
     words::{counted, shell},
 };
 use crate::{
-    domain::{job::BatchId, retry::PauseKind},
+    domain::{environment::Environment, job::BatchId, retry::PauseKind},
     report::summary::SummaryState,
     runner::{Order, RunEnd, intake},
     store::{BatchRow, Standing},
@@ -64,7 +64,7 @@ impl Work {
     async fn batches(&self, drive: &Drive<'_>) -> Result<Vec<BatchRow>, Stop> {
         if self.batch.is_empty() {
             let rows = drive.store.batches().await?.into_iter();
-            let workable = |row: &BatchRow| row.world == drive.world() && row.finished_at.is_none();
+            let workable = |row: &BatchRow| row.environment == drive.environment() && row.finished_at.is_none();
             let (mut workable, mut left) = (rows.filter(workable).collect::<Vec<_>>(), Vec::new());
             workable.retain(|row| match why_not(row) {
                 None => true,
@@ -78,10 +78,13 @@ impl Work {
         }
         let mut batches = Vec::new();
         for name in &self.batch {
-            let row = batch_of(&drive.store, name).await?;
-            if row.world != drive.world() {
-                let hint = if row.world == "sandbox" { "add --sandbox" } else { "leave --sandbox out" };
-                return Err(Stop::usage(format!("the batch `{name}` belongs to the {}", row.world)).hint(hint));
+            let row = drive.context.batch_in(&drive.store, name).await?;
+            if row.environment != drive.environment() {
+                let hint =
+                    if row.environment == Environment::Sandbox { "add --sandbox" } else { "leave --sandbox out" };
+                return Err(
+                    Stop::usage(format!("the batch `{name}` belongs to {}", row.environment.in_words())).hint(hint)
+                );
             }
             if let Some((why, hint)) = why_not(&row) {
                 return Err(Stop::blocked(why).hint(hint));
@@ -104,8 +107,10 @@ pub(super) fn why_not(row: &BatchRow) -> Option<(String, String)> {
             format!("the batch `{name}` is paused by you: {reason}"),
             format!("wavebatch resume {}", shell(name)),
         )),
-        _ if row.state == "submitting" => Some((
-            format!("the batch `{name}` is being submitted, or its submission was cut off"),
+        _ if row.submitting_at.is_some() => Some((
+            format!(
+                "the batch `{name}` is being submitted, or its submission was cut off: it is not worked until it is whole"
+            ),
             "submit it again: that finishes it".into(),
         )),
         _ => None,
@@ -191,11 +196,11 @@ pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow, costed: bool
     let spec = spec_of(&row.name, &row.spec)?;
     let counts = drive.store.counts(row.id).await?;
     let limits = tell::limits_of(&drive.config, &spec);
-    let facts = match drive.world() {
-        "sandbox" => tell::sandbox_outlook(&counts),
-        _ => tell::outlook(&counts, &spec, &limits, &drive.config.rates),
+    let facts = match drive.environment() {
+        Environment::Sandbox => tell::sandbox_outlook(&counts),
+        Environment::Live => tell::outlook(&counts, &spec, &limits, &drive.config.rates),
     };
-    let told = usize::from(costed && drive.world() != "sandbox" && !facts.is_empty());
+    let told = usize::from(costed && drive.environment() != Environment::Sandbox && !facts.is_empty());
     facts[told..].iter().for_each(|fact| drive.context.screen.say(fact));
     Ok(())
 }

@@ -72,6 +72,10 @@ listed! {
         SinkRefused = "sink_refused",
         /// `expire_content = true`, and the answer says it was not applied.
         ExpiryNotApplied = "expiry_not_applied",
+        /// The ledger cannot take what the line would write: a number beyond belief, a row that does not read.
+        LedgerRefused = "ledger_refused",
+        /// wavebatch itself broke at this line, twice.
+        Internal = "internal_error",
     }
 }
 

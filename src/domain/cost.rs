@@ -18,6 +18,9 @@ pub struct MicroUsd(pub i64);
 impl MicroUsd {
     /// Nothing.
     pub const ZERO: Self = Self(0);
+    /// A billion dollars. A call that would cost more is a mistake: it is refused, and its price counts as this. Sums of
+    /// such prices fit into the ledger.
+    pub const MOST: Self = Self(1_000_000_000_000_000);
 
     /// The nearest amount to `usd` dollars; `None` if that is no number or too large.
     #[must_use]
@@ -30,6 +33,14 @@ impl MicroUsd {
     #[must_use]
     pub fn usd(self) -> f64 {
         self.0 as f64 / MICROS
+    }
+
+    /// What `units` cost where `per` of them cost `price`, rounded up; at most [`MicroUsd::MOST`].
+    #[must_use]
+    pub fn share(price: Self, units: u64, per: u32) -> Self {
+        let per = i128::from(per.max(1));
+        let micros = (i128::from(price.0.max(0)) * i128::from(units) + per - 1) / per;
+        i64::try_from(micros).map_or(Self::MOST, |micros| Self(micros).min(Self::MOST))
     }
 
     /// The sum, or `None` where it does not fit.
@@ -126,8 +137,7 @@ impl Rates {
     /// What one call for `audio_ms` of audio costs at list price, rounded up to the micro-dollar.
     #[must_use]
     pub fn cost(&self, model: SttModel, audio_ms: u64) -> MicroUsd {
-        let micros = (i128::from(self.per_minute(model).0) * i128::from(audio_ms) + 59_999) / 60_000;
-        MicroUsd(i64::try_from(micros).unwrap_or(i64::MAX))
+        MicroUsd::share(self.per_minute(model), audio_ms, 60_000)
     }
 }
 
@@ -144,8 +154,7 @@ impl Rates {
     /// What `chars` characters of text cost to be spoken at list price, rounded up to the micro-dollar.
     #[must_use]
     pub fn speech_cost(&self, model: SpeechModel, chars: u64) -> MicroUsd {
-        let micros = (i128::from(self.per_10k_chars(model).0) * i128::from(chars) + 9_999) / 10_000;
-        MicroUsd(i64::try_from(micros).unwrap_or(i64::MAX))
+        MicroUsd::share(self.per_10k_chars(model), chars, 10_000)
     }
 }
 
@@ -176,7 +185,9 @@ mod tests {
         assert_eq!(rates.cost(SttModel::PulsePro, 90_000), MicroUsd(6_000));
         assert_eq!(rates.cost(SttModel::Pulse, 1), MicroUsd(1));
         assert_eq!(rates.cost(SttModel::Pulse, 0), MicroUsd::ZERO);
-        assert_eq!(rates.cost(SttModel::Pulse, u64::MAX), MicroUsd(1_537_228_672_809_129_302));
+        assert_eq!(rates.cost(SttModel::Pulse, u64::MAX), MicroUsd::MOST);
+        let dear = Rates { pulse: MicroUsd(i64::MAX), ..Rates::default() };
+        assert_eq!(dear.cost(SttModel::Pulse, 60_000), MicroUsd::MOST);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{call::ErrorKind, options::listed};
+use super::{call::ErrorKind, identity::Identity, options::listed};
 
 listed! {
     /// The states of a job. Queued, running and awaiting have a moment at which somebody must look again; the rest are done.
@@ -111,6 +111,10 @@ pub struct CallRecord {
     pub state: CallState,
     /// When its intent was committed, ms since 1970.
     pub sent_at: i64,
+    /// How long ago that was, in ms, by whichever clock of the machine says less.
+    pub age_ms: i64,
+    /// How long its process waits for its answer, in ms.
+    pub timeout_ms: i64,
     /// Until when it holds a slot.
     pub slot_until: Option<i64>,
     /// Whether the process that waits for its answer still lives.
@@ -128,9 +132,9 @@ pub struct CallRecord {
     /// Length of the audio that answered it, in the spool.
     pub bytes: Option<u64>,
     /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = not looked.
-    pub mark: Option<String>,
+    pub log_cursor: Option<String>,
     /// What its own log entry would look like.
-    pub trace: Trace,
+    pub request: RequestFingerprint,
 }
 
 impl CallState {
@@ -147,11 +151,20 @@ impl CallRecord {
     pub const fn is_open(&self) -> bool {
         self.state.is_open()
     }
+
+    /// Until when the call is its owner's alone, however late the owner's heartbeat is: a ledger that was locked for a
+    /// while makes nobody dead. The owner gives up by itself at its own time-out; one that has not said so a lease later was
+    /// stopped for good. `None`: the call may be reconciled.
+    fn put_back_until(&self, now: i64, lease_ms: i64) -> Option<i64> {
+        let left = self.timeout_ms.saturating_add(lease_ms).saturating_sub(self.age_ms);
+        let waits = self.awaited && self.state == CallState::Sent && left > 0 && self.slot_until.is_some();
+        waits.then(|| self.slot_until.filter(|until| *until > now).unwrap_or(now + lease_ms).min(now + left))
+    }
 }
 
 /// What the vendor's log would show of a call: an entry is the call's only if all of this agrees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trace {
+pub struct RequestFingerprint {
     /// `pulse` or `pulse-pro`.
     pub model: String,
     /// Language code.
@@ -164,7 +177,7 @@ pub struct Trace {
     pub audio_ms: Option<u64>,
 }
 
-/// What the journal of one part says so far, in the era since the user's last `retry`.
+/// What the journal of one part says so far, in the generation since the user's last `retry`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Journal {
     /// Its calls, oldest first.
@@ -176,14 +189,13 @@ pub struct Journal {
 pub struct Journals {
     /// By part; a part without a call has none.
     pub parts: BTreeMap<i64, Journal>,
-    /// Parts that the user wants spoken again, and since when (ms since 1970); [`ALL_PARTS`]: each of them.
-    pub anew: BTreeMap<i64, i64>,
-    /// Parts that needed no call: their sound was in the spool. A mark takes them out of here.
+    /// Parts that the user wants bought again, and since when (ms since 1970).
+    pub forced: BTreeMap<i64, i64>,
+    /// Parts that needed no call: what they buy was in the audio cache. A `retry` takes them out of here.
     pub reused: BTreeSet<i64>,
+    /// What the parts are, as far as they were planned.
+    pub planned: BTreeMap<i64, Identity>,
 }
-
-/// Stands for every part of a job.
-pub const ALL_PARTS: i64 = -1;
 
 impl Journals {
     /// The journal of a part.
@@ -195,18 +207,18 @@ impl Journals {
     /// Since when what the spool had of this part will not do: the user wants it spoken again, and this job has not got
     /// it since. Another job may have bought the sound meanwhile: that the ledger knows.
     #[must_use]
-    pub fn anew_since(&self, part: i64) -> Option<i64> {
+    pub fn forced_since(&self, part: i64) -> Option<i64> {
         let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);
         if self.reused.contains(&part) || self.parts.get(&part).is_some_and(answered) {
             return None;
         }
-        self.anew.get(&part).max(self.anew.get(&ALL_PARTS)).copied()
+        self.forced.get(&part).copied()
     }
 
     /// Whether the user wants this part spoken again, and this job has not got it since.
     #[must_use]
-    pub fn is_anew(&self, part: i64) -> bool {
-        self.anew_since(part).is_some()
+    pub fn is_forced(&self, part: i64) -> bool {
+        self.forced_since(part).is_some()
     }
 }
 
@@ -222,9 +234,11 @@ pub enum Step {
         /// When it is.
         until: i64,
     },
-    /// An open call's slot still runs in a process that lives: look again then.
+    /// An open call's process lives, and may still be waiting for its answer: look again then.
     PutBack {
-        /// When its slot runs out.
+        /// The call: its end is a reason to look sooner.
+        call: CallId,
+        /// When to look again, ms since 1970.
         until: i64,
     },
     /// An open call whose outcome is unknown.
@@ -234,16 +248,16 @@ pub enum Step {
 }
 
 impl Journal {
-    /// The next step for this part at `now`.
+    /// The next step for this part at `now`, where a lease lasts `lease_ms`.
     #[must_use]
-    pub fn step(&self, now: i64) -> Step {
+    pub fn step(&self, now: i64, lease_ms: i64) -> Step {
         if let Some(call) = self.calls.iter().find(|c| c.state == CallState::Answered) {
             return Step::Deliver(call.id);
         }
         match self.calls.iter().find(|c| c.is_open()) {
-            Some(call) => match (call.overdue_at, call.slot_until) {
+            Some(call) => match (call.overdue_at, call.put_back_until(now, lease_ms)) {
                 (Some(until), _) if until > now => Step::Await { call: call.id, until },
-                (_, Some(until)) if until > now && call.awaited => Step::PutBack { until },
+                (_, Some(until)) => Step::PutBack { call: call.id, until },
                 _ => Step::Reconcile(Box::new(call.clone())),
             },
             // What was refused cost nothing: it is no reason for a second purchase.
@@ -287,6 +301,8 @@ mod tests {
             id: CallId::new(),
             state,
             sent_at: 0,
+            age_ms: 100,
+            timeout_ms: 1_000,
             slot_until,
             awaited,
             overdue_at: None,
@@ -295,8 +311,8 @@ mod tests {
             error_kind: None,
             error: None,
             bytes: None,
-            mark: None,
-            trace: Trace {
+            log_cursor: None,
+            request: RequestFingerprint {
                 model: "pulse".into(),
                 language: "en".into(),
                 flags: Default::default(),
@@ -308,15 +324,16 @@ mod tests {
 
     #[test]
     fn the_journal_alone_decides() {
-        let step = |calls: Vec<CallRecord>| Journal { calls }.step(100);
+        let step = |calls: Vec<CallRecord>| Journal { calls }.step(100, 50);
         assert_eq!(step(vec![]), Step::Call(Why::First));
         let answered = call(CallState::Answered, None, false);
         assert_eq!(step(vec![call(CallState::Lost, None, false), answered.clone()]), Step::Deliver(answered.id));
-        assert_eq!(step(vec![call(CallState::Sent, Some(200), true)]), Step::PutBack { until: 200 });
+        let sent = call(CallState::Sent, Some(200), true);
+        assert_eq!(step(vec![sent.clone()]), Step::PutBack { call: sent.id, until: 200 });
         for open in [
             call(CallState::Sent, Some(200), false),
-            call(CallState::Sent, Some(50), true),
             call(CallState::Sent, None, true),
+            CallRecord { age_ms: 1_050, ..call(CallState::Sent, Some(200), true) },
         ] {
             assert!(matches!(step(vec![open]), Step::Reconcile(_)), "never simply called again");
         }
@@ -334,18 +351,31 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_until_the_part_is_there_again() {
+    fn a_living_owners_call_is_put_back_however_late_its_heartbeat_is() {
+        let until = |call: CallRecord| match (Journal { calls: vec![call] }).step(100, 50) {
+            Step::PutBack { until, .. } => until,
+            other => panic!("{other:?}"),
+        };
+        let late = || call(CallState::Sent, Some(50), true);
+        assert_eq!(until(late()), 150, "a lease later");
+        assert_eq!(until(CallRecord { age_ms: 1_020, ..late() }), 130, "not beyond its time-out and a lease");
+        assert_eq!(until(CallRecord { slot_until: Some(0), ..late() }), 150, "its audio is on its way to the disk");
+        assert_eq!(until(CallRecord { age_ms: -7_200_000, ..late() }), 150, "a clock that was set");
+    }
+
+    #[test]
+    fn a_forced_part_is_forced_until_it_is_there_again() {
         let answered = Journal { calls: vec![call(CallState::Answered, None, false)] };
         let replaced = Journal { calls: vec![call(CallState::Replaced, None, false)] };
-        let mut journals = Journals {
+        let journals = Journals {
             parts: [(0, answered), (1, replaced)].into(),
-            anew: [(ALL_PARTS, 50), (2, 70)].into(),
+            forced: [(0, 50), (1, 50), (2, 70), (3, 50)].into(),
             reused: [3].into(),
+            ..Journals::default()
         };
-        let since = [0, 1, 2, 3].map(|part| journals.anew_since(part));
-        assert_eq!(since, [None, Some(50), Some(70), None], "the later mark counts");
-        journals.anew.remove(&ALL_PARTS);
-        assert_eq!([1, 2].map(|part| journals.is_anew(part)), [false, true]);
+        let since = [0, 1, 2, 3, 4].map(|part| journals.forced_since(part));
+        assert_eq!(since, [None, Some(50), Some(70), None, None]);
+        assert!(journals.is_forced(1) && !journals.is_forced(0));
     }
 
     #[test]

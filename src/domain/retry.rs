@@ -28,6 +28,18 @@ listed! {
         Expiry = "expiry",
         /// The account's dictionary says something else than when the batch was submitted.
         Dictionary = "dictionary",
+        /// What the batch was asked for cannot be read by this version of wavebatch.
+        Specification = "specification",
+    }
+}
+
+impl PauseKind {
+    /// Whether only the user's `resume` lifts the pause. Any other one is lifted by the next `run` or `work`, and a service
+    /// lets a line through from time to time.
+    #[must_use]
+    pub const fn only_the_user_lifts(self) -> bool {
+        // A promise of privacy was broken: not one more recording leaves unasked.
+        matches!(self, Self::User | Self::Expiry)
     }
 }
 
@@ -114,7 +126,9 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::LanguageNotEnabled
         | K::UnknownOutcome
         | K::BilledCap
-        | K::SinkRefused => Verdict::Fail,
+        | K::SinkRefused
+        | K::LedgerRefused
+        | K::Internal => Verdict::Fail,
     }
 }
 

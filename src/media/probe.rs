@@ -13,7 +13,7 @@ use lofty::{
     probe::Probe as Lofty,
 };
 
-use crate::audio::wav;
+use crate::{audio::wav, domain::length};
 
 mod complete;
 mod ends;
@@ -102,7 +102,7 @@ fn probe_wav<R: Read + Seek>(reader: &mut R, bytes: u64) -> Probe {
     if let Ok(wav) = wav::read(reader) {
         let fixed = wav.has_fixed_frames();
         probe.kind = if fixed { Kind::Audio } else { Kind::Unknown };
-        probe.audio_ms = wav.duration_ms();
+        probe.audio_ms = wav.duration_ms().and_then(|ms| length::of_file(ms, bytes));
         probe.exact = wav.sizes_agree && fixed && probe.audio_ms.is_some();
         probe.channels = (wav.channels > 0).then_some(wav.channels);
     }
@@ -120,10 +120,10 @@ fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, 
     // The library divides by lengths that a damaged file can make nought. Such a file goes without a length, too.
     let read = || Lofty::with_file_type(budgeted, file_type).options(options).read();
     if let Some(Ok(file)) = quiet::caught(read) {
-        let ms = file.properties().duration().as_millis() as u64;
-        probe.audio_ms = (ms > 0).then_some(ms);
+        let ms = u64::try_from(file.properties().duration().as_millis()).unwrap_or(u64::MAX);
+        probe.audio_ms = length::of_file(ms, bytes).filter(|ms| *ms > 0);
         probe.channels = file.properties().channels().filter(|c| *c > 0).map(u16::from);
-        probe.exact = exact && ms > 0;
+        probe.exact = exact && probe.audio_ms.is_some();
     }
     probe
 }

@@ -17,6 +17,8 @@ use crate::{
     domain::{
         call::ErrorKind,
         cost::MicroUsd,
+        environment::Environment,
+        facts::Facts,
         job::JobState,
         options::Task,
         row::{Note, RowStatus},
@@ -150,9 +152,9 @@ async fn told(fates: Vec<Fate>) {
         ..job(line)
     });
     let keys: Vec<String> = lines.clone().map(|line| line.key).collect();
-    let world = World::of("waves", lines.collect()).await;
+    let world = World::of(Environment::Live, lines.collect()).await;
     let _me = world.store.enlist("{}".into()).await.unwrap();
-    for hand in world.claim("waves").await {
+    for hand in world.claim(Environment::Live).await {
         let fate = &fates[keys.iter().position(|key| *key == hand.key).unwrap()];
         live(&world, &hand, fate).await;
     }
@@ -208,7 +210,12 @@ async fn live(world: &World, hand: &crate::store::Claimed, fate: &Fate) {
         world.answer(hand, &fate.words).await;
     }
     let later = world.store.clock().now() + 60_000;
-    let finish = Finish { state: Some(fate.state), audio_ms: Some(fate.audio_ms), ..Finish::default() };
+    let finish = Finish {
+        state: Some(fate.state),
+        facts: Facts { audio_ms: Some(fate.audio_ms), ..Facts::default() },
+        units: Some(fate.audio_ms),
+        ..Finish::default()
+    };
     match fate.state {
         JobState::Succeeded => world.settle(hand, finish).await,
         JobState::Suspect => world.settle(hand, Finish { error_kind: Some("empty".into()), ..finish }).await,

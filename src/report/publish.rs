@@ -14,7 +14,7 @@ use super::{
     summary::{Summary, SummaryState},
 };
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment},
     sink::{Content, Sink, SinkError},
     store::{BatchRow, ReportRow, Scratch, Store, StoreError},
 };
@@ -118,7 +118,8 @@ pub async fn report_to<W: Write + Send + 'static>(
     out: W,
 ) -> Result<W, PublishError> {
     let transcript = spec.report.transcript && spec.task.transcription().is_some();
-    let lines = Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.world == "sandbox" };
+    let lines =
+        Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.environment == Environment::Sandbox };
     let lines = Arc::new(lines);
     let mut writer =
         ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;

@@ -11,8 +11,11 @@ use crate::{
         batch::{BatchSpec, ReportSettings, RunSettings},
         call::{ErrorKind, LogFlags},
         cost::{MicroUsd, Rates},
+        environment::Environment,
+        facts::Facts,
         identity::{Identity, source_identity},
-        job::{BatchId, CallId, JobState, Trace, Why},
+        job::{BatchId, CallId, JobState, RequestFingerprint},
+        options::Task,
         options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
@@ -76,24 +79,16 @@ pub(super) fn job(line: u64) -> NewJob {
 }
 
 impl World {
-    async fn new(world: &'static str, lines: u64) -> Self {
-        Self::of(world, (1..=lines).map(job).collect()).await
+    async fn new(environment: Environment, lines: u64) -> Self {
+        Self::of(environment, (1..=lines).map(job).collect()).await
     }
 
     /// These lines, and a bad one after them.
-    pub(super) async fn of(world: &'static str, lines: Vec<NewJob>) -> Self {
+    pub(super) async fn of(environment: Environment, lines: Vec<NewJob>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
-        let new = NewBatch {
-            name: "calls".into(),
-            definition: "calls".into(),
-            world,
-            spec: serde_json::to_string(&spec).unwrap(),
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        };
+        let new = NewBatch::new("calls", environment, Task::Transcribe, serde_json::to_string(&spec).unwrap());
         let (batch, _) = store.begin_submit(new).await.unwrap();
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();
@@ -101,31 +96,27 @@ impl World {
         Self { dir, store, spec, batch }
     }
 
-    pub(super) async fn claim(&self, world: &'static str) -> Vec<Claimed> {
-        let want = Want { world, calls: vec![(Pool::Pulse, 9_999)], ..Want::default() };
+    pub(super) async fn claim(&self, environment: Environment) -> Vec<Claimed> {
+        let want = Want { environment, calls: vec![(Pool::Pulse, 9_999)], ..Want::default() };
         self.store.claim(want).await.unwrap()
     }
 
     pub(super) async fn permit(&self, job: &Claimed) -> CallId {
         let model = "pulse".to_owned();
-        let trace = Trace { model, language: "en".into(), flags: LogFlags::default(), bytes: None, audio_ms: None };
-        let ask = PermitAsk {
-            job: job.job,
-            token: job.token,
-            batch: job.batch,
-            part: 0,
-            account: "acc".into(),
-            pool: Pool::Pulse,
-            limits: Limits::default(),
-            why: Why::First,
-            replaces: None,
-            probes: false,
-            overdue_after: None,
-            buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
-            mark: None,
-            trace,
-            reply: None,
+        let trace = RequestFingerprint {
+            model,
+            language: "en".into(),
+            flags: LogFlags::default(),
+            bytes: None,
+            audio_ms: None,
         };
+        let ask = PermitAsk::new(
+            job,
+            "acc".into(),
+            Pool::Pulse,
+            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
+            trace,
+        );
         self.store.permit(ask).await.unwrap().unwrap().call
     }
 
@@ -168,14 +159,14 @@ impl World {
 
 #[tokio::test]
 async fn a_report_reads_back_with_everything_the_ledger_knows() {
-    let w = World::new("sandbox", 4).await;
+    let w = World::new(Environment::Sandbox, 4).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
-    let jobs = w.claim("sandbox").await;
+    let jobs = w.claim(Environment::Sandbox).await;
     w.answer(&jobs[0], "hello, \"you\"\nthere").await;
     let well = Finish {
         state: Some(JobState::Succeeded),
-        audio_ms: Some(60_000),
-        channels: Some(2),
+        facts: Facts { audio_ms: Some(60_000), channels: Some(2), ..Facts::default() },
+        units: Some(60_000),
         notes: Some("stereo;recovered;of_the_future".into()),
         outputs: Some(r#"["/out/k1.txt"]"#.into()),
         processing_ms: Some(120),
@@ -221,9 +212,9 @@ async fn a_report_reads_back_with_everything_the_ledger_knows() {
 
 #[tokio::test]
 async fn an_answer_that_was_pruned_is_noted() {
-    let w = World::new("waves", 1).await;
+    let w = World::new(Environment::Live, 1).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
-    let job = w.claim("waves").await.remove(0);
+    let job = w.claim(Environment::Live).await.remove(0);
     w.answer(&job, "hi").await;
     w.settle(&job, Finish { state: Some(JobState::Succeeded), ..Finish::default() }).await;
     assert_eq!(w.publish(SummaryState::Finished).await.1[0]["notes"], "");
@@ -236,7 +227,7 @@ async fn an_answer_that_was_pruned_is_noted() {
 #[tokio::test]
 async fn pages_meet_without_a_gap() {
     for transcript in [true, false] {
-        let mut w = World::new("waves", 2_099).await;
+        let mut w = World::new(Environment::Live, 2_099).await;
         w.spec.report.transcript = transcript;
         let row = w.store.batch_by_id(w.batch).await.unwrap();
         let csv = report_to(&w.store, &row, &w.spec, Vec::new()).await.unwrap();

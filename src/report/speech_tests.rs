@@ -11,14 +11,17 @@ use crate::{
         batch::BatchSpec,
         call::LogFlags,
         cost::{MicroUsd, Rates},
+        environment::Environment,
+        facts::Facts,
         identity::{Identity, text_identity},
-        job::{JobState, Trace, Why},
+        job::{JobState, RequestFingerprint},
+        options::Task,
         pool::{Limits, Pool},
     },
     sink::Sink,
     store::{
-        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, Purchase, Settlement,
-        Sound, Store, Text, To, Want,
+        BadJob, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, Purchase,
+        Settlement, Store, Text, To, Want,
     },
 };
 
@@ -69,15 +72,7 @@ impl Prompts {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(&dir.path().join("out").display().to_string());
-        let new = NewBatch {
-            name: "ivr".into(),
-            definition: "ivr".into(),
-            world: "waves",
-            spec: serde_json::to_string(&spec).unwrap(),
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        };
+        let new = NewBatch::new("ivr", Environment::Live, Task::Synthesize, serde_json::to_string(&spec).unwrap());
         let (batch, _) = store.begin_submit(new).await.unwrap();
         let own = r#","language":"hi","model":"lightning_v3.1_pro""#;
         let jobs = vec![
@@ -93,26 +88,21 @@ impl Prompts {
 
     async fn buy(&self, job: &Claimed, model: &str) {
         let text = format!("This is prompt {}.", job.job.0);
-        let sound =
-            Sound { fingerprint: text_identity(&text), looked_at: 0, characters: 17, cost: 332, heeds_parked: false };
-        let flags = LogFlags::default();
-        let ask = PermitAsk {
-            job: job.job,
-            token: job.token,
-            batch: job.batch,
-            part: 0,
-            account: "acc".into(),
-            pool: Pool::Tts,
-            limits: Limits::default(),
-            why: Why::First,
-            replaces: None,
-            probes: false,
-            overdue_after: None,
-            buys: Purchase::Speech(sound),
-            mark: None,
-            trace: Trace { model: model.into(), language: String::new(), flags, bytes: None, audio_ms: None },
-            reply: None,
+        let sound = Clip {
+            cache_key: text_identity(&text),
+            looked_at: 0,
+            characters: 17,
+            cost: MicroUsd(332),
+            heeds_parked: false,
         };
+        let flags = LogFlags::default();
+        let ask = PermitAsk::new(
+            job,
+            "acc".into(),
+            Pool::Tts,
+            Purchase::Speech(sound),
+            RequestFingerprint { model: model.into(), language: String::new(), flags, bytes: None, audio_ms: None },
+        );
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
         let end = End::Spoken { bytes: 48_000, found: false, request_id: Some("r-1".into()), content_expiry: None };
         self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }).await.unwrap();
@@ -136,19 +126,17 @@ impl Prompts {
 async fn a_report_of_speech_has_a_row_for_each_output() {
     let p = Prompts::new().await;
     let _me = p.store.enlist("{}".into()).await.unwrap();
-    let want = Want { world: "waves", calls: vec![(Pool::Tts, 9)], ..Want::default() };
+    let want = Want { environment: Environment::Live, calls: vec![(Pool::Tts, 9)], ..Want::default() };
     let jobs = p.store.claim(want).await.unwrap();
     p.buy(&jobs[0], "lightning_v3.1").await;
     let well = Finish {
         state: Some(JobState::Succeeded),
-        audio_ms: Some(1_130),
+        facts: Facts { audio_ms: Some(1_130), parts: Some(1), reused_parts: Some(0), ..Facts::default() },
+        units: Some(17),
         request_id: Some("r-1".into()),
         notes: Some("paid_again".into()),
         outputs: Some(r#"["/out/=k1.wav"]"#.into()),
         processing_ms: Some(120),
-        characters: Some(17),
-        parts: Some(1),
-        reused_parts: Some(0),
         ..Finish::default()
     };
     p.settle(&jobs[0], well).await;
@@ -156,11 +144,9 @@ async fn a_report_of_speech_has_a_row_for_each_output() {
     let short = Finish {
         state: Some(JobState::Suspect),
         error_kind: Some("too_short".into()),
-        audio_ms: Some(20),
+        facts: Facts { audio_ms: Some(20), parts: Some(3), reused_parts: Some(2), ..Facts::default() },
+        units: Some(17),
         notes: Some("too_short".into()),
-        characters: Some(17),
-        parts: Some(3),
-        reused_parts: Some(2),
         ..Finish::default()
     };
     p.settle(&jobs[2], short).await;

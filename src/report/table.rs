@@ -110,6 +110,11 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {
             format!("change the line or its recording, then {run}")
         }
+        ErrorKind::LedgerRefused => {
+            "its error says which number or row the ledger does not take; mend the recording or the setting, then wavebatch retry"
+                .into()
+        }
+        ErrorKind::Internal => "a fault of wavebatch: please report it with its error; wavebatch retry tries again".into(),
         ErrorKind::SinkRefused => {
             format!("give the line another key, or make way for it and wavebatch deliver {batch}")
         }

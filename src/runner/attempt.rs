@@ -5,6 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use super::{
     Webhook,
     call::{self, Attempt, Caller, Departs},
+    reconcile::grace_ms,
     recording::Recording,
     worker::Work,
 };
@@ -13,11 +14,11 @@ use crate::{
         call::{Answer, LogFlags, Outcome},
         callback::address,
         cost::Rates,
-        job::{CallRecord, Trace, Why},
+        job::{CallRecord, RequestFingerprint, Why},
         options::{ExpireContent, TranscribeOptions},
         transcript::Transcript,
     },
-    store::{End, Permit, Purchase, StoreError},
+    store::{End, Permit, Purchase, StoreError, Upload},
     waves::{Client, SttBody, SttCall},
 };
 
@@ -47,6 +48,7 @@ pub(super) async fn attempt(
         options: work.asked.options.clone(),
         word_timestamps: work.asked.options.sends_word_timestamps(work.asked.formats),
         timeout: timeout(work.batch.spec.run.call_timeout, recording.audio_ms()),
+        grace_ms: grace_ms(work.batch.spec.run.unknown_grace, recording.audio_ms()),
         body: recording.body(),
         bytes: recording.bytes(),
         audio_ms: recording.audio_ms(),
@@ -69,6 +71,7 @@ struct Transcriber<'a> {
     options: TranscribeOptions,
     word_timestamps: bool,
     timeout: Duration,
+    grace_ms: i64,
     body: SttBody,
     bytes: Option<u64>,
     audio_ms: Option<u64>,
@@ -79,12 +82,12 @@ impl Caller for Transcriber<'_> {
     type Answer = Answer;
 
     fn buys(&self) -> Purchase {
-        Purchase::Transcript { audio_ms: self.audio_ms, rate: self.rates.per_minute(self.options.model).0 }
+        Purchase::Transcript { audio_ms: self.audio_ms, rate: self.rates.per_minute(self.options.model) }
     }
 
-    fn trace(&self) -> Trace {
+    fn fingerprint(&self) -> RequestFingerprint {
         let o = &self.options;
-        Trace {
+        RequestFingerprint {
             model: o.model.to_string(),
             language: o.language.to_string(),
             flags: LogFlags {
@@ -98,6 +101,18 @@ impl Caller for Transcriber<'_> {
             bytes: self.bytes,
             audio_ms: self.audio_ms,
         }
+    }
+
+    fn upload(&self) -> Option<Upload> {
+        Some(Upload { bytes: self.bytes?, padding: None })
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn grace_ms(&self) -> i64 {
+        self.grace_ms
     }
 
     fn overdue_after(&self) -> Option<i64> {

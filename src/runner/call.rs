@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
@@ -13,16 +14,15 @@ use super::{
     worker::{Next, Work, jitter},
 };
 use crate::{
-    clock::Clock,
     crash,
     domain::{
         call::{ErrorKind, Outcome, Trouble},
-        job::{CallId, CallState, Trace, Why},
+        job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
         pool::Pool,
         retry::{self, PauseKind, Used, Verdict},
     },
-    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, StoreError, To},
+    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
     waves::Departure,
 };
 
@@ -38,7 +38,18 @@ pub(super) trait Caller {
     fn buys(&self) -> Purchase;
 
     /// What the vendor's log would show of it.
-    fn trace(&self) -> Trace;
+    fn fingerprint(&self) -> RequestFingerprint;
+
+    /// The recording that it uploads, if it does.
+    fn upload(&self) -> Option<Upload> {
+        None
+    }
+
+    /// How long its answer is waited for.
+    fn timeout(&self) -> Duration;
+
+    /// How long the vendor may work on it after this process died, in ms.
+    fn grace_ms(&self) -> i64;
 
     /// If its answer is posted to us: how long after its intent that is overdue, in ms.
     fn overdue_after(&self) -> Option<i64> {
@@ -61,12 +72,12 @@ pub(super) enum Attempt<A> {
     Answered { call: CallId, answer: A, processing_ms: i64 },
     /// Anything else.
     Next(Next),
-    /// Another call buys the same sound, until then; or nobody waits for it any more.
-    SoundOpen { call: CallId, until: Option<i64> },
-    /// The same sound was bought meanwhile.
-    SoundKept,
-    /// A call for the same sound is parked.
-    SoundParked,
+    /// Another call buys the same clip, until then; or nobody waits for it any more.
+    ClipOpen { call: CallId, until: Option<i64> },
+    /// The same clip was bought meanwhile.
+    ClipKept,
+    /// A call for the same clip is parked.
+    ClipParked,
 }
 
 /// Makes a call, if it may be made, and another one for as long as only permits are in the way.
@@ -92,7 +103,7 @@ pub(super) async fn attempt<A, C: Caller>(
         crash::point("after-intent");
         // Whatever was to be given up is given up by now.
         replaces = None;
-        let departs = Departs::new(permit.clone(), work.shared.store.clock().clone());
+        let departs = Departs::new(permit.clone(), work.shared.store.clone());
         let departed = Arc::clone(&departs.departed);
         let outcome = caller.send(&permit, departs).await;
         crash::point("after-request");
@@ -106,7 +117,7 @@ pub(super) async fn attempt<A, C: Caller>(
         };
         let cost = match &end {
             End::Answered { cost, .. } => cost.unwrap_or(0),
-            End::Spoken { .. } => caller.buys().sound().map_or(0, |sound| sound.cost),
+            End::Spoken { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
             _ => 0,
         };
         let pauses = if let Outcome::Answered(answer) = &outcome { broken_promise(caller, answer) } else { None };
@@ -154,21 +165,17 @@ async fn permit<A, C: Caller>(
 ) -> Result<Result<Permit, Attempt<C::Answer>>, StoreError> {
     let shared = work.shared;
     let ask = PermitAsk {
-        job: work.job.job,
-        token: work.job.token,
-        batch: work.batch.id,
         part: work.part,
-        account: shared.config.account.clone(),
-        pool: work.pool,
         limits: work.limits(),
         why,
         replaces,
         probes,
-        buys: caller.buys(),
+        upload: caller.upload(),
+        timeout_ms: i64::try_from(caller.timeout().as_millis()).unwrap_or(i64::MAX / 4),
+        grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),
-        mark: shared.log.mark(),
-        trace: caller.trace(),
-        reply: None,
+        log_cursor: shared.log.cursor(),
+        ..PermitAsk::new(work.job, shared.config.account.clone(), work.pool, caller.buys(), caller.fingerprint())
     };
     let verdict = tokio::select! {
         biased;
@@ -182,10 +189,11 @@ async fn permit<A, C: Caller>(
         }
         Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
-        Err(Denial::SameSoundOpen { call, until }) => Err(Attempt::SoundOpen { call, until }),
-        Err(Denial::SameSoundKept { .. }) => Err(Attempt::SoundKept),
-        Err(Denial::SoundParked) => Err(Attempt::SoundParked),
+        Err(Denial::SameClipOpen { call, until }) => Err(Attempt::ClipOpen { call, until }),
+        Err(Denial::SameClipKept { .. }) => Err(Attempt::ClipKept),
+        Err(Denial::ClipParked) => Err(Attempt::ClipParked),
         Err(Denial::BatchPaused | Denial::WindowClosed) => Err(Attempt::Next(work.put_back(work.now()))),
+        Err(Denial::Refused(reason)) => Err(Attempt::Next(Next::fail(ErrorKind::LedgerRefused, reason))),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";
             shared.pause(work.batch.id, PauseKind::SpendLimit, reason).await?;
@@ -199,20 +207,30 @@ async fn permit<A, C: Caller>(
 #[derive(Debug)]
 pub(super) struct Departs {
     permit: Permit,
-    clock: Clock,
+    store: Store,
     departed: Arc<AtomicI64>,
 }
 
 impl Departs {
-    fn new(permit: Permit, clock: Clock) -> Self {
-        Self { permit, clock, departed: Arc::default() }
+    fn new(permit: Permit, store: Store) -> Self {
+        Self { permit, store, departed: Arc::default() }
     }
 
     pub(super) fn asked(self) -> Departure {
         if self.permit.is_stale() {
             return Departure::Stale;
         }
-        self.departed.store(self.clock.now(), Ordering::Release);
+        let now = self.store.clock().now();
+        self.departed.store(now, Ordering::Release);
+        if now - self.permit.sent_at > LATE_MS {
+            // At once, and not with the call's end: until then the rate would be counted from too early.
+            let (store, call) = (self.store, self.permit.call);
+            tokio::spawn(async move {
+                if let Err(error) = store.note_departure(call).await {
+                    tracing::debug!(call.id = %call, error = %error, "a late departure was not noted");
+                }
+            });
+        }
         Departure::Go
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         batch::OnLostWords,
         call::{Answer, ErrorKind},
+        facts::Facts,
         job::{CallId, JobState},
         options::{ExpireContent, SttModel, TranscriptFormat},
         retry::PauseKind,
@@ -105,8 +106,13 @@ async fn deliver(
     let finish = Finish {
         made_by: Some(Arc::clone(&work.batch.read)),
         state: Some(if reason.is_some() { JobState::Suspect } else { JobState::Succeeded }),
-        audio_ms: transcript.duration_ms.or(known.audio_ms),
-        channels: known.channels,
+        facts: Facts {
+            audio_ms: transcript.duration_ms.or(known.audio_ms),
+            channels: known.channels,
+            ..Facts::default()
+        }
+        .or(work.job.facts),
+        units: transcript.duration_ms.or(known.audio_ms),
         error_kind: reason.map(|r| r.to_string()),
         error: reason.map(|r| doubt(r).to_owned()),
         notes: notes(work, &transcript, &facts, known, reason),

@@ -196,8 +196,8 @@ impl Engine {
             .filter(|(_, room)| *room > 0)
             .collect();
         let free = FREE_WORKERS.saturating_sub(self.busy(Lane::Free));
-        let (batches, world) = (self.only.clone(), self.shared.config.world);
-        Want { batches, world, free, calls, turn: self.turn, order: self.order }
+        let (batches, environment) = (self.only.clone(), self.shared.config.environment);
+        Want { batches, environment, free, calls, turn: self.turn, order: self.order }
     }
 
     /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.
@@ -288,7 +288,7 @@ impl Engine {
         }
         // A batch that was open when we worked on it will be open again as soon as its new lines are in.
         for batch in self.shared.batches.seen() {
-            if self.shared.store.batch_by_id(batch.id).await?.state == "submitting" {
+            if self.shared.store.batch_by_id(batch.id).await?.submitting_at.is_some() {
                 return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_PATIENCE);
             }
         }
@@ -301,7 +301,7 @@ impl Engine {
             return Ok(self.only.clone());
         }
         let rows = self.shared.store.batches().await?;
-        Ok(rows.into_iter().filter(|b| b.world == self.shared.config.world).map(|b| b.id).collect())
+        Ok(rows.into_iter().filter(|b| b.environment == self.shared.config.environment).map(|b| b.id).collect())
     }
 
     async fn ended(&self) -> Result<RunEnd, StoreError> {

@@ -20,7 +20,7 @@ pub(super) async fn keep_house(shared: Arc<Shared>) {
 async fn prune(shared: &Shared) -> Result<(), StoreError> {
     let now = shared.store.clock().now();
     let mut taken = 0;
-    for row in shared.store.batches().await?.into_iter().filter(|row| row.world == shared.config.world) {
+    for row in shared.store.batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
         let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) else { continue };
         let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
         match row.finished_at {

@@ -12,13 +12,13 @@ use crate::{
     clock::Clock,
     domain::{
         call::{LogEntry, LogError},
-        job::Trace,
+        job::RequestFingerprint,
     },
     waves::Client,
 };
 
 const PAGE: u32 = 100;
-/// A walk that has not met its mark after so many pages proves nothing.
+/// A walk that has not met its cursor after so many pages proves nothing.
 const PAGES_MOST: u32 = 300;
 /// How old the known newest entry may get while calls are made, in ms.
 const FRESH_MS: i64 = 60_000;
@@ -83,7 +83,7 @@ impl LogBook {
 
     /// The newest entry seen so far: a call's own entry is newer. `None` = the log could not be read.
     #[must_use]
-    pub fn mark(&self) -> Option<String> {
+    pub fn cursor(&self) -> Option<String> {
         self.known().newest.clone()
     }
 
@@ -130,27 +130,27 @@ impl LogBook {
         !matches!(self.client.stt_log(1, 1).await, Err(LogError::Unreachable(_)))
     }
 
-    /// Looks for the entry of a call that was made after `mark` was the newest. A walk that began before `not_before` is
+    /// Looks for the entry of a call that was made after `cursor` was the newest. A walk that began before `not_before` is
     /// of no use: it may have passed by too early.
     pub(super) async fn look(
         &self,
-        mark: Option<&str>,
+        cursor: Option<&str>,
         witness: &Witness<'_>,
         not_before: i64,
     ) -> Result<Found, LogError> {
         if self.known().absent_until > self.clock.now() {
             return Err(LogError::Absent("it was refused before".into()));
         }
-        let Some(mark) = mark.filter(|_| witness.can_be_known()) else { return Ok(Found::Unclear) };
+        let Some(cursor) = cursor.filter(|_| witness.can_be_known()) else { return Ok(Found::Unclear) };
         let mut walk = self.walk.lock().await;
         let serves = walk
             .as_ref()
-            .is_some_and(|w| w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == mark)));
+            .is_some_and(|w| w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == cursor)));
         if !serves {
-            *walk = Some(self.walk_to(mark).await.inspect_err(|e| self.note(e))?);
+            *walk = Some(self.walk_to(cursor).await.inspect_err(|e| self.note(e))?);
         }
         let walk = walk.as_ref().expect("just walked");
-        let newer: Vec<&LogEntry> = walk.entries.iter().take_while(|e| e.request_id != mark).collect();
+        let newer: Vec<&LogEntry> = walk.entries.iter().take_while(|e| e.request_id != cursor).collect();
         if newer.len() == walk.entries.len() && !walk.whole {
             return Ok(Found::Unclear);
         }
@@ -158,14 +158,14 @@ impl LogBook {
     }
 
     /// Newest first, down to the entry that was the newest before the call.
-    async fn walk_to(&self, mark: &str) -> Result<Walk, LogError> {
+    async fn walk_to(&self, cursor: &str) -> Result<Walk, LogError> {
         let began_at = self.clock.now();
         let mut entries: Vec<LogEntry> = Vec::new();
         for page in 1..=PAGES_MOST {
             let got = self.client.stt_log(page, PAGE).await?;
             let last = got.len() < PAGE as usize;
             for entry in got {
-                let met = entry.request_id == mark;
+                let met = entry.request_id == cursor;
                 // New entries push old ones onto the next page while we read: the same one may come twice.
                 if !entries.iter().rev().take(PAGE as usize).any(|e| e.request_id == entry.request_id) {
                     entries.push(entry);
@@ -186,7 +186,7 @@ impl LogBook {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Witness<'a> {
     /// What was sent.
-    Trace(&'a Trace),
+    Request(&'a RequestFingerprint),
     /// The address that its answer was to be posted to: nobody else has it.
     Address(&'a str),
 }
@@ -194,14 +194,14 @@ pub(super) enum Witness<'a> {
 impl Witness<'_> {
     const fn can_be_known(&self) -> bool {
         match self {
-            Self::Trace(trace) => trace.bytes.is_some(),
+            Self::Request(request) => request.bytes.is_some(),
             Self::Address(_) => true,
         }
     }
 
     fn fits(&self, entry: &LogEntry) -> bool {
         match self {
-            Self::Trace(trace) => fits(entry, trace),
+            Self::Request(request) => fits(entry, request),
             Self::Address(address) => entry.webhook_url.as_deref() == Some(address),
         }
     }
@@ -217,8 +217,8 @@ fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> Found {
     }
 }
 
-fn fits(entry: &LogEntry, trace: &Trace) -> bool {
-    let length = match (entry.duration_s, trace.audio_ms) {
+fn fits(entry: &LogEntry, request: &RequestFingerprint) -> bool {
+    let length = match (entry.duration_s, request.audio_ms) {
         (Some(s), Some(ms)) => {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
             let heard = (s.max(0.0) * 1_000.0) as u64;
@@ -227,11 +227,11 @@ fn fits(entry: &LogEntry, trace: &Trace) -> bool {
         _ => true,
     };
     length
-        && entry.model == trace.model
-        && entry.language == trace.language
-        && entry.flags == trace.flags
+        && entry.model == request.model
+        && entry.language == request.language
+        && entry.flags == request.flags
         && entry.bytes.is_some()
-        && entry.bytes == trace.bytes
+        && entry.bytes == request.bytes
 }
 
 #[cfg(test)]
@@ -252,21 +252,21 @@ mod tests {
         }
     }
 
-    fn trace(bytes: Option<u64>, audio_ms: Option<u64>) -> Trace {
-        Trace { model: "pulse".into(), language: "en".into(), flags: LogFlags::default(), bytes, audio_ms }
+    fn request(bytes: Option<u64>, audio_ms: Option<u64>) -> RequestFingerprint {
+        RequestFingerprint { model: "pulse".into(), language: "en".into(), flags: LogFlags::default(), bytes, audio_ms }
     }
 
     #[test]
     fn only_the_one_entry_that_agrees_in_everything_counts() {
         let (a, b, c) = (entry("a", 7, 2.0), entry("b", 7, 2.0), entry("c", 8, 2.0));
-        let t = trace(Some(7), Some(2_010));
-        assert!(matches!(pick(&[&a, &c], &Witness::Trace(&t)), Found::One(e) if e.request_id == "a"));
-        assert_eq!(pick(&[&a, &b], &Witness::Trace(&t)), Found::Unclear);
-        assert_eq!(pick(&[&c], &Witness::Trace(&t)), Found::None);
-        assert_eq!(pick(&[&a], &Witness::Trace(&trace(Some(7), Some(9_000)))), Found::None);
+        let t = request(Some(7), Some(2_010));
+        assert!(matches!(pick(&[&a, &c], &Witness::Request(&t)), Found::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&a, &b], &Witness::Request(&t)), Found::Unclear);
+        assert_eq!(pick(&[&c], &Witness::Request(&t)), Found::None);
+        assert_eq!(pick(&[&a], &Witness::Request(&request(Some(7), Some(9_000)))), Found::None);
         let redacted = LogEntry { flags: LogFlags { redact_pii: true, ..LogFlags::default() }, ..a.clone() };
-        assert_eq!(pick(&[&redacted], &Witness::Trace(&t)), Found::None, "never another privacy than was asked for");
-        assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Trace(&t)), Found::None);
+        assert_eq!(pick(&[&redacted], &Witness::Request(&t)), Found::None, "never another privacy than was asked for");
+        assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Request(&t)), Found::None);
         let posted = LogEntry { webhook_url: Some("https://h/callbacks/1/2".into()), bytes: None, ..a };
         assert!(matches!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/2")), Found::One(_)));
         assert_eq!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/3")), Found::None);

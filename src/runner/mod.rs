@@ -29,6 +29,7 @@ use crate::{
     domain::{
         callback::{Rule, Secret},
         cost::Rates,
+        environment::Environment,
         job::BatchId,
         pool::{Limits, Pool},
     },
@@ -48,7 +49,7 @@ pub use crate::store::Order;
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
     /// `waves` or `sandbox`: batches of the other world are not touched.
-    pub world: &'static str,
+    pub environment: Environment,
     /// The account: a hash of base URL and key.
     pub account: String,
     /// The account's limits by pool.

@@ -36,7 +36,7 @@ pub(super) enum Verdict {
 }
 
 /// The grace time: the longer of 10 s and the audio's length, at most 2 minutes.
-fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u64>) -> i64 {
+pub(super) fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u64>) -> i64 {
     match setting {
         Some(d) => i64::try_from(d.as_millis()).unwrap_or(GRACE_MAX_MS),
         None => {
@@ -71,13 +71,13 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
     // What was to be posted is unknown from when it was overdue.
     let (unknown_at, grace) = match (&posted, call.overdue_at) {
         (Some((_, grace)), Some(overdue_at)) => (unknown_at.max(overdue_at), *grace),
-        _ => (unknown_at, grace_ms(run.unknown_grace, call.trace.audio_ms)),
+        _ => (unknown_at, grace_ms(run.unknown_grace, call.request.audio_ms)),
     };
     // What decides must have been read when the grace was over.
     let looked_at = work.now();
     let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
-    let witness = posted.as_ref().map_or(Witness::Trace(&call.trace), |(address, _)| Witness::Address(address));
-    let mut found = shared.log.look(call.mark.as_deref(), &witness, not_before).await;
+    let witness = posted.as_ref().map_or(Witness::Request(&call.request), |(address, _)| Witness::Address(address));
+    let mut found = shared.log.look(call.log_cursor.as_deref(), &witness, not_before).await;
     if let Ok(Found::One(entry)) = &found {
         if posted.is_none() && shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);
@@ -110,7 +110,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Ve
     let body = recovered_answer(&entry.transcription, entry.duration_s, &entry.request_id, &entry.language);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
     let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
-    let audio_ms = heard.or(call.trace.audio_ms);
+    let audio_ms = heard.or(call.request.audio_ms);
     let end = End::Answered {
         body: body.into(),
         from_log: true,

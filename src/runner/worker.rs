@@ -88,7 +88,7 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
             batch: batch.id,
             key: job.key.clone(),
             state: finish.state.unwrap_or(JobState::Failed),
-            audio_ms: finish.audio_ms,
+            audio_ms: finish.facts.audio_ms,
             error: finish.error_kind.clone().map(|kind| (kind, finish.error.clone().unwrap_or_default())),
         },
         To::Queued { due_at, .. } | To::Waiting { until: due_at, .. } | To::Awaiting { until: due_at, .. } => {
@@ -118,7 +118,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     }
     let mut recording = Recording::new();
     loop {
-        let next = match work.journal.step(shared.store.clock().now()) {
+        let next = match work.journal.step(shared.store.clock().now(), shared.store.timing().lease_ms) {
             Step::Deliver(call) => {
                 if work.journal.calls.iter().any(|c| c.id == call && c.overdue_at.is_some()) {
                     shared.overdue.store(0, Ordering::Relaxed);
@@ -126,7 +126,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
                 deliver::deliver_kept(&work, call).await?
             }
             Step::Await { call, until } => Next::Leave(To::Awaiting { call, until }),
-            Step::PutBack { until } => Next::Leave(To::Queued { due_at: until, call: None, source_try: false }),
+            Step::PutBack { call, until } => Next::Leave(To::Waiting { call, until }),
             Step::Reconcile(call) => work.reconcile(&call, &mut recording).await?,
             Step::Call(why) => work.call(why, None, &mut recording).await?,
         };
@@ -140,7 +140,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
 
 impl<A> Work<'_, A> {
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
-        self.journal = self.shared.store.journal(self.job.job, self.part, self.job.era).await?;
+        self.journal = self.shared.store.journal(self.job.job, self.part, self.job.generation).await?;
         Ok(())
     }
 
@@ -255,14 +255,14 @@ impl Work<'_> {
                 return Ok(self.put_back(self.now()));
             }
         };
-        let why = if why == Why::First && self.job.era > 0 { Why::Retry } else { why };
+        let why = if why == Why::First && self.job.generation > 0 { Why::Retry } else { why };
         match attempt::attempt(self, why, replaces, prepared).await? {
             Attempt::Answered { call, answer, processing_ms } => {
                 deliver::deliver_fresh(self, call, answer, processing_ms, prepared).await
             }
             Attempt::Next(next) => Ok(next),
-            // Recordings have no sound of their own.
-            Attempt::SoundOpen { .. } | Attempt::SoundKept | Attempt::SoundParked => Ok(Next::Look),
+            // Transcripts are not kept in the audio cache.
+            Attempt::ClipOpen { .. } | Attempt::ClipKept | Attempt::ClipParked => Ok(Next::Look),
         }
     }
 

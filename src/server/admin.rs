@@ -16,6 +16,7 @@ use super::{
     serve::{Listening, Patience},
 };
 use crate::{
+    domain::environment::Environment,
     domain::pool::{Limits, Pool},
     store::Store,
 };
@@ -37,7 +38,7 @@ pub struct AdminSettings {
     /// The account: a hash of base URL and key.
     pub account: String,
     /// `waves` or `sandbox`.
-    pub world: &'static str,
+    pub environment: Environment,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
 }
@@ -60,8 +61,8 @@ impl Admin {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: AdminSettings) -> io::Result<Self> {
-        let AdminSettings { listen, store, metrics, account, world, limits } = settings;
-        let watched = Watched { store, account, world, limits };
+        let AdminSettings { listen, store, metrics, account, environment, limits } = settings;
+        let watched = Watched { store, account, environment, limits };
         let office = Arc::new(Office { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
         let routes = Router::new().fallback(answer).with_state(office);
         Ok(Self(Listening::start(listen, routes, Patience::default()).await?))

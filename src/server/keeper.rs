@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::in_words;
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, cost::Rates, job::BatchId},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{PublishError, publish, summarize},
         summary::{Summary, SummaryState},
@@ -50,7 +50,7 @@ pub struct BatchNews {
 #[derive(Debug)]
 pub struct Keeper<T> {
     store: Store,
-    world: &'static str,
+    environment: Environment,
     rates: Rates,
     tell: T,
     /// Batches whose report is being written.
@@ -74,8 +74,16 @@ where
 {
     /// A keeper that tells news by `tell`. What is told was never told before, unless a process was killed just then.
     #[must_use]
-    pub fn new(store: Store, world: &'static str, rates: Rates, tell: T) -> Self {
-        Self { store, world, rates, tell, writing: HashSet::new(), failed: HashMap::new(), submitting: HashMap::new() }
+    pub fn new(store: Store, environment: Environment, rates: Rates, tell: T) -> Self {
+        Self {
+            store,
+            environment,
+            rates,
+            tell,
+            writing: HashSet::new(),
+            failed: HashMap::new(),
+            submitting: HashMap::new(),
+        }
     }
 
     /// Looks after them until it is stopped.
@@ -138,7 +146,7 @@ where
 
     /// One line of each batch that wavebatch paused is tried now and then.
     async fn probe(&self) -> Result<(), StoreError> {
-        for (batch, kind) in self.store.probe_paused(self.world).await? {
+        for (batch, kind) in self.store.probe_paused(self.environment).await? {
             tracing::info!(batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
         }
         Ok(())
@@ -147,7 +155,7 @@ where
     /// The batches of which there is something to tell, now.
     async fn news(&mut self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
         let mut news = Vec::new();
-        let standings = self.store.standings(self.world).await?;
+        let standings = self.store.standings(self.environment).await?;
         self.watch_submissions(standings.iter().map(|(batch, _)| batch));
         for (batch, standing) in standings {
             let waits = self.failed.get(&batch.id).is_some_and(|failed| failed.again > Instant::now());
@@ -171,7 +179,7 @@ where
     fn watch_submissions<'b>(&mut self, batches: impl Iterator<Item = &'b BatchRow>) {
         let now = self.store.clock().now();
         let mut before = std::mem::take(&mut self.submitting);
-        for batch in batches.filter(|batch| batch.state == "submitting") {
+        for batch in batches.filter(|batch| batch.submitting_at.is_some()) {
             let since = match before.remove(&batch.id).unwrap_or(Some(now)) {
                 Some(since) if now - since >= SUBMITTING_LONG => {
                     tracing::warn!(
@@ -251,17 +259,9 @@ mod tests {
     async fn a_submission_that_takes_long_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
-        let new = NewBatch {
-            name: "b".into(),
-            definition: "b".into(),
-            world: "waves",
-            spec: "{}".into(),
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        };
+        let new = NewBatch::new("b", Environment::Live, crate::domain::options::Task::Transcribe, "{}".into());
         let (batch, _) = store.begin_submit(new).await.unwrap();
-        let mut keeper = Keeper::new(store.clone(), "waves", Rates::default(), |_| async { Ok(()) });
+        let mut keeper = Keeper::new(store.clone(), Environment::Live, Rates::default(), |_| async { Ok(()) });
         assert!(keeper.look().await.unwrap().is_empty());
         store.clock().advance(SUBMITTING_LONG - 1_000);
         keeper.look().await.unwrap();

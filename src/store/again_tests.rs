@@ -40,7 +40,7 @@ async fn other_options_of_the_definition_are_counted_before_they_buy() {
     let b = l.submit(batch("b"), 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let j = claim(&l.store, 1).await.remove(0);
-    let finish = Finish { state: Some(JobState::Succeeded), audio_ms: Some(60_000), ..Finish::default() };
+    let finish = Finish { state: Some(JobState::Succeeded), units: Some(60_000), ..Finish::default() };
     l.store.settle(settle(&j, To::Finished(Box::new(finish)))).await.unwrap();
     let lines: Vec<NewJob> =
         (1..=2).map(|n| NewJob { options_id: options("hi"), ..job(n, &format!("/r/{n}.wav")) }).collect();

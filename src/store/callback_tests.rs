@@ -41,7 +41,7 @@ impl Ledger {
     }
 
     async fn journal(&self, job: &Claimed) -> crate::domain::job::Journal {
-        self.store.journal(job.job, 0, job.era).await.unwrap()
+        self.store.journal(job.job, 0, job.generation).await.unwrap()
     }
 }
 
@@ -52,7 +52,7 @@ async fn an_accepted_call_holds_no_slot_and_its_money_until_it_is_answered() {
     assert_eq!(reply.state, CallState::Accepted);
     let record = l.journal(&job).await.calls.remove(0);
     assert_eq!((record.state, record.slot_until, record.unknown_at), (CallState::Accepted, None, None));
-    assert!(matches!(l.journal(&job).await.step(l.clock.now()), Step::Await { .. }));
+    assert!(matches!(l.journal(&job).await.step(l.clock.now(), 15_000), Step::Await { .. }));
     l.waits(&job, call).await;
     assert!(claim(&l.store, 1).await.is_empty(), "nobody asks for it");
     let row = l.store.batch("b").await.unwrap().unwrap();
@@ -61,7 +61,7 @@ async fn an_accepted_call_holds_no_slot_and_its_money_until_it_is_answered() {
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!((row.spent, row.reserved), (4_000, 0));
     let again = claim(&l.store, 1).await.remove(0);
-    assert_eq!(l.journal(&again).await.step(l.clock.now()), Step::Deliver(call));
+    assert_eq!(l.journal(&again).await.step(l.clock.now(), 15_000), Step::Deliver(call));
     let (body, _) = l.store.answer(call).await.unwrap().unwrap();
     assert_eq!(body, posted(call, "hello").body);
 }
@@ -96,17 +96,19 @@ async fn it_may_come_before_the_submits_own_answer() {
     // The move to Awaiting, had it been under way already, finds it.
     l.waits(&job, call).await;
     let again = claim(&l.store, 1).await.remove(0);
-    assert_eq!(l.journal(&again).await.step(l.clock.now()), Step::Deliver(call));
+    assert_eq!(l.journal(&again).await.step(l.clock.now(), 15_000), Step::Deliver(call));
 }
 
 #[tokio::test]
 async fn it_finds_its_call_though_the_submitter_was_killed() {
     let (l, job, call) = asked().await;
     // Another process takes over, before and after.
-    l.clock.advance(20_000);
+    l.clock.step(20_000);
     let again = claim(&l.store, 1).await.remove(0);
     assert_eq!(again.job, job.job);
-    let Step::Await { call: awaited, until } = l.journal(&again).await.step(l.clock.now()) else { panic!("no await") };
+    let Step::Await { call: awaited, until } = l.journal(&again).await.step(l.clock.now(), 15_000) else {
+        panic!("no await")
+    };
     assert_eq!(awaited, call);
     assert!(l.store.settle(settle(&again, To::Awaiting { call, until })).await.unwrap());
     assert!(claim(&l.store, 1).await.is_empty(), "no second call");
@@ -127,7 +129,7 @@ async fn of_two_calls_the_first_to_come_wins() {
     let second = l.store.permit(second).await.unwrap().unwrap().call;
     assert_eq!(l.store.receive(posted(first, "late")).await.unwrap(), Some(Effect::Answered));
     assert_eq!(l.store.receive(posted(second, "later")).await.unwrap(), Some(Effect::Surplus));
-    assert_eq!(l.journal(&job).await.step(l.clock.now()), Step::Deliver(first));
+    assert_eq!(l.journal(&job).await.step(l.clock.now(), 15_000), Step::Deliver(first));
     assert_eq!(l.journal(&job).await.billed(), 2, "the books tell");
 }
 
@@ -140,7 +142,7 @@ async fn a_failed_one_is_a_try_and_costs_nothing() {
     let again = claim(&l.store, 1).await.remove(0);
     let journal = l.journal(&again).await;
     assert_eq!((journal.tries(), journal.billed()), (1, 0));
-    assert!(matches!(journal.step(l.clock.now()), Step::Call(_)));
+    assert!(matches!(journal.step(l.clock.now(), 15_000), Step::Call(_)));
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!((row.spent, row.reserved), (0, 0));
     assert_eq!(l.store.receive(failed(call)).await.unwrap(), Some(Effect::Repeated));

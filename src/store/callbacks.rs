@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, rows, writer::Command};
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -17,6 +17,11 @@ use crate::{
         pool::Limits,
     },
 };
+
+/// Bodies that are kept for one call, its answer's among them; and how many different ones are noted. Whoever knows an
+/// address can post to it for ever.
+const BODIES_A_CALL: i64 = 2;
+const NOTED_A_CALL: i64 = 16;
 
 /// A callback as it was posted, read.
 #[derive(Debug, Clone)]
@@ -79,14 +84,14 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
-        let row = sqlx::query("SELECT trace ->> 'model' AS model, state, sent_at FROM calls WHERE id = ?")
-            .bind(call.0.as_bytes().as_slice())
+        let row = sqlx::query("SELECT request ->> 'model' AS model, state, sent_at FROM calls WHERE id = $1")
+            .bind(call)
             .fetch_optional(&self.read)
             .await?;
         let expected = |row: SqliteRow| {
             Ok(Expected {
                 model: row.try_get("model")?,
-                state: rows::listed(&row, "state")?,
+                state: row.try_get("state")?,
                 sent_at: row.try_get("sent_at")?,
             })
         };
@@ -166,7 +171,10 @@ async fn receive_set(
     }
     let kept: Vec<(&Received, Effect)> =
         set.iter().zip(&effects).filter_map(|(delivery, effect)| Some((*delivery, (*effect)?))).collect();
-    keep(conn, &kept, now).await?;
+    let has_room = |call: CallId| known.get(&call).is_some_and(|known| known.bodies < BODIES_A_CALL);
+    let is_noted = |call: CallId| known.get(&call).is_some_and(|known| known.repeated || known.kept < NOTED_A_CALL);
+    let noted: Vec<_> = kept.iter().filter(|(delivery, _)| is_noted(delivery.call)).copied().collect();
+    keep(conn, &noted, has_room, now).await?;
     wake(conn, &kept, now).await?;
     Ok(effects)
 }
@@ -176,6 +184,10 @@ struct Known {
     state: CallState,
     /// The same body came before.
     repeated: bool,
+    /// How many different ones came.
+    kept: i64,
+    /// Bodies that are kept, its answer's among them.
+    bodies: i64,
 }
 
 impl Known {
@@ -212,23 +224,40 @@ impl Received {
 
 async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, Known>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
-    let rows = sqlx::query(
-        "SELECT c.id, c.state, EXISTS (SELECT 1 FROM callbacks b WHERE b.call = c.id AND b.digest = unhex(e.value ->> 1)) AS repeated \
-         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value ->> 0)",
-    )
+    // look_up
+    let rows = sqlx::query(sql("SELECT c.id, c.state,
+           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
+           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
+             + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
+           EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
+         FROM rows_of($1) AS r
+         JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
     .bind(json!(asked).to_string())
     .fetch_all(conn)
     .await?;
     let mut known = HashMap::with_capacity(rows.len());
     for row in rows {
-        let call = rows::call_id(&row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?;
-        known.insert(call, Known { state: rows::listed(&row, "state")?, repeated: row.try_get("repeated")? });
+        let call: CallId = row.try_get("id")?;
+        known.insert(
+            call,
+            Known {
+                state: row.try_get("state")?,
+                repeated: row.try_get("repeated")?,
+                kept: row.try_get("kept")?,
+                bodies: row.try_get("bodies")?,
+            },
+        );
     }
     Ok(known)
 }
 
 /// Keeps what came. The answer that counts stands among the answers.
-async fn keep(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
+async fn keep(
+    conn: &mut SqliteConnection,
+    kept: &[(&Received, Effect)],
+    has_room: impl Fn(CallId) -> bool,
+    now: Millis,
+) -> Result<(), StoreError> {
     if kept.is_empty() {
         return Ok(());
     }
@@ -243,18 +272,19 @@ async fn keep(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Mi
             Effect::Other => ("other", true),
             Effect::Repeated | Effect::Ignored => ("ignored", true),
         };
+        let beside = beside && has_room(delivery.call);
         let (body, packed) = delivery.body.kept();
-        row.push_bind(delivery.call.0.as_bytes().as_slice())
+        row.push_bind(delivery.call)
             .push_bind(now)
             .push_bind(1)
             .push_bind(delivery.digest.as_slice())
             .push_bind(name)
-            .push_bind(beside.then_some(packed))
+            .push_bind(beside.then_some(i64::from(packed)))
             .push_bind(delivery.body.bytes())
             .push_bind(beside.then_some(body));
     });
     // One that came before is only counted.
-    insert.push(" ON CONFLICT (call, digest) DO UPDATE SET times = times + 1");
+    insert.push(" ON CONFLICT (call, digest) DO UPDATE SET times = callbacks.times + 1");
     insert.build().execute(conn).await?;
     Ok(())
 }
@@ -262,14 +292,15 @@ async fn keep(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Mi
 /// Makes the jobs due. A running one is left to its worker, whose next move looks at the journal.
 async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
     let fresh = kept.iter().filter(|(_, effect)| *effect != Effect::Repeated);
-    let calls: Vec<String> = fresh.map(|(delivery, _)| delivery.call.0.simple().to_string()).collect();
+    let calls: Vec<_> = fresh.map(|(delivery, _)| [delivery.call.0.simple().to_string()]).collect();
     if calls.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "UPDATE jobs SET due_at = min(due_at, ?1) WHERE state = 'awaiting' AND id IN \
-         (SELECT c.job FROM json_each(?2) e JOIN calls c ON c.id = unhex(e.value))",
-    )
+    // wake
+    sqlx::query(sql("UPDATE jobs
+         SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
+         WHERE state = 'awaiting' AND id IN (
+           SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
     .bind(now)
     .bind(json!(calls).to_string())
     .execute(conn)

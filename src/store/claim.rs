@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Shared, Store, StoreError, rows, writer::Command};
+use super::{Shared, Store, StoreError, rows, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
+        environment::Environment,
+        facts::Facts,
         job::{BatchId, JobId, Token},
         pool::Pool,
         s3::Listed,
@@ -15,12 +17,12 @@ use crate::{
 };
 
 /// What a worker pool can take on now.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Want {
     /// Only these batches; empty = all that are open in this world.
     pub batches: Vec<BatchId>,
-    /// `waves` or `sandbox`.
-    pub world: &'static str,
+    /// Only batches of this environment.
+    pub environment: Environment,
     /// Jobs that need no call.
     pub free: u32,
     /// Jobs that need a call, by pool.
@@ -41,6 +43,20 @@ pub enum Order {
     OldestFirst,
     /// Definitions take turns; of one definition, the batch that was submitted first.
     ByDefinition,
+}
+
+impl Default for Want {
+    /// Nothing, of all open batches of the API.
+    fn default() -> Self {
+        Self {
+            batches: Vec::new(),
+            environment: Environment::Live,
+            free: 0,
+            calls: Vec::new(),
+            turn: 0,
+            order: Order::default(),
+        }
+    }
 }
 
 impl Want {
@@ -73,10 +89,12 @@ pub struct Claimed {
     /// Tries used up by the source.
     pub source_tries: u32,
     /// The user's `retry`s so far.
-    pub era: i64,
+    pub generation: i64,
     /// The pool it was claimed for; none if it was due for something that needs no call.
     pub lane: Option<Pool>,
-    /// Whether the journal has calls of this era, or one that is open or answered: else it need not be read.
+    /// What is known of it.
+    pub facts: Facts,
+    /// Whether the journal has calls of this generation, or one that is open or answered: else it need not be read.
     pub has_calls: bool,
 }
 
@@ -95,18 +113,22 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
         let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
-        let sql = format!(
-            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
-             FROM batches b, json_each(?1) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ?2 \
-             AND (l.value = 'free' OR NOT ?3 OR {IN_WINDOW}) {})",
+        // next_due
+        let statement = format!(
+            "SELECT min(due) FROM (
+               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+               FROM batches AS b
+               CROSS JOIN rows_of($1) AS l
+               WHERE b.state = 'open' AND {WORKABLE} AND b.finished_at IS NULL AND b.environment = $2
+                 AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
             among("b.id", &want.batches)
         );
-        let lanes = serde_json::json!(lanes).to_string();
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(lanes)
-            .bind(want.world)
-            .bind(self.shared.heeds_windows())
+        let lanes: Vec<_> = lanes.into_iter().map(|lane| [lane]).collect();
+        Ok(sqlx::query_scalar(sql(&statement))
+            .bind(serde_json::json!(lanes).to_string())
+            .bind(want.environment)
             .bind(self.now())
+            .bind(i64::from(self.shared.heeds_windows()))
             .fetch_one(&self.read)
             .await?)
     }
@@ -121,8 +143,12 @@ pub(super) fn among(column: &str, batches: &[BatchId]) -> String {
     format!("AND {column} IN ({})", ids.join(","))
 }
 
-/// Whether the calls of a batch may begin now (`?4`).
-const IN_WINDOW: &str = "(window_from IS NULL OR (window_from <= ?4 AND ?4 < window_until))";
+/// Whether the calls of a batch may begin now (`$3`).
+pub(super) const IN_WINDOW: &str = "(window_from IS NULL OR (window_from <= $3 AND $3 < window_until))";
+
+/// Whether a batch may be worked: it is open, or paused and probed; whole; and not cancelled.
+pub(super) const WORKABLE: &str =
+    "((state = 'open' OR probing = 1) AND submitting_at IS NULL AND cancelled_at IS NULL)";
 
 /// A batch that has room.
 struct Open {
@@ -198,8 +224,11 @@ async fn claim_of(
     if let Some(first) = got.first().filter(|_| batch.probing) {
         shared.probes.store(true, Ordering::Relaxed);
         // From now on it is this line, whoever works it and however long its answer takes.
-        let sql = "UPDATE batches SET probing = -? WHERE id = ? AND probing";
-        sqlx::query(sql).bind(first.job.0).bind(batch.id).execute(conn).await?;
+        sqlx::query("UPDATE batches SET probe_job = $1 WHERE id = $2 AND probing = 1")
+            .bind(first.job)
+            .bind(batch.id)
+            .execute(conn)
+            .await?;
     }
     let n = u32::try_from(got.len()).unwrap_or(take).min(take);
     batch.most -= n;
@@ -209,17 +238,21 @@ async fn claim_of(
 
 /// The batches that may be worked, whose turn it is first.
 async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Millis) -> Result<Vec<Open>, StoreError> {
-    let sql = format!(
-        "SELECT id, definition, started_at IS NULL AS fresh, NOT ?3 OR {IN_WINDOW} AS in_window, \
-           pause_kind IS 'sink' AS sink, (SELECT id FROM jobs WHERE id = -probing AND batch = batches.id AND due_at IS NOT NULL) AS chosen, \
-           CASE WHEN probing THEN NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > ?4) END AS most \
-         FROM batches WHERE (state = 'open' OR probing) AND finished_at IS NULL AND world = ?1 {} ORDER BY id",
+    // open
+    let statement = format!(
+        "SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
+           coalesce(pause_kind = 'sink', 1 = 0) AS sink,
+           (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
+           CASE WHEN probing = 1 THEN NOT EXISTS (
+             SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
+         FROM batches
+         WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
+         ORDER BY id",
         among("id", &want.batches)
     );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(want.world)
-        .bind(None::<i64>)
-        .bind(shared.heeds_windows())
+    let rows = sqlx::query(sql(&statement))
+        .bind(want.environment)
+        .bind(i64::from(shared.heeds_windows()))
         .bind(now)
         .fetch_all(conn)
         .await?;
@@ -272,15 +305,22 @@ async fn claim_lane(
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let token = shared.next_token();
-    let which = if batch.chosen.is_some() { "id = ?8 AND" } else { "" };
-    let sql = format!(
-        "UPDATE jobs SET state = 'running', token = ?1, process = ?2, due_at = ?3, lane = 'free', \
-                after = NULL, waits_for = NULL, started_at = coalesce(started_at, ?4) \
-         WHERE id IN (SELECT id FROM jobs WHERE {which} batch = ?5 AND lane = ?6 AND due_at <= ?4 ORDER BY due_at LIMIT ?7) \
-         RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, era, \
-                   EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND (era = jobs.era OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
+    let which = if batch.chosen.is_some() { "id = $8 AND" } else { "" };
+    // claim_lane
+    let statement = format!(
+        "UPDATE jobs
+         SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
+           after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+             THEN after END,
+           started_at = coalesce(started_at, $4)
+         WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
+         RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
+           EXISTS (
+             SELECT 1 FROM calls
+             WHERE job = jobs.id
+               AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     );
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    let rows = sqlx::query(sql(&statement))
         .bind(token)
         .bind(shared.process.load(Ordering::Acquire))
         .bind(now + shared.timing.lease_ms)
@@ -298,7 +338,7 @@ async fn claim_lane(
 }
 
 async fn start(conn: &mut SqliteConnection, batch: i64, now: Millis) -> Result<(), StoreError> {
-    sqlx::query("UPDATE batches SET started_at = ? WHERE id = ? AND started_at IS NULL")
+    sqlx::query("UPDATE batches SET started_at = $1 WHERE id = $2 AND started_at IS NULL")
         .bind(now)
         .bind(batch)
         .execute(conn)
@@ -308,8 +348,8 @@ async fn start(conn: &mut SqliteConnection, batch: i64, now: Millis) -> Result<(
 
 fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {
     Ok(Claimed {
-        job: JobId(row.try_get("id")?),
-        batch: BatchId(row.try_get("batch")?),
+        job: row.try_get("id")?,
+        batch: row.try_get("batch")?,
         token,
         key: row.try_get("key")?,
         variant: row.try_get("variant")?,
@@ -317,8 +357,9 @@ fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed,
         expected: expected(row)?,
         overrides: row.try_get("overrides")?,
         source_tries: rows::count(row, "source_tries")?,
-        era: row.try_get("era")?,
+        generation: row.try_get("generation")?,
         lane,
+        facts: Facts::from_json(row.try_get("facts")?),
         has_calls: row.try_get("has_calls")?,
     })
 }

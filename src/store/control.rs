@@ -1,13 +1,18 @@
-//! The user's verbs: cancel and retry; and the end of a batch.
+//! The user's verbs, in steps, since others wait for the lock meanwhile: cancel and retry; and the end of a batch.
 
 use serde_json::json;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, doubts, end, parts::all_parts_of, rows};
+use super::{Store, StoreError, end, parts::is_kept, rows, sql::sql};
 use crate::{
     clock::Millis,
-    domain::job::{BatchId, JobState},
+    domain::job::{BatchId, CallId, JobState},
 };
+
+/// Jobs that one transaction changes at most.
+const JOBS_AT_ONCE: usize = 4_000;
+/// Calls that one transaction gives up at most.
+const CALLS_AT_ONCE: i64 = 1_000;
 
 /// Which jobs a `retry` is meant for.
 #[derive(Debug, Clone)]
@@ -29,12 +34,10 @@ pub struct Retried {
     pub jobs: u64,
     /// Those whose kept answer is only delivered again.
     pub deliveries: u64,
-    /// Audio of those that are bought, in ms, where it is known.
-    pub audio_ms: u64,
-    /// Those that are bought and whose length is unknown.
-    pub unknown_length: u64,
-    /// Characters that are bought.
-    pub characters: u64,
+    /// What is bought, in the units of the task: milliseconds of audio, or characters; of jobs that it is known of.
+    pub units: u64,
+    /// Jobs of which it is not known.
+    pub unknown: u64,
 }
 
 /// What a `cancel` did.
@@ -47,43 +50,45 @@ pub struct Cancelled {
 }
 
 impl Store {
-    /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept.
+    /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
+    /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
-        self.write(move |conn, now| {
-            Box::pin(async move {
-                let in_flight: i64 = sqlx::query_scalar(
-                    "SELECT count(DISTINCT job) FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NOT NULL",
-                )
-                .bind(batch.0)
-                .fetch_one(&mut *conn)
-                .await?;
-                let unawaited = sqlx::query(
-                    "SELECT id FROM calls WHERE batch = ? AND state IN ('sent', 'accepted') AND process IS NULL",
-                )
-                .bind(batch.0)
-                .fetch_all(&mut *conn)
-                .await?;
-                give_up_all(conn, &unawaited, now).await?;
-                let done = sqlx::query(
-                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = ?, \
-                     lane = 'free' WHERE batch = ? AND due_at IS NOT NULL",
-                )
-                .bind(now)
-                .bind(batch.0)
-                .execute(&mut *conn)
-                .await?;
-                sqlx::query("UPDATE batches SET finished_at = ? WHERE id = ? AND finished_at IS NULL")
-                    .bind(now)
-                    .bind(batch.0)
-                    .execute(conn)
+        let in_flight = self
+            .write(move |conn, now| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE batches SET cancelled_at = $2 WHERE id = $1")
+                        .bind(batch)
+                        .bind(now)
+                        .execute(&mut *conn)
+                        .await?;
+                    // cancel
+                    let in_flight: i64 = sqlx::query_scalar(
+                        "SELECT count(DISTINCT job)
+                         FROM calls
+                         WHERE batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL",
+                    )
+                    .bind(batch)
+                    .fetch_one(conn)
                     .await?;
-                Ok(Cancelled { jobs: done.rows_affected(), in_flight: u64::try_from(in_flight).unwrap_or(0) })
+                    Ok(u64::try_from(in_flight).unwrap_or(0))
+                })
             })
-        })
-        .await
+            .await?;
+        Ok(Cancelled { jobs: self.cancel_lines(batch).await?, in_flight })
+    }
+
+    /// Carries a `cancel` out. Returns how many jobs were taken back.
+    pub(super) async fn cancel_lines(&self, batch: BatchId) -> Result<u64, StoreError> {
+        let mut cancelled = 0;
+        // Nobody waits for these calls any more, and after their jobs nobody would look at them.
+        while self.write(move |conn, now| Box::pin(give_up_unawaited(conn, batch, now))).await? {}
+        while let Some(some) = self.write(move |conn, now| Box::pin(cancel_some(conn, batch, now))).await? {
+            cancelled += some;
+        }
+        Ok(cancelled)
     }
 
     /// What [`Store::retry`] would do.
@@ -91,19 +96,35 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
-        let row = sqlx::query(RETRY_PLAN)
-            .bind(chosen.batch.0)
-            .bind(&chosen.key)
-            .bind(states(chosen))
-            .bind(chosen.part)
-            .fetch_one(&self.read)
-            .await?;
+        // plan_retry
+        let row = sqlx::query(sql(&format!(
+            "WITH chosen AS ({CHOSEN}),
+               bought AS (
+                 SELECT c.id, c.kept,
+                   CASE WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
+                     THEN (SELECT CASE WHEN count(*) = count(p.units) THEN coalesce(sum(p.units), 0) END
+                           FROM job_parts AS p WHERE p.job = c.id AND ({ASIDE} OR NOT {PRESENT}))
+                     ELSE c.units END AS units
+                 FROM chosen AS c)
+             SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries,
+               coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS units,
+               count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
+             FROM bought",
+            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            ASIDE = ASIDE,
+            PRESENT = PRESENT,
+        )))
+        .bind(chosen.batch)
+        .bind(states(chosen))
+        .bind(&chosen.key)
+        .bind(chosen.part)
+        .fetch_one(&self.read)
+        .await?;
         Ok(Retried {
             jobs: u64::from(rows::count(&row, "jobs")?),
             deliveries: u64::from(rows::count(&row, "deliveries")?),
-            audio_ms: rows::length(&row, "audio_ms")?.unwrap_or(0),
-            unknown_length: u64::from(rows::count(&row, "unknown")?),
-            characters: rows::length(&row, "characters")?.unwrap_or(0),
+            units: rows::length(&row, "units")?.unwrap_or(0),
+            unknown: u64::from(rows::count(&row, "unknown")?),
         })
     }
 
@@ -113,23 +134,29 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
-        self.write(move |conn, now| {
-            let chosen = chosen.clone();
-            Box::pin(async move {
-                let jobs: Vec<Again> = sqlx::query_as(RETRY_JOBS)
-                    .bind(chosen.batch.0)
-                    .bind(&chosen.key)
-                    .bind(states(&chosen))
-                    .bind(chosen.part)
-                    .fetch_all(&mut *conn)
-                    .await?;
-                let parts = doubts::parts(conn, &jobs).await?;
-                requeue(conn, &parts, now).await?;
-                unfinish(conn, chosen.batch).await?;
-                Ok(u64::try_from(jobs.len()).unwrap_or(0))
-            })
-        })
-        .await
+        // retry: the lines as they are now. Each step looks at the states of its own lines again.
+        let ids: Vec<i64> = sqlx::query_scalar(sql("SELECT id
+             FROM jobs
+             WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
+               AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line'
+             ORDER BY id"))
+        .bind(chosen.batch)
+        .bind(states(&chosen))
+        .bind(&chosen.key)
+        .fetch_all(&self.read)
+        .await?;
+        let mut retried = 0;
+        for some in ids.chunks(JOBS_AT_ONCE) {
+            let (ids, chosen) = (id_rows(some), chosen.clone());
+            retried += self
+                .write(move |conn, now| {
+                    let (ids, chosen) = (ids.clone(), chosen.clone());
+                    Box::pin(async move { retry_some(conn, &chosen, &ids, now).await })
+                })
+                .await?;
+        }
+        self.stir();
+        Ok(retried)
     }
 
     /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
@@ -137,24 +164,39 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
-        self.write(move |conn, now| {
-            Box::pin(async move {
-                let jobs: Vec<Again> = sqlx::query_as(concat!(
-                    "SELECT id, kept, iif(kept OR pool = 'tts', NULL, -1) FROM (SELECT j.id, j.error_kind, j.pool, ",
-                    kept!(),
-                    " AS kept FROM jobs j WHERE j.batch = ? AND j.state = 'failed') WHERE error_kind GLOB 'source_*' OR kept",
-                ))
-                .bind(batch.0)
-                .fetch_all(&mut *conn)
+        // retry_free
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' ORDER BY id",
+        )
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        let chosen = Chosen { batch, key: None, states: vec![JobState::Failed], part: None };
+        let mut retried = 0;
+        for some in ids.chunks(JOBS_AT_ONCE) {
+            let (ids, chosen) = (id_rows(some), chosen.clone());
+            retried += self
+                .write(move |conn, now| {
+                    let (ids, chosen) = (ids.clone(), chosen.clone());
+                    Box::pin(async move {
+                        // retry_free: nothing of these is bought.
+                        let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
+                            "SELECT j.id
+                             FROM rows_of($1) AS r
+                             JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+                             WHERE j.state = 'failed' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
+                            is_kept!("j"),
+                            ")"
+                        )))
+                        .bind(ids)
+                        .fetch_all(&mut *conn)
+                        .await?;
+                        if free.is_empty() { Ok(0) } else { retry_some(conn, &chosen, &id_rows(&free), now).await }
+                    })
+                })
                 .await?;
-                if !jobs.is_empty() {
-                    requeue(conn, &jobs, now).await?;
-                    unfinish(conn, batch).await?;
-                }
-                Ok(u64::try_from(jobs.len()).unwrap_or(0))
-            })
-        })
-        .await
+        }
+        Ok(retried)
     }
 
     /// Marks a batch that has nothing due as finished. Returns whether it is.
@@ -164,12 +206,16 @@ impl Store {
     pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
+                // finish
                 let done: Option<i64> = sqlx::query_scalar(
-                    "UPDATE batches SET finished_at = coalesce(finished_at, ?) WHERE id = ? AND state <> 'submitting' AND NOT EXISTS \
-                     (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL) RETURNING finished_at",
+                    "UPDATE batches
+                     SET finished_at = coalesce(finished_at, $1)
+                     WHERE id = $2 AND submitting_at IS NULL
+                       AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                     RETURNING finished_at",
                 )
                 .bind(now)
-                .bind(batch.0)
+                .bind(batch)
                 .fetch_optional(conn)
                 .await?;
                 Ok(done.is_some())
@@ -179,55 +225,37 @@ impl Store {
     }
 }
 
-/// A job, whether all that it needs is kept, and which part of it is set aside ([`ALL_PARTS`]: all).
-///
-/// [`ALL_PARTS`]: crate::domain::job::ALL_PARTS
-pub(super) type Again = (i64, bool, Option<i64>);
-
-/// Whether a job can be delivered without a call.
-macro_rules! kept {
-    () => {
-        concat!(
-            "CASE j.pool WHEN 'tts' THEN ",
-            all_parts_of!("j"),
-            " ELSE EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = j.id AND c.state = 'answered') END"
-        )
-    };
+fn id_rows(ids: &[i64]) -> String {
+    json!(ids.iter().map(|id| json!([id])).collect::<Vec<_>>()).to_string()
 }
-use kept;
 
-/// The jobs a retry is meant for, and whether their kept answer will do. Of speech that failed, only what is missing is
-/// bought.
-macro_rules! retry_jobs {
-    () => {
-        concat!(
-            "SELECT id, audio_ms, pool, characters, there, said, doubted, kept, CASE WHEN kept THEN NULL WHEN pool <> 'tts' THEN -1 \
-               WHEN ?4 IS NOT NULL THEN ?4 WHEN state IN ('suspect', 'succeeded') THEN -1 END AS aside FROM \
-             (SELECT id, audio_ms, pool, characters, there, said, doubted, state, \
-                kept AND state NOT IN ('suspect', 'succeeded') AND (?4 IS NULL OR pool <> 'tts') AS kept FROM \
-              (SELECT j.id, j.state, j.audio_ms, j.pool, j.characters, ",
-            kept!(),
-            " AS kept, \
-                 (SELECT coalesce(sum(characters), 0) FROM (SELECT part, characters FROM calls WHERE job = j.id AND state = 'answered' \
-                   UNION SELECT part, characters FROM reused WHERE job = j.id)) AS there, \
-                 (SELECT max(characters) FROM (SELECT characters FROM calls WHERE job = j.id AND part = ?4 \
-                   UNION SELECT characters FROM reused WHERE job = j.id AND part = ?4)) AS said, \
-                 CASE j.state WHEN 'suspect' THEN (SELECT sum(characters) FROM doubtful WHERE job = j.id) END AS doubted \
-               FROM jobs j WHERE j.batch = ?1 AND j.state IN (SELECT value FROM json_each(?3)) AND (?2 IS NULL OR j.key = ?2) \
-               AND j.error_kind IS NOT 'bad_line'))"
-        )
-    };
+/// The jobs (`j`) that a retry is meant for: of batch `$1`, in the states `$2`, of key `$3`, for part `$4`. Whether they
+/// are delivered from what is kept: what is suspect, or succeeded and was chosen all the same, is bought again.
+fn chosen_jobs(which: &str) -> String {
+    format!(
+        "SELECT j.id, j.state, j.units,
+           $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
+         FROM jobs AS j
+         WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r) AND ($3 IS NULL OR j.key = $3)
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND {which}",
+        is_kept!("j")
+    )
 }
-const RETRY_JOBS: &str = concat!("SELECT id, kept, aside FROM (", retry_jobs!(), ")");
-const RETRY_PLAN: &str = concat!(
-    "SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries, \
-     sum(audio_ms) FILTER (WHERE NOT kept AND pool <> 'tts') AS audio_ms, \
-     count(*) FILTER (WHERE NOT kept AND audio_ms IS NULL AND pool <> 'tts') AS unknown, \
-     sum(CASE WHEN aside >= 0 THEN said WHEN aside = -1 THEN coalesce(doubted, characters) ELSE max(0, characters - there) END) \
-       FILTER (WHERE NOT kept AND pool = 'tts') AS characters FROM (",
-    retry_jobs!(),
-    ")"
-);
+
+/// Whether a part (`p`) of a chosen job (`c`) is there.
+const PRESENT: &str = "(p.reused = 1 OR EXISTS (
+    SELECT 1 FROM calls AS k WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered'))";
+
+/// Whether a part (`p`) of a chosen job (`c`) is set aside, to be bought again: the one that is asked for; of a suspect job
+/// the parts in doubt, if it is known which; of one that failed, what was answered and whose answer is pruned.
+const ASIDE: &str = "CASE
+    WHEN c.kept THEN 1 = 0
+    WHEN $4 IS NOT NULL THEN p.part = $4
+    WHEN c.state = 'suspect' AND EXISTS (SELECT 1 FROM job_parts AS d WHERE d.job = c.id AND d.doubtful = 1) THEN p.doubtful = 1
+    WHEN c.state IN ('suspect', 'succeeded') THEN 1 = 1
+    ELSE EXISTS (SELECT 1 FROM calls AS k
+      WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered' AND k.cache_key IS NULL
+        AND NOT EXISTS (SELECT 1 FROM answers AS a WHERE a.call = k.id)) END";
 
 fn states(chosen: &Chosen) -> String {
     let mut states = chosen.states.clone();
@@ -242,37 +270,100 @@ fn states(chosen: &Chosen) -> String {
         states.retain(|s| *s != JobState::Succeeded);
     }
     states.retain(|s| matches!(s, JobState::Failed | JobState::Suspect | JobState::Cancelled | JobState::Succeeded));
-    json!(states).to_string()
+    json!(states.iter().map(|state| [state]).collect::<Vec<_>>()).to_string()
 }
 
-/// Back to the queue: with the answer kept, or with a call to be made. A job may stand there once for each of its parts.
-async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Result<(), StoreError> {
-    let set = json!(jobs).to_string();
-    for sql in [
-        "UPDATE calls SET state = 'replaced' WHERE id IN (SELECT c.id FROM json_each(?) e JOIN calls c \
-         ON c.job = e.value ->> 0 AND c.state = 'answered' WHERE e.value ->> 2 = -1 OR e.value ->> 2 = c.part)",
-        "DELETE FROM answers WHERE call IN (SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value ->> 0 WHERE c.state = 'replaced')",
-        "DELETE FROM reused WHERE (job, part) IN (SELECT r.job, r.part FROM json_each(?) e JOIN reused r ON r.job = e.value ->> 0 \
-         WHERE e.value ->> 2 = -1 OR e.value ->> 2 = r.part)",
-        "DELETE FROM doubtful WHERE job IN (SELECT value ->> 0 FROM json_each(?))",
-    ] {
-        sqlx::query(sql).bind(&set).execute(&mut *conn).await?;
+/// Puts some of the chosen jobs back in the queue: with what is kept, or with calls to be made.
+async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now: Millis) -> Result<u64, StoreError> {
+    let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
+    // retry_some: which of them, and which of their parts are set aside.
+    let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!("SELECT id, kept FROM ({}) AS c", chosen_jobs(which))))
+        .bind(chosen.batch)
+        .bind(states(chosen))
+        .bind(&chosen.key)
+        .bind(chosen.part)
+        .bind(ids)
+        .fetch_all(&mut *conn)
+        .await?;
+    if let Some(part) = chosen.part {
+        // A job that was never worked has no plan yet: the part is known by its number alone.
+        sqlx::query(sql("INSERT INTO job_parts (job, part)
+             SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
+             ON CONFLICT (job, part) DO NOTHING"))
+        .bind(id_rows(&jobs.iter().map(|job| job.0).collect::<Vec<_>>()))
+        .bind(part)
+        .execute(&mut *conn)
+        .await?;
     }
-    sqlx::query(
-        "INSERT OR REPLACE INTO anew (job, part, at) SELECT j.id, e.value ->> 2, ?2 FROM json_each(?1) e \
-         JOIN jobs j ON j.id = e.value ->> 0 WHERE j.pool = 'tts' AND e.value ->> 2 IS NOT NULL",
-    )
-    .bind(&set)
+    let aside: Vec<(i64, i64)> = sqlx::query_as(sql(&format!(
+        "SELECT p.job, p.part FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id WHERE {ASIDE}",
+        chosen_jobs(which)
+    )))
+    .bind(chosen.batch)
+    .bind(states(chosen))
+    .bind(&chosen.key)
+    .bind(chosen.part)
+    .bind(ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    set_aside(conn, &json!(aside).to_string(), now).await?;
+    requeue(conn, &jobs, now).await?;
+    if !jobs.is_empty() {
+        unfinish(conn, chosen.batch).await?;
+    }
+    Ok(u64::try_from(jobs.len()).unwrap_or(0))
+}
+
+/// Sets parts aside, however they came to be there: `[[job, part], …]`. What the audio cache had until now will not do.
+async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM answers
+         WHERE call IN (
+           SELECT c.id FROM rows_of($1) AS r
+           JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+           WHERE c.state = 'answered')",
+        "UPDATE calls
+         SET state = 'replaced'
+         WHERE id IN (
+           SELECT c.id FROM rows_of($1) AS r
+           JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+           WHERE c.state = 'answered')",
+    ] {
+        sqlx::query(sql(statement)).bind(parts).execute(&mut *conn).await?;
+    }
+    // set_aside
+    sqlx::query(sql("UPDATE job_parts
+         SET reused = 0, forced_at = $2
+         WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(parts)
     .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Back to the queue: jobs, and whether their kept answer will do.
+async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
+    let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
+    // requeue: what was in doubt is bought again, or delivered again and judged anew.
+    sqlx::query(sql("UPDATE job_parts
+         SET doubtful = 0
+         WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(&set)
     .execute(&mut *conn)
     .await?;
-    // The batch as well as the line begins anew: what went wrong before does not count against it. One that waited for the
-    // worker of its older self waits for it still.
-    sqlx::query(
-        "UPDATE jobs SET state = 'queued', \
-           due_at = ?2 + 60000 * EXISTS (SELECT 1 FROM jobs h WHERE h.id = jobs.after AND h.token IS NOT NULL), era = era + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, \
-         error = NULL, notes = NULL, lane = CASE WHEN e.value ->> 1 THEN 'free' ELSE pool END FROM json_each(?1) e WHERE jobs.id = e.value ->> 0",
-    )
+    // requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
+    // for it still.
+    sqlx::query(sql(
+        "UPDATE jobs
+         SET state = 'queued',
+           due_at = CASE WHEN EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+             THEN $2 + 60000 ELSE $2 END,
+           generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
+           lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
+         FROM rows_of($1) AS r
+         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
+    ))
     .bind(&set)
     .bind(now)
     .execute(conn)
@@ -280,22 +371,90 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[Again], now: Millis) -> Re
     Ok(())
 }
 
-/// Something is due again.
+/// Something is due again. Unless its lines are being submitted, a `cancel` that came before does not hold for it.
 pub(super) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE batches SET finished_at = NULL, lately_well = 0, lately_badly = 0 WHERE id = ?")
-        .bind(batch.0)
-        .execute(conn)
-        .await?;
+    // unfinish: a batch that goes on has its window at once.
+    sqlx::query(
+        "UPDATE batches
+         SET window_from = s.window_from, window_until = s.window_until
+         FROM schedules AS s
+         WHERE batches.id = $1 AND batches.finished_at IS NOT NULL AND s.definition = batches.definition
+           AND s.environment = batches.environment",
+    )
+    .bind(batch)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE batches
+         SET finished_at = NULL, lately_well = 0, lately_badly = 0,
+           cancelled_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE cancelled_at END
+         WHERE id = $1",
+    )
+    .bind(batch)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-/// The open calls of a job that nobody works on any more: given up, and in the books.
-pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, now: Millis) -> Result<(), StoreError> {
-    let open = sqlx::query("SELECT id FROM calls WHERE job = ? AND state IN ('sent', 'accepted')")
-        .bind(job)
-        .fetch_all(&mut *conn)
+/// Gives up open calls of a batch that nobody waits for, at most so many. Returns whether there may be more.
+async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
+    // give_up_unawaited
+    let unawaited = sqlx::query(
+        "SELECT id FROM calls WHERE batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL LIMIT $2",
+    )
+    .bind(batch)
+    .bind(CALLS_AT_ONCE)
+    .fetch_all(&mut *conn)
+    .await?;
+    give_up_all(conn, &unawaited, now).await?;
+    Ok(!unawaited.is_empty())
+}
+
+/// Takes some jobs of a batch back. `None`: none was left, and the batch is marked as finished.
+async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
+    // cancel_some
+    let done = sqlx::query(
+        "UPDATE jobs
+         SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $1, lane = 'free'
+         WHERE id IN (SELECT id FROM jobs WHERE batch = $2 AND due_at IS NOT NULL LIMIT $3)",
+    )
+    .bind(now)
+    .bind(batch)
+    .bind(i64::try_from(JOBS_AT_ONCE).unwrap_or(i64::MAX))
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        return Ok(Some(done.rows_affected()));
+    }
+    // cancel_some: one that is being submitted may get more.
+    sqlx::query("UPDATE batches SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL AND submitting_at IS NULL")
+        .bind(now)
+        .bind(batch)
+        .execute(conn)
         .await?;
+    Ok(None)
+}
+
+/// The open calls of jobs (`[[job], …]`) that nobody works on any more: given up, and in the books.
+pub(super) async fn give_up_open_calls_of(
+    conn: &mut SqliteConnection,
+    jobs: &str,
+    now: Millis,
+) -> Result<(), StoreError> {
+    // give_up_open_calls_of
+    let open = sqlx::query(sql("SELECT c.id
+         FROM rows_of($1) AS r
+         JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+         WHERE c.state IN ('sent', 'accepted')"))
+    .bind(jobs)
+    .fetch_all(&mut *conn)
+    .await?;
     give_up_all(conn, &open, now).await
+}
+
+/// The open calls of one job that nobody works on any more.
+pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, now: Millis) -> Result<(), StoreError> {
+    give_up_open_calls_of(conn, &id_rows(&[job]), now).await
 }
 
 /// Gives up the calls of these rows.
@@ -304,12 +463,8 @@ pub(super) async fn give_up_all(
     open: &[SqliteRow],
     now: Millis,
 ) -> Result<(), StoreError> {
-    for row in open {
-        if let Some(call) = rows::call_id(row, "id")? {
-            end::give_up(conn, call, now).await?;
-        }
-    }
-    Ok(())
+    let calls = open.iter().map(|row| Ok(row.try_get("id")?)).collect::<Result<Vec<CallId>, StoreError>>()?;
+    end::give_up(conn, &calls, now).await
 }
 
 #[cfg(test)]
@@ -319,10 +474,10 @@ mod tests {
     #[test]
     fn only_a_key_can_choose_what_went_well() {
         let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![], part: None };
-        assert_eq!(states(&chosen), r#"["failed","suspect","cancelled"]"#);
+        assert_eq!(states(&chosen), r#"[["failed"],["suspect"],["cancelled"]]"#);
         chosen.states = vec![JobState::Succeeded, JobState::Failed];
-        assert_eq!(states(&chosen), r#"["failed"]"#);
+        assert_eq!(states(&chosen), r#"[["failed"]]"#);
         chosen.key = Some("a".into());
-        assert_eq!(states(&chosen), r#"["succeeded","failed"]"#);
+        assert_eq!(states(&chosen), r#"[["succeeded"],["failed"]]"#);
     }
 }

@@ -3,10 +3,16 @@
 use bytes::Bytes;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, control, packed::unpack, parts::all_parts_of, rows};
+use super::{
+    Store, StoreError,
+    packed::unpack,
+    parts::is_kept,
+    rows::{self, call_columns},
+    sql::sql,
+};
 use crate::{
-    clock::Millis,
-    domain::job::{BatchId, CallId, JobId, Journal},
+    clock::{Millis, boot_id},
+    domain::job::{CallId, JobId, Journal},
 };
 
 /// The vendor's request id, `x-content-expiry`, and the time from intent to answer in ms.
@@ -27,14 +33,20 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn journal(&self, job: JobId, part: i64, era: i64) -> Result<Journal, StoreError> {
-        let calls = sqlx::query(
-            "SELECT c.*, EXISTS (SELECT 1 FROM processes p WHERE p.id = c.process) AS awaited FROM calls c \
-             WHERE job = ? AND part = ? AND (era = ? OR state IN ('sent', 'accepted', 'answered')) ORDER BY id",
-        )
-        .bind(job.0)
+    pub async fn journal(&self, job: JobId, part: i64, generation: i64) -> Result<Journal, StoreError> {
+        let calls = sqlx::query(concat!(
+            "SELECT ",
+            call_columns!(),
+            " FROM calls AS c
+             WHERE c.job = $4 AND c.part = $5 AND (c.generation = $6 OR c.state IN ('sent', 'accepted', 'answered'))
+             ORDER BY c.id"
+        ))
+        .bind(self.now())
+        .bind(self.clock().boot())
+        .bind(boot_id())
+        .bind(job)
         .bind(part)
-        .bind(era)
+        .bind(generation)
         .fetch_all(&self.read)
         .await?;
         Ok(Journal { calls: calls.iter().map(rows::call_record).collect::<Result<_, _>>()? })
@@ -46,10 +58,13 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn answer(&self, call: CallId) -> Result<Option<(Bytes, AnswerFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry, \
-             c.ended_at - c.sent_at AS ms FROM answers a JOIN calls c ON c.id = a.call WHERE a.call = ?",
+            "SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
+               c.ended_at - c.sent_at AS ms
+             FROM answers AS a
+             JOIN calls AS c ON c.id = a.call
+             WHERE a.call = $1",
         )
-        .bind(call.0.as_bytes().as_slice())
+        .bind(call)
         .fetch_optional(&self.read)
         .await?;
         let Some(row) = row else { return Ok(None) };
@@ -61,43 +76,33 @@ impl Store {
         };
         Ok(Some((unpack(&row)?, facts)))
     }
-
-    /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
-        self.write(move |conn, now| Box::pin(redeliver(conn, batch, now))).await
-    }
 }
 
-/// The same inside somebody's transaction.
-pub(super) async fn redeliver(
-    conn: &mut SqliteConnection,
-    batch: BatchId,
-    now: Millis,
-) -> Result<(u64, u64), StoreError> {
-    let kept = concat!(
-        "CASE jobs.pool WHEN 'tts' THEN ",
-        all_parts_of!("jobs"),
-        " ELSE EXISTS (SELECT 1 FROM calls c JOIN answers a ON a.call = c.id WHERE c.job = jobs.id AND c.state = 'answered') END"
-    );
-    let pruned: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-        "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('succeeded', 'suspect') AND NOT {kept}"
+/// Has those of the jobs (`[[job], …]`) delivered again that are finished and whose answer is kept. Returns how many, and how
+/// many answers are pruned.
+pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
+    // redeliver
+    let pruned: i64 = sqlx::query_scalar(sql(concat!(
+        "SELECT count(*)
+         FROM rows_of($1) AS r
+         JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+         WHERE j.state IN ('succeeded', 'suspect') AND NOT ",
+        is_kept!("j")
     )))
-    .bind(batch.0)
+    .bind(jobs)
     .fetch_one(&mut *conn)
     .await?;
-    let done = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "UPDATE jobs SET state = 'queued', due_at = ?, finished_at = NULL, lane = 'free' WHERE batch = ? \
-         AND state IN ('succeeded', 'suspect', 'failed') AND {kept}"
+    // redeliver
+    let done = sqlx::query(sql(concat!(
+        "UPDATE jobs
+         SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
+         WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
+           AND state IN ('succeeded', 'suspect', 'failed') AND ",
+        is_kept!("jobs")
     )))
+    .bind(jobs)
     .bind(now)
-    .bind(batch.0)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    if done.rows_affected() > 0 {
-        control::unfinish(conn, batch).await?;
-    }
     Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
 }

@@ -8,7 +8,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn dictionary(&self, account: &str, name: &str) -> Result<Option<(String, String)>, StoreError> {
-        let sql = "SELECT id, hash FROM dictionaries WHERE account = ? AND name = ?";
+        let sql = "SELECT id, hash FROM dictionaries WHERE account = $1 AND name = $2";
         Ok(sqlx::query_as(sql).bind(account).bind(name).fetch_optional(&self.read).await?)
     }
 
@@ -21,13 +21,17 @@ impl Store {
         self.write(move |conn, _| {
             let [account, name, id, hash] = [&account, &name, &id, &hash].map(String::clone);
             Box::pin(async move {
-                sqlx::query("INSERT OR REPLACE INTO dictionaries (account, name, id, hash) VALUES (?, ?, ?, ?)")
-                    .bind(account)
-                    .bind(name)
-                    .bind(id)
-                    .bind(hash)
-                    .execute(conn)
-                    .await?;
+                sqlx::query(
+                    "INSERT INTO dictionaries (account, name, id, hash)
+                     VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (account, name) DO UPDATE SET id = excluded.id, hash = excluded.hash",
+                )
+                .bind(account)
+                .bind(name)
+                .bind(id)
+                .bind(hash)
+                .execute(conn)
+                .await?;
                 Ok(())
             })
         })

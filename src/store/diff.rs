@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{LineSet, NewJob, Store, StoreError};
+use super::{LineSet, NewJob, Store, StoreError, sql::sql};
 use crate::domain::job::BatchId;
 
 /// What submitting would do.
@@ -59,27 +59,35 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
-        let row = sqlx::query(
-            "WITH i AS (SELECT value ->> 1 AS key, coalesce(value ->> 12, '') AS variant, \
-                        value ->> 2 IS NULL AND value ->> 13 IS NULL AS idle, unhex(value ->> 3) AS source_id, unhex(value ->> 4) AS options_id \
-                        FROM jsonb_each(?1)), \
-             d AS (SELECT j.id, i.idle, j.state, j.audio_ms, j.source_id = i.source_id AND j.options_id = i.options_id AS same, \
-                     j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined, \
-                     j.state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, j.state = 'failed' AS failed, \
-                     j.state IN ('succeeded', 'suspect') OR EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.state = 'answered') AS bought, \
-                     j.state IN ('queued', 'running', 'awaiting') AS unfinished \
-                   FROM i LEFT JOIN jobs j ON j.batch = ?2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded') \
-             SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed, \
-               count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open, \
-               count(*) FILTER (WHERE same AND failed) AS failed, \
-               count(*) FILTER (WHERE redefined AND bought) AS rebuy, \
-               coalesce(sum(audio_ms) FILTER (WHERE redefined AND bought), 0) AS rebuy_ms, \
-               count(*) FILTER (WHERE idle AND same IS NOT 1) AS idle, \
-               count(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)) AS known, \
-               coalesce(sum(audio_ms) FILTER (WHERE redefined OR (same AND unfinished)), 0) AS known_ms FROM d",
-        )
+        // diff_set
+        let row = sqlx::query(sql(
+            "WITH
+               i AS (
+                 SELECT v ->> 1 AS key, coalesce(v ->> 12, '') AS variant, v ->> 2 IS NULL AND v ->> 13 IS NULL AS idle,
+                   unhex(v ->> 3) AS source_id, unhex(v ->> 4) AS options_id
+                 FROM rows_of($1) AS r),
+               d AS (
+                 SELECT j.id, i.idle, j.state, j.units, j.source_id = i.source_id AND j.options_id = i.options_id AS same,
+                   j.source_id = i.source_id AND j.options_id <> i.options_id AS redefined,
+                   j.state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, j.state = 'failed' AS failed,
+                   j.state IN ('succeeded', 'suspect')
+                     OR EXISTS (SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.state = 'answered') AS bought,
+                   j.state IN ('queued', 'running', 'awaiting') AS unfinished
+                 FROM i
+                 LEFT JOIN jobs AS j
+                   ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded')
+             SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE NOT same) AS changed,
+               count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open,
+               count(*) FILTER (WHERE same AND failed) AS failed,
+               count(*) FILTER (WHERE redefined AND bought) AS rebuy,
+               coalesce(CAST(sum(units) FILTER (WHERE redefined AND bought) AS BIGINT), 0) AS rebuy_ms,
+               count(*) FILTER (WHERE idle AND NOT coalesce(same, 1 = 0)) AS idle,
+               count(units) FILTER (WHERE redefined OR (same AND unfinished)) AS known,
+               coalesce(CAST(sum(units) FILTER (WHERE redefined OR (same AND unfinished)) AS BIGINT), 0) AS known_ms
+             FROM d",
+        ))
         .bind(&*lines.into_json())
-        .bind(batch.0)
+        .bind(batch)
         .fetch_one(&self.read)
         .await?;
         let get = |name| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or(0));

@@ -11,12 +11,14 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, fence, packed, pauses, rows, sounds, writer::Command};
+use super::{Body, Store, StoreError, fence, packed, pauses, rows, sounds, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
         call::Trouble,
-        job::{CallId, CallState},
+        cost::MicroUsd,
+        job::{BatchId, CallId, CallState},
+        length,
         pool::{Limits, Pool, PoolState},
         retry::PauseKind,
     },
@@ -140,8 +142,8 @@ struct Known {
     batch: i64,
     job: i64,
     part: i64,
-    /// It buys a sound that others may wait for.
-    sound: bool,
+    /// Another job waits for its end.
+    waited_for: bool,
     /// Its job is done with: nobody will ever look at it again.
     over: bool,
     /// Somebody works on its job.
@@ -208,7 +210,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         });
         changes.push(change);
         if let Some((kind, reason)) = &ended.pauses {
-            pauses::pause_in(conn, call.batch, "wavebatch", *kind, reason, now).await?;
+            pauses::pause_in(conn, BatchId(call.batch), *kind, reason, now).await?;
         }
     }
     write_calls(conn, &changes, now).await?;
@@ -217,7 +219,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         _ => None,
     });
     packed::insert_answers(conn, answers.collect()).await?;
-    let closed = changes.iter().filter(|c| c.known.sound && !matches!(c.state, CallState::Sent | CallState::Accepted));
+    let closed = changes.iter().filter(|c| c.known.waited_for && !c.state.is_open());
     sounds::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     money::write(conn, &changes).await?;
     for ((account, pool), (state, touched)) in &pools {
@@ -233,20 +235,26 @@ async fn look_up(
     conn: &mut SqliteConnection,
     ends: &[&Ended],
 ) -> Result<(HashMap<CallId, Known>, Vec<CallId>), StoreError> {
-    let ids =
-        serde_json::Value::from(ends.iter().map(|e| e.call.0.simple().to_string()).collect::<Vec<_>>()).to_string();
-    let rows = sqlx::query(
-        "SELECT c.id, c.batch, c.job, c.part, c.fingerprint IS NOT NULL AS sound, c.account, c.pool, c.state, c.sent_at, c.reserve, c.cost, EXISTS (SELECT 1 FROM calls o \
-         WHERE o.job = c.job AND o.part = c.part AND o.state = 'answered' AND o.id <> c.id) AS rival, \
-           c.fingerprint IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked \
-         FROM json_each(?) e JOIN calls c ON c.id = unhex(e.value) JOIN jobs j ON j.id = c.job",
-    )
+    let ids = json!(ends.iter().map(|e| [e.call.0.simple().to_string()]).collect::<Vec<_>>()).to_string();
+    // look_up
+    let rows = sqlx::query(sql(
+        "SELECT c.id, c.batch, c.job, c.part, c.account, c.pool, c.state, c.sent_at, c.reserve,
+           c.cost,
+           EXISTS (
+             SELECT 1 FROM calls AS o
+             WHERE o.job = c.job AND o.part = c.part AND o.take = c.take AND o.state = 'answered' AND o.id <> c.id) AS rival,
+           EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = c.id) AS waited_for,
+           c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
+         FROM rows_of($1) AS r
+         JOIN calls AS c ON c.id = unhex(r.v ->> 0)
+         JOIN jobs AS j ON j.id = c.job",
+    ))
     .bind(ids)
     .fetch_all(conn)
     .await?;
     let (mut known, mut rivals) = (HashMap::with_capacity(rows.len()), Vec::new());
     for row in rows {
-        let id = rows::call_id(&row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?;
+        let id: CallId = row.try_get("id")?;
         if row.try_get("rival")? {
             rivals.push(id);
         }
@@ -256,12 +264,12 @@ async fn look_up(
                 batch: row.try_get("batch")?,
                 job: row.try_get("job")?,
                 part: row.try_get("part")?,
-                sound: row.try_get("sound")?,
+                waited_for: row.try_get("waited_for")?,
                 over: row.try_get("over")?,
                 worked: row.try_get("worked")?,
                 account: row.try_get("account")?,
-                pool: rows::listed(&row, "pool")?,
-                state: rows::listed(&row, "state")?,
+                pool: row.try_get("pool")?,
+                state: row.try_get("state")?,
                 sent_at: row.try_get("sent_at")?,
                 reserve: row.try_get("reserve")?,
                 cost: row.try_get("cost")?,
@@ -294,9 +302,9 @@ async fn teach(
             return Ok(*pool != before);
         }
         PoolEffect::Limited(retry_after) => {
-            let traffic = fence::traffic(conn, &call.account, call.pool, &Limits::default(), now).await?;
+            let in_flight = fence::in_flight(conn, &call.account, call.pool, now).await?;
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
-            pool.limited(&ended.limits, call.sent_at, traffic.in_flight, retry_after, jitter, now);
+            pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now);
         }
         // A book is one line: five of its parts in a row are as good a sign as five lines.
         PoolEffect::Failed(ours) => pool.failed(call.job ^ (call.part << 40), ours, call.sent_at, now),
@@ -315,7 +323,8 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
             let state = if rival { CallState::Surplus } else { CallState::Answered };
             let said = if let End::Answered { cost, .. } = &ended.end { *cost } else { None };
             // Of a call that was given up nothing is reserved any more: it stands in the books with what that was.
-            (state, said.unwrap_or(call.reserve.max(call.cost)), false)
+            let cost = said.unwrap_or(call.reserve.max(call.cost));
+            (state, cost.clamp(0, MicroUsd::MOST.0), false)
         }
         _ if closed => (call.state, call.cost, false),
         End::Accepted { .. } => (CallState::Accepted, 0, false),
@@ -327,6 +336,14 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
         End::GivenUp => (CallState::Lost, call.reserve, false),
     };
     Change { call: ended.call, known: call, state, cost, end: &ended.end, counts, departed_at: ended.departed_at }
+}
+
+impl Change<'_> {
+    /// How much it bought, where the answer tells.
+    fn units(&self) -> Option<i64> {
+        let End::Answered { audio_ms: Some(ms), .. } = self.end else { return None };
+        length::bounded(*ms).and_then(|ms| i64::try_from(ms).ok())
+    }
 }
 
 async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: Millis) -> Result<(), StoreError> {
@@ -348,26 +365,32 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
                 _ => (trouble.and_then(|t| t.request_id.as_deref()), None),
             };
             json!({
-                "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": c.counts,
-                "open": c.state.is_open(), "unknown": unknown, "keeps_slot": keeps_slot, "departed": c.departed_at, "request_id": request_id,
+                "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": u8::from(c.counts),
+                "open": u8::from(c.state.is_open()), "unknown": u8::from(unknown), "keeps_slot": u8::from(keeps_slot),
+                "departed": c.departed_at, "request_id": request_id,
                 "expiry": expiry, "status": trouble.and_then(|t| t.status), "kind": trouble.map(|t| t.kind),
-                "error": trouble.map(|t| t.message.as_str()),
-                "bytes": if let End::Spoken { bytes, .. } = c.end { Some(bytes) } else { None },
+                "error": trouble.map(|t| t.message.as_str()), "units": c.units(),
+                "clip_bytes": if let End::Spoken { bytes, .. } = c.end { Some(bytes) } else { None },
             })
         })
         .collect();
-    sqlx::query(
-        "UPDATE calls SET state = v ->> 'state', cost = v ->> 'cost', counts = max(counts, v ->> 'counts'), \
-           reserve = CASE WHEN v ->> 'open' THEN reserve ELSE 0 END, \
-           slot_until = CASE WHEN v ->> 'keeps_slot' THEN slot_until END, \
-           process = NULL, ended_at = ?2, \
-           unknown_at = CASE WHEN v ->> 'unknown' THEN coalesce(unknown_at, ?2) ELSE unknown_at END, \
-           sent_at = max(sent_at, coalesce(v ->> 'departed', sent_at)), \
-           request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry), \
-           status = coalesce(v ->> 'status', status), error_kind = coalesce(v ->> 'kind', error_kind), \
-           error = coalesce(v ->> 'error', error), bytes = coalesce(v ->> 'bytes', bytes) \
-         FROM (SELECT unhex(value ->> 'id') AS i, value AS v FROM json_each(?1)) WHERE calls.id = i",
-    )
+    // write_calls
+    sqlx::query(sql(
+        "UPDATE calls
+         SET state = v ->> 'state', cost = CAST(v ->> 'cost' AS BIGINT),
+           counts = CASE WHEN CAST(v ->> 'counts' AS BIGINT) = 1 THEN 1 ELSE counts END,
+           reserve = CASE WHEN CAST(v ->> 'open' AS BIGINT) = 1 THEN reserve ELSE 0 END,
+           slot_until = CASE WHEN CAST(v ->> 'keeps_slot' AS BIGINT) = 1 THEN slot_until END,
+           process = NULL, ended_at = $2,
+           unknown_at = CASE WHEN CAST(v ->> 'unknown' AS BIGINT) = 1 THEN coalesce(unknown_at, $2) ELSE unknown_at END,
+           sent_at = CASE WHEN CAST(v ->> 'departed' AS BIGINT) > sent_at THEN CAST(v ->> 'departed' AS BIGINT) ELSE sent_at END,
+           request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry),
+           status = coalesce(CAST(v ->> 'status' AS BIGINT), status), error_kind = coalesce(v ->> 'kind', error_kind),
+           error = coalesce(v ->> 'error', error), units = coalesce(CAST(v ->> 'units' AS BIGINT), units),
+           clip_bytes = coalesce(CAST(v ->> 'clip_bytes' AS BIGINT), clip_bytes)
+         FROM rows_of($1) AS r
+         WHERE calls.id = unhex(v ->> 'id')",
+    ))
     .bind(serde_json::Value::from(set).to_string())
     .bind(now)
     .execute(conn)
@@ -375,10 +398,17 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
     Ok(())
 }
 
-/// Gives an open call up, as part of the transaction that makes the next.
-pub(super) async fn give_up(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
-    let ended = Ended { call, departed_at: None, limits: Limits::default(), end: End::GivenUp, pauses: None };
-    end(conn, &[&ended], now).await.map(|_| ())
+/// Gives open calls up, as part of the transaction that makes the next.
+pub(super) async fn give_up(conn: &mut SqliteConnection, calls: &[CallId], now: Millis) -> Result<(), StoreError> {
+    let given_up = |call: &CallId| Ended {
+        call: *call,
+        departed_at: None,
+        limits: Limits::default(),
+        end: End::GivenUp,
+        pauses: None,
+    };
+    let ends: Vec<Ended> = calls.iter().map(given_up).collect();
+    end(conn, &ends.iter().collect::<Vec<_>>(), now).await.map(|_| ())
 }
 
 /// A permit that nobody took: the call is as good as not made.

@@ -16,6 +16,15 @@ pub enum StoreError {
     /// Not a database, or a damaged one.
     #[error("the ledger is damaged or is no wavebatch ledger")]
     Corrupt(#[source] sqlx::Error),
+    /// The system does not open it now: too many files are open, or this user may not.
+    #[error("the ledger cannot be opened for the moment")]
+    Unopened(#[source] sqlx::Error),
+    /// It was made before the first release.
+    #[error("the ledger {} was made by an unreleased version of wavebatch, and this version cannot read it", .0.display())]
+    Unreleased(PathBuf),
+    /// A command broke inside the writer. It was rolled back.
+    #[error("wavebatch itself failed in the ledger: {0}")]
+    Panicked(String),
     /// No space left for it.
     #[error("the disk that holds the ledger is full, or failing")]
     Full(#[source] sqlx::Error),
@@ -88,6 +97,10 @@ impl StoreError {
                 "restore it from a backup, or check it with `sqlite3 FILE 'PRAGMA integrity_check'`; with a new ledger nothing would be known of what was bought"
             }
             Self::Full(_) => "free some space and run the same command again; nothing that was bought is lost",
+            Self::Unopened(_) => {
+                "close what has many files open, or raise the limit (`ulimit -n`); and see that this user may read and write it"
+            }
+            Self::Unreleased(_) => "move it away together with its -spool folder, or name another with --database",
             Self::Newer { .. } => "use the wavebatch that wrote it, or a newer one",
             Self::NetworkFs { .. } => {
                 "put it on a local disk with WAVEBATCH_DATABASE=sqlite:///path/wavebatch.db; outputs may stay on the network"
@@ -98,14 +111,51 @@ impl StoreError {
             }
             Self::Spool { .. } => "make the folder writable for this user; nothing in it is lost",
             Self::NoBatch(_) => "`wavebatch status` lists the batches",
-            Self::Path { .. } | Self::Closed | Self::Unexpected(_) | Self::Other(_) => return None,
+            Self::Path { .. } | Self::Closed | Self::Unexpected(_) | Self::Panicked(_) | Self::Other(_) => return None,
         })
+    }
+
+    /// What was refused, with its causes, for the line that it befell.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            cause = error.source();
+        }
+        reason
+    }
+
+    /// Whether it is the whole ledger that cannot be worked with. Any other error is that of one line, or passes.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        match self {
+            Self::ReadOnly(_)
+            | Self::Corrupt(_)
+            | Self::Newer { .. }
+            | Self::Unreleased(_)
+            | Self::NetworkFs { .. }
+            | Self::OldSqlite(_)
+            | Self::Missing(_)
+            | Self::Path { .. }
+            | Self::Closed => true,
+            Self::Locked(_)
+            | Self::Full(_)
+            | Self::Unopened(_)
+            | Self::Spool { .. }
+            | Self::NoBatch(_)
+            | Self::Unexpected(_)
+            | Self::Panicked(_)
+            | Self::Other(_) => false,
+        }
     }
 
     /// Whether waiting may help: space is freed, a lock is given back.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Locked(_))
+        matches!(self, Self::Full(_) | Self::Locked(_) | Self::Unopened(_))
     }
 }
 
@@ -116,10 +166,17 @@ impl From<sqlx::Error> for StoreError {
             e.as_database_error().and_then(DatabaseError::code).and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
         match code {
             Some(5 | 6) => Self::Locked(e),
-            Some(3 | 8 | 14 | 23) => Self::ReadOnly(e),
+            Some(3 | 8 | 23) => Self::ReadOnly(e),
             Some(11 | 26) => Self::Corrupt(e),
-            Some(10 | 13) => Self::Full(e),
-            _ => Self::Other(e),
+            // Out of memory, too.
+            Some(7 | 10 | 13) => Self::Full(e),
+            Some(14) => Self::Unopened(e),
+            _ => match e {
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
+                    Self::Unexpected(e.to_string())
+                }
+                e => Self::Other(e),
+            },
         }
     }
 }

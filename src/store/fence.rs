@@ -3,91 +3,190 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
-use super::{PermitAsk, Shared, StoreError, claim, rows};
+use super::{Moment, PermitAsk, Shared, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
-        job::{BatchId, CallId},
+        job::{BatchId, CallId, JobId, Token},
         pool::{Limits, Pool, Traffic, WINDOW_MS},
     },
 };
 
 /// A batch's money and room.
 pub(super) struct Money {
+    /// Its calls may begin.
     pub(super) open: bool,
-    /// Its calls may begin now.
+    /// They may begin now.
     pub(super) in_window: bool,
     pub(super) max: Option<i64>,
     pub(super) spent: i64,
     pub(super) reserved: i64,
-    pub(super) longest_ms: i64,
+    pub(super) longest_units: i64,
     pub(super) concurrency: Option<i64>,
     pub(super) in_flight: i64,
     /// Answers are waited for that hold no slot.
     pub(super) awaits: bool,
 }
 
+impl Money {
+    /// Whether another call may cost so much.
+    pub(super) fn has(&self, estimate: i64) -> bool {
+        let would = i128::from(self.spent) + i128::from(self.reserved) + i128::from(estimate);
+        self.max.is_none_or(|max| would <= i128::from(max))
+    }
+}
+
 /// What stands between an ask and its call.
 pub(super) struct Fence {
-    pub(super) token: Option<i64>,
+    pub(super) token: Option<Token>,
     pub(super) running: bool,
     pub(super) answered: bool,
     pub(super) open: Option<CallId>,
 }
 
+/// How long ago a call (`calls`) left: by the machine's own clock (`$boot`, since its start `$boot_id`) where it was made
+/// since the same start, if that says less than the wall clock (`$wall`), which somebody may have set.
+macro_rules! age {
+    ($wall:literal, $boot:literal, $boot_id:literal) => {
+        concat!(
+            "(CASE WHEN boot_id = ",
+            $boot_id,
+            " AND ",
+            $boot,
+            " - boot_ms < ",
+            $wall,
+            " - sent_at THEN ",
+            $boot,
+            " - boot_ms ELSE ",
+            $wall,
+            " - sent_at END)"
+        )
+    };
+}
+
+pub(super) use age;
+
+/// Whether a call (`calls`) holds a slot. One whose owner lives holds it until its time-out and a lease (`$lease`) are over,
+/// however late the owner's heartbeat is.
+macro_rules! holds_slot {
+    ($wall:literal, $boot:literal, $boot_id:literal, $lease:literal) => {
+        concat!(
+            "(slot_until IS NOT NULL AND (slot_until > ",
+            $wall,
+            " OR (slot_until > 0 AND process IS NOT NULL AND ",
+            age!($wall, $boot, $boot_id),
+            " < timeout_ms + ",
+            $lease,
+            ")))"
+        )
+    };
+}
+
 /// What the journal says about a pool. The rate is counted only where there is one.
 pub(super) async fn traffic(
     conn: &mut SqliteConnection,
-    account: &str,
-    pool: Pool,
+    (account, pool): (&str, Pool),
     limits: &Limits,
-    now: Millis,
+    lease_ms: i64,
+    now: &Moment,
 ) -> Result<Traffic, StoreError> {
-    let in_flight: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = ? AND pool = ? AND slot_until > ?")
-            .bind(account)
-            .bind(pool.as_str())
-            .bind(now)
-            .fetch_one(&mut *conn)
-            .await?;
+    // traffic: in flight
+    let in_flight: i64 = sqlx::query_scalar(concat!(
+        "SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND ",
+        holds_slot!("$3", "$4", "$5", "$6")
+    ))
+    .bind(account)
+    .bind(pool)
+    .bind(now.wall)
+    .bind(now.boot)
+    .bind(now.boot_id)
+    .bind(lease_ms)
+    .fetch_one(&mut *conn)
+    .await?;
     let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
     if let Some(limit) = limits.requests_per_minute {
-        let row = sqlx::query(
-            "SELECT count(*) AS n, min(sent_at) AS oldest FROM (SELECT sent_at FROM calls WHERE account = ? AND pool = ? \
-             AND sent_at > ? ORDER BY sent_at DESC LIMIT ?)",
-        )
+        // traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
+        let row = sqlx::query(concat!(
+            "SELECT count(*) FILTER (WHERE age < $6) AS n, max(age) FILTER (WHERE age < $6) AS oldest
+             FROM (
+               SELECT ",
+            age!("$3", "$4", "$5"),
+            " AS age
+               FROM calls
+               WHERE account = $1 AND pool = $2
+               ORDER BY sent_at DESC
+               LIMIT $7) AS newest"
+        ))
         .bind(account)
-        .bind(pool.as_str())
-        .bind(now - WINDOW_MS)
+        .bind(pool)
+        .bind(now.wall)
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(WINDOW_MS)
         .bind(limit)
         .fetch_one(conn)
         .await?;
         traffic.in_window = rows::count(&row, "n")?;
-        traffic.nth_newest = if traffic.in_window >= limit { row.try_get("oldest")? } else { None };
+        let oldest: Option<i64> = row.try_get("oldest")?;
+        traffic.nth_newest = oldest.filter(|_| traffic.in_window >= limit).map(|age| now.wall - age);
     }
     Ok(traffic)
+}
+
+/// How many calls of a pool are in flight, near enough to learn a pace from.
+pub(super) async fn in_flight(
+    conn: &mut SqliteConnection,
+    account: &str,
+    pool: Pool,
+    now: Millis,
+) -> Result<u32, StoreError> {
+    // in_flight
+    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND slot_until > $3")
+        .bind(account)
+        .bind(pool)
+        .bind(now)
+        .fetch_one(conn)
+        .await?;
+    Ok(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
 /// Money and room of the batches that are asked for.
 pub(super) async fn batches(
     conn: &mut SqliteConnection,
     shared: &Shared,
-    waiting: &[PermitAsk],
-    now: Millis,
-) -> Result<HashMap<i64, Money>, StoreError> {
-    let mut ids: Vec<BatchId> = waiting.iter().map(|a| a.batch).collect();
+    asks: impl Iterator<Item = &PermitAsk>,
+    now: &Moment,
+) -> Result<HashMap<BatchId, Money>, StoreError> {
+    let mut ids: Vec<BatchId> = asks.map(|ask| ask.batch).collect();
     ids.sort_unstable();
     ids.dedup();
-    let sql = format!(
-        "SELECT id, state = 'open' OR probing AS open, NOT ?2 OR window_from IS NULL OR (window_from <= ?1 AND ?1 < window_until) AS in_window, max_spend, spent, reserved, longest_ms, concurrency, \
-         CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0 ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE slot_until IS NOT NULL AND slot_until > ?1 AND batch = batches.id) END AS in_flight, \
-         max_spend IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits FROM batches WHERE true {}",
-        claim::among("id", &ids)
+    // batches
+    let statement = format!(
+        "SELECT id, {workable} AS open,
+           ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
+           max_spend, spent, reserved, longest_units, concurrency,
+           CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
+             ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE {holds_slot} AND batch = batches.id) END AS in_flight,
+           max_spend IS NOT NULL
+             AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
+         FROM batches
+         WHERE 1 = 1 {among}",
+        workable = claim::WORKABLE,
+        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
+        among = claim::among("id", &ids)
     );
-    let mut found = HashMap::new();
-    for row in sqlx::query(AssertSqlSafe(sql)).bind(now).bind(shared.heeds_windows()).fetch_all(conn).await? {
+    let rows = sqlx::query(sql(&statement))
+        .bind(now.wall)
+        .bind(i64::from(shared.heeds_windows()))
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(shared.timing.lease_ms)
+        .fetch_all(conn)
+        .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
         found.insert(
             row.try_get("id")?,
             Money {
@@ -96,7 +195,7 @@ pub(super) async fn batches(
                 max: row.try_get("max_spend")?,
                 spent: row.try_get("spent")?,
                 reserved: row.try_get("reserved")?,
-                longest_ms: row.try_get("longest_ms")?,
+                longest_units: row.try_get("longest_units")?,
                 concurrency: row.try_get("concurrency")?,
                 in_flight: row.try_get("in_flight")?,
                 awaits: row.try_get("awaits")?,
@@ -110,24 +209,28 @@ pub(super) async fn batches(
 pub(super) async fn fences(
     conn: &mut SqliteConnection,
     asks: impl Iterator<Item = &PermitAsk>,
-) -> Result<HashMap<(i64, i64), Fence>, StoreError> {
+) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
     let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
-    let rows = sqlx::query(
-        "SELECT j.id, e.value ->> 1 AS part, j.token, j.state = 'running' AS running, \
-           EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state = 'answered') AS answered, \
-           (SELECT c.id FROM calls c WHERE c.job = j.id AND c.part = e.value ->> 1 AND c.state IN ('sent', 'accepted')) AS open \
-         FROM json_each(?) e JOIN jobs j ON j.id = e.value ->> 0",
-    )
-    .bind(set)
-    .fetch_all(conn)
-    .await?;
+    // fences
+    let rows =
+        sqlx::query(sql("SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
+           EXISTS (
+             SELECT 1 FROM calls AS c
+             WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state = 'answered') AS answered,
+           (SELECT c.id FROM calls AS c
+            WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state IN ('sent', 'accepted')) AS open
+         FROM rows_of($1) AS r
+         JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)"))
+        .bind(set)
+        .fetch_all(conn)
+        .await?;
     let mut fences = HashMap::with_capacity(rows.len());
     for row in rows {
         let fence = Fence {
             token: row.try_get("token")?,
             running: row.try_get("running")?,
             answered: row.try_get("answered")?,
-            open: rows::call_id(&row, "open")?,
+            open: row.try_get("open")?,
         };
         fences.insert((row.try_get("id")?, row.try_get("part")?), fence);
     }

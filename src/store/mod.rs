@@ -7,11 +7,11 @@ mod beat;
 mod begin;
 mod callbacks;
 mod claim;
+mod columns;
 mod control;
 mod deliveries;
 mod dictionaries;
 mod diff;
-mod doubts;
 mod end;
 mod error;
 mod fence;
@@ -38,8 +38,10 @@ mod sounds;
 mod spend;
 mod spoken;
 mod spool;
+mod sql;
 mod submit;
 mod texts;
+mod uploads;
 mod views;
 mod vitals;
 mod window;
@@ -58,7 +60,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Millis};
+use crate::clock::{self, Clock, Millis};
 
 pub use begin::{Again, Begun};
 pub use callbacks::{Delivery, Effect, Expected, Says};
@@ -72,11 +74,11 @@ pub use lines::{BadSet, LineSet};
 pub use notices::{NewNotice, Notice, Untold};
 pub use open::{MIN_SQLITE, Opening};
 pub use packed::Body;
-pub use parts::Reused;
+pub use parts::PlannedPart;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
 pub use prune::Pruned;
-pub use purchase::{Purchase, Sound};
+pub use purchase::{Clip, Purchase};
 pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
 pub use scratch::Scratch;
 pub use settle::{Finish, Settled, Settlement, To};
@@ -86,7 +88,10 @@ pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
-pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending};
+pub use uploads::{PaddingSizes, Upload};
+pub use views::{
+    BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending,
+};
 pub use vitals::Vitals;
 pub use window::Standing;
 
@@ -139,6 +144,23 @@ impl Shared {
 
     fn next_token(&self) -> i64 {
         (self.process.load(Ordering::Relaxed) << 32) | (self.tokens.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff)
+    }
+}
+
+/// A moment, by all clocks.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    /// Milliseconds since 1970, by the wall clock, which somebody may set.
+    wall: Millis,
+    /// Milliseconds since the machine started.
+    boot: Millis,
+    /// Which start that was.
+    boot_id: Option<&'static str>,
+}
+
+impl Moment {
+    fn of(clock: &Clock) -> Self {
+        Self { wall: clock.now(), boot: clock.boot(), boot_id: clock::boot_id() }
     }
 }
 
@@ -204,6 +226,10 @@ impl Store {
 
     fn now(&self) -> Millis {
         self.shared.clock.now()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::of(&self.shared.clock)
     }
 
     async fn send<T>(&self, make: impl FnOnce(Reply<T>) -> writer::Command) -> Result<T, StoreError> {

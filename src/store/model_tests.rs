@@ -171,7 +171,8 @@ impl Pair {
                 let says = Says::Failed(Trouble::new(ErrorKind::ServerError, "the vendor failed"));
                 self.receive(who, at, r#"{"status":"failed"}"#.into(), says).await;
             }
-            Op::LeasesRunOut => self.clock.advance(2 * LEASE),
+            // No time has passed for the heartbeats.
+            Op::LeasesRunOut => self.clock.step(2 * LEASE),
             Op::Cancel => {
                 self.stores[0].cancel(self.batch).await.unwrap();
                 self.calls.iter_mut().filter(|call| call.is_open() && !call.awaited).for_each(Call::give_up);
@@ -221,7 +222,7 @@ impl Pair {
         let why = if replaces.is_some() { Why::Unknown } else { Why::First };
         let ask = PermitAsk { replaces: replaces.map(|at| self.ids[at]), why, ..ask(&hand, Limits::default()) };
         let verdict = self.stores[who].permit(ask).await.unwrap();
-        assert_eq!(verdict.as_ref().map(|_| ()).map_err(|denial| *denial), expected);
+        assert_eq!(verdict.as_ref().map(|_| ()).map_err(Clone::clone), expected);
         if let Ok(permit) = verdict {
             if let Some(at) = open {
                 self.calls[at].give_up();
@@ -235,7 +236,7 @@ impl Pair {
     async fn work(&mut self, who: usize, at: usize) {
         let hand = self.hands[at].clone();
         let line = self.line_of(&hand);
-        let step = self.stores[who].journal(hand.job, 0, hand.era).await.unwrap().step(self.clock.now());
+        let step = self.stores[who].journal(hand.job, 0, hand.generation).await.unwrap().step(self.clock.now(), LEASE);
         let answered = self.find(line, |call| call.state == CallState::Answered);
         let open = self.find(line, Call::is_open);
         match (answered, open) {

@@ -2,6 +2,7 @@
 
 use super::{tests::*, *};
 use crate::domain::{
+    cost::MicroUsd,
     job::{CallState, JobState, Step, Why},
     pool::Limits,
     retry::PauseKind,
@@ -46,7 +47,7 @@ async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
     let blind = |j: &Claimed| PermitAsk {
-        buys: Purchase::Transcript { audio_ms: None, rate: 5_000 },
+        buys: Purchase::Transcript { audio_ms: None, rate: MicroUsd(5_000) },
         ..ask(j, Limits::default())
     };
     let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();
@@ -102,8 +103,8 @@ async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
     assert_eq!(l.store.retry(chosen).await.unwrap(), 3);
     let again = claim(&l.store, 9).await;
     let bought = again.iter().find(|c| c.job == j.job).unwrap();
-    let journal = l.store.journal(bought.job, 0, bought.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Deliver(p.call));
+    let journal = l.store.journal(bought.job, 0, bought.generation).await.unwrap();
+    assert_eq!(journal.step(l.clock.now(), 15_000), Step::Deliver(p.call));
 }
 
 #[tokio::test]
@@ -117,8 +118,8 @@ async fn a_suspect_line_is_bought_again_by_retry() {
     l.store.settle(settle(&j, done(JobState::Suspect))).await.unwrap();
     l.store.retry(Chosen { batch: b, key: None, states: vec![], part: None }).await.unwrap();
     let again = claim(&l.store, 1).await.remove(0);
-    let journal = l.store.journal(again.job, 0, again.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Call(Why::First));
+    let journal = l.store.journal(again.job, 0, again.generation).await.unwrap();
+    assert_eq!(journal.step(l.clock.now(), 15_000), Step::Call(Why::First));
     let p = l.store.permit(ask(&again, Limits::default())).await.unwrap().unwrap();
     l.store.end(ended(p.call, answered())).await.unwrap();
     let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
@@ -180,8 +181,8 @@ async fn two_ends_of_one_call_in_one_transaction_are_two_ends() {
     assert_eq!((first.unwrap().state, second.unwrap().state), (CallState::Answered, CallState::Answered));
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!((row.spent, row.reserved), (5_000, 0));
-    let journal = l.store.journal(job.job, 0, job.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Deliver(call));
+    let journal = l.store.journal(job.job, 0, job.generation).await.unwrap();
+    assert_eq!(journal.step(l.clock.now(), 15_000), Step::Deliver(call));
 }
 
 #[tokio::test]

@@ -63,19 +63,19 @@ pub enum Untold {
     NotOurs,
 }
 
-/// Those that are due by ?1, each the oldest of its batch that waits.
+/// Those that are due by $1, each the oldest of its batch that waits.
 macro_rules! due {
     ($what:literal) => {
         concat!(
             "SELECT ",
             $what,
-            " FROM notices n WHERE n.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.definition = n.definition \
+            " FROM notices n WHERE n.due_at <= $1 AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.definition = n.definition \
              AND e.batch = n.batch AND e.due_at IS NOT NULL AND e.id < n.id)"
         )
     };
 }
 const TAKE: &str = concat!(
-    "UPDATE notices SET due_at = ?2, leased = 1, tries = tries + 1 WHERE id = (",
+    "UPDATE notices SET due_at = $2, leased = 1, tries = tries + 1 WHERE id = (",
     due!("n.id"),
     " ORDER BY n.due_at, n.id LIMIT 1) RETURNING id, uid, definition, batch, event, own, body, tries"
 );
@@ -111,7 +111,7 @@ impl Store {
                         uid: row.try_get("uid")?,
                         definition: row.try_get("definition")?,
                         batch: row.try_get("batch")?,
-                        event: rows::listed(&row, "event")?,
+                        event: row.try_get("event")?,
                         own: row.try_get("own")?,
                         body: row.try_get("body")?,
                         tries: rows::count(&row, "tries")?,
@@ -151,7 +151,7 @@ impl Store {
             Box::pin(async move {
                 let told = sqlx::query(
                     "UPDATE notices SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
-                     WHERE id = ? AND tries = ? AND state = 'waiting'",
+                     WHERE id = $1 AND tries = $2 AND state = 'waiting'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -173,10 +173,10 @@ impl Store {
             let error = error.clone();
             Box::pin(async move {
                 let state: Option<String> = sqlx::query_scalar(
-                    "UPDATE notices SET failing_since = coalesce(failing_since, ?3), error = ?5, leased = 0, \
-                     state = iif(coalesce(failing_since, ?3) + ?6 <= ?3, 'given_up', 'waiting'), \
-                     due_at = iif(coalesce(failing_since, ?3) + ?6 <= ?3, NULL, ?4) \
-                     WHERE id = ?1 AND tries = ?2 AND state = 'waiting' RETURNING state",
+                    "UPDATE notices SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0, \
+                     state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END, \
+                     due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END \
+                     WHERE id = $1 AND tries = $2 AND state = 'waiting' RETURNING state",
                 )
                 .bind(id)
                 .bind(tries)
@@ -205,7 +205,7 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE notices SET due_at = ?, leased = 0, tries = tries - 1 WHERE id = ? AND tries = ? AND state = 'waiting'",
+                    "UPDATE notices SET due_at = $1, leased = 0, tries = tries - 1 WHERE id = $2 AND tries = $3 AND state = 'waiting'",
                 )
                 .bind(due)
                 .bind(id)
@@ -225,7 +225,7 @@ impl Store {
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= ? RETURNING state")
+                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state")
                     .bind(now - KEEP_MS)
                     .fetch_all(conn)
                     .await?;
@@ -240,29 +240,26 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
-        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = ?")
-            .bind(batch.0)
-            .fetch_one(&self.read)
-            .await?)
+        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await?)
     }
 }
 
 async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
     let posted = sqlx::query(
         "INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?8, ?8) ON CONFLICT (definition, batch, event, about) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8) ON CONFLICT (definition, batch, event, about) DO NOTHING",
     )
     .bind(uid)
     .bind(&new.definition)
     .bind(new.batch)
-    .bind(new.event.as_str())
+    .bind(new.event)
     .bind(new.about)
-    .bind(new.own)
+    .bind(i64::from(new.own))
     .bind(new.body)
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE notices SET due_at = ?1 WHERE definition = ?2 AND due_at > ?1 AND NOT leased")
+    sqlx::query("UPDATE notices SET due_at = $1 WHERE definition = $2 AND due_at > $1 AND leased = 0")
         .bind(now)
         .bind(new.definition)
         .execute(conn)

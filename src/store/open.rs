@@ -67,8 +67,8 @@ impl Store {
     /// # Errors
     /// A path that cannot be used, a network file system, a damaged, locked, read-only or newer ledger.
     pub async fn open(opening: Opening) -> Result<(Self, bool), StoreError> {
-        let path = std::path::absolute(&opening.path)
-            .map_err(|source| StoreError::Path { path: opening.path.clone(), source })?;
+        let path =
+            canonical(&opening.path).map_err(|source| StoreError::Path { path: opening.path.clone(), source })?;
         let fresh = !path.exists();
         if fresh && !opening.create {
             return Err(StoreError::Missing(path));
@@ -118,6 +118,28 @@ impl Store {
     }
 }
 
+/// One path for one ledger, whatever links lead to it: what stands beside it (locks of processes, the spool) is found by its
+/// path. Where there is no ledger yet, its folder's path counts, as far as that is there.
+fn canonical(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match path.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    // A link to where the ledger is to be made is followed as SQLite follows it.
+    if let Ok(target) = fs::read_link(&path) {
+        let target = path.parent().map_or(target.clone(), |folder| folder.join(&target));
+        if target != path {
+            return canonical(&target);
+        }
+    }
+    let there = path.ancestors().skip(1).find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    Ok(match there.and_then(|(folder, found)| Some(found.join(path.strip_prefix(folder).ok()?))) {
+        Some(path) => path,
+        None => path,
+    })
+}
+
 /// The ledger may hold texts and addresses of recordings: only its owner reads it.
 fn prepare_file(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
@@ -164,6 +186,13 @@ async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreEr
             .fetch_one(&mut *conn)
             .await?
             .get("v");
+        let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
+            .fetch_optional(&mut *conn)
+            .await?;
+        let ours = MIGRATIONS.iter().find(|m| m.version == 1).map(|m| m.checksum.to_vec());
+        if found > 0 && first != ours {
+            return Err(StoreError::Unreleased(path.to_owned()));
+        }
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
         }
@@ -182,11 +211,13 @@ async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, Stor
     if let Some(id) = sqlx::query_scalar(read).fetch_optional(&mut *conn).await? {
         return Ok(id);
     }
-    sqlx::query("INSERT OR IGNORE INTO ledger (one, id, created_at) VALUES (1, ?, ?)")
-        .bind(Uuid::now_v7().to_string())
-        .bind(now)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO ledger (one, id, created_at, newest_at) VALUES (1, $1, $2, $2) ON CONFLICT (one) DO NOTHING",
+    )
+    .bind(Uuid::now_v7().to_string())
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
     Ok(sqlx::query_scalar(read).fetch_one(conn).await?)
 }
 
@@ -223,6 +254,27 @@ fn network_fs(magic: i64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_leads_to_a_ledger_it_has_one_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        fs::create_dir(real.join("a")).unwrap();
+        std::os::unix::fs::symlink(real.join("a"), real.join("b")).unwrap();
+        let path = real.join("a/wavebatch.db");
+        for other in ["a/wavebatch.db", "b/wavebatch.db", "b/../a/./wavebatch.db"] {
+            assert_eq!(canonical(&real.join(other)).unwrap(), path, "{other}, not there yet");
+        }
+        assert_eq!(canonical(&real.join("b/new/x.db")).unwrap(), real.join("a/new/x.db"));
+        std::os::unix::fs::symlink("a/wavebatch.db", real.join("link.db")).unwrap();
+        assert_eq!(canonical(&real.join("link.db")).unwrap(), path, "a link to what is to be made");
+        fs::write(&path, "").unwrap();
+        for other in ["link.db", "b/wavebatch.db"] {
+            assert_eq!(canonical(&real.join(other)).unwrap(), path, "{other}");
+        }
+        std::os::unix::fs::symlink("circle.db", real.join("circle.db")).unwrap();
+        assert!(canonical(&real.join("circle.db")).is_err());
+    }
 
     #[test]
     fn network_file_systems_are_known_by_their_number() {

@@ -22,10 +22,10 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 Ok(sqlx::query_scalar(
-                    "UPDATE calls SET unknown_at = coalesce(unknown_at, ?) WHERE id = ? RETURNING unknown_at",
+                    "UPDATE calls SET unknown_at = coalesce(unknown_at, $1) WHERE id = $2 RETURNING unknown_at",
                 )
                 .bind(now)
-                .bind(call.0.as_bytes().as_slice())
+                .bind(call)
                 .fetch_one(conn)
                 .await?)
             })
@@ -43,9 +43,9 @@ impl Store {
             Box::pin(async move {
                 // Long past, and not NULL: it is still one of those that a dead process leaves open.
                 sqlx::query(
-                    "UPDATE calls SET slot_until = 0 WHERE id = ? AND state = 'sent' AND slot_until IS NOT NULL",
+                    "UPDATE calls SET slot_until = 0 WHERE id = $1 AND state = 'sent' AND slot_until IS NOT NULL",
                 )
-                .bind(call.0.as_bytes().as_slice())
+                .bind(call)
                 .execute(conn)
                 .await?;
                 Ok(())
@@ -108,10 +108,10 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE calls SET process = NULL, unknown_at = coalesce(unknown_at, ?) WHERE job = ? AND process = ?",
+                    "UPDATE calls SET process = NULL, unknown_at = coalesce(unknown_at, $1) WHERE job = $2 AND process = $3",
                 )
                 .bind(now)
-                .bind(job.0)
+                .bind(job)
                 .bind(process)
                 .execute(conn)
                 .await?;
@@ -128,15 +128,12 @@ impl Store {
     pub async fn set_aside(&self, job: JobId, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
-                sqlx::query("UPDATE calls SET state = 'replaced' WHERE id = ? AND job = ? AND state = 'answered'")
-                    .bind(call.0.as_bytes().as_slice())
-                    .bind(job.0)
+                sqlx::query("UPDATE calls SET state = 'replaced' WHERE id = $1 AND job = $2 AND state = 'answered'")
+                    .bind(call)
+                    .bind(job)
                     .execute(&mut *conn)
                     .await?;
-                sqlx::query("DELETE FROM answers WHERE call = ?")
-                    .bind(call.0.as_bytes().as_slice())
-                    .execute(conn)
-                    .await?;
+                sqlx::query("DELETE FROM answers WHERE call = $1").bind(call).execute(conn).await?;
                 Ok(())
             })
         })
@@ -150,10 +147,14 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM calls me JOIN calls o ON o.account = me.account AND o.pool = me.pool \
-             AND o.sent_at >= me.sent_at - 86400000 WHERE me.id = ? AND o.job <> me.job AND o.trace = me.trace AND o.state <> 'rejected')",
+            "SELECT EXISTS (
+               SELECT 1
+               FROM calls AS me
+               JOIN calls AS o ON o.account = me.account AND o.pool = me.pool AND o.upload_bytes = me.upload_bytes
+               WHERE me.id = $1 AND o.job <> me.job AND o.state <> 'rejected' AND o.request = me.request
+                 AND o.sent_at >= me.sent_at - 86400000)",
         )
-        .bind(call.0.as_bytes().as_slice())
+        .bind(call)
         .fetch_one(&self.read)
         .await?)
     }
@@ -171,8 +172,8 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn is_working(&self, batch: BatchId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT state = 'open' AND finished_at IS NULL FROM batches WHERE id = ?")
-            .bind(batch.0)
+        Ok(sqlx::query_scalar("SELECT state = 'open' AND submitting_at IS NULL AND cancelled_at IS NULL AND finished_at IS NULL FROM batches WHERE id = $1")
+            .bind(batch)
             .fetch_optional(&self.read)
             .await?
             .unwrap_or(false))
@@ -183,16 +184,22 @@ impl Store {
 /// like it has waited longer.
 async fn may_probe(conn: &mut SqliteConnection, pool: Pool, call: CallId) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar(
-        "SELECT NOT EXISTS (SELECT 1 FROM jobs j WHERE j.batch = me.batch AND j.lane = ?2 AND j.due_at IS NOT NULL) \
-         AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.batch = me.batch AND j.lane = 'free' AND j.due_at IS NOT NULL \
-           AND j.state = 'running' AND j.pool = ?2 \
-           AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.job = j.id AND c.state IN ('sent', 'accepted', 'answered'))) \
-         AND NOT EXISTS (SELECT 1 FROM calls o JOIN jobs j ON j.id = o.job WHERE o.state IN ('sent', 'accepted') AND o.batch = me.batch \
-           AND o.pool = me.pool AND o.process IS NULL AND o.unknown_at < me.unknown_at AND j.due_at IS NOT NULL) \
-         FROM calls me WHERE me.id = ?1",
+        "SELECT NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.batch = me.batch AND j.lane = $2 AND j.due_at IS NOT NULL)
+           AND NOT EXISTS (
+             SELECT 1 FROM jobs AS j
+             WHERE j.batch = me.batch AND j.lane = 'free' AND j.due_at IS NOT NULL AND j.state = 'running' AND j.pool = $2
+               AND NOT EXISTS (
+                 SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.state IN ('sent', 'accepted', 'answered')))
+           AND NOT EXISTS (
+             SELECT 1 FROM calls AS o
+             JOIN jobs AS j ON j.id = o.job
+             WHERE o.state IN ('sent', 'accepted') AND o.batch = me.batch AND o.pool = me.pool AND o.process IS NULL
+               AND o.unknown_at < me.unknown_at AND j.due_at IS NOT NULL)
+         FROM calls AS me
+         WHERE me.id = $1",
     )
-    .bind(call.0.as_bytes().as_slice())
-    .bind(pool.as_str())
+    .bind(call)
+    .bind(pool)
     .fetch_optional(conn)
     .await?
     .unwrap_or(false))

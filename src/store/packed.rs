@@ -89,15 +89,16 @@ pub(super) async fn insert_answers(
     if answers.is_empty() {
         return Ok(());
     }
-    let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO answers (call, origin, packed, bytes, body) ");
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO answers (call, origin, packed, bytes, body) ");
     insert.push_values(answers, |mut row, (call, from_log, body)| {
         let (kept, packed) = body.kept();
-        row.push_bind(call.0.as_bytes().to_vec())
+        row.push_bind(call)
             .push_bind(if from_log { "log" } else { "api" })
-            .push_bind(packed)
+            .push_bind(i64::from(packed))
             .push_bind(body.bytes())
             .push_bind(kept);
     });
+    insert.push(" ON CONFLICT (call) DO NOTHING");
     insert.build().execute(conn).await?;
     Ok(())
 }

@@ -5,13 +5,18 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, packed::unpack, rows};
+use super::{
+    Store, StoreError,
+    packed::unpack,
+    rows::{self, call_columns},
+    sql::sql,
+};
 use crate::{
-    clock::Millis,
+    clock::{Millis, boot_id},
     domain::{
         batch::BatchSpec,
         identity::Identity,
-        job::{ALL_PARTS, BatchId, JobId, Journals, Token},
+        job::{BatchId, JobId, Journals, Token},
         synthesis::Rendition,
     },
 };
@@ -19,36 +24,42 @@ use crate::{
 /// Jobs whose texts are read at once.
 const JOBS_AT_ONCE: i64 = 200;
 
-/// Whether every part of a job that speaks is there, of its own calls or of the spool.
-macro_rules! all_parts_of {
+/// Whether all that a job bought is kept: its parts were planned, and each was in the audio cache, or was answered by a call
+/// whose clip or answer is kept.
+macro_rules! is_kept {
     ($job:literal) => {
         concat!(
-            "coalesce((SELECT count(*) FROM (SELECT part FROM calls WHERE job = ",
+            "(EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = ",
             $job,
-            ".id AND state = 'answered' UNION SELECT part FROM reused WHERE job = ",
+            ".id) AND NOT EXISTS (
+               SELECT 1 FROM job_parts AS p
+               WHERE p.job = ",
             $job,
-            ".id)) >= ",
-            $job,
-            ".parts, 0)"
+            ".id AND p.reused = 0 AND NOT EXISTS (
+                 SELECT 1 FROM calls AS k
+                 WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered'
+                   AND (k.cache_key IS NOT NULL OR EXISTS (SELECT 1 FROM answers AS a WHERE a.call = k.id)))))"
         )
     };
 }
-pub(super) use all_parts_of;
+pub(super) use is_kept;
 
-/// A part whose sound was in the spool.
+/// A part of a job, as it is planned before its first call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reused {
+pub struct PlannedPart {
     /// Which part.
     pub part: i64,
-    /// Its sound.
-    pub fingerprint: Identity,
-    /// Length of its text.
+    /// What names its clip in the audio cache.
+    pub cache_key: Identity,
+    /// Length of its text, in Unicode scalar values.
     pub characters: u32,
+    /// Whether the clip is there: it needs no call of this job.
+    pub reused: bool,
 }
 
 async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')";
-    Ok(sqlx::query_scalar(sql).bind(job.0).bind(token.0).fetch_one(conn).await?)
+    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+    Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(conn).await?)
 }
 
 impl Store {
@@ -56,26 +67,59 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn journals(&self, job: JobId, era: i64) -> Result<Journals, StoreError> {
+    pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
-        let calls = sqlx::query(
-            "SELECT c.*, EXISTS (SELECT 1 FROM processes p WHERE p.id = c.process) AS awaited FROM calls c \
-             WHERE job = ? AND (era = ? OR state IN ('sent', 'accepted', 'answered')) ORDER BY id",
-        )
-        .bind(job.0)
-        .bind(era)
+        // journals
+        let calls = sqlx::query(concat!(
+            "SELECT ",
+            call_columns!(),
+            " FROM calls AS c
+             WHERE c.job = $4 AND (c.generation = $5 OR c.state IN ('sent', 'accepted', 'answered'))
+             ORDER BY c.id"
+        ))
+        .bind(self.now())
+        .bind(self.clock().boot())
+        .bind(boot_id())
+        .bind(job)
+        .bind(generation)
         .fetch_all(&self.read)
         .await?;
         for row in &calls {
             journals.parts.entry(row.try_get("part")?).or_default().calls.push(rows::call_record(row)?);
         }
-        let anew: Vec<(i64, Millis)> =
-            sqlx::query_as("SELECT part, at FROM anew WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
-        journals.anew = anew.into_iter().collect();
-        let reused: Vec<i64> =
-            sqlx::query_scalar("SELECT part FROM reused WHERE job = ?").bind(job.0).fetch_all(&self.read).await?;
-        journals.reused = reused.into_iter().collect();
+        let parts: Vec<(i64, Option<Identity>, bool, Option<Millis>)> =
+            sqlx::query_as("SELECT part, cache_key, reused = 1, forced_at FROM job_parts WHERE job = $1")
+                .bind(job)
+                .fetch_all(&self.read)
+                .await?;
+        for (part, planned, reused, forced_at) in parts {
+            journals.planned.extend(planned.map(|planned| (part, planned)));
+            journals.forced.extend(forced_at.map(|at| (part, at)));
+            if reused {
+                journals.reused.insert(part);
+            }
+        }
         Ok(journals)
+    }
+
+    /// Notes what the parts of a job are, before its first call. A part that was planned as something else by another
+    /// version of wavebatch is bought anew. `false`: the lease was lost.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn plan_parts(&self, job: JobId, token: Token, parts: &[PlannedPart]) -> Result<bool, StoreError> {
+        let set = part_rows(parts);
+        self.write(move |conn, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                let mine = is_mine(conn, job, token).await?;
+                if mine {
+                    plan(conn, job, &set).await?;
+                }
+                Ok(mine)
+            })
+        })
+        .await
     }
 
     /// Whether any job has bought this sound at that moment (ms since 1970) or later, and it counts yet: then what is in
@@ -85,33 +129,34 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn bought_since(&self, sound: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM calls WHERE fingerprint = ? AND fingerprint IS NOT NULL AND state = 'answered' AND ended_at >= ?)",
+            "SELECT EXISTS (
+               SELECT 1 FROM calls
+               WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
         )
-        .bind(sound.0.as_slice())
+        .bind(sound)
         .bind(at)
         .fetch_one(&self.read)
         .await?)
     }
 
-    /// Notes parts whose sound is in the spool. `false`: the lease was lost. What is noted first and looked at then cannot be
-    /// pruned in between.
+    /// Notes planned parts whose clip is in the audio cache. `false`: the lease was lost. What is noted first and looked at
+    /// then cannot be pruned in between.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn reuse(&self, job: JobId, token: Token, parts: &[Reused]) -> Result<bool, StoreError> {
-        let set: Vec<_> = parts.iter().map(|r| json!([r.part, r.fingerprint.hex(), r.characters])).collect();
-        let set = serde_json::Value::from(set).to_string();
+    pub async fn reuse(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
+        let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
             let set = set.clone();
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    sqlx::query(
-                        "INSERT OR REPLACE INTO reused (job, part, fingerprint, characters) \
-                         SELECT ?2, value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1)",
-                    )
+                    // reuse
+                    sqlx::query(sql("UPDATE job_parts
+                         SET reused = 1
+                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
                     .bind(set)
-                    .bind(job.0)
+                    .bind(job)
                     .execute(conn)
                     .await?;
                 }
@@ -126,17 +171,22 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn set_parts_aside(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
-        let set = json!(parts).to_string();
+        let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
             let set = set.clone();
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    for sql in [
-                        "UPDATE calls SET state = 'replaced' WHERE job = ? AND state = 'answered' AND part IN (SELECT value FROM json_each(?))",
-                        "DELETE FROM reused WHERE job = ? AND part IN (SELECT value FROM json_each(?))",
+                    // set_parts_aside
+                    for statement in [
+                        "UPDATE calls
+                         SET state = 'replaced'
+                         WHERE job = $2 AND state = 'answered' AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                        "UPDATE job_parts
+                         SET reused = 0
+                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
                     ] {
-                        sqlx::query(sql).bind(job.0).bind(&set).execute(&mut *conn).await?;
+                        sqlx::query(sql(statement)).bind(&set).bind(job).execute(&mut *conn).await?;
                     }
                 }
                 Ok(mine)
@@ -150,38 +200,43 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn needed_fingerprints(&self) -> Result<HashSet<Identity>, StoreError> {
-        let needed: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT c.fingerprint FROM jobs j JOIN calls c ON c.job = j.id \
-             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.fingerprint IS NOT NULL \
-             UNION SELECT r.fingerprint FROM reused r JOIN jobs j ON j.id = r.job WHERE j.due_at IS NOT NULL OR j.token IS NOT NULL \
-             UNION SELECT fingerprint FROM calls WHERE state IN ('sent', 'accepted') AND fingerprint IS NOT NULL",
+    pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
+        // needed_cache_keys
+        let needed: Vec<Identity> = sqlx::query_scalar(
+            "SELECT c.cache_key
+             FROM jobs AS j
+             JOIN calls AS c ON c.job = j.id
+             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.cache_key IS NOT NULL
+             UNION
+             SELECT p.cache_key
+             FROM jobs AS j
+             JOIN job_parts AS p ON p.job = j.id
+             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND p.cache_key IS NOT NULL
+               AND (p.reused = 1 OR p.forced_at IS NULL)
+             UNION
+             SELECT cache_key FROM calls WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL",
         )
         .fetch_all(&self.read)
         .await?;
-        let identity = |bytes: Vec<u8>| {
-            let half =
-                bytes.try_into().map_err(|_| StoreError::Unexpected("a fingerprint of another length".into()))?;
-            Ok(Identity(half))
-        };
-        let mut needed = needed.into_iter().map(identity).collect::<Result<_, StoreError>>()?;
+        let mut needed = needed.into_iter().collect();
         self.add_asked_for(&mut needed).await?;
         Ok(needed)
     }
 
-    /// Adds the sounds of all unfinished jobs: a text that was edited is bought but for what has changed, and until its job
-    /// is worked nothing says so.
+    /// Adds the clips of unfinished jobs that were not planned yet: a text that was edited is bought but for what has
+    /// changed, and until its job is worked nothing says so.
     async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
         let (mut after, mut specs) = (0_i64, HashMap::new());
-        let anew: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT a.job, a.part FROM anew a JOIN jobs j ON j.id = a.job WHERE j.due_at IS NOT NULL")
-                .fetch_all(&self.read)
-                .await?;
-        let anew: HashSet<_> = anew.into_iter().collect();
         loop {
+            // add_asked_for
             let rows = sqlx::query(
-                "SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text \
-                 WHERE j.id > ? AND j.due_at IS NOT NULL ORDER BY j.id LIMIT ?",
+                "SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
+                 FROM jobs AS j
+                 JOIN texts AS t ON t.id = j.text
+                 WHERE j.id > $1 AND j.due_at IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = j.id AND p.cache_key IS NOT NULL)
+                 ORDER BY j.id
+                 LIMIT $2",
             )
             .bind(after)
             .bind(JOBS_AT_ONCE)
@@ -190,7 +245,7 @@ impl Store {
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.try_get("id")?;
             for row in &rows {
-                let batch = BatchId(row.try_get("batch")?);
+                let batch: BatchId = row.try_get("batch")?;
                 if let Entry::Vacant(unread) = specs.entry(batch) {
                     // One that cannot be read cannot be worked either.
                     unread.insert(serde_json::from_str::<BatchSpec>(&self.batch_by_id(batch).await?.spec).ok());
@@ -199,14 +254,49 @@ impl Store {
                 let of: Option<String> = row.try_get("overrides")?;
                 let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
                 // What is to be spoken again is not needed as it was.
-                let job: i64 = row.try_get("id")?;
-                let of = of.filter(|of| !of.no_reuse && !anew.contains(&(job, ALL_PARTS)));
-                if let Some((asked, of)) = asked.zip(of) {
+                if let Some((asked, of)) = asked.zip(of.filter(|of| !of.no_reuse)) {
                     let text = unpack(row)?;
-                    let sounds = asked.sounds(&of, std::str::from_utf8(&text).unwrap_or_default());
-                    needed.extend(sounds.filter(|(part, _)| !anew.contains(&(job, *part))).map(|(_, sound)| sound));
+                    let clips = asked.sounds(&of, std::str::from_utf8(&text).unwrap_or_default());
+                    needed.extend(clips.map(|(_, clip)| clip));
                 }
             }
         }
     }
+}
+
+fn part_rows(parts: &[PlannedPart]) -> String {
+    json!(
+        parts
+            .iter()
+            .map(|part| json!([part.part, part.cache_key.hex(), part.characters, u8::from(part.reused)]))
+            .collect::<Vec<_>>()
+    )
+    .to_string()
+}
+
+async fn plan(conn: &mut SqliteConnection, job: JobId, set: &str) -> Result<(), StoreError> {
+    // plan: what was bought for another text of that part is not this part.
+    sqlx::query(sql("UPDATE calls
+         SET state = 'replaced'
+         WHERE job = $2 AND state = 'answered' AND part IN (
+           SELECT p.part
+           FROM rows_of($1) AS r
+           JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
+           WHERE p.cache_key <> unhex(r.v ->> 1))"))
+    .bind(set)
+    .bind(job)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(sql(
+        "INSERT INTO job_parts (job, part, cache_key, units, reused)
+         SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
+         FROM rows_of($1) AS r
+         WHERE 1 = 1
+         ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
+    ))
+    .bind(set)
+    .bind(job)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

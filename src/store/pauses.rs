@@ -15,59 +15,72 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn pause(&self, batch: BatchId, kind: PauseKind, reason: String) -> Result<(), StoreError> {
-        let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
         self.write(move |conn, now| {
             let reason = reason.clone();
-            Box::pin(async move { pause_in(conn, batch.0, by, kind, &reason, now).await })
+            Box::pin(async move { pause_in(conn, batch, kind, &reason, now).await })
         })
         .await
     }
 
-    /// Lifts a pause; a user's only if `users_too`. Returns whether there was one to lift.
+    /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]) only if `by_user`. Returns
+    /// whether there was one to lift.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn resume(&self, batch: BatchId, users_too: bool) -> Result<bool, StoreError> {
+    pub async fn resume(&self, batch: BatchId, by_user: bool) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let done = sqlx::query(
-                    "UPDATE batches SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, resumed_at = ?, \
-                     paused_at = NULL, probing = 0, probed_at = NULL, \
-                     lately_well = 0, lately_badly = 0 WHERE id = ? AND state = 'paused' AND (paused_by <> 'user' OR ?)",
-                )
-                .bind(now)
-                .bind(batch.0)
-                .bind(users_too)
-                .execute(&mut *conn)
-                .await?;
-                let lifted = done.rows_affected() > 0;
-                if lifted {
+                let kind: Option<PauseKind> =
+                    sqlx::query_scalar("SELECT pause_kind FROM batches WHERE id = $1 AND state = 'paused'")
+                        .bind(batch)
+                        .fetch_optional(&mut *conn)
+                        .await?;
+                let lifts = kind.is_some_and(|kind| by_user || !kind.only_the_user_lifts());
+                if lifts {
+                    lift(conn, batch, now).await?;
                     fresh_patience(conn, now).await?;
                 }
-                Ok(lifted)
+                Ok(lifts)
             })
         })
         .await
     }
 }
 
-/// A pause inside somebody's transaction. The first reason stays.
+async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<(), StoreError> {
+    // lift
+    sqlx::query(
+        "UPDATE batches
+         SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, probing = 0,
+           probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
+         WHERE id = $2",
+    )
+    .bind(now)
+    .bind(batch)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A pause inside somebody's transaction. The first reason stays; but a user's takes the place of one that wavebatch made.
 pub(super) async fn pause_in(
     conn: &mut SqliteConnection,
-    batch: i64,
-    by: &str,
+    batch: BatchId,
     kind: PauseKind,
     reason: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    // Into the same wall again: the pause lasts, and its probe is over.
+    let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
+    // pause_in: whoever was let through met the same cause: the pause lasts, and its probe is over.
     sqlx::query(
-        "UPDATE batches SET state = 'paused', paused_by = ?1, pause_kind = ?2, pause_reason = ?3, \
-         paused_at = coalesce(paused_at, ?5), probing = 0, probed_at = CASE WHEN probing THEN ?5 ELSE probed_at END WHERE id = ?4 AND \
-         (state = 'open' OR probing OR (state = 'paused' AND paused_by = 'wavebatch' AND ?1 = 'user'))",
+        "UPDATE batches
+         SET state = 'paused', paused_by = $1, pause_kind = $2, pause_reason = $3, paused_at = coalesce(paused_at, $5),
+           probing = 0, probe_job = NULL, probed_at = CASE WHEN probing = 1 THEN $5 ELSE probed_at END
+         WHERE id = $4
+           AND (state = 'open' OR probing = 1 OR (state = 'paused' AND paused_by = 'wavebatch' AND $1 = 'user'))",
     )
     .bind(by)
-    .bind(kind.as_str())
+    .bind(kind)
     .bind(reason)
     .bind(batch)
     .bind(now)
@@ -80,25 +93,30 @@ pub(super) async fn pause_in(
 /// source that is at fault says nothing.
 pub(super) async fn end_probe(
     conn: &mut SqliteConnection,
-    batch: i64,
+    batch: BatchId,
     well: bool,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let sql = if well {
-        "UPDATE batches SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, \
-         probing = 0, probed_at = NULL, resumed_at = ?1, lately_well = 0, lately_badly = 0 WHERE id = ?2 AND probing"
-    } else {
-        "UPDATE batches SET probing = 0, probed_at = ?1 WHERE id = ?2 AND probing"
-    };
-    sqlx::query(sql).bind(now).bind(batch).execute(conn).await?;
+    if well {
+        return lift(conn, batch, now).await;
+    }
+    // end_probe
+    sqlx::query("UPDATE batches SET probing = 0, probe_job = NULL, probed_at = $1 WHERE id = $2 AND probing = 1")
+        .bind(now)
+        .bind(batch)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// What waited for a pool that was out of reach tries at once, and is patient as long as before.
 pub(super) async fn fresh_patience(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
+    // fresh_patience
     sqlx::query(
-        "UPDATE pools SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN ?1 END, \
-         probe_at = min(probe_at, ?1), probe_ms = min(probe_ms, 1000)",
+        "UPDATE pools
+         SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,
+           probe_at = CASE WHEN probe_at < $1 THEN probe_at ELSE $1 END,
+           probe_ms = CASE WHEN probe_ms < 1000 THEN probe_ms ELSE 1000 END",
     )
     .bind(now)
     .execute(conn)

@@ -11,17 +11,20 @@ use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    Purchase, Shared, Store, StoreError,
+    Claimed, Moment, Purchase, Shared, Store, StoreError,
     fence::{Fence, Money, batches, fences, traffic},
     rows,
-    sounds::{self, SoundFence},
+    sounds::{self, ClipFence},
+    sql::sql,
+    uploads::{self, Hints, Upload},
     writer,
 };
 use crate::{
-    clock::{self, Millis},
+    clock::{Clock, Millis},
     domain::{
-        job::{BatchId, CallId, JobId, Token, Trace, Why},
-        pool::{Bound, Gate, Limits, Pool},
+        identity::Identity,
+        job::{BatchId, CallId, JobId, RequestFingerprint, Token, Why},
+        pool::{Bound, Gate, Limits, Pool, PoolState},
     },
 };
 
@@ -51,12 +54,18 @@ pub struct PermitAsk {
     pub probes: bool,
     /// What it buys.
     pub buys: Purchase,
+    /// The recording that is uploaded, if one is.
+    pub upload: Option<Upload>,
+    /// How long its answer is waited for, in ms.
+    pub timeout_ms: i64,
+    /// How long the vendor may work on it after this process died, in ms.
+    pub grace_ms: i64,
     /// Its answer is posted to us, and overdue so many ms after its intent.
     pub overdue_after: Option<i64>,
     /// The vendor's newest log entry known before the call.
-    pub mark: Option<String>,
+    pub log_cursor: Option<String>,
     /// What the vendor's log would show.
-    pub trace: Trace,
+    pub request: RequestFingerprint,
     /// Where the verdict goes; filled in by [`Store::permit`].
     pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
 }
@@ -68,7 +77,10 @@ pub struct Permit {
     pub call: CallId,
     /// When its intent was committed.
     pub sent_at: Millis,
+    /// Bytes of padding that make the upload's size its own.
+    pub padding: u32,
     good_until: Millis,
+    clock: Clock,
 }
 
 impl Permit {
@@ -76,12 +88,12 @@ impl Permit {
     /// polled, by the clock that counts suspend.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        clock::boot_ms() > self.good_until
+        self.clock.boot() > self.good_until
     }
 }
 
 /// Why there is no permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
     /// Somebody else has the job.
     LeaseLost,
@@ -95,26 +107,62 @@ pub enum Denial {
     WindowClosed,
     /// It would pass `max_spend_usd`.
     SpendLimit,
-    /// Another part, of this job or of another, buys the same sound now.
-    SameSoundOpen {
+    /// Another part, of this job or of another, buys the same clip now.
+    SameClipOpen {
         /// Its call: a job that settles as [`super::To::Waiting`] is woken by the end of it.
         call: CallId,
         /// Until when it is its own job's; `None`: nobody's any more, and this ask's worker may reconcile it, and have it
         /// replaced.
         until: Option<Millis>,
     },
-    /// A call of unknown outcome for the same sound is parked: nobody buys it until the user's `retry`.
-    SoundParked,
-    /// The same sound was bought since the spool was looked at: it is there now.
-    SameSoundKept {
+    /// A call of unknown outcome for the same clip is parked: nobody buys it until the user's `retry`.
+    ClipParked,
+    /// The same clip was bought since the audio cache was looked at: it is there now.
+    SameClipKept {
         /// The call that it answered.
         call: CallId,
     },
+    /// The ledger cannot take what this ask would write. It is the ask's fault alone.
+    Refused(String),
 }
 
+type Verdict = Result<Permit, Denial>;
+
 impl PermitAsk {
+    /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
+    /// for.
+    #[must_use]
+    pub fn new(job: &Claimed, account: String, pool: Pool, buys: Purchase, request: RequestFingerprint) -> Self {
+        Self {
+            job: job.job,
+            token: job.token,
+            batch: job.batch,
+            part: 0,
+            account,
+            pool,
+            limits: Limits::default(),
+            why: Why::First,
+            replaces: None,
+            probes: false,
+            buys,
+            upload: None,
+            timeout_ms: 120_000,
+            grace_ms: 10_000,
+            overdue_after: None,
+            log_cursor: None,
+            request,
+            reply: None,
+        }
+    }
+
     pub(super) fn is_abandoned(&self) -> bool {
         self.reply.as_ref().is_none_or(writer::is_abandoned)
+    }
+
+    /// The gate that it waits at. A definition may have lowered the limits for its own calls: each set of limits is a gate
+    /// of its own.
+    fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
+        (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
     }
 }
 
@@ -123,11 +171,37 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<Result<Permit, Denial>, StoreError> {
+    pub async fn permit(&self, mut ask: PermitAsk) -> Result<Verdict, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
         self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// A permitted call left noticeably later than its intent: the rate is counted from now on.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
+        let clock = self.clock().clone();
+        let (sent_at, boot_ms) = (clock.now(), clock.boot());
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                // note_departure
+                sqlx::query(
+                    "UPDATE calls
+                     SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
+                     WHERE id = $1 AND state = 'sent' AND sent_at < $2",
+                )
+                .bind(call)
+                .bind(sent_at)
+                .bind(boot_ms)
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 }
 
@@ -135,7 +209,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Granted {
     /// Place in the waiting list, and the verdict.
-    verdicts: Vec<(usize, Result<Permit, Denial>)>,
+    verdicts: Vec<(usize, Verdict)>,
     /// Whether asks wait on, and until when (`None` inside: until something ends).
     pub(super) wake: Option<Option<Millis>>,
 }
@@ -143,6 +217,11 @@ pub(super) struct Granted {
 impl Granted {
     pub(super) fn nothing(wake: Option<Option<Millis>>) -> Self {
         Self { verdicts: Vec::new(), wake }
+    }
+
+    /// The ask at this place is refused, and no other.
+    pub(super) fn refused(at: usize, error: &StoreError) -> Self {
+        Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], wake: None }
     }
 
     /// After the commit. Returns when to look again, and the calls whose workers are gone: they were never sent.
@@ -159,6 +238,13 @@ impl Granted {
         }
         (self.wake, unsent)
     }
+
+    fn look_again(&mut self, wake: Option<Millis>) {
+        self.wake = Some(match self.wake {
+            None => wake,
+            Some(before) => [before, wake].into_iter().flatten().min(),
+        });
+    }
 }
 
 /// A ledger that cannot be written is told to those who wait, unless waiting helps.
@@ -174,142 +260,238 @@ pub(super) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
     }
 }
 
+/// Looks at the waiting asks; `only`: at the one in this place.
 pub(super) async fn grant(
     conn: &mut SqliteConnection,
     shared: &Shared,
-    waiting: &[PermitAsk],
-    now: Millis,
+    hints: &mut Hints,
+    (waiting, only): (&[PermitAsk], Option<usize>),
+    now: &Moment,
 ) -> Result<Granted, StoreError> {
     let mut granted = Granted::default();
     if shared.process.load(Ordering::Acquire) == 0 {
         return Ok(granted);
     }
-    let mut money = batches(conn, shared, waiting, now).await?;
-    // A definition may have lowered the limits for its own calls: each set of limits is a gate of its own.
-    let place = |a: &PermitAsk| (a.account.clone(), a.pool, a.limits.requests_per_minute, a.limits.concurrency);
-    let mut places: Vec<_> = waiting.iter().map(place).collect();
-    places.sort_unstable();
-    places.dedup();
-    for gate in places {
-        let asks: Vec<(usize, &PermitAsk)> = waiting.iter().enumerate().filter(|(_, a)| place(a) == gate).collect();
-        let (account, pool) = (gate.0.as_str(), gate.1);
-        let wake = grant_pool(conn, shared, (account, pool), &asks, &mut money, &mut granted, now).await?;
-        if let Some(wake) = wake {
-            granted.wake = Some(match granted.wake {
-                None => wake,
-                Some(before) => [before, wake].into_iter().flatten().min(),
-            });
+    let asks: Vec<(usize, &PermitAsk)> =
+        waiting.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)).collect();
+    let mut money = batches(conn, shared, asks.iter().map(|(_, ask)| *ask), now).await?;
+    let mut gates: Vec<_> = asks.iter().map(|(_, ask)| ask.gate()).collect();
+    gates.sort_unstable();
+    gates.dedup();
+    for gate in gates {
+        let asks: Vec<_> = asks.iter().filter(|(_, ask)| ask.gate() == gate).copied().collect();
+        let mut look = Look::start(conn, shared, &asks, now).await?;
+        look.judge(conn, &asks, (&mut money, hints)).await?;
+        look.write(conn).await?;
+        granted.verdicts.append(&mut look.verdicts);
+        if look.left {
+            granted.look_again(look.until());
         }
     }
     Ok(granted)
 }
 
-/// Grants what one pool has room for. Returns when to look again, if any ask waits on.
-async fn grant_pool(
-    conn: &mut SqliteConnection,
-    shared: &Shared,
-    (account, pool): (&str, Pool),
-    asks: &[(usize, &PermitAsk)],
-    money: &mut HashMap<i64, Money>,
-    granted: &mut Granted,
-    now: Millis,
-) -> Result<Option<Option<Millis>>, StoreError> {
-    let mut state = rows::pool_state(conn, account, pool).await?;
-    let limits = asks[0].1.limits;
-    let traffic = traffic(conn, account, pool, &state.effective(&limits, now), now).await?;
-    let gate = state.gate(&limits, &traffic, now);
-    let (mut room, until) = match gate {
-        Gate::Open(n) => (n, None),
-        Gate::Shut { until, .. } => (0, until),
-    };
-    let probing = state.outage_since.is_some();
-    // The log took this probe's turn, and the call is its second half.
-    let second_half = matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage });
-    if second_half && asks.iter().any(|(_, ask)| ask.probes) {
-        room = 1;
-    }
-    let fences = fences(conn, asks.iter().map(|(_, a)| *a)).await?;
-    let sounds = sounds::fences(conn, asks.iter().map(|(_, a)| *a), now).await?;
-    let mut begun = HashMap::new();
-    let mut parts = HashSet::new();
-    let mut intents = Vec::new();
-    let mut left = false;
-    for ((i, ask), sound) in asks.iter().zip(&sounds) {
-        let batch =
-            money.get_mut(&ask.batch.0).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
-        if let Some(denial) = denied(ask, fences.get(&(ask.job.0, ask.part)), sound, batch, now) {
-            granted.verdicts.push((*i, Err(denial)));
-            continue;
-        }
-        // Asked for twice at once: neither sees the other's call yet.
-        if parts.contains(&(ask.job, ask.part)) {
-            granted.verdicts.push((*i, Err(Denial::OpenCall)));
-            continue;
-        }
-        let sound = ask.buys.sound().map(|sound| sound.fingerprint);
-        if let Some(call) = sound.and_then(|sound| begun.get(&sound).copied()) {
-            let until = Some(now + shared.timing.lease_ms);
-            granted.verdicts.push((*i, Err(Denial::SameSoundOpen { call, until })));
-            continue;
-        }
-        // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
-        let may_probe = !probing || ask.probes || (!second_half && ask.why != Why::Unknown && ask.replaces.is_none());
-        if room == 0 || !may_probe || batch.concurrency.is_some_and(|c| batch.in_flight >= c) {
-            left = true;
-            continue;
-        }
-        let estimate = ask.buys.estimate(batch.longest_ms);
-        if batch.max.is_some_and(|max| batch.spent + batch.reserved + estimate > max) {
-            // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
-            if batch.in_flight > 0 || batch.awaits {
-                left = true;
-            } else {
-                granted.verdicts.push((*i, Err(Denial::SpendLimit)));
-            }
-            continue;
-        }
-        room -= 1;
-        batch.reserved += estimate;
-        batch.in_flight += 1;
-        let call = CallId::new();
-        intents.push((*ask, call, estimate));
-        parts.insert((ask.job, ask.part));
-        begun.extend(sound.map(|sound| (sound, call)));
-        let good_until = clock::boot_ms() + shared.timing.lease_ms / 2;
-        granted.verdicts.push((*i, Ok(Permit { call, sent_at: now, good_until })));
-    }
-    if !intents.is_empty() {
-        insert(conn, shared, &intents, now).await?;
-        if probing {
-            state.probe_at = now + state.probe_ms.max(1);
-            rows::save_pool_state(conn, account, pool, &state).await?;
-        }
-    }
-    Ok(left.then_some(match gate {
-        Gate::Shut { bound: Bound::InFlight, .. } => None,
-        _ => until,
-    }))
+/// A look at the asks of one gate.
+struct Look<'a> {
+    shared: &'a Shared,
+    now: &'a Moment,
+    pool: Pool,
+    account: &'a str,
+    state: PoolState,
+    gate: Gate,
+    /// Calls that may begin.
+    room: u32,
+    fences: HashMap<(JobId, i64), Fence>,
+    clips: Vec<ClipFence>,
+    verdicts: Vec<(usize, Verdict)>,
+    intents: Vec<Intent<'a>>,
+    /// Clips that are bought by this look.
+    begun: HashMap<Identity, CallId>,
+    /// Parts that have a call by this look.
+    parts: HashSet<(JobId, i64)>,
+    /// Whether asks wait on.
+    left: bool,
 }
 
-fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Money, now: Millis) -> Option<Denial> {
-    let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token.0)) else {
+/// A call that is about to be on disk.
+struct Intent<'a> {
+    ask: &'a PermitAsk,
+    call: CallId,
+    reserve: i64,
+    upload_bytes: Option<i64>,
+}
+
+impl<'a> Look<'a> {
+    async fn start(
+        conn: &mut SqliteConnection,
+        shared: &'a Shared,
+        asks: &[(usize, &'a PermitAsk)],
+        now: &'a Moment,
+    ) -> Result<Self, StoreError> {
+        let first = asks[0].1;
+        let (account, pool, lease_ms) = (first.account.as_str(), first.pool, shared.timing.lease_ms);
+        let state = rows::pool_state(conn, account, pool).await?;
+        let limits = state.effective(&first.limits, now.wall);
+        let traffic = traffic(conn, (account, pool), &limits, lease_ms, now).await?;
+        let gate = state.gate(&first.limits, &traffic, now.wall);
+        let mut room = if let Gate::Open(room) = gate { room } else { 0 };
+        // The log took this probe's turn, and the call is its second half.
+        if is_second_half(gate) && asks.iter().any(|(_, ask)| ask.probes) {
+            room = 1;
+        }
+        Ok(Self {
+            shared,
+            now,
+            pool,
+            account,
+            fences: fences(conn, asks.iter().map(|(_, ask)| *ask)).await?,
+            clips: sounds::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
+            state,
+            gate,
+            room,
+            verdicts: Vec::new(),
+            intents: Vec::new(),
+            begun: HashMap::new(),
+            parts: HashSet::new(),
+            left: false,
+        })
+    }
+
+    /// When to look again at those that wait on; `None`: when a call ends.
+    const fn until(&self) -> Option<Millis> {
+        match self.gate {
+            Gate::Shut { bound: Bound::InFlight, .. } | Gate::Open(_) => None,
+            Gate::Shut { until, .. } => until,
+        }
+    }
+
+    async fn judge(
+        &mut self,
+        conn: &mut SqliteConnection,
+        asks: &[(usize, &'a PermitAsk)],
+        (money, hints): (&mut HashMap<BatchId, Money>, &mut Hints),
+    ) -> Result<(), StoreError> {
+        for (nth, (at, ask)) in asks.iter().enumerate() {
+            let batch =
+                money.get_mut(&ask.batch).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
+            let judged = match self.denial(ask, &self.clips[nth], batch) {
+                Some(denial) => Judged::Denied(denial),
+                None => self.afford(ask, batch),
+            };
+            match judged {
+                Judged::Denied(denial) => self.verdicts.push((*at, Err(denial))),
+                Judged::Waits => self.left = true,
+                Judged::Granted { reserve } => {
+                    batch.reserved += reserve;
+                    batch.in_flight += 1;
+                    let permit = self.begin(conn, hints, ask, reserve).await?;
+                    self.verdicts.push((*at, Ok(permit)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why this call must not be made, whatever room there is.
+    fn denial(&self, ask: &PermitAsk, clip: &ClipFence, batch: &Money) -> Option<Denial> {
+        if let Some(denial) = denied(ask, self.fences.get(&(ask.job, ask.part)), clip, batch, self.now.wall) {
+            return Some(denial);
+        }
+        // Asked for twice at once: neither sees the other's call yet.
+        if self.parts.contains(&(ask.job, ask.part)) {
+            return Some(Denial::OpenCall);
+        }
+        let call = self.begun.get(&ask.buys.clip()?.cache_key)?;
+        Some(Denial::SameClipOpen { call: *call, until: Some(self.now.wall + self.shared.timing.lease_ms) })
+    }
+
+    /// Whether there is room and money for it now.
+    fn afford(&self, ask: &PermitAsk, batch: &Money) -> Judged {
+        let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
+            let told = "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
+            return Judged::Denied(Denial::Refused(told.into()));
+        };
+        // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
+        let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
+        let may_probe = self.state.outage_since.is_none() || ask.probes || unbilled;
+        if self.room == 0 || !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
+            return Judged::Waits;
+        }
+        if batch.has(reserve) {
+            return Judged::Granted { reserve };
+        }
+        // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
+        if batch.in_flight > 0 || batch.awaits { Judged::Waits } else { Judged::Denied(Denial::SpendLimit) }
+    }
+
+    async fn begin(
+        &mut self,
+        conn: &mut SqliteConnection,
+        hints: &mut Hints,
+        ask: &'a PermitAsk,
+        reserve: i64,
+    ) -> Result<Permit, StoreError> {
+        let (call, place) = (CallId::new(), (self.account, self.pool));
+        let mut padding = 0;
+        let mut upload_bytes = None;
+        if let Some(upload) = &ask.upload {
+            let given: Vec<_> =
+                self.intents.iter().filter_map(|intent| Some((self.pool, intent.upload_bytes?))).collect();
+            padding = uploads::padding(conn, hints, place, upload, &given, self.now).await?;
+            upload_bytes = i64::try_from(upload.bytes).ok().map(|bytes| bytes.saturating_add(padding.into()));
+        }
+        self.room -= 1;
+        self.intents.push(Intent { ask, call, reserve, upload_bytes });
+        self.parts.insert((ask.job, ask.part));
+        self.begun.extend(ask.buys.clip().map(|clip| (clip.cache_key, call)));
+        let good_until = self.now.boot + self.shared.timing.lease_ms / 2;
+        Ok(Permit { call, sent_at: self.now.wall, padding, good_until, clock: self.shared.clock.clone() })
+    }
+
+    async fn write(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        if self.intents.is_empty() {
+            return Ok(());
+        }
+        insert(conn, self.shared, &self.intents, self.now).await?;
+        if self.state.outage_since.is_some() {
+            self.state.probe_at = self.now.wall + self.state.probe_ms.max(1);
+            rows::save_pool_state(conn, self.account, self.pool, &self.state).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of an ask now.
+enum Judged {
+    Denied(Denial),
+    Waits,
+    Granted { reserve: i64 },
+}
+
+/// An outage's probe is under way already, by a look at the log.
+const fn is_second_half(gate: Gate) -> bool {
+    matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage })
+}
+
+fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Money, now: Millis) -> Option<Denial> {
+    let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token)) else {
         return Some(Denial::LeaseLost);
     };
     if fence.answered {
         return Some(Denial::AlreadyAnswered);
     }
-    match sound.open.filter(|(call, _)| fence.open != Some(*call)) {
+    match clip.open.filter(|(call, _)| fence.open != Some(*call)) {
         // Another part's call that is nobody's any more is given up like an own one.
         Some((call, None)) if fence.open.is_none() && ask.replaces == Some(call) => {}
-        Some((call, until)) => return Some(Denial::SameSoundOpen { call, until }),
+        Some((call, until)) => return Some(Denial::SameClipOpen { call, until }),
         None if fence.open != ask.replaces => return Some(Denial::OpenCall),
         None => {}
     }
-    if let Some(call) = sound.kept {
-        return Some(Denial::SameSoundKept { call });
+    if let Some(call) = clip.kept {
+        return Some(Denial::SameClipKept { call });
     }
-    if let Some((call, decided)) = sound.parked {
-        return Some(if decided { Denial::SoundParked } else { Denial::SameSoundOpen { call, until: Some(now) } });
+    if let Some((call, decided)) = clip.parked {
+        return Some(if decided { Denial::ClipParked } else { Denial::SameClipOpen { call, until: Some(now) } });
     }
     if !batch.open {
         return Some(Denial::BatchPaused);
@@ -320,46 +502,62 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, sound: &SoundFence, batch: &Mo
 async fn insert(
     conn: &mut SqliteConnection,
     shared: &Shared,
-    intents: &[(&PermitAsk, CallId, i64)],
-    now: Millis,
+    intents: &[Intent<'_>],
+    now: &Moment,
 ) -> Result<(), StoreError> {
-    for (ask, _, _) in intents {
-        if let Some(old) = ask.replaces {
-            super::end::give_up(conn, old, now).await?;
-        }
-    }
-    let set = serde_json::Value::from(
-        intents
-            .iter()
-            .map(|(ask, call, estimate)| {
-                json!({
-                    "id": call.0.simple().to_string(), "job": ask.job.0, "part": ask.part, "batch": ask.batch.0,
-                    "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": estimate, "mark": ask.mark,
-                    "trace": ask.trace, "fingerprint": ask.buys.sound().map(|sound| sound.fingerprint.hex()),
-                    "characters": ask.buys.sound().map(|sound| sound.characters),
-                    "overdue": ask.overdue_after.map(|after| now + after),
-                })
-            })
-            .collect::<Vec<_>>(),
-    )
-    .to_string();
-    sqlx::query(
-        "INSERT INTO calls (id, job, part, batch, era, account, pool, state, why, sent_at, slot_until, process, reserve, mark, trace, \
-           fingerprint, characters, overdue_at) \
-         SELECT unhex(v ->> 'id'), v ->> 'job', v ->> 'part', v ->> 'batch', j.era, v ->> 'account', v ->> 'pool', 'sent', \
-                v ->> 'why', ?2, ?3, ?4, v ->> 'reserve', v ->> 'mark', v -> 'trace', unhex(v ->> 'fingerprint'), v ->> 'characters', v ->> 'overdue' \
-         FROM (SELECT value AS v FROM json_each(?1)) JOIN jobs j ON j.id = v ->> 'job'",
-    )
+    let replaced: Vec<CallId> = intents.iter().filter_map(|intent| intent.ask.replaces).collect();
+    super::end::give_up(conn, &replaced, now.wall).await?;
+    let row = |Intent { ask, call, reserve, upload_bytes }: &Intent<'_>| {
+        let clip = ask.buys.clip();
+        let bytes = upload_bytes.and_then(|bytes| u64::try_from(bytes).ok()).or(ask.request.bytes);
+        json!({
+            "id": call.0.simple().to_string(), "job": ask.job.0, "part": ask.part, "batch": ask.batch.0,
+            "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": reserve, "units": ask.buys.units(),
+            "timeout": ask.timeout_ms.max(0), "grace": ask.grace_ms.max(0),
+            "overdue": ask.overdue_after.map(|after| now.wall.saturating_add(after)), "cursor": ask.log_cursor,
+            "request": RequestFingerprint { bytes, ..ask.request.clone() }, "upload": upload_bytes,
+            "source_bytes": ask.upload.map(|upload| upload.bytes), "clip": clip.map(|clip| clip.cache_key.hex()),
+        })
+    };
+    let set = serde_json::Value::from(intents.iter().map(row).collect::<Vec<_>>()).to_string();
+    // insert: the plan of a job that has one part is made with its first call; that of others stands there already.
+    sqlx::query(sql("INSERT INTO job_parts (job, part, units, bytes, cache_key)
+         SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
+           CAST(v ->> 'source_bytes' AS BIGINT), unhex(v ->> 'clip')
+         FROM rows_of($1) AS r
+         WHERE 1 = 1
+         ON CONFLICT (job, part) DO NOTHING"))
     .bind(&set)
-    .bind(now)
-    .bind(now + shared.timing.lease_ms)
+    .execute(&mut *conn)
+    .await?;
+    // insert
+    sqlx::query(sql(
+        "INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
+           grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
+         SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
+           v ->> 'account', v ->> 'pool', 'sent', v ->> 'why', $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
+           CAST(v ->> 'timeout' AS BIGINT), CAST(v ->> 'grace' AS BIGINT), $5, $6, CAST(v ->> 'overdue' AS BIGINT),
+           CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
+           CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')
+         FROM rows_of($1) AS r
+         JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)",
+    ))
+    .bind(&set)
+    .bind(now.wall)
+    .bind(now.boot_id)
+    .bind(now.boot)
+    .bind(now.wall + shared.timing.lease_ms)
     .bind(shared.process.load(Ordering::Acquire))
     .execute(&mut *conn)
     .await?;
-    sqlx::query(
-        "UPDATE batches SET reserved = reserved + m.sum FROM (SELECT value ->> 'batch' AS batch, sum(value ->> 'reserve') AS sum \
-         FROM json_each(?) GROUP BY 1) m WHERE batches.id = m.batch",
-    )
+    // insert
+    sqlx::query(sql("UPDATE batches
+         SET reserved = reserved + m.sum
+         FROM (
+           SELECT CAST(v ->> 'batch' AS BIGINT) AS batch, CAST(sum(CAST(v ->> 'reserve' AS BIGINT)) AS BIGINT) AS sum
+           FROM rows_of($1) AS r
+           GROUP BY 1) AS m
+         WHERE batches.id = m.batch"))
     .bind(set)
     .execute(conn)
     .await?;

@@ -44,6 +44,7 @@ impl Store {
     /// # Errors
     /// The ledger or its directory cannot be written.
     pub async fn enlist(&self, settings: String) -> Result<Enlisted, StoreError> {
+        self.watch_clock().await?;
         self.bury_the_dead().await?;
         let path = self.path.clone();
         // The lock is taken inside the transaction, so that nobody sees the row without it.
@@ -58,7 +59,7 @@ impl Store {
                         pauses::fresh_patience(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
-                        "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES (?, ?, ?, ?) RETURNING id",
+                        "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES ($1, $2, $3, $4) RETURNING id",
                     )
                     .bind(i64::from(std::process::id()))
                     .bind(now)
@@ -75,7 +76,7 @@ impl Store {
                 })
             })
             .await?;
-        self.shared.beaten_at.store(crate::clock::boot_ms(), Ordering::Relaxed);
+        self.shared.beaten_at.store(self.clock().boot(), Ordering::Relaxed);
         self.shared.process.store(id, Ordering::Release);
         Ok(Enlisted { id, _lock: lock })
     }
@@ -95,14 +96,17 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn bury_the_dead(&self) -> Result<usize, StoreError> {
         let me = self.shared.process.load(Ordering::Acquire);
-        let others: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM processes WHERE id <> ?").bind(me).fetch_all(&self.read).await?;
+        let others: Vec<(i64, Millis)> =
+            sqlx::query_as("SELECT id, beat_at FROM processes WHERE id <> $1").bind(me).fetch_all(&self.read).await?;
         let mut buried = 0;
-        for id in others {
+        for (id, beat_at) in others {
             let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
                 Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
-                // Whoever was to bury it died just then.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Some(None),
+                // Whoever was to bury it died just then; or somebody removed the file of a living one, whose heartbeat
+                // tells so.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    (self.now() - beat_at > self.timing().lease_ms).then_some(None)
+                }
                 Err(_) => None,
             };
             if let Some(_lock) = is_dead {
@@ -130,28 +134,31 @@ impl Store {
 
 /// Its jobs are due; its calls are awaited by nobody; their slots run out with the lease, since the vendor may still work.
 async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
-    sqlx::query("UPDATE jobs SET due_at = ? WHERE process = ? AND state = 'running'")
+    sqlx::query("UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'")
         .bind(now)
         .bind(process)
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "UPDATE jobs SET due_at = ?, after = NULL WHERE due_at IS NOT NULL AND after IN \
-         (SELECT id FROM jobs WHERE process = ? AND state = 'superseded')",
+        "UPDATE jobs
+         SET due_at = CASE state WHEN 'queued' THEN $1 ELSE due_at END, after = NULL
+         WHERE due_at IS NOT NULL AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
     )
     .bind(now)
     .bind(process)
     .execute(&mut *conn)
     .await?;
     let superseded: Vec<i64> = sqlx::query_scalar(
-        "UPDATE jobs SET token = NULL, process = NULL WHERE process = ? AND state = 'superseded' RETURNING id",
+        "UPDATE jobs SET token = NULL, process = NULL WHERE process = $1 AND state = 'superseded' RETURNING id",
     )
     .bind(process)
     .fetch_all(&mut *conn)
     .await?;
     let unawaited = sqlx::query(
-        "SELECT c.id FROM calls c JOIN jobs j ON j.id = c.job \
-         WHERE c.slot_until IS NOT NULL AND c.process = ? AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
+        "SELECT c.id
+         FROM calls AS c
+         JOIN jobs AS j ON j.id = c.job
+         WHERE c.slot_until IS NOT NULL AND c.process = $1 AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
     )
     .bind(process)
     .fetch_all(&mut *conn)
@@ -162,7 +169,7 @@ async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<
     for job in superseded {
         control::give_up_open_calls(conn, job, now).await?;
     }
-    sqlx::query("DELETE FROM processes WHERE id = ?").bind(process).execute(conn).await?;
+    sqlx::query("DELETE FROM processes WHERE id = $1").bind(process).execute(conn).await?;
     Ok(())
 }
 
@@ -177,9 +184,13 @@ mod tests {
         let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
         let alive = other.enlist("{}".into()).await.unwrap();
         assert_eq!(l.store.bury_the_dead().await.unwrap(), 0);
-        // Its burier died between the two.
+        // Somebody removed it: as long as the process beats, it lives.
         std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
+        assert_eq!(l.store.bury_the_dead().await.unwrap(), 0);
+        // Or its burier died between the two.
         drop(alive);
+        other.shared.process.store(0, Ordering::Release);
+        l.clock.advance(l.store.timing().lease_ms + 1_000);
         assert_eq!(l.store.bury_the_dead().await.unwrap(), 1);
         assert_eq!(l.store.live_processes().await.unwrap(), [0_i64; 0]);
         let next = other.enlist("{}".into()).await.unwrap();

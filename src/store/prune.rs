@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{hex::hex, job::BatchId},
@@ -16,7 +17,9 @@ use crate::{
 pub struct Pruned {
     /// Answers.
     pub answers: u64,
-    /// Bytes that they took in the ledger.
+    /// Other bodies that were posted for calls.
+    pub callbacks: u64,
+    /// Bytes that all of them took in the ledger.
     pub bytes: u64,
     /// Texts of lines that have changed since.
     pub texts: u64,
@@ -41,15 +44,16 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
         let batches: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < ?1 AND (?2 IS NULL OR id = ?2)")
+            sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
                 .bind(finished_before)
-                .bind(batch.map(|b| b.0))
+                .bind(batch)
                 .fetch_all(&self.read)
                 .await?;
         let mut pruned = Pruned::default();
         let mut log = Log::default();
         for batch in batches {
             self.prune_one(batch, finished_before, &mut log, &mut pruned).await?;
+            self.prune_callbacks(batch, finished_before, &mut log, &mut pruned).await?;
             pruned.texts += self.prune_texts(BatchId(batch)).await?;
         }
         log.close().await;
@@ -68,16 +72,16 @@ impl Store {
             let page = self.page(batch, &after).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(last);
-            let calls = serde_json::Value::from(page.iter().map(|call| hex(call)).collect::<Vec<_>>()).to_string();
+            let calls = json!(page.iter().map(|call| [hex(call)]).collect::<Vec<_>>()).to_string();
             let taken = self
                 .write(move |conn, _| {
                     let calls = calls.clone();
                     Box::pin(async move {
                         // The batch may have been taken up again since.
-                        let taken: Vec<i64> = sqlx::query_scalar(
-                            "DELETE FROM answers WHERE call IN (SELECT unhex(value) FROM json_each(?1)) \
-                             AND EXISTS (SELECT 1 FROM batches WHERE id = ?2 AND finished_at < ?3) RETURNING length(body)",
-                        )
+                        let taken: Vec<i64> = sqlx::query_scalar(sql("DELETE FROM answers
+                             WHERE call IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r)
+                               AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)
+                             RETURNING length(body)"))
                         .bind(calls)
                         .bind(batch)
                         .bind(finished_before)
@@ -93,12 +97,70 @@ impl Store {
         }
     }
 
+    /// Takes what was posted for a batch's calls. How often something came, and what it did, stays.
+    async fn prune_callbacks(
+        &self,
+        batch: i64,
+        finished_before: Millis,
+        log: &mut Log,
+        pruned: &mut Pruned,
+    ) -> Result<(), StoreError> {
+        // prune_callbacks
+        let kept = sqlx::query(
+            "SELECT b.id, length(b.body) AS size
+             FROM calls AS c
+             CROSS JOIN callbacks AS b
+             WHERE b.call = c.id AND c.batch = $1 AND b.body IS NOT NULL
+             ORDER BY b.id",
+        )
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        let mut rows = kept.into_iter().peekable();
+        while rows.peek().is_some() {
+            let (mut ids, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next_if(|_| ids.len() < AT_ONCE as usize && bytes < BYTES_AT_ONCE) {
+                bytes += rows::length(&row, "size")?.unwrap_or(0);
+                ids.push([row.try_get::<i64, _>("id")?]);
+            }
+            let ids = json!(ids).to_string();
+            let taken = self
+                .write(move |conn, _| {
+                    let ids = ids.clone();
+                    Box::pin(async move {
+                        // prune_callbacks: the batch may have been taken up again since.
+                        let taken = sqlx::query(sql("UPDATE callbacks
+                             SET body = NULL, packed = NULL
+                             WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND body IS NOT NULL
+                               AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)"))
+                        .bind(ids)
+                        .bind(batch)
+                        .bind(finished_before)
+                        .execute(conn)
+                        .await?;
+                        Ok(taken.rows_affected())
+                    })
+                })
+                .await?;
+            if taken > 0 {
+                pruned.callbacks += taken;
+                pruned.bytes += bytes;
+            }
+            log.step(self).await;
+        }
+        Ok(())
+    }
+
     /// The next calls of a batch that have answers, as many as one transaction takes. Looked for beside the writer, and
     /// not among calls that are older than every answer: ids grow with time.
     async fn page(&self, batch: i64, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let found = sqlx::query(
-            "SELECT c.id, length(a.body) AS size FROM calls c CROSS JOIN answers a ON a.call = c.id WHERE c.batch = ?1 \
-             AND c.id > ?2 AND c.id >= (SELECT min(call) FROM answers) ORDER BY c.id LIMIT ?3",
+            "SELECT c.id, length(a.body) AS size
+             FROM calls AS c
+             CROSS JOIN answers AS a
+             WHERE a.call = c.id AND c.batch = $1 AND c.id > $2 AND c.id >= (SELECT min(call) FROM answers)
+             ORDER BY c.id
+             LIMIT $3",
         )
         .bind(batch)
         .bind(after)

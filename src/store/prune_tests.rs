@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::domain::{
+    environment::Environment,
     identity::{Identity, source_identity},
     job::BatchId,
+    options::Task,
     pool::Pool,
 };
 
@@ -19,13 +21,8 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 /// A finished batch whose lines are all answered, with bodies that cannot be packed.
 async fn night(store: &Store, nth: i64) -> BatchId {
     let new = NewBatch {
-        name: format!("night-{nth}"),
         definition: "night".into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
+        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Task::Transcribe, "{}".into())
     };
     let (batch, _) = store.begin_submit(new).await.unwrap();
     let jobs = (1..=LINES).map(|line| NewJob {
@@ -44,9 +41,10 @@ async fn night(store: &Store, nth: i64) -> BatchId {
     store.submit(batch, jobs.collect(), vec![]).await.unwrap();
     store.end_submit(batch).await.unwrap();
     for sql in [
-        "INSERT INTO calls (id, job, batch, era, account, pool, state, why, sent_at, ended_at, cost, trace) \
-         SELECT CAST(unhex(printf('%012x', ?2)) || randomblob(10) AS BLOB), id, batch, 0, 'a', 'pulse', 'answered', 'first', ?2, ?2, 5, '{}' \
+        "INSERT INTO calls (id, job, batch, generation, account, pool, state, why, sent_at, timeout_ms, grace_ms, ended_at, cost, request)
+         SELECT CAST(unhex(printf('%012x', ?2)) || randomblob(10) AS BLOB), id, batch, 0, 'a', 'pulse', 'answered', 'first', ?2, 0, 0, ?2, 5, '{}'
          FROM jobs WHERE batch = ?1",
+        "INSERT INTO job_parts (job, part) SELECT id, 0 * ?2 FROM jobs WHERE batch = ?1",
         "INSERT INTO answers SELECT id, 'api', 0, 20000, randomblob(20000) FROM calls WHERE batch = ?1 AND sent_at = ?2",
         "UPDATE jobs SET state = 'succeeded', due_at = NULL, finished_at = ?2 WHERE batch = ?1",
         "UPDATE batches SET finished_at = ?2 WHERE id = ?1",

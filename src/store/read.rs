@@ -4,10 +4,12 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
     BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, fence, packed,
-    rows,
+    rows, sql::sql,
 };
 use crate::domain::{
+    facts::Facts,
     job::{BatchId, CallId, JobId, JobState, Token},
+    options::Task,
     pool::{Limits, Pool},
     retry::PauseKind,
 };
@@ -15,16 +17,17 @@ use crate::domain::{
 const BATCHES: &str = "SELECT * FROM batches";
 
 pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
-    let kind: Option<PauseKind> = rows::listed_or_none(row, "pause_kind")?;
+    let kind: Option<PauseKind> = row.try_get("pause_kind")?;
     let reason: Option<String> = row.try_get("pause_reason")?;
     Ok(BatchRow {
-        id: BatchId(row.try_get("id")?),
+        id: row.try_get("id")?,
         name: row.try_get("name")?,
         definition: row.try_get("definition")?,
-        task: rows::listed(row, "task")?,
-        world: row.try_get("world")?,
+        task: row.try_get("task")?,
+        environment: row.try_get("environment")?,
         spec: row.try_get("spec")?,
-        state: row.try_get("state")?,
+        submitting_at: row.try_get("submitting_at")?,
+        cancelled_at: row.try_get("cancelled_at")?,
         pause: kind.map(|k| (k, reason.unwrap_or_default())),
         spent: row.try_get("spent")?,
         reserved: row.try_get("reserved")?,
@@ -51,7 +54,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
-        let row = sqlx::query("SELECT * FROM batches WHERE name = ?").bind(name).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()
     }
 
@@ -60,7 +63,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read, or has no such batch.
     pub async fn batch_by_id(&self, id: BatchId) -> Result<BatchRow, StoreError> {
-        let row = sqlx::query("SELECT * FROM batches WHERE id = ?").bind(id.0).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM batches WHERE id = $1").bind(id).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
@@ -69,7 +72,7 @@ impl Store {
     /// # Errors
     /// There is no such batch, or the ledger cannot be read.
     pub async fn specification(&self, id: BatchId) -> Result<String, StoreError> {
-        let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = ?").bind(id.0);
+        let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = $1").bind(id);
         spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
@@ -78,8 +81,8 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND token = ? AND state = 'running')";
-        Ok(sqlx::query_scalar(sql).bind(job.0).bind(token.0).fetch_one(&self.read).await?)
+        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+        Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
     }
 
     /// Jobs by state, and what went wrong by kind.
@@ -88,14 +91,25 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
-        let states = sqlx::query(
-            "SELECT state, count(*) AS n, coalesce(sum(audio_ms), 0) AS ms FROM jobs WHERE batch = ? AND state <> 'superseded' GROUP BY state",
-        )
-        .bind(batch.0)
+        let task: Option<Task> =
+            sqlx::query_scalar("SELECT task FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
+        // What a transcription buys is the audio itself, and stands in the index.
+        let audio = match task {
+            Some(Task::Synthesize) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
+            _ => "units",
+        };
+        // counts
+        let states = sqlx::query(sql(&format!(
+            "SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
+             FROM jobs
+             WHERE batch = $1 AND state <> 'superseded'
+             GROUP BY state"
+        )))
+        .bind(batch)
         .fetch_all(&self.read)
         .await?;
         for row in states {
-            let state: JobState = rows::listed(&row, "state")?;
+            let state: JobState = row.try_get("state")?;
             counts.by_state.insert(state, u64::from(rows::count(&row, "n")?));
             if matches!(state, JobState::Succeeded | JobState::Suspect) {
                 counts.audio_ms += rows::length(&row, "ms")?.unwrap_or(0);
@@ -103,19 +117,22 @@ impl Store {
         }
         if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
             let troubles = sqlx::query(
-                "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first FROM jobs \
-                 WHERE batch = ? AND state IN ('failed', 'suspect') GROUP BY state, error_kind ORDER BY n DESC, kind",
+                "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
+                 FROM jobs
+                 WHERE batch = $1 AND state IN ('failed', 'suspect')
+                 GROUP BY state, error_kind
+                 ORDER BY n DESC, kind",
             )
-            .bind(batch.0)
+            .bind(batch)
             .fetch_all(&self.read)
             .await?;
             for row in troubles {
-                let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = ?")
+                let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = $1")
                     .bind(row.try_get::<i64, _>("first")?)
                     .fetch_one(&self.read)
                     .await?;
                 counts.troubles.push((
-                    rows::listed(&row, "state")?,
+                    row.try_get("state")?,
                     row.try_get("kind")?,
                     u64::from(rows::count(&row, "n")?),
                     key,
@@ -131,10 +148,15 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
-            "SELECT iif(c.pool = 'tts', coalesce(c.trace ->> 'model', c.pool), c.pool) AS model, c.why, count(*) AS calls, count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed, \
-             sum(c.cost) AS cost FROM calls c WHERE c.batch = ? GROUP BY 1, 2 ORDER BY 1, 2",
+            "SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
+               count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
+               CAST(sum(c.cost) AS BIGINT) AS cost
+             FROM calls AS c
+             WHERE c.batch = $1
+             GROUP BY 1, 2
+             ORDER BY 1, 2",
         )
-        .bind(batch.0)
+        .bind(batch)
         .fetch_all(&self.read)
         .await?;
         found
@@ -142,7 +164,7 @@ impl Store {
             .map(|row| {
                 Ok(Spending {
                     model: row.try_get("model")?,
-                    why: rows::listed(row, "why")?,
+                    why: row.try_get("why")?,
                     calls: u64::from(rows::count(row, "calls")?),
                     billed: u64::from(rows::count(row, "billed")?),
                     cost: row.try_get("cost")?,
@@ -163,8 +185,7 @@ impl Store {
         with_answers: bool,
     ) -> Result<Vec<ReportRow>, StoreError> {
         let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
-        let found =
-            sqlx::query(sql).bind(batch.0).bind(after.0).bind(after.1).bind(limit).fetch_all(&self.read).await?;
+        let found = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit).fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
     }
 
@@ -174,8 +195,8 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
         let found = sqlx::query(JOBS)
-            .bind(batch.0)
-            .bind(filter.state.map(JobState::as_str))
+            .bind(batch)
+            .bind(filter.state)
             .bind(&filter.key)
             .bind(filter.limit)
             .fetch_all(&self.read)
@@ -183,18 +204,19 @@ impl Store {
         let mut jobs = Vec::with_capacity(found.len());
         for row in &found {
             let report = report_row(row, false)?;
-            let calls = sqlx::query("SELECT * FROM calls WHERE job = ? ORDER BY id")
-                .bind(report.job.0)
+            let calls = sqlx::query("SELECT * FROM calls WHERE job = $1 ORDER BY id")
+                .bind(report.job)
                 .fetch_all(&self.read)
                 .await?;
             let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
-            let doubtful = sqlx::query_scalar("SELECT part FROM doubtful WHERE job = ?")
-                .bind(report.job.0)
-                .fetch_all(&self.read)
-                .await?;
+            let doubtful =
+                sqlx::query_scalar("SELECT part FROM job_parts WHERE job = $1 AND doubtful = 1 ORDER BY part")
+                    .bind(report.job)
+                    .fetch_all(&self.read)
+                    .await?;
             jobs.push(JobDetail {
                 row: report,
-                era: row.try_get("era")?,
+                generation: row.try_get("generation")?,
                 due_at: row.try_get("due_at")?,
                 calls,
                 doubtful,
@@ -209,9 +231,10 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
         let mut conn = self.read.acquire().await?;
+        let now = self.moment();
         let state = rows::pool_state(&mut conn, account, pool).await?;
-        let effective = state.effective(limits, self.now());
-        let traffic = fence::traffic(&mut conn, account, pool, &effective, self.now()).await?;
+        let effective = state.effective(limits, now.wall);
+        let traffic = fence::traffic(&mut conn, (account, pool), &effective, self.timing().lease_ms, &now).await?;
         Ok(PoolView { account: account.to_owned(), pool, state, traffic })
     }
 
@@ -221,7 +244,7 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
         let since = self.now() - self.shared.timing.lease_ms;
-        Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= ?")
+        Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
             .bind(since)
             .fetch_all(&self.read)
             .await?)
@@ -233,7 +256,7 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND (?1 IS NULL OR batch = ?1)",
+            "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
         )
         .bind(batch.map(|b| b.0))
         .fetch_one(&self.read)
@@ -246,9 +269,10 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
-        let row =
-            sqlx::query("SELECT max(id) AS id FROM calls WHERE batch = ?").bind(batch.0).fetch_one(&self.read).await?;
-        rows::call_id(&row, "id")
+        Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
+            .bind(batch)
+            .fetch_optional(&self.read)
+            .await?)
     }
 
     /// Whether this ledger made that call.
@@ -256,8 +280,8 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = ?)")
-            .bind(call.0.as_bytes().as_slice())
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)")
+            .bind(call)
             .fetch_one(&self.read)
             .await?)
     }
@@ -265,31 +289,42 @@ impl Store {
 
 macro_rules! report_columns {
     () => {
-        "j.id, j.ordinal, j.line, j.key, j.state, j.source, j.overrides, j.carried, j.audio_ms, j.channels, j.request_id, j.submitted_at, \
-         j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error, j.notes, j.content_expiry, j.outputs, j.due_at, j.era, \
-         j.variant, j.characters, j.parts, j.reused_parts, \
-         j.source_tries + (SELECT coalesce(sum(counts), 0) FROM calls c WHERE c.job = j.id AND c.era = j.era) AS tries, \
-         (SELECT count(*) FROM calls c WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls, \
-         (SELECT coalesce(sum(cost), 0) FROM calls c WHERE c.job = j.id) AS cost"
+        "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
+         j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
+         j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
+         j.source_tries + (
+           SELECT coalesce(sum(counts), 0) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
+         (SELECT count(*) FROM calls AS c
+          WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
+         (SELECT coalesce(sum(cost), 0) FROM calls AS c WHERE c.job = j.id) AS cost"
     };
 }
 const REPORT: &str = concat!(
     "SELECT ",
     report_columns!(),
-    " FROM jobs j WHERE j.batch = ?1 AND (j.ordinal, j.id) > (?2, ?3) AND j.state <> 'superseded' ORDER BY j.ordinal, j.id LIMIT ?4"
+    " FROM jobs AS j
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded'
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
 );
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", a.packed, a.bytes, a.body \
-     FROM jobs j LEFT JOIN calls k ON k.job = j.id AND k.state = 'answered' AND k.part = 0 LEFT JOIN answers a ON a.call = k.id \
-     WHERE j.batch = ?1 AND (j.ordinal, j.id) > (?2, ?3) AND j.state <> 'superseded' ORDER BY j.ordinal, j.id LIMIT ?4"
+    ", a.packed, a.bytes, a.body
+      FROM jobs AS j
+      LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
+      LEFT JOIN answers AS a ON a.call = k.id
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded'
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
 );
 const JOBS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    " FROM jobs j WHERE j.batch = ?1 AND (?2 IS NULL OR j.state = ?2) AND (?3 IS NULL OR j.key = ?3) AND j.state <> 'superseded' \
-     ORDER BY j.ordinal, j.id LIMIT ?4"
+    " FROM jobs AS j
+      WHERE j.batch = $1 AND ($2 IS NULL OR j.state = $2) AND ($3 IS NULL OR j.key = $3) AND j.state <> 'superseded'
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
 );
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
@@ -298,17 +333,20 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
     } else {
         None
     };
+    let facts = Facts::from_json(row.try_get("facts")?);
+    let units = rows::length(row, "units")?;
+    let speaks: bool = row.try_get("speaks")?;
     Ok(ReportRow {
-        job: JobId(row.try_get("id")?),
+        job: row.try_get("id")?,
         ordinal: row.try_get("ordinal")?,
         line: rows::length(row, "line")?.unwrap_or(0),
         key: row.try_get("key")?,
-        state: rows::listed(row, "state")?,
+        state: row.try_get("state")?,
         source: row.try_get("source")?,
         overrides: row.try_get("overrides")?,
         carried: row.try_get("carried")?,
-        audio_ms: rows::length(row, "audio_ms")?,
-        channels: row.try_get::<Option<i64>, _>("channels")?.and_then(|n| u16::try_from(n).ok()),
+        audio_ms: facts.audio_ms.or(units.filter(|_| !speaks)),
+        channels: facts.channels,
         tries: rows::count(row, "tries")?,
         billed_calls: rows::count(row, "billed_calls")?,
         cost: row.try_get("cost")?,
@@ -324,23 +362,23 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         outputs: row.try_get("outputs")?,
         answer,
         variant: row.try_get("variant")?,
-        characters: rows::length(row, "characters")?,
-        parts: rows::length(row, "parts")?,
-        reused_parts: rows::length(row, "reused_parts")?,
+        characters: units.filter(|_| speaks),
+        parts: facts.parts,
+        reused_parts: facts.reused_parts,
     })
 }
 
 fn call_row(row: &SqliteRow) -> Result<CallRow, StoreError> {
     Ok(CallRow {
-        id: rows::call_id(row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?,
+        id: row.try_get("id")?,
         part: row.try_get("part")?,
-        state: rows::listed(row, "state")?,
-        why: rows::listed(row, "why")?,
+        state: row.try_get("state")?,
+        why: row.try_get("why")?,
         sent_at: row.try_get("sent_at")?,
         ended_at: row.try_get("ended_at")?,
         request_id: row.try_get("request_id")?,
         status: row.try_get::<Option<i64>, _>("status")?.and_then(|n| u16::try_from(n).ok()),
-        error_kind: rows::listed_or_none(row, "error_kind")?,
+        error_kind: row.try_get("error_kind")?,
         error: row.try_get("error")?,
         cost: row.try_get("cost")?,
     })

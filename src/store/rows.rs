@@ -3,7 +3,6 @@
 use std::str::FromStr;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use uuid::Uuid;
 
 use super::StoreError;
 use crate::domain::{
@@ -22,18 +21,9 @@ pub(super) fn listed<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T, Sto
     text.parse().map_err(|_| StoreError::Unexpected(format!("{column} = {text}")))
 }
 
-/// The same where the column may be empty.
-pub(super) fn listed_or_none<T: FromStr>(row: &SqliteRow, column: &str) -> Result<Option<T>, StoreError> {
-    let text: Option<String> = row.try_get(column)?;
-    text.map(|t| t.parse().map_err(|_| StoreError::Unexpected(format!("{column} = {t}")))).transpose()
-}
-
 /// A call's id, 16 bytes.
 pub(super) fn call_id(row: &SqliteRow, column: &str) -> Result<Option<CallId>, StoreError> {
-    let bytes: Option<Vec<u8>> = row.try_get(column)?;
-    bytes
-        .map(|b| Uuid::from_slice(&b).map(CallId).map_err(|e| StoreError::Unexpected(format!("{column}: {e}"))))
-        .transpose()
+    Ok(row.try_get(column)?)
 }
 
 /// A length that may be unknown.
@@ -41,23 +31,38 @@ pub(super) fn length(row: &SqliteRow, column: &str) -> Result<Option<u64>, Store
     Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|ms| u64::try_from(ms).ok()))
 }
 
-/// A row of `calls` with `awaited`.
+/// The columns of `calls` that [`call_record`] reads, with `c` for the row: whether the process that waits for the call's
+/// answer is there, and how long ago the call left. That is told by the machine's own clock (`$2`, since its start `$3`)
+/// where the call was made since the same start, if that says less than the wall clock (`$1`): a wall clock may be set.
+macro_rules! call_columns {
+    () => {
+        "c.id, c.part, c.state, c.sent_at, c.timeout_ms, c.slot_until, c.overdue_at, c.unknown_at, c.counts, c.error_kind,
+         c.error, c.clip_bytes, c.log_cursor, c.request,
+         CASE WHEN c.boot_id = $3 AND $2 - c.boot_ms < $1 - c.sent_at THEN $2 - c.boot_ms ELSE $1 - c.sent_at END AS age_ms,
+         EXISTS (SELECT 1 FROM processes p WHERE p.id = c.process) AS awaited"
+    };
+}
+pub(super) use call_columns;
+
+/// A row of [`call_columns`].
 pub(super) fn call_record(row: &SqliteRow) -> Result<CallRecord, StoreError> {
-    let trace: String = row.try_get("trace")?;
+    let request: String = row.try_get("request")?;
     Ok(CallRecord {
         id: call_id(row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?,
-        state: listed(row, "state")?,
+        state: row.try_get("state")?,
         sent_at: row.try_get("sent_at")?,
+        age_ms: row.try_get("age_ms")?,
+        timeout_ms: row.try_get("timeout_ms")?,
         slot_until: row.try_get("slot_until")?,
         awaited: row.try_get("awaited")?,
         overdue_at: row.try_get("overdue_at")?,
         unknown_at: row.try_get("unknown_at")?,
         counts: row.try_get("counts")?,
-        error_kind: listed_or_none(row, "error_kind")?,
+        error_kind: row.try_get("error_kind")?,
         error: row.try_get("error")?,
-        bytes: length(row, "bytes")?,
-        mark: row.try_get("mark")?,
-        trace: serde_json::from_str(&trace).map_err(|e| StoreError::Unexpected(format!("trace: {e}")))?,
+        bytes: length(row, "clip_bytes")?,
+        log_cursor: row.try_get("log_cursor")?,
+        request: serde_json::from_str(&request).map_err(|e| StoreError::Unexpected(format!("request: {e}")))?,
     })
 }
 
@@ -67,7 +72,7 @@ pub(super) async fn pool_state(
     account: &str,
     pool: Pool,
 ) -> Result<PoolState, StoreError> {
-    let row = sqlx::query("SELECT * FROM pools WHERE account = ? AND pool = ?")
+    let row = sqlx::query("SELECT * FROM pools WHERE account = $1 AND pool = $2")
         .bind(account)
         .bind(pool.as_str())
         .fetch_optional(conn)
@@ -96,22 +101,32 @@ pub(super) async fn save_pool_state(
     pool: Pool,
     state: &PoolState,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(account)
-        .bind(pool.as_str())
-        .bind(state.cooldown_until)
-        .bind(state.cooldown_ms)
-        .bind(state.factor)
-        .bind(state.stepped_at)
-        .bind(state.limited_at)
-        .bind(state.base_in_flight)
-        .bind(state.only_limited_since)
-        .bind(state.failing)
-        .bind(state.failing_job)
-        .bind(state.outage_since)
-        .bind(state.probe_at)
-        .bind(state.probe_ms)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, factor, stepped_at, limited_at, base_in_flight,
+           only_limited_since, failing, failing_job, outage_since, probe_at, probe_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         ON CONFLICT (account, pool) DO UPDATE SET cooldown_until = excluded.cooldown_until,
+           cooldown_ms = excluded.cooldown_ms, factor = excluded.factor, stepped_at = excluded.stepped_at,
+           limited_at = excluded.limited_at, base_in_flight = excluded.base_in_flight,
+           only_limited_since = excluded.only_limited_since, failing = excluded.failing,
+           failing_job = excluded.failing_job, outage_since = excluded.outage_since, probe_at = excluded.probe_at,
+           probe_ms = excluded.probe_ms",
+    )
+    .bind(account)
+    .bind(pool.as_str())
+    .bind(state.cooldown_until)
+    .bind(state.cooldown_ms)
+    .bind(state.factor)
+    .bind(state.stepped_at)
+    .bind(state.limited_at)
+    .bind(state.base_in_flight)
+    .bind(state.only_limited_since)
+    .bind(state.failing)
+    .bind(state.failing_job)
+    .bind(state.outage_since)
+    .bind(state.probe_at)
+    .bind(state.probe_ms)
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -10,9 +10,9 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn error_of(&self, batch: BatchId, key: &str) -> Result<Option<String>, StoreError> {
         let error: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT error FROM jobs WHERE batch = ? AND key = ? AND state <> 'superseded' ORDER BY variant LIMIT 1",
+            "SELECT error FROM jobs WHERE batch = $1 AND key = $2 AND state <> 'superseded' ORDER BY variant LIMIT 1",
         )
-        .bind(batch.0)
+        .bind(batch)
         .bind(key)
         .fetch_optional(&self.read)
         .await?;

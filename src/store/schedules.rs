@@ -8,10 +8,11 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, rows, sql::sql};
 use crate::clock::Millis;
 
 pub use settle::{NewRun, Settling};
@@ -22,8 +23,8 @@ pub use shown::{LastRun, ScheduleView, WaitingRun};
 pub struct TakenRun {
     /// The definition's name.
     pub definition: String,
-    /// `waves` or `sandbox`.
-    pub world: &'static str,
+    /// Where the calls of its batches go.
+    pub environment: Environment,
     /// Its scheduled moment.
     pub at: Millis,
     /// What `{date}` means in it.
@@ -44,26 +45,32 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn settled(&self, world: &'static str) -> Result<Vec<(String, Millis)>, StoreError> {
-        let sql = "SELECT definition, settled_to FROM schedules WHERE world = ?";
-        Ok(sqlx::query_as(sql).bind(world).fetch_all(&self.read).await?)
+    pub async fn settled(&self, environment: Environment) -> Result<Vec<(String, Millis)>, StoreError> {
+        Ok(sqlx::query_as("SELECT definition, settled_to FROM schedules WHERE environment = $1")
+            .bind(environment)
+            .fetch_all(&self.read)
+            .await?)
     }
 
     /// A definition with a schedule is seen for the first time: nothing before now was missed.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn begin_schedule(&self, definition: &str, world: &'static str) -> Result<(), StoreError> {
+    pub async fn begin_schedule(&self, definition: &str, environment: Environment) -> Result<(), StoreError> {
         let definition = definition.to_owned();
         self.write(move |conn, now| {
             let definition = definition.clone();
             Box::pin(async move {
-                sqlx::query("INSERT OR IGNORE INTO schedules (definition, world, settled_to) VALUES (?, ?, ?)")
-                    .bind(definition)
-                    .bind(world)
-                    .bind(now)
-                    .execute(conn)
-                    .await?;
+                sqlx::query(
+                    "INSERT INTO schedules (definition, environment, settled_to)
+                     VALUES ($1, $2, $3)
+                     ON CONFLICT (definition, environment) DO NOTHING",
+                )
+                .bind(definition)
+                .bind(environment)
+                .bind(now)
+                .execute(conn)
+                .await?;
                 Ok(())
             })
         })
@@ -88,17 +95,25 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn take_run(&self, world: &'static str, definitions: &[String]) -> Result<Option<TakenRun>, StoreError> {
-        let names = serde_json::json!(definitions).to_string();
-        let due: Option<i64> =
-            sqlx::query_scalar(TAKEABLE).bind(world).bind(self.now()).bind(&names).fetch_optional(&self.read).await?;
+    pub async fn take_run(
+        &self,
+        environment: Environment,
+        definitions: &[String],
+    ) -> Result<Option<TakenRun>, StoreError> {
+        let names = name_rows(definitions);
+        let due: Option<i64> = sqlx::query_scalar(sql(&format!("SELECT at {TAKEABLE}")))
+            .bind(environment)
+            .bind(self.now())
+            .bind(&names)
+            .fetch_optional(&self.read)
+            .await?;
         if due.is_none() {
             return Ok(None);
         }
         let lease = self.timing().lease_ms;
         self.write(move |conn, now| {
             let names = names.clone();
-            Box::pin(async move { take(conn, world, &names, now, now + lease).await })
+            Box::pin(async move { take(conn, environment, &names, now, now + lease).await })
         })
         .await
     }
@@ -109,13 +124,18 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn next_run_due(
         &self,
-        world: &'static str,
+        environment: Environment,
         definitions: &[String],
     ) -> Result<Option<Millis>, StoreError> {
-        let sql = "SELECT min(due_at) FROM runs WHERE world = ? AND due_at > ? \
-                   AND definition IN (SELECT value FROM json_each(?))";
-        let names = serde_json::json!(definitions).to_string();
-        Ok(sqlx::query_scalar(sql).bind(world).bind(self.now()).bind(names).fetch_one(&self.read).await?)
+        // next_run_due
+        Ok(sqlx::query_scalar(sql("SELECT min(due_at)
+             FROM runs
+             WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
+        .bind(environment)
+        .bind(self.now())
+        .bind(name_rows(definitions))
+        .fetch_one(&self.read)
+        .await?)
     }
 
     /// Its submission to this batch begins; whoever takes the run after us goes on with that. Returns whether the lease was
@@ -125,7 +145,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let batch = batch.to_owned();
-        self.end_taking(run, "batch = ?5", move |query| query.bind(batch.clone())).await
+        self.end_taking(run, "batch = $5", move |query| query.bind(batch.clone())).await
     }
 
     /// Renews the lease. Returns whether it was still ours.
@@ -134,7 +154,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn renew_run(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let due_at = self.now() + self.timing().lease_ms;
-        self.end_taking(run, "due_at = ?5", move |query| query.bind(due_at)).await
+        self.end_taking(run, "due_at = $5", move |query| query.bind(due_at)).await
     }
 
     /// The run's batch was submitted. Returns whether the lease was still ours.
@@ -143,7 +163,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let (now, batch) = (self.now(), batch.to_owned());
-        let set = "state = 'started', due_at = NULL, taken = 0, ended_at = ?5, batch = ?6, why = NULL";
+        let set = "state = 'started', due_at = NULL, taken = 0, ended_at = $5, batch = $6, why = NULL";
         self.end_taking(run, set, move |query| query.bind(now).bind(batch.clone())).await
     }
 
@@ -153,7 +173,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
-        let set = "due_at = ?5, taken = 0, failures = failures + 1, batch = NULL, why = ?6";
+        let set = "due_at = $5, taken = 0, failures = failures + 1, batch = NULL, why = $6";
         self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
@@ -163,7 +183,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
-        let set = "due_at = ?5, taken = 0, failures = 0, why = ?6";
+        let set = "due_at = $5, taken = 0, failures = 0, why = $6";
         self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
@@ -173,7 +193,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
         let (now, why) = (self.now(), why.to_owned());
-        let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = ?5, why = ?6";
+        let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = $5, why = $6";
         self.end_taking(run, set, move |query| query.bind(now).bind(why.clone())).await
     }
 
@@ -183,7 +203,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let now = self.now();
-        self.end_taking(run, "due_at = ?5, taken = 0", move |query| query.bind(now)).await
+        self.end_taking(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
     }
 
     /// Sets from when until when calls of the definition's batches may begin, of those to come too. One that is not open
@@ -194,26 +214,28 @@ impl Store {
     pub async fn set_schedule_window(
         &self,
         definition: &str,
-        world: &'static str,
+        environment: Environment,
         window: Option<(Millis, Millis)>,
     ) -> Result<(), StoreError> {
-        const DIFFERS: &str = "definition = ?1 AND world = ?2 AND (window_from IS NOT ?3 OR window_until IS NOT ?4)";
-        const UNFINISHED: &str = "finished_at IS NULL AND (?3 IS NULL OR ?3 <= ?5 OR window_until IS NULL OR window_until > ?5 \
-             OR told IS 'window ' || window_until)";
+        const DIFFERS: &str = "definition = $1 AND environment = $2
+             AND (window_from IS DISTINCT FROM $3 OR window_until IS DISTINCT FROM $4)";
+        const UNFINISHED: &str = "finished_at IS NULL AND ($3 IS NULL OR $3 <= $5 OR window_until IS NULL
+             OR window_until > $5 OR reported = 'window ' || CAST(window_until AS TEXT))";
         let (name, (from, until)) = (definition.to_owned(), window.unzip());
-        let run = move |sql: String, now: Millis| {
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name.clone()).bind(world).bind(from).bind(until).bind(now)
+        let run = move |statement: String, now: Millis| {
+            sqlx::query(sql(&statement)).bind(name.clone()).bind(environment).bind(from).bind(until).bind(now)
         };
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND ?5) \
+        // set_schedule_window
+        let differs = format!(
+            "SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND $5 > 0)
                OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
         );
-        if !run(sql, self.now()).fetch_one(&self.read).await?.try_get::<bool, _>(0)? {
+        if !run(differs, self.now()).fetch_one(&self.read).await?.try_get::<bool, _>(0)? {
             return Ok(());
         }
         self.write(move |conn, now| {
-            let set = "SET window_from = ?3, window_until = ?4";
-            let schedule = run(format!("UPDATE schedules {set} WHERE {DIFFERS} AND ?5"), now);
+            let set = "SET window_from = $3, window_until = $4";
+            let schedule = run(format!("UPDATE schedules {set} WHERE {DIFFERS} AND $5 > 0"), now);
             let batches = run(format!("UPDATE batches {set} WHERE {DIFFERS} AND {UNFINISHED}"), now);
             Box::pin(async move {
                 schedule.execute(&mut *conn).await?;
@@ -231,11 +253,13 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
-        let sql = "SELECT max(ended_at) FROM runs WHERE batch = ? AND state = 'started'";
-        Ok(sqlx::query_scalar(sql).bind(batch).fetch_one(&self.read).await?)
+        Ok(sqlx::query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
+            .bind(batch)
+            .fetch_one(&self.read)
+            .await?)
     }
 
-    /// Writes to a run that is ours: what is set takes its values from `?5` on.
+    /// Writes to a run that is ours: what is set takes its values from `$5` on.
     async fn end_taking(
         &self,
         run: &TakenRun,
@@ -243,11 +267,13 @@ impl Store {
         values: impl Fn(Query<'static>) -> Query<'static> + Send + Sync + 'static,
     ) -> Result<bool, StoreError> {
         let run = run.clone();
-        let sql =
-            format!("UPDATE runs SET {set} WHERE definition = ?1 AND world = ?2 AND at = ?3 AND tries = ?4 AND taken");
+        // end_taking
+        let statement = format!(
+            "UPDATE runs SET {set} WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
+        );
         self.write(move |conn, _| {
-            let query = sqlx::query(sqlx::AssertSqlSafe(sql.clone()));
-            let query = query.bind(run.definition.clone()).bind(run.world).bind(run.at).bind(run.tries);
+            let query = sqlx::query(sql(&statement));
+            let query = query.bind(run.definition.clone()).bind(run.environment).bind(run.at).bind(run.tries);
             let query = values(query);
             Box::pin(async move { Ok(query.execute(conn).await?.rows_affected() == 1) })
         })
@@ -257,37 +283,45 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-const TAKEABLE: &str = "SELECT at FROM runs r WHERE world = ?1 AND due_at <= ?2 AND definition IN (SELECT value FROM json_each(?3)) \
-     AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.definition = r.definition AND o.world = r.world AND o.taken AND o.due_at > ?2) \
-     ORDER BY at, definition LIMIT 1";
+/// The oldest run that is due, of a definition none of whose runs is being started.
+const TAKEABLE: &str = "FROM runs AS t
+     WHERE environment = $1 AND due_at <= $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)
+       AND NOT EXISTS (
+         SELECT 1 FROM runs AS o
+         WHERE o.definition = t.definition AND o.environment = t.environment AND o.taken = 1 AND o.due_at > $2)
+     ORDER BY at, definition
+     LIMIT 1";
+
+fn name_rows(names: &[String]) -> String {
+    serde_json::json!(names.iter().map(|name| [name]).collect::<Vec<_>>()).to_string()
+}
 
 async fn take(
     conn: &mut SqliteConnection,
-    world: &'static str,
+    environment: Environment,
     names: &str,
     now: Millis,
     until: Millis,
 ) -> Result<Option<TakenRun>, StoreError> {
-    let sql = TAKEABLE.replace("SELECT at FROM", "SELECT definition, at FROM");
-    let sql = format!(
-        "UPDATE runs SET taken = 1, tries = tries + 1, due_at = ?4 WHERE (definition, at) = ({sql}) AND world = ?1 \
-         RETURNING definition, at, date, failures, why, batch, tries, (SELECT count(DISTINCT n.date) FROM runs n \
-           WHERE n.definition = runs.definition AND n.world = runs.world AND n.at > runs.at AND n.date <> runs.date) AS newer"
+    // take
+    let statement = format!(
+        "UPDATE runs
+         SET taken = 1, tries = tries + 1, due_at = $4
+         WHERE (definition, at) = (SELECT definition, at {TAKEABLE}) AND environment = $1
+         RETURNING definition, at, date, failures, why, batch, tries, (
+           SELECT count(DISTINCT n.date) FROM runs AS n
+           WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
+             AND n.date <> runs.date) AS newer"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(world)
-        .bind(now)
-        .bind(names)
-        .bind(until)
-        .fetch_optional(conn)
-        .await?;
-    row.as_ref().map(|row| taken(row, world)).transpose()
+    let row =
+        sqlx::query(sql(&statement)).bind(environment).bind(now).bind(names).bind(until).fetch_optional(conn).await?;
+    row.as_ref().map(|row| taken(row, environment)).transpose()
 }
 
-fn taken(row: &SqliteRow, world: &'static str) -> Result<TakenRun, StoreError> {
+fn taken(row: &SqliteRow, environment: Environment) -> Result<TakenRun, StoreError> {
     Ok(TakenRun {
         definition: row.try_get("definition")?,
-        world,
+        environment,
         at: row.try_get("at")?,
         date: rows::listed(row, "date")?,
         failures: rows::count(row, "failures")?,

@@ -2,6 +2,7 @@
 
 use super::{tests::*, *};
 use crate::domain::{
+    environment::Environment,
     job::JobState,
     pool::{Limits, Pool},
     retry::PauseKind,
@@ -18,7 +19,7 @@ async fn heeding() -> Ledger {
 }
 
 async fn standing(l: &Ledger, name: &str) -> Option<Standing> {
-    let all = l.store.standings("waves").await.unwrap();
+    let all = l.store.standings(Environment::Live).await.unwrap();
     all.into_iter().find(|(batch, _)| batch.name == name).map(|(_, standing)| standing)
 }
 
@@ -27,10 +28,10 @@ async fn outside_its_window_a_batch_begins_no_call() {
     let l = heeding().await;
     let id = l.submit(batch("night"), 3).await;
     let opens = l.clock.now() + HOUR;
-    assert_eq!(l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap(), 1);
-    assert_eq!(l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap(), 0, "it has it");
+    l.store.set_schedule_window("night", Environment::Live, Some((opens, opens + HOUR))).await.unwrap();
+    l.store.set_schedule_window("night", Environment::Live, Some((opens, opens + HOUR))).await.unwrap();
     assert!(claim(&l.store, 9).await.is_empty());
-    let want = || Want { world: "waves", calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want = || Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
     assert_eq!(l.store.next_due(&want()).await.unwrap(), None, "nothing to be busy about");
     l.clock.advance(HOUR);
     let jobs = claim(&l.store, 2).await;
@@ -39,7 +40,7 @@ async fn outside_its_window_a_batch_begins_no_call() {
     l.clock.advance(HOUR);
     assert_eq!(l.store.permit(ask(&jobs[1], Limits::default())).await.unwrap().unwrap_err(), Denial::WindowClosed);
     assert!(l.store.claim(want()).await.unwrap().is_empty());
-    assert_eq!(l.store.set_window("night", "waves", None).await.unwrap(), 1);
+    l.store.set_schedule_window("night", Environment::Live, None).await.unwrap();
     assert_eq!(l.store.claim(want()).await.unwrap().len(), 1);
     assert_eq!(l.store.batch_by_id(id).await.unwrap().window, None);
 }
@@ -50,7 +51,7 @@ async fn who_was_asked_by_the_user_works_at_any_time() {
     l.store.enlist("{}".into()).await.unwrap();
     l.submit(batch("night"), 1).await;
     let opens = l.clock.now() + HOUR;
-    l.store.set_window("night", "waves", Some((opens, opens + HOUR))).await.unwrap();
+    l.store.set_schedule_window("night", Environment::Live, Some((opens, opens + HOUR))).await.unwrap();
     let job = claim(&l.store, 9).await.remove(0);
     assert!(l.store.permit(ask(&job, Limits::default())).await.unwrap().is_ok());
 }
@@ -65,7 +66,7 @@ async fn what_needs_no_call_is_done_at_any_time() {
     let to = To::Queued { due_at: l.clock.now(), call: None, source_try: false };
     assert!(l.store.settle(settle(&job, to)).await.unwrap());
     let closed = l.clock.now() - 1;
-    l.store.set_window("night", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    l.store.set_schedule_window("night", Environment::Live, Some((closed - HOUR, closed))).await.unwrap();
     assert_eq!(claim(&l.store, 9).await.len(), 1, "its answer is to be delivered");
 }
 
@@ -79,13 +80,14 @@ async fn of_a_definition_the_oldest_batch_goes_first_and_definitions_take_turns(
     let order = Order::ByDefinition;
     let mut seen = Vec::new();
     for turn in 0..2 {
-        let want = Want { world: "waves", calls: vec![(Pool::Pulse, 4)], turn, order, ..Want::default() };
+        let want =
+            Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 4)], turn, order, ..Want::default() };
         let mut batches: Vec<i64> = l.store.claim(want).await.unwrap().iter().map(|job| job.batch.0).collect();
         batches.sort_unstable();
         seen.push(batches);
     }
     assert_eq!(seen, [[1, 1, 2, 2], [1, 1, 2, 2]], "the second night waits for the first");
-    let want = Want { world: "waves", calls: vec![(Pool::Pulse, 9)], order, ..Want::default() };
+    let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 9)], order, ..Want::default() };
     let rest = l.store.claim(want).await.unwrap();
     assert!(rest.len() == 4 && rest.iter().all(|job| job.batch.0 == 3), "{rest:?}");
 }
@@ -97,10 +99,10 @@ async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
     l.store.pause(id, PauseKind::Quota, "no credit".into()).await.unwrap();
     let since = l.store.batch_by_id(id).await.unwrap().paused_at.unwrap();
     l.clock.advance(MINUTES_15 - 1_000);
-    assert!(l.store.probe_paused("waves").await.unwrap().is_empty());
+    assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty());
     l.clock.advance(1_000);
-    assert_eq!(l.store.probe_paused("waves").await.unwrap(), [(id, PauseKind::Quota)]);
-    assert!(l.store.probe_paused("waves").await.unwrap().is_empty(), "one at a time");
+    assert_eq!(l.store.probe_paused(Environment::Live).await.unwrap(), [(id, PauseKind::Quota)]);
+    assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty(), "one at a time");
     let jobs = claim(&l.store, 9).await;
     assert_eq!(jobs.len(), 1);
     assert!(claim(&l.store, 9).await.is_empty(), "while it is at work");
@@ -111,12 +113,12 @@ async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
     l.store.settle(settle(&jobs[0], to)).await.unwrap();
     assert!(claim(&l.store, 9).await.is_empty());
     let row = l.store.batch_by_id(id).await.unwrap();
-    assert_eq!((row.state.as_str(), row.paused_at), ("paused", Some(since)), "it is the same pause");
+    assert_eq!((row.pause.is_some(), row.paused_at), (true, Some(since)), "it is the same pause");
     l.clock.advance(MINUTES_15);
-    assert_eq!(l.store.probe_paused("waves").await.unwrap().len(), 1);
+    assert_eq!(l.store.probe_paused(Environment::Live).await.unwrap().len(), 1);
     let job = claim(&l.store, 9).await.remove(0);
     l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
-    assert_eq!(l.store.batch_by_id(id).await.unwrap().state, "open");
+    assert!(l.store.batch_by_id(id).await.unwrap().pause.is_none());
     assert_eq!(claim(&l.store, 9).await.len(), 4);
 }
 
@@ -126,7 +128,7 @@ async fn a_probe_that_fails_keeps_the_pause_and_a_source_at_fault_says_nothing()
     let id = l.submit(batch("b"), 5).await;
     l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
-    l.store.probe_paused("waves").await.unwrap();
+    l.store.probe_paused(Environment::Live).await.unwrap();
     let failed = |kind: &str| {
         let kind = Some(kind.to_owned());
         To::Finished(Box::new(Finish { state: Some(JobState::Failed), error_kind: kind, ..Finish::default() }))
@@ -149,7 +151,7 @@ async fn a_line_that_is_let_through_and_whose_worker_dies_is_taken_up_again() {
     l.store.leave(enlisted).await.unwrap();
     let enlisted = l.store.enlist("{}".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
-    l.store.probe_paused("waves").await.unwrap();
+    l.store.probe_paused(Environment::Live).await.unwrap();
     let probe = claim(&l.store, 9).await;
     assert_eq!(probe.len(), 1, "what died before the pause holds nobody up: {before:?}");
     l.store.leave(enlisted).await.unwrap();
@@ -157,7 +159,7 @@ async fn a_line_that_is_let_through_and_whose_worker_dies_is_taken_up_again() {
     let again = claim(&l.store, 9).await;
     assert_eq!(again.iter().map(|job| job.job).collect::<Vec<_>>(), [probe[0].job]);
     l.store.settle(settle(&again[0], done(JobState::Succeeded))).await.unwrap();
-    assert_eq!(l.store.batch_by_id(id).await.unwrap().state, "open");
+    assert!(l.store.batch_by_id(id).await.unwrap().pause.is_none());
 }
 
 #[tokio::test]
@@ -166,7 +168,7 @@ async fn a_line_that_is_let_through_and_waits_for_its_answer_is_the_only_one() {
     let id = l.submit(batch("b"), 5).await;
     l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
-    l.store.probe_paused("waves").await.unwrap();
+    l.store.probe_paused(Environment::Live).await.unwrap();
     let job = claim(&l.store, 9).await.remove(0);
     let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
     l.store.end(ended(call, End::Accepted { request_id: None })).await.unwrap();
@@ -190,7 +192,7 @@ async fn whether_a_sink_takes_something_again_is_tried_without_a_call() {
     l.store.settle(settle(&bought, to)).await.unwrap();
     l.store.pause(id, PauseKind::Sink, "down".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
-    l.store.probe_paused("waves").await.unwrap();
+    l.store.probe_paused(Environment::Live).await.unwrap();
     let probe = claim(&l.store, 9).await;
     assert_eq!(probe.iter().map(|job| job.job).collect::<Vec<_>>(), [bought.job]);
 }
@@ -201,7 +203,7 @@ async fn a_users_pause_is_left_alone() {
     let id = l.submit(batch("b"), 1).await;
     l.store.pause(id, PauseKind::User, "by you".into()).await.unwrap();
     l.clock.advance(MINUTES_15 * 10);
-    assert!(l.store.probe_paused("waves").await.unwrap().is_empty());
+    assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty());
     assert_eq!(standing(&l, "b").await, Some(Standing::Working), "nobody is told what they did themselves");
 }
 
@@ -211,11 +213,11 @@ async fn each_standing_is_told_once() {
     let id = l.submit(batch("b"), 2).await;
     assert_eq!(standing(&l, "b").await, Some(Standing::Working));
     let closed = l.clock.now();
-    l.store.set_window("b", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    l.store.set_schedule_window("b", Environment::Live, Some((closed - HOUR, closed))).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
     l.store.told(id, &Standing::WindowClosed(closed)).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::Working));
-    l.store.set_window("b", "waves", None).await.unwrap();
+    l.store.set_schedule_window("b", Environment::Live, None).await.unwrap();
     l.store.pause(id, PauseKind::Outage, "down".into()).await.unwrap();
     let paused = Standing::Paused(l.store.batch_by_id(id).await.unwrap().paused_at.unwrap());
     assert_eq!(standing(&l, "b").await, Some(paused.clone()));
@@ -239,7 +241,7 @@ async fn a_window_that_closes_over_a_call_waits_for_its_end() {
     l.submit(batch("b"), 2).await;
     let job = claim(&l.store, 1).await.remove(0);
     let closed = l.clock.now();
-    l.store.set_window("b", "waves", Some((closed - HOUR, closed))).await.unwrap();
+    l.store.set_schedule_window("b", Environment::Live, Some((closed - HOUR, closed))).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::Working));
     l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
     assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));

@@ -9,11 +9,12 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Shared, Store, StoreError, control, doubts, end, pauses, rows, writer::Command};
+use super::{Shared, Store, StoreError, control, pauses, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
         call::ErrorKind,
+        facts::Facts,
         job::{BatchId, CallId, JobId, JobState, Token},
         pool::Pool,
         retry::PauseKind,
@@ -57,7 +58,8 @@ pub enum To {
         /// The latest moment.
         until: Millis,
     },
-    /// To be looked at again when another job's call for the same sound has ended: no call, no try.
+    /// To be looked at again when a call has ended: of another job for the same clip, or its own in a process that lives. No
+    /// call, no try.
     Waiting {
         /// The call. If it has ended meanwhile, the job is due at once.
         call: CallId,
@@ -84,10 +86,10 @@ pub struct Finish {
     pub made_by: Option<Arc<str>>,
     /// Succeeded, suspect or failed.
     pub state: Option<JobState>,
-    /// Length, in ms.
-    pub audio_ms: Option<u64>,
-    /// Channels.
-    pub channels: Option<u16>,
+    /// What is known of it; what was known before stays where this says nothing.
+    pub facts: Facts,
+    /// How much it bought, in the units of its task, where that is known now.
+    pub units: Option<u64>,
     /// Why it failed or is suspect.
     pub error_kind: Option<String>,
     /// In words.
@@ -104,14 +106,8 @@ pub struct Finish {
     pub processing_ms: Option<i64>,
     /// Whether the source used up a try.
     pub source_try: bool,
-    /// Length of its text, in Unicode scalar values.
-    pub characters: Option<u64>,
-    /// Parts that its text was cut into.
-    pub parts: Option<u64>,
-    /// Those of them that were there already.
-    pub reused_parts: Option<u64>,
-    /// Those of them that make it suspect, and how long the text of each is.
-    pub doubtful: Vec<(i64, u64)>,
+    /// Its parts that make it suspect.
+    pub doubtful: Vec<i64>,
 }
 
 impl Finish {
@@ -155,23 +151,30 @@ pub(super) async fn settle(
         return Ok(Vec::new());
     }
     let outdated = outdated(conn, settlements).await?;
-    let rows = sqlx::query(
-        "UPDATE jobs SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'), \
-           due_at = CASE WHEN v ->> 'until' IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.id = unhex(v ->> 'until') \
-             AND c.state IN ('sent', 'accepted')) THEN v ->> 'due' ELSE ?2 END, lane = v ->> 'lane', \
-           source_tries = source_tries + (v ->> 'source_try'), \
-           finished_at = CASE WHEN v ->> 'due' IS NULL THEN ?2 END, \
-           audio_ms = coalesce(v ->> 'audio_ms', audio_ms), channels = coalesce(v ->> 'channels', channels), \
-           error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id), \
-           notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry), \
-           outputs = coalesce(v ->> 'outputs', outputs), processing_ms = coalesce(v ->> 'processing_ms', processing_ms), \
-           characters = coalesce(v ->> 'characters', characters), parts = coalesce(v ->> 'parts', parts), \
-           reused_parts = coalesce(v ->> 'reused_parts', reused_parts) \
-         FROM (SELECT value AS v FROM json_each(?1)) \
-         WHERE jobs.id = v ->> 'job' AND jobs.token = v ->> 'token' AND jobs.state = 'running' \
-         RETURNING jobs.id, due_at IS NULL AND EXISTS (SELECT 1 FROM calls c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
-    )
-    .bind(set(settlements, &outdated, now))
+    let first_seq = take_seq(conn, settlements, &outdated, now).await?;
+    // settle
+    let rows = sqlx::query(sql(
+        "UPDATE jobs
+         SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'),
+           due_at = CASE
+             WHEN v ->> 'until' IS NULL OR EXISTS (
+               SELECT 1 FROM calls AS c WHERE c.id = unhex(v ->> 'until') AND c.state IN ('sent', 'accepted'))
+             THEN CAST(v ->> 'due' AS BIGINT) ELSE $2 END,
+           lane = v ->> 'lane',
+           source_tries = source_tries + CAST(v ->> 'source_try' AS BIGINT),
+           finished_at = CASE WHEN v ->> 'due' IS NULL THEN $2 END,
+           seq = coalesce(CAST(v ->> 'seq' AS BIGINT), seq),
+           units = coalesce(CAST(v ->> 'units' AS BIGINT), units), facts = coalesce(v ->> 'facts', facts),
+           error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id),
+           notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry),
+           outputs = coalesce(v ->> 'outputs', outputs),
+           processing_ms = coalesce(CAST(v ->> 'processing_ms' AS BIGINT), processing_ms)
+         FROM rows_of($1) AS r
+         WHERE jobs.id = CAST(v ->> 'job' AS BIGINT) AND jobs.token = CAST(v ->> 'token' AS BIGINT) AND jobs.state = 'running'
+         RETURNING jobs.id, jobs.seq, due_at IS NULL AND EXISTS (
+           SELECT 1 FROM calls AS c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
+    ))
+    .bind(set(settlements, &outdated, first_seq, now))
     .bind(now)
     .fetch_all(&mut *conn)
     .await?;
@@ -182,6 +185,7 @@ pub(super) async fn settle(
     }
     let all_held = held.len() == settlements.len();
     if !all_held {
+        close_gaps(conn, settlements, (&outdated, &held), first_seq).await?;
         release_superseded(conn, settlements, now).await?;
     }
     if open || !all_held {
@@ -194,7 +198,7 @@ pub(super) async fn settle(
     };
     let replies: Vec<Settled> = settlements.iter().map(settled).collect();
     let done: HashSet<i64> = held.difference(&outdated).copied().collect();
-    doubts::note(conn, settlements, &done).await?;
+    note_doubts(conn, settlements, &done).await?;
     if shared.probes.load(Ordering::Relaxed) {
         end_probes(conn, settlements, &done, now).await?;
     }
@@ -214,61 +218,143 @@ async fn outdated(conn: &mut SqliteConnection, settlements: &[&Settlement]) -> R
     let mut outdated = HashSet::new();
     for batch in batches {
         let spec: String =
-            sqlx::query_scalar("SELECT spec FROM batches WHERE id = ?").bind(batch).fetch_one(&mut *conn).await?;
+            sqlx::query_scalar("SELECT spec FROM batches WHERE id = $1").bind(batch).fetch_one(&mut *conn).await?;
         outdated.extend(made.iter().filter(|(s, read)| s.batch.0 == batch && *read != spec).map(|(s, _)| s.job.0));
     }
     Ok(outdated)
 }
 
-fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, now: Millis) -> String {
+/// Whether it is the end of its job, and takes a number.
+fn is_numbered(s: &Settlement, outdated: &HashSet<i64>) -> bool {
+    matches!(s.to, To::Finished(_)) && !outdated.contains(&s.job.0)
+}
+
+/// Takes the ledger's next numbers, one for each job that ends. Returns the first.
+async fn take_seq(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    outdated: &HashSet<i64>,
+    now: Millis,
+) -> Result<i64, StoreError> {
+    let n = settlements.iter().filter(|s| is_numbered(s, outdated)).count();
+    if n == 0 {
+        return Ok(0);
+    }
+    let n = i64::try_from(n).unwrap_or(i64::MAX);
+    // take_seq
+    let last: i64 = sqlx::query_scalar(
+        "UPDATE ledger
+         SET seq = seq + $1, newest_at = CASE WHEN $2 > newest_at THEN $2 ELSE newest_at END
+         RETURNING seq",
+    )
+    .bind(n)
+    .bind(now)
+    .fetch_one(conn)
+    .await?;
+    Ok(last - n + 1)
+}
+
+/// Jobs whose lease was lost took no number: those of the others move up.
+async fn close_gaps(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    (outdated, held): (&HashSet<i64>, &HashSet<i64>),
+    first: i64,
+) -> Result<(), StoreError> {
+    let numbered: Vec<_> = settlements.iter().filter(|s| is_numbered(s, outdated)).collect();
+    let kept: Vec<_> = numbered.iter().filter(|s| held.contains(&s.job.0)).collect();
+    let lost = i64::try_from(numbered.len() - kept.len()).unwrap_or(0);
+    if lost == 0 {
+        return Ok(());
+    }
+    let set: Vec<_> = kept.iter().zip(first..).map(|(s, seq)| json!([s.job.0, seq])).collect();
+    // close_gaps
+    sqlx::query(sql("UPDATE jobs
+         SET seq = CAST(r.v ->> 1 AS BIGINT)
+         FROM rows_of($1) AS r
+         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
+    .bind(json!(set).to_string())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE ledger SET seq = seq - $1").bind(lost).execute(conn).await?;
+    Ok(())
+}
+
+fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now: Millis) -> String {
+    let mut next_seq = first_seq;
     let set: Vec<serde_json::Value> = settlements
         .iter()
         .map(|s| match &s.to {
             To::Finished(_) if outdated.contains(&s.job.0) => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": "free",
-                "source_try": false,
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": "free", "source_try": 0,
             }),
             To::Queued { due_at, call, source_try } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
-                "lane": call.map_or("free", Pool::as_str), "source_try": source_try,
+                "lane": call.map_or("free", Pool::as_str), "source_try": u8::from(*source_try),
             }),
             To::Waiting { call, until } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",
-                "source_try": false, "waits": call.0.simple().to_string(), "until": call.0.simple().to_string(),
+                "source_try": 0, "waits": call.0.simple().to_string(), "until": call.0.simple().to_string(),
             }),
             To::Awaiting { call, until } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": "free",
-                "source_try": false, "until": call.0.simple().to_string(),
+                "source_try": 0, "until": call.0.simple().to_string(),
             }),
-            To::Finished(f) => json!({
-                "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "source_try": f.source_try,
-                "audio_ms": f.audio_ms, "channels": f.channels, "error_kind": f.error_kind, "error": f.error,
-                "request_id": f.request_id, "notes": f.notes, "expiry": f.content_expiry, "outputs": f.outputs,
-                "processing_ms": f.processing_ms, "characters": f.characters, "parts": f.parts,
-                "reused_parts": f.reused_parts,
-            }),
+            To::Finished(f) => {
+                next_seq += 1;
+                json!({
+                    "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "seq": next_seq - 1,
+                    "source_try": u8::from(f.source_try), "units": f.units, "facts": f.facts.to_json(),
+                    "error_kind": f.error_kind, "error": f.error, "request_id": f.request_id, "notes": f.notes,
+                    "expiry": f.content_expiry, "outputs": f.outputs, "processing_ms": f.processing_ms,
+                })
+            }
         })
         .collect();
     serde_json::Value::from(set).to_string()
 }
 
+/// What a `retry` of a suspect job will buy.
+async fn note_doubts(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    done: &HashSet<i64>,
+) -> Result<(), StoreError> {
+    let mut set = Vec::new();
+    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
+        if let To::Finished(finish) = &s.to {
+            set.extend(finish.doubtful.iter().map(|part| json!([s.job.0, part])));
+        }
+    }
+    if set.is_empty() {
+        return Ok(());
+    }
+    // note_doubts
+    sqlx::query(sql("UPDATE job_parts
+         SET doubtful = 1
+         WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(serde_json::Value::from(set).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Calls of finished (or cancelled) jobs that stayed open and that nobody waits for: given up, and in the books. Else
 /// their money would stay reserved for ever.
 async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
-    let jobs = json!(settlements.iter().map(|s| s.job.0).collect::<Vec<_>>()).to_string();
-    let open = sqlx::query(
-        "SELECT c.id FROM json_each(?) e JOIN calls c ON c.job = e.value JOIN jobs j ON j.id = c.job \
+    let jobs = json!(settlements.iter().map(|s| [s.job.0]).collect::<Vec<_>>()).to_string();
+    // close_books
+    let open = sqlx::query(sql(
+        "SELECT c.id
+         FROM rows_of($1) AS r
+         JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+         JOIN jobs AS j ON j.id = c.job
          WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL AND j.due_at IS NULL AND j.state <> 'superseded'",
-    )
+    ))
     .bind(jobs)
     .fetch_all(&mut *conn)
     .await?;
-    for row in open {
-        if let Some(call) = rows::call_id(&row, "id")? {
-            end::give_up(conn, call, now).await?;
-        }
-    }
-    Ok(())
+    control::give_up_all(conn, &open, now).await
 }
 
 /// The worker of a superseded job has stopped: its successor may start.
@@ -279,7 +365,7 @@ async fn release_superseded(
 ) -> Result<(), StoreError> {
     for s in settlements {
         let gone = sqlx::query(
-            "UPDATE jobs SET token = NULL, process = NULL WHERE id = ? AND token = ? AND state = 'superseded'",
+            "UPDATE jobs SET token = NULL, process = NULL WHERE id = $1 AND token = $2 AND state = 'superseded'",
         )
         .bind(s.job.0)
         .bind(s.token.0)
@@ -287,11 +373,15 @@ async fn release_superseded(
         .await?;
         if gone.rows_affected() > 0 {
             control::give_up_open_calls(conn, s.job.0, now).await?;
-            sqlx::query("UPDATE jobs SET due_at = ?, after = NULL WHERE after = ? AND due_at IS NOT NULL")
-                .bind(now)
-                .bind(s.job.0)
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query(
+                "UPDATE jobs
+                 SET due_at = CASE state WHEN 'queued' THEN $1 ELSE due_at END, after = NULL
+                 WHERE after = $2 AND due_at IS NOT NULL",
+            )
+            .bind(now)
+            .bind(s.job.0)
+            .execute(&mut *conn)
+            .await?;
         }
     }
     Ok(())
@@ -305,14 +395,16 @@ async fn end_probes(
     now: Millis,
 ) -> Result<(), StoreError> {
     let probing: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT id, -probing FROM batches WHERE probing").fetch_all(&mut *conn).await?;
+        sqlx::query_as("SELECT id, probe_job FROM batches WHERE probing = 1 AND probe_job IS NOT NULL")
+            .fetch_all(&mut *conn)
+            .await?;
     for s in settlements.iter().filter(|s| probing.contains(&(s.batch.0, s.job.0)) && done.contains(&s.job.0)) {
         if let To::Finished(finish) = &s.to {
             let sources = finish.error_kind.as_deref().is_some_and(|kind| kind.starts_with("source_"));
             match finish.state {
                 // Another line is chosen, since this one is done with.
                 Some(JobState::Failed) if sources => {}
-                state => pauses::end_probe(conn, s.batch.0, state != Some(JobState::Failed), now).await?,
+                state => pauses::end_probe(conn, s.batch, state != Some(JobState::Failed), now).await?,
             }
         }
     }
@@ -335,8 +427,10 @@ async fn judge(
     }
     for (batch, (well, badly)) in batches {
         let row = sqlx::query(
-            "UPDATE batches SET lately_well = lately_well + ?, lately_badly = lately_badly + ? WHERE id = ? \
-             RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures AS judged, resumed_at",
+            "UPDATE batches
+             SET lately_well = lately_well + $1, lately_badly = lately_badly + $2
+             WHERE id = $3
+             RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures = 1 AS judged, resumed_at",
         )
         .bind(well)
         .bind(badly)
@@ -346,8 +440,12 @@ async fn judge(
         let (well, badly): (i64, i64) = (row.try_get("well")?, row.try_get("badly")?);
         if row.try_get("judged")? && well + badly >= SETTLED_TO_JUDGE && badly > well {
             let worst: Option<(String, i64)> = sqlx::query_as(
-                "SELECT coalesce(error_kind, state), count(*) AS n FROM jobs WHERE batch = ? AND state IN ('failed', 'suspect') \
-                 AND finished_at >= ? GROUP BY 1 ORDER BY n DESC LIMIT 1",
+                "SELECT coalesce(error_kind, state), count(*) AS n
+                 FROM jobs
+                 WHERE batch = $1 AND state IN ('failed', 'suspect') AND finished_at >= $2
+                 GROUP BY 1
+                 ORDER BY n DESC
+                 LIMIT 1",
             )
             .bind(batch)
             .bind(row.try_get::<i64, _>("resumed_at")?)
@@ -359,7 +457,7 @@ async fn judge(
                 }
                 None => format!("{badly} of the last {} lines failed or are suspect", well + badly),
             };
-            pauses::pause_in(conn, batch, "wavebatch", PauseKind::Failures, &reason, now).await?;
+            pauses::pause_in(conn, BatchId(batch), PauseKind::Failures, &reason, now).await?;
         }
     }
     Ok(())

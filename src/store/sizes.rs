@@ -80,7 +80,7 @@ impl Store {
              SELECT b.id, (SELECT count(*) FROM oldest o CROSS JOIN calls c CROSS JOIN answers a \
                  WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id) AS n, \
                (SELECT avg(size) FROM (SELECT length(a.body) AS size FROM oldest o CROSS JOIN calls c CROSS JOIN answers a \
-                 WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id LIMIT ?)) AS size \
+                 WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id LIMIT $1)) AS size \
              FROM batches b",
         )
         .bind(SAMPLE)

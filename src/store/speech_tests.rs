@@ -3,8 +3,12 @@
 use super::*;
 use crate::domain::{
     call::{ErrorKind, LogFlags, Trouble},
+    cost::MicroUsd,
+    environment::Environment,
+    facts::Facts,
     identity::{Identity, text_identity},
-    job::{BatchId, CallId, CallState, JobState, Step, Trace, Why},
+    job::{BatchId, CallId, CallState, JobState, RequestFingerprint, Step, Why},
+    options::Task,
     pool::{Limits, Pool},
 };
 
@@ -31,13 +35,8 @@ async fn ledger() -> Ledger {
 impl Ledger {
     async fn submit(&self, name: &str, lines: u64, max_spend: Option<i64>) -> BatchId {
         let new = NewBatch {
-            name: name.into(),
-            definition: name.into(),
-            world: "waves",
-            spec: r#"{"task":"synthesize"}"#.into(),
             max_spend,
-            concurrency: None,
-            pause_on_failures: true,
+            ..NewBatch::new(name, Environment::Live, Task::Synthesize, r#"{"task":"synthesize"}"#.into())
         };
         let (batch, _) = self.store.begin_submit(new).await.unwrap();
         let jobs = (1..=lines).map(|line| {
@@ -70,43 +69,27 @@ fn spoken_job(line: u64, key: String, text: Text, variant: &str) -> NewJob {
 }
 
 async fn claim(store: &Store) -> Vec<Claimed> {
-    let want = Want { world: "waves", free: 99, calls: vec![(Pool::Tts, 99)], ..Want::default() };
+    let want = Want { environment: Environment::Live, free: 99, calls: vec![(Pool::Tts, 99)], ..Want::default() };
     store.claim(want).await.unwrap()
 }
 
 fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
     let characters = u32::try_from(sentence.len()).unwrap();
-    let sound = Sound {
-        fingerprint: text_identity(sentence),
+    let sound = Clip {
+        cache_key: text_identity(sentence),
         looked_at: 0,
         characters,
-        cost: i64::from(characters) * 20,
+        cost: MicroUsd(i64::from(characters) * 20),
         heeds_parked: false,
     };
-    let trace = Trace {
+    let trace = RequestFingerprint {
         model: "lightning_v3.1".into(),
         language: "en".into(),
         flags: LogFlags::default(),
         bytes: None,
         audio_ms: None,
     };
-    PermitAsk {
-        job: job.job,
-        token: job.token,
-        batch: job.batch,
-        part,
-        account: "acc".into(),
-        pool: Pool::Tts,
-        limits: Limits::default(),
-        why: Why::First,
-        replaces: None,
-        probes: false,
-        buys: Purchase::Speech(sound),
-        overdue_after: None,
-        mark: None,
-        trace,
-        reply: None,
-    }
+    PermitAsk { part, ..PermitAsk::new(job, "acc".into(), Pool::Tts, Purchase::Speech(sound), trace) }
 }
 
 /// The same by somebody who looked at the spool just now.
@@ -144,9 +127,8 @@ fn finished(state: JobState, parts: u64) -> To {
     let finish = Finish {
         state: Some(state),
         error_kind: kind,
-        parts: Some(parts),
-        characters: Some(100),
-        reused_parts: Some(0),
+        facts: Facts { parts: Some(parts), reused_parts: Some(0), ..Facts::default() },
+        units: Some(100),
         ..Finish::default()
     };
     To::Finished(Box::new(finish))
@@ -161,18 +143,18 @@ async fn one_sentence_is_never_bought_twice_at_once_and_who_waits_is_woken() {
     assert_eq!(jobs[0].variant, "avery/wav");
     let first = permit(&l.store, ask(&jobs[0], 0, "Hello.")).await.unwrap();
     let denial = permit(&l.store, ask(&jobs[1], 4, "Hello.")).await.unwrap_err();
-    let Denial::SameSoundOpen { call, until: Some(until) } = denial else { panic!("{denial:?}") };
+    let Denial::SameClipOpen { call, until: Some(until) } = denial else { panic!("{denial:?}") };
     assert_eq!(call, first);
     assert!(until > l.clock.now());
     let twice = permit(&l.store, ask(&jobs[0], 7, "Hello.")).await.unwrap_err();
-    assert!(matches!(twice, Denial::SameSoundOpen { .. }), "of one job no less");
+    assert!(matches!(twice, Denial::SameClipOpen { .. }), "of one job no less");
     assert!(l.store.settle(settle(&jobs[1], To::Waiting { call, until })).await.unwrap());
     assert!(claim(&l.store).await.is_empty());
     l.store.end(ended(first, spoken(false))).await.unwrap();
     let woken = claim(&l.store).await.remove(0);
     assert_eq!(woken.job, jobs[1].job);
     let denial = permit(&l.store, ask(&woken, 4, "Hello.")).await.unwrap_err();
-    assert_eq!(denial, Denial::SameSoundKept { call: first }, "it is in the spool since");
+    assert_eq!(denial, Denial::SameClipKept { call: first }, "it is in the spool since");
     // Who waits for what is over already does not wait.
     l.store.settle(settle(&woken, To::Waiting { call, until: until + 60_000 })).await.unwrap();
     let woken = claim(&l.store).await.remove(0);
@@ -224,7 +206,7 @@ async fn two_asks_at_once_are_one_call() {
     let asks = asks.map(|(store, job)| permit(store, ask(job, 0, "Hello.")));
     let verdicts = futures::future::join_all(asks).await;
     assert_eq!(verdicts.iter().filter(|v| v.is_ok()).count(), 1);
-    assert!(verdicts.iter().all(|v| matches!(v, Ok(_) | Err(Denial::SameSoundOpen { .. }))), "{verdicts:?}");
+    assert!(verdicts.iter().all(|v| matches!(v, Ok(_) | Err(Denial::SameClipOpen { .. }))), "{verdicts:?}");
     assert_eq!(l.counts("SELECT count(*) FROM calls").await, 1);
 }
 
@@ -241,13 +223,13 @@ async fn a_file_without_its_row_is_the_answer() {
     let _them = other.enlist("{}".into()).await.unwrap();
     let again = claim(&other).await.remove(0);
     assert!(again.has_calls);
-    let journals = other.journals(again.job, again.era).await.unwrap();
-    let step = journals.of(3).step(l.clock.now());
+    let journals = other.journals(again.job, again.generation).await.unwrap();
+    let step = journals.of(3).step(l.clock.now(), 15_000);
     assert!(matches!(step, Step::Reconcile(open) if open.id == call));
-    assert!(other.needed_fingerprints().await.unwrap().contains(&text_identity("Hello.")));
+    assert!(other.needed_cache_keys().await.unwrap().contains(&text_identity("Hello.")));
     assert_eq!(other.end(ended(call, spoken(true))).await.unwrap().state, CallState::Answered);
-    let journals = other.journals(again.job, again.era).await.unwrap();
-    assert_eq!(journals.of(3).step(l.clock.now()), Step::Deliver(call));
+    let journals = other.journals(again.job, again.generation).await.unwrap();
+    assert_eq!(journals.of(3).step(l.clock.now(), 15_000), Step::Deliver(call));
     assert_eq!(journals.of(3).calls[0].bytes, Some(4_800));
     let row = other.batch_by_id(b).await.unwrap();
     assert_eq!((row.spent, row.reserved), (6 * 20, 0), "by its characters");
@@ -264,10 +246,10 @@ async fn a_call_that_is_nobodys_any_more_is_given_up_by_who_waits() {
     l.submit("b", 1, None).await;
     let waiter = claim(&l.store).await.remove(0);
     let denial = async || permit(&l.store, ask(&waiter, 0, "Hello.")).await.unwrap_err();
-    assert!(matches!(denial().await, Denial::SameSoundOpen { until: Some(_), .. }), "its own job decides");
+    assert!(matches!(denial().await, Denial::SameClipOpen { until: Some(_), .. }), "its own job decides");
     let now = l.clock.now();
     l.store.settle(settle(&owner, To::Queued { due_at: now, call: None, source_try: false })).await.unwrap();
-    assert_eq!(denial().await, Denial::SameSoundOpen { call, until: None });
+    assert_eq!(denial().await, Denial::SameClipOpen { call, until: None });
     let mine = PermitAsk { why: Why::Unknown, replaces: Some(call), ..ask(&waiter, 0, "Hello.") };
     permit(&l.store, mine).await.unwrap();
     let row = l.store.batch_by_id(a).await.unwrap();
@@ -330,18 +312,18 @@ async fn a_book_has_a_thousand_parts() {
         let ends = calls.into_iter().map(|call| l.store.end(ended(call.unwrap(), spoken(false))));
         futures::future::join_all(ends).await;
     }
-    let journals = l.store.journals(job.job, job.era).await.unwrap();
+    let journals = l.store.journals(job.job, job.generation).await.unwrap();
     assert_eq!(journals.parts.len(), 1_000);
-    assert!(journals.parts.values().all(|j| matches!(j.step(0), Step::Deliver(_))));
-    assert_eq!(l.store.needed_fingerprints().await.unwrap().len(), 1_000);
+    assert!(journals.parts.values().all(|j| matches!(j.step(0, 0), Step::Deliver(_))));
+    assert_eq!(l.store.needed_cache_keys().await.unwrap().len(), 1_000);
     assert!(l.store.settle(settle(&job, finished(JobState::Succeeded, 1_000))).await.unwrap());
-    assert!(l.store.needed_fingerprints().await.unwrap().is_empty());
+    assert!(l.store.needed_cache_keys().await.unwrap().is_empty());
     let row = l.store.report_page(job.batch, (0, 0), 9, true).await.unwrap().remove(0);
     assert_eq!(
         (row.billed_calls, row.parts, row.reused_parts, row.characters),
         (1_000, Some(1_000), Some(0), Some(100))
     );
-    let ask = SpendAsk { world: "waves", since: None, before: None, by: SpendBy::Model, top: 9 };
+    let ask = SpendAsk { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
     let spent = l.store.spent(&ask).await.unwrap().total;
     assert_eq!((spent.lines, spent.billed, spent.audio_ms), (1, 1_000, 0));
     assert_eq!(spent.cost, 20 * i64::try_from(spent.characters).unwrap());

@@ -1,18 +1,19 @@
 //! What was spent, added up over batches: one walk over the calls, grouped by the ledger itself.
 
+use crate::domain::environment::Environment;
 use std::collections::VecDeque;
 
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, rows, sql::sql};
 use crate::clock::Millis;
 
 /// What to add up.
 #[derive(Debug, Clone)]
 pub struct SpendAsk {
     /// `waves` or `sandbox`: what costs nothing is not mixed with what does.
-    pub world: &'static str,
+    pub environment: Environment,
     /// Calls sent at or after this moment.
     pub since: Option<Millis>,
     /// Calls sent before this moment.
@@ -128,8 +129,7 @@ impl SpendBy {
         match self {
             Self::Day(offsets) => (day(offsets), "date(grp * 86400, 'unixepoch')"),
             Self::Batch => ("c.batch".into(), "(SELECT name FROM batches WHERE id = grp)"),
-            // A pool of speech-to-text is one model's.
-            Self::Model => ("iif(c.pool = 'tts', coalesce(c.trace ->> 'model', c.pool), c.pool)".into(), "grp"),
+            Self::Model => ("coalesce(c.request ->> 'model', c.pool)".into(), "grp"),
             // A superseded job's cells may stand under the columns of an older manifest; the line's of today count.
             Self::Column(_) => (
                 "CASE WHEN p.place IS NULL THEN NULL ELSE coalesce(CASE j.state WHEN 'superseded' \
@@ -151,31 +151,46 @@ fn day(offsets: &[(Millis, i64)]) -> String {
     format!("(c.sent_at + {offset}) / 86400000")
 }
 
-const IN_RANGE: &str = "c.sent_at >= ?2 AND c.sent_at < ?3";
+const IN_RANGE: &str = "c.sent_at >= $2 AND c.sent_at < $3";
 const BILLED: &str = "c.state NOT IN ('rejected', 'sent', 'accepted')";
 
 async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, StoreError> {
     let (group, name) = ask.by.sql();
     let column = if let SpendBy::Column(column) = &ask.by { Some(column) } else { None };
     let order = if matches!(ask.by, SpendBy::Day(_)) { "name" } else { "cost DESC, name" };
-    // Materialized, so that what is sorted has small rows: a call's trace and a job's cells are left behind.
-    let sql = format!(
-        "WITH places AS MATERIALIZED (SELECT b.id, (SELECT '$[' || e.key || ']' FROM json_each(b.spec, '$.carried') e \
-             WHERE e.value = ?4 LIMIT 1) AS place FROM batches b WHERE b.world = ?1), \
-           spent AS MATERIALIZED (SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve, \
-             CASE WHEN {BILLED} AND c.fingerprint IS NULL THEN coalesce(j.audio_ms, c.trace ->> 'audio_ms', 0) ELSE 0 END AS ms, \
-             CASE WHEN {BILLED} THEN coalesce(c.characters, 0) ELSE 0 END AS characters \
-             FROM calls c JOIN places p ON p.id = c.batch JOIN jobs j ON j.id = c.job WHERE {IN_RANGE}), \
-           sums AS (SELECT grp, count(DISTINCT iif(billed, job, NULL)) AS lines, count(*) AS calls, sum(billed) AS billed, \
-             sum(ms) AS audio_ms, sum(characters) AS characters, sum(cost) AS cost, sum(reserve) AS reserved, \
-             sum(iif(why = 'first', cost, 0)) AS first, sum(iif(why = 'unknown', cost, 0)) AS unknown, \
-             sum(iif(why = 'retry', cost, 0)) AS retry, sum(iif(state = 'lost', cost, 0)) AS lost, \
-             sum(iif(state = 'surplus', cost, 0)) AS surplus, sum(iif(state = 'replaced', cost, 0)) AS replaced \
-             FROM spent GROUP BY grp) \
+    // Materialized, so that what is sorted has small rows: a call's request and a job's cells are left behind.
+    // grouped
+    let statement = format!(
+        "WITH
+           places AS MATERIALIZED (
+             SELECT b.id, (
+               SELECT '$[' || e.key || ']' FROM json_each(b.spec, '$.carried') AS e WHERE e.value = $4 LIMIT 1) AS place
+             FROM batches AS b
+             WHERE b.environment = $1),
+           spent AS MATERIALIZED (
+             SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve,
+               CASE WHEN {BILLED} AND j.text IS NULL THEN coalesce(c.units, j.units, 0) ELSE 0 END AS ms,
+               CASE WHEN {BILLED} AND j.text IS NOT NULL THEN coalesce(c.units, 0) ELSE 0 END AS characters
+             FROM calls AS c
+             JOIN places AS p ON p.id = c.batch
+             JOIN jobs AS j ON j.id = c.job
+             WHERE {IN_RANGE}),
+           sums AS (
+             SELECT grp, count(DISTINCT CASE WHEN billed THEN job END) AS lines, count(*) AS calls,
+               count(*) FILTER (WHERE billed) AS billed, sum(ms) AS audio_ms, sum(characters) AS characters, sum(cost) AS cost,
+               sum(reserve) AS reserved,
+               coalesce(sum(cost) FILTER (WHERE why = 'first'), 0) AS first,
+               coalesce(sum(cost) FILTER (WHERE why = 'unknown'), 0) AS unknown,
+               coalesce(sum(cost) FILTER (WHERE why = 'retry'), 0) AS retry,
+               coalesce(sum(cost) FILTER (WHERE state = 'lost'), 0) AS lost,
+               coalesce(sum(cost) FILTER (WHERE state = 'surplus'), 0) AS surplus,
+               coalesce(sum(cost) FILTER (WHERE state = 'replaced'), 0) AS replaced
+             FROM spent
+             GROUP BY grp)
          SELECT {name} AS name, * FROM sums ORDER BY {order}"
     );
-    let mut found = sqlx::query(AssertSqlSafe(sql))
-        .bind(ask.world)
+    let mut found = sqlx::query(sql(&statement))
+        .bind(ask.environment)
         .bind(ask.since.unwrap_or(0))
         .bind(ask.before.unwrap_or(Millis::MAX))
         .bind(column)
@@ -196,12 +211,14 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
 
 /// Lines with a billed call, each once.
 async fn lines(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<u64, StoreError> {
-    let sql = format!(
-        "SELECT count(DISTINCT c.job) AS n FROM calls c WHERE {IN_RANGE} AND {BILLED} \
-         AND c.batch IN (SELECT id FROM batches WHERE world = ?1)"
+    // lines
+    let statement = format!(
+        "SELECT count(DISTINCT c.job) AS n
+         FROM calls AS c
+         WHERE {IN_RANGE} AND {BILLED} AND c.batch IN (SELECT id FROM batches WHERE environment = $1)"
     );
-    let row = sqlx::query(AssertSqlSafe(sql))
-        .bind(ask.world)
+    let row = sqlx::query(sql(&statement))
+        .bind(ask.environment)
         .bind(ask.since.unwrap_or(0))
         .bind(ask.before.unwrap_or(Millis::MAX))
         .fetch_one(conn)

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
 
 use serde_json::json;
 
-use super::{KeptSound, Scratch, Store, StoreError};
+use super::{KeptSound, Scratch, Store, StoreError, sql::sql};
 use crate::domain::identity::Identity;
 
 /// Files that a transaction removes at most.
@@ -122,7 +122,7 @@ impl Store {
         });
         let mut sounds = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
         sounds.sort_unstable_by_key(|sound| (sound.used_at, sound.fingerprint.0));
-        Ok(Seen { sounds, needed: self.needed_fingerprints().await? })
+        Ok(Seen { sounds, needed: self.needed_cache_keys().await? })
     }
 
     fn unreadable(&self, source: io::Error) -> StoreError {
@@ -138,14 +138,14 @@ impl Store {
         &self,
         sounds: &[KeptSound],
     ) -> Result<(HashSet<Identity>, HashSet<Identity>), StoreError> {
-        let set = json!(sounds.iter().map(|sound| sound.fingerprint.hex()).collect::<Vec<_>>()).to_string();
+        let set = json!(sounds.iter().map(|sound| [sound.fingerprint.hex()]).collect::<Vec<_>>()).to_string();
         let files: Vec<(Identity, PathBuf, SystemTime)> =
             sounds.iter().map(|sound| (sound.fingerprint, sound.path.clone(), sound.used_at)).collect();
         let (needed, used, failed) = self
             .write(move |conn, _| {
                 let (set, files) = (set.clone(), files.clone());
                 Box::pin(async move {
-                    let needed: Vec<String> = sqlx::query_scalar(NEEDED_OF).bind(set).fetch_all(conn).await?;
+                    let needed: Vec<String> = sqlx::query_scalar(sql(NEEDED_OF)).bind(set).fetch_all(conn).await?;
                     let (mut spared, mut used, mut failed) = (HashSet::new(), HashSet::new(), None);
                     for (sound, path, seen) in files {
                         if needed.contains(&sound.hex()) {
@@ -170,14 +170,20 @@ impl Store {
     }
 }
 
-/// Of these sounds, those that the spool must keep: as [`Store::needed_fingerprints`] says of all, but for those that nobody
+/// Of these sounds, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
 /// has asked for yet.
-const NEEDED_OF: &str = "SELECT e.value FROM json_each(?) e WHERE \
-    EXISTS (SELECT 1 FROM calls c JOIN jobs j ON j.id = c.job WHERE c.fingerprint = unhex(e.value) AND c.fingerprint IS NOT NULL \
-      AND c.state = 'answered' AND (j.due_at IS NOT NULL OR j.token IS NOT NULL)) \
-    OR EXISTS (SELECT 1 FROM reused r JOIN jobs j ON j.id = r.job WHERE r.fingerprint = unhex(e.value) \
-      AND (j.due_at IS NOT NULL OR j.token IS NOT NULL)) \
-    OR EXISTS (SELECT 1 FROM calls c WHERE c.fingerprint = unhex(e.value) AND c.fingerprint IS NOT NULL AND c.state IN ('sent', 'accepted'))";
+const NEEDED_OF: &str = "SELECT r.v ->> 0
+    FROM rows_of($1) AS r
+    WHERE EXISTS (
+        SELECT 1 FROM calls AS c JOIN jobs AS j ON j.id = c.job
+        WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state = 'answered'
+          AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+      OR EXISTS (
+        SELECT 1 FROM job_parts AS p JOIN jobs AS j ON j.id = p.job
+        WHERE p.cache_key = unhex(r.v ->> 0) AND p.reused = 1 AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+      OR EXISTS (
+        SELECT 1 FROM calls AS c
+        WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state IN ('sent', 'accepted'))";
 
 impl Sounds {
     fn add(&mut self, sound: &KeptSound) {

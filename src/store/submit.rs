@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, lines::Lines, texts};
+use super::{Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, lines::Lines, sql::sql, texts};
 use crate::{
     clock::Millis,
-    domain::{identity::Identity, job::BatchId, pool::Pool, s3::Listed},
+    domain::{environment::Environment, identity::Identity, job::BatchId, options::Task, pool::Pool, s3::Listed},
 };
 
 /// A batch as its definition has it now.
@@ -18,7 +19,9 @@ pub struct NewBatch {
     /// The definition's name.
     pub definition: String,
     /// `waves` or `sandbox`.
-    pub world: &'static str,
+    pub environment: Environment,
+    /// What it does with each line.
+    pub task: Task,
     /// JSON of the whole specification.
     pub spec: String,
     /// Micro-USD over all runs.
@@ -27,6 +30,23 @@ pub struct NewBatch {
     pub concurrency: Option<u32>,
     /// Whether a bad share pauses it.
     pub pause_on_failures: bool,
+}
+
+impl NewBatch {
+    /// A batch without limits.
+    #[must_use]
+    pub fn new(name: &str, environment: Environment, task: Task, spec: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            definition: name.to_owned(),
+            environment,
+            task,
+            spec,
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        }
+    }
 }
 
 /// A line that can be worked, or that names no recording and is skipped.
@@ -143,25 +163,30 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
-        self.write(move |conn, now| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE jobs SET state = 'cancelled', due_at = NULL, finished_at = ?1, lane = 'free' \
-                     WHERE batch = (SELECT id FROM batches WHERE id = ?2 AND state = 'submitting' AND finished_at IS NOT NULL) \
-                     AND state = 'queued' AND due_at IS NOT NULL",
-                )
-                .bind(now)
-                .bind(batch.0)
-                .execute(&mut *conn)
+        loop {
+            // A `cancel` may come until the very end.
+            let cancelled = self
+                .write(move |conn, _| {
+                    Box::pin(async move {
+                        // end_submit
+                        let ended = sqlx::query(
+                            "UPDATE batches
+                             SET submitting_at = NULL
+                             WHERE id = $1 AND (cancelled_at IS NULL OR NOT EXISTS (
+                               SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL))",
+                        )
+                        .bind(batch)
+                        .execute(conn)
+                        .await?;
+                        Ok(ended.rows_affected() == 0)
+                    })
+                })
                 .await?;
-                sqlx::query("UPDATE batches SET state = 'open' WHERE id = ? AND state = 'submitting'")
-                    .bind(batch.0)
-                    .execute(conn)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await?;
+            if !cancelled {
+                break;
+            }
+            self.cancel_lines(batch).await?;
+        }
         self.stir();
         Ok(())
     }
@@ -177,7 +202,20 @@ impl Store {
     }
 }
 
-// `jsonb_each`: `json_each` would write each line out as text again, only to have it parsed for each of its cells.
+/// A set of lines as rows, by place in each line's array. Most sets have no texts, and less is read of their lines.
+fn incoming(speaks: bool) -> String {
+    let (variant, text, units) = match speaks {
+        true => ("coalesce(v ->> 12, '')", "unhex(v ->> 13)", "CAST(v ->> 14 AS BIGINT)"),
+        false => ("''", "NULL", "NULL"),
+    };
+    format!(
+        "SELECT CAST(v ->> 0 AS BIGINT) AS line, v ->> 1 AS key, v ->> 2 AS source, unhex(v ->> 3) AS source_id,
+           unhex(v ->> 4) AS options_id, v ->> 5 AS overrides, v ->> 6 AS carried, v ->> 7 AS pool,
+           CAST(v ->> 8 AS BIGINT) AS place, CAST(v ->> 9 AS BIGINT) AS source_bytes, v ->> 10 AS source_etag,
+           v ->> 11 AS adopted, {variant} AS variant, {text} AS text, {units} AS units
+         FROM rows_of($1) AS r"
+    )
+}
 
 async fn submit_set(
     conn: &mut SqliteConnection,
@@ -188,21 +226,25 @@ async fn submit_set(
     let batch = begun.batch;
     let mut done = Submitted::default();
     texts::insert(conn, &good.texts).await?;
-    let ordinal: i64 = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = ?")
-        .bind(batch.0)
-        .fetch_one(&mut *conn)
-        .await?;
+    // submit_set: the submitter lives.
+    let (task, ordinal): (Task, i64) = sqlx::query_as(
+        "UPDATE batches
+         SET submitting_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE $2 END
+         WHERE id = $1
+         RETURNING task, (SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = $1)",
+    )
+    .bind(batch)
+    .bind(now)
+    .fetch_one(&mut *conn)
+    .await?;
+    let place = Place { batch, task, ordinal, now };
     // In a batch that was made just now no line can meet an older self.
     if begun.existed && ordinal > 0 {
-        sqlx::query(STAGE_TABLE).execute(&mut *conn).await?;
-        sqlx::query("DELETE FROM incoming").execute(&mut *conn).await?;
-        let stage = if good.speaks() { STAGE_SPEECH } else { STAGE };
-        sqlx::query(stage).bind(&*good.json).execute(&mut *conn).await?;
-        refresh_same(conn, batch).await?;
-        done.changed = supersede(conn, batch, now).await?;
+        refresh_same(conn, place, good).await?;
+        done.changed = supersede(conn, place, good).await?;
     }
-    done.new = insert_new(conn, batch, good, ordinal, now).await?;
-    insert_bad(conn, batch, bad, ordinal, now.max(begun.at)).await?;
+    done.new = insert_new(conn, place, good).await?;
+    insert_bad(conn, Place { now: now.max(begun.at), ..place }, bad).await?;
     done.same = good.len.saturating_sub(done.new + done.changed);
     if begun.existed && done.new + done.changed > 0 {
         control::unfinish(conn, batch).await?;
@@ -210,159 +252,159 @@ async fn submit_set(
     Ok(done)
 }
 
-const STAGE_TABLE: &str = "CREATE TEMP TABLE IF NOT EXISTS incoming (line INTEGER, key TEXT, source TEXT, source_id BLOB, \
-     options_id BLOB, overrides TEXT, carried TEXT, pool TEXT, source_bytes INTEGER, source_etag TEXT, variant TEXT, text BLOB, \
-     characters INTEGER, PRIMARY KEY (key, variant))";
-macro_rules! stage {
-    ($variant:literal, $text:literal, $characters:literal) => {
-        concat!(
-            "INSERT OR IGNORE INTO incoming SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), \
-             value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10, ",
-            $variant,
-            ", ",
-            $text,
-            ", ",
-            $characters,
-            " FROM jsonb_each(?)"
-        )
-    };
+/// Where a set of lines goes.
+#[derive(Clone, Copy)]
+struct Place {
+    batch: BatchId,
+    task: Task,
+    /// The last ordinal that is taken.
+    ordinal: i64,
+    now: Millis,
 }
-const STAGE: &str = stage!("''", "NULL", "NULL");
-const STAGE_SPEECH: &str = stage!("coalesce(value ->> 12, '')", "unhex(value ->> 13)", "value ->> 14");
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
-async fn refresh_same(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
-    // CROSS JOIN: the few thousand that come are looked up among the million that are there, and not the other way round.
-    sqlx::query(
-        "UPDATE jobs SET (source, carried, line, overrides) = \
-           (SELECT i.source, i.carried, i.line, i.overrides FROM incoming i WHERE i.key = jobs.key AND i.variant = jobs.variant) \
-         WHERE id IN (SELECT j.id FROM incoming i CROSS JOIN jobs j \
-           ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
-           WHERE j.source_id = i.source_id AND j.options_id = i.options_id \
-           AND (j.source IS NOT i.source OR j.carried IS NOT i.carried OR j.line <> i.line OR j.overrides IS NOT i.overrides))",
-    )
-    .bind(batch.0)
+async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(), StoreError> {
+    let incoming = incoming(good.speaks());
+    // refresh_same
+    sqlx::query(sql(&format!(
+        "WITH i AS MATERIALIZED ({incoming})
+         UPDATE jobs
+         SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides
+         FROM i
+         WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
+           AND jobs.source_id = i.source_id AND jobs.options_id = i.options_id
+           AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
+             OR jobs.overrides IS DISTINCT FROM i.overrides)"
+    )))
+    .bind(&*good.json)
+    .bind(place.batch)
     .execute(&mut *conn)
     .await?;
-    // A line that was bad and is mended stands under its own key now.
-    sqlx::query(
-        "UPDATE jobs SET state = 'superseded' WHERE batch = ? AND state = 'failed' AND error_kind = 'bad_line' \
-         AND line IN (SELECT line FROM incoming)",
-    )
-    .bind(batch.0)
+    // refresh_same: a line that was bad and is mended stands under its own key now.
+    sqlx::query(sql("UPDATE jobs
+         SET state = 'superseded'
+         WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line'
+           AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(&*good.json)
+    .bind(place.batch)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-async fn supersede(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<u64, StoreError> {
-    // Whose process is gone has no worker any more, though its token still stands there.
-    let old: Vec<(i64, bool)> = sqlx::query_as(
-        "SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes p WHERE p.id = j.process) \
-         FROM incoming i CROSS JOIN jobs j ON j.batch = ? AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded' \
-         WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id",
-    )
-    .bind(batch.0)
+async fn supersede(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<u64, StoreError> {
+    let incoming = incoming(good.speaks());
+    // supersede: whose process is gone has no worker any more, though its token still stands there.
+    let old: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
+        "WITH i AS MATERIALIZED ({incoming})
+         SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes AS p WHERE p.id = j.process)
+         FROM i
+         JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+         WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id"
+    )))
+    .bind(&*good.json)
+    .bind(place.batch)
     .fetch_all(&mut *conn)
     .await?;
-    for (id, held) in &old {
-        if !held {
-            control::give_up_open_calls(conn, *id, now).await?;
-        }
-        sqlx::query(
-            "UPDATE jobs SET state = 'superseded', due_at = NULL, token = iif(?2, token, NULL), process = iif(?2, process, NULL) \
-             WHERE id = ?1",
-        )
-        .bind(id)
-        .bind(held)
-        .execute(&mut *conn)
-        .await?;
-        // Its place in the report is the old one's; its start waits until the old one's worker has stopped, or that of
-        // the one for which the old one waited itself.
-        sqlx::query(
-            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
-               source_etag, variant, text, characters, state, lane, due_at, after, submitted_at, finished_at) \
-             SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, i.pool, i.source_bytes, \
-               i.source_etag, i.variant, i.text, i.characters, \
-               CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END, CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END, \
-               CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN ?2 ELSE ?2 + 60000 END, \
-               h.id, ?2, CASE WHEN i.source IS NULL AND i.text IS NULL THEN ?2 END \
-             FROM jobs o JOIN incoming i ON i.key = o.key AND i.variant = o.variant \
-             LEFT JOIN jobs h ON h.id = iif(o.token IS NULL, o.after, o.id) AND h.token IS NOT NULL WHERE o.id = ?1",
-        )
-        .bind(id)
-        .bind(now)
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let ids = |held: Option<bool>| {
+        let ids = old.iter().filter(|(_, is_held)| held.is_none_or(|held| held == *is_held));
+        json!(ids.map(|(id, _)| json!([id])).collect::<Vec<_>>()).to_string()
+    };
+    let (idle, held, all) = (ids(Some(false)), ids(Some(true)), ids(None));
+    control::give_up_open_calls_of(conn, &idle, place.now).await?;
+    // supersede: a worker that is still at it shows by its token that it has not stopped.
+    for (ids, token) in [(&idle, ", token = NULL, process = NULL"), (&held, "")] {
+        sqlx::query(sql(&format!(
+            "UPDATE jobs
+             SET state = 'superseded', due_at = NULL{token}
+             WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"
+        )))
+        .bind(ids)
         .execute(&mut *conn)
         .await?;
     }
+    // supersede: its place in the report is the old one's. Its start waits until the old one's worker has stopped, or that
+    // of the one for which the old one waited itself.
+    sqlx::query(sql(&format!(
+        "WITH i AS MATERIALIZED ({incoming})
+         INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
+           source_etag, variant, text, units, state, lane, due_at, after, submitted_at, finished_at)
+         SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, $4, i.pool,
+           i.source_bytes, i.source_etag, i.variant, i.text, i.units,
+           CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END,
+           CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END,
+           CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN $3 ELSE $3 + 60000 END,
+           h.id, $3,
+           CASE WHEN i.source IS NULL AND i.text IS NULL THEN $3 END
+         FROM rows_of($2) AS c
+         JOIN jobs AS o ON o.id = CAST(c.v ->> 0 AS BIGINT)
+         JOIN i ON i.key = o.key AND i.variant = o.variant
+         LEFT JOIN jobs AS h ON h.id = CASE WHEN o.token IS NULL THEN o.after ELSE o.id END AND h.token IS NOT NULL"
+    )))
+    .bind(&*good.json)
+    .bind(&all)
+    .bind(place.now)
+    .bind(place.task)
+    .execute(conn)
+    .await?;
     Ok(u64::try_from(old.len()).unwrap_or(0))
 }
 
-macro_rules! insert_new {
-    ($variant:literal, $text:literal, $characters:literal, $idle:literal) => {
-        concat!(
-            "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, pool, source_bytes, \
-               source_etag, variant, text, characters, state, lane, due_at, submitted_at, finished_at, outputs, notes) \
-             SELECT ?2, ?3 + 1 + (value ->> 8), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), \
-               value ->> 5, value ->> 6, value ->> 7, value ->> 9, value ->> 10, ",
-            $variant, ", ", $text, ", ", $characters,
-            ", iif(value ->> 11 IS NOT NULL, 'succeeded', iif(", $idle, ", 'skipped', 'queued')), \
-               iif(", $idle, " OR value ->> 11 IS NOT NULL, 'free', value ->> 7), \
-               iif(", $idle, " OR value ->> 11 IS NOT NULL, NULL, ?4), ?4, \
-               iif(", $idle, " OR value ->> 11 IS NOT NULL, ?4, NULL), value ->> 11, iif(value ->> 11 IS NULL, NULL, 'adopted') \
-             FROM jsonb_each(?1) WHERE true ON CONFLICT DO NOTHING"
-        )
-    };
-}
-const INSERT: &str = insert_new!("''", "NULL", "NULL", "value ->> 2 IS NULL");
-const INSERT_SPEECH: &str = insert_new!(
-    "coalesce(value ->> 12, '')",
-    "unhex(value ->> 13)",
-    "value ->> 14",
-    "(value ->> 2 IS NULL AND value ->> 13 IS NULL)"
-);
-
-async fn insert_new(
-    conn: &mut SqliteConnection,
-    batch: BatchId,
-    good: &Lines,
-    ordinal: i64,
-    now: Millis,
-) -> Result<u64, StoreError> {
-    let inserted = sqlx::query(if good.speaks() { INSERT_SPEECH } else { INSERT })
-        .bind(&*good.json)
-        .bind(batch.0)
-        .bind(ordinal)
-        .bind(now)
-        .execute(conn)
-        .await?;
+async fn insert_new(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<u64, StoreError> {
+    let incoming = incoming(good.speaks());
+    // insert_new
+    let inserted = sqlx::query(sql(&format!(
+        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
+           source_etag, variant, text, units, state, lane, due_at, submitted_at, finished_at, outputs, notes)
+         SELECT $2, $3 + 1 + place, line, key, source, source_id, options_id, overrides, carried, $5, pool, source_bytes,
+           source_etag, variant, text, units,
+           CASE WHEN adopted IS NOT NULL THEN 'succeeded' WHEN source IS NULL AND text IS NULL THEN 'skipped' ELSE 'queued' END,
+           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN 'free' ELSE pool END,
+           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN NULL ELSE $4 END,
+           $4,
+           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN $4 END,
+           adopted,
+           CASE WHEN adopted IS NOT NULL THEN 'adopted' END
+         FROM ({incoming}) AS i
+         WHERE 1 = 1
+         ON CONFLICT DO NOTHING"
+    )))
+    .bind(&*good.json)
+    .bind(place.batch)
+    .bind(place.ordinal)
+    .bind(place.now)
+    .bind(place.task)
+    .execute(conn)
+    .await?;
     Ok(inserted.rows_affected())
 }
 
-async fn insert_bad(
-    conn: &mut SqliteConnection,
-    batch: BatchId,
-    bad: &str,
-    ordinal: i64,
-    now: Millis,
-) -> Result<(), StoreError> {
+async fn insert_bad(conn: &mut SqliteConnection, place: Place, bad: &str) -> Result<(), StoreError> {
     if bad == "[]" {
         return Ok(());
     }
-    // `finished_at` is when it was last seen to be bad: what is older when all lines are read has been mended.
-    sqlx::query(
-        "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, pool, state, lane, submitted_at, finished_at, \
-           error_kind, error) \
-         SELECT ?2, ?4 + 1 + (value ->> 4), value ->> 0, value ->> 1, zeroblob(16), zeroblob(16), value ->> 3, \
-           iif((SELECT task FROM batches WHERE id = ?2) = 'synthesize', 'tts', 'pulse'), 'failed', 'free', \
-           ?3, ?3, 'bad_line', value ->> 2 FROM jsonb_each(?1) WHERE true \
-         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded' DO UPDATE SET error = excluded.error, carried = excluded.carried, \
-           line = excluded.line, finished_at = excluded.finished_at WHERE error_kind IS 'bad_line'",
-    )
+    // insert_bad: `finished_at` is when it was last seen to be bad. What is older when all lines are read was mended.
+    sqlx::query(sql(
+        "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, kind, pool, state, lane, submitted_at,
+           finished_at, error_kind, error)
+         SELECT $2, $4 + 1 + CAST(v ->> 4 AS BIGINT), CAST(v ->> 0 AS BIGINT), v ->> 1, $6, $6, v ->> 3, $5, '', 'failed', 'free',
+           $3, $3, 'bad_line', v ->> 2
+         FROM rows_of($1) AS r
+         WHERE 1 = 1
+         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded'
+           DO UPDATE SET error = excluded.error, carried = excluded.carried, line = excluded.line,
+             finished_at = excluded.finished_at
+           WHERE jobs.error_kind = 'bad_line'",
+    ))
     .bind(bad)
-    .bind(batch.0)
-    .bind(now)
-    .bind(ordinal)
+    .bind(place.batch)
+    .bind(place.now)
+    .bind(place.ordinal)
+    .bind(place.task)
+    .bind(Identity([0; 16]))
     .execute(conn)
     .await?;
     Ok(())

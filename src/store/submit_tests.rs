@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::domain::{
+    environment::Environment,
     identity::{Identity, listed_identity, source_identity},
     job::JobState,
+    options::Task,
     pool::Pool,
     s3::Listed,
 };
@@ -15,15 +17,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 }
 
 fn batch() -> NewBatch {
-    NewBatch {
-        name: "b".into(),
-        definition: "b".into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
-    }
+    NewBatch::new("b", Environment::Live, Task::Transcribe, "{}".into())
 }
 
 fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
@@ -66,7 +60,7 @@ async fn a_line_without_a_source_is_born_finished_and_can_get_one() {
     assert_eq!(rows(&store, begun).await, named(JobState::Queued, JobState::Skipped));
     store.end_submit(begun.batch).await.unwrap();
     let _me = store.enlist("{}".into()).await.unwrap();
-    let want = Want { world: "waves", free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want = Want { environment: Environment::Live, free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
     let claimed = store.claim(want).await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["a"]);
 }
@@ -96,7 +90,7 @@ async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
     let again = store.begin(batch(), Again::default()).await.unwrap();
     assert!(again.existed);
     // The clock was set back: a line that is still bad stays all the same.
-    store.clock().advance(-5_000);
+    store.clock().step(-5_000);
     store.submit_sets(again, vec![(LineSet::default(), [(&bad(2), 0)].into_iter().collect())]).await.unwrap();
     assert_eq!(store.drop_mended(again).await.unwrap(), 1);
     assert_eq!(rows(&store, again).await, [("line-000002".to_owned(), JobState::Failed)]);
@@ -146,7 +140,7 @@ async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_sa
     assert_eq!((again.changed, again.same), (1, 2), "another ETag is another recording");
     store.end_submit(begun.batch).await.unwrap();
     let _me = store.enlist("{}".into()).await.unwrap();
-    let want = Want { world: "waves", free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want = Want { environment: Environment::Live, free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
     let mut claimed = store.claim(want).await.unwrap();
     claimed.sort_by(|a, b| a.key.cmp(&b.key));
     let saw: Vec<_> = claimed.iter().map(|c| (c.key.as_str(), c.expected.clone().unwrap().etag)).collect();

@@ -3,8 +3,11 @@
 use super::*;
 use crate::domain::{
     call::{ErrorKind, LogFlags, Trouble},
+    cost::MicroUsd,
+    environment::Environment,
     identity::{options_identity, source_identity},
-    job::{BatchId, CallState, JobState, Step, Trace, Why},
+    job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
+    options::Task,
     pool::{Limits, Pool},
 };
 
@@ -28,15 +31,7 @@ pub(super) async fn open(path: &Path, clock: &Clock) -> Store {
 }
 
 pub(super) fn batch(name: &str) -> NewBatch {
-    NewBatch {
-        name: name.into(),
-        definition: name.into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
-    }
+    NewBatch::new(name, Environment::Live, Task::Transcribe, "{}".into())
 }
 
 pub(super) fn options(language: &str) -> crate::domain::identity::Identity {
@@ -73,32 +68,25 @@ impl Ledger {
 }
 
 pub(super) async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
-    let want = Want { world: "waves", free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
+    let want = Want { environment: Environment::Live, free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
     store.claim(want).await.unwrap()
 }
 
 pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
     PermitAsk {
-        job: job.job,
-        token: job.token,
-        batch: job.batch,
-        part: 0,
-        account: "acc".into(),
-        pool: Pool::Pulse,
         limits,
-        why: Why::First,
-        replaces: None,
-        probes: false,
-        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
-        overdue_after: None,
-        mark: None,
-        trace: trace(),
-        reply: None,
+        ..PermitAsk::new(
+            job,
+            "acc".into(),
+            Pool::Pulse,
+            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
+            request(),
+        )
     }
 }
 
-pub(super) fn trace() -> Trace {
-    Trace {
+pub(super) fn request() -> RequestFingerprint {
+    RequestFingerprint {
         model: "pulse".into(),
         language: "en".into(),
         flags: LogFlags::default(),
@@ -171,8 +159,8 @@ async fn a_lost_lease_cannot_settle_but_its_answer_is_kept() {
     assert!(second.has_calls);
     assert_eq!(l.store.end(ended(permit.call, answered())).await.unwrap().state, CallState::Answered);
     assert!(!l.store.settle(settle(&first, done(JobState::Succeeded))).await.unwrap(), "fenced");
-    let journal = other.journal(second.job, 0, second.era).await.unwrap();
-    assert_eq!(journal.step(l.clock.now()), Step::Deliver(permit.call));
+    let journal = other.journal(second.job, 0, second.generation).await.unwrap();
+    assert_eq!(journal.step(l.clock.now(), 15_000), Step::Deliver(permit.call));
     let denial = other.permit(ask(&second, Limits::default())).await.unwrap().unwrap_err();
     assert_eq!(denial, Denial::AlreadyAnswered);
 }
@@ -190,7 +178,7 @@ async fn an_open_call_is_given_up_and_replaced_in_one_step_and_only_once() {
     let again = |replaces| PermitAsk { why: Why::Unknown, replaces: Some(replaces), ..ask(&j, Limits::default()) };
     let second = l.store.permit(again(first.call)).await.unwrap().unwrap();
     assert_eq!(l.store.permit(again(first.call)).await.unwrap().unwrap_err(), Denial::OpenCall);
-    let journal = l.store.journal(j.job, 0, j.era).await.unwrap();
+    let journal = l.store.journal(j.job, 0, j.generation).await.unwrap();
     assert_eq!(journal.calls.iter().map(|c| c.state).collect::<Vec<_>>(), [CallState::Lost, CallState::Sent]);
     // The first answer to come wins, whichever call it is for; the other is surplus.
     assert_eq!(l.store.end(ended(first.call, answered())).await.unwrap().state, CallState::Answered);
@@ -251,7 +239,7 @@ async fn a_dead_process_leaves_its_jobs_due_and_its_slots_taken() {
     let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
     assert_eq!(view.traffic.in_flight, 1, "the vendor may still work on it");
     let journal = other.journal(j.job, 0, 0).await.unwrap();
-    assert!(matches!(journal.step(l.clock.now()), Step::Reconcile(_)));
+    assert!(matches!(journal.step(l.clock.now(), 15_000), Step::Reconcile(_)));
     l.clock.advance(20_000);
     let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
     assert_eq!(view.traffic.in_flight, 0, "it ran out with the lease");
@@ -261,7 +249,7 @@ async fn a_dead_process_leaves_its_jobs_due_and_its_slots_taken() {
 async fn a_clock_that_was_set_back_stops_nothing() {
     let l = ledger().await;
     l.submit(batch("b"), 2).await;
-    l.clock.advance(3_600_000);
+    l.clock.step(3_600_000);
     let me = l.store.enlist("{}".into()).await.unwrap();
     let j = claim(&l.store, 1).await.remove(0);
     let limits = Limits { requests_per_minute: Some(1), concurrency: None };
@@ -271,19 +259,22 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         .settle(settle(&j, To::Queued { due_at: l.clock.now() + 500, call: Some(Pool::Pulse), source_try: false }))
         .await
         .unwrap();
-    l.clock.advance(-3_600_000);
+    l.clock.step(-3_600_000);
     let process = me.id();
     let shared = Arc::clone(&l.store.shared);
     l.store
         .write(move |conn, now| {
             let shared = Arc::clone(&shared);
-            Box::pin(async move { beat::beat(conn, &shared, process, now).await })
+            Box::pin(async move {
+                let now = Moment { wall: now, ..Moment::of(&shared.clock) };
+                beat::beat(conn, &shared, process, &now).await
+            })
         })
         .await
         .unwrap();
     let due = l
         .store
-        .next_due(&Want { world: "waves", free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .next_due(&Want { environment: Environment::Live, free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
         .await
         .unwrap()
         .unwrap();
@@ -359,7 +350,7 @@ async fn a_broken_workers_call_is_not_awaited_for_ever() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let job = claim(&l.store, 1).await.remove(0);
     l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap();
-    let step = async || l.store.journal(job.job, 0, 0).await.unwrap().step(l.clock.now());
+    let step = async || l.store.journal(job.job, 0, 0).await.unwrap().step(l.clock.now(), 15_000);
     assert!(matches!(step().await, Step::PutBack { .. }), "its process lives");
     l.store.abandon_calls(job.job).await.unwrap();
     assert!(matches!(step().await, Step::Reconcile(_)));
@@ -377,7 +368,7 @@ async fn a_retried_line_knows_of_the_answer_that_is_kept() {
     let refused = Finish::failed(ErrorKind::SinkRefused, "x".into());
     l.store.settle(settle(&job, To::Finished(Box::new(refused)))).await.unwrap();
     assert_eq!(l.store.retry_free(b).await.unwrap(), 1);
-    assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier era");
+    assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier generation");
 }
 
 #[tokio::test(flavor = "multi_thread")]

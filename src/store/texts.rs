@@ -81,16 +81,16 @@ impl Texts {
 
 pub(super) async fn insert(conn: &mut SqliteConnection, texts: &[Packed]) -> Result<(), StoreError> {
     for set in texts.chunks(AT_ONCE) {
-        let mut insert =
-            QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO texts (id, packed, bytes, characters, body) ");
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO texts (id, packed, bytes, characters, body) ");
         insert.push_values(set, |mut row, text| {
             let (Ok(body) | Err(body)) = &text.body;
-            row.push_bind(text.id.0.to_vec())
-                .push_bind(text.body.is_ok())
+            row.push_bind(text.id)
+                .push_bind(i64::from(text.body.is_ok()))
                 .push_bind(i64::try_from(text.bytes).unwrap_or(i64::MAX))
                 .push_bind(i64::try_from(text.characters).unwrap_or(i64::MAX))
                 .push_bind(body.clone());
         });
+        insert.push(" ON CONFLICT (id) DO NOTHING");
         insert.build().execute(&mut *conn).await?;
     }
     Ok(())
@@ -103,8 +103,8 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
         let row =
-            sqlx::query("SELECT t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text WHERE j.id = ?")
-                .bind(job.0)
+            sqlx::query("SELECT t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text WHERE j.id = $1")
+                .bind(job)
                 .fetch_optional(&self.read)
                 .await?;
         let Some(row) = row else { return Ok(None) };
@@ -117,7 +117,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
-        Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = ?").bind(job.0).fetch_one(&self.read).await?)
+        Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
     }
 
     /// Takes the texts of a batch's superseded jobs, where no other job speaks them. Returns how many.
@@ -136,16 +136,19 @@ impl Store {
 /// A step of it, and whether there may be more.
 async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64, bool), StoreError> {
     let jobs: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT id, text FROM jobs WHERE batch = ? AND state = 'superseded' AND token IS NULL AND text IS NOT NULL LIMIT ?",
+        "SELECT id, text
+         FROM jobs
+         WHERE batch = $1 AND state = 'superseded' AND token IS NULL AND text IS NOT NULL
+         LIMIT $2",
     )
-    .bind(batch.0)
+    .bind(batch)
     .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
     .fetch_all(&mut *conn)
     .await?;
     let mut gone = 0;
     for (job, text) in &jobs {
-        sqlx::query("UPDATE jobs SET text = NULL WHERE id = ?").bind(job).execute(&mut *conn).await?;
-        let freed = sqlx::query("DELETE FROM texts WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = ?1)")
+        sqlx::query("UPDATE jobs SET text = NULL WHERE id = $1").bind(job).execute(&mut *conn).await?;
+        let freed = sqlx::query("DELETE FROM texts WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = $1)")
             .bind(text)
             .execute(&mut *conn)
             .await?;

@@ -8,8 +8,9 @@ use crate::{
     clock::Millis,
     domain::{
         call::ErrorKind,
+        environment::Environment,
         job::{BatchId, CallId, CallState, JobId, JobState, Why},
-        options::Task,
+        options::{Task, listed},
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
     },
@@ -26,12 +27,14 @@ pub struct BatchRow {
     pub definition: String,
     /// What it does with each line.
     pub task: Task,
-    /// `waves` or `sandbox`.
-    pub world: String,
+    /// Where its calls go.
+    pub environment: Environment,
     /// JSON of its specification.
     pub spec: String,
-    /// `submitting`, `open` or `paused`.
-    pub state: String,
+    /// While its lines are being submitted: when its submitter wrote last. It is not worked until it is whole.
+    pub submitting_at: Option<Millis>,
+    /// When it was cancelled, unless it was taken up again since.
+    pub cancelled_at: Option<Millis>,
     /// Who paused it, why, and in words.
     pub pause: Option<(PauseKind, String)>,
     /// Micro-USD spent, and reserved for calls in flight.
@@ -50,6 +53,42 @@ pub struct BatchRow {
     pub paused_at: Option<Millis>,
     /// From when until when a service begins its calls; `None`: at any time.
     pub window: Option<(Millis, Millis)>,
+}
+
+listed! {
+    /// How a batch stands, in one word.
+    BatchPhase, "batch state" {
+        /// Its lines are being submitted. It is not worked until it is whole.
+        Submitting = "submitting",
+        /// Its submission ended before it was whole. Submitting it again finishes it.
+        CutOff = "cut off",
+        /// It can be worked.
+        Open = "open",
+        /// No call is begun until it is resumed.
+        Paused = "paused",
+        /// The user took it back.
+        Cancelled = "cancelled",
+        /// Nothing is left to do.
+        Finished = "finished",
+    }
+}
+
+/// A submission that wrote nothing for so long is taken for cut off, in ms: its process writes several times a second.
+const SUBMITTER_SILENT_MS: i64 = 60_000;
+
+impl BatchRow {
+    /// How it stands at `now` (ms since 1970), where it has so many jobs that are not finished.
+    #[must_use]
+    pub fn phase(&self, unfinished: u64, now: Millis) -> BatchPhase {
+        match self.submitting_at {
+            Some(at) if now - at > SUBMITTER_SILENT_MS => BatchPhase::CutOff,
+            Some(_) => BatchPhase::Submitting,
+            None if unfinished == 0 && self.cancelled_at.is_some() => BatchPhase::Cancelled,
+            None if self.pause.is_some() => BatchPhase::Paused,
+            None if unfinished == 0 => BatchPhase::Finished,
+            None => BatchPhase::Open,
+        }
+    }
 }
 
 /// Jobs by state.
@@ -212,7 +251,7 @@ pub struct JobDetail {
     /// The job.
     pub row: ReportRow,
     /// How often the user's `retry` began it anew.
-    pub era: i64,
+    pub generation: i64,
     /// When it is looked at again.
     pub due_at: Option<Millis>,
     /// Its calls, oldest first.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sqlx::Row;
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
-    domain::{job::JobState, options::Task, pool::Pool, retry::PauseKind},
+    domain::{environment::Environment, job::JobState, options::Task, pool::Pool, retry::PauseKind},
 };
 
 /// What is not finished, in all batches of one world together.
@@ -48,44 +48,54 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn vitals(&self, world: &str) -> Result<Vitals, StoreError> {
-        let mut vitals = Vitals { oldest_due_ms: self.oldest_due(world).await?, ..Vitals::default() };
+    pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
+        let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The batches lead, so that the jobs of finished ones are not even looked at.
+        // vitals: jobs
         let found = sqlx::query(
-            "SELECT b.task, j.state, count(*) AS n FROM batches b CROSS JOIN jobs j INDEXED BY jobs_by_state ON j.batch = b.id \
-             WHERE b.world = ? AND b.finished_at IS NULL AND j.state <> 'superseded' GROUP BY b.id, j.state",
+            "SELECT b.task, j.state, count(*) AS n
+             FROM batches AS b
+             CROSS JOIN jobs AS j INDEXED BY jobs_by_state
+             WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded'
+             GROUP BY b.id, b.task, j.state",
         )
-        .bind(world)
+        .bind(environment)
         .fetch_all(&self.read)
         .await?;
         for row in found {
-            let of = (rows::listed(&row, "task")?, rows::listed(&row, "state")?);
+            let of = (row.try_get("task")?, row.try_get("state")?);
             *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
         }
         let found = sqlx::query(
-            "SELECT pause_kind, count(*) AS n FROM batches WHERE world = ? AND state = 'paused' AND finished_at IS NULL GROUP BY 1",
+            "SELECT pause_kind, count(*) AS n
+             FROM batches
+             WHERE environment = $1 AND state = 'paused' AND finished_at IS NULL
+             GROUP BY 1",
         )
-        .bind(world)
+        .bind(environment)
         .fetch_all(&self.read)
         .await?;
         for row in found {
-            vitals.paused.insert(rows::listed(&row, "pause_kind")?, u64::from(rows::count(&row, "n")?));
+            vitals.paused.insert(row.try_get("pause_kind")?, u64::from(rows::count(&row, "n")?));
         }
         let calls = sqlx::query(
-            "SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= ?) AS overdue \
-             FROM calls c INDEXED BY calls_open JOIN batches b ON b.id = c.batch \
-             WHERE c.state IN ('sent', 'accepted') AND b.world = ?",
+            "SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
+             FROM calls AS c INDEXED BY calls_open
+             JOIN batches AS b ON b.id = c.batch
+             WHERE c.state IN ('sent', 'accepted') AND b.environment = $2",
         )
         .bind(self.now())
-        .bind(world)
+        .bind(environment)
         .fetch_one(&self.read)
         .await?;
         vitals.open_calls = u64::from(rows::count(&calls, "open")?);
         vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
         let money = sqlx::query(
-            "SELECT coalesce(sum(spent), 0) AS spent, coalesce(sum(reserved), 0) AS reserved FROM batches WHERE world = ?",
+            "SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
+             FROM batches
+             WHERE environment = $1",
         )
-        .bind(world)
+        .bind(environment)
         .fetch_one(&self.read)
         .await?;
         vitals.spent = money.try_get("spent")?;
@@ -94,15 +104,21 @@ impl Store {
     }
 
     /// A running job is due only once its lease has run out, so that whatever is due can be taken.
-    async fn oldest_due(&self, world: &str) -> Result<Option<u64>, StoreError> {
+    async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let lanes: Vec<&str> = Pool::ALL.iter().map(|pool| pool.as_str()).chain(["free"]).collect();
-        let oldest: Option<Millis> = sqlx::query_scalar(
-            "SELECT min(d) FROM (SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.value AND due_at IS NOT NULL) AS d \
-             FROM batches b, json_each(?1) l WHERE b.state = 'open' AND b.finished_at IS NULL AND b.world = ?2 \
-               AND (l.value = 'free' OR window_from IS NULL OR (window_from <= ?3 AND ?3 < window_until)))",
-        )
-        .bind(serde_json::json!(lanes).to_string())
-        .bind(world)
+        // oldest_due
+        let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
+            "SELECT min(due) FROM (
+               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+               FROM batches AS b
+               CROSS JOIN rows_of($1) AS l
+               WHERE b.state = 'open' AND {} AND b.finished_at IS NULL AND b.environment = $2
+                 AND (l.v ->> 0 = 'free' OR {})) AS moments",
+            claim::WORKABLE,
+            claim::IN_WINDOW
+        )))
+        .bind(serde_json::json!(lanes.into_iter().map(|lane| [lane]).collect::<Vec<_>>()).to_string())
+        .bind(environment)
         .bind(self.now())
         .fetch_one(&self.read)
         .await?;

@@ -6,6 +6,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOp
 
 use super::{tests::*, *};
 use crate::domain::{
+    environment::Environment,
     job::JobState::{Awaiting, Failed, Queued, Running, Succeeded},
     options::Task,
     pool::Limits,
@@ -23,8 +24,8 @@ async fn vitals_are_those_of_what_is_not_finished_in_this_world() {
         assert!(l.store.settle(settle(&job, done(Succeeded))).await.unwrap());
     }
     assert!(l.store.finish(finished).await.unwrap());
-    l.submit(NewBatch { world: "sandbox", ..batch("elsewhere") }, 9).await;
-    assert_eq!(l.store.vitals("waves").await.unwrap(), Vitals { spent: 10_000, ..Vitals::default() });
+    l.submit(NewBatch { environment: Environment::Sandbox, ..batch("elsewhere") }, 9).await;
+    assert_eq!(l.store.vitals(Environment::Live).await.unwrap(), Vitals { spent: 10_000, ..Vitals::default() });
 
     l.submit(batch("open"), 5).await;
     let jobs = claim(&l.store, 3).await;
@@ -37,7 +38,7 @@ async fn vitals_are_those_of_what_is_not_finished_in_this_world() {
     let paused = l.submit(batch("paused"), 2).await;
     l.store.pause(paused, PauseKind::User, "for now".into()).await.unwrap();
 
-    let vitals = l.store.vitals("waves").await.unwrap();
+    let vitals = l.store.vitals(Environment::Live).await.unwrap();
     let of = |state| (Task::Transcribe, state);
     let jobs = [(of(Queued), 4), (of(Running), 1), (of(Awaiting), 1), (of(Failed), 1)].into();
     let oldest_due_ms = vitals.oldest_due_ms;
@@ -48,15 +49,15 @@ async fn vitals_are_those_of_what_is_not_finished_in_this_world() {
     assert_eq!((vitals.lines_left(), vitals.of(Awaiting)), (6, 1));
 
     l.clock.advance(1_001);
-    assert_eq!(l.store.vitals("waves").await.unwrap().overdue_calls, 1);
+    assert_eq!(l.store.vitals(Environment::Live).await.unwrap().overdue_calls, 1);
 }
 
 #[tokio::test]
 async fn the_oldest_due_job_is_one_that_a_worker_could_take() {
     let l = ledger().await;
-    assert_eq!(l.store.vitals("waves").await.unwrap().oldest_due_ms, None, "an empty ledger");
+    assert_eq!(l.store.vitals(Environment::Live).await.unwrap().oldest_due_ms, None, "an empty ledger");
     let open = l.submit(batch("open"), 1).await;
-    let oldest = async |l: &Ledger| l.store.vitals("waves").await.unwrap().oldest_due_ms;
+    let oldest = async |l: &Ledger| l.store.vitals(Environment::Live).await.unwrap().oldest_due_ms;
     l.clock.advance(60_000);
     let ms = oldest(&l).await.unwrap();
     assert!((60_000..70_000).contains(&ms), "{ms}");

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 
 use sqlx::Row;
 
-use super::{BatchRow, Store, StoreError, read};
+use super::{BatchRow, Store, StoreError, read, sql::sql};
 use crate::{
     clock::Millis,
-    domain::{job::BatchId, retry::PauseKind},
+    domain::{environment::Environment, job::BatchId, retry::PauseKind},
 };
 
 /// How long a pause that wavebatch made lasts until one line is tried, in ms.
@@ -56,88 +56,43 @@ impl Store {
         self.shared.stirred.notify_one();
     }
 
-    /// Sets from when until when (ms since 1970) calls of the definition's unfinished batches may begin; `None`: any time.
-    /// Returns how many batches had another window.
+    /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
+    /// that only the user may let go on. Returns them with why they are paused.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn set_window(
-        &self,
-        definition: &str,
-        world: &'static str,
-        window: Option<(Millis, Millis)>,
-    ) -> Result<u64, StoreError> {
-        let (from, until) = window.unzip();
-        let differ: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM batches WHERE definition = ? AND world = ? AND finished_at IS NULL \
-             AND (window_from IS NOT ? OR window_until IS NOT ?))",
-        )
-        .bind(definition)
-        .bind(world)
-        .bind(from)
-        .bind(until)
-        .fetch_one(&self.read)
-        .await?;
-        if !differ {
-            return Ok(0);
-        }
-        let definition = definition.to_owned();
-        let set = self
-            .write(move |conn, _| {
-                let definition = definition.clone();
-                Box::pin(async move {
-                    let set = sqlx::query(
-                        "UPDATE batches SET window_from = ?1, window_until = ?2 WHERE definition = ?3 AND world = ?4 \
-                         AND finished_at IS NULL AND (window_from IS NOT ?1 OR window_until IS NOT ?2)",
-                    )
-                    .bind(from)
-                    .bind(until)
-                    .bind(definition)
-                    .bind(world)
-                    .execute(conn)
-                    .await?;
-                    Ok(set.rows_affected())
-                })
-            })
+    pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
+        let held: Vec<&str> =
+            PauseKind::ALL.iter().filter(|kind| kind.only_the_user_lifts()).map(|k| k.as_str()).collect();
+        let which = format!(
+            "state = 'paused' AND pause_kind NOT IN ('{}') AND probing = 0 AND finished_at IS NULL AND submitting_at IS NULL
+             AND environment = $1 AND coalesce(probed_at, paused_at, 0) <= $2",
+            held.join("', '")
+        );
+        let any: bool = sqlx::query_scalar(sql(&format!("SELECT EXISTS (SELECT 1 FROM batches WHERE {which})")))
+            .bind(environment)
+            .bind(self.now() - PROBE_AFTER)
+            .fetch_one(&self.read)
             .await?;
-        self.stir();
-        Ok(set)
-    }
-
-    /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago. Returns them with
-    /// why they are paused.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn probe_paused(&self, world: &'static str) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
-        const WHICH: &str = "state = 'paused' AND paused_by = 'wavebatch' AND NOT probing AND finished_at IS NULL AND world = ?1 \
-             AND coalesce(probed_at, paused_at, 0) <= ?2";
-        let long_ago = self.now() - PROBE_AFTER;
-        let any: bool =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM batches WHERE {WHICH})")))
-                .bind(world)
-                .bind(long_ago)
-                .fetch_one(&self.read)
-                .await?;
         if !any {
             return Ok(Vec::new());
         }
         let probed = self
             .write(move |conn, now| {
+                let which = which.clone();
                 Box::pin(async move {
-                    // Until a line is claimed; then it is that line's number below nought.
-                    let sql = format!(
-                        "UPDATE batches SET probing = 1, probed_at = ?3 WHERE {WHICH} RETURNING id, pause_kind"
-                    );
-                    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-                        .bind(world)
-                        .bind(now - PROBE_AFTER)
-                        .bind(now)
-                        .fetch_all(conn)
-                        .await?;
-                    rows.iter()
-                        .map(|row| Ok((BatchId(row.try_get("id")?), super::rows::listed(row, "pause_kind")?)))
-                        .collect()
+                    // probe_paused
+                    Ok(sqlx::query_as(sql(&format!(
+                        "UPDATE batches
+                         SET probing = 1, probe_job = NULL, probed_at = $3
+                         WHERE {which}
+                         RETURNING id, pause_kind"
+                    )))
+                    .bind(environment)
+                    .bind(now - PROBE_AFTER)
+                    .bind(now)
+                    .fetch_all(conn)
+                    .await?)
                 })
             })
             .await?;
@@ -149,13 +104,18 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn standings(&self, world: &'static str) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+    pub async fn standings(&self, environment: Environment) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+        // standings
         let rows = sqlx::query(
-            "SELECT *, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS left, \
-               window_until <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed \
-             FROM batches b WHERE world = ?1 AND (finished_at IS NULL OR told IS NOT 'finished ' || finished_at) ORDER BY id",
+            "SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
+               window_until <= $2
+                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
+             FROM batches AS b
+             WHERE environment = $1
+               AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
+             ORDER BY id",
         )
-        .bind(world)
+        .bind(environment)
         .bind(self.now())
         .fetch_all(&self.read)
         .await?;
@@ -165,8 +125,8 @@ impl Store {
             let by: Option<String> = row.try_get("paused_by")?;
             let standing = match batch.finished_at {
                 Some(at) => Standing::Finished(at),
-                None if batch.state == "submitting" => Standing::Working,
-                None if !row.try_get::<bool, _>("left")? => Standing::Over,
+                None if batch.submitting_at.is_some() => Standing::Working,
+                None if !row.try_get::<bool, _>("unfinished")? => Standing::Over,
                 None if by.as_deref() == Some("wavebatch") => {
                     Standing::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
                 }
@@ -175,7 +135,7 @@ impl Store {
                 }
                 None => Standing::Working,
             };
-            let told: Option<String> = row.try_get("told")?;
+            let told: Option<String> = row.try_get("reported")?;
             let standing =
                 if standing.mark().is_some_and(|mark| told == Some(mark)) { Standing::Working } else { standing };
             standings.push((batch, standing));
@@ -192,7 +152,11 @@ impl Store {
         self.write(move |conn, _| {
             let mark = mark.clone();
             Box::pin(async move {
-                sqlx::query("UPDATE batches SET told = ? WHERE id = ?").bind(mark).bind(batch.0).execute(conn).await?;
+                sqlx::query("UPDATE batches SET reported = $1 WHERE id = $2")
+                    .bind(mark)
+                    .bind(batch)
+                    .execute(conn)
+                    .await?;
                 Ok(())
             })
         })

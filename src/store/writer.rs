@@ -3,22 +3,22 @@
 
 use std::{
     any::Any,
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Claimed, Effect, EndReply, Ended, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat, callbacks,
-    callbacks::Received, claim, end, permit, settle,
+    Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat,
+    callbacks::{self, Received},
+    claim, end, permit, settle,
+    uploads::Hints,
 };
-use crate::{
-    clock::{self, Millis},
-    domain::job::CallId,
-};
+use crate::{clock::Millis, domain::job::CallId};
 
 /// Commands that may wait before callers do.
 pub(super) const BACKLOG: usize = 4_096;
@@ -160,6 +160,21 @@ struct Writer {
     told_broken: Option<Instant>,
     /// Permits that nobody took: their calls were never sent, and the next transaction says so.
     unsent: Vec<CallId>,
+    hints: Hints,
+}
+
+/// Which of the waiting permits a transaction looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permits {
+    /// All of them, if there is a reason to.
+    All {
+        /// Some of them have just come.
+        asked: bool,
+    },
+    /// None: whatever is wrong with one of them must not undo what others have paid for.
+    None,
+    /// The one in this place.
+    Only(usize),
 }
 
 /// Runs until every handle is gone.
@@ -174,6 +189,7 @@ pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Comman
         next_beat: Instant::now(),
         told_broken: None,
         unsent: Vec::new(),
+        hints: Hints::default(),
     };
     loop {
         let mut group = Group::default();
@@ -224,18 +240,42 @@ impl Writer {
 
     async fn commit(&mut self, group: Group, asked: bool) {
         self.waiting.retain(|ask| !ask.is_abandoned());
-        match self.transact(&group, asked).await {
+        match self.transact(&group, Permits::All { asked }).await {
             Ok(replies) => self.deliver(group, replies),
-            Err(e) if group.len() <= 1 => self.one_failed(group, e).await,
-            Err(_) => {
-                for one in group.apart() {
-                    match self.transact(&one, false).await {
-                        Ok(replies) => self.deliver(one, replies),
-                        Err(e) => self.one_failed(one, e).await,
-                    }
-                }
+            // Only the heartbeat.
+            Err(e) if group.len() == 0 && self.waiting.is_empty() => self.one_failed(group, e).await,
+            Err(e) if e.is_passing() && group.len() <= 1 => self.one_failed(group, e).await,
+            Err(_) => self.one_by_one(group).await,
+        }
+    }
+
+    /// Each command in a transaction of its own, and each waiting permit in one of its own: what cannot be done undoes
+    /// nothing but itself.
+    async fn one_by_one(&mut self, group: Group) {
+        for one in group.apart() {
+            match self.transact(&one, Permits::None).await {
+                Ok(replies) => self.deliver(one, replies),
+                Err(e) => self.one_failed(one, e).await,
             }
         }
+        let mut at = 0;
+        while at < self.waiting.len() {
+            let before = self.waiting.len();
+            match self.transact(&Group::default(), Permits::Only(at)).await {
+                Ok(replies) => self.deliver(Group::default(), replies),
+                Err(e) if e.is_passing() || e.is_fatal() => return self.one_failed(Group::default(), e).await,
+                Err(e) => {
+                    tracing::error!(error = %e.reason(), "the ledger refuses a call's intent; its line fails");
+                    let refused = permit::Granted::refused(at, &e);
+                    self.deliver(Group::default(), Replies { permits: refused, ..Replies::default() });
+                }
+            }
+            // Whoever was answered is gone from the list.
+            if self.waiting.len() == before {
+                at += 1;
+            }
+        }
+        self.wake = Some(self.shared.clock.now() + POLL_MS);
     }
 
     fn deliver(&mut self, group: Group, mut replies: Replies) {
@@ -266,7 +306,7 @@ impl Writer {
                 () = tokio::time::sleep(FULL_DISK_WAIT) => {}
                 () = patience.cancelled() => {}
             }
-            match self.transact(&group, false).await {
+            match self.transact(&group, Permits::None).await {
                 Ok(replies) => return self.deliver(group, replies),
                 Err(e) => error = e,
             }
@@ -294,10 +334,12 @@ impl Writer {
         }
     }
 
-    async fn transact(&mut self, group: &Group, asked: bool) -> Result<Replies, StoreError> {
+    async fn transact(&mut self, group: &Group, permits: Permits) -> Result<Replies, StoreError> {
         self.shared.transactions.fetch_add(1, Ordering::Relaxed);
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        match self.fill(group, asked).await {
+        // A command that panics is rolled back like one that is refused: the writer is all that this process can write by.
+        let filled = AssertUnwindSafe(self.fill(group, permits)).catch_unwind().await;
+        match filled.unwrap_or_else(|panic| Err(StoreError::Panicked(words_of(&*panic)))) {
             Ok((replies, beaten)) => {
                 if let Err(e) = sqlx::query("COMMIT").execute(&mut self.conn).await {
                     self.roll_back().await;
@@ -322,19 +364,19 @@ impl Writer {
         let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
     }
 
-    async fn fill(&mut self, group: &Group, asked: bool) -> Result<(Replies, Option<Millis>), StoreError> {
+    async fn fill(&mut self, group: &Group, permits: Permits) -> Result<(Replies, Option<Millis>), StoreError> {
         let (conn, shared) = (&mut self.conn, &*self.shared);
         // Read after BEGIN IMMEDIATE: the wait for the lock must not make stamps old.
-        let now = shared.clock.now();
+        let moment = Moment::of(&shared.clock);
+        let now = moment.wall;
         let mut replies = Replies::default();
         let process = shared.process.load(Ordering::Acquire);
         let beat_due = process != 0
             && (Instant::now() >= self.next_beat
-                || clock::boot_ms() - shared.beaten_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
+                || moment.boot - shared.beaten_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
         let beaten = if beat_due {
-            let at = clock::boot_ms();
-            beat::beat(conn, shared, process, now).await?;
-            Some(at)
+            beat::beat(conn, shared, process, &moment).await?;
+            Some(moment.boot)
         } else {
             None
         };
@@ -353,18 +395,32 @@ impl Writer {
         for (want, _) in &group.claims {
             replies.claims.push(claim::claim(conn, shared, want, now).await?);
         }
-        let look = asked
-            || !group.ends.is_empty()
-            || !group.receives.is_empty()
-            || !group.works.is_empty()
-            || self.wake.is_some_and(|at| at <= now);
-        replies.permits = if !self.waiting.is_empty() && look {
-            permit::grant(conn, shared, &self.waiting, now).await?
-        } else {
-            permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake))
+        let look = match permits {
+            Permits::None => None,
+            Permits::Only(at) => Some(Some(at)),
+            Permits::All { asked } => {
+                let look = asked
+                    || !group.ends.is_empty()
+                    || !group.receives.is_empty()
+                    || !group.works.is_empty()
+                    || self.wake.is_some_and(|at| at <= now);
+                look.then_some(None)
+            }
+        };
+        replies.permits = match look {
+            Some(only) if !self.waiting.is_empty() => {
+                permit::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
+            }
+            _ => permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake)),
         };
         Ok((replies, beaten))
     }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())
 }
 
 fn ms(ms: i64) -> Duration {

@@ -12,6 +12,9 @@ use wavebatch::{
 
 use crate::support::{House, open};
 
+/// Longer than any of these calls may take, and a lease, in ms.
+const TIMEOUT_AND_LEASE: i64 = 300_000;
+
 /// Recordings of different lengths, so that the log can tell them apart.
 async fn different(lines: usize) -> House {
     let house = House::new().await;
@@ -79,6 +82,8 @@ async fn a_late_answer_changes_nothing_when_the_log_had_it() {
     let never = CancellationToken::new;
     tokio::join!(house.run_on(&slow, batch, never(), never()), async {
         house.sandbox.waiting(1).await;
+        // Its owner should have given up by itself long ago: it was stopped for good.
+        house.clock.advance(TIMEOUT_AND_LEASE);
         let other = house.run(batch).await;
         assert_eq!(other.end, RunEnd::Done);
         assert_eq!(house.row(batch, "call-1").await.notes.as_deref(), Some("recovered"));
@@ -102,6 +107,7 @@ async fn a_late_answer_to_a_call_that_was_given_up_is_kept_in_the_books() {
         house.run_on(&slow, batch, never(), never()),
         async {
             house.sandbox.waiting(1).await;
+            house.clock.advance(TIMEOUT_AND_LEASE);
             house.run(batch).await;
         },
         async {

@@ -1,5 +1,6 @@
 //! What stands in a night's way: older nights, recordings that may not be read, places that are wrong.
 
+use wavebatch::domain::{environment::Environment, options::Task};
 use wavebatch::store::NewBatch;
 
 use crate::{
@@ -47,13 +48,8 @@ async fn an_older_night_whose_submission_was_cut_off_is_told() {
     let night = Night::new().await;
     night.record("2026/11/21", 0..2);
     let cut = NewBatch {
-        name: "nightly-calls-2026-11-20".into(),
         definition: "nightly-calls".into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
+        ..NewBatch::new("nightly-calls-2026-11-20", Environment::Live, Task::Transcribe, "{}".into())
     };
     night.house.store.begin(cut, wavebatch::store::Again::default()).await.unwrap();
     let (_, told) = night.run(AFTER, &["run", "night.toml", "--again"]).await;

@@ -9,7 +9,9 @@ use wavebatch::{
     clock::Clock,
     domain::{
         call::LogFlags,
-        job::{CallId, JobId, Trace, Why},
+        cost::MicroUsd,
+        environment::Environment,
+        job::{CallId, JobId, RequestFingerprint},
         pool::{Limits, Pool},
     },
     sandbox::Config,
@@ -25,7 +27,7 @@ const FRAME: u64 = 4_096 + 24;
 /// What the ledger has acknowledged, and how long its log was then.
 struct Promise {
     job: JobId,
-    era: i64,
+    generation: i64,
     call: CallId,
     /// The answer; none is the intent of a call alone.
     answer: Option<String>,
@@ -48,27 +50,20 @@ fn log_of(ledger: &Path) -> PathBuf {
 
 fn ask(job: &Claimed) -> PermitAsk {
     PermitAsk {
-        job: job.job,
-        token: job.token,
-        batch: job.batch,
-        part: 0,
-        account: "acc".into(),
-        pool: Pool::Pulse,
         limits: Limits { requests_per_minute: None, concurrency: None },
-        why: Why::First,
-        replaces: None,
-        probes: false,
-        buys: Purchase::Transcript { audio_ms: Some(1_000), rate: 5_000 },
-        overdue_after: None,
-        mark: None,
-        trace: Trace {
-            model: "pulse".into(),
-            language: "en".into(),
-            flags: LogFlags::default(),
-            bytes: Some(u64::try_from(job.job.0).unwrap()),
-            audio_ms: Some(1_000),
-        },
-        reply: None,
+        ..PermitAsk::new(
+            job,
+            "acc".into(),
+            Pool::Pulse,
+            Purchase::Transcript { audio_ms: Some(1_000), rate: MicroUsd(5_000) },
+            RequestFingerprint {
+                model: "pulse".into(),
+                language: "en".into(),
+                flags: LogFlags::default(),
+                bytes: Some(u64::try_from(job.job.0).unwrap()),
+                audio_ms: Some(1_000),
+            },
+        )
     }
 }
 
@@ -90,17 +85,17 @@ async fn promises(house: &House) -> Vec<Promise> {
     house.provable_calls(LINES);
     house.submit(&house.definition("", "")).await;
     house.store.enlist("{}".into()).await.unwrap();
-    let want = Want { world: "waves", calls: vec![(Pool::Pulse, 100)], ..Want::default() };
+    let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 100)], ..Want::default() };
     let jobs = house.store.claim(want).await.unwrap();
     assert_eq!(jobs.len(), LINES);
     let length = || fs::metadata(log_of(house.store.path())).unwrap().len();
     let mut promises = Vec::new();
     for job in &jobs {
         let call = house.store.permit(ask(job)).await.unwrap().unwrap().call;
-        promises.push(Promise { job: job.job, era: job.era, call, answer: None, log: length() });
+        promises.push(Promise { job: job.job, generation: job.generation, call, answer: None, log: length() });
         let body = format!(r#"{{"status":"success","transcription":"words of {call}"}}"#);
         house.store.end(answered(call, &body)).await.unwrap();
-        promises.push(Promise { job: job.job, era: job.era, call, answer: Some(body), log: length() });
+        promises.push(Promise { job: job.job, generation: job.generation, call, answer: Some(body), log: length() });
     }
     promises
 }
@@ -126,7 +121,7 @@ async fn after(house: &House, log: &[u8], from: u64, damage: Damage) -> (tempfil
 }
 
 async fn is_kept(store: &Store, promise: &Promise) -> bool {
-    let journal = store.journal(promise.job, 0, promise.era).await.unwrap();
+    let journal = store.journal(promise.job, 0, promise.generation).await.unwrap();
     let known = journal.calls.iter().any(|call| call.id == promise.call);
     let kept = store.answer(promise.call).await.unwrap().map(|(body, _)| String::from_utf8(body.to_vec()).unwrap());
     known && promise.answer.as_ref().is_none_or(|answer| kept.as_ref() == Some(answer))

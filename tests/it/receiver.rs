@@ -13,8 +13,10 @@ use wavebatch::{
     domain::{
         call::LogFlags,
         callback::{Secret, address, probe_address},
+        cost::MicroUsd,
         cost::Rates,
-        job::{BatchId, CallId, JobState, Step, Trace, Why},
+        environment::Environment,
+        job::{BatchId, CallId, JobState, RequestFingerprint, Step},
         pool::{Limits, Pool},
     },
     server::{Admin, Metrics, Patience, Receiver, ReceiverSettings},
@@ -47,7 +49,7 @@ impl Hall {
         let batch = house.submit(&house.write("night.toml", toml)).await;
         // The process that made the calls is gone by the time that they are answered.
         let enlisted = house.store.enlist("{}".into()).await.unwrap();
-        let want = Want { world: "waves", calls: vec![(Pool::PulsePro, 10_000)], ..Want::default() };
+        let want = Want { environment: Environment::Live, calls: vec![(Pool::PulsePro, 10_000)], ..Want::default() };
         let mut calls = Vec::new();
         for job in house.store.claim(want).await.unwrap() {
             let call = house.store.permit(ask(&job)).await.unwrap().unwrap().call;
@@ -81,7 +83,7 @@ impl Hall {
 
     async fn state(&self, nth: usize) -> Step {
         let (job, _) = &self.calls[nth];
-        self.house.store.journal(job.job, 0, job.era).await.unwrap().step(self.house.clock.now())
+        self.house.store.journal(job.job, 0, job.generation).await.unwrap().step(self.house.clock.now(), 15_000)
     }
 }
 
@@ -101,27 +103,20 @@ fn refused(reason: &str) -> String {
 
 fn ask(job: &Claimed) -> PermitAsk {
     PermitAsk {
-        job: job.job,
-        token: job.token,
-        batch: job.batch,
-        part: 0,
-        account: "acc".into(),
-        pool: Pool::PulsePro,
-        limits: Limits::default(),
-        why: Why::First,
-        replaces: None,
-        probes: false,
-        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 4_000 },
         overdue_after: Some(900_000),
-        mark: None,
-        trace: Trace {
-            model: "pulse-pro".into(),
-            language: "en".into(),
-            flags: LogFlags::default(),
-            bytes: None,
-            audio_ms: None,
-        },
-        reply: None,
+        ..PermitAsk::new(
+            job,
+            "acc".into(),
+            Pool::PulsePro,
+            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(4_000) },
+            RequestFingerprint {
+                model: "pulse-pro".into(),
+                language: "en".into(),
+                flags: LogFlags::default(),
+                bytes: None,
+                audio_ms: None,
+            },
+        )
     }
 }
 

@@ -10,7 +10,7 @@ mod trouble;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wavebatch::{domain::job::JobState, server::Scheduling, store::Standing};
+use wavebatch::{domain::environment::Environment, domain::job::JobState, server::Scheduling, store::Standing};
 
 use service::{NIGHT, Service, batches, definition, finished, house, id, manifest, ms, rows, set, text, work};
 
@@ -73,7 +73,7 @@ async fn what_the_window_cannot_hold_goes_on_the_next_night_and_first() {
     let is_left_over = |event: &Scheduling| matches!(event, Scheduling::States(states) if states.iter().any(|one| one.left_over == left));
     assert!(service.count(is_left_over) > 0, "{:#?}", service.told);
     // The window that closed stands until somebody was told of it; then comes the next.
-    let standings = house.store.standings("waves").await.unwrap();
+    let standings = house.store.standings(Environment::Live).await.unwrap();
     let (row, closed) = standings.iter().find(|(row, _)| row.id == one).unwrap();
     assert_eq!((row.window.map(|window| window.1), closed), (Some(end), &Standing::WindowClosed(end)));
     house.store.told(one, closed).await.unwrap();
@@ -227,7 +227,7 @@ async fn two_services_on_one_ledger_start_each_run_once() {
     set(&house, "2026-11-21T06:30:00Z");
     house
         .until("all of them", || async {
-            let views = house.store.schedule_views("waves").await.unwrap();
+            let views = house.store.schedule_views(Environment::Live).await.unwrap();
             batches(&house).await.len() == 14 && views.iter().all(|view| view.waiting.is_empty())
         })
         .await;

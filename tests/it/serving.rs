@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
         cost::Rates,
+        environment::Environment,
         job::{BatchId, JobState},
+        options::Task,
         retry::PauseKind,
     },
     report::summary::SummaryState,
@@ -242,7 +244,7 @@ fn serve(house: &House) -> Served {
         let _ = told.send(news);
         async { Ok(()) }
     };
-    tokio::spawn(Keeper::new(house.store.clone(), "waves", Rates::default(), tell).run(stop.clone()));
+    tokio::spawn(Keeper::new(house.store.clone(), Environment::Live, Rates::default(), tell).run(stop.clone()));
     let (runner, _events) = house.runner_on(&house.store);
     let drain = stop.clone();
     let runner = tokio::spawn(async move {
@@ -298,7 +300,11 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
     house.provable_calls(6);
     let batch = house.submit(&house.definition("", "concurrency = 1")).await;
     let now = house.clock.now();
-    house.store.set_window("night", "waves", Some((now - 1_000, now + 3_600_000))).await.expect("a ledger");
+    house
+        .store
+        .set_schedule_window("night", Environment::Live, Some((now - 1_000, now + 3_600_000)))
+        .await
+        .expect("a ledger");
     house.sandbox.hold();
     let mut served = serve(&house);
     house.sandbox.arrivals(1).await;
@@ -310,7 +316,7 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
     assert_eq!(summary(&house)["state"], "waiting");
     assert_eq!(house.sandbox.books().calls, 1, "what was begun was finished, and nothing more");
     let now = house.clock.now();
-    house.store.set_window("night", "waves", Some((now, now + 3_600_000))).await.expect("a ledger");
+    house.store.set_schedule_window("night", Environment::Live, Some((now, now + 3_600_000))).await.expect("a ledger");
     let news = served.next().await;
     assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
     house.all_well(batch, 6, 1).await;
@@ -318,23 +324,13 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_that_does_not_take_is_not_said_to_have_taken() {
+async fn a_pause_during_a_submission_holds_when_that_is_done() {
     let house = House::new().await;
-    let new = NewBatch {
-        name: "night".into(),
-        definition: "night".into(),
-        world: "waves",
-        spec: "{}".into(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
-    };
+    let new = NewBatch::new("night", Environment::Live, Task::Transcribe, "{}".into());
     let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
-    let pause = || program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
-    let told = pause();
-    assert_eq!(told.status.code(), Some(3));
-    let words = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(words.contains("is not paused: it is being submitted"), "{words}");
+    let told = program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
+    assert_eq!(told.status.code(), Some(0));
     house.store.end_submit(batch).await.expect("a ledger");
-    assert_eq!(pause().status.code(), Some(0));
+    let (kind, _) = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+    assert_eq!(kind, PauseKind::User);
 }

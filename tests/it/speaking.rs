@@ -212,7 +212,7 @@ async fn too_short_for_its_text_is_suspect() {
     let before = house.sandbox.books().calls;
     let again = Chosen { batch, key: None, states: vec![], part: None };
     let words = cut(&prose(1), 60)[1].chars() as u64;
-    assert_eq!(house.store.plan_retry(&again).await.unwrap().characters, words);
+    assert_eq!(house.store.plan_retry(&again).await.unwrap().units, words);
     assert_eq!(house.store.retry(again).await.unwrap(), 1);
     house.run(batch).await;
     assert_eq!(house.row(batch, "one").await.state, JobState::Succeeded);

@@ -12,16 +12,20 @@ use wavebatch::{
     domain::{
         batch::BatchSpec,
         call::LogFlags,
+        cost::MicroUsd,
         cut::cut,
+        environment::Environment,
+        facts::Facts,
         identity::{Identity, text_identity},
-        job::{JobId, JobState, Trace, Why},
+        job::{JobId, JobState, RequestFingerprint},
+        options::Task,
         pool::{Limits, Pool},
         speech::{AudioFormat, SampleRate},
         synthesis::Bought,
     },
     store::{
-        Claimed, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, Purchase, Reused, Settlement,
-        Sound, Store, Text, To, Want,
+        Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, PlannedPart, Purchase,
+        Settlement, Store, Text, To, Want,
     },
 };
 
@@ -49,15 +53,8 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new = NewBatch {
-            name: "book".into(),
-            definition: "book".into(),
-            world: "waves",
-            spec: serde_json::to_string(&self.spec).unwrap(),
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        };
+        let new =
+            NewBatch::new("book", Environment::Live, Task::Synthesize, serde_json::to_string(&self.spec).unwrap());
         let (batch, _) = self.store.begin_submit(new).await.unwrap();
         self.store.submit(batch, vec![job("wav"), job("pcm")], vec![]).await.unwrap();
         self.store.end_submit(batch).await.unwrap();
@@ -76,31 +73,24 @@ impl Book {
     }
 
     async fn claim(&self) -> Vec<Claimed> {
-        let want = Want { world: "waves", free: 9, calls: vec![(Pool::Tts, 9)], ..Want::default() };
+        let want = Want { environment: Environment::Live, free: 9, calls: vec![(Pool::Tts, 9)], ..Want::default() };
         self.store.claim(want).await.unwrap()
     }
 
     async fn buy(&self, job: &Claimed, part: i64, text: &str) {
         let characters = u32::try_from(text.chars().count()).unwrap();
-        let cost = i64::from(characters) * 20;
-        let sound = Sound { fingerprint: self.sound(text), looked_at: 0, characters, cost, heeds_parked: false };
+        let cost = MicroUsd(i64::from(characters) * 20);
+        let sound = Clip { cache_key: self.sound(text), looked_at: 0, characters, cost, heeds_parked: false };
         let (model, flags) = ("lightning_v3.1".to_owned(), LogFlags::default());
         let ask = PermitAsk {
-            job: job.job,
-            token: job.token,
-            batch: job.batch,
             part,
-            account: "acc".into(),
-            pool: Pool::Tts,
-            limits: Limits::default(),
-            why: Why::First,
-            replaces: None,
-            probes: false,
-            overdue_after: None,
-            buys: Purchase::Speech(sound),
-            mark: None,
-            trace: Trace { model, language: "en".into(), flags, bytes: None, audio_ms: None },
-            reply: None,
+            ..PermitAsk::new(
+                job,
+                "acc".into(),
+                Pool::Tts,
+                Purchase::Speech(sound),
+                RequestFingerprint { model, language: "en".into(), flags, bytes: None, audio_ms: None },
+            )
         };
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
         let end = End::Spoken { bytes: 9, found: false, request_id: None, content_expiry: None };
@@ -111,10 +101,13 @@ impl Book {
     async fn settle(&self, job: &Claimed, reused_parts: u64) {
         let finish = Finish {
             state: Some(JobState::Succeeded),
-            audio_ms: Some(5_300),
-            characters: Some(45),
-            parts: Some(4),
-            reused_parts: Some(reused_parts),
+            facts: Facts {
+                audio_ms: Some(5_300),
+                parts: Some(4),
+                reused_parts: Some(reused_parts),
+                ..Facts::default()
+            },
+            units: Some(45),
             ..Finish::default()
         };
         let to = To::Finished(Box::new(finish));
@@ -131,8 +124,9 @@ impl Book {
             book.buy(&jobs[0], part, text).await;
         }
         book.settle(&jobs[0], 0).await;
-        let reused = PARTS.map(|(part, text, _)| Reused { part, fingerprint: book.sound(text), characters: 9 });
-        assert!(book.store.reuse(jobs[1].job, jobs[1].token, &reused).await.unwrap());
+        let reused =
+            PARTS.map(|(part, text, _)| PlannedPart { part, cache_key: book.sound(text), characters: 9, reused: true });
+        assert!(book.store.plan_parts(jobs[1].job, jobs[1].token, &reused).await.unwrap());
         book.settle(&jobs[1], 3).await;
         book.store.finish(jobs[0].batch).await.unwrap();
         book
@@ -156,8 +150,13 @@ impl Book {
             file.write_all(&vec![0; samples * 2]).unwrap();
             self.store.shelf().keep(&draft, sound, AudioFormat::Pcm, true).unwrap();
         }
-        let reused = sounds.map(|(part, fingerprint, _)| Reused { part, fingerprint, characters: 9 });
-        assert!(self.store.reuse(job.job, job.token, &reused).await.unwrap());
+        let reused = sounds.map(|(part, fingerprint, _)| PlannedPart {
+            part,
+            cache_key: fingerprint,
+            characters: 9,
+            reused: true,
+        });
+        assert!(self.store.plan_parts(job.job, job.token, &reused).await.unwrap());
         self.settle(&job, 3).await;
         job.job
     }
@@ -301,7 +300,7 @@ async fn a_moment_that_is_two_parts_is_nobodys() {
     );
     let plan = book.told(&["retry", "book", "--key", "ch-1", "--part", "3"]);
     assert!(plan.contains("part 3 of ch-1 spoken again for 3 jobs, 50 characters"), "two voices, two sounds: {plan}");
-    assert!(book.store.journals(slow, 1).await.unwrap().is_anew(2));
+    assert!(book.store.journals(slow, 1).await.unwrap().is_forced(2));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use wavebatch::{
     domain::{
         batch::BatchSpec,
         cost::{MicroUsd, Rates},
+        environment::Environment,
         job::{BatchId, CallState},
     },
     report::{
@@ -61,7 +62,7 @@ async fn spent(house: &House, by: SpendBy) -> Spent {
 }
 
 fn ask(by: SpendBy) -> SpendAsk {
-    SpendAsk { world: "waves", since: None, before: None, by, top: usize::MAX }
+    SpendAsk { environment: Environment::Live, since: None, before: None, by, top: usize::MAX }
 }
 
 fn names(spent: &Spent) -> Vec<(Option<&str>, u64, i64)> {
@@ -116,7 +117,8 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
     let by_day = spent(&house, SpendBy::Day(vec![])).await;
     assert_eq!(by_day.groups.iter().map(|g| (g.sums.lines, g.sums.billed)).collect::<Vec<_>>(), [(6, 8), (1, 1)]);
     assert_eq!(by_day.total, total, "a line of two days is one line");
-    let sandbox = house.store.spent(&SpendAsk { world: "sandbox", ..ask(SpendBy::Batch) }).await.unwrap();
+    let sandbox =
+        house.store.spent(&SpendAsk { environment: Environment::Sandbox, ..ask(SpendBy::Batch) }).await.unwrap();
     assert_eq!(sandbox, Spent::default(), "nothing is mixed");
 }
 

@@ -4,10 +4,12 @@ use std::{fs, time::Duration};
 
 use wavebatch::{
     domain::{
+        environment::Environment,
         job::{
             CallState,
             JobState::{Cancelled, Failed, Queued, Succeeded, Suspect},
         },
+        options::Task,
         retry::PauseKind,
     },
     runner::RunEnd,
@@ -127,7 +129,7 @@ async fn retry_takes_what_went_wrong_and_a_good_line_only_by_its_key() {
     assert_eq!((counts.of(Succeeded), counts.of(Suspect), counts.of(Failed)), (1, 1, 1));
 
     let plan = house.store.plan_retry(&all(batch)).await.unwrap();
-    assert_eq!((plan.jobs, plan.deliveries, plan.audio_ms, plan.unknown_length), (2, 0, 3_000, 1));
+    assert_eq!((plan.jobs, plan.deliveries, plan.units, plan.unknown), (2, 0, 6_000, 0));
     assert_eq!(house.store.retry(all(batch)).await.unwrap(), 2);
     house.run(batch).await;
     house.all_well(batch, 3, 2).await;
@@ -233,13 +235,8 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
         house.calls(4);
         let spec = house.store.batch_by_id(batch).await.unwrap();
         let again = wavebatch::store::NewBatch {
-            name: spec.name,
             definition: spec.definition,
-            world: "waves",
-            spec: spec.spec,
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
+            ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Task::Transcribe, spec.spec)
         };
         house.store.begin_submit(again).await.unwrap();
         house.sandbox.release();

@@ -238,7 +238,8 @@ async fn is_overcome(wall: Wall, when: When, kind: Kind, spoken: Arc<BTreeMap<St
             let counts = house.counts(batch).await;
             assert_eq!(counts.of(JobState::Failed), 0, "{told}: {counts:?}");
             if !is_gone {
-                assert_eq!(counts.of(JobState::Succeeded), u64::from(when == When::Middle), "{told}: {counts:?}");
+                // Another line than the first may have been the first to be delivered.
+                assert!(counts.of(JobState::Succeeded) <= u64::from(when == When::Middle), "{told}: {counts:?}");
             }
             server.lift();
             server.bucket("out");

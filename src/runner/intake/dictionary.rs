@@ -92,7 +92,8 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
     let batch = NewBatch {
         name: row.name.clone(),
         definition: row.definition.clone(),
-        world: if row.world == "sandbox" { "sandbox" } else { "waves" },
+        environment: row.environment,
+        task: row.task,
         spec: serde_json::to_string(&spec).expect("a specification is JSON"),
         max_spend: row.max_spend,
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use crate::{
     definition::Faults,
-    domain::{call::Trouble, cost::MicroUsd},
+    domain::{call::Trouble, cost::MicroUsd, environment::Environment},
     media::fetch::FetchError,
     s3::S3Error,
     sink::SinkError,
@@ -80,16 +80,16 @@ pub enum IntakeError {
     /// The batch was made by the sandbox and is to be worked by the API, or the other way round.
     #[error(
         "the batch `{batch}` was made for {}, and its answers never mix with those of {}",
-        world(theirs),
-        world(ours)
+        theirs.in_words(),
+        ours.in_words()
     )]
-    OtherWorld {
+    OtherEnvironment {
         /// The batch's name.
         batch: String,
-        /// `waves` or `sandbox`, as the ledger has it.
-        theirs: String,
-        /// The same, as it was asked for.
-        ours: String,
+        /// As the ledger has it.
+        theirs: Environment,
+        /// As it was asked for.
+        ours: Environment,
     },
     /// Finished lines would be bought again.
     #[error(
@@ -190,7 +190,7 @@ impl IntakeError {
         match self {
             Self::Faults(_)
             | Self::OtherDefinition { .. }
-            | Self::OtherWorld { .. }
+            | Self::OtherEnvironment { .. }
             | Self::WouldRebuy { .. }
             | Self::Owned { .. }
             | Self::OlderLedger { .. }
@@ -215,7 +215,7 @@ impl IntakeError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::OtherDefinition { .. } => "give this one a name of its own with --batch NAME",
-            Self::OtherWorld { .. } => {
+            Self::OtherEnvironment { .. } => {
                 "use a ledger for each (--database), or give this batch a name of its own with --batch NAME"
             }
             Self::WouldRebuy { .. } => {
@@ -241,8 +241,4 @@ impl IntakeError {
             Self::Faults(_) | Self::Fetch { .. } | Self::Interrupted => return None,
         })
     }
-}
-
-fn world(name: &str) -> &str {
-    if name == "sandbox" { "the sandbox" } else { "the API" }
 }

@@ -3,7 +3,7 @@
 use super::{IntakeError, presentation, reader::Reader};
 use crate::{
     definition::{Columns, Definition},
-    domain::{batch::BatchSpec, options::Task},
+    domain::{batch::BatchSpec, environment::Environment, options::Task},
     store::{Again, BatchRow, Diff, Store, StoreError},
 };
 
@@ -14,8 +14,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The batch of this name, if there is one; it must be of the same definition, task and world.
-    pub(super) async fn find(store: &Store, definition: &Definition, world: &str) -> Result<Option<Self>, IntakeError> {
+    /// The batch of this name, if there is one; it must be of the same definition, task and environment.
+    pub(super) async fn find(
+        store: &Store,
+        definition: &Definition,
+        environment: Environment,
+    ) -> Result<Option<Self>, IntakeError> {
         let Some(row) = store.batch(definition.batch.as_str()).await? else { return Ok(None) };
         let spec: BatchSpec = serde_json::from_str(&row.spec)
             .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
@@ -36,8 +40,8 @@ impl Known {
                 ours: of(definition.task.task()),
             });
         }
-        if row.world != world {
-            return Err(IntakeError::OtherWorld { batch, theirs: row.world, ours: world.to_owned() });
+        if row.environment != environment {
+            return Err(IntakeError::OtherEnvironment { batch, theirs: row.environment, ours: environment });
         }
         Ok(Some(Self { row, spec }))
     }

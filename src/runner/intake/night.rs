@@ -3,7 +3,7 @@
 use super::{IntakeError, scanned::Scanned};
 use crate::{
     definition::{Definition, template::Template},
-    domain::{batch::BatchSpec, hex::hex},
+    domain::{batch::BatchSpec, environment::Environment, hex::hex},
     store::{BatchRow, Store, StoreError},
 };
 
@@ -26,14 +26,14 @@ pub(super) async fn same_night(
     store: &Store,
     definition: &Definition,
     scan: &Scanned,
-    world: &str,
+    environment: Environment,
 ) -> Result<Option<Definition>, IntakeError> {
     let ours = spec_of(definition, scan);
     if !ours.dated || store.batch(definition.batch.as_str()).await?.is_some() {
         return Ok(None);
     }
     let batches = store.batches().await?;
-    let newest = batches.into_iter().filter(|row| row.definition == definition.name && row.world == world);
+    let newest = batches.into_iter().filter(|row| row.definition == definition.name && row.environment == environment);
     let Some(newest) = newest.max_by_key(|row| (row.submitted_at, row.id.0)) else { return Ok(None) };
     let theirs: BatchSpec = serde_json::from_str(&newest.spec)
         .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", newest.name)))?;

@@ -19,6 +19,7 @@ use crate::{
     domain::{
         batch::{BatchName, BatchSpec},
         cost::{MicroUsd, Rates},
+        environment::Environment,
         estimate::Guess,
         options::SttModel,
     },
@@ -89,20 +90,20 @@ pub async fn plan(
     store: Option<&Store>,
     definition: &Definition,
     copy: Option<&Spooled>,
-    world: &str,
+    environment: Environment,
     again: bool,
     rates: &Rates,
 ) -> Result<Plan, IntakeError> {
     // What is wrong with its name is told before a long manifest is read.
-    find(store, definition, world).await?;
+    find(store, definition, environment).await?;
     let reader = Reader::start(definition, copy).await?;
     let scan = Arc::clone(&reader.scan);
     let older = match store {
-        Some(store) if !again => same_night(store, definition, &scan, world).await?,
+        Some(store) if !again => same_night(store, definition, &scan, environment).await?,
         _ => None,
     };
     let definition = older.as_ref().unwrap_or(definition);
-    let known = find(store, definition, world).await?;
+    let known = find(store, definition, environment).await?;
     let here = known.as_ref().map(|(_, known)| known.at_its_origin(definition));
     let definition = here.as_ref().unwrap_or(definition);
     let batch = known.as_ref().map(|(_, known)| known.row.id);
@@ -167,10 +168,10 @@ async fn look(definition: &Definition, copy: Option<&Spooled>, scan: &Arc<Scanne
 async fn find<'s>(
     store: Option<&'s Store>,
     definition: &Definition,
-    world: &str,
+    environment: Environment,
 ) -> Result<Option<(&'s Store, Known)>, IntakeError> {
     let Some(store) = store else { return Ok(None) };
-    Ok(Known::find(store, definition, world).await?.map(|known| (store, known)))
+    Ok(Known::find(store, definition, environment).await?.map(|known| (store, known)))
 }
 
 /// The finished lines among the changed ones, at the price of the definition's model; of texts, what is not kept of them.

@@ -8,9 +8,12 @@ use crate::{
         Definition, Overrides,
         manifest::texts::{TextRow, Texts},
     },
-    domain::{cost::Rates, cut, identity::Identity, job::JobState, pool::Pool, synthesis::Rendition},
+    domain::{
+        cost::Rates, cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
+        synthesis::Rendition,
+    },
     sandbox::{Config, Sandbox},
-    store::{Finish, Opening, Reused, Settlement, Store, Submitted, To, Want},
+    store::{Finish, Opening, PlannedPart, Settlement, Store, Submitted, To, Want},
     waves::{Client, Settings},
 };
 
@@ -44,7 +47,7 @@ impl World {
     }
 
     async fn try_submit(&self, options: &SubmitOptions) -> Result<Submission, IntakeError> {
-        submit(&self.store, &self.load(), None, "waves", options).await
+        submit(&self.store, &self.load(), None, Environment::Live, options).await
     }
 
     async fn submit(&self) -> Submission {
@@ -52,7 +55,7 @@ impl World {
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load(), None, "waves", false, &Rates::default()).await.unwrap()
+        plan(Some(&self.store), &self.load(), None, Environment::Live, false, &Rates::default()).await.unwrap()
     }
 
     /// Has everything that is due spoken, as a run would; what is bought for it.
@@ -75,14 +78,14 @@ impl World {
             }
         }
         let me = self.store.enlist("{}".into()).await.unwrap();
-        let want = Want { world: "waves", free: 99, calls: vec![(Pool::Tts, 99)], ..Want::default() };
+        let want = Want { environment: Environment::Live, free: 99, calls: vec![(Pool::Tts, 99)], ..Want::default() };
         let mut spoken = Vec::new();
         for job in self.store.claim(want).await.unwrap() {
-            let part = Reused { part: 0, fingerprint: Identity([1; 16]), characters: 1 };
-            assert!(self.store.reuse(job.job, job.token, &[part]).await.unwrap());
+            let part = PlannedPart { part: 0, cache_key: Identity([1; 16]), characters: 1, reused: true };
+            assert!(self.store.plan_parts(job.job, job.token, &[part]).await.unwrap());
             let finish = Finish {
                 state: Some(JobState::Succeeded),
-                parts: Some(1),
+                facts: Facts { parts: Some(1), ..Facts::default() },
                 outputs: Some("[]".into()),
                 ..Finish::default()
             };
@@ -208,7 +211,7 @@ async fn bad_lines_and_the_first_lines_are_as_ever() {
     assert_eq!((mended.bad, mended.submitted.new, mended.submitted.same, mended.gone), (0, 4, 6, 0));
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
     let limited = Definition::load(&w.dir.path().join("p.toml"), &over).unwrap();
-    let done = submit(&w.store, &limited, None, "waves", &SubmitOptions::default()).await.unwrap();
+    let done = submit(&w.store, &limited, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
     assert_eq!((done.lines, done.submitted.same, done.gone), (1, 4, 0));
     w.write("p.toml", &format!("allow_empty = true\n{TOML}"));
     w.write("p.csv", "key,menu,text,voice_id\n");
@@ -237,7 +240,7 @@ async fn what_is_to_be_bought_afresh_says_so() {
     let speech = crate::definition::SpeechFlags { no_reuse: true, ..Default::default() };
     let afresh = Definition::load(&w.dir.path().join("p.toml"), &Overrides { speech, ..over }).unwrap();
     let reused = w.plan().await.speech.unwrap().purchases.parts;
-    let done = submit(&w.store, &afresh, None, "waves", &SubmitOptions::default()).await.unwrap();
+    let done = submit(&w.store, &afresh, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
     assert_eq!((done.submitted.new, done.submitted.same), (4, 10));
     assert_eq!((reused, done.purchases.unwrap().parts), (0, 4));
     let spoken = w.speak().await;
@@ -266,7 +269,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
         let row = w.store.batch("p").await.unwrap().unwrap();
         renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
         let row = w.store.batch("p").await.unwrap().unwrap();
-        assert_eq!(row.state, "open");
+        assert_eq!(row.submitting_at, None);
         let spec: crate::domain::batch::BatchSpec = serde_json::from_str(&row.spec).unwrap();
         let id = spec.task.synthesis().unwrap().dictionary.clone().unwrap().id.unwrap();
         assert_eq!(account.client.dictionaries().await.unwrap()[0].id, id);

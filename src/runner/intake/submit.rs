@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     definition::{Definition, Faults, Spooled, manifest::Ignored},
-    domain::{batch::BatchSpec, cost::Rates, job::BatchId},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{blank, put_blank_report, put_summary, summarize},
         summary::SummaryState,
@@ -95,20 +95,20 @@ pub async fn submit(
     store: &Store,
     definition: &Definition,
     copy: Option<&Spooled>,
-    world: &'static str,
+    environment: Environment,
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
-    let mut known = Known::find(store, definition, world).await?;
+    let mut known = Known::find(store, definition, environment).await?;
     let here = known.as_ref().map(|known| known.at_its_origin(definition));
     let definition = here.as_ref().unwrap_or(definition);
     let reader = Reader::start(definition, copy).await?;
     let older = match options.again {
-        false => same_night(store, definition, &reader.scan, world).await?,
+        false => same_night(store, definition, &reader.scan, environment).await?,
         true => None,
     };
     let mut definition = older.clone().unwrap_or_else(|| definition.clone());
     if older.is_some() {
-        known = Known::find(store, &definition, world).await?;
+        known = Known::find(store, &definition, environment).await?;
         definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
     }
     let account = options.account.as_ref();
@@ -130,7 +130,7 @@ pub async fn submit(
         false => None,
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
-    let begun = store.begin(new_batch(definition, &spec, world), again).await?;
+    let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
     let submitted = write_lines(store, begun, &reader, adopt).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
@@ -217,11 +217,12 @@ async fn claim_output(
     Ok(sink)
 }
 
-fn new_batch(definition: &Definition, spec: &BatchSpec, world: &'static str) -> NewBatch {
+fn new_batch(definition: &Definition, spec: &BatchSpec, environment: Environment) -> NewBatch {
     NewBatch {
         name: definition.batch.as_str().to_owned(),
         definition: definition.name.clone(),
-        world,
+        environment,
+        task: definition.task.task(),
         spec: serde_json::to_string(spec).expect("a specification is JSON"),
         max_spend: definition.run.max_spend_usd.map(|most| most.0),
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),

@@ -9,8 +9,11 @@ use crate::{
     definition::{AdHoc, Definition, Overrides},
     domain::{
         call::LogFlags,
+        cost::MicroUsd,
         cost::Rates,
-        job::{JobState, Trace, Why},
+        environment::Environment,
+        facts::Facts,
+        job::{JobState, RequestFingerprint},
         options::Task,
         pool::{Limits, Pool},
     },
@@ -59,7 +62,7 @@ impl World {
     }
 
     async fn submit_with(&self, options: &SubmitOptions) -> Result<Submission, IntakeError> {
-        submit(&self.store, &self.load("calls.toml"), None, "waves", options).await
+        submit(&self.store, &self.load("calls.toml"), None, Environment::Live, options).await
     }
 
     async fn submit(&self) -> Result<Submission, IntakeError> {
@@ -67,7 +70,9 @@ impl World {
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load("calls.toml"), None, "waves", false, &Rates::default()).await.unwrap()
+        plan(Some(&self.store), &self.load("calls.toml"), None, Environment::Live, false, &Rates::default())
+            .await
+            .unwrap()
     }
 
     async fn counts(&self) -> Counts {
@@ -86,32 +91,22 @@ impl World {
     /// Works everything that is due, as a run would.
     async fn work(&self) {
         let me = self.store.enlist("{}".into()).await.unwrap();
-        let want = Want { world: "waves", free: 99, calls: vec![(Pool::Pulse, 99)], ..Want::default() };
+        let want = Want { environment: Environment::Live, free: 99, calls: vec![(Pool::Pulse, 99)], ..Want::default() };
         for job in self.store.claim(want).await.unwrap() {
-            let trace = Trace {
+            let trace = RequestFingerprint {
                 model: "pulse".into(),
                 language: "en".into(),
                 flags: LogFlags::default(),
                 bytes: None,
                 audio_ms: None,
             };
-            let ask = PermitAsk {
-                job: job.job,
-                token: job.token,
-                batch: job.batch,
-                part: 0,
-                account: "acc".into(),
-                pool: Pool::Pulse,
-                limits: Limits::default(),
-                why: Why::First,
-                replaces: None,
-                probes: false,
-                overdue_after: None,
-                buys: Purchase::Transcript { audio_ms: Some(60_000), rate: 5_000 },
-                mark: None,
+            let ask = PermitAsk::new(
+                &job,
+                "acc".into(),
+                Pool::Pulse,
+                Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
                 trace,
-                reply: None,
-            };
+            );
             if let Ok(permit) = self.store.permit(ask).await.unwrap() {
                 let end = End::Answered {
                     body: format!(r#"{{"status":"success","transcription":"hi {}"}}"#, job.key).into(),
@@ -127,7 +122,8 @@ impl World {
             }
             let finish = Finish {
                 state: Some(JobState::Succeeded),
-                audio_ms: Some(60_000),
+                facts: Facts { audio_ms: Some(60_000), ..Facts::default() },
+                units: Some(60_000),
                 outputs: Some(format!("[\"/out/{}.txt\"]", job.key)),
                 ..Finish::default()
             };
@@ -159,7 +155,7 @@ async fn the_same_manifest_twice_adds_nothing() {
     let again = w.submit().await.unwrap();
     assert_eq!((again.existed, again.gone), (true, 0));
     assert_eq!(again.submitted, Submitted { same: 3, ..Submitted::default() });
-    assert_eq!(w.batch().await.state, "open");
+    assert_eq!(w.batch().await.submitting_at, None);
     let plan = w.plan().await;
     assert_eq!((plan.diff.done, plan.diff.open, plan.estimate.lines), (1, 2, 2));
 }
@@ -167,7 +163,7 @@ async fn the_same_manifest_twice_adds_nothing() {
 #[tokio::test]
 async fn a_plan_needs_no_ledger() {
     let w = World::new().await;
-    let plan = plan(None, &w.load("calls.toml"), None, "waves", false, &Rates::default()).await.unwrap();
+    let plan = plan(None, &w.load("calls.toml"), None, Environment::Live, false, &Rates::default()).await.unwrap();
     assert_eq!((plan.diff.new, plan.scan.columns.carried.clone()), (3, vec!["who".to_owned()]));
 }
 
@@ -270,13 +266,13 @@ async fn a_batch_is_of_one_definition_and_one_world() {
     w.submit().await.unwrap();
     w.write("other.toml", &format!("batch = \"calls\"\n{TOML}"));
     let options = SubmitOptions::default();
-    let error = usage(submit(&w.store, &w.load("other.toml"), None, "waves", &options).await);
+    let error = usage(submit(&w.store, &w.load("other.toml"), None, Environment::Live, &options).await);
     assert_eq!(
         error.to_string(),
         "there is a batch `calls` already, and it is of the definition `calls`, not of the definition `other`"
     );
-    let error = usage(submit(&w.store, &w.load("calls.toml"), None, "sandbox", &options).await);
-    assert!(matches!(error, IntakeError::OtherWorld { .. }), "{error}");
+    let error = usage(submit(&w.store, &w.load("calls.toml"), None, Environment::Sandbox, &options).await);
+    assert!(matches!(error, IntakeError::OtherEnvironment { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -316,23 +312,15 @@ async fn what_was_cut_off_is_completed() {
     let definition = w.load("calls.toml");
     let header = w.plan().await.scan.columns.clone();
     let spec = definition.spec(&header);
-    let batch = NewBatch {
-        name: "calls".into(),
-        definition: "calls".into(),
-        world: "waves",
-        spec: serde_json::to_string(&spec).unwrap(),
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
-    };
+    let batch = NewBatch::new("calls", Environment::Live, Task::Transcribe, serde_json::to_string(&spec).unwrap());
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
     let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
     w.store.begin(batch, Again::default()).await.unwrap();
-    assert_eq!(w.batch().await.state, "submitting");
+    assert!(w.batch().await.submitting_at.is_some());
     let done = w.submit().await.unwrap();
     assert_eq!((done.existed, done.submitted.new), (true, 3));
-    assert_eq!(w.batch().await.state, "open");
+    assert_eq!(w.batch().await.submitting_at, None);
 }
 
 #[tokio::test]
@@ -341,9 +329,9 @@ async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
     let limited = Definition::load(&w.path("calls.toml"), &over).unwrap();
     let options = SubmitOptions::default();
-    assert_eq!(submit(&w.store, &limited, None, "waves", &options).await.unwrap().submitted.new, 1);
+    assert_eq!(submit(&w.store, &limited, None, Environment::Live, &options).await.unwrap().submitted.new, 1);
     assert_eq!(w.submit().await.unwrap().submitted, Submitted { new: 2, same: 1, changed: 0 });
-    let again = submit(&w.store, &limited, None, "waves", &options).await.unwrap();
+    let again = submit(&w.store, &limited, None, Environment::Live, &options).await.unwrap();
     assert_eq!((again.gone, again.submitted.same), (0, 1), "lines beyond the limit are not gone");
 }
 
@@ -377,7 +365,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
     let spool = w.store.spool();
     let copy = copy_manifest(&definition, &spool, &fetcher, CSV.as_bytes()).await.unwrap().unwrap();
     let options = SubmitOptions::default();
-    let done = submit(&w.store, &definition, Some(copy.spooled()), "waves", &options).await.unwrap();
+    let done = submit(&w.store, &definition, Some(copy.spooled()), Environment::Live, &options).await.unwrap();
     assert_eq!((done.name.as_str(), done.submitted.new), ("piped", 3));
     drop(copy);
     assert_eq!(fs::read_dir(spool).unwrap().count(), 0);

@@ -10,6 +10,7 @@ use super::{
         batch::Batch,
         call::{Caller, Departs},
         disk,
+        reconcile::grace_ms,
     },
     part::Kept,
     survey::Speech,
@@ -17,12 +18,12 @@ use super::{
 use crate::{
     domain::{
         call::{ErrorKind, LogFlags, Outcome, Trouble},
-        job::Trace,
+        job::RequestFingerprint,
         options::ExpireContent,
         speech::AudioFormat,
         synthesis::Transport,
     },
-    store::{End, Permit, Purchase, Sound},
+    store::{Clip, End, Permit, Purchase},
     waves::{self, SpeechCall},
 };
 
@@ -38,7 +39,7 @@ pub(super) struct Speaker<'a> {
     pub(super) batch: &'a Batch,
     pub(super) speech: &'a Speech<'a>,
     pub(super) text: &'a str,
-    pub(super) sound: Sound,
+    pub(super) clip: Clip,
     /// What is on the shelf under this name is to be replaced.
     pub(super) replaces: bool,
 }
@@ -47,18 +48,28 @@ impl Caller for Speaker<'_> {
     type Answer = Kept;
 
     fn buys(&self) -> Purchase {
-        Purchase::Speech(self.sound)
+        Purchase::Speech(self.clip)
     }
 
-    fn trace(&self) -> Trace {
+    fn fingerprint(&self) -> RequestFingerprint {
         let options = &self.speech.options;
-        Trace {
+        RequestFingerprint {
             model: options.model.to_string(),
             language: options.language.map(|language| language.to_string()).unwrap_or_default(),
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
         }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.batch.spec.run.call_timeout.unwrap_or(TIMEOUT)
+    }
+
+    fn grace_ms(&self) -> i64 {
+        let Self { speech, clip, .. } = self;
+        let spoken_ms = speech.synthesis.expected_ms(clip.characters.into(), speech.options.speed);
+        grace_ms(self.batch.spec.run.unknown_grace, Some(spoken_ms))
     }
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Kept> {
@@ -75,7 +86,7 @@ impl Caller for Speaker<'_> {
             call_id: &id,
             session: &self.batch.name,
         };
-        let timeout = self.batch.spec.run.call_timeout.unwrap_or(TIMEOUT);
+        let timeout = self.timeout();
         // A part is at most half a minute of sound. In memory it survives a disk that is full.
         let mut audio = Vec::new();
         let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
@@ -139,7 +150,7 @@ impl Speaker<'_> {
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
         // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
         let _writing = self.batch.writing.acquire().await;
-        let (shelf, sound, replaces) = (self.shared.store.shelf(), self.sound.fingerprint, self.replaces);
+        let (shelf, sound, replaces) = (self.shared.store.shelf(), self.clip.cache_key, self.replaces);
         let format = self.speech.bought.format;
         let putting = tokio::task::spawn_blocking(move || {
             let (draft, mut file) = shelf.draft()?;

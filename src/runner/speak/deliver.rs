@@ -21,6 +21,7 @@ use crate::{
     audio::{AudioError, Joiner, sample_to_ms, verify},
     domain::{
         call::ErrorKind,
+        facts::Facts,
         job::JobState,
         options::ExpireContent,
         row::Note,
@@ -98,16 +99,19 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
         error: short,
-        audio_ms: Some(joined.audio_ms),
+        facts: Facts {
+            audio_ms: Some(joined.audio_ms),
+            reused_parts: Some(speech.count().saturating_sub(bought)),
+            ..speech.facts()
+        }
+        .or(work.job.facts),
+        units: Some(speech.characters),
         request_id: all.iter().find_map(|kept| kept.request_id.clone()),
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
         processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
         notes: notes(speech, &all, paid_again),
         outputs: Some(serde_json::json!(addresses).to_string()),
-        characters: Some(speech.characters),
-        parts: Some(speech.count()),
-        reused_parts: Some(speech.count().saturating_sub(bought)),
-        doubtful: joined.too_short.iter().map(|at| (super::index(*at), speech.parts[*at].chars() as u64)).collect(),
+        doubtful: joined.too_short.iter().map(|at| super::index(*at)).collect(),
         ..Finish::default()
     };
     Ok(Next::Leave(To::Finished(Box::new(finish))))

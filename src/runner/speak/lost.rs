@@ -24,7 +24,7 @@ pub(super) enum Verdict {
 pub(super) async fn judge(work: &Work<'_, &Speech<'_>>, surveyed: &Surveyed) -> Result<Verdict, StoreError> {
     let (speech, store, lost) = (work.asked, &work.shared.store, &surveyed.lost);
     let mut said = speech.sounds.iter().enumerate().filter(|(_, sound)| sound.is_some());
-    let asked_again = said.any(|(at, _)| surveyed.journals.is_anew(index(at)));
+    let asked_again = said.any(|(at, _)| surveyed.journals.is_forced(index(at)));
     if !asked_again && let Some(finish) = pruned(work).await? {
         return Ok(Verdict::End(Box::new(finish)));
     }
@@ -59,8 +59,8 @@ pub(super) async fn pruned(work: &Work<'_, &Speech<'_>>) -> Result<Option<Finish
             error_kind: doubted.then(|| SuspectReason::TooShort.to_string()),
             error: doubted.then(|| own.row.error.unwrap_or_else(|| doubt(SuspectReason::TooShort).to_owned())),
             notes: Some(Note::AnswerPruned.to_string()),
-            characters: Some(work.asked.characters),
-            parts: Some(work.asked.count()),
+            units: Some(work.asked.characters),
+            facts: work.asked.facts().or(work.job.facts),
             ..Finish::default()
         }
     }))

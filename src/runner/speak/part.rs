@@ -15,7 +15,7 @@ use crate::{
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
-    store::{End, Ended, Finish, Sound, StoreError, To},
+    store::{Clip, End, Ended, Finish, StoreError, To},
 };
 
 /// How a part came to the shelf.
@@ -69,9 +69,9 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
     let speaker = |looked_at| {
         let text = &speech.parts[at];
         let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
-        let cost = shared.config.rates.speech_cost(speech.options.model, characters.into()).0;
-        let sound = Sound { fingerprint: sound, looked_at, characters, cost, heeds_parked };
-        Speaker { shared, batch: work.batch, speech, text: &text.text, sound, replaces: since.is_some() }
+        let cost = shared.config.rates.speech_cost(speech.options.model, characters.into());
+        let clip = Clip { cache_key: sound, looked_at, characters, cost, heeds_parked };
+        Speaker { shared, batch: work.batch, speech, text: &text.text, clip, replaces: since.is_some() }
     };
     loop {
         // Before the look: what is bought after it, the ledger tells.
@@ -81,14 +81,11 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
             shared.pause(work.batch.id, PauseKind::Dictionary, &told).await?;
             return Ok(Stage::Later(work.now()));
         }
-        let attempt = match work.journal.step(looked_at) {
+        let attempt = match work.journal.step(looked_at, shared.store.timing().lease_ms) {
             Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
             Step::Deliver(call) => return gone(work, at, call).await,
             step if there => return found(work, at, step).await,
-            Step::PutBack { until } | Step::Await { until, .. } => {
-                let open = work.journal.calls.iter().find(|call| call.is_open()).map(|call| call.id);
-                return Ok(open.map_or(Stage::Later(until), |call| Stage::Waits { call, until }));
-            }
+            Step::PutBack { call, until } | Step::Await { call, until } => return Ok(Stage::Waits { call, until }),
             Step::Reconcile(call) => match decide(work, &call).await? {
                 Decided::Stage(stage) => return Ok(stage),
                 Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call.id)).await?,
@@ -97,12 +94,12 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
                 if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
                     return Ok(failed(work, at, *finish));
                 }
-                let why = if why == Why::First && work.job.era > 0 { Why::Retry } else { why };
+                let why = if why == Why::First && work.job.generation > 0 { Why::Retry } else { why };
                 call::attempt(work, &speaker(looked_at), why, None).await?
             }
         };
         let attempt = match attempt {
-            Attempt::SoundOpen { call, until: None } => match adopt(work, at, since, call).await? {
+            Attempt::ClipOpen { call, until: None } => match adopt(work, at, since, call).await? {
                 Decided::Stage(stage) => return Ok(stage),
                 Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call)).await?,
             },
@@ -113,10 +110,10 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
                 let answer = Some(Kept { processing_ms, ..answer });
                 return Ok(Stage::Ready(own(work, answer)));
             }
-            Attempt::SoundOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
-            Attempt::SoundOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
-            Attempt::SoundKept => {}
-            Attempt::SoundParked => return Ok(parked(work, at)),
+            Attempt::ClipOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
+            Attempt::ClipOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
+            Attempt::ClipKept => {}
+            Attempt::ClipParked => return Ok(parked(work, at)),
             Attempt::Next(Next::Lost) => return Ok(Stage::Lost),
             Attempt::Next(Next::Leave(To::Finished(finish))) => return Ok(failed(work, at, *finish)),
             Attempt::Next(Next::Leave(
@@ -171,7 +168,7 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
         let worked = end_found(work, open.id, bytes).await?;
         return Ok(if worked { Stage::Ready(own(work, None)) } else { Stage::Lost });
     }
-    if !work.shared.store.reuse(work.job.job, work.job.token, &[work.asked.reused(at, sound)]).await? {
+    if !work.shared.store.reuse(work.job.job, work.job.token, vec![work.part]).await? {
         return Ok(Stage::Lost);
     }
     // Looked at again: what was noted first cannot be pruned in between.
@@ -230,14 +227,14 @@ async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId)
     Ok(match work.batch.spec.run.on_unknown {
         OnUnknown::Retry => Decided::CallAgain,
         // The user was told, and said `retry`.
-        OnUnknown::Park if work.job.era > 0 => Decided::CallAgain,
+        OnUnknown::Park if work.job.generation > 0 => Decided::CallAgain,
         OnUnknown::Park => Decided::Stage(parked(work, at)),
     })
 }
 
 /// Whether a sound that was parked for another job is bought for none, until the user's `retry`.
 fn heeds_parked(work: &PartWork<'_>) -> bool {
-    work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.era == 0
+    work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.generation == 0
 }
 
 fn parked(work: &PartWork<'_>, at: usize) -> Stage {
@@ -264,8 +261,8 @@ fn failed(work: &PartWork<'_>, at: usize, finish: Finish) -> Stage {
     });
     Stage::Failed(Box::new(Finish {
         error,
-        characters: Some(speech.characters),
-        parts: Some(speech.count()),
+        units: Some(speech.characters),
+        facts: speech.facts().or(work.job.facts),
         ..finish
     }))
 }

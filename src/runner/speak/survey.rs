@@ -5,12 +5,13 @@ use crate::{
     domain::{
         call::ErrorKind,
         cut::{Part, cut},
+        facts::Facts,
         identity::Identity,
         job::{CallRecord, CallState, Journals},
         speech::SpeechOptions,
         synthesis::{Bought, Rendition, Synthesis},
     },
-    store::{Claimed, Finish, Reused, StoreError},
+    store::{Claimed, Finish, PlannedPart, StoreError},
 };
 
 /// What a job says, and how.
@@ -52,9 +53,14 @@ impl<'a> Speech<'a> {
         self.sounds.iter().flatten().count() as u64
     }
 
+    /// What is known of the job before it is spoken.
+    pub(super) fn facts(&self) -> Facts {
+        Facts { parts: Some(self.count()), ..Facts::default() }
+    }
+
     /// The end of the job, with what is known of it.
     pub(super) fn failed(&self, kind: ErrorKind, told: String) -> Finish {
-        Finish { characters: Some(self.characters), parts: Some(self.count()), ..Finish::failed(kind, told) }
+        Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, told) }
     }
 
     /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
@@ -69,10 +75,30 @@ impl<'a> Speech<'a> {
         Some(format!("part {} (\"{}{more}\")", at + 1, shown.trim_end()))
     }
 
-    /// A part as the ledger notes that its sound was there.
-    pub(super) fn reused(&self, at: usize, fingerprint: Identity) -> Reused {
-        let characters = u32::try_from(self.parts[at].chars()).unwrap_or(u32::MAX);
-        Reused { part: index(at), fingerprint, characters }
+    /// The parts as they are planned; `reused`: those whose clip is there.
+    fn plan(&self, reused: &[(usize, Identity)]) -> Vec<PlannedPart> {
+        let planned = |(at, sound): (usize, &Option<Identity>)| {
+            let characters = u32::try_from(self.parts[at].chars()).unwrap_or(u32::MAX);
+            let reused = reused.iter().any(|(other, _)| *other == at);
+            Some(PlannedPart { part: index(at), cache_key: (*sound)?, characters, reused })
+        };
+        self.sounds.iter().enumerate().filter_map(planned).collect()
+    }
+
+    /// Whether another version of wavebatch cut this text in another way: what it bought is of other parts.
+    fn is_planned_otherwise(&self, journals: &Journals) -> bool {
+        let other = |(at, sound): (usize, &Option<Identity>)| {
+            journals.planned.get(&index(at)).is_some_and(|planned| Some(*planned) != *sound)
+        };
+        self.sounds.iter().enumerate().any(other)
+    }
+
+    /// Whether the ledger knows these parts as what they are.
+    fn is_planned(&self, journals: &Journals) -> bool {
+        let known = |(at, sound): (usize, &Option<Identity>)| {
+            sound.is_none_or(|sound| journals.planned.get(&index(at)) == Some(&sound))
+        };
+        self.sounds.iter().enumerate().all(known)
     }
 }
 
@@ -117,7 +143,7 @@ pub(super) struct Fresh {
 impl Fresh {
     async fn of(shared: &Shared, job: &Claimed, speech: &Speech<'_>, journals: &Journals) -> Result<Self, StoreError> {
         let all = if speech.rendition.no_reuse { Some(shared.store.submitted_at(job.job).await?) } else { None };
-        let parts = (0..).take(speech.parts.len()).map(|part| journals.anew_since(part)).collect();
+        let parts = (0..).take(speech.parts.len()).map(|part| journals.forced_since(part)).collect();
         Ok(Self { all, parts })
     }
 
@@ -133,7 +159,13 @@ pub(super) async fn survey(
     job: &Claimed,
     speech: &Speech<'_>,
 ) -> Result<Option<Surveyed>, StoreError> {
-    let journals = shared.store.journals(job.job, job.era).await?;
+    let mut journals = shared.store.journals(job.job, job.generation).await?;
+    if speech.is_planned_otherwise(&journals) {
+        if !shared.store.plan_parts(job.job, job.token, &speech.plan(&[])).await? {
+            return Ok(None);
+        }
+        journals = shared.store.journals(job.job, job.generation).await?;
+    }
     let fresh = Fresh::of(shared, job, speech, &journals).await?;
     let mut ready = vec![None; speech.parts.len()];
     let (mut own, mut others) = (Vec::new(), Vec::new());
@@ -151,11 +183,17 @@ pub(super) async fn survey(
         ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
     }
     let found = on_shelf(shared, speech, others).await;
+    let noted = if !speech.is_planned(&journals) {
+        shared.store.plan_parts(job.job, job.token, &speech.plan(&found)).await?
+    } else if !found.is_empty() {
+        shared.store.reuse(job.job, job.token, found.iter().map(|(at, _)| index(*at)).collect()).await?
+    } else {
+        true
+    };
+    if !noted {
+        return Ok(None);
+    }
     if !found.is_empty() {
-        let notes: Vec<Reused> = found.iter().map(|(at, sound)| speech.reused(*at, *sound)).collect();
-        if !shared.store.reuse(job.job, job.token, &notes).await? {
-            return Ok(None);
-        }
         // Looked at again: what was noted first cannot be pruned in between.
         for (at, _) in on_shelf(shared, speech, found).await {
             ready[at] = Some(Ready::default());

@@ -11,6 +11,7 @@ use super::labels::{OfJob, OfKind, OfLimit, OfPool};
 use crate::{
     clock::Millis,
     domain::{
+        environment::Environment,
         job::JobState,
         options::Task,
         pool::{Limits, Pool},
@@ -28,7 +29,7 @@ pub(in crate::server) struct Watched {
     /// The account: a hash of base URL and key.
     pub(in crate::server) account: String,
     /// `waves` or `sandbox`.
-    pub(in crate::server) world: &'static str,
+    pub(in crate::server) environment: Environment,
     pub(in crate::server) limits: HashMap<Pool, Limits>,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Seen {
 
 impl Watched {
     pub(super) async fn look(&self) -> Result<Seen, StoreError> {
-        let vitals = self.store.vitals(self.world).await?;
+        let vitals = self.store.vitals(self.environment).await?;
         let mut pools = Vec::with_capacity(Pool::ALL.len());
         for pool in Pool::ALL {
             let limits = self.limits.get(pool).copied().unwrap_or_default();
@@ -149,7 +150,7 @@ fn count(n: u64) -> i64 {
 }
 
 /// Of milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "exact for ages of the world")]
+#[expect(clippy::cast_precision_loss, reason = "exact for ages of the environment")]
 pub(super) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0
 }

@@ -21,6 +21,7 @@ use crate::{
     clock::Millis,
     domain::{
         cost::Rates,
+        environment::Environment,
         schedule::{Day, Missed, Schedule, due},
     },
     media::fetch::Fetcher,
@@ -51,7 +52,7 @@ pub struct SchedulerSettings {
     /// The folders of definitions.
     pub dirs: Vec<PathBuf>,
     /// `waves` or `sandbox`.
-    pub world: &'static str,
+    pub environment: Environment,
     /// Where speech is asked for, if not at the vendor's own address.
     pub origin: Option<String>,
     /// List prices.
@@ -204,7 +205,7 @@ impl Scheduler {
             .collect();
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
         while starts.len() < AT_ONCE {
-            let Some(run) = self.house.store.take_run(self.house.settings.world, &names).await? else { break };
+            let Some(run) = self.house.store.take_run(self.house.settings.environment, &names).await? else { break };
             let Some(planned) = planned.iter().find(|one| one.table.name == run.definition) else { break };
             starts.spawn(start::start(Arc::clone(&self.house), planned.clone(), run, stop.clone()));
         }
@@ -225,26 +226,26 @@ impl Scheduler {
 
     /// Gives the batches of each definition the window that is open now, or comes next.
     async fn set_windows(&self, planned: &[Planned]) -> Result<(), StoreError> {
-        let (store, world) = (&self.house.store, self.house.settings.world);
+        let (store, environment) = (&self.house.store, self.house.settings.environment);
         let now = moment(store.clock().now());
         for one in planned {
             let window = one.schedule.window_at(now);
             let window = window.map(|window| (window.from.as_millisecond(), window.until.as_millisecond()));
-            store.set_schedule_window(&one.table.name, world, window).await?;
+            store.set_schedule_window(&one.table.name, environment, window).await?;
         }
         for name in self.house.folder.unplanned() {
-            store.set_schedule_window(&name, world, None).await?;
+            store.set_schedule_window(&name, environment, None).await?;
         }
         Ok(())
     }
 
     /// Notes the runs that came since the last look; `all`: and, of each definition, that nothing else did.
     async fn notice(&self, planned: &[Planned], all: bool) -> Result<(), StoreError> {
-        let (store, world) = (&self.house.store, self.house.settings.world);
-        let settled: BTreeMap<String, Millis> = store.settled(world).await?.into_iter().collect();
+        let (store, environment) = (&self.house.store, self.house.settings.environment);
+        let settled: BTreeMap<String, Millis> = store.settled(environment).await?.into_iter().collect();
         for one in planned {
             let Some(from) = settled.get(&one.table.name) else {
-                store.begin_schedule(&one.table.name, world).await?;
+                store.begin_schedule(&one.table.name, environment).await?;
                 // From the first moment on, batches have a window.
                 self.set_windows(std::slice::from_ref(one)).await?;
                 continue;
@@ -268,7 +269,7 @@ impl Scheduler {
         }
         let settling = Settling {
             definition: name.clone(),
-            world: self.house.settings.world,
+            environment: self.house.settings.environment,
             from,
             to,
             runs: runs.iter().map(|run| NewRun { at: run.at.as_millisecond(), date: run.date }).collect(),
@@ -292,7 +293,7 @@ impl Scheduler {
         let next = |one: &Planned| Some(one.schedule.next(moment(now))?.at.as_millisecond());
         let ends = |one: &Planned| Some(one.schedule.window_at(moment(now))?.until.as_millisecond());
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
-        let due = match self.house.store.next_run_due(self.house.settings.world, &names).await {
+        let due = match self.house.store.next_run_due(self.house.settings.environment, &names).await {
             Ok(due) => due,
             Err(e) => heed(Err(e)).map(|()| None)?,
         };
@@ -303,7 +304,7 @@ impl Scheduler {
     /// Says how all schedules stand, if that has changed.
     async fn tell_states(&self, planned: &[Planned]) -> Result<(), StoreError> {
         let now = moment(self.house.store.clock().now());
-        let views = self.house.store.schedule_views(self.house.settings.world).await?;
+        let views = self.house.store.schedule_views(self.house.settings.environment).await?;
         let state = |definition: String, broken: bool, next: Option<Millis>| {
             let view = views.iter().find(|view| view.definition == definition);
             ScheduleState {

@@ -9,6 +9,7 @@ use crate::{
     clock::Millis,
     definition::{Definition, Fault, Faults, Overrides},
     domain::{
+        environment::Environment,
         retry::PauseKind,
         schedule::{MOST_MISSED, Missed},
     },
@@ -118,7 +119,7 @@ async fn load(house: &House, planned: &Planned, run: &TakenRun) -> Result<Defini
     let overrides = Overrides {
         now: Some(moment(run.at)),
         output: settings.sandbox_output.clone(),
-        sandbox_world: settings.world == "sandbox",
+        sandbox_world: settings.environment == Environment::Sandbox,
         ..Overrides::default()
     };
     let file = planned.file.clone();
@@ -137,7 +138,7 @@ async fn waits(
 ) -> Result<Option<String>, StoreError> {
     let name = definition.batch.as_str();
     let Some(row) = house.store.batch(name).await? else { return Ok(None) };
-    if row.definition != definition.name || row.world != house.settings.world {
+    if row.definition != definition.name || row.environment != house.settings.environment {
         return Ok(None); // The submission refuses it, with all the words.
     }
     if let Some((PauseKind::User, reason)) = &row.pause {
@@ -146,7 +147,11 @@ async fn waits(
         )));
     }
     // What somebody left half submitted has to be submitted again; so has what this run itself began.
-    if row.finished_at.is_some() || row.state != "open" || run.batch.as_deref() == Some(name) {
+    if row.finished_at.is_some()
+        || row.submitting_at.is_some()
+        || row.pause.is_some()
+        || run.batch.as_deref() == Some(name)
+    {
         return Ok(None);
     }
     let since = house.store.last_start(name).await?.unwrap_or(row.submitted_at);
@@ -166,7 +171,7 @@ async fn submit(house: &House, planned: &Planned, definition: &Definition) -> Re
         ..SubmitOptions::default()
     };
     let copy = copy.as_ref().map(ManifestCopy::spooled);
-    let done = intake::submit(store, definition, copy, settings.world, &options).await?;
+    let done = intake::submit(store, definition, copy, settings.environment, &options).await?;
     if done.existed {
         store.retry_free(done.batch).await?;
     }

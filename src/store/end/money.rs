@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use super::{Change, End};
+use super::Change;
 use crate::store::StoreError;
 
 /// Frees what was reserved for calls that are over, and books what they cost.
@@ -15,21 +15,26 @@ pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -
         let open = c.state.is_open();
         *reserved -= if open { 0 } else { c.known.reserve };
         *spent += c.cost - c.known.cost;
-        if let End::Answered { audio_ms: Some(ms), .. } = c.end {
-            *longest = (*longest).max(i64::try_from(*ms).unwrap_or(i64::MAX));
-        }
+        *longest = (*longest).max(c.units().unwrap_or(0));
     }
     for (batch, (reserved, spent, longest)) in batches {
         if (reserved, spent, longest) == (0, 0, 0) {
             continue;
         }
-        sqlx::query("UPDATE batches SET reserved = max(0, reserved + ?), spent = spent + ?, longest_ms = max(longest_ms, ?) WHERE id = ?")
-            .bind(reserved)
-            .bind(spent)
-            .bind(longest)
-            .bind(batch)
-            .execute(&mut *conn)
-            .await?;
+        // money: neither can fail, for an answer that was paid for must be kept.
+        sqlx::query(
+            "UPDATE batches
+             SET reserved = CASE WHEN reserved + $1 > 0 THEN reserved + $1 ELSE 0 END,
+               spent = CASE WHEN spent + $2 < 0 THEN 0 WHEN spent > 9000000000000000000 THEN spent ELSE spent + $2 END,
+               longest_units = CASE WHEN $3 > longest_units THEN $3 ELSE longest_units END
+             WHERE id = $4",
+        )
+        .bind(reserved)
+        .bind(spent)
+        .bind(longest)
+        .bind(batch)
+        .execute(&mut *conn)
+        .await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Noticing: the runs that came become rows, and what was looked at is settled.
 
+use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::{Row, SqliteConnection};
 
@@ -23,8 +24,8 @@ pub struct NewRun {
 pub struct Settling {
     /// The definition's name.
     pub definition: String,
-    /// `waves` or `sandbox`.
-    pub world: &'static str,
+    /// Where the calls of its batches go.
+    pub environment: Environment,
     /// Until when all was settled before: if that has moved meanwhile, somebody else was here.
     pub from: Millis,
     /// Until when it is now.
@@ -40,15 +41,16 @@ pub(super) async fn settle(
     settling: &Settling,
     now: Millis,
 ) -> Result<Option<Vec<NewRun>>, StoreError> {
-    let Settling { definition, world, from, to, runs, one_for_all } = settling;
-    let moved =
-        sqlx::query("UPDATE schedules SET settled_to = ? WHERE definition = ? AND world = ? AND settled_to = ?")
-            .bind(to)
-            .bind(definition)
-            .bind(world)
-            .bind(from)
-            .execute(&mut *conn)
-            .await?;
+    let Settling { definition, environment, from, to, runs, one_for_all } = settling;
+    let moved = sqlx::query(
+        "UPDATE schedules SET settled_to = $1 WHERE definition = $2 AND environment = $3 AND settled_to = $4",
+    )
+    .bind(to)
+    .bind(definition)
+    .bind(environment)
+    .bind(from)
+    .execute(&mut *conn)
+    .await?;
     if moved.rows_affected() == 0 {
         return Ok(None);
     }
@@ -57,9 +59,9 @@ pub(super) async fn settle(
         gone.extend(add(&mut *conn, settling, run, *one_for_all, now).await?);
     }
     if !runs.is_empty() {
-        let sql = "DELETE FROM runs WHERE definition = ?1 AND world = ?2 AND ended_at < ?3 AND at < \
-                   (SELECT max(at) FROM runs WHERE definition = ?1 AND world = ?2 AND state = 'started')";
-        sqlx::query(sql).bind(definition).bind(world).bind(now - KEPT).execute(conn).await?;
+        let sql = "DELETE FROM runs WHERE definition = $1 AND environment = $2 AND ended_at < $3 AND at < \
+                   (SELECT max(at) FROM runs WHERE definition = $1 AND environment = $2 AND state = 'started')";
+        sqlx::query(sql).bind(definition).bind(environment).bind(now - KEPT).execute(conn).await?;
     }
     Ok(Some(gone))
 }
@@ -72,40 +74,46 @@ async fn add(
     one_for_all: bool,
     now: Millis,
 ) -> Result<Vec<NewRun>, StoreError> {
-    let Settling { definition, world, .. } = settling;
+    let Settling { definition, environment, .. } = settling;
     let date = run.date.to_string();
     // Also of one that is being started just now, and stays.
     let known: Option<(i64, Option<String>)> = sqlx::query_as(
-        "SELECT failures, why FROM runs WHERE definition = ?1 AND world = ?2 AND at < ?3 AND due_at IS NOT NULL \
-         AND (?5 OR date = ?4) ORDER BY at DESC LIMIT 1",
+        "SELECT failures, why
+         FROM runs
+         WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND ($5 = 1 OR date = $4)
+         ORDER BY at DESC
+         LIMIT 1",
     )
     .bind(definition)
-    .bind(world)
+    .bind(environment)
     .bind(run.at)
     .bind(&date)
-    .bind(one_for_all)
+    .bind(i64::from(one_for_all))
     .fetch_optional(&mut *conn)
     .await?;
     let (failures, why) = known.unwrap_or_default();
     let older = sqlx::query(
-        "UPDATE runs SET state = 'dropped', due_at = NULL, taken = 0, ended_at = ?5 \
-         WHERE definition = ?1 AND world = ?2 AND at < ?3 AND due_at IS NOT NULL AND NOT (taken AND due_at > ?5) \
-         AND (?6 OR date = ?4) RETURNING at, date",
+        "UPDATE runs
+         SET state = 'dropped', due_at = NULL, taken = 0, ended_at = $5
+         WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND NOT (taken = 1 AND due_at > $5)
+           AND ($6 = 1 OR date = $4)
+         RETURNING at, date",
     )
     .bind(definition)
-    .bind(world)
+    .bind(environment)
     .bind(run.at)
     .bind(&date)
     .bind(now)
-    .bind(one_for_all)
+    .bind(i64::from(one_for_all))
     .fetch_all(&mut *conn)
     .await?;
     sqlx::query(
-        "INSERT INTO runs (definition, world, at, date, state, due_at, failures, why) \
-         VALUES (?, ?, ?, ?, 'due', ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO runs (definition, environment, at, date, state, due_at, failures, why)
+         VALUES ($1, $2, $3, $4, 'due', $5, $6, $7)
+         ON CONFLICT (definition, environment, at) DO NOTHING",
     )
     .bind(definition)
-    .bind(world)
+    .bind(environment)
     .bind(run.at)
     .bind(&date)
     .bind(now)

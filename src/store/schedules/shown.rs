@@ -1,5 +1,6 @@
 //! What the ledger tells of schedules.
 
+use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::Row;
 
@@ -48,24 +49,24 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn schedule_views(&self, world: &'static str) -> Result<Vec<ScheduleView>, StoreError> {
+    pub async fn schedule_views(&self, environment: Environment) -> Result<Vec<ScheduleView>, StoreError> {
         let mut views = Vec::new();
-        for row in sqlx::query(VIEWS).bind(world).bind(self.now()).fetch_all(&self.read).await? {
+        for row in sqlx::query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {
             let definition: String = row.try_get("definition")?;
             let last = match row.try_get::<Option<Millis>, _>("at")? {
                 Some(at) => Some(LastRun { at, started_at: row.try_get("ended_at")?, batch: row.try_get("batch")? }),
                 None => None,
             };
             let left_over = u64::from(rows::count(&row, "left_over")?);
-            let waiting = self.waiting_runs(&definition, world).await?;
+            let waiting = self.waiting_runs(&definition, environment).await?;
             views.push(ScheduleView { definition, last, waiting, left_over });
         }
         Ok(views)
     }
 
-    async fn waiting_runs(&self, definition: &str, world: &'static str) -> Result<Vec<WaitingRun>, StoreError> {
-        let sql = "SELECT at, date, due_at, why FROM runs WHERE definition = ? AND world = ? AND due_at IS NOT NULL ORDER BY at";
-        let found = sqlx::query(sql).bind(definition).bind(world).fetch_all(&self.read).await?;
+    async fn waiting_runs(&self, definition: &str, environment: Environment) -> Result<Vec<WaitingRun>, StoreError> {
+        let sql = "SELECT at, date, due_at, why FROM runs WHERE definition = $1 AND environment = $2 AND due_at IS NOT NULL ORDER BY at";
+        let found = sqlx::query(sql).bind(definition).bind(environment).fetch_all(&self.read).await?;
         let waiting = found.iter().map(|row| {
             Ok(WaitingRun {
                 at: row.try_get("at")?,
@@ -80,8 +81,8 @@ impl Store {
 
 const VIEWS: &str = "SELECT s.definition, r.at, r.ended_at, r.batch, \
        (SELECT count(*) FROM batches b JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
-        WHERE b.definition = s.definition AND b.world = s.world AND b.finished_at IS NULL \
-          AND (b.window_until <= ?2 OR b.window_from > ?2)) AS left_over \
-     FROM schedules s LEFT JOIN runs r ON r.definition = s.definition AND r.world = s.world AND r.at = \
-       (SELECT max(at) FROM runs WHERE definition = s.definition AND world = s.world AND state = 'started') \
-     WHERE s.world = ?1 ORDER BY s.definition";
+        WHERE b.definition = s.definition AND b.environment = s.environment AND b.finished_at IS NULL \
+          AND (b.window_until <= $2 OR b.window_from > $2)) AS left_over \
+     FROM schedules s LEFT JOIN runs r ON r.definition = s.definition AND r.environment = s.environment AND r.at = \
+       (SELECT max(at) FROM runs WHERE definition = s.definition AND environment = s.environment AND state = 'started') \
+     WHERE s.environment = $1 ORDER BY s.definition";

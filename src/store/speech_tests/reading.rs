@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, time::SystemTime};
 
 use super::*;
-use crate::domain::speech::AudioFormat;
+use crate::domain::{environment::Environment, speech::AudioFormat};
 
 impl Ledger {
     /// One line in two formats.
@@ -38,10 +38,10 @@ async fn a_part_said_again_for_one_format_is_there_for_the_other() {
     let l = ledger().await;
     let b = l.twice("b", "Hello.").await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
-    let hello = Reused { part: 0, fingerprint: text_identity("Hello."), characters: 6 };
+    let hello = PlannedPart { part: 0, cache_key: text_identity("Hello."), characters: 6, reused: true };
     let jobs = claim(&l.store).await;
     buy(&l, &jobs[0], 0, "Hello.").await;
-    l.store.reuse(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
+    l.store.plan_parts(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
     for job in &jobs {
         l.store.settle(settle(job, finished(JobState::Succeeded, 1))).await.unwrap();
     }
@@ -50,17 +50,17 @@ async fn a_part_said_again_for_one_format_is_there_for_the_other() {
     let chosen = Chosen { batch: b, key: Some("k".into()), states: vec![], part: Some(0) };
     assert_eq!(l.store.retry(chosen).await.unwrap(), 2);
     let jobs = claim(&l.store).await;
-    let since = async |job: &Claimed| l.store.journals(job.job, job.era).await.unwrap().anew_since(0);
+    let since = async |job: &Claimed| l.store.journals(job.job, job.generation).await.unwrap().forced_since(0);
     for job in &jobs {
         let at = since(job).await.unwrap();
-        assert!(at >= marked && !l.store.bought_since(hello.fingerprint, at).await.unwrap());
+        assert!(at >= marked && !l.store.bought_since(hello.cache_key, at).await.unwrap());
     }
     l.clock.advance(10);
     buy(&l, &jobs[0], 0, "Hello.").await;
     assert_eq!(since(&jobs[0]).await, None);
     let at = since(&jobs[1]).await.unwrap();
-    assert!(l.store.bought_since(hello.fingerprint, at).await.unwrap(), "what the spool has now is new");
-    l.store.reuse(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
+    assert!(l.store.bought_since(hello.cache_key, at).await.unwrap(), "what the spool has now is new");
+    l.store.plan_parts(jobs[1].job, jobs[1].token, &[hello]).await.unwrap();
     assert_eq!(since(&jobs[1]).await, None, "whatever becomes of the other's call");
 }
 
@@ -79,15 +79,15 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     buy(&l, &jobs[0], 0, "Nought.").await;
     l.store.settle(settle(&jobs[0], finished(JobState::Succeeded, 4))).await.unwrap();
     buy(&l, &jobs[1], 0, "One.").await;
-    let two = Reused { part: 1, fingerprint: text_identity("Two!!"), characters: 5 };
-    l.store.reuse(jobs[1].job, jobs[1].token, &[two]).await.unwrap();
+    let two = PlannedPart { part: 1, cache_key: text_identity("Two!!"), characters: 5, reused: true };
+    l.store.plan_parts(jobs[1].job, jobs[1].token, &[two]).await.unwrap();
     l.store.settle(settle(&jobs[2], finished(JobState::Failed, 9))).await.unwrap();
     let counted = l.store.spoken(b).await.unwrap();
     assert_eq!((counted.asked, counted.done, counted.left, counted.at_work), (200 + text, 100, text, 9));
     assert_eq!((counted.parts, counted.reused_parts), (4, 0));
     let spending = l.store.spending(b).await.unwrap();
     assert_eq!((spending[0].model.as_str(), spending[0].billed), ("lightning_v3.1", 2));
-    let ask = SpendAsk { world: "waves", since: None, before: None, by: SpendBy::Model, top: 9 };
+    let ask = SpendAsk { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
     assert_eq!(l.store.spent(&ask).await.unwrap().groups[0].name.as_deref(), Some("lightning_v3.1"));
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!(row.task, crate::domain::options::Task::Synthesize);
@@ -103,8 +103,8 @@ async fn the_spool_keeps_what_unfinished_jobs_need() {
         l.shelve(sentence);
     }
     buy(&l, &jobs[0], 0, "Bought.").await;
-    let reused = Reused { part: 1, fingerprint: text_identity("Reused."), characters: 7 };
-    l.store.reuse(jobs[0].job, jobs[0].token, &[reused]).await.unwrap();
+    let reused = PlannedPart { part: 1, cache_key: text_identity("Reused."), characters: 7, reused: true };
+    l.store.plan_parts(jobs[0].job, jobs[0].token, &[reused]).await.unwrap();
     permit(&l.store, ask(&jobs[0], 2, "Open.")).await.unwrap();
     buy(&l, &jobs[1], 0, "Done.").await;
     l.store.settle(settle(&jobs[1], finished(JobState::Succeeded, 1))).await.unwrap();
@@ -135,8 +135,8 @@ async fn what_was_asked_for_since_the_look_is_not_removed() {
     }
     let seen = l.store.seen().await.unwrap();
     assert!(seen.needed.is_empty());
-    let noted = Reused { part: 0, fingerprint: text_identity("Noted."), characters: 6 };
-    l.store.reuse(job.job, job.token, &[noted]).await.unwrap();
+    let noted = PlannedPart { part: 0, cache_key: text_identity("Noted."), characters: 6, reused: true };
+    l.store.plan_parts(job.job, job.token, &[noted]).await.unwrap();
     let used =
         File::options().append(true).open(l.store.shelf().path(text_identity("Used."), AudioFormat::Pcm)).unwrap();
     used.set_modified(SystemTime::now() + std::time::Duration::from_secs(9)).unwrap();

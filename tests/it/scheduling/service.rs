@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
-    domain::{cost::Rates, job::BatchId},
+    domain::{cost::Rates, environment::Environment, job::BatchId},
     media::fetch::{FetchSettings, Fetcher},
     runner::Order,
     sandbox::Config,
@@ -83,7 +83,7 @@ impl Service {
     pub fn on(store: &Store, house: &House) -> Self {
         let settings = SchedulerSettings {
             dirs: vec![house.path("jobs")],
-            world: "waves",
+            environment: Environment::Live,
             origin: None,
             rates: Rates::default(),
             account: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener};
 use wavebatch::{
     definition::{Columns, Definition, Overrides},
-    domain::retry::PauseKind,
+    domain::{environment::Environment, options::Task, retry::PauseKind},
     server::Scheduling,
     store::{NewBatch, NewRun, Settling},
 };
@@ -31,7 +31,7 @@ async fn a_manifest_that_comes_late_is_waited_for() {
         let next = |now: i64| now + wait;
         house
             .until("the next try", || async {
-                let views = house.store.schedule_views("waves").await.unwrap();
+                let views = house.store.schedule_views(Environment::Live).await.unwrap();
                 let due = views[0].waiting[0].due_at;
                 due > next(house.clock.now()) - 5_000 && due <= next(house.clock.now())
             })
@@ -118,14 +118,21 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     definition(&house, "night", NIGHT);
     manifest(&house, "2026-11-21", 0..5);
     let (store, name) = (&house.store, "night");
-    store.begin_schedule(name, "waves").await.unwrap();
-    let from = store.settled("waves").await.unwrap()[0].1;
+    store.begin_schedule(name, Environment::Live).await.unwrap();
+    let from = store.settled(Environment::Live).await.unwrap()[0].1;
     set(&house, "2026-11-20T20:30:00Z");
     let run = NewRun { at: ms("2026-11-20T20:30:00Z"), date: "2026-11-21".parse().unwrap() };
     let to = house.clock.now();
-    let settling = Settling { definition: name.into(), world: "waves", from, to, runs: vec![run], one_for_all: false };
+    let settling = Settling {
+        definition: name.into(),
+        environment: Environment::Live,
+        from,
+        to,
+        runs: vec![run],
+        one_for_all: false,
+    };
     store.settle_schedule(settling).await.unwrap().expect("the first to see it");
-    let taken = store.take_run("waves", &[name.into()]).await.unwrap().expect("it is due");
+    let taken = store.take_run(Environment::Live, &[name.into()]).await.unwrap().expect("it is due");
     // And half way through: its batch is there, and none of its lines.
     let definition = Overrides { now: Some("2026-11-20T20:30:00Z".parse().unwrap()), ..Overrides::default() };
     let definition = Definition::load(&house.path("jobs/night.toml"), &definition).unwrap();
@@ -133,13 +140,8 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
     let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
     let batch = NewBatch {
-        name: definition.batch.as_str().into(),
         definition: name.into(),
-        world: "waves",
-        spec,
-        max_spend: None,
-        concurrency: None,
-        pause_on_failures: true,
+        ..NewBatch::new(definition.batch.as_str(), Environment::Live, Task::Transcribe, spec)
     };
     store.begin_submit(batch).await.unwrap();
     drop(taken);

@@ -26,6 +26,7 @@ use wavebatch::{
     domain::{
         callback::{Rule, Secret},
         cost::Rates,
+        environment::Environment,
         job::{BatchId, JobState},
         pool::{Limits, Pool},
     },
@@ -167,14 +168,17 @@ impl House {
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
         let definition = Definition::load(definition, &Overrides::default()).expect("a good definition");
-        submit(&self.store, &definition, None, "waves", &SubmitOptions::default()).await.expect("submitted").batch
+        submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::default())
+            .await
+            .expect("submitted")
+            .batch
     }
 
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {
         let base_url = self.base_url();
         let key = SecretString::from(KEY);
         let config = RunnerConfig {
-            world: "waves",
+            environment: Environment::Live,
             account: self.account(),
             limits: self.limits.clone(),
             rates: Rates::default(),

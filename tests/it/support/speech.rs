@@ -6,8 +6,10 @@ use serde_json::json;
 use wavebatch::{
     domain::{
         batch::BatchSpec,
+        environment::Environment,
         identity::Identity,
         job::BatchId,
+        options::Task,
         pool::Pool,
         synthesis::{OutputFormat, Rendition, SpeechOverrides},
     },
@@ -49,13 +51,14 @@ impl House {
     pub async fn speak(&self, speaking: &Speaking, lines: &[(&str, &str)]) -> BatchId {
         let spec = self.spec(speaking);
         let new = NewBatch {
-            name: speaking.name.into(),
-            definition: speaking.name.into(),
-            world: "waves",
-            spec: serde_json::to_string(&spec).expect("JSON"),
             max_spend: spec.run.max_spend_usd.map(|usd| usd.0),
             concurrency: Some(spec.run.concurrency.unwrap_or(16)),
-            pause_on_failures: true,
+            ..NewBatch::new(
+                speaking.name,
+                Environment::Live,
+                Task::Synthesize,
+                serde_json::to_string(&spec).expect("JSON"),
+            )
         };
         let (batch, _) = self.store.begin_submit(new).await.expect("a ledger");
         let mut jobs = Vec::new();

@@ -1,6 +1,7 @@
 //! Watching from outside: the page of `/metrics`, and a ledger that another program holds locked.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use wavebatch::domain::environment::Environment;
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use wavebatch::server::{Admin, AdminSettings, Metrics};
@@ -70,7 +71,7 @@ impl House {
             store: self.store.clone(),
             metrics: metrics.clone(),
             account: self.account(),
-            world: "waves",
+            environment: Environment::Live,
             limits: self.limits.clone(),
         };
         Admin::start(settings).await.expect("an address")

@@ -1,6 +1,7 @@
 //! Whose output it is, and whether it can be written.
 
 use super::*;
+use crate::domain::environment::Environment;
 
 #[tokio::test]
 async fn an_output_belongs_to_one_batch_of_one_ledger() {
@@ -9,7 +10,7 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
     let take_over = SubmitOptions { take_over: true, ..SubmitOptions::default() };
     // Another batch of the same ledger.
     w.write("other.toml", &TOML.replace("out/{batch}", "out/calls"));
-    let other = submit(&w.store, &w.load("other.toml"), None, "waves", &SubmitOptions::default()).await;
+    let other = submit(&w.store, &w.load("other.toml"), None, Environment::Live, &SubmitOptions::default()).await;
     let error = usage(other);
     assert!(
         matches!(&error, IntakeError::Owned { their_batch, our_batch, .. } if their_batch == "calls" && our_batch == "other")
@@ -18,9 +19,9 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
     // The same batch of another ledger.
     let second = Store::open(Opening::new(w.path("second.db"))).await.unwrap().0;
     let definition = w.load("calls.toml");
-    let error = usage(submit(&second, &definition, None, "waves", &SubmitOptions::default()).await);
+    let error = usage(submit(&second, &definition, None, Environment::Live, &SubmitOptions::default()).await);
     assert!(error.to_string().contains("wavebatch.db") && error.to_string().contains("second.db"), "{error}");
-    submit(&second, &definition, None, "waves", &take_over).await.unwrap();
+    submit(&second, &definition, None, Environment::Live, &take_over).await.unwrap();
     let summary = fs::read(w.path("out/calls/summary.json")).unwrap();
     assert_eq!(Owner::read(&summary).unwrap().ledger.id, second.id());
     // What is no summary is nobody's to overwrite.

@@ -55,8 +55,8 @@ impl Ledger {
     /// Batches that are not finished, or whose reports are not written, and how many lines of each are left.
     pub(super) async fn unfinished(&mut self) -> Vec<(String, i64)> {
         sqlx::query_as(
-            "SELECT b.name, count(j.id) FROM batches b LEFT JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
-             WHERE b.finished_at IS NULL OR b.told IS NOT 'finished ' || b.finished_at GROUP BY b.id",
+            "SELECT b.name, count(j.id) FROM batches b LEFT JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL
+             WHERE b.finished_at IS NULL OR b.reported IS NOT 'finished ' || b.finished_at GROUP BY b.id",
         )
         .fetch_all(&mut self.conn)
         .await
@@ -65,7 +65,7 @@ impl Ledger {
 
     pub(super) async fn calls(&mut self) -> Vec<Call> {
         let rows = sqlx::query(
-            "SELECT lower(hex(c.id)) AS id, c.state, coalesce(c.ended_at, 0) AS ended_at, lower(hex(c.fingerprint)) AS sound, \
+            "SELECT lower(hex(c.id)) AS id, c.state, coalesce(c.ended_at, 0) AS ended_at, lower(hex(c.cache_key)) AS sound, \
                b.name AS batch, j.key, c.part FROM calls c JOIN jobs j ON j.id = c.job JOIN batches b ON b.id = c.batch",
         )
         .fetch_all(&mut self.conn)

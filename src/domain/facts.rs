@@ -1,0 +1,74 @@
+//! What is known of a line beside its state: a JSON object in the ledger, so that a new task needs no new column.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a line. A field that is unknown is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Length of its audio in ms: of the recording that was heard, or of the speech that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_ms: Option<u64>,
+    /// Channels of its recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u16>,
+    /// Parts that its text was cut into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u64>,
+    /// Those of them that needed no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_parts: Option<u64>,
+}
+
+/// The version of what is written. An older or newer one is read for what it has in common with this one.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u32,
+    #[serde(flatten)]
+    facts: &'a Facts,
+}
+
+impl Facts {
+    /// As the ledger keeps them; `None` if nothing is known.
+    #[must_use]
+    pub fn to_json(&self) -> Option<String> {
+        let written = Written { v: VERSION, facts: self };
+        (*self != Self::default()).then(|| serde_json::to_string(&written).expect("numbers are JSON"))
+    }
+
+    /// Reads them. What does not read is not known.
+    #[must_use]
+    pub fn from_json(json: Option<&str>) -> Self {
+        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// These, and of the others what is unknown here.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            audio_ms: self.audio_ms.or(others.audio_ms),
+            channels: self.channels.or(others.channels),
+            parts: self.parts.or(others.parts),
+            reused_parts: self.reused_parts.or(others.reused_parts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_come_back_and_unknown_ones_take_no_room() {
+        assert_eq!(Facts::default().to_json(), None);
+        let facts = Facts { audio_ms: Some(5_280), channels: Some(2), ..Facts::default() };
+        let json = facts.to_json().unwrap();
+        assert_eq!(json, r#"{"v":1,"audio_ms":5280,"channels":2}"#);
+        assert_eq!(Facts::from_json(Some(&json)), facts);
+        assert_eq!(Facts::from_json(Some(r#"{"v":9,"audio_ms":1,"speakers":2}"#)).audio_ms, Some(1));
+        for nothing in [None, Some(""), Some("[]"), Some(r#"{"audio_ms":-1}"#)] {
+            assert_eq!(Facts::from_json(nothing), Facts::default());
+        }
+    }
+}
