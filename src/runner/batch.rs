@@ -59,6 +59,14 @@ impl Batch {
     }
 }
 
+/// Why a batch cannot be worked. No line is to blame, and no other batch.
+#[derive(Debug, Clone)]
+pub(super) struct Unworkable {
+    pub(super) kind: PauseKind,
+    /// In words.
+    pub(super) reason: String,
+}
+
 /// The batches seen so far, and those that this process paused already.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
@@ -72,18 +80,28 @@ impl Batches {
         store: &Store,
         config: &RunnerConfig,
         id: BatchId,
-    ) -> Result<Arc<Batch>, StoreError> {
+    ) -> Result<Result<Arc<Batch>, Unworkable>, StoreError> {
         let known = lock(&self.known).get(&id).cloned();
         // It may have been submitted again since.
         if let Some(batch) = known
             && *batch.read == *store.specification(id).await?
         {
-            return Ok(batch);
+            return Ok(Ok(batch));
         }
         let row = store.batch_by_id(id).await?;
-        let unexpected = |what: String| StoreError::Unexpected(format!("batch `{}`: {what}", row.name));
-        let spec: BatchSpec = serde_json::from_str(&row.spec).map_err(|e| unexpected(e.to_string()))?;
-        let sink = Sink::open(&spec.output, &spec.sink).map_err(|e| unexpected(e.told()))?;
+        let spec: BatchSpec = match serde_json::from_str(&row.spec) {
+            Ok(spec) => spec,
+            Err(e) => {
+                let reason = format!(
+                    "its specification does not read ({e}); a newer wavebatch may have submitted it: work it with that one, or submit it again"
+                );
+                return Ok(Err(Unworkable { kind: PauseKind::Specification, reason }));
+            }
+        };
+        let sink = match Sink::open(&spec.output, &spec.sink) {
+            Ok(sink) => sink,
+            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Sink, reason: e.told() })),
+        };
         let batch = Arc::new(Batch {
             id,
             objects: Objects::new(&spec.source),
@@ -98,7 +116,7 @@ impl Batches {
             stereo_told: AtomicBool::new(false),
         });
         lock(&self.known).insert(id, Arc::clone(&batch));
-        Ok(batch)
+        Ok(Ok(batch))
     }
 
     pub(super) fn seen(&self) -> Vec<Arc<Batch>> {

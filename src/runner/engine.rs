@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     task::{Id, JoinError, JoinSet},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +16,12 @@ use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeepi
 use crate::{
     crash,
     domain::{
-        job::BatchId,
+        call::ErrorKind,
+        job::{BatchId, JobId, JobState},
         pool::{Bound, Gate, Limits, Pool},
+        retry::PauseKind,
     },
-    store::{Claimed, Settlement, Store, StoreError, To, Want},
+    store::{Claimed, Finish, Settlement, Store, StoreError, To, Want},
 };
 
 /// Workers for jobs that need no call: they render and write.
@@ -32,6 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a run that is over waits for its housekeeping, which goes on in the next one.
 const HOUSE_TIME: Duration = Duration::from_secs(5);
+/// A line that breaks its worker so often is given up.
+const BROKEN_MOST: u32 = 2;
 /// How often the dead are looked for, in ticks.
 const BURY_EVERY: u32 = 5;
 /// How often a service keeps house, in ticks.
@@ -65,6 +69,9 @@ struct Engine {
     claimed_at: Instant,
     /// Since when one of our batches is being submitted to again.
     submitting_since: Option<Instant>,
+    ticks: u32,
+    /// How often each line broke its worker.
+    broken: HashMap<JobId, u32>,
 }
 
 pub(super) async fn run(
@@ -93,6 +100,8 @@ pub(super) async fn run(
         turn: 0,
         claimed_at: Instant::now(),
         submitting_since: None,
+        ticks: 0,
+        broken: HashMap::new(),
     };
     // Workers wait for permits, and perhaps for a ledger that cannot be written; a drain must reach them there.
     let tell = tokio::spawn({
@@ -138,40 +147,57 @@ impl Engine {
     async fn work(&mut self, drain: &CancellationToken) -> Result<RunEnd, StoreError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ticks = 0_u32;
+        let mut told = false;
         loop {
-            let stopping = drain.is_cancelled();
-            if stopping && self.workers.is_empty() {
-                return Ok(RunEnd::Interrupted);
-            }
-            let mut next = None;
-            let rest = self.rest();
-            if !stopping && rest.is_none() {
-                let (claimed, want) = self.claim().await?;
-                if !claimed && self.until == Until::NothingDue && self.workers.is_empty() && self.over().await? {
-                    return self.ended().await;
+            match self.round(drain, &mut tick).await {
+                Ok(Some(end)) => return Ok(end),
+                Ok(None) => told = false,
+                Err(error) if error.is_fatal() => return Err(error),
+                // Too many files are open, memory is short, a row does not read: the others go on.
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(error = %error.reason(), "the ledger cannot be read now; it is tried again every second");
+                    }
+                    tokio::time::sleep(TICK).await;
                 }
-                if let Some(want) = want {
-                    next = self.shared.store.next_due(&want).await?;
-                }
-            }
-            let store = self.shared.store.clone();
-            tokio::select! {
-                Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
-                () = wait_until(&store, next) => {}
-                () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
-                () = store.stirred(), if !stopping => {}
-                () = drain.cancelled(), if !stopping => {}
-                _ = tick.tick() => {
-                    ticks += 1;
-                    self.tick(ticks).await?;
-                }
-            }
-            // What ended meanwhile makes room for one larger claim instead of many small ones.
-            while let Some(done) = self.workers.try_join_next_with_id() {
-                self.done(done).await?;
             }
         }
+    }
+
+    /// Looks and waits once. `Some`: the run is over.
+    async fn round(&mut self, drain: &CancellationToken, tick: &mut Interval) -> Result<Option<RunEnd>, StoreError> {
+        let stopping = drain.is_cancelled();
+        if stopping && self.workers.is_empty() {
+            return Ok(Some(RunEnd::Interrupted));
+        }
+        let mut next = None;
+        let rest = self.rest();
+        if !stopping && rest.is_none() {
+            let (claimed, want) = self.claim().await?;
+            if !claimed && self.until == Until::NothingDue && self.workers.is_empty() && self.over().await? {
+                return self.ended().await.map(Some);
+            }
+            if let Some(want) = want {
+                next = self.shared.store.next_due(&want).await?;
+            }
+        }
+        let store = self.shared.store.clone();
+        tokio::select! {
+            Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
+            () = wait_until(&store, next) => {}
+            () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
+            () = store.stirred(), if !stopping => {}
+            () = drain.cancelled(), if !stopping => {}
+            _ = tick.tick() => {
+                self.ticks = self.ticks.wrapping_add(1);
+                self.tick(self.ticks).await?;
+            }
+        }
+        // What ended meanwhile makes room for one larger claim instead of many small ones.
+        while let Some(done) = self.workers.try_join_next_with_id() {
+            self.done(done).await?;
+        }
+        Ok(None)
     }
 
     /// Until when no claim is worth its transaction, since it could take but a few.
@@ -216,12 +242,24 @@ impl Engine {
         let mut batches = HashMap::new();
         for job in claimed {
             if let Entry::Vacant(unread) = batches.entry(job.batch) {
-                unread.insert(self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await?);
+                unread.insert(self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await);
             }
-            let batch = Arc::clone(&batches[&job.batch]);
-            self.shared.say(Event::Claimed { batch: job.batch });
             let lane = job.lane.map_or(Lane::Free, Lane::Call);
-            let task = self.workers.spawn(worker::work(Arc::clone(&self.shared), batch, job.clone()));
+            let shared = Arc::clone(&self.shared);
+            // What is claimed has a worker in any case: without one its lease would be renewed for ever.
+            let task = match &batches[&job.batch] {
+                Ok(Ok(batch)) => {
+                    self.shared.say(Event::Claimed { batch: job.batch });
+                    self.workers.spawn(worker::work(shared, Arc::clone(batch), job.clone()))
+                }
+                Ok(Err(unworkable)) => {
+                    self.workers.spawn(worker::give_back(shared, job.clone(), Some(unworkable.clone())))
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error.reason(), "a batch could not be read; its lines are tried again");
+                    self.workers.spawn(worker::give_back(shared, job.clone(), None))
+                }
+            };
             self.held.insert(task.id(), (lane, job));
         }
         let left = self.room();
@@ -240,19 +278,78 @@ impl Engine {
     async fn done(&mut self, done: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
         match done {
             Ok((id, result)) => {
-                self.held.remove(&id);
-                result
+                let Some((_, job)) = self.held.remove(&id) else { return Ok(()) };
+                match result {
+                    Ok(()) => Ok(()),
+                    Err(error) if error.is_fatal() => Err(error),
+                    Err(error) => self.failed_in_the_ledger(&job, error).await,
+                }
             }
             Err(e) => {
                 let Some((_, job)) = self.held.remove(&e.id()) else { return Ok(()) };
-                tracing::error!(job.key = job.key, error = %e, "a worker broke; its line is tried again in 30 s");
-                self.shared.store.abandon_calls(job.job).await?;
-                let due_at = self.shared.store.clock().now() + 30_000;
-                let to = To::Queued { due_at, call: None, source_try: true };
-                self.shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
-                Ok(())
+                self.broke(&job, &e).await
             }
         }
+    }
+
+    /// A worker could not read or write what it had to. It is one line's trouble, and ends with it; what passes is waited
+    /// for.
+    async fn failed_in_the_ledger(&mut self, job: &Claimed, error: StoreError) -> Result<(), StoreError> {
+        let reason = error.reason();
+        tracing::error!(job.key = job.key, error = %reason, "a line's worker failed in the ledger");
+        self.shared.store.abandon_calls(job.job).await?;
+        if error.is_passing() {
+            return self.put_back(job, false).await;
+        }
+        self.fail(job, ErrorKind::LedgerRefused, reason).await
+    }
+
+    /// A worker panicked. Once it may have been a matter of time; a line that breaks its worker again is given up.
+    async fn broke(&mut self, job: &Claimed, error: &JoinError) -> Result<(), StoreError> {
+        self.shared.store.abandon_calls(job.job).await?;
+        let times = self.broken.entry(job.job).or_default();
+        *times += 1;
+        let times = *times;
+        if times < BROKEN_MOST {
+            tracing::error!(job.key = job.key, error = %error, "a worker broke; its line is tried again in 30 s");
+            return self.put_back(job, true).await;
+        }
+        tracing::error!(job.key = job.key, error = %error, "a worker broke at this line again; the line fails");
+        self.fail(job, ErrorKind::Internal, format!("wavebatch itself failed at this line, {times} times: {error}"))
+            .await
+    }
+
+    async fn put_back(&self, job: &Claimed, source_try: bool) -> Result<(), StoreError> {
+        let due_at = self.shared.store.clock().now() + 30_000;
+        let to = To::Queued { due_at, call: None, source_try };
+        self.settle(job, to).await
+    }
+
+    /// Ends a line. What the ledger does not take of it either pauses its batch.
+    async fn fail(&self, job: &Claimed, kind: ErrorKind, reason: String) -> Result<(), StoreError> {
+        let event = Event::Finished {
+            batch: job.batch,
+            key: job.key.clone(),
+            state: JobState::Failed,
+            audio_ms: None,
+            error: Some((kind.to_string(), reason.clone())),
+        };
+        match self.settle(job, To::Finished(Box::new(Finish::failed(kind, reason.clone())))).await {
+            Ok(()) => self.shared.say(event),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => {
+                let told =
+                    format!("the line `{}` cannot be ended in the ledger: {reason}; {}", job.key, error.reason());
+                self.shared.pause(job.batch, PauseKind::Specification, &told).await?;
+                self.put_back(job, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, job: &Claimed, to: To) -> Result<(), StoreError> {
+        self.shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
+        Ok(())
     }
 
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Event, Shared, attempt,
-    batch::Batch,
+    batch::{Batch, Unworkable},
     call::Attempt,
     deliver,
     reconcile::{self, Verdict},
@@ -26,6 +26,9 @@ use crate::{
     media::source::Source,
     store::{Claimed, End, Ended, Finish, JobFilter, Settled, Settlement, StoreError, To},
 };
+
+/// How soon lines are tried again whose batch could not be read, in ms.
+const UNREAD_MS: i64 = 5_000;
 
 /// A part of a job in hand, and what is asked for it.
 pub(super) struct Work<'a, A = Transcribing<'a>> {
@@ -79,6 +82,25 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
         Settled::Again => shared.say(requeued(&batch, &job, shared.store.clock().now())),
         Settled::Lost => tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped"),
     }
+    Ok(())
+}
+
+/// Gives a lease back without work: its batch cannot be worked, and pauses, or could not be read just now.
+pub(super) async fn give_back(
+    shared: Arc<Shared>,
+    job: Claimed,
+    unworkable: Option<Unworkable>,
+) -> Result<(), StoreError> {
+    let now = shared.store.clock().now();
+    let due_at = match unworkable {
+        Some(Unworkable { kind, reason }) => {
+            shared.pause(job.batch, kind, &reason).await?;
+            now
+        }
+        None => now + UNREAD_MS,
+    };
+    let to = To::Queued { due_at, call: job.lane, source_try: false };
+    shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
     Ok(())
 }
 

@@ -107,7 +107,8 @@ where
                         self.writing.remove(&batch);
                         match result {
                             Ok(unpublished) => self.note(batch, unpublished),
-                            Err(e) if e.is_passing() => self.note(batch, Some(e.to_string())),
+                            // One batch that does not read is no reason to leave the others alone.
+                            Err(e) if !e.is_fatal() => self.note(batch, Some(e.reason())),
                             Err(e) => return Err(e),
                         }
                     }
@@ -120,7 +121,9 @@ where
                             written.insert(task.id(), id);
                         }
                     }
-                    Err(e) if e.is_passing() => tracing::warn!(error = %e, "batches cannot be looked after now"),
+                    Err(e) if !e.is_fatal() => {
+                        tracing::warn!(error = %e.reason(), "batches cannot be looked after now");
+                    }
                     Err(e) => return Err(e),
                 },
             }
@@ -129,6 +132,7 @@ where
 
     /// Probes what is paused, and finds what there is to tell.
     async fn look(&mut self) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
+        self.store.watch_clock().await?;
         self.probe().await?;
         self.news().await
     }

@@ -147,6 +147,8 @@ impl Scheduler {
                 self.look().await?;
                 self.next_look = now + LOOK_EVERY;
             }
+            // Runs are noticed by the wall clock: one that was set back must not silence them until it has caught up.
+            heed(self.house.store.watch_clock().await)?;
             heed(self.check(starts, stop).await)?;
             let wake = self.next_moment().await?;
             tokio::select! {
@@ -340,13 +342,13 @@ fn flat(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<
     })
 }
 
-/// What passes is waited for: all that is due stays so.
+/// What passes, or is the trouble of one definition, is waited for: all that is due stays so.
 fn heed(result: Result<(), StoreError>) -> Result<(), StoreError> {
     result.or_else(|e| {
-        if !e.is_passing() {
+        if e.is_fatal() {
             return Err(e);
         }
-        tracing::warn!(error = %e, "the ledger cannot be used just now; schedules are looked at again in 10 s");
+        tracing::warn!(error = %e.reason(), "the ledger cannot be used just now; schedules are looked at again in 10 s");
         Ok(())
     })
 }

@@ -15,7 +15,6 @@ use wavebatch::{
     domain::{cost::Rates, environment::Environment, job::BatchId},
     media::fetch::{FetchSettings, Fetcher},
     runner::Order,
-    sandbox::Config,
     server::{Folder, Scheduler, SchedulerSettings, Scheduling},
     store::{ReportRow, Store, StoreError},
 };
@@ -42,9 +41,7 @@ pub fn ms(text: &str) -> i64 {
 
 /// A house whose clock shows this moment.
 pub async fn house(now: &str) -> House {
-    let house = House::timeless(Config::default()).await;
-    set(&house, now);
-    house
+    House::timeless_at(ms(now)).await
 }
 
 /// Moves the clock to this moment.

@@ -82,17 +82,23 @@ impl House {
     }
 
     pub async fn with(config: Config) -> Self {
-        Self::with_timing(config, SHORT).await
+        Self::with_timing(config, SHORT, Clock::system()).await
     }
 
     /// One whose clock can be moved by hours without a lease running out.
     pub async fn timeless(config: Config) -> Self {
-        Self::with_timing(config, LONG).await
+        Self::with_timing(config, LONG, Clock::system()).await
     }
 
-    async fn with_timing(config: Config, timing: Timing) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+    /// The same, whose clock shows this moment (ms since 1970) from the first on.
+    pub async fn timeless_at(now: i64) -> Self {
         let clock = Clock::system();
+        clock.advance(now - clock.now());
+        Self::with_timing(Config::default(), LONG, clock).await
+    }
+
+    async fn with_timing(config: Config, timing: Timing, clock: Clock) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
         Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None, webhook: None }
