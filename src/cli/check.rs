@@ -11,14 +11,14 @@ use super::{
     sources::Sources,
     spoken,
     tell::{self, stt},
-    words::{counted, dollars, duration, grouped},
+    words::{counted, dollars, duration, grouped, shell},
 };
 use crate::{
     config::{Config, KEY, SetBy},
     definition::{Definition, Spooled, manifest::texts::Cast},
     domain::environment::Environment,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
-    store::{Store, StoreError},
+    store::{BatchPhase, Store, StoreError},
     waves::account,
 };
 
@@ -215,6 +215,7 @@ fn told(
     facts.extend(tell::places(config, fresh));
     facts.push(tell::fact("manifest", &definition.manifest));
     if let Some(plan) = plan {
+        facts.extend(standing(plan));
         facts.extend(lines(plan));
         facts.extend(tell::option_columns(&plan.spec.option_columns));
         facts.extend(tell::passed_over(&plan.scan.ignored));
@@ -234,6 +235,25 @@ fn told(
     facts.push("\nnot checked".into());
     facts.extend(unchecked.iter().map(|what| format!("  {what}")));
     facts.join("\n")
+}
+
+/// What keeps the batch from being worked as it stands in the ledger.
+fn standing(plan: &Plan) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some((kind, reason)) = &plan.pause {
+        let then = match kind.only_the_user_lifts() {
+            true => format!("`wavebatch resume {}` lets it go on", shell(plan.batch.as_str())),
+            false => "running it again lets it go on".to_owned(),
+        };
+        facts.push(tell::fact("batch", format!("{}; {then}", kind.in_words(reason))));
+    }
+    let submission = match plan.phase {
+        Some(BatchPhase::Submitting) => Some("its submission is under way; nothing is worked until that is done"),
+        Some(BatchPhase::CutOff) => Some("its submission was cut off; submitting it again finishes it"),
+        _ => None,
+    };
+    facts.extend(submission.map(|words| tell::fact("batch", words)));
+    facts
 }
 
 fn lines(plan: &Plan) -> Vec<String> {
@@ -320,6 +340,8 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
         json!({
             "existed": plan.existed,
+            "pause": plan.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
+            "state": plan.phase,
             "lines": plan.scan.lines,
             "jobs": plan.scan.jobs,
             "new": plan.diff.new,

@@ -6,10 +6,10 @@ use secrecy::SecretString;
 use tokio::sync::mpsc::unbounded_channel;
 use url::Url;
 
-use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, hooks::Hooks, watch::Watch, work::is_paused_by_user};
+use super::{Context, Exit, Stop, context::SANDBOX_ACCOUNT, hooks::Hooks, watch::Watch};
 use crate::{
     config::{Config, KEY},
-    domain::{batch::BatchSpec, environment::Environment, job::BatchId},
+    domain::{batch::BatchSpec, environment::Environment, job::BatchId, retry::PauseKind},
     media::fetch::{FetchSettings, Fetcher},
     report::{
         publish::{publish, summarize},
@@ -226,7 +226,7 @@ pub(super) struct Published {
     pub(super) summary: Summary,
     pub(super) spec: BatchSpec,
     pub(super) sandbox: bool,
-    pub(super) paused_by_user: bool,
+    pub(super) pause: Option<PauseKind>,
     pub(super) failed: Option<Stop>,
 }
 
@@ -247,7 +247,7 @@ pub(super) async fn publish_batch(
         summary,
         spec,
         sandbox: row.environment == Environment::Sandbox,
-        paused_by_user: is_paused_by_user(&row),
+        pause: row.pause.as_ref().map(|(kind, _)| *kind),
         failed,
     })
 }

@@ -11,11 +11,11 @@ use super::{
     submit::submit,
     tell,
     told::{self, Tells},
-    words::{counted, shell},
+    words::counted,
     work::{self, Show},
 };
 use crate::{
-    domain::{job::BatchId, retry::PauseKind},
+    domain::job::BatchId,
     runner::{Order, intake::Submission},
     store::BatchRow,
 };
@@ -93,9 +93,8 @@ impl Run {
     async fn batches(&self, drive: &Drive<'_>, done: &Submission) -> Result<Vec<BatchRow>, Stop> {
         let mut batches = self.unfinished(drive, &done.spec.definition, Some(done.batch)).await?;
         let this = drive.store.batch_by_id(done.batch).await?;
-        if let Some((PauseKind::User, reason)) = &this.pause {
-            return Err(Stop::blocked(format!("the batch `{}` is paused by you: {reason}", this.name))
-                .hint(format!("wavebatch resume {}", shell(&this.name))));
+        if let Some((why, hint)) = work::why_not(&this) {
+            return Err(Stop::blocked(why).hint(hint));
         }
         batches.push(this);
         Ok(batches)

@@ -207,9 +207,9 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
         SummaryState::Paused => {
             // In full, however long: it is what the user has to do something about.
             screen.say(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
-            screen.say(&match published.paused_by_user {
-                true => format!("-> wavebatch resume {name}"),
-                false => "-> mend that, and the same command goes on".to_owned(),
+            screen.say(&match published.pause {
+                Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),
+                _ => "-> mend that, and the same command goes on".to_owned(),
             });
             Exit::Blocked
         }

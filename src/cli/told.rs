@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::Config,
     definition::{Definition, Notify},
-    domain::notice::NoticeEvent,
+    domain::{notice::NoticeEvent, retry::PauseKind},
     report::summary::SummaryState,
     server::{News, Notifier, NotifySettings, Target, notify_secret},
     shutdown::Shutdown,
@@ -86,7 +86,7 @@ impl Tells {
                 _ => return Ok(()),
             },
             // Each pause lasts until the next time the batch is resumed.
-            SummaryState::Paused if !published.paused_by_user => {
+            SummaryState::Paused if published.pause != Some(PauseKind::User) => {
                 (NoticeEvent::Paused, now, drive.store.resumed_at(row.id).await?)
             }
             _ => return Ok(()),

@@ -12,7 +12,7 @@ use super::{
     words::{counted, shell},
 };
 use crate::{
-    domain::{environment::Environment, job::BatchId, retry::PauseKind},
+    domain::{environment::Environment, job::BatchId},
     report::summary::SummaryState,
     runner::{Order, RunEnd, intake},
     store::{BatchRow, Standing},
@@ -95,16 +95,12 @@ impl Work {
     }
 }
 
-pub(super) fn is_paused_by_user(row: &BatchRow) -> bool {
-    matches!(row.pause, Some((PauseKind::User, _)))
-}
-
 /// Why a batch cannot be worked, and what to do.
 pub(super) fn why_not(row: &BatchRow) -> Option<(String, String)> {
     let name = &row.name;
     match &row.pause {
-        Some((PauseKind::User, reason)) => Some((
-            format!("the batch `{name}` is paused by you: {reason}"),
+        Some((kind, reason)) if kind.only_the_user_lifts() => Some((
+            format!("the batch `{name}` is {}", kind.in_words(reason)),
             format!("wavebatch resume {}", shell(name)),
         )),
         _ if row.submitting_at.is_some() => Some((
@@ -141,7 +137,7 @@ pub(super) async fn to_the_end(
         if drive.store.resume(row.id, false).await?
             && let Some((kind, reason)) = &row.pause
         {
-            screen.say(&format!("{} was paused ({kind}: {reason}) and goes on", row.name));
+            screen.say(&format!("{} was {} and goes on", row.name, kind.in_words(reason)));
         }
         intake::renew_dictionary(&drive.store, drive.account().as_ref(), row).await?;
         left += drive.store.counts(row.id).await?.unfinished();

@@ -41,6 +41,16 @@ impl PauseKind {
         // A promise of privacy was broken: not one more recording leaves unasked.
         matches!(self, Self::User | Self::Expiry)
     }
+
+    /// How a batch stands that is paused for this reason: follows `the batch `x` is`.
+    #[must_use]
+    pub fn in_words(self, reason: &str) -> String {
+        match self {
+            Self::User => format!("paused by you: {reason}"),
+            kind if kind.only_the_user_lifts() => format!("paused until you resume it ({kind}: {reason})"),
+            kind => format!("paused ({kind}: {reason})"),
+        }
+    }
 }
 
 /// What a part has used up, this trouble included.

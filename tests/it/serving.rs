@@ -2,6 +2,7 @@
 
 use std::{io::Write, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
@@ -333,4 +334,64 @@ async fn a_pause_during_a_submission_holds_when_that_is_done() {
     house.store.end_submit(batch).await.expect("a ledger");
     let (kind, _) = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
     assert_eq!(kind, PauseKind::User);
+}
+
+/// What the program says: exit status, stdout, stderr.
+fn says(house: &House, args: &[&str]) -> (i32, String, String) {
+    let told = program(house, args).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (told.status.code().expect("no signal"), text(told.stdout), text(told.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_user_lifts_is_told_by_check_and_lifted_by_no_run() {
+    let house = House::new().await;
+    house.calls(2);
+    let definition = house.definition("", "");
+    let batch = house.submit(&definition).await;
+    let name = house.store.batch_by_id(batch).await.expect("a ledger").name;
+    let file = definition.to_str().expect("UTF-8");
+    for kind in [PauseKind::Expiry, PauseKind::User] {
+        house.store.pause(batch, kind, "they stay".into()).await.expect("a ledger");
+        let (code, told, _) = says(&house, &["check", file]);
+        assert_eq!(code, 0);
+        let paused = kind.in_words("they stay");
+        assert!(told.contains(&paused) && told.contains(&format!("`wavebatch resume {name}`")), "{told}");
+        for verb in [&["run", file][..], &["work", "--batch", &name]] {
+            let (code, _, told) = says(&house, verb);
+            assert_eq!(code, 3, "{told}");
+            assert!(told.contains(&paused) && told.contains(&format!("hint: wavebatch resume {name}")), "{told}");
+        }
+        assert_eq!(house.sandbox.books().calls, 0, "not one recording leaves");
+        house.store.resume(batch, true).await.expect("a ledger");
+    }
+    house.store.pause(batch, PauseKind::Quota, "no credit".into()).await.expect("a ledger");
+    let (_, told, _) = says(&house, &["check", file]);
+    assert!(told.contains("paused (quota: no credit); running it again lets it go on"), "{told}");
+    let json: Value = serde_json::from_str(&says(&house, &["check", file, "--json"]).1).expect("JSON");
+    assert_eq!((&json["plan"]["state"], &json["plan"]["pause"]["kind"]), (&json!("paused"), &json!("quota")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
+    let house = House::new().await;
+    house.calls(2);
+    let definition = house.definition("", "");
+    let batch = house.submit(&definition).await;
+    let row = house.store.batch_by_id(batch).await.expect("a ledger");
+    let new = NewBatch {
+        definition: row.definition,
+        ..NewBatch::new(&row.name, Environment::Live, Task::Transcribe, row.spec)
+    };
+    house.store.begin_submit(new).await.expect("a ledger");
+    let file = definition.to_str().expect("UTF-8");
+    assert!(says(&house, &["check", file]).1.contains("its submission is under way"));
+    let mut ledger = house.ledger().await;
+    sqlx::query("UPDATE batches SET submitting_at = submitting_at - 61000")
+        .execute(&mut ledger)
+        .await
+        .expect("a ledger");
+    assert!(says(&house, &["check", file]).1.contains("cut off; submitting it again finishes it"));
+    let (code, _, told) = says(&house, &["work", "--batch", &row.name]);
+    assert!(code == 3 && told.contains("hint: submit it again"), "{told}");
 }

@@ -292,17 +292,16 @@ async fn answers_past_their_time_are_pruned_by_the_next_run_and_nothing_is_bough
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_damaged_answer_fails_its_line_and_no_other() {
-    use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
     let house = House::new().await;
     house.calls(5);
     let batch = house.submit(&house.definition("", "")).await;
     house.run(batch).await;
     let damaged = house.job(batch, "call-0003").await.calls[0].id;
-    let mut ledger = SqliteConnectOptions::new().filename(house.path("wavebatch.db")).connect().await.unwrap();
+    let mut ledger = house.ledger().await;
     let damage = sqlx::query("UPDATE answers SET body = x'00ff', packed = 1 WHERE call = ?");
     let hit = damage.bind(damaged.0.as_bytes().as_slice()).execute(&mut ledger).await.unwrap();
     assert_eq!(hit.rows_affected(), 1);
-    ledger.close().await.unwrap();
+    drop(ledger);
 
     house.store.redeliver(batch).await.unwrap();
     house.store.resume(batch, false).await.unwrap();

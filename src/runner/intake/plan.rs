@@ -22,8 +22,9 @@ use crate::{
         environment::Environment,
         estimate::Guess,
         options::SttModel,
+        retry::PauseKind,
     },
-    store::{Diff, Store},
+    store::{BatchPhase, Diff, Store},
 };
 
 /// What submitting would do.
@@ -37,6 +38,10 @@ pub struct Plan {
     pub scan: Arc<Scanned>,
     /// Whether the ledger has the batch.
     pub existed: bool,
+    /// Why the batch is paused, if it is: kind and words.
+    pub pause: Option<(PauseKind, String)>,
+    /// How it stands in the ledger, where that has it.
+    pub phase: Option<BatchPhase>,
     /// The lines against the ledger's; all new where there is no batch.
     pub diff: Diff,
     /// Jobs in the ledger whose lines, voices or formats are asked for no more. They stay. Not counted under a limit of lines.
@@ -133,10 +138,20 @@ pub async fn plan(
     {
         add_guess(&mut estimate, guess, measured, asked.options.model, rates);
     }
+    let row = known.as_ref().map(|(_, known)| &known.row);
+    let phase = match &known {
+        Some((store, known)) => {
+            let unfinished = store.counts(known.row.id).await?.unfinished();
+            Some(known.row.phase(unfinished, store.clock().now()))
+        }
+        None => None,
+    };
     Ok(Plan {
         spec,
         batch: definition.batch.clone(),
         existed: known.is_some(),
+        pause: row.and_then(|row| row.pause.clone()),
+        phase,
         estimate,
         speech,
         notes: definition.notes(),

@@ -10,7 +10,6 @@ use crate::{
     definition::{Definition, Fault, Faults, Overrides},
     domain::{
         environment::Environment,
-        retry::PauseKind,
         schedule::{MOST_MISSED, Missed},
     },
     runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
@@ -141,10 +140,11 @@ async fn waits(
     if row.definition != definition.name || row.environment != house.settings.environment {
         return Ok(None); // The submission refuses it, with all the words.
     }
-    if let Some((PauseKind::User, reason)) = &row.pause {
-        return Ok(Some(format!(
-            "the batch `{name}` is paused by you: {reason}; `wavebatch resume {name}` lets it go on"
-        )));
+    if let Some((kind, reason)) = &row.pause
+        && kind.only_the_user_lifts()
+    {
+        let paused = kind.in_words(reason);
+        return Ok(Some(format!("the batch `{name}` is {paused}; `wavebatch resume {name}` lets it go on")));
     }
     // What somebody left half submitted has to be submitted again; so has what this run itself began.
     if row.finished_at.is_some()

@@ -16,6 +16,7 @@ use std::{
 };
 
 use secrecy::SecretString;
+use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +147,11 @@ impl House {
     pub fn lines<S: AsRef<str>>(&self, lines: &[(&str, S)]) {
         let rows: String = lines.iter().map(|(key, source)| format!("{key},{}\n", source.as_ref())).collect();
         self.write("calls.csv", format!("key,source\n{rows}"));
+    }
+
+    /// The ledger, to be damaged or looked into past the program.
+    pub async fn ledger(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.store.path()).connect().await.expect("a ledger")
     }
 
     /// A definition over `calls.csv` with more lines of TOML: first for `[transcribe]`, then for `[run]`.
