@@ -29,14 +29,40 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
+/// Makes every worker of the line with this key panic in this process, as a defect of ours would; if [`ARMED`].
+pub fn plant_defect(key: &str) {
+    #[cfg(any(debug_assertions, feature = "crash-points"))]
+    fuse::defects().push(key.to_owned());
+    #[cfg(not(any(debug_assertions, feature = "crash-points")))]
+    let _ = key;
+}
+
+/// Panics if a defect is planted at this line.
+#[inline]
+pub(crate) fn defect(key: &str) {
+    #[cfg(any(debug_assertions, feature = "crash-points"))]
+    {
+        let planted = fuse::defects().iter().any(|at| at == key);
+        assert!(!planted, "a defect is planted at {key}");
+    }
+    #[cfg(not(any(debug_assertions, feature = "crash-points")))]
+    let _ = key;
+}
+
 #[cfg(any(debug_assertions, feature = "crash-points"))]
 mod fuse {
     use std::sync::{
-        OnceLock,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     };
 
     use rustix::process::{Signal, getpid, kill_process};
+
+    /// The keys of lines with a defect.
+    pub(super) fn defects() -> MutexGuard<'static, Vec<String>> {
+        static DEFECTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        DEFECTS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[derive(Debug)]
     struct Fuse {

@@ -88,7 +88,11 @@ impl Batches {
         {
             return Ok(Ok(batch));
         }
-        let row = store.batch_by_id(id).await?;
+        let row = match store.batch_by_id(id).await {
+            Ok(row) => row,
+            Err(e) if e.is_fatal() || e.is_passing() => return Err(e),
+            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Specification, reason: e.reason() })),
+        };
         let spec: BatchSpec = match serde_json::from_str(&row.spec) {
             Ok(spec) => spec,
             Err(e) => {

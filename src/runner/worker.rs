@@ -77,6 +77,7 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
     let event = event(&batch, &job, &to);
     let settlement = Settlement { job: job.job, batch: job.batch, token: job.token, to };
     crash::point("before-settle");
+    crash::defect(&job.key);
     match shared.store.conclude(settlement).await? {
         Settled::Done => shared.say(event),
         Settled::Again => shared.say(requeued(&batch, &job, shared.store.clock().now())),

@@ -48,9 +48,10 @@ mod window;
 mod writer;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -135,6 +136,8 @@ struct Shared {
     probes: AtomicBool,
     /// Told when something became due here that nobody waits for.
     stirred: Notify,
+    /// The batches that do not read and that were told of.
+    unreadable: Mutex<HashSet<i64>>,
 }
 
 impl Shared {

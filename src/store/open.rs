@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
     time::{Duration, Instant},
@@ -111,6 +111,7 @@ impl Store {
             heeds_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
             stirred: Notify::new(),
+            unreadable: Mutex::default(),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));

@@ -1,5 +1,7 @@
 //! Reading: batches, counts, jobs, pages for the report. Short transactions on the read-only pool.
 
+use std::sync::PoisonError;
+
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
@@ -14,7 +16,7 @@ use crate::domain::{
     retry::PauseKind,
 };
 
-const BATCHES: &str = "SELECT * FROM batches";
+const BATCHES: &str = "SELECT * FROM batches ORDER BY id";
 
 pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
     let kind: Option<PauseKind> = row.try_get("pause_kind")?;
@@ -46,7 +48,22 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
-        sqlx::query(BATCHES).fetch_all(&self.read).await?.iter().map(batch_row).collect()
+        let rows = sqlx::query(BATCHES).fetch_all(&self.read).await?;
+        Ok(self.readable(&rows, batch_row))
+    }
+
+    /// Of these batches those that read. Another one is told of once: it is no reason to leave the others alone.
+    pub(super) fn readable<T>(&self, rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, StoreError>) -> Vec<T> {
+        let read = |row| read(row).map_err(|e| self.tell_unreadable(row, &e)).ok();
+        rows.iter().filter_map(read).collect()
+    }
+
+    fn tell_unreadable(&self, row: &SqliteRow, error: &StoreError) {
+        let Ok(id) = row.try_get::<i64, _>("id") else { return };
+        let name: String = row.try_get("name").unwrap_or_else(|_| id.to_string());
+        if self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            tracing::error!(batch.name = name, error = %error.reason(), "this batch does not read, and is left alone");
+        }
     }
 
     /// One batch by name.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{BatchRow, Store, StoreError, read, sql::sql};
 use crate::{
@@ -119,28 +119,7 @@ impl Store {
         .bind(self.now())
         .fetch_all(&self.read)
         .await?;
-        let mut standings = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let batch = read::batch_row(row)?;
-            let by: Option<String> = row.try_get("paused_by")?;
-            let standing = match batch.finished_at {
-                Some(at) => Standing::Finished(at),
-                None if batch.submitting_at.is_some() => Standing::Working,
-                None if !row.try_get::<bool, _>("unfinished")? => Standing::Over,
-                None if by.as_deref() == Some("wavebatch") => {
-                    Standing::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
-                }
-                None if row.try_get::<Option<bool>, _>("closed")? == Some(true) && by.is_none() => {
-                    Standing::WindowClosed(row.try_get("window_until")?)
-                }
-                None => Standing::Working,
-            };
-            let told: Option<String> = row.try_get("reported")?;
-            let standing =
-                if standing.mark().is_some_and(|mark| told == Some(mark)) { Standing::Working } else { standing };
-            standings.push((batch, standing));
-        }
-        Ok(standings)
+        Ok(self.readable(&rows, standing))
     }
 
     /// Notes that a batch's report was written and that it was told how it stands.
@@ -162,4 +141,24 @@ impl Store {
         })
         .await
     }
+}
+
+fn standing(row: &SqliteRow) -> Result<(BatchRow, Standing), StoreError> {
+    let batch = read::batch_row(row)?;
+    let by: Option<String> = row.try_get("paused_by")?;
+    let standing = match batch.finished_at {
+        Some(at) => Standing::Finished(at),
+        None if batch.submitting_at.is_some() => Standing::Working,
+        None if !row.try_get::<bool, _>("unfinished")? => Standing::Over,
+        None if by.as_deref() == Some("wavebatch") => {
+            Standing::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
+        }
+        None if row.try_get::<Option<bool>, _>("closed")? == Some(true) && by.is_none() => {
+            Standing::WindowClosed(row.try_get("window_until")?)
+        }
+        None => Standing::Working,
+    };
+    let told: Option<String> = row.try_get("reported")?;
+    let is_told = standing.mark().is_some_and(|mark| told == Some(mark));
+    Ok((batch, if is_told { Standing::Working } else { standing }))
 }

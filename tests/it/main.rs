@@ -6,6 +6,7 @@ mod admin;
 mod cli;
 mod crash;
 mod damaged;
+mod defects;
 mod faults;
 mod full_disk;
 mod jobs;
