@@ -13,6 +13,7 @@ pub mod key;
 pub mod notice;
 pub mod options;
 pub mod overrides;
+pub mod padding;
 pub mod pool;
 #[cfg(test)]
 mod pool_tests;
