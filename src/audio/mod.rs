@@ -7,7 +7,7 @@ mod join;
 pub mod mp3;
 mod part;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 pub mod wav;
 

@@ -18,7 +18,7 @@ const LOW: &[u8] = include_bytes!("testdata/8k.mp3");
 const HIGH: &[u8] = include_bytes!("testdata/44k.mp3");
 
 /// The rate and the samples of a file with a header of its own, as Symphonia hears them. An error anywhere is a panic.
-fn decode(file: Vec<u8>) -> (u32, Vec<i16>) {
+pub(crate) fn decode(file: Vec<u8>) -> (u32, Vec<i16>) {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), Default::default());
     let mut format =
         symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default()).unwrap();

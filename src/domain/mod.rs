@@ -16,6 +16,7 @@ pub mod length;
 pub mod notice;
 pub mod options;
 pub mod overrides;
+pub mod padding;
 pub mod pool;
 #[cfg(test)]
 mod pool_tests;

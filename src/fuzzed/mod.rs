@@ -5,6 +5,7 @@ mod answers;
 mod callbacks;
 mod definitions;
 mod manifests;
+mod padding;
 mod sounds;
 mod streams;
 #[cfg(test)]
@@ -17,8 +18,8 @@ use std::{
 };
 
 pub use self::{
-    answers::answers, callbacks::callbacks, definitions::definitions, manifests::manifests, sounds::sounds,
-    streams::streams, texts::texts,
+    answers::answers, callbacks::callbacks, definitions::definitions, manifests::manifests, padding::padding,
+    sounds::sounds, streams::streams, texts::texts,
 };
 
 /// Writes a file into the folder, over the one before.

@@ -43,6 +43,11 @@ fn manifests_of_the_corpus() {
 }
 
 #[test]
+fn padding_of_the_corpus() {
+    replay("padding", |_, input| padding(input));
+}
+
+#[test]
 fn sounds_of_the_corpus() {
     replay("sounds", |_, input| sounds(input));
 }

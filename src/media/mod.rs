@@ -4,6 +4,7 @@
 pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+pub mod padding;
 pub mod probe;
 pub mod s3;
 pub mod source;

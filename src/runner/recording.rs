@@ -1,6 +1,12 @@
 //! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
 
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufReader, Cursor},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use url::Url;
@@ -14,6 +20,7 @@ use crate::{
     },
     media::{
         fetch::FetchError,
+        padding::{self, PaddingPlan},
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
@@ -71,6 +78,7 @@ impl Drop for Leftover {
 pub(super) struct Recording {
     ready: Option<SttBody>,
     pub(super) probe: Option<Probe>,
+    padding: Option<PaddingPlan>,
     _copy: Option<Leftover>,
 }
 
@@ -81,16 +89,44 @@ impl Recording {
 
     /// What is sent. Only after [`Prepared::Ready`].
     pub(super) fn body(&self) -> SttBody {
-        self.ready.clone().expect("a recording is prepared before it is sent")
+        self.body_with(None).expect("a recording is prepared before it is sent, and without padding all of them can be")
+    }
+
+    /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
+    /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
+    pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
+        let ready = self.ready.clone()?;
+        let Some(extra) = extra else { return Some(ready) };
+        let patch = self.padding()?.apply(extra)?;
+        match ready {
+            SttBody::File { path, len, content_type, .. } => {
+                Some(SttBody::File { path, len, content_type, patch: Some(patch) })
+            }
+            SttBody::Bytes { content, content_type } => {
+                Some(SttBody::Bytes { content: patch.apply(0, content)?, content_type })
+            }
+            SttBody::Url(_) => None,
+        }
+    }
+
+    /// How it can be padded, if it can.
+    pub(super) const fn padding(&self) -> Option<&PaddingPlan> {
+        self.padding.as_ref()
     }
 
     /// Bytes that the vendor will see; unknown when it fetches a URL itself.
     pub(super) fn bytes(&self) -> Option<u64> {
-        match &self.ready {
-            Some(SttBody::File { len, .. }) => Some(*len),
-            Some(SttBody::Bytes { content, .. }) => Some(content.len() as u64),
-            Some(SttBody::Url(_)) | None => None,
-        }
+        self.bytes_with(None)
+    }
+
+    /// Bytes that the vendor will see with that much padding.
+    pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
+        let len = match self.ready.as_ref()? {
+            SttBody::File { len, .. } => *len,
+            SttBody::Bytes { content, .. } => content.len() as u64,
+            SttBody::Url(_) => return None,
+        };
+        Some(len + u64::from(extra.unwrap_or_default()))
     }
 
     pub(super) fn audio_ms(&self) -> Option<u64> {
@@ -115,7 +151,10 @@ impl Recording {
                 Err(e) => return not_fetched(e),
             },
             Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
-                Ok((_, Some(content))) => self.take(content.len() as u64, probe::probe_bytes(&content), Ok(content)),
+                Ok((_, Some(content))) => {
+                    let padding = padding::plan(&mut Cursor::new(&content));
+                    self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))
+                }
                 Ok((path, None)) => self.look_at(path).await,
                 Err(e) => return not_fetched(e),
             },
@@ -157,20 +196,32 @@ impl Recording {
     async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
         let looked = tokio::task::spawn_blocking(move || {
             let len = check_file(&path)?;
-            let probe = probe::probe(&path).map_err(|e| SourceTrouble {
+            let (probe, file) = open(&path).map_err(|e| SourceTrouble {
                 kind: ErrorKind::SourceUnreadable,
                 message: format!("{} cannot be read: {e}", path.display()),
                 transient: false,
             })?;
             let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
-            Ok((path, len, probe, content.filter(|c| c.len() as u64 == len)))
+            let content = content.filter(|c| c.len() as u64 == len);
+            let padding = match &content {
+                Some(content) => padding::plan(&mut Cursor::new(content)),
+                // Without a buffer: a few bytes are read at each place.
+                None => padding::plan(&mut &file),
+            };
+            Ok((path, len, probe, padding, content))
         });
-        let (path, len, probe, content) = looked.await.expect("looking at a file does not panic")?;
-        self.take(len, probe, content.map(Bytes::from).ok_or(path))
+        let (path, len, probe, padding, content) = looked.await.expect("looking at a file does not panic")?;
+        self.take(len, probe, padding, content.map(Bytes::from).ok_or(path))
     }
 
     /// Takes a recording that was looked at: in memory, or a file.
-    fn take(&mut self, len: u64, probe: Probe, content: Result<Bytes, PathBuf>) -> Result<(), SourceTrouble> {
+    fn take(
+        &mut self,
+        len: u64,
+        probe: Probe,
+        padding: Option<PaddingPlan>,
+        content: Result<Bytes, PathBuf>,
+    ) -> Result<(), SourceTrouble> {
         if let Kind::NotAudio(what) = probe.kind {
             return Err(SourceTrouble {
                 kind: ErrorKind::SourceNotAudio,
@@ -181,11 +232,19 @@ impl Recording {
         let content_type = probe.content_type.to_owned();
         self.ready = Some(match content {
             Ok(content) => SttBody::Bytes { content, content_type },
-            Err(path) => SttBody::File { path, len, content_type },
+            Err(path) => SttBody::File { path, len, content_type, patch: None },
         });
         self.probe = Some(probe);
+        self.padding = padding;
         Ok(())
     }
+}
+
+/// Opens a file, and says what it seems to be.
+fn open(path: &Path) -> io::Result<(Probe, File)> {
+    let file = File::open(path)?;
+    let probe = probe::probe_reader(&mut BufReader::new(&file))?;
+    Ok((probe, file))
 }
 
 /// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
@@ -239,4 +298,67 @@ pub(super) async fn sweep(store: &Store) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::audio::wav;
+
+    /// A recording that was looked at, and its file.
+    async fn looked_at(content: &[u8]) -> (Recording, tempfile::NamedTempFile) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let mut recording = Recording::new();
+        assert!(recording.peek(file.path().to_str().unwrap()).await.is_some());
+        (recording, file)
+    }
+
+    #[tokio::test]
+    async fn it_can_be_padded_from_memory_and_from_a_file() {
+        for samples in [1_000, 100_000] {
+            let content = wav::pcm16(1, 8000, None, &vec![7; samples]);
+            let (recording, _file) = looked_at(&content).await;
+            let plan = *recording.padding().unwrap();
+            assert_eq!(Some(plan), padding::plan(&mut Cursor::new(&content)));
+            for extra in [8, 100, 65_536] {
+                let patch = plan.apply(extra).unwrap();
+                assert_eq!(recording.bytes_with(Some(extra)), Some(patch.len()));
+                match recording.body_with(Some(extra)).unwrap() {
+                    SttBody::Bytes { content: sent, .. } => {
+                        assert!(content.len() as u64 <= SMALL);
+                        assert_eq!(Some(sent), patch.apply(0, content.clone().into()));
+                    }
+                    SttBody::File { len, patch: sent, .. } => {
+                        assert_eq!((len, sent), (content.len() as u64, Some(patch)));
+                        assert!(len > SMALL);
+                    }
+                    SttBody::Url(_) => panic!("a file"),
+                }
+            }
+            assert!(recording.body_with(Some(9)).is_none());
+            assert_eq!(recording.bytes(), Some(content.len() as u64));
+            let is_as_it_is = match recording.body() {
+                SttBody::Bytes { content: sent, .. } => sent == content,
+                SttBody::File { patch, .. } => patch.is_none(),
+                SttBody::Url(_) => false,
+            };
+            assert!(is_as_it_is);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_room_is_sent_as_it_is_or_not_at_all() {
+        let mut lies = wav::pcm16(1, 8000, None, &[7; 1_000]);
+        lies.push(0);
+        for content in [lies, vec![0x55; 100_000]] {
+            let (recording, _file) = looked_at(&content).await;
+            assert!(recording.padding().is_none() && recording.body_with(Some(8)).is_none());
+            assert!(recording.body_with(None).is_some());
+        }
+        let nothing = Recording::new();
+        assert!(nothing.body_with(None).is_none() && nothing.bytes_with(Some(8)).is_none());
+    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::callbacks::CallbackBooks;
 use crate::domain::hex::hex;
 
-/// SHA-256 of a recording.
+/// SHA-256 of a recording without its container's padding, or of all that shapes a synthesis.
 pub(super) type Digest = [u8; 32];
 
 /// A copy of the books.
@@ -50,7 +50,7 @@ pub struct Books {
     pub retired_calls: u64,
     /// By model of transcription, and `tts` for all of synthesis.
     pub models: BTreeMap<String, ModelBooks>,
-    /// By SHA-256, in hexadecimal: of the recording (of the URL, where URLs are not fetched), or of all that shapes
+    /// By SHA-256, in hexadecimal: of the recording without its container's padding (of the URL, where URLs are not fetched), or of all that shapes
     /// the sound of a synthesis.
     pub contents: BTreeMap<String, ContentBooks>,
     /// Of the last calls that were promised one, by their number.
@@ -79,7 +79,7 @@ pub struct ModelBooks {
 /// What came for one recording or text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentBooks {
-    /// Its size, in bytes.
+    /// Its size, in bytes; of a recording without its container's padding.
     pub bytes: u64,
     /// Calls that brought it.
     pub calls: u64,
@@ -112,7 +112,7 @@ pub struct Record {
     pub session: Option<String>,
     /// Size of the recording, or of the text; what had arrived of a recording, if not all did.
     pub bytes: u64,
-    /// SHA-256 of its content, if all of it arrived.
+    /// SHA-256 of its content, if all of it arrived; of a recording without its container's padding.
     pub sha256: Option<String>,
     /// Whether the work was done.
     pub billed: bool,

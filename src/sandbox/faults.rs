@@ -50,9 +50,9 @@ pub enum Match {
     From(u64),
     /// Every k-th call.
     Every(u64),
-    /// Calls with this content: SHA-256 in hexadecimal.
+    /// Calls with this content: SHA-256 in hexadecimal; of a recording without its container's padding.
     Content(String),
-    /// Calls with a content of so many bytes.
+    /// Calls with a content of so many bytes; of a recording without its container's padding.
     Size(u64),
     /// Calls of synthesis whose text contains this.
     Text(String),

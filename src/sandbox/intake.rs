@@ -2,22 +2,29 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read, Seek, Write},
+    io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write},
     time::Duration,
 };
 
 use axum::body::Body;
+use bytes::Bytes;
 use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 
 use super::books::Digest;
 use crate::{
     audio::wav,
-    media::probe::{self, Kind, Probe},
+    domain::padding::Patch,
+    media::{
+        padding,
+        probe::{self, Kind},
+    },
 };
 
 /// What is kept in memory of one recording, in bytes.
 const IN_MEMORY: usize = 1 << 20;
+/// What is hashed at a time of a recording that has padding, in bytes.
+const CHUNK: u64 = 64 << 10;
 /// Bytes a second of a recording whose headers do not tell its length.
 const GUESSED_RATE: u64 = 16_000;
 
@@ -104,7 +111,12 @@ enum Held {
 /// What the sandbox hears in a recording.
 #[derive(Debug, Clone)]
 pub(super) struct Heard {
+    /// Of the recording without its container's padding, by which clients tell their uploads apart: it is the same
+    /// recording whatever padding it comes with.
     pub digest: Digest,
+    /// The size without that padding, in bytes.
+    pub content_bytes: u64,
+    /// The size as it was sent, in bytes.
     pub bytes: u64,
     /// Length in milliseconds: of the headers, or guessed from the size.
     pub ms: u64,
@@ -125,25 +137,46 @@ impl Recording {
 
     /// What is in it; or, where it is no audio, the name of what it is.
     pub(super) async fn hear(self) -> io::Result<Result<Heard, &'static str>> {
-        let (probe, comment) = match self.held {
-            Held::Memory(bytes) => look(&mut Cursor::new(bytes))?,
-            Held::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file)))
+        let whole = (self.digest, self.bytes);
+        let (kind, heard) = match self.held {
+            Held::Memory(bytes) => look(&mut Cursor::new(bytes), whole)?,
+            Held::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file), whole))
                 .await
                 .map_err(io::Error::other)??,
         };
-        if let Kind::NotAudio(name) = probe.kind {
-            return Ok(Err(name));
-        }
-        let ms = probe.audio_ms.unwrap_or(self.bytes * 1000 / GUESSED_RATE);
-        Ok(Ok(Heard { digest: self.digest, bytes: self.bytes, ms, comment, filename: None }))
+        Ok(if let Kind::NotAudio(name) = kind { Err(name) } else { Ok(heard) })
     }
 }
 
-fn look<R: Read + Seek>(reader: &mut R) -> io::Result<(Probe, Option<String>)> {
+/// What a recording seems to be, and what is heard in it; its hash and size as it was sent are known.
+fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Result<(Kind, Heard)> {
     let probe = probe::probe_reader(reader)?;
     let is_wav = probe.content_type == "audio/wav";
     let comment = is_wav.then(|| wav::read(reader).ok()).flatten().and_then(|wav| wav.comment);
-    Ok((probe, comment))
+    let (digest, content_bytes) = match padding::strip(reader) {
+        Some(patch) => (hash(reader, &patch)?, patch.len()),
+        None => (sent, bytes),
+    };
+    let ms = probe.audio_ms.unwrap_or(bytes * 1000 / GUESSED_RATE);
+    Ok((probe.kind, Heard { digest, content_bytes, bytes, ms, comment, filename: None }))
+}
+
+/// The hash of a recording with these edits.
+fn hash<R: Read + Seek>(reader: &mut R, patch: &Patch) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    reader.seek(SeekFrom::Start(0))?;
+    let mut at = 0;
+    while at < patch.source_len() {
+        let mut piece = Vec::new();
+        reader.by_ref().take(CHUNK).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (from, piece) = (at, Bytes::from(piece));
+        at += piece.len() as u64;
+        hasher.update(patch.apply(from, piece).ok_or(io::ErrorKind::InvalidData)?);
+    }
+    Ok(hasher.finalize().into())
 }
 
 /// Fetches the recording at `url`; an `Err` says what a client may be told.
@@ -168,5 +201,6 @@ pub(super) async fn fetch(client: &reqwest::Client, url: &str, max: u64, wait: D
 pub(super) fn imagine(url: &str) -> Heard {
     let digest: Digest = Sha256::digest(url).into();
     let ms = 3_000 + u64::from(digest[0]) * 100;
-    Heard { digest, bytes: ms * GUESSED_RATE / 1000, ms, comment: None, filename: None }
+    let bytes = ms * GUESSED_RATE / 1000;
+    Heard { digest, content_bytes: bytes, bytes, ms, comment: None, filename: None }
 }

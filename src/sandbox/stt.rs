@@ -62,7 +62,7 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refu
         Err(NotServed::Refused(refusal)) => return Err(refusal),
         Err(NotServed::Cut) => return Ok(Reply::Cut),
     };
-    let fault = match call.received(&heard.digest, heard.bytes) {
+    let fault = match call.received(&heard.digest, heard.content_bytes) {
         Ok(fault) => fault,
         Err(reply) => return Ok(*reply),
     };

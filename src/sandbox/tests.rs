@@ -12,6 +12,7 @@ mod client;
 mod faults;
 mod limits;
 mod logs;
+mod padded;
 mod refusals;
 mod speech;
 

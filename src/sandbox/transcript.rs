@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn heard(ms: u64) -> Heard {
-        Heard { digest: [9; 32], bytes: 1, ms, comment: None, filename: None }
+        Heard { digest: [9; 32], content_bytes: 1, bytes: 1, ms, comment: None, filename: None }
     }
 
     #[test]

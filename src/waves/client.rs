@@ -21,6 +21,7 @@ use super::{
 use crate::domain::{
     call::{ErrorKind, Outcome, Trouble},
     options::{ExpireContent, TranscribeOptions},
+    padding::Patch,
 };
 
 /// Why there can be no client with these settings.
@@ -67,6 +68,8 @@ pub enum SttBody {
         len: u64,
         /// Its media type, e.g. `audio/wav`.
         content_type: String,
+        /// Edits that are made as it is sent; they are made for a file of that length.
+        patch: Option<Patch>,
     },
     /// A small recording that was read already: no disk stands between its permit and its departure.
     Bytes {
@@ -264,8 +267,9 @@ pub(super) fn expiring(request: RequestBuilder, expire: ExpireContent) -> Reques
 async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), Trouble> {
     match body {
         SttBody::File { len: 0, .. } => Err(Trouble::new(ErrorKind::SourceEmpty, "the recording has no bytes")),
-        SttBody::File { path, len, content_type } => {
-            Ok((Content::open(&path, len).await?, len, media_type(content_type)))
+        SttBody::File { path, len, content_type, patch } => {
+            let sent = patch.as_ref().map_or(len, Patch::len);
+            Ok((Content::open(&path, len, patch).await?, sent, media_type(content_type)))
         }
         SttBody::Bytes { content, content_type } => {
             let len = content.len() as u64;

@@ -21,7 +21,10 @@ use super::{
     breath::Breath,
     gate::{Departure, Gate, Stopped},
 };
-use crate::domain::call::{ErrorKind, Trouble};
+use crate::domain::{
+    call::{ErrorKind, Trouble},
+    padding::Patch,
+};
 
 /// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
 const SMALL: u64 = 64 * 1024;
@@ -92,27 +95,36 @@ pub(super) enum Content {
 }
 
 /// A file of a known length. The piece before the end is held back until the end has been seen: a file that has
-/// grown must not reach the vendor as a complete request.
+/// grown must not reach the vendor as a complete request. What a patch inserts at the end is a part of that piece.
 #[derive(Debug)]
 pub(super) struct FileContent {
     reader: ReaderStream<Take<tokio::fs::File>>,
-    left: u64,
+    /// The length of the file, in bytes.
+    len: u64,
+    /// How much of it has been read, in bytes.
+    read: u64,
+    patch: Option<Patch>,
     held: Option<Bytes>,
 }
 
 impl Content {
-    /// Opens a recording that is `len` bytes long, and reads it if it is small.
+    /// Opens a recording that is `len` bytes long, and reads it if it is small. It is sent with the edits of `patch`.
     ///
     /// # Errors
     /// What is wrong with the recording. Nothing has been sent.
-    pub(super) async fn open(path: &Path, len: u64) -> Result<Self, Trouble> {
+    pub(super) async fn open(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, Trouble> {
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || Self::open_blocking(&path, len))
+        tokio::task::spawn_blocking(move || Self::open_blocking(&path, len, patch))
             .await
             .unwrap_or_else(|_| Err(Trouble::new(ErrorKind::SourceUnreadable, "reading the recording was interrupted")))
     }
 
-    fn open_blocking(path: &Path, len: u64) -> Result<Self, Trouble> {
+    fn open_blocking(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, Trouble> {
+        if let Some(patch) = &patch
+            && patch.source_len() != len
+        {
+            return Err(changed(patch.source_len(), len));
+        }
         let file = File::open(path).map_err(|error| unreadable(&error))?;
         let now = file.metadata().map_err(|error| unreadable(&error))?.len();
         if now != len {
@@ -121,11 +133,14 @@ impl Content {
         if len > SMALL {
             let reader = tokio::fs::File::from_std(file).take(len + 1);
             let reader = ReaderStream::with_capacity(reader, CHUNK);
-            return Ok(Self::File(Box::new(FileContent { reader, left: len, held: None })));
+            return Ok(Self::File(Box::new(FileContent { reader, len, read: 0, patch, held: None })));
         }
         let mut all = Vec::with_capacity(usize::try_from(len + 1).expect("64 KiB fit"));
         let read = file.take(len + 1).read_to_end(&mut all).map_err(|error| unreadable(&error))?;
-        if read as u64 == len { Ok(Self::Whole(Some(all.into()))) } else { Err(changed(len, read as u64)) }
+        if read as u64 != len {
+            return Err(changed(len, read as u64));
+        }
+        patched(patch.as_ref(), 0, all.into()).map(|all| Self::Whole(Some(all)))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Trouble>>> {
@@ -141,23 +156,38 @@ impl FileContent {
         loop {
             return Poll::Ready(match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
                 Some(Err(error)) => Some(Err(unreadable(&error))),
-                Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
-                    None => Some(Err(Trouble::new(ErrorKind::SourceChanged, "the recording grew while it was sent"))),
-                    Some(left) => {
-                        self.left = left;
-                        match self.held.replace(chunk) {
-                            Some(before) => Some(Ok(before)),
-                            None => continue,
-                        }
-                    }
+                Some(Ok(chunk)) => match self.take(chunk) {
+                    Ok(chunk) => match self.held.replace(chunk) {
+                        Some(before) => Some(Ok(before)),
+                        None => continue,
+                    },
+                    Err(trouble) => Some(Err(trouble)),
                 },
-                None if self.left > 0 => {
+                None if self.read < self.len => {
                     Some(Err(Trouble::new(ErrorKind::SourceChanged, "the recording shrank while it was sent")))
                 }
                 None => self.held.take().map(Ok),
             });
         }
     }
+
+    /// A piece that was read, as it is sent.
+    fn take(&mut self, chunk: Bytes) -> Result<Bytes, Trouble> {
+        let at = self.read;
+        self.read += chunk.len() as u64;
+        if self.read > self.len {
+            return Err(Trouble::new(ErrorKind::SourceChanged, "the recording grew while it was sent"));
+        }
+        patched(self.patch.as_ref(), at, chunk)
+    }
+}
+
+/// A piece of the recording with the edits that are made in it.
+fn patched(patch: Option<&Patch>, at: u64, piece: Bytes) -> Result<Bytes, Trouble> {
+    let Some(patch) = patch else { return Ok(piece) };
+    patch.apply(at, piece).ok_or_else(|| {
+        Trouble::new(ErrorKind::SourceChanged, "the recording changed between being looked at and being sent")
+    })
 }
 
 fn changed(expected: u64, found: u64) -> Trouble {

@@ -2,6 +2,7 @@
 
 mod changed;
 mod free;
+mod padded;
 
 use std::{
     io::Write,
@@ -63,7 +64,8 @@ fn recording(len: usize) -> (NamedTempFile, SttBody) {
     let mut file = NamedTempFile::new().unwrap();
     let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
     file.write_all(&bytes).unwrap();
-    let body = SttBody::File { path: file.path().into(), len: len as u64, content_type: "audio/wav".into() };
+    let body =
+        SttBody::File { path: file.path().into(), len: len as u64, content_type: "audio/wav".into(), patch: None };
     (file, body)
 }
 

@@ -7,13 +7,13 @@ async fn a_recording_that_is_not_what_it_was_is_not_sent() {
     let (url, mut received) = serve(|mut peer: Peer| async move { peer.rest().await }).await;
     for (len, claimed) in [(1000, 999_u64), (1000, 1001), (500_000, 499_999), (500_000, 500_001)] {
         let (file, _) = recording(len);
-        let body = SttBody::File { path: file.path().into(), len: claimed, content_type: String::new() };
+        let body = SttBody::File { path: file.path().into(), len: claimed, content_type: String::new(), patch: None };
         let outcome = call_with(&url, body, Departure::Go, LONG).await;
         assert_eq!(not_sent(&outcome).kind, ErrorKind::SourceChanged);
     }
-    let missing = SttBody::File { path: "/no/such/file.wav".into(), len: 5, content_type: String::new() };
+    let missing = SttBody::File { path: "/no/such/file.wav".into(), len: 5, content_type: String::new(), patch: None };
     assert_eq!(not_sent(&call_with(&url, missing, Departure::Go, LONG).await).kind, ErrorKind::SourceMissing);
-    let empty = SttBody::File { path: "/no/such/file.wav".into(), len: 0, content_type: String::new() };
+    let empty = SttBody::File { path: "/no/such/file.wav".into(), len: 0, content_type: String::new(), patch: None };
     assert_eq!(not_sent(&call_with(&url, empty, Departure::Go, LONG).await).kind, ErrorKind::SourceEmpty);
     assert!(received.try_recv().is_err());
 }

@@ -1,0 +1,183 @@
+//! Padding for uploads: extra bytes that a recording's container provides for, so that an upload can be given a size of
+//! its own. No sample, no frame and no tag of the recording changes.
+//!
+//! | container | padding | bytes that change besides |
+//! | --- | --- | --- |
+//! | WAV | a `JUNK` chunk at the end of the file | the RIFF size |
+//! | MP3 with an ID3v2 tag | zeros at the end of the tag | the tag's size |
+//! | MP3 without one | an ID3v2 tag with a private frame and zeros, before the first frame | none |
+//! | FLAC | a `PADDING` block, the last of the metadata | the last-block flag of the block before it |
+//! | MP4, M4A | a `free` box at the end of the file | none |
+//!
+//! Any other container has no plan, and neither has a file whose headers and size do not agree to the byte: what a decoder
+//! makes of such a file may depend on where it ends.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use crate::{
+    domain::padding::{Edit, Patch, Sizes},
+    media::source::MAX_SOURCE_BYTES,
+};
+
+mod flac;
+mod mp3;
+mod mp4;
+#[cfg(test)]
+mod tests;
+mod wav;
+
+/// The most extra bytes.
+const MOST: u32 = 64 * 1024;
+
+/// Both readings of the API's limit of "250 MB". No padding takes a recording over one that it is within: if the smaller
+/// reading is the true one, it would be refused.
+const LIMITS: [u64; 2] = [250_000_000, MAX_SOURCE_BYTES];
+
+/// The most places of a recording that are read to make its plan: far more than the container of a real one has parts.
+const READS: u32 = 1024;
+
+/// What a padded recording may take more of them.
+const READS_OF_PADDING: u32 = 8;
+
+/// How one recording can be padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaddingPlan {
+    len: u64,
+    layout: Layout,
+    sizes: Sizes,
+}
+
+/// Looks whether and how a recording can be padded. Reads a few bytes at the head of each part of its container, and
+/// none of its samples; where the reader stands afterwards is undefined.
+#[must_use]
+pub fn plan<R: Read + Seek>(reader: &mut R) -> Option<PaddingPlan> {
+    let mut look = Look::new(reader, READS)?;
+    let layout = Layout::read(&mut look)?;
+    let room = LIMITS.into_iter().find(|limit| look.len <= *limit)? - look.len;
+    let most = u32::try_from(room).map_or(MOST, |room| room.min(MOST));
+    let sizes = Sizes::new(layout.least(), most.min(layout.most()))?;
+    Some(PaddingPlan { len: look.len, layout, sizes })
+}
+
+impl PaddingPlan {
+    /// The sizes that the recording can be given.
+    #[must_use]
+    pub const fn takes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// The patch that makes the recording exactly `extra` bytes longer; `None` where [`Self::takes`] has no such size.
+    #[must_use]
+    pub fn apply(&self, extra: u32) -> Option<Patch> {
+        let edits = self.sizes.contains(extra).then(|| self.layout.pad(self.len, extra))?;
+        Some(Patch::new(self.len, edits).expect("the edits are made from offsets in order, all within the recording"))
+    }
+}
+
+/// The patch that takes all padding out of a recording at the places where [`PaddingPlan::apply`] puts it; `None` where
+/// there is none. A recording and its padded version are the same without their padding.
+#[must_use]
+pub fn strip<R: Read + Seek>(reader: &mut R) -> Option<Patch> {
+    let mut look = Look::new(reader, READS + READS_OF_PADDING)?;
+    let edits = Layout::read(&mut look)?.strip(look.len)?;
+    Some(Patch::new(look.len, edits).expect("the edits are made from offsets in order, all within the recording"))
+}
+
+/// What has to be known of a container to put padding into it, and to take it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Wav(wav::Layout),
+    Mp3(mp3::Layout),
+    Flac(flac::Layout),
+    Mp4(mp4::Layout),
+}
+
+impl Layout {
+    fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+        let head: [u8; 12] = look.bytes(0)?;
+        if head.starts_with(b"RIFF") {
+            wav::Layout::read(look).map(Self::Wav)
+        } else if head.starts_with(b"fLaC") {
+            flac::Layout::read(look).map(Self::Flac)
+        } else if &head[4..8] == b"ftyp" {
+            mp4::Layout::read(look).map(Self::Mp4)
+        } else {
+            mp3::Layout::read(look).map(Self::Mp3)
+        }
+    }
+
+    const fn least(&self) -> u32 {
+        match self {
+            Self::Mp3(layout) => layout.least(),
+            Self::Wav(_) | Self::Flac(_) | Self::Mp4(_) => 8,
+        }
+    }
+
+    const fn most(&self) -> u32 {
+        match self {
+            Self::Mp3(layout) => layout.most(),
+            Self::Wav(_) | Self::Flac(_) | Self::Mp4(_) => MOST,
+        }
+    }
+
+    fn pad(&self, len: u64, extra: u32) -> Vec<Edit> {
+        match self {
+            Self::Wav(layout) => layout.pad(len, extra),
+            Self::Mp3(layout) => layout.pad(extra),
+            Self::Flac(layout) => layout.pad(extra),
+            Self::Mp4(_) => mp4::pad(len, extra),
+        }
+    }
+
+    fn strip(&self, len: u64) -> Option<Vec<Edit>> {
+        match self {
+            Self::Wav(layout) => layout.strip(len),
+            Self::Mp3(layout) => layout.strip(),
+            Self::Flac(layout) => layout.strip(),
+            Self::Mp4(layout) => layout.strip(len),
+        }
+    }
+}
+
+/// A header, and zeros after it until it all has `extra` bytes.
+fn zeros_after(header: &[u8], extra: u32) -> Vec<u8> {
+    let mut padding = header.to_vec();
+    padding.resize(extra as usize, 0);
+    padding
+}
+
+/// A recording that is read at a few places.
+struct Look<'r, R> {
+    reader: &'r mut R,
+    len: u64,
+    /// How many places may yet be read.
+    reads: u32,
+}
+
+impl<'r, R: Read + Seek> Look<'r, R> {
+    fn new(reader: &'r mut R, reads: u32) -> Option<Self> {
+        let len = reader.seek(SeekFrom::End(0)).ok()?;
+        Some(Self { reader, len, reads })
+    }
+
+    fn seek(&mut self, at: u64) -> Option<()> {
+        self.reads = self.reads.checked_sub(1)?;
+        self.reader.seek(SeekFrom::Start(at)).ok().map(drop)
+    }
+
+    /// The bytes at `at`, all of them.
+    fn bytes<const N: usize>(&mut self, at: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.seek(at)?;
+        self.reader.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// The bytes at `at`: as many as there are, at most `most`.
+    fn up_to(&mut self, at: u64, most: u64) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.seek(at)?;
+        self.reader.by_ref().take(most).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
