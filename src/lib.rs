@@ -12,6 +12,7 @@ pub mod fuzzed;
 pub mod held;
 pub mod media;
 pub mod pace;
+pub mod process;
 pub mod render;
 pub mod report;
 pub mod runner;

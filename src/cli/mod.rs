@@ -43,7 +43,10 @@ use indicatif::MultiProgress;
 
 pub use self::exit::{Exit, Stop};
 use self::{context::Context, screen::Screen};
-use crate::telemetry::{self, LogFormat, Verbosity};
+use crate::{
+    process,
+    telemetry::{self, LogFormat, Verbosity},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,6 +128,7 @@ enum Command {
 /// The program: reads the command line, does it, and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    process::set_up();
     let cli = Cli::parse();
     let bars = MultiProgress::new();
     // A service has no bar: its log is what is read.

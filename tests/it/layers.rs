@@ -13,7 +13,7 @@ const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "re
 /// They know adapters and ground.
 const PIPELINE: &[&str] = &["runner", "report"];
 /// They know everyone below; nobody below knows them.
-const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "telemetry", "shutdown"];
+const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "process", "telemetry", "shutdown"];
 /// Arrows between rooms of one layer, beyond the plan, each with its reason.
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.

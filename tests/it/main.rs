@@ -21,6 +21,7 @@ mod outages;
 mod papers;
 mod pipeline;
 mod power;
+mod process;
 mod receiver;
 mod refusals;
 mod s3_sink;
