@@ -98,7 +98,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     if ask.json {
         let mut value = in_json(&definition, &config, store.is_none(), plan.as_ref(), &unchecked);
         value["voices"] = json!(voices);
-        screen.result(&format!("{value:#}"))?;
+        screen.json(&format!("{value:#}"))?;
     } else {
         let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
         screen.result(&told(&definition, &config, store.is_none(), plan.as_ref(), &unchecked, (world, warned)))?;
@@ -144,8 +144,12 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
         while let Some(part) = parts.recv().await {
             let part = part?;
             found = true;
-            let told = if ask.json { spoken::part_in_json(&part).to_string() } else { spoken::part(&part) };
-            if let Err(e) = context.screen.result(&told) {
+            let screen = &context.screen;
+            let told = match ask.json {
+                true => screen.json(&spoken::part_in_json(&part).to_string()),
+                false => screen.result(&spoken::part(&part)),
+            };
+            if let Err(e) = told {
                 broken = Some(e);
                 break;
             }

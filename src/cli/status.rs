@@ -64,7 +64,7 @@ impl Status {
         let seen = Seen::look(&store, &config, context, rows, self.world.sandbox).await?;
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", seen.in_json()))?;
+            screen.json(&format!("{:#}", seen.in_json()))?;
         } else if let ([batch], Some(_)) = (seen.batches.as_slice(), &self.batch) {
             screen.result(&(one(batch) + &seen.rest()))?;
         } else if seen.batches.is_empty() {
@@ -241,7 +241,7 @@ fn one(Batch { row, counts, speech }: &Batch) -> String {
     let mut out = format!("{}: {}\n", row.name, state(row, counts));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
     if let Some((_, reason)) = &row.pause {
-        fact("reason", super::words::printable(reason));
+        fact("reason", super::words::printable(reason).into_owned());
     }
     let by_state: Vec<_> =
         counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();

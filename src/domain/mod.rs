@@ -16,6 +16,7 @@ pub mod overrides;
 pub mod pool;
 #[cfg(test)]
 mod pool_tests;
+pub mod printable;
 pub mod prompts;
 pub mod pronunciation;
 pub mod retry;

@@ -35,6 +35,7 @@ mod speech_verbs;
 mod spend;
 mod support;
 mod synthesis;
+mod terminal;
 mod verbs;
 mod walls;
 mod webhooks;
