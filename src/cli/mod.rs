@@ -73,7 +73,7 @@ Exit status:
   1    finished, but lines failed, are suspect, or were cancelled
   2    usage, definition or manifest wrong: nothing was started
   3    could not run, or the batch is paused
-  130  interrupted by Ctrl-C (143: SIGTERM); run the same command to go on";
+  130  interrupted by Ctrl-C (143: SIGTERM, 129: SIGHUP); run the same command to go on";
 
 /// Durable batch runner for Smallest AI's Waves speech API.
 ///
