@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Limits of open files that are tried where a system does not take the hard one, as macOS does not take "infinity".
 const FALLBACKS: [u64; 3] = [65_536, 10_240, 4_096];
 
+/// With fewer open files than this, calls wait for one another.
+const ENOUGH_FILES: u64 = 256;
+
 /// Sets up this process: called once, before it has threads. What the system does not allow is left as it is.
 pub fn set_up() {
     raise_open_files();
@@ -16,6 +19,17 @@ pub fn set_up() {
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// What to tell the user where this process may have too few files open.
+#[must_use]
+pub fn too_few_files() -> Option<String> {
+    let most = open_files();
+    (most < ENOUGH_FILES).then(|| {
+        format!(
+            "only {most} files may be open at once, and work waits for them; allow {ENOUGH_FILES} or more (`ulimit -Hn`, LimitNOFILE=)"
+        )
+    })
 }
 
 /// Raises the soft limit of open files to the hard one. Shells give 1,024 (macOS 256), which a thousand connections from

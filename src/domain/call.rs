@@ -52,6 +52,8 @@ listed! {
         ServerError = "server_error",
         /// No connection to the API; nothing was sent.
         Unreachable = "unreachable",
+        /// This machine is out of open files, memory or ports, or a disk or mount of it does not answer; nothing was sent.
+        LocalOutage = "local_outage",
         /// Our own time-out after the request left.
         TimedOut = "timed_out",
         /// The connection broke after the request left.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     domain::call::ErrorKind,
+    io_fault,
     pace::{Pace, Waits},
 };
 
@@ -218,6 +219,9 @@ impl Fetcher {
         let url = shown_url(url);
         if let Some(fault) = fault_of(&error) {
             return SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{url} cannot be fetched: {fault}"));
+        }
+        if let Some(lacking) = io_fault::shortage(&error) {
+            return SourceTrouble::passing(ErrorKind::LocalOutage, format!("{url} cannot be fetched: {lacking}"));
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { self.settings.connect_timeout } else { self.settings.idle_timeout };

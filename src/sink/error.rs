@@ -106,6 +106,7 @@ impl SinkError {
                 S3Kind::Throttled
                 | S3Kind::Unavailable
                 | S3Kind::TimedOut
+                | S3Kind::LocalOutage
                 | S3Kind::Checksum
                 | S3Kind::Changed
                 | S3Kind::PastEnd

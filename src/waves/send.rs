@@ -21,7 +21,10 @@ use super::{
     breath::Breath,
     gate::{Departure, Gate, Stopped},
 };
-use crate::domain::call::{ErrorKind, Trouble};
+use crate::{
+    domain::call::{ErrorKind, Trouble},
+    io_fault::{self, IoFault},
+};
 
 /// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
 const SMALL: u64 = 64 * 1024;
@@ -166,11 +169,14 @@ fn changed(expected: u64, found: u64) -> Trouble {
 }
 
 fn unreadable(error: &io::Error) -> Trouble {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => ErrorKind::SourceMissing,
-        _ => ErrorKind::SourceUnreadable,
-    };
-    Trouble::new(kind, format!("the recording cannot be read: {error}"))
+    let message = format!("the recording cannot be read: {error}");
+    match (IoFault::of(error), error.kind()) {
+        (IoFault::Storage | IoFault::Machine, _) => {
+            Trouble::new(ErrorKind::LocalOutage, format!("{message}; {}", io_fault::remedy(error)))
+        }
+        (IoFault::File, io::ErrorKind::NotFound) => Trouble::new(ErrorKind::SourceMissing, message),
+        (IoFault::File, _) => Trouble::new(ErrorKind::SourceUnreadable, message),
+    }
 }
 
 /// A body that asks at the gate when it is first polled.

@@ -1,17 +1,43 @@
 //! What the process asks of the machine, and what the machine may do to it.
 
 use std::{
-    fs,
+    fs::{self, File},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use wavebatch::domain::job::JobState::Succeeded;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use secrecy::SecretString;
+use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    domain::{
+        batch::BatchSpec,
+        call::{ErrorKind, Outcome},
+        job::JobState::{Queued, Succeeded},
+        s3::SinkSettings,
+    },
+    media::{
+        fetch::{FetchError, FetchSettings, Fetcher},
+        source::{MAX_SOURCE_BYTES, check_file},
+    },
+    pace::Pace,
+    runner::{Event, RunEnd},
+    sandbox::Config,
+    sink::{Content, Sink, SinkClass},
+    waves::{Client, Departure, Settings, SttBody, SttCall},
+};
 
 use crate::{
     cli::{house, wavebatch},
-    support::{House, pty::Pty, service::program},
+    support::{
+        House, KEY,
+        pty::Pty,
+        service::{Service, free_port, program},
+        speech,
+        web::{Page, Web},
+    },
 };
 
 /// A line of `/proc/PID/limits`: the soft and the hard limit.
@@ -139,4 +165,134 @@ async fn what_was_started_by_nohup_goes_on() {
     assert_eq!(ended(child).await.code(), Some(0));
     let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
     house.all_well(batch, LINES as u64, 1).await;
+}
+
+/// As of a shell that says nothing else: the kernel's own limit of open files.
+const USUAL_FILES: u64 = 1_024;
+const IDLE: usize = 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_idle_connections_fail_no_line() {
+    let own = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: own.maximum, maximum: own.maximum }).expect("what the test may have");
+    if own.maximum.is_some_and(|most| most < 4_096) {
+        return;
+    }
+    let house = House::new().await;
+    house.provable_calls(80);
+    let batch = house.submit(&house.definition("send = \"bytes\"", "concurrency = 16")).await;
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let serve = program(&house, &["serve", "--admin-listen", "off", "--listen", &listen]);
+    let few = format!("ulimit -n {USUAL_FILES} && exec \"$0\" \"$@\"");
+    let serve = through(&["sh", "-c", &few], &serve);
+    house.sandbox.hold();
+    let service = Service::of(serve);
+    service.says("callbacks").await;
+    house.sandbox.waiting(1).await;
+    // Who is not taken waits before the door: it is tried all the same.
+    let mut idle = JoinSet::new();
+    let taken = Arc::new(Semaphore::new(0));
+    for _ in 0..IDLE {
+        let (listen, taken) = (listen.clone(), Arc::clone(&taken));
+        idle.spawn(async move {
+            let connection = TcpStream::connect(&listen).await;
+            taken.add_permits(1);
+            std::future::pending::<()>().await;
+            drop(connection);
+        });
+    }
+    let _ = taken.acquire_many(u32::try_from(USUAL_FILES / 4).expect("256 fit")).await.expect("nobody closes it");
+    house.sandbox.release();
+    house
+        .until("the end", || async { house.store.batch_by_id(batch).await.is_ok_and(|b| b.finished_at.is_some()) })
+        .await;
+    house.all_well(batch, 80, 1).await;
+    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
+    drop(idle);
+}
+
+/// Opens files until there are no more to be had.
+fn all_files() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn without_files_left_work_waits_and_costs_nothing() {
+    let inner = "process::in_a_process_without_files_left";
+    let this = std::env::current_exe().expect("this program");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(this);
+    let output = shell.args([inner, "--exact", "--ignored", "--nocapture"]).output().expect("a shell");
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above, in a process of its own"]
+async fn in_a_process_without_files_left() {
+    let house = House::timeless(Config::default()).await;
+    let web = Web::serve([("/there.wav", Page::File(speech("from afar", 1.0, 3)))]).await;
+    house.recording("rec/small.wav", "small", 1.0, 1);
+    house.recording("rec/large.wav", "large", 9.0, 2);
+    house.recording("rec/first.wav", "first", 1.0, 4);
+    house.lines(&[
+        ("first", "rec/first.wav".to_owned()),
+        ("small", "rec/small.wav".to_owned()),
+        ("large", "rec/large.wav".to_owned()),
+        ("web", web.url("/there.wav")),
+    ]);
+    let batch = house.submit(&house.definition("send = \"bytes\"", "max_tries = 1\nconcurrency = 1")).await;
+    house.sandbox.hold();
+    // The ledger's own files are open by then.
+    for _ in 0..8 {
+        futures::future::join_all((0..8).map(|_| house.store.batches())).await;
+    }
+    let sink = Sink::open(house.path("elsewhere").to_str().expect("text"), &SinkSettings::default()).expect("a sink");
+    let pace = Pace { tries: 1, ..Pace::default() };
+    let fetcher = Fetcher::new(FetchSettings { pace, ..FetchSettings::default() }).expect("a fetcher");
+    let settings = Settings {
+        base_url: house.sandbox.base_url().parse().expect("an address"),
+        key: SecretString::from(KEY),
+        connect_timeout: Duration::from_secs(2),
+        user_agent: "test".into(),
+    };
+    let client = Client::new(settings).expect("a client");
+    let (runner, mut seen) = house.runner_on(&house.store);
+    let spec = house.store.batch_by_id(batch).await.expect("a ledger").spec;
+    let spec: BatchSpec = serde_json::from_str(&spec).expect("a specification");
+    let options = &spec.task.transcription().expect("of recordings").options;
+    let end = tokio::spawn(async move {
+        runner.run(&[batch], CancellationToken::new(), CancellationToken::new()).await.expect("a ledger")
+    });
+    house.sandbox.waiting(1).await;
+    let mut files = all_files();
+
+    let trouble = check_file(&house.path("rec/small.wav")).expect_err("no file is left");
+    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::LocalOutage, true), "{trouble}");
+    let url = web.url("/there.wav").parse().expect("an address");
+    let fetched =
+        fetcher.fetch_or_keep(&url, &house.path("copy"), MAX_SOURCE_BYTES).await.expect_err("no socket is left");
+    assert!(matches!(&fetched, FetchError::Source(t) if t.kind == ErrorKind::LocalOutage), "{fetched}");
+    let call = SttCall { options, word_timestamps: false, call_id: "1", webhook: None };
+    let body = SttBody::Bytes { content: speech("x", 1.0, 9).into(), content_type: "audio/wav".into() };
+    let sent = client.transcribe(&call, body, || Departure::Go, Duration::from_secs(5)).await;
+    assert!(matches!(&sent, Outcome::NotSent(t) if t.kind == ErrorKind::LocalOutage), "{sent:?}");
+    let put = sink.put("a.txt", Content::Bytes("x".into()), "text/plain").await.expect_err("no file is left");
+    assert_eq!(put.class(), SinkClass::Retry, "{put}");
+
+    files.extend(all_files());
+    house.sandbox.release();
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await.expect("a warning");
+        if matches!(event.expect("a runner"), Event::Warning(told) if told.contains("`ulimit -n`")) {
+            break;
+        }
+    }
+    house.until("all lines to be put back", || async { house.counts(batch).await.of(Queued) == 4 }).await;
+    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
+    drop(files);
+    house.clock.advance(31_000);
+    assert_eq!(end.await.expect("no panic"), RunEnd::Done);
+    house.all_well(batch, 4, 1).await;
 }
