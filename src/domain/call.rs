@@ -22,7 +22,7 @@ listed! {
         SourceTooLarge = "source_too_large",
         /// HTML, XML, JSON, PDF, ZIP: known not to be audio.
         SourceNotAudio = "source_not_audio",
-        /// The recording's server refused (4xx), or redirects in a circle.
+        /// The recording's server refused (4xx), redirects in a circle, or from the internet into a private network.
         SourceRefused = "source_refused",
         /// The recording's server hangs.
         SourceTimedOut = "source_timed_out",

@@ -4,7 +4,9 @@
 pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+mod network;
 pub mod probe;
+mod redirects;
 pub mod s3;
 pub mod source;
 mod transfer;

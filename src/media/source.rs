@@ -4,11 +4,12 @@ use std::{
     fmt,
     fs::File,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
-use url::{Host, Url};
+use url::Url;
+
+use super::network;
 
 use crate::{
     domain::{call::ErrorKind, s3::S3Address},
@@ -117,13 +118,7 @@ impl Source {
     pub fn is_public_http(&self) -> bool {
         let Self::Http(url) = self else { return false };
         let named = !url.username().is_empty() || url.password().is_some();
-        !named
-            && match url.host() {
-                Some(Host::Domain(name)) => is_public_name(name),
-                Some(Host::Ipv4(ip)) => is_public_v4(ip),
-                Some(Host::Ipv6(ip)) => is_public_v6(ip),
-                None => false,
-            }
+        !named && network::has_public_host(url)
     }
 
     /// The source as it may be shown: without user info, and without the query, where signatures live.
@@ -160,33 +155,6 @@ fn scheme(text: &str) -> Option<&str> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     (scheme.len() > 1 && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(valid))
         .then_some(scheme)
-}
-
-fn is_public_name(name: &str) -> bool {
-    const PRIVATE: [&str; 6] = ["localhost", "local", "internal", "lan", "intranet", "home.arpa"];
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let within = |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|head| head.ends_with('.'));
-    name.contains('.') && !PRIVATE.into_iter().any(within)
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    let reserved = first == 0 || (first == 100 && second & 0xc0 == 64);
-    let closed = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast();
-    !reserved && !closed
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => {
-            !(ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local())
-        }
-    }
 }
 
 /// The length in bytes of a file that can be sent. Blocks for as long as the disk does.

@@ -151,7 +151,10 @@ impl Recording {
         let copy = Leftover::new(&work.shared.store, work.job, "audio");
         let path = copy.path.clone();
         let fetched = match from {
-            Source::Http(url) => work.shared.fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?,
+            Source::Http(url) => {
+                let fetcher = work.shared.fetcher.clone().with_private_redirects(work.batch.spec.private_redirects);
+                fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
+            }
             Source::S3(at) => {
                 let expected = work.job.expected.as_ref();
                 let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
