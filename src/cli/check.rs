@@ -16,10 +16,14 @@ use super::{
 use crate::{
     config::{Config, KEY, SetBy},
     definition::{Definition, Spooled, manifest::texts::Cast},
+    held::HeldFolder,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
     store::{Store, StoreError},
     waves::account,
 };
+
+/// How the folder begins that a manifest which is no file is copied to.
+const SCRATCH: &str = "wavebatch-check-";
 
 /// Check a batch and tell what running it would do
 ///
@@ -119,12 +123,13 @@ async fn with_copy<T>(
     definition: &Definition,
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
+    let temp = std::env::temp_dir();
+    HeldFolder::sweep(&temp, SCRATCH);
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
     // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = tempfile::Builder::new().prefix("wavebatch-check-").tempdir();
-    let dir = dir.map_err(|source| IntakeError::Copy { dir: std::env::temp_dir(), source })?;
+    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
         _ => None,

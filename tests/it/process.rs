@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -295,4 +297,61 @@ async fn in_a_process_without_files_left() {
     house.clock.advance(31_000);
     assert_eq!(end.await.expect("no panic"), RunEnd::Done);
     house.all_well(batch, 4, 1).await;
+}
+
+/// Names in a folder for temporary files.
+fn scratch(temp: &Path) -> Vec<PathBuf> {
+    let own =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wavebatch-check-"));
+    fs::read_dir(temp).expect("a folder").map(|entry| entry.expect("a name").path()).filter(own).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_check_left_goes_with_the_next() {
+    let dir = house();
+    let temp = dir.path().join("tmp");
+    fs::create_dir(&temp).expect("a folder");
+    let args = [
+        "check",
+        "-",
+        "--batch",
+        "b",
+        "--manifest-format",
+        "jsonl",
+        "--task",
+        "transcribe",
+        "--model",
+        "pulse",
+        "--language",
+        "en",
+    ];
+    let check = || {
+        let mut command = wavebatch(dir.path(), &args);
+        command.env("TMPDIR", &temp).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the program")
+    };
+    // It reads what never ends.
+    let mut killed = check();
+    let mut living = check();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let copies = || scratch(&temp).iter().filter(|dir| fs::read_dir(dir).is_ok_and(|files| files.count() == 2)).count();
+    while copies() < 2 {
+        assert!(Instant::now() < deadline, "{:?}", scratch(&temp));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for dir in scratch(&temp) {
+        let mode = |path: &Path| fs::metadata(path).expect("what is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        assert!(fs::read_dir(&dir).expect("its files").all(|file| mode(&file.expect("a file").path()) == 0o600));
+    }
+    killed.kill().expect("a living child");
+    killed.wait().expect("a dead child");
+    assert_eq!(scratch(&temp).len(), 2);
+    let mut next = check();
+    drop(next.stdin.take());
+    next.wait().expect("a child");
+    assert_eq!(scratch(&temp).len(), 1, "the living one's stays");
+    drop(living.stdin.take());
+    living.wait().expect("a child");
+    assert!(scratch(&temp).is_empty());
 }
