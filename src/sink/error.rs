@@ -31,6 +31,16 @@ pub enum SinkError {
         /// The sink's address.
         address: String,
     },
+    /// What stands under a name that is read back is larger than anything that was put there.
+    #[error(
+        "`{address}` has over {most} bytes, and is nothing that wavebatch wrote; remove it, or choose another `output`"
+    )]
+    TooLarge {
+        /// Its address.
+        address: String,
+        /// What is read at most.
+        most: u64,
+    },
     /// Not permitted, or read-only.
     #[error("`{address}` may not be written; change its permissions, or choose another `output`")]
     Denied {
@@ -91,9 +101,11 @@ impl SinkError {
     pub const fn class(&self) -> SinkClass {
         match self {
             Self::NameRefused { .. } => SinkClass::Line,
-            Self::AddressRefused { .. } | Self::NotAFolder { .. } | Self::Denied { .. } | Self::Missing { .. } => {
-                SinkClass::Pause
-            }
+            Self::AddressRefused { .. }
+            | Self::NotAFolder { .. }
+            | Self::TooLarge { .. }
+            | Self::Denied { .. }
+            | Self::Missing { .. } => SinkClass::Pause,
             Self::Store(e) => match e.kind {
                 S3Kind::BadName => SinkClass::Line,
                 S3Kind::NoCredentials
