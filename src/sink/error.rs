@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind as Io};
 
 use rustix::io::Errno;
 
-use crate::s3::{S3Error, S3Kind};
+use crate::{
+    io_fault::{IoFault, remedy},
+    s3::{S3Error, S3Kind},
+};
 
 /// Why an output could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -140,9 +143,14 @@ impl SinkError {
     /// The message with what the system said, for where errors are kept as text.
     #[must_use]
     pub fn told(&self) -> String {
-        match std::error::Error::source(self) {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
+        match (self, std::error::Error::source(self)) {
+            (Self::Unavailable { source, .. } | Self::Content { source, .. }, _)
+                if IoFault::of(source) == IoFault::Machine =>
+            {
+                format!("{self}: {source}; {}", remedy(source))
+            }
+            (_, Some(source)) => format!("{self}: {source}"),
+            (_, None) => self.to_string(),
         }
     }
 
@@ -179,6 +187,13 @@ impl SinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_told_with_what_to_do() {
+        let told = SinkError::of_output("out/a".into(), Errno::MFILE.into()).told();
+        let words = "`out/a` cannot be reached now, and is tried again later: Too many open files (os error 24); raise the limit of open files";
+        assert!(told.starts_with(words), "{told}");
+    }
 
     #[test]
     fn errors_are_sorted_by_what_they_mean() {

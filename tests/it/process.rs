@@ -5,13 +5,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use secrecy::SecretString;
-use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
@@ -172,6 +171,8 @@ async fn what_was_started_by_nohup_goes_on() {
 /// As of a shell that says nothing else: the kernel's own limit of open files.
 const USUAL_FILES: u64 = 1_024;
 const IDLE: usize = 1_000;
+/// Longer than the kernel waits before it knocks again.
+const CONNECT: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_idle_connections_fail_no_line() {
@@ -192,19 +193,14 @@ async fn a_thousand_idle_connections_fail_no_line() {
     let service = Service::of(serve);
     service.says("callbacks").await;
     house.sandbox.waiting(1).await;
-    // Who is not taken waits before the door: it is tried all the same.
-    let mut idle = JoinSet::new();
-    let taken = Arc::new(Semaphore::new(0));
-    for _ in 0..IDLE {
-        let (listen, taken) = (listen.clone(), Arc::clone(&taken));
-        idle.spawn(async move {
-            let connection = TcpStream::connect(&listen).await;
-            taken.add_permits(1);
-            std::future::pending::<()>().await;
-            drop(connection);
-        });
+    let mut idle = Vec::new();
+    while idle.len() < IDLE
+        && let Ok(connection) = timeout(CONNECT, TcpStream::connect(&listen)).await
+    {
+        idle.push(connection.expect("a connection"));
     }
-    let _ = taken.acquire_many(u32::try_from(USUAL_FILES / 4).expect("256 fit")).await.expect("nobody closes it");
+    // Who is not let in knocks on.
+    let mut knocking: JoinSet<_> = (idle.len()..IDLE).map(|_| TcpStream::connect(listen.clone())).collect();
     house.sandbox.release();
     house
         .until("the end", || async { house.store.batch_by_id(batch).await.is_ok_and(|b| b.finished_at.is_some()) })
@@ -212,6 +208,7 @@ async fn a_thousand_idle_connections_fail_no_line() {
     house.all_well(batch, 80, 1).await;
     assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
     drop(idle);
+    knocking.abort_all();
 }
 
 /// Opens files until there are no more to be had.
