@@ -1,6 +1,11 @@
 //! Fetching a recording over http(s), with resumption.
 
-use std::{io, path::Path, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use reqwest::{
@@ -85,8 +90,9 @@ pub enum FetchError {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     http: Client,
-    /// The same, but it connects to addresses of the internet alone.
-    guarded: Client,
+    /// The same, but it connects to addresses of the internet alone. Made when it is needed: it reads the system's
+    /// certificates.
+    guarded: Arc<OnceLock<Client>>,
     network: Network,
     /// Whether the internet may redirect into private networks.
     private_redirects: bool,
@@ -109,22 +115,20 @@ impl Fetcher {
     pub fn new(settings: FetchSettings) -> Result<Self, reqwest::Error> {
         // An error says that the process has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .retry(retry::never())
-                .redirect(Policy::none())
-                .referer(false)
-                .connect_timeout(settings.connect_timeout)
-                .read_timeout(settings.idle_timeout)
-                .user_agent(settings.user_agent.clone())
-        };
-        let build = |ready: &dyn Fn(ClientBuilder) -> ClientBuilder| {
-            ready(builder()).build().or_else(|_| ready(builder().tls_certs_only([])).build())
-        };
+        let http = client(&settings, |builder| builder)?;
         let network = Network::new(settings.connect_timeout);
-        let http = build(&|builder| builder)?;
-        let guarded = build(&|builder| builder.dns_resolver(network.clone()))?;
-        Ok(Self { http, guarded, network, private_redirects: false, settings })
+        Ok(Self { http, guarded: Arc::default(), network, private_redirects: false, settings })
+    }
+
+    /// The client that connects to addresses of the internet alone.
+    fn guarded(&self) -> Result<&Client, reqwest::Error> {
+        match self.guarded.get() {
+            Some(client) => Ok(client),
+            None => {
+                let made = client(&self.settings, |builder| builder.dns_resolver(self.network.clone()))?;
+                Ok(self.guarded.get_or_init(|| made))
+            }
+        }
     }
 
     /// The same, but servers of the internet may redirect into private networks if `allowed`.
@@ -133,12 +137,10 @@ impl Fetcher {
         Self { private_redirects: allowed, ..self }
     }
 
-    /// The same on another network, with fresh connections.
+    /// The same on another network.
     #[cfg(test)]
     pub(super) fn on_network(self, is_public: fn(std::net::IpAddr) -> bool) -> Self {
-        let network = self.network.with_public(is_public);
-        let guarded = Client::builder().redirect(Policy::none()).dns_resolver(network.clone()).tls_certs_only([]);
-        Self { guarded: guarded.build().unwrap(), network, ..self }
+        Self { network: self.network.with_public(is_public), guarded: Arc::default(), ..self }
     }
 
     /// Fetches `url` into the file `dest`, which appears whole or not at all, readable by its owner alone. Until then
@@ -231,7 +233,8 @@ impl Fetcher {
     async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceTrouble> {
         let mut way = Way::new(url);
         loop {
-            let client = if way.guarded { &self.guarded } else { &self.http };
+            let client = if way.guarded { self.guarded() } else { Ok(&self.http) };
+            let client = client.map_err(|error| self.no_answer(url, error))?;
             let mut request = client.get(way.at.clone());
             if let Some((from, validator)) = rest {
                 request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
@@ -261,6 +264,20 @@ impl Fetcher {
         let message = format!("{url} cannot be reached: {}", innermost(error));
         SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
     }
+}
+
+/// A client that follows no redirect by itself. Without certificates of the system it can do http alone.
+fn client(settings: &FetchSettings, ready: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, reqwest::Error> {
+    let builder = || {
+        Client::builder()
+            .retry(retry::never())
+            .redirect(Policy::none())
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.idle_timeout)
+            .user_agent(settings.user_agent.clone())
+    };
+    ready(builder()).build().or_else(|_| ready(builder().tls_certs_only([])).build())
 }
 
 /// What kept the resolver from giving an address, if it was it.
