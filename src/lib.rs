@@ -10,8 +10,10 @@ pub mod domain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 pub mod held;
+pub mod io_fault;
 pub mod media;
 pub mod pace;
+pub mod process;
 pub mod render;
 pub mod report;
 pub mod runner;

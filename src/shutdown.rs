@@ -1,4 +1,4 @@
-//! Signals: the first Ctrl-C drains, the second gives up; SIGTERM drains too, and is remembered.
+//! Signals: the first Ctrl-C drains, the second gives up; SIGTERM does the same, and is remembered. SIGHUP only drains.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{self, SignalKind, signal},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM, as from a service manager.
     Terminate,
+    /// SIGHUP: the terminal has gone, as with a dropped ssh connection.
+    Hangup,
 }
 
 /// What the signals so far ask for.
@@ -43,12 +45,15 @@ impl Shutdown {
     pub fn listen() -> io::Result<Self> {
         let this = Self::default();
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // Whoever ignores it wants the process to survive the terminal: `nohup`.
+        let mut hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
         let hearer = this.clone();
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     Some(()) = interrupt.recv() => hearer.hear(Signal::Interrupt),
                     Some(()) = terminate.recv() => hearer.hear(Signal::Terminate),
+                    Some(()) = next(hangup.as_mut()) => hearer.hear(Signal::Hangup),
                     else => break,
                 }
             }
@@ -61,9 +66,13 @@ impl Shutdown {
         let mark = match signal {
             Signal::Interrupt => 1,
             Signal::Terminate => 2,
+            Signal::Hangup => 3,
         };
         if self.first.compare_exchange(0, mark, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.drain.cancel();
+        } else if signal == Signal::Hangup {
+            // One lost terminal sends several: the kernel's, and the shell's. Nobody there asked for haste.
+            return;
         } else {
             self.abort.cancel();
         }
@@ -81,9 +90,29 @@ impl Shutdown {
         match self.first.load(Ordering::Acquire) {
             1 => Some(Signal::Interrupt),
             2 => Some(Signal::Terminate),
+            3 => Some(Signal::Hangup),
             _ => None,
         }
     }
+}
+
+/// The next one, if this kind is listened to at all.
+async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => None,
+    }
+}
+
+/// Whether SIGHUP was ignored when the process was started. Only Linux says so to a program without unsafe code.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status))
+}
+
+/// Reads the set of ignored signals of `/proc/self/status`; SIGHUP is the first.
+fn is_hangup_ignored(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
 }
 
 #[cfg(test)]
@@ -99,6 +128,26 @@ mod tests {
         shutdown.hear(Signal::Interrupt);
         assert!(shutdown.abort.is_cancelled());
         assert_eq!(shutdown.signal(), Some(Signal::Terminate), "the first is remembered");
+    }
+
+    #[test]
+    fn a_lost_terminal_drains_however_often_it_says_so() {
+        let shutdown = Shutdown::default();
+        for _ in 0..3 {
+            shutdown.hear(Signal::Hangup);
+        }
+        assert!(shutdown.drain.is_cancelled() && !shutdown.abort.is_cancelled());
+        assert_eq!(shutdown.signal(), Some(Signal::Hangup));
+        shutdown.hear(Signal::Terminate);
+        assert!(shutdown.abort.is_cancelled(), "somebody else asks for haste");
+    }
+
+    #[test]
+    fn nohup_is_seen() {
+        let status = |set: &str| format!("Name:\twavebatch\nSigBlk:\t0000000000000001\nSigIgn:\t{set}\nSigCgt:\t1\n");
+        assert!(is_hangup_ignored(&status("0000000000001001")));
+        assert!(!is_hangup_ignored(&status("0000000000001000")));
+        assert!(!is_hangup_ignored(""));
     }
 
     #[tokio::test]

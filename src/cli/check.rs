@@ -17,10 +17,14 @@ use crate::{
     config::{Config, KEY, SetBy},
     definition::{Definition, Spooled, manifest::texts::Cast},
     domain::environment::Environment,
+    held::HeldFolder,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
     store::{BatchPhase, Store, StoreError},
     waves::account,
 };
+
+/// How the folder begins that a manifest which is no file is copied to.
+const SCRATCH: &str = "wavebatch-check-";
 
 /// Check a batch and tell what running it would do
 ///
@@ -99,7 +103,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     if ask.json {
         let mut value = in_json(&definition, &config, store.is_none(), plan.as_ref(), &unchecked);
         value["voices"] = json!(voices);
-        screen.result(&format!("{value:#}"))?;
+        screen.json(&format!("{value:#}"))?;
     } else {
         let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
         screen.result(&told(
@@ -127,12 +131,13 @@ async fn with_copy<T>(
     definition: &Definition,
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
+    let temp = std::env::temp_dir();
+    HeldFolder::sweep(&temp, SCRATCH);
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
     // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = tempfile::Builder::new().prefix("wavebatch-check-").tempdir();
-    let dir = dir.map_err(|source| IntakeError::Copy { dir: std::env::temp_dir(), source })?;
+    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
         _ => None,
@@ -152,8 +157,12 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
         while let Some(part) = parts.recv().await {
             let part = part?;
             found = true;
-            let told = if ask.json { spoken::part_in_json(&part).to_string() } else { spoken::part(&part) };
-            if let Err(e) = context.screen.result(&told) {
+            let screen = &context.screen;
+            let told = match ask.json {
+                true => screen.json(&spoken::part_in_json(&part).to_string()),
+                false => screen.result(&spoken::part(&part)),
+            };
+            if let Err(e) = told {
                 broken = Some(e);
                 break;
             }

@@ -108,7 +108,7 @@ impl List {
         let all = api.client().dictionaries().await?;
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", all.iter().map(in_json).collect::<Value>()))?;
+            screen.json(&format!("{:#}", all.iter().map(in_json).collect::<Value>()))?;
         } else if !all.is_empty() {
             screen.result(&lines(&all, screen.result_width()))?;
         }

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, KEY},
     domain::{batch::BatchSpec, environment::Environment, job::BatchId, retry::PauseKind},
     media::fetch::{FetchSettings, Fetcher},
+    process,
     report::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
@@ -121,6 +122,9 @@ pub(super) struct Drive<'c> {
 impl<'c> Drive<'c> {
     /// Opens the ledger, made if `create` and it is not there, and listens to signals.
     pub(super) async fn open(context: &'c Context, config: Config, api: Api, create: bool) -> Result<Self, Stop> {
+        if let Some(told) = process::too_few_files() {
+            context.screen.warn(&told);
+        }
         let shutdown = Shutdown::listen()?;
         let fetcher = fetcher()?;
         let opened = tokio::select! {

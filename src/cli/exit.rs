@@ -28,6 +28,8 @@ pub enum Exit {
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// SIGHUP.
+    HungUp,
 }
 
 impl Exit {
@@ -41,6 +43,7 @@ impl Exit {
             Self::Blocked => 3,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::HungUp => 129,
         }
     }
 
@@ -49,6 +52,7 @@ impl Exit {
     pub fn of_signal(shutdown: &Shutdown) -> Self {
         match shutdown.signal() {
             Some(Signal::Terminate) => Self::Terminated,
+            Some(Signal::Hangup) => Self::HungUp,
             Some(Signal::Interrupt) | None => Self::Interrupted,
         }
     }
@@ -97,7 +101,7 @@ impl Stop {
         self
     }
 
-    /// Whether only the reader of stdout has gone, as `head` does: no error of ours.
+    /// Whether only the reader of stdout has gone, as `head` does, or its terminal: no error of ours.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         self.error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -243,13 +247,16 @@ mod tests {
 
     #[test]
     fn statuses_are_the_documented_ones() {
-        use Exit::{Blocked, Interrupted, Lines, Success, Terminated, Usage};
-        let all = [Success, Lines, Usage, Blocked, Interrupted, Terminated];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143]);
+        use Exit::{Blocked, HungUp, Interrupted, Lines, Success, Terminated, Usage};
+        let all = [Success, Lines, Usage, Blocked, Interrupted, Terminated, HungUp];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143, 129]);
         let shutdown = Shutdown::default();
         assert_eq!(Exit::of_signal(&shutdown), Interrupted);
         shutdown.hear(Signal::Terminate);
         assert_eq!(Exit::of_signal(&shutdown), Terminated);
+        let shutdown = Shutdown::default();
+        shutdown.hear(Signal::Hangup);
+        assert_eq!(Exit::of_signal(&shutdown), HungUp);
     }
 
     #[test]
@@ -276,6 +283,10 @@ mod tests {
         assert_eq!(stop.exit, Exit::Blocked);
         assert!(stop.told().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
         assert_eq!(Stop::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
-        assert!(Stop::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_closed_pipe());
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(Stop::from(broken()).is_closed_pipe());
+        assert!(Stop::from(PublishError::Output(broken())).is_closed_pipe());
+        let sink = SinkError::Unavailable { address: "s3://b".into(), source: broken() };
+        assert!(!Stop::from(sink).is_closed_pipe(), "a connection of ours is another matter");
     }
 }

@@ -55,7 +55,7 @@ impl Jobs {
         } else if self.json {
             let lines: String = jobs.iter().map(|job| format!("{}\n", in_json(job))).collect();
             if !lines.is_empty() {
-                screen.result(&lines)?;
+                screen.json(&lines)?;
             }
         } else if jobs.is_empty() {
             screen.say(&format!("{}: no such lines", batch.name));
@@ -98,7 +98,8 @@ impl Jobs {
         }
         match told.as_slice() {
             [] => screen.say(&format!("{}: no such lines", batch.name)),
-            told => screen.result(&told.join(if self.json { "" } else { "\n" }))?,
+            told if self.json => screen.json(&told.join(""))?,
+            told => screen.result(&told.join("\n"))?,
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per verb. The only place that prints.
 
+mod bars;
 mod cancel;
 mod check;
 mod completions;
@@ -36,14 +37,25 @@ mod watch;
 mod words;
 mod work;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    ffi::OsString,
+    io::{self, Write},
+    panic,
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use indicatif::MultiProgress;
 
 pub use self::exit::{Exit, Stop};
 use self::{context::Context, screen::Screen};
-use crate::telemetry::{self, LogFormat, Verbosity};
+use crate::{
+    domain::printable::{printable, printable_lines},
+    process,
+    telemetry::{self, LogFormat, Verbosity},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +73,7 @@ Exit status:
   1    finished, but lines failed, are suspect, or were cancelled
   2    usage, definition or manifest wrong: nothing was started
   3    could not run, or the batch is paused
-  130  interrupted by Ctrl-C (143: SIGTERM); run the same command to go on";
+  130  interrupted by Ctrl-C (143: SIGTERM, 129: SIGHUP); run the same command to go on";
 
 /// Durable batch runner for Smallest AI's Waves speech API.
 ///
@@ -125,8 +137,13 @@ enum Command {
 /// The program: reads the command line, does it, and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let bars = MultiProgress::new();
+    process::set_up();
+    tell_panics();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let bars = bars::on_stderr();
     // A service has no bar: its log is what is read.
     let service = matches!(cli.command, Command::Serve(_)) && cli.global.log_format == LogFormat::Text;
     let verbosity = Verbosity { verbose: cli.global.verbose + u8::from(service), quiet: cli.global.quiet };
@@ -149,6 +166,49 @@ pub fn main() -> ExitCode {
             stop.exit.into()
         }
     }
+}
+
+/// The command line; else how the program ends, with help or what is wrong printed.
+fn parse() -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    Cli::try_parse_from(&args).map_err(|error| {
+        let exit = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        match shown(&args, error) {
+            // Whoever asked has gone: that is no fault of the command.
+            Ok(error) => drop(error.print()),
+            Err(plain) => drop(writeln!(io::stderr(), "{}", plain.trim_end())),
+        }
+        exit
+    })
+}
+
+/// The error as it can be printed in colours, though it quotes the arguments; else without colours.
+fn shown(args: &[OsString], error: clap::Error) -> Result<clap::Error, String> {
+    let harmless = |arg: &OsString| OsString::from(printable(&arg.to_string_lossy()).into_owned());
+    let escaped: Vec<OsString> = args.iter().map(harmless).collect();
+    if escaped == args {
+        return Ok(error);
+    }
+    match Cli::try_parse_from(escaped) {
+        Err(same) if same.kind() == error.kind() => Ok(same),
+        _ => Err(printable_lines(&error.to_string()).into_owned()),
+    }
+}
+
+/// Panics are told as Rust does, but for what steers a terminal: what they quote may come from outside.
+fn tell_panics() {
+    panic::set_hook(Box::new(|info| {
+        let thread = thread::current();
+        let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+        let words = info.payload_as_str().unwrap_or("(no words)");
+        let backtrace = Backtrace::capture();
+        let told = format!("thread '{}' panicked{place}:\n{words}", thread.name().unwrap_or("<unnamed>"));
+        let told = match backtrace.status() {
+            BacktraceStatus::Captured => format!("{told}\n{backtrace}"),
+            _ => told,
+        };
+        let _ = writeln!(io::stderr(), "{}", printable_lines(&told));
+    }));
 }
 
 impl Command {

@@ -12,6 +12,7 @@ use super::{
     Context, Exit, Stop,
     context::Named,
     drive::{publish_batch, spec_of},
+    screen::Data,
 };
 use crate::{
     config::Config,
@@ -48,7 +49,7 @@ impl Report {
         match &self.output {
             _ if self.json => {
                 let summary = summarize(&store, row.id, &spec_of(&row.name, &row.spec)?, state, &config.rates).await?;
-                context.screen.result(&String::from_utf8_lossy(&summary.to_json()))?;
+                context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file).await?,
             None => beside(context, &store, &config, &row, state).await?,
@@ -88,13 +89,13 @@ async fn beside(
 async fn write(context: &Context, store: &Store, row: &BatchRow, file: &PathBuf) -> Result<(), Stop> {
     let spec = spec_of(&row.name, &row.spec)?;
     if file.as_os_str() == "-" {
-        report_to(store, row, &spec, BufWriter::new(io::stdout())).await?;
+        report_to(store, row, &spec, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
     let told = |e: io::Error| Stop::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
-        report_to(store, row, &spec, BufWriter::new(File::create(file).map_err(told)?)).await?;
+        report_to(store, row, &spec, BufWriter::new(Data::to(File::create(file).map_err(told)?))).await?;
         return Ok(());
     }
     let mut name = file.file_name().unwrap_or_default().to_os_string();

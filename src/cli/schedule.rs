@@ -104,8 +104,10 @@ impl Schedule {
         if let Some(store) = store {
             store.close().await;
         }
-        let told = if self.json { format!("{:#}", shown::in_json(&listing)) } else { shown::told(&listing) };
-        context.screen.result(&told)?;
+        match self.json {
+            true => context.screen.json(&format!("{:#}", shown::in_json(&listing)))?,
+            false => context.screen.result(&shown::told(&listing))?,
+        }
         for (_, faults) in &listing.broken {
             context.screen.error(&Stop::from(faults.clone()).told());
         }

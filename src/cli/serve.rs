@@ -47,8 +47,8 @@ const CLOSE_TIME: Duration = Duration::from_millis(800);
 
 /// Receive callbacks, keep schedules and work, until it is stopped
 ///
-/// Any number of services may run side by side on one ledger. SIGTERM or Ctrl-C ends it within 8 s; what was begun goes
-/// on with the next start.
+/// Any number of services may run side by side on one ledger. SIGTERM, SIGHUP or Ctrl-C ends it within 8 s; what was
+/// begun goes on with the next start.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  wavebatch serve --definitions jobs --public-url https://hooks.example.com/wavebatch"

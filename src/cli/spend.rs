@@ -98,7 +98,7 @@ impl Spend {
         let spent = store.spent(&ask).await?;
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", self.in_json(&spent, &range, &config.rates)))?;
+            screen.json(&format!("{:#}", self.in_json(&spent, &range, &config.rates)))?;
         } else if spent.total.calls == 0 {
             screen.say(&format!("no calls {}", range.words()));
         } else {

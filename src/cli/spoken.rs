@@ -85,7 +85,7 @@ fn more(told: &mut Vec<String>, count: u64) {
 pub(super) fn part(part: &PartLine) -> String {
     let kept = if part.kept { "kept" } else { "new" };
     let head = format!("{} {} {} at {} Hz", part.key, part.voice_id, part.bought.format, part.bought.sample_rate);
-    printable(&format!("{head}  {:>4}  {:>3}  {kept:<4}  {}", part.number, part.characters, part.text))
+    printable(&format!("{head}  {:>4}  {:>3}  {kept:<4}  {}", part.number, part.characters, part.text)).into_owned()
 }
 
 pub(super) fn part_in_json(part: &PartLine) -> Value {

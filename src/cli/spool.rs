@@ -76,7 +76,7 @@ impl Spool {
         let folder = store.shelf().root().display().to_string();
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", view_in_json(&view, &folder)))?;
+            screen.json(&format!("{:#}", view_in_json(&view, &folder)))?;
         } else if view.all.sounds == 0 {
             screen.say(&format!("no bought speech is kept in {folder}"));
         } else {
@@ -96,7 +96,7 @@ impl Prune {
         let pruned = store.prune_spool(limits, self.dry_run).await?;
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", pruned_in_json(&pruned, self.dry_run)))?;
+            screen.json(&format!("{:#}", pruned_in_json(&pruned, self.dry_run)))?;
         } else {
             screen.say(&told(&pruned, self.max_size, self.dry_run));
         }

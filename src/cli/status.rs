@@ -65,7 +65,7 @@ impl Status {
         let seen = Seen::look(&store, &config, context, rows, self.world.sandbox).await?;
         let screen = &context.screen;
         if self.json {
-            screen.result(&format!("{:#}", seen.in_json()))?;
+            screen.json(&format!("{:#}", seen.in_json()))?;
         } else if let ([batch], Some(_)) = (seen.batches.as_slice(), &self.batch) {
             screen.result(&(one(batch) + &seen.rest()))?;
         } else if seen.batches.is_empty() {
@@ -246,7 +246,7 @@ fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
         fact("reason", "its submission was cut off: lines are missing, and it is not worked; submit it again".into());
     }
     if let Some((_, reason)) = &row.pause {
-        fact("reason", super::words::printable(reason));
+        fact("reason", super::words::printable(reason).into_owned());
     }
     let by_state: Vec<_> =
         counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();

@@ -5,7 +5,7 @@ use super::{
     drive::Published,
     progress::least_time,
     spoken,
-    words::{counted, dollars, duration, grouped, shell},
+    words::{counted, dollars, duration, grouped, printable, shell},
 };
 use crate::{
     config::{Config, PoolLimits},
@@ -28,9 +28,9 @@ pub(super) fn stt(spec: &BatchSpec) -> SttModel {
     spec.task.transcription().map_or(SttModel::Pulse, |asked| asked.options.model)
 }
 
-/// One fact under its name.
+/// One fact under its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
-    format!("  {name:<9} {}", value.as_ref())
+    format!("  {name:<9} {}", printable(value.as_ref()))
 }
 
 /// Where everything is kept.

@@ -130,7 +130,7 @@ impl Tells {
 /// Tells that the run of a definition ended with an error; without a ledger, where that is what is wrong.
 pub(super) async fn could_not_start(context: &Context, sources: &Sources, stop: &Stop) {
     let Some(file) = sources.file() else { return };
-    if matches!(stop.exit, Exit::Interrupted | Exit::Terminated) || stop.is_closed_pipe() {
+    if matches!(stop.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || stop.is_closed_pipe() {
         return;
     }
     let config = context.config(sources.sandbox).ok();

@@ -58,7 +58,7 @@ impl Voices {
         let screen = &context.screen;
         let found: Vec<&Voice> = all.iter().filter(|voice| self.wants(voice)).collect();
         if self.json {
-            screen.result(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
+            screen.json(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
         } else if !found.is_empty() {
             screen.result(&lines(&found, screen.result_width()))?;
             screen.say(&format!("\n{}. {MODELS}", counted(found.len() as u64, "voice")));

@@ -75,7 +75,7 @@ pub fn rfc3339(ms: i64) -> Option<String> {
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize], width: usize) -> String {
     let cells: Vec<Vec<String>> = std::iter::once(header.iter().map(|name| (*name).to_owned()).collect())
-        .chain(rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()))
+        .chain(rows.iter().map(|row| row.iter().map(|cell| printable(cell).into_owned()).collect()))
         .collect();
     let widths: Vec<usize> =
         (0..header.len()).map(|at| cells.iter().map(|row| row[at].width()).max().unwrap_or(0)).collect();
@@ -114,10 +114,10 @@ mod tests {
             vec!["a\u{1b}[1m".into(), "1".into(), "long words".into()],
             vec!["ünder".into(), "200".into(), String::new()],
         ];
-        insta::assert_snapshot!(table(&["key", "n", "error"], &rows, &[1], 20), @r"
-        key      n  error
-        a [1m    1  long wo…
-        ünder  200
+        insta::assert_snapshot!(table(&["key", "n", "error"], &rows, &[1], 24), @r"
+        key           n  error
+        a\u{1b}[1m    1  long w…
+        ünder       200
         ");
     }
 }

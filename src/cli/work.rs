@@ -169,7 +169,7 @@ async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> 
     let mut published = drive.publish(batch, state).await?;
     let screen = &drive.context.screen;
     if show.json {
-        screen.result(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
+        screen.json(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
     }
     show.tells.ended(drive, &row, &published).await;
     if published.failed.is_none() {

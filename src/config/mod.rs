@@ -19,6 +19,7 @@ pub use self::{
     webhook::{WebhookConfig, public_url},
 };
 use crate::{
+    crash,
     definition::{Fault, Faults, Notify},
     domain::{
         batch::RunSettings,
@@ -34,6 +35,8 @@ use crate::{
 pub const FILE: &str = "wavebatch.toml";
 /// The variable that holds the key.
 pub const KEY: &str = "SMALLEST_API_KEY";
+/// The variable that moves the clock, in builds for tests.
+const NOW: &str = "WAVEBATCH_NOW";
 const BASE_URL: &str = "https://api.smallest.ai";
 const DATABASE: &str = "sqlite://wavebatch.db";
 const SANDBOX_DATABASE: &str = "wavebatch-sandbox.db";
@@ -86,7 +89,7 @@ pub struct Env {
     /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
     /// `WAVEBATCH_NOW`: the moment that `today` is told by; of a service, the moment at which its clock begins. For tests of
-    /// what happens at midnight.
+    /// what happens at midnight: other builds ignore it, since a clock that is wrong spoils a ledger.
     pub now: Option<jiff::Timestamp>,
 }
 
@@ -104,9 +107,18 @@ impl Env {
             webhook_secret: text("WAVEBATCH_WEBHOOK_SECRET").map(SecretString::from),
             notify_secret: text("WAVEBATCH_NOTIFY_SECRET").map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
-            now: text("WAVEBATCH_NOW").and_then(|now| now.parse().ok()),
+            now: text(NOW).and_then(|now| moved_clock(&now, crash::ARMED)),
         }
     }
+}
+
+/// The moment that `WAVEBATCH_NOW` names, in a build that is `for_tests`.
+fn moved_clock(now: &str, for_tests: bool) -> Option<jiff::Timestamp> {
+    if for_tests {
+        return now.parse().ok();
+    }
+    tracing::debug!("{NOW} is ignored: only builds for tests move their clock");
+    None
 }
 
 /// Who set a limit.

@@ -118,3 +118,11 @@ fn who_is_told_is_read_like_a_definitions_own() {
     assert!(faults("[notify]\nurl = 'hooks'\n").starts_with("wavebatch.toml:2:7: `notify.url`: `hooks` is not a URL"));
     assert_eq!(load(None, &Flags::default(), &Env::default()).1.unwrap().notify, None);
 }
+
+#[test]
+fn only_builds_for_tests_move_their_clock() {
+    let moved = super::moved_clock("2026-11-20T23:59:00Z", true);
+    assert_eq!(moved, Some("2026-11-20T23:59:00Z".parse().unwrap()));
+    assert_eq!(super::moved_clock("2026-11-20T23:59:00Z", false), None);
+    assert_eq!(super::moved_clock("tomorrow", true), None);
+}

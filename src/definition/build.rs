@@ -175,6 +175,7 @@ impl Builder<'_> {
             allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
             limit: over.limit,
             source: draft.s3_source,
+            private_redirects: draft.private_redirects,
             sink,
             report_to,
             date,

@@ -71,6 +71,7 @@ pub(super) struct Draft {
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
     pub(super) s3_source: S3Settings,
+    pub(super) private_redirects: bool,
     pub(super) s3_sink: SinkSettings,
     pub(super) speech: SpeechDraft,
     pub(super) schedule: ScheduleDraft,
@@ -127,6 +128,7 @@ impl Draft {
             report: ReportSettings::default(),
             report_to: None,
             s3_source: S3Settings::default(),
+            private_redirects: false,
             s3_sink: SinkSettings::default(),
             speech: SpeechDraft::default(),
             schedule: ScheduleDraft::default(),
@@ -201,7 +203,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft.report_to = walk.text(&mut report, "to", some);
     walk.close(report);
     let source = walk.section(&mut root, "source");
-    draft.s3_source = stores::read_source(walk, source);
+    (draft.s3_source, draft.private_redirects) = stores::read_source(walk, source);
     let sink = walk.section(&mut root, "sink");
     draft.s3_sink = stores::read_sink(walk, sink);
     let schedule = walk.section(&mut root, "schedule");

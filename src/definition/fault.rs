@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::printable::printable;
+
 /// Where in a file or on the command line a fault is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -93,7 +95,8 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lead = self.file.clone();
+        // A name of a file may have a line break, and would begin a fault of its own.
+        let mut lead = printable(&self.file).into_owned();
         for number in [self.line, self.position].into_iter().flatten() {
             lead.push_str(&format!(":{number}"));
         }
@@ -205,6 +208,12 @@ mod tests {
         let mut field = Fault::of_file("a.toml", "wrong");
         (field.line, field.position, field.place) = (Some(3), Some(9), Some(Place::Field("run.tolerate".into())));
         assert_eq!(field.to_string(), "a.toml:3:9: `run.tolerate`: wrong");
+    }
+
+    #[test]
+    fn a_files_name_forges_no_fault() {
+        let fault = Fault::of_file("a\nb.csv: is empty\u{1b}[2J", "is wrong");
+        assert_eq!(fault.to_string(), "a b.csv: is empty\\u{1b}[2J: is wrong");
     }
 
     #[test]

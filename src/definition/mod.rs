@@ -76,6 +76,8 @@ pub struct Definition {
     pub output: String,
     /// Which store the S3 sources are in.
     pub source: S3Settings,
+    /// Whether servers of the internet may redirect into private networks.
+    pub private_redirects: bool,
     /// Which store the outputs go to, and how they are kept there.
     pub sink: SinkSettings,
     /// The column or template for the key, where it is named.
@@ -170,6 +172,7 @@ impl Definition {
             carried: columns.carried.clone(),
             option_columns: columns.options.clone(),
             source: self.source.clone(),
+            private_redirects: self.private_redirects,
             sink: self.sink.clone(),
             report_to: self.report_to.clone(),
             dated: self.dated,

@@ -57,11 +57,12 @@ listed! {
 const METADATA_BYTES: usize = 2_048;
 const PRINTABLE: RangeInclusive<char> = ' '..='~';
 
-/// Reads `[source]`.
-pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> S3Settings {
+/// Reads `[source]`: the store, and whether servers of the internet may redirect into private networks.
+pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> (S3Settings, bool) {
     let settings = read_store(walk, &mut section);
+    let private_redirects = walk.flag(&mut section, "private_redirects").unwrap_or(false);
     walk.close(section);
-    settings
+    (settings, private_redirects)
 }
 
 /// Reads `[sink]`.
@@ -185,6 +186,22 @@ mod tests {
         let metadata: Vec<_> = sink.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(metadata, [("cost-centre", "4711, x"), ("team", "calls")]);
         assert_eq!(read("").0, SinkSettings::default());
+    }
+
+    #[test]
+    fn redirects_into_private_networks_are_allowed_by_name() {
+        let read = |text: &str| {
+            let table = DeTable::parse(text).unwrap();
+            let mut walk = Walk::new("a.toml", text);
+            let mut root = Section::root(table.get_ref());
+            let section = walk.section(&mut root, "source");
+            let source = read_source(&mut walk, section);
+            (source, walk.faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(read("[source]\nprivate_redirects = true\n"), ((S3Settings::default(), true), vec![]));
+        assert_eq!(read(""), ((S3Settings::default(), false), vec![]));
+        let (_, faults) = read("[source]\nprivate_redirects = \"yes\"\n");
+        assert_eq!(faults, ["a.toml:2:21: `source.private_redirects`: must be true or false, not a string"]);
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub struct BatchSpec {
     /// Which store the S3 sources are in.
     #[serde(default)]
     pub source: S3Settings,
+    /// Whether servers of the internet may redirect into private networks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private_redirects: bool,
     /// Which store the outputs go to, and how they are kept there.
     #[serde(default)]
     pub sink: SinkSettings,

@@ -22,7 +22,7 @@ listed! {
         SourceTooLarge = "source_too_large",
         /// HTML, XML, JSON, PDF, ZIP: known not to be audio.
         SourceNotAudio = "source_not_audio",
-        /// The recording's server refused (4xx), or redirects in a circle.
+        /// The recording's server refused (4xx), redirects in a circle, or from the internet into a private network.
         SourceRefused = "source_refused",
         /// The recording's server hangs.
         SourceTimedOut = "source_timed_out",
@@ -52,6 +52,8 @@ listed! {
         ServerError = "server_error",
         /// No connection to the API; nothing was sent.
         Unreachable = "unreachable",
+        /// This machine is out of open files, memory or ports, or a disk or mount of it does not answer; nothing was sent.
+        LocalOutage = "local_outage",
         /// Our own time-out after the request left.
         TimedOut = "timed_out",
         /// The connection broke after the request left.

@@ -20,6 +20,7 @@ pub mod padding;
 pub mod pool;
 #[cfg(test)]
 mod pool_tests;
+pub mod printable;
 pub mod prompts;
 pub mod pronunciation;
 pub mod retry;

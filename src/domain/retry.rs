@@ -53,6 +53,9 @@ impl PauseKind {
     }
 }
 
+/// How soon it is tried again what this machine, or a disk of it, could not do, in ms.
+pub const LOCAL_WAIT_MS: u64 = 30_000;
+
 /// What a part has used up, this trouble included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
@@ -113,6 +116,7 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         K::ExpiryNotApplied => Verdict::Pause(PauseKind::Expiry),
         K::TimedOut if used.timed_out >= 2 => Verdict::Fail,
         K::Unreachable => Verdict::Later(wait_ms(1, jitter)),
+        K::LocalOutage => Verdict::Later(LOCAL_WAIT_MS),
         K::ServerError
         | K::TimedOut
         | K::ConnectionLost
@@ -161,6 +165,9 @@ mod tests {
         assert_eq!(after(ErrorKind::TimedOut, 1, 1), Verdict::Later(500));
         assert_eq!(after(ErrorKind::TimedOut, 2, 2), Verdict::Fail, "not paid for six times");
         assert_eq!(after(ErrorKind::Unreachable, 50, 0), Verdict::Later(500), "the outage rules, not tries");
+        assert_eq!(after(ErrorKind::LocalOutage, 50, 0), Verdict::Later(30_000), "no line's fault");
+        let local = Outcome::<()>::NotSent(Trouble::new(ErrorKind::LocalOutage, ""));
+        assert!(!counts_as_try(&local));
     }
 
     #[test]

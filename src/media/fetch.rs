@@ -1,27 +1,32 @@
 //! Fetching a recording over http(s), with resumption.
 
-use std::{io, path::Path, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use reqwest::{
-    Client, StatusCode,
+    Client, ClientBuilder, Response, StatusCode,
     header::{CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
-    redirect::{Attempt, Policy},
+    redirect::Policy,
     retry,
 };
 use tokio::time::timeout;
 use url::Url;
 
 use super::{
+    redirects::{Network, RedirectFault, Way},
     source::{SourceTrouble, shown_url},
     transfer::{Part, Receiving, SMALL, content_range, refused, retry_after, too_large},
 };
 use crate::{
     domain::call::ErrorKind,
+    io_fault,
     pace::{Pace, Waits},
 };
-
-const MAX_REDIRECTS: usize = 10;
 
 /// How patient a fetcher is.
 #[derive(Debug, Clone)]
@@ -81,21 +86,16 @@ pub enum FetchError {
     },
 }
 
-/// Why a redirect is not followed.
-#[derive(Debug, thiserror::Error)]
-enum RedirectFault {
-    #[error("it redirects in a circle")]
-    Circle,
-    #[error("it redirects more than {MAX_REDIRECTS} times")]
-    TooMany,
-    #[error("it redirects to an address that is not http or https")]
-    Elsewhere,
-}
-
 /// Fetches recordings. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     http: Client,
+    /// The same, but it connects to addresses of the internet alone. Made when it is needed: it reads the system's
+    /// certificates.
+    guarded: Arc<OnceLock<Client>>,
+    network: Network,
+    /// Whether the internet may redirect into private networks.
+    private_redirects: bool,
     settings: FetchSettings,
 }
 
@@ -115,17 +115,32 @@ impl Fetcher {
     pub fn new(settings: FetchSettings) -> Result<Self, reqwest::Error> {
         // An error says that the process has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .retry(retry::never())
-                .redirect(Policy::custom(redirect))
-                .referer(false)
-                .connect_timeout(settings.connect_timeout)
-                .read_timeout(settings.idle_timeout)
-                .user_agent(settings.user_agent.clone())
-        };
-        let http = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self { http, settings })
+        let http = client(&settings, |builder| builder)?;
+        let network = Network::new(settings.connect_timeout);
+        Ok(Self { http, guarded: Arc::default(), network, private_redirects: false, settings })
+    }
+
+    /// The client that connects to addresses of the internet alone.
+    fn guarded(&self) -> Result<&Client, reqwest::Error> {
+        match self.guarded.get() {
+            Some(client) => Ok(client),
+            None => {
+                let made = client(&self.settings, |builder| builder.dns_resolver(self.network.clone()))?;
+                Ok(self.guarded.get_or_init(|| made))
+            }
+        }
+    }
+
+    /// The same, but servers of the internet may redirect into private networks if `allowed`.
+    #[must_use]
+    pub fn with_private_redirects(self, allowed: bool) -> Self {
+        Self { private_redirects: allowed, ..self }
+    }
+
+    /// The same on another network.
+    #[cfg(test)]
+    pub(super) fn on_network(self, is_public: fn(std::net::IpAddr) -> bool) -> Self {
+        Self { network: self.network.with_public(is_public), guarded: Arc::default(), ..self }
     }
 
     /// Fetches `url` into the file `dest`, which appears whole or not at all, readable by its owner alone. Until then
@@ -182,15 +197,15 @@ impl Fetcher {
         progress: &mut Progress,
         asked: &mut Option<Duration>,
     ) -> Result<(), FetchError> {
-        let mut request = self.http.get(url.clone());
-        match &progress.validator {
-            Some(validator) if part.len() > 0 => {
-                request = request.header(RANGE, format!("bytes={}-", part.len())).header(IF_RANGE, validator);
+        let rest = match &progress.validator {
+            Some(validator) if part.len() > 0 => Some((part.len(), validator.as_str())),
+            _ => {
+                part.restart().await?;
+                None
             }
-            _ => part.restart().await?,
-        }
-        let resuming = part.len() > 0;
-        let response = request.send().await.map_err(|error| self.no_answer(url, error))?;
+        };
+        let resuming = rest.is_some();
+        let response = self.get(url, rest).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let expected = match status {
             StatusCode::OK => {
@@ -214,10 +229,32 @@ impl Fetcher {
         Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, part).await
     }
 
+    /// The answer of whoever has the recording in the end. `rest`: from this byte on, if the file is still the same.
+    async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceTrouble> {
+        let mut way = Way::new(url);
+        loop {
+            let client = if way.guarded { self.guarded() } else { Ok(&self.http) };
+            let client = client.map_err(|error| self.no_answer(url, error))?;
+            let mut request = client.get(way.at.clone());
+            if let Some((from, validator)) = rest {
+                request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
+            }
+            let answer = request.send().await.map_err(|error| self.no_answer(url, error))?;
+            match way.follow(&self.network, self.private_redirects, &answer).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(answer),
+                Err(fault) => return Err(misdirected(url, &fault)),
+            }
+        }
+    }
+
     fn no_answer(&self, url: &Url, error: reqwest::Error) -> SourceTrouble {
-        let url = shown_url(url);
         if let Some(fault) = fault_of(&error) {
-            return SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{url} cannot be fetched: {fault}"));
+            return misdirected(url, fault);
+        }
+        let url = shown_url(url);
+        if let Some(lacking) = io_fault::shortage(&error) {
+            return SourceTrouble::passing(ErrorKind::LocalOutage, format!("{url} cannot be fetched: {lacking}"));
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { self.settings.connect_timeout } else { self.settings.idle_timeout };
@@ -229,28 +266,34 @@ impl Fetcher {
     }
 }
 
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let fault = if !matches!(attempt.url().scheme(), "http" | "https") {
-        RedirectFault::Elsewhere
-    } else if attempt.previous().contains(attempt.url()) {
-        RedirectFault::Circle
-    } else if attempt.previous().len() > MAX_REDIRECTS {
-        RedirectFault::TooMany
-    } else {
-        return attempt.follow();
+/// A client that follows no redirect by itself. Without certificates of the system it can do http alone.
+fn client(settings: &FetchSettings, ready: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, reqwest::Error> {
+    let builder = || {
+        Client::builder()
+            .retry(retry::never())
+            .redirect(Policy::none())
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.idle_timeout)
+            .user_agent(settings.user_agent.clone())
     };
-    attempt.error(fault)
+    ready(builder()).build().or_else(|_| ready(builder().tls_certs_only([])).build())
 }
 
-fn fault_of(error: &reqwest::Error) -> Option<String> {
+/// What kept the resolver from giving an address, if it was it.
+fn fault_of(error: &reqwest::Error) -> Option<&RedirectFault> {
     let mut next = std::error::Error::source(error);
     while let Some(source) = next {
         if let Some(fault) = source.downcast_ref::<RedirectFault>() {
-            return Some(fault.to_string());
+            return Some(fault);
         }
         next = source.source();
     }
-    error.is_redirect().then(|| "its redirect cannot be followed".to_owned())
+    None
+}
+
+fn misdirected(url: &Url, fault: &RedirectFault) -> SourceTrouble {
+    SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{} cannot be fetched: {fault}", shown_url(url)))
 }
 
 /// The error that caused the others: the one worth telling.

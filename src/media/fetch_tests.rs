@@ -24,7 +24,11 @@ type Reply = (String, bool);
 
 /// Answers the n-th request (from 0), given its head.
 async fn server(reply: impl Fn(usize, &str) -> Reply + Send + 'static) -> (Url, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    server_at("127.0.0.1", reply).await
+}
+
+async fn server_at(ip: &str, reply: impl Fn(usize, &str) -> Reply + Send + 'static) -> (Url, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let url = format!("http://{}/a.wav?sig=secret", listener.local_addr().unwrap()).parse().unwrap();
     let heads = Arc::new(Mutex::new(Vec::new()));
     let seen = heads.clone();
@@ -270,4 +274,101 @@ async fn what_is_small_stays_in_memory_and_the_rest_becomes_a_file() {
     let fetched = fetcher().fetch_or_keep(&url, &dest, 100_000).await.unwrap();
     assert_eq!((fetched.bytes, fetched.content), (70_000, None));
     assert_eq!(std::fs::read(&dest).unwrap().len(), 70_000);
+}
+
+/// Servers of the internet and of a private network, side by side on this machine: Linux has all of 127/8 for itself.
+#[cfg(target_os = "linux")]
+mod private_networks {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const INTERNET: &str = "127.0.0.2";
+    const PRIVATE: &str = "127.0.0.1";
+
+    fn is_internet(ip: IpAddr) -> bool {
+        ip == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))
+    }
+
+    async fn redirecting(ip: &str, to: impl Into<String>) -> (Url, Arc<Mutex<Vec<String>>>) {
+        let to = to.into();
+        server_at(ip, move |_, _| response("302 Found", &format!("Location: {to}\r\n"), "")).await
+    }
+
+    async fn giving(ip: &str) -> (Url, Arc<Mutex<Vec<String>>>) {
+        server_at(ip, |_, _| response("200 OK", "", "abc")).await
+    }
+
+    async fn get(url: &Url, allowed: bool) -> Result<Fetched, SourceTrouble> {
+        let dir = tempfile::tempdir().unwrap();
+        let fetcher = fetcher().on_network(is_internet).with_private_redirects(allowed);
+        match fetcher.fetch_or_keep(url, &dir.path().join("a"), 100).await {
+            Ok(fetched) => Ok(fetched),
+            Err(FetchError::Source(trouble)) => Err(trouble),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// However the private address is written, nobody there is asked.
+    #[tokio::test]
+    async fn the_internet_does_not_redirect_into_a_private_network() {
+        let (inside, asked) = giving(PRIVATE).await;
+        let port = inside.port().unwrap();
+        for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"]
+        {
+            let (outside, _) = redirecting(INTERNET, format!("http://{host}:{port}/latest/?token=secret")).await;
+            let trouble = get(&outside, false).await.unwrap_err();
+            assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceRefused, false), "{host}");
+            assert!(trouble.message.contains("into a private network, to `"), "{trouble}");
+            assert!(trouble.message.ends_with("say private_redirects = true in [source]"), "{trouble}");
+            assert!(!trouble.message.contains("secret"), "{trouble}");
+        }
+        assert_eq!(asked.lock().unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_it_is_allowed_it_may() {
+        let (inside, _) = giving(PRIVATE).await;
+        let (outside, _) = redirecting(INTERNET, inside).await;
+        assert_eq!(get(&outside, true).await.unwrap().bytes, 3);
+    }
+
+    #[tokio::test]
+    async fn who_begins_in_a_private_network_may_stay_there() {
+        let (inside, _) = giving(PRIVATE).await;
+        let (door, _) = redirecting(PRIVATE, inside).await;
+        assert_eq!(get(&door, false).await.unwrap().bytes, 3);
+    }
+
+    #[tokio::test]
+    async fn the_internet_may_redirect_to_the_internet() {
+        let (other, _) = giving(INTERNET).await;
+        let (outside, _) = redirecting(INTERNET, other).await;
+        assert_eq!(get(&outside, false).await.unwrap().bytes, 3);
+    }
+
+    /// A private server that sends us out does not vouch for whoever sends us back in.
+    #[tokio::test]
+    async fn each_step_counts() {
+        let (inside, asked) = giving(PRIVATE).await;
+        let (outside, _) = redirecting(INTERNET, inside).await;
+        let (door, _) = redirecting(PRIVATE, outside).await;
+        assert_eq!(get(&door, false).await.unwrap_err().kind, ErrorKind::SourceRefused);
+        assert_eq!(asked.lock().unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_password_does_not_go_to_another_server() {
+    let (other, heads) = server(|_, _| response("200 OK", "", "abc")).await;
+    let (mut url, own) = server(move |round, _| match round {
+        0 => response("302 Found", "Location: /elsewhere\r\n", ""),
+        _ => response("302 Found", &format!("Location: {other}\r\n"), ""),
+    })
+    .await;
+    url.set_username("me").unwrap();
+    url.set_password(Some("pw")).unwrap();
+    fetch(&url).await.unwrap();
+    assert!(own.lock().unwrap().iter().all(|head| head.contains("authorization: Basic")));
+    assert!(!heads.lock().unwrap()[0].contains("authorization"));
 }

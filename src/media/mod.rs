@@ -4,8 +4,10 @@
 pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+mod network;
 pub mod padding;
 pub mod probe;
+mod redirects;
 pub mod s3;
 pub mod source;
 mod transfer;

@@ -325,6 +325,7 @@ fn trouble_of(at: &S3Address, error: S3Error) -> FetchError {
             SourceTrouble::lasting(ErrorKind::SourceArchived, message)
         }
         S3Kind::TimedOut => SourceTrouble::passing(ErrorKind::SourceTimedOut, message),
+        S3Kind::LocalOutage => SourceTrouble::passing(ErrorKind::LocalOutage, message),
         S3Kind::Throttled | S3Kind::Unavailable | S3Kind::Checksum => {
             SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
         }

@@ -4,13 +4,17 @@ use std::{
     fmt,
     fs::File,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
-use url::{Host, Url};
+use url::Url;
 
-use crate::domain::{call::ErrorKind, s3::S3Address};
+use super::network;
+
+use crate::{
+    domain::{call::ErrorKind, s3::S3Address},
+    io_fault::{self, IoFault},
+};
 
 /// The most bytes that the API takes. Its documents say "250 MB" and leave open which; this is the larger reading, so
 /// that nothing is withheld which the API would take. What lies between the two it refuses for nothing (413).
@@ -32,6 +36,24 @@ impl SourceTrouble {
     /// A trouble that stays, however often it is tried.
     pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), transient: false }
+    }
+
+    /// What an error of the system means for the line whose source is the file at `path`.
+    #[must_use]
+    pub fn of_file(path: &Path, error: &io::Error) -> Self {
+        let name = path.display();
+        match IoFault::of(error) {
+            IoFault::Storage | IoFault::Machine => {
+                let message = format!("`{name}` cannot be read: {error}; {}", io_fault::remedy(error));
+                Self::passing(ErrorKind::LocalOutage, message)
+            }
+            IoFault::File => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    Self::lasting(ErrorKind::SourceMissing, format!("there is no file `{name}`"))
+                }
+                _ => Self::lasting(ErrorKind::SourceUnreadable, format!("`{name}` cannot be read: {error}")),
+            },
+        }
     }
 
     /// A trouble that may pass.
@@ -96,13 +118,7 @@ impl Source {
     pub fn is_public_http(&self) -> bool {
         let Self::Http(url) = self else { return false };
         let named = !url.username().is_empty() || url.password().is_some();
-        !named
-            && match url.host() {
-                Some(Host::Domain(name)) => is_public_name(name),
-                Some(Host::Ipv4(ip)) => is_public_v4(ip),
-                Some(Host::Ipv6(ip)) => is_public_v6(ip),
-                None => false,
-            }
+        !named && network::has_public_host(url)
     }
 
     /// The source as it may be shown: without user info, and without the query, where signatures live.
@@ -141,39 +157,14 @@ fn scheme(text: &str) -> Option<&str> {
         .then_some(scheme)
 }
 
-fn is_public_name(name: &str) -> bool {
-    const PRIVATE: [&str; 6] = ["localhost", "local", "internal", "lan", "intranet", "home.arpa"];
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let within = |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|head| head.ends_with('.'));
-    name.contains('.') && !PRIVATE.into_iter().any(within)
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    let reserved = first == 0 || (first == 100 && second & 0xc0 == 64);
-    let closed = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast();
-    !reserved && !closed
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => {
-            !(ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local())
-        }
-    }
-}
-
 /// The length in bytes of a file that can be sent. Blocks for as long as the disk does.
 ///
 /// # Errors
-/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]. None of these passes by waiting.
+/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]: none of these passes by waiting. Or this machine
+/// or the file's disk is to blame ([`ErrorKind::LocalOutage`]), which may pass.
 pub fn check_file(path: &Path) -> Result<u64, SourceTrouble> {
-    let meta = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let unreadable = |error| SourceTrouble::of_file(path, &error);
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
     let name = path.display();
     if meta.is_dir() {
         return Err(SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is a directory")));
@@ -189,18 +180,8 @@ pub fn check_file(path: &Path) -> Result<u64, SourceTrouble> {
         let message = format!("`{name}` has {} bytes, and the API takes at most {MAX_SOURCE_BYTES}", meta.len());
         return Err(SourceTrouble::lasting(ErrorKind::SourceTooLarge, message));
     }
-    File::open(path).map_err(|error| unreadable(path, &error))?;
+    File::open(path).map_err(unreadable)?;
     Ok(meta.len())
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> SourceTrouble {
-    let name = path.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            SourceTrouble::lasting(ErrorKind::SourceMissing, format!("there is no file `{name}`"))
-        }
-        _ => SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` cannot be read: {error}")),
-    }
 }
 
 #[cfg(test)]
@@ -264,6 +245,29 @@ mod tests {
     fn nothing_secret_is_shown() {
         let source = parse("https://me:pw@b.example:8443/a%20b.wav?X-Amz-Signature=1#x");
         assert_eq!(source.to_string(), "https://b.example:8443/a%20b.wav");
+    }
+
+    #[test]
+    fn a_file_is_given_up_only_for_its_own_fault() {
+        use rustix::io::Errno;
+        let of = |errno: Errno| SourceTrouble::of_file(Path::new("/mnt/rec/1.wav"), &errno.into());
+        for (errno, kind) in [
+            (Errno::NOENT, ErrorKind::SourceMissing),
+            (Errno::NOTDIR, ErrorKind::SourceMissing),
+            (Errno::ISDIR, ErrorKind::SourceUnreadable),
+            (Errno::ACCESS, ErrorKind::SourceUnreadable),
+            (Errno::NAMETOOLONG, ErrorKind::SourceUnreadable),
+            (Errno::LOOP, ErrorKind::SourceUnreadable),
+        ] {
+            assert_eq!((of(errno).kind, of(errno).transient), (kind, false), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::TIMEDOUT] {
+            assert_eq!((of(errno).kind, of(errno).transient), (ErrorKind::LocalOutage, true), "{errno}");
+        }
+        assert_eq!(
+            of(Errno::STALE).message,
+            "`/mnt/rec/1.wav` cannot be read: Stale file handle (os error 116); look at that disk or mount"
+        );
     }
 
     #[test]

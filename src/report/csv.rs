@@ -38,7 +38,7 @@ impl<W: io::Write> ReportWriter<W> {
             .quote_style(QuoteStyle::Necessary)
             .buffer_capacity(256 * 1024)
             .from_writer(writer);
-        csv.write_record(header(task, carried, transcript))?;
+        csv.write_record(header(task, carried, transcript)).map_err(cause)?;
         let columns = shown(task, transcript).collect();
         Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, carried: carried.len() })
     }
@@ -55,7 +55,7 @@ impl<W: io::Write> ReportWriter<W> {
         for nth in 0..self.carried {
             self.maybe(row.carried.get(nth).map(String::as_str));
         }
-        Ok(self.csv.write_byte_record(&self.record)?)
+        self.csv.write_byte_record(&self.record).map_err(cause)
     }
 
     /// Ends the report and gives back what it was written to.
@@ -158,6 +158,14 @@ fn header(task: Task, carried: &[String], transcript: bool) -> Vec<String> {
         header.push(name);
     }
     header
+}
+
+/// What the writer said: wrapped, nobody would know a reader that has gone.
+fn cause(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn spec(output: String) -> BatchSpec {
         carried: vec!["who".into(), "key".into()],
         option_columns: vec![],
         source: Default::default(),
+        private_redirects: false,
         sink: Default::default(),
         report_to: None,
         dated: false,

@@ -2,11 +2,13 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub(crate) use crate::domain::printable::printable;
+
 /// Cut to so many columns, with an ellipsis where something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
     let text = printable(text);
     if text.width() <= columns {
-        return text;
+        return text.into_owned();
     }
     let (mut short, mut used) = (String::new(), 1);
     for c in text.chars() {
@@ -17,11 +19,6 @@ pub(crate) fn shorten(text: &str, columns: usize) -> String {
         short.push(c);
     }
     short + "…"
-}
-
-/// Nothing of a key or a message may steer the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// As one word for a shell.

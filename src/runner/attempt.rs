@@ -3,7 +3,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{
-    Webhook,
+    Shared, Webhook,
+    batch::Batch,
     call::{self, Attempt, Caller, Departs},
     reconcile::grace_ms,
     recording::Recording,
@@ -13,13 +14,12 @@ use crate::{
     domain::{
         call::{Answer, LogFlags, Outcome},
         callback::address,
-        cost::Rates,
         job::{CallRecord, RequestFingerprint, Why},
         options::{ExpireContent, TranscribeOptions},
         transcript::Transcript,
     },
     store::{End, Permit, Purchase, StoreError, Upload},
-    waves::{Client, SttBody, SttCall},
+    waves::{SttBody, SttCall},
 };
 
 /// So many callbacks in a row that do not come, and long recordings are waited for again.
@@ -43,8 +43,8 @@ pub(super) async fn attempt(
     recording: &Recording,
 ) -> Result<Attempt<Answer>, StoreError> {
     let caller = Transcriber {
-        client: &work.shared.client,
-        rates: &work.shared.config.rates,
+        shared: work.shared,
+        batch: work.batch,
         options: work.asked.options.clone(),
         word_timestamps: work.asked.options.sends_word_timestamps(work.asked.formats),
         timeout: timeout(work.batch.spec.run.call_timeout, recording.audio_ms()),
@@ -66,8 +66,8 @@ fn webhook<'a>(work: &Work<'a>, recording: &Recording) -> Option<&'a Webhook> {
 }
 
 struct Transcriber<'a> {
-    client: &'a Client,
-    rates: &'a Rates,
+    shared: &'a Shared,
+    batch: &'a Batch,
     options: TranscribeOptions,
     word_timestamps: bool,
     timeout: Duration,
@@ -82,7 +82,7 @@ impl Caller for Transcriber<'_> {
     type Answer = Answer;
 
     fn buys(&self) -> Purchase {
-        Purchase::Transcript { audio_ms: self.audio_ms, rate: self.rates.per_minute(self.options.model) }
+        Purchase::Transcript { audio_ms: self.audio_ms, rate: self.shared.config.rates.per_minute(self.options.model) }
     }
 
     fn fingerprint(&self) -> RequestFingerprint {
@@ -129,7 +129,10 @@ impl Caller for Transcriber<'_> {
             call_id: &id,
             webhook: posted_to.as_ref(),
         };
-        self.client.transcribe(&call, self.body.clone(), move || departs.asked(), self.timeout).await
+        let outcome =
+            self.shared.client.transcribe(&call, self.body.clone(), move || departs.asked(), self.timeout).await;
+        self.shared.note_local_outage(Some(self.batch), &outcome);
+        outcome
     }
 
     fn answered(&self, answer: &Answer) -> End {
@@ -141,7 +144,7 @@ impl Caller for Transcriber<'_> {
             request_id: answer.request_id.clone(),
             content_expiry: answer.content_expiry.clone(),
             audio_ms,
-            cost: audio_ms.map(|ms| self.rates.cost(self.options.model, ms).0),
+            cost: audio_ms.map(|ms| self.shared.config.rates.cost(self.options.model, ms).0),
         }
     }
 

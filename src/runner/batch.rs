@@ -17,7 +17,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-use super::{Event, RunnerConfig, Shared, speak::Turns, store_outage::StoreOutage};
+use super::{Event, RunnerConfig, Shared, disk::LocalOutage, speak::Turns, store_outage::StoreOutage};
 
 /// Parts of bought speech that are written at once.
 const WRITERS: usize = 2;
@@ -38,6 +38,8 @@ pub(super) struct Batch {
     pub(super) objects: Objects,
     /// Whether it is down.
     pub(super) store_outage: StoreOutage,
+    /// Whether this machine keeps the recordings from being read.
+    pub(super) local_outage: LocalOutage,
     /// Since when the sink has taken nothing; 0 = it works.
     pub(super) sink_failing_since: AtomicI64,
     /// Turns of parts that are bought.
@@ -110,6 +112,7 @@ impl Batches {
             id,
             objects: Objects::new(&spec.source),
             store_outage: StoreOutage::default(),
+            local_outage: LocalOutage::default(),
             writing: Semaphore::new(WRITERS),
             turns: Arc::new(Turns::new(turns(config, &spec))),
             name: row.name,

@@ -1,9 +1,21 @@
-//! A folder here that cannot be written: no line's fault, and told with what to do about it.
+//! What is wrong with this machine, its disks and mounts: no line's fault, and told with what to do about it.
 
 use std::{
     io,
     path::Path,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use super::{Shared, batch::Batch};
+use crate::{
+    domain::{
+        call::{ErrorKind, Outcome},
+        retry::LOCAL_WAIT_MS,
+    },
+    io_fault,
 };
 
 /// How long all lines that wait for it are told of with one word, in ms.
@@ -11,12 +23,7 @@ const TELL_AGAIN_MS: i64 = 60_000;
 
 /// Where it happened, what the system said, and what helps.
 pub(super) fn told(path: &Path, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "make it writable for this user",
-        _ => "look at that disk",
-    };
-    format!("{} cannot be written ({error}); {remedy}", path.display())
+    format!("{} cannot be written ({error}); {}", path.display(), io_fault::remedy(error))
 }
 
 /// When it was last told: a disk that is full befalls line after line.
@@ -29,6 +36,51 @@ impl Telling {
         let due = |last: i64| (now - last).abs() >= TELL_AGAIN_MS;
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| due(last).then_some(now)).is_ok()
     }
+}
+
+/// How long the recordings of a batch could not be read because of this machine, a disk or a mount.
+#[derive(Debug, Default)]
+pub(super) struct LocalOutage(Mutex<Option<(i64, String)>>);
+
+impl LocalOutage {
+    /// Takes note of a failure at `now`, in ms since 1970.
+    pub(super) fn failed(&self, now: i64, told: &str) {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().map_or(now, |(since, _)| *since);
+        *failing = Some((since, told.to_owned()));
+    }
+
+    /// A recording was read to its end.
+    pub(super) fn works(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why nothing could be read for `limit` ms, if that is so. It begins anew for whoever lifts the pause.
+    pub(super) fn too_long(&self, now: i64, limit: i64) -> Option<String> {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, told) = failing.take_if(|(since, _)| now - *since >= limit)?;
+        Some(format!("no recording could be read for {} min: {told}", limit / 60_000))
+    }
+}
+
+impl Shared {
+    /// Tells of a call that could not be sent for want of something here.
+    pub(super) fn note_local_outage<A>(&self, batch: Option<&Batch>, outcome: &Outcome<A>) {
+        match (outcome, batch) {
+            (Outcome::NotSent(trouble), _) if trouble.kind == ErrorKind::LocalOutage => {
+                self.say_of_disk(format!("{}; {}", trouble.message, again()));
+                if let Some(batch) = batch {
+                    batch.local_outage.failed(self.store.clock().now(), &trouble.message);
+                }
+            }
+            (Outcome::NotSent(_) | Outcome::Stale, _) | (_, None) => {}
+            (_, Some(batch)) => batch.local_outage.works(),
+        }
+    }
+}
+
+fn again() -> String {
+    format!("its lines are tried again every {} s", LOCAL_WAIT_MS / 1_000)
 }
 
 #[cfg(test)]
@@ -45,6 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_of_the_machine_is_measured_from_its_beginning() {
+        let outage = LocalOutage::default();
+        assert_eq!(outage.too_long(10, 60_000), None);
+        outage.failed(1_000, "`a.wav` cannot be read");
+        outage.failed(50_000, "`b.wav` cannot be read");
+        assert_eq!(outage.too_long(60_999, 60_000), None);
+        assert_eq!(
+            outage.too_long(61_000, 60_000).as_deref(),
+            Some("no recording could be read for 1 min: `b.wav` cannot be read")
+        );
+        assert_eq!(outage.too_long(200_000, 60_000), None, "after a pause it begins anew");
+        outage.failed(200_000, "x");
+        outage.works();
+        assert_eq!(outage.too_long(900_000, 60_000), None);
+    }
+
+    #[test]
     fn the_remedy_fits_what_the_system_said() {
         let said = |errno: Errno| told(Path::new("/spool"), &errno.into());
         assert!(said(Errno::NOSPC).starts_with("/spool cannot be written (No space left on device"));
@@ -52,7 +121,8 @@ mod tests {
             (Errno::NOSPC, "make room there"),
             (Errno::DQUOT, "make room there"),
             (Errno::ROFS, "make it writable for this user"),
-            (Errno::IO, "look at that disk"),
+            (Errno::IO, "look at that disk or mount"),
+            (Errno::MFILE, "raise the limit of open files (`ulimit -n`, LimitNOFILE=)"),
         ] {
             assert!(said(errno).ends_with(remedy), "{}", said(errno));
         }

@@ -45,7 +45,7 @@ pub(super) enum Prepared {
         /// Whether another try may help.
         transient: bool,
     },
-    /// The disk here is to blame, and no line.
+    /// This machine, or a disk or mount of it, is to blame, and no line.
     Disk(String),
     /// The store of the recordings does not know us: no line will fare better.
     Refused(String),
@@ -137,6 +137,18 @@ impl Recording {
         if self.ready.is_some() {
             return Prepared::Ready;
         }
+        let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
+        if let Some(told) = work.batch.local_outage.too_long(work.now(), limit) {
+            return Prepared::Refused(told);
+        }
+        let prepared = self.prepare_now(work).await;
+        if let Prepared::Disk(told) = &prepared {
+            work.batch.local_outage.failed(work.now(), told);
+        }
+        prepared
+    }
+
+    async fn prepare_now(&mut self, work: &Work<'_>) -> Prepared {
         let result = match Source::parse(&work.job.source) {
             Ok(Source::Http(url)) if goes_as_url(work, &url) => {
                 self.ready = Some(SttBody::Url(url));
@@ -178,7 +190,10 @@ impl Recording {
         let copy = Leftover::new(&work.shared.store, work.job, "audio");
         let path = copy.path.clone();
         let fetched = match from {
-            Source::Http(url) => work.shared.fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?,
+            Source::Http(url) => {
+                let fetcher = work.shared.fetcher.clone().with_private_redirects(work.batch.spec.private_redirects);
+                fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
+            }
             Source::S3(at) => {
                 let expected = work.job.expected.as_ref();
                 let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
@@ -196,11 +211,7 @@ impl Recording {
     async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
         let looked = tokio::task::spawn_blocking(move || {
             let len = check_file(&path)?;
-            let (probe, file) = open(&path).map_err(|e| SourceTrouble {
-                kind: ErrorKind::SourceUnreadable,
-                message: format!("{} cannot be read: {e}", path.display()),
-                transient: false,
-            })?;
+            let (probe, file) = open(&path).map_err(|e| SourceTrouble::of_file(&path, &e))?;
             let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
             let content = content.filter(|c| c.len() as u64 == len);
             let padding = match &content {
@@ -257,6 +268,7 @@ async fn lend(work: &Work<'_>, at: &S3Address) -> Result<Url, FetchError> {
 
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
+        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Disk(t.message),
         FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
         FetchError::Credentials(told) => Prepared::Refused(told),
         FetchError::Disk { path, source } => Prepared::Disk(disk::told(&path, &source)),

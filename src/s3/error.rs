@@ -6,7 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::Connection;
-use crate::domain::s3::S3Address;
+use crate::{domain::s3::S3Address, io_fault::shortage};
 
 /// What stands against a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub enum S3Kind {
     Unavailable,
     /// The store did not answer in time.
     TimedOut,
+    /// This machine is out of open files, memory or ports, so that the store was not even asked.
+    LocalOutage,
     /// What arrived is not what was sent.
     Checksum,
     /// The store refuses for another reason, which no line is to blame for.
@@ -47,7 +49,7 @@ impl S3Kind {
     /// Whether trying again may help.
     #[must_use]
     pub const fn is_passing(self) -> bool {
-        matches!(self, Self::Throttled | Self::Unavailable | Self::TimedOut | Self::Checksum)
+        matches!(self, Self::Throttled | Self::Unavailable | Self::TimedOut | Self::Checksum | Self::LocalOutage)
     }
 
     /// Whether it has to do with who asks, rather than with what is asked for.
@@ -184,6 +186,9 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> 
                 }
                 _ => trouble,
             };
+        }
+        if let Some(lacking) = shortage(&error) {
+            return Self::new(S3Kind::LocalOutage, lacking);
         }
         if let Some(trouble) = of_credentials(&error) {
             return trouble;

@@ -1,5 +1,10 @@
 //! What lies below a prefix, page by page.
 
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, Hash, RandomState},
+};
+
 use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
 use percent_encoding::percent_decode_str;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +25,37 @@ pub struct ListedKey {
     pub archived: bool,
 }
 
+/// Pages in a row that may have nothing in them: a store passes over what was deleted.
+const EMPTY_PAGES: u32 = 1_000;
+
+/// Whether a listing goes on: a store that always says where it goes on, and never ends, is not followed for ever.
+#[derive(Debug, Default)]
+pub struct Advance {
+    /// Where it went on so far, as hashes: a listing may have many pages.
+    been: HashSet<u64>,
+    hasher: RandomState,
+    empty: u32,
+}
+
+impl Advance {
+    /// Takes note of a page, after which the listing goes on at `next`.
+    ///
+    /// # Errors
+    /// It went on there before, or has had nothing in it for too long.
+    pub fn page(&mut self, next: impl Hash, is_empty: bool) -> Result<(), Trouble> {
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        if !self.been.insert(self.hasher.hash_one(next)) {
+            let told = "the store's listing goes round in a circle: it goes on where it has gone on before";
+            return Err(Trouble::new(S3Kind::Other, told));
+        }
+        if self.empty >= EMPTY_PAGES {
+            let told = format!("the store's listing does not end: {EMPTY_PAGES} pages in a row have nothing in them");
+            return Err(Trouble::new(S3Kind::Other, told));
+        }
+        Ok(())
+    }
+}
+
 /// The pages of a listing, in the order of the keys. While one is handled, the next one is on its way.
 #[derive(Debug)]
 pub struct Pages {
@@ -27,6 +63,9 @@ pub struct Pages {
     prefix: S3Address,
     patience: Patience,
     next: Option<AbortOnDropHandle<Result<Page, S3Error>>>,
+    advance: Advance,
+    /// The first key of the last page.
+    first: Option<String>,
 }
 
 #[derive(Debug)]
@@ -39,7 +78,14 @@ impl S3 {
     /// Lists the objects whose keys begin with `prefix`'s.
     #[must_use]
     pub fn pages(&self, prefix: &S3Address, patience: Patience) -> Pages {
-        let mut pages = Pages { s3: self.clone(), prefix: prefix.clone(), patience, next: None };
+        let mut pages = Pages {
+            s3: self.clone(),
+            prefix: prefix.clone(),
+            patience,
+            next: None,
+            advance: Advance::default(),
+            first: None,
+        };
         pages.ask(None);
         pages
     }
@@ -75,10 +121,23 @@ impl Pages {
     pub async fn next(&mut self) -> Result<Option<Vec<ListedKey>>, S3Error> {
         let Some(asked) = self.next.take() else { return Ok(None) };
         let page = asked.await.expect("asking for a page does not panic")?;
+        if let Some(more) = &page.more {
+            self.advance.page(more, page.keys.is_empty()).map_err(|trouble| self.endless(trouble))?;
+        }
+        let first = page.keys.first().map(|listed| listed.key.clone());
+        if first.is_some() && first == self.first {
+            let told = "the store lists the same page again, and again says that there is more";
+            return Err(self.endless(Trouble::new(S3Kind::Other, told)));
+        }
+        self.first = first.or(self.first.take());
         if page.more.is_some() {
             self.ask(page.more);
         }
         Ok(Some(page.keys))
+    }
+
+    fn endless(&self, trouble: Trouble) -> S3Error {
+        S3Error { action: "list", address: self.prefix.to_string(), kind: trouble.kind, detail: trouble.detail }
     }
 
     fn ask(&mut self, token: Option<String>) {
@@ -129,6 +188,20 @@ mod tests {
         assert_eq!(rest(Some(false), token()).unwrap(), None);
         assert_eq!(rest(None, None).unwrap(), None);
         assert_eq!(rest(Some(true), None).unwrap_err().kind, S3Kind::Other);
+    }
+
+    #[test]
+    fn a_listing_that_never_ends_is_left() {
+        let mut advance = Advance::default();
+        for n in 0..5_000 {
+            advance.page(format!("token {n}"), n % 999 != 0).unwrap();
+        }
+        let told = advance.page("token 17", false).unwrap_err();
+        assert!(told.kind == S3Kind::Other && told.detail.contains("in a circle"), "{told:?}");
+        let mut advance = Advance::default();
+        let told = (0..).find_map(|n| advance.page(n, true).err().map(|trouble| (n + 1, trouble.detail)));
+        assert_eq!(told.as_ref().map(|(pages, _)| *pages), Some(EMPTY_PAGES));
+        assert!(told.is_some_and(|(_, told)| told.contains("does not end")));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod list;
 
 pub use connection::{Connection, lend};
 pub use error::{S3Error, S3Kind, Trouble};
-pub use list::{ListedKey, Pages};
+pub use list::{Advance, ListedKey, Pages};
 
 /// A store that has never answered gets no longer than this, so that a wrong address is told soon.
 const FIRST_CONTACT: Duration = Duration::from_secs(8);

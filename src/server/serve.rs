@@ -1,6 +1,11 @@
 //! Listening: connections are taken, served, and left when they say nothing, whatever stands behind them.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use hyper_util::{
@@ -15,8 +20,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once; who comes then waits in the kernel's queue.
-const CONNECTIONS: usize = 2_048;
+use crate::{
+    io_fault::{IoFault, remedy},
+    process,
+};
+
+/// Connections at once, at most; who comes then waits in the kernel's queue.
+const CONNECTIONS: u64 = 2_048;
+/// Whatever the machine allows, so many can be served.
+const FEWEST: u64 = 8;
+/// How long connections that cannot be taken are told of with one word.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Connections at once, where so many files may be open: the others belong to the ledger, the recordings, and the API.
+fn connections(open_files: u64) -> usize {
+    let most = (open_files / 4).clamp(FEWEST, CONNECTIONS);
+    usize::try_from(most).expect("2,048 fit")
+}
 
 /// How long the other side, or the ledger, may take.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +96,8 @@ impl Drop for Listening {
 
 /// Takes connections until it is stopped.
 async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: CancellationToken) {
-    let (mut open, room) = (JoinSet::new(), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (mut open, room) = (JoinSet::new(), Arc::new(Semaphore::new(connections(process::open_files()))));
+    let mut told: Option<Instant> = None;
     loop {
         let place = tokio::select! {
             place = Arc::clone(&room).acquire_owned() => place,
@@ -95,10 +116,18 @@ async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: 
                     drop(place);
                 });
             }
-            // No more files, most likely: it passes when others are closed.
-            Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be taken");
+            // No more files: it passes when others are closed.
+            Err(error) if IoFault::of(&error) == IoFault::Machine => {
+                if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+                    tracing::warn!(error = %error, "no connection can be taken; {}", remedy(&error));
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            // The other side has gone again.
+            Err(error) => {
+                tracing::debug!(error = %error, "a connection was not taken");
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         while open.try_join_next().is_some() {}
@@ -119,4 +148,14 @@ async fn converse(stream: TcpStream, routes: Router, patience: Patience, stop: C
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_work() {
+        assert_eq!([16, 64, 1_024, 8_192, 1_048_576, u64::MAX].map(connections), [8, 16, 256, 2_048, 2_048, 2_048]);
+    }
 }

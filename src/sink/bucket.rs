@@ -10,7 +10,7 @@ use aws_sdk_s3::{
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use tokio::time::timeout;
 
-use super::{Content, Item, Receipt, SinkError, blocking, digest::Digests};
+use super::{Content, Item, MOST_READ, Receipt, SinkError, blocking, digest::Digests};
 use crate::{
     crash,
     domain::s3::{S3Address, SinkSettings},
@@ -154,13 +154,17 @@ impl Bucket {
             loop {
                 match timeout(SILENCE, answer.body.next()).await {
                     Ok(Some(chunk)) => content.extend_from_slice(&chunk.map_err(|e| Trouble::broken(&e))?),
-                    Ok(None) => return Ok(content),
+                    Ok(None) => return Ok(Some(content)),
                     Err(_) => return Err(Trouble::new(S3Kind::TimedOut, "it fell silent within an object")),
+                }
+                if content.len() as u64 > MOST_READ {
+                    return Ok(None);
                 }
             }
         });
         match read.await {
-            Ok(content) => Ok(Some(content)),
+            Ok(Some(content)) => Ok(Some(content)),
+            Ok(None) => Err(SinkError::TooLarge { address: at.to_string(), most: MOST_READ }),
             Err(e) if e.kind == S3Kind::NoKey => Ok(None),
             Err(e) => Err(e.into()),
         }

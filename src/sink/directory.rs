@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     process,
     sync::{
@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Item, Receipt, SinkError, staged::Staged, together::Together};
+use super::{Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
 use crate::{crash, held};
 
 /// How every unfinished file's name begins.
@@ -97,7 +97,15 @@ impl Directory {
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
         let target = self.target(name)?;
-        match fs::read(&target) {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            File::open(&target)?.take(MOST_READ + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) if bytes.len() as u64 > MOST_READ => {
+                Err(SinkError::TooLarge { address: self.address(name), most: MOST_READ })
+            }
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(SinkError::of_output(self.address(name), e)),
@@ -301,6 +309,9 @@ mod tests {
         assert_eq!((taken, finished.exists()), (copied, false));
         assert_eq!(sink.get("other/k.txt").await.unwrap(), None);
         assert_eq!(sink.get("k.txt/below").await.unwrap(), None);
+        fs::File::create(folder.path().join("out/huge.json")).unwrap().set_len(1 << 40).unwrap();
+        let huge = sink.get("huge.json").await.unwrap_err();
+        assert!(matches!(huge, SinkError::TooLarge { .. }), "{huge}");
     }
 
     #[tokio::test]

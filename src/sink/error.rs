@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind as Io};
 
 use rustix::io::Errno;
 
-use crate::s3::{S3Error, S3Kind};
+use crate::{
+    io_fault::{IoFault, remedy},
+    s3::{S3Error, S3Kind},
+};
 
 /// Why an output could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,16 @@ pub enum SinkError {
     NotAFolder {
         /// The sink's address.
         address: String,
+    },
+    /// What stands under a name that is read back is larger than anything that was put there.
+    #[error(
+        "`{address}` has over {most} bytes, and is nothing that wavebatch wrote; remove it, or choose another `output`"
+    )]
+    TooLarge {
+        /// Its address.
+        address: String,
+        /// What is read at most.
+        most: u64,
     },
     /// Not permitted, or read-only.
     #[error("`{address}` may not be written; change its permissions, or choose another `output`")]
@@ -91,9 +104,11 @@ impl SinkError {
     pub const fn class(&self) -> SinkClass {
         match self {
             Self::NameRefused { .. } => SinkClass::Line,
-            Self::AddressRefused { .. } | Self::NotAFolder { .. } | Self::Denied { .. } | Self::Missing { .. } => {
-                SinkClass::Pause
-            }
+            Self::AddressRefused { .. }
+            | Self::NotAFolder { .. }
+            | Self::TooLarge { .. }
+            | Self::Denied { .. }
+            | Self::Missing { .. } => SinkClass::Pause,
             Self::Store(e) => match e.kind {
                 S3Kind::BadName => SinkClass::Line,
                 S3Kind::NoCredentials
@@ -106,6 +121,7 @@ impl SinkError {
                 S3Kind::Throttled
                 | S3Kind::Unavailable
                 | S3Kind::TimedOut
+                | S3Kind::LocalOutage
                 | S3Kind::Checksum
                 | S3Kind::Changed
                 | S3Kind::PastEnd
@@ -127,9 +143,14 @@ impl SinkError {
     /// The message with what the system said, for where errors are kept as text.
     #[must_use]
     pub fn told(&self) -> String {
-        match std::error::Error::source(self) {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
+        match (self, std::error::Error::source(self)) {
+            (Self::Unavailable { source, .. } | Self::Content { source, .. }, _)
+                if IoFault::of(source) == IoFault::Machine =>
+            {
+                format!("{self}: {source}; {}", remedy(source))
+            }
+            (_, Some(source)) => format!("{self}: {source}"),
+            (_, None) => self.to_string(),
         }
     }
 
@@ -166,6 +187,13 @@ impl SinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_told_with_what_to_do() {
+        let told = SinkError::of_output("out/a".into(), Errno::MFILE.into()).told();
+        let words = "`out/a` cannot be reached now, and is tried again later: Too many open files (os error 24); raise the limit of open files";
+        assert!(told.starts_with(words), "{told}");
+    }
 
     #[test]
     fn errors_are_sorted_by_what_they_mean() {

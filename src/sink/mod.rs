@@ -19,6 +19,9 @@ pub use error::{SinkClass, SinkError};
 
 use crate::domain::s3::SinkSettings;
 
+/// The most bytes that are read back from a sink.
+pub const MOST_READ: u64 = 16 * 1024 * 1024;
+
 /// A place for outputs.
 #[derive(Debug, Clone)]
 pub enum Sink {
@@ -121,10 +124,10 @@ impl Sink {
         }
     }
 
-    /// What stands under this name, or `None`.
+    /// What stands under this name, or `None`. For what is small by nature: over [`MOST_READ`] bytes are no summary.
     ///
     /// # Errors
-    /// If that cannot be found out.
+    /// If that cannot be found out, or is larger.
     pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
         match self {
             Self::Directory(directory) => {

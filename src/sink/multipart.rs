@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{hex::hex, s3::S3Address},
-    s3::{Patience, S3, S3Error, S3Kind, Trouble},
+    s3::{Advance, Patience, S3, S3Error, S3Kind, Trouble},
 };
 
 /// Parts of one output that are on the way at a time, each of them in memory.
@@ -96,6 +96,7 @@ impl Bucket {
 
     pub(super) async fn sweep(&self) -> Result<usize, SinkError> {
         let (prefix, mut from, mut removed) = (self.prefix(), (None, None), 0);
+        let mut advance = Advance::default();
         loop {
             let listed = self.s3.call("list uploads of", prefix, self.patience, |connection| {
                 let (key, id) = from.clone();
@@ -121,7 +122,13 @@ impl Bucket {
             if listed.is_truncated() != Some(true) {
                 return Ok(removed);
             }
+            let is_empty = listed.uploads().is_empty();
             from = (listed.next_key_marker, listed.next_upload_id_marker);
+            // What is left is found the next time, if the store lists it then.
+            if let Err(trouble) = advance.page(&from, is_empty) {
+                tracing::debug!(output = %prefix, error = trouble.detail, "unfinished uploads are left");
+                return Ok(removed);
+            }
         }
     }
 }

@@ -28,7 +28,24 @@ struct State {
     begun: u64,
     done: u64,
     /// The last round that failed, and how.
-    failed: Option<(u64, io::ErrorKind)>,
+    failed: Option<(u64, Failure)>,
+}
+
+/// How a sync failed, for all who waited for it.
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    code: Option<i32>,
+    kind: io::ErrorKind,
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Self {
+        Self { code: error.raw_os_error(), kind: error.kind() }
+    }
+
+    fn error(self) -> io::Error {
+        self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,7 +63,7 @@ impl Together {
             if state.done >= mine {
                 break match state.failed {
                     // A later round that failed says nothing about this one, but caution costs one more delivery only.
-                    Some((round, kind)) if round >= mine => Err(kind.into()),
+                    Some((round, failure)) if round >= mine => Err(failure.error()),
                     _ => Ok(()),
                 };
             }
@@ -63,7 +80,7 @@ impl Together {
             state.running = false;
             state.done = round;
             if let Err(e) = result {
-                state.failed = Some((round, e.kind()));
+                state.failed = Some((round, Failure::of(&e)));
             }
             turn.over.notify_all();
         };
@@ -127,6 +144,9 @@ mod tests {
         let together = Together::default();
         let error = together.sync(Path::new("/f"), |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let no_files = rustix::io::Errno::MFILE;
+        let error = together.sync(Path::new("/f"), |_| Err(no_files.into())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(no_files.raw_os_error()), "what it says is told");
         together.sync(Path::new("/f"), |_| Ok(())).unwrap();
     }
 }

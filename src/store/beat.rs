@@ -109,7 +109,7 @@ async fn forgive_the_clock(
         "UPDATE calls SET unknown_at = :now WHERE unknown_at > :now",
         "UPDATE calls SET ended_at = :now WHERE ended_at > :now",
         "UPDATE calls SET slot_until = :pulled(slot_until) WHERE slot_until > :now + :lease",
-        "UPDATE calls SET sent_at = sent_at - :ahead WHERE sent_at > :now",
+        "UPDATE calls SET sent_at = :earlier(sent_at) WHERE sent_at > :now",
         "UPDATE jobs SET due_at = :pulled(due_at) WHERE due_at IS NOT NULL AND due_at > :now AND state = 'queued'",
         "UPDATE jobs SET due_at = :now + :lease WHERE due_at IS NOT NULL AND due_at > :now + :lease AND state = 'running'",
         "UPDATE pools SET cooldown_until = :pulled(cooldown_until) WHERE cooldown_until > :now",
@@ -139,9 +139,15 @@ async fn forgive_the_clock(
     Ok(())
 }
 
-/// `:pulled(x)` stands for x, pulled back; but no further than to now.
+/// `:pulled(x)` stands for x, pulled back, but no further than to now; `:earlier(x)` for x, pulled back at least so far.
 fn pulling(statement: &str) -> String {
-    let Some((before, rest)) = statement.split_once(":pulled(") else { return statement.to_owned() };
-    let (column, after) = rest.split_once(')').expect("the bracket is closed");
-    format!("{before}CASE WHEN {column} - :ahead > :now THEN {column} - :ahead ELSE :now END{after}")
+    for (name, keeps) in [(":pulled(", '>'), (":earlier(", '<')] {
+        if let Some((before, rest)) = statement.split_once(name) {
+            let (column, after) = rest.split_once(')').expect("the bracket is closed");
+            return format!(
+                "{before}CASE WHEN {column} - :ahead {keeps} :now THEN {column} - :ahead ELSE :now END{after}"
+            );
+        }
+    }
+    statement.to_owned()
 }

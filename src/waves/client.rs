@@ -18,10 +18,13 @@ use super::{
     send::{Content, Outgoing, Settings, transport},
     words,
 };
-use crate::domain::{
-    call::{ErrorKind, Outcome, Trouble},
-    options::{ExpireContent, TranscribeOptions},
-    padding::Patch,
+use crate::{
+    domain::{
+        call::{ErrorKind, Outcome, Trouble},
+        options::{ExpireContent, TranscribeOptions},
+        padding::Patch,
+    },
+    io_fault,
 };
 
 /// Why there can be no client with these settings.
@@ -182,7 +185,7 @@ impl Client {
         let deadline = Instant::now() + timeout;
         match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => Ok(Reply::read(response, deadline).await),
-            Ok(Err(error)) => Err(Trouble::new(ErrorKind::Unreachable, self.unreachable(Some(error)))),
+            Ok(Err(error)) => Err(self.unreached(Some(error))),
             Err(_) => Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
         }
     }
@@ -218,7 +221,7 @@ impl Client {
         match phase {
             Phase::Stale => Outcome::Stale,
             Phase::Broken(trouble) => Outcome::NotSent(trouble),
-            Phase::Waiting => Outcome::NotSent(Trouble::new(ErrorKind::Unreachable, self.unreachable(error))),
+            Phase::Waiting => Outcome::NotSent(self.unreached(error)),
             Phase::Departed | Phase::Over if timed_out => {
                 Outcome::Unknown(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time"))
             }
@@ -227,6 +230,17 @@ impl Client {
                 let message = format!("the connection broke before the API answered{why}");
                 Outcome::Unknown(Trouble::new(ErrorKind::ConnectionLost, message))
             }
+        }
+    }
+
+    /// Why nothing was sent: the API is out of reach, or this machine lacks what a connection takes.
+    fn unreached(&self, error: Option<reqwest::Error>) -> Trouble {
+        match error.as_ref().and_then(|error| io_fault::shortage(error)) {
+            Some(lacking) => {
+                let host = self.base_url.origin().ascii_serialization();
+                Trouble::new(ErrorKind::LocalOutage, format!("no connection to {host} can be made: {lacking}"))
+            }
+            None => Trouble::new(ErrorKind::Unreachable, self.unreachable(error)),
         }
     }
 

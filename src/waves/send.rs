@@ -21,9 +21,12 @@ use super::{
     breath::Breath,
     gate::{Departure, Gate, Stopped},
 };
-use crate::domain::{
-    call::{ErrorKind, Trouble},
-    padding::Patch,
+use crate::{
+    domain::{
+        call::{ErrorKind, Trouble},
+        padding::Patch,
+    },
+    io_fault::{self, IoFault},
 };
 
 /// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
@@ -196,11 +199,14 @@ fn changed(expected: u64, found: u64) -> Trouble {
 }
 
 fn unreadable(error: &io::Error) -> Trouble {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => ErrorKind::SourceMissing,
-        _ => ErrorKind::SourceUnreadable,
-    };
-    Trouble::new(kind, format!("the recording cannot be read: {error}"))
+    let message = format!("the recording cannot be read: {error}");
+    match (IoFault::of(error), error.kind()) {
+        (IoFault::Storage | IoFault::Machine, _) => {
+            Trouble::new(ErrorKind::LocalOutage, format!("{message}; {}", io_fault::remedy(error)))
+        }
+        (IoFault::File, io::ErrorKind::NotFound) => Trouble::new(ErrorKind::SourceMissing, message),
+        (IoFault::File, _) => Trouble::new(ErrorKind::SourceUnreadable, message),
+    }
 }
 
 /// A body that asks at the gate when it is first polled.

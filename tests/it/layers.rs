@@ -7,13 +7,13 @@ use std::{
 };
 
 /// Pure types and decisions, and what every room may stand on.
-const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "held", "pace", "s3"];
+const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "held", "io_fault", "pace", "s3"];
 /// They know the ground, never each other.
 const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "render"];
 /// They know adapters and ground.
 const PIPELINE: &[&str] = &["runner", "report"];
 /// They know everyone below; nobody below knows them.
-const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "telemetry", "shutdown"];
+const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "process", "telemetry", "shutdown"];
 /// Arrows between rooms of one layer, beyond the plan, each with its reason.
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.

@@ -10,7 +10,7 @@ use wavebatch::{
     domain::s3::{S3Settings, SinkSettings},
     pace::Pace,
     s3::{Patience, S3, S3Kind},
-    sink::{Bucket, Content, Item, Sink, SinkClass, SinkError},
+    sink::{Bucket, Content, Item, MOST_READ, Sink, SinkClass, SinkError},
 };
 
 use crate::support::s3::{Fault, S3Server};
@@ -251,4 +251,15 @@ async fn a_summary_stays_at_hand_whatever_becomes_of_the_outputs() {
     sink.put("summary.json", Content::Bytes("{}".into()), TEXT).await.unwrap();
     let class = |name: &str| server.stored("out", &format!("night/{name}")).unwrap().storage_class;
     assert_eq!((class("call.txt").as_deref(), class("summary.json")), (Some("DEEP_ARCHIVE"), None));
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_summary_is_not_read_to_its_end() {
+    let server = server().await;
+    server.put("out", "night/summary.json", vec![b' '; usize::try_from(MOST_READ).unwrap() + 1]);
+    let error = sink(&server).get("summary.json").await.unwrap_err();
+    assert!(matches!(error, SinkError::TooLarge { most: MOST_READ, .. }), "{error}");
+    assert_eq!(error.class(), SinkClass::Pause);
+    server.put("out", "night/summary.json", vec![b' '; 1_000_000]);
+    assert_eq!(sink(&server).get("summary.json").await.unwrap().unwrap().len(), 1_000_000);
 }

@@ -357,3 +357,31 @@ async fn wrong_credentials_are_told_without_the_secret() {
     assert_eq!(kind, S3Kind::BadCredentials, "{message}");
     assert!(message.contains("SignatureDoesNotMatch") && !message.contains("hunter2"), "{message}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_never_ends_is_left_with_a_word() {
+    let server = S3Server::start().await;
+    for n in 0..3 {
+        server.put("calls", &format!("in/{n}.wav"), "x");
+    }
+    for (fault, told, most) in
+        [(Fault::SameToken, "goes round in a circle", 4), (Fault::NothingForEver, "does not end", 1_100)]
+    {
+        server.fault("GET", "list-type=2", fault);
+        let before = server.requests("GET");
+        match list(&objects(&server), "s3://calls/in/").await {
+            Err(ListError::Store(error)) => {
+                assert_eq!(error.kind, S3Kind::Other);
+                let error = error.to_string();
+                assert!(
+                    error.starts_with("cannot list s3://calls/in/: the store's listing") && error.contains(told),
+                    "{error}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        let asked = server.requests("GET") - before;
+        assert!(asked <= most, "{asked} requests");
+        server.lift();
+    }
+}

@@ -11,7 +11,9 @@ use wavebatch::{
 };
 
 use crate::support::{
-    House, speech,
+    House,
+    service::program,
+    speech,
     web::{Page, Web},
 };
 
@@ -171,4 +173,31 @@ async fn a_drain_does_not_wait_for_downloads() {
     assert_eq!(ran.end, RunEnd::Interrupted);
     assert_eq!(web.asked("/hang.wav").len(), 1, "it was not tried to its end");
     assert_eq!(house.job(batch, "a").await.row.tries, 0);
+}
+
+/// Everything looks like the internet through a proxy, and the machine's own metadata do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_internet_leads_into_no_private_network_unless_that_is_meant() {
+    let house = House::new().await;
+    let proxy = Web::serve([("*", Page::Redirect("http://169.254.169.254/latest/meta-data"))]).await;
+    house.lines(&[("call", "http://rec.example.com/1.wav")]);
+    for (source, told, inside) in
+        [("", "into a private network, to `169.254.169.254`", 0), ("private_redirects = true", "in a circle", 1)]
+    {
+        let toml = format!(
+            "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\n[source]\n{source}\n\
+             [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nsend = \"bytes\"\n"
+        );
+        house.write("night.toml", toml);
+        let mut run = program(&house, &["run", "night.toml"]);
+        run.env("HTTP_PROXY", proxy.url("")).env_remove("http_proxy").env_remove("NO_PROXY").env_remove("no_proxy");
+        let output = run.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("source_refused"), "{stderr}");
+        let batch = house.store.batch("night").await.unwrap().unwrap().id;
+        let row = house.row(batch, "call").await;
+        assert!(row.error.as_deref().is_some_and(|error| error.contains(told)), "{:?}", row.error);
+        assert_eq!(proxy.asked("http://169.254.169.254/latest/meta-data").len(), inside);
+    }
 }

@@ -55,7 +55,10 @@ pub async fn copy_manifest(
     let objects = || Objects::new(&definition.source);
     let manifest = || definition.manifest.clone();
     let fetched = match &definition.origin {
-        Origin::Url(url) => fetcher.fetch(url, scratch.path(), MAX_BYTES).await.map(|_| ()),
+        Origin::Url(url) => {
+            let fetcher = fetcher.clone().with_private_redirects(definition.private_redirects);
+            fetcher.fetch(url, scratch.path(), MAX_BYTES).await.map(|_| ())
+        }
         Origin::S3Object(at) => objects().fetch(at, None, scratch.path(), MAX_BYTES).await.map(|_| ()),
         Origin::S3Prefix(at) => match list(&objects(), at, file).await {
             Ok(()) => Ok(()),

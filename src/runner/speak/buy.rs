@@ -90,7 +90,9 @@ impl Caller for Speaker<'_> {
         // A part is at most half a minute of sound. In memory it survives a disk that is full.
         let mut audio = Vec::new();
         let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
-        match outcome.expect("memory takes what it is given") {
+        let outcome = outcome.expect("memory takes what it is given");
+        self.shared.note_local_outage(None, &outcome);
+        match outcome {
             Outcome::Answered(spoken) => {
                 // The request is over: another one may be under way before the disk has this one's audio. What cannot be
                 // noted now is noted with the end.

@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod ear;
+pub mod pty;
 pub mod s3;
 pub mod service;
 pub mod speech;

@@ -61,6 +61,10 @@ pub enum Fault {
     Truncate(usize),
     /// The answer goes silent after so many bytes.
     Stall(usize),
+    /// A listing that always goes on, and always at the same place.
+    SameToken,
+    /// A listing that always goes on, with nothing in it, and each time somewhere else.
+    NothingForEver,
 }
 
 #[derive(Debug)]
@@ -359,6 +363,24 @@ async fn spoil(state: &Shared, path: &str, fault: Fault, answer: Response<Body>)
                 Err(io::Error::other("cut"))
             });
             Ok(Response::from_parts(head, Body::http_body_unsync(StreamBody::new(first.chain(then)))))
+        }
+        Fault::SameToken | Fault::NothingForEver => {
+            let list = String::from_utf8_lossy(&body);
+            let token = match fault {
+                Fault::SameToken => "again".to_owned(),
+                _ => lock(state).requests.len().to_string(),
+            };
+            let keys = match fault {
+                Fault::SameToken => {
+                    list.find("<Contents>").zip(list.rfind("</Contents>")).map(|(a, b)| &list[a..b + 11])
+                }
+                _ => None,
+            };
+            let (keys, name) = (keys.unwrap_or_default(), "ListBucketResult");
+            let more = format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>");
+            let body = format!("<?xml version=\"1.0\"?><{name}>{more}<EncodingType>url</EncodingType>{keys}</{name}>");
+            head.headers.remove("content-length");
+            Ok(Response::from_parts(head, Body::from(body)))
         }
         _ => unreachable!("handled before"),
     }

@@ -1,0 +1,116 @@
+//! Text from outside, made fit to be shown: names of files, keys, words of the API. A terminal obeys some characters
+//! instead of showing them, and others are shown as nothing, or turn the order of those beside them.
+
+use std::{borrow::Cow, fmt::Write};
+
+/// Whether a terminal would obey `c`, or hide it, or let it move what stands beside it. Joiners, which scripts of India,
+/// Arabic and emoji need, are shown.
+#[must_use]
+pub fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Marks, embeddings, overrides and isolates of direction, with those that are not used any more.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+            // Separators of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+            // Nothing to see: spaces without width, invisible operators, annotations, tags.
+            | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` on one line: line breaks and tabs become spaces, other steering characters are written out, as `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, is_steering, |c, out| match c {
+        '\t' | '\n' | '\r' => out.push(' '),
+        c => write_out(c, out),
+    })
+}
+
+/// The same, but line breaks and tabs stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_steering(c) && !matches!(c, '\t' | '\n'), write_out)
+}
+
+/// JSON that means the same, with steering characters as JSON writes them. Line breaks, which stand between its parts, stay.
+#[must_use]
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    escaped(
+        json,
+        |c| is_steering(c) && !matches!(c, '\t' | '\n' | '\r'),
+        |c, out| {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        },
+    )
+}
+
+fn write_out(c: char, out: &mut String) {
+    let _ = write!(out, "{}", c.escape_unicode());
+}
+
+fn escaped(text: &str, is_bad: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let Some(first) = text.find(&is_bad) else { return Cow::Borrowed(text) };
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        if is_bad(c) { escape(c, &mut out) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_steers_is_written_out() {
+        assert_eq!(printable("x.\u{1b}]0;pwned\u{7}"), "x.\\u{1b}]0;pwned\\u{7}");
+        assert_eq!(printable("a\tb\r\nc\u{7f}"), "a b  c\\u{7f}");
+        assert_eq!(printable_lines("a\tb\r\nc"), "a\tb\\u{d}\nc");
+        let steering = "\0\u{8}\u{85}\u{90}\u{9b}\u{9d}\u{61c}\u{180e}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\
+                        \u{2060}\u{2066}\u{2069}\u{206a}\u{feff}\u{fff9}\u{e0041}";
+        for c in steering.chars() {
+            let text = format!("a{c}b");
+            assert_eq!(printable(&text), format!("a{}b", c.escape_unicode()));
+            assert_eq!(printable_lines(&text), format!("a{}b", c.escape_unicode()));
+        }
+    }
+
+    #[test]
+    fn what_is_text_stays() {
+        for text in
+            ["Grüße, 大家", "नमस्\u{200d}ते", "می\u{200c}خواهم", "👩\u{200d}👧", "שלום (a) 1", "e\u{301}", "a\u{ad}b", ""]
+        {
+            assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text:?}");
+            assert!(matches!(printable_lines(text), Cow::Borrowed(_)));
+            assert!(matches!(printable_json(text), Cow::Borrowed(_)));
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let value = serde_json::json!({ "a\u{9b}31m": ["\u{1b}]0;x\u{7}\n", "\u{202e}", "\u{e0041}", "\u{7f}"] });
+        for text in [value.to_string(), format!("{value:#}")] {
+            let shown = printable_json(&text);
+            assert!(!shown.contains(|c| is_steering(c) && c != '\n'), "{shown:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_steers_is_left(text in any::<String>()) {
+            prop_assert!(!printable(&text).contains(is_steering));
+            prop_assert!(!printable_lines(&text).contains(|c| is_steering(c) && c != '\n' && c != '\t'));
+            let json = serde_json::to_string(&text).unwrap();
+            let shown = printable_json(&json);
+            prop_assert!(!shown.contains(is_steering));
+            prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        }
+    }
+}
