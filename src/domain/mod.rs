@@ -15,6 +15,8 @@ pub mod options;
 pub mod overrides;
 pub mod pool;
 #[cfg(test)]
+mod pool_sim_tests;
+#[cfg(test)]
 mod pool_tests;
 pub mod prompts;
 pub mod pronunciation;
