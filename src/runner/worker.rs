@@ -223,7 +223,10 @@ impl Work<'_> {
         match reconcile::look(self, call).await? {
             Verdict::Answered => Ok(Next::Look),
             Verdict::Left => Ok(Next::Lost),
-            Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
+            Verdict::Later(at) => {
+                let due_at = at.max(self.not_before);
+                Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }))
+            }
             Verdict::CallAgain => {
                 if let Some(end) = self.spent(call.error_kind) {
                     self.give_up(call.id).await?;
