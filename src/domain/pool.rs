@@ -56,6 +56,8 @@ const PACE_MIN: f64 = 0.000_1;
 const DOUBLING_END: f64 = 0.9;
 /// What a clean round adds above that, as a share of the setting.
 const GAIN: f64 = 0.05;
+/// So many clean rounds come before a pace is tried again that a storm on the way up has met.
+const ROUNDS_BEFORE_MET: u32 = 4;
 /// A clean round takes at least so long, however fast the answers come.
 const ROUND_MIN_MS: i64 = 1_000;
 const COOLDOWN_FIRST_MS: i64 = 500;
@@ -297,6 +299,8 @@ impl PoolState {
         if state.limited_at > now + CLOCK_SLACK_MS || (state.limited_at > 0 && now - quiet_since >= MEMORY_MS) {
             state = state.without_limits();
         }
+        // Likewise: a round begins with the end of a cooldown, or has begun.
+        state.round_since = state.round_since.min(state.cooldown_until.max(now));
         if state.factor > 0.0 && state.is_round_over(limits, now) {
             state.speed_up(now);
         }
@@ -361,8 +365,8 @@ impl PoolState {
         self.round_clean = 0;
     }
 
-    /// Whether as many clean answers came as the pace allows in flight, and the round lasted long enough. Where a rate
-    /// holds calls further back than that, as many as it allows in a second, and at least one.
+    /// Whether as many clean answers came as the pace allows in flight (of a rate alone: one), and the round lasted long
+    /// enough. A rate that allows fewer in a second asks for no more than these, and for at least one.
     fn is_round_over(&self, limits: &Limits, now: i64) -> bool {
         let slowed = self.slowed(limits);
         let in_flight = if limits.concurrency.is_none() && limits.requests_per_minute.is_some() {
@@ -371,7 +375,16 @@ impl PoolState {
             slowed.concurrency.unwrap_or(1)
         };
         let in_a_second = slowed.requests_per_minute.map_or(u32::MAX, |n| (n / 60).max(1));
-        self.round_clean >= in_flight.min(in_a_second) && now - self.round_since >= ROUND_MIN_MS
+        let rounds = if self.meets_storm_again() { ROUNDS_BEFORE_MET } else { 1 };
+        self.round_clean >= in_flight.min(in_a_second).saturating_mul(rounds)
+            && now - self.round_since >= ROUND_MIN_MS * i64::from(rounds)
+    }
+
+    /// Whether the next gain reaches a pace that was too much for a server, slowed as the pool was. A server whose limit is
+    /// below ours is asked again and again; each time costs refusals and a cooldown.
+    fn meets_storm_again(&self) -> bool {
+        let gains = self.storm_since.is_none() && self.factor >= self.remembered * DOUBLING_END;
+        gains && self.remembered < 1.0 && self.factor < self.remembered && self.factor + GAIN >= self.remembered
     }
 
     /// The effect of a clean round.
@@ -603,8 +616,15 @@ mod tests {
         assert_eq!(refuse(&mut s, &LIMITS, 2, now, now), Limited::Isolated);
         assert_eq!(refuse(&mut s, &LIMITS, 1, now, now), Limited::Storm, "the third, while it comes back");
         assert_eq!((s.remembered, s.factor, s.cooldown_until), (0.9, 0.45, now + 500));
-        let paces: Vec<f64> = (0..4).map(|_| (up(&mut s) * 1_000.0).round()).collect();
-        assert_eq!(paces, [450.0, 810.0, 860.0, 910.0]);
+        let paces: Vec<f64> = (0..3).map(|_| (up(&mut s) * 1_000.0).round()).collect();
+        assert_eq!(paces, [450.0, 810.0, 860.0]);
+        // 91 % were too much: that is tried again after four rounds. Beyond it each round counts as before.
+        let (began, rounds) = (s.round_since, i64::from(ROUNDS_BEFORE_MET));
+        answer(&mut s, &LIMITS, 50, began + 900, began + rounds * 1_000 - 1);
+        assert!((s.pace(&LIMITS, began + rounds * 1_000 - 1) - 0.86).abs() < 1e-9);
+        s = s.at(&LIMITS, began + rounds * 1_000);
+        assert!((s.factor - 0.91).abs() < 1e-9);
+        assert!((up(&mut s) - 0.96).abs() < 1e-9);
     }
 
     #[test]
@@ -644,6 +664,10 @@ mod tests {
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_000), Gate::Open(10));
         assert_eq!(refuse(&mut s, &LIMITS, 4, 900, 1_000), Limited::Storm);
         assert_eq!((s.stepped_at, s.cooldown_until), (1_000, 1_500));
+        // A heartbeat pulls what it knows of to now.
+        let mut s = PoolState { round_since: day, cooldown_until: 1_300, ..s };
+        answer(&mut s, &LIMITS, 9, 1_400, 1_500);
+        assert!(s.at(&LIMITS, 2_600).storm_since.is_none(), "a round is not waited for until the clock has caught up");
     }
 
     #[test]
