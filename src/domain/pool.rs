@@ -92,7 +92,7 @@ pub struct PoolState {
     pub cooldown_until: i64,
     /// The next cooldown without `Retry-After`, in ms; 0 = the first.
     pub cooldown_ms: i64,
-    /// The last [`RECENT`] ended calls, newest in the lowest bit: 1 = refused with 429.
+    /// The last 20 ended calls, newest in the lowest bit: 1 = refused with 429.
     pub refused: u32,
     /// The pace, 0 < x <= 1, as a share of the setting; 0 stands for 1, never slowed.
     pub factor: f64,

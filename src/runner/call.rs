@@ -20,7 +20,7 @@ use crate::{
         job::{CallId, CallState, Trace, Why},
         options::ExpireContent,
         pool::{Limited, Pool},
-        retry::{self, PauseKind, Used, Verdict},
+        retry::{self, PauseKind, Verdict},
     },
     store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, StoreError, To},
     waves::Departure,
@@ -310,7 +310,7 @@ async fn after<A>(
         used.tries += 1;
     }
     let max_tries = work.batch.spec.run.max_tries;
-    let verdict = retry::verdict(trouble, Used { tries: used.tries, ..used }, max_tries, jitter());
+    let verdict = retry::verdict(trouble, used, max_tries, jitter());
     Ok(match verdict {
         Verdict::Again => None,
         Verdict::Later(wait) => {
