@@ -20,6 +20,8 @@ pub struct Clock {
     wall_offset_ms: Arc<AtomicI64>,
     boot_offset_ms: Arc<AtomicI64>,
     moved: Arc<Notify>,
+    /// Where both stand while nobody moves them; `None`: they run.
+    stands_at: Option<(Millis, Millis)>,
 }
 
 impl Clock {
@@ -29,17 +31,22 @@ impl Clock {
         Self::default()
     }
 
+    /// A clock that shows the present moment, and stands still until it is moved: for tests of short waits.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self { stands_at: Some((wall_ms(), boot_ms())), ..Self::default() }
+    }
+
     /// Now, in milliseconds since 1970.
     #[must_use]
     pub fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX) + self.wall_offset_ms.load(Ordering::Relaxed)
+        self.stands_at.map_or_else(wall_ms, |(wall, _)| wall) + self.wall_offset_ms.load(Ordering::Relaxed)
     }
 
     /// Milliseconds since the machine started, by the clock that goes on while it sleeps and that nobody sets.
     #[must_use]
     pub fn boot(&self) -> Millis {
-        boot_ms() + self.boot_offset_ms.load(Ordering::Relaxed)
+        self.stands_at.map_or_else(boot_ms, |(_, boot)| boot) + self.boot_offset_ms.load(Ordering::Relaxed)
     }
 
     /// Lets `ms` pass on this clock and its clones; sleepers look again.
@@ -81,6 +88,11 @@ pub fn boot_id() -> Option<&'static str> {
     .as_deref()
 }
 
+fn wall_ms() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn boot_ms() -> Millis {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let id = rustix::time::ClockId::Boottime;
@@ -103,6 +115,20 @@ mod tests {
         let task = tokio::spawn(async move { sleeper.sleep_until(late).await });
         tokio::task::yield_now().await;
         clock.advance(3_600_001);
+        tokio::time::timeout(Duration::from_secs(5), task).await.expect("woken").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stopped_clock_moves_when_it_is_moved() {
+        let clock = Clock::stopped();
+        let (wall, boot) = (clock.now(), clock.boot());
+        std::thread::sleep(Duration::from_millis(3));
+        assert_eq!((clock.now(), clock.boot()), (wall, boot));
+        let sleeper = clock.clone();
+        let task = tokio::spawn(async move { sleeper.sleep_until(wall + 5).await });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!task.is_finished());
+        clock.advance(5);
         tokio::time::timeout(Duration::from_secs(5), task).await.expect("woken").unwrap();
     }
 

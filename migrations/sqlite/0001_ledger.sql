@@ -332,15 +332,32 @@ CREATE INDEX outputs_by_job ON outputs (job);
 CREATE TABLE pools (
     account            TEXT    NOT NULL,
     pool               TEXT    NOT NULL,
+    -- Until when no call begins, and how long the next such wait is that no `Retry-After` sets, in ms; 0 is the first.
     cooldown_until     INTEGER NOT NULL,
     cooldown_ms        INTEGER NOT NULL,
+    -- The last 20 ended calls, newest in the lowest bit: 1 is a 429. Tells a refusal by chance from a storm.
+    refused            INTEGER NOT NULL,
+    -- The pace as a share of the limits; 0 stands for 1, never slowed. `remembered` is the pace that the last storm met,
+    -- 0 if the pool is not slowed.
     factor             REAL    NOT NULL,
+    remembered         REAL    NOT NULL,
+    -- Since when the storm lasts; none once a clean round has followed it.
+    storm_since        INTEGER,
+    -- When the pace was last cut, and when the last 429 came.
     stepped_at         INTEGER NOT NULL,
     limited_at         INTEGER NOT NULL,
+    -- The clean round that is under way: when it began, and the answers in it.
+    round_since        INTEGER NOT NULL,
+    round_clean        INTEGER NOT NULL,
+    -- How many calls were in flight when the first 429 of a storm came, where no limit is known.
     base_in_flight     INTEGER,
+    -- Since when nothing but 429 is answered.
     only_limited_since INTEGER,
+    -- Failures in a row, by whatever line; the line of the last one, and how often it failed with nothing in between.
     failing            INTEGER NOT NULL,
     failing_job        INTEGER,
+    failing_times      INTEGER NOT NULL,
+    -- An outage: since when, when one call is let through next, and the wait after that one, in ms.
     outage_since       INTEGER,
     probe_at           INTEGER NOT NULL,
     probe_ms           INTEGER NOT NULL,

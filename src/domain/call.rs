@@ -103,13 +103,15 @@ pub struct Trouble {
     pub status: Option<u16>,
     /// The vendor's request id, for its support.
     pub request_id: Option<String>,
+    /// `Retry-After`, in seconds or as a date, already turned into a wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl Trouble {
-    /// A trouble without a status and without a request id.
+    /// A trouble without a status, a request id, or a wait that was asked for.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, request_id: None }
+        Self { kind, message: message.into(), status: None, request_id: None, retry_after: None }
     }
 }
 
@@ -124,13 +126,8 @@ pub enum Outcome<A = Answer> {
         /// The vendor's request id.
         request_id: Option<String>,
     },
-    /// Refused by the API in its own shape: costs nothing. `retry_after` as the header said.
-    Refused {
-        /// What it said.
-        trouble: Trouble,
-        /// `Retry-After`, in seconds or as a date, already turned into a wait.
-        retry_after: Option<Duration>,
-    },
+    /// Refused by the API in its own shape: costs nothing.
+    Refused(Trouble),
     /// Provably not one byte of the request left: costs nothing.
     NotSent(Trouble),
     /// The permit was too old when the body was first asked for; nothing was sent.
@@ -147,7 +144,7 @@ impl<A> Outcome<A> {
         match self {
             Self::Answered(answered) => Outcome::Answered(answer(answered)),
             Self::Accepted { request_id } => Outcome::Accepted { request_id },
-            Self::Refused { trouble, retry_after } => Outcome::Refused { trouble, retry_after },
+            Self::Refused(trouble) => Outcome::Refused(trouble),
             Self::NotSent(trouble) => Outcome::NotSent(trouble),
             Self::Stale => Outcome::Stale,
             Self::Unknown(trouble) => Outcome::Unknown(trouble),

@@ -281,6 +281,16 @@ impl Journal {
         count(self.calls.iter().filter(|c| !matches!(c.state, CallState::Rejected)))
     }
 
+    /// 429s since anything else came back.
+    #[must_use]
+    pub fn limited_in_a_row(&self) -> u32 {
+        let limited = |c: &&CallRecord| {
+            c.state == CallState::Rejected && matches!(c.error_kind, Some(ErrorKind::RateLimited) | None)
+        };
+        let lately = self.calls.iter().rev().take_while(limited);
+        count(lately.filter(|c| c.error_kind.is_some()))
+    }
+
     /// Calls that ran into our own time-out.
     #[must_use]
     pub fn timed_out(&self) -> u32 {

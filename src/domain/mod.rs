@@ -19,6 +19,8 @@ pub mod overrides;
 pub mod padding;
 pub mod pool;
 #[cfg(test)]
+mod pool_sim_tests;
+#[cfg(test)]
 mod pool_tests;
 pub mod printable;
 pub mod prompts;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     options::{SttModel, listed},
+    retry::asked_ms,
     speech::SpeechModel,
 };
 
@@ -41,14 +42,37 @@ impl From<SpeechModel> for Pool {
 
 /// A minute, and a second for jitter on the way: no rolling minute at the vendor may hold more than the limit.
 pub const WINDOW_MS: i64 = 61_000;
-/// What a 429 leaves of the pace.
-const SLOW_DOWN: f64 = 0.7;
-/// What a minute without a 429 gives back, as a share of the setting.
-const RECOVERY_PER_MINUTE: f64 = 0.05;
+/// So many of the last ended calls are remembered: one bit each.
+const RECENT: u32 = 20;
+/// So many refusals among them are a storm.
+const STORM_REFUSALS: u32 = 4;
+/// The same while the pool comes back from a storm.
+const STORM_REFUSALS_SLOWED: u32 = 3;
+/// What a storm leaves of the pace, once a cooldown.
+const CUT: f64 = 0.5;
+/// Below this the pace is not cut. Every limit of up to ten thousand is one by then.
+const PACE_MIN: f64 = 0.000_1;
+/// The share of the remembered pace up to which each clean round doubles the pace.
+const DOUBLING_END: f64 = 0.9;
+/// What a clean round adds above that, as a share of the setting.
+const GAIN: f64 = 0.05;
+/// So many clean rounds come before a pace is tried again that a storm on the way up has met.
+const ROUNDS_BEFORE_MET: u32 = 4;
+/// A clean round takes at least so long, however fast the answers come.
+const ROUND_MIN_MS: i64 = 1_000;
 const COOLDOWN_FIRST_MS: i64 = 500;
+/// A storm younger than [`STORM_YOUNG_MS`] is looked at again after this at the latest, an older one after the second.
+const COOLDOWN_YOUNG_MAX_MS: i64 = 2_000;
 const COOLDOWN_MAX_MS: i64 = 30_000;
+const STORM_YOUNG_MS: i64 = 60_000;
+/// After so long without a 429 nothing of them is remembered: calls that take many minutes have no rounds to wait for.
+const MEMORY_MS: i64 = 10 * 60_000;
+/// A stamp so far ahead of the clock was made by a clock that has been set back since.
+const CLOCK_SLACK_MS: i64 = 2_000;
 /// So many failures in a row on different lines are the pool's fault, not the lines'.
 const FAILURES_TO_OUTAGE: u32 = 5;
+/// After so many failures in a row of one line, with nothing else in between, the API is asked whose fault they are.
+const FAILURES_TO_ASK: u32 = 3;
 const PROBE_FIRST_MS: i64 = 1_000;
 const PROBE_MAX_MS: i64 = 60_000;
 
@@ -66,15 +90,25 @@ pub struct Limits {
 pub struct PoolState {
     /// No call before this moment (ms since 1970).
     pub cooldown_until: i64,
-    /// The next cooldown without `Retry-After`, in ms.
+    /// The next cooldown without `Retry-After`, in ms; 0 = the first.
     pub cooldown_ms: i64,
-    /// Pace right after the last 429, 0 < x <= 1; nought stands for 1, never slowed.
+    /// The last 20 ended calls, newest in the lowest bit: 1 = refused with 429.
+    pub refused: u32,
+    /// The pace, 0 < x <= 1, as a share of the setting; 0 stands for 1, never slowed.
     pub factor: f64,
+    /// The pace that the last storm met; 0 if the pool is not slowed.
+    pub remembered: f64,
+    /// Since when the storm lasts; none once a clean round has followed it.
+    pub storm_since: Option<i64>,
     /// When the pace was last cut.
     pub stepped_at: i64,
     /// When the last 429 came.
     pub limited_at: i64,
-    /// Where no concurrency is set: calls in flight at the first 429.
+    /// When the clean round that is under way began.
+    pub round_since: i64,
+    /// Clean answers in it so far.
+    pub round_clean: u32,
+    /// Where no concurrency is set: calls in flight when the storm came.
     pub base_in_flight: Option<u32>,
     /// Since when nothing but 429 has come back.
     pub only_limited_since: Option<i64>,
@@ -82,12 +116,23 @@ pub struct PoolState {
     pub failing: u32,
     /// The line of the last failure.
     pub failing_job: Option<i64>,
+    /// How often in a row that line has failed, with no other call's end in between.
+    pub failing_times: u32,
     /// Since when the pool only probes.
     pub outage_since: Option<i64>,
     /// The next probe.
     pub probe_at: i64,
     /// The wait after it, in ms.
     pub probe_ms: i64,
+}
+
+/// What a 429 is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// One of few: its line waits, and the pool goes on as before.
+    Isolated,
+    /// One of many: the pool waits, slowed down, and the line with it.
+    Storm,
 }
 
 /// What the journal says about one pool right now.
@@ -130,44 +175,33 @@ pub enum Gate {
 }
 
 impl PoolState {
-    /// The pace now, 0 < x <= 1, with what clean minutes gave back.
+    /// The pace at `now`, 0 < x <= 1, as a share of the setting.
     #[must_use]
-    pub fn pace(&self, now: i64) -> f64 {
-        if self.factor <= 0.0 {
-            return 1.0;
-        }
-        let clean_minutes = (now - self.stepped_at.max(self.limited_at)).max(0) / 60_000;
-        #[expect(clippy::cast_precision_loss, reason = "minutes are far below 2^52")]
-        (self.factor + RECOVERY_PER_MINUTE * clean_minutes as f64).min(1.0)
+    pub fn pace(&self, limits: &Limits, now: i64) -> f64 {
+        self.at(limits, now).current()
     }
 
     /// The limits in force at `now`: the settings, slowed by what 429s taught.
     #[must_use]
     pub fn effective(&self, limits: &Limits, now: i64) -> Limits {
-        let pace = self.pace(now);
-        if pace >= 1.0 {
-            return *limits;
-        }
-        Limits {
-            requests_per_minute: limits.requests_per_minute.map(|n| slowed(n, pace)),
-            concurrency: limits.concurrency.or(self.base_in_flight).map(|n| slowed(n, pace)),
-        }
+        self.at(limits, now).slowed(limits)
     }
 
     /// Whether, and how many, calls may start at `now`. Where to count from is [`PoolState::effective`].
     #[must_use]
     pub fn gate(&self, limits: &Limits, traffic: &Traffic, now: i64) -> Gate {
-        if now < self.cooldown_until {
-            return Gate::Shut { until: Some(self.cooldown_until), bound: Bound::Cooldown };
+        let state = self.at(limits, now);
+        if now < state.cooldown_until {
+            return Gate::Shut { until: Some(state.cooldown_until), bound: Bound::Cooldown };
         }
-        if self.outage_since.is_some() {
-            return match (traffic.in_flight, now < self.probe_at) {
+        if state.outage_since.is_some() {
+            return match (traffic.in_flight, now < state.probe_at) {
                 (0, false) => Gate::Open(1),
-                (0, true) => Gate::Shut { until: Some(self.probe_at), bound: Bound::Outage },
+                (0, true) => Gate::Shut { until: Some(state.probe_at), bound: Bound::Outage },
                 _ => Gate::Shut { until: None, bound: Bound::Outage },
             };
         }
-        let limits = self.effective(limits, now);
+        let limits = state.slowed(limits);
         let by_flight = limits.concurrency.map_or(u32::MAX, |n| n.saturating_sub(traffic.in_flight));
         if by_flight == 0 {
             return Gate::Shut { until: None, bound: Bound::InFlight };
@@ -180,7 +214,8 @@ impl PoolState {
         Gate::Open(by_flight.min(by_rate))
     }
 
-    /// A 429 for a call that was sent at `sent_at`, with `in_flight` calls on the wire.
+    /// A 429 for a call that was sent at `sent_at`, with `in_flight` calls on the wire. `jitter` in 0..1 spreads the
+    /// cooldown.
     pub fn limited(
         &mut self,
         limits: &Limits,
@@ -189,70 +224,194 @@ impl PoolState {
         retry_after: Option<Duration>,
         jitter: f64,
         now: i64,
-    ) {
-        let stale = sent_at <= self.stepped_at && self.stepped_at > 0;
-        let next = self.cooldown_ms.clamp(COOLDOWN_FIRST_MS, COOLDOWN_MAX_MS);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most 30,000 ms")]
-        let wait = retry_after.map_or((next as f64 * (1.0 + jitter * 0.1)) as i64, |d| {
-            i64::try_from(d.as_millis()).unwrap_or(COOLDOWN_MAX_MS)
-        });
-        if !stale {
-            if limits.concurrency.is_none() && self.base_in_flight.is_none() {
-                self.base_in_flight = Some(in_flight.max(1));
-            }
-            self.factor = (self.pace(now) * SLOW_DOWN).max(0.01);
-            self.stepped_at = now;
-            self.cooldown_ms = (next * 2).min(COOLDOWN_MAX_MS);
-        }
-        // A call of the same burst asks for no second wait on top of the first, but the vendor's own word counts.
-        if !stale || retry_after.is_some() {
-            self.cooldown_until = self.cooldown_until.max(now + wait);
-        }
-        // Easing up to here is kept in `factor` only at a step; a late 429 must not take it back twice.
-        self.limited_at = if stale { self.limited_at } else { now };
+    ) -> Limited {
+        *self = self.at(limits, now);
+        self.note(true);
+        self.limited_at = now;
         self.only_limited_since.get_or_insert(now);
         self.reached();
+        let storm_at = if self.factor > 0.0 { STORM_REFUSALS_SLOWED } else { STORM_REFUSALS };
+        if self.refused.count_ones() < storm_at {
+            return Limited::Isolated;
+        }
+        // What was sent before the last cut says nothing about the pace after it. The vendor's own word counts all the same.
+        if self.stepped_at == 0 || sent_at > self.stepped_at {
+            self.cut(limits, in_flight, retry_after, jitter, now);
+        } else if let Some(asked) = retry_after {
+            self.cooldown_until = self.cooldown_until.max(now + asked_ms(asked));
+        }
+        Limited::Storm
     }
 
-    /// A usable answer (or the line's own refusal): the pool works.
-    pub fn clean(&mut self, now: i64) {
+    /// A usable answer (or the line's own refusal) to a call that was sent at `sent_at`: the pool works.
+    pub fn clean(&mut self, limits: &Limits, sent_at: i64, now: i64) {
+        *self = self.at(limits, now);
+        self.note(false);
         self.only_limited_since = None;
-        if now >= self.cooldown_until {
-            self.cooldown_ms = 0;
-        }
-        if self.pace(now) >= 1.0 {
-            self.factor = 0.0;
-            self.base_in_flight = None;
-        }
         self.reached();
+        if self.factor > 0.0 && sent_at > self.stepped_at {
+            self.round_clean = self.round_clean.saturating_add(1);
+        }
     }
 
     /// A connect failure, a 5xx, or a proxy's page, on `job`, for a call that was sent at `sent_at`. `provably_ours` =
     /// nothing was sent, so no line is to blame and the same line counts again.
-    pub fn failed(&mut self, job: i64, provably_ours: bool, sent_at: i64, now: i64) {
+    pub fn failed(&mut self, job: i64, provably_ours: bool, retry_after: Option<Duration>, sent_at: i64, now: i64) {
         if let Some(since) = self.outage_since {
             // What was in flight when the outage began is no probe: it says nothing new.
-            if sent_at < since {
-                return;
+            if sent_at >= since {
+                self.probe_ms = (self.probe_ms * 2).clamp(PROBE_FIRST_MS, PROBE_MAX_MS);
+                self.probe_at = now + retry_after.map_or(self.probe_ms, asked_ms);
             }
-            self.probe_ms = (self.probe_ms * 2).clamp(PROBE_FIRST_MS, PROBE_MAX_MS);
-            self.probe_at = now + self.probe_ms;
             return;
         }
-        if provably_ours || self.failing_job != Some(job) {
+        let again = self.failing_job == Some(job);
+        self.failing_times = if again { self.failing_times.saturating_add(1) } else { 1 };
+        if provably_ours || !again {
             self.failing += 1;
             self.failing_job = Some(job);
         }
         if self.failing >= FAILURES_TO_OUTAGE {
+            self.out_of_reach(retry_after, now);
+        }
+    }
+
+    /// Whether one line alone has failed so often that the API should be asked whether the line is to blame, or an outage.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.outage_since.is_none() && self.failing_times >= FAILURES_TO_ASK
+    }
+
+    /// The API is out of reach: from now on the pool only probes.
+    pub fn out_of_reach(&mut self, retry_after: Option<Duration>, now: i64) {
+        if self.outage_since.is_none() {
             self.outage_since = Some(now);
             self.probe_ms = PROBE_FIRST_MS;
-            self.probe_at = now + PROBE_FIRST_MS;
+            self.probe_at = now + retry_after.map_or(PROBE_FIRST_MS, asked_ms);
+        }
+    }
+
+    /// The state as it is at `now`: a clean round that is over has its effect, and what is too old, or was stamped by a
+    /// clock that was ahead, is forgotten.
+    fn at(&self, limits: &Limits, now: i64) -> Self {
+        let mut state = self.clone();
+        let quiet_since = state.limited_at.max(state.cooldown_until);
+        if state.limited_at > now + CLOCK_SLACK_MS || (state.limited_at > 0 && now - quiet_since >= MEMORY_MS) {
+            state = state.without_limits();
+        }
+        // Likewise: a round begins with the end of a cooldown, or has begun.
+        state.round_since = state.round_since.min(state.cooldown_until.max(now));
+        if state.factor > 0.0 && state.is_round_over(limits, now) {
+            state.speed_up(now);
+        }
+        state
+    }
+
+    /// Without anything that 429s taught about the pace.
+    fn without_limits(&self) -> Self {
+        Self {
+            only_limited_since: self.only_limited_since,
+            failing: self.failing,
+            failing_job: self.failing_job,
+            failing_times: self.failing_times,
+            outage_since: self.outage_since,
+            probe_at: self.probe_at,
+            probe_ms: self.probe_ms,
+            ..Self::default()
+        }
+    }
+
+    /// The pace as it stands.
+    const fn current(&self) -> f64 {
+        if self.factor > 0.0 { self.factor } else { 1.0 }
+    }
+
+    fn slowed(&self, limits: &Limits) -> Limits {
+        let pace = self.current();
+        if pace >= 1.0 {
+            return *limits;
+        }
+        Limits {
+            requests_per_minute: limits.requests_per_minute.map(|n| slowed(n, pace)),
+            concurrency: limits.concurrency.or(self.base_in_flight).map(|n| slowed(n, pace)),
+        }
+    }
+
+    /// Remembers how one more call ended.
+    fn note(&mut self, refused: bool) {
+        self.refused = ((self.refused << 1) | u32::from(refused)) & ((1 << RECENT) - 1);
+    }
+
+    /// Halves the pace and begins a cooldown.
+    fn cut(&mut self, limits: &Limits, in_flight: u32, retry_after: Option<Duration>, jitter: f64, now: i64) {
+        if limits.concurrency.is_none() && self.base_in_flight.is_none() {
+            self.base_in_flight = Some(in_flight.max(1));
+        }
+        let pace = self.current();
+        let since = *self.storm_since.get_or_insert_with(|| {
+            self.remembered = pace;
+            self.cooldown_ms = 0;
+            now
+        });
+        self.factor = (pace * CUT).max(PACE_MIN);
+        self.stepped_at = now;
+        let most = if now - since < STORM_YOUNG_MS { COOLDOWN_YOUNG_MAX_MS } else { COOLDOWN_MAX_MS };
+        let next = self.cooldown_ms.clamp(COOLDOWN_FIRST_MS, most);
+        self.cooldown_ms = (next * 2).min(COOLDOWN_MAX_MS);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most 30,000 ms")]
+        let wait = retry_after.map_or((next as f64 * (1.0 + jitter * 0.1)) as i64, asked_ms);
+        self.cooldown_until = self.cooldown_until.max(now + wait);
+        self.round_since = self.cooldown_until;
+        self.round_clean = 0;
+    }
+
+    /// Whether as many clean answers came as the pace allows in flight (of a rate alone: one), and the round lasted long
+    /// enough. A rate that allows fewer in a second asks for no more than these, and for at least one.
+    fn is_round_over(&self, limits: &Limits, now: i64) -> bool {
+        let slowed = self.slowed(limits);
+        let in_flight = if limits.concurrency.is_none() && limits.requests_per_minute.is_some() {
+            1
+        } else {
+            slowed.concurrency.unwrap_or(1)
+        };
+        let in_a_second = slowed.requests_per_minute.map_or(u32::MAX, |n| (n / 60).max(1));
+        let rounds = if self.meets_storm_again() { ROUNDS_BEFORE_MET } else { 1 };
+        self.round_clean >= in_flight.min(in_a_second).saturating_mul(rounds)
+            && now - self.round_since >= ROUND_MIN_MS * i64::from(rounds)
+    }
+
+    /// Whether the next gain reaches a pace that was too much for a server, slowed as the pool was. A server whose limit is
+    /// below ours is asked again and again; each time costs refusals and a cooldown.
+    fn meets_storm_again(&self) -> bool {
+        let gains = self.storm_since.is_none() && self.factor >= self.remembered * DOUBLING_END;
+        gains && self.remembered < 1.0 && self.factor < self.remembered && self.factor + GAIN >= self.remembered
+    }
+
+    /// The effect of a clean round.
+    fn speed_up(&mut self, now: i64) {
+        let doubling_end = self.remembered * DOUBLING_END;
+        if self.storm_since.take().is_some() {
+            self.factor = self.remembered * CUT;
+            self.cooldown_ms = 0;
+            self.refused = 0;
+        } else if self.factor < doubling_end {
+            self.factor = (self.factor * 2.0).min(doubling_end);
+        } else {
+            self.factor += GAIN;
+        }
+        self.round_since = now;
+        self.round_clean = 0;
+        if self.factor > 1.0 - 1e-9 {
+            self.factor = 0.0;
+            self.remembered = 0.0;
+            self.base_in_flight = None;
         }
     }
 
     fn reached(&mut self) {
         self.failing = 0;
         self.failing_job = None;
+        self.failing_times = 0;
         self.outage_since = None;
     }
 }
@@ -299,68 +458,266 @@ mod tests {
         assert!(sent[499] - sent[0] < 20 * 62_000, "and the limit is used");
     }
 
+    /// So many 429s for calls that were sent at `sent_at`; what the last was taken for.
+    fn refuse(s: &mut PoolState, limits: &Limits, times: u32, sent_at: i64, now: i64) -> Limited {
+        (0..times).map(|_| s.limited(limits, sent_at, 10, None, 0.0, now)).last().expect("at least one")
+    }
+
+    fn answer(s: &mut PoolState, limits: &Limits, times: u32, sent_at: i64, now: i64) {
+        (0..times).for_each(|_| s.clean(limits, sent_at, now));
+    }
+
+    /// Past the cooldown by so many ms.
+    fn past(s: &PoolState, ms: i64) -> i64 {
+        s.cooldown_until + ms
+    }
+
     #[test]
-    fn a_burst_of_429s_is_one_step() {
+    fn few_refusals_are_no_reason_to_slow_down() {
         let mut s = PoolState::default();
-        s.limited(&LIMITS, 900, 10, None, 0.0, 1_000);
-        for _ in 0..9 {
-            s.limited(&LIMITS, 950, 9, None, 0.0, 1_010);
+        for at in 0..50 {
+            answer(&mut s, &LIMITS, 6, at, at);
+            assert_eq!(refuse(&mut s, &LIMITS, 1, at, at), Limited::Isolated, "three of the last twenty");
+            assert!(matches!(s.gate(&LIMITS, &Traffic::default(), at), Gate::Open(10)));
         }
-        assert_eq!(s.effective(&LIMITS, 1_100), Limits { requests_per_minute: Some(42), concurrency: Some(7) });
+        answer(&mut s, &LIMITS, 4, 90, 90);
+        assert_eq!(refuse(&mut s, &LIMITS, 1, 90, 90), Limited::Storm, "the fourth");
+    }
+
+    #[test]
+    fn a_burst_of_429s_is_one_cut() {
+        let mut s = PoolState::default();
+        assert_eq!(refuse(&mut s, &LIMITS, 3, 900, 1_000), Limited::Isolated);
+        assert_eq!(s.effective(&LIMITS, 1_000), LIMITS);
+        assert_eq!(refuse(&mut s, &LIMITS, 7, 900, 1_000), Limited::Storm);
+        assert_eq!(s.effective(&LIMITS, 1_100), Limits { requests_per_minute: Some(30), concurrency: Some(5) });
+        let shut = Gate::Shut { until: Some(1_500), bound: Bound::Cooldown };
+        assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_100), shut);
+        refuse(&mut s, &LIMITS, 3, 1_000, 1_200);
         assert_eq!(
-            s.gate(&LIMITS, &Traffic::default(), 1_100),
-            Gate::Shut { until: Some(1_500), bound: Bound::Cooldown }
+            s.gate(&LIMITS, &Traffic::default(), 1_200),
+            shut,
+            "what was sent before the cut begins no other wait"
         );
-        s.limited(&LIMITS, 2_000, 7, None, 0.0, 2_100);
-        assert_eq!(s.cooldown_until, 3_100, "the second wait is twice the first");
-        assert_eq!(s.effective(&LIMITS, 2_200).concurrency, Some(4));
+        let mut cooldowns = Vec::new();
+        while cooldowns.len() < 8 {
+            let now = past(&s, 10);
+            assert_eq!(refuse(&mut s, &LIMITS, 1, now - 10, now), Limited::Storm);
+            cooldowns.push((s.cooldown_until - now, s.effective(&LIMITS, now).concurrency.expect("slowed")));
+        }
+        assert_eq!(cooldowns[..4], [(1_000, 2), (2_000, 1), (2_000, 1), (2_000, 1)], "halved once a cooldown");
+        let floor = Limits { requests_per_minute: Some(1), concurrency: Some(1) };
+        assert_eq!(s.effective(&LIMITS, s.cooldown_until), floor);
     }
 
     #[test]
-    fn retry_after_is_obeyed() {
+    fn a_storm_that_lasts_is_looked_at_less_often() {
         let mut s = PoolState::default();
-        s.limited(&LIMITS, 1, 1, Some(Duration::from_secs(7)), 0.0, 10);
-        assert_eq!(s.cooldown_until, 7_010);
+        refuse(&mut s, &LIMITS, 4, 1, 10);
+        let (mut now, mut longest) = (10, 0);
+        while now < 300_000 {
+            let until = s.cooldown_until;
+            now = until + 5;
+            refuse(&mut s, &LIMITS, 1, until + 1, now);
+            let wait = s.cooldown_until - now;
+            assert!(wait <= if now < 60_010 { 2_000 } else { 30_000 }, "{wait} ms at {now}");
+            longest = longest.max(wait);
+        }
+        assert_eq!(longest, 30_000);
     }
 
     #[test]
-    fn clean_minutes_give_the_pace_back() {
+    fn what_was_sent_before_the_cut_is_not_forgotten_as_a_refusal() {
+        let limits = Limits { requests_per_minute: None, concurrency: Some(100) };
         let mut s = PoolState::default();
-        s.limited(&LIMITS, 1, 10, None, 0.0, 10);
-        assert!((s.pace(10 + 120_000) - 0.8).abs() < 1e-9);
-        assert_eq!(s.effective(&LIMITS, 10 + 6 * 60_000), LIMITS);
-        s.clean(10 + 6 * 60_000);
-        assert_eq!(s.factor, 0.0);
+        refuse(&mut s, &limits, 4, 100, 200);
+        answer(&mut s, &limits, 20, 100, 250);
+        assert_eq!(s.refused, 0, "the burst of before went well but for four");
+        assert_eq!(refuse(&mut s, &limits, 3, 100, 260), Limited::Storm, "three are enough while it is slowed");
+        assert_eq!(s.effective(&limits, 260).concurrency, Some(50), "and yet it is the same cut");
+        let now = past(&s, 5);
+        assert_eq!(refuse(&mut s, &limits, 1, now - 5, now), Limited::Storm, "they count for what comes after");
+        assert_eq!(s.effective(&limits, now).concurrency, Some(25));
     }
 
     #[test]
-    fn without_a_setting_the_flight_at_the_429_is_the_base() {
+    fn retry_after_is_obeyed_within_bounds() {
+        for (asked, wait) in [(7, 7_000), (0, 500), (u64::MAX, 3_600_000)] {
+            let mut s = PoolState::default();
+            refuse(&mut s, &LIMITS, 3, 1, 10);
+            s.limited(&LIMITS, 1, 1, Some(Duration::from_secs(asked)), 0.5, 10);
+            assert_eq!(s.cooldown_until, 10 + wait);
+            s.limited(&LIMITS, 1, 1, Some(Duration::from_secs(9)), 0.5, 20);
+            assert_eq!(
+                s.cooldown_until,
+                (10 + wait).max(9_020),
+                "the vendor's word counts, whenever the call was sent"
+            );
+        }
+    }
+
+    #[test]
+    fn clean_rounds_give_the_pace_back() {
+        let mut s = PoolState::default();
+        refuse(&mut s, &LIMITS, 4, 1, 10);
+        let sent_at = past(&s, 0);
+        refuse(&mut s, &LIMITS, 1, sent_at, sent_at + 1);
+        let mut now = past(&s, 0);
+        let percents: Vec<f64> = (0..5)
+            .map(|_| {
+                answer(&mut s, &LIMITS, 10, now + 1, now + 999);
+                let before = s.pace(&LIMITS, now + 999);
+                now += 1_000;
+                let after = s.pace(&LIMITS, now);
+                assert!(after >= before && (s.pace(&LIMITS, now + 5_000) - after).abs() < 1e-9, "one step a round");
+                // What is seen at the gate is kept with the next end.
+                s.clean(&LIMITS, now, now);
+                (after * 100.0).round()
+            })
+            .collect();
+        assert_eq!(percents, [50.0, 90.0, 95.0, 100.0, 100.0]);
+        assert_eq!((s.factor, s.remembered, s.refused, s.cooldown_ms, s.storm_since), (0.0, 0.0, 0, 0, None));
+        assert_eq!(s.effective(&LIMITS, now), LIMITS);
+    }
+
+    #[test]
+    fn a_round_is_as_many_answers_as_are_in_flight_and_a_second() {
+        let mut s = PoolState::default();
+        refuse(&mut s, &LIMITS, 4, 1, 10);
+        let flight = Limits { requests_per_minute: None, concurrency: Some(10) };
+        let began = past(&s, 0);
+        answer(&mut s, &flight, 50, 5, began + 100);
+        assert_eq!(s.round_clean, 0, "these were sent before the cut");
+        answer(&mut s, &flight, 4, began, began + 1_500);
+        assert!(s.at(&flight, began + 5_000).storm_since.is_some(), "four of five");
+        answer(&mut s, &flight, 1, began, began + 1_600);
+        assert!(s.at(&flight, began + 1_600).storm_since.is_none());
+        let rate = Limits { requests_per_minute: Some(25), concurrency: None };
+        let mut s = PoolState::default();
+        refuse(&mut s, &rate, 4, 1, 10);
+        let began = past(&s, 0);
+        answer(&mut s, &rate, 1, began, began + 200);
+        assert!(s.at(&rate, began + 999).storm_since.is_some(), "under a second");
+        assert!(s.at(&rate, began + 1_000).storm_since.is_none(), "of a rate, one answer is enough");
+    }
+
+    #[test]
+    fn a_storm_on_the_way_up_remembers_the_pace_that_it_met() {
+        let mut s = PoolState::default();
+        refuse(&mut s, &LIMITS, 4, 1, 10);
+        let up = |s: &mut PoolState| {
+            let now = s.round_since + 1_000;
+            answer(s, &LIMITS, 10, now, now);
+            *s = s.at(&LIMITS, now);
+            s.factor
+        };
+        assert_eq!([up(&mut s), up(&mut s)], [0.5, 0.9]);
+        let now = s.round_since + 5;
+        assert_eq!(refuse(&mut s, &LIMITS, 2, now, now), Limited::Isolated);
+        assert_eq!(refuse(&mut s, &LIMITS, 1, now, now), Limited::Storm, "the third, while it comes back");
+        assert_eq!((s.remembered, s.factor, s.cooldown_until), (0.9, 0.45, now + 500));
+        let paces: Vec<f64> = (0..3).map(|_| (up(&mut s) * 1_000.0).round()).collect();
+        assert_eq!(paces, [450.0, 810.0, 860.0]);
+        // 91 % were too much: that is tried again after four rounds. Beyond it each round counts as before.
+        let (began, rounds) = (s.round_since, i64::from(ROUNDS_BEFORE_MET));
+        answer(&mut s, &LIMITS, 50, began + 900, began + rounds * 1_000 - 1);
+        assert!((s.pace(&LIMITS, began + rounds * 1_000 - 1) - 0.86).abs() < 1e-9);
+        s = s.at(&LIMITS, began + rounds * 1_000);
+        assert!((s.factor - 0.91).abs() < 1e-9);
+        assert!((up(&mut s) - 0.96).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_setting_the_flight_at_the_storm_is_the_base() {
         let none = Limits::default();
         let mut s = PoolState::default();
-        s.limited(&none, 1, 40, None, 0.0, 10);
-        assert_eq!(s.effective(&none, 20), Limits { requests_per_minute: None, concurrency: Some(28) });
-        s.clean(10 + 6 * 60_000);
-        assert_eq!(s.effective(&none, 10 + 6 * 60_000), none);
+        for _ in 0..4 {
+            s.limited(&none, 1, 40, None, 0.0, 10);
+        }
+        assert_eq!(s.effective(&none, 20), Limits { requests_per_minute: None, concurrency: Some(20) });
+        for _ in 0..6 {
+            let now = s.round_since + 1_000;
+            answer(&mut s, &none, 40, now, now);
+        }
+        assert_eq!(s.effective(&none, s.round_since + 1_000), none);
+    }
+
+    #[test]
+    fn ten_minutes_without_a_429_are_enough_however_few_answers_came() {
+        let mut s = PoolState::default();
+        s.failed(1, false, None, 1, 5);
+        refuse(&mut s, &LIMITS, 9, 1, 10);
+        let since = s.only_limited_since;
+        assert!(s.pace(&LIMITS, past(&s, MEMORY_MS - 1)) < 1.0);
+        let s = s.at(&LIMITS, past(&s, MEMORY_MS));
+        assert_eq!((s.pace(&LIMITS, 0), s.refused, s.only_limited_since), (1.0, 0, since));
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_stamped_is_forgotten() {
+        let mut s = PoolState::default();
+        let day = 86_400_000;
+        for _ in 0..4 {
+            s.limited(&LIMITS, day, 9, Some(Duration::from_secs(600)), 0.0, day);
+        }
+        assert!(matches!(s.gate(&LIMITS, &Traffic::default(), day), Gate::Shut { .. }));
+        assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_000), Gate::Open(10));
+        assert_eq!(refuse(&mut s, &LIMITS, 4, 900, 1_000), Limited::Storm);
+        assert_eq!((s.stepped_at, s.cooldown_until), (1_000, 1_500));
+        // A heartbeat pulls what it knows of to now.
+        let mut s = PoolState { round_since: day, cooldown_until: 1_300, ..s };
+        answer(&mut s, &LIMITS, 9, 1_400, 1_500);
+        assert!(s.at(&LIMITS, 2_600).storm_since.is_none(), "a round is not waited for until the clock has caught up");
     }
 
     #[test]
     fn five_lines_in_a_row_are_an_outage_and_one_line_is_not() {
         let mut s = PoolState::default();
         for _ in 0..20 {
-            s.failed(1, false, 0, 0);
+            s.failed(1, false, None, 0, 0);
         }
         assert_eq!(s.outage_since, None);
         for job in 2..=5 {
-            s.failed(job, false, 90, 100);
+            s.failed(job, false, None, 90, 100);
         }
         assert_eq!(s.outage_since, Some(100));
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 200), Gate::Shut { until: Some(1_100), bound: Bound::Outage });
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_100), Gate::Open(1));
-        s.failed(8, false, 95, 1_150);
+        s.failed(8, false, None, 95, 1_150);
         assert_eq!(s.probe_at, 1_100, "what was in flight already is no probe");
-        s.failed(9, false, 1_100, 1_200);
+        s.failed(9, false, None, 1_100, 1_200);
         assert_eq!(s.probe_at, 3_200);
-        s.clean(3_300);
+        s.clean(&LIMITS, 3_250, 3_300);
         assert!(matches!(s.gate(&LIMITS, &Traffic::default(), 3_300), Gate::Open(10)));
+    }
+
+    #[test]
+    fn three_failures_of_one_line_alone_are_in_doubt() {
+        let mut s = PoolState::default();
+        let fail = |s: &mut PoolState, job| {
+            s.failed(job, false, None, 90, 100);
+            s.is_in_doubt()
+        };
+        assert_eq!([fail(&mut s, 1), fail(&mut s, 1), fail(&mut s, 1), fail(&mut s, 1)], [false, false, true, true]);
+        s.clean(&LIMITS, 100, 110);
+        assert_eq!([fail(&mut s, 1), fail(&mut s, 1)], [false, false], "another line's answer says that the API works");
+        assert_eq!([fail(&mut s, 2), fail(&mut s, 1), fail(&mut s, 1)], [false; 3], "another line fails, too");
+        assert!(fail(&mut s, 1));
+        s.out_of_reach(None, 200);
+        assert_eq!((s.is_in_doubt(), s.outage_since, s.probe_at), (false, Some(200), 1_200));
+        s.out_of_reach(None, 900);
+        assert_eq!(s.outage_since, Some(200), "it lasts since it was first seen");
+    }
+
+    #[test]
+    fn a_probe_comes_when_the_api_asks_for_it() {
+        let mut s = PoolState::default();
+        let asked = Some(Duration::from_secs(45));
+        (1..=5).for_each(|job| s.failed(job, false, asked, 90, 100));
+        assert_eq!((s.outage_since, s.probe_at), (Some(100), 45_100));
+        s.failed(6, false, None, 45_100, 45_200);
+        assert_eq!(s.probe_at, 47_200);
+        s.failed(7, false, asked, 47_200, 47_300);
+        assert_eq!(s.probe_at, 92_300);
     }
 }

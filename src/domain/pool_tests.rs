@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::pool::{Bound, Gate, Limits, PoolState, Traffic, WINDOW_MS};
+use super::pool::{Bound, Gate, Limited, Limits, PoolState, Traffic, WINDOW_MS};
 
 /// What happens next, and how long after the one before.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     let event = prop_oneof![
         6 => (1u32..12).prop_map(Event::Ask),
         5 => (0usize..64).prop_map(Event::Ends),
-        1 => (0usize..64, proptest::option::of(0u64..20)).prop_map(|(which, wait)| Event::Limited(which, wait)),
+        2 => (0usize..64, proptest::option::of(0u64..20)).prop_map(|(which, wait)| Event::Limited(which, wait)),
         1 => (0usize..64).prop_map(Event::Failed),
     ];
     let wait = prop_oneof![5 => 0i64..900, 2 => 900i64..20_000, 1 => 20_000i64..200_000];
@@ -99,23 +99,28 @@ proptest! {
                     }
                 }
                 Event::Ends(n) => if let Some(at) = which(n) {
-                    wire.open.swap_remove(at);
-                    pool.clean(now);
+                    let (_, sent_at) = wire.open.swap_remove(at);
+                    pool.clean(&limits, sent_at, now);
                 },
                 Event::Limited(n, retry_after) => if let Some(at) = which(n) {
                     let (_, sent_at) = wire.open.swap_remove(at);
                     let wait = retry_after.map(Duration::from_secs);
-                    pool.limited(&limits, sent_at, wire.open.len() as u32, wait, 0.5, now);
-                    wire.quiet_until = wire.quiet_until.max(now + retry_after.unwrap_or(0) as i64 * 1_000);
-                    wire.taught = true;
+                    let before = pool.effective(&limits, now);
+                    let taken_for = pool.limited(&limits, sent_at, wire.open.len() as u32, wait, 0.5, now);
+                    if taken_for == Limited::Storm {
+                        wire.quiet_until = wire.quiet_until.max(now + retry_after.unwrap_or(0) as i64 * 1_000);
+                        wire.taught = true;
+                    } else {
+                        prop_assert_eq!(pool.effective(&limits, now), before, "its line waits, and not the pool");
+                    }
                 },
                 Event::Failed(n) => if let Some(at) = which(n) {
                     let (job, sent_at) = wire.open.swap_remove(at);
-                    pool.failed(job, false, sent_at, now);
+                    pool.failed(job, false, None, sent_at, now);
                     wire.taught = true;
                 },
             }
-            let pace = pool.pace(now);
+            let pace = pool.pace(&limits, now);
             prop_assert!(pace > 0.0 && pace <= 1.0);
             let slowed = pool.effective(&limits, now);
             for (set, slowed) in [(limits.requests_per_minute, slowed.requests_per_minute), (limits.concurrency, slowed.concurrency)] {

@@ -1,9 +1,20 @@
 //! What follows from a trouble: another try, a wait that costs no try, the end of the line, or a pause of the batch.
 
+use std::time::Duration;
+
 use super::{
     call::{ErrorKind, Outcome, Trouble},
     options::listed,
 };
+
+/// However long a server asks for with `Retry-After`, it is asked again after this.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+/// The waits after a 5xx, in ms. What is not well for a moment is often not well for minutes: six tries outlast eight of
+/// them.
+const AFTER_SERVER_ERROR_MS: [u64; 5] = [2_000, 8_000, 30_000, 120_000, 300_000];
+/// The first wait after anything else, and the least after a `Retry-After`, in ms.
+const WAIT_FIRST_MS: u64 = 500;
+const WAIT_MAX_MS: u64 = 30_000;
 
 listed! {
     /// Why a batch is paused when no line is to blame.
@@ -63,12 +74,14 @@ pub struct Used {
     pub tries: u32,
     /// Calls that ran into our own time-out.
     pub timed_out: u32,
+    /// 429s in a row; 0 where the pool does the waiting.
+    pub limited: u32,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Ask for another permit at once; the pool's cooldown does the waiting.
+    /// Ask for another permit at once: the pool's cooldown does the waiting.
     Again,
     /// Look again after so many ms.
     Later(u64),
@@ -83,39 +96,57 @@ pub enum Verdict {
 pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
         Outcome::Unknown(_) | Outcome::Unusable(_) => true,
-        Outcome::Refused { trouble, .. } => trouble.kind == ErrorKind::ServerError,
+        Outcome::Refused(trouble) => trouble.kind == ErrorKind::ServerError,
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::NotSent(_) | Outcome::Stale => false,
     }
 }
 
-/// The wait before try `n + 1` (n from 1): 500 ms, doubling to 30 s. `jitter` in 0..1 spreads it over half to whole.
+/// The wait after the `n`-th try (n from 1) that failed like this, in ms, where the server asks for none. `jitter` in 0..1
+/// spreads it.
 #[must_use]
-pub fn wait_ms(n: u32, jitter: f64) -> u64 {
-    let full = 500u64.saturating_mul(1 << n.saturating_sub(1).min(6)).min(30_000);
+pub fn wait_ms(kind: ErrorKind, n: u32, jitter: f64) -> u64 {
+    let nth = n.saturating_sub(1);
+    let (full, least) = match kind {
+        ErrorKind::ServerError | ErrorKind::Gateway => {
+            let last = AFTER_SERVER_ERROR_MS.len() - 1;
+            (AFTER_SERVER_ERROR_MS[usize::try_from(nth).unwrap_or(last).min(last)], 0.9)
+        }
+        _ => ((WAIT_FIRST_MS << nth.min(6)).min(WAIT_MAX_MS), 0.5),
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "0..30,000"
+        reason = "0..300,000"
     )]
-    let ms = (full as f64 * (0.5 + 0.5 * jitter.clamp(0.0, 1.0))) as u64;
+    let ms = (full as f64 * (least + (1.0 - least) * jitter.clamp(0.0, 1.0))) as u64;
     ms
+}
+
+/// The wait that a server asked for, in ms. Neither nothing nor a day: a server that says 0 would be asked without a pause.
+#[must_use]
+pub fn asked_ms(asked: Duration) -> i64 {
+    let ms = u64::try_from(asked.min(LONGEST_RETRY_AFTER).as_millis()).unwrap_or(u64::MAX).max(WAIT_FIRST_MS);
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 /// What follows from `trouble`, when `used` of `max_tries` are used up.
 #[must_use]
 pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Verdict {
     use ErrorKind as K;
-    let another = || {
-        if used.tries >= max_tries { Verdict::Fail } else { Verdict::Later(wait_ms(used.tries.max(1), jitter)) }
+    let later = |n| {
+        let asked = trouble.retry_after.map(|asked| asked_ms(asked).unsigned_abs());
+        Verdict::Later(asked.unwrap_or_else(|| wait_ms(trouble.kind, n, jitter)))
     };
+    let another = || if used.tries >= max_tries { Verdict::Fail } else { later(used.tries.max(1)) };
     match trouble.kind {
-        K::RateLimited => Verdict::Again,
+        K::RateLimited if used.limited == 0 => Verdict::Again,
+        K::RateLimited => later(used.limited),
         K::Unauthorized | K::Forbidden => Verdict::Pause(PauseKind::Credentials),
         K::PaymentRequired | K::QuotaExhausted => Verdict::Pause(PauseKind::Quota),
         K::ExpiryNotApplied => Verdict::Pause(PauseKind::Expiry),
         K::TimedOut if used.timed_out >= 2 => Verdict::Fail,
-        K::Unreachable => Verdict::Later(wait_ms(1, jitter)),
+        K::Unreachable => later(1),
         K::LocalOutage => Verdict::Later(LOCAL_WAIT_MS),
         K::ServerError
         | K::TimedOut
@@ -151,7 +182,7 @@ mod tests {
     use super::*;
 
     fn after(kind: ErrorKind, tries: u32, timed_out: u32) -> Verdict {
-        verdict(&Trouble::new(kind, ""), Used { tries, timed_out }, 6, 1.0)
+        verdict(&Trouble::new(kind, ""), Used { tries, timed_out, limited: 0 }, 6, 1.0)
     }
 
     #[test]
@@ -160,7 +191,7 @@ mod tests {
         assert_eq!(after(ErrorKind::Unauthorized, 0, 0), Verdict::Pause(PauseKind::Credentials));
         assert_eq!(after(ErrorKind::QuotaExhausted, 0, 0), Verdict::Pause(PauseKind::Quota));
         assert_eq!(after(ErrorKind::BadRequest, 0, 0), Verdict::Fail);
-        assert_eq!(after(ErrorKind::ServerError, 1, 0), Verdict::Later(500));
+        assert_eq!(after(ErrorKind::ServerError, 1, 0), Verdict::Later(2_000));
         assert_eq!(after(ErrorKind::ServerError, 6, 0), Verdict::Fail);
         assert_eq!(after(ErrorKind::TimedOut, 1, 1), Verdict::Later(500));
         assert_eq!(after(ErrorKind::TimedOut, 2, 2), Verdict::Fail, "not paid for six times");
@@ -172,8 +203,50 @@ mod tests {
 
     #[test]
     fn waits_double_to_half_a_minute() {
-        let waits: Vec<u64> = (1..=9).map(|n| wait_ms(n, 1.0)).collect();
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-        assert_eq!(wait_ms(1, 0.0), 250);
+        let waits = |kind| (1..=9).map(|n| wait_ms(kind, n, 1.0)).collect::<Vec<_>>();
+        for kind in [ErrorKind::UnusableAnswer, ErrorKind::SourceTimedOut, ErrorKind::RateLimited] {
+            assert_eq!(waits(kind), [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+            assert_eq!(wait_ms(kind, 1, 0.0), 250);
+        }
+    }
+
+    #[test]
+    fn after_a_5xx_the_tries_of_a_line_are_spread_over_minutes() {
+        for kind in [ErrorKind::ServerError, ErrorKind::Gateway] {
+            let waits: Vec<u64> = (0..=7).map(|n| wait_ms(kind, n, 1.0)).collect();
+            assert_eq!(waits, [2_000, 2_000, 8_000, 30_000, 120_000, 300_000, 300_000, 300_000]);
+            assert_eq!((wait_ms(kind, 1, 0.0), wait_ms(kind, 5, 0.0)), (1_800, 270_000), "spread a little");
+            assert_eq!(wait_ms(kind, u32::MAX, 0.0), 270_000);
+            // The fourth try comes after half a minute at the earliest: an outage of 15 s is over by then.
+            assert!((1..=3).map(|n| wait_ms(kind, n, 0.0)).sum::<u64>() > 30_000);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_goes_before() {
+        let asked = |kind, seconds, limited| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            let trouble = Trouble { retry_after, ..Trouble::new(kind, "") };
+            verdict(&trouble, Used { tries: 1, timed_out: 0, limited }, 6, 1.0)
+        };
+        use ErrorKind as K;
+        for kind in [K::ServerError, K::Gateway, K::UnusableAnswer, K::RateLimited] {
+            assert_eq!(asked(kind, 7, 1), Verdict::Later(7_000), "{kind}");
+            assert_eq!(asked(kind, 0, 1), Verdict::Later(500), "{kind}: never without a pause");
+            assert_eq!(asked(kind, u64::MAX, 1), Verdict::Later(3_600_000), "{kind}: a year is an hour");
+        }
+        assert_eq!(asked(K::RateLimited, 7, 0), Verdict::Again, "the pool waits");
+        assert_eq!(asked(K::BadRequest, 7, 0), Verdict::Fail, "the same again would be refused again");
+    }
+
+    #[test]
+    fn a_line_that_is_refused_alone_waits_twice_as_long_each_time() {
+        let waits: Vec<Verdict> = (1..=3)
+            .map(|limited| {
+                let used = Used { tries: 0, timed_out: 0, limited };
+                verdict(&Trouble::new(ErrorKind::RateLimited, ""), used, 1, 1.0)
+            })
+            .collect();
+        assert_eq!(waits, [500, 1_000, 2_000].map(Verdict::Later));
     }
 }

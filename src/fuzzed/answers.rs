@@ -27,8 +27,8 @@ pub fn answers(input: &[u8]) {
             rendered(&transcript, &answer.body);
         }
         Outcome::Accepted { .. } => assert!(reply.posted && status < 300),
-        Outcome::Refused { trouble, retry_after } => {
-            assert!(status >= 300 && retry_after.is_none(), "no header asked for a wait");
+        Outcome::Refused(trouble) => {
+            assert!(status >= 300 && trouble.retry_after.is_none(), "no header asked for a wait");
             well_said(&trouble.message);
             assert_eq!(trouble.status, Some(status));
         }

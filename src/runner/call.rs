@@ -19,8 +19,8 @@ use crate::{
         call::{ErrorKind, Outcome, Trouble},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
-        pool::Pool,
-        retry::{self, PauseKind, Used, Verdict},
+        pool::{Limited, Pool},
+        retry::{self, PauseKind, Verdict},
     },
     store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
     waves::Departure,
@@ -149,7 +149,7 @@ pub(super) async fn attempt<A, C: Caller>(
             request_id = trouble.request_id, "call failed: {}", trouble.message);
         work.reload().await?;
         // Else the pool's cooldown does the waiting: the next permit comes when it is over.
-        if let Some(next) = after(work, &trouble, &reply).await? {
+        if let Some(next) = after(work, permit.call, &trouble, &reply).await? {
             return Ok(Attempt::Next(next));
         }
     }
@@ -237,8 +237,7 @@ impl Departs {
 
 fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
     match outcome {
-        Outcome::Refused { trouble, .. } => Some(trouble),
-        Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
+        Outcome::Refused(t) | Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
     }
 }
@@ -248,7 +247,7 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
         Outcome::Answered(_) => CallEnd::Answered,
         Outcome::Accepted { .. } => CallEnd::Accepted,
         Outcome::Stale => CallEnd::Unsent,
-        Outcome::Refused { .. } | Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Unusable(_) => CallEnd::Failed,
+        Outcome::Refused(_) | Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Unusable(_) => CallEnd::Failed,
     }
 }
 
@@ -256,10 +255,10 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
 fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     let counts = retry::counts_as_try(outcome);
     match outcome {
-        Outcome::Refused { trouble, retry_after } => {
+        Outcome::Refused(trouble) => {
             let effect = match trouble.kind {
-                ErrorKind::RateLimited => PoolEffect::Limited(*retry_after),
-                ErrorKind::ServerError => PoolEffect::Failed(false),
+                ErrorKind::RateLimited => PoolEffect::Limited(trouble.retry_after),
+                ErrorKind::ServerError => failed(false, trouble),
                 ErrorKind::Unauthorized
                 | ErrorKind::Forbidden
                 | ErrorKind::PaymentRequired
@@ -270,7 +269,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
         }
         Outcome::NotSent(trouble) => {
             let ours = trouble.kind == ErrorKind::Unreachable;
-            let effect = if ours { PoolEffect::Failed(true) } else { PoolEffect::None };
+            let effect = if ours { failed(true, trouble) } else { PoolEffect::None };
             End::Rejected { trouble: Some(trouble.clone()), effect, counts }
         }
         Outcome::Accepted { request_id } => End::Accepted { request_id: request_id.clone() },
@@ -280,7 +279,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
             // Only our own time-out leaves the vendor at work; a broken connection ends its request.
             keeps_slot: trouble.kind == ErrorKind::TimedOut,
             effect: match trouble.kind {
-                ErrorKind::Gateway | ErrorKind::ConnectionLost => PoolEffect::Failed(false),
+                ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, trouble),
                 _ => PoolEffect::None,
             },
         },
@@ -288,23 +287,48 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     }
 }
 
-/// What follows from a trouble; `None` = ask for another permit.
-async fn after<A>(work: &mut Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+/// What a failure says of its pool. `ours` = nothing was sent.
+const fn failed(ours: bool, trouble: &Trouble) -> PoolEffect {
+    PoolEffect::Failed { ours, retry_after: trouble.retry_after }
+}
+
+/// What follows from the trouble that a call ended with; `None` = ask for another permit.
+async fn after<A>(
+    work: &mut Work<'_, A>,
+    call: CallId,
+    trouble: &Trouble,
+    reply: &EndReply,
+) -> Result<Option<Next>, StoreError> {
     if let Some(next) = outage(work, trouble, reply).await? {
         return Ok(Some(next));
     }
+    let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
+    // No other line says whether the API works: what costs nothing does.
+    if reply.in_doubt && !is_within_reach(work).await {
+        let (account, asked) = (work.shared.config.account.clone(), trouble.retry_after);
+        probe_at = Some(work.shared.store.out_of_reach(account, work.pool, call, asked).await?);
+        tracing::warn!(pool = %work.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
+        work.reload().await?;
+    }
     if reply.state == CallState::Sent {
-        // Its outcome is unknown: the log is the first to be asked.
+        // Its outcome is unknown: the log is the first to be asked. Another call is not made before its time.
+        work.not_before = trouble.retry_after.map_or(0, |asked| work.now() + retry::asked_ms(asked));
         return Ok(Some(Next::Look));
     }
+    if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (trouble.kind, probe_at) {
+        return Ok(Some(work.put_back(probe_at.max(work.now()))));
+    }
     let mut used = work.used();
+    if reply.limited == Some(Limited::Isolated) {
+        used.limited = work.journal.limited_in_a_row();
+    }
     let source_try =
         matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
     if source_try {
         used.tries += 1;
     }
     let max_tries = work.batch.spec.run.max_tries;
-    let verdict = retry::verdict(trouble, Used { tries: used.tries, ..used }, max_tries, jitter());
+    let verdict = retry::verdict(trouble, used, max_tries, jitter());
     Ok(match verdict {
         Verdict::Again => None,
         Verdict::Later(wait) => {
@@ -331,7 +355,7 @@ fn told(trouble: &Trouble) -> String {
 async fn outage<A>(work: &Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
     let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
     let now = work.now();
-    let reason = if reply.outage_since.is_some_and(|t| now - t >= limit) {
+    let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
         format!("the API has been out of reach for {} min: {}", limit / 60_000, trouble.message)
     } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
         format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, trouble.message)
@@ -361,12 +385,7 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
     };
     let mut again_at = probe_at;
     if mine {
-        let answers = match work.pool {
-            // There is no log of speech; the list of voices costs as little.
-            Pool::Tts => !shared.client.voices().await.is_err_and(|trouble| is_out_of_reach(&trouble)),
-            _ => shared.log.answers().await,
-        };
-        if answers {
+        if is_within_reach(work).await {
             return Ok(Probe::Reached);
         }
         shared.store.probe_failed(account, work.pool).await?;
@@ -378,6 +397,14 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
         again_at = work.now() + 1_000;
     }
     Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
+}
+
+/// Whether the API answers what costs nothing: its log; or, since there is none of speech, how it is.
+async fn is_within_reach<A>(work: &Work<'_, A>) -> bool {
+    match work.pool {
+        Pool::Tts => !work.shared.client.health().await.is_err_and(|trouble| is_out_of_reach(&trouble)),
+        Pool::Pulse | Pool::PulsePro => work.shared.log.answers().await,
+    }
 }
 
 fn is_out_of_reach(trouble: &Trouble) -> bool {

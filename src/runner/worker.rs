@@ -39,6 +39,8 @@ pub(super) struct Work<'a, A = Transcribing<'a>> {
     /// Which part; a recording has one, and it is 0.
     pub(super) part: i64,
     pub(super) journal: Journal,
+    /// No other call before this moment (ms since 1970): the API asked for the wait.
+    pub(super) not_before: i64,
     pub(super) asked: A,
 }
 
@@ -135,7 +137,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     let options = overrides.apply(&asked.options);
     let pool = Pool::from(options.model);
     let asked = Transcribing { options, formats: &asked.formats, webhook: asked.webhook };
-    let mut work = Work { shared, batch, job, pool, part: 0, journal: Journal::default(), asked };
+    let mut work = Work { shared, batch, job, pool, part: 0, journal: Journal::default(), not_before: 0, asked };
     if job.has_calls {
         work.reload().await?;
     }
@@ -194,7 +196,18 @@ impl<A> Work<'_, A> {
 
     /// Tries used up, those of the source included.
     pub(super) fn used(&self) -> Used {
-        Used { tries: self.journal.tries() + self.job.source_tries, timed_out: self.journal.timed_out() }
+        let tries = self.journal.tries() + self.job.source_tries;
+        Used { tries, timed_out: self.journal.timed_out(), limited: 0 }
+    }
+
+    /// When another call may follow one whose outcome is unknown: not at once after a 5xx.
+    pub(super) fn call_again_at(&self, call: &CallRecord) -> i64 {
+        let wait = match call.error_kind {
+            Some(kind @ ErrorKind::Gateway) => retry::wait_ms(kind, self.used().tries, jitter_of(call.id)),
+            _ => 0,
+        };
+        let since = call.unknown_at.unwrap_or(call.sent_at);
+        self.not_before.max(since + i64::try_from(wait).unwrap_or(300_000))
     }
 
     /// The end of the line, if its part has used up what it may.
@@ -233,11 +246,18 @@ impl Work<'_> {
         match reconcile::look(self, call).await? {
             Verdict::Answered => Ok(Next::Look),
             Verdict::Left => Ok(Next::Lost),
-            Verdict::Later(at) => Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false })),
+            Verdict::Later(at) => {
+                let due_at = at.max(self.not_before);
+                Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }))
+            }
             Verdict::CallAgain => {
                 if let Some(end) = self.spent(call.error_kind) {
                     self.give_up(call.id).await?;
                     return Ok(end);
+                }
+                let at = self.call_again_at(call);
+                if self.now() < at {
+                    return Ok(Next::Leave(To::Queued { due_at: at, call: None, source_try: false }));
                 }
                 self.call(Why::Unknown, Some(call), recording).await
             }
@@ -361,6 +381,12 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// 0..1, the same for the same call.
+pub(super) fn jitter_of(call: CallId) -> f64 {
+    let [.., high, low] = call.0.into_bytes();
+    f64::from(u16::from_be_bytes([high, low])) / 65_536.0
 }
 
 /// 0..1, from the clock's lowest digits: enough to spread retries.

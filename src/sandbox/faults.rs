@@ -145,6 +145,8 @@ pub enum What {
     LogsUnavailable,
     /// The vendor's log answers 404; counted by calls of the log.
     LogsAbsent,
+    /// `/waves/v1/health` answers 503; not counted.
+    Unwell,
 }
 
 /// An answer with a status and, where wanted, a shape or a body of its own.
@@ -181,6 +183,7 @@ impl What {
         match self {
             Self::EarlyRefusal { .. } => Stage::Arrival,
             Self::LogsUnavailable | Self::LogsAbsent => Stage::Logs,
+            Self::Unwell => Stage::Health,
             Self::CallbackLost
             | Self::CallbackLate(_)
             | Self::CallbackEarly
@@ -208,6 +211,8 @@ pub(super) enum Stage {
     Callback,
     /// The log was asked for.
     Logs,
+    /// Its health was asked for.
+    Health,
 }
 
 /// What is known of a call when a fault is looked for.

@@ -10,13 +10,13 @@ use axum::{
     routing::{get, post},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     books::Books,
     callbacks, dictionaries,
     errors::{Refusal, Shape},
-    faults::Fault,
+    faults::{Fault, Stage, Subject},
     logs, speech, stt, voices,
     world::World,
 };
@@ -72,9 +72,14 @@ async fn sign(mut response: Response) -> Response {
     response
 }
 
-async fn health() -> Json<Value> {
+async fn health(State(world): State<Arc<World>>) -> Response {
+    let (status, said) = match world.faults.pick(Stage::Health, Subject::default()) {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "error"),
+    };
     let connected = json!({"status": "connected"});
-    Json(json!({"status": "ok", "mongo": connected, "redis": connected, "rabbitmq": connected}))
+    let body = json!({"status": said, "mongo": connected, "redis": connected, "rabbitmq": connected});
+    (status, Json(body)).into_response()
 }
 
 /// What the vendor served once: the first part of a path behind its version.

@@ -58,15 +58,15 @@ pub(super) enum Over {
 /// The limits, and what was measured against them.
 #[derive(Debug)]
 pub(super) struct Limits {
-    requests_per_minute: Option<u32>,
-    concurrency: Option<u32>,
     tts_concurrency: Option<u32>,
     meters: Mutex<Meters>,
 }
 
-/// One meter for all calls together, and one for each lane.
+/// One meter for all calls together, and one for each lane; and the limits of transcription, which may be set anew.
 #[derive(Debug, Default)]
 struct Meters {
+    requests_per_minute: Option<u32>,
+    concurrency: Option<u32>,
     all: Meter,
     lanes: [Meter; Lane::COUNT],
 }
@@ -113,10 +113,10 @@ impl Meters {
         self.all.forget_before(now);
         let meter = &mut self.lanes[lane.into().index()];
         meter.forget_before(now);
-        if let (Some(limit), Some(oldest)) = (rpm, meter.window.front())
-            && meter.window.len() as u64 >= u64::from(limit)
-        {
-            return Err(Over::Rate(MINUTE.saturating_sub(now.duration_since(*oldest))));
+        if let Some(above) = rpm.and_then(|limit| meter.window.len().checked_sub(limit as usize)) {
+            // There is room when so many of the last minute, and one more, are a minute old.
+            let wait = meter.window.get(above).map_or(MINUTE, |at| MINUTE.saturating_sub(now.duration_since(*at)));
+            return Err(Over::Rate(wait));
         }
         if concurrency.is_some_and(|limit| meter.reading.in_flight >= limit) {
             return Err(Over::Concurrency);
@@ -129,7 +129,17 @@ impl Meters {
 
 impl Limits {
     pub(super) fn new(requests_per_minute: Option<u32>, concurrency: Option<u32>) -> Self {
-        Self { requests_per_minute, concurrency, tts_concurrency: None, meters: Mutex::default() }
+        let limits = Self { tts_concurrency: None, meters: Mutex::default() };
+        limits.set(requests_per_minute, concurrency);
+        limits
+    }
+
+    /// Sets other limits of transcription; what was measured stays.
+    pub(super) fn set(&self, requests_per_minute: Option<u32>, concurrency: Option<u32>) {
+        self.with(|m| {
+            m.requests_per_minute = requests_per_minute;
+            m.concurrency = concurrency;
+        });
     }
 
     /// The same with a limit of synthesis in flight.
@@ -140,11 +150,13 @@ impl Limits {
     /// Counts a call that arrived now, or says which limit it is above.
     pub(super) fn admit(self: &Arc<Self>, lane: impl Into<Lane>) -> Result<Slot, Over> {
         let lane = lane.into();
-        let (rpm, concurrency) = match lane {
-            Lane::Stt(_) => (self.requests_per_minute, self.concurrency),
-            Lane::Tts => (None, self.tts_concurrency),
-        };
-        self.with(|m| m.admit(lane, Instant::now(), rpm, concurrency))?;
+        self.with(|m| {
+            let (rpm, concurrency) = match lane {
+                Lane::Stt(_) => (m.requests_per_minute, m.concurrency),
+                Lane::Tts => (None, self.tts_concurrency),
+            };
+            m.admit(lane, Instant::now(), rpm, concurrency)
+        })?;
         Ok(Slot { limits: Arc::clone(self), lane, busy_until: None })
     }
 
@@ -226,6 +238,26 @@ mod tests {
         assert_eq!(admit(61), Err(Over::Rate(Duration::from_secs(29))));
         assert_eq!(meters.admit(SttModel::PulsePro, at(61), Some(3), None), Ok(()), "models have minutes of their own");
         assert_eq!(meters.lanes[0].reading.most_in_a_minute, 3);
+    }
+
+    #[test]
+    fn limits_that_are_lowered_count_what_is_there() {
+        let (mut meters, start) = (Meters::default(), Instant::now());
+        let at = |s: u64| start + Duration::from_secs(s);
+        let mut admit = |s, limit| meters.admit(SttModel::Pulse, at(s), Some(limit), None);
+        assert_eq!([admit(0, 9), admit(10, 9), admit(20, 9), admit(30, 9)], [Ok(()); 4]);
+        assert_eq!(admit(30, 2), Err(Over::Rate(Duration::from_secs(50))), "when the third is a minute old");
+        assert_eq!(admit(30, 0), Err(Over::Rate(Duration::from_secs(60))));
+        assert_eq!(admit(81, 2), Ok(()));
+
+        let limits = Arc::new(Limits::new(None, Some(3)));
+        let _slots = [limits.admit(SttModel::Pulse).unwrap(), limits.admit(SttModel::Pulse).unwrap()];
+        limits.set(Some(9), Some(2));
+        assert_eq!(limits.admit(SttModel::Pulse).unwrap_err(), Over::Concurrency);
+        limits.set(Some(2), None);
+        assert!(matches!(limits.admit(SttModel::Pulse).unwrap_err(), Over::Rate(_)));
+        limits.set(None, None);
+        assert!(limits.admit(SttModel::Pulse).is_ok());
     }
 
     #[test]

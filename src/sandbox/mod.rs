@@ -160,6 +160,12 @@ impl Sandbox {
         self.world.faults.clear();
     }
 
+    /// Sets other limits per model of transcription: calls in any 60 seconds, and in flight. Calls that are in flight, and
+    /// those of the last minute, count against them.
+    pub fn limit(&self, requests_per_minute: Option<u32>, concurrency: Option<u32>) {
+        self.world.limits.set(requests_per_minute, concurrency);
+    }
+
     /// Forgets books, logs, callbacks that are owed, dictionaries, faults and the rolling minute, and releases what is
     /// held.
     pub fn reset(&self) {

@@ -115,6 +115,8 @@ async fn forgive_the_clock(
         "UPDATE pools SET cooldown_until = :pulled(cooldown_until) WHERE cooldown_until > :now",
         "UPDATE pools SET probe_at = :now WHERE probe_at > :now",
         "UPDATE pools SET stepped_at = :now WHERE stepped_at > :now",
+        "UPDATE pools SET storm_since = :now WHERE storm_since > :now",
+        "UPDATE pools SET round_since = :now WHERE round_since > :now",
         "UPDATE pools SET limited_at = :now WHERE limited_at > :now",
         "UPDATE pools SET only_limited_since = :now WHERE only_limited_since > :now",
         "UPDATE pools SET outage_since = :now WHERE outage_since > :now",

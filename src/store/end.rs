@@ -19,7 +19,7 @@ use crate::{
         cost::MicroUsd,
         job::{BatchId, CallId, CallState},
         length,
-        pool::{Limits, Pool, PoolState},
+        pool::{Limited, Limits, Pool, PoolState},
         retry::PauseKind,
     },
 };
@@ -109,8 +109,13 @@ pub enum PoolEffect {
     Clean,
     /// A 429.
     Limited(Option<Duration>),
-    /// Connect failure (`true`: nothing was sent), 5xx, a proxy's page.
-    Failed(bool),
+    /// Connect failure, 5xx, a proxy's page.
+    Failed {
+        /// Nothing was sent.
+        ours: bool,
+        /// The wait that was asked for.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// What the end of a call made of it.
@@ -122,8 +127,12 @@ pub struct EndReply {
     pub worked: bool,
     /// Whether it used up a try.
     pub counts: bool,
-    /// Since when the pool is in an outage.
-    pub outage_since: Option<Millis>,
+    /// What its 429 is taken for, if it ended with one.
+    pub limited: Option<Limited>,
+    /// Since when the pool is in an outage, and when it probes next.
+    pub outage: Option<(Millis, Millis)>,
+    /// Whether its line alone has failed so often that the API should be asked whether the line is to blame.
+    pub in_doubt: bool,
     /// Since when the pool has answered nothing but 429.
     pub only_limited_since: Option<Millis>,
 }
@@ -199,13 +208,16 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
             pools.insert(place.clone(), (state, false));
         }
         let (pool, touched) = pools.get_mut(&place).expect("just put there");
-        *touched |= teach(conn, pool, call, ended, now).await?;
+        let lesson = teach(conn, pool, call, ended, now).await?;
+        *touched |= lesson != Lesson::Nothing;
         let change = change(ended, call, rivals.contains(&ended.call), pool.outage_since.is_some());
         replies.push(EndReply {
             state: change.state,
             worked: call.worked,
             counts: change.counts,
-            outage_since: pool.outage_since,
+            limited: if let Lesson::Limited(limited) = lesson { Some(limited) } else { None },
+            outage: pool.outage_since.map(|since| (since, pool.probe_at)),
+            in_doubt: lesson == Lesson::Failed && pool.is_in_doubt(),
             only_limited_since: pool.only_limited_since,
         });
         changes.push(change);
@@ -279,13 +291,26 @@ async fn look_up(
     Ok((known, rivals))
 }
 
+/// What a pool has learned from a call's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lesson {
+    /// Nothing new.
+    Nothing,
+    /// It works.
+    Clean,
+    /// It asks for fewer calls.
+    Limited(Limited),
+    /// It is out of reach, or the line is to blame.
+    Failed,
+}
+
 async fn teach(
     conn: &mut SqliteConnection,
     pool: &mut PoolState,
     call: &Known,
     ended: &Ended,
     now: Millis,
-) -> Result<bool, StoreError> {
+) -> Result<Lesson, StoreError> {
     let effect = match &ended.end {
         End::Answered { from_log: false, .. }
         | End::Spoken { found: false, .. }
@@ -294,22 +319,24 @@ async fn teach(
         End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
         End::Answered { .. } | End::Spoken { .. } | End::GivenUp => PoolEffect::None,
     };
-    match effect {
-        PoolEffect::None => return Ok(false),
+    Ok(match effect {
+        PoolEffect::None => Lesson::Nothing,
         PoolEffect::Clean => {
             let before = pool.clone();
-            pool.clean(now);
-            return Ok(*pool != before);
+            pool.clean(&ended.limits, call.sent_at, now);
+            if *pool == before { Lesson::Nothing } else { Lesson::Clean }
         }
         PoolEffect::Limited(retry_after) => {
             let in_flight = fence::in_flight(conn, &call.account, call.pool, now).await?;
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
-            pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now);
+            Lesson::Limited(pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now))
         }
-        // A book is one line: five of its parts in a row are as good a sign as five lines.
-        PoolEffect::Failed(ours) => pool.failed(call.job ^ (call.part << 40), ours, call.sent_at, now),
-    }
-    Ok(true)
+        PoolEffect::Failed { ours, retry_after } => {
+            // A book is one line: five of its parts in a row are as good a sign as five lines.
+            pool.failed(call.job ^ (call.part << 40), ours, retry_after, call.sent_at, now);
+            Lesson::Failed
+        }
+    })
 }
 
 fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> Change<'a> {

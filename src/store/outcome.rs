@@ -1,6 +1,6 @@
 //! What reconciling needs to write: when an outcome became unknown, whose turn it is to probe, an answer set aside.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use sqlx::SqliteConnection;
 
@@ -91,8 +91,36 @@ impl Store {
             let account = account.clone();
             Box::pin(async move {
                 let mut state = rows::pool_state(conn, &account, pool).await?;
-                state.failed(0, true, now, now);
+                state.failed(0, true, None, now, now);
                 rows::save_pool_state(conn, &account, pool, &state).await
+            })
+        })
+        .await
+    }
+
+    /// The API was asked whether the line of this call is to blame, and is out of reach: an outage, and the call uses up
+    /// no try. Returns when the pool probes next.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn out_of_reach(
+        &self,
+        account: String,
+        pool: Pool,
+        call: CallId,
+        retry_after: Option<Duration>,
+    ) -> Result<Millis, StoreError> {
+        self.write(move |conn, now| {
+            let account = account.clone();
+            Box::pin(async move {
+                let mut state = rows::pool_state(conn, &account, pool).await?;
+                state.out_of_reach(retry_after, now);
+                rows::save_pool_state(conn, &account, pool, &state).await?;
+                sqlx::query("UPDATE calls SET counts = 0 WHERE id = ?")
+                    .bind(call.0.as_bytes().as_slice())
+                    .execute(conn)
+                    .await?;
+                Ok(state.probe_at)
             })
         })
         .await

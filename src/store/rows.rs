@@ -81,13 +81,19 @@ pub(super) async fn pool_state(
     Ok(PoolState {
         cooldown_until: row.try_get("cooldown_until")?,
         cooldown_ms: row.try_get("cooldown_ms")?,
+        refused: count(&row, "refused")?,
         factor: row.try_get("factor")?,
+        remembered: row.try_get("remembered")?,
+        storm_since: row.try_get("storm_since")?,
         stepped_at: row.try_get("stepped_at")?,
         limited_at: row.try_get("limited_at")?,
+        round_since: row.try_get("round_since")?,
+        round_clean: count(&row, "round_clean")?,
         base_in_flight: row.try_get::<Option<i64>, _>("base_in_flight")?.and_then(|n| u32::try_from(n).ok()),
         only_limited_since: row.try_get("only_limited_since")?,
         failing: count(&row, "failing")?,
         failing_job: row.try_get("failing_job")?,
+        failing_times: count(&row, "failing_times")?,
         outage_since: row.try_get("outage_since")?,
         probe_at: row.try_get("probe_at")?,
         probe_ms: row.try_get("probe_ms")?,
@@ -102,27 +108,35 @@ pub(super) async fn save_pool_state(
     state: &PoolState,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, factor, stepped_at, limited_at, base_in_flight,
-           only_limited_since, failing, failing_job, outage_since, probe_at, probe_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        "INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, refused, factor, remembered, storm_since, stepped_at,
+           limited_at, round_since, round_clean, base_in_flight, only_limited_since, failing, failing_job, failing_times,
+           outage_since, probe_at, probe_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
          ON CONFLICT (account, pool) DO UPDATE SET cooldown_until = excluded.cooldown_until,
-           cooldown_ms = excluded.cooldown_ms, factor = excluded.factor, stepped_at = excluded.stepped_at,
-           limited_at = excluded.limited_at, base_in_flight = excluded.base_in_flight,
-           only_limited_since = excluded.only_limited_since, failing = excluded.failing,
-           failing_job = excluded.failing_job, outage_since = excluded.outage_since, probe_at = excluded.probe_at,
-           probe_ms = excluded.probe_ms",
+           cooldown_ms = excluded.cooldown_ms, refused = excluded.refused, factor = excluded.factor,
+           remembered = excluded.remembered, storm_since = excluded.storm_since, stepped_at = excluded.stepped_at,
+           limited_at = excluded.limited_at, round_since = excluded.round_since, round_clean = excluded.round_clean,
+           base_in_flight = excluded.base_in_flight, only_limited_since = excluded.only_limited_since,
+           failing = excluded.failing, failing_job = excluded.failing_job, failing_times = excluded.failing_times,
+           outage_since = excluded.outage_since, probe_at = excluded.probe_at, probe_ms = excluded.probe_ms",
     )
     .bind(account)
     .bind(pool.as_str())
     .bind(state.cooldown_until)
     .bind(state.cooldown_ms)
+    .bind(state.refused)
     .bind(state.factor)
+    .bind(state.remembered)
+    .bind(state.storm_since)
     .bind(state.stepped_at)
     .bind(state.limited_at)
+    .bind(state.round_since)
+    .bind(state.round_clean)
     .bind(state.base_in_flight)
     .bind(state.only_limited_since)
     .bind(state.failing)
     .bind(state.failing_job)
+    .bind(state.failing_times)
     .bind(state.outage_since)
     .bind(state.probe_at)
     .bind(state.probe_ms)

@@ -342,8 +342,9 @@ async fn five_parts_of_one_book_can_tell_an_outage() {
     let mut replies = Vec::new();
     for call in calls {
         let trouble = Some(Trouble::new(ErrorKind::ServerError, "503"));
-        let end = End::Rejected { trouble, effect: PoolEffect::Failed(false), counts: true };
-        replies.push(l.store.end(ended(call, end)).await.unwrap().outage_since);
+        let end =
+            End::Rejected { trouble, effect: PoolEffect::Failed { ours: false, retry_after: None }, counts: true };
+        replies.push(l.store.end(ended(call, end)).await.unwrap().outage.map(|(since, _)| since));
     }
     assert!(replies[3].is_none() && replies[4].is_some(), "{replies:?}");
 }

@@ -8,7 +8,7 @@ use crate::domain::{
     identity::{options_identity, source_identity},
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
     options::Task,
-    pool::{Limits, Pool},
+    pool::{Limited, Limits, Pool},
 };
 
 pub(super) struct Ledger {
@@ -221,6 +221,47 @@ async fn permits_keep_the_flight_and_the_minute() {
     assert!(!sixth.is_finished(), "five in this minute");
     l.clock.advance(61_000);
     sixth.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_set_of_refusals_is_one_storm_and_all_processes_see_it() {
+    let l = ledger().await;
+    l.submit(batch("b"), 20).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let other = open(&l.path, &l.clock).await;
+    let jobs = claim(&l.store, 20).await;
+    let limits = Limits { requests_per_minute: None, concurrency: Some(10) };
+    let mut calls = Vec::new();
+    for job in &jobs[..10] {
+        calls.push(l.store.permit(ask(job, limits)).await.unwrap().unwrap().call);
+    }
+    l.clock.advance(10);
+    let refused = |call| {
+        let trouble = Some(Trouble::new(ErrorKind::RateLimited, "429"));
+        let end = End::Rejected { trouble, effect: PoolEffect::Limited(None), counts: false };
+        Ended { limits, ..ended(call, end) }
+    };
+    let taken_for = futures::future::join_all(calls.into_iter().map(|call| l.store.end(refused(call)))).await;
+    let taken_for: Vec<_> = taken_for.into_iter().map(|reply| reply.unwrap().limited.unwrap()).collect();
+    assert_eq!(taken_for[..3], [Limited::Isolated; 3]);
+    assert_eq!(taken_for[3..], [Limited::Storm; 7]);
+    let view = other.pool("acc", Pool::Pulse, &limits).await.unwrap();
+    assert_eq!(view.state.effective(&limits, l.clock.now()).concurrency, Some(5), "halved once");
+    assert_eq!((view.state.refused, view.state.remembered), (0b11_1111_1111, 1.0));
+
+    // The wait is over, and the first of those that come after it is refused as well: the storm goes on.
+    l.clock.advance(view.state.cooldown_until - l.clock.now());
+    let next = l.store.permit(ask(&jobs[10], limits)).await.unwrap().unwrap();
+    l.clock.advance(10);
+    assert_eq!(l.store.end(refused(next.call)).await.unwrap().limited, Some(Limited::Storm));
+    let view = other.pool("acc", Pool::Pulse, &limits).await.unwrap();
+    assert_eq!(view.state.effective(&limits, l.clock.now()).concurrency, Some(2));
+    // An answer is written down, too, so that a round can be counted by whoever has the next.
+    l.clock.advance(view.state.cooldown_until - l.clock.now());
+    let next = l.store.permit(ask(&jobs[11], limits)).await.unwrap().unwrap();
+    l.clock.advance(10);
+    l.store.end(Ended { limits, ..ended(next.call, answered()) }).await.unwrap();
+    assert_eq!(other.pool("acc", Pool::Pulse, &limits).await.unwrap().state.round_clean, 1);
 }
 
 #[tokio::test]

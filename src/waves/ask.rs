@@ -22,10 +22,9 @@ impl Client {
             return Err(Failure::of(&reply).trouble());
         }
         let trouble = |kind, message: String| Trouble {
-            kind,
-            message,
             status: Some(reply.status.as_u16()),
             request_id: request_id(&reply, None),
+            ..Trouble::new(kind, message)
         };
         if reply.ending != Ending::Complete {
             return Err(trouble(ErrorKind::Truncated, "the API's answer did not come whole".into()));

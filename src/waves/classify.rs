@@ -1,7 +1,5 @@
 //! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -17,8 +15,8 @@ use crate::domain::call::{Answer, ErrorKind, Outcome, Trouble};
 /// A reply that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Refused by the API itself, and the wait that it asked for.
-    Refused(Trouble, Option<Duration>),
+    /// Refused by the API itself.
+    Refused(Trouble),
     /// Whoever wrote it, the work may have been done.
     Unknown(Trouble),
 }
@@ -36,7 +34,7 @@ impl Failure {
     /// The trouble, where no money is at stake.
     pub(super) fn trouble(self) -> Trouble {
         match self {
-            Self::Refused(trouble, _) | Self::Unknown(trouble) => trouble,
+            Self::Refused(trouble) | Self::Unknown(trouble) => trouble,
         }
     }
 }
@@ -44,7 +42,7 @@ impl Failure {
 impl<A> From<Failure> for Outcome<A> {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(trouble, retry_after) => Self::Refused { trouble, retry_after },
+            Failure::Refused(trouble) => Self::Refused(trouble),
             Failure::Unknown(trouble) => Self::Unknown(trouble),
         }
     }
@@ -53,7 +51,7 @@ impl<A> From<Failure> for Outcome<A> {
 /// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's.
 pub(super) fn incomplete<A>(ending: Ending, status: StatusCode, request_id: Option<String>) -> Option<Outcome<A>> {
     let trouble =
-        |kind, message: &str| Trouble { kind, message: message.to_owned(), status: Some(status.as_u16()), request_id };
+        |kind, message: &str| Trouble { status: Some(status.as_u16()), request_id, ..Trouble::new(kind, message) };
     Some(match ending {
         Ending::Complete => return None,
         Ending::Cut => {
@@ -74,8 +72,8 @@ fn success(reply: Reply, posted: bool) -> Outcome {
     if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone()) {
         return outcome;
     }
-    let trouble =
-        |kind, message: String, request_id| Trouble { kind, message, status: Some(reply.status.as_u16()), request_id };
+    let status = Some(reply.status.as_u16());
+    let trouble = |kind, message: String, request_id| Trouble { status, request_id, ..Trouble::new(kind, message) };
     if posted && let Some(in_body) = processing(&reply.body) {
         return Outcome::Accepted { request_id: in_body.or(request_id) };
     }
@@ -166,7 +164,7 @@ fn refused(reply: &Reply) -> Failure {
 }
 
 fn refusal(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Failure {
-    Failure::Refused(trouble(reply, said, kind, what), retry_after(&reply.headers, Timestamp::now()))
+    Failure::Refused(trouble(reply, said, kind, what))
 }
 
 /// The kind of a refusal, and our words for it.
@@ -209,10 +207,10 @@ fn trouble(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Trouble
     let page = if said.html { " with an HTML page" } else { "" };
     let theirs = said.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
     Trouble {
-        kind,
-        message: format!("{what} ({status}{page}){theirs}"),
         status: Some(status),
         request_id: request_id(reply, said.request_id.clone()),
+        retry_after: retry_after(&reply.headers, Timestamp::now()),
+        ..Trouble::new(kind, format!("{what} ({status}{page}){theirs}"))
     }
 }
 
@@ -238,7 +236,7 @@ mod tests {
 
     fn refusal_of(status: u16, body: &str) -> Trouble {
         match outcome(reply(status, body), false) {
-            Outcome::Refused { trouble, .. } => trouble,
+            Outcome::Refused(trouble) => trouble,
             other => panic!("{status} {body}: {other:?}"),
         }
     }
@@ -345,6 +343,6 @@ mod tests {
         let whole = r#"{"status":"success","transcription":"hello"}"#;
         assert!(matches!(outcome(reply(200, whole), true), Outcome::Answered(_)), "it was done at once");
         assert!(matches!(outcome(reply(200, "{}"), true), Outcome::Unusable(_)));
-        assert!(matches!(outcome(reply(400, begun), true), Outcome::Refused { .. }));
+        assert!(matches!(outcome(reply(400, begun), true), Outcome::Refused(_)));
     }
 }

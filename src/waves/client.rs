@@ -344,7 +344,7 @@ pub(super) const fn name<A>(outcome: &Outcome<A>) -> &'static str {
     match outcome {
         Outcome::Answered(_) => "answered",
         Outcome::Accepted { .. } => "accepted",
-        Outcome::Refused { .. } => "refused",
+        Outcome::Refused(_) => "refused",
         Outcome::NotSent(_) => "not_sent",
         Outcome::Stale => "stale",
         Outcome::Unknown(_) => "unknown",

@@ -207,6 +207,6 @@ impl Head {
     }
 
     fn trouble(&self, kind: ErrorKind, message: String) -> Trouble {
-        Trouble { kind, message, status: Some(self.status.as_u16()), request_id: self.request_id() }
+        Trouble { status: Some(self.status.as_u16()), request_id: self.request_id(), ..Trouble::new(kind, message) }
     }
 }

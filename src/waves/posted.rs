@@ -35,7 +35,7 @@ pub fn read_callback(body: &[u8]) -> Result<Posted, String> {
             }
             let theirs = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
             let message = format!("the API could not transcribe it{theirs}");
-            Ok(Posted::Failed(Trouble { kind: ErrorKind::ServerError, message, status: None, request_id }))
+            Ok(Posted::Failed(Trouble { request_id, ..Trouble::new(ErrorKind::ServerError, message) }))
         }
     }
 }

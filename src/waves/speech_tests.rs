@@ -93,7 +93,7 @@ fn unusable((outcome, _): (SpeechOutcome, Vec<u8>)) -> Trouble {
 
 fn refused((outcome, _): (SpeechOutcome, Vec<u8>)) -> (Trouble, Option<Duration>) {
     match outcome {
-        Outcome::Refused { trouble, retry_after } => (trouble, retry_after),
+        Outcome::Refused(trouble) => (trouble.clone(), trouble.retry_after),
         other => panic!("{other:?}"),
     }
 }

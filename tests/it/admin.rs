@@ -71,7 +71,7 @@ async fn a_run_is_told_in_numbers() {
     let mut house = House::timeless(Config::default()).await;
     house.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(100), concurrency: Some(8) })].into();
     house.calls(5);
-    house.sandbox.script([Fault::new(Match::First(1), What::status(429))]);
+    house.sandbox.script([Fault::new(Match::First(4), What::status(429))]);
     let metrics = Metrics::new();
     let (batch, ran) = house.go("", "concurrency = 1").await;
     ran.events.iter().for_each(|event| metrics.event(event));
@@ -82,19 +82,19 @@ async fn a_run_is_told_in_numbers() {
     for (sample, expected) in [
         ("wavebatch_ledger_up", 1.0),
         ("wavebatch_calls_total{pool=\"pulse\",outcome=\"answered\"}", 5.0),
-        ("wavebatch_calls_total{pool=\"pulse\",outcome=\"rate_limited\"}", 1.0),
+        ("wavebatch_calls_total{pool=\"pulse\",outcome=\"rate_limited\"}", 4.0),
         ("wavebatch_calls_total{pool=\"tts\",outcome=\"answered\"}", 0.0),
-        ("wavebatch_rate_limited_total{pool=\"pulse\"}", 1.0),
+        ("wavebatch_rate_limited_total{pool=\"pulse\"}", 4.0),
         ("wavebatch_jobs_finished_total{state=\"succeeded\"}", 5.0),
         ("wavebatch_jobs_finished_total{state=\"failed\"}", 0.0),
         ("wavebatch_jobs{task=\"transcribe\",state=\"succeeded\"}", 0.0),
         ("wavebatch_lines_left", 0.0),
         ("wavebatch_oldest_due_seconds", 0.0),
         ("wavebatch_calls_in_flight{pool=\"pulse\"}", 0.0),
-        ("wavebatch_pool_pace_ratio{pool=\"pulse\"}", 0.7),
+        ("wavebatch_pool_pace_ratio{pool=\"pulse\"}", 0.5),
         ("wavebatch_pool_pace_ratio{pool=\"pulse-pro\"}", 1.0),
         ("wavebatch_limit_use_ratio{pool=\"pulse\",limit=\"concurrency\"}", 0.0),
-        ("wavebatch_limit_use_ratio{pool=\"pulse\",limit=\"requests_per_minute\"}", 6.0 / 70.0),
+        ("wavebatch_limit_use_ratio{pool=\"pulse\",limit=\"requests_per_minute\"}", 9.0 / 50.0),
         ("wavebatch_sinks_down", 0.0),
         ("wavebatch_reserved_dollars", 0.0),
     ] {

@@ -86,7 +86,7 @@ fn is_right(house: &House, place: Place, i: usize) -> bool {
 async fn comes_out_right(place: Place, fault: What) {
     let told = format!("{place:?} × {fault:?}");
     let (house, batch, _receiver) = disturbed(place, &fault).await;
-    assert_eq!(house.run(batch).await.end, RunEnd::Done, "{told}");
+    assert_eq!(house.run_ahead(batch).await.end, RunEnd::Done, "{told}");
     for row in house.rows(batch).await {
         // Half of the samples, complete by all signs but their number: the text itself is the only witness.
         let short = place == Place::Speech && fault == What::Short200 && row.key == "call-2";
@@ -147,7 +147,7 @@ async fn means_what_it_says(place: Place, code: u16, shape: Shape) {
     let told = format!("{place:?} × {code} as {shape:?}");
     let fault = What::Status(StatusFault { code, shape: Some(shape), ..StatusFault::default() });
     let (house, batch, _receiver) = disturbed(place, &fault).await;
-    let ran = house.run(batch).await;
+    let ran = house.run_ahead(batch).await;
     let counts = house.counts(batch).await;
     let row = house.row(batch, "call-2").await;
     match code {

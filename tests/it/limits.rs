@@ -83,17 +83,17 @@ async fn two_processes_slow_down_together() {
     let batch = house.submit(&house.definition("", "concurrency = 1")).await;
     let second = house.second_store().await;
     let limited = StatusFault { code: 429, retry_after: Some("20".into()), ..StatusFault::default() };
-    house.sandbox.script([Fault::new(Match::First(1), What::Status(limited))]);
+    house.sandbox.script([Fault::new(Match::First(4), What::Status(limited))]);
     let never = CancellationToken::new;
     tokio::join!(house.run(batch), house.run_on(&second, batch, never(), never()), async {
         house.until("the cooldown", || async { house.pool().await.state.cooldown_until > 0 }).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
-        assert_eq!(house.sandbox.books().calls, 1, "neither process calls");
+        assert_eq!(house.sandbox.books().calls, 4, "neither process calls");
         assert!(house.pool().await.state.factor < 1.0);
         house.clock.advance(20_001);
     });
     house.all_well(batch, 10, 1).await;
-    assert_eq!(house.sandbox.books().calls, 11);
+    assert_eq!(house.sandbox.books().calls, 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,8 @@ async fn the_events_agree_with_the_ledger() {
         Fault::new(Match::Nth(4), What::Garbage200),
         Fault::new(Match::Nth(9), What::status(400)),
     ]);
-    let (batch, ran) = house.go("", "concurrency = 4\nunknown_grace = \"50ms\"").await;
+    let batch = house.submit(&house.definition("", "concurrency = 4\nunknown_grace = \"50ms\"")).await;
+    let ran = house.run_ahead(batch).await;
     let counts = house.counts(batch).await;
     let (mut states, mut calls, mut ended) = (HashMap::new(), 0, 0);
     for event in &ran.events {

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use wavebatch::{
     domain::{
-        job::JobState::{Failed, Queued, Succeeded, Suspect},
+        job::{
+            BatchId,
+            JobState::{Failed, Queued, Succeeded, Suspect},
+        },
         retry::PauseKind,
     },
     runner::RunEnd,
     sandbox::{Config, Fault, Match, Sandbox, What},
 };
 
-use crate::support::House;
+use crate::support::{House, Ran, speech::Speaking};
 
 const MINUTE: i64 = 60_000;
 
@@ -26,7 +30,7 @@ async fn sit_out(house: &House, minutes: i64) {
     }
 }
 
-async fn no_line_suffered(house: &House, batch: wavebatch::domain::job::BatchId, lines: u64) {
+async fn no_line_suffered(house: &House, batch: BatchId, lines: u64) {
     let counts = house.counts(batch).await;
     assert_eq!(counts.of(Succeeded), lines, "{counts:?}");
     let tries: u32 = house.rows(batch).await.iter().map(|r| r.tries).sum();
@@ -101,6 +105,108 @@ async fn an_outage_beyond_the_limit_pauses_and_the_next_run_goes_on() {
     assert!(house.store.resume(batch, false).await.unwrap());
     assert_eq!(house.run(batch).await.end, RunEnd::Done, "it tries at once, without waiting for a probe's time");
     no_line_suffered(&house, batch, 10).await;
+}
+
+/// One line and nothing else, and each of its tries: how long after the first it came, in ms.
+async fn alone(house: &House, batch: BatchId, each: impl Fn(i64)) -> (Ran, Vec<i64>) {
+    let mut at = Vec::new();
+    let ran = {
+        let running = house.run(batch);
+        let watching = async {
+            let (mut calls, mut began) = (0, None);
+            loop {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                let now = house.sandbox.books().calls;
+                if now > calls {
+                    calls = now;
+                    let since = house.clock.now() - *began.get_or_insert(house.clock.now());
+                    at.push(since);
+                }
+                if let Some(due_at) = house.waits_until(batch).await {
+                    let ahead = due_at - house.clock.now();
+                    each(house.clock.now() + ahead - began.unwrap_or_default());
+                    house.clock.advance(ahead);
+                }
+            }
+        };
+        tokio::select! { ran = running => ran, () = watching => unreachable!("it goes on for ever") }
+    };
+    (ran, at)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_of_a_batch_outlives_fifteen_seconds_of_503() {
+    let house = House::timeless(Config::default()).await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::Any, What::status(503))]);
+    let batch = house.submit(&house.definition("", "")).await;
+    let (ran, at) = alone(&house, batch, |since| {
+        if since >= 15_000 {
+            house.sandbox.unscript();
+        }
+    })
+    .await;
+    assert_eq!(ran.end, RunEnd::Done);
+    house.all_well(batch, 1, 1).await;
+    assert_eq!(house.row(batch, "call-0001").await.tries, 3, "{at:?}");
+    let waits: Vec<i64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (wait, asked) in waits.iter().zip([2_000, 8_000, 30_000]) {
+        assert!((asked * 9 / 10..asked + 2_000).contains(wait), "{waits:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_the_api_itself_cannot_do_fails_after_minutes_and_is_asked_about() {
+    let house = House::timeless(Config::default()).await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::Any, What::status(500))]);
+    let batch = house.submit(&house.definition("", "")).await;
+    let (ran, at) = alone(&house, batch, |_| {}).await;
+    assert_eq!(ran.end, RunEnd::Done);
+    let row = house.row(batch, "call-0001").await;
+    assert_eq!((row.state, row.error_kind.as_deref(), row.tries), (Failed, Some("server_error"), 6));
+    assert!(at.len() == 6 && at[5] > 400_000, "{at:?}");
+    let books = house.sandbox.books();
+    assert!(books.log_calls >= 4, "its third failure, and each after it, had the log read: {}", books.log_calls);
+    assert_eq!(house.pool().await.state.outage_since, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_api_is_out_of_reach_the_last_line_uses_up_no_try() {
+    for what in [What::status(503), What::Html(503)] {
+        let house = House::timeless(Config::default()).await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::Any, what.clone()), Fault::new(Match::Any, What::LogsUnavailable)]);
+        let batch = house.submit(&house.definition("", "max_tries = 3\nunknown_grace = \"1s\"")).await;
+        let (ran, at) = alone(&house, batch, |since| {
+            if since >= 40 * MINUTE {
+                house.sandbox.unscript();
+            }
+        })
+        .await;
+        assert_eq!(ran.end, RunEnd::Done, "{what:?}");
+        house.all_well(batch, 1, 1).await;
+        let row = house.row(batch, "call-0001").await;
+        assert!(row.tries <= 2, "{} tries: {what:?}", row.tries);
+        assert!(at.len() < 60, "it probes, and does not hammer: {} calls, {what:?}", at.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_text_is_spoken_when_the_api_is_well_again() {
+    let house = House::timeless(Config::default()).await;
+    house.sandbox.script([Fault::new(Match::Any, What::status(503)), Fault::new(Match::Any, What::Unwell)]);
+    let speaking = Speaking { run: json!({ "max_tries": 3 }), ..Speaking::default() };
+    let batch = house.speak(&speaking, &[("one", "There is but one line.")]).await;
+    let (ran, at) = alone(&house, batch, |since| {
+        if since >= 40 * MINUTE {
+            house.sandbox.unscript();
+        }
+    })
+    .await;
+    assert_eq!((ran.end, house.counts(batch).await.of(Succeeded)), (RunEnd::Done, 1), "{at:?}");
+    assert_eq!(house.row(batch, "one").await.tries, 2);
+    assert!(at.len() < 60, "{} calls", at.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -285,7 +285,7 @@ fn the_guarantees_name_tests_that_there_are() {
     assert!(named.len() > 40, "{named:?}");
     for (room, test) in named {
         let places = match room {
-            "store" | "definition" => vec![root.join("src").join(room)],
+            "store" | "definition" | "domain" => vec![root.join("src").join(room)],
             room => vec![root.join(format!("tests/it/{room}.rs")), root.join(format!("tests/it/{room}"))],
         };
         let files = places.iter().flat_map(|place| walkdir::WalkDir::new(place).into_iter().filter_map(Result::ok));

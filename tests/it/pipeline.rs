@@ -66,7 +66,7 @@ async fn a_server_error_is_tried_again_and_costs_nothing() {
     house.calls(4);
     house.sandbox.script([Fault::new(Match::EachContent(1), What::status(503))]);
     let batch = house.submit(&house.definition("", "")).await;
-    house.run(batch).await;
+    house.run_ahead(batch).await;
     house.all_well(batch, 4, 1).await;
     assert!(house.rows(batch).await.iter().all(|r| (r.tries, r.billed_calls) == (1, 1)));
 }

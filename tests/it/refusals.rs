@@ -31,10 +31,10 @@ async fn once(what: What) -> House {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_after_in_seconds_holds_every_call_back() {
+async fn retry_after_of_a_storm_holds_every_call_back() {
     let house = House::timeless(Config::default()).await;
-    house.calls(3);
-    house.sandbox.script([Fault::new(Match::First(1), limited("30"))]);
+    house.calls(8);
+    house.sandbox.script([Fault::new(Match::First(4), limited("30"))]);
     let batch = house.submit(&house.definition("", "concurrency = 1")).await;
     let (ran, ()) = tokio::join!(house.run(batch), async {
         house.until("the cooldown", || async { house.pool().await.state.cooldown_until > 0 }).await;
@@ -42,12 +42,96 @@ async fn retry_after_in_seconds_holds_every_call_back() {
         assert!((28_000..=30_000).contains(&wait), "{wait}");
         house.clock.advance(wait - 2_000);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(house.sandbox.books().calls, 1, "not before the time");
+        assert_eq!(house.sandbox.books().calls, 4, "not before the time");
         house.clock.advance(2_001);
     });
     assert_eq!(ran.end, RunEnd::Done);
-    house.all_well(batch, 3, 1).await;
+    house.all_well(batch, 8, 1).await;
     assert!(house.rows(batch).await.iter().all(|r| r.tries == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_of_one_429_holds_its_own_line_back_and_no_other() {
+    let house = House::still().await;
+    house.calls(20);
+    house.sandbox.script([Fault::new(Match::First(1), limited("30"))]);
+    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        let wait = house.wait_ahead(batch).await;
+        assert_eq!(wait, 30_000);
+        assert_eq!(house.counts(batch).await.of(Succeeded), 19, "the others did not wait, nor had they to");
+        let pool = house.pool().await;
+        assert_eq!((pool.state.cooldown_until, pool.state.factor), (0, 0.0));
+        house.clock.advance(wait);
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    house.all_well(batch, 20, 1).await;
+    assert!(house.rows(batch).await.iter().all(|r| r.tries == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_refused_alone_waits_twice_as_long_each_time() {
+    let house = House::still().await;
+    house.calls(1);
+    house.sandbox.script([Fault::new(Match::First(3), What::status(429))]);
+    let batch = house.submit(&house.definition("", "max_tries = 1")).await;
+    tokio::join!(house.run(batch), async {
+        for longest in [500, 1_000, 2_000] {
+            let wait = house.wait_ahead(batch).await;
+            assert!((longest / 2..=longest).contains(&wait), "{wait} of {longest}");
+            house.clock.advance(wait);
+            house.until("its next try", || async { house.waits_until(batch).await.is_none() }).await;
+        }
+    });
+    house.all_well(batch, 1, 1).await;
+    assert_eq!(house.row(batch, "call-0001").await.tries, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_obeyed_whatever_the_status() {
+    for (code, shape) in [
+        (503, Shape::Stt),
+        (500, Shape::Stt),
+        (429, Shape::Stt),
+        (408, Shape::Stt),
+        // Whether a proxy's call was made nobody knows; it is not made again any sooner.
+        (503, Shape::Html),
+        (504, Shape::Nothing),
+    ] {
+        let told = format!("{code} as {shape:?}");
+        let retry_after = Some("60".into());
+        let refusal = StatusFault { code, shape: Some(shape), retry_after, ..StatusFault::default() };
+        let house = House::timeless(Config::default()).await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::First(1), What::Status(refusal))]);
+        let batch = house.submit(&house.definition("", "unknown_grace = \"1s\"")).await;
+        let (ran, ()) = tokio::join!(house.run(batch), async {
+            let wait = house.wait_ahead(batch).await;
+            assert!((50_000..=60_000).contains(&wait), "{told}: {wait}");
+            house.clock.advance(wait);
+        });
+        assert_eq!((ran.end, house.sandbox.books().calls), (RunEnd::Done, 2), "{told}");
+        house.all_well(batch, 1, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_of_a_year_is_an_hour_and_one_of_nothing_a_moment() {
+    for (asked, longest) in
+        [("31536000", 3_600_000), ("-1", 500), ("Sat, 01 Jan 2000 00:00:00 GMT", 500), ("soon", 2_000)]
+    {
+        let refusal = StatusFault { code: 503, retry_after: Some(asked.into()), ..StatusFault::default() };
+        let house = House::still().await;
+        house.calls(1);
+        house.sandbox.script([Fault::new(Match::First(1), What::Status(refusal))]);
+        let batch = house.submit(&house.definition("", "")).await;
+        tokio::join!(house.run(batch), async {
+            let wait = house.wait_ahead(batch).await;
+            assert!((longest * 9 / 10..=longest * 11 / 10).contains(&wait), "{asked}: {wait}");
+            house.clock.advance(wait);
+        });
+        house.all_well(batch, 1, 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,10 +142,9 @@ async fn retry_after_as_a_date_is_understood() {
     house.sandbox.script([Fault::new(Match::First(1), limited(&date))]);
     let batch = house.submit(&house.definition("", "")).await;
     let (_, ()) = tokio::join!(house.run(batch), async {
-        house.until("the cooldown", || async { house.pool().await.state.cooldown_until > 0 }).await;
-        let wait = house.pool().await.state.cooldown_until - house.clock.now();
+        let wait = house.wait_ahead(batch).await;
         assert!((35_000..=41_000).contains(&wait), "{wait}");
-        house.clock.advance(wait + 1);
+        house.clock.advance(wait);
     });
     house.all_well(batch, 1, 1).await;
 }
@@ -155,7 +238,8 @@ async fn an_outcome_that_nobody_can_know_is_looked_up_before_it_is_called_again(
         (What::Status(StatusFault { code: 502, shape: Some(Shape::Html), billed: true, ..StatusFault::default() }), 1),
     ] {
         let house = once(what.clone()).await;
-        let (batch, _) = house.go("", "unknown_grace = \"50ms\"").await;
+        let batch = house.submit(&house.definition("", "unknown_grace = \"50ms\"")).await;
+        house.run_ahead(batch).await;
         house.all_well(batch, 1, billed).await;
         assert!(house.sandbox.books().log_calls >= 2, "at the start, and for the lost call: {what:?}");
         assert_eq!(house.row(batch, "call-0001").await.tries, 1, "{what:?}");

@@ -147,7 +147,7 @@ async fn whatever_comes_instead_of_audio_is_never_kept_as_such() {
         house.sandbox.script([Fault::new(Match::Text("number 2".into()), fault).times(1)]);
         let text = prose(3);
         let batch = house.speak(&Speaking::default(), &[("one", &text)]).await;
-        assert_eq!(house.run(batch).await.end, RunEnd::Done, "{told}");
+        assert_eq!(house.run_ahead(batch).await.end, RunEnd::Done, "{told}");
         let row = house.row(batch, "one").await;
         assert_eq!((row.state, row.tries), (JobState::Succeeded, 1), "{told}: {:?}", row.error);
         assert_eq!(house.sandbox.books().calls, parts(&text) + 1, "{told}");

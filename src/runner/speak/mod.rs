@@ -124,7 +124,7 @@ struct Floor {
 impl<'a> Hand<'a> {
     fn work(self, part: i64, journal: Journal) -> Work<'a, &'a Speech<'a>> {
         let Self { shared, batch, job, speech } = self;
-        Work { shared, batch, job, pool: Pool::Tts, part, journal, asked: speech }
+        Work { shared, batch, job, pool: Pool::Tts, part, journal, not_before: 0, asked: speech }
     }
 
     /// Has every part that is missing bought, several at once, and the first ones first.

@@ -3,7 +3,7 @@
 use super::{
     super::{
         call::{self, Attempt},
-        worker::{Next, Work, jitter},
+        worker::{Next, Work, jitter_of},
     },
     buy::Speaker,
     survey::Speech,
@@ -209,8 +209,11 @@ async fn decide(work: &PartWork<'_>, call: &CallRecord) -> Result<Decided, Store
         return Ok(Decided::Stage(failed(work, at, *finish)));
     }
     // Who died while it was under way has waited already.
-    let wait = if call.counts { retry::wait_ms(work.journal.tries(), jitter()) } else { 0 };
-    let due = unknown_at + i64::try_from(wait).unwrap_or(30_000);
+    let wait = match call.error_kind.filter(|_| call.counts) {
+        Some(kind) => retry::wait_ms(kind, work.journal.tries(), jitter_of(call.id)),
+        None => 0,
+    };
+    let due = work.not_before.max(unknown_at + i64::try_from(wait).unwrap_or(300_000));
     Ok(if work.now() < due { Decided::Stage(Stage::Later(due)) } else { Decided::CallAgain })
 }
 

@@ -92,7 +92,7 @@ async fn every_fault_has_its_outcome() {
     let sync = |what| (what, Transport::Sync);
     let sse = |what| (what, Transport::Sse);
     let class = |outcome: SpeechOutcome| match outcome {
-        Outcome::Refused { trouble, .. } => ("refused", trouble.kind),
+        Outcome::Refused(trouble) => ("refused", trouble.kind),
         Outcome::Unknown(trouble) => ("unknown", trouble.kind),
         Outcome::Unusable(trouble) => ("unusable", trouble.kind),
         other => panic!("{other:?}"),

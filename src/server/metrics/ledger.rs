@@ -125,7 +125,7 @@ impl LedgerGauges {
         for (view, limits) in pools {
             let (pool, effective) = (view.pool.as_str(), view.state.effective(limits, *now));
             self.in_flight.get_or_create(&OfPool { pool }).set(i64::from(view.traffic.in_flight));
-            self.pace.get_or_create(&OfPool { pool }).set(view.state.pace(*now));
+            self.pace.get_or_create(&OfPool { pool }).set(view.state.pace(limits, *now));
             for (limit, used, most) in [
                 ("requests_per_minute", view.traffic.in_window, effective.requests_per_minute),
                 ("concurrency", view.traffic.in_flight, effective.concurrency),

@@ -92,6 +92,11 @@ impl House {
         Self::with_timing(config, LONG, Clock::system()).await
     }
 
+    /// The same, whose clock stands still until it is moved.
+    pub async fn still() -> Self {
+        Self::with_timing(Config::default(), LONG, Clock::stopped()).await
+    }
+
     /// The same, whose clock shows this moment (ms since 1970) from the first on.
     pub async fn timeless_at(now: i64) -> Self {
         let clock = Clock::system();
@@ -228,6 +233,35 @@ impl House {
     /// Works until the end.
     pub async fn run(&self, batch: BatchId) -> Ran {
         self.run_until(batch, CancellationToken::new()).await
+    }
+
+    /// Works until the end, and moves the clock to what is due next whenever all that is left waits for it.
+    pub async fn run_ahead(&self, batch: BatchId) -> Ran {
+        let ahead = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if let Some(due_at) = self.waits_until(batch).await {
+                    self.clock.advance(due_at - self.clock.now());
+                }
+            }
+        };
+        tokio::select! { ran = self.run(batch) => ran, () = ahead => unreachable!("it goes on for ever") }
+    }
+
+    /// When the next line is due, if every line that is not finished waits for its moment.
+    pub async fn waits_until(&self, batch: BatchId) -> Option<i64> {
+        let filter = JobFilter { limit: 1_000, ..JobFilter::default() };
+        let jobs = self.store.jobs(batch, &filter).await.expect("a ledger");
+        let left = jobs.iter().filter(|job| job.due_at.is_some());
+        let waits = |job: &&JobDetail| job.row.state == JobState::Queued;
+        let due_at = left.clone().all(|job| waits(&job)).then(|| left.filter_map(|job| job.due_at).min()).flatten();
+        due_at.filter(|at| *at > self.clock.now())
+    }
+
+    /// Waits until every line that is not finished waits for its moment; how long that still is, in ms.
+    pub async fn wait_ahead(&self, batch: BatchId) -> i64 {
+        self.until("lines that wait", || async { self.waits_until(batch).await.is_some() }).await;
+        self.waits_until(batch).await.map_or(0, |due_at| due_at - self.clock.now())
     }
 
     pub async fn run_until(&self, batch: BatchId, drain: CancellationToken) -> Ran {
