@@ -31,6 +31,9 @@ const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 /// How long a process that is asked to end waits for a ledger that cannot be written.
 const LAST_WAIT: Duration = Duration::from_secs(20);
+/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts anew in its file. It repeats most
+/// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
+const SHORT_LOG: &str = "PRAGMA wal_autocheckpoint = 1000";
 /// How often a ledger that cannot be written is told of.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -158,6 +161,8 @@ struct Writer {
     next_beat: Instant,
     /// Since it was last told that the ledger cannot be written.
     told_broken: Option<Instant>,
+    /// Whether the disk is found to be full, since the log was last told to stay short.
+    was_full: bool,
     /// Permits that nobody took: their calls were never sent, and the next transaction says so.
     unsent: Vec<CallId>,
     hints: Hints,
@@ -188,6 +193,7 @@ pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Comman
         wake: None,
         next_beat: Instant::now(),
         told_broken: None,
+        was_full: false,
         unsent: Vec::new(),
         hints: Hints::default(),
     };
@@ -239,6 +245,9 @@ impl Writer {
     }
 
     async fn commit(&mut self, group: Group, asked: bool) {
+        if std::mem::take(&mut self.was_full) {
+            let _ = sqlx::query(SHORT_LOG).execute(&mut self.conn).await;
+        }
         self.waiting.retain(|ask| !ask.is_abandoned());
         match self.transact(&group, Permits::All { asked }).await {
             Ok(replies) => self.deliver(group, replies),
@@ -327,6 +336,7 @@ impl Writer {
     }
 
     fn tell_broken(&mut self, error: &StoreError) {
+        self.was_full |= matches!(error, StoreError::Full(_));
         let now = Instant::now();
         if self.told_broken.is_none_or(|told| now.duration_since(told) >= TELL_AGAIN) {
             self.told_broken = Some(now);

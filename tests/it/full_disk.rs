@@ -79,9 +79,14 @@ async fn until_stuck(house: &House) {
 }
 
 async fn end_of(child: Child) -> (Output, String) {
+    let pid = Pid::from_child(&child);
     let waiting = tokio::task::spawn_blocking(move || child.wait_with_output().expect("a child"));
-    let output =
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it ends").expect("it was waited for");
+    let output = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    if output.is_err() {
+        // Nobody else would end it, and the test would be waited for.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let output = output.expect("it ends").expect("it was waited for");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     (output, words)
 }
