@@ -10,6 +10,7 @@ pub mod domain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 pub mod held;
+pub mod large;
 pub mod media;
 pub mod pace;
 pub mod render;

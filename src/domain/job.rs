@@ -267,6 +267,12 @@ impl Journal {
         count(self.calls.iter().filter(|c| !matches!(c.state, CallState::Rejected)))
     }
 
+    /// The call whose answer was too large: another one is made only when the user says `retry`.
+    #[must_use]
+    pub fn too_large(&self) -> Option<&CallRecord> {
+        self.calls.iter().find(|c| c.error_kind == Some(ErrorKind::AnswerTooLarge))
+    }
+
     /// Calls that ran into our own time-out.
     #[must_use]
     pub fn timed_out(&self) -> u32 {
@@ -346,6 +352,15 @@ mod tests {
         assert_eq!(since, [None, Some(50), Some(70), None], "the later mark counts");
         journals.anew.remove(&ALL_PARTS);
         assert_eq!([1, 2].map(|part| journals.is_anew(part)), [false, true]);
+    }
+
+    #[test]
+    fn a_part_whose_answer_was_too_large_is_known_by_its_call() {
+        let too_large =
+            CallRecord { error_kind: Some(ErrorKind::AnswerTooLarge), ..call(CallState::Lost, None, false) };
+        let journal = Journal { calls: vec![call(CallState::Rejected, None, false), too_large.clone()] };
+        assert_eq!(journal.too_large(), Some(&too_large));
+        assert_eq!(Journal { calls: vec![call(CallState::Lost, None, false)] }.too_large(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The ground: types and decisions. No I/O, no runtime, no database, no network.
 
 pub mod batch;
+pub mod body;
 pub mod call;
 pub mod callback;
 pub mod cost;
@@ -10,6 +11,7 @@ pub mod hex;
 pub mod identity;
 pub mod job;
 pub mod key;
+pub mod lenient;
 pub mod notice;
 pub mod options;
 pub mod overrides;

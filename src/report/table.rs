@@ -110,6 +110,11 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {
             format!("change the line or its recording, then {run}")
         }
+        ErrorKind::AnswerTooLarge => {
+            format!(
+                "shorten the line or its recording, then {run}; wavebatch retry {batch} --state failed buys it as it is"
+            )
+        }
         ErrorKind::SinkRefused => {
             format!("give the line another key, or make way for it and wavebatch deliver {batch}")
         }

@@ -15,7 +15,6 @@ use crate::{
         cost::Rates,
         job::{CallRecord, Trace, Why},
         options::{ExpireContent, TranscribeOptions},
-        transcript::Transcript,
     },
     store::{End, Permit, Purchase, StoreError},
     waves::{Client, SttBody, SttCall},
@@ -118,10 +117,9 @@ impl Caller for Transcriber<'_> {
     }
 
     fn answered(&self, answer: &Answer) -> End {
-        let heard = Transcript::parse(&answer.body).ok().and_then(|t| t.duration_ms);
-        let audio_ms = heard.or(self.audio_ms);
+        let audio_ms = answer.audio_ms.or(self.audio_ms);
         End::Answered {
-            body: answer.body.clone().into(),
+            body: answer.body.clone(),
             from_log: false,
             request_id: answer.request_id.clone(),
             content_expiry: answer.content_expiry.clone(),

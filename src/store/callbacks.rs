@@ -1,13 +1,15 @@
 //! What is posted for calls: kept with its call's answer in one transaction, however often and whenever it comes.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+};
 
-use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, rows, writer::Command};
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, rows, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -16,6 +18,7 @@ use crate::{
         job::{CallId, CallState},
         pool::Limits,
     },
+    large::look_into,
 };
 
 /// A callback as it was posted, read.
@@ -23,8 +26,8 @@ use crate::{
 pub struct Delivery {
     /// Its call, proved by its address.
     pub call: CallId,
-    /// The body, as it came.
-    pub body: Bytes,
+    /// The body.
+    pub body: Body,
     /// What it says.
     pub says: Says,
 }
@@ -99,12 +102,27 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
-        let digest = Sha256::digest(&delivery.body).into();
         let Delivery { call, body, says } = delivery;
-        let received = Received { call, body: body.into(), digest, says };
+        let digest = {
+            let body = body.clone();
+            look_into(body.len(), move || digest(&body)).await?
+        };
+        let received = Received { call, body, digest, says };
         let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
         self.stir();
         Ok(effect)
+    }
+}
+
+/// SHA-256 of a body as it came.
+fn digest(body: &Body) -> Result<[u8; 32], StoreError> {
+    let (mut hash, mut reader, mut piece) = (Sha256::new(), body.reader(), vec![0; 64 << 10]);
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(read) => hash.update(&piece[..read]),
+            Err(e) => return Err(StoreError::Unexpected(format!("a body does not unpack: {e}"))),
+        }
     }
 }
 
@@ -243,14 +261,14 @@ async fn keep(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Mi
             Effect::Other => ("other", true),
             Effect::Repeated | Effect::Ignored => ("ignored", true),
         };
-        let (body, packed) = delivery.body.kept();
+        let (body, is_packed) = delivery.body.kept();
         row.push_bind(delivery.call.0.as_bytes().as_slice())
             .push_bind(now)
             .push_bind(1)
             .push_bind(delivery.digest.as_slice())
             .push_bind(name)
-            .push_bind(beside.then_some(packed))
-            .push_bind(delivery.body.bytes())
+            .push_bind(beside.then_some(is_packed))
+            .push_bind(packed::bytes(&delivery.body))
             .push_bind(beside.then_some(body));
     });
     // One that came before is only counted.

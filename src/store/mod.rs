@@ -60,6 +60,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Millis};
 
+pub use crate::domain::body::Body;
 pub use begin::{Again, Begun};
 pub use callbacks::{Delivery, Effect, Expected, Says};
 pub use claim::{Claimed, Order, Want};
@@ -71,7 +72,6 @@ pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use notices::{NewNotice, Notice, Untold};
 pub use open::{MIN_SQLITE, Opening};
-pub use packed::Body;
 pub use parts::Reused;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
@@ -86,7 +86,9 @@ pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
-pub use views::{BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending};
+pub use views::{
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, SpeechCounts, Spending,
+};
 pub use vitals::Vitals;
 pub use window::Standing;
 

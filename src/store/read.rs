@@ -1,10 +1,10 @@
 //! Reading: batches, counts, jobs, pages for the report. Short transactions on the read-only pool.
 
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, ValueRef, sqlite::SqliteRow};
 
 use super::{
-    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, fence, packed,
-    rows,
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending, Store, StoreError,
+    fence, packed, rows,
 };
 use crate::domain::{
     job::{BatchId, CallId, JobId, JobState, Token},
@@ -163,8 +163,9 @@ impl Store {
         with_answers: bool,
     ) -> Result<Vec<ReportRow>, StoreError> {
         let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
-        let found =
-            sqlx::query(sql).bind(batch.0).bind(after.0).bind(after.1).bind(limit).fetch_all(&self.read).await?;
+        let query = sqlx::query(sql).bind(batch.0).bind(after.0).bind(after.1).bind(limit);
+        let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
+        let found = query.fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
     }
 
@@ -273,6 +274,8 @@ macro_rules! report_columns {
          (SELECT coalesce(sum(cost), 0) FROM calls c WHERE c.job = j.id) AS cost"
     };
 }
+/// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.
+const LONGEST_HERE: i64 = 128 << 10;
 const REPORT: &str = concat!(
     "SELECT ",
     report_columns!(),
@@ -281,7 +284,7 @@ const REPORT: &str = concat!(
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", a.packed, a.bytes, a.body \
+    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= ?5 THEN a.body END AS body \
      FROM jobs j LEFT JOIN calls k ON k.job = j.id AND k.state = 'answered' AND k.part = 0 LEFT JOIN answers a ON a.call = k.id \
      WHERE j.batch = ?1 AND (j.ordinal, j.id) > (?2, ?3) AND j.state <> 'superseded' ORDER BY j.ordinal, j.id LIMIT ?4"
 );
@@ -293,11 +296,7 @@ const JOBS: &str = concat!(
 );
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
-    let answer = if with_answer && row.try_get::<Option<i64>, _>("packed")?.is_some() {
-        Some(packed::unpack(row)?)
-    } else {
-        None
-    };
+    let answer = if with_answer { row_answer(row)? } else { None };
     Ok(ReportRow {
         job: JobId(row.try_get("id")?),
         ordinal: row.try_get("ordinal")?,
@@ -327,6 +326,16 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         characters: rows::length(row, "characters")?,
         parts: rows::length(row, "parts")?,
         reused_parts: rows::length(row, "reused_parts")?,
+    })
+}
+
+fn row_answer(row: &SqliteRow) -> Result<Option<RowAnswer>, StoreError> {
+    if row.try_get::<Option<i64>, _>("packed")?.is_none() {
+        return Ok(None);
+    }
+    Ok(match row.try_get_raw("body")?.is_null() {
+        true => rows::call_id(row, "call")?.map(RowAnswer::Apart),
+        false => Some(RowAnswer::Here(packed::kept(row)?)),
     })
 }
 

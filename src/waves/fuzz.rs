@@ -10,6 +10,7 @@ use super::{
     sound::Sound,
 };
 use crate::domain::{
+    body::Arrived,
     call::Outcome,
     speech::{AudioFormat, SampleRate},
 };
@@ -36,7 +37,7 @@ pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
     let came = answer::Reply {
         status: StatusCode::from_u16(reply.status).unwrap_or_default(),
         headers: HeaderMap::new(),
-        body: Bytes::copy_from_slice(reply.body),
+        body: Arrived::Whole(Bytes::copy_from_slice(reply.body)),
         ending,
         framed: reply.framed,
     };

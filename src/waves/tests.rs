@@ -113,7 +113,7 @@ async fn a_file_is_sent_as_it_is_and_the_answer_kept_as_it_came() {
         .await;
         let (file, body) = recording(len);
         let Outcome::Answered(answer) = call_with(&url, body, Departure::Go, LONG).await else { panic!("{len}") };
-        assert_eq!(answer.body, OK);
+        assert_eq!(answer.body, OK.into());
         assert_eq!(answer.request_id.as_deref(), Some("r1"));
         assert_eq!(answer.content_expiry.as_deref(), Some("applied"));
         let (head, sent) = requests.recv().await.unwrap();
