@@ -1,6 +1,6 @@
 //! Bodies of answers, kept packed as raw DEFLATE: a transcript takes a fraction of its bytes, in memory and in the ledger.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, bufread::DeflateDecoder, write::DeflateEncoder};
@@ -135,6 +135,22 @@ impl Read for Reader<'_> {
         match self {
             Self::Whole(left) => left.read(buf),
             Self::Packed(packed) => packed.read(buf),
+        }
+    }
+}
+
+impl BufRead for Reader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Whole(left) => left.fill_buf(),
+            Self::Packed(packed) => packed.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match self {
+            Self::Whole(left) => left.consume(amount),
+            Self::Packed(packed) => packed.consume(amount),
         }
     }
 }

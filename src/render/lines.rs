@@ -33,7 +33,7 @@ fn break_at(pieces: &[Piece<'_>], label: usize) -> Option<usize> {
         }
         if second <= MAX_COLUMNS {
             let cost =
-                first.max(second) * 2 + usize::from(first > second) + if ends_clause(&pair[0].text) { 0 } else { 8 };
+                first.max(second) * 2 + usize::from(first > second) + if ends_clause(pair[0].text) { 0 } else { 8 };
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, at + 1));
             }

@@ -40,8 +40,8 @@ use crate::{
 
 /// The largest callback, in bytes.
 const MAX_BODY: u64 = 64 << 20;
-/// What bodies may take up that are being read, or are not on disk yet, in KiB: two of the largest.
-const ROOM: u32 = 256 << 10;
+/// What bodies may take up that are being read, or are not on disk yet, in KiB: four of the largest.
+const ROOM: u32 = 512 << 10;
 /// What every body takes up at least, in KiB, with all that comes with it.
 const LEAST_ROOM: u32 = 16;
 /// What a body takes up while it is read, times its length: itself, and what it is packed into or its longest text.

@@ -1,6 +1,9 @@
 //! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    io::{BufRead as _, Read as _},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -182,8 +185,17 @@ pub(super) fn usable<'b>(
 }
 
 /// Whether there is nothing but white space.
-fn is_blank(body: Reader<'_>) -> bool {
-    body.bytes().all(|byte| byte.is_ok_and(|byte| byte.is_ascii_whitespace()))
+fn is_blank(mut body: Reader<'_>) -> bool {
+    loop {
+        match body.fill_buf() {
+            Ok([]) => return true,
+            Ok(piece) if piece.iter().all(u8::is_ascii_whitespace) => {
+                let read = piece.len();
+                body.consume(read);
+            }
+            Ok(_) | Err(_) => return false,
+        }
+    }
 }
 
 /// As much of a body as tells a page from an answer.

@@ -321,6 +321,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_long_is_read_up_to_a_length() {
+        let junk = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
+        // As long as an explanation may be, nothing of it is lost.
+        let details = format!("[{},{{\"message\":\"last\"}}]", &junk(LOOKED_AT - 100)[1..LOOKED_AT - 102]);
+        let body = format!(r#"{{"error":"first","details":{details}}}"#);
+        assert!(body.len() < LOOKED_AT && body.len() > LOOKED_AT - 100);
+        assert_eq!(said(&body).words.as_deref(), Some("first: last"));
+        // Beyond that each field has its beginning.
+        let long = "no speech ".repeat(LOOKED_AT);
+        let (code, id) = (r#""error_code":"LANGUAGE_NOT_ENABLED_IN_REGION""#, r#""request_id":"r1""#);
+        let body =
+            format!(r#"{{"x":{0},"details":{0},"error":"{long}",{code},{id},"error":"twice"}}"#, junk(3 * LOOKED_AT));
+        let long = said(&body);
+        assert!(long.by_api && long.mentions("language_not_enabled"));
+        assert_eq!((long.words.as_deref(), long.request_id.as_deref()), (Some("twice"), Some("r1")));
+        let page = format!("<html><title>502 Bad Gateway</title>{}", " ".repeat(3 * LOOKED_AT));
+        assert_eq!(said(&page).words.as_deref(), Some("502 Bad Gateway"));
+        assert_eq!(Said::of(|| Reader::Whole(page.as_bytes())), said(&page));
+    }
+
+    #[test]
     fn what_a_proxy_writes_is_not_the_apis() {
         for body in [
             "<html><head><title>502 Bad Gateway</title></head></html>",
