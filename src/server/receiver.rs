@@ -180,11 +180,29 @@ impl Desk {
         };
         // The ledger's time is one, however often it is asked.
         let left = self.patience.ledger.saturating_sub(asked.elapsed());
-        let (body, mut room) = self.read(request).await?;
+        let (body, mut room) = match self.read(request).await {
+            Err(told @ Told::Refused(Refusal::TooLarge, _)) => {
+                self.note_too_large(call, left).await;
+                return Err(told);
+            }
+            read => read?,
+        };
         let (read, body) = look_into(body.len(), move || (read_callback(&body), body.into_body())).await;
         shrink(&mut room, room_of(body.kept().0.len() as u64 * WHILE_KEPT));
         let says = self.says(call, &expected, read)?;
         self.keep(Delivery { call, body, says }, &expected, room, left).await
+    }
+
+    /// The vendor sends it again, and then gives up: what is noted now keeps the call from being made again.
+    async fn note_too_large(&self, call: CallId, left: Duration) {
+        let told = format!("the answer that was posted has more than {} MB, and is not kept", MAX_BODY >> 20);
+        match timeout(left, self.store.note_too_large(call, &told)).await {
+            Ok(Ok(())) => tracing::warn!(call.id = %call, "a callback is too large"),
+            Ok(Err(error)) => tracing::error!(call.id = %call, error = %error, "a callback is too large"),
+            Err(_) => {
+                tracing::error!(call.id = %call, "a callback is too large, and the ledger does not answer in time")
+            }
+        }
     }
 
     /// The body, and the room that it takes up. One that does not say its length takes up more as it comes.

@@ -79,7 +79,7 @@ pub(super) fn incomplete<A>(
                     "the answer has {} MB, and more than 64 MB are not read; it is kept in the ledger as it came",
                     body.len() / 1_000_000
                 ),
-                None => "the answer is larger than 64 MB, and is not kept".into(),
+                None => "the answer is larger than any that is read (64 MB), and is not kept".into(),
             };
             Outcome::TooLarge { trouble: trouble(ErrorKind::AnswerTooLarge, message), body }
         }

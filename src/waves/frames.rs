@@ -30,6 +30,8 @@ pub(super) enum Heard {
     All(Vec<u8>),
     /// Something that ends it without being its end.
     Failed(String),
+    /// More at once than all of its audio can be.
+    TooLong,
 }
 
 /// A stream of such events.
@@ -41,7 +43,7 @@ impl Frames {
     pub(super) fn push(&mut self, piece: &[u8]) -> Heard {
         match self.0.push(piece) {
             Ok(events) => gather(events),
-            Err(_) => Heard::Failed("an event of its stream is larger than 16 MB".into()),
+            Err(_) => Heard::TooLong,
         }
     }
 
@@ -167,13 +169,13 @@ mod tests {
             match frames.push(piece) {
                 Heard::More(audio) => all.extend(audio),
                 Heard::All(audio) => return Heard::All([all, audio].concat()),
-                failed @ Heard::Failed(_) => return failed,
+                other @ (Heard::Failed(_) | Heard::TooLong) => return other,
             }
         }
         match frames.finish() {
             Heard::More(audio) => Heard::More([all, audio].concat()),
             Heard::All(audio) => Heard::All([all, audio].concat()),
-            failed @ Heard::Failed(_) => failed,
+            other @ (Heard::Failed(_) | Heard::TooLong) => other,
         }
     }
 

@@ -70,6 +70,7 @@ pub fn hear(stream: &[u8], by: usize) -> Stream {
             Heard::More(more) => audio.extend(more),
             Heard::All(more) => return Stream { audio: [audio, more].concat(), end: Ok(true) },
             Heard::Failed(why) => return Stream { audio: Vec::new(), end: Err(why) },
+            Heard::TooLong => return Stream { audio: Vec::new(), end: Err("an event is too long".into()) },
         }
         if last {
             return Stream { audio, end: Ok(false) };

@@ -95,13 +95,14 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
             // The mark may lack the empty line behind it; anything else there is half an event.
             Ok(None) => match frames.finish() {
                 all @ Heard::All(_) => all,
-                Heard::More(_) | Heard::Failed(_) => return Ok(Played::Unmarked),
+                Heard::More(_) | Heard::Failed(_) | Heard::TooLong => return Ok(Played::Unmarked),
             },
         };
         let (audio, ended) = match heard {
             Heard::More(audio) => (audio, false),
             Heard::All(audio) => (audio, true),
             Heard::Failed(why) => return Ok(Played::Unusable(why)),
+            Heard::TooLong => return Ok(Played::Body(Ending::TooLong)),
         };
         if !tape.has_room_for(&audio) {
             return Ok(Played::Body(Ending::TooLong));
