@@ -11,6 +11,7 @@ pub mod domain;
 pub mod fuzzed;
 pub mod held;
 pub mod io_fault;
+pub mod large;
 pub mod media;
 pub mod pace;
 pub mod process;

@@ -93,7 +93,8 @@ impl Run {
     async fn batches(&self, drive: &Drive<'_>, done: &Submission) -> Result<Vec<BatchRow>, Stop> {
         let mut batches = self.unfinished(drive, &done.spec.definition, Some(done.batch)).await?;
         let this = drive.store.batch_by_id(done.batch).await?;
-        if let Some((why, hint)) = work::why_not(&this) {
+        // Somebody else may be submitting it as well; the work waits for that.
+        if let Some((why, hint)) = work::held(&this) {
             return Err(Stop::blocked(why).hint(hint));
         }
         batches.push(this);

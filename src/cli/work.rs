@@ -98,19 +98,20 @@ impl Work {
 /// Why a batch cannot be worked, and what to do.
 pub(super) fn why_not(row: &BatchRow) -> Option<(String, String)> {
     let name = &row.name;
-    match &row.pause {
-        Some((kind, reason)) if kind.only_the_user_lifts() => Some((
-            format!("the batch `{name}` is {}", kind.in_words(reason)),
-            format!("wavebatch resume {}", shell(name)),
-        )),
-        _ if row.submitting_at.is_some() => Some((
-            format!(
-                "the batch `{name}` is being submitted, or its submission was cut off: it is not worked until it is whole"
-            ),
-            "submit it again: that finishes it".into(),
-        )),
-        _ => None,
-    }
+    let half = row.submitting_at.is_some().then(|| {
+        let why = format!(
+            "the batch `{name}` is being submitted, or its submission was cut off: it is not worked until it is whole"
+        );
+        (why, "submit it again: that finishes it".into())
+    });
+    held(row).or(half)
+}
+
+/// Why only the user lets the batch go on, if so, and how.
+pub(super) fn held(row: &BatchRow) -> Option<(String, String)> {
+    let (kind, reason) = row.pause.as_ref().filter(|(kind, _)| kind.only_the_user_lifts())?;
+    let why = format!("the batch `{}` is {}", row.name, kind.in_words(reason));
+    Some((why, format!("wavebatch resume {}", shell(&row.name))))
 }
 
 /// How the end is shown.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::options::listed;
+use super::{body::Body, options::listed, transcript::Transcript};
 
 listed! {
     /// Why a line failed, or what a call ran into. A closed list: it stands in the report's `error_kind`.
@@ -64,6 +63,8 @@ listed! {
         Gateway = "gateway",
         /// A complete 200 that cannot be used: wrong type, not JSON, no `transcription`.
         UnusableAnswer = "unusable_answer",
+        /// A 200 larger than any answer that is read.
+        AnswerTooLarge = "answer_too_large",
         /// It may have been paid for, nothing proves it, and `on_unknown = "park"`.
         UnknownOutcome = "unknown_outcome",
         /// `max_billed_calls` is reached.
@@ -81,11 +82,15 @@ listed! {
     }
 }
 
-/// The API's complete answer to a transcription, as it came.
+/// The API's complete answer to a transcription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The body, byte for byte. Checked: JSON with a `transcription` string and no status but `success`.
-    pub body: Bytes,
+    pub body: Body,
+    /// What it says. Of a large body that is read once more when it is written out, so that many of them do not add up.
+    pub transcript: Option<Transcript>,
+    /// Length of the audio as the API heard it, in ms.
+    pub audio_ms: Option<u64>,
     /// The vendor's request id, where the model gives one.
     pub request_id: Option<String>,
     /// `x-content-expiry`, where the answer has it.
@@ -136,6 +141,13 @@ pub enum Outcome<A = Answer> {
     Unknown(Trouble),
     /// A complete 200 that cannot be used: billed, and worth nothing.
     Unusable(Trouble),
+    /// A 200 larger than any that is read: billed, and another call would bring the same.
+    TooLarge {
+        /// What it came to.
+        trouble: Trouble,
+        /// The body, where all of it came and it could be kept.
+        body: Option<Body>,
+    },
 }
 
 impl<A> Outcome<A> {
@@ -149,6 +161,7 @@ impl<A> Outcome<A> {
             Self::Stale => Outcome::Stale,
             Self::Unknown(trouble) => Outcome::Unknown(trouble),
             Self::Unusable(trouble) => Outcome::Unusable(trouble),
+            Self::TooLarge { trouble, body } => Outcome::TooLarge { trouble, body },
         }
     }
 }
@@ -166,8 +179,8 @@ pub struct LogEntry {
     pub duration_s: Option<f64>,
     /// Size of the audio, in bytes.
     pub bytes: Option<u64>,
-    /// The transcript.
-    pub transcription: String,
+    /// The transcript: a walk through the log holds many of them.
+    pub transcription: Body,
     /// The flags of the request.
     pub flags: LogFlags,
     /// The callback's address, if the request had one.

@@ -291,6 +291,12 @@ impl Journal {
         count(lately.filter(|c| c.error_kind.is_some()))
     }
 
+    /// The call whose answer was too large: another one is made only when the user says `retry`.
+    #[must_use]
+    pub fn too_large(&self) -> Option<&CallRecord> {
+        self.calls.iter().find(|c| c.error_kind == Some(ErrorKind::AnswerTooLarge))
+    }
+
     /// Calls that ran into our own time-out.
     #[must_use]
     pub fn timed_out(&self) -> u32 {
@@ -386,6 +392,15 @@ mod tests {
         let since = [0, 1, 2, 3, 4].map(|part| journals.forced_since(part));
         assert_eq!(since, [None, Some(50), Some(70), None, None]);
         assert!(journals.is_forced(1) && !journals.is_forced(0));
+    }
+
+    #[test]
+    fn a_part_whose_answer_was_too_large_is_known_by_its_call() {
+        let too_large =
+            CallRecord { error_kind: Some(ErrorKind::AnswerTooLarge), ..call(CallState::Lost, None, false) };
+        let journal = Journal { calls: vec![call(CallState::Rejected, None, false), too_large.clone()] };
+        assert_eq!(journal.too_large(), Some(&too_large));
+        assert_eq!(Journal { calls: vec![call(CallState::Lost, None, false)] }.too_large(), None);
     }
 
     #[test]

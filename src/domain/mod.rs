@@ -1,6 +1,7 @@
 //! The ground: types and decisions. No I/O, no runtime, no database, no network.
 
 pub mod batch;
+pub mod body;
 pub mod call;
 pub mod callback;
 pub mod cost;
@@ -13,6 +14,7 @@ pub mod identity;
 pub mod job;
 pub mod key;
 pub mod length;
+pub mod lenient;
 pub mod notice;
 pub mod options;
 pub mod overrides;

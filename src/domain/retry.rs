@@ -95,7 +95,7 @@ pub enum Verdict {
 #[must_use]
 pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
-        Outcome::Unknown(_) | Outcome::Unusable(_) => true,
+        Outcome::Unknown(_) | Outcome::Unusable(_) | Outcome::TooLarge { .. } => true,
         Outcome::Refused(trouble) => trouble.kind == ErrorKind::ServerError,
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::NotSent(_) | Outcome::Stale => false,
     }
@@ -168,6 +168,7 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::BadRequest
         | K::TooLarge
         | K::AnswerLost
+        | K::AnswerTooLarge
         | K::LanguageNotEnabled
         | K::UnknownOutcome
         | K::BilledCap
@@ -195,6 +196,8 @@ mod tests {
         assert_eq!(after(ErrorKind::ServerError, 6, 0), Verdict::Fail);
         assert_eq!(after(ErrorKind::TimedOut, 1, 1), Verdict::Later(500));
         assert_eq!(after(ErrorKind::TimedOut, 2, 2), Verdict::Fail, "not paid for six times");
+        assert_eq!(after(ErrorKind::UnusableAnswer, 1, 0), Verdict::Later(500));
+        assert_eq!(after(ErrorKind::AnswerTooLarge, 1, 0), Verdict::Fail, "another call would bring the same");
         assert_eq!(after(ErrorKind::Unreachable, 50, 0), Verdict::Later(500), "the outage rules, not tries");
         assert_eq!(after(ErrorKind::LocalOutage, 50, 0), Verdict::Later(30_000), "no line's fault");
         let local = Outcome::<()>::NotSent(Trouble::new(ErrorKind::LocalOutage, ""));

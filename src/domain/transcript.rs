@@ -1,27 +1,24 @@
 //! What the API heard: read leniently from its answer, and judged.
 
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
+mod reading;
+#[cfg(test)]
+mod reading_tests;
+mod timeline;
 
-use super::options::listed;
+use serde::Serialize;
 
-/// Times beyond this (some three years) are no times.
-const LONGEST_MS: f64 = 1e11;
+use self::reading::to_millis;
+pub use self::{
+    reading::{Reading, TextField, Want},
+    timeline::{Spoken, Timeline},
+};
+use super::{
+    body::{Arrived, Arriving, Body, Reader},
+    options::listed,
+};
+
 /// Silence up to this long needs no words, and lengths may differ by so much.
 const SLACK_MS: u64 = 2_000;
-
-/// A word or an utterance, and when it was said. `start_ms <= end_ms`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spoken {
-    /// The text as written, with its punctuation.
-    pub text: String,
-    /// Begin, from the start of the recording.
-    pub start_ms: u64,
-    /// End, from the start of the recording.
-    pub end_ms: u64,
-    /// Who said it, counted from 0.
-    pub speaker: Option<u32>,
-}
 
 /// A transcription, whichever model made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,9 +26,9 @@ pub struct Transcript {
     /// The whole text.
     pub text: String,
     /// Words in order of time; empty unless word times were asked for, or if none of them has a time.
-    pub words: Vec<Spoken>,
+    pub words: Timeline,
     /// Utterances in order of time; Pulse only.
-    pub utterances: Vec<Spoken>,
+    pub utterances: Timeline,
     /// Length of the audio as the API heard it.
     pub duration_ms: Option<u64>,
     /// Language, where the answer says it (Pulse Pro).
@@ -45,10 +42,19 @@ pub struct Transcript {
 pub enum TranscriptError {
     /// Not JSON.
     #[error("the answer is not JSON")]
-    NotJson(#[from] serde_json::Error),
+    NotJson(#[source] serde_json::Error),
     /// No object with a `transcription` string.
     #[error("the answer has no `transcription`")]
     NoText,
+    /// What is kept of it cannot be unpacked.
+    #[error("what is kept of the answer is damaged")]
+    Damaged(#[source] std::io::Error),
+}
+
+impl From<serde_json::Error> for TranscriptError {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_io() { Self::Damaged(error.into()) } else { Self::NotJson(error) }
+    }
 }
 
 impl Transcript {
@@ -58,33 +64,36 @@ impl Transcript {
     /// # Errors
     /// If the answer is not JSON or has no `transcription`.
     pub fn parse(answer: &[u8]) -> Result<Self, TranscriptError> {
-        let answer: Value = serde_json::from_slice(answer)?;
-        let text = answer.get("transcription").and_then(Value::as_str).ok_or(TranscriptError::NoText)?;
-        Ok(Self {
-            text: text.to_owned(),
-            words: timed(answer.get("words"), &["word", "text"]),
-            utterances: timed(answer.get("utterances"), &["text", "transcript"]),
-            duration_ms: answer.get("metadata").and_then(|m| millis(m.get("duration"))),
-            language: string(answer.get("language")),
-            request_id: string(answer.get("request_id")),
-        })
+        Self::read(Reader::Whole(answer), Want::All)
+    }
+
+    /// Reads an answer that was kept.
+    ///
+    /// # Errors
+    /// As for [`Transcript::parse`], or what was kept is damaged.
+    pub fn of(answer: &Body) -> Result<Self, TranscriptError> {
+        Self::of_kept(answer, Want::All)
     }
 
     /// The text of an answer alone, without a look at its words.
     ///
     /// # Errors
-    /// If the answer is not JSON or has no `transcription`.
-    pub fn text_of(answer: &[u8]) -> Result<String, TranscriptError> {
-        #[derive(serde::Deserialize)]
-        struct Text {
-            transcription: Option<Value>,
+    /// As for [`Transcript::of`].
+    pub fn text_of(answer: &Body) -> Result<String, TranscriptError> {
+        Self::of_kept(answer, Want::Text).map(|transcript| transcript.text)
+    }
+
+    fn of_kept(answer: &Body, want: Want) -> Result<Self, TranscriptError> {
+        if answer.is_large() {
+            return Self::read(answer.reader(), want);
         }
-        match serde_json::from_slice::<Text>(answer) {
-            Ok(Text { transcription: Some(Value::String(text)) }) => Ok(text),
-            Ok(_) => Err(TranscriptError::NoText),
-            // A field that stands twice is one too many for a struct; where all is read, the last one counts.
-            Err(_) => Self::parse(answer).map(|transcript| transcript.text),
-        }
+        let whole = answer.whole().map_err(TranscriptError::Damaged)?;
+        Self::read(Reader::Whole(&whole), want)
+    }
+
+    fn read(answer: Reader<'_>, want: Want) -> Result<Self, TranscriptError> {
+        let reading = Reading::of(answer, want)?;
+        if reading.transcription == Some(true) { Ok(reading.transcript) } else { Err(TranscriptError::NoText) }
     }
 
     /// A result found in the vendor's log: text and length (in seconds), no words.
@@ -114,68 +123,35 @@ impl Transcript {
 
 /// The answer to keep for a result that was found in the vendor's log, in the shape that [`Transcript::parse`] reads.
 #[must_use]
-pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, language: &str) -> Bytes {
-    let answer = json!({
-        "status": "success",
-        "transcription": text,
-        "words": [],
-        "utterances": [],
-        "language": language,
-        "metadata": { "duration": duration_s },
-        "request_id": request_id,
-        "recovered": true,
-    });
-    Bytes::from(answer.to_string())
-}
-
-/// Reads what has times. An entry without a time of its own follows the one before it; where no entry has one, there
-/// is nothing to be had from the list.
-fn timed(list: Option<&Value>, names: &[&str]) -> Vec<Spoken> {
-    let mut entries = Vec::new();
-    let (mut any_time, mut last_ms) = (false, 0);
-    for entry in list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
-        let Some(text) = names.iter().find_map(|n| entry.get(*n)?.as_str()) else { continue };
-        if text.trim().is_empty() {
-            continue;
-        }
-        let (start, end) = (millis(entry.get("start")), millis(entry.get("end")));
-        any_time |= start.is_some() || end.is_some();
-        let start_ms = start.unwrap_or_else(|| end.map_or(last_ms, |e| e.min(last_ms)));
-        let end_ms = end.unwrap_or(start_ms).max(start_ms);
-        last_ms = end_ms;
-        entries.push(Spoken { text: text.to_owned(), start_ms, end_ms, speaker: speaker(entry) });
+pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, language: &str) -> Body {
+    #[derive(Serialize)]
+    struct Recovered<'a> {
+        status: &'a str,
+        transcription: &'a str,
+        words: [(); 0],
+        utterances: [(); 0],
+        language: &'a str,
+        metadata: Metadata,
+        request_id: &'a str,
+        recovered: bool,
     }
-    if !any_time {
-        return Vec::new();
+    #[derive(Serialize)]
+    struct Metadata {
+        duration: Option<f64>,
     }
-    entries.sort_by_key(|entry| entry.start_ms);
-    entries
-}
-
-/// An integer on the wire today, `"speaker_0"` in older samples.
-fn speaker(entry: &Map<String, Value>) -> Option<u32> {
-    match entry.get("speaker")? {
-        Value::String(name) => name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok(),
-        number => to_u32(number.as_f64()?),
-    }
-}
-
-fn to_u32(number: f64) -> Option<u32> {
-    (0.0..=f64::from(u32::MAX - 1)).contains(&number).then_some(number as u32)
-}
-
-fn millis(seconds: Option<&Value>) -> Option<u64> {
-    let seconds = seconds?;
-    to_millis(seconds.as_f64().or_else(|| seconds.as_str()?.trim().parse().ok())?)
-}
-
-fn to_millis(seconds: f64) -> Option<u64> {
-    let millis = (seconds * 1_000.0).round();
-    (millis.is_finite() && millis <= LONGEST_MS).then_some(millis.max(0.0) as u64)
-}
-
-fn string(value: Option<&Value>) -> Option<String> {
-    value.and_then(Value::as_str).filter(|s| !s.is_empty()).map(ToOwned::to_owned)
+    let answer = Recovered {
+        status: "success",
+        transcription: text,
+        words: [],
+        utterances: [],
+        language,
+        metadata: Metadata { duration: duration_s },
+        request_id,
+        recovered: true,
+    };
+    let mut written = Arriving::default();
+    serde_json::to_writer(&mut written, &answer).expect("numbers and strings are JSON, and memory takes them");
+    Arrived::into_body(written.finish())
 }
 
 listed! {
@@ -223,10 +199,10 @@ mod tests {
 
     #[test]
     fn the_text_alone_is_the_one_that_all_of_it_has() {
-        let twice = br#"{"transcription":"first","transcription":"last"}"#;
-        assert_eq!(Transcript::text_of(twice).unwrap(), "last");
-        assert_eq!(Transcript::parse(twice).unwrap().text, "last");
-        assert!(matches!(Transcript::text_of(b"{"), Err(TranscriptError::NotJson(_))));
+        let twice = r#"{"transcription":"first","transcription":"last"}"#;
+        assert_eq!(Transcript::text_of(&twice.into()).unwrap(), "last");
+        assert_eq!(Transcript::parse(twice.as_bytes()).unwrap().text, "last");
+        assert!(matches!(Transcript::text_of(&"{".into()), Err(TranscriptError::NotJson(_))));
     }
 
     #[test]
@@ -239,9 +215,10 @@ mod tests {
               "metadata":{"duration":5.28,"fileSize":465740},"gender":"female","new":{"a":1}}"#,
         )
         .unwrap();
-        assert_eq!(t.words[0], Spoken { text: "Hello,".into(), start_ms: 160, end_ms: 1120, speaker: Some(0) });
-        assert_eq!(t.words[1].speaker, Some(1));
-        assert_eq!(t.utterances[0].end_ms, 2880);
+        let hello = Spoken { text: "Hello,", start_ms: 160, end_ms: 1120, speaker: Some(0) };
+        let how = Spoken { text: "how", start_ms: 1120, end_ms: 1360, speaker: Some(1) };
+        assert!(t.words.iter().eq([hello, how]));
+        assert_eq!(t.utterances.iter().next().unwrap().end_ms, 2880);
         assert_eq!((t.duration_ms, t.request_id), (Some(5280), None));
     }
 
@@ -264,7 +241,7 @@ mod tests {
               "utterances":{},"metadata":{"duration":"long"},"language":7}"#,
         )
         .unwrap();
-        let read: Vec<_> = t.words.iter().map(|w| (w.text.as_str(), w.start_ms, w.end_ms, w.speaker)).collect();
+        let read: Vec<_> = t.words.iter().map(|w| (w.text, w.start_ms, w.end_ms, w.speaker)).collect();
         assert_eq!(
             read,
             [("a", 0, 0, None), ("b", 2000, 2000, None), ("c", 5500, 5500, None), ("d", 5500, 5500, None)]
@@ -284,10 +261,10 @@ mod tests {
     #[test]
     fn a_recovered_answer_reads_like_any_other() {
         let kept = recovered_answer("hi \"you\"", Some(3.5), "r1", "en");
-        let t = Transcript::parse(&kept).unwrap();
+        let t = Transcript::of(&kept).unwrap();
         assert_eq!((t.text.as_str(), t.duration_ms, t.request_id.as_deref()), ("hi \"you\"", Some(3500), Some("r1")));
         assert_eq!(Transcript::from_log("hi \"you\"", Some(3.5)).duration_ms, Some(3500));
-        assert_eq!(Transcript::parse(&recovered_answer("", None, "r1", "en")).unwrap().duration_ms, None);
+        assert_eq!(Transcript::of(&recovered_answer("", None, "r1", "en")).unwrap().duration_ms, None);
     }
 
     #[test]
@@ -317,7 +294,7 @@ mod tests {
         let mut t = Transcript::from_log("text", Some(5.0));
         assert_eq!(suspect(&t, None, false, false, true), Some(SuspectReason::WordsLost));
         assert_eq!(suspect(&t, None, false, false, false), None);
-        t.utterances = vec![Spoken { text: "text".into(), start_ms: 0, end_ms: 5, speaker: None }];
+        t.utterances.push(Spoken { text: "text", start_ms: 0, end_ms: 5, speaker: None });
         assert_eq!(suspect(&t, None, false, false, true), None);
     }
 }

@@ -2,7 +2,7 @@
 //! every format. The first two bytes are the status and how the reply ended; the rest is the body.
 
 use crate::{
-    domain::{call::Outcome, options::TranscriptFormat, transcript::Transcript},
+    domain::{body::Body, call::Outcome, options::TranscriptFormat, transcript::Transcript},
     render,
     waves::fuzz::{Reply, stt_outcome},
 };
@@ -21,8 +21,9 @@ pub fn answers(input: &[u8]) {
     match outcome {
         Outcome::Answered(answer) => {
             assert!(status < 300 && !reply.cut);
-            assert_eq!(answer.body, body, "an answer is kept byte for byte");
-            let transcript = Transcript::parse(&answer.body).expect("what counts as an answer can be read");
+            assert_eq!(answer.body.whole().expect("it was packed just now"), body, "an answer is kept byte for byte");
+            let transcript = Transcript::of(&answer.body).expect("what counts as an answer can be read");
+            assert_eq!(answer.transcript.as_ref(), Some(&transcript));
             assert_eq!(Transcript::text_of(&answer.body).expect("likewise"), transcript.text);
             rendered(&transcript, &answer.body);
         }
@@ -47,12 +48,12 @@ fn well_said(message: &str) {
     assert!(!message.chars().any(char::is_control), "{message:?}");
 }
 
-fn rendered(transcript: &Transcript, answer: &[u8]) {
-    let answer = answer.to_vec().into();
-    assert_eq!(render::render(TranscriptFormat::Json, transcript, &answer), answer);
-    let _ = render::render(TranscriptFormat::Txt, transcript, &answer);
+fn rendered(transcript: &Transcript, answer: &Body) {
+    let render = |format| render::render(format, transcript, answer).expect("memory takes what it is given");
+    assert_eq!(render(TranscriptFormat::Json), answer.whole().expect("it was packed just now"));
+    let _ = render(TranscriptFormat::Txt);
     for format in [TranscriptFormat::Srt, TranscriptFormat::Vtt] {
-        let file = render::render(format, transcript, &answer);
+        let file = render(format);
         let file = std::str::from_utf8(&file).expect("captions are text");
         let mut last_end = 0;
         for line in file.lines().filter(|line| line.contains(" --> ")) {

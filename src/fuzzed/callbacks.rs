@@ -3,6 +3,7 @@
 
 use crate::{
     domain::{
+        body::Arrived,
         callback::{Secret, address, call_of, is_probe},
         job::CallId,
         transcript::Transcript,
@@ -40,7 +41,7 @@ pub fn callbacks(input: &[u8]) {
         assert_eq!(call_of(&secrets[..1], id, mac), None);
     }
 
-    match read_callback(body) {
+    match read_callback(&Arrived::Whole(body.to_vec().into())) {
         Ok(Posted::Answer { .. }) => {
             Transcript::parse(body).expect("what counts as an answer can be read");
         }

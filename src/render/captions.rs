@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     lines::{ends_clause, ends_sentence, fit, lines, width},
-    pieces::{Piece, known_length, pieces},
+    pieces::{Piece, each_piece, known_length, shown},
     speaker_name,
     timing::{MAX_MS, MIN_MS, settle},
 };
@@ -16,8 +16,8 @@ use crate::domain::transcript::Transcript;
 const PAUSE_MS: u64 = 600;
 
 /// One caption.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cue {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cue<'c> {
     /// Begin, from the start of the recording.
     pub start_ms: u64,
     /// End; later than the begin, and not later than the next cue's begin.
@@ -26,30 +26,147 @@ pub struct Cue {
     pub speaker: Option<u32>,
     /// Whether somebody else spoke before.
     pub turn: bool,
-    /// One or two lines, without markup.
-    pub lines: Vec<String>,
+    /// One or two lines, without markup, with a line feed between them.
+    pub text: &'c str,
 }
 
-/// The captions of a transcript, in order, never overlapping, inside the audio where its length is known.
-/// With `labels`, room is left to name the speaker at the start of each turn.
+/// Captions, in order, never overlapping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captions {
+    text: String,
+    slots: Vec<Slot>,
+}
+
+/// One of them. Its text follows that of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) start_ms: u64,
+    pub(super) end_ms: u64,
+    speaker: Option<u32>,
+    turn: bool,
+    text_end: usize,
+}
+
+impl Captions {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Cue<'_>> {
+        self.slots.iter().scan(0, |from, slot| {
+            let text = &self.text[std::mem::replace(from, slot.text_end)..slot.text_end];
+            let Slot { start_ms, end_ms, speaker, turn, .. } = *slot;
+            Some(Cue { start_ms, end_ms, speaker, turn, text })
+        })
+    }
+}
+
+/// The captions of a transcript, inside the audio where its length is known. With `labels`, room is left to name the
+/// speaker at the start of each turn.
 #[must_use]
-pub fn cues(transcript: &Transcript, labels: bool) -> Vec<Cue> {
-    let mut pieces = pieces(transcript);
+pub fn captions(transcript: &Transcript, labels: bool) -> Captions {
+    let transcript = &*shown(transcript);
     let length = known_length(transcript);
-    straighten(&mut pieces, length);
-    let mut cuts: Vec<Cut> = Vec::new();
-    for phrase in phrases(&pieces) {
-        let speaker = pieces[phrase.start].speaker;
-        let turn = speaker.is_some() && cuts.last().is_none_or(|before| pieces[before.range.start].speaker != speaker);
-        let label = if labels && turn { speaker.map_or(0, label_columns) } else { 0 };
-        divide(&pieces, Cut { range: phrase, turn, label }, &mut cuts);
+    // There cannot be more cues than the audio has milliseconds.
+    let most = length.and_then(|ms| usize::try_from(ms).ok()).unwrap_or(usize::MAX);
+    let mut writer = Writer { labels, most, before: None, pending: None, captions: Captions::default() };
+    let mut phrase = Phrase::default();
+    let (end_of_all, mut last_ms) = (length.unwrap_or(u64::MAX), 0);
+    each_piece(transcript, |mut piece| {
+        straighten(&mut piece, end_of_all, &mut last_ms);
+        if phrase.ends_before(&piece) {
+            writer.phrase(&phrase.pieces);
+            phrase.clear();
+        }
+        phrase.push(piece);
+    });
+    writer.phrase(&phrase.pieces);
+    let mut captions = writer.finish();
+    settle(&mut captions.slots, length);
+    captions
+}
+
+/// Puts begins in order and everything inside the audio.
+fn straighten(piece: &mut Piece<'_>, end_of_all: u64, last_ms: &mut u64) {
+    piece.start_ms = piece.start_ms.min(end_of_all).max(*last_ms);
+    piece.end_ms = piece.end_ms.min(end_of_all).max(piece.start_ms);
+    *last_ms = piece.start_ms;
+}
+
+/// What is said between two pauses.
+#[derive(Default)]
+struct Phrase<'t> {
+    pieces: Vec<Piece<'t>>,
+    said_until: u64,
+}
+
+impl<'t> Phrase<'t> {
+    /// Whether it ends before `next`: at pauses, at changes of speaker, and at ends of sentences unless what has been said
+    /// so far is too short to stand alone.
+    fn ends_before(&self, next: &Piece<'_>) -> bool {
+        let (Some(first), Some(before)) = (self.pieces.first(), self.pieces.last()) else { return false };
+        let stops = next.speaker != before.speaker || next.start_ms.saturating_sub(self.said_until) > PAUSE_MS;
+        let rests = (next.opens || ends_sentence(before.text)) && self.said_until - first.start_ms >= MIN_MS;
+        stops || rests
     }
-    if let Some(length) = length {
-        squeeze(&mut cuts, length);
+
+    fn push(&mut self, piece: Piece<'t>) {
+        self.said_until = self.said_until.max(piece.end_ms);
+        self.pieces.push(piece);
     }
-    let mut cues: Vec<Cue> = cuts.iter().map(|cut| cue(&pieces[cut.range.clone()], cut)).collect();
-    settle(&mut cues, length);
-    cues
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.said_until = 0;
+    }
+}
+
+/// Makes cues of phrases.
+struct Writer<'t> {
+    labels: bool,
+    most: usize,
+    /// Who said the phrase before, if there was one.
+    before: Option<Option<u32>>,
+    /// The newest cue, which takes up the rest where there can be no more.
+    pending: Option<(Vec<Piece<'t>>, Cut)>,
+    captions: Captions,
+}
+
+impl<'t> Writer<'t> {
+    fn phrase(&mut self, pieces: &[Piece<'t>]) {
+        let Some(first) = pieces.first() else { return };
+        let speaker = first.speaker;
+        let turn = speaker.is_some() && self.before != Some(speaker);
+        self.before = Some(speaker);
+        let label = if self.labels && turn { speaker.map_or(0, label_columns) } else { 0 };
+        let mut cuts = Vec::new();
+        divide(pieces, Cut { range: 0..pieces.len(), turn, label }, &mut cuts);
+        for cut in cuts {
+            let said = &pieces[cut.range.clone()];
+            match &mut self.pending {
+                Some((last, _)) if self.captions.slots.len() + 1 >= self.most => last.extend(said),
+                _ => {
+                    self.write_pending();
+                    self.pending = Some((said.to_vec(), cut));
+                }
+            }
+        }
+    }
+
+    fn write_pending(&mut self) {
+        let Some((pieces, cut)) = self.pending.take() else { return };
+        let text = &mut self.captions.text;
+        text.push_str(&lines(&pieces, cut.label).join("\n"));
+        self.captions.slots.push(Slot {
+            start_ms: pieces[0].start_ms,
+            end_ms: pieces.iter().map(|p| p.end_ms).max().unwrap_or(0),
+            speaker: pieces[0].speaker,
+            turn: cut.turn,
+            text_end: text.len(),
+        });
+    }
+
+    fn finish(mut self) -> Captions {
+        self.write_pending();
+        self.captions
+    }
 }
 
 /// The pieces of one cue to be.
@@ -59,54 +176,12 @@ struct Cut {
     label: usize,
 }
 
-fn cue(pieces: &[Piece], cut: &Cut) -> Cue {
-    Cue {
-        start_ms: pieces[0].start_ms,
-        end_ms: pieces.iter().map(|p| p.end_ms).max().unwrap_or(0),
-        speaker: pieces[0].speaker,
-        turn: cut.turn,
-        lines: lines(pieces, cut.label),
-    }
-}
-
 fn label_columns(speaker: u32) -> usize {
     speaker_name(speaker).width() + 2
 }
 
-/// Puts begins in order and everything inside the audio.
-fn straighten(pieces: &mut [Piece], length: Option<u64>) {
-    let (end_of_all, mut last_ms) = (length.unwrap_or(u64::MAX), 0);
-    for piece in pieces {
-        piece.start_ms = piece.start_ms.min(end_of_all).max(last_ms);
-        piece.end_ms = piece.end_ms.min(end_of_all).max(piece.start_ms);
-        last_ms = piece.start_ms;
-    }
-}
-
-/// Splits at pauses, at changes of speaker, and at ends of sentences unless what has been said so far is too short to
-/// stand alone.
-fn phrases(pieces: &[Piece]) -> Vec<Range<usize>> {
-    let (mut phrases, mut from) = (Vec::new(), 0);
-    let mut said_until = pieces.first().map_or(0, |p| p.end_ms);
-    for at in 1..pieces.len() {
-        let (before, next) = (&pieces[at - 1], &pieces[at]);
-        let stops = next.speaker != before.speaker || next.start_ms.saturating_sub(said_until) > PAUSE_MS;
-        let rests = (next.opens || ends_sentence(&before.text)) && said_until - pieces[from].start_ms >= MIN_MS;
-        if stops || rests {
-            phrases.push(from..at);
-            from = at;
-            said_until = 0;
-        }
-        said_until = said_until.max(next.end_ms);
-    }
-    if from < pieces.len() {
-        phrases.push(from..pieces.len());
-    }
-    phrases
-}
-
 /// Halves what is too long for one cue until it fits.
-fn divide(pieces: &[Piece], cut: Cut, cuts: &mut Vec<Cut>) {
+fn divide(pieces: &[Piece<'_>], cut: Cut, cuts: &mut Vec<Cut>) {
     let said = &pieces[cut.range.clone()];
     let lasts = said.iter().map(|p| p.end_ms).max().unwrap_or(0).saturating_sub(said[0].start_ms);
     if said.len() < 2 || (lasts <= MAX_MS && fit(said, cut.label)) {
@@ -119,30 +194,19 @@ fn divide(pieces: &[Piece], cut: Cut, cuts: &mut Vec<Cut>) {
 }
 
 /// The best place to cut near the middle: after a comma, or where the speaker took a breath.
-fn middle(said: &[Piece]) -> usize {
+fn middle(said: &[Piece<'_>]) -> usize {
     let all = width(said).max(said.len());
     let (mut left, mut best) = (0, (u64::MAX, 1));
     for at in 1..said.len() {
         left += said[at - 1].columns().max(1) + usize::from(!said[at].glued);
         let off = (2 * left).abs_diff(all) as u64 * 100 / all as u64;
         let breath = said[at].start_ms.saturating_sub(said[at - 1].end_ms).min(PAUSE_MS) / 30;
-        let clause = if ends_clause(&said[at - 1].text) { 0 } else { 30 };
+        let clause = if ends_clause(said[at - 1].text) { 0 } else { 30 };
         let inside_word = if said[at].glued { 10 } else { 0 };
         let cost = off + clause + inside_word + (20 - breath) + if off > 50 { 100 } else { 0 };
         best = best.min((cost, at));
     }
     best.1
-}
-
-/// There cannot be more cues than the audio has milliseconds.
-fn squeeze(cuts: &mut Vec<Cut>, length: u64) {
-    let most = usize::try_from(length).unwrap_or(usize::MAX);
-    while cuts.len() > most {
-        let Some(last) = cuts.pop() else { return };
-        if let Some(before) = cuts.last_mut() {
-            before.range.end = last.range.end;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::transcript::Spoken,
+        domain::transcript::{Spoken, Timeline},
         render::{
             lines::MAX_COLUMNS,
             pieces::{Fullest, fullest, letters},
@@ -160,17 +224,12 @@ mod tests {
     };
 
     fn texts(transcript: &Transcript) -> Vec<String> {
-        cues(transcript, false).iter().map(|c| c.lines.join(" / ")).collect()
+        captions(transcript, false).iter().map(|c| c.text.replace('\n', " / ")).collect()
     }
 
     /// Words of 300 ms, each 50 ms after the one before.
-    fn speech(text: &str, speaker: Option<u32>) -> Vec<Spoken> {
-        let word = |(nth, text): (usize, &str)| Spoken {
-            text: text.to_owned(),
-            start_ms: nth as u64 * 350,
-            end_ms: nth as u64 * 350 + 300,
-            speaker,
-        };
+    fn speech(text: &str, speaker: Option<u32>) -> Timeline {
+        let word = |(nth, text)| Spoken { text, start_ms: nth as u64 * 350, end_ms: nth as u64 * 350 + 300, speaker };
         text.split(' ').enumerate().map(word).collect()
     }
 
@@ -205,7 +264,8 @@ mod tests {
             ..Transcript::default()
         };
         assert_eq!(texts(&t), ["Hi. Anna here.", "Yes?", "About that order.", "It came."]);
-        let cues = cues(&t, false);
+        let captions = captions(&t, false);
+        let cues: Vec<_> = captions.iter().collect();
         assert_eq!(cues.iter().map(|c| c.turn).collect::<Vec<_>>(), [true, true, false, false]);
         assert_eq!((cues[1].start_ms, cues[1].end_ms), (1200, 2200), "stretched to a second, where there is room");
     }
@@ -213,9 +273,10 @@ mod tests {
     #[test]
     fn a_word_longer_than_two_lines_is_broken() {
         let t = Transcript { words: spoken(&[(&"x".repeat(200), 0, 4000, None)]), ..Transcript::default() };
-        let cues = cues(&t, false);
-        assert!(cues.iter().all(|c| c.lines.len() <= 2 && c.lines.iter().all(|l| l.len() <= MAX_COLUMNS)));
-        assert_eq!(cues.iter().flat_map(|c| &c.lines).map(String::len).sum::<usize>(), 200);
+        let cues = captions(&t, false);
+        let lines = || cues.iter().flat_map(|c| c.text.lines());
+        assert!(cues.iter().all(|c| c.text.lines().count() <= 2) && lines().all(|l| l.len() <= MAX_COLUMNS));
+        assert_eq!(lines().map(str::len).sum::<usize>(), 200);
     }
 
     #[test]
@@ -228,13 +289,14 @@ mod tests {
     #[test]
     fn a_text_without_times_is_shared_out_over_the_audio() {
         let t = Transcript::from_log("One sentence here. And another one there.", Some(6.0));
-        let cues = cues(&t, false);
+        let captions = captions(&t, false);
+        let cues: Vec<_> = captions.iter().collect();
         assert_eq!(texts(&t), ["One sentence here.", "And another one there."]);
         assert_eq!((cues[0].start_ms, cues[1].end_ms), (0, 6000));
-        assert!(!super::cues(&Transcript::from_log("No length at all.", None), false).is_empty());
+        assert!(super::captions(&Transcript::from_log("No length at all.", None), false).iter().next().is_some());
     }
 
-    fn anything_said() -> impl Strategy<Value = Vec<Spoken>> {
+    fn anything_said() -> impl Strategy<Value = Timeline> {
         let text = prop_oneof![
             4 => "[a-zA-Z]{1,9}[.,?]?",
             1 => "[a-z ]{1,60}",
@@ -243,10 +305,14 @@ mod tests {
             1 => "\\PC{1,12}",
         ];
         let said = (text, 0u64..60_000, 0u64..9_000, proptest::option::of(0u32..3))
-            .prop_map(|(text, start_ms, long, speaker)| Spoken { text, start_ms, end_ms: start_ms + long, speaker });
+            .prop_map(|(text, start_ms, long, speaker)| (text, start_ms, start_ms + long, speaker));
         proptest::collection::vec(said, 0..60).prop_map(|mut list| {
-            list.sort_by_key(|s| s.start_ms);
-            list
+            list.sort_by_key(|(_, start_ms, ..)| *start_ms);
+            let mut timeline = Timeline::default();
+            for (text, start_ms, end_ms, speaker) in &list {
+                timeline.push(Spoken { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
+            }
+            timeline
         })
     }
 
@@ -254,12 +320,13 @@ mod tests {
         #[test]
         fn cues_are_in_order_inside_the_audio_and_whole(
             words in anything_said(),
-            utterances in prop_oneof![Just(Vec::new()), anything_said()],
+            utterances in prop_oneof![Just(Timeline::default()), anything_said()],
             duration_ms in prop_oneof![Just(None), (0u64..70_000).prop_map(Some), (0u64..40).prop_map(Some)],
             labels: bool,
         ) {
             let t = Transcript { words, utterances, duration_ms, ..Transcript::default() };
-            let cues = cues(&t, labels);
+            let captions = captions(&t, labels);
+            let cues: Vec<_> = captions.iter().collect();
             let mut last_end = 0;
             for cue in &cues {
                 prop_assert!(cue.start_ms >= last_end && cue.end_ms > cue.start_ms, "{cue:?} after {last_end}");
@@ -269,19 +336,22 @@ mod tests {
             if let Some(length) = known_length(&t) {
                 prop_assert!(last_end <= length);
             }
-            let shown: String = cues.iter().flat_map(|c| &c.lines).flat_map(|l| l.chars()).filter(|c| !c.is_whitespace()).collect();
-            let said: String = pieces(&t).into_iter().map(|p| p.text).collect();
+            let shown: String = cues.iter().flat_map(|c| c.text.chars()).filter(|c| !c.is_whitespace()).collect();
+            let mut said = String::new();
+            each_piece(&t, |piece| said.push_str(piece.text));
             prop_assert_eq!(&shown, &said);
-            let said: &[Spoken] = match fullest(&t, |_| true) {
+            let nothing = Timeline::default();
+            let said = match fullest(&t, |_| true) {
                 Some(Fullest::Words(list) | Fullest::Utterances(list)) => list,
-                None => &[],
+                None => &nothing,
             };
-            prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(&s.text)).sum::<usize>());
+            prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(s.text)).sum::<usize>());
             if duration_ms.is_none_or(|ms| ms == 0 || ms > 5_000) {
                 for cue in &cues {
                     let label = cue.speaker.filter(|_| labels && cue.turn).map_or(0, label_columns);
-                    prop_assert!(cue.lines.len() <= 2 && cue.lines[0].width() + label <= MAX_COLUMNS + 2, "{cue:?}");
-                    prop_assert!(cue.lines.iter().all(|line| line.width() <= MAX_COLUMNS + 2), "{cue:?}");
+                    let lines: Vec<_> = cue.text.lines().collect();
+                    prop_assert!(lines.len() <= 2 && lines[0].width() + label <= MAX_COLUMNS + 2, "{cue:?}");
+                    prop_assert!(lines.iter().all(|line| line.width() <= MAX_COLUMNS + 2), "{cue:?}");
                 }
             }
         }

@@ -1,15 +1,15 @@
 //! Captions as whatever plays them reads them: blocks with times, in order, apart, inside the audio; and no text that
 //! makes a block of its own.
 
-use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 
-use super::{cues, render, speech_captions};
+use super::{captions, render, speech_captions};
 use crate::domain::{
+    body::Body,
     cut::cut,
     options::TranscriptFormat,
     synthesis::{CaptionFormat, Span, timed_sentences},
-    transcript::{Spoken, Transcript},
+    transcript::{Spoken, Timeline, Transcript},
 };
 
 /// Begin, end, and the lines of a block.
@@ -50,7 +50,7 @@ fn ordered_and_inside(blocks: &[Block], length: Option<u64>) {
     assert!(length.is_none_or(|length| last_end <= length), "{last_end} of {length:?}");
 }
 
-fn spoken() -> impl Strategy<Value = Vec<Spoken>> {
+fn spoken() -> impl Strategy<Value = Timeline> {
     let text = prop_oneof![
         3 => "[a-zA-Z]{1,9}[.,?]?",
         1 => "[a-z0-9<>&\n\r -]{1,30}",
@@ -58,11 +58,14 @@ fn spoken() -> impl Strategy<Value = Vec<Spoken>> {
         1 => any::<String>(),
     ];
     let one = (text, 0u64..4_000_000, 0u64..9_000, proptest::option::of(0u32..3))
-        .prop_map(|(text, start_ms, long, speaker)| Spoken { text, start_ms, end_ms: start_ms + long, speaker });
+        .prop_map(|(text, start_ms, long, speaker)| (text, start_ms, start_ms + long, speaker));
     vec(one, 0..30).prop_map(|mut list| {
-        list.sort_by_key(|s| s.start_ms);
-        list.retain(|s| !s.text.trim().is_empty());
-        list
+        list.sort_by_key(|(_, start_ms, ..)| *start_ms);
+        let mut timeline = Timeline::default();
+        for (text, start_ms, end_ms, speaker) in list.iter().filter(|(text, ..)| !text.trim().is_empty()) {
+            timeline.push(Spoken { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
+        }
+        timeline
     })
 }
 
@@ -73,11 +76,11 @@ proptest! {
     fn transcripts(utterances in spoken(), duration_ms in proptest::option::of(1u64..5_000_000)) {
         let t = Transcript { utterances, duration_ms, ..Transcript::default() };
         for (format, srt) in [(TranscriptFormat::Srt, true), (TranscriptFormat::Vtt, false)] {
-            let file = render(format, &t, &Bytes::new());
+            let file = render(format, &t, &Body::from("")).unwrap();
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
             ordered_and_inside(&found, None);
             let times: Vec<_> = found.iter().map(|(start, end, _)| (*start, *end)).collect();
-            let cues: Vec<_> = cues(&t, srt).iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
+            let cues: Vec<_> = captions(&t, srt).iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
             prop_assert_eq!(times, cues);
         }
     }

@@ -6,12 +6,12 @@ use super::pieces::Piece;
 pub(super) const MAX_COLUMNS: usize = 42;
 
 /// Whether the pieces go into two lines, with `label` columns taken at the start of the first.
-pub(super) fn fit(pieces: &[Piece], label: usize) -> bool {
+pub(super) fn fit(pieces: &[Piece<'_>], label: usize) -> bool {
     width(pieces) + label <= MAX_COLUMNS || break_at(pieces, label).is_some()
 }
 
 /// One line if it fits, else the two that differ least in length, else as many as it takes.
-pub(super) fn lines(pieces: &[Piece], label: usize) -> Vec<String> {
+pub(super) fn lines(pieces: &[Piece<'_>], label: usize) -> Vec<String> {
     if width(pieces) + label <= MAX_COLUMNS {
         return vec![join(pieces)];
     }
@@ -22,7 +22,7 @@ pub(super) fn lines(pieces: &[Piece], label: usize) -> Vec<String> {
 }
 
 /// Where to break into two lines: as even as possible, rather after a comma, rather with the longer line below.
-fn break_at(pieces: &[Piece], label: usize) -> Option<usize> {
+fn break_at(pieces: &[Piece<'_>], label: usize) -> Option<usize> {
     let (mut first, all) = (label, width(pieces));
     let mut best = None;
     for (at, pair) in pieces.windows(2).enumerate() {
@@ -33,7 +33,7 @@ fn break_at(pieces: &[Piece], label: usize) -> Option<usize> {
         }
         if second <= MAX_COLUMNS {
             let cost =
-                first.max(second) * 2 + usize::from(first > second) + if ends_clause(&pair[0].text) { 0 } else { 8 };
+                first.max(second) * 2 + usize::from(first > second) + if ends_clause(pair[0].text) { 0 } else { 8 };
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, at + 1));
             }
@@ -43,7 +43,7 @@ fn break_at(pieces: &[Piece], label: usize) -> Option<usize> {
 }
 
 /// For a cue that had to take more than two lines hold.
-fn fill(pieces: &[Piece]) -> Vec<String> {
+fn fill(pieces: &[Piece<'_>]) -> Vec<String> {
     let (mut lines, mut from) = (Vec::new(), 0);
     for to in 1..=pieces.len() {
         if to == pieces.len() || width(&pieces[from..=to]) > MAX_COLUMNS {
@@ -55,18 +55,18 @@ fn fill(pieces: &[Piece]) -> Vec<String> {
 }
 
 /// Columns of the pieces on one line.
-pub(super) fn width(pieces: &[Piece]) -> usize {
+pub(super) fn width(pieces: &[Piece<'_>]) -> usize {
     let spaces = pieces.iter().skip(1).filter(|p| !p.glued).count();
-    pieces.iter().map(Piece::columns).sum::<usize>() + spaces
+    pieces.iter().map(|piece| piece.columns()).sum::<usize>() + spaces
 }
 
-fn join(pieces: &[Piece]) -> String {
+fn join(pieces: &[Piece<'_>]) -> String {
     let mut line = String::new();
     for piece in pieces {
         if !line.is_empty() && !piece.glued {
             line.push(' ');
         }
-        line.push_str(&piece.text);
+        line.push_str(piece.text);
     }
     line
 }

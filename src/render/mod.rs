@@ -1,8 +1,10 @@
 //! Transcripts as files: one format, one file.
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 
-use crate::domain::{options::TranscriptFormat, transcript::Transcript};
+use crate::domain::{body::Body, options::TranscriptFormat, transcript::Transcript};
 
 mod captions;
 #[cfg(test)]
@@ -15,21 +17,36 @@ mod timing;
 mod txt;
 mod vtt;
 
-pub use captions::{Cue, cues};
+pub use captions::{Captions, Cue, captions};
 pub use speech::speech_captions;
 
-/// The transcript as a file of this format. `answer` is what the API sent (or what was kept of a recovered result),
-/// and is the JSON file as it is.
+/// Writes the transcript as a file of this format. `answer` is what the API sent (or what was kept of a recovered
+/// result), and is the JSON file as it is.
 ///
 /// Captions of a transcript without any times share the text out over the recording.
-#[must_use]
-pub fn render(format: TranscriptFormat, transcript: &Transcript, answer: &Bytes) -> Bytes {
+///
+/// # Errors
+/// `out` cannot be written, or what is kept of the answer is damaged.
+pub fn write(format: TranscriptFormat, transcript: &Transcript, answer: &Body, out: &mut impl Write) -> io::Result<()> {
     match format {
-        TranscriptFormat::Json => answer.clone(),
-        TranscriptFormat::Txt => txt::render(transcript).into(),
-        TranscriptFormat::Srt => srt::render(transcript).into(),
-        TranscriptFormat::Vtt => vtt::render(transcript).into(),
+        TranscriptFormat::Json => io::copy(&mut answer.reader(), out).map(|_| ()),
+        TranscriptFormat::Txt => txt::write(transcript, out),
+        TranscriptFormat::Srt => srt::write(transcript, out),
+        TranscriptFormat::Vtt => vtt::write(transcript, out),
     }
+}
+
+/// The same in memory.
+///
+/// # Errors
+/// What is kept of the answer is damaged.
+pub fn render(format: TranscriptFormat, transcript: &Transcript, answer: &Body) -> io::Result<Bytes> {
+    if format == TranscriptFormat::Json {
+        return answer.whole();
+    }
+    let mut file = Vec::new();
+    write(format, transcript, answer, &mut file)?;
+    Ok(file.into())
 }
 
 /// Speakers are counted from 0 by the API, and from 1 by people.
@@ -46,33 +63,43 @@ fn clock(ms: u64, decimal: char) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::transcript::Spoken;
+    use crate::domain::transcript::{Spoken, Timeline};
 
     /// `("text", start, end, speaker)`, in milliseconds.
-    pub(crate) fn spoken(list: &[(&str, u64, u64, Option<u32>)]) -> Vec<Spoken> {
-        let one = |&(text, start_ms, end_ms, speaker): &(&str, u64, u64, Option<u32>)| Spoken {
-            text: text.to_owned(),
-            start_ms,
-            end_ms,
-            speaker,
-        };
-        list.iter().map(one).collect()
+    pub(crate) fn spoken(list: &[(&str, u64, u64, Option<u32>)]) -> Timeline {
+        list.iter().map(|&(text, start_ms, end_ms, speaker)| Spoken { text, start_ms, end_ms, speaker }).collect()
+    }
+
+    /// What is written, as text.
+    pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut file = Vec::new();
+        write(&mut file).unwrap();
+        String::from_utf8(file).unwrap()
+    }
+
+    fn file(format: TranscriptFormat, transcript: &Transcript, answer: &Body) -> String {
+        let rendered = render(format, transcript, answer).unwrap();
+        assert_eq!(written(|out| write(format, transcript, answer, out)).as_bytes(), rendered);
+        String::from_utf8(rendered.into()).unwrap()
     }
 
     #[test]
     fn json_is_the_answer_byte_for_byte() {
-        let answer = Bytes::from_static(b"{ \"transcription\":\"\\u00e9\",\"new\": 1.50}\n");
-        let transcript = Transcript::parse(&answer).unwrap();
-        assert_eq!(render(TranscriptFormat::Json, &transcript, &answer), answer);
-        assert_eq!(render(TranscriptFormat::Txt, &transcript, &answer), "é\n");
+        for spaces in ["", &" ".repeat(2_000)] {
+            let answer = format!("{{ \"transcription\":\"\\u00e9\",\"new\": 1.50}}\n{spaces}");
+            let kept = Body::from(answer.as_str());
+            let transcript = Transcript::of(&kept).unwrap();
+            assert_eq!(file(TranscriptFormat::Json, &transcript, &kept), answer);
+            assert_eq!(file(TranscriptFormat::Txt, &transcript, &kept), "é\n");
+        }
     }
 
     #[test]
     fn nothing_said_is_an_empty_file_of_each_format() {
-        let (nothing, answer) = (Transcript::default(), Bytes::new());
-        assert_eq!(render(TranscriptFormat::Txt, &nothing, &answer), "");
-        assert_eq!(render(TranscriptFormat::Srt, &nothing, &answer), "");
-        assert_eq!(render(TranscriptFormat::Vtt, &nothing, &answer), "WEBVTT\n\n");
+        let (nothing, answer) = (Transcript::default(), Body::from(""));
+        assert_eq!(file(TranscriptFormat::Txt, &nothing, &answer), "");
+        assert_eq!(file(TranscriptFormat::Srt, &nothing, &answer), "");
+        assert_eq!(file(TranscriptFormat::Vtt, &nothing, &answer), "WEBVTT\n\n");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A transcript as a row of small pieces, each with its time: the smallest units that captions are built of.
 
+use std::{borrow::Cow, slice};
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::lines::MAX_COLUMNS;
-use crate::domain::transcript::{Spoken, Transcript};
+use crate::domain::transcript::{Spoken, Timeline, Transcript};
 
 /// Reading speed for texts of unknown length: 15 columns a second.
 const MS_PER_COLUMN: u64 = 67;
@@ -11,9 +13,9 @@ const MS_PER_COLUMN: u64 = 67;
 const WIDEST: usize = 30;
 
 /// A word, a part of a very long word, or a CJK character.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub text: String,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece<'t> {
+    pub text: &'t str,
     pub start_ms: u64,
     pub end_ms: u64,
     pub speaker: Option<u32>,
@@ -23,33 +25,54 @@ pub(super) struct Piece {
     pub opens: bool,
 }
 
-impl Piece {
+impl Piece<'_> {
     pub(super) fn columns(&self) -> usize {
         self.text.width()
     }
 }
 
-/// The pieces of everything that was said, in order of time.
-pub(super) fn pieces(transcript: &Transcript) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+/// The transcript without control characters, but for white space: captions cannot show them.
+pub(super) fn shown(transcript: &Transcript) -> Cow<'_, Transcript> {
+    let is_hidden = |c: char| c.is_control() && !c.is_whitespace();
+    let lists = [&transcript.words, &transcript.utterances];
+    let mut texts = lists.into_iter().flat_map(Timeline::iter).map(|said| said.text).chain([transcript.text.as_str()]);
+    if !texts.any(|text| text.contains(is_hidden)) {
+        return Cow::Borrowed(transcript);
+    }
+    let without = |text: &str| text.replace(is_hidden, "");
+    let cleaned = |list: &Timeline| {
+        let mut all = Timeline::default();
+        list.iter().for_each(|said| all.push(Spoken { text: &without(said.text), ..said }));
+        all
+    };
+    Cow::Owned(Transcript {
+        text: without(&transcript.text),
+        words: cleaned(&transcript.words),
+        utterances: cleaned(&transcript.utterances),
+        ..transcript.clone()
+    })
+}
+
+/// Gives `each` the pieces of everything that was [`shown`], in order of time.
+pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Piece<'t>)) {
+    let mut last = None;
     match fullest(transcript, |_| true) {
         Some(Fullest::Utterances(utterances)) => {
-            for utterance in utterances {
-                cut(utterance, &inside(&transcript.words, utterance), true, &mut pieces);
+            for utterance in utterances.iter() {
+                cut(utterance, &inside(&transcript.words, utterance), true, &mut last, &mut each);
             }
         }
         Some(Fullest::Words(words)) => {
-            for word in words {
-                cut(word, std::slice::from_ref(word), false, &mut pieces);
+            for word in words.iter() {
+                cut(word, slice::from_ref(&word), false, &mut last, &mut each);
             }
         }
         None => {
             let end_ms = known_length(transcript).unwrap_or(transcript.text.width() as u64 * MS_PER_COLUMN);
-            let whole = Spoken { text: transcript.text.clone(), start_ms: 0, end_ms, speaker: None };
-            cut(&whole, std::slice::from_ref(&whole), true, &mut pieces);
+            let whole = Spoken { text: &transcript.text, start_ms: 0, end_ms, speaker: None };
+            cut(whole, slice::from_ref(&whole), true, &mut last, &mut each);
         }
     }
-    pieces
 }
 
 /// The audio's length; an answer of 0 seconds knows nothing.
@@ -59,14 +82,14 @@ pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
 
 /// The list that says when things were said.
 pub(super) enum Fullest<'a> {
-    Utterances(&'a [Spoken]),
-    Words(&'a [Spoken]),
+    Utterances(&'a Timeline),
+    Words(&'a Timeline),
 }
 
 /// The utterances, unless the words hold the text more fully.
-pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(&Spoken) -> bool) -> Option<Fullest<'_>> {
+pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(Spoken<'_>) -> bool) -> Option<Fullest<'_>> {
     let whole = letters(&transcript.text);
-    let off = |list: &[Spoken]| list.iter().map(|s| letters(&s.text)).sum::<usize>().abs_diff(whole);
+    let off = |list: &Timeline| list.iter().map(|s| letters(s.text)).sum::<usize>().abs_diff(whole);
     let (words, utterances) = (&transcript.words, &transcript.utterances);
     match (utterances.iter().any(&usable), words.iter().any(&usable)) {
         (true, true) if off(utterances) <= (whole / 20).max(off(words)) => Some(Fullest::Utterances(utterances)),
@@ -82,33 +105,37 @@ pub(super) fn letters(text: &str) -> usize {
 }
 
 /// The words of an utterance: those whose middle lies in it and that are not somebody else's.
-fn inside(words: &[Spoken], utterance: &Spoken) -> Vec<Spoken> {
-    let first = words.partition_point(|w| w.start_ms + 1_000 < utterance.start_ms);
-    let inside = words[first..]
-        .iter()
+fn inside<'t>(words: &'t Timeline, utterance: Spoken<'t>) -> Vec<Spoken<'t>> {
+    let inside = words
+        .from_point(|w| w.start_ms + 1_000 < utterance.start_ms)
         .take_while(|w| w.start_ms <= utterance.end_ms)
         .filter(|w| (utterance.start_ms..=utterance.end_ms).contains(&w.start_ms.midpoint(w.end_ms)))
         .filter(|w| w.speaker.is_none() || utterance.speaker.is_none() || w.speaker == utterance.speaker)
-        .filter(|w| letters(&w.text) > 0)
-        .cloned()
+        .filter(|w| letters(w.text) > 0)
         .collect::<Vec<_>>();
-    if inside.is_empty() { vec![utterance.clone()] } else { inside }
+    if inside.is_empty() { vec![utterance] } else { inside }
 }
 
 /// Cuts `said` into pieces. Each gets its time from where its letters stand among the letters of `timed`, which is
-/// exact where the texts agree and a fair share where they do not.
-fn cut(said: &Spoken, timed: &[Spoken], opens: bool, pieces: &mut Vec<Piece>) {
-    let ours = letters(&said.text) as u64;
+/// exact where the texts agree and a fair share where they do not. `last` is the character that ends the piece before.
+fn cut<'t>(
+    said: Spoken<'t>,
+    timed: &[Spoken<'_>],
+    opens: bool,
+    last: &mut Option<char>,
+    each: &mut impl FnMut(Piece<'t>),
+) {
+    let ours = letters(said.text) as u64;
     let ruler = Ruler::new(timed, ours);
     let (mut done, mut first) = (0, true);
     for word in said.text.split(char::is_whitespace) {
-        let word: String = word.chars().filter(|c| !c.is_control()).collect();
-        for (nth, text) in atoms(&word).into_iter().enumerate() {
+        for (nth, text) in atoms(word).into_iter().enumerate() {
             let from = done * ruler.letters;
-            done += letters(&text) as u64;
-            let glued = nth > 0 || (first && pieces.last().is_some_and(|p| sticks(&p.text, &text)));
+            done += letters(text) as u64;
+            let glued = nth > 0 || (first && last.is_some_and(|last| sticks(last, text)));
             let (start_ms, end_ms) = (ruler.start(from), ruler.end(done * ruler.letters));
-            pieces.push(Piece { text, start_ms, end_ms, speaker: said.speaker, glued, opens: opens && first });
+            each(Piece { text, start_ms, end_ms, speaker: said.speaker, glued, opens: opens && first });
+            *last = text.chars().next_back();
             first = false;
         }
     }
@@ -122,11 +149,11 @@ struct Ruler {
 }
 
 impl Ruler {
-    fn new(timed: &[Spoken], ours: u64) -> Self {
+    fn new(timed: &[Spoken<'_>], ours: u64) -> Self {
         let mut theirs = 0;
-        let mark = |s: &Spoken| {
+        let mark = |s: &Spoken<'_>| {
             let from = theirs;
-            theirs += letters(&s.text) as u64;
+            theirs += letters(s.text) as u64;
             (from * ours, theirs * ours, s.start_ms, s.end_ms)
         };
         let marks = timed.iter().map(mark).collect();
@@ -155,8 +182,8 @@ impl Ruler {
 
 /// A word as it may be broken: CJK characters singly (with the punctuation that clings to them), and what is too wide
 /// to stand in one line beside a speaker's name in halves of a line.
-fn atoms(word: &str) -> Vec<String> {
-    let mut atoms: Vec<String> = Vec::new();
+fn atoms(word: &str) -> Vec<&str> {
+    let mut atoms = Vec::new();
     let (mut from, mut last) = (0, None);
     for (at, c) in word.char_indices() {
         if last.is_some_and(|before| (is_cjk(c) || is_cjk(before)) && !clings_back(c) && !clings_on(before)) {
@@ -169,23 +196,24 @@ fn atoms(word: &str) -> Vec<String> {
     atoms
 }
 
-fn push_narrow(text: &str, atoms: &mut Vec<String>) {
+fn push_narrow<'t>(text: &'t str, atoms: &mut Vec<&'t str>) {
     let most = if text.width() > WIDEST { MAX_COLUMNS / 2 } else { WIDEST };
-    let mut atom = String::new();
-    for c in text.chars() {
-        if !atom.is_empty() && c.width().unwrap_or(0) > 0 && atom.width() + c.width().unwrap_or(0) > most {
-            atoms.push(std::mem::take(&mut atom));
+    let mut from = 0;
+    for (at, c) in text.char_indices() {
+        let columns = c.width().unwrap_or(0);
+        if at > from && columns > 0 && text[from..at].width() + columns > most {
+            atoms.push(&text[from..at]);
+            from = at;
         }
-        atom.push(c);
     }
-    if !atom.is_empty() {
-        atoms.push(atom);
+    if from < text.len() {
+        atoms.push(&text[from..]);
     }
 }
 
 /// Whether no space belongs between two words of a list: in Chinese and Japanese, and before punctuation by itself.
-pub(super) fn sticks(before: &str, after: &str) -> bool {
-    let (Some(last), Some(first)) = (before.chars().next_back(), after.chars().next()) else { return false };
+pub(super) fn sticks(last: char, after: &str) -> bool {
+    let Some(first) = after.chars().next() else { return false };
     (is_cjk(last) && is_cjk(first)) || after.chars().all(|c| ".,;:!?%)]}…।".contains(c) || clings_back(c))
 }
 
@@ -208,8 +236,14 @@ mod tests {
     use super::*;
     use crate::render::tests::spoken;
 
+    fn pieces(transcript: &Transcript) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        each_piece(transcript, |piece| pieces.push(piece));
+        pieces
+    }
+
     fn times(transcript: &Transcript) -> Vec<(String, u64, u64)> {
-        pieces(transcript).into_iter().map(|p| (p.text, p.start_ms, p.end_ms)).collect()
+        pieces(transcript).into_iter().map(|p| (p.text.to_owned(), p.start_ms, p.end_ms)).collect()
     }
 
     #[test]
@@ -245,7 +279,7 @@ mod tests {
             ..Transcript::default()
         };
         assert_eq!(pieces(&t).len(), 4);
-        t.words.truncate(1);
+        t.words = t.words.iter().take(1).collect();
         assert_eq!(pieces(&t).len(), 2);
     }
 
@@ -253,8 +287,8 @@ mod tests {
     fn chinese_breaks_anywhere_but_before_a_full_stop() {
         assert_eq!(atoms("你好，世界。"), ["你", "好，", "世", "界。"]);
         assert_eq!(atoms("(안녕하세요)"), ["(안녕하세요)"]);
-        assert_eq!(atoms(&"x".repeat(100)).iter().map(String::len).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
+        assert_eq!(atoms(&"x".repeat(100)).iter().map(|atom| atom.len()).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
         assert_eq!(atoms(&"x".repeat(30)).len(), 1);
-        assert!(sticks("世", "界") && sticks("end", ".") && !sticks("안녕", "하세요") && !sticks("a", "b"));
+        assert!(sticks('世', "界") && sticks('d', ".") && !sticks('녕', "하세요") && !sticks('a', "b"));
     }
 }

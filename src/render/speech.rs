@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::render;
 use crate::domain::{
+    body::Body,
     options::TranscriptFormat,
     synthesis::{CaptionFormat, TimedSentence},
     transcript::{Spoken, Transcript},
@@ -19,11 +20,12 @@ pub fn speech_captions(format: CaptionFormat, sentences: &[TimedSentence], audio
         CaptionFormat::Srt => TranscriptFormat::Srt,
         CaptionFormat::Vtt => TranscriptFormat::Vtt,
     };
-    let spoken =
-        |s: &TimedSentence| Spoken { text: s.text.clone(), start_ms: s.start_ms, end_ms: s.end_ms, speaker: None };
+    fn spoken(s: &TimedSentence) -> Spoken<'_> {
+        Spoken { text: &s.text, start_ms: s.start_ms, end_ms: s.end_ms, speaker: None }
+    }
     let utterances = sentences.iter().map(spoken).collect();
     let transcript = Transcript { utterances, duration_ms: Some(audio_ms), ..Transcript::default() };
-    render(format, &transcript, &Bytes::new())
+    render(format, &transcript, &Body::from("")).expect("memory takes what it is given")
 }
 
 fn in_json(sentences: &[TimedSentence], audio_ms: u64) -> String {

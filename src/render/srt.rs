@@ -1,24 +1,25 @@
 //! SubRip: `Speaker 1: ` at the start of a turn.
 
-use super::{captions::cues, clock, speaker_name};
+use std::io::{self, Write};
+
+use super::{captions::captions, clock, speaker_name};
 use crate::domain::transcript::Transcript;
 
-pub(super) fn render(transcript: &Transcript) -> String {
-    let mut file = String::new();
-    for (nth, cue) in cues(transcript, true).into_iter().enumerate() {
+pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
+    for (nth, cue) in captions(transcript, true).iter().enumerate() {
         let label = cue.speaker.filter(|_| cue.turn).map(|s| format!("{}: ", speaker_name(s))).unwrap_or_default();
         // An arrow in a text would be taken for a line of times.
-        let text = cue.lines.join("\n").replace("-->", "-- >");
+        let text = cue.text.replace("-->", "-- >");
         let (start, end) = (clock(cue.start_ms, ','), clock(cue.end_ms, ','));
-        file.push_str(&format!("{}\n{start} --> {end}\n{label}{text}\n\n", nth + 1));
+        write!(out, "{}\n{start} --> {end}\n{label}{text}\n\n", nth + 1)?;
     }
-    file
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::spoken;
+    use crate::render::tests::{spoken, written};
 
     #[test]
     fn speakers_are_named_when_their_turn_begins() {
@@ -31,7 +32,7 @@ mod tests {
             duration_ms: Some(7_500),
             ..Transcript::default()
         };
-        insta::assert_snapshot!(render(&t), @"
+        insta::assert_snapshot!(written(|out| write(&t, out)), @"
         1
         00:00:00,160 --> 00:00:02,880
         Speaker 1: Good morning,

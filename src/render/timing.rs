@@ -1,6 +1,6 @@
 //! Last touch on the times of cues: ordered, apart, inside the audio, long enough to be read where there is room.
 
-use super::captions::Cue;
+use super::captions::Slot;
 
 /// What a cue lasts at least, where the next one leaves it room.
 pub(super) const MIN_MS: u64 = 1_000;
@@ -10,7 +10,7 @@ pub(super) const MAX_MS: u64 = 7_000;
 const FLOOR_MS: u64 = 100;
 
 /// Needs cues in order of their begins, and no more of them than `length` has milliseconds.
-pub(super) fn settle(cues: &mut [Cue], length: Option<u64>) {
+pub(super) fn settle(cues: &mut [Slot], length: Option<u64>) {
     let count = cues.len() as u64;
     let Some(last) = cues.last() else { return };
     let length = length

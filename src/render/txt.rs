@@ -1,45 +1,59 @@
 //! Plain text: as the API wrote it, or a paragraph for each speaker's turn.
 
+use std::io::{self, Write};
+
 use super::{
     pieces::{Fullest, fullest, letters, sticks},
     speaker_name,
 };
-use crate::domain::transcript::{Spoken, Transcript};
+use crate::domain::transcript::{Timeline, Transcript};
 
-pub(super) fn render(transcript: &Transcript) -> String {
-    let turns = match fullest(transcript, |said| said.speaker.is_some()) {
-        Some(Fullest::Utterances(said) | Fullest::Words(said)) if is_whole(said, &transcript.text) => turns(said),
-        _ => transcript.text.trim().to_owned(),
+pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
+    let whole = transcript.text.trim();
+    let is_empty = match fullest(transcript, |said| said.speaker.is_some()) {
+        Some(Fullest::Utterances(said) | Fullest::Words(said)) if is_whole(said, whole) => {
+            write_turns(said, out)?;
+            said.is_empty()
+        }
+        _ => {
+            out.write_all(whole.as_bytes())?;
+            whole.is_empty()
+        }
     };
-    if turns.is_empty() { turns } else { turns + "\n" }
+    if is_empty { Ok(()) } else { out.write_all(b"\n") }
 }
 
 /// Whether next to nothing of the text would be lost.
-fn is_whole(said: &[Spoken], text: &str) -> bool {
-    said.iter().map(|s| letters(&s.text)).sum::<usize>() * 20 >= letters(text) * 19
+fn is_whole(said: &Timeline, text: &str) -> bool {
+    said.iter().map(|s| letters(s.text)).sum::<usize>() * 20 >= letters(text) * 19
 }
 
 /// What nobody in particular said belongs to the turn it stands in.
-fn turns(said: &[Spoken]) -> String {
-    let (mut file, mut speaking) = (String::new(), None);
-    for one in said {
+fn write_turns(said: &Timeline, out: &mut impl Write) -> io::Result<()> {
+    let (mut before, mut speaking): (Option<char>, _) = (None, None);
+    for one in said.iter() {
         let text = one.text.trim();
         if one.speaker.is_some() && one.speaker != speaking {
             speaking = one.speaker;
             let name = speaking.map(speaker_name).unwrap_or_default();
-            file.push_str(&format!("{}{name}: ", if file.is_empty() { "" } else { "\n\n" }));
-        } else if !file.is_empty() && !sticks(&file, text) {
-            file.push(' ');
+            write!(out, "{}{name}: ", if before.is_none() { "" } else { "\n\n" })?;
+        } else if before.is_some_and(|last| !sticks(last, text)) {
+            out.write_all(b" ")?;
         }
-        file.push_str(text);
+        out.write_all(text.as_bytes())?;
+        before = text.chars().next_back().or(before);
     }
-    file
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::spoken;
+    use crate::render::tests::{spoken, written};
+
+    fn render(transcript: &Transcript) -> String {
+        written(|out| write(transcript, out))
+    }
 
     #[test]
     fn each_turn_is_a_paragraph() {
@@ -56,7 +70,7 @@ mod tests {
         assert_eq!(render(&t), told);
         t.words = std::mem::take(&mut t.utterances);
         assert_eq!(render(&t), told);
-        t.words.pop();
+        t.words = t.words.iter().take(2).collect();
         assert_eq!(render(&t), "Good morning. How are you? Fine.\n", "no word is lost for want of a speaker");
     }
 

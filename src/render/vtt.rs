@@ -1,17 +1,19 @@
 //! WebVTT: speakers as voice spans.
 
-use super::{captions::cues, clock, speaker_name};
+use std::io::{self, Write};
+
+use super::{captions::captions, clock, speaker_name};
 use crate::domain::transcript::Transcript;
 
-pub(super) fn render(transcript: &Transcript) -> String {
-    let mut file = String::from("WEBVTT\n\n");
-    for cue in cues(transcript, false) {
+pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(b"WEBVTT\n\n")?;
+    for cue in captions(transcript, false).iter() {
         let voice = cue.speaker.map(|s| format!("<v {}>", speaker_name(s))).unwrap_or_default();
-        let text = escape(&cue.lines.join("\n"));
+        let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
-        file.push_str(&format!("{start} --> {end}\n{voice}{text}\n\n"));
+        write!(out, "{start} --> {end}\n{voice}{text}\n\n")?;
     }
-    file
+    Ok(())
 }
 
 fn escape(text: &str) -> String {
@@ -21,7 +23,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::spoken;
+    use crate::render::tests::{spoken, written};
 
     #[test]
     fn voices_are_marked_and_markup_is_escaped() {
@@ -29,7 +31,7 @@ mod tests {
             utterances: spoken(&[("Salt & <pepper> --> done.", 0, 2000, Some(0)), ("Yes.", 2100, 2500, None)]),
             ..Transcript::default()
         };
-        insta::assert_snapshot!(render(&t), @"
+        insta::assert_snapshot!(written(|out| write(&t, out)), @"
         WEBVTT
 
         00:00:00.000 --> 00:00:02.000

@@ -15,6 +15,8 @@ use crate::domain::{
 };
 
 const PREFIX: &str = "manifest_";
+/// The longest transcript that is put together with its row before it is written, in bytes.
+const LONGEST_COPIED: usize = 1 << 20;
 
 /// Writes rows to `W`. Buffers by itself.
 pub struct ReportWriter<W: io::Write> {
@@ -55,7 +57,22 @@ impl<W: io::Write> ReportWriter<W> {
         for nth in 0..self.carried {
             self.maybe(row.carried.get(nth).map(String::as_str));
         }
-        self.csv.write_byte_record(&self.record).map_err(cause)
+        match row.transcript.as_deref().filter(|text| text.len() > LONGEST_COPIED) {
+            Some(text) => self.write_beside(text),
+            None => self.csv.write_byte_record(&self.record).map_err(cause),
+        }
+    }
+
+    /// Writes the record with a long transcript in its place, which is not copied into it.
+    fn write_beside(&mut self, transcript: &str) -> io::Result<()> {
+        let place = self.columns.iter().position(|column| *column == Column::Transcript);
+        for (nth, cell) in self.record.iter().enumerate() {
+            match Some(nth) == place {
+                true => self.csv.write_field(defuse(transcript).as_bytes()).map_err(cause)?,
+                false => self.csv.write_field(cell).map_err(cause)?,
+            }
+        }
+        self.csv.write_record(None::<&[u8]>).map_err(cause)
     }
 
     /// Ends the report and gives back what it was written to.
@@ -99,7 +116,9 @@ impl<W: io::Write> ReportWriter<W> {
             Column::Error => self.maybe(row.error.as_deref()),
             Column::Notes => self.text(&row.notes.iter().map(|note| note.as_str()).collect::<Vec<_>>().join(";")),
             Column::ContentExpiry => self.maybe(row.content_expiry.as_deref()),
-            Column::Transcript => self.maybe(row.transcript.as_deref()),
+            Column::Transcript => {
+                self.maybe(row.transcript.as_deref().filter(|text| text.len() <= LONGEST_COPIED));
+            }
         }
     }
 
@@ -293,6 +312,23 @@ mod tests {
         let report = written(&[empty], &["phone"], false);
         let line = report.lines().nth(1).unwrap();
         assert_eq!(line, "support-calls,,2026/call-17,suspect,https://example.com/a.wav,[],,,,,0,0,,,,,,,,,,,");
+    }
+
+    #[test]
+    fn a_long_transcript_stands_where_a_short_one_would() {
+        for first in ["x", "=", "\""] {
+            let text = first.to_owned() + &"a\n,".repeat(LONGEST_COPIED / 3);
+            assert!(text.len() >= LONGEST_COPIED);
+            let long = Row { transcript: Some(text.clone() + "b"), carried: vec!["+1+1".into(), "c".into()], ..row() };
+            let short = Row { transcript: Some("HERE".into()), ..long.clone() };
+            let report = written(&[long, short.clone()], &["phone", "x"], true);
+            let as_short = written(&[short.clone(), short], &["phone", "x"], true);
+            let mut read = ::csv::ReaderBuilder::new().from_reader(report.as_bytes());
+            let cell = read.records().next().unwrap().unwrap()[22].to_owned();
+            assert_eq!(cell, defuse(&(text + "b")));
+            let quoted = format!("\"{}\"", cell.replace('"', "\"\""));
+            assert_eq!(report.replacen(&quoted, "HERE", 1), as_short);
+        }
     }
 
     #[test]

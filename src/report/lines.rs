@@ -15,7 +15,7 @@ use crate::{
         task::TaskSpec,
         transcript::Transcript,
     },
-    store::ReportRow,
+    store::{ReportRow, RowAnswer},
 };
 
 /// What all rows of a batch share.
@@ -35,7 +35,7 @@ struct Options {
 }
 
 impl Lines {
-    /// The report's row.
+    /// The report's row. Its transcript is that of an answer that came with it.
     pub(super) fn row(&self, line: ReportRow) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
         let Options { model, language, rendition } = self.options(&line, kind);
@@ -45,7 +45,10 @@ impl Lines {
             source: line.source.as_deref().map(identity::address).unwrap_or_default(),
             outputs: addresses(line.outputs.as_deref()),
             notes: self.notes(&line),
-            transcript: line.answer.as_deref().and_then(|answer| Transcript::text_of(answer).ok()),
+            transcript: match &line.answer {
+                Some(RowAnswer::Here(answer)) => Transcript::text_of(answer).ok(),
+                Some(RowAnswer::Apart(_)) | None => None,
+            },
             carried: cells(line.carried.as_deref()),
             line: Some(line.line),
             key: line.key,

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     domain::{batch::BatchSpec, cost::Rates, environment::Environment},
+    large::look_into,
     sink::{Content, Sink, SinkError},
-    store::{BatchRow, ReportRow, Scratch, Store, StoreError},
+    store::{BatchRow, ReportRow, RowAnswer, Scratch, Store, StoreError},
 };
 
 /// The report's name in the sink.
@@ -28,6 +29,8 @@ const CSV: &str = "text/csv; charset=utf-8";
 const PAGE: u32 = 1_000;
 /// Answers with their words can have a hundred kilobytes each.
 const PAGE_WITH_ANSWERS: u32 = 100;
+/// What a page comes to at least: too much for a thread that serves others.
+const PAGE_BYTES: u64 = 1 << 20;
 
 /// Why a report or a summary could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -128,12 +131,12 @@ pub async fn report_to<W: Write + Send + 'static>(
     while let Some(last) = page.last() {
         let after = (last.ordinal, last.job.0);
         let full = page.len() >= limit as usize;
-        let writing = write_page(writer, Arc::clone(&lines), page);
+        let writing = write_page(store, writer, &lines, page);
         // While a page is written, the next is read.
         let reading =
             async { if full { store.report_page(batch.id, after, limit, transcript).await } else { Ok(Vec::new()) } };
         let (written, next) = tokio::join!(writing, reading);
-        writer = written.map_err(PublishError::Output)?;
+        writer = written?;
         page = next?;
     }
     let finished = tokio::task::spawn_blocking(move || {
@@ -143,16 +146,43 @@ pub async fn report_to<W: Write + Send + 'static>(
     finished.await.map_err(io::Error::other).flatten().map_err(PublishError::Output)
 }
 
+/// Writes a page. A row whose answer is apart is written by itself, when that is there.
 async fn write_page<W: Write + Send + 'static>(
+    store: &Store,
     mut writer: ReportWriter<W>,
-    lines: Arc<Lines>,
+    lines: &Arc<Lines>,
     page: Vec<ReportRow>,
-) -> io::Result<ReportWriter<W>> {
-    let written = tokio::task::spawn_blocking(move || {
-        for line in page {
+) -> Result<ReportWriter<W>, PublishError> {
+    let mut together = Vec::with_capacity(page.len());
+    for mut line in page {
+        let Some(RowAnswer::Apart(call)) = line.answer else {
+            together.push(line);
+            continue;
+        };
+        writer = write_rows(writer, lines, std::mem::take(&mut together), 0).await?;
+        line.answer = store.answer(call).await?.map(|(body, _)| RowAnswer::Here(body));
+        let len = if let Some(RowAnswer::Here(body)) = &line.answer { body.len() } else { 0 };
+        writer = write_rows(writer, lines, vec![line], len).await?;
+    }
+    write_rows(writer, lines, together, 0).await
+}
+
+/// Writes rows whose answers came with them, the longest of which has `len` bytes.
+async fn write_rows<W: Write + Send + 'static>(
+    mut writer: ReportWriter<W>,
+    lines: &Arc<Lines>,
+    rows: Vec<ReportRow>,
+    len: u64,
+) -> Result<ReportWriter<W>, PublishError> {
+    if rows.is_empty() {
+        return Ok(writer);
+    }
+    let lines = Arc::clone(lines);
+    let writing = move || {
+        for line in rows {
             writer.write(&lines.row(line))?;
         }
         Ok(writer)
-    });
-    written.await.map_err(io::Error::other)?
+    };
+    look_into(len.max(PAGE_BYTES), writing).await.map_err(PublishError::Output)
 }

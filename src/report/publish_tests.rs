@@ -24,8 +24,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, Settlement, Store, To,
-        Want,
+        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer, Settlement,
+        Store, To, Want,
     },
 };
 
@@ -223,6 +223,26 @@ async fn an_answer_that_was_pruned_is_noted() {
     w.store.prune(None, i64::MAX).await.unwrap();
     let (_, rows) = w.publish(SummaryState::Finished).await;
     assert_eq!((rows[0]["notes"].as_str(), rows[0]["transcript"].as_str()), ("answer_pruned", ""));
+}
+
+#[tokio::test]
+async fn long_answers_stand_between_short_ones() {
+    let w = World::new(Environment::Live, 4).await;
+    let _me = w.store.enlist("{}".into()).await.unwrap();
+    // Numbers do not pack well.
+    let long: String = (1..60_000_u64).map(|n| (n * n * 2_654_435_761 % 1_000_003).to_string() + " ").collect();
+    let texts = [long.as_str(), "short", &long[1..], "last"];
+    for (job, text) in w.claim(Environment::Live).await.iter().zip(texts) {
+        w.answer(job, text).await;
+        w.settle(job, Finish { state: Some(JobState::Succeeded), ..Finish::default() }).await;
+    }
+    let page = w.store.report_page(w.batch, (0, 0), 9, true).await.unwrap();
+    let is_apart: Vec<_> = page.iter().map(|row| matches!(row.answer, Some(RowAnswer::Apart(_)))).collect();
+    assert_eq!(is_apart, [true, false, true, false, false]);
+    let (_, rows) = w.publish(SummaryState::Finished).await;
+    let written: Vec<_> = rows.iter().map(|row| row["transcript"].as_str()).collect();
+    assert!(written == [texts[0], texts[1], texts[2], texts[3], ""]);
+    assert!(rows.iter().all(|row| row["notes"].is_empty()));
 }
 
 #[tokio::test]

@@ -115,6 +115,11 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
                 .into()
         }
         ErrorKind::Internal => "a fault of wavebatch: please report it with its error; wavebatch retry tries again".into(),
+        ErrorKind::AnswerTooLarge => {
+            format!(
+                "shorten the line or its recording, then {run}; wavebatch retry {batch} --state failed buys it as it is"
+            )
+        }
         ErrorKind::SinkRefused => {
             format!("give the line another key, or make way for it and wavebatch deliver {batch}")
         }

@@ -16,7 +16,6 @@ use crate::{
         callback::address,
         job::{CallRecord, RequestFingerprint, Why},
         options::{ExpireContent, TranscribeOptions},
-        transcript::Transcript,
     },
     store::{End, Permit, Purchase, StoreError, Upload},
     waves::{SttBody, SttCall},
@@ -136,10 +135,9 @@ impl Caller for Transcriber<'_> {
     }
 
     fn answered(&self, answer: &Answer) -> End {
-        let heard = Transcript::parse(&answer.body).ok().and_then(|t| t.duration_ms);
-        let audio_ms = heard.or(self.audio_ms);
+        let audio_ms = answer.audio_ms.or(self.audio_ms);
         End::Answered {
-            body: answer.body.clone().into(),
+            body: answer.body.clone(),
             from_log: false,
             request_id: answer.request_id.clone(),
             content_expiry: answer.content_expiry.clone(),

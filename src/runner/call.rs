@@ -237,7 +237,11 @@ impl Departs {
 
 fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
     match outcome {
-        Outcome::Refused(t) | Outcome::NotSent(t) | Outcome::Unknown(t) | Outcome::Unusable(t) => Some(t),
+        Outcome::Refused(t)
+        | Outcome::NotSent(t)
+        | Outcome::Unknown(t)
+        | Outcome::Unusable(t)
+        | Outcome::TooLarge { trouble: t, .. } => Some(t),
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
     }
 }
@@ -247,7 +251,11 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
         Outcome::Answered(_) => CallEnd::Answered,
         Outcome::Accepted { .. } => CallEnd::Accepted,
         Outcome::Stale => CallEnd::Unsent,
-        Outcome::Refused(_) | Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Unusable(_) => CallEnd::Failed,
+        Outcome::Refused(_)
+        | Outcome::NotSent(_)
+        | Outcome::Unknown(_)
+        | Outcome::Unusable(_)
+        | Outcome::TooLarge { .. } => CallEnd::Failed,
     }
 }
 
@@ -284,6 +292,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
             },
         },
         Outcome::Unusable(trouble) => End::Unusable { trouble: trouble.clone() },
+        Outcome::TooLarge { trouble, body } => End::TooLarge { trouble: trouble.clone(), body: body.clone() },
     }
 }
 

@@ -1,27 +1,37 @@
 //! From a kept answer to outputs in the sink. Nothing here costs money, so it may be done as often as it takes.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
-    AfterDelivery, Event,
-    recording::Recording,
+    AfterDelivery, Event, disk,
+    recording::{Leftover, Recording},
     worker::{Next, Work},
 };
 use crate::{
     domain::{
         batch::OnLostWords,
+        body::Body,
         call::{Answer, ErrorKind},
         facts::Facts,
         job::{CallId, JobState},
         options::{ExpireContent, SttModel, TranscriptFormat},
         retry::PauseKind,
         row::Note,
-        transcript::{SuspectReason, Transcript, suspect},
+        transcript::{SuspectReason, Transcript, TranscriptError, suspect},
     },
-    render::render,
+    large::look_into,
+    render::{self, render},
     sink::{Content, Item, SinkClass, SinkError},
     store::{AnswerFacts, Finish, StoreError, To},
 };
+
+/// How soon a disk that is full is tried again, in ms.
+pub(super) const DISK_RETRY_MS: i64 = 30_000;
 
 /// What is known of a recording when its answer is judged.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,16 +59,12 @@ pub(super) async fn deliver_fresh(
         processing_ms: Some(processing_ms),
         from_log: false,
     };
-    deliver(work, call, &answer.body, facts, known).await
+    deliver(work, call, answer.body, answer.transcript, facts, known).await
 }
 
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
 pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, StoreError> {
-    let kept = match work.shared.store.answer(call).await {
-        Err(StoreError::Unexpected(why)) => return unreadable(work, call, &why).await,
-        kept => kept?,
-    };
-    let Some((body, facts)) = kept else {
+    let Some((body, facts)) = work.shared.store.answer(call).await? else {
         let notes = Some(Note::AnswerPruned.to_string());
         let finish = Finish { state: Some(JobState::Succeeded), notes, ..Finish::default() };
         return Ok(Next::Leave(To::Finished(Box::new(finish))));
@@ -71,28 +77,52 @@ pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, 
     if !work.shared.store.holds(work.job.job, work.job.token).await? {
         return Ok(Next::Lost);
     }
-    deliver(work, call, &body, facts, known).await
+    deliver(work, call, body, None, facts, known).await
 }
 
+/// Writes the outputs of an answer. Its transcript is given where it was read before.
 async fn deliver(
     work: &Work<'_>,
     call: CallId,
-    body: &bytes::Bytes,
+    body: Body,
+    transcript: Option<Transcript>,
     facts: AnswerFacts,
     known: Known,
 ) -> Result<Next, StoreError> {
-    let transcript = match Transcript::parse(body) {
-        Ok(transcript) => transcript,
-        Err(e) => return unreadable(work, call, &e.to_string()).await,
-    };
     let spec = &work.batch.spec;
-    let words_needed = work.asked.formats.iter().any(|f| f.needs_words());
-    let reason = suspect(&transcript, known.audio_ms, known.exact, work.asked.options.allow_silence, words_needed);
-    if reason == Some(SuspectReason::WordsLost) && facts.from_log && spec.run.on_lost_words == OnLostWords::Redo {
-        work.shared.store.set_aside(work.job.job, call).await?;
-        return Ok(Next::Look);
+    let formats = work.asked.formats;
+    // What is large is written to the spool: in memory its outputs would be larger still.
+    let leftovers: Vec<_> = match body.is_large() {
+        true => formats.iter().map(|format| Leftover::new(&work.shared.store, work.job, format.as_str())).collect(),
+        false => Vec::new(),
+    };
+    let (is_large, len) = (body.is_large(), body.len());
+    let order = Order {
+        key: work.job.key.clone(),
+        formats: formats.to_vec(),
+        drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
+        known,
+        allow_silence: work.asked.options.allow_silence,
+        redo_lost_words: facts.from_log && spec.run.on_lost_words == OnLostWords::Redo,
+    };
+    let (heard, items) = match look_into(len, move || order.render(&body, transcript)).await {
+        Ok(Rendered::All(heard, items)) => (heard, items),
+        Ok(Rendered::WordsLost) => {
+            work.shared.store.set_aside(work.job.job, call).await?;
+            return Ok(Next::Look);
+        }
+        Err(Unrendered::Answer(e)) => return unreadable(work, call, &e).await,
+        Err(Unrendered::Disk(path, e)) => {
+            let told = disk::told(&path, &e);
+            work.shared.say_of_disk(format!("{told}; its lines are tried again every 30 s"));
+            let due_at = work.now() + DISK_RETRY_MS;
+            return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
+        }
+    };
+    // What is large may have waited: another line's outputs may stand where its own would.
+    if is_large && !work.shared.store.holds(work.job.job, work.job.token).await? {
+        return Ok(Next::Lost);
     }
-    let items = items(&work.job.key, work.asked.formats, &transcript, body).await;
     let receipts = match work.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
         Err(e) => return sink_trouble(work, e).await,
@@ -105,18 +135,14 @@ async fn deliver(
     let addresses: Vec<&str> = receipts.iter().map(|r| r.address.as_str()).collect();
     let finish = Finish {
         made_by: Some(Arc::clone(&work.batch.read)),
-        state: Some(if reason.is_some() { JobState::Suspect } else { JobState::Succeeded }),
-        facts: Facts {
-            audio_ms: transcript.duration_ms.or(known.audio_ms),
-            channels: known.channels,
-            ..Facts::default()
-        }
-        .or(work.job.facts),
-        units: transcript.duration_ms.or(known.audio_ms),
-        error_kind: reason.map(|r| r.to_string()),
-        error: reason.map(|r| doubt(r).to_owned()),
-        notes: notes(work, &transcript, &facts, known, reason),
-        request_id: facts.request_id.or(transcript.request_id),
+        state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
+        facts: Facts { audio_ms: heard.audio_ms.or(known.audio_ms), channels: known.channels, ..Facts::default() }
+            .or(work.job.facts),
+        units: heard.audio_ms.or(known.audio_ms),
+        error_kind: heard.doubt.map(|r| r.to_string()),
+        error: heard.doubt.map(|r| doubt(r).to_owned()),
+        notes: notes(work, &heard, &facts, known),
+        request_id: facts.request_id.or(heard.request_id),
         content_expiry: facts.content_expiry,
         outputs: Some(serde_json::json!(addresses).to_string()),
         processing_ms: facts.processing_ms,
@@ -127,46 +153,102 @@ async fn deliver(
 }
 
 /// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
-async fn unreadable(work: &Work<'_>, call: CallId, why: &str) -> Result<Next, StoreError> {
+async fn unreadable(work: &Work<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     work.shared.store.set_aside(work.job.job, call).await?;
-    let told = format!("the kept answer of call {call} does not read ({why}); `wavebatch retry` buys it again");
+    let told = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
     Ok(Next::fail(ErrorKind::UnusableAnswer, told))
 }
 
-/// The files of one job. A long transcript in four formats is work for a thread that may block.
-async fn items(key: &str, formats: &[TranscriptFormat], transcript: &Transcript, body: &bytes::Bytes) -> Vec<Item> {
-    const LARGE: usize = 64 * 1024;
-    let make = {
-        let (key, formats, transcript, body) = (key.to_owned(), formats.to_vec(), transcript.clone(), body.clone());
-        move || {
-            let item = |format: &TranscriptFormat| Item {
-                name: format!("{key}.{format}"),
-                content: Content::Bytes(render(*format, &transcript, &body)),
-                content_type: format.content_type(),
-            };
-            formats.iter().map(item).collect::<Vec<_>>()
-        }
-    };
-    if body.len() < LARGE {
-        return make();
-    }
-    tokio::task::spawn_blocking(make).await.expect("rendering does not panic")
+/// What is to be made of an answer.
+struct Order {
+    key: String,
+    formats: Vec<TranscriptFormat>,
+    /// Where the outputs of a large answer go, one for each format; none: they stay in memory.
+    drafts: Vec<PathBuf>,
+    known: Known,
+    allow_silence: bool,
+    redo_lost_words: bool,
 }
 
-fn notes(
-    work: &Work<'_>,
-    transcript: &Transcript,
-    facts: &AnswerFacts,
-    known: Known,
-    reason: Option<SuspectReason>,
-) -> Option<String> {
+/// What became of it.
+enum Rendered {
+    /// What is told of it, and the files of its job.
+    All(Heard, Vec<Item>),
+    /// It lacks the words that a format needs, and is to be bought again.
+    WordsLost,
+}
+
+/// Why nothing became of it.
+enum Unrendered {
+    Answer(TranscriptError),
+    Disk(PathBuf, io::Error),
+}
+
+/// What is told of an answer.
+struct Heard {
+    doubt: Option<SuspectReason>,
+    audio_ms: Option<u64>,
+    request_id: Option<String>,
+    is_empty: bool,
+    has_speakers: bool,
+}
+
+impl Order {
+    fn render(self, body: &Body, transcript: Option<Transcript>) -> Result<Rendered, Unrendered> {
+        let transcript = match transcript {
+            Some(transcript) => transcript,
+            None => Transcript::of(body).map_err(Unrendered::Answer)?,
+        };
+        let words_needed = self.formats.iter().any(|f| f.needs_words());
+        let known = self.known;
+        let doubt = suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed);
+        if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
+            return Ok(Rendered::WordsLost);
+        }
+        let mut items = Vec::with_capacity(self.formats.len());
+        for (nth, format) in self.formats.iter().enumerate() {
+            let content = match self.drafts.get(nth) {
+                None => {
+                    let file = render(*format, &transcript, body);
+                    Content::Bytes(file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?)
+                }
+                Some(path) => {
+                    draft(path, *format, &transcript, body).map_err(|e| Unrendered::Disk(path.clone(), e))?;
+                    Content::Draft(path.clone())
+                }
+            };
+            let name = format!("{}.{format}", self.key);
+            items.push(Item { name, content, content_type: format.content_type() });
+        }
+        let heard = Heard {
+            doubt,
+            audio_ms: transcript.duration_ms,
+            is_empty: transcript.is_empty(),
+            has_speakers: transcript.has_speakers(),
+            request_id: transcript.request_id,
+        };
+        Ok(Rendered::All(heard, items))
+    }
+}
+
+/// Writes one output of a large answer to the spool.
+fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &Body) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
+    render::write(format, transcript, body, &mut file)?;
+    file.flush()
+}
+
+fn notes(work: &Work<'_>, heard: &Heard, facts: &AnswerFacts, known: Known) -> Option<String> {
     let o = &work.asked.options;
     let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
-    let no_speakers = o.diarize && !transcript.is_empty() && !transcript.has_speakers();
+    let no_speakers = o.diarize && !heard.is_empty && !heard.has_speakers;
     let not_expiring = o.expire_content != ExpireContent::No && facts.content_expiry.as_deref() != Some("applied");
     let notes: Vec<Note> = [
         facts.from_log.then_some(Note::Recovered),
-        reason.map(Note::from),
+        heard.doubt.map(Note::from),
         known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
         not_redacted.then_some(Note::NotRedacted),
         (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),

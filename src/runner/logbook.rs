@@ -20,6 +20,10 @@ use crate::{
 const PAGE: u32 = 100;
 /// A walk that has not met its cursor after so many pages proves nothing.
 const PAGES_MOST: u32 = 300;
+/// What the entries of a walk may take up together, in bytes; one that needs more proves nothing.
+const WALK_MOST: usize = 256 << 20;
+/// What an entry takes up beside its transcript, at most.
+const ENTRY_BYTES: usize = 1 << 10;
 /// How old the known newest entry may get while calls are made, in ms.
 const FRESH_MS: i64 = 60_000;
 /// After the log was refused, how long it is left alone, in ms.
@@ -161,11 +165,13 @@ impl LogBook {
     async fn walk_to(&self, cursor: &str) -> Result<Walk, LogError> {
         let began_at = self.clock.now();
         let mut entries: Vec<LogEntry> = Vec::new();
+        let mut taken = 0;
         for page in 1..=PAGES_MOST {
             let got = self.client.stt_log(page, PAGE).await?;
             let last = got.len() < PAGE as usize;
             for entry in got {
                 let met = entry.request_id == cursor;
+                taken += entry.transcription.kept().0.len() + ENTRY_BYTES;
                 // New entries push old ones onto the next page while we read: the same one may come twice.
                 if !entries.iter().rev().take(PAGE as usize).any(|e| e.request_id == entry.request_id) {
                     entries.push(entry);
@@ -176,6 +182,9 @@ impl LogBook {
             }
             if last {
                 return Ok(Walk { began_at, entries, whole: true });
+            }
+            if taken > WALK_MOST {
+                break;
             }
         }
         Ok(Walk { began_at, entries, whole: false })

@@ -13,6 +13,7 @@ use crate::{
         job::CallRecord,
         transcript::recovered_answer,
     },
+    large::look_into,
     store::{End, Ended, StoreError},
 };
 
@@ -107,12 +108,18 @@ fn posted_to(work: &Work<'_>, call: &CallRecord) -> Option<(String, i64)> {
 
 /// Keeps what the log says as the call's answer.
 async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Verdict, StoreError> {
-    let body = recovered_answer(&entry.transcription, entry.duration_s, &entry.request_id, &entry.language);
+    let (found, from) = (entry.clone(), entry.transcription.len());
+    let body = look_into(from, move || {
+        let text = found.transcription.whole().expect("it was packed by this process");
+        let text = std::str::from_utf8(&text).expect("it was packed as text");
+        recovered_answer(text, found.duration_s, &found.request_id, &found.language)
+    });
+    let body = body.await;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
     let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
     let audio_ms = heard.or(call.request.audio_ms);
     let end = End::Answered {
-        body: body.into(),
+        body,
         from_log: true,
         request_id: Some(entry.request_id.clone()),
         content_expiry: None,

@@ -212,6 +212,10 @@ impl<A> Work<'_, A> {
 
     /// The end of the line, if its part has used up what it may.
     pub(super) fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
+        if let Some(call) = self.journal.too_large() {
+            let told = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
+            return Some(Next::fail(ErrorKind::AnswerTooLarge, told));
+        }
         let (used, run) = (self.used(), &self.batch.spec.run);
         let last = last.or_else(|| self.journal.calls.iter().rev().find_map(|c| c.error_kind));
         if used.timed_out >= 2 {

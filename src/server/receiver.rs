@@ -9,12 +9,12 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body as Incoming,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -27,22 +27,29 @@ use super::{
 use crate::{
     crash,
     domain::{
+        body::{Arrived, Arriving},
         callback::{Secret, call_of, is_probe},
         cost::Rates,
         job::CallId,
         options::{SttModel, listed},
-        transcript::Transcript,
     },
+    large::look_into,
     store::{Delivery, Effect, Expected, Says, Store, StoreError},
     waves::{Posted, read_callback},
 };
 
 /// The largest callback, in bytes.
-const MAX_BODY: usize = 64 << 20;
+const MAX_BODY: u64 = 64 << 20;
 /// What bodies may take up that are being read, or are not on disk yet, in KiB: four of the largest.
-const ROOM: u32 = 256 << 10;
+const ROOM: u32 = 512 << 10;
 /// What every body takes up at least, in KiB, with all that comes with it.
 const LEAST_ROOM: u32 = 16;
+/// What a body takes up while it is read, times its length: itself, and what it is packed into or its longest text.
+const WHILE_READ: u64 = 2;
+/// What it takes up until it is on disk, times what is kept of it: itself, and what the ledger's driver copies.
+const WHILE_KEPT: u64 = 3;
+/// What a body is taken to be that does not say its length, in bytes, until more has come.
+const UNSAID: u64 = 1 << 20;
 /// When the vendor may try again while the ledger cannot be written, in seconds.
 const RETRY_AFTER: &str = "10";
 
@@ -173,38 +180,79 @@ impl Desk {
         };
         // The ledger's time is one, however often it is asked.
         let left = self.patience.ledger.saturating_sub(asked.elapsed());
-        let (body, room) = self.read(request).await?;
-        let says = self.says(call, &expected, &body)?;
+        let (body, mut room) = match self.read(request).await {
+            Err(told @ Told::Refused(Refusal::TooLarge, _)) => {
+                self.note_too_large(call, left).await;
+                return Err(told);
+            }
+            read => read?,
+        };
+        let (read, body) = look_into(body.len(), move || (read_callback(&body), body.into_body())).await;
+        shrink(&mut room, room_of(body.kept().0.len() as u64 * WHILE_KEPT));
+        let says = self.says(call, &expected, read)?;
         self.keep(Delivery { call, body, says }, &expected, room, left).await
     }
 
-    /// The body, and the room that it takes up. What does not say its length could be of any.
-    async fn read(&self, request: Request) -> Result<(Bytes, OwnedSemaphorePermit), Told> {
-        let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
-        let most: usize = declared.unwrap_or(MAX_BODY);
-        if most > MAX_BODY {
+    /// The vendor sends it again, and then gives up: what is noted now keeps the call from being made again.
+    async fn note_too_large(&self, call: CallId, left: Duration) {
+        let told = format!("the answer that was posted has more than {} MB, and is not kept", MAX_BODY >> 20);
+        match timeout(left, self.store.note_too_large(call, &told)).await {
+            Ok(Ok(())) => tracing::warn!(call.id = %call, "a callback is too large"),
+            Ok(Err(error)) => tracing::error!(call.id = %call, error = %error, "a callback is too large"),
+            Err(_) => {
+                tracing::error!(call.id = %call, "a callback is too large, and the ledger does not answer in time")
+            }
+        }
+    }
+
+    /// The body, and the room that it takes up. One that does not say its length takes up more as it comes.
+    async fn read(&self, request: Request) -> Result<(Arrived, OwnedSemaphorePermit), Told> {
+        let declared: Option<u64> =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|len| len > MAX_BODY) {
             return Err(Refusal::TooLarge.into());
         }
-        let Ok(Ok(mut room)) =
-            timeout(self.patience.body, Arc::clone(&self.room).acquire_many_owned(room_of(most))).await
+        let least = room_of(declared.unwrap_or(UNSAID) * WHILE_READ);
+        let Ok(Ok(mut room)) = timeout(self.patience.body, Arc::clone(&self.room).acquire_many_owned(least)).await
         else {
-            tracing::warn!("too many large callbacks at once; the vendor is asked to send one of them again");
-            return Err(Refusal::Crowded.into());
+            return Err(crowded());
         };
-        let body = match timeout(self.patience.body, read(request.into_body())).await {
+        let body = match timeout(self.patience.body, self.take_in(request.into_body(), &mut room)).await {
             Ok(Ok(body)) => body,
             Ok(Err(told)) => return Err(told),
             Err(_) => return Err(Refusal::TooSlow.into()),
         };
-        let spare = room.num_permits().saturating_sub(room_of(body.len()) as usize);
-        drop(room.split(spare));
+        shrink(&mut room, room_of(body.len() * WHILE_READ));
         Ok((body, room))
     }
 
-    fn says(&self, call: CallId, expected: &Expected, body: &[u8]) -> Result<Says, Told> {
-        match read_callback(body) {
-            Ok(Posted::Answer { request_id }) => {
-                let audio_ms = Transcript::parse(body).ok().and_then(|transcript| transcript.duration_ms);
+    async fn take_in(&self, mut incoming: Incoming, room: &mut OwnedSemaphorePermit) -> Result<Arrived, Told> {
+        let mut body = Arriving::default();
+        while let Some(frame) = incoming.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Told::Refused(Refusal::Unreadable, "the body is not all there".to_owned()));
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            let len = body.len() + piece.len() as u64;
+            if len > MAX_BODY {
+                return Err(Refusal::TooLarge.into());
+            }
+            let lacks = room_of(len * WHILE_READ).saturating_sub(permits(room));
+            if lacks > 0 {
+                // Twice as much, so that it is not asked for with each piece; and without a wait, for which others would
+                // have to wait.
+                let more = lacks.max(permits(room)).min(ROOM - permits(room));
+                let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) else { return Err(crowded()) };
+                room.merge(more);
+            }
+            body.push(&piece);
+        }
+        Ok(body.finish())
+    }
+
+    fn says(&self, call: CallId, expected: &Expected, read: Result<Posted, String>) -> Result<Says, Told> {
+        match read {
+            Ok(Posted::Answer { request_id, audio_ms }) => {
                 let model: Option<SttModel> = expected.model.parse().ok();
                 let cost = model.zip(audio_ms).map(|(model, ms)| self.rates.cost(model, ms).0);
                 Ok(Says::Answer { request_id, audio_ms, cost })
@@ -255,21 +303,23 @@ fn later(call: CallId, error: Option<&StoreError>) -> Told {
     Refusal::Ledger.into()
 }
 
+fn crowded() -> Told {
+    tracing::warn!("too many large callbacks at once; the vendor is asked to send one of them again");
+    Refusal::Crowded.into()
+}
+
 /// In KiB.
-fn room_of(bytes: usize) -> u32 {
+fn room_of(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(ROOM).clamp(LEAST_ROOM, ROOM)
 }
 
-async fn read(body: Body) -> Result<Bytes, Told> {
-    to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-        if too_large {
-            Refusal::TooLarge.into()
-        } else {
-            Told::Refused(Refusal::Unreadable, "the body is not all there".to_owned())
-        }
-    })
+fn permits(room: &OwnedSemaphorePermit) -> u32 {
+    u32::try_from(room.num_permits()).unwrap_or(ROOM)
+}
+
+/// Gives back what is more than `need`.
+fn shrink(room: &mut OwnedSemaphorePermit, need: u32) {
+    drop(room.split(room.num_permits().saturating_sub(need as usize)));
 }
 
 /// Call and MAC of a path that ends in `/callbacks/{call}/{mac}`, whatever a proxy left before it.
@@ -284,36 +334,68 @@ mod tests {
     use super::*;
     use crate::store::Opening;
 
-    fn posted(body: &'static str, declared: bool) -> Request {
-        let mut request = Request::new(Body::from_stream(futures::stream::iter([Ok::<_, io::Error>(body)])));
+    fn posted(body: &[u8], declared: bool) -> Request {
+        let pieces: Vec<_> = body.chunks(100_000).map(|piece| Ok::<_, io::Error>(piece.to_vec())).collect();
+        let mut request = Request::new(Incoming::from_stream(futures::stream::iter(pieces)));
         if declared {
             request.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
         }
         request
     }
 
-    #[tokio::test]
-    async fn a_body_takes_up_room_until_it_is_kept_and_who_waits_too_long_is_asked_to_come_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let desk = Desk {
+    async fn desk(dir: &tempfile::TempDir) -> Desk {
+        Desk {
             store: Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0,
             secrets: vec![],
             rates: Rates::default(),
             patience: Patience { body: Duration::from_millis(50), ..Patience::default() },
             metrics: Metrics::new(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_up_room_until_it_is_kept_and_who_waits_too_long_is_asked_to_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = desk(&dir).await;
         for declared in [true, false] {
-            let (body, room) = desk.read(posted("{}", declared)).await.ok().unwrap();
-            assert_eq!((body.as_ref(), room.num_permits()), (&b"{}"[..], LEAST_ROOM as usize));
+            let (body, room) = desk.read(posted(b"{}", declared)).await.ok().unwrap();
+            assert_eq!((body, permits(&room)), (Arrived::Whole("{}".into()), LEAST_ROOM));
         }
         assert_eq!(desk.room.available_permits(), ROOM as usize, "it is given back");
-        let left = room_of(MAX_BODY) - 1;
-        let held = desk.room.acquire_many(ROOM - left).await.unwrap();
-        assert!(desk.read(posted("{}", true)).await.is_ok());
-        let told = desk.read(posted("{}", false)).await.err();
-        assert!(matches!(told, Some(Told::Refused(Refusal::Crowded, _))), "it may be of any length");
+        let long = vec![b' '; 3 << 20];
+        for declared in [true, false] {
+            let (body, mut room) = desk.read(posted(&long, declared)).await.ok().unwrap();
+            assert_eq!((body.len(), permits(&room)), (3 << 20, 6 << 10));
+            shrink(&mut room, 100);
+            assert_eq!(permits(&room), 100);
+            shrink(&mut room, 200);
+            assert_eq!(permits(&room), 100, "it never grows by itself");
+        }
+        let held = desk.room.acquire_many(ROOM - (4 << 10)).await.unwrap();
+        assert!(desk.read(posted(b"{}", true)).await.is_ok() && desk.read(posted(b"{}", false)).await.is_ok());
+        for declared in [true, false] {
+            let told = desk.read(posted(&long, declared)).await.err();
+            assert!(matches!(told, Some(Told::Refused(Refusal::Crowded, _))), "declared: {declared}");
+        }
+        assert_eq!(desk.room.available_permits(), 4 << 10, "nor does one that is sent away hold any");
         drop(held);
-        assert!(desk.read(posted("{}", false)).await.is_ok());
+        assert!(desk.read(posted(&long, false)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_too_large_is_refused_as_soon_as_that_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = desk(&dir).await;
+        let mut declared = Request::new(Incoming::from_stream(futures::stream::pending::<io::Result<Vec<u8>>>()));
+        declared.headers_mut().insert(header::CONTENT_LENGTH, (MAX_BODY + 1).into());
+        let endless = futures::stream::repeat_with(|| Ok::<_, io::Error>(bytes::Bytes::from_static(&[b' '; 1 << 20])));
+        let patience = Patience { body: Duration::from_secs(60), ..Patience::default() };
+        let desk = Desk { patience, ..desk };
+        for request in [declared, Request::new(Incoming::from_stream(endless))] {
+            let told = desk.read(request).await.err();
+            assert!(matches!(told, Some(Told::Refused(Refusal::TooLarge, _))));
+        }
+        assert_eq!(desk.room.available_permits(), ROOM as usize);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{tests::*, *};
 use crate::domain::{
+    body::Arriving,
     call::{ErrorKind, Trouble},
     job::{CallId, CallState, JobState, Step, Why},
     pool::Limits,
@@ -64,6 +65,23 @@ async fn an_accepted_call_holds_no_slot_and_its_money_until_it_is_answered() {
     assert_eq!(l.journal(&again).await.step(l.clock.now(), 15_000), Step::Deliver(call));
     let (body, _) = l.store.answer(call).await.unwrap().unwrap();
     assert_eq!(body, posted(call, "hello").body);
+}
+
+#[tokio::test]
+async fn the_same_is_the_same_however_it_is_packed() {
+    let (l, _, call) = asked().await;
+    let long = "so we looked at the numbers again ".repeat(150_000);
+    let whole = posted(call, &long);
+    let body = {
+        let mut arriving = Arriving::default();
+        arriving.push(&whole.body.whole().unwrap());
+        arriving.finish().into_body()
+    };
+    assert_ne!(body, whole.body, "packed otherwise");
+    assert_eq!(l.store.receive(whole.clone()).await.unwrap(), Some(Effect::Answered));
+    assert_eq!(l.store.receive(Delivery { body, ..whole.clone() }).await.unwrap(), Some(Effect::Repeated));
+    let (kept, _) = l.store.answer(call).await.unwrap().unwrap();
+    assert_eq!(kept, whole.body);
 }
 
 #[tokio::test]

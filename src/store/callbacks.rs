@@ -1,13 +1,15 @@
 //! What is posted for calls: kept with its call's answer in one transaction, however often and whenever it comes.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+};
 
-use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, sql::sql, writer::Command};
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -16,6 +18,7 @@ use crate::{
         job::{CallId, CallState},
         pool::Limits,
     },
+    large::look_into,
 };
 
 /// Bodies that are kept for one call, its answer's among them; and how many different ones are noted. Whoever knows an
@@ -28,8 +31,8 @@ const NOTED_A_CALL: i64 = 16;
 pub struct Delivery {
     /// Its call, proved by its address.
     pub call: CallId,
-    /// The body, as it came.
-    pub body: Bytes,
+    /// The body.
+    pub body: Body,
     /// What it says.
     pub says: Says,
 }
@@ -104,12 +107,27 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
-        let digest = Sha256::digest(&delivery.body).into();
         let Delivery { call, body, says } = delivery;
-        let received = Received { call, body: body.into(), digest, says };
+        let digest = {
+            let body = body.clone();
+            look_into(body.len(), move || digest(&body)).await?
+        };
+        let received = Received { call, body, digest, says };
         let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
         self.stir();
         Ok(effect)
+    }
+}
+
+/// SHA-256 of a body as it came.
+fn digest(body: &Body) -> Result<[u8; 32], StoreError> {
+    let (mut hash, mut reader, mut piece) = (Sha256::new(), body.reader(), vec![0; 64 << 10]);
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(read) => hash.update(&piece[..read]),
+            Err(e) => return Err(StoreError::Unexpected(format!("a body does not unpack: {e}"))),
+        }
     }
 }
 
@@ -273,14 +291,14 @@ async fn keep(
             Effect::Repeated | Effect::Ignored => ("ignored", true),
         };
         let beside = beside && has_room(delivery.call);
-        let (body, packed) = delivery.body.kept();
+        let (body, is_packed) = delivery.body.kept();
         row.push_bind(delivery.call)
             .push_bind(now)
             .push_bind(1)
             .push_bind(delivery.digest.as_slice())
             .push_bind(name)
-            .push_bind(beside.then_some(i64::from(packed)))
-            .push_bind(delivery.body.bytes())
+            .push_bind(beside.then_some(is_packed))
+            .push_bind(packed::bytes(&delivery.body))
             .push_bind(beside.then_some(body));
     });
     // One that came before is only counted.

@@ -1,11 +1,9 @@
 //! What a worker needs to know of its job beside the claim: the journal of its part, and kept answers.
 
-use bytes::Bytes;
 use sqlx::{Row, SqliteConnection};
 
 use super::{
-    Store, StoreError,
-    packed::unpack,
+    Body, Store, StoreError, packed,
     parts::is_kept,
     rows::{self, call_columns},
     sql::sql,
@@ -52,11 +50,11 @@ impl Store {
         Ok(Journal { calls: calls.iter().map(rows::call_record).collect::<Result<_, _>>()? })
     }
 
-    /// A kept answer, unpacked; `None` if it was pruned.
+    /// A kept answer; `None` if it was pruned.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn answer(&self, call: CallId) -> Result<Option<(Bytes, AnswerFacts)>, StoreError> {
+    pub async fn answer(&self, call: CallId) -> Result<Option<(Body, AnswerFacts)>, StoreError> {
         let row = sqlx::query(
             "SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
                c.ended_at - c.sent_at AS ms
@@ -74,7 +72,7 @@ impl Store {
             processing_ms: row.try_get("ms")?,
             from_log: row.try_get("from_log")?,
         };
-        Ok(Some((unpack(&row)?, facts)))
+        Ok(Some((packed::kept(&row)?, facts)))
     }
 }
 

@@ -96,6 +96,13 @@ pub enum End {
         /// What is wrong with it.
         trouble: Trouble,
     },
+    /// A 200 larger than any that is read. It is billed, and its body kept beside the answers that count.
+    TooLarge {
+        /// What it came to.
+        trouble: Trouble,
+        /// The body, where it could be kept.
+        body: Option<Body>,
+    },
     /// Given up without a new call: it may have been billed.
     GivenUp,
 }
@@ -228,6 +235,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
     write_calls(conn, &changes, now).await?;
     let answers = changes.iter().filter_map(|c| match c.end {
         End::Answered { body, from_log, .. } => Some((c.call, *from_log, body)),
+        End::TooLarge { body: Some(body), .. } if c.state == CallState::Lost => Some((c.call, false, body)),
         _ => None,
     });
     packed::insert_answers(conn, answers.collect()).await?;
@@ -315,7 +323,8 @@ async fn teach(
         End::Answered { from_log: false, .. }
         | End::Spoken { found: false, .. }
         | End::Accepted { .. }
-        | End::Unusable { .. } => PoolEffect::Clean,
+        | End::Unusable { .. }
+        | End::TooLarge { .. } => PoolEffect::Clean,
         End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
         End::Answered { .. } | End::Spoken { .. } | End::GivenUp => PoolEffect::None,
     };
@@ -359,7 +368,7 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
         End::Unknown { .. } if call.over => (CallState::Lost, call.reserve, false),
         End::Unknown { .. } => (CallState::Sent, 0, !outage),
         // What was reserved is the best guess at what it cost.
-        End::Unusable { .. } => (CallState::Lost, call.reserve, true),
+        End::Unusable { .. } | End::TooLarge { .. } => (CallState::Lost, call.reserve, true),
         End::GivenUp => (CallState::Lost, call.reserve, false),
     };
     Change { call: ended.call, known: call, state, cost, end: &ended.end, counts, departed_at: ended.departed_at }
@@ -381,7 +390,9 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             let keeps_slot = matches!(c.end, End::Unknown { keeps_slot: true, .. } | End::GivenUp);
             let trouble = match c.end {
                 End::Rejected { trouble, .. } => trouble.as_ref(),
-                End::Unknown { trouble, .. } | End::Unusable { trouble } => Some(trouble),
+                End::Unknown { trouble, .. } | End::Unusable { trouble } | End::TooLarge { trouble, .. } => {
+                    Some(trouble)
+                }
                 End::Answered { .. } | End::Spoken { .. } | End::Accepted { .. } | End::GivenUp => None,
             };
             let (request_id, expiry) = match c.end {

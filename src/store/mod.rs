@@ -63,6 +63,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock, Millis};
 
+pub use crate::domain::body::Body;
 pub use begin::{Again, Begun};
 pub use callbacks::{Delivery, Effect, Expected, Says};
 pub use claim::{Claimed, Order, Want};
@@ -74,7 +75,6 @@ pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use notices::{NewNotice, Notice, Untold};
 pub use open::{MIN_SQLITE, Opening};
-pub use packed::Body;
 pub use parts::PlannedPart;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
@@ -91,7 +91,7 @@ pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
 pub use uploads::{PaddingSizes, Upload};
 pub use views::{
-    BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, SpeechCounts, Spending,
+    BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, SpeechCounts, Spending,
 };
 pub use vitals::Vitals;
 pub use window::Standing;

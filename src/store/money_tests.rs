@@ -143,7 +143,7 @@ async fn answers_are_pruned_and_rows_stay() {
         cost: Some(1),
     };
     l.store.end(ended(p.call, end)).await.unwrap();
-    assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0, body, "packed and unpacked");
+    assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0.whole().unwrap(), body, "packed and unpacked");
     assert!(l.store.kept_answers().await.unwrap().1 < 1_000);
     l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap();
     assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 0, "the batch is not finished");

@@ -27,6 +27,9 @@ use crate::clock::Clock;
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
+/// The writer's page cache, as SQLite takes it: in KiB, and negative.
+pub(super) const WRITER_CACHE: &str = "-65536";
+
 /// Between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 
@@ -86,7 +89,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("cache_size", "-65536")
+            .pragma("cache_size", WRITER_CACHE)
             .pragma("wal_autocheckpoint", "16000");
         let one_by_one = one_by_one(&path, opening.busy_timeout).await;
         let mut conn = SqliteConnection::connect_with(&options).await?;

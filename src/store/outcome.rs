@@ -8,6 +8,7 @@ use super::{Store, StoreError, rows};
 use crate::{
     clock::Millis,
     domain::{
+        call::ErrorKind,
         job::{BatchId, CallId, JobId},
         pool::Pool,
     },
@@ -28,6 +29,31 @@ impl Store {
                 .bind(call)
                 .fetch_one(conn)
                 .await?)
+            })
+        })
+        .await
+    }
+
+    /// Notes that the answer that was posted for an open call is larger than any that is taken. The call stays open: the
+    /// vendor's log may have its text; but nobody makes another one for it.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn note_too_large(&self, call: CallId, told: &str) -> Result<(), StoreError> {
+        let told = told.to_owned();
+        self.write(move |conn, _| {
+            let told = told.clone();
+            Box::pin(async move {
+                // note_too_large
+                sqlx::query(
+                    "UPDATE calls SET error_kind = $1, error = $2 WHERE id = $3 AND state IN ('sent', 'accepted')",
+                )
+                .bind(ErrorKind::AnswerTooLarge)
+                .bind(told)
+                .bind(call)
+                .execute(conn)
+                .await?;
+                Ok(())
             })
         })
         .await

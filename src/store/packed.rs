@@ -1,84 +1,37 @@
-//! Bodies that are kept packed, as raw DEFLATE.
-
-use std::io::{Read, Write};
+//! Bodies in rows: as raw DEFLATE, or as they came where that would save nothing.
 
 use bytes::Bytes;
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::StoreError;
-use crate::domain::job::CallId;
+use super::{StoreError, open::WRITER_CACHE};
+use crate::domain::{
+    body::{self, Body},
+    job::CallId,
+};
 
-/// Below this a body is kept as it is: packing would cost more than it saves.
-const PACK_FROM: usize = 1_024;
+/// Beyond this a body is written by a statement of its own: the driver copies what a statement binds.
+const ALONE: usize = 1 << 20;
 
 /// `Ok` = packed, `Err` = as it was.
 pub(super) fn pack(body: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
-    if body.len() < PACK_FROM {
-        return Err(body.to_vec());
-    }
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    match encoder.write_all(body).and_then(|()| encoder.finish()) {
-        Ok(packed) => Ok(packed),
-        Err(_) => Err(body.to_vec()),
-    }
+    body::pack(body).ok_or_else(|| body.to_vec())
 }
 
-/// The body of a row with `packed`, `bytes` and `body`.
-pub(super) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
-    let body: Vec<u8> = row.try_get("body")?;
-    if !row.try_get::<bool, _>("packed")? {
-        return Ok(body.into());
-    }
+/// The body of a row with `packed`, `bytes` and `body`, as it is kept.
+pub(super) fn kept(row: &SqliteRow) -> Result<Body, StoreError> {
     let bytes: i64 = row.try_get("bytes")?;
-    let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-    DeflateDecoder::new(body.as_slice())
-        .read_to_end(&mut whole)
-        .map_err(|e| StoreError::Unexpected(format!("a body does not unpack: {e}")))?;
-    Ok(whole.into())
+    let body: Vec<u8> = row.try_get("body")?;
+    Ok(Body::from_kept(u64::try_from(bytes).unwrap_or(0), row.try_get("packed")?, body.into()))
 }
 
-/// A body as it is kept. It is packed where it is made: the writer has no time for that.
-#[derive(Debug, Clone)]
-pub struct Body {
-    /// As it came.
-    bytes: usize,
-    packed: bool,
-    kept: Bytes,
+/// The same, unpacked.
+pub(super) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
+    kept(row)?.whole().map_err(|e| StoreError::Unexpected(format!("a body does not unpack: {e}")))
 }
 
-impl From<Bytes> for Body {
-    fn from(body: Bytes) -> Self {
-        let bytes = body.len();
-        match pack(&body) {
-            Ok(packed) => Self { bytes, packed: true, kept: packed.into() },
-            Err(_) => Self { bytes, packed: false, kept: body },
-        }
-    }
-}
-
-impl From<String> for Body {
-    fn from(body: String) -> Self {
-        Bytes::from(body).into()
-    }
-}
-
-impl From<&'static str> for Body {
-    fn from(body: &'static str) -> Self {
-        Bytes::from(body).into()
-    }
-}
-
-impl Body {
-    /// Its length as it came, for the ledger.
-    pub(super) fn bytes(&self) -> i64 {
-        i64::try_from(self.bytes).unwrap_or(i64::MAX)
-    }
-
-    /// What is kept, and whether that is packed.
-    pub(super) fn kept(&self) -> (&[u8], bool) {
-        (&self.kept, self.packed)
-    }
+/// Its length as it came, for the ledger.
+pub(super) fn bytes(body: &Body) -> i64 {
+    i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
 /// Keeps answers: each with its call, and whether it was found in the vendor's log.
@@ -86,16 +39,28 @@ pub(super) async fn insert_answers(
     conn: &mut SqliteConnection,
     answers: Vec<(CallId, bool, &Body)>,
 ) -> Result<(), StoreError> {
-    if answers.is_empty() {
-        return Ok(());
+    let (large, small): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(.., body)| body.kept().0.len() > ALONE);
+    if !small.is_empty() {
+        insert(conn, &small).await?;
     }
+    for answer in large.chunks(1) {
+        // Else all its pages would stay in the cache.
+        sqlx::query("PRAGMA cache_size = -2048").execute(&mut *conn).await?;
+        let inserted = insert(conn, answer).await;
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA cache_size = {WRITER_CACHE}"))).execute(&mut *conn).await?;
+        inserted?;
+    }
+    Ok(())
+}
+
+async fn insert(conn: &mut SqliteConnection, answers: &[(CallId, bool, &Body)]) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO answers (call, origin, packed, bytes, body) ");
     insert.push_values(answers, |mut row, (call, from_log, body)| {
         let (kept, packed) = body.kept();
-        row.push_bind(call)
-            .push_bind(if from_log { "log" } else { "api" })
-            .push_bind(i64::from(packed))
-            .push_bind(body.bytes())
+        row.push_bind(*call)
+            .push_bind(if *from_log { "log" } else { "api" })
+            .push_bind(packed)
+            .push_bind(bytes(body))
             .push_bind(kept);
     });
     insert.push(" ON CONFLICT (call) DO NOTHING");

@@ -2,11 +2,11 @@
 
 use std::sync::PoisonError;
 
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, ValueRef, sqlite::SqliteRow};
 
 use super::{
-    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, Spending, Store, StoreError, fence, packed,
-    rows, sql::sql,
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending, Store, StoreError,
+    fence, packed, rows, sql::sql,
 };
 use crate::domain::{
     facts::Facts,
@@ -202,7 +202,9 @@ impl Store {
         with_answers: bool,
     ) -> Result<Vec<ReportRow>, StoreError> {
         let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
-        let found = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit).fetch_all(&self.read).await?;
+        let query = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit);
+        let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
+        let found = query.fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
     }
 
@@ -316,6 +318,8 @@ macro_rules! report_columns {
          (SELECT coalesce(sum(cost), 0) FROM calls AS c WHERE c.job = j.id) AS cost"
     };
 }
+/// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.
+const LONGEST_HERE: i64 = 128 << 10;
 const REPORT: &str = concat!(
     "SELECT ",
     report_columns!(),
@@ -327,7 +331,7 @@ const REPORT: &str = concat!(
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", a.packed, a.bytes, a.body
+    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $5 THEN a.body END AS body
       FROM jobs AS j
       LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
       LEFT JOIN answers AS a ON a.call = k.id
@@ -345,11 +349,7 @@ const JOBS: &str = concat!(
 );
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
-    let answer = if with_answer && row.try_get::<Option<i64>, _>("packed")?.is_some() {
-        Some(packed::unpack(row)?)
-    } else {
-        None
-    };
+    let answer = if with_answer { row_answer(row)? } else { None };
     let facts = Facts::from_json(row.try_get("facts")?);
     let units = rows::length(row, "units")?;
     let speaks: bool = row.try_get("speaks")?;
@@ -382,6 +382,16 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         characters: units.filter(|_| speaks),
         parts: facts.parts,
         reused_parts: facts.reused_parts,
+    })
+}
+
+fn row_answer(row: &SqliteRow) -> Result<Option<RowAnswer>, StoreError> {
+    if row.try_get::<Option<i64>, _>("packed")?.is_none() {
+        return Ok(None);
+    }
+    Ok(match row.try_get_raw("body")?.is_null() {
+        true => rows::call_id(row, "call")?.map(RowAnswer::Apart),
+        false => Some(RowAnswer::Here(packed::kept(row)?)),
     })
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use crate::{
     clock::Millis,
     domain::{
+        body::Body,
         call::ErrorKind,
         environment::Environment,
         job::{BatchId, CallId, CallState, JobId, JobState, Why},
@@ -173,6 +172,15 @@ pub struct Spending {
     pub cost: i64,
 }
 
+/// The kept answer of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowAnswer {
+    /// It came with the row.
+    Here(Body),
+    /// It is long, and is asked for by itself: a page of such rows would not fit into memory.
+    Apart(CallId),
+}
+
 /// One row of the report, as the ledger has it.
 #[derive(Debug, Clone)]
 pub struct ReportRow {
@@ -223,7 +231,7 @@ pub struct ReportRow {
     /// JSON array.
     pub outputs: Option<String>,
     /// The kept answer.
-    pub answer: Option<Bytes>,
+    pub answer: Option<RowAnswer>,
     /// Which of its line's jobs it is: voice and format. Empty where a line has one job.
     pub variant: String,
     /// Length of its text, in Unicode scalar values.

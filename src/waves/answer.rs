@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::{
     Response, StatusCode,
     header::{HeaderMap, TRANSFER_ENCODING},
 };
 use tokio::time::{Instant, timeout_at};
 
-/// The most that an answer may weigh.
-pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
+use crate::domain::body::{Arrived, Arriving};
+
+/// The most that an answer may weigh, in bytes, to be read.
+pub(super) const MAX_ANSWER: u64 = 64 << 20;
+
+/// The most that is taken in of an answer that is too large to be read: its length as it comes, and what is kept of it,
+/// which is packed.
+const MAX_TAKEN: u64 = 512 << 20;
+const MAX_KEPT: usize = 64 << 20;
 
 /// The most that is read of an answer that only explains a failure.
-const MAX_EXPLANATION: usize = 64 * 1024;
+const MAX_EXPLANATION: u64 = 64 * 1024;
 
 /// The longest wait for the rest of such an explanation: its status has already said what counts.
 const EXPLANATION_WAIT: Duration = Duration::from_secs(10);
@@ -27,8 +34,17 @@ pub(super) enum Ending {
     Cut,
     /// Our time was up.
     TimedOut,
-    /// It is larger than we read.
+    /// It is larger than we read. It may be there all the same, to be kept.
     TooLong,
+}
+
+/// How much is taken in of a body.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    /// To be read, in bytes.
+    read: u64,
+    /// To be kept beyond that, in bytes as they come.
+    taken: u64,
 }
 
 /// A response.
@@ -36,46 +52,83 @@ pub(super) enum Ending {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    /// Of one that is too long: all of it, or nothing.
+    pub(super) body: Arrived,
     pub(super) ending: Ending,
     /// Whether the head says where the body ends. Where it does not, a cut looks like an end.
     pub(super) framed: bool,
 }
 
 impl Reply {
-    /// Reads a response to its end, or until `deadline`.
-    pub(super) async fn read(response: Response, deadline: Instant) -> Self {
-        if response.status().is_success() {
-            Self::read_at_most(response, MAX_ANSWER, deadline).await
-        } else {
-            Self::read_explanation(response, deadline).await
+    /// Reads an answer that was paid for, to its end or until `deadline`. One that is too large to be read is taken in all
+    /// the same, if it can be kept.
+    pub(super) async fn read_answer(response: Response, deadline: Instant) -> Self {
+        Self::read_success(response, Most { read: MAX_ANSWER, taken: MAX_TAKEN }, deadline).await
+    }
+
+    /// Reads a response to its end or until `deadline`, up to `most` bytes.
+    pub(super) async fn read(response: Response, most: u64, deadline: Instant) -> Self {
+        Self::read_success(response, Most { read: most, taken: most }, deadline).await
+    }
+
+    async fn read_success(response: Response, most: Most, deadline: Instant) -> Self {
+        if !response.status().is_success() {
+            return Self::read_explanation(response, deadline).await;
         }
+        if response.content_length().is_some_and(|len| len > most.taken) {
+            let (status, headers) = (response.status(), response.headers().clone());
+            return Self { status, headers, body: none(), ending: Ending::TooLong, framed: true };
+        }
+        Self::read_at_most(response, most, deadline).await
     }
 
     /// Reads a response whose body is only there to say why there is nothing else.
     pub(super) async fn read_explanation(response: Response, deadline: Instant) -> Self {
-        Self::read_at_most(response, MAX_EXPLANATION, deadline.min(Instant::now() + EXPLANATION_WAIT)).await
+        let most = Most { read: MAX_EXPLANATION, taken: MAX_EXPLANATION };
+        Self::read_at_most(response, most, deadline.min(Instant::now() + EXPLANATION_WAIT)).await
     }
 
-    async fn read_at_most(mut response: Response, most: usize, deadline: Instant) -> Self {
+    async fn read_at_most(mut response: Response, most: Most, deadline: Instant) -> Self {
         let (status, headers, framed) = (response.status(), response.headers().clone(), is_framed(&response));
-        let mut body = BytesMut::new();
+        let mut body = Arriving::default();
         let ending = loop {
             match timeout_at(deadline, response.chunk()).await {
                 Err(_) => break Ending::TimedOut,
                 Ok(Err(_)) => break Ending::Cut,
                 Ok(Ok(None)) => break Ending::Complete,
-                Ok(Ok(Some(chunk))) if body.len() + chunk.len() > most => break Ending::TooLong,
-                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                Ok(Ok(Some(chunk))) if body.len() + chunk.len() as u64 > most.taken => break Ending::TooLong,
+                Ok(Ok(Some(chunk))) => body.push(&chunk),
+            }
+            if body.len() > most.read && body.kept() > MAX_KEPT {
+                break Ending::TooLong;
             }
         };
-        Self { status, headers, body: body.freeze(), ending, framed }
+        let is_long = body.len() > most.read;
+        let (body, ending) = match ending {
+            Ending::Complete if is_long => (body.finish(), Ending::TooLong),
+            // However it ended, it was too large before, and half of it is of no use.
+            Ending::Cut | Ending::TimedOut | Ending::TooLong if is_long => (none(), Ending::TooLong),
+            ending => (body.finish(), ending),
+        };
+        Self { status, headers, body, ending, framed }
+    }
+
+    /// The body of a reply that only explains a failure.
+    pub(super) fn explanation(&self) -> &[u8] {
+        match &self.body {
+            Arrived::Whole(body) => body,
+            Arrived::Packed(_) => &[],
+        }
     }
 
     /// A header's value, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<String> {
         header(&self.headers, name)
     }
+}
+
+fn none() -> Arrived {
+    Arrived::Whole(Bytes::new())
 }
 
 /// A header's value, if it is text.

@@ -10,14 +10,25 @@ use super::{
     classify::{Failure, request_id},
     client::Client,
 };
-use crate::domain::call::{ErrorKind, Trouble};
+use crate::{
+    domain::{
+        body::{Arrived, Reader},
+        call::{ErrorKind, Trouble},
+    },
+    large::look_into,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The most that an answer may weigh, in bytes: hundreds of times what a catalog of voices has.
+const MAX_BYTES: u64 = 8 << 20;
 
 impl Client {
     /// Sends a question with the account's key, and reads the answer.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, question: RequestBuilder) -> Result<T, Trouble> {
-        let reply = self.exchange(question.header(AUTHORIZATION, self.bearer.clone()), TIMEOUT).await?;
+    pub(super) async fn ask<T: DeserializeOwned + Send + 'static>(
+        &self,
+        question: RequestBuilder,
+    ) -> Result<T, Trouble> {
+        let reply = self.exchange(question.header(AUTHORIZATION, self.bearer.clone()), MAX_BYTES, TIMEOUT).await?;
         if !reply.status.is_success() {
             return Err(Failure::of(&reply).trouble());
         }
@@ -26,11 +37,27 @@ impl Client {
             request_id: request_id(&reply, None),
             ..Trouble::new(kind, message)
         };
-        if reply.ending != Ending::Complete {
-            return Err(trouble(ErrorKind::Truncated, "the API's answer did not come whole".into()));
+        match reply.ending {
+            Ending::Complete => {}
+            Ending::TooLong => {
+                let message = format!("the API's answer is larger than {} MB", MAX_BYTES >> 20);
+                return Err(trouble(ErrorKind::AnswerTooLarge, message));
+            }
+            Ending::Cut | Ending::TimedOut => {
+                return Err(trouble(ErrorKind::Truncated, "the API's answer did not come whole".into()));
+            }
         }
-        serde_json::from_slice(&reply.body).map_err(|error| {
+        let body = reply.body.clone();
+        let read = look_into(body.len(), move || read(&body)).await;
+        read.map_err(|error| {
             trouble(ErrorKind::UnusableAnswer, format!("the API's answer is not what it should be: {error}"))
         })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &Arrived) -> serde_json::Result<T> {
+    match body.reader() {
+        Reader::Whole(bytes) => serde_json::from_slice(bytes),
+        Reader::Packed(packed) => serde_json::from_reader(packed),
     }
 }

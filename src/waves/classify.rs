@@ -1,8 +1,9 @@
 //! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
+use std::io::{BufRead as _, Read as _};
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use serde_json::Value;
 
 use super::{
     answer::{Ending, Reply},
@@ -10,7 +11,11 @@ use super::{
     retry_after::retry_after,
     words,
 };
-use crate::domain::call::{Answer, ErrorKind, Outcome, Trouble};
+use crate::domain::{
+    body::{Arrived, Body, Reader},
+    call::{Answer, ErrorKind, Outcome, Trouble},
+    transcript::{Reading, TextField, Transcript, Want},
+};
 
 /// A reply that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,7 @@ impl Failure {
     /// What a reply means whose status is no success.
     pub(super) fn of(reply: &Reply) -> Self {
         match reply.status.as_u16() {
-            504 => Self::Unknown(gateway(reply, &Said::read(&reply.body))),
+            504 => Self::Unknown(gateway(reply, &Said::read(reply.explanation()))),
             500..=599 => server_error(reply),
             _ => refused(reply),
         }
@@ -48,17 +53,34 @@ impl<A> From<Failure> for Outcome<A> {
     }
 }
 
-/// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's.
-pub(super) fn incomplete<A>(ending: Ending, status: StatusCode, request_id: Option<String>) -> Option<Outcome<A>> {
+/// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's, and `body` what
+/// is kept of one that is too much.
+pub(super) fn incomplete<A>(
+    ending: Ending,
+    status: StatusCode,
+    request_id: Option<String>,
+    body: Option<Body>,
+) -> Option<Outcome<A>> {
     let trouble =
-        |kind, message: &str| Trouble { status: Some(status.as_u16()), request_id, ..Trouble::new(kind, message) };
+        |kind, message: String| Trouble { status: Some(status.as_u16()), request_id, ..Trouble::new(kind, message) };
     Some(match ending {
         Ending::Complete => return None,
         Ending::Cut => {
-            Outcome::Unknown(trouble(ErrorKind::Truncated, "the connection broke in the middle of the answer"))
+            Outcome::Unknown(trouble(ErrorKind::Truncated, "the connection broke in the middle of the answer".into()))
         }
-        Ending::TimedOut => Outcome::Unknown(trouble(ErrorKind::TimedOut, "time was up in the middle of the answer")),
-        Ending::TooLong => Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, "the answer is larger than 64 MB")),
+        Ending::TimedOut => {
+            Outcome::Unknown(trouble(ErrorKind::TimedOut, "time was up in the middle of the answer".into()))
+        }
+        Ending::TooLong => {
+            let message = match &body {
+                Some(body) => format!(
+                    "the answer has {} MB, and more than 64 MB are not read; it is kept in the ledger as it came",
+                    body.len() / 1_000_000
+                ),
+                None => "the answer is larger than any that is read (64 MB), and is not kept".into(),
+            };
+            Outcome::TooLarge { trouble: trouble(ErrorKind::AnswerTooLarge, message), body }
+        }
     })
 }
 
@@ -69,19 +91,26 @@ pub(super) fn outcome(reply: Reply, posted: bool) -> Outcome {
 
 fn success(reply: Reply, posted: bool) -> Outcome {
     let request_id = request_id(&reply, None);
-    if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone()) {
-        return outcome;
+    if reply.ending != Ending::Complete {
+        let kept = Some(reply.body).filter(|body| !body.is_empty() && reply.ending == Ending::TooLong);
+        let incomplete = incomplete(reply.ending, reply.status, request_id, kept.map(Arrived::into_body));
+        return incomplete.expect("it is not complete");
     }
     let status = Some(reply.status.as_u16());
     let trouble = |kind, message: String, request_id| Trouble { status, request_id, ..Trouble::new(kind, message) };
-    if posted && let Some(in_body) = processing(&reply.body) {
+    // What is large is read once more when it is written out: until then it is kept packed.
+    let want = if matches!(reply.body, Arrived::Whole(_)) { Want::All } else { Want::Facts };
+    let reading = Reading::of(reply.body.reader(), want);
+    if posted && let Some(in_body) = processing(&reading) {
         return Outcome::Accepted { request_id: in_body.or(request_id) };
     }
-    match usable(&reply.body) {
-        Ok(in_body) => Outcome::Answered(Answer {
-            request_id: in_body.or(request_id),
+    match usable(reading, || reply.body.reader()) {
+        Ok(usable) => Outcome::Answered(Answer {
+            request_id: usable.request_id.or(request_id),
             content_expiry: reply.header("x-content-expiry"),
-            body: reply.body,
+            audio_ms: usable.transcript.duration_ms,
+            transcript: (want == Want::All).then_some(usable.transcript),
+            body: reply.body.into_body(),
         }),
         Err(Unusable { cut: true, .. }) if !reply.framed => {
             let message = "the answer ends in the middle".to_owned();
@@ -96,49 +125,87 @@ fn success(reply: Reply, posted: bool) -> Outcome {
 
 /// The request id in a body that says that the work has begun.
 #[expect(clippy::option_option, reason = "whether it says so, and whether it has an id")]
-fn processing(body: &[u8]) -> Option<Option<String>> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let begun = answer.get("status")?.as_str()? == "processing" && answer.get("transcription").is_none();
-    begun.then(|| id_in(&answer))
+fn processing(reading: &serde_json::Result<Reading>) -> Option<Option<String>> {
+    let reading = reading.as_ref().ok()?;
+    let begun = matches!(&reading.status, TextField::Text(status) if status == "processing");
+    (begun && reading.transcription.is_none()).then(|| id_in(reading))
 }
 
-fn id_in(answer: &Value) -> Option<String> {
-    answer.get("request_id").and_then(Value::as_str).map(words::clean).filter(|id| !id.is_empty())
+fn id_in(reading: &Reading) -> Option<String> {
+    reading.transcript.request_id.as_deref().map(words::clean).filter(|id| !id.is_empty())
 }
 
+/// A body that is a transcription.
+pub(super) struct Usable {
+    /// The vendor's request id.
+    pub(super) request_id: Option<String>,
+    /// As much as was wanted of it.
+    pub(super) transcript: Transcript,
+}
+
+/// A body that is none.
 pub(super) struct Unusable {
     pub(super) why: String,
     /// It is the beginning of an answer.
     cut: bool,
+    /// Its status says that the work failed.
+    pub(super) failed: bool,
     pub(super) request_id: Option<String>,
 }
 
-/// The request id in a body that is a transcription.
-pub(super) fn usable(body: &[u8]) -> Result<Option<String>, Unusable> {
-    let unusable = |why: &str, cut| Unusable { why: why.to_owned(), cut, request_id: None };
-    if body.trim_ascii().is_empty() {
-        return Err(unusable("the answer is empty", false));
-    }
-    let answer: Value = serde_json::from_slice(body).map_err(|error| {
-        let html = words::is_html(&String::from_utf8_lossy(&body[..body.len().min(64)]));
-        unusable(if html { "with an HTML page" } else { "the answer is not JSON" }, error.is_eof())
-    })?;
-    let request_id = id_in(&answer);
-    let why = match (answer.get("status"), answer.get("transcription")) {
-        (Some(Value::String(status)), _) if status != "success" => {
-            let said = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
-            format!("its status is `{}`{said}", words::clean(status))
+/// Whether a body that was read is a transcription. Where it is not, it is looked into once more for why.
+pub(super) fn usable<'b>(
+    reading: serde_json::Result<Reading>,
+    body: impl Fn() -> Reader<'b>,
+) -> Result<Usable, Unusable> {
+    let unusable = |why: &str, cut| Unusable { why: why.to_owned(), cut, failed: false, request_id: None };
+    let reading = match reading {
+        Ok(reading) => reading,
+        Err(_) if is_blank(body()) => return Err(unusable("the answer is empty", false)),
+        Err(error) => {
+            let html = words::is_html(&String::from_utf8_lossy(&beginning(body())));
+            return Err(unusable(if html { "with an HTML page" } else { "the answer is not JSON" }, error.is_eof()));
         }
-        (None | Some(Value::String(_) | Value::Null), Some(Value::String(_))) => return Ok(request_id),
-        (_, Some(Value::String(_))) => "its status is no text".to_owned(),
-        (_, Some(_)) => "its `transcription` is no text".to_owned(),
-        (_, None) => "it has no `transcription`".to_owned(),
     };
-    Err(Unusable { why, cut: false, request_id })
+    let request_id = id_in(&reading);
+    let is_failure = |status: &str| status != "success";
+    let (why, failed) = match (&reading.status, reading.transcription) {
+        (TextField::Text(status), _) if is_failure(status) => {
+            let said = Said::of(&body).words.map(|words| format!(": {words}")).unwrap_or_default();
+            (format!("its status is `{}`{said}", words::clean(status)), status == "failed")
+        }
+        (TextField::Other, Some(true)) => ("its status is no text".to_owned(), false),
+        (_, Some(true)) => return Ok(Usable { request_id, transcript: reading.transcript }),
+        (_, Some(false)) => ("its `transcription` is no text".to_owned(), false),
+        (_, None) => ("it has no `transcription`".to_owned(), false),
+    };
+    Err(Unusable { why, cut: false, failed, request_id })
+}
+
+/// Whether there is nothing but white space.
+fn is_blank(mut body: Reader<'_>) -> bool {
+    loop {
+        match body.fill_buf() {
+            Ok([]) => return true,
+            Ok(piece) if piece.iter().all(u8::is_ascii_whitespace) => {
+                let read = piece.len();
+                body.consume(read);
+            }
+            Ok(_) | Err(_) => return false,
+        }
+    }
+}
+
+/// As much of a body as tells a page from an answer.
+fn beginning(body: Reader<'_>) -> Vec<u8> {
+    let mut start = Vec::with_capacity(64);
+    // What is damaged has no beginning.
+    let _ = body.take(64).read_to_end(&mut start);
+    start
 }
 
 fn server_error(reply: &Reply) -> Failure {
-    let said = Said::read(&reply.body);
+    let said = Said::read(reply.explanation());
     if !said.by_api || reply.ending != Ending::Complete {
         return Failure::Unknown(gateway(reply, &said));
     }
@@ -158,7 +225,7 @@ fn gateway(reply: &Reply, said: &Said) -> Trouble {
 }
 
 fn refused(reply: &Reply) -> Failure {
-    let said = Said::read(&reply.body);
+    let said = Said::read(reply.explanation());
     let (kind, what) = verdict(reply, &said);
     refusal(reply, &said, kind, what)
 }
@@ -223,12 +290,13 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::domain::body::{Arriving, LARGE};
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),
-            body: body.to_owned().into(),
+            body: Arrived::Whole(body.to_owned().into()),
             ending: Ending::Complete,
             framed: true,
         }
@@ -301,7 +369,7 @@ mod tests {
     fn only_a_transcription_is_an_answer() {
         for body in [r#"{"status":"success","transcription":""}"#, r#"{"transcription":"a","x":1}"#] {
             assert!(
-                matches!(outcome(reply(200, body), false), Outcome::Answered(answer) if answer.body == body),
+                matches!(outcome(reply(200, body), false), Outcome::Answered(answer) if answer.body == body.into()),
                 "{body}"
             );
         }
@@ -332,6 +400,48 @@ mod tests {
         ] {
             assert!(matches!(outcome(reply, false), Outcome::Unknown(trouble) if trouble.kind == kind));
         }
+    }
+
+    #[test]
+    fn what_an_answer_says_is_read_once_unless_it_is_large() {
+        let small = r#"{"transcription":"a","metadata":{"duration":1.5},"request_id":" r1 "}"#;
+        let Outcome::Answered(answer) = outcome(reply(200, small), false) else { panic!("it is one") };
+        assert_eq!((answer.audio_ms, answer.request_id.as_deref()), (Some(1_500), Some("r1")));
+        assert_eq!(answer.transcript.unwrap().text, "a");
+        let spaces = " ".repeat(usize::try_from(LARGE).unwrap());
+        let large = |body: &str| {
+            let mut arriving = Arriving::default();
+            arriving.push(body.as_bytes());
+            arriving.push(spaces.as_bytes());
+            Reply { body: arriving.finish(), ..reply(200, "") }
+        };
+        let Outcome::Answered(answer) = outcome(large(small), false) else { panic!("it is one, too") };
+        assert_eq!((answer.audio_ms, answer.request_id.as_deref()), (Some(1_500), Some("r1")));
+        assert_eq!((answer.transcript, answer.body.len()), (None, LARGE + small.len() as u64));
+        for (body, why) in [
+            ("", "but the answer is empty"),
+            ("<html>", "with an HTML page"),
+            ("{", "the answer is not JSON"),
+            (r#"{"status":"failed","x":[1e999],"error":"no speech"}"#, "the answer is not JSON"),
+            (r#"{"status":"failed","x":[[]],"error":"no speech"}"#, "its status is `failed`: no speech"),
+            (r#"{"transcription":7}"#, "its `transcription` is no text"),
+            (r#"{"transcription":"a","status":7}"#, "its status is no text"),
+        ] {
+            let Outcome::Unusable(trouble) = outcome(large(body), false) else { panic!("{body} is none") };
+            assert!(trouble.message.contains(why), "{body}: {}", trouble.message);
+        }
+        let begun = r#"{"status":"processing","request_id":"r1"}"#;
+        assert_eq!(outcome(large(begun), true), Outcome::Accepted { request_id: Some("r1".into()) });
+    }
+
+    #[test]
+    fn one_that_is_too_large_is_kept_where_it_came_whole() {
+        let too_long = |body: &str| outcome(Reply { ending: Ending::TooLong, ..reply(200, body) }, false);
+        let Outcome::TooLarge { trouble, body } = too_long("{}") else { panic!("it is too large") };
+        assert_eq!((trouble.kind, body), (ErrorKind::AnswerTooLarge, Some("{}".into())));
+        assert!(trouble.message.contains("is kept in the ledger"), "{}", trouble.message);
+        let Outcome::TooLarge { trouble, body: None } = too_long("") else { panic!("nothing is there") };
+        assert!(trouble.message.contains("is not kept"), "{}", trouble.message);
     }
 
     #[test]

@@ -25,7 +25,11 @@ use crate::{
         padding::Patch,
     },
     io_fault,
+    large::look_into,
 };
+
+/// The most that is read of what the API says of its health, in bytes.
+const MAX_HEALTH: u64 = 64 << 10;
 
 /// Why there can be no client with these settings.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +118,8 @@ impl Client {
         url
     }
 
-    /// Sends one recording and says how that ended, at the latest after `timeout`.
+    /// Sends one recording and says how that ended, at the latest after `timeout`; where other large answers are read before
+    /// this one, when that is done.
     ///
     /// `departs` is asked at the last moment before the first byte leaves, and at most once. After [`Departure::Stale`]
     /// nothing is sent, not even the headers. Dropping the future before that moment has the same effect.
@@ -152,7 +157,11 @@ impl Client {
         };
         let request = self.request(call).header(CONTENT_TYPE, content_type);
         match self.depart(request, content, len, departs, deadline).await {
-            Ok((response, _keeper)) => classify::outcome(Reply::read(response, deadline).await, call.webhook.is_some()),
+            Ok((response, _keeper)) => {
+                let reply = Reply::read_answer(response, deadline).await;
+                let posted = call.webhook.is_some();
+                look_into(reply.body.len(), move || classify::outcome(reply, posted)).await
+            }
             Err(outcome) => outcome,
         }
     }
@@ -180,11 +189,16 @@ impl Client {
         }
     }
 
-    /// Sends a request that costs nothing, and reads all of the reply.
-    pub(super) async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, Trouble> {
+    /// Sends a request that costs nothing, and reads all of the reply, which has at most so many bytes.
+    pub(super) async fn exchange(
+        &self,
+        request: RequestBuilder,
+        most: u64,
+        timeout: Duration,
+    ) -> Result<Reply, Trouble> {
         let deadline = Instant::now() + timeout;
         match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => Ok(Reply::read(response, deadline).await),
+            Ok(Ok(response)) => Ok(Reply::read(response, most, deadline).await),
             Ok(Err(error)) => Err(self.unreached(Some(error))),
             Err(_) => Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
         }
@@ -261,7 +275,7 @@ impl Client {
     /// It cannot be reached, or does not say `ok`.
     pub async fn health(&self) -> Result<(), Trouble> {
         let request = self.http.get(self.endpoint("/waves/v1/health"));
-        let reply = self.exchange(request, Duration::from_secs(30)).await?;
+        let reply = self.exchange(request, MAX_HEALTH, Duration::from_secs(30)).await?;
         if reply.status == StatusCode::OK {
             return Ok(());
         }
@@ -349,5 +363,6 @@ pub(super) const fn name<A>(outcome: &Outcome<A>) -> &'static str {
         Outcome::Stale => "stale",
         Outcome::Unknown(_) => "unknown",
         Outcome::Unusable(_) => "unusable",
+        Outcome::TooLarge { .. } => "too_large",
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use crate::domain::{
     call::{ErrorKind, Trouble},
+    lenient::{Take, take},
     pronunciation::Pronunciation,
 };
 
@@ -23,6 +24,24 @@ pub struct Dictionary {
     /// When it was made, in the vendor's words.
     #[serde(default, rename = "createdAt")]
     pub created_at: Option<String>,
+}
+
+/// The answer to a dictionary's removal.
+#[derive(Deserialize)]
+struct Deleted {
+    #[serde(default, deserialize_with = "take")]
+    deleted: IsTrue,
+}
+
+#[derive(Default)]
+struct IsTrue(bool);
+
+impl Take for IsTrue {
+    fn flag(&mut self, on: bool) {
+        self.0 = on;
+    }
+
+    fn other(&mut self) {}
 }
 
 impl Client {
@@ -56,8 +75,8 @@ impl Client {
     /// As for [`Client::dictionaries`], or the answer does not say that it is gone.
     pub async fn delete_dictionary(&self, id: &str) -> Result<(), Trouble> {
         let question = self.http.delete(self.endpoint(PATH)).json(&json!({ "id": id }));
-        let answer: Value = self.ask(question).await?;
-        if answer.get("deleted") == Some(&Value::Bool(true)) {
+        let answer: Deleted = self.ask(question).await?;
+        if answer.deleted.0 {
             return Ok(());
         }
         Err(Trouble::new(ErrorKind::UnusableAnswer, "the API does not say that the dictionary is gone"))

@@ -1,8 +1,37 @@
 //! The many shapes of the API's errors, read into one.
 
-use serde_json::{Map, Value};
+use std::{fmt, io::Read as _};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
 
 use super::words;
+use crate::domain::{
+    body::Reader,
+    lenient::{self, Fill, Key, Past, Take},
+};
+
+/// What is looked at of a text, and of each field of JSON, in bytes: as much as is read of an answer that only explains a
+/// failure.
+const LOOKED_AT: usize = 64 << 10;
+
+/// The fields that say something.
+const FIELDS: &[&str] = &[
+    "error",
+    "message",
+    "errors",
+    "details",
+    "error_code",
+    "type",
+    "code",
+    "language",
+    "region",
+    "request_id",
+    "status",
+];
 
 /// What an error's body says, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,10 +54,27 @@ pub(super) struct Said {
 impl Said {
     /// Reads the body of a response that is not a success.
     pub(super) fn read(body: &[u8]) -> Self {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Self::from_json(&fields),
-            _ => Self::from_text(&String::from_utf8_lossy(body)),
-        }
+        Self::from_fields(Reader::Whole(body)).unwrap_or_else(|| Self::from_beginning(body))
+    }
+
+    /// Reads a body of any length.
+    pub(super) fn of<'b>(body: impl Fn() -> Reader<'b>) -> Self {
+        Self::from_fields(body()).unwrap_or_else(|| {
+            let mut beginning = Vec::new();
+            // What is damaged says no more than came before.
+            let _ = body().take(LOOKED_AT as u64).read_to_end(&mut beginning);
+            Self::from_beginning(&beginning)
+        })
+    }
+
+    fn from_fields(body: Reader<'_>) -> Option<Self> {
+        let mut fields = Fields::default();
+        lenient::read(body, Fill(&mut fields)).ok()?;
+        fields.is_object.then(|| Self::from_json(&fields.fields))
+    }
+
+    fn from_beginning(body: &[u8]) -> Self {
+        Self::from_text(&String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]))
     }
 
     fn from_text(text: &str) -> Self {
@@ -69,6 +115,117 @@ impl Said {
     pub(super) fn mentions(&self, needle: &str) -> bool {
         let holds = |text: &Option<String>| text.as_ref().is_some_and(|text| text.to_lowercase().contains(needle));
         holds(&self.code) || holds(&self.words)
+    }
+}
+
+/// The fields of an object that say something, each up to a length.
+#[derive(Default)]
+struct Fields {
+    is_object: bool,
+    fields: Map<String, Value>,
+}
+
+impl Take for Fields {
+    fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        self.is_object = true;
+        while let Some(name) = fields.next_key_seed(Key(FIELDS))? {
+            match name {
+                None => fields.next_value_seed(Past)?,
+                Some(at) => {
+                    let mut left = LOOKED_AT;
+                    let mut field = Field { value: Value::Null, left: &mut left };
+                    fields.next_value_seed(Fill(&mut field))?;
+                    self.fields.insert(FIELDS[at].to_owned(), field.value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn other(&mut self) {}
+}
+
+/// A value, or as much of it as comes first. `left` is in bytes of JSON at most.
+struct Field<'l> {
+    value: Value,
+    left: &'l mut usize,
+}
+
+impl Field<'_> {
+    fn is_full(&mut self) -> bool {
+        *self.left = self.left.saturating_sub(1);
+        *self.left == 0
+    }
+}
+
+impl Take for Field<'_> {
+    fn text(&mut self, text: &str) {
+        let text = &text[..text.floor_char_boundary(*self.left)];
+        *self.left -= text.len();
+        self.value = text.into();
+    }
+
+    fn number(&mut self, number: &Number) {
+        self.value = number.clone().into();
+    }
+
+    fn flag(&mut self, on: bool) {
+        self.value = on.into();
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        let mut values = Vec::new();
+        while !self.is_full() {
+            let mut entry = Field { value: Value::Null, left: &mut *self.left };
+            if list.next_element_seed(Fill(&mut entry))?.is_none() {
+                break;
+            }
+            values.push(entry.value);
+        }
+        while list.next_element_seed(Past)?.is_some() {}
+        self.value = values.into();
+        Ok(())
+    }
+
+    fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        let mut values = Map::new();
+        while !self.is_full() {
+            let Some(name) = fields.next_key_seed(Name(*self.left))? else { break };
+            *self.left = self.left.saturating_sub(name.len());
+            let mut field = Field { value: Value::Null, left: &mut *self.left };
+            fields.next_value_seed(Fill(&mut field))?;
+            values.insert(name, field.value);
+        }
+        while fields.next_key_seed(Key(&[]))?.is_some() {
+            fields.next_value_seed(Past)?;
+        }
+        self.value = values.into();
+        Ok(())
+    }
+
+    fn other(&mut self) {}
+}
+
+/// A field's name, of so many bytes at most.
+struct Name(usize);
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<String, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<String, E> {
+        Ok(name[..name.floor_char_boundary(self.0)].to_owned())
     }
 }
 
@@ -161,6 +318,27 @@ mod tests {
         assert!(region.mentions("language_not_enabled_in_region"));
         assert_eq!((region.language.as_deref(), region.region.as_deref()), (Some("gu"), Some("us")));
         assert_eq!(said(r#"{"error":{"message":"Too many","type":"rate_limit"}}"#).code.as_deref(), Some("rate_limit"));
+    }
+
+    #[test]
+    fn what_is_long_is_read_up_to_a_length() {
+        let junk = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
+        // As long as an explanation may be, nothing of it is lost.
+        let details = format!("[{},{{\"message\":\"last\"}}]", &junk(LOOKED_AT - 100)[1..LOOKED_AT - 102]);
+        let body = format!(r#"{{"error":"first","details":{details}}}"#);
+        assert!(body.len() < LOOKED_AT && body.len() > LOOKED_AT - 100);
+        assert_eq!(said(&body).words.as_deref(), Some("first: last"));
+        // Beyond that each field has its beginning.
+        let long = "no speech ".repeat(LOOKED_AT);
+        let (code, id) = (r#""error_code":"LANGUAGE_NOT_ENABLED_IN_REGION""#, r#""request_id":"r1""#);
+        let body =
+            format!(r#"{{"x":{0},"details":{0},"error":"{long}",{code},{id},"error":"twice"}}"#, junk(3 * LOOKED_AT));
+        let long = said(&body);
+        assert!(long.by_api && long.mentions("language_not_enabled"));
+        assert_eq!((long.words.as_deref(), long.request_id.as_deref()), (Some("twice"), Some("r1")));
+        let page = format!("<html><title>502 Bad Gateway</title>{}", " ".repeat(3 * LOOKED_AT));
+        assert_eq!(said(&page).words.as_deref(), Some("502 Bad Gateway"));
+        assert_eq!(Said::of(|| Reader::Whole(page.as_bytes())), said(&page));
     }
 
     #[test]

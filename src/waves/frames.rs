@@ -8,12 +8,13 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::Number;
 
 use super::{
     errors::Said,
     events::{Event, Events},
 };
+use crate::domain::lenient::{Take, take};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -29,6 +30,8 @@ pub(super) enum Heard {
     All(Vec<u8>),
     /// Something that ends it without being its end.
     Failed(String),
+    /// More at once than all of its audio can be.
+    TooLong,
 }
 
 /// A stream of such events.
@@ -40,7 +43,7 @@ impl Frames {
     pub(super) fn push(&mut self, piece: &[u8]) -> Heard {
         match self.0.push(piece) {
             Ok(events) => gather(events),
-            Err(_) => Heard::Failed("an event of its stream is larger than 16 MB".into()),
+            Err(_) => Heard::TooLong,
         }
     }
 
@@ -66,12 +69,63 @@ fn gather(events: impl IntoIterator<Item = Event>) -> Heard {
 struct Frame<'a> {
     #[serde(borrow, default)]
     audio: Option<Cow<'a, str>>,
-    #[serde(default)]
-    done: Value,
-    #[serde(default)]
-    status: Value,
-    #[serde(default)]
-    error: Value,
+    #[serde(default, deserialize_with = "take")]
+    done: Done,
+    #[serde(default, deserialize_with = "take")]
+    status: Status,
+    #[serde(default, deserialize_with = "take")]
+    error: Failure,
+}
+
+/// Whether it says `true`.
+#[derive(Default)]
+struct Done(bool);
+
+impl Take for Done {
+    fn flag(&mut self, on: bool) {
+        self.0 = on;
+    }
+
+    fn other(&mut self) {}
+}
+
+/// Whether it is an error's.
+#[derive(Default)]
+struct Status {
+    is_error: bool,
+}
+
+impl Take for Status {
+    fn text(&mut self, status: &str) {
+        self.is_error = match status.parse::<u32>() {
+            Ok(code) => code >= 300,
+            Err(_) => matches!(status, "error" | "failed"),
+        };
+    }
+
+    fn number(&mut self, code: &Number) {
+        self.is_error = code.as_u64().is_some_and(|code| code >= 300);
+    }
+
+    fn other(&mut self) {}
+}
+
+/// Whether it says anything but `null` and `false`.
+#[derive(Default)]
+struct Failure {
+    is_said: bool,
+}
+
+impl Take for Failure {
+    fn flag(&mut self, on: bool) {
+        self.is_said = on;
+    }
+
+    fn null(&mut self) {}
+
+    fn other(&mut self) {
+        self.is_said = true;
+    }
 }
 
 /// Adds the audio of an event; whether it is the last.
@@ -83,26 +137,14 @@ fn frame(event: &Event, audio: &mut Vec<u8>) -> Result<bool, String> {
         Err(_) if !matches!(event.name.as_str(), "" | "message" | "audio") => return Ok(false),
         Err(_) => return Err("an event of its stream cannot be read".into()),
     };
-    if event.name == "error" || is_error(&frame) {
+    if event.name == "error" || frame.status.is_error || frame.error.is_said {
         return Err(failed(event));
     }
     if let Some(text) = &frame.audio {
         BASE64.decode_vec(text.as_bytes(), audio).map_err(|_| "an event of its stream is no base64".to_owned())?;
     }
     // `done` stands in every event.
-    Ok(frame.done == Value::Bool(true))
-}
-
-fn is_error(frame: &Frame<'_>) -> bool {
-    let of_status = match &frame.status {
-        Value::String(status) => match status.parse::<u32>() {
-            Ok(code) => code >= 300,
-            Err(_) => matches!(status.as_str(), "error" | "failed"),
-        },
-        Value::Number(code) => code.as_u64().is_some_and(|code| code >= 300),
-        _ => false,
-    };
-    of_status || !matches!(&frame.error, Value::Null | Value::Bool(false))
+    Ok(frame.done.0)
 }
 
 fn failed(event: &Event) -> String {
@@ -127,13 +169,13 @@ mod tests {
             match frames.push(piece) {
                 Heard::More(audio) => all.extend(audio),
                 Heard::All(audio) => return Heard::All([all, audio].concat()),
-                failed @ Heard::Failed(_) => return failed,
+                other @ (Heard::Failed(_) | Heard::TooLong) => return other,
             }
         }
         match frames.finish() {
             Heard::More(audio) => Heard::More([all, audio].concat()),
             Heard::All(audio) => Heard::All([all, audio].concat()),
-            failed @ Heard::Failed(_) => failed,
+            other @ (Heard::Failed(_) | Heard::TooLong) => other,
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     sound::Sound,
 };
 use crate::domain::{
+    body::Arrived,
     call::Outcome,
     speech::{AudioFormat, SampleRate},
 };
@@ -36,7 +37,7 @@ pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
     let came = answer::Reply {
         status: StatusCode::from_u16(reply.status).unwrap_or_default(),
         headers: HeaderMap::new(),
-        body: Bytes::copy_from_slice(reply.body),
+        body: Arrived::Whole(Bytes::copy_from_slice(reply.body)),
         ending,
         framed: reply.framed,
     };
@@ -69,6 +70,7 @@ pub fn hear(stream: &[u8], by: usize) -> Stream {
             Heard::More(more) => audio.extend(more),
             Heard::All(more) => return Stream { audio: [audio, more].concat(), end: Ok(true) },
             Heard::Failed(why) => return Stream { audio: Vec::new(), end: Err(why) },
+            Heard::TooLong => return Stream { audio: Vec::new(), end: Err("an event is too long".into()) },
         }
         if last {
             return Stream { audio, end: Ok(false) };

@@ -33,7 +33,7 @@ pub(super) async fn listen<W: AsyncWrite + Unpin + ?Sized>(
     deadline: Instant,
 ) -> io::Result<SpeechOutcome> {
     if !response.status().is_success() {
-        return Ok(Failure::of(&Reply::read(response, deadline).await).into());
+        return Ok(Failure::of(&Reply::read_explanation(response, deadline).await).into());
     }
     let head = Head::of(&response);
     if !head.may_be_heard(call.transport) {
@@ -95,13 +95,14 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
             // The mark may lack the empty line behind it; anything else there is half an event.
             Ok(None) => match frames.finish() {
                 all @ Heard::All(_) => all,
-                Heard::More(_) | Heard::Failed(_) => return Ok(Played::Unmarked),
+                Heard::More(_) | Heard::Failed(_) | Heard::TooLong => return Ok(Played::Unmarked),
             },
         };
         let (audio, ended) = match heard {
             Heard::More(audio) => (audio, false),
             Heard::All(audio) => (audio, true),
             Heard::Failed(why) => return Ok(Played::Unusable(why)),
+            Heard::TooLong => return Ok(Played::Body(Ending::TooLong)),
         };
         if !tape.has_room_for(&audio) {
             return Ok(Played::Body(Ending::TooLong));
@@ -121,7 +122,7 @@ struct Tape<'a, W: ?Sized> {
 
 impl<W: AsyncWrite + Unpin + ?Sized> Tape<'_, W> {
     fn has_room_for(&self, piece: &[u8]) -> bool {
-        self.sound.bytes() + piece.len() as u64 <= MAX_ANSWER as u64
+        self.sound.bytes() + piece.len() as u64 <= MAX_ANSWER
     }
 
     async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -163,19 +164,19 @@ impl Head {
     /// The outcome of a success whose media type is not audio's.
     fn explained(&self, reply: &Reply) -> SpeechOutcome {
         if matches!(reply.ending, Ending::Cut | Ending::TimedOut)
-            && let Some(outcome) = incomplete(reply.ending, self.status, self.request_id())
+            && let Some(outcome) = incomplete(reply.ending, self.status, self.request_id(), None)
         {
             return outcome;
         }
         let media_type = self.content_type().map_or_else(|| "no media type".into(), |it| format!("`{it}`"));
-        let said = Said::read(&reply.body).words.map(|words| format!(": {words}")).unwrap_or_default();
+        let said = Said::read(reply.explanation()).words.map(|words| format!(": {words}")).unwrap_or_default();
         self.unusable(&format!("with {media_type} instead of audio{said}"))
     }
 
     fn outcome(&self, played: Played, sound: &Sound) -> SpeechOutcome {
         let framed = match played {
             Played::Body(ending) => {
-                if let Some(outcome) = incomplete(ending, self.status, self.request_id()) {
+                if let Some(outcome) = incomplete(ending, self.status, self.request_id(), None) {
                     return outcome;
                 }
                 self.framed

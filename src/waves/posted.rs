@@ -1,12 +1,14 @@
 //! Answers that are posted: what a callback says.
 
-use serde_json::Value;
-
 use super::{
-    classify::{Unusable, usable},
+    classify::{Unusable, Usable, usable},
     errors::Said,
 };
-use crate::domain::call::{ErrorKind, Trouble};
+use crate::domain::{
+    body::Arrived,
+    call::{ErrorKind, Trouble},
+    transcript::{Reading, Want},
+};
 
 /// What a callback says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Posted {
     Answer {
         /// The vendor's request id.
         request_id: Option<String>,
+        /// Length of the audio as the API heard it, in ms.
+        audio_ms: Option<u64>,
     },
     /// The vendor could not do it.
     Failed(Trouble),
@@ -24,16 +28,12 @@ pub enum Posted {
 ///
 /// # Errors
 /// Why it is none, in words.
-pub fn read_callback(body: &[u8]) -> Result<Posted, String> {
-    match usable(body) {
-        Ok(request_id) => Ok(Posted::Answer { request_id }),
-        Err(Unusable { why, request_id, .. }) => {
-            let status = serde_json::from_slice::<Value>(body).ok();
-            let failed = status.as_ref().and_then(|body| body.get("status")).and_then(Value::as_str) == Some("failed");
-            if !failed {
-                return Err(why);
-            }
-            let theirs = Said::read(body).words.map(|words| format!(": {words}")).unwrap_or_default();
+pub fn read_callback(body: &Arrived) -> Result<Posted, String> {
+    match usable(Reading::of(body.reader(), Want::Facts), || body.reader()) {
+        Ok(Usable { request_id, transcript }) => Ok(Posted::Answer { request_id, audio_ms: transcript.duration_ms }),
+        Err(Unusable { failed: false, why, .. }) => Err(why),
+        Err(Unusable { request_id, .. }) => {
+            let theirs = Said::of(|| body.reader()).words.map(|words| format!(": {words}")).unwrap_or_default();
             let message = format!("the API could not transcribe it{theirs}");
             Ok(Posted::Failed(Trouble { request_id, ..Trouble::new(ErrorKind::ServerError, message) }))
         }
@@ -46,9 +46,11 @@ mod tests {
 
     #[test]
     fn a_callback_is_a_transcription_or_a_failure_or_nothing() {
-        let read = |body: &str| read_callback(body.as_bytes());
+        let read = |body: &str| read_callback(&Arrived::Whole(body.to_owned().into()));
         let whole = r#"{"status":"success","transcription":"","request_id":"r1","call":"c"}"#;
-        assert_eq!(read(whole), Ok(Posted::Answer { request_id: Some("r1".into()) }));
+        assert_eq!(read(whole), Ok(Posted::Answer { request_id: Some("r1".into()), audio_ms: None }));
+        let long = r#"{"transcription":"","metadata":{"duration":1.5}}"#;
+        assert_eq!(read(long), Ok(Posted::Answer { request_id: None, audio_ms: Some(1_500) }));
         let Ok(Posted::Failed(trouble)) = read(r#"{"status":"failed","error":"no speech","request_id":"r2"}"#) else {
             panic!("it failed")
         };

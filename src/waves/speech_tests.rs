@@ -302,6 +302,14 @@ async fn a_stream_with_an_error_or_without_audio_is_unusable() {
 }
 
 #[tokio::test]
+async fn more_than_any_part_has_costs_one_call() {
+    let event = format!("event: audio\ndata: {{\"audio\": \"{}\"}}\n\n", "A".repeat(20 << 20));
+    let (outcome, _) = answered_with(Transport::Sse, stream(&event)).await;
+    let Outcome::TooLarge { trouble, body: None } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(trouble.kind, ErrorKind::AnswerTooLarge);
+}
+
+#[tokio::test]
 async fn refusals_are_told_with_the_vendors_words() {
     let refusal =
         |status: &str, headers: &str, body: &str| answered_with(Transport::Sync, response(status, headers, body));

@@ -23,7 +23,7 @@ use super::{
     server::{Peer, serve},
 };
 use crate::domain::{
-    call::{ErrorKind, LogError, Outcome, Trouble},
+    call::{ErrorKind, LogEntry, LogError, Outcome, Trouble},
     options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions},
 };
 
@@ -115,7 +115,7 @@ async fn a_file_is_sent_as_it_is_and_the_answer_kept_as_it_came() {
         .await;
         let (file, body) = recording(len);
         let Outcome::Answered(answer) = call_with(&url, body, Departure::Go, LONG).await else { panic!("{len}") };
-        assert_eq!(answer.body, OK);
+        assert_eq!(answer.body, OK.into());
         assert_eq!(answer.request_id.as_deref(), Some("r1"));
         assert_eq!(answer.content_expiry.as_deref(), Some("applied"));
         let (head, sent) = requests.recv().await.unwrap();
@@ -283,6 +283,32 @@ async fn half_an_answer_is_unknown() {
     let (_file, body) = recording(1000);
     let outcome = call_with(&drips, body, Departure::Go, Duration::from_millis(150)).await;
     assert_eq!(unknown(&outcome), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn what_is_too_large_costs_one_call_however_it_ends() {
+    let too_large = |outcome| match outcome {
+        Outcome::TooLarge { trouble, body } => {
+            assert_eq!((trouble.kind, trouble.status), (ErrorKind::AnswerTooLarge, Some(200)));
+            body
+        }
+        other => panic!("{other:?}"),
+    };
+    // It says so itself, and is not waited for.
+    let declared = "HTTP/1.1 200 OK\r\nContent-Length: 536870913\r\n\r\n{";
+    assert_eq!(too_large(answered_with(declared).await), None);
+    for (declared, is_kept) in [(70 << 20, false), (65 << 20, true)] {
+        let (url, _) = serve(move |mut peer: Peer| async move {
+            peer.request().await;
+            peer.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {declared}\r\n\r\n")).await;
+            for _ in 0..65 {
+                peer.write(vec![b' '; 1 << 20]).await;
+            }
+        })
+        .await;
+        let body = too_large(call(&url).await);
+        assert_eq!(body.map(|body| body.len()), is_kept.then_some(65 << 20), "half of it is of no use");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! The voices of an account.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess},
+};
 
 use super::client::Client;
 use crate::domain::{
     call::Trouble,
+    lenient::{Fill, Key, Past, Take, take},
     options::{NotListed, nearest},
     speech::SpeechLanguage,
 };
@@ -77,12 +80,12 @@ impl Client {
     pub async fn voices(&self) -> Result<Vec<Voice>, Trouble> {
         #[derive(Deserialize)]
         struct Catalog {
-            voices: Vec<Map<String, Value>>,
+            voices: Vec<Entry>,
         }
         // Here the model is written with a hyphen; the one catalog lists both models' voices.
         let question = self.http.get(self.endpoint("/waves/v1/lightning-v3.1/get_voices"));
         let catalog: Catalog = self.ask(question).await?;
-        Ok(catalog.voices.iter().filter_map(voice).collect())
+        Ok(catalog.voices.into_iter().filter_map(voice).collect())
     }
 }
 
@@ -102,32 +105,127 @@ pub fn voice_language(text: &str) -> Result<SpeechLanguage, NotListed> {
     })
 }
 
-/// A voice, if it has an id.
-fn voice(entry: &Map<String, Value>) -> Option<Voice> {
-    let none = Map::new();
-    let tags = entry.get("tags").and_then(Value::as_object).unwrap_or(&none);
-    let one = |name| words(tags.get(name)).into_iter().next();
-    let id = words(entry.get("voiceId")).pop()?;
-    Some(Voice {
-        name: words(entry.get("displayName")).pop().unwrap_or_else(|| id.clone()),
-        languages: words(tags.get("language")).iter().map(|name| code(name)).collect(),
-        accent: one("accent"),
-        gender: one("gender"),
-        age: one("age"),
-        emotions: words(tags.get("emotions")),
-        usecases: words(tags.get("usecases")),
-        id,
-    })
+/// What the catalog says of a voice.
+#[derive(Default)]
+struct Entry {
+    is_object: bool,
+    id: Words,
+    name: Words,
+    tags: Tags,
+}
+
+#[derive(Default)]
+struct Tags {
+    language: Words,
+    accent: Words,
+    gender: Words,
+    age: Words,
+    emotions: Words,
+    usecases: Words,
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(entry: D) -> Result<Self, D::Error> {
+        let entry: Self = take(entry)?;
+        if entry.is_object { Ok(entry) } else { Err(D::Error::custom("a voice is no object")) }
+    }
+}
+
+impl Take for Entry {
+    fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        self.is_object = true;
+        while let Some(name) = fields.next_key_seed(Key(&["voiceId", "displayName", "tags"]))? {
+            match name {
+                Some(0) => fields.next_value_seed(Fill(&mut self.id))?,
+                Some(1) => fields.next_value_seed(Fill(&mut self.name))?,
+                Some(_) => fields.next_value_seed(Fill(&mut self.tags))?,
+                None => fields.next_value_seed(Past)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn other(&mut self) {}
+}
+
+impl Take for Tags {
+    fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        *self = Self::default();
+        let names = Key(&["language", "accent", "gender", "age", "emotions", "usecases"]);
+        while let Some(name) = fields.next_key_seed(names)? {
+            let words = match name {
+                Some(0) => &mut self.language,
+                Some(1) => &mut self.accent,
+                Some(2) => &mut self.gender,
+                Some(3) => &mut self.age,
+                Some(4) => &mut self.emotions,
+                Some(_) => &mut self.usecases,
+                None => {
+                    fields.next_value_seed(Past)?;
+                    continue;
+                }
+            };
+            fields.next_value_seed(Fill(words))?;
+        }
+        Ok(())
+    }
+
+    fn other(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// A text, or the texts of a list, without those that say nothing.
-fn words(value: Option<&Value>) -> Vec<String> {
-    let texts = match value {
-        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(text)) => vec![text.as_str()],
-        _ => Vec::new(),
-    };
-    texts.into_iter().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+#[derive(Default)]
+struct Words(Vec<String>);
+
+impl Take for Words {
+    fn text(&mut self, text: &str) {
+        self.0.clear();
+        self.0.extend(said(text));
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        self.0.clear();
+        while list.next_element_seed(Fill(&mut Word(&mut self.0)))?.is_some() {}
+        Ok(())
+    }
+
+    fn other(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// An entry of such a list.
+struct Word<'w>(&'w mut Vec<String>);
+
+impl Take for Word<'_> {
+    fn text(&mut self, text: &str) {
+        self.0.extend(said(text));
+    }
+
+    fn other(&mut self) {}
+}
+
+fn said(text: &str) -> Option<String> {
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// A voice, if it has an id.
+fn voice(entry: Entry) -> Option<Voice> {
+    let Entry { id: Words(mut id), name: Words(mut name), tags, .. } = entry;
+    let one = |Words(words)| words.into_iter().next();
+    let id = id.pop()?;
+    Some(Voice {
+        name: name.pop().unwrap_or_else(|| id.clone()),
+        languages: tags.language.0.iter().map(|name| code(name)).collect(),
+        accent: one(tags.accent),
+        gender: one(tags.gender),
+        age: one(tags.age),
+        emotions: tags.emotions.0,
+        usecases: tags.usecases.0,
+        id,
+    })
 }
 
 fn code(language: &str) -> String {
@@ -160,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_voice_may_be_silent_on_itself() {
-        let read = |json: &str| voice(&serde_json::from_str(json).unwrap());
+        let read = |json: &str| voice(serde_json::from_str(json).unwrap());
         let full = r#"{"voiceId":"devansh","displayName":"Devansh","new":1,"tags":{"language":["hindi","english"],
             "accent":"indian","gender":"male","age":"young","emotions":[],"usecases":["conversational",""]}}"#;
         let expected = Voice {
@@ -183,5 +281,10 @@ mod tests {
             assert_eq!((voice.name.as_str(), voice.languages.len(), voice.age), ("a", languages, None), "{json}");
         }
         assert_eq!(read(r#"{"displayName":"Nobody"}"#), None);
+        let last =
+            read(r#"{"voiceId":["a","b"," ",7],"voiceId":["c","d"],"tags":{"age":"young"},"tags":{"accent":"x"}}"#);
+        let last = last.unwrap();
+        assert_eq!((last.id.as_str(), last.age, last.accent.as_deref()), ("d", None, Some("x")));
+        assert!(serde_json::from_str::<Entry>("[]").is_err());
     }
 }

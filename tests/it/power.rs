@@ -123,7 +123,11 @@ async fn after(house: &House, log: &[u8], from: u64, damage: Damage) -> (tempfil
 async fn is_kept(store: &Store, promise: &Promise) -> bool {
     let journal = store.journal(promise.job, 0, promise.generation).await.unwrap();
     let known = journal.calls.iter().any(|call| call.id == promise.call);
-    let kept = store.answer(promise.call).await.unwrap().map(|(body, _)| String::from_utf8(body.to_vec()).unwrap());
+    let kept = store
+        .answer(promise.call)
+        .await
+        .unwrap()
+        .map(|(body, _)| String::from_utf8(body.whole().unwrap().into()).unwrap());
     known && promise.answer.as_ref().is_none_or(|answer| kept.as_ref() == Some(answer))
 }
 

@@ -198,7 +198,7 @@ async fn expected(
         let journal = house.store.journal(row.job, 0, 0).await.expect("a ledger");
         assert_eq!(journal.calls.len(), 1, "one call");
         let (answer, _) = house.store.answer(journal.calls[0].id).await.expect("a ledger").expect("it is kept");
-        outputs.insert(format!("{}.json", row.key), answer);
+        outputs.insert(format!("{}.json", row.key), answer.whole().expect("it is as it was kept"));
         outputs.insert(format!("{}.txt", row.key), format!("words of call {i}\n").into());
     }
     outputs

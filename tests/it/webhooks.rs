@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
-        callback::{Rule, Secret},
+        callback::{Rule, Secret, address},
         job::{BatchId, JobState},
         pool::Pool,
     },
@@ -119,6 +123,36 @@ async fn what_never_arrived_is_asked_for_once_more_after_the_grace() {
     assert_eq!(ran.end, RunEnd::Done);
     all_said(&house, batch, 1).await;
     assert_eq!(house.sandbox.books().calls, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_too_large_is_not_asked_for_again() {
+    let rule = Rule { overdue_ms: 1_500, grace_ms: 100, ..all_are_long() };
+    let (house, receiver, batch) = house(1, rule).await;
+    house.sandbox.script([Fault::new(Match::Any, What::CallbackLost), Fault::new(Match::Any, What::LogsAbsent)]);
+    let (ran, ()) = tokio::join!(house.run(batch), async {
+        house.until("a call", || async { !house.job(batch, "call-1").await.calls.is_empty() }).await;
+        let call = house.job(batch, "call-1").await.calls[0].id;
+        let webhook = house.webhook.as_ref().unwrap();
+        let path = address(&webhook.public_url, call, &webhook.secret).path().to_owned();
+        for head in ["Content-Length: 67108865\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
+            let mut stream = TcpStream::connect(receiver.addr()).await.unwrap();
+            stream.write_all(format!("POST {path} HTTP/1.1\r\nHost: h\r\n{head}").as_bytes()).await.unwrap();
+            if head.starts_with('T') {
+                let piece = [b"100000\r\n", &vec![b' '; 1 << 20][..], b"\r\n"].concat();
+                for _ in 0..65 {
+                    // Refused as soon as that is seen.
+                    let _ = stream.write_all(&piece).await;
+                }
+            }
+            let mut told = [0; 12];
+            stream.read_exact(&mut told).await.unwrap();
+            assert_eq!(&told, b"HTTP/1.1 413");
+        }
+    });
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(house.ends(batch).await["call-1"], (JobState::Failed, "answer_too_large".into()));
+    assert_eq!(house.sandbox.books().calls, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

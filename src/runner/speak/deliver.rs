@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        deliver::{doubt, sink_trouble},
+        deliver::{DISK_RETRY_MS, doubt, sink_trouble},
         disk,
         recording::Leftover,
         worker::{Next, Work},
@@ -32,9 +32,6 @@ use crate::{
     sink::{Content, Item},
     store::{Finish, Shelf, StoreError, To},
 };
-
-/// How soon a disk that is full is tried again, in ms.
-const DISK_RETRY_MS: i64 = 30_000;
 
 /// What became of joining.
 struct Joined {

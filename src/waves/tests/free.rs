@@ -20,8 +20,52 @@ async fn the_log_is_read_leniently() {
     assert!(heads.recv().await.unwrap().starts_with("GET /waves/v1/analytics/asr/logs?page=2&pageSize=100 "));
     assert_eq!((log[0].duration_s, log[0].bytes, log[0].webhook_url.as_deref()), (Some(44.03), Some(1409), None));
     assert!(log[0].flags.word_timestamps && log[0].flags.diarize && !log[0].flags.redact_pii);
-    assert_eq!((log[1].duration_s, log[1].bytes, log[1].transcription.as_str()), (Some(5.5), Some(12), ""));
+    assert_eq!((log[1].duration_s, log[1].bytes, log[1].transcription.len()), (Some(5.5), Some(12), 0));
+    assert_eq!(log[0].transcription, "a b".into());
     assert_eq!(log[1].webhook_url.as_deref(), Some("https://h.example/x"));
+}
+
+async fn log_of(body: String) -> Result<Vec<LogEntry>, LogError> {
+    let (url, _) = serve(move |mut peer: Peer| {
+        let body = body.clone();
+        async move {
+            peer.head().await;
+            peer.respond("200 OK", "", &body).await;
+        }
+    })
+    .await;
+    client(&url).stt_log(1, 100).await
+}
+
+#[tokio::test]
+async fn a_large_page_of_the_log_is_kept_packed_and_junk_is_not_kept() {
+    let words = "so we looked at the numbers again ".repeat(150_000);
+    let entry = |id: &str, field: &str| format!(r#"{{"request_id":"{id}","duration":"5.5",{field}}}"#);
+    let entries = [
+        entry("r1", &format!(r#""transcription":"{words}""#)),
+        entry("r2", r#""transcription":[0,{"a":1}],"diarize":"yes","file_size":{}"#),
+        entry("r3", r#""transcription":7.5,"language":true"#),
+    ];
+    let log = log_of(format!(r#"{{"data":[{}],"page":1}}"#, entries.join(","))).await.unwrap();
+    assert_eq!(log[0].transcription.whole().unwrap(), words);
+    assert!(log[0].transcription.kept().0.len() < words.len() / 50);
+    assert!(log[1].transcription.is_empty() && log[1].flags.diarize && log[1].bytes.is_none());
+    assert_eq!((&log[2].transcription, log[2].language.as_str()), (&"7.5".into(), ""));
+    assert!(log.iter().all(|entry| entry.duration_s == Some(5.5)));
+
+    let told = log_of(format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(10_000))).await.unwrap_err().to_string();
+    assert!(told.contains("more than 10000 entries on a page"), "{told}");
+}
+
+#[tokio::test]
+async fn a_catalog_is_read_up_to_a_length() {
+    let (url, _) = serve(|mut peer: Peer| async move {
+        peer.head().await;
+        peer.respond("200 OK", "", &format!("{{\"voices\":[{}{{}}]}}", "{},".repeat(3_000_000))).await;
+    })
+    .await;
+    let trouble = client(&url).voices().await.unwrap_err();
+    assert_eq!(trouble.kind, ErrorKind::AnswerTooLarge, "{}", trouble.message);
 }
 
 #[tokio::test]
