@@ -73,14 +73,14 @@ impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
         let sandbox = self.world.sandbox;
         let config = self.hooks.over(context.config(sandbox)?);
-        let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
-        let secrets = secrets(&config.database, given)?;
         let api = if self.no_workers {
             Api::open_idle(context, &config, sandbox).await?
         } else {
             Api::open(context, &config, sandbox).await?
         };
         let drive = Drive::open(context, config, api, true).await?;
+        let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
+        let secrets = secrets(drive.store.path(), given)?;
         if let Some(now) = context.env.now {
             let clock = drive.store.clock();
             clock.advance(now.as_millisecond() - clock.now());

@@ -20,7 +20,7 @@ use crate::{
     report::summary::SummaryState,
     server::{News, Notifier, NotifySettings, Target, notify_secret},
     shutdown::Shutdown,
-    store::{BatchRow, NewNotice, Store, StoreError},
+    store::{BatchRow, NewNotice, Store, StoreError, real_path},
 };
 
 /// What telling may take at the end of a command.
@@ -194,7 +194,7 @@ pub(super) fn is_here(notify: &Notify) -> bool {
 pub(super) fn secret(context: &Context, config: Option<&Config>) -> Option<crate::domain::callback::Secret> {
     let given = context.env.notify_secret.as_ref().map(ExposeSecret::expose_secret);
     let ledger = config.map(|config| config.database.as_path()).or(given.is_some().then_some(Path::new("/")))?;
-    match notify_secret(ledger, given) {
+    match notify_secret(&real_path(ledger), given) {
         Ok(secret) => Some(secret),
         Err(e) => {
             context.screen.warn(&format!("notifications cannot be signed: {e}"));

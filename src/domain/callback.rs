@@ -140,6 +140,18 @@ fn below(public_url: &Url, id: Uuid, mac: Hmac<Sha256>) -> Url {
     address
 }
 
+/// The call whose answer is to be posted to this address, as its path names it: whichever secret made it, and whatever
+/// `public_url` it begins with. It proves nothing to a receiver; in the vendor's log it names the call, since no other
+/// call has this id.
+#[must_use]
+pub fn call_named_in(address: &str) -> Option<CallId> {
+    let path = address.split(['?', '#']).next()?;
+    let (_, rest) = path.rsplit_once("/callbacks/")?;
+    let (id, mac) = rest.split_once('/')?;
+    unhex::<32>(mac.trim_end_matches('/'))?;
+    Some(CallId(id.parse().ok()?))
+}
+
 /// The call that an address is of, if one of the secrets made it. Takes as long for a wrong MAC as for a right one.
 #[must_use]
 pub fn call_of(secrets: &[Secret], call: &str, mac: &str) -> Option<CallId> {
@@ -175,6 +187,28 @@ mod tests {
         let forged = mac.replace(&mac[..1], if mac.starts_with('0') { "1" } else { "0" });
         for (id, mac) in [(*id, forged.as_str()), (&CallId::new().to_string(), mac), (id, ""), (id, "zz"), ("", mac)] {
             assert_eq!(call_of(&secrets, id, mac), None, "{id} {mac}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_named_by_its_address_whatever_made_it() {
+        let call = CallId::new();
+        for public in ["https://hooks.example.com", "http://10.0.0.1:8080/a/callbacks/", "https://h/x?y=1"] {
+            let url = address(&public.parse().unwrap(), call, &Secret::new([7; 32])).to_string();
+            assert_eq!(call_named_in(&url), Some(call), "{url}");
+        }
+        let mac = "0".repeat(64);
+        assert_eq!(call_named_in(&format!("https://h/callbacks/{}/{mac}", call.0)), Some(call), "with hyphens");
+        let id = call.0.simple();
+        for other in [
+            String::new(),
+            format!("https://h/callbacks/{id}"),
+            format!("https://h/callbacks/{id}/"),
+            format!("https://h/callbacks/{id}/short"),
+            format!("https://h/callbacks//{mac}"),
+            format!("https://h/hooks/{id}/{mac}"),
+        ] {
+            assert_eq!(call_named_in(&other), None, "{other}");
         }
     }
 

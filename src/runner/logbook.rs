@@ -12,7 +12,9 @@ use crate::{
     clock::Clock,
     domain::{
         call::{LogEntry, LogError},
-        job::RequestFingerprint,
+        callback::call_named_in,
+        job::{CallId, RequestFingerprint},
+        length,
     },
     waves::Client,
 };
@@ -196,22 +198,24 @@ impl LogBook {
 pub(super) enum Witness<'a> {
     /// What was sent.
     Request(&'a RequestFingerprint),
-    /// The address that its answer was to be posted to: nobody else has it.
-    Address(&'a str),
+    /// The call's id, which the address has in it that its answer was to be posted to. No other call has it.
+    Posted(CallId),
 }
 
 impl Witness<'_> {
     const fn can_be_known(&self) -> bool {
         match self {
             Self::Request(request) => request.bytes.is_some(),
-            Self::Address(_) => true,
+            Self::Posted(_) => true,
         }
     }
 
     fn fits(&self, entry: &LogEntry) -> bool {
+        let named = entry.webhook_url.as_deref().and_then(call_named_in);
         match self {
-            Self::Request(request) => fits(entry, request),
-            Self::Address(address) => entry.webhook_url.as_deref() == Some(address),
+            // An answer that was to be posted is another call's.
+            Self::Request(request) => named.is_none() && fits(entry, request),
+            Self::Posted(call) => named == Some(*call),
         }
     }
 }
@@ -229,9 +233,8 @@ fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> Found {
 fn fits(entry: &LogEntry, request: &RequestFingerprint) -> bool {
     let length = match (entry.duration_s, request.audio_ms) {
         (Some(s), Some(ms)) => {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
-            let heard = (s.max(0.0) * 1_000.0) as u64;
-            heard.abs_diff(ms) <= LENGTH_SLACK_MS
+            // A length that is none says nothing.
+            length::from_seconds(s).is_none_or(|heard| heard.abs_diff(ms) <= LENGTH_SLACK_MS)
         }
         _ => true,
     };
@@ -246,7 +249,7 @@ fn fits(entry: &LogEntry, request: &RequestFingerprint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::call::LogFlags;
+    use crate::domain::{call::LogFlags, callback};
 
     fn entry(id: &str, bytes: u64, s: f64) -> LogEntry {
         LogEntry {
@@ -276,8 +279,13 @@ mod tests {
         let redacted = LogEntry { flags: LogFlags { redact_pii: true, ..LogFlags::default() }, ..a.clone() };
         assert_eq!(pick(&[&redacted], &Witness::Request(&t)), Found::None, "never another privacy than was asked for");
         assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Request(&t)), Found::None);
-        let posted = LogEntry { webhook_url: Some("https://h/callbacks/1/2".into()), bytes: None, ..a };
-        assert!(matches!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/2")), Found::One(_)));
-        assert_eq!(pick(&[&b, &posted], &Witness::Address("https://h/callbacks/1/3")), Found::None);
+        let call = CallId::new();
+        let address = callback::address(&"https://h/".parse().unwrap(), call, &callback::Secret::new([1; 32]));
+        let posted = LogEntry { webhook_url: Some(address.into()), ..a.clone() };
+        assert!(matches!(pick(&[&b, &posted], &Witness::Posted(call)), Found::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&b, &posted], &Witness::Posted(CallId::new())), Found::None);
+        assert_eq!(pick(&[&posted], &Witness::Request(&t)), Found::None, "another call's, of the same recording");
+        let own_hook = LogEntry { webhook_url: Some("https://elsewhere/hook".into()), ..a };
+        assert!(matches!(pick(&[&own_hook], &Witness::Request(&t)), Found::One(_)));
     }
 }

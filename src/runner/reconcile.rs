@@ -9,8 +9,9 @@ use crate::{
     domain::{
         batch::OnUnknown,
         call::{LogEntry, LogError},
-        callback::address,
+        callback::Rule,
         job::CallRecord,
+        length,
         transcript::recovered_answer,
     },
     large::look_into,
@@ -68,19 +69,19 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         None => shared.store.note_unknown(call.id).await?,
     };
     let run = &work.batch.spec.run;
-    let posted = posted_to(work, call);
+    let posted_grace = posted_grace(work, call);
     // What was to be posted is unknown from when it was overdue.
-    let (unknown_at, grace) = match (&posted, call.overdue_at) {
-        (Some((_, grace)), Some(overdue_at)) => (unknown_at.max(overdue_at), *grace),
+    let (unknown_at, grace) = match (posted_grace, call.overdue_at) {
+        (Some(grace), Some(overdue_at)) => (unknown_at.max(overdue_at), grace),
         _ => (unknown_at, grace_ms(run.unknown_grace, call.request.audio_ms)),
     };
     // What decides must have been read when the grace was over.
     let looked_at = work.now();
     let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
-    let witness = posted.as_ref().map_or(Witness::Request(&call.request), |(address, _)| Witness::Address(address));
+    let witness = if posted_grace.is_some() { Witness::Posted(call.id) } else { Witness::Request(&call.request) };
     let mut found = shared.log.look(call.log_cursor.as_deref(), &witness, not_before).await;
     if let Ok(Found::One(entry)) = &found {
-        if posted.is_none() && shared.store.has_twin(call.id).await? {
+        if posted_grace.is_none() && shared.store.has_twin(call.id).await? {
             found = Ok(Found::Unclear);
         } else {
             let verdict = keep(work, call, entry).await?;
@@ -98,12 +99,12 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
     })
 }
 
-/// The address that a call's answer was to be posted to, and how long the log may be without it, in ms.
-fn posted_to(work: &Work<'_>, call: &CallRecord) -> Option<(String, i64)> {
+/// How long the log may be without a call whose answer was to be posted, in ms; nothing for another call. This process need
+/// not know where to.
+fn posted_grace(work: &Work<'_>, call: &CallRecord) -> Option<i64> {
     call.overdue_at?;
-    let webhook = work.shared.config.webhook.as_ref()?;
-    let grace = i64::try_from(webhook.rule.grace_ms).unwrap_or(GRACE_MAX_MS);
-    Some((address(&webhook.public_url, call.id, &webhook.secret).into(), grace))
+    let rule = work.shared.config.webhook.as_ref().map_or_else(Rule::default, |webhook| webhook.rule);
+    Some(i64::try_from(rule.grace_ms).unwrap_or(GRACE_MAX_MS))
 }
 
 /// Keeps what the log says as the call's answer.
@@ -115,8 +116,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Ve
         recovered_answer(text, found.duration_s, &found.request_id, &found.language)
     });
     let body = body.await;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
-    let heard = entry.duration_s.map(|s| (s.max(0.0) * 1_000.0) as u64);
+    let heard = entry.duration_s.and_then(length::from_seconds);
     let audio_ms = heard.or(call.request.audio_ms);
     let end = End::Answered {
         body,

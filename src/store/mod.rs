@@ -74,7 +74,7 @@ pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use notices::{NewNotice, Notice, Untold};
-pub use open::{MIN_SQLITE, Opening};
+pub use open::{MIN_SQLITE, Opening, real_path};
 pub use parts::PlannedPart;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;

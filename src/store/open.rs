@@ -122,6 +122,13 @@ impl Store {
     }
 }
 
+/// The path by which everything is named that stands beside a ledger, whatever links lead to that; the given one where it
+/// cannot be found out.
+#[must_use]
+pub fn real_path(ledger: &Path) -> PathBuf {
+    canonical(ledger).unwrap_or_else(|_| ledger.to_owned())
+}
+
 /// One path for one ledger, whatever links lead to it: what stands beside it (locks of processes, the spool) is found by its
 /// path. Where there is no ledger yet, its folder's path counts, as far as that is there.
 fn canonical(path: &Path) -> io::Result<PathBuf> {

@@ -109,6 +109,36 @@ async fn a_lost_callback_is_found_in_the_log_and_not_bought_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_looks_into_the_log_needs_neither_the_secret_nor_the_address_of_before() {
+    let rotated = |house: &mut House| {
+        let webhook = house.webhook.as_mut().expect("answers are posted");
+        webhook.secret = Secret::new([77; 32]);
+    };
+    let moved = |house: &mut House| {
+        let webhook = house.webhook.as_mut().expect("answers are posted");
+        webhook.public_url = "https://elsewhere.example.com/other/path".parse().unwrap();
+    };
+    let gone = |house: &mut House| house.webhook = None;
+    let changes: [(&str, fn(&mut House)); 3] = [("rotated", rotated), ("moved", moved), ("gone", gone)];
+    for (told, change) in changes {
+        let (mut house, receiver, batch) = house(6, soon_overdue()).await;
+        house.sandbox.script([Fault::new(Match::Any, What::CallbackLost)]);
+        let drain = CancellationToken::new();
+        let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), async {
+            house.until("all are accepted", || async { house.sandbox.books().billed == 6 }).await;
+            drain.cancel();
+        });
+        assert_eq!(ran.end, RunEnd::Interrupted, "{told}");
+        drop(receiver);
+        change(&mut house);
+        house.clock.advance(1_000_000);
+        assert_eq!(house.run(batch).await.end, RunEnd::Done, "{told}");
+        all_said(&house, batch, 6).await;
+        assert_eq!(house.sandbox.books().calls, 6, "{told}: what the log proves is not bought again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_never_arrived_is_asked_for_once_more_after_the_grace() {
     let (house, _receiver, batch) = house(1, soon_overdue()).await;
     // Accepted, as it seems, and then the vendor knows of nothing: neither callback nor log.
