@@ -265,6 +265,7 @@ fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {
         outage_limit: walk.text(s, "outage_limit", above_zero).unwrap_or(default.outage_limit),
         pause_on_failures: walk.flag(s, "pause_on_failures").unwrap_or(default.pause_on_failures),
         keep_answers: walk.text(s, "keep_answers", duration).unwrap_or(default.keep_answers),
+        mark_uploads: walk.flag(s, "mark_uploads").unwrap_or(default.mark_uploads),
     };
     walk.close(section);
     run

@@ -185,6 +185,8 @@ pub struct RunSettings {
     /// How long answers stay in the ledger after the batch has finished.
     #[serde(with = "millis")]
     pub keep_answers: Duration,
+    /// Whether uploads of recordings get sizes of their own, where their containers provide for padding.
+    pub mark_uploads: bool,
 }
 
 impl Default for RunSettings {
@@ -203,6 +205,7 @@ impl Default for RunSettings {
             outage_limit: Duration::from_secs(2 * 3600),
             pause_on_failures: true,
             keep_answers: Duration::from_secs(14 * 86_400),
+            mark_uploads: true,
         }
     }
 }

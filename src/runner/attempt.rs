@@ -6,19 +6,21 @@ use super::{
     Shared, Webhook,
     batch::Batch,
     call::{self, Attempt, Caller, Departs},
+    marks,
     reconcile::grace_ms,
     recording::Recording,
     worker::Work,
 };
 use crate::{
     domain::{
-        call::{Answer, LogFlags, Outcome},
+        call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
         callback::address,
         job::{CallRecord, RequestFingerprint, Why},
         options::{ExpireContent, TranscribeOptions},
     },
+    media::padding::PaddingPlan,
     store::{End, Permit, Purchase, StoreError, Upload},
-    waves::{SttBody, SttCall},
+    waves::SttCall,
 };
 
 /// So many callbacks in a row that do not come, and long recordings are waited for again.
@@ -48,8 +50,8 @@ pub(super) async fn attempt(
         word_timestamps: work.asked.options.sends_word_timestamps(work.asked.formats),
         timeout: timeout(work.batch.spec.run.call_timeout, recording.audio_ms()),
         grace_ms: grace_ms(work.batch.spec.run.unknown_grace, recording.audio_ms()),
-        body: recording.body(),
-        bytes: recording.bytes(),
+        recording,
+        marks: work.batch.spec.run.mark_uploads && work.shared.marks.are_of_use(),
         audio_ms: recording.audio_ms(),
         webhook: webhook(work, recording),
     };
@@ -71,8 +73,9 @@ struct Transcriber<'a> {
     word_timestamps: bool,
     timeout: Duration,
     grace_ms: i64,
-    body: SttBody,
-    bytes: Option<u64>,
+    recording: &'a Recording,
+    /// Whether the upload gets a size of its own.
+    marks: bool,
     audio_ms: Option<u64>,
     webhook: Option<&'a Webhook>,
 }
@@ -97,13 +100,14 @@ impl Caller for Transcriber<'_> {
                 emotion_detection: o.emotion_detection,
                 gender_detection: o.gender_detection,
             },
-            bytes: self.bytes,
+            bytes: self.recording.bytes(),
             audio_ms: self.audio_ms,
         }
     }
 
     fn upload(&self) -> Option<Upload> {
-        Some(Upload { bytes: self.bytes?, padding: None })
+        let padding = self.recording.padding().filter(|_| self.marks).map(PaddingPlan::takes);
+        Some(Upload { bytes: self.recording.bytes()?, padding })
     }
 
     fn timeout(&self) -> Duration {
@@ -128,9 +132,19 @@ impl Caller for Transcriber<'_> {
             call_id: &id,
             webhook: posted_to.as_ref(),
         };
-        let outcome =
-            self.shared.client.transcribe(&call, self.body.clone(), move || departs.asked(), self.timeout).await;
+        let padding = (permit.padding > 0).then_some(permit.padding);
+        let Some(body) = self.recording.body_with(padding) else {
+            let told = "the recording is not what it was when it was looked at";
+            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+        };
+        let cursor = self.shared.log.cursor();
+        let outcome = self.shared.client.transcribe(&call, body, move || departs.asked(), self.timeout).await;
         self.shared.note_local_outage(Some(self.batch), &outcome);
+        if let (Some(extra), Outcome::Answered(answer)) = (padding, &outcome) {
+            let bytes = self.recording.bytes_with(Some(extra));
+            let sent = RequestFingerprint { bytes, ..self.fingerprint() };
+            marks::check(self.shared, cursor, sent, answer.transcript.as_ref());
+        }
         outcome
     }
 

@@ -148,6 +148,25 @@ impl LogBook {
             return Err(LogError::Absent("it was refused before".into()));
         }
         let Some(cursor) = cursor.filter(|_| witness.can_be_known()) else { return Ok(Found::Unclear) };
+        let found = self.among_newer(cursor, not_before, |newer| pick(newer, witness)).await?;
+        Ok(found.unwrap_or(Found::Unclear))
+    }
+
+    /// How the log shows an answered call that was made after `cursor` was the newest: by its words, and by all that was
+    /// sent but its size.
+    pub(super) async fn shows(&self, cursor: &str, sent: &RequestFingerprint, words: &str) -> Result<Shown, LogError> {
+        let look = |newer: &[&LogEntry]| shown(newer, sent, words);
+        Ok(self.among_newer(cursor, self.clock.now(), look).await?.unwrap_or(Shown::Not))
+    }
+
+    /// Looks at the entries that are newer than `cursor`, by a walk that began at `not_before` or later. `None`: the walk
+    /// did not get that far.
+    async fn among_newer<T>(
+        &self,
+        cursor: &str,
+        not_before: i64,
+        look: impl FnOnce(&[&LogEntry]) -> T,
+    ) -> Result<Option<T>, LogError> {
         let mut walk = self.walk.lock().await;
         let serves = walk
             .as_ref()
@@ -157,10 +176,8 @@ impl LogBook {
         }
         let walk = walk.as_ref().expect("just walked");
         let newer: Vec<&LogEntry> = walk.entries.iter().take_while(|e| e.request_id != cursor).collect();
-        if newer.len() == walk.entries.len() && !walk.whole {
-            return Ok(Found::Unclear);
-        }
-        Ok(pick(&newer, witness))
+        let is_there = newer.len() < walk.entries.len() || walk.whole;
+        Ok(is_there.then(|| look(&newer)))
     }
 
     /// Newest first, down to the entry that was the newest before the call.
@@ -218,6 +235,33 @@ impl Witness<'_> {
             Self::Posted(call) => named == Some(*call),
         }
     }
+}
+
+/// How the log shows an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// With the size that was sent.
+    AsSent,
+    /// With this size, or none.
+    Otherwise(Option<u64>),
+    /// Not, or not yet; or nobody knows which entry it is.
+    Not,
+}
+
+fn shown(newer: &[&LogEntry], sent: &RequestFingerprint, words: &str) -> Shown {
+    let is_like = |entry: &LogEntry| fits(&LogEntry { bytes: sent.bytes, ..entry.clone() }, sent);
+    let own: Vec<_> = newer.iter().filter(|entry| has_words(entry, words) && is_like(entry)).collect();
+    match own.as_slice() {
+        own if own.iter().any(|entry| entry.bytes == sent.bytes) => Shown::AsSent,
+        [one] => Shown::Otherwise(one.bytes),
+        // Of several recordings with the same words each may be another's.
+        _ => Shown::Not,
+    }
+}
+
+fn has_words(entry: &LogEntry, words: &str) -> bool {
+    let whole = entry.transcription.whole();
+    whole.is_ok_and(|text| std::str::from_utf8(&text).is_ok_and(|text| text.trim() == words))
 }
 
 /// The one entry that fits, if exactly one does.
@@ -285,6 +329,15 @@ mod tests {
         assert!(matches!(pick(&[&b, &posted], &Witness::Posted(call)), Found::One(e) if e.request_id == "a"));
         assert_eq!(pick(&[&b, &posted], &Witness::Posted(CallId::new())), Found::None);
         assert_eq!(pick(&[&posted], &Witness::Request(&t)), Found::None, "another call's, of the same recording");
+        assert_eq!(shown(&[&b], &t, "words"), Shown::AsSent);
+        assert_eq!(shown(&[&c], &t, "words"), Shown::Otherwise(Some(8)));
+        assert_eq!(shown(&[&LogEntry { bytes: None, ..c.clone() }], &t, "words"), Shown::Otherwise(None));
+        let other = LogEntry { request_id: "d".into(), bytes: Some(9), ..c.clone() };
+        assert_eq!(shown(&[&c, &other], &t, "words"), Shown::Not, "two with the same words");
+        assert_eq!(shown(&[&c, &b], &t, "words"), Shown::AsSent, "one of them has the size");
+        for none in [&[&c][..], &[]] {
+            assert_eq!(shown(none, &t, "other words"), Shown::Not);
+        }
         let own_hook = LogEntry { webhook_url: Some("https://elsewhere/hook".into()), ..a };
         assert!(matches!(pick(&[&own_hook], &Witness::Request(&t)), Found::One(_)));
     }

@@ -11,6 +11,7 @@ mod events;
 mod housekeeping;
 pub mod intake;
 mod logbook;
+mod marks;
 mod reconcile;
 mod recording;
 mod speak;
@@ -104,6 +105,7 @@ struct Shared {
     config: RunnerConfig,
     events: Events,
     log: LogBook,
+    marks: marks::Marks,
     batches: batch::Batches,
     drain: CancellationToken,
     /// Callbacks that were overdue since one has come.
@@ -138,6 +140,7 @@ impl Runner {
             config,
             events,
             log,
+            marks: marks::Marks::default(),
             batches: batch::Batches::default(),
             drain: CancellationToken::new(),
             overdue: AtomicU32::new(0),

@@ -87,11 +87,6 @@ impl Recording {
         Self::default()
     }
 
-    /// What is sent. Only after [`Prepared::Ready`].
-    pub(super) fn body(&self) -> SttBody {
-        self.body_with(None).expect("a recording is prepared before it is sent, and without padding all of them can be")
-    }
-
     /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
     /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
     pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
@@ -352,7 +347,7 @@ mod tests {
             }
             assert!(recording.body_with(Some(9)).is_none());
             assert_eq!(recording.bytes(), Some(content.len() as u64));
-            let is_as_it_is = match recording.body() {
+            let is_as_it_is = match recording.body_with(None).expect("it is ready") {
                 SttBody::Bytes { content: sent, .. } => sent == content,
                 SttBody::File { patch, .. } => patch.is_none(),
                 SttBody::Url(_) => false,

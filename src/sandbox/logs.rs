@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub request_id: String,
     pub at: SystemTime,
     pub ms: u64,
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     pub transcription: String,
     pub gender: Option<&'static str>,
     /// The log shows it from then on.
@@ -45,7 +45,7 @@ impl Entry {
             "model": self.asked.model,
             "language": self.asked.language,
             "duration": self.ms as f64 / 1000.0,
-            "file_size": self.bytes.to_string(),
+            "file_size": self.bytes.map(|bytes| bytes.to_string()),
             "transcription": self.transcription,
             "word_timestamps": flags.word_timestamps,
             "diarize": flags.diarize,

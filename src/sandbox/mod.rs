@@ -70,6 +70,8 @@ pub struct Config {
     pub webhook_timeout: Duration,
     /// How long after the work an entry shows up in the log.
     pub log_lag: Duration,
+    /// Which size of a recording the log shows.
+    pub log_sizes: LogSizes,
     /// Whether recordings named by URL are fetched; else all is invented from the URL.
     pub fetch: bool,
     /// How long fetching one may take in all.
@@ -97,6 +99,7 @@ impl Default for Config {
             webhook_backoff: Duration::from_secs(1),
             webhook_timeout: Duration::from_secs(30),
             log_lag: Duration::ZERO,
+            log_sizes: LogSizes::AsSent,
             fetch: true,
             fetch_timeout: Duration::from_secs(60),
             max_bytes: 250 << 20,
@@ -105,6 +108,18 @@ impl Default for Config {
             keep: 10_000,
         }
     }
+}
+
+/// Which size of a recording the log shows: nobody knows what the vendor counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogSizes {
+    /// The bytes of the upload.
+    #[default]
+    AsSent,
+    /// The bytes without the container's padding.
+    WithoutPadding,
+    /// None.
+    None,
 }
 
 /// A running sandbox; it stops when dropped.

@@ -1,5 +1,6 @@
 //! `POST /waves/v1/stt/`: one call from its arrival to its answer, or to what was scripted instead.
 
+use crate::sandbox::LogSizes;
 use std::{
     sync::Arc,
     time::{Instant, SystemTime},
@@ -200,7 +201,11 @@ fn transcribed(call: &Call, asked: Asked, heard: &Heard, fault: Option<&What>) -
         request_id,
         at: SystemTime::now(),
         ms: heard.ms,
-        bytes: heard.bytes,
+        bytes: match call.world.config.log_sizes {
+            LogSizes::AsSent => Some(heard.bytes),
+            LogSizes::WithoutPadding => Some(heard.content_bytes),
+            LogSizes::None => None,
+        },
         transcription,
         shown_at: Instant::now(),
     };

@@ -89,7 +89,7 @@ pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
-pub use uploads::{PaddingSizes, Upload};
+pub use uploads::Upload;
 pub use views::{
     BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, SpeechCounts, Spending,
 };

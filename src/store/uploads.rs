@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 
 use super::{Moment, StoreError};
-use crate::{clock::Millis, domain::pool::Pool};
+use crate::{
+    clock::Millis,
+    domain::{padding::Sizes, pool::Pool},
+};
 
 /// How long a size is taken after a call had it, in ms: for as long the log may be asked for that call.
 const TAKEN_MS: i64 = 24 * 3_600_000;
@@ -19,16 +22,7 @@ pub struct Upload {
     /// Its length in bytes, without padding.
     pub bytes: u64,
     /// The padding that its container takes; `None`: none.
-    pub padding: Option<PaddingSizes>,
-}
-
-/// Sizes of padding that a container takes, in bytes: `least`, and every even number of bytes more, up to `most`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PaddingSizes {
-    /// The smallest.
-    pub least: u32,
-    /// The largest.
-    pub most: u32,
+    pub padding: Option<Sizes>,
 }
 
 /// Where to go on looking, for recordings of one size. Only hints: every size is looked up, since other processes give sizes
@@ -69,7 +63,7 @@ pub(super) async fn padding(
     };
     let mut jumped = next > 0;
     for _ in 0..TRIED_MOST {
-        if next > sizes.most {
+        if next > sizes.most() {
             break;
         }
         let size = bytes.saturating_add(next.into());
@@ -84,7 +78,10 @@ pub(super) async fn padding(
         if next > 0 && !jumped {
             jumped = true;
             if let Some(largest) = largest_taken(conn, account, pool, bytes, sizes, now).await? {
-                next = next.max(u32::try_from(largest - bytes).unwrap_or(0) & !1);
+                let given = u32::try_from(largest - bytes).unwrap_or(0);
+                // One that this recording can be given, too: containers differ in the least that they take.
+                let steps = given.saturating_sub(sizes.least()) / Sizes::STEP;
+                next = next.max(sizes.least().saturating_add(steps * Sizes::STEP));
             }
         }
         next = following(next, sizes);
@@ -94,8 +91,8 @@ pub(super) async fn padding(
 }
 
 /// The padding after this one.
-fn following(padding: u32, sizes: PaddingSizes) -> u32 {
-    if padding < sizes.least { sizes.least } else { padding.saturating_add(2) }
+fn following(padding: u32, sizes: Sizes) -> u32 {
+    if padding < sizes.least() { sizes.least() } else { padding.saturating_add(Sizes::STEP) }
 }
 
 async fn is_taken(
@@ -124,7 +121,7 @@ async fn largest_taken(
     account: &str,
     pool: Pool,
     bytes: i64,
-    sizes: PaddingSizes,
+    sizes: Sizes,
     now: &Moment,
 ) -> Result<Option<i64>, StoreError> {
     // largest_taken
@@ -138,7 +135,7 @@ async fn largest_taken(
     .bind(account)
     .bind(pool)
     .bind(bytes)
-    .bind(bytes.saturating_add(sizes.most.into()))
+    .bind(bytes.saturating_add(sizes.most().into()))
     .bind(now.wall - TAKEN_MS)
     .fetch_optional(conn)
     .await?)
@@ -150,9 +147,9 @@ mod tests {
 
     #[test]
     fn paddings_follow_each_other_in_steps_of_two() {
-        let sizes = PaddingSizes { least: 10, most: 14 };
+        let sizes = Sizes::new(10, 14).unwrap();
         let mut paddings = vec![0];
-        while *paddings.last().unwrap() <= sizes.most {
+        while *paddings.last().unwrap() <= sizes.most() {
             paddings.push(following(*paddings.last().unwrap(), sizes));
         }
         assert_eq!(paddings, [0, 10, 12, 14, 16]);

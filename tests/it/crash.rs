@@ -1,7 +1,7 @@
 //! Whole processes of the real binary, killed in the middle of a batch again and again; the sandbox's books are the witness.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use wavebatch::{
     domain::{cut::cut, job::JobState},
-    sandbox::{Books, Config},
+    sandbox::{Books, Config, LogSizes},
 };
 
 use crate::support::{
@@ -83,6 +83,60 @@ async fn kill_9_loses_no_line_and_buys_none_twice() {
     assert!(rows.iter().any(|r| r.notes.as_deref() == Some("recovered")), "no kill hit a call in flight");
     // The ledger may count a call that was killed before its first byte as billed, never one too few.
     assert!(rows.iter().all(|r| r.billed_calls >= 1));
+}
+
+/// So many recordings of one size and length, which the vendor's log cannot tell apart by themselves.
+fn equal_calls(house: &House, lines: usize) {
+    let mut manifest = String::from("key,source\n");
+    for i in 1..=lines {
+        house.recording(&format!("rec/{i}.wav"), &format!("words of call {i:03}"), 0.5, i);
+        manifest.push_str(&format!("call-{i},rec/{i}.wav\n"));
+    }
+    house.write("calls.csv", manifest);
+    house.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
+    let sizes: HashSet<u64> =
+        (1..=lines).map(|i| fs::metadata(house.path(&format!("rec/{i}.wav"))).expect("a file").len()).collect();
+    assert_eq!(sizes.len(), 1, "they are of one size");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_among_recordings_of_one_size_buys_none_twice() {
+    const LINES: usize = 120;
+    let house = House::with(Config { latency: Duration::from_millis(40), ..Config::default() }).await;
+    equal_calls(&house, LINES);
+    house.definition("", "concurrency = 8\nunknown_grace = \"300ms\"");
+    for calls in [30, 60, 90] {
+        kill_after(&house, &RUN, calls).await;
+    }
+    to_the_end(&house, &RUN).await;
+    for i in 1..=LINES {
+        assert_eq!(house.output(&format!("call-{i}.txt")).trim(), format!("words of call {i:03}"));
+    }
+    let books = house.sandbox.books();
+    assert_eq!((books.contents.len(), books.most_billed()), (LINES, 1));
+    let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
+    let rows = house.rows(batch).await;
+    assert!(rows.iter().any(|r| r.notes.as_deref() == Some("recovered")), "no kill hit a call in flight");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_shows_other_sizes_ends_the_padding_and_is_told() {
+    for (log_sizes, told) in [(LogSizes::WithoutPadding, "bytes with "), (LogSizes::None, "bytes without a size")] {
+        // The log is asked a second after the first answer to an upload that was padded.
+        let config = Config { log_sizes, latency: Duration::from_millis(30), ..Config::default() };
+        let house = House::with(config).await;
+        equal_calls(&house, 100);
+        let batch = house.submit(&house.definition("", "concurrency = 1")).await;
+        let ran = house.run(batch).await;
+        let warnings = ran.warnings();
+        assert!(warnings.iter().any(|warning| warning.contains(told)), "{log_sizes:?}: {warnings:?}");
+        let sizes: Vec<u64> = house.sandbox.books().requests.iter().map(|record| record.bytes).collect();
+        let plain = sizes[0];
+        assert!(sizes[1..3].iter().all(|bytes| *bytes > plain), "{sizes:?}");
+        // Those that wait for their turn have their size already.
+        assert!(sizes[90..].iter().all(|bytes| *bytes == plain), "{log_sizes:?}: {sizes:?}");
+        house.all_well(batch, 100, 1).await;
+    }
 }
 
 /// How often each text was asked for.

@@ -119,7 +119,8 @@ async fn who_looks_into_the_log_needs_neither_the_secret_nor_the_address_of_befo
         webhook.public_url = "https://elsewhere.example.com/other/path".parse().unwrap();
     };
     let gone = |house: &mut House| house.webhook = None;
-    let changes: [(&str, fn(&mut House)); 3] = [("rotated", rotated), ("moved", moved), ("gone", gone)];
+    type Change = fn(&mut House);
+    let changes: [(&str, Change); 3] = [("rotated", rotated), ("moved", moved), ("gone", gone)];
     for (told, change) in changes {
         let (mut house, receiver, batch) = house(6, soon_overdue()).await;
         house.sandbox.script([Fault::new(Match::Any, What::CallbackLost)]);
