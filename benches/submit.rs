@@ -44,7 +44,7 @@ async fn main() {
     let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, false, &rates)).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
-    let (took, _) = timed(report_to(&store, &row, &spec, std::io::sink())).await;
+    let (took, _) = timed(report_to(&store, &row, &spec, false, std::io::sink())).await;
     println!("report of the same: {took:.2?}");
 
     let slow = claims(&store, many).await;

@@ -131,7 +131,8 @@ CREATE TABLE jobs (
     -- JSON array: the manifest's other cells.
     carried        TEXT,
     state          TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'awaiting', 'succeeded', 'suspect', 'failed', 'skipped', 'cancelled', 'superseded')),
-    -- `gone`: the manifest lacks its line now. `dropped`: its line is there and wants another voice or format.
+    -- `gone`: a whole reading of the manifest lacks its line; it stays in totals and report. `dropped`: its line is there and
+    -- wants another voice or format, or its file is another line's now; it is in no total, delivery or retry.
     wanted         TEXT    NOT NULL DEFAULT 'yes' CHECK (wanted IN ('yes', 'gone', 'dropped')),
     -- The number of its newest settling or change of `wanted` (`ledger.seq`).
     seq            INTEGER,
@@ -170,7 +171,8 @@ CREATE TABLE jobs (
     content_expiry TEXT,
     -- JSON array of addresses.
     outputs        TEXT,
-    CHECK ((due_at IS NOT NULL) = (state IN ('queued', 'running', 'awaiting'))),
+    -- A dropped line that waits has no moment of its own. One whose call is under way ends it.
+    CHECK ((due_at IS NOT NULL) = (state IN ('running', 'awaiting') OR (state = 'queued' AND wanted <> 'dropped'))),
     -- A superseded job keeps its token until its worker has stopped.
     CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'superseded' THEN 1 = 1 ELSE token IS NULL END),
     CHECK ((token IS NULL) = (process IS NULL)),
@@ -181,7 +183,7 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_key ON jobs (batch, key, variant) WHERE state <> 'superseded';
 CREATE INDEX jobs_by_due ON jobs (batch, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_by_ordinal ON jobs (batch, ordinal);
-CREATE INDEX jobs_by_state ON jobs (batch, state, error_kind, units);
+CREATE INDEX jobs_by_state ON jobs (batch, state, error_kind, wanted, units);
 CREATE INDEX jobs_by_process ON jobs (process) WHERE process IS NOT NULL;
 CREATE INDEX jobs_by_after ON jobs (after) WHERE after IS NOT NULL;
 CREATE INDEX jobs_by_text ON jobs (text) WHERE text IS NOT NULL;

@@ -290,9 +290,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     };
     some(plan.scan.without_source, " without a source: nothing to do");
     some(plan.gone, tell::gone(&plan.spec));
-    if plan.redelivers {
-        facts.push(tell::fact("", "what is done is rendered and delivered again from kept answers"));
-    }
+    some(plan.redelivered, " rendered and delivered again from kept answers");
     facts
 }
 

@@ -35,6 +35,9 @@ pub struct Jobs {
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
+    /// Also outputs in voices or formats that are not asked for any more
+    #[arg(long)]
+    with_dropped: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -45,7 +48,12 @@ impl Jobs {
         let (store, batch) = context.batch(&self.named).await?;
         let limit = if self.limit == 0 { u32::MAX } else { self.limit };
         // One more than is shown tells whether there are more.
-        let filter = JobFilter { state: self.state, key: self.key.clone(), limit: limit.saturating_add(1) };
+        let filter = JobFilter {
+            state: self.state,
+            key: self.key.clone(),
+            limit: limit.saturating_add(1),
+            with_dropped: self.with_dropped,
+        };
         let mut jobs = store.jobs(batch.id, &filter).await?;
         let more = jobs.len() > limit as usize;
         jobs.truncate(limit as usize);

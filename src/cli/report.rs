@@ -36,6 +36,9 @@ pub struct Report {
     /// Write the CSV there; - is stdout
     #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
+    /// Also rows of outputs in voices or formats that are not asked for any more
+    #[arg(long, requires = "output")]
+    with_dropped: bool,
     /// Print summary.json, and write nothing
     #[arg(long)]
     json: bool,
@@ -51,7 +54,7 @@ impl Report {
                 let summary = summarize(&store, row.id, &spec_of(&row.name, &row.spec)?, state, &config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
-            Some(file) => write(context, &store, &row, file).await?,
+            Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
             None => beside(context, &store, &config, &row, state).await?,
         }
         store.close().await;
@@ -86,23 +89,29 @@ async fn beside(
     Ok(())
 }
 
-async fn write(context: &Context, store: &Store, row: &BatchRow, file: &PathBuf) -> Result<(), Stop> {
+async fn write(
+    context: &Context,
+    store: &Store,
+    row: &BatchRow,
+    file: &PathBuf,
+    with_dropped: bool,
+) -> Result<(), Stop> {
     let spec = spec_of(&row.name, &row.spec)?;
     if file.as_os_str() == "-" {
-        report_to(store, row, &spec, BufWriter::new(Data::to(io::stdout()))).await?;
+        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
     let told = |e: io::Error| Stop::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
-        report_to(store, row, &spec, BufWriter::new(Data::to(File::create(file).map_err(told)?))).await?;
+        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(told)?))).await?;
         return Ok(());
     }
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
     let out = BufWriter::new(File::create(&temporary).map_err(told)?);
-    let written = report_to(store, row, &spec, out).await.map_err(Stop::from).and_then(|out| {
+    let written = report_to(store, row, &spec, with_dropped, out).await.map_err(Stop::from).and_then(|out| {
         out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(told)?;
         std::fs::rename(&temporary, file).map_err(told)
     });

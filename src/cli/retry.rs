@@ -71,6 +71,10 @@ impl Retry {
             (Some(again), Some(key)) if plan.jobs > 0 => again.told(&batch.name, key, &rates),
             _ => told(&batch.name, &spec, &plan, &rates),
         });
+        if plan.jobs > 0 && plan.joined > 0 {
+            let others = counted(plan.joined, "other output");
+            screen.say(&format!("{others} with the same words joined anew from what is bought, for nothing"));
+        }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
             let sandbox = if self.named.world.sandbox { " --sandbox" } else { "" };
@@ -95,7 +99,7 @@ impl Retry {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
         let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
         let key = self.key.as_deref().unwrap_or_default();
-        let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1 };
+        let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {
             return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
@@ -110,7 +114,7 @@ impl Retry {
 
     /// The jobs of the line that can be retried.
     async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, Stop> {
-        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX };
+        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX, with_dropped: false };
         let mut jobs = store.jobs(batch.id, &filter).await?;
         jobs.retain(|job| match self.states.as_slice() {
             [] => is_retried(job.row.state, true),
@@ -195,7 +199,7 @@ mod tests {
                 "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" }),
         );
         let told = |jobs, deliveries, units, unknown| {
-            told("b", &spec, &Retried { jobs, deliveries, units, unknown }, &Rates::default())
+            told("b", &spec, &Retried { jobs, deliveries, units, unknown, ..Retried::default() }, &Rates::default())
         };
         assert_eq!(told(0, 0, 0, 0), "b: nothing to retry");
         assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");

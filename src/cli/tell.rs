@@ -87,7 +87,8 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
     };
     some(done.adopted, " whose outputs were there already: done");
     some(done.without_source, " without a source: nothing to do");
-    some(done.gone, gone(&done.spec));
+    some(done.gone, " of the batch are not in the manifest any more; they stay in its report");
+    some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
     some(done.redelivered, " rendered and delivered again from kept answers");
     some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
     facts

@@ -35,6 +35,18 @@ listed! {
 }
 
 listed! {
+    /// Whether a job's output is asked for.
+    Wanted, "wanted" {
+        /// Its line is in the manifest, and asks for it.
+        Yes = "yes",
+        /// A whole reading of the manifest lacked its line. It stays in totals, report and retry.
+        Gone = "gone",
+        /// Its line asks for another voice or format now, or its file is another line's. It is in no total, delivery or retry.
+        Dropped = "dropped",
+    }
+}
+
+listed! {
     /// The states of a call.
     CallState, "call state" {
         /// May have reached the vendor.

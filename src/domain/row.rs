@@ -59,6 +59,10 @@ listed! {
         PaidAgain = "paid_again",
         /// The outputs were there before this ledger knew the line (`submit --adopt`); nothing was bought.
         Adopted = "adopted",
+        /// The manifest lacks its line now.
+        Gone = "gone",
+        /// Its line asks for another voice or format now, or its file is another line's.
+        Dropped = "dropped",
         /// The answer was pruned; other formats need it bought again.
         AnswerPruned = "answer_pruned",
     }

@@ -9,7 +9,7 @@ use crate::{
         call::ErrorKind,
         cost::MicroUsd,
         identity,
-        job::JobState,
+        job::{JobState, Wanted},
         row::{Note, RowStatus},
         synthesis::Rendition,
         task::TaskSpec,
@@ -118,7 +118,12 @@ impl Lines {
         let pruned = bought && !adopted && line.answer.is_none() && answers;
         let mut notes = Vec::new();
         let sandbox = self.sandbox.then_some(Note::Sandbox);
-        for note in sandbox.into_iter().chain(kept).chain(pruned.then_some(Note::AnswerPruned)) {
+        let wanted = match line.wanted {
+            Wanted::Yes => None,
+            Wanted::Gone => Some(Note::Gone),
+            Wanted::Dropped => Some(Note::Dropped),
+        };
+        for note in sandbox.into_iter().chain(wanted).chain(kept).chain(pruned.then_some(Note::AnswerPruned)) {
             if !notes.contains(&note) {
                 notes.push(note);
             }

@@ -69,7 +69,7 @@ pub async fn publish(
     let dir = store.spool();
     let told = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
-    let written: Result<File, PublishError> = report_to(store, batch, spec, file).await;
+    let written: Result<File, PublishError> = report_to(store, batch, spec, false, file).await;
     written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
     let (place, name) = report_place(spec, sink)?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
@@ -118,6 +118,7 @@ pub async fn report_to<W: Write + Send + 'static>(
     store: &Store,
     batch: &BatchRow,
     spec: &BatchSpec,
+    with_dropped: bool,
     out: W,
 ) -> Result<W, PublishError> {
     let transcript = spec.report.transcript && spec.task.transcription().is_some();
@@ -127,14 +128,19 @@ pub async fn report_to<W: Write + Send + 'static>(
     let mut writer =
         ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
-    let mut page = store.report_page(batch.id, (0, 0), limit, transcript).await?;
+    let mut page = store.report_rows(batch.id, (0, 0), limit, (transcript, with_dropped)).await?;
     while let Some(last) = page.last() {
         let after = (last.ordinal, last.job.0);
         let full = page.len() >= limit as usize;
         let writing = write_page(store, writer, &lines, page);
         // While a page is written, the next is read.
-        let reading =
-            async { if full { store.report_page(batch.id, after, limit, transcript).await } else { Ok(Vec::new()) } };
+        let reading = async {
+            if full {
+                store.report_rows(batch.id, after, limit, (transcript, with_dropped)).await
+            } else {
+                Ok(Vec::new())
+            }
+        };
         let (written, next) = tokio::join!(writing, reading);
         writer = written?;
         page = next?;

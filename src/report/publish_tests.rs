@@ -251,7 +251,7 @@ async fn pages_meet_without_a_gap() {
         let mut w = World::new(Environment::Live, 2_099).await;
         w.spec.report.transcript = transcript;
         let row = w.store.batch_by_id(w.batch).await.unwrap();
-        let csv = report_to(&w.store, &row, &w.spec, Vec::new()).await.unwrap();
+        let csv = report_to(&w.store, &row, &w.spec, false, Vec::new()).await.unwrap();
         let mut reader = csv::Reader::from_reader(csv.as_slice());
         let lines: Vec<u64> = reader.records().map(|r| r.unwrap()[1].parse().unwrap()).collect();
         assert_eq!(lines, (1..=2_100).collect::<Vec<_>>());

@@ -192,7 +192,9 @@ async fn permit<A, C: Caller>(
         Err(Denial::SameClipOpen { call, until }) => Err(Attempt::ClipOpen { call, until }),
         Err(Denial::SameClipKept { .. }) => Err(Attempt::ClipKept),
         Err(Denial::ClipParked) => Err(Attempt::ClipParked),
-        Err(Denial::BatchPaused | Denial::WindowClosed) => Err(Attempt::Next(work.put_back(work.now()))),
+        Err(Denial::BatchPaused | Denial::WindowClosed | Denial::Dropped) => {
+            Err(Attempt::Next(work.put_back(work.now())))
+        }
         Err(Denial::Refused(reason)) => Err(Attempt::Next(Next::fail(ErrorKind::LedgerRefused, reason))),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    AfterDelivery, Event, disk,
+    AfterDelivery, Event, disk, outputs,
     recording::{Leftover, Recording},
     worker::{Next, Work},
 };
@@ -59,7 +59,7 @@ pub(super) async fn deliver_fresh(
         processing_ms: Some(processing_ms),
         from_log: false,
     };
-    deliver(work, call, answer.body, answer.transcript, facts, known).await
+    deliver(work, call, (answer.body, answer.transcript), facts, known, false).await
 }
 
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
@@ -77,17 +77,17 @@ pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, 
     if !work.shared.store.holds(work.job.job, work.job.token).await? {
         return Ok(Next::Lost);
     }
-    deliver(work, call, body, None, facts, known).await
+    deliver(work, call, (body, None), facts, known, true).await
 }
 
-/// Writes the outputs of an answer. Its transcript is given where it was read before.
+/// Writes the outputs of an answer. Its transcript is given where it was read before. `again`: they may be there.
 async fn deliver(
     work: &Work<'_>,
     call: CallId,
-    body: Body,
-    transcript: Option<Transcript>,
+    (body, transcript): (Body, Option<Transcript>),
     facts: AnswerFacts,
     known: Known,
+    again: bool,
 ) -> Result<Next, StoreError> {
     let spec = &work.batch.spec;
     let formats = work.asked.formats;
@@ -123,16 +123,19 @@ async fn deliver(
     if is_large && !work.shared.store.holds(work.job.job, work.job.token).await? {
         return Ok(Next::Lost);
     }
-    let receipts = match work.batch.sink.put_all(items).await {
-        Ok(receipts) => receipts,
-        Err(e) => return sink_trouble(work, e).await,
+    let written = if again {
+        outputs::write(work, items, outputs::always()).await?
+    } else {
+        outputs::write_first(work, items).await?
     };
-    work.batch.sink_failing_since.store(0, Ordering::Relaxed);
+    let written = match written {
+        Ok(written) => written,
+        Err(next) => return Ok(next),
+    };
     if known.channels.is_some_and(|n| n > 1) && work.batch.first_stereo() {
         let told = "some recordings have several channels; the API works on one, and may mix the speakers";
         work.shared.say(Event::Warning(told.into()));
     }
-    let addresses: Vec<&str> = receipts.iter().map(|r| r.address.as_str()).collect();
     let finish = Finish {
         made_by: Some(Arc::clone(&work.batch.read)),
         state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
@@ -144,12 +147,11 @@ async fn deliver(
         notes: notes(work, &heard, &facts, known),
         request_id: facts.request_id.or(heard.request_id),
         content_expiry: facts.content_expiry,
-        outputs: Some(serde_json::json!(addresses).to_string()),
         processing_ms: facts.processing_ms,
         source_try: false,
         ..Finish::default()
     };
-    Ok(Next::Leave(To::Finished(Box::new(finish))))
+    Ok(Next::Leave(To::Finished(Box::new(written.note(finish)))))
 }
 
 /// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.

@@ -12,6 +12,7 @@ mod housekeeping;
 pub mod intake;
 mod logbook;
 mod marks;
+mod outputs;
 mod reconcile;
 mod recording;
 mod speak;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::{NewBatch, Store, StoreError, control, deliveries, sql::sql};
+use super::{NewBatch, Store, StoreError, control, deliveries, outputs, sql::sql};
 use crate::{clock::Millis, domain::job::BatchId};
 
 /// Lines that one transaction looks at: others wait for the lock meanwhile.
@@ -15,6 +15,8 @@ const LINES_AT_ONCE: i64 = 4_000;
 pub struct Again {
     /// The outputs are other ones: what was answered is rendered and delivered again.
     pub redeliver: bool,
+    /// They go elsewhere: what was written before is not there.
+    pub elsewhere: bool,
     /// The carried columns are other ones: for each of the new, its place among the old.
     pub carried: Option<Vec<Option<usize>>>,
 }
@@ -41,6 +43,9 @@ pub(super) struct Pending {
     /// What was answered is delivered again.
     #[serde(default)]
     redeliver: bool,
+    /// All files are written, also those that stand in the ledger as they are to be.
+    #[serde(default)]
+    anew: bool,
     /// For each carried column, its place among those of the specification before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carried: Option<Vec<Option<usize>>>,
@@ -71,7 +76,12 @@ impl Store {
                         Some(id) => (id, true),
                         None => (insert(conn, &batch, now).await?, false),
                     };
-                    let pending = Pending { redeliver: again.redeliver, carried: again.carried, ..Pending::default() };
+                    let pending = Pending {
+                        redeliver: again.redeliver,
+                        anew: again.elsewhere,
+                        carried: again.carried,
+                        ..Pending::default()
+                    };
                     set_pending(conn, id, Some(&pending)).await?;
                     Ok(Begun { batch: id, existed, at: now, redelivered: 0, pruned: 0 })
                 })
@@ -87,7 +97,7 @@ impl Store {
     /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         self.carry_out(batch).await?;
-        let pending = Pending { redeliver: true, ..Pending::default() };
+        let pending = Pending { redeliver: true, anew: true, ..Pending::default() };
         self.write(move |conn, _| {
             let pending = pending.clone();
             Box::pin(async move { set_pending(conn, batch, Some(&pending)).await })
@@ -238,7 +248,11 @@ async fn carry_out_some(
     if pending.redeliver {
         let ids =
             lines.iter().map(|line| Ok(json!([line.try_get::<i64, _>("id")?]))).collect::<Result<Vec<_>, StoreError>>();
-        done = deliveries::redeliver(conn, &json!(ids?).to_string(), now).await?;
+        let ids = json!(ids?).to_string();
+        if pending.anew {
+            outputs::forget_checksums(conn, &ids).await?;
+        }
+        done = deliveries::redeliver(conn, &ids, now).await?;
         if done.0 > 0 {
             control::unfinish(conn, batch).await?;
         }

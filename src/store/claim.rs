@@ -94,6 +94,8 @@ pub struct Claimed {
     pub lane: Option<Pool>,
     /// What is known of it.
     pub facts: Facts,
+    /// Whether its line wants another voice or format now: it is put back, and makes no call.
+    pub dropped: bool,
     /// Whether the journal has calls of this generation, or one that is open or answered: else it need not be read.
     pub has_calls: bool,
 }
@@ -315,6 +317,7 @@ async fn claim_lane(
            started_at = coalesce(started_at, $4)
          WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
+           wanted = 'dropped' AS dropped,
            EXISTS (
              SELECT 1 FROM calls
              WHERE job = jobs.id
@@ -360,6 +363,7 @@ fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed,
         generation: row.try_get("generation")?,
         lane,
         facts: Facts::from_json(row.try_get("facts")?),
+        dropped: row.try_get("dropped")?,
         has_calls: row.try_get("has_calls")?,
     })
 }

@@ -7,7 +7,7 @@ use crate::domain::{
     call::ErrorKind,
     environment::Environment,
     identity::Identity,
-    job::{BatchId, CallId, CallState, JobId, JobState, Token, Why},
+    job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
     options::Task,
     pool::Pool,
@@ -99,7 +99,7 @@ macro_rules! as_bytes {
     )+ };
 }
 
-as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Pool, Task, Why);
+as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Pool, Task, Wanted, Why);
 as_number!(BatchId, JobId, Token);
 as_bytes! {
     CallId: |id| id.0.as_bytes().to_vec(), |bytes| CallId(Uuid::from_bytes(bytes));

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, end, parts::is_kept, rows, sql::sql};
+use super::{Store, StoreError, end, outputs, parts::is_kept, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId, JobState},
@@ -38,6 +38,8 @@ pub struct Retried {
     pub units: u64,
     /// Jobs of which it is not known.
     pub unknown: u64,
+    /// Other outputs that share audio with what is bought: they are joined anew, for nothing.
+    pub joined: u64,
 }
 
 /// What a `cancel` did.
@@ -120,7 +122,32 @@ impl Store {
         .bind(chosen.part)
         .fetch_one(&self.read)
         .await?;
+        // plan_retry
+        let joined: i64 = sqlx::query_scalar(sql(&format!(
+            "WITH chosen AS ({CHOSEN}),
+               aside AS (
+                 SELECT DISTINCT p.cache_key FROM chosen AS c JOIN job_parts AS p ON p.job = c.id
+                 WHERE p.cache_key IS NOT NULL AND {ASIDE})
+             SELECT count(*)
+             FROM jobs AS j
+             WHERE j.id IN (
+                 SELECT p.job FROM aside AS a JOIN job_parts AS p ON p.cache_key = a.cache_key AND p.reused = 1
+                 UNION
+                 SELECT k.job FROM aside AS a
+                 JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
+               AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
+               AND j.id NOT IN (SELECT id FROM chosen)",
+            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            ASIDE = ASIDE,
+        )))
+        .bind(chosen.batch)
+        .bind(states(chosen))
+        .bind(&chosen.key)
+        .bind(chosen.part)
+        .fetch_one(&self.read)
+        .await?;
         Ok(Retried {
+            joined: u64::try_from(joined).unwrap_or(0),
             jobs: u64::from(rows::count(&row, "jobs")?),
             deliveries: u64::from(rows::count(&row, "deliveries")?),
             units: rows::length(&row, "units")?.unwrap_or(0),
@@ -138,7 +165,7 @@ impl Store {
         let ids: Vec<i64> = sqlx::query_scalar(sql("SELECT id
              FROM jobs
              WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
-               AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line'
+               AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line' AND wanted <> 'dropped'
              ORDER BY id"))
         .bind(chosen.batch)
         .bind(states(&chosen))
@@ -166,7 +193,7 @@ impl Store {
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
         // retry_free
         let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT id FROM jobs WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' ORDER BY id",
+            "SELECT id FROM jobs WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped' ORDER BY id",
         )
         .bind(batch)
         .fetch_all(&self.read)
@@ -184,7 +211,7 @@ impl Store {
                             "SELECT j.id
                              FROM rows_of($1) AS r
                              JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-                             WHERE j.state = 'failed' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
+                             WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
                             is_kept!("j"),
                             ")"
                         )))
@@ -237,7 +264,7 @@ fn chosen_jobs(which: &str) -> String {
            $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
          FROM jobs AS j
          WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r) AND ($3 IS NULL OR j.key = $3)
-           AND j.error_kind IS DISTINCT FROM 'bad_line' AND {which}",
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND {which}",
         is_kept!("j")
     )
 }
@@ -345,6 +372,8 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
 /// Back to the queue: jobs, and whether their kept answer will do.
 async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
+    // What is retried is written again, whatever stands there.
+    outputs::forget_checksums(conn, &set).await?;
     // requeue: what was in doubt is bought again, or delivered again and judged anew.
     sqlx::query(sql("UPDATE job_parts
          SET doubtful = 0

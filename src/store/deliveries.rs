@@ -84,7 +84,7 @@ pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Mill
         "SELECT count(*)
          FROM rows_of($1) AS r
          JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-         WHERE j.state IN ('succeeded', 'suspect') AND NOT ",
+         WHERE j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND NOT ",
         is_kept!("j")
     )))
     .bind(jobs)
@@ -95,7 +95,7 @@ pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Mill
         "UPDATE jobs
          SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
          WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
-           AND state IN ('succeeded', 'suspect', 'failed') AND ",
+           AND state IN ('succeeded', 'suspect', 'failed') AND wanted <> 'dropped' AND ",
         is_kept!("jobs")
     )))
     .bind(jobs)

@@ -160,6 +160,8 @@ struct Known {
     part: i64,
     /// Another job waits for its end.
     waited_for: bool,
+    /// The user wants its part bought again.
+    forced: bool,
     /// Its job is done with: nobody will ever look at it again.
     over: bool,
     /// Somebody works on its job.
@@ -241,6 +243,8 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
     packed::insert_answers(conn, answers.collect()).await?;
     let closed = changes.iter().filter(|c| c.known.waited_for && !c.state.is_open());
     sounds::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
+    let replaced = changes.iter().filter(|c| c.known.forced && c.state == CallState::Answered);
+    sounds::join_anew(conn, &replaced.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     money::write(conn, &changes).await?;
     for ((account, pool), (state, touched)) in &pools {
         if *touched {
@@ -264,6 +268,8 @@ async fn look_up(
              SELECT 1 FROM calls AS o
              WHERE o.job = c.job AND o.part = c.part AND o.take = c.take AND o.state = 'answered' AND o.id <> c.id) AS rival,
            EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = c.id) AS waited_for,
+           c.cache_key IS NOT NULL AND EXISTS (
+             SELECT 1 FROM job_parts AS p WHERE p.job = c.job AND p.part = c.part AND p.forced_at IS NOT NULL) AS forced,
            c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
          FROM rows_of($1) AS r
          JOIN calls AS c ON c.id = unhex(r.v ->> 0)
@@ -285,6 +291,7 @@ async fn look_up(
                 job: row.try_get("job")?,
                 part: row.try_get("part")?,
                 waited_for: row.try_get("waited_for")?,
+                forced: row.try_get("forced")?,
                 over: row.try_get("over")?,
                 worked: row.try_get("worked")?,
                 account: row.try_get("account")?,

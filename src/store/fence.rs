@@ -42,6 +42,8 @@ impl Money {
 pub(super) struct Fence {
     pub(super) token: Option<Token>,
     pub(super) running: bool,
+    /// Nobody wants its output any more.
+    pub(super) dropped: bool,
     pub(super) answered: bool,
     pub(super) open: Option<CallId>,
 }
@@ -214,6 +216,7 @@ pub(super) async fn fences(
     // fences
     let rows =
         sqlx::query(sql("SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
+           j.wanted = 'dropped' AS dropped,
            EXISTS (
              SELECT 1 FROM calls AS c
              WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state = 'answered') AS answered,
@@ -229,6 +232,7 @@ pub(super) async fn fences(
         let fence = Fence {
             token: row.try_get("token")?,
             running: row.try_get("running")?,
+            dropped: row.try_get("dropped")?,
             answered: row.try_get("answered")?,
             open: row.try_get("open")?,
         };

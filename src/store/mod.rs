@@ -19,6 +19,7 @@ mod lines;
 mod notices;
 mod open;
 mod outcome;
+mod outputs;
 mod packed;
 mod parts;
 mod pauses;
@@ -44,6 +45,7 @@ mod texts;
 mod uploads;
 mod views;
 mod vitals;
+mod wanted;
 mod window;
 mod writer;
 
@@ -75,6 +77,7 @@ pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
 pub use notices::{NewNotice, Notice, Untold};
 pub use open::{MIN_SQLITE, Opening, real_path};
+pub use outputs::{OutputFile, Ownership, Writes};
 pub use parts::PlannedPart;
 pub use permit::{Denial, Permit, PermitAsk};
 pub use processes::Enlisted;
@@ -94,6 +97,7 @@ pub use views::{
     BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, SpeechCounts, Spending,
 };
 pub use vitals::Vitals;
+pub use wanted::{LineMark, Reading, Rewanted};
 pub use window::Standing;
 
 /// Lease times. Tests shorten them.

@@ -97,6 +97,8 @@ impl Permit {
 pub enum Denial {
     /// Somebody else has the job.
     LeaseLost,
+    /// Its line wants another voice or format now.
+    Dropped,
     /// The part has an answer.
     AlreadyAnswered,
     /// The part has an open call (or the one to give up is no longer open).
@@ -479,6 +481,9 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Mone
     };
     if fence.answered {
         return Some(Denial::AlreadyAnswered);
+    }
+    if fence.dropped {
+        return Some(Denial::Dropped);
     }
     match clip.open.filter(|(call, _)| fence.open != Some(*call)) {
         // Another part's call that is nobody's any more is given up like an own one.

@@ -119,7 +119,7 @@ impl Store {
         let states = sqlx::query(sql(&format!(
             "SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
              FROM jobs
-             WHERE batch = $1 AND state <> 'superseded'
+             WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
              GROUP BY state"
         )))
         .bind(batch)
@@ -136,7 +136,7 @@ impl Store {
             let troubles = sqlx::query(
                 "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
                  FROM jobs
-                 WHERE batch = $1 AND state IN ('failed', 'suspect')
+                 WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
                  GROUP BY state, error_kind
                  ORDER BY n DESC, kind",
             )
@@ -201,8 +201,22 @@ impl Store {
         limit: u32,
         with_answers: bool,
     ) -> Result<Vec<ReportRow>, StoreError> {
+        self.report_rows(batch, after, limit, (with_answers, false)).await
+    }
+
+    /// The same, with answers, and with rows of what is not asked for any more, or without them.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn report_rows(
+        &self,
+        batch: BatchId,
+        after: (i64, i64),
+        limit: u32,
+        (with_answers, with_dropped): (bool, bool),
+    ) -> Result<Vec<ReportRow>, StoreError> {
         let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
-        let query = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit);
+        let query = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit).bind(i64::from(with_dropped));
         let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
         let found = query.fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
@@ -218,6 +232,7 @@ impl Store {
             .bind(filter.state)
             .bind(&filter.key)
             .bind(filter.limit)
+            .bind(i64::from(filter.with_dropped))
             .fetch_all(&self.read)
             .await?;
         let mut jobs = Vec::with_capacity(found.len());
@@ -308,7 +323,7 @@ impl Store {
 
 macro_rules! report_columns {
     () => {
-        "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
+        "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.wanted, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
          j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
          j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
          j.source_tries + (
@@ -324,18 +339,18 @@ const REPORT: &str = concat!(
     "SELECT ",
     report_columns!(),
     " FROM jobs AS j
-      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded'
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
       ORDER BY j.ordinal, j.id
       LIMIT $4"
 );
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $5 THEN a.body END AS body
+    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $6 THEN a.body END AS body
       FROM jobs AS j
       LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
       LEFT JOIN answers AS a ON a.call = k.id
-      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded'
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
       ORDER BY j.ordinal, j.id
       LIMIT $4"
 );
@@ -344,6 +359,7 @@ const JOBS: &str = concat!(
     report_columns!(),
     " FROM jobs AS j
       WHERE j.batch = $1 AND ($2 IS NULL OR j.state = $2) AND ($3 IS NULL OR j.key = $3) AND j.state <> 'superseded'
+        AND (j.wanted <> 'dropped' OR $5 = 1)
       ORDER BY j.ordinal, j.id
       LIMIT $4"
 );
@@ -359,6 +375,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         line: rows::length(row, "line")?.unwrap_or(0),
         key: row.try_get("key")?,
         state: row.try_get("state")?,
+        wanted: row.try_get("wanted")?,
         source: row.try_get("source")?,
         overrides: row.try_get("overrides")?,
         carried: row.try_get("carried")?,

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Shared, Store, StoreError, control, pauses, sql::sql, writer::Command};
+use super::{OutputFile, Shared, Store, StoreError, control, outputs, pauses, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -108,6 +108,10 @@ pub struct Finish {
     pub source_try: bool,
     /// Its parts that make it suspect.
     pub doubtful: Vec<i64>,
+    /// Its files, all of which stand as they are said to be.
+    pub files: Vec<OutputFile>,
+    /// It may have had other files before.
+    pub rewritten: bool,
 }
 
 impl Finish {
@@ -157,6 +161,7 @@ pub(super) async fn settle(
         "UPDATE jobs
          SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'),
            due_at = CASE
+             WHEN wanted = 'dropped' AND v ->> 'state' = 'queued' THEN NULL
              WHEN v ->> 'until' IS NULL OR EXISTS (
                SELECT 1 FROM calls AS c WHERE c.id = unhex(v ->> 'until') AND c.state IN ('sent', 'accepted'))
              THEN CAST(v ->> 'due' AS BIGINT) ELSE $2 END,
@@ -199,6 +204,7 @@ pub(super) async fn settle(
     let replies: Vec<Settled> = settlements.iter().map(settled).collect();
     let done: HashSet<i64> = held.difference(&outdated).copied().collect();
     note_doubts(conn, settlements, &done).await?;
+    outputs::note_files(conn, settlements, &done).await?;
     if shared.probes.load(Ordering::Relaxed) {
         end_probes(conn, settlements, &done, now).await?;
     }

@@ -121,3 +121,32 @@ pub(super) async fn wake(conn: &mut SqliteConnection, closed: &[CallId], now: Mi
     .await?;
     Ok(())
 }
+
+/// These calls have bought clips again that the user wanted bought again: all outputs of their batch that have one of them
+/// are joined anew.
+pub(super) async fn join_anew(conn: &mut SqliteConnection, bought: &[CallId], now: Millis) -> Result<(), StoreError> {
+    if bought.is_empty() {
+        return Ok(());
+    }
+    let bought: Vec<_> = bought.iter().map(|call| [call.0.simple().to_string()]).collect();
+    // join_anew
+    sqlx::query(sql("WITH c AS (
+           SELECT c.job, c.batch, c.cache_key FROM rows_of($1) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))
+         UPDATE jobs
+         SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
+         WHERE state IN ('succeeded', 'suspect') AND wanted <> 'dropped' AND id IN (
+           SELECT p.job
+           FROM c
+           JOIN job_parts AS p ON p.cache_key = c.cache_key AND p.reused = 1 AND p.job <> c.job
+           JOIN jobs AS j ON j.id = p.job AND j.batch = c.batch
+           UNION
+           SELECT k.job
+           FROM c
+           JOIN calls AS k ON k.cache_key = c.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered'
+             AND k.job <> c.job AND k.batch = c.batch)"))
+    .bind(json!(bought).to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, lines::Lines, sql::sql, texts};
+use super::{
+    Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, deliveries, lines::Lines, sql::sql, texts,
+};
 use crate::{
     clock::Millis,
     domain::{environment::Environment, identity::Identity, job::BatchId, options::Task, pool::Pool, s3::Listed},
@@ -105,6 +107,10 @@ pub struct Submitted {
     pub changed: u64,
     /// Lines that were there as they are.
     pub same: u64,
+    /// Of these, those whose outputs have other names now: delivered again.
+    pub redelivered: u64,
+    /// Those that should be, and whose answers are pruned.
+    pub pruned: u64,
 }
 
 impl std::ops::AddAssign for Submitted {
@@ -112,6 +118,8 @@ impl std::ops::AddAssign for Submitted {
         self.new += o.new;
         self.changed += o.changed;
         self.same += o.same;
+        self.redelivered += o.redelivered;
+        self.pruned += o.pruned;
     }
 }
 
@@ -217,6 +225,11 @@ fn incoming(speaks: bool) -> String {
     )
 }
 
+/// Whether the files of a job (`j`) have other names by what was read of its line (`i`).
+pub(super) const IS_RENAMED: &str = "(j.overrides ->> 'name' IS DISTINCT FROM i.overrides ->> 'name'
+    OR j.overrides ->> 'captions' IS DISTINCT FROM i.overrides ->> 'captions'
+    OR j.overrides ->> 'format' IS DISTINCT FROM i.overrides ->> 'format')";
+
 async fn submit_set(
     conn: &mut SqliteConnection,
     begun: Begun,
@@ -240,13 +253,14 @@ async fn submit_set(
     let place = Place { batch, task, ordinal, now };
     // In a batch that was made just now no line can meet an older self.
     if begun.existed && ordinal > 0 {
+        (done.redelivered, done.pruned) = redeliver_renamed(conn, place, good).await?;
         refresh_same(conn, place, good).await?;
         done.changed = supersede(conn, place, good).await?;
     }
     done.new = insert_new(conn, place, good).await?;
     insert_bad(conn, Place { now: now.max(begun.at), ..place }, bad).await?;
     done.same = good.len.saturating_sub(done.new + done.changed);
-    if begun.existed && done.new + done.changed > 0 {
+    if begun.existed && done.new + done.changed + done.redelivered > 0 {
         control::unfinish(conn, batch).await?;
     }
     Ok(done)
@@ -260,6 +274,31 @@ struct Place {
     /// The last ordinal that is taken.
     ordinal: i64,
     now: Millis,
+}
+
+/// The same texts with the same options, whose outputs have other names now.
+async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(u64, u64), StoreError> {
+    if !good.speaks() {
+        return Ok((0, 0));
+    }
+    let incoming = incoming(true);
+    // redeliver_renamed
+    let renamed: Vec<i64> = sqlx::query_scalar(sql(&format!(
+        "WITH i AS MATERIALIZED ({incoming})
+         SELECT j.id
+         FROM i
+         JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+         WHERE j.source_id = i.source_id AND j.options_id = i.options_id AND {IS_RENAMED} AND j.outputs IS NOT NULL"
+    )))
+    .bind(&*good.json)
+    .bind(place.batch)
+    .fetch_all(&mut *conn)
+    .await?;
+    if renamed.is_empty() {
+        return Ok((0, 0));
+    }
+    let renamed = json!(renamed.iter().map(|id| [id]).collect::<Vec<_>>()).to_string();
+    deliveries::redeliver(conn, &renamed, place.now).await
 }
 
 /// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.

@@ -8,7 +8,7 @@ use crate::{
         body::Body,
         call::ErrorKind,
         environment::Environment,
-        job::{BatchId, CallId, CallState, JobId, JobState, Why},
+        job::{BatchId, CallId, CallState, JobId, JobState, Wanted, Why},
         options::{Task, listed},
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
@@ -194,6 +194,8 @@ pub struct ReportRow {
     pub key: String,
     /// Its state.
     pub state: JobState,
+    /// Whether it is asked for.
+    pub wanted: Wanted,
     /// Where its recording is.
     pub source: Option<String>,
     /// JSON of its own options.
@@ -251,6 +253,8 @@ pub struct JobFilter {
     pub key: Option<String>,
     /// At most so many.
     pub limit: u32,
+    /// Also what is not asked for any more: in other voices or formats.
+    pub with_dropped: bool,
 }
 
 /// A job with its calls.

@@ -56,7 +56,7 @@ impl Store {
             "SELECT b.task, j.state, count(*) AS n
              FROM batches AS b
              CROSS JOIN jobs AS j INDEXED BY jobs_by_state
-             WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded'
+             WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
              GROUP BY b.id, b.task, j.state",
         )
         .bind(environment)

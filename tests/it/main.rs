@@ -20,6 +20,7 @@ mod night_walls;
 mod nights;
 mod notify;
 mod outages;
+mod owners;
 mod papers;
 mod pipeline;
 mod power;

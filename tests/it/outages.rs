@@ -236,7 +236,7 @@ async fn two_calls_that_could_own_one_entry_prove_nothing() {
     house.recording("rec/2.wav", "words of two", 1.0, 2);
     house.lines(&[("a", "rec/1.wav"), ("b", "rec/2.wav")]);
     house.sandbox.script([Fault::new(Match::First(1), What::CutAfterWork)]);
-    let batch = house.submit(&house.definition("", "unknown_grace = \"100ms\"")).await;
+    let batch = house.submit(&house.definition("", "unknown_grace = \"100ms\"\nmark_uploads = false")).await;
     house.sandbox.hold();
     tokio::join!(house.run(batch), async {
         house.sandbox.waiting(2).await;

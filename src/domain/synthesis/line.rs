@@ -8,7 +8,7 @@ use super::{
         overrides::flag,
         speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
     },
-    OutputFormat,
+    CaptionFormat, OutputFormat,
 };
 
 listed! {
@@ -81,6 +81,13 @@ impl Rendition {
     #[must_use]
     pub fn file(&self) -> String {
         format!("{}.{}", self.name, self.format.ending)
+    }
+
+    /// The names of all its files: the audio, and its captions.
+    #[must_use]
+    pub fn files(&self, captions: &[CaptionFormat]) -> Vec<String> {
+        let captions = captions.iter().filter(|_| self.captions);
+        std::iter::once(self.file()).chain(captions.map(|caption| format!("{}.{caption}", self.name))).collect()
     }
 
     /// What tells the line's jobs apart in the ledger.

@@ -64,9 +64,7 @@ impl Known {
 
     /// Whether what is answered has to be rendered or put somewhere else.
     pub(super) fn is_presented_anew(&self, spec: &BatchSpec) -> bool {
-        presentation::differs(&self.spec.task, &spec.task)
-            || presentation::is_named_by_cells(&spec.task) && self.spec.manifest_hash != spec.manifest_hash
-            || self.spec.output != spec.output
+        presentation::differs(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
     /// What a new specification means for the lines that are there.
@@ -75,6 +73,7 @@ impl Known {
         let moved = self.spec.carried != spec.carried;
         Again {
             redeliver: self.is_presented_anew(spec),
+            elsewhere: self.spec.output != spec.output,
             carried: moved.then(|| spec.carried.iter().map(place).collect()),
         }
     }

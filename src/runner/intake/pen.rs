@@ -1,7 +1,7 @@
 //! Jobs of a manifest put into sets, each for one statement.
 
 use super::reader::Chunk;
-use crate::store::{BadJob, LineSet, NewJob};
+use crate::store::{BadJob, LineMark, LineSet, NewJob};
 
 /// Jobs a set.
 const CHUNK: u64 = 5_000;
@@ -27,6 +27,8 @@ impl<'a> Pen<'a> {
     /// Adds a job. False: no more are wanted.
     pub(super) fn good(&mut self, job: &NewJob) -> bool {
         self.chunk.good.push(job, self.place);
+        let variant = job.speech.as_ref().map_or("", |speech| speech.variant.as_str());
+        self.chunk.marks.push(LineMark::of(&job.key, variant));
         // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
         self.text +=
             job.speech.as_ref().map_or(0, |speech| usize::try_from(speech.text.characters()).unwrap_or(usize::MAX));

@@ -48,8 +48,8 @@ pub struct Plan {
     pub gone: u64,
     /// What would be bought again; submitting is refused until that is said to be wanted.
     pub rebuy: Option<Rebuy>,
-    /// Whether what was answered would be delivered again, in other formats or elsewhere.
-    pub redelivers: bool,
+    /// Done lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
+    pub redelivered: u64,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
     /// Of a synthesis, what would be bought.
@@ -120,7 +120,7 @@ pub async fn plan(
             (diff, Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }))
         }
     };
-    let (mut gone, mut rebuy, mut redelivers) = (0, None, false);
+    let (mut gone, mut rebuy, mut redelivered) = (0, None, 0);
     if let Some((store, known)) = &known {
         if definition.limit.is_none() {
             let met = diff.changed + diff.done + diff.open;
@@ -128,7 +128,7 @@ pub async fn plan(
         }
         let again = rebuy_of(definition, &diff, speech.as_ref().map(|speech| &speech.purchases), rates);
         rebuy = again.filter(|_| known.is_redefined(&spec, &scan.columns));
-        redelivers = known.is_presented_anew(&spec);
+        redelivered = if known.is_presented_anew(&spec) { diff.done } else { diff.redelivered };
     }
     let mut estimate = estimate(definition, &diff, rates);
     if let Some(asked) = definition.transcribing()
@@ -159,7 +159,7 @@ pub async fn plan(
         diff,
         gone,
         rebuy,
-        redelivers,
+        redelivered,
     })
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     definition::{Definition, Faults, Spooled},
-    store::{BadSet, LineSet},
+    store::{BadSet, LineMark, LineSet},
 };
 
 /// Chunks that may be ready before anybody takes them.
@@ -23,6 +23,8 @@ const AHEAD: usize = 2;
 pub(super) struct Chunk {
     pub(super) good: LineSet,
     pub(super) bad: BadSet,
+    /// By which the good ones are known again when all were read.
+    pub(super) marks: Vec<LineMark>,
     /// No more come after it.
     pub(super) last: bool,
 }

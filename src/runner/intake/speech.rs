@@ -6,7 +6,7 @@ use crate::{
     domain::{
         identity::Identity,
         pool::Pool,
-        synthesis::{Rendition, SpeechOverrides, Synthesis},
+        synthesis::{SpeechOverrides, Synthesis},
     },
     store::{NewJob, NewSpeech, Text},
 };
@@ -43,7 +43,7 @@ impl<'d> SpeechSealer<'d> {
             carried: cells.clone(),
             pool: Pool::Tts,
             expected: None,
-            adopted: adopt.and_then(|adopt| adopt.outputs(&files(self.synthesis, &output))),
+            adopted: adopt.and_then(|adopt| adopt.outputs(&output.files(&self.synthesis.captions))),
             speech: Some(NewSpeech { text: text.clone(), variant: output.variant() }),
         })
     }
@@ -59,10 +59,4 @@ impl<'d> SpeechSealer<'d> {
         self.remembered.push((overrides.clone(), id));
         id
     }
-}
-
-/// The names of a job's files.
-fn files(synthesis: &Synthesis, output: &Rendition) -> Vec<String> {
-    let captions = synthesis.captions.iter().filter(|_| output.captions);
-    std::iter::once(output.file()).chain(captions.map(|caption| format!("{}.{caption}", output.name))).collect()
 }

@@ -9,7 +9,7 @@ use super::{
     buying::{self, Purchases},
     cast::{self, Account},
     dictionary,
-    known::{Known, good_jobs},
+    known::Known,
     night::{same_night, spec_of},
     ownership,
     plan::rebuy_of,
@@ -24,7 +24,7 @@ use crate::{
         summary::SummaryState,
     },
     sink::Sink,
-    store::{Begun, NewBatch, Store, Submitted},
+    store::{Begun, NewBatch, Reading, Rewanted, Store, Submitted},
 };
 
 /// What the user has agreed to.
@@ -77,8 +77,10 @@ pub struct Submission {
     pub faults: Faults,
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
-    /// Jobs in the ledger whose lines, voices or formats are asked for no more. They stay. Not counted under a limit of lines.
+    /// Lines of the batch that its manifest lacks. They stay in its totals.
     pub gone: u64,
+    /// Jobs in voices or formats that their lines do not ask for any more. They are in no total.
+    pub dropped: u64,
     /// Lines whose kept answers are delivered again, in other formats or elsewhere.
     pub redelivered: u64,
     /// Lines that should be, and whose answers are pruned.
@@ -131,15 +133,16 @@ pub async fn submit(
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
-    let submitted = write_lines(store, begun, &reader, adopt).await?;
+    let (submitted, mut reading) = write_lines(store, begun, &reader, adopt).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
+    // A bad line may be one that was good before.
+    reading.whole = definition.limit.is_none() && reader.scan.bad == 0;
+    let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { Rewanted::default() };
     store.end_submit(begun.batch).await?;
 
     let row = store.batch_by_id(begun.batch).await?;
-    let whole = begun.existed && definition.limit.is_none();
-    let gone = if whole { good_jobs(store, &row).await?.saturating_sub(reader.scan.jobs) } else { 0 };
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
         let summary = summarize(store, row.id, &spec, SummaryState::Finished, &options.rates).await?;
@@ -161,9 +164,10 @@ pub async fn submit(
         bad: reader.scan.bad,
         faults: reader.scan.faults.clone(),
         ignored: reader.scan.ignored.clone(),
-        gone,
-        redelivered: begun.redelivered,
-        pruned: begun.pruned,
+        gone: rewanted.gone,
+        dropped: rewanted.dropped,
+        redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
+        pruned: begun.pruned + submitted.pruned + rewanted.pruned,
     })
 }
 
@@ -238,15 +242,20 @@ async fn write_lines(
     begun: Begun,
     reader: &Reader,
     adopt: Option<Arc<Adopt>>,
-) -> Result<Submitted, IntakeError> {
-    let mut submitted = Submitted::default();
+) -> Result<(Submitted, Reading), IntakeError> {
+    let (mut submitted, mut reading) = (Submitted::default(), Reading::default());
     let mut chunks = reader.chunks_adopting(adopt);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
     loop {
         let chunk = chunks.next().await?;
         let last = chunk.is_none();
-        sets.extend(chunk.map(|chunk| (chunk.good, chunk.bad)));
+        if let Some(chunk) = chunk {
+            if begun.existed {
+                chunk.marks.iter().for_each(|mark| reading.add(*mark));
+            }
+            sets.push((chunk.good, chunk.bad));
+        }
         if !sets.is_empty() && (last || sets.len() == at_once) {
             submitted += store.submit_sets(begun, std::mem::take(&mut sets)).await?;
         }
@@ -254,5 +263,5 @@ async fn write_lines(
             break;
         }
     }
-    Ok(submitted)
+    Ok((submitted, reading))
 }

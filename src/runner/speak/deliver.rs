@@ -4,13 +4,13 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use super::{
     super::{
-        deliver::{DISK_RETRY_MS, doubt, sink_trouble},
-        disk,
+        deliver::{DISK_RETRY_MS, doubt},
+        disk, outputs,
         recording::Leftover,
         worker::{Next, Work},
     },
@@ -25,12 +25,12 @@ use crate::{
         job::JobState,
         options::ExpireContent,
         row::Note,
-        synthesis::{Span, timed_sentences},
+        synthesis::{Rendition, Span, timed_sentences},
         transcript::SuspectReason,
     },
     render::speech_captions,
     sink::{Content, Item},
-    store::{Finish, Shelf, StoreError, To},
+    store::{Finish, Shelf, StoreError, To, Writes},
 };
 
 /// What became of joining.
@@ -77,12 +77,11 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
     if !shared.store.holds(work.job.job, work.job.token).await? {
         return Ok(Next::Lost);
     }
-    let receipts = match work.batch.sink.put_all(items(speech, &joined, leftover.path.clone())).await {
-        Ok(receipts) => receipts,
-        Err(e) => return sink_trouble(work, e).await,
+    let items = items(speech, &joined, leftover.path.clone());
+    let written = match outputs::write(work, items, writes(speech)).await? {
+        Ok(written) => written,
+        Err(next) => return Ok(next),
     };
-    work.batch.sink_failing_since.store(0, Ordering::Relaxed);
-    let addresses: Vec<&str> = receipts.iter().map(|receipt| receipt.address.as_str()).collect();
     let paid_again = ready.iter().flatten().any(|ready| ready.billed > 1);
     let all: Vec<&Kept> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
     let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
@@ -107,11 +106,10 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
         processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
         notes: notes(speech, &all, paid_again),
-        outputs: Some(serde_json::json!(addresses).to_string()),
         doubtful: joined.too_short.iter().map(|at| super::index(*at)).collect(),
         ..Finish::default()
     };
-    Ok(Next::Leave(To::Finished(Box::new(finish))))
+    Ok(Next::Leave(To::Finished(Box::new(written.note(finish)))))
 }
 
 fn notes(speech: &Speech<'_>, answers: &[&Kept], paid_again: bool) -> Option<String> {
@@ -124,6 +122,15 @@ fn notes(speech: &Speech<'_>, answers: &[&Kept], paid_again: bool) -> Option<Str
         .map(|note| note.as_str())
         .collect();
     (!notes.is_empty()).then(|| notes.join(";"))
+}
+
+/// Whether another job of the batch, by its options, still writes a file.
+fn writes(speech: &Speech<'_>) -> Writes {
+    let captions = speech.synthesis.captions.clone();
+    Arc::new(move |overrides, path| {
+        let rendition = overrides.and_then(|json| serde_json::from_str::<Rendition>(json).ok());
+        rendition.is_some_and(|rendition| rendition.files(&captions).iter().any(|file| file == path))
+    })
 }
 
 /// The audio, and the captions beside it.

@@ -49,9 +49,15 @@ pub(super) async fn judge(work: &Work<'_, &Speech<'_>>, surveyed: &Surveyed) -> 
 /// The end of a job whose outputs were written once, and whose audio is gone since: they stay as they are, and as good or
 /// bad as they were. `None`: they never were.
 pub(super) async fn pruned(work: &Work<'_, &Speech<'_>>) -> Result<Option<Finish>, StoreError> {
-    let filter = JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, ..JobFilter::default() };
+    let filter =
+        JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, with_dropped: true, ..JobFilter::default() };
     let jobs = work.shared.store.jobs(work.batch.id, &filter).await?;
     let own = jobs.into_iter().find(|job| job.row.job == work.job.job && job.row.outputs.is_some());
+    if own.is_some() && !work.shared.store.has_files(work.job.job).await? {
+        let told =
+            "its audio is pruned, and its file is another output's by now; `wavebatch retry --key` buys it again";
+        return Ok(Some(work.asked.failed(ErrorKind::AnswerLost, told.to_owned())));
+    }
     Ok(own.map(|own| {
         let doubted = !own.doubtful.is_empty();
         Finish {

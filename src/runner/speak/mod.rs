@@ -43,6 +43,9 @@ pub(super) async fn live(
     synthesis: &Synthesis,
     job: &Claimed,
 ) -> Result<Option<To>, StoreError> {
+    if job.dropped {
+        return Ok(Some(To::Queued { due_at: shared.store.clock().now(), call: None, source_try: false }));
+    }
     let speech = Speech::of(shared, synthesis, job).await?;
     if let Some(told) = too_long(&speech) {
         return Ok(Some(To::Finished(Box::new(speech.failed(ErrorKind::TooLarge, told)))));
