@@ -87,7 +87,7 @@ impl Api {
         }
     }
 
-    /// `waves` or `sandbox`.
+    /// Where calls go.
     pub(super) const fn environment(&self) -> Environment {
         self.environment
     }

@@ -50,7 +50,7 @@ pub use crate::store::Order;
 /// What a runner works under.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
-    /// `waves` or `sandbox`: batches of the other world are not touched.
+    /// Batches of the other environment are not touched.
     pub environment: Environment,
     /// The account: a hash of base URL and key.
     pub account: String,

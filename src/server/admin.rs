@@ -37,7 +37,7 @@ pub struct AdminSettings {
     pub metrics: Metrics,
     /// The account: a hash of base URL and key.
     pub account: String,
-    /// `waves` or `sandbox`.
+    /// Only batches of this environment count.
     pub environment: Environment,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,

@@ -46,7 +46,7 @@ pub struct BatchNews {
     pub unpublished: Option<String>,
 }
 
-/// Looks after the batches of one world.
+/// Looks after the batches of one environment.
 #[derive(Debug)]
 pub struct Keeper<T> {
     store: Store,

@@ -19,7 +19,7 @@ use crate::{
 /// What a worker pool can take on now.
 #[derive(Debug, Clone)]
 pub struct Want {
-    /// Only these batches; empty = all that are open in this world.
+    /// Only these batches; empty = all that are open in this environment.
     pub batches: Vec<BatchId>,
     /// Only batches of this environment.
     pub environment: Environment,

@@ -132,7 +132,8 @@ impl Store {
     }
 }
 
-/// Its jobs are due; its calls are awaited by nobody; their slots run out with the lease, since the vendor may still work.
+/// Its jobs are due; its calls are awaited by nobody; their slots run out after a grace time, since
+/// the vendor may still work on them.
 async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
     sqlx::query("UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'")
         .bind(now)

@@ -12,7 +12,7 @@ use crate::clock::Millis;
 /// What to add up.
 #[derive(Debug, Clone)]
 pub struct SpendAsk {
-    /// `waves` or `sandbox`: what costs nothing is not mixed with what does.
+    /// Only batches of this environment: what costs nothing is not mixed with what does.
     pub environment: Environment,
     /// Calls sent at or after this moment.
     pub since: Option<Millis>,

@@ -20,7 +20,7 @@ pub struct NewBatch {
     pub name: String,
     /// The definition's name.
     pub definition: String,
-    /// `waves` or `sandbox`.
+    /// Where its calls go.
     pub environment: Environment,
     /// What it does with each line.
     pub task: Task,

@@ -283,7 +283,7 @@ async fn a_dead_process_leaves_its_jobs_due_and_its_slots_taken() {
     assert!(matches!(journal.step(l.clock.now(), 15_000), Step::Reconcile(_)));
     l.clock.advance(20_000);
     let view = other.pool("acc", Pool::Pulse, &Limits::default()).await.unwrap();
-    assert_eq!(view.traffic.in_flight, 0, "it ran out with the lease");
+    assert_eq!(view.traffic.in_flight, 0, "its grace time is over");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     domain::{environment::Environment, job::JobState, options::Task, pool::Pool, retry::PauseKind},
 };
 
-/// What is not finished, in all batches of one world together.
+/// What is not finished, in all batches of one environment together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vitals {
     /// Jobs of batches that are not finished; superseded ones are in no count.
@@ -44,7 +44,7 @@ impl Vitals {
 }
 
 impl Store {
-    /// How the batches of a world are that are not finished, and what the world has cost.
+    /// How the unfinished batches of an environment are, and what all of its batches have cost.
     ///
     /// # Errors
     /// The ledger cannot be read.

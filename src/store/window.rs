@@ -100,7 +100,7 @@ impl Store {
         Ok(probed)
     }
 
-    /// The batches of this world that are not finished, or whose end was not told of, and how each stands.
+    /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
     ///
     /// # Errors
     /// The ledger cannot be read.

@@ -18,6 +18,7 @@ use wavebatch::{
         notice::NoticeEvent,
         options::{LANGUAGES, Task},
         pool::{Limits, Pool},
+        retry::PauseKind,
         row::{Note, RowStatus},
         synthesis::SpeechOption,
     },
@@ -91,6 +92,14 @@ fn the_readme_shows_what_is_told() {
     let news: Map<String, Value> = serde_json::from_str(&news).unwrap();
     let fields: Vec<_> = std::iter::once("id").chain(news.keys().map(String::as_str)).collect();
     assert_eq!(shown.keys().map(String::as_str).collect::<Vec<_>>(), fields);
+}
+
+#[test]
+fn the_readme_lists_why_a_batch_pauses() {
+    let readme = readme();
+    let pauses = section(&readme, "## Pauses");
+    let listed: Vec<&str> = pauses.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, PauseKind::NAMES);
 }
 
 #[test]
@@ -284,10 +293,8 @@ fn the_guarantees_name_tests_that_there_are() {
         .collect();
     assert!(named.len() > 40, "{named:?}");
     for (room, test) in named {
-        let places = match room {
-            "store" | "definition" | "domain" => vec![root.join("src").join(room)],
-            room => vec![root.join(format!("tests/it/{room}.rs")), root.join(format!("tests/it/{room}"))],
-        };
+        let tests = vec![root.join(format!("tests/it/{room}.rs")), root.join(format!("tests/it/{room}"))];
+        let places = if tests[0].exists() { tests } else { vec![root.join("src").join(room)] };
         let files = places.iter().flat_map(|place| walkdir::WalkDir::new(place).into_iter().filter_map(Result::ok));
         let mut texts = files.filter(|f| f.file_type().is_file()).map(|f| fs::read_to_string(f.path()).unwrap());
         assert!(texts.any(|text| text.contains(&format!("fn {test}()"))), "there is no test {room}::{test}");

@@ -90,7 +90,7 @@ pub struct Estimate {
 /// Writes nothing.
 ///
 /// # Errors
-/// Faults of the manifest; a batch of that name from another definition, task or world; a ledger that cannot be read.
+/// Faults of the manifest; a batch of that name from another definition, task or environment; a ledger that cannot be read.
 pub async fn plan(
     store: Option<&Store>,
     definition: &Definition,

@@ -91,7 +91,7 @@ pub struct Submission {
 /// off while the lines are written is completed by submitting again.
 ///
 /// # Errors
-/// Faults of the manifest; a batch of that name from another definition, task or world; an output of another batch or
+/// Faults of the manifest; a batch of that name from another definition, task or environment; an output of another batch or
 /// ledger, or one that cannot be written; lines that would be bought again; a ledger that cannot be written.
 pub async fn submit(
     store: &Store,

@@ -28,7 +28,7 @@ pub(in crate::server) struct Watched {
     pub(in crate::server) store: Store,
     /// The account: a hash of base URL and key.
     pub(in crate::server) account: String,
-    /// `waves` or `sandbox`.
+    /// Only batches of this environment count.
     pub(in crate::server) environment: Environment,
     pub(in crate::server) limits: HashMap<Pool, Limits>,
 }

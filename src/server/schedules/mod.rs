@@ -51,7 +51,7 @@ const AT_ONCE: usize = 4;
 pub struct SchedulerSettings {
     /// The folders of definitions.
     pub dirs: Vec<PathBuf>,
-    /// `waves` or `sandbox`.
+    /// Where the calls of the batches go that are started.
     pub environment: Environment,
     /// Where speech is asked for, if not at the vendor's own address.
     pub origin: Option<String>,
