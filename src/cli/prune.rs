@@ -50,6 +50,7 @@ impl Prune {
             if self.goes_at(row, at).is_some_and(|goes_at| goes_at <= now) {
                 let one = store.prune(Some(row.id), at.saturating_add(1)).await?;
                 pruned.answers += one.answers;
+                pruned.callbacks += one.callbacks;
                 pruned.bytes += one.bytes;
                 pruned.texts += one.texts;
             }
@@ -61,13 +62,18 @@ impl Prune {
         }
         if batch.as_ref().is_some_and(|row| row.task == Task::Synthesize) {
             screen.say("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
-        } else if pruned.answers == 0 {
+        } else if pruned.answers + pruned.callbacks == 0 {
             screen.say("no answers to prune");
             if let Some(row) = batch.filter(|row| row.finished_at.is_none()) {
                 screen.say(&format!("{} is not finished; its answers stay until it is", row.name));
             }
         } else {
-            screen.say(&format!("{} pruned, {} given back", counted(pruned.answers, "answer"), bytes(pruned.bytes)));
+            let posted = match pruned.callbacks {
+                0 => String::new(),
+                n => format!(" and {}", counted(n, "other callback")),
+            };
+            let answers = counted(pruned.answers, "answer");
+            screen.say(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
         let kept = Kept::look(&store).await?.words();
         if !kept.is_empty() {

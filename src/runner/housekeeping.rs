@@ -25,7 +25,8 @@ async fn prune(shared: &Shared) -> Result<(), StoreError> {
         let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
         match row.finished_at {
             Some(at) if at.saturating_add(keep) <= now => {
-                taken += shared.store.prune(Some(row.id), at + 1).await?.answers;
+                let pruned = shared.store.prune(Some(row.id), at + 1).await?;
+                taken += pruned.answers + pruned.callbacks;
             }
             Some(at) if at.saturating_add(SWEPT_FOR) <= now => {}
             _ => {
@@ -38,7 +39,7 @@ async fn prune(shared: &Shared) -> Result<(), StoreError> {
         }
     }
     if taken > 0 {
-        tracing::info!(answers = taken, "answers past keep_answers pruned");
+        tracing::info!(answers = taken, "answers past keep_answers pruned, what else was posted for their calls among them");
         shared.store.shrink().await?;
     }
     Ok(())

@@ -84,14 +84,17 @@ impl Store {
             .busy_timeout(opening.busy_timeout)
             .foreign_keys(true)
             .disable_statement_logging();
-        let options = common
+        let one_by_one = one_by_one(&path, opening.busy_timeout).await;
+        let mut options = common
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("wal_autocheckpoint", "16000");
-        let one_by_one = one_by_one(&path, opening.busy_timeout).await;
+        // A ledger keeps it from its first page on. To say it again takes the write lock, and who only looks needs none.
+        if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+            options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
+        }
         let mut conn = SqliteConnection::connect_with(&options).await?;
         refuse_old_sqlite(&mut conn).await?;
         migrate(&mut conn, &path).await?;

@@ -153,7 +153,7 @@ impl Store {
     }
 
     /// Nobody waits any more for the calls that this process made for a job: its worker broke. Their outcome is unknown
-    /// from now on, and their slots run out with the lease.
+    /// from now on. The vendor may still work on them, so each keeps its slot for as long as that may take.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -162,7 +162,10 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE calls SET process = NULL, unknown_at = coalesce(unknown_at, $1) WHERE job = $2 AND process = $3",
+                    "UPDATE calls
+                     SET process = NULL, unknown_at = coalesce(unknown_at, $1),
+                       slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
+                     WHERE job = $2 AND process = $3",
                 )
                 .bind(now)
                 .bind(job)
