@@ -134,6 +134,10 @@ pub(super) async fn to_the_end(
 ) -> Result<Exit, Stop> {
     let screen = &drive.context.screen;
     let mut left = 0;
+    let place = (drive.account_name(), drive.environment());
+    for lifted in drive.store.lift_spend_pauses(place, drive.config.spend.clone(), true).await? {
+        screen.say(&format!("{} was {} and goes on", lifted.name, lifted.kind.in_words(&lifted.reason)));
+    }
     for row in batches {
         if drive.store.resume(row.id, false).await?
             && let Some((kind, reason)) = &row.pause
@@ -159,6 +163,7 @@ pub(super) async fn to_the_end(
         // A signal outweighs a pause, and a pause the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
     }
+    show.tells.spend_limits(drive).await;
     show.tells.flush(&drive.store, &drive.shutdown).await;
     Ok(worst)
 }
