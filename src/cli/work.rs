@@ -157,13 +157,13 @@ pub(super) async fn to_the_end(
     } else {
         drive.work(&ids, order).await?
     };
+    show.tells.spend_limits(drive).await;
     let mut worst = Exit::Success;
     for row in batches {
         let exit = finish(drive, row.id, end, show).await?;
         // A signal outweighs a pause, and a pause the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
     }
-    show.tells.spend_limits(drive).await;
     show.tells.flush(&drive.store, &drive.shutdown).await;
     Ok(worst)
 }

@@ -151,6 +151,8 @@ impl Engine {
     async fn work(&mut self, drain: &CancellationToken) -> Result<RunEnd, StoreError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Whoever starts may have raised the limit.
+        self.lift_spend_pauses(true).await?;
         let mut told = false;
         loop {
             match self.round(drain, &mut tick).await {
@@ -357,7 +359,7 @@ impl Engine {
     }
 
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
-        self.lift_spend_pauses().await?;
+        self.lift_spend_pauses(false).await?;
         if ticks.is_multiple_of(BURY_EVERY) {
             self.shared.store.bury_the_dead().await?;
             self.shared.batches.forget_resumed(&self.shared.store).await?;
@@ -382,10 +384,10 @@ impl Engine {
     }
 
     /// A day or a month that has begun has its own spend limit.
-    async fn lift_spend_pauses(&self) -> Result<(), StoreError> {
+    async fn lift_spend_pauses(&self, at_once: bool) -> Result<(), StoreError> {
         let config = &self.shared.config;
         let place = (config.account.as_str(), config.environment);
-        for lifted in self.shared.store.lift_spend_pauses(place, config.spend.clone(), false).await? {
+        for lifted in self.shared.store.lift_spend_pauses(place, config.spend.clone(), at_once).await? {
             tracing::info!(batch.name = lifted.name, kind = %lifted.kind, "the batch goes on: it fits into its spend limit again");
             self.shared.batches.forget_pause(lifted.batch);
         }

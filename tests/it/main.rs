@@ -35,6 +35,7 @@ mod sources;
 mod speaking;
 mod speech_verbs;
 mod spend;
+mod spend_limits;
 mod support;
 mod synthesis;
 mod terminal;
