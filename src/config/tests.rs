@@ -141,6 +141,6 @@ fn a_day_and_a_month_may_have_a_limit() {
     wavebatch.toml:2:11: `spend.day_usd`: `0` is not an amount of US dollars above 0; write e.g. 5.0
     wavebatch.toml:3:13: `spend.month_usd`: must be a number, not a string
     wavebatch.toml:4:12: `spend.timezone`: `Europe/Brelin` is not a time zone; did you mean `Europe/Berlin`? (names are those of the tz database, e.g. Asia/Kolkata)
-    wavebatch.toml:5:1: `spend.week_usd`: there is no such field
+    wavebatch.toml:5:1: `spend.week_usd`: there is no such field; known here: `day_usd`, `month_usd`, `timezone`
     ");
 }

@@ -4,10 +4,9 @@ use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use serde_json::json;
 
 use super::{cost::MicroUsd, options::listed, retry::PauseKind};
-use crate::clock::Millis;
 
 /// Money is added up by quarters of an hour, in ms. The days of every time zone in use begin with one.
-pub const QUARTER_MS: Millis = 15 * 60_000;
+pub const QUARTER_MS: i64 = 15 * 60_000;
 /// A limit is close once so much of it is committed.
 const CLOSE_PERCENT: i128 = 80;
 
@@ -43,7 +42,7 @@ impl Period {
 
 /// The start of the quarter of an hour that a moment lies in.
 #[must_use]
-pub const fn quarter(at: Millis) -> Millis {
+pub const fn quarter(at: i64) -> i64 {
     at - at.rem_euclid(QUARTER_MS)
 }
 
@@ -51,9 +50,9 @@ pub const fn quarter(at: Millis) -> Millis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The first moment, in ms since 1970.
-    pub from: Millis,
+    pub from: i64,
     /// The first moment after it.
-    pub until: Millis,
+    pub until: i64,
 }
 
 /// `[spend]` of the settings: what all batches of an account and environment may cost together.
@@ -94,7 +93,7 @@ impl SpendRule {
 
     /// The day or month that a moment lies in. A day has 23, 24 or 25 hours, as the zone's clocks say.
     #[must_use]
-    pub fn span(&self, period: Period, at: Millis) -> Span {
+    pub fn span(&self, period: Period, at: i64) -> Span {
         let begin = |day: Zoned| day.start_of_day().ok();
         let now = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone());
         let from = match period {
@@ -109,11 +108,11 @@ impl SpendRule {
             begin(next.ok()?.to_zoned(self.zone.clone()).ok()?)
         });
         let ms = |zoned: Option<Zoned>, or| zoned.map_or(or, |zoned| zoned.timestamp().as_millisecond());
-        Span { from: ms(from, Millis::MIN), until: ms(until, Millis::MAX) }
+        Span { from: ms(from, i64::MIN), until: ms(until, i64::MAX) }
     }
 
     /// The limits that are set, each with its day or month at this moment; nothing is committed of them yet.
-    pub fn at(&self, now: Millis) -> impl Iterator<Item = SpendUse> {
+    pub fn at(&self, now: i64) -> impl Iterator<Item = SpendUse> {
         Period::ALL.iter().filter_map(move |period| {
             let (spent, reserved) = (MicroUsd::ZERO, MicroUsd::ZERO);
             self.limit(*period).map(|limit| SpendUse {
@@ -128,7 +127,7 @@ impl SpendRule {
 
     /// A moment on the zone's clock, as it is told.
     #[must_use]
-    pub fn moment(&self, at: Millis) -> String {
+    pub fn moment(&self, at: i64) -> String {
         let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone());
         let zone = self.zone.iana_name().map_or_else(|| at.offset().to_string(), str::to_owned);
         format!("{} {zone}", at.strftime("%F %H:%M"))
@@ -204,13 +203,13 @@ fn cents(amount: MicroUsd) -> String {
 mod tests {
     use super::*;
 
-    const HOUR: Millis = 3_600_000;
+    const HOUR: i64 = 3_600_000;
 
     fn rule(zone: &str) -> SpendRule {
         SpendRule { day: Some(MicroUsd(2_000_000)), month: None, zone: TimeZone::get(zone).unwrap() }
     }
 
-    fn ms(at: &str) -> Millis {
+    fn ms(at: &str) -> i64 {
         at.parse::<Timestamp>().unwrap().as_millisecond()
     }
 
