@@ -205,7 +205,7 @@ async fn sums_stay_right_through_every_end_of_a_call() {
 
 #[tokio::test]
 async fn a_call_that_leaves_late_is_counted_where_it_left() {
-    let (l, _, jobs, _me) = at("2026-11-29T23:59:59.800Z", 2).await;
+    let (l, _, jobs, _me) = at("2026-11-29T23:50:00Z", 2).await;
     let midnight = "2026-11-30T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
     let noted = l.store.permit(asking(&jobs[0], &None)).await.unwrap().unwrap();
     let told = l.store.permit(asking(&jobs[1], &None)).await.unwrap().unwrap();
@@ -224,12 +224,12 @@ async fn a_call_that_leaves_late_is_counted_where_it_left() {
 
 #[tokio::test]
 async fn a_permit_is_good_for_its_own_day_alone() {
-    let (l, _, jobs, _me) = at("2026-11-29T23:59:59Z", 2).await;
+    let (l, _, jobs, _me) = at("2026-11-29T23:50:00Z", 2).await;
     let midnight = "2026-11-30T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
     let free = l.store.permit(asking(&jobs[0], &None)).await.unwrap().unwrap();
     let limited = l.store.permit(asking(&jobs[1], &rule(Some(99_000), None, "UTC"))).await.unwrap().unwrap();
     assert!(!limited.is_stale());
-    l.clock.advance(midnight - l.clock.now());
+    l.clock.step(midnight - l.clock.now());
     assert!(limited.is_stale() && !free.is_stale());
 }
 
@@ -275,9 +275,9 @@ async fn a_pause_for_a_limit_ends_with_its_day_and_not_before() {
     assert!(!l.store.resume(b, false).await.unwrap(), "a run alone does not get past it");
     l.clock.advance(16 * 60_000);
     assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty(), "no line is tried");
-    l.clock.advance(limit.span.until - 1_000 - l.clock.now());
+    l.clock.advance(limit.span.until - 60_000 - l.clock.now());
     assert!(l.store.lift_spend_pauses(LIVE, day.clone(), true).await.unwrap().is_empty());
-    l.clock.advance(1_000);
+    l.clock.advance(60_000);
     let lifted = l.store.lift_spend_pauses(LIVE, day.clone(), false).await.unwrap();
     assert_eq!(lifted.iter().map(|one| (one.batch, one.kind)).collect::<Vec<_>>(), [(b, PauseKind::SpendDay)]);
     assert_eq!(l.store.batch_by_id(b).await.unwrap().pause_until, None);
