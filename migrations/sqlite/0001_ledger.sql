@@ -52,6 +52,9 @@ CREATE TABLE batches (
     -- The same in words.
     pause_reason      TEXT,
     paused_at         INTEGER,
+    -- Of a pause for a spend limit of a day or a month: when that ends, and what the least call that did not fit may cost.
+    pause_until       INTEGER,
+    pause_reserve     INTEGER,
     -- A service lets one line of a paused batch through from time to time, to see whether the cause is gone.
     probing           INTEGER NOT NULL DEFAULT 0 CHECK (probing IN (0, 1)),
     -- That line, once it is claimed.
@@ -85,6 +88,8 @@ CREATE TABLE batches (
     finished_at       INTEGER,
     CHECK ((state = 'paused') = (paused_by IS NOT NULL)),
     CHECK ((state = 'paused') = (pause_kind IS NOT NULL)),
+    CHECK (pause_until IS NULL OR state = 'paused'),
+    CHECK ((pause_until IS NULL) = (pause_reserve IS NULL)),
     CHECK ((window_from IS NULL) = (window_until IS NULL)),
     CHECK (probe_job IS NULL OR probing = 1)
 ) STRICT;
@@ -285,6 +290,40 @@ CREATE INDEX calls_by_upload ON calls (account, pool, upload_bytes, sent_at) WHE
 CREATE UNIQUE INDEX calls_clip_open ON calls (account, cache_key) WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL;
 CREATE INDEX calls_clip_lost ON calls (cache_key) WHERE state = 'lost' AND cache_key IS NOT NULL;
 CREATE INDEX calls_clip_answered ON calls (cache_key, ended_at) WHERE state = 'answered' AND cache_key IS NOT NULL;
+
+-- What calls cost and may cost, summed by the quarter of an hour in which they were sent: a day or a month of any time zone
+-- is some of these rows, however many calls it had. Kept whether a spend limit is set or not, in each transaction that
+-- changes a call's `cost`, `reserve` or `sent_at`.
+CREATE TABLE spending (
+    account     TEXT    NOT NULL,
+    environment TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    -- When the quarter begins.
+    quarter     INTEGER NOT NULL,
+    -- The sum of `cost`, and that of `reserve`.
+    spent       INTEGER NOT NULL,
+    reserved    INTEGER NOT NULL,
+    PRIMARY KEY (account, environment, quarter)
+) STRICT, WITHOUT ROWID;
+
+-- The spend limits of which it was noticed that they are close, once for a limit and its day or month.
+CREATE TABLE spend_notices (
+    account     TEXT    NOT NULL,
+    environment TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    period      TEXT    NOT NULL CHECK (period IN ('day', 'month')),
+    -- When the day or month begins and ends.
+    from_at     INTEGER NOT NULL,
+    until_at    INTEGER NOT NULL,
+    max_spend   INTEGER NOT NULL,
+    -- The batch whose call it was, and what is told.
+    batch       INTEGER NOT NULL REFERENCES batches (id),
+    words       TEXT    NOT NULL,
+    noticed_at  INTEGER NOT NULL,
+    -- Whether a notification was posted.
+    posted      INTEGER NOT NULL DEFAULT 0 CHECK (posted IN (0, 1)),
+    PRIMARY KEY (account, environment, period, from_at, max_spend)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spend_notices_to_post ON spend_notices (environment) WHERE posted = 0;
 
 -- What calls were answered, of its own so that it can be pruned.
 CREATE TABLE answers (

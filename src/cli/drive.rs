@@ -171,6 +171,7 @@ impl<'c> Drive<'c> {
             environment: self.api.environment,
             account: self.api.account.clone(),
             limits: self.config.pool_limits(),
+            spend: self.config.spend.clone(),
             rates: self.config.rates.clone(),
             webhook,
         };

@@ -26,6 +26,7 @@ mod screen;
 mod serve;
 mod sources;
 mod spend;
+mod spend_limits;
 mod spoken;
 mod spool;
 mod status;

@@ -21,6 +21,9 @@ impl Resume {
         let lifted = store.resume(batch.id, true).await?;
         let name = &batch.name;
         context.screen.say(&match batch.pause {
+            Some((kind, reason)) if lifted && kind.ends_by_itself() => format!(
+                "{name} is open again (it was paused: {kind}, {reason}); as long as the limit holds, its next call pauses it again"
+            ),
             Some((kind, reason)) if lifted => format!("{name} is open again (it was paused: {kind}, {reason})"),
             _ => format!("{name} was not paused"),
         });

@@ -213,6 +213,7 @@ impl Service {
             }
         });
         tokio::spawn(telling::schedules(store.clone(), tells.clone(), metrics.clone(), sandbox, events));
+        tokio::spawn(telling::spend_limits(store.clone(), tells.clone(), drive.environment(), stop.clone()));
         if !verb.dirs(drive).is_empty() {
             tasks.spawn(scheduler.run(stop.clone()));
         }
@@ -282,6 +283,7 @@ async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Opt
         account: drive.account_name().to_owned(),
         environment: drive.environment(),
         limits: drive.config.pool_limits(),
+        spend: drive.config.spend.clone(),
     };
     let started = Admin::start(settings).await.map_err(|e| {
         Stop::blocked(format!("health and metrics cannot be served on {listen}: {e}"))

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, Stop,
     context::{Context, World},
+    spend_limits::SpendLimits,
 };
 use crate::{
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, options::nearest},
@@ -96,20 +97,22 @@ impl Spend {
             top: self.top.unwrap_or(if self.json { usize::MAX } else { TOP }),
         };
         let spent = store.spent(&ask).await?;
+        let limits = SpendLimits::look(&store, &config, context, self.world.sandbox).await?;
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", self.in_json(&spent, &range, &config.rates)))?;
+            screen.json(&format!("{:#}", self.in_json(&spent, &range, &config.rates, &limits)))?;
         } else if spent.total.calls == 0 {
             screen.say(&format!("no calls {}", range.words()));
         } else {
             let sandbox =
                 if self.world.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
             screen.result(&format!(
-                "spent by {}, {}\n\n{}\n{}{sandbox}\n",
+                "spent by {}, {}\n\n{}\n{}{sandbox}\n{}",
                 self.by.words(),
                 range.words(),
                 shown::lines(&spent, &self.by, screen.result_width()),
                 shown::why(&spent.total, &config.rates),
+                limits.words(),
             ))?;
         }
         store.close().await;
@@ -132,7 +135,7 @@ impl Spend {
         }
     }
 
-    fn in_json(&self, spent: &Spent, range: &Range, rates: &Rates) -> Value {
+    fn in_json(&self, spent: &Spent, range: &Range, rates: &Rates, limits: &SpendLimits) -> Value {
         let (n, sums) = &spent.others;
         json!({
             "by": self.by.kind(),
@@ -145,6 +148,7 @@ impl Spend {
             "total": shown::in_json("groups", json!(spent.groups.len() as u64 + n), &spent.total),
             "estimate": "at the list price of each call's time; rates are those of today",
             "rates": rates,
+            "spend_limits": limits.in_json(),
         })
     }
 }

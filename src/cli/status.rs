@@ -7,6 +7,7 @@ use super::{
     Exit, Stop,
     context::{Context, World},
     kept::Kept,
+    spend_limits::{SpendLimits, account_of},
     words::{bytes, clock, counted, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
         pool::{Limits, Pool},
     },
     store::{BatchPhase, BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
-    waves::account,
 };
 
 /// Show all batches, or how one stands
@@ -51,6 +51,7 @@ struct Seen {
     kept: Kept,
     batches: Vec<Batch>,
     pools: Vec<(PoolView, Limits)>,
+    spend_limits: SpendLimits,
     processes: Vec<(i64, String)>,
     now: i64,
 }
@@ -101,11 +102,7 @@ impl Seen {
         }
         let mut pools = Vec::new();
         // Pools belong to an account; without a key it is not known which.
-        let account = if sandbox {
-            Some(super::context::SANDBOX_ACCOUNT.to_owned())
-        } else {
-            context.env.key.as_ref().map(|key| account(&config.base_url, key))
-        };
+        let account = account_of(context, config, sandbox);
         for pool in Pool::ALL {
             let limits = config.limits.get(pool).map(|set| set.limits).unwrap_or_default();
             if let Some(account) = &account {
@@ -118,6 +115,7 @@ impl Seen {
             kept: Kept::look(store).await?,
             batches,
             pools,
+            spend_limits: SpendLimits::look(store, config, context, sandbox).await?,
             processes: store.live_settings().await?,
             now: store.clock().now(),
         })
@@ -135,6 +133,7 @@ impl Seen {
         }
         out.push('\n');
         out.push_str(&self.kept.words());
+        out.push_str(&self.spend_limits.words());
         for (view, limits) in &self.pools {
             if let Some(words) = pool(view, limits, self.now) {
                 out.push_str(&format!("pool {} {words}\n", view.pool));
@@ -180,6 +179,7 @@ impl Seen {
             },
             "batches": self.batches.iter().map(batch_in_json).collect::<Vec<_>>(),
             "pools": pools.collect::<Vec<_>>(),
+            "spend_limits": self.spend_limits.in_json(),
             "processes": self.processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(),
             "processes_differ": self.differing().is_some(),
         })
@@ -304,7 +304,9 @@ fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
         "environment": row.environment,
         "window": row.window.map(|(from, until)| json!({ "from": rfc3339(from), "until": rfc3339(until) })),
         "state": phase,
-        "pause": row.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
+        "pause": row.pause.as_ref().map(|(kind, reason)| {
+            json!({ "kind": kind, "reason": reason, "until": row.pause_until.and_then(rfc3339) })
+        }),
         "manifest": spec.as_ref().map(|spec| &spec.manifest),
         "outputs": spec.as_ref().map(|spec| &spec.output),
         "lines": counts.by_state.iter().map(|(state, n)| (state.to_string(), json!(n))).collect::<serde_json::Map<_, _>>(),
@@ -373,6 +375,7 @@ mod tests {
             kept: Kept::default(),
             batches: vec![],
             pools: vec![],
+            spend_limits: SpendLimits::default(),
             processes: vec![(1, "a".into()), (2, "a".into())],
             now: 0,
         };

@@ -210,6 +210,9 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
             screen.say(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
             screen.say(&match published.pause {
                 Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),
+                Some(kind) if kind.ends_by_itself() => {
+                    "-> the same command goes on once the limit is raised, or then".to_owned()
+                }
                 _ => "-> mend that, and the same command goes on".to_owned(),
             });
             Exit::Blocked

@@ -20,7 +20,7 @@ use crate::{
     report::summary::SummaryState,
     server::{News, Notifier, NotifySettings, Target, notify_secret},
     shutdown::Shutdown,
-    store::{BatchRow, NewNotice, Store, StoreError, real_path},
+    store::{BatchRow, NewNotice, SpendNotice, Store, StoreError, real_path},
 };
 
 /// What telling may take at the end of a command.
@@ -91,6 +91,10 @@ impl Tells {
             }
             _ => return Ok(()),
         };
+        let about = match &row.pause {
+            Some((kind, _)) if event == NoticeEvent::Paused => about_pause(*kind, row, about),
+            _ => about.to_string(),
+        };
         let mut news = News { sandbox: self.sandbox, ..News::of(event, &row.definition, summary, at) };
         if let Some(stop) = &published.failed {
             (news.report, news.summary) = (None, None);
@@ -99,10 +103,31 @@ impl Tells {
                 None => reason_of(stop),
             });
         }
-        if let Some(notice) = self.notice(&news, about.to_string()) {
+        if let Some(notice) = self.notice(&news, about) {
             drive.store.post_notice(notice).await?;
         }
         Ok(())
+    }
+
+    /// Notes that a spend limit is close, for whoever wants to know.
+    pub(super) async fn spend_limits(&self, drive: &Drive<'_>) {
+        let posted = async {
+            for close in drive.store.spend_notices(drive.environment()).await? {
+                let batch = drive.store.batch_by_id(close.batch).await?;
+                let news = News { sandbox: self.sandbox, ..News::spend_close(&batch, &close) };
+                if let Some(notice) = self.notice(&news, about_close(&close)) {
+                    drive.store.post_notice(notice).await?;
+                    drive.store.spend_notice_posted(&close).await?;
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        let why = match timeout(LIMIT, posted).await {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => "the ledger cannot be written".to_owned(),
+        };
+        tracing::warn!(error = why, "nobody is told that a spend limit is close");
     }
 
     /// `None`: nobody wants to know.
@@ -125,6 +150,20 @@ impl Tells {
             tracing::warn!(error = %e, "nobody is told what the ledger has to tell");
         }
     }
+}
+
+/// Which of its pauses a batch is in: one for a spend limit is told once in its day or month, any other one each time that
+/// it follows upon the batch's being open, since `resumed_at`.
+pub(super) fn about_pause(kind: PauseKind, row: &BatchRow, resumed_at: i64) -> String {
+    match row.pause_until.filter(|_| kind.ends_by_itself()) {
+        Some(until) => format!("{kind} until {until}"),
+        None => resumed_at.to_string(),
+    }
+}
+
+/// Which limit it is that is close, and when.
+pub(super) fn about_close(close: &SpendNotice) -> String {
+    format!("{} {} {}", close.period, close.from, close.limit)
 }
 
 /// Tells that the run of a definition ended with an error; without a ledger, where that is what is wrong.

@@ -134,6 +134,10 @@ pub(super) async fn to_the_end(
 ) -> Result<Exit, Stop> {
     let screen = &drive.context.screen;
     let mut left = 0;
+    let place = (drive.account_name(), drive.environment());
+    for lifted in drive.store.lift_spend_pauses(place, drive.config.spend.clone(), true).await? {
+        screen.say(&format!("{} was {} and goes on", lifted.name, lifted.kind.in_words(&lifted.reason)));
+    }
     for row in batches {
         if drive.store.resume(row.id, false).await?
             && let Some((kind, reason)) = &row.pause
@@ -153,6 +157,7 @@ pub(super) async fn to_the_end(
     } else {
         drive.work(&ids, order).await?
     };
+    show.tells.spend_limits(drive).await;
     let mut worst = Exit::Success;
     for row in batches {
         let exit = finish(drive, row.id, end, show).await?;

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::{BASE_URL, KEY, Plan, PoolLimits, SetBy, serve, serve::ServeConfig, webhook, webhook::WebhookConfig};
+use super::{
+    BASE_URL, KEY, Plan, PoolLimits, SetBy, serve, serve::ServeConfig, spend, webhook, webhook::WebhookConfig,
+};
 use crate::{
     definition::{
         Fault, Notify, notify,
         walk::{Section, Walk, Wrong},
     },
-    domain::{batch::MicroUsd, cost::Rates, pool::Pool},
+    domain::{batch::MicroUsd, cost::Rates, pool::Pool, spend::SpendRule},
 };
 
 /// What the file said, with the defaults where it said nothing.
@@ -20,6 +22,7 @@ pub(super) struct Draft {
     pub(super) base_url: Option<Url>,
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) rates: Rates,
+    pub(super) spend: Option<SpendRule>,
     pub(super) webhook: WebhookConfig,
     pub(super) serve: ServeConfig,
     pub(super) notify: Option<Notify>,
@@ -32,6 +35,7 @@ impl Default for Draft {
             base_url: None,
             limits: preset(Plan::Standard),
             rates: Rates::default(),
+            spend: None,
             webhook: WebhookConfig::default(),
             serve: ServeConfig::default(),
             notify: None,
@@ -62,6 +66,8 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let limits = read_limits(file, &mut walk, limits);
     let rates = walk.section(&mut root, "rates");
     let rates = read_rates(&mut walk, rates);
+    let spend = walk.section(&mut root, "spend");
+    let spend = spend::read(&mut walk, spend);
     let webhook = walk.section(&mut root, "webhook");
     let webhook = webhook::read(&mut walk, webhook);
     let serve = walk.section(&mut root, "serve");
@@ -69,7 +75,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let notify = notify::read(&mut walk, &mut root);
     walk.close(root);
     walk.tell_unknown();
-    (Draft { database, base_url, limits, rates, webhook, serve, notify }, walk.faults)
+    (Draft { database, base_url, limits, rates, spend, webhook, serve, notify }, walk.faults)
 }
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {

@@ -2,12 +2,14 @@
 
 mod file;
 mod serve;
+mod spend;
 mod webhook;
 
 use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use secrecy::SecretString;
@@ -27,6 +29,7 @@ use crate::{
         identity::address,
         options::listed,
         pool::{Limits, Pool},
+        spend::SpendRule,
     },
     store::{Opening, Timing},
 };
@@ -184,6 +187,8 @@ pub struct Config {
     pub limits: BTreeMap<Pool, PoolLimits>,
     /// List prices.
     pub rates: Rates,
+    /// What the account may spend in a day and in a month, in all batches of the ledger together.
+    pub spend: Option<Arc<SpendRule>>,
     /// How callbacks come in.
     pub webhook: WebhookConfig,
     /// What a service looks at.
@@ -253,6 +258,7 @@ impl Config {
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,
             rates: draft.rates,
+            spend: draft.spend.map(Arc::new),
             webhook: draft.webhook,
             serve: draft.serve.relative_to(&file_dir),
             notify: draft.notify,

@@ -126,3 +126,21 @@ fn only_builds_for_tests_move_their_clock() {
     assert_eq!(super::moved_clock("2026-11-20T23:59:00Z", false), None);
     assert_eq!(super::moved_clock("tomorrow", true), None);
 }
+
+#[test]
+fn a_day_and_a_month_may_have_a_limit() {
+    let spend = |text: &str| load(Some(text), &Flags::default(), &Env::default()).1.unwrap().spend;
+    let rule = spend("[spend]\nday_usd = 40\nmonth_usd = 600.5\ntimezone = 'Asia/Kolkata'\n").unwrap();
+    assert_eq!((rule.day, rule.month), (Some(MicroUsd(40_000_000)), Some(MicroUsd(600_500_000))));
+    assert_eq!(rule.zone.iana_name(), Some("Asia/Kolkata"));
+    assert_eq!(spend("[spend]\nday_usd = 0.5\n").unwrap().month, None);
+    assert_eq!(spend(""), None);
+    assert_eq!(spend("[spend]\ntimezone = 'UTC'\n"), None, "no limit is set");
+    let told = faults("[spend]\nday_usd = 0\nmonth_usd = '5'\ntimezone = 'Europe/Brelin'\nweek_usd = 1\n");
+    insta::assert_snapshot!(told, @r"
+    wavebatch.toml:2:11: `spend.day_usd`: `0` is not an amount of US dollars above 0; write e.g. 5.0
+    wavebatch.toml:3:13: `spend.month_usd`: must be a number, not a string
+    wavebatch.toml:4:12: `spend.timezone`: `Europe/Brelin` is not a time zone; did you mean `Europe/Berlin`? (names are those of the tz database, e.g. Asia/Kolkata)
+    wavebatch.toml:5:1: `spend.week_usd`: there is no such field; known here: `day_usd`, `month_usd`, `timezone`
+    ");
+}

@@ -44,7 +44,7 @@ impl When {
 }
 
 /// A machine without a zone has UTC, as everywhere; one whose `TZ` names none is told so.
-pub(super) fn system_zone() -> Result<TimeZone, String> {
+pub(crate) fn system_zone() -> Result<TimeZone, String> {
     let zone = TimeZone::system();
     match env::var("TZ") {
         Ok(said) if zone.is_unknown() && !said.is_empty() => Err(format!(
@@ -56,7 +56,7 @@ pub(super) fn system_zone() -> Result<TimeZone, String> {
 }
 
 /// The time zone of this name.
-pub(super) fn zone(name: &str) -> Result<TimeZone, String> {
+pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| {
         let near = nearest_zone(name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         format!("`{}` is not a time zone{near} (names are those of the tz database, e.g. Asia/Kolkata)", excerpt(name))

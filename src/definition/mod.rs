@@ -8,7 +8,7 @@ pub mod template;
 pub mod text;
 
 mod build;
-mod dates;
+pub(crate) mod dates;
 mod draft;
 mod foreign;
 #[cfg(test)]

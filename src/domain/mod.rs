@@ -32,6 +32,7 @@ pub mod row;
 pub mod s3;
 pub mod schedule;
 pub mod speech;
+pub mod spend;
 pub mod synthesis;
 pub mod task;
 pub mod transcript;

@@ -18,6 +18,8 @@ listed! {
         CouldNotStart = "could_not_start",
         /// The window of a schedule closed, and lines are left for the next.
         WindowClosed = "window_closed",
+        /// Most of what a day or a month may cost is used.
+        SpendClose = "spend_close",
     }
 }
 

@@ -27,6 +27,10 @@ listed! {
         Quota = "quota",
         /// `max_spend_usd` is reached.
         SpendLimit = "spend_limit",
+        /// `[spend] day_usd` is reached.
+        SpendDay = "spend_day",
+        /// `[spend] month_usd` is reached.
+        SpendMonth = "spend_month",
         /// The store that holds the recordings refuses the credentials.
         Source = "source",
         /// The sink refuses to be written.
@@ -51,6 +55,12 @@ impl PauseKind {
     pub const fn only_the_user_lifts(self) -> bool {
         // A promise of privacy was broken: not one more recording leaves unasked.
         matches!(self, Self::User | Self::Expiry)
+    }
+
+    /// Whether the pause ends by itself once its cause is gone, and a call that is let through says nothing new.
+    #[must_use]
+    pub const fn ends_by_itself(self) -> bool {
+        matches!(self, Self::SpendDay | Self::SpendMonth)
     }
 
     /// How a batch stands that is paused for this reason: follows `the batch `x` is`.

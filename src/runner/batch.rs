@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    domain::{batch::BatchSpec, job::BatchId, pool::Pool, retry::PauseKind},
+    domain::{batch::BatchSpec, job::BatchId, pool::Pool, retry::PauseKind, spend::SpendUse},
     media::s3::Objects,
     sink::Sink,
     store::{Store, StoreError},
@@ -141,6 +141,11 @@ impl Batches {
         Ok(())
     }
 
+    /// A batch goes on: its next pause is told.
+    pub(super) fn forget_pause(&self, batch: BatchId) {
+        lock(&self.paused).remove(&batch);
+    }
+
     /// Forgets batches that are done, for a process that lives long.
     pub(super) async fn forget_finished(&self, store: &Store) -> Result<(), StoreError> {
         for batch in self.seen() {
@@ -173,10 +178,28 @@ impl Shared {
     /// Pauses a batch, and says so once however many workers run into the same wall.
     pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store.pause(batch, kind, reason.to_owned()).await?;
+        self.say_paused(batch, kind, reason);
+        Ok(())
+    }
+
+    /// Pauses a batch, a call of which did not fit into a spend limit.
+    pub(super) async fn pause_for_spend(
+        &self,
+        batch: BatchId,
+        limit: &SpendUse,
+        reserve: i64,
+    ) -> Result<(), StoreError> {
+        let Some(rule) = &self.config.spend else { return Ok(()) };
+        let reason = limit.reached(rule);
+        self.store.pause_for_spend(batch, limit, reserve, reason.clone()).await?;
+        self.say_paused(batch, limit.period.pause(), &reason);
+        Ok(())
+    }
+
+    fn say_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
         if lock(&self.batches.paused).insert(batch) {
             tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
             self.say(Event::Paused { batch, kind, reason: reason.to_owned() });
         }
-        Ok(())
     }
 }

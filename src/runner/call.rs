@@ -167,6 +167,7 @@ async fn permit<A, C: Caller>(
     let ask = PermitAsk {
         part: work.part,
         limits: work.limits(),
+        spend: shared.config.spend.clone(),
         why,
         replaces,
         probes,
@@ -185,6 +186,7 @@ async fn permit<A, C: Caller>(
     Ok(match verdict {
         Ok(permit) => {
             shared.say(Event::CallStarted { pool: work.pool });
+            permit.close_limits.iter().for_each(|words| shared.say(Event::Warning(words.clone())));
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
@@ -199,6 +201,10 @@ async fn permit<A, C: Caller>(
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";
             shared.pause(work.batch.id, PauseKind::SpendLimit, reason).await?;
+            Err(Attempt::Next(work.put_back(work.now())))
+        }
+        Err(Denial::SpendPeriod { limit, reserve }) => {
+            shared.pause_for_spend(work.batch.id, &limit, reserve).await?;
             Err(Attempt::Next(work.put_back(work.now())))
         }
     })
@@ -219,10 +225,11 @@ impl Departs {
     }
 
     pub(super) fn asked(self) -> Departure {
+        // Before it is asked whether that is too late: then this moment is not, either.
+        let now = self.store.clock().now();
         if self.permit.is_stale() {
             return Departure::Stale;
         }
-        let now = self.store.clock().now();
         self.departed.store(now, Ordering::Release);
         if now - self.permit.sent_at > LATE_MS {
             // At once, and not with the call's end: until then the rate would be counted from too early.

@@ -140,13 +140,19 @@ pub(super) async fn run(
 fn settings(shared: &Shared) -> String {
     let limits: std::collections::BTreeMap<&str, Limits> =
         shared.config.limits.iter().map(|(pool, limits)| (pool.as_str(), *limits)).collect();
-    serde_json::json!({ "account": shared.config.account, "limits": limits }).to_string()
+    let mut settings = serde_json::json!({ "account": shared.config.account, "limits": limits });
+    if let Some(rule) = &shared.config.spend {
+        settings["spend"] = rule.settings();
+    }
+    settings.to_string()
 }
 
 impl Engine {
     async fn work(&mut self, drain: &CancellationToken) -> Result<RunEnd, StoreError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Whoever starts may have raised the limit.
+        self.lift_spend_pauses(true).await?;
         let mut told = false;
         loop {
             match self.round(drain, &mut tick).await {
@@ -353,6 +359,7 @@ impl Engine {
     }
 
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
+        self.lift_spend_pauses(false).await?;
         if ticks.is_multiple_of(BURY_EVERY) {
             self.shared.store.bury_the_dead().await?;
             self.shared.batches.forget_resumed(&self.shared.store).await?;
@@ -372,6 +379,17 @@ impl Engine {
                 };
                 self.shared.say(Event::Held { pool: *pool, by });
             }
+        }
+        Ok(())
+    }
+
+    /// A day or a month that has begun has its own spend limit.
+    async fn lift_spend_pauses(&self, at_once: bool) -> Result<(), StoreError> {
+        let config = &self.shared.config;
+        let place = (config.account.as_str(), config.environment);
+        for lifted in self.shared.store.lift_spend_pauses(place, config.spend.clone(), at_once).await? {
+            tracing::info!(batch.name = lifted.name, kind = %lifted.kind, "the batch goes on: it fits into its spend limit again");
+            self.shared.batches.forget_pause(lifted.batch);
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ use crate::{
         environment::Environment,
         job::BatchId,
         pool::{Limits, Pool},
+        spend::SpendRule,
     },
     media::fetch::Fetcher,
     store::{Store, StoreError},
@@ -56,6 +57,8 @@ pub struct RunnerConfig {
     pub account: String,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
+    /// What the account may spend in a day and in a month, in all batches together.
+    pub spend: Option<Arc<SpendRule>>,
     /// List prices.
     pub rates: Rates,
     /// Where answers can be posted to; `None`: all are waited for.

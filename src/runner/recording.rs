@@ -279,6 +279,7 @@ fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
         SendMode::Auto => {
             work.asked.options.model == SttModel::Pulse
                 && work.batch.spec.run.max_spend_usd.is_none()
+                && work.shared.config.spend.is_none()
                 && Source::Http(url.clone()).is_public_http()
         }
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     domain::environment::Environment,
     domain::pool::{Limits, Pool},
+    domain::spend::SpendRule,
     store::Store,
 };
 
@@ -41,6 +42,8 @@ pub struct AdminSettings {
     pub environment: Environment,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
+    /// What the account may spend in a day and in a month.
+    pub spend: Option<Arc<SpendRule>>,
 }
 
 /// An admin address that listens. It stops when dropped.
@@ -61,8 +64,8 @@ impl Admin {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: AdminSettings) -> io::Result<Self> {
-        let AdminSettings { listen, store, metrics, account, environment, limits } = settings;
-        let watched = Watched { store, account, environment, limits };
+        let AdminSettings { listen, store, metrics, account, environment, limits, spend } = settings;
+        let watched = Watched { store, account, environment, limits, spend };
         let office = Arc::new(Office { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
         let routes = Router::new().fallback(answer).with_state(office);
         Ok(Self(Listening::start(listen, routes, Patience::default()).await?))

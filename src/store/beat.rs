@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::{Moment, Shared, Store, StoreError, fence::age, sql::sql};
+use super::{Moment, Shared, Store, StoreError, fence::age, spend_limits, sql::sql};
 use crate::clock::Millis;
 
 /// A clock this far behind the newest stamp was set back.
@@ -138,7 +138,7 @@ async fn forgive_the_clock(
             .replace(":lease", &lease_ms.to_string());
         sqlx::query(sql(&statement)).execute(&mut *conn).await?;
     }
-    Ok(())
+    spend_limits::sum_up(conn).await
 }
 
 /// `:pulled(x)` stands for x, pulled back, but no further than to now; `:earlier(x)` for x, pulled back at least so far.

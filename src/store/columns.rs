@@ -12,6 +12,7 @@ use crate::domain::{
     options::Task,
     pool::Pool,
     retry::PauseKind,
+    spend::Period,
 };
 
 /// A closed list of spellings, kept as text.
@@ -99,7 +100,7 @@ macro_rules! as_bytes {
     )+ };
 }
 
-as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Pool, Task, Wanted, Why);
+as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Period, Pool, Task, Wanted, Why);
 as_number!(BatchId, JobId, Token);
 as_bytes! {
     CallId: |id| id.0.as_bytes().to_vec(), |bytes| CallId(Uuid::from_bytes(bytes));

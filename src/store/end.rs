@@ -17,6 +17,7 @@ use crate::{
     domain::{
         call::Trouble,
         cost::MicroUsd,
+        environment::Environment,
         job::{BatchId, CallId, CallState},
         length,
         pool::{Limited, Limits, Pool, PoolState},
@@ -167,6 +168,7 @@ struct Known {
     /// Somebody works on its job.
     worked: bool,
     account: String,
+    environment: Environment,
     pool: Pool,
     state: CallState,
     sent_at: Millis,
@@ -262,8 +264,8 @@ async fn look_up(
     let ids = json!(ends.iter().map(|e| [e.call.0.simple().to_string()]).collect::<Vec<_>>()).to_string();
     // look_up
     let rows = sqlx::query(sql(
-        "SELECT c.id, c.batch, c.job, c.part, c.account, c.pool, c.state, c.sent_at, c.reserve,
-           c.cost,
+        "SELECT c.id, c.batch, c.job, c.part, c.account, b.environment, c.pool, c.state, c.sent_at,
+           c.reserve, c.cost,
            EXISTS (
              SELECT 1 FROM calls AS o
              WHERE o.job = c.job AND o.part = c.part AND o.take = c.take AND o.state = 'answered' AND o.id <> c.id) AS rival,
@@ -273,7 +275,8 @@ async fn look_up(
            c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
          FROM rows_of($1) AS r
          JOIN calls AS c ON c.id = unhex(r.v ->> 0)
-         JOIN jobs AS j ON j.id = c.job",
+         JOIN jobs AS j ON j.id = c.job
+         JOIN batches AS b ON b.id = c.batch",
     ))
     .bind(ids)
     .fetch_all(conn)
@@ -295,6 +298,7 @@ async fn look_up(
                 over: row.try_get("over")?,
                 worked: row.try_get("worked")?,
                 account: row.try_get("account")?,
+                environment: row.try_get("environment")?,
                 pool: row.try_get("pool")?,
                 state: row.try_get("state")?,
                 sent_at: row.try_get("sent_at")?,
@@ -382,6 +386,16 @@ fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> C
 }
 
 impl Change<'_> {
+    /// When it was sent, as it stands from now on.
+    fn sent_at(&self) -> Millis {
+        self.departed_at.map_or(self.known.sent_at, |departed| departed.max(self.known.sent_at))
+    }
+
+    /// What it may cost yet, from now on.
+    fn reserve(&self) -> i64 {
+        if self.state.is_open() { self.known.reserve } else { 0 }
+    }
+
     /// How much it bought, where the answer tells.
     fn units(&self) -> Option<i64> {
         let End::Answered { audio_ms: Some(ms), .. } = self.end else { return None };

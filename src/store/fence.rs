@@ -9,6 +9,7 @@ use super::{Moment, PermitAsk, Shared, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
+        environment::Environment,
         job::{BatchId, CallId, JobId, Token},
         pool::{Limits, Pool, Traffic, WINDOW_MS},
     },
@@ -20,6 +21,7 @@ pub(super) struct Money {
     pub(super) open: bool,
     /// They may begin now.
     pub(super) in_window: bool,
+    pub(super) environment: Environment,
     pub(super) max: Option<i64>,
     pub(super) spent: i64,
     pub(super) reserved: i64,
@@ -85,6 +87,8 @@ macro_rules! holds_slot {
         )
     };
 }
+
+pub(super) use holds_slot;
 
 /// What the journal says about a pool. The rate is counted only where there is one.
 pub(super) async fn traffic(
@@ -161,17 +165,18 @@ pub(super) async fn batches(
     asks: impl Iterator<Item = &PermitAsk>,
     now: &Moment,
 ) -> Result<HashMap<BatchId, Money>, StoreError> {
-    let mut ids: Vec<BatchId> = asks.map(|ask| ask.batch).collect();
+    let mut limited = false;
+    let mut ids: Vec<BatchId> = asks.inspect(|ask| limited |= ask.spend.is_some()).map(|ask| ask.batch).collect();
     ids.sort_unstable();
     ids.dedup();
     // batches
     let statement = format!(
         "SELECT id, {workable} AS open,
            ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
-           max_spend, spent, reserved, longest_units, concurrency,
+           environment, max_spend, spent, reserved, longest_units, concurrency,
            CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
              ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE {holds_slot} AND batch = batches.id) END AS in_flight,
-           max_spend IS NOT NULL
+           (max_spend IS NOT NULL OR $6 = 1)
              AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
          FROM batches
          WHERE 1 = 1 {among}",
@@ -185,6 +190,7 @@ pub(super) async fn batches(
         .bind(now.boot)
         .bind(now.boot_id)
         .bind(shared.timing.lease_ms)
+        .bind(i64::from(limited))
         .fetch_all(conn)
         .await?;
     let mut found = HashMap::with_capacity(rows.len());
@@ -194,6 +200,7 @@ pub(super) async fn batches(
             Money {
                 open: row.try_get("open")?,
                 in_window: row.try_get("in_window")?,
+                environment: row.try_get("environment")?,
                 max: row.try_get("max_spend")?,
                 spent: row.try_get("spent")?,
                 reserved: row.try_get("reserved")?,

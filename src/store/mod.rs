@@ -37,6 +37,7 @@ mod shelf;
 mod sizes;
 mod sounds;
 mod spend;
+mod spend_limits;
 mod spoken;
 mod spool;
 mod sql;
@@ -89,6 +90,7 @@ pub use settle::{Finish, Settled, Settlement, To};
 pub use shelf::{KeptSound, Shelf};
 pub use sizes::{KeptAnswers, Sizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
+pub use spend_limits::{Lifted, SpendNotice};
 pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
 pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
 pub use texts::Text;
@@ -288,6 +290,8 @@ mod prune_tests;
 mod service_tests;
 #[cfg(test)]
 mod speech_tests;
+#[cfg(test)]
+mod spend_limit_tests;
 #[cfg(test)]
 mod submit_tests;
 #[cfg(test)]

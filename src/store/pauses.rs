@@ -22,8 +22,9 @@ impl Store {
         .await
     }
 
-    /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]) only if `by_user`. Returns
-    /// whether there was one to lift.
+    /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
+    /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), only if `by_user`. Returns whether there was one to
+    /// lift.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -35,7 +36,7 @@ impl Store {
                         .bind(batch)
                         .fetch_optional(&mut *conn)
                         .await?;
-                let lifts = kind.is_some_and(|kind| by_user || !kind.only_the_user_lifts());
+                let lifts = kind.is_some_and(|kind| by_user || !(kind.only_the_user_lifts() || kind.ends_by_itself()));
                 if lifts {
                     lift(conn, batch, now).await?;
                     fresh_patience(conn, now).await?;
@@ -47,12 +48,12 @@ impl Store {
     }
 }
 
-async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<(), StoreError> {
+pub(super) async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<(), StoreError> {
     // lift
     sqlx::query(
         "UPDATE batches
-         SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, probing = 0,
-           probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
+         SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
+           pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
          WHERE id = $2",
     )
     .bind(now)
@@ -75,7 +76,7 @@ pub(super) async fn pause_in(
     sqlx::query(
         "UPDATE batches
          SET state = 'paused', paused_by = $1, pause_kind = $2, pause_reason = $3, paused_at = coalesce(paused_at, $5),
-           probing = 0, probe_job = NULL, probed_at = CASE WHEN probing = 1 THEN $5 ELSE probed_at END
+           pause_until = NULL, pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = CASE WHEN probing = 1 THEN $5 ELSE probed_at END
          WHERE id = $4
            AND (state = 'open' OR probing = 1 OR (state = 'paused' AND paused_by = 'wavebatch' AND $1 = 'user'))",
     )

@@ -1,9 +1,10 @@
 //! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
-//! calls in flight, its rate, its cooldown and the batch's money.
+//! calls in flight, its rate, its cooldown, the batch's money, and
+//! that of the account's day and month.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use serde_json::json;
@@ -15,6 +16,7 @@ use super::{
     fence::{Fence, Money, batches, fences, traffic},
     rows,
     sounds::{self, ClipFence},
+    spend_limits::{self, Bookings, Fit, SpendBooks},
     sql::sql,
     uploads::{self, Hints, Upload},
     writer,
@@ -25,6 +27,7 @@ use crate::{
         identity::Identity,
         job::{BatchId, CallId, JobId, RequestFingerprint, Token, Why},
         pool::{Bound, Gate, Limits, Pool, PoolState},
+        spend::{SpendRule, SpendUse},
     },
 };
 
@@ -45,6 +48,8 @@ pub struct PermitAsk {
     pub pool: Pool,
     /// The pool's limits as this process has them.
     pub limits: Limits,
+    /// What the account may spend in a day and in a month, as this process has it.
+    pub spend: Option<Arc<SpendRule>>,
     /// Why the call is made.
     pub why: Why,
     /// An open call to give up in the same transaction.
@@ -79,16 +84,20 @@ pub struct Permit {
     pub sent_at: Millis,
     /// Bytes of padding that make the upload's size its own.
     pub padding: u32,
+    /// What is to be told: spend limits that have come close by it.
+    pub close_limits: Vec<String>,
     good_until: Millis,
+    /// The end of the day or month whose spend limit it was judged by, on the wall clock.
+    spent_until: Millis,
     clock: Clock,
 }
 
 impl Permit {
-    /// Whether it is too late to send: another worker may have given the call up by now. Checked when the body is first
-    /// polled, by the clock that counts suspend.
+    /// Whether it is too late to send: another worker may have given the call up by now, judged by the clock that counts
+    /// suspend; or another day's or month's spend limit has to be asked. Checked when the body is first polled.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.clock.boot() > self.good_until
+        self.clock.boot() > self.good_until || self.clock.now() >= self.spent_until
     }
 }
 
@@ -109,6 +118,13 @@ pub enum Denial {
     WindowClosed,
     /// It would pass `max_spend_usd`.
     SpendLimit,
+    /// It would pass what the account may spend in a day or a month.
+    SpendPeriod {
+        /// The limit.
+        limit: SpendUse,
+        /// What the call may cost, in micro-USD.
+        reserve: i64,
+    },
     /// Another part, of this job or of another, buys the same clip now.
     SameClipOpen {
         /// Its call: a job that settles as [`super::To::Waiting`] is woken by the end of it.
@@ -143,6 +159,7 @@ impl PermitAsk {
             account,
             pool,
             limits: Limits::default(),
+            spend: None,
             why: Why::First,
             replaces: None,
             probes: false,
@@ -189,6 +206,7 @@ impl Store {
         let (sent_at, boot_ms) = (clock.now(), clock.boot());
         self.write(move |conn, _| {
             Box::pin(async move {
+                spend_limits::note_departure(conn, call, sent_at).await?;
                 // note_departure
                 sqlx::query(
                     "UPDATE calls
@@ -277,14 +295,16 @@ pub(super) async fn grant(
     let asks: Vec<(usize, &PermitAsk)> =
         waiting.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)).collect();
     let mut money = batches(conn, shared, asks.iter().map(|(_, ask)| *ask), now).await?;
+    let spenders = asks.iter().map(|(_, ask)| *ask);
+    let mut books = SpendBooks::load(conn, shared, spenders, &money, now).await?;
     let mut gates: Vec<_> = asks.iter().map(|(_, ask)| ask.gate()).collect();
     gates.sort_unstable();
     gates.dedup();
     for gate in gates {
         let asks: Vec<_> = asks.iter().filter(|(_, ask)| ask.gate() == gate).copied().collect();
         let mut look = Look::start(conn, shared, &asks, now).await?;
-        look.judge(conn, &asks, (&mut money, hints)).await?;
-        look.write(conn).await?;
+        look.judge(conn, &asks, (&mut money, &mut books, hints)).await?;
+        look.write(conn, &money).await?;
         granted.verdicts.append(&mut look.verdicts);
         if look.left {
             granted.look_again(look.until());
@@ -371,14 +391,14 @@ impl<'a> Look<'a> {
         &mut self,
         conn: &mut SqliteConnection,
         asks: &[(usize, &'a PermitAsk)],
-        (money, hints): (&mut HashMap<BatchId, Money>, &mut Hints),
+        (money, books, hints): (&mut HashMap<BatchId, Money>, &mut SpendBooks, &mut Hints),
     ) -> Result<(), StoreError> {
         for (nth, (at, ask)) in asks.iter().enumerate() {
             let batch =
                 money.get_mut(&ask.batch).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
             let judged = match self.denial(ask, &self.clips[nth], batch) {
                 Some(denial) => Judged::Denied(denial),
-                None => self.afford(ask, batch),
+                None => self.afford(ask, batch, books),
             };
             match judged {
                 Judged::Denied(denial) => self.verdicts.push((*at, Err(denial))),
@@ -386,7 +406,9 @@ impl<'a> Look<'a> {
                 Judged::Granted { reserve } => {
                     batch.reserved += reserve;
                     batch.in_flight += 1;
-                    let permit = self.begin(conn, hints, ask, reserve).await?;
+                    let mut permit = self.begin(conn, hints, ask, reserve).await?;
+                    permit.spent_until = books.until(ask, batch);
+                    permit.close_limits = books.grant(conn, (ask, batch), reserve, self.now.wall).await?;
                     self.verdicts.push((*at, Ok(permit)));
                 }
             }
@@ -408,7 +430,7 @@ impl<'a> Look<'a> {
     }
 
     /// Whether there is room and money for it now.
-    fn afford(&self, ask: &PermitAsk, batch: &Money) -> Judged {
+    fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> Judged {
         let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
             let told = "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
             return Judged::Denied(Denial::Refused(told.into()));
@@ -420,7 +442,11 @@ impl<'a> Look<'a> {
             return Judged::Waits;
         }
         if batch.has(reserve) {
-            return Judged::Granted { reserve };
+            return match books.fit(ask, batch, reserve) {
+                Fit::Fits => Judged::Granted { reserve },
+                Fit::Perhaps => Judged::Waits,
+                Fit::Not(limit) => Judged::Denied(Denial::SpendPeriod { limit, reserve }),
+            };
         }
         // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
         if batch.in_flight > 0 || batch.awaits { Judged::Waits } else { Judged::Denied(Denial::SpendLimit) }
@@ -447,14 +473,29 @@ impl<'a> Look<'a> {
         self.parts.insert((ask.job, ask.part));
         self.begun.extend(ask.buys.clip().map(|clip| (clip.cache_key, call)));
         let good_until = self.now.boot + self.shared.timing.lease_ms / 2;
-        Ok(Permit { call, sent_at: self.now.wall, padding, good_until, clock: self.shared.clock.clone() })
+        Ok(Permit {
+            call,
+            sent_at: self.now.wall,
+            padding,
+            close_limits: Vec::new(),
+            good_until,
+            spent_until: Millis::MAX,
+            clock: self.shared.clock.clone(),
+        })
     }
 
-    async fn write(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn write(&mut self, conn: &mut SqliteConnection, money: &HashMap<BatchId, Money>) -> Result<(), StoreError> {
         if self.intents.is_empty() {
             return Ok(());
         }
         insert(conn, self.shared, &self.intents, self.now).await?;
+        let mut bookings = Bookings::default();
+        for Intent { ask, reserve, .. } in &self.intents {
+            if let Some(batch) = money.get(&ask.batch) {
+                bookings.add(self.account, batch.environment, self.now.wall, (0, *reserve));
+            }
+        }
+        bookings.write(conn).await?;
         if self.state.outage_since.is_some() {
             self.state.probe_at = self.now.wall + self.state.probe_ms.max(1);
             rows::save_pool_state(conn, self.account, self.pool, &self.state).await?;

@@ -38,6 +38,7 @@ pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,
         paused_at: row.try_get("paused_at")?,
+        pause_until: row.try_get("pause_until")?,
         window: Option::zip(row.try_get("window_from")?, row.try_get("window_until")?),
     })
 }

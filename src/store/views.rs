@@ -50,6 +50,8 @@ pub struct BatchRow {
     pub finished_at: Option<Millis>,
     /// Since when it is paused.
     pub paused_at: Option<Millis>,
+    /// When its pause ends by itself, if it does.
+    pub pause_until: Option<Millis>,
     /// From when until when a service begins its calls; `None`: at any time.
     pub window: Option<(Millis, Millis)>,
 }

@@ -57,13 +57,13 @@ impl Store {
     }
 
     /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
-    /// that only the user may let go on. Returns them with why they are paused.
+    /// that only the user may let go on, or that go on by themselves. Returns them with why they are paused.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
-        let held: Vec<&str> =
-            PauseKind::ALL.iter().filter(|kind| kind.only_the_user_lifts()).map(|k| k.as_str()).collect();
+        let held = |kind: &&PauseKind| kind.only_the_user_lifts() || kind.ends_by_itself();
+        let held: Vec<&str> = PauseKind::ALL.iter().filter(held).map(|kind| kind.as_str()).collect();
         let which = format!(
             "state = 'paused' AND pause_kind NOT IN ('{}') AND probing = 0 AND finished_at IS NULL AND submitting_at IS NULL
              AND environment = $1 AND coalesce(probed_at, paused_at, 0) <= $2",

@@ -36,6 +36,7 @@ mod sources;
 mod speaking;
 mod speech_verbs;
 mod spend;
+mod spend_limits;
 mod support;
 mod synthesis;
 mod terminal;

@@ -4,8 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
@@ -14,12 +16,13 @@ use wavebatch::{
         batch::LineOption,
         call::ErrorKind,
         callback::Secret,
-        cost::Rates,
+        cost::{MicroUsd, Rates},
         notice::NoticeEvent,
         options::{LANGUAGES, Task},
         pool::{Limits, Pool},
         retry::PauseKind,
         row::{Note, RowStatus},
+        spend::SpendRule,
         synthesis::SpeechOption,
     },
     report::row::Column,
@@ -147,6 +150,8 @@ async fn the_readme_lists_the_metrics_and_the_alerts() {
 async fn everything() -> Page {
     let mut house = House::new().await;
     house.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(25), concurrency: None })].into();
+    let most = Some(MicroUsd(1_000_000));
+    house.spend = Some(Arc::new(SpendRule { day: most, month: most, zone: TimeZone::UTC }));
     let metrics = Metrics::new();
     let settings = ReceiverSettings {
         listen: ([127, 0, 0, 1], 0).into(),

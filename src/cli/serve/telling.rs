@@ -1,18 +1,19 @@
 //! What a service tells: in its log, and to whoever wants to know.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{
         Context,
-        told::{is_here, secret, target},
+        told::{about_close, about_pause, is_here, secret, target},
     },
     config::Config,
     definition::Notify,
-    domain::notice::NoticeEvent,
+    domain::{environment::Environment, notice::NoticeEvent},
     server::{BatchNews, Metrics, News, NotifySettings, OwnTarget, Scheduling},
     store::{NewNotice, Standing, Store, StoreError},
 };
@@ -60,6 +61,45 @@ pub(super) async fn schedules(
             metrics.schedules(states);
         }
     }
+}
+
+/// How often it is looked whether a spend limit is close.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Tells, until it is stopped, that spend limits are close, whichever process noticed it.
+pub(super) async fn spend_limits(
+    store: Store,
+    settings: NotifySettings,
+    environment: Environment,
+    stop: CancellationToken,
+) {
+    let mut failing = false;
+    while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
+        match post_spend_notices(&store, &settings, environment).await {
+            Ok(()) => failing = false,
+            Err(e) if !std::mem::replace(&mut failing, true) => {
+                tracing::warn!(error = %e, "nobody is told that a spend limit is close");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn post_spend_notices(
+    store: &Store,
+    settings: &NotifySettings,
+    environment: Environment,
+) -> Result<(), StoreError> {
+    for close in store.spend_notices(environment).await? {
+        let batch = store.batch_by_id(close.batch).await?;
+        let own = (settings.own)(&batch.definition).is_some();
+        if settings.tells(&batch.definition, own) {
+            let news = News { sandbox: environment.is_sandbox(), ..News::spend_close(&batch, &close) };
+            store.post_notice(news.notice(about_close(&close), own)).await?;
+        }
+        store.spend_notice_posted(&close).await?;
+    }
+    Ok(())
 }
 
 fn log_scheduling(event: &Scheduling) {
@@ -133,7 +173,11 @@ async fn notice_of(store: &Store, news: &BatchNews, own: bool, sandbox: bool) ->
         (told.report, told.summary) = (None, None);
         told.reason = Some(told.reason.map_or_else(|| why.clone(), |reason| format!("{reason}; {why}")));
     }
-    Ok(Some(told.notice(about.to_string(), own)))
+    let about = match &news.batch.pause {
+        Some((kind, _)) if event == NoticeEvent::Paused => about_pause(*kind, &news.batch, about),
+        _ => about.to_string(),
+    };
+    Ok(Some(told.notice(about, own)))
 }
 
 fn log(news: &BatchNews) {
@@ -146,7 +190,17 @@ fn log(news: &BatchNews) {
         Standing::Finished(_) => tracing::info!(batch.name = name, lines, report, "batch finished"),
         Standing::Paused(_) => {
             let reason = summary.pause_reason.as_deref().unwrap_or_default();
-            tracing::warn!(batch.name = name, lines, reason, "batch paused; one line of it is tried every 15 min");
+            match &news.batch.pause {
+                Some((kind, _)) if kind.ends_by_itself() => {
+                    tracing::warn!(batch.name = name, lines, reason, "batch paused; it goes on by itself");
+                }
+                _ => tracing::warn!(
+                    batch.name = name,
+                    lines,
+                    reason,
+                    "batch paused; one line of it is tried every 15 min"
+                ),
+            }
         }
         Standing::WindowClosed(_) => {
             tracing::warn!(

@@ -20,6 +20,7 @@ labels! {
     OfEffect { effect }
     OfReason { reason }
     OfResult { result }
+    OfPeriod { period }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,13 +1,16 @@
 //! What the ledger knows, read when somebody asks: the same for all processes that work on it.
 
-use std::{collections::HashMap, sync::atomic::AtomicU64};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-use super::labels::{OfJob, OfKind, OfLimit, OfPool};
+use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool};
 use crate::{
     clock::Millis,
     domain::{
@@ -16,6 +19,7 @@ use crate::{
         options::Task,
         pool::{Limits, Pool},
         retry::PauseKind,
+        spend::{SpendRule, SpendUse},
     },
     store::{PoolView, Store, StoreError, Vitals},
 };
@@ -31,12 +35,14 @@ pub(in crate::server) struct Watched {
     /// Only batches of this environment count.
     pub(in crate::server) environment: Environment,
     pub(in crate::server) limits: HashMap<Pool, Limits>,
+    pub(in crate::server) spend: Option<Arc<SpendRule>>,
 }
 
 /// One look at the ledger.
 pub(super) struct Seen {
     vitals: Vitals,
     pools: Vec<(PoolView, Limits)>,
+    spend: Vec<SpendUse>,
     now: Millis,
 }
 
@@ -48,7 +54,11 @@ impl Watched {
             let limits = self.limits.get(pool).copied().unwrap_or_default();
             pools.push((self.store.pool(&self.account, *pool, &limits).await?, limits));
         }
-        Ok(Seen { vitals, pools, now: self.store.clock().now() })
+        let spend = match &self.spend {
+            Some(rule) => self.store.spend_uses(Some(&self.account), self.environment, rule).await?,
+            None => Vec::new(),
+        };
+        Ok(Seen { vitals, pools, spend, now: self.store.clock().now() })
     }
 }
 
@@ -63,6 +73,8 @@ pub(super) struct LedgerGauges {
     calls_overdue: Gauge,
     spend: Float,
     reserved: Float,
+    spend_limit: Family<OfPeriod, Float>,
+    spend_committed: Family<OfPeriod, Float>,
     in_flight: Family<OfPool, Gauge>,
     limit_use: Family<OfLimit, Float>,
     pace: Family<OfPool, Float>,
@@ -86,6 +98,10 @@ impl LedgerGauges {
         let help = "Spent at list price, in all batches of the ledger";
         to.register_with_unit("spend", help, dollars(), self.spend.clone());
         to.register_with_unit("reserved", "Reserved for calls without an outcome", dollars(), self.reserved.clone());
+        let help = "What a day and a month may cost, where a limit is set";
+        to.register_with_unit("spend_limit", help, dollars(), self.spend_limit.clone());
+        let help = "Spent and reserved in this day and this month, where a limit is set";
+        to.register_with_unit("spend_committed", help, dollars(), self.spend_committed.clone());
         to.register("calls_in_flight", "Calls that hold a slot, of all processes", self.in_flight.clone());
         let help = "What is used of a limit that is set, as slowed down by 429s";
         to.register_with_unit("limit_use", help, ratio(), self.limit_use.clone());
@@ -104,7 +120,7 @@ impl LedgerGauges {
 
     /// Every value of a closed list is there, nought or not: what comes and goes cannot be watched.
     pub(super) fn set(&self, seen: &Seen) {
-        let Seen { vitals, pools, now } = seen;
+        let Seen { vitals, pools, spend, now } = seen;
         self.up.set(1);
         for task in Task::ALL {
             for state in JobState::ALL.iter().filter(|state| **state != JobState::Superseded) {
@@ -122,6 +138,11 @@ impl LedgerGauges {
         self.calls_overdue.set(count(vitals.overdue_calls));
         self.spend.set(dollars(vitals.spent));
         self.reserved.set(dollars(vitals.reserved));
+        for one in spend {
+            let period = one.period.as_str();
+            self.spend_limit.get_or_create(&OfPeriod { period }).set(one.limit.usd());
+            self.spend_committed.get_or_create(&OfPeriod { period }).set(one.committed().usd());
+        }
         for (view, limits) in pools {
             let (pool, effective) = (view.pool.as_str(), view.state.effective(limits, *now));
             self.in_flight.get_or_create(&OfPool { pool }).set(i64::from(view.traffic.in_flight));

@@ -9,7 +9,7 @@ use crate::{
     clock::Millis,
     domain::{cost::MicroUsd, notice::NoticeEvent, row::RowStatus},
     report::summary::{Summary, SummaryState},
-    store::NewNotice,
+    store::{BatchRow, NewNotice, SpendNotice},
 };
 
 /// What is told of a batch. Fields may be added; none changes its meaning.
@@ -25,7 +25,7 @@ pub struct News {
     pub definition: String,
     /// How it stands, where it was begun.
     pub state: Option<SummaryState>,
-    /// Why it paused, or could not start; of what finished, why its report could not be written.
+    /// Why it paused, or could not start; how close a spend limit is; of what finished, why its report could not be written.
     pub reason: Option<String>,
     /// Lines by status; what is not there is nought.
     pub lines: BTreeMap<RowStatus, u64>,
@@ -78,6 +78,16 @@ impl News {
             report: None,
             summary: None,
             sandbox: false,
+        }
+    }
+
+    /// Of a spend limit that is close. The batch is the one whose call brought it close.
+    #[must_use]
+    pub fn spend_close(batch: &BatchRow, close: &SpendNotice) -> Self {
+        Self {
+            event: NoticeEvent::SpendClose,
+            spend_usd: MicroUsd(batch.spent),
+            ..Self::could_not_start(&batch.definition, &batch.name, &close.words, close.at)
         }
     }
 

@@ -1,22 +1,26 @@
-//! What the ends of calls do to the money of their batches.
+//! What the ends of calls do to the money of their batches, and to that of the day on which they were sent.
 
 use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
 use super::Change;
-use crate::store::StoreError;
+use crate::store::{StoreError, spend_limits::Bookings};
 
 /// Frees what was reserved for calls that are over, and books what they cost.
 pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
     let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
+    let mut bookings = Bookings::default();
     for c in changes {
+        let (account, environment) = (c.known.account.as_str(), c.known.environment);
+        bookings.add(account, environment, c.known.sent_at, (-c.known.cost, -c.known.reserve));
+        bookings.add(account, environment, c.sent_at(), (c.cost, c.reserve()));
         let (reserved, spent, longest) = batches.entry(c.known.batch).or_default();
-        let open = c.state.is_open();
-        *reserved -= if open { 0 } else { c.known.reserve };
+        *reserved += c.reserve() - c.known.reserve;
         *spent += c.cost - c.known.cost;
         *longest = (*longest).max(c.units().unwrap_or(0));
     }
+    bookings.write(conn).await?;
     for (batch, (reserved, spent, longest)) in batches {
         if (reserved, spent, longest) == (0, 0, 0) {
             continue;

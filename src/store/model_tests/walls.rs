@@ -1,12 +1,13 @@
-//! Random operations on a ledger with walls: a cap on the money, a pool with limits, pauses, lines that change and lines
+//! Random operations on a ledger with walls: a cap on the money, another on a day's and a month's, a pool with limits, pauses, lines that change and lines
 //! that are tried again. What must never be passed is looked for after each of them; who waits, waits for a reason.
 
 mod op;
 mod seen;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures::poll;
+use jiff::tz::TimeZone;
 use proptest::{collection::vec, prelude::*};
 
 use self::{
@@ -19,10 +20,12 @@ use super::{
 };
 use crate::{
     domain::{
+        cost::MicroUsd,
         identity::source_identity,
         job::{BatchId, JobState, Why},
         pool::Limits,
         retry::PauseKind,
+        spend::SpendRule,
     },
     store::{tests::*, *},
 };
@@ -37,6 +40,8 @@ type Verdict = Result<Result<Permit, Denial>, StoreError>;
 
 struct Waiting {
     who: usize,
+    /// What a day and a month may cost, as it was when it was asked.
+    rule: Option<Arc<SpendRule>>,
     asked: Pin<Box<dyn Future<Output = Verdict>>>,
 }
 
@@ -47,9 +52,12 @@ struct World {
     clock: Clock,
     batch: BatchId,
     cap: Option<i64>,
+    rule: Option<Arc<SpendRule>>,
     limits: Limits,
     hands: Vec<Claimed>,
     waiting: Vec<Waiting>,
+    /// The rules of those that were granted last.
+    granted_under: Vec<Option<Arc<SpendRule>>>,
     /// How often each line was changed, and when it last was.
     changes: [(u64, i64); LINES as usize],
 }
@@ -70,9 +78,11 @@ impl World {
             stores,
             batch,
             cap,
+            rule: None,
             limits,
             hands: Vec::new(),
             waiting: Vec::new(),
+            granted_under: Vec::new(),
             changes: [(0, 0); LINES as usize],
             _enlisted: enlisted,
             _ledger: ledger,
@@ -130,6 +140,10 @@ impl World {
             Op::Cancel => {
                 self.stores[0].cancel(self.batch).await.unwrap();
             }
+            Op::Spend { day, month } => {
+                let zone = TimeZone::get("Asia/Kathmandu").unwrap();
+                self.rule = Some(Arc::new(SpendRule { day: day.map(MicroUsd), month: month.map(MicroUsd), zone }));
+            }
             Op::Cap { max } => {
                 self.cap = max;
                 self.submit(vec![]).await;
@@ -155,11 +169,11 @@ impl World {
         let hand = &self.hands[hand];
         let replaces = seen.open(hand.job).filter(|_| replaces);
         let why = if replaces.is_some() { Why::Unknown } else { Why::First };
-        let ask = PermitAsk { replaces, why, ..ask(hand, self.limits) };
+        let ask = PermitAsk { replaces, why, spend: self.rule.clone(), ..ask(hand, self.limits) };
         let store = self.stores[who].clone();
         let mut asked: Pin<Box<dyn Future<Output = Verdict>>> = Box::pin(async move { store.permit(ask).await });
         assert!(poll!(&mut asked).is_pending(), "the writer has not run yet");
-        self.waiting.push(Waiting { who, asked });
+        self.waiting.push(Waiting { who, rule: self.rule.clone(), asked });
     }
 
     /// The manifest has another recording in this line.
@@ -185,9 +199,13 @@ impl World {
             store.write(|_, _| Box::pin(async { Ok(()) })).await.unwrap();
         }
         let (mut denials, mut still) = (Vec::new(), Vec::new());
+        self.granted_under.clear();
         for mut one in self.waiting.drain(..) {
             match poll!(&mut one.asked) {
-                std::task::Poll::Ready(verdict) => denials.extend(verdict.unwrap().err()),
+                std::task::Poll::Ready(verdict) => match verdict.unwrap() {
+                    Ok(_) => self.granted_under.push(one.rule),
+                    Err(denial) => denials.push(denial),
+                },
                 std::task::Poll::Pending => still.push(one),
             }
         }
@@ -203,6 +221,13 @@ impl World {
             assert!(self.cap.is_none_or(|cap| committed <= cap), "{committed} of {:?}", self.cap);
             assert!(!before.paused || !after.paused, "a paused batch makes no call");
         }
+        for rule in self.granted_under.iter().flatten() {
+            for one in after.uses(rule, heard_at) {
+                // Whoever came before may have had a higher limit, or none.
+                let alone = self.granted_under.iter().all(|other| other.as_ref() == Some(rule));
+                assert!(!alone || one.has(MicroUsd::ZERO), "{one:?}");
+            }
+        }
         for call in begun {
             assert_ne!(after.job(call.job).state, JobState::Superseded, "nobody wants it any more");
         }
@@ -217,10 +242,20 @@ impl World {
 
         let too_dear = self.cap.is_some_and(|cap| committed + RESERVE > cap);
         assert!(too_dear || !denials.contains(&Denial::SpendLimit), "{committed} of {:?}", self.cap);
+        for denial in denials {
+            if let Denial::SpendPeriod { limit, reserve } = denial {
+                assert!(!limit.has(MicroUsd(*reserve)), "{limit:?}");
+            }
+        }
+        let dear = |one: &Waiting| {
+            let full = |rule: &Arc<SpendRule>| after.uses(rule, heard_at).iter().any(|one| !one.has(MicroUsd(RESERVE)));
+            one.rule.as_ref().is_some_and(full)
+        };
         let walled = self.limits.concurrency.is_some_and(|most| in_flight >= most as usize)
             || self.limits.requests_per_minute.is_some_and(|most| recent >= most as usize)
             || too_dear && (in_flight > 0 || after.awaits());
-        let idle = self.waiting.iter().map(|one| one.who).collect::<Vec<_>>();
+        let held = in_flight > 0 || after.awaits();
+        let idle = self.waiting.iter().filter(|one| !(held && dear(one))).map(|one| one.who).collect::<Vec<_>>();
         assert!(walled || idle.is_empty(), "{idle:?} wait for nothing");
 
         after.add_up();

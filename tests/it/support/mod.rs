@@ -13,6 +13,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,7 @@ use wavebatch::{
         environment::Environment,
         job::{BatchId, JobState},
         pool::{Limits, Pool},
+        spend::SpendRule,
     },
     media::fetch::{FetchSettings, Fetcher},
     pace::Pace,
@@ -56,6 +58,8 @@ pub struct House {
     pub store: Store,
     pub clock: Clock,
     pub limits: HashMap<Pool, Limits>,
+    /// What a day and a month may cost.
+    pub spend: Option<Arc<SpendRule>>,
     /// Where the runner finds the API; the sandbox's by default.
     pub base_url: Option<String>,
     /// Where answers are posted to, if they are.
@@ -108,7 +112,7 @@ impl House {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new(), base_url: None, webhook: None }
+        Self { dir, sandbox, store, clock, limits: HashMap::new(), spend: None, base_url: None, webhook: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -199,6 +203,7 @@ impl House {
             environment: Environment::Live,
             account: self.account(),
             limits: self.limits.clone(),
+            spend: self.spend.clone(),
             rates: Rates::default(),
             webhook: self.webhook.clone(),
         };

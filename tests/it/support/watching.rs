@@ -73,6 +73,7 @@ impl House {
             account: self.account(),
             environment: Environment::Live,
             limits: self.limits.clone(),
+            spend: self.spend.clone(),
         };
         Admin::start(settings).await.expect("an address")
     }

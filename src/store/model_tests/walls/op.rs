@@ -51,6 +51,11 @@ pub(super) enum Op {
     Cap {
         max: Option<i64>,
     },
+    /// Another rule for a day and a month, for whoever asks from now on.
+    Spend {
+        day: Option<i64>,
+        month: Option<i64>,
+    },
 }
 
 /// A cap in micro-USD: that of a few calls.
@@ -60,7 +65,7 @@ pub(super) fn cap() -> impl Strategy<Value = Option<i64>> {
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let (n, who) = (0usize..64, 0usize..2);
-    let moments = prop_oneof![Just(1_000), Just(30_000), Just(61_001), Just(2 * super::LEASE)];
+    let moments = prop_oneof![Just(1_000), Just(30_000), Just(61_001), Just(2 * super::LEASE), Just(7 * 3_600_000)];
     prop_oneof![
         6 => who.clone().prop_map(|who| Op::Claim { who }),
         3 => (who.clone(), n.clone(), any::<bool>()).prop_map(|(who, hand, replaces)| Op::Ask { who, hand, replaces }),
@@ -76,5 +81,6 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         2 => proptest::option::of(n).prop_map(|line| Op::Retry { line }),
         1 => Just(Op::Cancel),
         1 => cap().prop_map(|max| Op::Cap { max }),
+        2 => (cap(), proptest::option::weighted(0.3, 10_000i64..60_000)).prop_map(|(day, month)| Op::Spend { day, month }),
     ]
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 
 use crate::{
-    domain::job::{BatchId, CallId, CallState, JobId, JobState, Token},
+    domain::{
+        cost::MicroUsd,
+        job::{BatchId, CallId, CallState, JobId, JobState, Token},
+        spend::{SpendRule, SpendUse, quarter},
+    },
     store::{Claimed, Store, rows},
 };
 
@@ -33,6 +37,8 @@ pub(super) struct Seen {
     pub(super) reserved: i64,
     pub(super) paused: bool,
     pub(super) by_user: bool,
+    /// Spent and reserved by quarter of an hour, as the ledger has summed it up.
+    quarters: BTreeMap<i64, (i64, i64)>,
 }
 
 impl Seen {
@@ -40,6 +46,7 @@ impl Seen {
         let calls = sqlx::query("SELECT id, job, state, sent_at, slot_until, cost, reserve FROM calls ORDER BY id");
         let calls = calls.fetch_all(&store.read).await.unwrap();
         let jobs = sqlx::query("SELECT id, key, state, token FROM jobs").fetch_all(&store.read).await.unwrap();
+        let sums = sqlx::query("SELECT quarter, spent, reserved FROM spending").fetch_all(&store.read).await.unwrap();
         let sql = "SELECT spent, reserved, state = 'paused' AS paused, paused_by IS 'user' AS by_user FROM batches WHERE id = ?";
         let batch = sqlx::query(sql).bind(batch.0).fetch_one(&store.read).await.unwrap();
         let call = |row: &sqlx::sqlite::SqliteRow| SeenCall {
@@ -64,6 +71,7 @@ impl Seen {
             reserved: batch.get("reserved"),
             paused: batch.get("paused"),
             by_user: batch.get("by_user"),
+            quarters: sums.iter().map(|row| (row.get("quarter"), (row.get("spent"), row.get("reserved")))).collect(),
         }
     }
 
@@ -104,10 +112,27 @@ impl Seen {
         self.calls.iter().filter(|call| call.job == job).filter(billed).count()
     }
 
+    /// What is committed of each limit of a rule, as the calls themselves come to.
+    pub(super) fn uses(&self, rule: &SpendRule, now: i64) -> Vec<SpendUse> {
+        let mut uses: Vec<_> = rule.at(now).collect();
+        for one in &mut uses {
+            let calls = || self.calls.iter().filter(|call| (one.span.from..one.span.until).contains(&call.sent_at));
+            let (spent, reserved) = (calls().map(|call| call.cost).sum(), calls().map(|call| call.reserve).sum());
+            (one.spent, one.reserved) = (MicroUsd(spent), MicroUsd(reserved));
+        }
+        uses
+    }
+
     /// The batch's money is that of its calls, and no line has two calls where there may be one.
     pub(super) fn add_up(&self) {
         assert_eq!(self.spent, self.calls.iter().map(|call| call.cost).sum::<i64>());
         assert_eq!(self.reserved, self.calls.iter().map(|call| call.reserve).sum::<i64>());
+        let mut quarters: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for call in &self.calls {
+            let sums = quarters.entry(quarter(call.sent_at)).or_default();
+            *sums = (sums.0 + call.cost, sums.1 + call.reserve);
+        }
+        assert_eq!(self.quarters, quarters);
         for job in self.jobs.keys() {
             let of = |is: fn(CallState) -> bool| self.calls.iter().filter(|c| c.job == *job && is(c.state)).count();
             assert!(of(CallState::is_open) <= 1 && of(|state| state == CallState::Answered) <= 1);

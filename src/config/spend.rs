@@ -1,0 +1,39 @@
+//! `[spend]`: what all batches of the ledger may cost together in a day and in a month.
+
+use jiff::tz::TimeZone;
+use toml::de::DeValue;
+
+use crate::{
+    definition::{
+        dates,
+        text::dollars,
+        walk::{Section, Walk, Wrong},
+    },
+    domain::{cost::MicroUsd, spend::SpendRule},
+};
+
+/// `None` where no limit is set.
+pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Option<SpendRule> {
+    let mut limit = |walk: &mut Walk<'t>, name| {
+        walk.take(&mut section, name, |value| match value {
+            DeValue::Integer(number) => dollars(&number.to_string()).map_err(Wrong::Value),
+            DeValue::Float(number) => dollars(number.as_str()).map_err(Wrong::Value),
+            _ => Err(Wrong::Type("a number")),
+        })
+    };
+    let (day, month): (Option<MicroUsd>, Option<MicroUsd>) = (limit(walk, "day_usd"), limit(walk, "month_usd"));
+    let said = walk.text(&mut section, "timezone", dates::zone);
+    walk.close(section);
+    if day.is_none() && month.is_none() {
+        return None;
+    }
+    let zone = said.map_or_else(dates::system_zone, Ok);
+    match zone {
+        Ok(zone) if zone.is_unknown() => Some(SpendRule { day, month, zone: TimeZone::UTC }),
+        Ok(zone) => Some(SpendRule { day, month, zone }),
+        Err(message) => {
+            walk.fault(0, Some("spend".into()), message);
+            None
+        }
+    }
+}
