@@ -379,6 +379,7 @@ impl Engine {
     /// Whether nothing is left to do in any of the batches. A batch whose last job is done is marked finished.
     async fn over(&mut self) -> Result<bool, StoreError> {
         for batch in self.targets().await? {
+            self.shared.store.finish_cancel(batch).await?;
             if self.shared.store.is_working(batch).await? && !self.shared.store.finish(batch).await? {
                 return Ok(false);
             }

@@ -86,6 +86,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
+        self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
         let pending = Pending { redeliver: true, ..Pending::default() };
         self.write(move |conn, _| {
@@ -104,6 +105,7 @@ impl Store {
         {
             redelivered += step.0;
             pruned += step.1;
+            self.let_others_write().await?;
         }
         Ok((redelivered, pruned))
     }
@@ -140,6 +142,7 @@ impl Store {
                 return Ok(dropped);
             }
             dropped += some;
+            self.let_others_write().await?;
         }
     }
 }
