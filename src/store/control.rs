@@ -120,7 +120,10 @@ impl Store {
     }
 
     /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
-    pub(super) async fn let_others_write(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn let_others_write(&self) -> Result<(), StoreError> {
         let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
             .bind(self.shared.process.load(Ordering::Acquire))
             .fetch_one(&self.read)
