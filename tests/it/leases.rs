@@ -175,7 +175,7 @@ impl Wire {
 
 async fn process(house: &House) -> Store {
     let timing = Timing { lease_ms: LEASE_MS, beat_ms: 100 };
-    let (clock, busy_timeout) = (house.clock.clone(), Duration::from_secs(1));
+    let (clock, busy_timeout) = (house.clock.clone(), Duration::from_secs(2));
     let opening = Opening { clock, timing, busy_timeout, ..Opening::new(house.path("wavebatch.db")) };
     Store::open(opening).await.expect("a ledger").0
 }
