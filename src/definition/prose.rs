@@ -12,7 +12,10 @@ use std::{
     str,
 };
 
-use crate::domain::cut::{flat, paragraphs};
+use crate::{
+    domain::cut::{flat, paragraphs},
+    io_fault::{self, IoFault},
+};
 
 /// The longest file that is read.
 pub const MAX_BYTES: u64 = 10_000_000;
@@ -94,9 +97,15 @@ pub enum ProseFault {
         /// From 1.
         line: u64,
     },
-    /// It could not be read.
-    #[error("cannot be read")]
-    Io(#[from] io::Error),
+    /// It cannot be read, and it is to blame.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// It cannot be read now: this machine, or the disk or mount that it is on, is to blame.
+    #[error("cannot be read now: {source}; {}", io_fault::remedy(.source))]
+    Away {
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl ProseKind {
@@ -108,6 +117,16 @@ impl ProseKind {
             "txt" | "text" => Some(Self::Plain),
             "md" | "markdown" => Some(Self::Markdown),
             _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for ProseFault {
+    fn from(error: io::Error) -> Self {
+        match IoFault::of(&error) {
+            _ if error.kind() == io::ErrorKind::NotFound => Self::Missing,
+            IoFault::File => Self::Unreadable(error),
+            IoFault::Storage | IoFault::Machine => Self::Away { source: error },
         }
     }
 }
@@ -161,10 +180,7 @@ impl fmt::Display for LeftOut {
 /// # Errors
 /// It cannot be read, is too big, is no text, or has none.
 pub fn read(path: &Path, kind: ProseKind) -> Result<Prose, ProseFault> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ProseFault::Missing,
-        _ => error.into(),
-    })?;
+    let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(ProseFault::Directory);
     }

@@ -213,4 +213,7 @@ pub enum LogError {
     /// Anything else: worth another look later.
     #[error("the vendor's log could not be read ({0})")]
     Unreachable(String),
+    /// This machine lacks what asking takes. It says nothing about the vendor.
+    #[error("the vendor's log could not be asked ({0})")]
+    Unasked(String),
 }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    CallEnd, Event,
+    CallEnd, Event, disk,
     worker::{Next, Work, jitter},
 };
 use crate::{
     crash,
     domain::{
-        call::{ErrorKind, Outcome, Trouble},
+        call::{ErrorKind, LogError, Outcome, Trouble},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
         pool::{Limited, Pool},
@@ -322,7 +322,7 @@ async fn after<A>(
     }
     let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
     // No other line says whether the API works: what costs nothing does.
-    if reply.in_doubt && !is_within_reach(work).await {
+    if reply.in_doubt && reach(work).await == Reach::Out {
         let (account, asked) = (work.shared.config.account.clone(), trouble.retry_after);
         probe_at = Some(work.shared.store.out_of_reach(account, work.pool, call, asked).await?);
         tracing::warn!(pool = %work.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
@@ -403,8 +403,15 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
     };
     let mut again_at = probe_at;
     if mine {
-        if is_within_reach(work).await {
-            return Ok(Probe::Reached);
+        match reach(work).await {
+            Reach::Within => return Ok(Probe::Reached),
+            // The vendor was not asked: its outage is neither longer nor over.
+            Reach::Unasked(told) => {
+                shared.say_of_disk(format!("{told}; {}", disk::again()));
+                let wait = i64::try_from(retry::LOCAL_WAIT_MS).unwrap_or(30_000);
+                return Ok(Probe::Wait(work.put_back(work.now() + wait)));
+            }
+            Reach::Out => {}
         }
         shared.store.probe_failed(account, work.pool).await?;
         let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
@@ -418,15 +425,43 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
 }
 
 /// Whether the API answers what costs nothing: its log; or, since there is none of speech, how it is.
-async fn is_within_reach<A>(work: &Work<'_, A>) -> bool {
+async fn reach<A>(work: &Work<'_, A>) -> Reach {
     match work.pool {
-        Pool::Tts => !work.shared.client.health().await.is_err_and(|trouble| is_out_of_reach(&trouble)),
-        Pool::Pulse | Pool::PulsePro => work.shared.log.answers().await,
+        Pool::Tts => Reach::of_health(work.shared.client.health().await.err()),
+        Pool::Pulse | Pool::PulsePro => work.shared.log.reach().await,
     }
 }
 
-fn is_out_of_reach(trouble: &Trouble) -> bool {
-    trouble.status.is_none_or(|status| status >= 500)
+/// Whether the API answers what costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It answers, if only with a refusal.
+    Within,
+    /// It does not.
+    Out,
+    /// It was not asked: this machine lacks what that takes.
+    Unasked(String),
+}
+
+impl Reach {
+    /// What the trouble of asking how the API is says; none is the API's own `ok`.
+    fn of_health(trouble: Option<Trouble>) -> Self {
+        match trouble {
+            None => Self::Within,
+            Some(trouble) if trouble.kind == ErrorKind::LocalOutage => Self::Unasked(trouble.message),
+            Some(trouble) if trouble.status.is_none_or(|status| status >= 500) => Self::Out,
+            Some(_) => Self::Within,
+        }
+    }
+
+    /// The same of asking for its log.
+    pub(super) fn of_log(error: Option<LogError>) -> Self {
+        match error {
+            None | Some(LogError::Absent(_)) => Self::Within,
+            Some(LogError::Unreachable(_)) => Self::Out,
+            Some(LogError::Unasked(told)) => Self::Unasked(told),
+        }
+    }
 }
 
 /// Why the batch must stop after this answer: its content was to expire, and does not.
@@ -458,5 +493,20 @@ mod tests {
         assert!(breaks_expiry(ExpireContent::Required, Some("not-entitled")));
         assert!(breaks_expiry(ExpireContent::Required, None));
         assert!(!breaks_expiry(ExpireContent::Try, None));
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_no_outage_of_the_vendors() {
+        let trouble = |kind, status| Some(Trouble { status, ..Trouble::new(kind, "told") });
+        assert_eq!(Reach::of_health(None), Reach::Within);
+        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(429))), Reach::Within);
+        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(503))), Reach::Out);
+        assert_eq!(Reach::of_health(trouble(ErrorKind::Unreachable, None)), Reach::Out);
+        assert_eq!(Reach::of_health(trouble(ErrorKind::TimedOut, None)), Reach::Out);
+        assert_eq!(Reach::of_health(trouble(ErrorKind::LocalOutage, None)), Reach::Unasked("told".into()));
+        assert_eq!(Reach::of_log(None), Reach::Within);
+        assert_eq!(Reach::of_log(Some(LogError::Absent("401".into()))), Reach::Within);
+        assert_eq!(Reach::of_log(Some(LogError::Unreachable("503".into()))), Reach::Out);
+        assert_eq!(Reach::of_log(Some(LogError::Unasked("told".into()))), Reach::Unasked("told".into()));
     }
 }

@@ -79,7 +79,8 @@ impl Shared {
     }
 }
 
-fn again() -> String {
+/// The end of a sentence about what befell a line.
+pub(super) fn again() -> String {
     format!("its lines are tried again every {} s", LOCAL_WAIT_MS / 1_000)
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::call::Reach;
 use crate::{
     clock::Clock,
     domain::{
@@ -60,6 +61,8 @@ struct Known {
     /// Id of the newest entry; empty = the log was empty.
     newest: Option<String>,
     absent_until: i64,
+    /// Since when this process has found the log out of reach; none once it was read.
+    away_since: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -112,10 +115,17 @@ impl LogBook {
         });
     }
 
+    /// Since when this process has found the log out of reach, in ms since 1970; none if it was read last.
+    pub(super) fn away_since(&self) -> Option<i64> {
+        self.known().away_since
+    }
+
     async fn refresh(&self) {
         match self.client.stt_log(1, 1).await {
             Ok(entries) => {
-                self.known().newest = Some(entries.first().map(|e| e.request_id.clone()).unwrap_or_default());
+                let mut known = self.known();
+                known.newest = Some(entries.first().map(|e| e.request_id.clone()).unwrap_or_default());
+                known.away_since = None;
                 self.read_at.store(self.clock.now(), Ordering::Relaxed);
             }
             Err(e) => self.note(&e),
@@ -125,15 +135,21 @@ impl LogBook {
     fn note(&self, error: &LogError) {
         let now = self.clock.now();
         self.read_at.store(now, Ordering::Relaxed);
-        if matches!(error, LogError::Absent(_)) {
-            self.known().absent_until = now + ABSENT_MS;
+        let mut known = self.known();
+        match error {
+            LogError::Absent(_) => known.absent_until = now + ABSENT_MS,
+            LogError::Unreachable(_) => {
+                known.away_since.get_or_insert(now);
+            }
+            LogError::Unasked(_) => {}
         }
+        drop(known);
         tracing::debug!(error = %error, "the vendor's log was not read");
     }
 
     /// Whether the API answers at all, asked by reading the log.
-    pub(super) async fn answers(&self) -> bool {
-        !matches!(self.client.stt_log(1, 1).await, Err(LogError::Unreachable(_)))
+    pub(super) async fn reach(&self) -> Reach {
+        Reach::of_log(self.client.stt_log(1, 1).await.err())
     }
 
     /// Looks for the entry of a call that was made after `cursor` was the newest. A walk that began before `not_before` is
@@ -173,6 +189,7 @@ impl LogBook {
             .is_some_and(|w| w.began_at >= not_before && (w.whole || w.entries.iter().any(|e| e.request_id == cursor)));
         if !serves {
             *walk = Some(self.walk_to(cursor).await.inspect_err(|e| self.note(e))?);
+            self.known().away_since = None;
         }
         let walk = walk.as_ref().expect("just walked");
         let newer: Vec<&LogEntry> = walk.entries.iter().take_while(|e| e.request_id != cursor).collect();

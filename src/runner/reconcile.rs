@@ -52,13 +52,18 @@ fn look_again(
     found: &Result<Found, LogError>,
     unknown_at: i64,
     grace: i64,
-    outage_limit: i64,
+    (outage_limit, away_since): (i64, Option<i64>),
     now: i64,
 ) -> Option<i64> {
     match found {
         Ok(Found::One(_)) | Err(LogError::Absent(_)) => None,
         Ok(Found::None | Found::Unclear) => (now < unknown_at + grace).then_some(unknown_at + grace),
-        Err(LogError::Unreachable(_)) => (now < unknown_at + outage_limit).then_some(now + LOG_RETRY_MS),
+        Err(LogError::Unreachable(_)) => {
+            // Nobody asked while nobody ran: the log is given its time from when it was first found away.
+            let since = unknown_at.max(away_since.unwrap_or(now).min(now));
+            (now < since + outage_limit).then_some(now + LOG_RETRY_MS)
+        }
+        Err(LogError::Unasked(_)) => Some(now + LOG_RETRY_MS),
     }
 }
 
@@ -90,7 +95,7 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
         }
     }
     let outage_limit = i64::try_from(run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-    if let Some(at) = look_again(&found, unknown_at, grace, outage_limit, looked_at) {
+    if let Some(at) = look_again(&found, unknown_at, grace, (outage_limit, shared.log.away_since()), looked_at) {
         return Ok(Verdict::Later(at));
     }
     Ok(match run.on_unknown {
@@ -149,11 +154,29 @@ mod tests {
     #[test]
     fn the_log_is_asked_twice_and_an_unreachable_one_until_the_limit() {
         let none = Ok(Found::None);
-        assert_eq!(look_again(&none, 1_000, 10_000, 99_000, 2_000), Some(11_000));
-        assert_eq!(look_again(&none, 1_000, 10_000, 99_000, 11_000), None);
+        assert_eq!(look_again(&none, 1_000, 10_000, (99_000, None), 2_000), Some(11_000));
+        assert_eq!(look_again(&none, 1_000, 10_000, (99_000, None), 11_000), None);
         let away = Err(LogError::Unreachable(String::new()));
-        assert_eq!(look_again(&away, 1_000, 10_000, 99_000, 50_000), Some(55_000));
-        assert_eq!(look_again(&away, 1_000, 10_000, 99_000, 100_001), None);
-        assert_eq!(look_again(&Err(LogError::Absent(String::new())), 1_000, 10_000, 99_000, 1_001), None);
+        assert_eq!(look_again(&away, 1_000, 10_000, (99_000, Some(500)), 50_000), Some(55_000));
+        assert_eq!(look_again(&away, 1_000, 10_000, (99_000, Some(500)), 100_001), None);
+        let absent = Err(LogError::Absent(String::new()));
+        assert_eq!(look_again(&absent, 1_000, 10_000, (99_000, None), 1_001), None);
+    }
+
+    #[test]
+    fn the_log_is_given_its_time_from_when_it_was_first_found_away() {
+        let away = Err(LogError::Unreachable(String::new()));
+        let night = 8 * 3_600_000;
+        assert_eq!(look_again(&away, 0, 10_000, (99_000, Some(night)), night), Some(night + LOG_RETRY_MS));
+        assert_eq!(look_again(&away, 0, 10_000, (99_000, None), night), Some(night + LOG_RETRY_MS));
+        assert_eq!(look_again(&away, 0, 10_000, (99_000, Some(night)), night + 99_000), None);
+    }
+
+    #[test]
+    fn what_this_machine_lacks_decides_nothing() {
+        let unasked = Err(LogError::Unasked(String::new()));
+        for now in [1_001, 11_000, 100_001, 9_000_000] {
+            assert_eq!(look_again(&unasked, 1_000, 10_000, (99_000, Some(1_000)), now), Some(now + LOG_RETRY_MS));
+        }
     }
 }

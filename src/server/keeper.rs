@@ -162,6 +162,9 @@ where
         let standings = self.store.standings(self.environment).await?;
         self.watch_submissions(standings.iter().map(|(batch, _)| batch));
         for (batch, standing) in standings {
+            if batch.cancelled_at.is_some() {
+                self.store.finish_cancel(batch.id).await?;
+            }
             let waits = self.failed.get(&batch.id).is_some_and(|failed| failed.again > Instant::now());
             match standing {
                 Standing::Working => {}

@@ -96,6 +96,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
+        self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
         let pending = Pending { redeliver: true, anew: true, ..Pending::default() };
         self.write(move |conn, _| {
@@ -114,6 +115,7 @@ impl Store {
         {
             redelivered += step.0;
             pruned += step.1;
+            self.let_others_write().await?;
         }
         Ok((redelivered, pruned))
     }
@@ -150,6 +152,7 @@ impl Store {
                 return Ok(dropped);
             }
             dropped += some;
+            self.let_others_write().await?;
         }
     }
 }

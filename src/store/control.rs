@@ -1,5 +1,7 @@
 //! The user's verbs, in steps, since others wait for the lock meanwhile: cancel and retry; and the end of a batch.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -13,6 +15,9 @@ use crate::{
 const JOBS_AT_ONCE: usize = 4_000;
 /// Calls that one transaction gives up at most.
 const CALLS_AT_ONCE: i64 = 1_000;
+/// How long a verb of many steps leaves the lock alone between two of them, where others work. Who waits for SQLite's lock
+/// looks at it every 100 ms at the latest: a lock that is free for a moment only, nobody finds free.
+const STEPS_APART: Duration = Duration::from_millis(30);
 
 /// Which jobs a `retry` is meant for.
 #[derive(Debug, Clone)]
@@ -86,11 +91,49 @@ impl Store {
     pub(super) async fn cancel_lines(&self, batch: BatchId) -> Result<u64, StoreError> {
         let mut cancelled = 0;
         // Nobody waits for these calls any more, and after their jobs nobody would look at them.
-        while self.write(move |conn, now| Box::pin(give_up_unawaited(conn, batch, now))).await? {}
+        while self.write(move |conn, now| Box::pin(give_up_unawaited(conn, batch, now))).await? {
+            self.let_others_write().await?;
+        }
         while let Some(some) = self.write(move |conn, now| Box::pin(cancel_some(conn, batch, now))).await? {
             cancelled += some;
+            self.let_others_write().await?;
         }
         Ok(cancelled)
+    }
+
+    /// Finishes what a killed `cancel` left half done, if one did: else what makes a line due again would have the rest
+    /// bought, too.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
+        let half_done: bool = sqlx::query_scalar(
+            "SELECT EXISTS (
+               SELECT 1 FROM batches
+               WHERE id = $1 AND cancelled_at IS NOT NULL AND finished_at IS NULL AND submitting_at IS NULL)",
+        )
+        .bind(batch)
+        .fetch_one(&self.read)
+        .await?;
+        if half_done {
+            self.cancel_lines(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn let_others_write(&self) -> Result<(), StoreError> {
+        let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
+            .bind(self.shared.process.load(Ordering::Acquire))
+            .fetch_one(&self.read)
+            .await?;
+        if others {
+            tokio::time::sleep(STEPS_APART).await;
+        }
+        Ok(())
     }
 
     /// What [`Store::retry`] would do.
@@ -161,6 +204,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
+        self.finish_cancel(chosen.batch).await?;
         // retry: the lines as they are now. Each step looks at the states of its own lines again.
         let ids: Vec<i64> = sqlx::query_scalar(sql("SELECT id
              FROM jobs
@@ -181,6 +225,7 @@ impl Store {
                     Box::pin(async move { retry_some(conn, &chosen, &ids, now).await })
                 })
                 .await?;
+            self.let_others_write().await?;
         }
         self.stir();
         Ok(retried)
@@ -191,6 +236,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
+        self.finish_cancel(batch).await?;
         // retry_free
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT id FROM jobs WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped' ORDER BY id",
@@ -222,6 +268,7 @@ impl Store {
                     })
                 })
                 .await?;
+            self.let_others_write().await?;
         }
         Ok(retried)
     }

@@ -279,6 +279,8 @@ mod again_tests;
 #[cfg(test)]
 mod callback_tests;
 #[cfg(test)]
+mod control_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod money_tests;

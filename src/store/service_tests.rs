@@ -208,6 +208,21 @@ async fn a_users_pause_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_promise_of_privacy_that_was_broken_is_not_tried_again() {
+    let l = heeding().await;
+    let id = l.submit(batch("b"), 1).await;
+    l.store.pause(id, PauseKind::Expiry, "not-entitled".into()).await.unwrap();
+    for wait in [MINUTES_15, HOUR, 365 * 24 * HOUR] {
+        l.clock.advance(wait);
+        assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty());
+        assert!(!l.store.resume(id, false).await.unwrap(), "only the user's `resume` lifts it");
+        assert!(claim(&l.store, 9).await.is_empty());
+    }
+    assert!(l.store.resume(id, true).await.unwrap());
+    assert_eq!(claim(&l.store, 9).await.len(), 1);
+}
+
+#[tokio::test]
 async fn each_standing_is_told_once() {
     let l = heeding().await;
     let id = l.submit(batch("b"), 2).await;

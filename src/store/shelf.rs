@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Scratch, Store};
+use super::{Scratch, Store, StoreError};
 use crate::{
     crash,
     domain::{hex::unhex, identity::Identity, speech::AudioFormat},
@@ -54,10 +54,26 @@ impl Shelf {
     }
 
     /// Whether a sound is kept, and how long its file is, in bytes.
-    #[must_use]
-    pub fn find(&self, sound: Identity, format: AudioFormat) -> Option<u64> {
-        let meta = fs::metadata(self.path(sound, format)).ok()?;
-        (meta.is_file() && meta.len() > 0).then_some(meta.len())
+    ///
+    /// # Errors
+    /// It cannot be found out now: the disk fails, or the folder may not be read. The sound may be there all the same.
+    pub fn find(&self, sound: Identity, format: AudioFormat) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(sound, format)) {
+            Ok(meta) => Ok((meta.is_file() && meta.len() > 0).then_some(meta.len())),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether a sound is kept.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn is_kept(&self, sound: Identity, format: AudioFormat) -> Result<bool, StoreError> {
+        match self.find(sound, format) {
+            Ok(found) => Ok(found.is_some()),
+            Err(source) => Err(StoreError::Spool { path: self.root.clone(), source }),
+        }
     }
 
     /// An empty file to be written and then [kept](Self::keep).
@@ -73,7 +89,7 @@ impl Shelf {
     /// # Errors
     /// The disk is full, or worse; then nothing is kept.
     pub fn keep(&self, draft: &Scratch, sound: Identity, format: AudioFormat, replace: bool) -> io::Result<()> {
-        if !replace && self.find(sound, format).is_some() {
+        if !replace && self.find(sound, format)?.is_some() {
             return Ok(());
         }
         let path = self.path(sound, format);
@@ -168,14 +184,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shelf = Shelf { root: dir.path().join("speech") };
         let (sound, other) = (Identity([0xab; 16]), Identity([0; 16]));
-        assert_eq!(shelf.find(sound, AudioFormat::Pcm), None);
+        let find = |sound, format| shelf.find(sound, format).unwrap();
+        assert_eq!(find(sound, AudioFormat::Pcm), None);
         shelf.walk(|_| panic!("there is nothing")).unwrap();
         keep(&shelf, sound, b"first", false);
         keep(&shelf, sound, b"second one", false);
         assert_eq!(fs::read(shelf.path(sound, AudioFormat::Pcm)).unwrap(), b"first");
-        assert_eq!(shelf.find(sound, AudioFormat::Mp3), None, "another format is another purchase");
+        assert_eq!(find(sound, AudioFormat::Mp3), None, "another format is another purchase");
         keep(&shelf, sound, b"second one", true);
-        assert_eq!(shelf.find(sound, AudioFormat::Pcm), Some(10));
+        assert_eq!(find(sound, AudioFormat::Pcm), Some(10));
         keep(&shelf, other, b"x", false);
         let mut seen = Vec::new();
         shelf.walk(|kept| seen.push((kept.fingerprint, kept.bytes))).unwrap();
@@ -183,6 +200,26 @@ mod tests {
         assert_eq!(seen, [(other, 1), (sound, 10)]);
         let left = fs::read_dir(shelf.root()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count();
         assert_eq!(left, 0, "drafts go with their values");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_now_is_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf { root: dir.path().join("speech") };
+        let sound = Identity([3; 16]);
+        keep(&shelf, sound, b"bought", false);
+        let folder = shelf.path(sound, AudioFormat::Pcm).parent().unwrap().to_owned();
+        let away = dir.path().join("away");
+        fs::rename(&folder, &away).unwrap();
+        assert_eq!(shelf.find(sound, AudioFormat::Pcm).unwrap(), None, "its folder is gone");
+        // A mount that fails answers each look with an error; so does a link that leads in a circle, also for root.
+        std::os::unix::fs::symlink(&folder, &folder).unwrap();
+        assert!(shelf.find(sound, AudioFormat::Pcm).is_err());
+        let (draft, _file) = shelf.draft().unwrap();
+        assert!(shelf.keep(&draft, sound, AudioFormat::Pcm, false).is_err(), "it stays in hand");
+        fs::remove_file(&folder).unwrap();
+        fs::rename(&away, &folder).unwrap();
+        assert_eq!(shelf.find(sound, AudioFormat::Pcm).unwrap(), Some(6));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         body::{Body, Reader},
-        call::{LogEntry, LogError, LogFlags},
+        call::{ErrorKind, LogEntry, LogError, LogFlags},
         lenient::{Take, take},
     },
     large::look_into,
@@ -31,8 +31,9 @@ impl Client {
     /// One page of the log, newest entry first; pages count from 1 and hold at most 100 entries.
     ///
     /// # Errors
-    /// [`LogError::Absent`] where there is no log for this key, [`LogError::Unreachable`] for everything else. An
-    /// entry that cannot be read fails its page: leaving it out could make another one look unique.
+    /// [`LogError::Absent`] where there is no log for this key, [`LogError::Unasked`] where this machine cannot ask,
+    /// [`LogError::Unreachable`] for everything else. An entry that cannot be read fails its page: leaving it out could
+    /// make another one look unique.
     pub async fn stt_log(&self, page: u32, page_size: u32) -> Result<Vec<LogEntry>, LogError> {
         let request = self
             .http
@@ -41,6 +42,7 @@ impl Client {
             .header(AUTHORIZATION, self.bearer.clone());
         match self.exchange(request, MAX_ANSWER, TIMEOUT).await {
             Ok(reply) => look_into(reply.body.len(), move || entries(&reply)).await,
+            Err(trouble) if trouble.kind == ErrorKind::LocalOutage => Err(LogError::Unasked(trouble.message)),
             Err(trouble) => Err(LogError::Unreachable(trouble.message)),
         }
     }

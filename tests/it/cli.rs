@@ -3,10 +3,12 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
+
+use crate::support::{House, service::program};
 
 /// The program in a folder of its own, with no environment that could mean anything to it.
 pub fn wavebatch(dir: &Path, args: &[&str]) -> Command {
@@ -148,4 +150,70 @@ fn json_logs_are_json_and_nothing_else() {
     for line in stderr(&output).lines() {
         assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_another_version_is_refused_by_every_verb_with_one_sentence() {
+    let house = House::new().await;
+    house.calls(1);
+    let definition = house.definition("", "");
+    let batch = house.submit(&definition).await;
+    let name = house.store.batch_by_id(batch).await.expect("a ledger").name;
+    let (file, name) = (definition.to_str().expect("UTF-8"), name.as_str());
+    let verbs: &[&[&str]] = &[
+        &["run", file],
+        &["submit", file],
+        &["work"],
+        &["work", "--batch", name],
+        &["check", file],
+        &["status"],
+        &["status", name],
+        &["jobs", name],
+        &["report", name],
+        &["spend"],
+        &["deliver", name],
+        &["retry", name],
+        &["retry", name, "--dry-run"],
+        &["cancel", name],
+        &["pause", name],
+        &["resume", name],
+        &["prune", "--older-than", "0s"],
+        &["spool"],
+        &["spool", "prune", "--older-than", "0s"],
+        &["serve", "--listen", "off", "--admin-listen", "off"],
+        &["serve", "--no-workers", "--listen", "127.0.0.1:0", "--admin-listen", "off"],
+    ];
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'x', 1, x'00', 0)";
+    let unreleased = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1";
+    for (statement, sentence, hint) in [
+        (unreleased, "was made by an unreleased version of wavebatch, and this version cannot read it", "move it away"),
+        (newer, "was written by a newer wavebatch (its schema is version 9999", "use the wavebatch that wrote it"),
+    ] {
+        let mut ledger = house.ledger().await;
+        // The newer one has the first migration that everybody knows.
+        let kept: Vec<u8> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
+            .fetch_one(&mut ledger)
+            .await
+            .expect("a ledger");
+        sqlx::query(statement).execute(&mut ledger).await.expect("a ledger");
+        let before = fs::read(house.store.path()).expect("a ledger");
+        for verb in verbs {
+            let output =
+                program(&house, verb).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(3), "{verb:?}: {told}");
+            assert_eq!(told.matches(sentence).count(), 1, "{verb:?}: {told}");
+            assert_eq!(told.matches("hint: ").count(), 1, "{verb:?}: {told}");
+            assert!(told.contains(hint) && told.trim().lines().count() <= 2, "{verb:?}: {told}");
+            assert!(output.stdout.is_empty(), "{verb:?}");
+        }
+        assert!(before == fs::read(house.store.path()).expect("a ledger"), "nothing was written");
+        sqlx::query("UPDATE _sqlx_migrations SET checksum = ? WHERE version = 1")
+            .bind(kept)
+            .execute(&mut ledger)
+            .await
+            .expect("a ledger");
+    }
+    assert_eq!(house.sandbox.books().calls, 0);
 }

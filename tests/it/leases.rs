@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
-    domain::job::{CallState, JobState::Succeeded},
+    domain::job::{BatchId, CallState, JobState::Succeeded},
     runner::RunEnd,
-    sandbox::{Fault, Match, What},
-    store::{End, Ended, Timing},
+    sandbox::{Config, Fault, Match, What},
+    store::{End, Ended, Opening, Store, Timing},
 };
 
-use crate::support::{House, open};
+use crate::support::{House, open, speech::Speaking, watching::Lock};
 
 /// Longer than any of these calls may take, and a lease, in ms.
 const TIMEOUT_AND_LEASE: i64 = 300_000;
@@ -139,4 +141,120 @@ async fn a_late_answer_wins_where_there_is_no_other() {
     let detail = house.job(batch, "call-1").await;
     assert_eq!((detail.row.state, detail.calls[0].state), (Succeeded, CallState::Answered));
     assert_eq!(house.store.batch_by_id(batch).await.unwrap().reserved, 0);
+}
+
+/// What is on the wire while the ledger is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Speech,
+    Stream,
+    Recordings,
+}
+
+const WIRES: [Wire; 3] = [Wire::Speech, Wire::Stream, Wire::Recordings];
+/// Lines of each, all of them in flight.
+const IN_FLIGHT: u64 = 6;
+const LEASE_MS: i64 = 500;
+
+impl Wire {
+    async fn house(self) -> (House, BatchId) {
+        let house = House::with(Config::default()).await;
+        let batch = if self == Self::Recordings {
+            house.provable_calls(usize::try_from(IN_FLIGHT).unwrap());
+            house.submit(&house.definition("", "unknown_grace = \"100ms\"")).await
+        } else {
+            let transport = if self == Self::Stream { "sse" } else { "sync" };
+            let speaking = Speaking { synthesize: json!({ "transport": transport }), ..Speaking::default() };
+            let texts: Vec<_> = (1..=IN_FLIGHT).map(|i| (format!("k{i}"), format!("Sentence number {i}."))).collect();
+            let lines: Vec<_> = texts.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+            house.speak(&speaking, &lines).await
+        };
+        (house, batch)
+    }
+}
+
+async fn process(house: &House) -> Store {
+    let timing = Timing { lease_ms: LEASE_MS, beat_ms: 100 };
+    let (clock, busy_timeout) = (house.clock.clone(), Duration::from_secs(2));
+    let opening = Opening { clock, timing, busy_timeout, ..Opening::new(house.path("wavebatch.db")) };
+    Store::open(opening).await.expect("a ledger").0
+}
+
+/// What happens while all calls are on the wire.
+#[derive(Debug, Clone, Copy)]
+enum Disturbance {
+    /// Somebody locks the ledger, for so many ms; calls are answered in the middle of that, or later.
+    Locked { ms: u64, answered_meanwhile: bool },
+    /// The wall clock is set by so many ms.
+    Set(i64),
+}
+
+/// Three processes; all calls are on the wire when it begins, and each is made once.
+async fn three_processes(wire: Wire, disturbance: Disturbance) {
+    let told = format!("{wire:?}, {disturbance:?}");
+    let in_flight = usize::try_from(IN_FLIGHT).unwrap();
+    let (house, batch) = wire.house().await;
+    house.sandbox.hold();
+    let stores = [process(&house).await, process(&house).await, process(&house).await];
+    let run = async |store: &Store| {
+        let never = CancellationToken::new;
+        house.run_on(store, batch, never(), never()).await
+    };
+    let later = async |store: &Store| {
+        house.sandbox.waiting(in_flight).await;
+        run(store).await
+    };
+    let ((), ran) = tokio::join!(
+        async {
+            house.sandbox.waiting(in_flight).await;
+            let mut ledger = house.ledger().await;
+            let mut at_work = 0;
+            while at_work < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                at_work = sqlx::query_scalar("SELECT count(*) FROM processes").fetch_one(&mut ledger).await.unwrap();
+            }
+            match disturbance {
+                Disturbance::Locked { ms, answered_meanwhile } => {
+                    let lock = Lock::on(&house.path("wavebatch.db")).await;
+                    tokio::time::sleep(Duration::from_millis(ms / 2)).await;
+                    if answered_meanwhile {
+                        house.sandbox.release();
+                    }
+                    tokio::time::sleep(Duration::from_millis(ms / 2)).await;
+                    lock.release().await;
+                }
+                Disturbance::Set(ms) => house.clock.step(ms),
+            }
+            // Whoever looks first finds leases that have run out.
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            house.sandbox.release();
+        },
+        async { tokio::join!(run(&stores[0]), later(&stores[1]), later(&stores[2])) }
+    );
+    for ran in [ran.0, ran.1, ran.2] {
+        assert_eq!(ran.end, RunEnd::Done, "{told}");
+    }
+    let books = house.sandbox.books();
+    assert_eq!((books.calls, books.billed), (IN_FLIGHT, IN_FLIGHT), "{told}: nothing was bought twice");
+    let rows = house.rows(batch).await;
+    assert!(rows.iter().all(|row| row.billed_calls == 1 && row.state == Succeeded), "{told}: {rows:?}");
+}
+
+async fn all_of(table: Vec<(Wire, Disturbance)>) {
+    let rows = table.into_iter().map(|(wire, what)| tokio::spawn(three_processes(wire, what)));
+    let done = futures::stream::iter(rows).buffer_unordered(4).collect::<Vec<_>>().await;
+    done.into_iter().for_each(|row| row.expect("a row that holds"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_locked_for_several_leases_buys_nothing_twice() {
+    let locks = [(600, false), (1_200, true), (2_600, false), (2_600, true)];
+    let lock = |(ms, answered_meanwhile)| Disturbance::Locked { ms, answered_meanwhile };
+    all_of(WIRES.into_iter().flat_map(|wire| locks.map(|which| (wire, lock(which)))).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_is_set_buys_nothing_twice() {
+    let steps = [LEASE_MS + 100, 20 * LEASE_MS, 3_600_000, 365 * 24 * 3_600_000, -3_600_000];
+    all_of(WIRES.into_iter().flat_map(|wire| steps.map(|ms| (wire, Disturbance::Set(ms)))).collect()).await;
 }

@@ -296,6 +296,26 @@ async fn a_pause_of_ours_ends_by_itself_once_one_line_goes_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_sends_no_further_recording_once_content_does_not_expire() {
+    let house = House::timeless(Config { content_expiry: "not-entitled".into(), ..latency(0) }).await;
+    house.provable_calls(9);
+    let batch = house.submit(&house.definition("expire_content = true", "concurrency = 1")).await;
+    let mut served = serve(&house);
+    let news = served.next().await;
+    assert!(matches!(news.standing, Standing::Paused(_)), "{news:?}");
+    let calls = house.sandbox.books().calls;
+    // Hour after hour: what must not happen is given its time by the keeper's own looks.
+    for _ in 0..4 {
+        house.clock.advance(3_600_000);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(house.sandbox.books().calls, calls, "one answer was enough");
+    let (kind, _) = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+    assert_eq!(kind, PauseKind::Expiry);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_closes_leaves_the_rest_for_the_next() {
     let house = House::timeless(latency(0)).await;
     house.provable_calls(6);
@@ -394,4 +414,59 @@ async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
     assert!(says(&house, &["check", file]).1.contains("cut off; submitting it again finishes it"));
     let (code, _, told) = says(&house, &["work", "--batch", &row.name]);
     assert!(code == 3 && told.contains("hint: submit it again"), "{told}");
+}
+
+/// How a process ended whose clock was ahead.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    Killed,
+    Stopped,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_ahead_while_nobody_lives_holds_nobody_up() {
+    const HOUR: i64 = 3_600;
+    let table = [
+        (2 * HOUR, Left::Killed, &["run", "night.toml"][..]),
+        (24 * HOUR, Left::Stopped, &["run", "night.toml"]),
+        (365 * 24 * HOUR, Left::Killed, &["work", "--batch", "night"]),
+        (2 * HOUR, Left::Stopped, &["serve", "--listen", "off", "--admin-listen", "off"]),
+        (365 * 24 * HOUR, Left::Killed, &["serve", "--listen", "off", "--admin-listen", "off"]),
+    ];
+    let rows = table.map(|(ahead, left, next)| {
+        tokio::spawn(async move {
+            let told = format!("{ahead} s, {left:?}, {next:?}");
+            let house = House::with(latency(0)).await;
+            house.provable_calls(12);
+            let definition = house.definition("", "concurrency = 3\nunknown_grace = \"300ms\"");
+            house.sandbox.hold();
+            let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+            // Of a service, this is where its clock begins.
+            let mut first = program(&house, &["serve", "--listen", "off", "--admin-listen", "off"]);
+            first.env("WAVEBATCH_NOW", now.to_string());
+            let first = Service::of(first);
+            first.says("workers   at work").await;
+            let batch = house.submit(&definition).await;
+            house.sandbox.arrivals(3).await;
+            let mut ledger = house.ledger().await;
+            let newest: i64 =
+                sqlx::query_scalar("SELECT max(sent_at) FROM calls").fetch_one(&mut ledger).await.expect("calls");
+            assert!(newest > house.clock.now() + (ahead - 60) * 1_000, "{told}: its clock is ahead");
+            match left {
+                Left::Killed => first.kill(),
+                Left::Stopped => drop(first.stop().await),
+            }
+            house.sandbox.release();
+            let _second = Service::of(program(&house, next));
+            let began = std::time::Instant::now();
+            while house.store.batch_by_id(batch).await.expect("a ledger").finished_at.is_none() {
+                assert!(began.elapsed() < Duration::from_secs(20), "{told}: {:?}", house.counts(batch).await);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            house.all_well(batch, 12, 1).await;
+        })
+    });
+    for row in rows {
+        row.await.expect("a row that holds");
+    }
 }

@@ -444,3 +444,46 @@ async fn what_an_edited_book_still_needs_is_not_pruned() {
     let pruned = house.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
     assert_eq!(pruned.needed.sounds, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shelf_that_cannot_be_read_now_is_waited_for_and_nothing_is_bought_again() {
+    let house = House::timeless(Config::default()).await;
+    let text = prose(2);
+    let speaking = Speaking::default();
+    // Bought and not joined: the output is no folder yet.
+    fs::write(house.path("out"), "in the way").unwrap();
+    let batch = house.speak(&speaking, &[("one", &text)]).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Paused);
+    let bought = house.sandbox.books().billed;
+    assert_eq!(bought, parts(&text));
+    fs::remove_file(house.path("out")).unwrap();
+    house.store.resume(batch, false).await.unwrap();
+    // Each look at it is answered with an error, as by a mount that fails: a link that leads in a circle does so, also for root.
+    let shelf = house.store.shelf().root().to_owned();
+    let away = house.path("away");
+    fs::rename(&shelf, &away).unwrap();
+    std::os::unix::fs::symlink(&shelf, &shelf).unwrap();
+    // Another job that says the same, and one that says something else, wait as well: what is bought now could not be kept.
+    let other = Speaking { name: "other", ..Speaking::default() };
+    let twin = house.speak(&other, &[("two", &text)]).await;
+    for batch in [batch, twin] {
+        let (ran, told) = tokio::join!(house.run(batch), async {
+            let waits = house.wait_ahead(batch).await;
+            let calls = house.sandbox.books().calls;
+            fs::remove_file(&shelf).unwrap();
+            fs::rename(&away, &shelf).unwrap();
+            house.clock.advance(waits);
+            (waits, calls)
+        });
+        assert!((29_000..=30_000).contains(&told.0), "{}", told.0);
+        assert_eq!(told.1, bought, "nothing was called for");
+        assert_eq!(ran.end, RunEnd::Done);
+        let warnings = ran.warnings();
+        assert!(warnings.iter().any(|w| w.contains("the spool cannot be read")), "{warnings:?}");
+        fs::rename(&shelf, &away).unwrap();
+        std::os::unix::fs::symlink(&shelf, &shelf).unwrap();
+    }
+    assert_eq!(house.row(batch, "one").await.state, JobState::Succeeded);
+    assert_eq!(house.row(twin, "two").await.state, JobState::Succeeded);
+    assert_eq!(house.sandbox.books().billed, bought);
+}

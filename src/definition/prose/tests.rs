@@ -18,6 +18,21 @@ fn fault(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn what_the_machine_lacks_is_not_the_files_fault() {
+    use rustix::io::Errno;
+    let of = |errno: Errno| ProseFault::from(io::Error::from(errno));
+    assert!(matches!(of(Errno::NOENT), ProseFault::Missing));
+    for errno in [Errno::ACCESS, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP] {
+        assert!(matches!(of(errno), ProseFault::Unreadable(_)), "{errno}");
+    }
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::HOSTDOWN] {
+        assert!(matches!(of(errno), ProseFault::Away { .. }), "{errno}");
+    }
+    let told = of(Errno::MFILE).to_string();
+    assert!(told.starts_with("cannot be read now: Too many open files") && told.contains("ulimit -n"), "{told}");
+}
+
+#[test]
 fn markdown_is_read_for_its_text() {
     let text = "# The *Sea*\n\nIt was **dark**\nand [cold](https://example.com \"t\"), said `Ann`. &amp; so on\\!\n\n\
         Second\n------\n\n- one\n- two\n  - deep\n\n    still deep\n- [x] done\n\n1. first\n2. second\n\n\

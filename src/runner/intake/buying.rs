@@ -171,12 +171,16 @@ impl<'d> Count<'d> {
         self.found.again += diff.rebuy;
         let mut standings = standings.iter();
         for line in lines {
-            self.line(line, standings.by_ref());
+            self.line(line, standings.by_ref())?;
         }
         Ok(())
     }
 
-    fn line<'s>(&mut self, line: &TextLine, standings: &mut impl Iterator<Item = &'s Standing>) {
+    fn line<'s>(
+        &mut self,
+        line: &TextLine,
+        standings: &mut impl Iterator<Item = &'s Standing>,
+    ) -> Result<(), IntakeError> {
         let synthesis = &self.asked.synthesis;
         let parts: Vec<Part> = cut::parts(&line.text, synthesis.part_chars).filter(Part::has_words).collect();
         let characters: u64 = parts.iter().map(|part| part.chars() as u64).sum();
@@ -194,11 +198,9 @@ impl<'d> Count<'d> {
             }
             for part in &parts {
                 let sound = synthesis.sound(&options, &part.text, purchase.1);
-                let kept = || {
-                    let shelf = self.shelf.as_ref().filter(|_| !self.asked.no_reuse);
-                    shelf.is_some_and(|shelf| shelf.find(sound, purchase.1.format).is_some())
-                };
-                let is_new = !self.bought.contains(&sound) && !kept();
+                let shelf = self.shelf.as_ref().filter(|_| !self.asked.no_reuse);
+                let is_new = !self.bought.contains(&sound)
+                    && !shelf.map_or(Ok(false), |shelf| shelf.is_kept(sound, purchase.1.format))?;
                 if is_new {
                     self.bought.insert(sound);
                     self.found.parts += 1;
@@ -210,5 +212,6 @@ impl<'d> Count<'d> {
                 }
             }
         }
+        Ok(())
     }
 }

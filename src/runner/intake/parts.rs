@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::IntakeError;
 use crate::{
     definition::{
-        Definition, Faults, Spooled,
+        Definition, Spooled,
         manifest::texts::{TextLine, TextRow, Texts},
     },
     domain::{
@@ -49,8 +49,8 @@ pub fn parts(store: Option<&Store>, definition: &Definition, copy: Option<&Spool
     let key = key.map(str::to_owned);
     tokio::task::spawn_blocking(move || {
         let mut hand_out = |part| out.blocking_send(Ok(part)).is_ok();
-        if let Err(faults) = cut_all(&definition, copy.as_ref(), key.as_deref(), shelf.as_ref(), &mut hand_out) {
-            let _ = out.blocking_send(Err(faults.into()));
+        if let Err(error) = cut_all(&definition, copy.as_ref(), key.as_deref(), shelf.as_ref(), &mut hand_out) {
+            let _ = out.blocking_send(Err(error));
         }
     });
     parts
@@ -62,7 +62,7 @@ fn cut_all(
     key: Option<&str>,
     shelf: Option<&Shelf>,
     hand_out: &mut impl FnMut(PartLine) -> bool,
-) -> Result<(), Faults> {
+) -> Result<(), IntakeError> {
     let Some(asked) = definition.synthesizing() else { return Ok(()) };
     let texts = Texts::open(definition, asked, copy)?;
     let scan = texts.scan()?;
@@ -85,7 +85,7 @@ fn cut_all(
             seen.push((output.voice_id(), bought));
             for (part, number) in &parts {
                 let sound = asked.synthesis.sound(&options, &part.text, bought);
-                let kept = shelf.is_some_and(|shelf| shelf.find(sound, bought.format).is_some());
+                let kept = shelf.map_or(Ok(false), |shelf| shelf.is_kept(sound, bought.format))?;
                 let part = PartLine {
                     line: *line_number,
                     key: key.to_string(),

@@ -258,6 +258,9 @@ async fn write_lines(
         }
         if !sets.is_empty() && (last || sets.len() == at_once) {
             submitted += store.submit_sets(begun, std::mem::take(&mut sets)).await?;
+            if !last {
+                store.let_others_write().await?;
+            }
         }
         if last {
             break;

@@ -7,7 +7,10 @@ mod part;
 mod survey;
 mod turns;
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
@@ -20,6 +23,7 @@ pub(super) use turns::Turns;
 use super::{
     Shared,
     batch::Batch,
+    disk,
     worker::{Next, Work},
 };
 use crate::{
@@ -30,9 +34,11 @@ use crate::{
         identity::Identity,
         job::{CallId, Journal},
         pool::Pool,
+        retry::LOCAL_WAIT_MS,
         speech::AudioFormat,
         synthesis::Synthesis,
     },
+    io_fault,
     store::{Claimed, Finish, StoreError, To},
 };
 
@@ -50,7 +56,12 @@ pub(super) async fn live(
     if let Some(told) = too_long(&speech) {
         return Ok(Some(To::Finished(Box::new(speech.failed(ErrorKind::TooLarge, told)))));
     }
-    let Some(mut surveyed) = survey::survey(shared, job, &speech).await? else { return Ok(None) };
+    let mut surveyed = match survey::survey(shared, job, &speech).await {
+        Ok(Some(surveyed)) => surveyed,
+        Ok(None) => return Ok(None),
+        Err(StoreError::Spool { source, .. }) => return Ok(Some(wait_for_spool(shared, &source))),
+        Err(error) => return Err(error),
+    };
     let hand = Hand { shared, batch, job, speech: &speech };
     if !surveyed.lost.is_empty() {
         match lost::judge(&hand.work(0, Journal::default()), &surveyed).await? {
@@ -58,8 +69,12 @@ pub(super) async fn live(
             lost::Verdict::End(finish) => return Ok(Some(To::Finished(finish))),
             lost::Verdict::LeaseLost => return Ok(None),
         }
-        let Some(anew) = survey::survey(shared, job, &speech).await? else { return Ok(None) };
-        surveyed = anew;
+        surveyed = match survey::survey(shared, job, &speech).await {
+            Ok(Some(anew)) => anew,
+            Ok(None) => return Ok(None),
+            Err(StoreError::Spool { source, .. }) => return Ok(Some(wait_for_spool(shared, &source))),
+            Err(error) => return Err(error),
+        };
     }
     let ready = match hand.buy_all(surveyed).await? {
         Bought::All(ready) => ready,
@@ -70,6 +85,19 @@ pub(super) async fn live(
         Next::Leave(to) => Ok(Some(to)),
         Next::Look | Next::Lost => Ok(None),
     }
+}
+
+/// What was bought cannot be looked at now. It is not bought again, and the job waits.
+fn wait_for_spool(shared: &Shared, error: &io::Error) -> To {
+    let due_at = say_spool(shared, error);
+    To::Queued { due_at, call: None, source_try: false }
+}
+
+/// Tells that the shelf cannot be read. Returns when to look again.
+fn say_spool(shared: &Shared, error: &io::Error) -> i64 {
+    let remedy = io_fault::remedy(error);
+    shared.say_of_disk(format!("the spool cannot be read ({error}); {remedy}; {}", disk::again()));
+    shared.store.clock().now() + i64::try_from(LOCAL_WAIT_MS).unwrap_or(30_000)
 }
 
 /// A WAV has no room for more than 4 GB: better told before anything is bought.

@@ -1,11 +1,14 @@
 //! One part's life: found, waited for, bought, or given up.
 
+use std::io;
+
 use super::{
     super::{
         call::{self, Attempt},
         worker::{Next, Work, jitter_of},
     },
     buy::Speaker,
+    say_spool,
     survey::Speech,
 };
 use crate::{
@@ -76,7 +79,11 @@ pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) 
     loop {
         // Before the look: what is bought after it, the ledger tells.
         let looked_at = work.now();
-        let there = is_there(work, at, since).await?;
+        let there = match is_there(work, at, since).await? {
+            Ok(there) => there,
+            // What was bought may be there all the same.
+            Err(error) => return Ok(Stage::Later(say_spool(shared, &error))),
+        };
         if !there && let Some(told) = other_words(work).await? {
             shared.pause(work.batch.id, PauseKind::Dictionary, &told).await?;
             return Ok(Stage::Later(work.now()));
@@ -145,18 +152,20 @@ fn own(work: &PartWork<'_>, answer: Option<Kept>) -> Ready {
     Ready { bought: true, billed: work.journal.billed() + now, answer }
 }
 
-/// Whether the part's sound is on the shelf, and new enough.
-async fn is_there(work: &PartWork<'_>, at: usize, since: Option<i64>) -> Result<bool, StoreError> {
-    let Some(sound) = work.asked.sounds[at] else { return Ok(false) };
+/// Whether the part's sound is on the shelf, and new enough; or why that cannot be seen now.
+async fn is_there(work: &PartWork<'_>, at: usize, since: Option<i64>) -> Result<io::Result<bool>, StoreError> {
+    let Some(sound) = work.asked.sounds[at] else { return Ok(Ok(false)) };
     let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
-    let look = tokio::task::spawn_blocking(move || shelf.find(sound, format).is_some());
-    if !look.await.expect("looking at the shelf does not panic") {
-        return Ok(false);
+    let look = tokio::task::spawn_blocking(move || shelf.find(sound, format));
+    match look.await.expect("looking at the shelf does not panic") {
+        Ok(None) => return Ok(Ok(false)),
+        Ok(Some(_)) => {}
+        Err(error) => return Ok(Err(error)),
     }
-    match since {
-        Some(since) => work.shared.store.bought_since(sound, since).await,
-        None => Ok(true),
-    }
+    Ok(Ok(match since {
+        Some(since) => work.shared.store.bought_since(sound, since).await?,
+        None => true,
+    }))
 }
 
 /// A sound that is there without a row that says so: of an open call it is the answer, else somebody else's.
@@ -164,7 +173,10 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
     let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
     let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
     if let Some(open) = work.journal.calls.iter().find(|call| call.is_open() && !matches!(step, Step::PutBack { .. })) {
-        let bytes = shelf.find(sound, format).unwrap_or(0);
+        let bytes = match shelf.find(sound, format) {
+            Ok(bytes) => bytes.unwrap_or(0),
+            Err(error) => return Ok(Stage::Later(say_spool(work.shared, &error))),
+        };
         let worked = end_found(work, open.id, bytes).await?;
         return Ok(if worked { Stage::Ready(own(work, None)) } else { Stage::Lost });
     }
@@ -172,8 +184,10 @@ async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, Stor
         return Ok(Stage::Lost);
     }
     // Looked at again: what was noted first cannot be pruned in between.
-    if shelf.find(sound, format).is_none() {
-        return Ok(Stage::Later(work.now() + 1));
+    match shelf.find(sound, format) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(Stage::Later(work.now() + 1)),
+        Err(error) => return Ok(Stage::Later(say_spool(work.shared, &error))),
     }
     shelf.touch(sound, format);
     Ok(Stage::Ready(Ready::default()))
@@ -221,11 +235,15 @@ async fn decide(work: &PartWork<'_>, call: &CallRecord) -> Result<Decided, Store
 async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId) -> Result<Decided, StoreError> {
     let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
     let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
-    if since.is_none()
-        && let Some(bytes) = shelf.find(sound, format)
-    {
-        end_found(work, call, bytes).await?;
-        return Ok(Decided::Stage(Stage::Later(work.now() + 1)));
+    if since.is_none() {
+        match shelf.find(sound, format) {
+            Ok(Some(bytes)) => {
+                end_found(work, call, bytes).await?;
+                return Ok(Decided::Stage(Stage::Later(work.now() + 1)));
+            }
+            Ok(None) => {}
+            Err(error) => return Ok(Decided::Stage(Stage::Later(say_spool(work.shared, &error)))),
+        }
     }
     Ok(match work.batch.spec.run.on_unknown {
         OnUnknown::Retry => Decided::CallAgain,

@@ -179,10 +179,10 @@ pub(super) async fn survey(
         }
     }
     let mut lost = Lost { bought: own.iter().map(|(at, _)| *at).collect(), reused: Vec::new() };
-    for (at, _) in on_shelf(shared, speech, own).await {
+    for (at, _) in on_shelf(shared, speech, own).await? {
         ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
     }
-    let found = on_shelf(shared, speech, others).await;
+    let found = on_shelf(shared, speech, others).await?;
     let noted = if !speech.is_planned(&journals) {
         shared.store.plan_parts(job.job, job.token, &speech.plan(&found)).await?
     } else if !found.is_empty() {
@@ -195,7 +195,7 @@ pub(super) async fn survey(
     }
     if !found.is_empty() {
         // Looked at again: what was noted first cannot be pruned in between.
-        for (at, _) in on_shelf(shared, speech, found).await {
+        for (at, _) in on_shelf(shared, speech, found).await? {
             ready[at] = Some(Ready::default());
         }
     }
@@ -207,18 +207,28 @@ pub(super) async fn survey(
         .collect();
     if !reused.is_empty() {
         lost.reused = reused.iter().map(|(at, _)| *at).collect();
-        let there = on_shelf(shared, speech, reused).await;
+        let there = on_shelf(shared, speech, reused).await?;
         lost.reused.retain(|at| there.iter().all(|(other, _)| other != at));
     }
     Ok(Some(Surveyed { ready, journals, fresh, lost }))
 }
 
 /// Those of the parts whose sound is on the shelf. They are used now.
-async fn on_shelf(shared: &Shared, speech: &Speech<'_>, parts: Vec<(usize, Identity)>) -> Vec<(usize, Identity)> {
+async fn on_shelf(
+    shared: &Shared,
+    speech: &Speech<'_>,
+    parts: Vec<(usize, Identity)>,
+) -> Result<Vec<(usize, Identity)>, StoreError> {
     let (shelf, format) = (shared.store.shelf(), speech.bought.format);
     let look = move || {
-        let found = parts.into_iter().filter(|(_, sound)| shelf.find(*sound, format).is_some());
-        found.inspect(|(_, sound)| shelf.touch(*sound, format)).collect()
+        let mut found = Vec::with_capacity(parts.len());
+        for (at, sound) in parts {
+            if shelf.is_kept(sound, format)? {
+                shelf.touch(sound, format);
+                found.push((at, sound));
+            }
+        }
+        Ok(found)
     };
     tokio::task::spawn_blocking(look).await.expect("looking at the shelf does not panic")
 }

@@ -24,7 +24,7 @@ impl Ledger {
     }
 
     fn kept(&self, sentence: &str) -> bool {
-        self.store.shelf().find(text_identity(sentence), AudioFormat::Pcm).is_some()
+        self.store.shelf().find(text_identity(sentence), AudioFormat::Pcm).unwrap().is_some()
     }
 }
 

@@ -115,7 +115,7 @@ impl House {
         let synthesis = spec.task.synthesis().expect("speech");
         let bought = speaking.formats[0].bought();
         let sound = synthesis.sound(&synthesis.options, text, bought);
-        self.store.shelf().find(sound, bought.format).is_some()
+        self.store.shelf().find(sound, bought.format).expect("a shelf").is_some()
     }
 
     /// A file of the output.

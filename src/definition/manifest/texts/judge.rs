@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::super::{
     super::{
         paths::{clean, scheme},
-        prose::{self, LeftOut, ProseKind},
+        prose::{self, LeftOut, ProseFault, ProseKind},
         text::excerpt,
     },
     Base,
@@ -26,6 +26,24 @@ pub(super) struct Judge<'m> {
     texts: &'m Texts<'m>,
     /// Of the files that were read: what is in them is a part of the manifest.
     files: Option<Sha256>,
+}
+
+/// A line, or what is wrong with it.
+pub(super) type Judged = Result<TextLine, Vec<LineFault>>;
+
+/// A text's file cannot be read now, and no line is to blame: what stands in the way, in words.
+pub(super) struct Away(pub(super) String);
+
+/// Why a line has no text.
+enum NoText {
+    Line(String),
+    Away(Away),
+}
+
+impl From<String> for NoText {
+    fn from(message: String) -> Self {
+        Self::Line(message)
+    }
 }
 
 struct Spoken {
@@ -47,7 +65,7 @@ impl<'m> Judge<'m> {
         }
     }
 
-    pub(super) fn judge(&mut self, record: &Record) -> Result<TextLine, Vec<LineFault>> {
+    pub(super) fn judge(&mut self, record: &Record) -> Result<Judged, Away> {
         let mut faults = Vec::new();
         let Texts { asked, plan, .. } = self.texts;
         let synthesis = &asked.synthesis;
@@ -58,7 +76,7 @@ impl<'m> Judge<'m> {
             faults.push(LineFault::new(Some("voice_id".into()), "is empty, and the definition names no voice either"));
         }
         let file = plan.file.as_ref().map(|rule| rule.text(record).into_owned()).filter(|file| !file.is_empty());
-        let spoken = self.spoken(record, file.as_deref()).map_err(|fault| faults.push(fault));
+        let spoken = self.spoken(record, file.as_deref())?.map_err(|fault| faults.push(fault));
         let key = match &plan.key {
             Some(rule) => rule.text(record),
             None => key_of(file.as_deref(), record.number),
@@ -68,13 +86,13 @@ impl<'m> Judge<'m> {
                 if fault == KeyFault::Empty { fault.to_string() } else { format!("`{}`: {fault}", excerpt(&key)) };
             faults.push(LineFault::new(plan.header.key.clone(), message));
         });
-        let (Ok(spoken), Ok(key)) = (spoken, checked) else { return Err(faults) };
+        let (Ok(spoken), Ok(key)) = (spoken, checked) else { return Ok(Err(faults)) };
         let outputs = outputs(asked, plan, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
-        let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
+        let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
         let carried = plan.carried.iter().map(|at| record.cell(*at).to_owned()).collect();
         let Spoken { text, file, left_out } = spoken;
-        Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs, carried })
+        Ok(Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs, carried }))
     }
 
     fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SpeechOverrides {
@@ -101,7 +119,7 @@ impl<'m> Judge<'m> {
         said
     }
 
-    fn spoken(&mut self, record: &Record, file: Option<&str>) -> Result<Spoken, LineFault> {
+    fn spoken(&mut self, record: &Record, file: Option<&str>) -> Result<Result<Spoken, LineFault>, Away> {
         let header = &self.texts.plan.header;
         let text = self.texts.plan.text.as_ref().map(|rule| rule.text(record)).filter(|text| !text.is_empty());
         let column = if file.is_some() {
@@ -109,40 +127,42 @@ impl<'m> Judge<'m> {
         } else {
             header.text.clone().or_else(|| header.text_file.clone())
         };
-        let fault = |message: String| LineFault::new(column, message);
+        let fault = |message: String| Ok(Err(LineFault::new(column, message)));
         let spoken = match (text, file) {
-            (Some(_), Some(_)) => return Err(fault("stands beside a text; a line has the one or the other".into())),
-            (None, None) => return Err(fault("is empty: there is nothing to be spoken".into())),
+            (Some(_), Some(_)) => return fault("stands beside a text; a line has the one or the other".into()),
+            (None, None) => return fault("is empty: there is nothing to be spoken".into()),
             (Some(text), None) => Spoken { text: text.into_owned(), file: None, left_out: LeftOut::default() },
             (None, Some(file)) => match self.read(file) {
                 Ok(spoken) => spoken,
-                Err(message) => return Err(fault(format!("`{}`: {message}", excerpt(file)))),
+                Err(NoText::Line(message)) => return fault(format!("`{}`: {message}", excerpt(file))),
+                Err(NoText::Away(away)) => return Err(away),
             },
         };
         if !spoken.text.chars().any(char::is_alphanumeric) {
-            return Err(fault("has neither letter nor digit: nothing would be spoken".into()));
+            return fault("has neither letter nor digit: nothing would be spoken".into());
         }
-        Ok(spoken)
+        Ok(Ok(spoken))
     }
 
-    fn read(&mut self, file: &str) -> Result<Spoken, String> {
+    fn read(&mut self, file: &str) -> Result<Spoken, NoText> {
         if let Some(c) = file.chars().find(|c| c.is_control()) {
-            return Err(format!("a path may not have control characters, and this one has U+{:04X}", c as u32));
+            return Err(format!("a path may not have control characters, and this one has U+{:04X}", c as u32).into());
         }
         if let Some(scheme) = scheme(file) {
-            return Err(format!("texts are read from files, and not from `{scheme}:` addresses"));
+            return Err(format!("texts are read from files, and not from `{scheme}:` addresses").into());
         }
         let path = match &self.texts.base {
             _ if file.starts_with('/') => file.to_owned(),
             Base::Dir(dir) => clean(&Path::new(dir).join(file)).to_string_lossy().into_owned(),
             Base::Url(_) | Base::S3(_) => {
-                return Err("the manifest does not lie in a directory, and so the path has to be absolute".to_owned());
+                let told = "the manifest does not lie in a directory, and so the path has to be absolute";
+                return Err(NoText::Line(told.into()));
             }
         };
         let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain);
-        let prose = prose::read(Path::new(&path), kind).map_err(|fault| match &fault {
-            prose::ProseFault::Io(e) => format!("{fault}: {e}"),
-            _ => fault.to_string(),
+        let prose = prose::read(Path::new(&path), kind).map_err(|fault| match fault {
+            ProseFault::Away { .. } => NoText::Away(Away(format!("the text `{}` {fault}", excerpt(&path)))),
+            fault => NoText::Line(fault.to_string()),
         })?;
         let text = prose.text();
         let files = self.files.get_or_insert_default();

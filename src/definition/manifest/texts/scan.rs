@@ -14,7 +14,7 @@ use super::super::{
 };
 use super::{
     Cast, TextHeader, Texts,
-    judge::Judge,
+    judge::{Away, Judge, Judged},
     outputs::{Named, proposal},
 };
 use crate::domain::{
@@ -315,8 +315,7 @@ struct Reading<'m> {
 
 impl Reading<'_> {
     /// The next line, with its number.
-    #[expect(clippy::type_complexity, reason = "a line or its faults, if there is one, if it can be read")]
-    fn next(&mut self) -> Result<Option<(u64, Result<TextLine, Vec<LineFault>>)>, Faults> {
+    fn next(&mut self) -> Result<Option<(u64, Judged)>, Faults> {
         if self.read >= self.texts.definition.limit.unwrap_or(u64::MAX) {
             return Ok(None);
         }
@@ -324,7 +323,13 @@ impl Reading<'_> {
         let next = self.rows.next(&mut self.record).map_err(|e| self.texts.io_fault(self.record.number, &e))?;
         Ok(match next {
             Next::End => None,
-            Next::Line => Some((self.record.number, self.judge.judge(&self.record))),
+            Next::Line => {
+                let number = self.record.number;
+                let judged = self.judge.judge(&self.record).map_err(|Away(told)| {
+                    Faults::from(Fault::of_line(&self.texts.definition.manifest, number, None, told))
+                })?;
+                Some((number, judged))
+            }
             Next::Unreadable(unreadable) => Some((unreadable.number, Err(vec![self.texts.unreadable(unreadable)]))),
         })
     }

@@ -142,6 +142,31 @@ fn all_bad_lines_are_told_with_their_columns() {
     assert_eq!(bad.fault, "column `key`: the key is also that of line 2");
 }
 
+/// `/proc/self/mem` is a file for whoever opens it, and reading where no memory is gives EIO, as a failing disk does.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_text_that_cannot_be_read_now_stops_the_reading_and_is_no_bad_line() {
+    for bad_lines in ["", "bad_lines = \"skip\"\n"] {
+        let root: &'static str = Box::leak(format!("{PROMPTS}\n{bad_lines}").into_boxed_str());
+        let bench = Bench::new(root, "voice_id = \"a\"");
+        bench.write("a.txt", "Good.");
+        bench.write("prompts.csv", "key,text_file\n1,a.txt\n2,/proc/self/mem\n3,a.txt\n");
+        let told = bench.fault();
+        assert!(told.starts_with("prompts.csv:3: the text `/proc/self/mem` cannot be read now: "), "{told}");
+        assert!(told.contains("look at that disk or mount") && told.lines().count() == 1, "{told}");
+        // What is the file's own fault is its line's.
+        bench.write("prompts.csv", "key,text_file\n1,a.txt\n2,a.txt/b.txt\n");
+        match bad_lines {
+            "" => assert!(
+                bench.fault().contains(":3: column `text_file`: `a.txt/b.txt`: cannot be read: "),
+                "{}",
+                bench.fault()
+            ),
+            _ => assert_eq!(bench.read().unwrap().0.bad, 1),
+        }
+    }
+}
+
 #[test]
 fn two_outputs_of_one_name_are_told_with_a_way_out() {
     let mut bench = Bench::new(PROMPTS, "voices = [\"a\", \"b\"]\nname = \"{key}\"");
