@@ -39,7 +39,10 @@ async fn prune(shared: &Shared) -> Result<(), StoreError> {
         }
     }
     if taken > 0 {
-        tracing::info!(answers = taken, "answers past keep_answers pruned, what else was posted for their calls among them");
+        tracing::info!(
+            answers = taken,
+            "answers past keep_answers pruned, what else was posted for their calls among them"
+        );
         shared.store.shrink().await?;
     }
     Ok(())

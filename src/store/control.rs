@@ -533,6 +533,31 @@ pub(super) async fn give_up_open_calls(conn: &mut SqliteConnection, job: i64, no
     give_up_open_calls_of(conn, &id_rows(&[job]), now).await
 }
 
+/// The workers of these superseded jobs have stopped: their successors may start. One whose predecessor itself waited for an
+/// older job's worker, and began when that one's lease had run out, waits for that worker as long as it is at work.
+pub(super) async fn release_successors(
+    conn: &mut SqliteConnection,
+    stopped: &[i64],
+    now: Millis,
+) -> Result<(), StoreError> {
+    // release_successors
+    sqlx::query(sql("WITH held AS (
+           SELECT o.id AS stopped, h.id AS older
+           FROM rows_of($1) AS r
+           JOIN jobs AS o ON o.id = CAST(r.v ->> 0 AS BIGINT)
+           LEFT JOIN jobs AS h ON h.id = o.after AND h.token IS NOT NULL)
+         UPDATE jobs
+         SET after = held.older,
+           due_at = CASE WHEN state <> 'queued' THEN due_at WHEN held.older IS NULL THEN $2 ELSE $2 + 60000 END
+         FROM held
+         WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL"))
+    .bind(id_rows(stopped))
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Gives up the calls of these rows.
 pub(super) async fn give_up_all(
     conn: &mut SqliteConnection,

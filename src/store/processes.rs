@@ -140,21 +140,13 @@ async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<
         .bind(process)
         .execute(&mut *conn)
         .await?;
-    sqlx::query(
-        "UPDATE jobs
-         SET due_at = CASE state WHEN 'queued' THEN $1 ELSE due_at END, after = NULL
-         WHERE due_at IS NOT NULL AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
-    )
-    .bind(now)
-    .bind(process)
-    .execute(&mut *conn)
-    .await?;
     let superseded: Vec<i64> = sqlx::query_scalar(
         "UPDATE jobs SET token = NULL, process = NULL WHERE process = $1 AND state = 'superseded' RETURNING id",
     )
     .bind(process)
     .fetch_all(&mut *conn)
     .await?;
+    control::release_successors(conn, &superseded, now).await?;
     let unawaited = sqlx::query(
         "SELECT c.id
          FROM calls AS c

@@ -379,15 +379,7 @@ async fn release_superseded(
         .await?;
         if gone.rows_affected() > 0 {
             control::give_up_open_calls(conn, s.job.0, now).await?;
-            sqlx::query(
-                "UPDATE jobs
-                 SET due_at = CASE state WHEN 'queued' THEN $1 ELSE due_at END, after = NULL
-                 WHERE after = $2 AND due_at IS NOT NULL",
-            )
-            .bind(now)
-            .bind(s.job.0)
-            .execute(&mut *conn)
-            .await?;
+            control::release_successors(conn, &[s.job.0], now).await?;
         }
     }
     Ok(())
