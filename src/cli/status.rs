@@ -107,7 +107,7 @@ impl Seen {
             context.env.key.as_ref().map(|key| account(&config.base_url, key))
         };
         for pool in Pool::ALL {
-            let limits = config.limits.get(pool).map(|set| set.limits).unwrap_or_default();
+            let limits = config.limits_of(*pool).limits;
             if let Some(account) = &account {
                 pools.push((store.pool(account, *pool, &limits).await?, limits));
             }

@@ -16,7 +16,7 @@ use wavebatch::{
         callback::Secret,
         cost::Rates,
         notice::NoticeEvent,
-        options::{LANGUAGES, Task},
+        options::{Language, Task},
         pool::{Limits, Pool},
         row::{Note, RowStatus},
         synthesis::SpeechOption,
@@ -57,7 +57,7 @@ fn the_readme_lists_the_options_of_a_line() {
     for name in SpeechOption::NAMES {
         assert!(speech.contains(name), "`{name}` is not in \"Speech\"");
     }
-    for language in LANGUAGES {
+    for language in Language::NAMES {
         assert!(definitions.contains(&format!("`{language}`")), "the language `{language}`");
     }
 }

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{OfJob, OfKind, OfLimit, OfPool};
+use super::labels::{OfJob, OfKind, OfLimit, OfPool, label_of};
 use crate::{
     clock::Millis,
     domain::{
@@ -123,7 +123,7 @@ impl LedgerGauges {
         self.spend.set(dollars(vitals.spent));
         self.reserved.set(dollars(vitals.reserved));
         for (view, limits) in pools {
-            let (pool, effective) = (view.pool.as_str(), view.state.effective(limits, *now));
+            let (pool, effective) = (label_of(view.pool), view.state.effective(limits, *now));
             self.in_flight.get_or_create(&OfPool { pool }).set(i64::from(view.traffic.in_flight));
             self.pace.get_or_create(&OfPool { pool }).set(view.state.pace(limits, *now));
             for (limit, used, most) in [
