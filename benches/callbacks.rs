@@ -111,6 +111,7 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
                     flags: LogFlags::default(),
                     bytes: None,
                     audio_ms: Some(3_600_000),
+                    keywords: Default::default(),
                 };
                 let ask = PermitAsk {
                     overdue_after: Some(10_800_000),

@@ -152,6 +152,7 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
                 flags: LogFlags::default(),
                 bytes: Some(4_800_044),
                 audio_ms: Some(AUDIO_MS),
+                keywords: Default::default(),
             },
         )
     };

@@ -68,8 +68,11 @@ impl<S: Source> Joiner<S> {
         Ok(checked)
     }
 
-    /// Adds silence, in milliseconds. Of MP3 whole frames, so many that all pauses so far are right to half a frame.
+    /// Adds silence, in milliseconds; none to a format that is not known. Of MP3 whole frames, so many that all pauses so far are right to half a frame.
     pub fn pause(&mut self, ms: u32) {
+        if self.bought.is_opaque() {
+            return;
+        }
         let wanted = ms_to_sample(ms.into(), self.rate);
         let samples = if self.bought == AudioFormat::Mp3 { self.whole_frames(wanted) } else { wanted };
         if samples > 0 {
@@ -114,6 +117,7 @@ impl<S: Source> Joiner<S> {
         match first.body {
             Body::Frames { head, .. } => self.join_frames(head, &mut outputs)?,
             Body::Samples { .. } => self.join_samples(&mut outputs)?,
+            Body::Opaque { .. } => self.copy_opaque(&mut outputs)?,
         }
         let joined =
             |bytes| Joined { bytes, samples: self.samples, rate: self.rate, part_starts: self.part_starts.clone() };
@@ -121,7 +125,9 @@ impl<S: Source> Joiner<S> {
     }
 
     fn can_become(&self, wanted: AudioFormat) -> Result<(), AudioError> {
-        if wanted.is_made_of_samples() != self.bought.is_made_of_samples() {
+        let of_samples = wanted.is_made_of_samples() && self.bought.is_made_of_samples();
+        let parts = self.pieces.iter().filter(|piece| matches!(piece, Piece::Part(..))).count();
+        if !of_samples && wanted != self.bought || wanted.is_opaque() && parts > 1 {
             return Err(AudioError::Unmakeable { bought: self.bought, wanted });
         }
         if wanted == AudioFormat::Wav && !wav::fits(self.samples) {
@@ -179,6 +185,23 @@ impl<S: Source> Joiner<S> {
                         out.write_repeated(&block, samples * code.width())?;
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The one part, as it came.
+    fn copy_opaque<W: Write>(&self, outputs: &mut [Output<'_, W>]) -> Result<(), AudioError> {
+        let mut block = vec![0; BLOCK];
+        for piece in &self.pieces {
+            let Piece::Part(source, Checked { body: Body::Opaque { len }, .. }) = piece else { continue };
+            let mut reader = source.open().map_err(AudioError::Read)?;
+            let mut left = *len;
+            while left > 0 {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+                reader.read_exact(&mut block[..here]).map_err(AudioError::Read)?;
+                outputs.iter_mut().try_for_each(|out| out.write(&block[..here]))?;
+                left -= here as u64;
             }
         }
         Ok(())
@@ -273,7 +296,7 @@ impl Code {
         match format {
             AudioFormat::Ulaw => Self::Ulaw,
             AudioFormat::Alaw => Self::Alaw,
-            AudioFormat::Wav | AudioFormat::Pcm | AudioFormat::Mp3 => Self::Linear,
+            AudioFormat::Wav | AudioFormat::Pcm | AudioFormat::Mp3 | AudioFormat::Other(_) => Self::Linear,
         }
     }
 

@@ -71,6 +71,8 @@ pub(super) enum Body {
     Samples { offset: u64, len: u64 },
     /// In frames like this one, this many bytes of them; before them, perhaps, a header of the whole file.
     Frames { head: Header, bytes: u64, info: Option<Info> },
+    /// Somewhere in this many bytes, of which nothing is known.
+    Opaque { len: u64 },
 }
 
 /// Checks a part: a WAV header that is valid and true, 16-bit mono of the rate asked for; whole samples where there is no
@@ -84,6 +86,7 @@ pub fn check<R: Read + Seek>(reader: &mut R, format: AudioFormat, rate: SampleRa
         AudioFormat::Pcm => check_raw(reader, rate, 2),
         AudioFormat::Ulaw | AudioFormat::Alaw => check_raw(reader, rate, 1),
         AudioFormat::Mp3 => check_mp3(reader, rate),
+        AudioFormat::Other(_) => check_opaque(reader, rate),
     }
 }
 
@@ -126,6 +129,14 @@ fn samples(rate: SampleRate, offset: u64, len: u64, width: u64) -> Result<Checke
         return Err(AudioError::CutShort { unit: "bytes", has: len, declared: len + 1 });
     }
     Ok(Checked { samples: len / width, rate, channels: 1, lost_frames: 0, body: Body::Samples { offset, len } })
+}
+
+/// Of an unknown format nothing can be said but that there is something. Its length is 0: nobody knows it.
+fn check_opaque<R: Seek>(reader: &mut R, rate: SampleRate) -> Result<Checked, AudioError> {
+    match reader.seek(SeekFrom::End(0)).map_err(AudioError::Read)? {
+        0 => Err(AudioError::Empty),
+        len => Ok(Checked { samples: 0, rate, channels: 1, lost_frames: 0, body: Body::Opaque { len } }),
+    }
 }
 
 fn check_mp3<R: Read + Seek>(reader: &mut R, rate: SampleRate) -> Result<Checked, AudioError> {

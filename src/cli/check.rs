@@ -18,7 +18,7 @@ use crate::{
     definition::{Definition, Spooled, manifest::texts::Cast},
     domain::environment::Environment,
     held::HeldFolder,
-    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, VoiceCheck},
     store::{BatchPhase, Store, StoreError},
     waves::account,
 };
@@ -91,6 +91,8 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         Some(scan) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.cast),
         None => Some(Judgement::default()),
     };
+    let lenient = sources.voice_check == Some(VoiceCheck::Warn);
+    let voices = voices.map(|judged| if lenient { judged.lenient() } else { judged });
     let voices = match voices {
         Some(judged) if !judged.faults.is_empty() => return Err(IntakeError::Voices(judged.faults).into()),
         Some(judged) => judged.warnings,
@@ -235,6 +237,7 @@ fn told(
     facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
     facts.extend(voices);
     if let Some(plan) = plan {
+        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| tell::fact("unlisted", warning)));
         facts.extend(cost(plan, config));
         facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
         if !plan.scan.faults.is_empty() {
@@ -315,7 +318,10 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         }
         return facts;
     }
-    let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
+    let price = tell::price(model, rates);
+    if rates.known_per_minute(model).is_none() {
+        return vec![tell::fact("cost", price), tell::fact("time", tell::finish(estimate.lines, &limits))];
+    }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
         (0, _) => format!("{known} ({price})"),
@@ -341,8 +347,10 @@ fn about(estimate: &Estimate) -> String {
 }
 
 fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
+    let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
         let limits = tell::limits_of(config, &plan.spec);
+        let priced = plan.speech.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
         json!({
@@ -368,8 +376,8 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
                 "audio_seconds": plan.estimate.audio_ms as f64 / 1_000.0,
                 "audio_seconds_give_or_take": plan.estimate.give_or_take_ms as f64 / 1_000.0,
                 "headers_read": plan.estimate.sampled,
-                "cost_usd": plan.estimate.cost,
-                "cost_usd_give_or_take": plan.estimate.give_or_take,
+                "cost_usd": Some(plan.estimate.cost).filter(|_| priced),
+                "cost_usd_give_or_take": Some(plan.estimate.give_or_take).filter(|_| priced),
                 "least_seconds": least.map(|ms| ms / 1_000),
                 "requests_per_minute": limits.limits.requests_per_minute,
                 "limit_set_by": limits.rate_by.to_string(),
@@ -386,6 +394,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         "outputs": definition.output,
         "report": definition.report_to,
         "notes": definition.notes(),
+        "unlisted": unlisted,
         "plan": plan,
         "not_checked": unchecked,
     })

@@ -198,7 +198,11 @@ fn may_be_posted(spec: &BatchSpec) -> bool {
     let Some(asked) = spec.task.transcription() else { return false };
     // A column may set another model for a line.
     let pro = asked.options.model == SttModel::PulsePro || spec.option_columns.iter().any(|column| column == "model");
-    pro && asked.webhook != WebhookMode::Never
+    match asked.webhook {
+        WebhookMode::Auto => pro,
+        WebhookMode::Always => true,
+        WebhookMode::Never => false,
+    }
 }
 
 /// Answers that are always to be posted need an address.

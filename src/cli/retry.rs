@@ -11,6 +11,7 @@ use super::{
     drive::spec_of,
     jobs::no_parts,
     parts::Moment,
+    tell::unpriced,
     words::{counted, dollars, duration, shell},
 };
 use crate::{
@@ -166,10 +167,21 @@ fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
     let model = match &spec.task {
         TaskSpec::Transcribe(asked) => asked.options.model,
         TaskSpec::Synthesize { synthesize } => {
-            let cost = dollars(rates.speech_cost(synthesize.options.model, plan.units).0);
+            let model = synthesize.options.model;
+            if rates.known_per_10k_chars(model).is_none() {
+                return format!(
+                    "{}, at a price that is {}",
+                    counted(plan.units, "character"),
+                    unpriced(model.as_str())
+                );
+            }
+            let cost = dollars(rates.speech_cost(model, plan.units).0);
             return format!("about {cost} for {}", counted(plan.units, "character"));
         }
     };
+    if rates.known_per_minute(model).is_none() {
+        return format!("at a price that is {}", unpriced(model.as_str()));
+    }
     let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
     match (plan.unknown, plan.units) {
         (0, _) => known,
@@ -205,11 +217,11 @@ mod tests {
         assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
         assert_eq!(
             told(3, 1, 600_000, 1),
-            "b: 1 line delivered from kept answers, for nothing; 2 lines bought, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-08-21)"
+            "b: 1 line delivered from kept answers, for nothing; 2 lines bought, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-09-07)"
         );
         assert_eq!(
             told(1, 0, 0, 1),
-            "b: 1 line bought, at $0.005 a minute, of unknown length (list price of 2026-08-21)"
+            "b: 1 line bought, at $0.005 a minute, of unknown length (list price of 2026-09-07)"
         );
     }
 
@@ -228,7 +240,7 @@ mod tests {
         let plan = Retried { jobs: 5, deliveries: 1, units: 12_345, ..Retried::default() };
         assert_eq!(
             told("b", &spec, &plan, &Rates::default()),
-            "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.24 for 12,345 characters (list price of 2026-08-21)"
+            "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.22 for 12,345 characters (list price of 2026-09-07)"
         );
     }
 }

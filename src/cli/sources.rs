@@ -12,6 +12,7 @@ use crate::{
         options::{ExpireContent, Redact, SendMode, Task},
         synthesis::CaptionFormat,
     },
+    runner::intake::VoiceCheck,
 };
 
 /// Where outputs of the sandbox go, whatever the definition says.
@@ -78,6 +79,9 @@ pub struct Sources {
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     send: Option<SendMode>,
+    /// Words to listen for, with weights, e.g. 'Northwind:2,GST' (pulse)
+    #[arg(long, value_name = "LIST", help_heading = "Options of the task")]
+    keywords: Option<String>,
 
     /// Who speaks; of several, each speaks every line that names no voice itself
     #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Append, help_heading = "Options of synthesis")]
@@ -103,6 +107,9 @@ pub struct Sources {
     /// The longest part of a text that is bought by itself, in characters
     #[arg(long, value_name = "N", help_heading = "Options of synthesis")]
     part_chars: Option<u32>,
+    /// What voices are that the account does not have, or not for the model: fault or warn
+    #[arg(long, value_name = "POLICY", help_heading = "Options of synthesis")]
+    pub(super) voice_check: Option<VoiceCheck>,
     /// Buy afresh what is to be done, even where the same was bought before
     #[arg(long, help_heading = "Options of synthesis")]
     no_reuse: bool,
@@ -255,6 +262,7 @@ impl Sources {
             said("expire_content", self.expire_content.as_ref()),
             said("allow_silence", self.allow_silence.as_ref()),
             said("send", self.send.as_ref()),
+            said("keywords", self.keywords.as_ref()),
             said("speed", self.speed.as_ref()),
             said("number_pronunciation_language", self.number_pronunciation_language.as_ref()),
             said("math_notation", self.math_notation.as_ref()),
@@ -337,17 +345,22 @@ mod tests {
             faults.list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         for (line, word) in [
-            ("x.wav --task transcribe --model puls", "`--model`: `puls` is not a model; did you mean `pulse`?"),
-            ("x.wav --task transcribe --language En", "`--language`: `En` is not a language; did you mean `en`?"),
+            ("x.wav --task transcribe --model pul/se", "`--model`: `pul/se` cannot be a model"),
+            ("x.wav --task transcribe --language -", "`--language`: `-` cannot be a language"),
             ("x.wav --task transcribe --formats jsn", "`--formats`: `jsn` is not a format; did you mean `json`?"),
             (
                 "x.wav --task transcribe --option-columns langage",
                 "`--option-columns`: `langage` is not a transcription option; did you mean `language`?",
             ),
-            ("x.csv --task synthesize --formats mulaw", "`--formats`: `mulaw` is not a format; did you mean `ulaw`?"),
-            ("x.csv --task synthesize --model lightning", "`--model`: `lightning` is not a model"),
+            (
+                "x.csv --task synthesize --formats mulaw",
+                "`--formats`: `mulaw` is not what the API calls it; did you mean `ulaw`?",
+            ),
+            ("x.csv --task synthesize --model light+ning", "`--model`: `light+ning` cannot be a model"),
+            ("x.wav --task transcribe --keywords GST,:2", "`--keywords`: `:2` names no word"),
+            ("x.csv --task synthesize --keywords GST", "`--keywords`: says nothing where the task is `synthesize`"),
             ("x.csv --task synthesize --speed 3", "`--speed`: 3 is not between 0.5 and 2"),
-            ("x.csv --task synthesize --part-chars 251", "`--part-chars`: 251 is not between 1 and 250"),
+            ("x.csv --task synthesize --part-chars 8001", "`--part-chars`: 8001 is not between 1 and 8000"),
             ("x.csv --task synthesize --diarize", "`--diarize`: says nothing where the task is `synthesize`"),
             ("x.wav --task transcribe --voice-id avery", "`--voice-id`: says nothing where the task is `transcribe`"),
         ] {

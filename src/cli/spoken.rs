@@ -39,14 +39,19 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
     let mut facts = vec![fact("speech", speech)];
     if new > 0 {
         let prices: Vec<String> = found.characters.keys().map(|model| price(*model, rates)).collect();
-        facts.push(fact("cost", format!("about {} ({})", dollars(found.cost(rates).0), prices.join("; "))));
+        let about = match found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_none()) {
+            true => String::new(),
+            false => format!("about {} ", dollars(found.cost(rates).0)),
+        };
+        facts.push(fact("cost", format!("{about}({})", prices.join("; "))));
     }
     facts
 }
 
 /// The list price of a model.
 pub(super) fn price(model: SpeechModel, rates: &Rates) -> String {
-    let price = rates.per_10k_chars(model).to_string();
+    let Some(price) = rates.known_per_10k_chars(model) else { return super::tell::unpriced(model.as_str()) };
+    let price = price.to_string();
     let price = price.trim_end_matches('0').trim_end_matches('.');
     format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)
 }
@@ -104,6 +109,7 @@ pub(super) fn part_in_json(part: &PartLine) -> Value {
 
 pub(super) fn plan_in_json(plan: &SpeechPlan, rates: &Rates) -> Value {
     let found = &plan.purchases;
+    let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
     let by_model = |characters: &Characters| -> Value {
         characters.iter().map(|(model, n)| (model.to_string(), json!(n))).collect::<serde_json::Map<_, _>>().into()
     };
@@ -113,7 +119,7 @@ pub(super) fn plan_in_json(plan: &SpeechPlan, rates: &Rates) -> Value {
         "characters": by_model(&found.all_characters),
         "new_parts": found.parts,
         "new_characters": by_model(&found.characters),
-        "cost_usd": found.cost(rates),
+        "cost_usd": Some(found.cost(rates)).filter(|_| priced),
         "warnings": plan.look.notes.iter().map(|note| json!({
             "line": note.number, "key": note.key.as_str(), "what": note.what,
         })).collect::<Vec<_>>(),

@@ -104,7 +104,7 @@ impl Seen {
         // Pools belong to an account; without a key it is not known which.
         let account = account_of(context, config, sandbox);
         for pool in Pool::ALL {
-            let limits = config.limits.get(pool).map(|set| set.limits).unwrap_or_default();
+            let limits = config.limits_of(*pool).limits;
             if let Some(account) = &account {
                 pools.push((store.pool(account, *pool, &limits).await?, limits));
             }

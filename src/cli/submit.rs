@@ -57,6 +57,7 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
         adopt: sources.adopt,
         rates: drive.config.rates.clone(),
         account: drive.account(),
+        voice_check: sources.voice_check.unwrap_or_default(),
     };
     let submitting = async {
         let spool = drive.store.spool();

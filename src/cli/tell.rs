@@ -38,6 +38,7 @@ pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
     let new = if fresh { " (new)" } else { "" };
     let mut facts = vec![fact("ledger", format!("{}{new}", config.database.display()))];
     facts.extend(config.file.as_ref().map(|file| fact("settings", file.display().to_string())));
+    facts.extend(config.origin().filter(|_| !config.is_of_sandbox()).map(|origin| fact("api", origin)));
     facts
 }
 
@@ -116,8 +117,9 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     }
     let model = stt(spec);
     let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
-    let price = format!("{} a minute by {model}, list price of {}", dollars(rates.per_minute(model).0), rates.as_of);
+    let price = price(model, rates);
     let cost = match (done, counts.audio_ms) {
+        _ if rates.known_per_minute(model).is_none() => price,
         (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (done, known) => {
             let audio_ms = known / done * left;
@@ -129,6 +131,19 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
     facts.push(fact("time", finish(left, limits)));
     facts
+}
+
+/// The list price of a model.
+pub(super) fn price(model: SttModel, rates: &Rates) -> String {
+    match rates.known_per_minute(model) {
+        Some(price) => format!("{} a minute by {model}, list price of {}", dollars(price.0), rates.as_of),
+        None => unpriced(model.as_str()),
+    }
+}
+
+/// What is told where nobody has said what a model costs.
+pub(super) fn unpriced(model: &str) -> String {
+    format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
 }
 
 /// The same for the sandbox.
@@ -157,7 +172,7 @@ pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
 /// The limits of a batch's model, lowered by its definition.
 pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
     let pool = spec.task.pool();
-    config.limits[&pool].clone().lowered(&spec.run)
+    config.limits_of(pool).lowered(&spec.run)
 }
 
 /// The definition's first line.

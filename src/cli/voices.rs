@@ -13,11 +13,13 @@ use super::{
     words::{counted, grouped, printable, shell, shorten, table},
 };
 use crate::{
-    domain::{options::nearest, speech::SpeechLanguage},
+    domain::{
+        options::nearest,
+        speech::{SpeechLanguage, SpeechModel},
+    },
     waves::{Voice, voice_language},
 };
 
-const MODELS: &str = "Which are of lightning_v3.1 and which of lightning_v3.1_pro, the catalog does not say.";
 /// Values of one kind that are told where nothing matches.
 const TOLD: usize = 12;
 /// Room for the last column beside its header.
@@ -25,8 +27,8 @@ const LAST: usize = 5;
 
 /// List the voices that the account can use
 ///
-/// They are those of both models, and the catalog does not say which voice belongs to the standard one
-/// (lightning_v3.1) and which to Pro (lightning_v3.1_pro); the vendor's pages on the models do.
+/// They are those of both models. A voice speaks by the model that it stands beside: the API does not refuse another one,
+/// and the audio is then wrong.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  wavebatch voices --language hi --gender female\n  wavebatch voices --sandbox --json"
@@ -35,6 +37,9 @@ pub struct Voices {
     /// Only voices that were trained on it: its code or its name, hi or hindi
     #[arg(long, value_name = "LANGUAGE", value_parser = voice_language)]
     language: Option<SpeechLanguage>,
+    /// Only voices that speak by it, e.g. lightning_v3.1_pro
+    #[arg(long, value_name = "MODEL")]
+    model: Option<SpeechModel>,
     /// Only voices of it, e.g. female
     #[arg(long, value_name = "GENDER")]
     gender: Option<String>,
@@ -61,7 +66,7 @@ impl Voices {
             screen.json(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
         } else if !found.is_empty() {
             screen.result(&lines(&found, screen.result_width()))?;
-            screen.say(&format!("\n{}. {MODELS}", counted(found.len() as u64, "voice")));
+            screen.say(&format!("\n{}", counted(found.len() as u64, "voice")));
         }
         if found.is_empty() {
             screen.say(&self.nothing(&all));
@@ -74,6 +79,7 @@ impl Voices {
             wanted.as_ref().is_none_or(|wanted| has.as_ref().is_some_and(|has| same(has, wanted)))
         };
         self.language.is_none_or(|wanted| voice.languages.iter().any(|language| language == wanted.as_str()))
+            && self.model.is_none_or(|wanted| voice.models.contains(&wanted))
             && is(&self.gender, &voice.gender)
             && is(&self.accent, &voice.accent)
     }
@@ -87,7 +93,8 @@ impl Voices {
         let genders = tally(all.iter().filter_map(|voice| voice.gender.as_ref()));
         let languages = tally(all.iter().flat_map(|voice| &voice.languages));
         let language = self.language.map(|language| language.to_string());
-        let asked = [("language", &language), ("gender", &self.gender), ("accent", &self.accent)];
+        let model = self.model.map(|model| model.to_string());
+        let asked = [("language", &language), ("model", &model), ("gender", &self.gender), ("accent", &self.accent)];
         let asked = asked.iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", shell(value.as_ref()?))));
         let mut out = format!("none of {} is{}", counted(all.len() as u64, "voice"), asked.collect::<String>());
         for (wanted, known) in [(&self.gender, &genders), (&self.accent, &accents)] {
@@ -124,13 +131,14 @@ fn tally<'v>(values: impl Iterator<Item = &'v String>) -> Vec<(String, u64)> {
 /// A row for each voice. Its cells are cut where they would push the last column out of sight; an id is never cut, since
 /// it is there to be copied.
 fn lines(voices: &[&Voice], width: usize) -> String {
-    let header = ["id", "name", "languages", "gender", "accent", "age", "use cases"];
+    let header = ["id", "model", "name", "languages", "gender", "accent", "age", "use cases"];
     let rows = |columns: usize| -> Vec<Vec<String>> {
         let cut = |text: &str| shorten(text, columns);
         let one = |text: &Option<String>| cut(text.as_deref().unwrap_or_default());
         let row = |voice: &&Voice| {
             vec![
                 voice.id.clone(),
+                models(voice),
                 cut(&voice.name),
                 cut(&voice.languages.join(", ")),
                 one(&voice.gender),
@@ -149,10 +157,15 @@ fn lines(voices: &[&Voice], width: usize) -> String {
     table(&header, &rows(columns), &[], width)
 }
 
+fn models(voice: &Voice) -> String {
+    voice.models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn in_json(voice: &Voice) -> Value {
     json!({
         "id": voice.id,
         "name": voice.name,
+        "models": voice.models,
         "languages": voice.languages,
         "gender": voice.gender,
         "accent": voice.accent,
@@ -180,7 +193,7 @@ mod tests {
 
     fn asked(language: Option<SpeechLanguage>, gender: Option<&str>, accent: Option<&str>) -> Voices {
         let [gender, accent] = [gender, accent].map(|text| text.map(str::to_owned));
-        Voices { language, gender, accent, sandbox: false, json: false }
+        Voices { language, model: None, gender, accent, sandbox: false, json: false }
     }
 
     #[test]
@@ -208,9 +221,9 @@ mod tests {
     fn the_table_fits_and_leaves_ids_whole() {
         let long = voice("voice_0123456789", &["en", "hi", "ta", "te", "kn", "ml"], "female", "south-east indian");
         insta::assert_snapshot!(lines(&[&long, &voice("a", &[], "", "")], 80), @r"
-        id                name       languages  gender  accent     age  use cases
-        voice_0123456789  VOICE_01…  en, hi, …  female  south-ea…       conversational,…
-        a                 A                                             conversational,…
+        id                model  name      languages  gender  accent    age  use cases
+        voice_0123456789         VOICE_0…  en, hi,…   female  south-e…       conversati…
+        a                        A                                           conversati…
         ");
         assert!(lines(&[&long], usize::MAX).contains("south-east indian"), "where nobody measures, nothing is cut");
     }

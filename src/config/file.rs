@@ -44,9 +44,18 @@ impl Default for Draft {
 }
 
 fn preset(plan: Plan) -> BTreeMap<Pool, PoolLimits> {
+    Pool::ALL.iter().map(|pool| (*pool, preset_of(plan, *pool))).collect()
+}
+
+pub(super) fn preset_of(plan: Plan, pool: Pool) -> PoolLimits {
     let by = || SetBy::Preset(plan);
-    let of = |pool: Pool| PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() };
-    Pool::ALL.iter().map(|pool| (*pool, of(*pool))).collect()
+    PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() }
+}
+
+/// A name that can be that of a model which this release does not know, and is no slip of the pen.
+fn unknown_model<'n>(name: &'n str, known: &[&str]) -> Option<&'n str> {
+    let slip = known.iter().any(|known| strsim::damerau_levenshtein(name, known) <= 1);
+    (!slip && name != "plan" && name != "as_of").then_some(name)
 }
 
 /// Reads the file. Its faults do not end it: the rest comes along, for more of them.
@@ -80,7 +89,11 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
 
 fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {
     let plan = walk.text(&mut section, "plan", |text| text.parse::<Plan>().map_err(|e| e.to_string()));
-    let mut limits = preset(plan.unwrap_or(Plan::Standard));
+    let plan = plan.unwrap_or(Plan::Standard);
+    let mut limits = preset(plan);
+    for pool in section.others().iter().filter_map(|name| unknown_model(name, Pool::NAMES)?.parse::<Pool>().ok()) {
+        limits.insert(pool, preset_of(plan, pool));
+    }
     for (pool, set) in &mut limits {
         let mut table = walk.section(&mut section, pool.as_str());
         for (name, limit, by) in [
@@ -109,23 +122,32 @@ fn read_rates<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Rates {
     for (name, rate, unit) in [
         ("pulse", &mut rates.pulse, "a minute, e.g. 0.005"),
         ("pulse-pro", &mut rates.pulse_pro, "a minute, e.g. 0.005"),
-        ("lightning", &mut rates.lightning, "per 10,000 characters, e.g. 0.195"),
+        ("lightning", &mut rates.lightning, "per 10,000 characters, e.g. 0.175"),
         ("lightning-pro", &mut rates.lightning_pro, "per 10,000 characters, e.g. 0.195"),
     ] {
-        let price = walk.take(&mut section, name, |value| {
-            let text = match value {
-                DeValue::Integer(number) => number.to_string(),
-                DeValue::Float(number) => number.as_str().to_owned(),
-                _ => return Err(Wrong::Type("a number")),
-            };
-            let price = text.parse().ok().and_then(MicroUsd::from_usd).filter(|price| price.0 >= 0);
-            price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars {unit}")))
-        });
+        let price = walk.take(&mut section, name, |value| price_of(value, unit));
         *rate = price.unwrap_or(*rate);
+    }
+    for name in section.others() {
+        if unknown_model(&name, &["pulse", "pulse-pro", "lightning", "lightning-pro", "as_of"]).is_none() {
+            continue;
+        }
+        let price = walk.take(&mut section, &name, |value| price_of(value, "a minute, or per 10,000 characters"));
+        rates.models.extend(price.map(|price| (name, price)));
     }
     walk.close(section);
     rates.as_of = as_of.unwrap_or(rates.as_of);
     rates
+}
+
+fn price_of(value: &DeValue<'_>, unit: &str) -> Result<MicroUsd, Wrong> {
+    let text = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        _ => return Err(Wrong::Type("a number")),
+    };
+    let price = text.parse().ok().and_then(MicroUsd::from_usd).filter(|price| price.0 >= 0);
+    price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars {unit}")))
 }
 
 /// The path in `sqlite://path`, or a plain path.

@@ -55,7 +55,7 @@ listed! {
 impl Plan {
     const fn limits(self, pool: Pool) -> Limits {
         match (self, pool) {
-            (Self::Standard, Pool::Pulse | Pool::PulsePro) => {
+            (Self::Standard, Pool::Pulse | Pool::PulsePro | Pool::Other(_)) => {
                 Limits { requests_per_minute: Some(25), concurrency: None }
             }
             (Self::Standard, Pool::Tts) => Limits { requests_per_minute: None, concurrency: Some(10) },
@@ -266,6 +266,19 @@ impl Config {
         })
     }
 
+    /// Whether it is for the stand-in inside the process.
+    #[must_use]
+    pub fn is_of_sandbox(&self) -> bool {
+        self.limits.values().all(|set| set.rate_by == SetBy::Sandbox)
+    }
+
+    /// The limits of a pool, also of a model that this release does not know.
+    #[must_use]
+    pub fn limits_of(&self, pool: Pool) -> PoolLimits {
+        let unset = || if self.is_of_sandbox() { unlimited() } else { file::preset_of(Plan::Standard, pool) };
+        self.limits.get(&pool).cloned().unwrap_or_else(unset)
+    }
+
     /// The limits alone, as the runner takes them.
     #[must_use]
     pub fn pool_limits(&self) -> std::collections::HashMap<Pool, Limits> {
@@ -278,8 +291,12 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 fn sandbox_limits() -> BTreeMap<Pool, PoolLimits> {
-    let none = || PoolLimits { limits: Limits::default(), rate_by: SetBy::Sandbox, concurrency_by: SetBy::Sandbox };
-    Pool::ALL.iter().map(|pool| (*pool, none())).collect()
+    Pool::ALL.iter().map(|pool| (*pool, unlimited())).collect()
+}
+
+const fn unlimited() -> PoolLimits {
+    let limits = Limits { requests_per_minute: None, concurrency: None };
+    PoolLimits { limits, rate_by: SetBy::Sandbox, concurrency_by: SetBy::Sandbox }
 }
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ fn with_nothing_said_the_standard_plan_holds() {
     for pool in Pool::ALL {
         let set = &config.limits[pool];
         let limits = match pool {
-            Pool::Pulse | Pool::PulsePro => Limits { requests_per_minute: Some(25), concurrency: None },
+            Pool::Pulse | Pool::PulsePro | Pool::Other(_) => {
+                Limits { requests_per_minute: Some(25), concurrency: None }
+            }
             Pool::Tts => Limits { requests_per_minute: None, concurrency: Some(10) },
         };
         assert_eq!(set.limits, limits);

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     dates::{self, When},
+    extra,
     fault::{Fault, Faults},
     manifest::{ManifestFormat, name_pattern},
     notify::{self, Notify},
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
+    keywords::Keywords,
     options::{Task, TranscriptFormat, WebhookMode, listed},
     s3::{S3Settings, SinkSettings},
 };
@@ -65,6 +67,8 @@ pub(super) struct Draft {
     pub(super) no_source: Option<NoSource>,
     pub(super) allow_empty: Option<bool>,
     pub(super) options: LineOverrides,
+    /// A file of words to listen for.
+    pub(super) keywords_file: Option<String>,
     pub(super) formats: Option<Vec<TranscriptFormat>>,
     pub(super) webhook: Option<WebhookMode>,
     pub(super) run: RunSettings,
@@ -122,6 +126,7 @@ impl Draft {
             no_source: None,
             allow_empty: None,
             options: LineOverrides::default(),
+            keywords_file: None,
             webhook: None,
             formats: None,
             run: RunSettings::default(),
@@ -191,9 +196,15 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     } else {
         draft.source = walk.text(&mut columns, "source", some);
         let transcribe = walk.section(&mut root, "transcribe");
-        (draft.options, draft.formats, draft.webhook) = read_transcribe(walk, transcribe);
+        read_transcribe(walk, transcribe, &mut draft);
     }
     walk.close(columns);
+    let extra = extra::read(walk, &mut root, task);
+    if speech {
+        draft.speech.set_extra(extra);
+    } else {
+        draft.options.extra = extra;
+    }
     let run = walk.section(&mut root, "run");
     draft.run = read_run(walk, run);
     let mut report = walk.section(&mut root, "report");
@@ -213,12 +224,9 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft
 }
 
-fn read_transcribe<'t>(
-    walk: &mut Walk<'t>,
-    mut section: Section<'t>,
-) -> (LineOverrides, Option<Vec<TranscriptFormat>>, Option<WebhookMode>) {
+fn read_transcribe<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, draft: &mut Draft) {
     let mut options = LineOverrides::default();
-    for option in LineOption::ALL.iter().copied() {
+    for option in LineOption::ALL.iter().copied().filter(|option| *option != LineOption::Keywords) {
         let wanted = match option {
             LineOption::Model | LineOption::Language | LineOption::Redact | LineOption::Send => "a string",
             LineOption::ExpireContent => "true, false or \"try\"",
@@ -234,10 +242,26 @@ fn read_transcribe<'t>(
             options.set(option, text).map_err(Wrong::Value)
         });
     }
-    let formats = walk.list(&mut section, "formats", named);
-    let webhook = walk.text(&mut section, "webhook", named);
+    walk.any_of(&mut section, LineOption::Keywords.as_str(), |value| {
+        match value {
+            DeValue::String(file) => draft.keywords_file = Some(some(file)?),
+            DeValue::Array(entries) => {
+                let entries: Option<Vec<&str>> = entries.iter().map(|entry| entry.get_ref().as_str()).collect();
+                let entries = entries.ok_or("must be a list of strings, like [\"Northwind:2\", \"GST\"]")?;
+                options.keywords = Some(Keywords::new(entries)?);
+            }
+            _ => {
+                return Err(
+                    "must be a list of strings, like [\"Northwind:2\", \"GST\"], or the name of a file".to_owned()
+                );
+            }
+        }
+        Ok(())
+    });
+    draft.options = options;
+    draft.formats = walk.list(&mut section, "formats", named);
+    draft.webhook = walk.text(&mut section, "webhook", named);
     walk.close(section);
-    (options, formats, webhook)
 }
 
 fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {

@@ -10,6 +10,7 @@ pub mod text;
 mod build;
 pub(crate) mod dates;
 mod draft;
+mod extra;
 mod foreign;
 #[cfg(test)]
 mod night_tests;
@@ -134,7 +135,7 @@ impl Definition {
 
     /// What a transcription asks for.
     #[must_use]
-    pub const fn transcribing(&self) -> Option<&Transcribing> {
+    pub fn transcribing(&self) -> Option<&Transcribing> {
         match &self.task {
             TaskDefinition::Transcribe(asked) => Some(asked),
             TaskDefinition::Synthesize(_) => None,

@@ -2,9 +2,11 @@
 
 use regex::Regex;
 
-use super::{Synthesizing, draft::NoSource, template::Template};
+use super::{Synthesizing, draft::NoSource, template::Template, text::ticked};
 use crate::domain::{
     batch::LineOption,
+    keywords::INVENTING_WEIGHT,
+    open::Unlisted,
     options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
     task::{TaskSpec, Transcription},
 };
@@ -13,7 +15,7 @@ use crate::domain::{
 #[derive(Debug, Clone)]
 pub enum TaskDefinition {
     /// Recordings become transcripts.
-    Transcribe(Transcribing),
+    Transcribe(Box<Transcribing>),
     /// Texts become speech.
     Synthesize(Box<Synthesizing>),
 }
@@ -49,10 +51,19 @@ impl TaskDefinition {
 
     /// The model of every line that does not say otherwise.
     #[must_use]
-    pub fn model(&self) -> &'static str {
+    pub fn model(&self) -> &str {
         match self {
             Self::Transcribe(asked) => asked.options.model.as_str(),
             Self::Synthesize(asked) => asked.synthesis.options.model.as_str(),
+        }
+    }
+
+    /// What it asks for that is in none of our lists.
+    #[must_use]
+    pub fn unlisted(&self) -> Vec<Unlisted> {
+        match self {
+            Self::Transcribe(asked) => asked.options.unlisted().collect(),
+            Self::Synthesize(asked) => asked.synthesis.unlisted().collect(),
         }
     }
 
@@ -61,7 +72,7 @@ impl TaskDefinition {
         match self {
             Self::Transcribe(asked) => {
                 let (options, formats) = (asked.options.clone(), asked.formats.clone());
-                TaskSpec::Transcribe(Transcription { options, formats, webhook: asked.webhook })
+                TaskSpec::Transcribe(Box::new(Transcription { options, formats, webhook: asked.webhook }))
             }
             Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
         }
@@ -80,14 +91,26 @@ impl TaskDefinition {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        let Self::Transcribe(asked) = self else { return Vec::new() };
+        let asked = match self {
+            Self::Transcribe(asked) => asked,
+            Self::Synthesize(asked) => return asked.synthesis.purchases_told().into_iter().collect(),
+        };
         let mut notes = Vec::new();
         let captions: Vec<_> = asked.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();
-        if !captions.is_empty() && !asked.options.word_timestamps {
+        if !captions.is_empty() && asked.options.word_timestamps == Some(false) {
             notes.push(format!("word_timestamps is on: {} cannot be made without", captions.join(" and ")));
+        }
+        if asked.options.diarize && asked.options.word_timestamps == Some(false) && captions.is_empty() {
+            notes.push("word_timestamps is on: diarize gives nothing without".to_owned());
         }
         if asked.options.diarize && asked.options.model == SttModel::PulsePro {
             notes.push("`pulse-pro` gives no speakers on the wire: diarize will have no effect".to_owned());
+        }
+        let inventing = ticked(&asked.options.keywords.inventing().collect::<Vec<_>>());
+        if !inventing.is_empty() {
+            notes.push(format!(
+                "keywords with a weight above {INVENTING_WEIGHT} are heard where nobody said them: {inventing}"
+            ));
         }
         notes
     }

@@ -1,10 +1,16 @@
 //! What a transcription batch is asked for, from what a file says, the command line, and the defaults.
 
+use std::{fs, io};
+
 use jiff::civil::Date;
 
-use super::{NoSource, Place, TaskDefinition, Transcribing, build::Builder, draft::Draft};
+use super::{
+    NoSource, Place, TaskDefinition, Transcribing, build::Builder, draft::Draft, paths::io_message, targets::local,
+};
 use crate::domain::{
     batch::LineOption,
+    extra::Extra,
+    keywords::Keywords,
     options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat, WebhookMode},
 };
 
@@ -15,20 +21,23 @@ impl Builder<'_> {
         let source = self.over.source_column.as_ref().or(draft.source.as_ref());
         let source_column = self.column("columns.source", source, date);
         let option_columns = self.option_columns(draft.option_columns.clone(), LineOption::ALL);
-        TaskDefinition::Transcribe(Transcribing {
+        TaskDefinition::Transcribe(Box::new(Transcribing {
             // With options that are wrong themselves, a line's cannot be judged.
             option_columns: if options.is_some() { option_columns } else { Vec::new() },
             options: options.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             formats,
-            webhook: self.webhook(draft),
+            webhook: draft.webhook.unwrap_or(WebhookMode::Auto),
             source_column,
             no_source: self.over.no_source.or(draft.no_source).unwrap_or(NoSource::Fault),
             name_pattern: draft.name_pattern.clone(),
-        })
+        }))
     }
 
     fn options(&mut self, draft: &Draft) -> Option<TranscribeOptions> {
-        let mut said = draft.options;
+        let mut said = draft.options.clone();
+        if let Some(file) = &draft.keywords_file {
+            said.keywords = self.keywords_of(file);
+        }
         self.set_options("transcribe", |option, text| said.set(option, text));
         for (field, missing, example) in [
             ("transcribe.model", said.model.is_none(), "model = \"pulse\""),
@@ -43,12 +52,27 @@ impl Builder<'_> {
         Some(options)
     }
 
-    fn webhook(&mut self, draft: &Draft) -> WebhookMode {
-        let mode = draft.webhook.unwrap_or(WebhookMode::Auto);
-        if mode == WebhookMode::Always && draft.options.model == Some(SttModel::Pulse) {
-            self.fault("transcribe.webhook", "`pulse` posts no answers; take `pulse-pro`, or leave it at \"auto\"");
-        }
-        mode
+    /// The words of a file; what is wrong with it is a fault.
+    fn keywords_of(&mut self, file: &str) -> Option<Keywords> {
+        /// No list of a hundred words comes near this; a recording named by mistake does.
+        const LIMIT: u64 = 1 << 16;
+        let field = "transcribe.keywords";
+        let shown = self.base.join(file);
+        let read = local(file, self.cwd.join(&self.base)).and_then(|path| match fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() => Err("is no file".to_owned()),
+            Ok(meta) if meta.len() > LIMIT => Err("has over 64 KiB, and so is no list of words".to_owned()),
+            Ok(_) => fs::read(&path).map_err(|e| io_message(&e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err("there is no such file; words themselves are written as a list, [\"Northwind:2\", \"GST\"]"
+                    .to_owned())
+            }
+            Err(e) => Err(io_message(&e)),
+        });
+        let words = read.and_then(|bytes| {
+            let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+            Keywords::of_lines(&text)
+        });
+        words.map_err(|message| self.fault(field, format!("`{}`: {message}", shown.display()))).ok()
     }
 
     fn formats(&mut self, draft: &Draft) -> Vec<TranscriptFormat> {
@@ -83,7 +107,7 @@ fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
     TranscribeOptions {
         model,
         language,
-        word_timestamps: false,
+        word_timestamps: None,
         diarize: false,
         redact_pii: false,
         redact_pci: false,
@@ -93,5 +117,7 @@ fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
         expire_content: ExpireContent::No,
         allow_silence: false,
         send: SendMode::Auto,
+        keywords: Keywords::default(),
+        extra: Extra::default(),
     }
 }

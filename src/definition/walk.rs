@@ -38,13 +38,19 @@ pub(crate) struct Section<'t> {
     /// Its dotted name; empty for the file's own.
     prefix: String,
     table: Option<&'t DeTable<'t>>,
-    asked: Vec<&'static str>,
+    asked: Vec<String>,
 }
 
 impl<'t> Section<'t> {
     /// The file's own table.
     pub(crate) fn root(table: &'t DeTable<'t>) -> Self {
         Self { prefix: String::new(), table: Some(table), asked: Vec::new() }
+    }
+
+    /// The names in it that nobody has asked for yet.
+    pub(crate) fn others(&self) -> Vec<String> {
+        let names = self.table.into_iter().flat_map(|table| table.keys()).map(|name| name.get_ref().to_string());
+        names.filter(|name| !self.asked.contains(name)).collect()
     }
 
     fn dotted(&self, name: &str) -> String {
@@ -90,10 +96,10 @@ impl<'t> Walk<'t> {
     pub(crate) fn take<T>(
         &mut self,
         section: &mut Section<'t>,
-        name: &'static str,
+        name: &str,
         read: impl FnOnce(&'t DeValue<'t>) -> Result<T, Wrong>,
     ) -> Option<T> {
-        section.asked.push(name);
+        section.asked.push(name.to_owned());
         let dotted = section.dotted(name);
         self.known.push(dotted.clone());
         let value: &'t Spanned<DeValue<'t>> = section.table?.get(name)?;
@@ -118,7 +124,7 @@ impl<'t> Walk<'t> {
     pub(crate) fn text<T>(
         &mut self,
         section: &mut Section<'t>,
-        name: &'static str,
+        name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.take(section, name, |value| match value.as_str() {
@@ -127,13 +133,23 @@ impl<'t> Walk<'t> {
         })
     }
 
+    /// A value of any type that `parse` understands.
+    pub(crate) fn any_of<T>(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &str,
+        parse: impl FnOnce(&'t DeValue<'t>) -> Result<T, String>,
+    ) -> Option<T> {
+        self.take(section, name, |value| parse(value).map_err(Wrong::Value))
+    }
+
     /// `true` or `false`.
-    pub(crate) fn flag(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, section: &mut Section<'t>, name: &str) -> Option<bool> {
         self.take(section, name, |value| value.as_bool().ok_or(Wrong::Type("true or false")))
     }
 
     /// A whole number from 1.
-    pub(crate) fn count(&mut self, section: &mut Section<'t>, name: &'static str) -> Option<u32> {
+    pub(crate) fn count(&mut self, section: &mut Section<'t>, name: &str) -> Option<u32> {
         self.take(section, name, |value| {
             let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
             match u32::from_str_radix(number.as_str(), number.radix()) {
@@ -147,7 +163,7 @@ impl<'t> Walk<'t> {
     pub(crate) fn list<T>(
         &mut self,
         section: &mut Section<'t>,
-        name: &'static str,
+        name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         const WANTED: Wrong = Wrong::Type("a list of strings");
@@ -173,7 +189,7 @@ impl<'t> Walk<'t> {
     pub(crate) fn texts(
         &mut self,
         section: &mut Section<'t>,
-        name: &'static str,
+        name: &str,
         name_of: impl Fn(&BTreeMap<String, String>, &str, &str) -> Result<String, String>,
     ) -> Option<BTreeMap<String, String>> {
         let table = self.take(section, name, |value| value.as_table().ok_or(Wrong::Type("a table of texts")))?;
@@ -192,7 +208,7 @@ impl<'t> Walk<'t> {
     }
 
     /// A table inside this one.
-    pub(crate) fn section(&mut self, parent: &mut Section<'t>, name: &'static str) -> Section<'t> {
+    pub(crate) fn section(&mut self, parent: &mut Section<'t>, name: &str) -> Section<'t> {
         let table = self.take(parent, name, |value| value.as_table().ok_or(Wrong::Type("a table")));
         Section { prefix: parent.dotted(name), table, asked: Vec::new() }
     }
@@ -201,7 +217,7 @@ impl<'t> Walk<'t> {
     pub(crate) fn close(&mut self, section: Section<'t>) {
         for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {
             let name = key.get_ref();
-            if !section.asked.iter().any(|asked| asked == name) {
+            if !section.asked.iter().any(|asked| asked == name.as_ref()) {
                 self.unknown.push((section.dotted(name), key.span()));
             }
         }

@@ -19,7 +19,7 @@ listed! {
         SourceUnreadable = "source_unreadable",
         /// Over the API's 250 MB.
         SourceTooLarge = "source_too_large",
-        /// HTML, XML, JSON, PDF, ZIP: known not to be audio.
+        /// HTML, XML, JSON, PDF, ZIP: known not to be audio; or the API cannot decode it, or hears nothing in it.
         SourceNotAudio = "source_not_audio",
         /// The recording's server refused (4xx), redirects in a circle, or from the internet into a private network.
         SourceRefused = "source_refused",
@@ -37,6 +37,8 @@ listed! {
         TooLarge = "too_large",
         /// `LANGUAGE_NOT_ENABLED_IN_REGION`.
         LanguageNotEnabled = "language_not_enabled",
+        /// `MODEL_DEPRECATED`: the model or its route is gone.
+        ModelRetired = "model_retired",
         /// 401: the key is not accepted.
         Unauthorized = "unauthorized",
         /// 402: the account cannot pay.
@@ -171,7 +173,12 @@ impl<A> Outcome<A> {
 pub struct LogEntry {
     /// The vendor's id of the request.
     pub request_id: String,
-    /// `pulse` or `pulse-pro`.
+    /// When it was served, in seconds since 1970 if the log's clock, whose zone nobody tells, is UTC. Only the log's own
+    /// filters are to be asked with it.
+    pub logged_at: Option<i64>,
+    /// Whether it was a live one, through a socket.
+    pub is_socket: bool,
+    /// E.g. `pulse`.
     pub model: String,
     /// Language code.
     pub language: String,
@@ -183,8 +190,54 @@ pub struct LogEntry {
     pub transcription: Body,
     /// The flags of the request.
     pub flags: LogFlags,
+    /// The words that were listened for, as the log lists them.
+    pub keywords: String,
+    /// The emotions that were heard, as the log has them.
+    pub emotions: Option<String>,
+    /// The speaker's gender, if it was asked for.
+    pub gender: Option<String>,
     /// The callback's address, if the request had one.
     pub webhook_url: Option<String>,
+}
+
+impl LogEntry {
+    /// An entry that says nothing but its id.
+    #[must_use]
+    pub fn named(request_id: &str) -> Self {
+        Self {
+            request_id: request_id.to_owned(),
+            logged_at: None,
+            is_socket: false,
+            model: String::new(),
+            language: String::new(),
+            duration_s: None,
+            bytes: None,
+            transcription: "".into(),
+            flags: LogFlags::default(),
+            keywords: String::new(),
+            emotions: None,
+            gender: None,
+            webhook_url: None,
+        }
+    }
+}
+
+/// A page of the vendor's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogPage {
+    /// Its entries, newest first.
+    pub entries: Vec<LogEntry>,
+    /// How many pages there are in all, where it says so.
+    pub pages: Option<u32>,
+}
+
+/// Which entries of the vendor's log are asked for; by nothing but the page, all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFilter<'a> {
+    /// Not older than this, in seconds since 1970.
+    pub from: Option<i64>,
+    /// Of this model alone.
+    pub model: Option<&'a str>,
 }
 
 /// The request flags that the vendor's log records.

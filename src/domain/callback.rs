@@ -106,12 +106,12 @@ impl Rule {
         trusted: bool,
     ) -> bool {
         let long = audio_ms.is_some_and(|ms| ms > self.over_ms) || bytes.is_some_and(|bytes| bytes > self.over_bytes);
-        model == SttModel::PulsePro
-            && match mode {
-                WebhookMode::Auto => long && trusted,
-                WebhookMode::Always => true,
-                WebhookMode::Never => false,
-            }
+        match mode {
+            // Of the other models it is not proved that they post.
+            WebhookMode::Auto => model == SttModel::PulsePro && long && trusted,
+            WebhookMode::Always => true,
+            WebhookMode::Never => false,
+        }
     }
 
     /// How long after its intent a call's callback is overdue, in ms.
@@ -238,7 +238,8 @@ mod tests {
         let (short, long, large) = ((Some(600_000), Some(9)), (Some(600_001), None), (None, Some(20_000_001)));
         assert!(auto(SttModel::PulsePro, long, true) && auto(SttModel::PulsePro, large, true));
         assert!(!auto(SttModel::PulsePro, short, true) && !auto(SttModel::PulsePro, (None, None), true));
-        assert!(!auto(SttModel::Pulse, long, true), "it knows no webhooks");
+        assert!(!auto(SttModel::Pulse, long, true), "not proved");
+        assert!(rule.applies(WebhookMode::Always, SttModel::Pulse, short, false));
         assert!(!auto(SttModel::PulsePro, long, false), "none came lately");
         assert!(rule.applies(WebhookMode::Always, SttModel::PulsePro, short, false));
         assert!(!rule.applies(WebhookMode::Never, SttModel::PulsePro, long, true));

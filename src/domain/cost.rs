@@ -1,13 +1,13 @@
 //! Money: micro-dollars, and a dated table of list prices.
 
-use std::{fmt, iter::Sum};
+use std::{collections::BTreeMap, fmt, iter::Sum};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{options::SttModel, speech::SpeechModel};
 
 /// The day on which the built-in prices were read from the vendor's pages.
-pub const RATES_AS_OF: &str = "2026-08-21";
+pub const RATES_AS_OF: &str = "2026-09-07";
 
 const MICROS: f64 = 1_000_000.0;
 
@@ -110,6 +110,9 @@ pub struct Rates {
     /// 10,000 characters by `lightning_v3.1_pro`.
     #[serde(rename = "lightning-pro", deserialize_with = "price")]
     pub lightning_pro: MicroUsd,
+    /// By models that this release does not know: a minute of audio, or 10,000 characters, by the model's own name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, MicroUsd>,
 }
 
 impl Default for Rates {
@@ -118,20 +121,28 @@ impl Default for Rates {
             as_of: RATES_AS_OF.into(),
             pulse: MicroUsd(5_000),
             pulse_pro: MicroUsd(4_000),
-            lightning: MicroUsd(195_000),
+            lightning: MicroUsd(175_000),
             lightning_pro: MicroUsd(195_000),
+            models: BTreeMap::new(),
         }
     }
 }
 
 impl Rates {
-    /// The price of one minute.
+    /// The price of one minute; nothing where nobody has told that of the model.
     #[must_use]
-    pub const fn per_minute(&self, model: SttModel) -> MicroUsd {
+    pub fn known_per_minute(&self, model: SttModel) -> Option<MicroUsd> {
         match model {
-            SttModel::Pulse => self.pulse,
-            SttModel::PulsePro => self.pulse_pro,
+            SttModel::Pulse => Some(self.pulse),
+            SttModel::PulsePro => Some(self.pulse_pro),
+            SttModel::Other(_) => self.models.get(model.as_str()).copied(),
         }
+    }
+
+    /// The price of one minute, as it is counted: an unknown one as 0.
+    #[must_use]
+    pub fn per_minute(&self, model: SttModel) -> MicroUsd {
+        self.known_per_minute(model).unwrap_or_default()
     }
 
     /// What one call for `audio_ms` of audio costs at list price, rounded up to the micro-dollar.
@@ -142,13 +153,20 @@ impl Rates {
 }
 
 impl Rates {
-    /// The price of 10,000 characters.
+    /// The price of 10,000 characters; nothing where nobody has told that of the model.
     #[must_use]
-    pub const fn per_10k_chars(&self, model: SpeechModel) -> MicroUsd {
+    pub fn known_per_10k_chars(&self, model: SpeechModel) -> Option<MicroUsd> {
         match model {
-            SpeechModel::Lightning => self.lightning,
-            SpeechModel::LightningPro => self.lightning_pro,
+            SpeechModel::Lightning => Some(self.lightning),
+            SpeechModel::LightningPro => Some(self.lightning_pro),
+            SpeechModel::Other(_) => self.models.get(model.as_str()).copied(),
         }
+    }
+
+    /// The price of 10,000 characters, as it is counted: an unknown one as 0.
+    #[must_use]
+    pub fn per_10k_chars(&self, model: SpeechModel) -> MicroUsd {
+        self.known_per_10k_chars(model).unwrap_or_default()
     }
 
     /// What `chars` characters of text cost to be spoken at list price, rounded up to the micro-dollar.
@@ -193,11 +211,28 @@ mod tests {
     #[test]
     fn speech_costs_by_its_characters() {
         let rates = Rates { lightning_pro: MicroUsd(300_000), ..Rates::default() };
-        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 200_000), MicroUsd(3_900_000));
-        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 1), MicroUsd(20), "19.5, rounded up");
+        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 200_000), MicroUsd(3_500_000));
+        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 1), MicroUsd(18), "17.5, rounded up");
         assert_eq!(rates.speech_cost(SpeechModel::LightningPro, 10_000), MicroUsd(300_000));
+        let list = Rates::default();
+        let per = |model| list.known_per_10k_chars(model);
+        assert_eq!(per(SpeechModel::Lightning), Some(MicroUsd(175_000)));
+        assert_eq!(per(SpeechModel::LightningPro), Some(MicroUsd(195_000)));
         let own: Rates = toml::from_str("lightning = 0.1").unwrap();
         assert_eq!((own.lightning, own.lightning_pro), (MicroUsd(100_000), MicroUsd(195_000)));
+    }
+
+    #[test]
+    fn the_price_of_an_unknown_model_is_unknown_until_somebody_tells_it() {
+        let (heard, spoken) = ("pulse-2".parse().unwrap(), "lightning_v4".parse().unwrap());
+        let mut rates = Rates::default();
+        assert_eq!((rates.known_per_minute(heard), rates.known_per_10k_chars(spoken)), (None, None));
+        assert_eq!((rates.cost(heard, 60_000), rates.speech_cost(spoken, 9)), (MicroUsd::ZERO, MicroUsd::ZERO));
+        rates.models.insert("pulse-2".into(), MicroUsd(6_000));
+        assert_eq!(
+            (rates.known_per_minute(heard), rates.cost(heard, 30_000)),
+            (Some(MicroUsd(6_000)), MicroUsd(3_000))
+        );
     }
 
     #[test]

@@ -101,10 +101,21 @@ pub fn text_identity(text: &str) -> Identity {
 /// The identity of what shapes the call. How it is sent, and what silence means, does not.
 #[must_use]
 pub fn options_identity(o: &TranscribeOptions) -> Identity {
-    let flags = [o.word_timestamps, o.diarize, o.redact_pii, o.redact_pci, o.emotion_detection, o.gender_detection]
-        .map(u8::from);
+    // What is sent of word times follows from the formats, too, and from the model: only what is asked for counts.
+    let words = o.word_timestamps.unwrap_or(false);
+    let flags = [words, o.diarize, o.redact_pii, o.redact_pci, o.emotion_detection, o.gender_detection].map(u8::from);
     let expires = [u8::from(o.expire_content != super::options::ExpireContent::No)];
-    Identity::of(&[b"transcribe", o.model.as_str().as_bytes(), o.language.as_str().as_bytes(), &flags, &expires])
+    let (keywords, extra) = (o.keywords.to_string(), o.extra.canonical());
+    let mut shaping: Vec<&[u8]> =
+        vec![b"transcribe", o.model.as_str().as_bytes(), o.language.as_str().as_bytes(), &flags, &expires];
+    // A line that asks for none of these is the same line as before there were any.
+    if !o.keywords.is_empty() {
+        shaping.extend([b"keywords".as_slice(), keywords.as_bytes()]);
+    }
+    if !o.extra.is_empty() {
+        shaping.extend([b"extra".as_slice(), extra.as_bytes()]);
+    }
+    Identity::of(&shaping)
 }
 
 #[cfg(test)]

@@ -187,6 +187,9 @@ pub struct RequestFingerprint {
     pub bytes: Option<u64>,
     /// Length of the audio, where it could be probed.
     pub audio_ms: Option<u64>,
+    /// Words to listen for.
+    #[serde(default, skip_serializing_if = "super::keywords::Keywords::is_empty")]
+    pub keywords: super::keywords::Keywords,
 }
 
 /// What the journal of one part says so far, in the generation since the user's last `retry`.
@@ -346,6 +349,7 @@ mod tests {
                 flags: Default::default(),
                 bytes: None,
                 audio_ms: None,
+                keywords: Default::default(),
             },
         }
     }

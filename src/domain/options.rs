@@ -1,8 +1,12 @@
 //! What a transcription can be asked for: models, languages, formats and flags, and the rules between them.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
+
+use super::{
+    extra::Extra,
+    keywords::Keywords,
+    open::{Unlisted, open_list},
+};
 
 /// A value outside a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +95,7 @@ listed! {
     }
 }
 
-listed! {
+open_list! {
     /// A speech-to-text model (API page, "Speech to text").
     SttModel, "model" {
         /// Multilingual; takes bytes or a URL.
@@ -168,86 +172,78 @@ listed! {
     }
 }
 
-/// Language codes of the pre-recorded endpoint, with the aggregators last.
-pub const LANGUAGES: &[&str] = &[
-    "en",
-    "hi",
-    "de",
-    "es",
-    "ru",
-    "it",
-    "fr",
-    "nl",
-    "pt",
-    "uk",
-    "pl",
-    "cs",
-    "sk",
-    "lv",
-    "et",
-    "ro",
-    "fi",
-    "sv",
-    "bg",
-    "hu",
-    "da",
-    "lt",
-    "mt",
-    "zh",
-    "ja",
-    "ko",
-    "multi-eu",
-    "multi-asian",
-    "multi-indic",
-];
-
-/// A language code that the API knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Language(&'static str);
+open_list! {
+    /// A language of the pre-recorded endpoint, or one of the aggregators that find out themselves.
+    Language, "language" {
+        /// English.
+        En = "en",
+        /// Hindi.
+        Hi = "hi",
+        /// German.
+        De = "de",
+        /// Spanish.
+        Es = "es",
+        /// Russian.
+        Ru = "ru",
+        /// Italian.
+        It = "it",
+        /// French.
+        Fr = "fr",
+        /// Dutch.
+        Nl = "nl",
+        /// Portuguese.
+        Pt = "pt",
+        /// Ukrainian.
+        Uk = "uk",
+        /// Polish.
+        Pl = "pl",
+        /// Czech.
+        Cs = "cs",
+        /// Slovak.
+        Sk = "sk",
+        /// Latvian.
+        Lv = "lv",
+        /// Estonian.
+        Et = "et",
+        /// Romanian.
+        Ro = "ro",
+        /// Finnish.
+        Fi = "fi",
+        /// Swedish.
+        Sv = "sv",
+        /// Bulgarian.
+        Bg = "bg",
+        /// Hungarian.
+        Hu = "hu",
+        /// Danish.
+        Da = "da",
+        /// Lithuanian.
+        Lt = "lt",
+        /// Maltese.
+        Mt = "mt",
+        /// Chinese.
+        Zh = "zh",
+        /// Japanese.
+        Ja = "ja",
+        /// Korean.
+        Ko = "ko",
+        /// Whichever of Europe it is.
+        MultiEu = "multi-eu",
+        /// Whichever of East Asia it is.
+        MultiAsian = "multi-asian",
+        /// Whichever of India it is.
+        MultiIndic = "multi-indic",
+    }
+}
 
 impl Language {
     /// English, the one language of Pulse Pro.
-    pub const EN: Self = Self("en");
-
-    /// The code as the API takes it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.0
-    }
+    pub const EN: Self = Self::En;
 
     /// Whether redaction has an effect in this language (API page: en and hi).
     #[must_use]
-    pub fn can_redact(self) -> bool {
-        matches!(self.0, "en" | "hi")
-    }
-}
-
-impl FromStr for Language {
-    type Err = NotListed;
-    fn from_str(s: &str) -> Result<Self, NotListed> {
-        LANGUAGES.iter().find(|l| **l == s).map(|l| Self(l)).ok_or_else(|| NotListed {
-            what: "language",
-            value: s.to_owned(),
-            nearest: nearest(s, LANGUAGES.iter().copied()),
-        })
-    }
-}
-
-impl Serialize for Language {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Language {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.0)
+    pub const fn can_redact(&self) -> bool {
+        matches!(self, Self::En | Self::Hi)
     }
 }
 
@@ -258,8 +254,8 @@ pub struct TranscribeOptions {
     pub model: SttModel,
     /// The language spoken.
     pub language: Language,
-    /// As written. What is *sent* is [`TranscribeOptions::sends_word_timestamps`].
-    pub word_timestamps: bool,
+    /// As written; `None` leaves it to the model. What is *sent* is [`TranscribeOptions::sends_word_timestamps`].
+    pub word_timestamps: Option<bool>,
     /// Tell speakers apart (Pulse).
     pub diarize: bool,
     /// Replace personal data in the transcript.
@@ -278,7 +274,29 @@ pub struct TranscribeOptions {
     pub allow_silence: bool,
     /// How the recording travels.
     pub send: SendMode,
+    /// Words to listen for (Pulse).
+    #[serde(default, skip_serializing_if = "Keywords::is_empty")]
+    pub keywords: Keywords,
+    /// Parameters that this release does not know.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
+
+/// The parameters of a transcription's query that wavebatch sets itself.
+pub const OWN_QUERY: &[&str] = &[
+    "model",
+    "language",
+    "word_timestamps",
+    "diarize",
+    "redact_pii",
+    "redact_pci",
+    "emotion_detection",
+    "gender_detection",
+    "keywords",
+    "webhook_url",
+    "webhook_method",
+    "webhook_extra",
+];
 
 /// A pair of options that cannot go together. `field` is the one to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -291,10 +309,17 @@ pub struct OptionFault {
 }
 
 impl TranscribeOptions {
-    /// Whether the call asks for word times: because the user did, or because a format needs them.
+    /// Whether the call asks for word times: because the user did, because a format needs them or speakers, who come with
+    /// words alone; and where nobody said otherwise, where they cost nothing (Pulse; Pulse Pro is a third slower with them).
     #[must_use]
     pub fn sends_word_timestamps(&self, formats: &[TranscriptFormat]) -> bool {
-        self.word_timestamps || formats.iter().any(|f| f.needs_words())
+        let needed = self.diarize && self.model != SttModel::PulsePro || formats.iter().any(|f| f.needs_words());
+        needed || self.word_timestamps.unwrap_or(self.model == SttModel::Pulse)
+    }
+
+    /// The values that are in none of our lists.
+    pub fn unlisted(&self) -> impl Iterator<Item = Unlisted> {
+        [self.model.unlisted(), self.language.unlisted()].into_iter().flatten()
     }
 
     /// Checks the rules between options; every broken one is told.
@@ -314,6 +339,24 @@ impl TranscribeOptions {
             faults.push(OptionFault {
                 field: "send",
                 message: "`pulse-pro` takes no URLs; use send = \"bytes\" or \"auto\", or model = \"pulse\"".into(),
+            });
+        }
+        if self.model == SttModel::PulsePro && !self.keywords.is_empty() {
+            faults.push(OptionFault {
+                field: "keywords",
+                message: "`pulse-pro` listens for no keywords; leave them out, or use model = \"pulse\"".into(),
+            });
+        }
+        if self.redact == Redact::Strict
+            && self.expire_content == ExpireContent::Required
+            && self.language.unlisted().is_some()
+        {
+            faults.push(OptionFault {
+                field: "expire_content",
+                message: format!(
+                    "whether content expires is not known of `{}`, which is in no list; set redact = \"best_effort\" to send it all the same, or expire_content = \"try\"",
+                    self.language
+                ),
             });
         }
         if self.redact == Redact::Strict && !self.language.can_redact() {
@@ -341,7 +384,7 @@ mod tests {
         TranscribeOptions {
             model: SttModel::Pulse,
             language: Language::EN,
-            word_timestamps: false,
+            word_timestamps: None,
             diarize: false,
             redact_pii: false,
             redact_pci: false,
@@ -351,14 +394,16 @@ mod tests {
             expire_content: ExpireContent::No,
             allow_silence: false,
             send: SendMode::Auto,
+            keywords: Keywords::default(),
+            extra: Extra::default(),
         }
     }
 
     #[test]
     fn a_wrong_name_is_told_with_the_nearest() {
-        assert_eq!("puls".parse::<SttModel>().unwrap_err().to_string(), "`puls` is not a model; did you mean `pulse`?");
-        assert_eq!("English".parse::<Language>().unwrap_err().nearest, None);
-        assert_eq!("En".parse::<Language>().unwrap_err().nearest, Some("en"));
+        let told = "byte".parse::<SendMode>().unwrap_err().to_string();
+        assert_eq!(told, "`byte` is not a way of sending; did you mean `bytes`?");
+        assert_eq!("telepathy".parse::<SendMode>().unwrap_err().nearest, None);
     }
 
     #[test]
@@ -380,11 +425,47 @@ mod tests {
         assert_eq!(o.faults()[0].field, "redact_pii");
         o.redact = Redact::BestEffort;
         assert!(o.faults().is_empty());
+        let mut o = options();
+        (o.redact_pci, o.language) = (true, "en-GB".parse().unwrap());
+        assert_eq!(o.faults()[0].field, "redact_pci", "of a language that is not known nothing good is known");
+        o.redact = Redact::BestEffort;
+        assert!(o.faults().is_empty());
+        let mut o = options();
+        (o.expire_content, o.language) = (ExpireContent::Required, "gu".parse().unwrap());
+        assert_eq!(o.faults()[0].field, "expire_content");
+        o.redact = Redact::BestEffort;
+        assert!(o.faults().is_empty());
+        let (mut o, pro) = (options(), "pulse-pro-2".parse().unwrap());
+        (o.redact_pii, o.model) = (true, pro);
+        assert!(o.faults().is_empty());
     }
 
     #[test]
-    fn captions_turn_word_times_on() {
-        assert!(!options().sends_word_timestamps(&[TranscriptFormat::Json]));
-        assert!(options().sends_word_timestamps(&[TranscriptFormat::Srt]));
+    fn keywords_are_for_pulse() {
+        let mut o = options();
+        o.keywords = Keywords::of_text("GST").unwrap();
+        assert!(o.faults().is_empty());
+        o.model = SttModel::PulsePro;
+        assert_eq!(o.faults()[0].field, "keywords");
+        o.model = "pulse-2".parse().unwrap();
+        assert!(o.faults().is_empty());
+    }
+
+    #[test]
+    fn word_times_are_asked_for_where_they_cost_nothing_or_something_needs_them() {
+        let json = [TranscriptFormat::Json];
+        let mut o = options();
+        assert!(o.sends_word_timestamps(&json));
+        o.word_timestamps = Some(false);
+        assert!(!o.sends_word_timestamps(&json));
+        assert!(o.sends_word_timestamps(&[TranscriptFormat::Srt]));
+        o.diarize = true;
+        assert!(o.sends_word_timestamps(&json), "speakers come with words alone");
+        for (model, diarized) in [(SttModel::PulsePro, false), ("pulse-2".parse().unwrap(), true)] {
+            let o = TranscribeOptions { model, ..options() };
+            assert!(!o.sends_word_timestamps(&json), "{model}");
+            let o = TranscribeOptions { diarize: true, ..o };
+            assert_eq!(o.sends_word_timestamps(&json), diarized, "{model}");
+        }
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, listed};
+use super::{
+    extra::Extra,
+    keywords::Keywords,
+    options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, listed},
+};
 
 listed! {
     /// An option of one transcription: a field of `[transcribe]`, and a column that a manifest may have.
@@ -31,11 +35,13 @@ listed! {
         AllowSilence = "allow_silence",
         /// How the recording travels.
         Send = "send",
+        /// Words to listen for.
+        Keywords = "keywords",
     }
 }
 
 /// The options that differ from those above them; what is `None` stays as it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of TranscribeOptions, described there")]
 pub struct LineOverrides {
@@ -63,6 +69,10 @@ pub struct LineOverrides {
     pub allow_silence: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<SendMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keywords: Option<Keywords>,
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 impl LineOverrides {
@@ -87,6 +97,7 @@ impl LineOverrides {
             LineOption::ExpireContent => self.expire_content = named(&text.to_ascii_lowercase())?,
             LineOption::AllowSilence => self.allow_silence = flag(text)?,
             LineOption::Send => self.send = named(text)?,
+            LineOption::Keywords => self.keywords = Some(Keywords::of_text(text)?),
         }
         Ok(())
     }
@@ -97,7 +108,7 @@ impl LineOverrides {
         TranscribeOptions {
             model: self.model.unwrap_or(base.model),
             language: self.language.unwrap_or(base.language),
-            word_timestamps: self.word_timestamps.unwrap_or(base.word_timestamps),
+            word_timestamps: self.word_timestamps.or(base.word_timestamps),
             diarize: self.diarize.unwrap_or(base.diarize),
             redact_pii: self.redact_pii.unwrap_or(base.redact_pii),
             redact_pci: self.redact_pci.unwrap_or(base.redact_pci),
@@ -107,6 +118,8 @@ impl LineOverrides {
             expire_content: self.expire_content.unwrap_or(base.expire_content),
             allow_silence: self.allow_silence.unwrap_or(base.allow_silence),
             send: self.send.unwrap_or(base.send),
+            keywords: self.keywords.as_ref().unwrap_or(&base.keywords).clone(),
+            extra: base.extra.with(&self.extra),
         }
     }
 
@@ -119,7 +132,7 @@ impl LineOverrides {
         let kept = Self {
             model: keep(self.model, &base.model),
             language: keep(self.language, &base.language),
-            word_timestamps: keep(self.word_timestamps, &base.word_timestamps),
+            word_timestamps: self.word_timestamps.filter(|own| Some(*own) != base.word_timestamps),
             diarize: keep(self.diarize, &base.diarize),
             redact_pii: keep(self.redact_pii, &base.redact_pii),
             redact_pci: keep(self.redact_pci, &base.redact_pci),
@@ -129,6 +142,8 @@ impl LineOverrides {
             expire_content: keep(self.expire_content, &base.expire_content),
             allow_silence: keep(self.allow_silence, &base.allow_silence),
             send: keep(self.send, &base.send),
+            keywords: keep(self.keywords, &base.keywords),
+            extra: self.extra.differing_from(&base.extra),
         };
         (kept != Self::default()).then_some(kept)
     }
@@ -153,7 +168,7 @@ mod tests {
         TranscribeOptions {
             model: SttModel::Pulse,
             language: Language::EN,
-            word_timestamps: false,
+            word_timestamps: None,
             diarize: false,
             redact_pii: false,
             redact_pci: false,
@@ -163,6 +178,8 @@ mod tests {
             expire_content: ExpireContent::No,
             allow_silence: false,
             send: SendMode::Auto,
+            keywords: Keywords::default(),
+            extra: Extra::default(),
         }
     }
 
@@ -175,14 +192,15 @@ mod tests {
                 LineOption::Redact => "best_effort",
                 LineOption::Send => "bytes",
                 LineOption::ExpireContent => "try",
+                LineOption::Keywords => "GST:2,Northwind",
                 _ => "TRUE",
             };
             let mut overrides = LineOverrides::default();
             overrides.set(*option, text).unwrap();
             assert_ne!(overrides.apply(&base()), base(), "{option}");
-            assert_eq!(overrides.differing_from(&base()), Some(overrides));
-            assert_eq!(overrides.differing_from(&overrides.apply(&base())), None);
-            let json = serde_json::to_value(overrides).unwrap();
+            assert_eq!(overrides.clone().differing_from(&base()), Some(overrides.clone()));
+            assert_eq!(overrides.clone().differing_from(&overrides.apply(&base())), None);
+            let json = serde_json::to_value(&overrides).unwrap();
             assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [option.as_str()]);
         }
     }
@@ -190,7 +208,10 @@ mod tests {
     #[test]
     fn a_wrong_value_is_told_with_the_nearest() {
         let mut o = LineOverrides::default();
-        assert_eq!(o.set(LineOption::Model, "puls").unwrap_err(), "`puls` is not a model; did you mean `pulse`?");
+        assert_eq!(
+            o.set(LineOption::Send, "byte").unwrap_err(),
+            "`byte` is not a way of sending; did you mean `bytes`?"
+        );
         assert_eq!(o.set(LineOption::Diarize, "yes").unwrap_err(), "`yes` is neither `true` nor `false`");
         assert_eq!(o, LineOverrides::default());
     }

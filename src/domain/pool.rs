@@ -5,13 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    options::{SttModel, listed},
-    retry::asked_ms,
-    speech::SpeechModel,
-};
+use super::{environment::Environment, open::open_list, options::SttModel, retry::asked_ms, speech::SpeechModel};
 
-listed! {
+open_list! {
     /// One set of limits of one account.
     Pool, "pool" {
         /// `pulse`
@@ -23,20 +19,32 @@ listed! {
     }
 }
 
+impl Pool {
+    /// Its limits where none are set: of a model that this release does not know the standard plan's 25 requests a minute;
+    /// the sandbox has none.
+    #[must_use]
+    pub const fn default_limits(self, environment: Environment) -> Limits {
+        match (self, environment) {
+            (Self::Other(_), Environment::Live) => Limits { requests_per_minute: Some(25), concurrency: None },
+            _ => Limits { requests_per_minute: None, concurrency: None },
+        }
+    }
+}
+
 impl From<SttModel> for Pool {
     fn from(model: SttModel) -> Self {
         match model {
             SttModel::Pulse => Self::Pulse,
             SttModel::PulsePro => Self::PulsePro,
+            // A pool of the model's own name.
+            SttModel::Other(_) => model.as_str().parse().expect("a model's name can be a pool's"),
         }
     }
 }
 
 impl From<SpeechModel> for Pool {
-    fn from(model: SpeechModel) -> Self {
-        match model {
-            SpeechModel::Lightning | SpeechModel::LightningPro => Self::Tts,
-        }
+    fn from(_: SpeechModel) -> Self {
+        Self::Tts
     }
 }
 

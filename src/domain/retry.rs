@@ -45,6 +45,10 @@ listed! {
         Dictionary = "dictionary",
         /// What the batch was asked for cannot be read by this version of wavebatch.
         Specification = "specification",
+        /// The account's region does not have the language.
+        Region = "region",
+        /// The vendor has retired the model.
+        Model = "model",
     }
 }
 
@@ -154,6 +158,8 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         K::RateLimited => later(used.limited),
         K::Unauthorized | K::Forbidden => Verdict::Pause(PauseKind::Credentials),
         K::PaymentRequired | K::QuotaExhausted => Verdict::Pause(PauseKind::Quota),
+        K::LanguageNotEnabled => Verdict::Pause(PauseKind::Region),
+        K::ModelRetired => Verdict::Pause(PauseKind::Model),
         K::ExpiryNotApplied => Verdict::Pause(PauseKind::Expiry),
         K::TimedOut if used.timed_out >= 2 => Verdict::Fail,
         K::Unreachable => later(1),
@@ -179,7 +185,6 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::TooLarge
         | K::AnswerLost
         | K::AnswerTooLarge
-        | K::LanguageNotEnabled
         | K::UnknownOutcome
         | K::BilledCap
         | K::SinkRefused
@@ -201,6 +206,9 @@ mod tests {
         assert_eq!(after(ErrorKind::RateLimited, 99, 0), Verdict::Again, "a 429 is never the line's fault");
         assert_eq!(after(ErrorKind::Unauthorized, 0, 0), Verdict::Pause(PauseKind::Credentials));
         assert_eq!(after(ErrorKind::QuotaExhausted, 0, 0), Verdict::Pause(PauseKind::Quota));
+        assert_eq!(after(ErrorKind::LanguageNotEnabled, 0, 0), Verdict::Pause(PauseKind::Region));
+        assert_eq!(after(ErrorKind::ModelRetired, 0, 0), Verdict::Pause(PauseKind::Model));
+        assert_eq!(after(ErrorKind::SourceNotAudio, 1, 0), Verdict::Fail);
         assert_eq!(after(ErrorKind::BadRequest, 0, 0), Verdict::Fail);
         assert_eq!(after(ErrorKind::ServerError, 1, 0), Verdict::Later(2_000));
         assert_eq!(after(ErrorKind::ServerError, 6, 0), Verdict::Fail);

@@ -3,12 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{ExpireContent, NotListed, OptionFault, listed, nearest};
+use super::{
+    extra::Extra,
+    open::{NoValue, Unlisted, open_list},
+    options::{ExpireContent, OptionFault, listed},
+};
 
-/// The longest text of one call, in Unicode scalar values (API page: 250 characters).
-pub const MAX_PART_CHARS: usize = 250;
+/// The longest text of one call, in Unicode scalar values.
+pub const MAX_PART_CHARS: usize = 8_000;
+/// The longest where nobody says otherwise: the vendor recommends it, since longer texts are spoken less well.
+pub const PART_CHARS: usize = 250;
 
-listed! {
+open_list! {
     /// A text-to-speech model. A voice belongs to one of them; the API does not refuse the wrong pair.
     SpeechModel, "model" {
         /// The standard model.
@@ -18,7 +24,7 @@ listed! {
     }
 }
 
-listed! {
+open_list! {
     /// A language that speech can be asked for, or `auto`.
     SpeechLanguage, "language" {
         /// Routed by the text.
@@ -106,11 +112,12 @@ impl SpeechLanguage {
                 | Self::Tr
                 | Self::Vi
         );
-        !pro_only || matches!(model, SpeechModel::LightningPro)
+        // Of models and languages that are not known, nothing is known to be wrong.
+        !pro_only || !matches!(model, SpeechModel::Lightning)
     }
 }
 
-listed! {
+open_list! {
     /// A format of audio, as the API names it (`output_format`).
     AudioFormat, "format" {
         /// A WAV file with 16-bit samples, mono.
@@ -127,22 +134,20 @@ listed! {
 }
 
 impl AudioFormat {
-    /// The format of this name; `mulaw`, as everybody else calls it, is pointed to its name here.
+    /// The format of this name. A name that others have for a format of the API is pointed to the API's own: the API refuses
+    /// `mulaw`.
     ///
     /// # Errors
-    /// No such format.
-    pub fn named(text: &str) -> Result<Self, NotListed> {
-        let alias = |other: &str| match other {
-            "mulaw" | "mu-law" | "u-law" | "pcmu" | "g711u" => Some("ulaw"),
-            "a-law" | "pcma" | "g711a" => Some("alaw"),
-            "raw" | "s16le" | "linear16" => Some("pcm"),
-            _ => nearest(other, Self::NAMES.iter().copied()),
+    /// Another's name for a format that is known, or no name at all.
+    pub fn named(text: &str) -> Result<Self, String> {
+        let own = match text.to_lowercase().as_str() {
+            "mulaw" | "mu-law" | "u-law" | "pcmu" | "g711u" => "ulaw",
+            "a-law" | "pcma" | "g711a" => "alaw",
+            "raw" | "s16le" | "linear16" => "pcm",
+            "wave" => "wav",
+            _ => return text.parse().map_err(|e: NoValue| e.to_string()),
         };
-        text.parse().map_err(|_| NotListed {
-            what: "format",
-            value: text.to_owned(),
-            nearest: alias(&text.to_lowercase()),
-        })
+        Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", text.escape_debug()))
     }
 
     /// The rate where none is said, in Hz: what telephony and what players expect.
@@ -150,14 +155,20 @@ impl AudioFormat {
     pub const fn default_rate(self) -> SampleRate {
         match self {
             Self::Ulaw | Self::Alaw => SampleRate::Hz8000,
-            Self::Wav | Self::Mp3 | Self::Pcm => SampleRate::Hz24000,
+            Self::Wav | Self::Mp3 | Self::Pcm | Self::Other(_) => SampleRate::Hz24000,
         }
     }
 
     /// Whether it can be made from 16-bit samples without another purchase.
     #[must_use]
     pub const fn is_made_of_samples(self) -> bool {
-        !matches!(self, Self::Mp3)
+        !matches!(self, Self::Mp3 | Self::Other(_))
+    }
+
+    /// Whether nothing is known of its bytes: they are written as they came, one part for a file.
+    #[must_use]
+    pub const fn is_opaque(self) -> bool {
+        matches!(self, Self::Other(_))
     }
 
     /// The media type.
@@ -169,6 +180,7 @@ impl AudioFormat {
             Self::Pcm => "audio/L16",
             Self::Ulaw => "audio/basic",
             Self::Alaw => "audio/x-alaw-basic",
+            Self::Other(_) => "application/octet-stream",
         }
     }
 }
@@ -256,9 +268,36 @@ pub struct SpeechOptions {
     pub math_notation: bool,
     /// Ask the vendor to delete the content.
     pub expire_content: ExpireContent,
+    /// Parameters that this release does not know.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
+/// The fields of a synthesis's body that wavebatch sets itself.
+pub const OWN_BODY: &[&str] = &[
+    "text",
+    "voice_id",
+    "model",
+    "sample_rate",
+    "output_format",
+    "speed",
+    "language",
+    "number_pronunciation_language",
+    "math_notation",
+    "pronunciation_dicts",
+    "session_id",
+    "request_id",
+];
+
 impl SpeechOptions {
+    /// The values that are in none of our lists.
+    pub fn unlisted(&self) -> impl Iterator<Item = Unlisted> {
+        let language = |language: Option<SpeechLanguage>| language.and_then(|language| language.unlisted());
+        [self.model.unlisted(), language(self.language), language(self.number_pronunciation_language)]
+            .into_iter()
+            .flatten()
+    }
+
     /// Checks the rules between options; every broken one is told.
     #[must_use]
     pub fn faults(&self) -> Vec<OptionFault> {
@@ -306,17 +345,20 @@ mod tests {
             number_pronunciation_language: None,
             math_notation: false,
             expire_content: ExpireContent::No,
+            extra: Extra::default(),
         }
     }
 
     #[test]
     fn everybodys_names_are_pointed_to_the_apis() {
-        for (text, name) in [("mulaw", "ulaw"), ("PCMA", "alaw"), ("wave", "wav"), ("mp4", "mp3")] {
+        for (text, name) in [("mulaw", "ulaw"), ("PCMA", "alaw"), ("wave", "wav")] {
             let told = AudioFormat::named(text).unwrap_err().to_string();
             assert!(told.ends_with(&format!("did you mean `{name}`?")), "{told}");
         }
         assert_eq!(AudioFormat::named("ulaw").unwrap().default_rate().hz(), 8_000);
         assert_eq!(AudioFormat::Wav.default_rate(), SampleRate::Hz24000);
+        let opus = AudioFormat::named("opus").unwrap();
+        assert!(opus.is_opaque() && !opus.is_made_of_samples() && opus.unlisted().is_some());
         assert_eq!(SampleRate::from_hz(44_100), Some(SampleRate::Hz44100));
         assert_eq!(SampleRate::from_hz(22_050), None);
     }

@@ -19,6 +19,7 @@ pub use self::{
 use super::{
     cut::parts,
     identity::Identity,
+    open::Unlisted,
     options::{OptionFault, listed},
     speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
 };
@@ -190,6 +191,24 @@ impl Synthesis {
         bought
     }
 
+    /// Why each text is bought more than once, if it is: what one more rate or format costs.
+    #[must_use]
+    pub fn purchases_told(&self) -> Option<String> {
+        let bought = self.bought();
+        let [_, _, ..] = bought.as_slice() else { return None };
+        let formats_of = |one: &Bought| {
+            let own = self.formats.iter().filter(|format| format.bought() == *one);
+            let names: Vec<&str> = own.clone().map(|format| format.format.as_str()).collect();
+            format!("{} at {} Hz", names.join(" and "), one.sample_rate)
+        };
+        let all: Vec<String> = bought.iter().map(formats_of).collect();
+        Some(format!(
+            "each text is bought {} times, and each time costs as much as the first: for {}. A rate is not made of another one here, nor mp3 of samples; the other formats of one rate share a purchase",
+            bought.len(),
+            all.join(", for ")
+        ))
+    }
+
     /// What each part of a job's text is named by in the spool, with its number from 0; those that say nothing have no name.
     pub fn sounds(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
         let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
@@ -211,6 +230,11 @@ impl Synthesis {
         let any = Bought { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
         let sound = options.fingerprint("", any, self.dictionary.as_ref(), None);
         Identity::of(&[b"synthesize", &sound.0, &(self.part_chars as u64).to_le_bytes()])
+    }
+
+    /// What is asked for that is in none of our lists.
+    pub fn unlisted(&self) -> impl Iterator<Item = Unlisted> {
+        self.options.unlisted().chain(self.formats.iter().filter_map(|own| own.format.unlisted()))
     }
 
     /// Checks the rules between what was asked for; every broken one is told.
@@ -235,6 +259,18 @@ impl Synthesis {
             if self.formats[..at].iter().any(|other| same(&other)) {
                 fault("formats", format!("{own} stands twice"));
             }
+            if own.format.is_opaque() && !self.captions.is_empty() {
+                let format = own.format;
+                fault(
+                    "captions",
+                    format!(
+                        "nothing is known of `{format}` by which a caption could be timed; leave captions out, or `{format}`"
+                    ),
+                );
+            }
+            if let Err(message) = ending(&own.ending) {
+                fault("formats", message);
+            }
             if let Some(caption) = self.captions.iter().find(|caption| caption.as_str() == own.ending) {
                 fault("formats", format!("the ending `{caption}` is that of captions too"));
             }
@@ -254,7 +290,9 @@ impl SpeechOptions {
         dictionary: Option<&Dictionary>,
         origin: Option<&str>,
     ) -> Identity {
-        let language = |language: Option<super::speech::SpeechLanguage>| language.map_or("", |l| l.as_str()).as_bytes();
+        fn language(language: Option<&super::speech::SpeechLanguage>) -> &[u8] {
+            language.map_or("", |l| l.as_str()).as_bytes()
+        }
         let speed = self.speed.thousandths().to_le_bytes();
         let math = [u8::from(self.math_notation)];
         let mut shaping: Vec<&[u8]> = vec![
@@ -262,15 +300,19 @@ impl SpeechOptions {
             text.as_bytes(),
             self.model.as_str().as_bytes(),
             self.voice_id.as_bytes(),
-            language(self.language),
+            language(self.language.as_ref()),
             &speed,
-            language(self.number_pronunciation_language),
+            language(self.number_pronunciation_language.as_ref()),
             &math,
             bought.format.as_str().as_bytes(),
             bought.sample_rate.as_str().as_bytes(),
             dictionary.map_or(&[], |dictionary| dictionary.hash.as_bytes()),
         ];
         shaping.extend(origin.map(str::as_bytes));
+        let extra = self.extra.canonical();
+        if !self.extra.is_empty() {
+            shaping.extend([b"extra".as_slice(), extra.as_bytes()]);
+        }
         Identity::of(&shaping)
     }
 }

@@ -14,7 +14,7 @@ use super::{
 #[serde(tag = "task", rename_all = "lowercase")]
 pub enum TaskSpec {
     /// Recordings become transcripts.
-    Transcribe(Transcription),
+    Transcribe(Box<Transcription>),
     /// Texts become speech.
     Synthesize {
         /// What is asked for.
@@ -51,7 +51,7 @@ impl TaskSpec {
 
     /// What a transcription asks for.
     #[must_use]
-    pub const fn transcription(&self) -> Option<&Transcription> {
+    pub fn transcription(&self) -> Option<&Transcription> {
         match self {
             Self::Transcribe(asked) => Some(asked),
             Self::Synthesize { .. } => None,
@@ -69,7 +69,7 @@ impl TaskSpec {
 
     /// The model of every line that does not say otherwise.
     #[must_use]
-    pub fn model(&self) -> &'static str {
+    pub fn model(&self) -> &str {
         match self {
             Self::Transcribe(asked) => asked.options.model.as_str(),
             Self::Synthesize { synthesize } => synthesize.options.model.as_str(),

@@ -6,6 +6,7 @@ mod reading_tests;
 mod timeline;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use self::reading::to_millis;
 pub use self::{
@@ -14,6 +15,7 @@ pub use self::{
 };
 use super::{
     body::{Arrived, Arriving, Body, Reader},
+    call::LogEntry,
     options::listed,
 };
 
@@ -123,7 +125,7 @@ impl Transcript {
 
 /// The answer to keep for a result that was found in the vendor's log, in the shape that [`Transcript::parse`] reads.
 #[must_use]
-pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, language: &str) -> Body {
+pub fn recovered_answer(text: &str, entry: &LogEntry) -> Body {
     #[derive(Serialize)]
     struct Recovered<'a> {
         status: &'a str,
@@ -133,6 +135,10 @@ pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, l
         language: &'a str,
         metadata: Metadata,
         request_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        emotions: Option<Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gender: Option<&'a str>,
         recovered: bool,
     }
     #[derive(Serialize)]
@@ -144,9 +150,15 @@ pub fn recovered_answer(text: &str, duration_s: Option<f64>, request_id: &str, l
         transcription: text,
         words: [],
         utterances: [],
-        language,
-        metadata: Metadata { duration: duration_s },
-        request_id,
+        language: &entry.language,
+        metadata: Metadata { duration: entry.duration_s },
+        request_id: &entry.request_id,
+        // An object where the log has one, else its words.
+        emotions: entry
+            .emotions
+            .as_ref()
+            .map(|said| serde_json::from_str(said).unwrap_or_else(|_| said.as_str().into())),
+        gender: entry.gender.as_deref(),
         recovered: true,
     };
     let mut written = Arriving::default();
@@ -260,11 +272,19 @@ mod tests {
 
     #[test]
     fn a_recovered_answer_reads_like_any_other() {
-        let kept = recovered_answer("hi \"you\"", Some(3.5), "r1", "en");
+        let entry = |duration_s| LogEntry { duration_s, language: "en".into(), ..LogEntry::named("r1") };
+        let kept = recovered_answer("hi \"you\"", &entry(Some(3.5)));
         let t = Transcript::of(&kept).unwrap();
         assert_eq!((t.text.as_str(), t.duration_ms, t.request_id.as_deref()), ("hi \"you\"", Some(3500), Some("r1")));
         assert_eq!(Transcript::from_log("hi \"you\"", Some(3.5)).duration_ms, Some(3500));
-        assert_eq!(Transcript::of(&recovered_answer("", None, "r1", "en")).unwrap().duration_ms, None);
+        assert_eq!(Transcript::of(&recovered_answer("", &entry(None))).unwrap().duration_ms, None);
+        let heard = |emotions: &str| {
+            let entry = LogEntry { emotions: Some(emotions.into()), gender: Some("female".into()), ..entry(None) };
+            serde_json::from_slice::<Value>(&recovered_answer("hi", &entry).whole().unwrap()).unwrap()
+        };
+        let json = heard(r#"{"calm":0.7}"#);
+        assert_eq!((&json["emotions"]["calm"], &json["gender"]), (&0.7.into(), &"female".into()));
+        assert_eq!(heard("neutral, calm")["emotions"], "neutral, calm");
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl<W: io::Write> ReportWriter<W> {
             Column::Model => self.maybe(row.model.as_deref()),
             Column::Language => self.maybe(row.language.as_deref()),
             Column::VoiceId => self.maybe(row.voice_id.as_deref()),
-            Column::OutputFormat => self.maybe(row.output_format.map(AudioFormat::as_str)),
+            Column::OutputFormat => self.maybe(row.output_format.as_ref().map(AudioFormat::as_str)),
             Column::SampleRate => self.plain(row.sample_rate.map(SampleRate::hz)),
             Column::Characters => self.plain(row.characters),
             Column::AudioSeconds => {

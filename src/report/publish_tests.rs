@@ -42,11 +42,11 @@ fn spec(output: String) -> BatchSpec {
         "expire_content": "false", "allow_silence": false, "send": "auto"});
     BatchSpec {
         definition: "calls".into(),
-        task: TaskSpec::Transcribe(Transcription {
+        task: TaskSpec::Transcribe(Box::new(Transcription {
             options: serde_json::from_value(options).unwrap(),
             formats: vec![TranscriptFormat::Txt],
             webhook: WebhookMode::Auto,
-        }),
+        })),
         manifest: "calls.csv".into(),
         output,
         run: RunSettings::default(),
@@ -110,6 +110,7 @@ impl World {
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
+            keywords: Default::default(),
         };
         let ask = PermitAsk::new(
             job,

@@ -101,7 +101,14 @@ impl Prompts {
             "acc".into(),
             Pool::Tts,
             Purchase::Speech(sound),
-            RequestFingerprint { model: model.into(), language: String::new(), flags, bytes: None, audio_ms: None },
+            RequestFingerprint {
+                model: model.into(),
+                language: String::new(),
+                flags,
+                bytes: None,
+                audio_ms: None,
+                keywords: Default::default(),
+            },
         );
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
         let end = End::Spoken { bytes: 48_000, found: false, request_id: Some("r-1".into()), content_expiry: None };

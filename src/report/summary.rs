@@ -323,10 +323,10 @@ pub(super) mod tests {
             }
           },
           "rates": {
-            "as_of": "2026-08-21",
+            "as_of": "2026-09-07",
             "pulse": 0.005,
             "pulse-pro": 0.004,
-            "lightning": 0.195,
+            "lightning": 0.175,
             "lightning-pro": 0.195
           }
         }

@@ -107,7 +107,10 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
         ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
         ErrorKind::BadRequest if summary.speech.is_some() => format!("change the line, then {run}"),
-        ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::LanguageNotEnabled => {
+        ErrorKind::LanguageNotEnabled | ErrorKind::ModelRetired => {
+            format!("ask for another language, model or region host, then {run}")
+        }
+        ErrorKind::BadRequest | ErrorKind::TooLarge => {
             format!("change the line or its recording, then {run}")
         }
         ErrorKind::LedgerRefused => {
@@ -194,7 +197,7 @@ mod tests {
           lines     1,221: 1,204 succeeded, 3 suspect, 14 failed
           audio     20 h 42 min
           calls     1,230, 1,211 billed
-          spend     $6.235000 at list price of 2026-08-21
+          spend     $6.235000 at list price of 2026-09-07
                     $6.235000  pulse
                     $6.210000  for first calls
                     $0.025000  for calls after an unknown outcome

@@ -102,6 +102,7 @@ impl Caller for Transcriber<'_> {
             },
             bytes: self.recording.bytes(),
             audio_ms: self.audio_ms,
+            keywords: o.keywords.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,8 @@ use crate::{
 };
 
 /// Beyond this a call that left late is stamped again: the rate is counted from when the vendor saw it.
+/// After so many answers in a row that cannot have their content expire, the batch is paused.
+const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
 const LATE_MS: i64 = 500;
 
 /// What is called for a part.
@@ -120,7 +122,8 @@ pub(super) async fn attempt<A, C: Caller>(
             End::Spoken { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
             _ => 0,
         };
-        let pauses = if let Outcome::Answered(answer) = &outcome { broken_promise(caller, answer) } else { None };
+        let pauses =
+            if let Outcome::Answered(answer) = &outcome { broken_promise(work.shared, caller, answer) } else { None };
         let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
         let reply = work.shared.store.end(ended).await?;
         crash::point("after-answer");
@@ -279,6 +282,8 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
                 ErrorKind::Unauthorized
                 | ErrorKind::Forbidden
                 | ErrorKind::PaymentRequired
+                | ErrorKind::LanguageNotEnabled
+                | ErrorKind::ModelRetired
                 | ErrorKind::QuotaExhausted => PoolEffect::None,
                 _ => PoolEffect::Clean,
             };
@@ -374,7 +379,12 @@ async fn outage<A>(work: &Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> R
     let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
     let now = work.now();
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
-        format!("the API has been out of reach for {} min: {}", limit / 60_000, trouble.message)
+        format!(
+            "the API at {} has been out of reach for {} min: {}",
+            work.shared.client.host(),
+            limit / 60_000,
+            trouble.message
+        )
     } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
         format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, trouble.message)
     } else {
@@ -416,7 +426,8 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
         shared.store.probe_failed(account, work.pool).await?;
         let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
         if work.now() - since >= limit {
-            let reason = format!("the API has been out of reach for {} min", limit / 60_000);
+            let reason =
+                format!("the API at {} has been out of reach for {} min", shared.client.host(), limit / 60_000);
             shared.pause(work.batch.id, PauseKind::Outage, &reason).await?;
         }
         again_at = work.now() + 1_000;
@@ -428,7 +439,7 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
 async fn reach<A>(work: &Work<'_, A>) -> Reach {
     match work.pool {
         Pool::Tts => Reach::of_health(work.shared.client.health().await.err()),
-        Pool::Pulse | Pool::PulsePro => work.shared.log.reach().await,
+        Pool::Pulse | Pool::PulsePro | Pool::Other(_) => work.shared.log.reach().await,
     }
 }
 
@@ -465,9 +476,9 @@ impl Reach {
 }
 
 /// Why the batch must stop after this answer: its content was to expire, and does not.
-fn broken_promise<C: Caller>(caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
+fn broken_promise<C: Caller>(shared: &super::Shared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
     let (policy, answered) = caller.expiry(answer);
-    if !breaks_expiry(policy, answered) {
+    if !breaks_expiry(policy, answered, &shared.expiry_unavailable) {
         return None;
     }
     let said = answered.unwrap_or("nothing");
@@ -478,9 +489,18 @@ fn broken_promise<C: Caller>(caller: &C, answer: &C::Answer) -> Option<(PauseKin
     Some((PauseKind::Expiry, told))
 }
 
-/// Whether an answer breaks the promise that its content expires.
-fn breaks_expiry(policy: ExpireContent, answered: Option<&str>) -> bool {
-    policy == ExpireContent::Required && answered != Some("applied")
+/// Whether an answer breaks the promise that its content expires. That it is `unavailable` passes, by the vendor's word: it is
+/// asked for with the next calls again, and only the last of so many in a row breaks it.
+fn breaks_expiry(policy: ExpireContent, answered: Option<&str>, unavailable: &AtomicU32) -> bool {
+    match answered {
+        _ if policy != ExpireContent::Required => false,
+        Some("applied") => {
+            unavailable.store(0, Ordering::Relaxed);
+            false
+        }
+        Some("unavailable") => unavailable.fetch_add(1, Ordering::Relaxed) + 1 >= EXPIRY_UNAVAILABLE_MOST,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -489,10 +509,16 @@ mod tests {
 
     #[test]
     fn only_applied_keeps_the_promise_of_expiry() {
-        assert!(!breaks_expiry(ExpireContent::Required, Some("applied")));
-        assert!(breaks_expiry(ExpireContent::Required, Some("not-entitled")));
-        assert!(breaks_expiry(ExpireContent::Required, None));
-        assert!(!breaks_expiry(ExpireContent::Try, None));
+        let count = AtomicU32::new(0);
+        let breaks = |policy, said| breaks_expiry(policy, said, &count);
+        assert!(!breaks(ExpireContent::Required, Some("applied")));
+        assert!(breaks(ExpireContent::Required, Some("not-entitled")));
+        assert!(breaks(ExpireContent::Required, None));
+        assert!(!breaks(ExpireContent::Try, None));
+        let unavailable = || breaks(ExpireContent::Required, Some("unavailable"));
+        assert_eq!([unavailable(), unavailable(), unavailable(), unavailable()], [false, false, true, true]);
+        assert!(!breaks(ExpireContent::Required, Some("applied")), "it is available again");
+        assert!(!unavailable() && !breaks(ExpireContent::Try, Some("unavailable")));
     }
 
     #[test]

@@ -72,6 +72,8 @@ struct Engine {
     ticks: u32,
     /// How often each line broke its worker.
     broken: HashMap<JobId, u32>,
+    /// The pools that are known, and those of other models that lines wait for.
+    pools: Vec<Pool>,
 }
 
 pub(super) async fn run(
@@ -102,7 +104,9 @@ pub(super) async fn run(
         submitting_since: None,
         ticks: 0,
         broken: HashMap::new(),
+        pools: Pool::ALL.to_vec(),
     };
+
     // Workers wait for permits, and perhaps for a ledger that cannot be written; a drain must reach them there.
     let tell = tokio::spawn({
         let (drain, shared) = (drain.clone(), Arc::clone(&shared));
@@ -160,6 +164,12 @@ impl Engine {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Whoever starts may have raised the limit.
         self.lift_spend_pauses(true).await?;
+        // Where it fails for the moment, the first tick finds them.
+        if let Err(error) = self.find_pools().await
+            && error.is_fatal()
+        {
+            return Err(error);
+        }
         let mut told = false;
         loop {
             match self.round(drain, &mut tick).await {
@@ -220,7 +230,7 @@ impl Engine {
             let (busy, workers) = (self.busy(Lane::Call(*pool)), self.workers_for(*pool));
             busy > 0 && workers.saturating_sub(busy) >= workers / 4
         };
-        (Instant::now() < until && !self.workers.is_empty() && !Pool::ALL.iter().any(much)).then_some(until)
+        (Instant::now() < until && !self.workers.is_empty() && !self.pools.iter().any(much)).then_some(until)
     }
 
     fn busy(&self, lane: Lane) -> u32 {
@@ -229,7 +239,8 @@ impl Engine {
 
     /// What there is room for.
     fn room(&self) -> Want {
-        let calls = Pool::ALL
+        let calls = self
+            .pools
             .iter()
             .map(|pool| (*pool, self.workers_for(*pool).saturating_sub(self.busy(Lane::Call(*pool)))))
             .filter(|(_, room)| *room > 0)
@@ -376,7 +387,8 @@ impl Engine {
             tokio::spawn(housekeeping::keep_house(Arc::clone(&self.shared)));
         }
         self.shared.log.keep_fresh(!self.workers.is_empty());
-        for pool in Pool::ALL {
+        self.find_pools().await?;
+        for pool in &self.pools {
             if self.held.values().any(|(lane, _)| *lane == Lane::Call(*pool)) {
                 let limits = self.shared.config.limits(*pool);
                 let view = self.shared.store.pool(&self.shared.config.account, *pool, &limits).await?;
@@ -397,6 +409,16 @@ impl Engine {
         for lifted in self.shared.store.lift_spend_pauses(place, config.spend.clone(), at_once).await? {
             tracing::info!(batch.name = lifted.name, kind = %lifted.kind, "the batch goes on: it fits into its spend limit again");
             self.shared.batches.forget_pause(lifted.batch);
+        }
+        Ok(())
+    }
+
+    /// Takes note of models that lines ask for and this release does not know: each has a pool of its own.
+    async fn find_pools(&mut self) -> Result<(), StoreError> {
+        for pool in self.shared.store.pools_waited_for(self.shared.config.environment).await? {
+            if !self.pools.contains(&pool) {
+                self.pools.push(pool);
+            }
         }
         Ok(())
     }

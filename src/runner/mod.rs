@@ -78,7 +78,7 @@ pub struct Webhook {
 
 impl RunnerConfig {
     fn limits(&self, pool: Pool) -> Limits {
-        self.limits.get(&pool).copied().unwrap_or_default()
+        self.limits.get(&pool).copied().unwrap_or_else(|| pool.default_limits(self.environment))
     }
 }
 
@@ -114,6 +114,8 @@ struct Shared {
     drain: CancellationToken,
     /// Callbacks that were overdue since one has come.
     overdue: AtomicU32,
+    /// Answers in a row whose content could not be made to expire for the moment.
+    expiry_unavailable: AtomicU32,
     /// When it was told that the spool cannot be written.
     disk: disk::Telling,
 }
@@ -148,6 +150,7 @@ impl Runner {
             batches: batch::Batches::default(),
             drain: CancellationToken::new(),
             overdue: AtomicU32::new(0),
+            expiry_unavailable: AtomicU32::default(),
             disk: disk::Telling::default(),
         };
         Self { shared: Arc::new(shared), order: Order::default() }

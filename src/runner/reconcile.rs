@@ -118,7 +118,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Ve
     let body = look_into(from, move || {
         let text = found.transcription.whole().expect("it was packed by this process");
         let text = std::str::from_utf8(&text).expect("it was packed as text");
-        recovered_answer(text, found.duration_s, &found.request_id, &found.language)
+        recovered_answer(text, &found)
     });
     let body = body.await;
     let heard = entry.duration_s.and_then(length::from_seconds);

@@ -274,7 +274,7 @@ fn not_fetched(error: FetchError) -> Prepared {
 fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
     match work.asked.options.send {
         SendMode::Bytes => false,
-        SendMode::Url => work.asked.options.model == SttModel::Pulse,
+        SendMode::Url => work.asked.options.model != SttModel::PulsePro,
         // With a spend limit each recording is measured before it is paid for.
         SendMode::Auto => {
             work.asked.options.model == SttModel::Pulse

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{errors::Refusal, hook::Hook};
 use crate::domain::{
     call::LogFlags,
-    options::{LANGUAGES, Language, SttModel},
+    keywords::MAX_KEYWORDS,
+    options::{Language, SttModel},
 };
 
 /// What a call asks for.
@@ -14,13 +15,16 @@ pub(super) struct Asked {
     pub model: SttModel,
     pub language: Language,
     pub flags: LogFlags,
-    /// Where the result is to be posted; never for Pulse, which answers at once whatever it is asked.
+    /// What was to be listened for, as it was sent.
+    pub keywords: String,
+    /// Where the result is to be posted.
     pub hook: Option<Hook>,
 }
 
 impl Asked {
     pub(super) fn parse(query: &str, request_id: &str) -> Result<Self, Refusal> {
         let (mut model, mut language, mut flags, mut errors) = (None, None, LogFlags::default(), Vec::new());
+        let mut keywords = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let flag = match name.as_ref() {
                 "model" => {
@@ -29,6 +33,10 @@ impl Asked {
                 }
                 "language" => {
                     language = Some(value);
+                    continue;
+                }
+                "keywords" | "keywords[]" => {
+                    keywords.extend(value.split(',').map(|word| word.trim().to_owned()));
                     continue;
                 }
                 "word_timestamps" => &mut flags.word_timestamps,
@@ -50,10 +58,21 @@ impl Asked {
             Refusal::stt(400, &message, request_id)
         };
         let model = model.and_then(|m| m.parse().ok()).ok_or_else(|| unlisted("model", SttModel::NAMES))?;
-        let language = language.and_then(|l| l.parse().ok()).ok_or_else(|| unlisted("language", LANGUAGES))?;
-        let hook = if model == SttModel::PulsePro { Hook::parse(query, &mut errors) } else { None };
+        let language = language.and_then(|l| l.parse().ok()).ok_or_else(|| unlisted("language", Language::NAMES))?;
+        if model == SttModel::PulsePro && language != Language::EN {
+            let told = format!("Expected 'en', received '{language}'");
+            errors.push(json!({"code": "invalid_enum_value", "path": ["language"], "message": told}));
+        }
+        if keywords.len() > MAX_KEYWORDS {
+            errors.push(json!({"path": ["keywords"], "message": "keywords too large (max 100)"}));
+        }
+        if keywords.iter().any(|word| word.split(':').next().is_none_or(|word| word.trim().is_empty())) {
+            errors.push(json!({"path": ["keywords"], "message": "a keyword is empty"}));
+        }
+        let hook = Hook::parse(query, &mut errors);
+        let keywords = keywords.join(",");
         if errors.is_empty() {
-            Ok(Self { model, language, flags, hook })
+            Ok(Self { model, language, flags, keywords, hook })
         } else {
             Err(Refusal::older("invalid query", &Value::Array(errors)))
         }

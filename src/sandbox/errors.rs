@@ -22,8 +22,16 @@ pub enum Shape {
     NoToken,
     /// `{"error": "unauthorized"}`
     BadKey,
-    /// `{"error": <type>, "message"}`
+    /// `{"error": <type>, "message"}`, by the documents
     Tts,
+    /// `{"error": [{"code", "path", "message"}]}`, by the API itself
+    TtsLive,
+    /// `{"status": "error", "message", "code": "AudioDecodeError"}`
+    AudioDecode,
+    /// `{"status": "error", "message", "code": "NoAudio"}`
+    NoAudio,
+    /// `{"error": "MODEL_DEPRECATED", "message", "recommended_endpoint"}`
+    Retired,
     /// `{"error": {"message", "type", "details", "request_id"}}`
     Chat,
     /// A proxy's page.
@@ -41,6 +49,15 @@ impl Shape {
             Self::NoToken => json!({"message": "Unauthorized: No tokens provided"}),
             Self::BadKey => json!({"error": "unauthorized"}),
             Self::Tts => json!({"error": tts_type(status), "message": message}),
+            Self::TtsLive => json!({"error": [{"code": "custom", "path": ["text"], "message": message}]}),
+            Self::AudioDecode => json!({"status": "error", "message": message, "code": "AudioDecodeError"}),
+            Self::NoAudio => json!({"status": "error", "message": message, "code": "NoAudio"}),
+            Self::Retired => json!({
+                "error": "MODEL_DEPRECATED",
+                "message": message,
+                "recommended_endpoint": "/waves/v1/tts",
+                "request_id": request_id,
+            }),
             Self::Chat => json!({"error": {
                 "message": message,
                 "type": "sandbox_error",
@@ -107,7 +124,7 @@ impl Refusal {
     /// The shape for a language that this region does not have.
     pub(super) fn region(language: &str) -> Self {
         let body = region("this language is not enabled here", language).to_string();
-        Self { status: StatusCode::FORBIDDEN, content_type: "application/json", body, retry_after: None }
+        Self { status: StatusCode::BAD_REQUEST, content_type: "application/json", body, retry_after: None }
     }
 
     pub(super) fn retry_after(mut self, value: Option<String>) -> Self {

@@ -29,6 +29,7 @@ It speaks nothing: it hums as long as speech would be, and a WAV has the text as
   POST /waves/v1/stt/?model=pulse&language=en
   POST /waves/v1/tts, /waves/v1/tts/live
   GET  /waves/v1/lightning-v3.1/get_voices
+  GET  /waves/v1/lightning-v3.1-pro/get_voices
   GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
   GET  /waves/v1/analytics/asr/logs, /waves/v1/analytics/webhooks/logs
   GET  /waves/v1/health
@@ -48,7 +49,8 @@ pub(super) fn routes(world: Arc<World>) -> Router {
         .route("/waves/v1/stt/", post(stt::transcribe))
         .route("/waves/v1/tts", post(speech::synthesize))
         .route("/waves/v1/tts/live", post(speech::stream))
-        .route("/waves/v1/lightning-v3.1/get_voices", get(voices::list))
+        .route("/waves/v1/lightning-v3.1/get_voices", get(voices::standard))
+        .route("/waves/v1/lightning-v3.1-pro/get_voices", get(voices::pro))
         .route("/waves/v1/pronunciation-dicts", dictionaries)
         .route("/waves/v1/analytics/asr/logs", get(logs::list))
         .route("/waves/v1/analytics/webhooks/logs", get(callbacks::log::list))

@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What shares its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// One model of transcription.
+    /// One model of transcription; those that are not known share theirs.
     Stt(SttModel),
     /// Synthesis, whatever the model.
     Tts,
@@ -27,12 +27,14 @@ impl From<SttModel> for Lane {
 }
 
 impl Lane {
-    const COUNT: usize = SttModel::ALL.len() + 1;
+    const COUNT: usize = 4;
 
     const fn index(self) -> usize {
         match self {
-            Self::Stt(model) => model as usize,
-            Self::Tts => Self::COUNT - 1,
+            Self::Stt(SttModel::Pulse) => 0,
+            Self::Stt(SttModel::PulsePro) => 1,
+            Self::Stt(SttModel::Other(_)) => 2,
+            Self::Tts => 3,
         }
     }
 
@@ -42,7 +44,10 @@ impl Lane {
 
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Stt(model) => model.as_str(),
+            Self::Stt(model) => match model.known() {
+                Some(name) => name,
+                None => "other",
+            },
             Self::Tts => "tts",
         }
     }

@@ -52,7 +52,7 @@ impl Entry {
             "redact_pii": flags.redact_pii,
             "redact_pci": flags.redact_pci,
             "numerals": "auto",
-            "keywords": "",
+            "keywords": self.asked.keywords,
             "emotion_detection": flags.emotion_detection,
             "gender_detection": flags.gender_detection,
             "emotions": if flags.emotion_detection { "neutral" } else { "" },
@@ -86,10 +86,10 @@ impl Logs {
     }
 
     /// A page, and how many entries there are.
-    fn page(&self, page: Page) -> (Vec<Value>, usize) {
+    fn page(&self, page: Page, filter: &Filter) -> (Vec<Value>, usize) {
         let now = Instant::now();
         self.with(|entries| {
-            let shown = || entries.iter().filter(|e| e.shown_at <= now);
+            let shown = || entries.iter().filter(|e| e.shown_at <= now && filter.takes(e));
             let listed = page.of(shown()).map(Entry::to_json).collect();
             (listed, shown().count())
         })
@@ -107,8 +107,9 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     open(&world, &headers)?;
+    let filter = Filter::parse(query.as_deref().unwrap_or_default())?;
     let page = Page::parse(query)?;
-    let (data, total) = world.logs.page(page);
+    let (data, total) = world.logs.page(page, &filter);
     Ok(page.answer(&data, total))
 }
 
@@ -128,6 +129,63 @@ pub(super) fn stamp(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// What entries of the log of transcriptions have to be.
+#[derive(Debug, Default)]
+struct Filter {
+    text: Option<String>,
+    language: Option<String>,
+    model: Option<String>,
+    /// In seconds.
+    duration: (Option<f64>, Option<f64>),
+    /// In seconds since 1970.
+    at: (Option<f64>, Option<f64>),
+}
+
+impl Filter {
+    fn parse(query: &str) -> Result<Self, Refusal> {
+        let mut filter = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let number = match name.as_ref() {
+                "text" => {
+                    filter.text = Some(value.to_lowercase());
+                    continue;
+                }
+                "language" => {
+                    filter.language = Some(value.into_owned());
+                    continue;
+                }
+                "model" => {
+                    filter.model = Some(value.into_owned());
+                    continue;
+                }
+                "durationMin" => &mut filter.duration.0,
+                "durationMax" => &mut filter.duration.1,
+                "timestampFrom" => &mut filter.at.0,
+                "timestampTo" => &mut filter.at.1,
+                _ => continue,
+            };
+            let said = value.parse().map_err(|_| {
+                Refusal::older("invalid query", &json!([{"path": [name], "message": "must be a number"}]))
+            });
+            *number = Some(said?);
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        let within = |value: f64, (from, to): (Option<f64>, Option<f64>)| {
+            from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
+        };
+        let at = entry.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        is(&self.model, entry.asked.model.as_str())
+            && is(&self.language, entry.asked.language.as_str())
+            && self.text.as_ref().is_none_or(|text| entry.transcription.to_lowercase().contains(text))
+            && within(entry.ms as f64 / 1000.0, self.duration)
+            && within(at as f64, self.at)
+    }
+}
+
 /// Which entries of a log are asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Page {
@@ -139,7 +197,7 @@ impl Page {
     pub(super) fn parse(query: Option<String>) -> Result<Self, Refusal> {
         let query = query.unwrap_or_default();
         let number = number_of(&query, "page", 1, usize::MAX)?;
-        Ok(Self { number, size: number_of(&query, "pageSize", 50, 100)? })
+        Ok(Self { number, size: number_of(&query, "pageSize", 50, 50)? })
     }
 
     /// Those of this page.

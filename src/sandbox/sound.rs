@@ -52,13 +52,17 @@ impl Sound {
             AudioFormat::Wav => {
                 let mut file = Vec::with_capacity(self.len * 2 + comment.len() + 64);
                 wav::write_pcm16(&mut file, 1, self.rate.hz(), Some(comment), self.samples())
-                    .expect("250 characters are far from 4 GiB");
+                    .expect("8,000 characters are far from 4 GiB");
                 file
             }
             AudioFormat::Pcm => repeated(self.syllable.iter().flat_map(|s| s.to_le_bytes()).collect(), self.len * 2),
             AudioFormat::Ulaw => repeated(self.syllable.iter().map(|s| ulaw_encode(*s)).collect(), self.len),
             AudioFormat::Alaw => repeated(self.syllable.iter().map(|s| alaw_encode(*s)).collect(), self.len),
             AudioFormat::Mp3 => self.frames(),
+            // No file of any format: who gets it can only pass it on.
+            AudioFormat::Other(_) => {
+                repeated(self.syllable.iter().map(|sample| sample.to_le_bytes()[1] | 1).collect(), self.len)
+            }
         }
     }
 

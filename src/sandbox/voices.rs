@@ -1,4 +1,5 @@
-//! `GET /waves/v1/lightning-v3.1/get_voices`: a few voices, those that the vendor's documents name.
+//! `GET /waves/v1/{model}/get_voices`: a few voices, those that the vendor's documents name. Each catalog lists its own
+//! model's alone.
 
 use std::sync::Arc;
 
@@ -14,26 +15,40 @@ use super::{
 type Entry = (&'static str, &'static [&'static str], &'static str, &'static str, &'static str, &'static str);
 
 /// Of the last one the catalog says nothing, as it does of some.
-const VOICES: &[Entry] = &[
+const STANDARD: &[Entry] = &[
     ("avery", &["english"], "american", "female", "young", "conversational"),
     ("liam", &["english"], "british", "male", "young", "conversational"),
     ("devansh", &["hindi", "english"], "indian", "male", "young", "conversational"),
     ("magnus", &["english"], "american", "male", "middle aged", "narration"),
-    ("meher", &["english", "hindi"], "indian", "female", "young", "conversational"),
-    ("kaitlyn", &["english"], "american", "female", "young", "narration"),
     ("jordan", &[], "", "", "", ""),
 ];
+const PRO: &[Entry] = &[
+    ("meher", &["english", "hindi"], "indian", "female", "young", "conversational"),
+    ("kaitlyn", &["english"], "american", "female", "young", "narration"),
+    ("raghav", &["hindi", "english"], "indian", "male", "young", "conversational"),
+    ("blake", &["english"], "american", "male", "middle aged", "conversational"),
+];
 
-/// Whether a call may name it: a voice of the catalog, or any clone. The vendor does not say what it does otherwise.
+/// Whether a call may name it: a voice of the catalogs, whatever the model, or any clone. The vendor does not say what it does
+/// otherwise; a pair of the wrong model it does not refuse.
 pub(super) fn is_known(id: &str) -> bool {
-    id.starts_with("voice_") || VOICES.iter().any(|(known, ..)| *known == id)
+    id.starts_with("voice_") || STANDARD.iter().chain(PRO).any(|(known, ..)| *known == id)
 }
 
-/// The endpoint.
-pub(super) async fn list(State(world): State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+/// The standard model's.
+pub(super) async fn standard(world: State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    list(&world, &headers, STANDARD)
+}
+
+/// Those of Pro.
+pub(super) async fn pro(world: State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    list(&world, &headers, PRO)
+}
+
+fn list(world: &World, headers: &HeaderMap, voices: &[Entry]) -> Result<Json<Value>, Refusal> {
     world.books.voices_called();
     check_key(headers.get("authorization"), world.config.key.as_deref())?;
-    let voices: Vec<Value> = VOICES
+    let voices: Vec<Value> = voices
         .iter()
         .map(|(id, languages, accent, gender, age, usecase)| {
             let name = format!("{}{}", id[..1].to_uppercase(), &id[1..]);

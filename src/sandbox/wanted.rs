@@ -49,8 +49,8 @@ impl Wanted {
         Ok(Self {
             text: spoken(&fields)?,
             voice: required(&fields, "voice_id")?,
-            model: listed(&fields, "model", SpeechModel::NAMES)?.unwrap_or(SpeechModel::Lightning),
-            format: listed(&fields, "output_format", AudioFormat::NAMES)?.unwrap_or(AudioFormat::Pcm),
+            model: model(&fields)?,
+            format: format(&fields)?,
             rate,
             hz: rate.hz(),
             speed: speed(&fields)?,
@@ -77,6 +77,21 @@ impl Wanted {
         let plain = Self { format: AudioFormat::Pcm, hz: 0, dictionaries: vec![words.to_owned()], ..self.clone() };
         plain.digest()
     }
+}
+
+/// The hyphened form is for paths alone.
+fn model(fields: &Map<String, Value>) -> Result<SpeechModel, String> {
+    let model = listed(fields, "model", SpeechModel::NAMES)?.unwrap_or(SpeechModel::Lightning);
+    match SpeechModel::NAMES.iter().any(|name| name.replace('_', "-") == model.as_str()) {
+        true => Err(format!("'model' must be one of {}", SpeechModel::NAMES.join(", "))),
+        false => Ok(model),
+    }
+}
+
+fn format(fields: &Map<String, Value>) -> Result<AudioFormat, String> {
+    let format = listed(fields, "output_format", AudioFormat::NAMES)?.unwrap_or(AudioFormat::Pcm);
+    AudioFormat::named(format.as_str())
+        .map_err(|_| format!("'output_format' must be one of {}", AudioFormat::NAMES.join(", ")))
 }
 
 fn spoken(fields: &Map<String, Value>) -> Result<String, String> {

@@ -61,7 +61,7 @@ impl Default for Want {
 
 impl Want {
     /// Lanes with room, and how much.
-    fn lanes(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+    fn lanes(&self) -> impl Iterator<Item = (&str, u32)> {
         let calls = self.calls.iter().map(|(pool, n)| (pool.as_str(), *n));
         calls.chain([("free", self.free)]).filter(|(_, room)| *room > 0)
     }
@@ -133,6 +133,33 @@ impl Store {
             .bind(i64::from(self.shared.heeds_windows()))
             .fetch_one(&self.read)
             .await?)
+    }
+}
+
+impl Store {
+    /// The pools that unfinished lines wait for.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
+        // Of each batch only the first line of each lane is looked at: there may be millions.
+        // pools_waited_for
+        let lanes: Vec<String> = sqlx::query_scalar(
+            "WITH RECURSIVE lanes (batch, lane) AS (
+               SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+               FROM batches
+               WHERE finished_at IS NULL AND environment = $1
+               UNION ALL
+               SELECT l.batch,
+                 (SELECT min(j.lane) FROM jobs AS j WHERE j.batch = l.batch AND j.lane > l.lane AND j.due_at IS NOT NULL)
+               FROM lanes AS l
+               WHERE l.lane IS NOT NULL)
+             SELECT DISTINCT lane FROM lanes WHERE lane IS NOT NULL AND lane <> 'free'",
+        )
+        .bind(environment)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(lanes.iter().filter_map(|lane| lane.parse().ok()).collect())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::{
     spend::Period,
 };
 
-/// A closed list of spellings, kept as text.
+/// A list of spellings, kept as text.
 macro_rules! as_text {
     ($($name:ty),+ $(,)?) => { $(
         impl<DB: Database> Type<DB> for $name where str: Type<DB> {
@@ -28,9 +28,9 @@ macro_rules! as_text {
             }
         }
 
-        impl<'q, DB: Database> Encode<'q, DB> for $name where &'static str: Encode<'q, DB> {
+        impl<'q, DB: Database> Encode<'q, DB> for $name where String: Encode<'q, DB> {
             fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-                self.as_str().encode_by_ref(buffer)
+                self.as_str().to_owned().encode_by_ref(buffer)
             }
         }
 

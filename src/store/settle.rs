@@ -296,7 +296,7 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
             }),
             To::Queued { due_at, call, source_try } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
-                "lane": call.map_or("free", Pool::as_str), "source_try": u8::from(*source_try),
+                "lane": call.as_ref().map_or("free", Pool::as_str), "source_try": u8::from(*source_try),
             }),
             To::Waiting { call, until } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",

@@ -88,6 +88,7 @@ fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
         flags: LogFlags::default(),
         bytes: None,
         audio_ms: None,
+        keywords: Default::default(),
     };
     PermitAsk { part, ..PermitAsk::new(job, "acc".into(), Pool::Tts, Purchase::Speech(sound), trace) }
 }

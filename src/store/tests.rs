@@ -92,6 +92,7 @@ pub(super) fn request() -> RequestFingerprint {
         flags: LogFlags::default(),
         bytes: Some(7),
         audio_ms: Some(60_000),
+        keywords: Default::default(),
     }
 }
 

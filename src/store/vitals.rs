@@ -105,7 +105,8 @@ impl Store {
 
     /// A running job is due only once its lease has run out, so that whatever is due can be taken.
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
-        let lanes: Vec<&str> = Pool::ALL.iter().map(|pool| pool.as_str()).chain(["free"]).collect();
+        let waited_for = self.pools_waited_for(environment).await?;
+        let lanes: Vec<&str> = waited_for.iter().map(Pool::as_str).chain(["free"]).collect();
         // oldest_due
         let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
             "SELECT min(due) FROM (

@@ -29,6 +29,9 @@ pub(super) enum Failure {
 impl Failure {
     /// What a reply means whose status is no success.
     pub(super) fn of(reply: &Reply) -> Self {
+        if let Some(trouble) = of_audio(reply, &Said::read(reply.explanation())) {
+            return Self::Refused(trouble);
+        }
         match reply.status.as_u16() {
             504 => Self::Unknown(gateway(reply, &Said::read(reply.explanation()))),
             500..=599 => server_error(reply),
@@ -84,6 +87,9 @@ pub(super) fn incomplete<A>(
     })
 }
 
+/// The vendor's hosts that are bound to a region.
+const REGION_HOSTS: &str = "https://api.india.smallest.ai, https://api.us.smallest.ai";
+
 /// What a reply to a transcription means; `posted`: its answer is to be posted.
 pub(super) fn outcome(reply: Reply, posted: bool) -> Outcome {
     if reply.status.is_success() { success(reply, posted) } else { Failure::of(&reply).into() }
@@ -117,6 +123,10 @@ fn success(reply: Reply, posted: bool) -> Outcome {
             Outcome::Unknown(trouble(ErrorKind::Truncated, message, request_id))
         }
         Err(Unusable { why, request_id: in_body, .. }) => {
+            let said = Said::of(|| reply.body.reader());
+            if let Some(trouble) = of_audio(&reply, &said) {
+                return Outcome::Refused(trouble);
+            }
             let message = format!("the API answered with success, but {why}");
             Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, message, in_body.or(request_id)))
         }
@@ -204,6 +214,15 @@ fn beginning(body: Reader<'_>) -> Vec<u8> {
     start
 }
 
+/// What is final, whatever the status: of this recording nothing will ever be transcribed.
+fn of_audio(reply: &Reply, said: &Said) -> Option<Trouble> {
+    let what = match said.of_audio? {
+        "NoAudio" => "the API finds no audio in the recording",
+        _ => "the API cannot decode the recording",
+    };
+    Some(trouble(reply, said, ErrorKind::SourceNotAudio, what.to_owned()))
+}
+
 fn server_error(reply: &Reply) -> Failure {
     let said = Said::read(reply.explanation());
     if !said.by_api || reply.ending != Ending::Complete {
@@ -240,21 +259,27 @@ fn verdict(reply: &Reply, said: &Said) -> (ErrorKind, String) {
         _ if said.mentions("language_not_enabled_in_region") => {
             let language = said.language.as_deref().map_or_else(String::new, |it| format!(" `{}`", words::clean(it)));
             let region = said.region.as_deref().map_or_else(String::new, |it| format!(" `{}`", words::clean(it)));
-            let what = format!("the language{language} is not enabled in the account's region{region}");
+            let what = format!(
+                "the language{language} is not enabled in the account's region{region}; another region has languages of its own ({REGION_HOSTS}, as SMALLEST_BASE_URL or base_url)"
+            );
             return (ErrorKind::LanguageNotEnabled, what);
         }
         300..=399 => {
             let to = reply.header("location").map(|to| format!(" to {}", words::clean(&to))).unwrap_or_default();
             return (ErrorKind::BadRequest, format!("the API redirects{to}; set the base URL to where it lives"));
         }
+        400 | 402 | 404 | 422 if said.asks_for_upgrade() => {
+            (ErrorKind::Forbidden, "the account's plan does not include this")
+        }
         400 if said.mentions("audio data too large") => (ErrorKind::TooLarge, "the recording is too large for the API"),
-        400 | 422 => (ErrorKind::BadRequest, "the API refused the request"),
         401 => (ErrorKind::Unauthorized, "the API does not accept the key"),
         402 => (ErrorKind::PaymentRequired, "the account cannot pay for this call"),
         403 => (ErrorKind::Forbidden, "the account's plan or key does not include this"),
-        404 | 410 if said.mentions("model_deprecated") => {
-            (ErrorKind::BadRequest, "the vendor has retired this model or route")
+        400 | 404 | 410 | 422 if said.mentions("model_deprecated") || said.recommended.is_some() => {
+            return retired(said);
         }
+        410 if said.by_api => return retired(said),
+        400 | 422 => (ErrorKind::BadRequest, "the API refused the request"),
         404 | 410 => (ErrorKind::BadRequest, "there is no such endpoint; is the base URL right?"),
         407 => (ErrorKind::Forbidden, "a proxy on the way wants credentials"),
         408 => (ErrorKind::ServerError, "the API gave up waiting for the request"),
@@ -266,6 +291,12 @@ fn verdict(reply: &Reply, said: &Said) -> (ErrorKind, String) {
         _ => (ErrorKind::BadRequest, "the API refused the request"),
     };
     (kind, what.to_owned())
+}
+
+/// Whoever asks for it, it is gone: the model's matter, and not the line's.
+fn retired(said: &Said) -> (ErrorKind, String) {
+    let to = said.recommended.as_ref().map(|to| format!(", and recommends {to}")).unwrap_or_default();
+    (ErrorKind::ModelRetired, format!("the vendor has retired this model or route{to}; set another model"))
 }
 
 /// Our words, then theirs.
@@ -322,7 +353,22 @@ mod tests {
             (401, r#"{"message":"Unauthorized: No tokens provided"}"#, ErrorKind::Unauthorized),
             (402, "", ErrorKind::PaymentRequired),
             (403, "<html>no</html>", ErrorKind::Forbidden),
-            (404, r#"{"error":"MODEL_DEPRECATED"}"#, ErrorKind::BadRequest),
+            (404, r#"{"error":"MODEL_DEPRECATED"}"#, ErrorKind::ModelRetired),
+            (
+                410,
+                r#"{"error":"MODEL_DEPRECATED","message":"x","recommended_endpoint":"/waves/v1/tts"}"#,
+                ErrorKind::ModelRetired,
+            ),
+            (410, r#"{"error":"gone"}"#, ErrorKind::ModelRetired),
+            (410, "<html>gone</html>", ErrorKind::BadRequest),
+            (404, "", ErrorKind::BadRequest),
+            (400, r#"{"error":"Please upgrade your plan to use this model"}"#, ErrorKind::Forbidden),
+            (403, r#"{"error":"Your plan does not include this. Upgrade your plan."}"#, ErrorKind::Forbidden),
+            (400, r#"{"status":"error","code":"NoAudio","message":"x"}"#, ErrorKind::SourceNotAudio),
+            (500, r#"{"status":"error","code":"AudioDecodeError","message":"x"}"#, ErrorKind::SourceNotAudio),
+            (503, r#"{"message":"x","code":"NoAudio"}"#, ErrorKind::SourceNotAudio),
+            (504, r#"{"error":"NoAudio"}"#, ErrorKind::SourceNotAudio),
+            (200, r#"{"status":"error","code":"AudioDecodeError","message":"x"}"#, ErrorKind::SourceNotAudio),
             (413, "<html><title>413</title></html>", ErrorKind::TooLarge),
             (418, "", ErrorKind::BadRequest),
             (429, r#"{"error":"Rate limit exceeded."}"#, ErrorKind::RateLimited),
@@ -341,13 +387,15 @@ mod tests {
     #[test]
     fn words_can_be_acted_on() {
         let retired = refusal_of(410, r#"{"error":"MODEL_DEPRECATED","request_id":"r9"}"#);
-        assert_eq!(retired.message, "the vendor has retired this model or route (410): MODEL_DEPRECATED");
+        assert_eq!(
+            retired.message,
+            "the vendor has retired this model or route; set another model (410): MODEL_DEPRECATED"
+        );
         assert_eq!(retired.request_id.as_deref(), Some("r9"));
         let region = r#"{"status":"error","error_code":"LANGUAGE_NOT_ENABLED_IN_REGION","message":"No.","language":"gu","region":"us"}"#;
-        assert_eq!(
-            refusal_of(400, region).message,
-            "the language `gu` is not enabled in the account's region `us` (400): No."
-        );
+        let told = refusal_of(400, region).message;
+        assert!(told.starts_with("the language `gu` is not enabled in the account's region `us`; another"), "{told}");
+        assert!(told.contains("https://api.india.smallest.ai") && told.ends_with("(400): No."), "{told}");
         assert_eq!(
             refusal_of(403, "<html><title>Blocked</title></html>").message,
             "the account's plan or key does not include this (403 with an HTML page): Blocked"

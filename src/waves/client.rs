@@ -31,6 +31,9 @@ use crate::{
 /// The most that is read of what the API says of its health, in bytes.
 const MAX_HEALTH: u64 = 64 << 10;
 
+/// Where recordings are sent to. Without the last slash it is another path.
+const STT: &str = "/waves/v1/stt/";
+
 /// Why there can be no client with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -60,7 +63,7 @@ pub struct SttCall<'a> {
     pub word_timestamps: bool,
     /// The call's id in the journal. The vendor sees it only where it posts the answer.
     pub call_id: &'a str,
-    /// Where the answer is to be posted (Pulse Pro only); else it is waited for.
+    /// Where the answer is to be posted; else it is waited for.
     pub webhook: Option<&'a Url>,
 }
 
@@ -135,9 +138,26 @@ impl Client {
     ) -> Outcome {
         let start = Instant::now();
         let outcome = self.attempt(call, body, departs, start + timeout).await;
+        let outcome = self.with_path(outcome, STT);
         let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(call.id = call.call_id, elapsed_ms, outcome = name(&outcome), "call ended");
         outcome
+    }
+
+    /// Says of a 404 where it came from: which paths an installation serves is not ours to know.
+    pub(super) fn with_path<A>(&self, outcome: Outcome<A>, path: &str) -> Outcome<A> {
+        match outcome {
+            Outcome::Refused(trouble) => Outcome::Refused(self.trouble_with_path(trouble, path)),
+            other => other,
+        }
+    }
+
+    pub(super) fn trouble_with_path(&self, trouble: Trouble, path: &str) -> Trouble {
+        if trouble.status != Some(404) || trouble.kind != ErrorKind::BadRequest {
+            return trouble;
+        }
+        let message = format!("{}; {} was tried", trouble.message, self.endpoint(path));
+        Trouble { message, ..trouble }
     }
 
     async fn attempt(
@@ -215,11 +235,14 @@ impl Client {
             ("gender_detection", options.gender_detection),
         ];
         let on: Vec<_> = flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true")).collect();
+        let keywords = Some(options.keywords.to_string()).filter(|words| !words.is_empty());
         let request = self
             .http
-            .post(self.endpoint("/waves/v1/stt/"))
+            .post(self.endpoint(STT))
             .query(&[("model", options.model.as_str()), ("language", options.language.as_str())])
-            .query(&on);
+            .query(&on)
+            .query(&keywords.map(|words| [("keywords", words)]).as_slice().concat())
+            .query(&options.extra.query.iter().collect::<Vec<_>>());
         let request = match call.webhook {
             Some(url) => {
                 request.query(&[("webhook_url", url.as_str()), ("webhook_extra", &format!("call:{}", call.call_id))])
@@ -267,6 +290,12 @@ impl Client {
             }
             Some(error) => format!("no connection to {host}: {}", cause(error)),
         }
+    }
+
+    /// Where it asks, as scheme, host and port.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.base_url.origin().ascii_serialization()
     }
 
     /// Whether the API says that it is well. Needs no key, and sends none.

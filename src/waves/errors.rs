@@ -18,6 +18,11 @@ use crate::domain::{
 /// failure.
 const LOOKED_AT: usize = 64 << 10;
 
+/// Codes by which a recording itself is at fault, whatever the status.
+const OF_AUDIO: [&str; 2] = ["AudioDecodeError", "NoAudio"];
+/// Values of a list that are told; of more, only that there are.
+const OPTIONS_TOLD: usize = 12;
+
 /// The fields that say something.
 const FIELDS: &[&str] = &[
     "error",
@@ -30,6 +35,7 @@ const FIELDS: &[&str] = &[
     "language",
     "region",
     "request_id",
+    "recommended_endpoint",
     "status",
 ];
 
@@ -43,6 +49,10 @@ pub(super) struct Said {
     /// The language and the region it speaks of.
     pub(super) language: Option<String>,
     pub(super) region: Option<String>,
+    /// Where the vendor points those who ask for what is retired.
+    pub(super) recommended: Option<String>,
+    /// That of the recording nothing can be transcribed, as `AudioDecodeError` or `NoAudio`.
+    pub(super) of_audio: Option<&'static str>,
     /// The vendor's request id.
     pub(super) request_id: Option<String>,
     /// Whether the API itself wrote it. A bare `message` does not prove that: proxies write it too.
@@ -87,28 +97,42 @@ impl Said {
         // Chat wraps everything in `error`; elsewhere `error` is the message, or the type beside a message.
         let inner = fields.get("error").and_then(Value::as_object);
         let find = |name: &str| inner.and_then(|inner| text(inner, name)).or_else(|| text(fields, name));
-        let error = text(fields, "error");
+        // Synthesis lists what is wrong with a body in `error` itself.
+        let error = text(fields, "error").or_else(|| fields.get("error").filter(|it| it.is_array()).and_then(list));
         let message = find("message");
         let listed = fields.get("errors").and_then(list);
         let details = inner.unwrap_or(fields).get("details").and_then(list);
-        let code = find("error_code").or_else(|| find("type")).or_else(|| find("code"));
+        let in_list = || text(fields.get("error")?.as_array()?.first()?.as_object()?, "code");
+        let code = find("error_code").or_else(|| find("type")).or_else(|| find("code")).or_else(in_list);
+        let of_audio = OF_AUDIO.iter().copied().find(|known| {
+            let is = |name: &&str| find(name).is_some_and(|code| code.eq_ignore_ascii_case(known));
+            ["code", "error_code", "type", "error"].iter().any(is)
+        });
         let mut said: Vec<String> = Vec::new();
         for part in [error, message, listed, details].into_iter().flatten() {
             if !said.contains(&part) {
                 said.push(part);
             }
         }
-        let by_api = ["error", "errors", "error_code"].iter().any(|name| fields.get(*name).is_some_and(is_said))
+        let by_api = of_audio.is_some()
+            || ["error", "errors", "error_code"].iter().any(|name| fields.get(*name).is_some_and(is_said))
             || text(fields, "status").as_deref() == Some("error");
         Self {
             words: Some(words::clean(&said.join(": "))).filter(|words| !words.is_empty()),
             code,
             language: find("language"),
             region: find("region"),
+            recommended: find("recommended_endpoint").map(|it| words::clean(&it)),
+            of_audio,
             request_id: find("request_id").map(|id| words::clean(&id)),
             by_api,
             html: false,
         }
+    }
+
+    /// Whether it says that the account's plan does not have what is asked for, whatever the status.
+    pub(super) fn asks_for_upgrade(&self) -> bool {
+        self.mentions("upgrade") && self.mentions("plan")
     }
 
     /// Whether the code or the words contain `needle`, whatever the case of its letters.
@@ -262,6 +286,7 @@ fn list(value: &Value) -> Option<String> {
                 }
                 _ => text(fields, "path"),
             };
+            let message = message.map(|message| with_options(message, fields));
             match (path, message) {
                 (Some(path), Some(message)) => Some(format!("{path}: {message}")),
                 (None, Some(message)) => Some(message),
@@ -270,6 +295,22 @@ fn list(value: &Value) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A message with what was received, and what would have been taken, where it does not say that itself.
+fn with_options(message: String, fields: &Map<String, Value>) -> String {
+    let received = text(fields, "received").filter(|received| !message.contains(received.as_str()));
+    let options: Vec<&str> = match fields.get("options") {
+        Some(Value::Array(options)) => options.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let told = options.iter().take(OPTIONS_TOLD).copied().collect::<Vec<_>>().join(", ");
+    let more = if options.len() > OPTIONS_TOLD { ", …" } else { "" };
+    let options = (!options.is_empty() && !options.iter().any(|option| message.contains(option)))
+        .then(|| format!("known there: {told}{more}"));
+    let notes: Vec<String> =
+        received.map(|received| format!("received {received}")).into_iter().chain(options).collect();
+    if notes.is_empty() { message } else { format!("{message} ({})", notes.join("; ")) }
 }
 
 #[cfg(test)]
@@ -299,6 +340,19 @@ mod tests {
             (r#"{"error":"unauthorized"}"#, "unauthorized"),
             (r#"{"error":"invalid_voice","message":"No such voice"}"#, "invalid_voice: No such voice"),
             (
+                r#"{"error":[{"code":"invalid_enum_value","path":["sample_rate"],"message":"Invalid value","received":9000,"options":["8000","16000"]}]}"#,
+                "sample_rate: Invalid value (received 9000; known there: 8000, 16000)",
+            ),
+            (
+                r#"{"error":[{"code":"too_big","path":["text"],"message":"At most 8000 characters"},{"path":"voice_id","message":"Required"}],"message":"Invalid input"}"#,
+                "text: At most 8000 characters, voice_id: Required: Invalid input",
+            ),
+            (
+                r#"{"status":"error","message":"The audio cannot be decoded","code":"AudioDecodeError"}"#,
+                "The audio cannot be decoded",
+            ),
+            (r#"{"message":"Nothing is heard","code":"NoAudio"}"#, "Nothing is heard"),
+            (
                 r#"{"error":{"message":"Too many","type":"rate_limit","details":[{"code":"n","message":"one only","path":"n"}],"request_id":"r1"}}"#,
                 "Too many: n: one only",
             ),
@@ -318,6 +372,22 @@ mod tests {
         assert!(region.mentions("language_not_enabled_in_region"));
         assert_eq!((region.language.as_deref(), region.region.as_deref()), (Some("gu"), Some("us")));
         assert_eq!(said(r#"{"error":{"message":"Too many","type":"rate_limit"}}"#).code.as_deref(), Some("rate_limit"));
+        assert_eq!(said(r#"{"error":[{"code":"too_big","message":"x"}]}"#).code.as_deref(), Some("too_big"));
+        for (body, of_audio) in [
+            (r#"{"error":"NoAudio"}"#, Some("NoAudio")),
+            (
+                r#"{"status":"error","error_code":"X","code":"audiodecodeerror","message":"x"}"#,
+                Some("AudioDecodeError"),
+            ),
+            (r#"{"error":{"message":"x","code":"NoAudio"}}"#, Some("NoAudio")),
+            (r#"{"error":"a NoAudio of yours"}"#, None),
+        ] {
+            assert_eq!(said(body).of_audio, of_audio, "{body}");
+        }
+        assert!(said(r#"{"error":"Please UPGRADE your Plan to use pulse-pro"}"#).asks_for_upgrade());
+        assert!(!said(r#"{"error":"upgrade required"}"#).asks_for_upgrade());
+        let retired = said(r#"{"error":"MODEL_DEPRECATED","recommended_endpoint":"/waves/v1/tts"}"#);
+        assert_eq!(retired.recommended.as_deref(), Some("/waves/v1/tts"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The vendor's own log of transcriptions: the one witness for a call whose outcome is unknown.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use reqwest::header::AUTHORIZATION;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::{
     answer::{Ending, MAX_ANSWER, Reply},
@@ -17,28 +18,33 @@ use super::{
 use crate::{
     domain::{
         body::{Body, Reader},
-        call::{ErrorKind, LogEntry, LogError, LogFlags},
+        call::{ErrorKind, LogEntry, LogError, LogFilter, LogFlags, LogPage},
         lenient::{Take, take},
     },
     large::look_into,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The most emotions that an entry is taken to name.
+const MOST_EMOTIONS: usize = 64;
 /// The most that a page may list.
 const MAX_ENTRIES: usize = 10_000;
 
 impl Client {
-    /// One page of the log, newest entry first; pages count from 1 and hold at most 100 entries.
+    /// One page of the log, newest entry first; pages count from 1 and hold at most 50 entries. How many it holds says
+    /// nothing of whether there are more: that [`LogPage::pages`] says.
     ///
     /// # Errors
     /// [`LogError::Absent`] where there is no log for this key, [`LogError::Unasked`] where this machine cannot ask,
     /// [`LogError::Unreachable`] for everything else. An entry that cannot be read fails its page: leaving it out could
     /// make another one look unique.
-    pub async fn stt_log(&self, page: u32, page_size: u32) -> Result<Vec<LogEntry>, LogError> {
+    pub async fn stt_log(&self, page: u32, page_size: u32, filter: LogFilter<'_>) -> Result<LogPage, LogError> {
         let request = self
             .http
             .get(self.endpoint("/waves/v1/analytics/asr/logs"))
             .query(&[("page", page), ("pageSize", page_size)])
+            .query(filter.model.map(|model| ("model", model)).as_slice())
+            .query(filter.from.map(|from| ("timestampFrom", from)).as_slice())
             .header(AUTHORIZATION, self.bearer.clone());
         match self.exchange(request, MAX_ANSWER, TIMEOUT).await {
             Ok(reply) => look_into(reply.body.len(), move || entries(&reply)).await,
@@ -48,7 +54,7 @@ impl Client {
     }
 }
 
-fn entries(reply: &Reply) -> Result<Vec<LogEntry>, LogError> {
+fn entries(reply: &Reply) -> Result<LogPage, LogError> {
     let status = reply.status.as_u16();
     if status != 200 {
         let words = Said::read(reply.explanation()).words.map(|words| format!(": {words}")).unwrap_or_default();
@@ -65,13 +71,16 @@ fn entries(reply: &Reply) -> Result<Vec<LogEntry>, LogError> {
         Reader::Packed(packed) => serde_json::from_reader(packed),
     };
     let page = page.map_err(|error| LogError::Unreachable(format!("an answer that is not a log: {error}")))?;
-    Ok(page.data)
+    let pages = page.total_pages.filter(|pages| *pages >= 0.0).and_then(whole);
+    Ok(LogPage { entries: page.data, pages: pages.and_then(|pages| u32::try_from(pages).ok()) })
 }
 
 #[derive(Deserialize)]
 struct Page {
     #[serde(deserialize_with = "some")]
     data: Vec<LogEntry>,
+    #[serde(default, rename = "totalPages", deserialize_with = "number")]
+    total_pages: Option<f64>,
 }
 
 /// The entries of a page, of which nobody sends thousands.
@@ -105,6 +114,16 @@ struct Entry {
     #[serde(default, deserialize_with = "text")]
     request_id: String,
     #[serde(default, deserialize_with = "text")]
+    timestamp: String,
+    #[serde(default, deserialize_with = "text")]
+    request_type: String,
+    #[serde(default, deserialize_with = "text")]
+    keywords: String,
+    #[serde(default, deserialize_with = "json_or_text")]
+    emotions: String,
+    #[serde(default, deserialize_with = "text")]
+    gender: String,
+    #[serde(default, deserialize_with = "text")]
     model: String,
     #[serde(default, deserialize_with = "text")]
     language: String,
@@ -134,6 +153,11 @@ impl From<Entry> for LogEntry {
     fn from(entry: Entry) -> Self {
         Self {
             request_id: entry.request_id,
+            logged_at: logged_at(&entry.timestamp),
+            is_socket: entry.request_type.eq_ignore_ascii_case("ws"),
+            keywords: entry.keywords,
+            emotions: Some(entry.emotions).filter(|said| !said.trim().is_empty()),
+            gender: Some(entry.gender).filter(|said| !said.trim().is_empty()),
             model: entry.model,
             language: entry.language,
             duration_s: entry.duration.filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
@@ -150,6 +174,16 @@ impl From<Entry> for LogEntry {
             webhook_url: Some(entry.webhook_url).filter(|url| !url.is_empty()),
         }
     }
+}
+
+/// The log's own time in seconds since 1970, as if it were UTC: `2026-08-07 08:17:25`, or with a `T`, or with its zone.
+fn logged_at(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Some(moment.as_second());
+    }
+    let civil: DateTime = text.parse().ok()?;
+    civil.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp().as_second())
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: whole, positive, and below 2^53")]
@@ -175,6 +209,33 @@ impl Take for Text {
 
 fn text<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
     take(value).map(|Text(text)| text)
+}
+
+/// A text, or the JSON of an object.
+#[derive(Default)]
+struct Written(String);
+
+impl Take for Written {
+    fn text(&mut self, text: &str) {
+        text.clone_into(&mut self.0);
+    }
+
+    fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        let mut all = BTreeMap::new();
+        while let Some((name, value)) = fields.next_entry::<String, Value>()? {
+            if all.len() < MOST_EMOTIONS && value.is_number() {
+                all.insert(name, value);
+            }
+        }
+        self.0 = if all.is_empty() { String::new() } else { serde_json::json!(all).to_string() };
+        Ok(())
+    }
+
+    fn other(&mut self) {}
+}
+
+fn json_or_text<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    take(value).map(|Written(text)| text)
 }
 
 /// The same, packed as it is read.

@@ -33,9 +33,11 @@ pub fn read_callback(body: &Arrived) -> Result<Posted, String> {
         Ok(Usable { request_id, transcript }) => Ok(Posted::Answer { request_id, audio_ms: transcript.duration_ms }),
         Err(Unusable { failed: false, why, .. }) => Err(why),
         Err(Unusable { request_id, .. }) => {
-            let theirs = Said::of(|| body.reader()).words.map(|words| format!(": {words}")).unwrap_or_default();
+            let said = Said::of(|| body.reader());
+            let kind = if said.of_audio.is_some() { ErrorKind::SourceNotAudio } else { ErrorKind::ServerError };
+            let theirs = said.words.map(|words| format!(": {words}")).unwrap_or_default();
             let message = format!("the API could not transcribe it{theirs}");
-            Ok(Posted::Failed(Trouble { request_id, ..Trouble::new(ErrorKind::ServerError, message) }))
+            Ok(Posted::Failed(Trouble { request_id, ..Trouble::new(kind, message) }))
         }
     }
 }

@@ -62,6 +62,7 @@ impl Sound {
             return Err(Flaw::Unusable(name));
         }
         match self.format {
+            AudioFormat::Other(_) => {}
             AudioFormat::Wav => return self.check_wav(framed),
             AudioFormat::Mp3 if !has_mpeg_frame(&self.beginning) => {
                 return Err(unusable("the answer has no frame of MPEG audio"));

@@ -1,12 +1,13 @@
 //! A text that is spoken: one call, from the request to its outcome.
 
-use std::{borrow::Cow, io, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
 
 use reqwest::{
     RequestBuilder,
     header::{ACCEPT, CONTENT_TYPE},
 };
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncWrite, time::Instant};
 
@@ -108,7 +109,9 @@ impl Client {
         let len = body.len() as u64;
         let content = Content::Whole(Some(body.into()));
         match self.depart(self.speech_request(call), content, len, departs, deadline).await {
-            Ok((response, _keeper)) => listen(response, call, into, deadline).await,
+            Ok((response, _keeper)) => {
+                Ok(self.with_path(listen(response, call, into, deadline).await?, path(call.transport)))
+            }
             Err(outcome) => Ok(outcome),
         }
     }
@@ -116,9 +119,10 @@ impl Client {
     fn speech_request(&self, call: &SpeechCall<'_>) -> RequestBuilder {
         let request = match call.transport {
             // Whatever the format: without it the answer can be empty.
-            Transport::Sync => self.http.post(self.endpoint("/waves/v1/tts")).header(ACCEPT, "audio/wav"),
-            Transport::Sse => self.http.post(self.endpoint("/waves/v1/tts/live")).header(ACCEPT, "*/*"),
+            Transport::Sync => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "audio/wav"),
+            Transport::Sse => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "*/*"),
         };
+        let request = request.query(&call.options.extra.query.iter().collect::<Vec<_>>());
         expiring(request.header(CONTENT_TYPE, "application/json"), call.options.expire_content)
     }
 }
@@ -130,6 +134,13 @@ impl SpeechCall<'_> {
             Transport::Sync => self.format,
             Transport::Sse => AudioFormat::Pcm,
         }
+    }
+}
+
+const fn path(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Sync => "/waves/v1/tts",
+        Transport::Sse => "/waves/v1/tts/live",
     }
 }
 
@@ -152,6 +163,9 @@ struct Wanted<'a> {
     pronunciation_dicts: &'a [String],
     session_id: Cow<'a, str>,
     request_id: Cow<'a, str>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    extra: BTreeMap<&'a str, Value>,
 }
 
 impl<'a> Wanted<'a> {
@@ -170,8 +184,14 @@ impl<'a> Wanted<'a> {
             pronunciation_dicts: call.dictionaries,
             session_id: wire_id(call.session),
             request_id: wire_id(call.call_id),
+            extra: options.extra.body.iter().map(|(name, json)| (name.as_str(), as_kept(json))).collect(),
         }
     }
+}
+
+/// A value as it is kept; one that is no JSON is a text.
+fn as_kept(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| json.into())
 }
 
 /// An id in the characters that the API takes: itself where it can be, else what can be of it and a hash of the whole,

@@ -14,6 +14,7 @@ use crate::{
     audio::wav,
     domain::{
         call::{ErrorKind, Outcome, Trouble},
+        extra::Extra,
         options::ExpireContent,
         speech::{AudioFormat, SampleRate, SpeechLanguage, SpeechModel, SpeechOptions, Speed},
     },
@@ -26,6 +27,7 @@ fn options() -> SpeechOptions {
         language: None,
         speed: Speed::NORMAL,
         number_pronunciation_language: None,
+        extra: Extra::default(),
         math_notation: false,
         expire_content: ExpireContent::No,
     }
@@ -135,6 +137,11 @@ async fn all_that_is_asked_for_is_sent() {
         number_pronunciation_language: Some(SpeechLanguage::En),
         math_notation: true,
         expire_content: ExpireContent::Required,
+        extra: Extra {
+            query: [("tier".to_owned(), "a b".to_owned())].into(),
+            body: [("emotion".to_owned(), r#"{"calm":0.5}"#.to_owned()), ("pitch".to_owned(), r#""low""#.to_owned())]
+                .into(),
+        },
         ..options()
     };
     let dictionaries = ["d1".to_owned(), "d2".to_owned()];
@@ -148,7 +155,7 @@ async fn all_that_is_asked_for_is_sent() {
     };
     client(&url).synthesize(&full, || Departure::Go, LONG, &mut Vec::new()).await.unwrap();
     let (head, body) = requests.recv().await.unwrap();
-    assert!(head.starts_with("POST /waves/v1/tts HTTP/1.1\r\n"), "{head}");
+    assert!(head.starts_with("POST /waves/v1/tts?tier=a+b HTTP/1.1\r\n"), "{head}");
     for line in ["accept: audio/wav", "authorization: Bearer sk_test", "x-expire-content: true"] {
         assert!(head.lines().any(|it| it == line), "{line} in {head}");
     }
@@ -156,6 +163,7 @@ async fn all_that_is_asked_for_is_sent() {
         "text": "नमस्ते \"x\"", "voice_id": "avery", "model": "lightning_v3.1_pro", "sample_rate": 44100,
         "output_format": "ulaw", "speed": 1.25, "language": "hi", "number_pronunciation_language": "en",
         "math_notation": true, "pronunciation_dicts": ["d1", "d2"], "session_id": "ivr-1", "request_id": "c1",
+        "emotion": {"calm": 0.5}, "pitch": "low",
     });
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
 
@@ -319,8 +327,13 @@ async fn refusals_are_told_with_the_vendors_words() {
     for status in ["404 No", "410 Gone"] {
         let (trouble, _) = refused(refusal(status, "", r#"{"error":"MODEL_DEPRECATED","message":"Gone."}"#).await);
         assert!(trouble.message.starts_with("the vendor has retired this model or route"), "{}", trouble.message);
-        assert_eq!(trouble.kind, ErrorKind::BadRequest);
+        assert_eq!(trouble.kind, ErrorKind::ModelRetired);
     }
+    let live = r#"{"error":[{"code":"too_big","path":["text"],"message":"At most 8000 characters"}]}"#;
+    let (trouble, _) = refused(refusal("400 No", "", live).await);
+    assert_eq!(trouble.message, "the API refused the request (400): text: At most 8000 characters");
+    let (trouble, _) = refused(refusal("404 No", "", "<html><title>Not Found</title></html>").await);
+    assert!(trouble.message.contains("/waves/v1/tts was tried"), "{}", trouble.message);
     let slow = refused(refusal("429 Slow", "Retry-After: 3\r\n", r#"{"error":"RateLimit","message":"Slow."}"#).await);
     assert_eq!((slow.0.kind, slow.1), (ErrorKind::RateLimited, Some(Duration::from_secs(3))));
     let broke = refused(refusal("429 No", "", r#"{"error":"Limit","message":"Credits are used up."}"#).await);

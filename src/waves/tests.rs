@@ -23,7 +23,9 @@ use super::{
     server::{Peer, serve},
 };
 use crate::domain::{
-    call::{ErrorKind, LogEntry, LogError, Outcome, Trouble},
+    call::{ErrorKind, LogEntry, LogError, LogFilter, LogPage, Outcome, Trouble},
+    extra::Extra,
+    keywords::Keywords,
     options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions},
 };
 
@@ -47,7 +49,7 @@ fn options() -> TranscribeOptions {
     TranscribeOptions {
         model: SttModel::Pulse,
         language: Language::EN,
-        word_timestamps: false,
+        word_timestamps: None,
         diarize: true,
         redact_pii: false,
         redact_pci: false,
@@ -57,6 +59,8 @@ fn options() -> TranscribeOptions {
         expire_content: ExpireContent::No,
         allow_silence: false,
         send: SendMode::Auto,
+        keywords: Keywords::default(),
+        extra: Extra::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{
     call::Trouble,
     lenient::{Fill, Key, Past, Take, take},
     options::{NotListed, nearest},
-    speech::SpeechLanguage,
+    speech::{SpeechLanguage, SpeechModel},
 };
 
 /// The languages by the names that the catalog has for them.
@@ -51,6 +51,12 @@ const NAMES: &[(&str, SpeechLanguage)] = &[
     ("vietnamese", SpeechLanguage::Vi),
 ];
 
+/// The catalogs, and whose voices they list. In paths a model is written with hyphens.
+const CATALOGS: &[(&str, SpeechModel)] = &[
+    ("/waves/v1/lightning-v3.1/get_voices", SpeechModel::Lightning),
+    ("/waves/v1/lightning-v3.1-pro/get_voices", SpeechModel::LightningPro),
+];
+
 /// A voice, as the catalog describes it. What the catalog does not say is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Voice {
@@ -58,6 +64,8 @@ pub struct Voice {
     pub id: String,
     /// What it is called.
     pub name: String,
+    /// The models that it speaks by; empty where that is not known.
+    pub models: Vec<SpeechModel>,
     /// The languages it was trained on, by their codes; one that has no code here by its name in lower case.
     pub languages: Vec<String>,
     /// E.g. `british`.
@@ -73,18 +81,43 @@ pub struct Voice {
 }
 
 impl Client {
-    /// The voices that this account can use, of both models; nothing tells which is whose.
+    /// The voices that this account can use, each with the models in whose catalogs it stands. A catalog that an
+    /// installation does not have (400, 404, 410) is left out, unless it has none at all.
     ///
     /// # Errors
     /// The API cannot be reached, refuses, or answers with something else.
     pub async fn voices(&self) -> Result<Vec<Voice>, Trouble> {
+        let mut all: Vec<Voice> = Vec::new();
+        let (mut any, mut missing) = (false, None);
+        for (path, model) in CATALOGS {
+            match self.catalog(path).await {
+                Ok(found) => {
+                    any = true;
+                    for voice in found {
+                        match all.iter_mut().find(|known| known.id == voice.id) {
+                            Some(known) if known.models.contains(model) => {}
+                            Some(known) => known.models.push(*model),
+                            None => all.push(Voice { models: vec![*model], ..voice }),
+                        }
+                    }
+                }
+                Err(trouble) if matches!(trouble.status, Some(400 | 404 | 410)) => missing = Some(trouble),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        match missing {
+            Some(trouble) if !any => Err(trouble),
+            _ => Ok(all),
+        }
+    }
+
+    async fn catalog(&self, path: &str) -> Result<Vec<Voice>, Trouble> {
         #[derive(Deserialize)]
         struct Catalog {
             voices: Vec<Entry>,
         }
-        // Here the model is written with a hyphen; the one catalog lists both models' voices.
-        let question = self.http.get(self.endpoint("/waves/v1/lightning-v3.1/get_voices"));
-        let catalog: Catalog = self.ask(question).await?;
+        let asked: Result<Catalog, _> = self.ask(self.http.get(self.endpoint(path))).await;
+        let catalog = asked.map_err(|trouble| self.trouble_with_path(trouble, path))?;
         Ok(catalog.voices.into_iter().filter_map(voice).collect())
     }
 }
@@ -100,7 +133,8 @@ pub fn voice_language(text: &str) -> Result<SpeechLanguage, NotListed> {
         return Ok(*language);
     }
     codes().find(|language| language.as_str() == name).ok_or_else(|| {
-        let known = NAMES.iter().map(|(known, _)| *known).chain(codes().map(SpeechLanguage::as_str));
+        let codes = SpeechLanguage::NAMES.iter().copied().filter(|code| *code != SpeechLanguage::Auto.as_str());
+        let known = NAMES.iter().map(|(known, _)| *known).chain(codes);
         NotListed { what: "language", value: text.to_owned(), nearest: nearest(&name, known) }
     })
 }
@@ -218,6 +252,7 @@ fn voice(entry: Entry) -> Option<Voice> {
     let id = id.pop()?;
     Some(Voice {
         name: name.pop().unwrap_or_else(|| id.clone()),
+        models: Vec::new(),
         languages: tags.language.0.iter().map(|name| code(name)).collect(),
         accent: one(tags.accent),
         gender: one(tags.gender),
@@ -264,6 +299,7 @@ mod tests {
         let expected = Voice {
             id: "devansh".into(),
             name: "Devansh".into(),
+            models: Vec::new(),
             languages: vec!["hi".into(), "en".into()],
             accent: Some("indian".into()),
             gender: Some("male".into()),

@@ -30,9 +30,22 @@ fn voices_are_listed_and_chosen() {
     let all = run(dir.path(), &["voices", "--sandbox"]);
     assert_eq!(code(&all), 0, "{}", stderr(&all));
     assert!(stdout(&all).starts_with("id ") && stdout(&all).contains("middle aged  narration"), "{}", stdout(&all));
-    assert!(stderr(&all).contains("7 voices. Which are of lightning_v3.1"), "{}", stderr(&all));
-    let some = run(dir.path(), &["voices", "--sandbox", "--language", "Hindi", "--gender", "female", "--json"]);
-    let meher = json!([{"id": "meher", "name": "Meher", "languages": ["en", "hi"], "gender": "female",
+    assert!(stderr(&all).contains("9 voices"), "{}", stderr(&all));
+    let some = run(
+        dir.path(),
+        &[
+            "voices",
+            "--sandbox",
+            "--language",
+            "Hindi",
+            "--gender",
+            "female",
+            "--model",
+            "lightning_v3.1_pro",
+            "--json",
+        ],
+    );
+    let meher = json!([{"id": "meher", "name": "Meher", "models": ["lightning_v3.1_pro"], "languages": ["en", "hi"], "gender": "female",
         "accent": "indian", "age": "young", "emotions": [], "use_cases": ["conversational"]}]);
     assert_eq!(json(&some), meher);
 

@@ -151,8 +151,13 @@ async fn means_what_it_says(place: Place, code: u16, shape: Shape) {
     let counts = house.counts(batch).await;
     let row = house.row(batch, "call-2").await;
     match code {
-        // Its words are about a language, whatever the status.
-        401 if shape == Shape::SttRegion => assert_eq!(ran.end, RunEnd::Done, "{told}"),
+        // Its words are about the account's region, whatever the status.
+        400 | 401 if shape == Shape::SttRegion => {
+            assert_eq!(ran.end, RunEnd::Paused, "{told}");
+            let pause = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+            assert_eq!(pause.0, PauseKind::Region, "{told}");
+            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{told}");
+        }
         // Whoever refuses the account blames no line.
         401 => {
             assert_eq!(ran.end, RunEnd::Paused, "{told}");

@@ -19,6 +19,7 @@ mod night;
 mod night_walls;
 mod nights;
 mod notify;
+mod open_lists;
 mod outages;
 mod owners;
 mod papers;

@@ -18,7 +18,7 @@ use wavebatch::{
         callback::Secret,
         cost::{MicroUsd, Rates},
         notice::NoticeEvent,
-        options::{LANGUAGES, Task},
+        options::{Language, Task},
         pool::{Limits, Pool},
         retry::PauseKind,
         row::{Note, RowStatus},
@@ -61,7 +61,7 @@ fn the_readme_lists_the_options_of_a_line() {
     for name in SpeechOption::NAMES {
         assert!(speech.contains(name), "`{name}` is not in \"Speech\"");
     }
-    for language in LANGUAGES {
+    for language in Language::NAMES {
         assert!(definitions.contains(&format!("`{language}`")), "the language `{language}`");
     }
 }

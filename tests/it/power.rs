@@ -62,6 +62,7 @@ fn ask(job: &Claimed) -> PermitAsk {
                 flags: LogFlags::default(),
                 bytes: Some(u64::try_from(job.job.0).unwrap()),
                 audio_ms: Some(1_000),
+                keywords: Default::default(),
             },
         )
     }

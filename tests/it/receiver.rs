@@ -115,6 +115,7 @@ fn ask(job: &Claimed) -> PermitAsk {
                 flags: LogFlags::default(),
                 bytes: None,
                 audio_ms: None,
+                keywords: Default::default(),
             },
         )
     }

@@ -204,7 +204,6 @@ async fn a_refused_line_fails_with_the_vendors_words_and_the_request_id() {
         (status(400, Shape::SttOlder, "Audio data too large"), "too_large", "too large"),
         (status(413, Shape::Stt, "too much"), "too_large", "250 MB"),
         (status(422, Shape::Chat, "no such thing"), "bad_request", "no such thing"),
-        (status(403, Shape::SttRegion, "not here"), "language_not_enabled", "not enabled"),
         (status(404, Shape::Nothing, ""), "bad_request", "base URL"),
     ] {
         let house = House::new().await;

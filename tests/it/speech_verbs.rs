@@ -89,7 +89,14 @@ impl Book {
                 "acc".into(),
                 Pool::Tts,
                 Purchase::Speech(sound),
-                RequestFingerprint { model, language: "en".into(), flags, bytes: None, audio_ms: None },
+                RequestFingerprint {
+                    model,
+                    language: "en".into(),
+                    flags,
+                    bytes: None,
+                    audio_ms: None,
+                    keywords: Default::default(),
+                },
             )
         };
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
@@ -266,14 +273,14 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
     let plan = book.told(&retry(&["--at", "2.5", "--dry-run"]));
     assert_eq!(
         plan,
-        "book: part 3 of ch-1 spoken again for 2 jobs, 25 characters, about $0.000488 (list price of 2026-08-21): \
+        "book: part 3 of ch-1 spoken again for 2 jobs, 25 characters, about $0.000438 (list price of 2026-09-07): \
          It was the best of times.\n",
         "both formats are made of one purchase"
     );
     assert!(book.told(&["jobs", "book", "--key", "ch-1", "--parts"]).contains("bought"), "nothing was done");
     fs::remove_file(book.store.shelf().path(book.sound(PARTS[2].1), AudioFormat::Pcm)).unwrap();
     let told = book.told(&retry(&["--part", "3"]));
-    assert!(told.contains("; and 1 other part to be bought too, 8 characters, about $0.000156 ("), "{told}");
+    assert!(told.contains("; and 1 other part to be bought too, 8 characters, about $0.00014 ("), "{told}");
     assert!(told.contains("queued  -> wavebatch work --batch book"), "{told}");
     let parts = book.told(&["jobs", "book", "--key", "ch-1", "--parts"]);
     assert_eq!(parts.matches("anew").count(), 2, "{parts}");
@@ -363,5 +370,5 @@ async fn what_is_told_of_a_batch_fits_speech() {
         "{prune}"
     );
     let all = book.told(&["retry", "book", "--key", "ch-1", "--dry-run"]);
-    assert!(all.starts_with("book: 2 jobs bought, about $0.000878 for 45 characters (list price"), "{all}");
+    assert!(all.starts_with("book: 2 jobs bought, about $0.000788 for 45 characters (list price"), "{all}");
 }

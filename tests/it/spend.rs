@@ -175,7 +175,7 @@ async fn the_program_shows_a_table_and_json() {
         "\ntotal          6             9      0.2  $0.000756            $0.000252\n",
         "  why       $0.000504 for first calls\n",
         "  not used  $0.000168 of it for calls that were given up, and may have been billed\n",
-        "an estimate at list price; the price table is of 2026-08-21\n",
+        "an estimate at list price; the price table is of 2026-09-07\n",
     ] {
         assert!(shown.contains(words), "{words:?} is not in\n{shown}");
     }

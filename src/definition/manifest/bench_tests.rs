@@ -61,7 +61,7 @@ impl Bench {
         let (scan, rows) = self.read(sources).unwrap();
         assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
         let good = |row| match row {
-            Row::Good(line) => line,
+            Row::Good(line) => *line,
             Row::Bad(bad) => panic!("{bad:?}"),
         };
         rows.into_iter().map(good).collect()

@@ -12,7 +12,11 @@ use super::{
     names::{Names, groups},
     record::Record,
 };
-use crate::domain::batch::LineOption;
+use crate::domain::{
+    batch::LineOption,
+    extra::{self, EXTRA_COLUMN},
+    options::OWN_QUERY,
+};
 
 pub(super) const KEY_NAMES: [&str; 2] = ["key", "id"];
 const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
@@ -28,6 +32,8 @@ pub struct Header {
     pub source: String,
     /// The columns that override an option.
     pub option_columns: Vec<LineOption>,
+    /// The columns that set a parameter which this release does not know.
+    pub extra_columns: Vec<String>,
     /// The columns carried into the report.
     pub carried: Vec<String>,
 }
@@ -45,7 +51,8 @@ pub struct Columns {
 
 impl From<&Header> for Columns {
     fn from(header: &Header) -> Self {
-        let options = header.option_columns.iter().map(ToString::to_string).collect();
+        let own = header.option_columns.iter().map(ToString::to_string);
+        let options = own.chain(header.extra_columns.iter().cloned()).collect();
         Self { all: header.columns.clone(), options, carried: header.carried.clone() }
     }
 }
@@ -62,6 +69,8 @@ pub(super) struct Plan {
     pub(super) key: Option<Rule>,
     pub(super) source: Rule,
     pub(super) options: Vec<(LineOption, usize)>,
+    /// Parameters that this release does not know, by name.
+    pub(super) extras: Vec<(String, usize)>,
     pub(super) carried: Vec<usize>,
 }
 
@@ -159,19 +168,27 @@ impl Plan {
             .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
             .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
+        let free = |index: usize| !used.contains(&Some(index));
+        let extras = extras(&columns, free, OWN_QUERY, !asked.option_columns.is_empty());
+        let extras = extras.map_err(|message| Faults::from(Fault::of_file(shown.clone(), message)))?;
         let made = |index: &usize| of_files && *index < own;
-        let taken =
-            |index: &usize| made(index) || used.contains(&Some(*index)) || options.iter().any(|(_, at)| at == index);
+        let taken = |index: &usize| {
+            made(index)
+                || used.contains(&Some(*index))
+                || options.iter().any(|(_, at)| at == index)
+                || extras.iter().any(|(_, at)| at == index)
+        };
         let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
         let header = Header {
             key: key.as_ref().map(|rule| rule_name(rule, &columns)),
             source: rule_name(&source, &columns),
             option_columns: options.iter().map(|(option, _)| *option).collect(),
+            extra_columns: extras.iter().map(|(_, at)| columns[*at].clone()).collect(),
             carried: carried.iter().map(|index| columns[*index].clone()).collect(),
             columns,
         };
         let names = asked.name_pattern.as_ref().map(Names::new);
-        Ok(Self { header, own, names, of_files, key, source, options, carried })
+        Ok(Self { header, own, names, of_files, key, source, options, extras, carried })
     }
 
     /// That of a manifest in which there is nothing, not even a header.
@@ -181,10 +198,12 @@ impl Plan {
             key: None,
             source: SOURCE_NAMES[0].to_owned(),
             option_columns: Vec::new(),
+            extra_columns: Vec::new(),
             carried: Vec::new(),
         };
-        let (options, carried) = (Vec::new(), Vec::new());
-        Self { header, own: 0, names: None, of_files: false, key: None, source: Rule::Cell(0), options, carried }
+        let (options, extras, carried) = (Vec::new(), Vec::new(), Vec::new());
+        let source = Rule::Cell(0);
+        Self { header, own: 0, names: None, of_files: false, key: None, source, options, extras, carried }
     }
 
     /// Adds the cells that the name of a line's file makes.
@@ -198,6 +217,24 @@ impl Plan {
     pub(super) fn named_source<'r>(&self, record: &'r Record) -> Cow<'r, str> {
         if self.of_files { Cow::Borrowed(record.cell(0)) } else { self.source.text(record) }
     }
+}
+
+/// The columns that set a parameter which this release does not know, with its name. Where no column may override an option,
+/// none may do that either.
+pub(super) fn extras(
+    columns: &[String],
+    free: impl Fn(usize) -> bool,
+    owned: &[&str],
+    may_override: bool,
+) -> Result<Vec<(String, usize)>, String> {
+    let named = columns.iter().enumerate().filter(|(at, _)| may_override && free(*at));
+    let named = named.filter_map(|(at, column)| Some((at, column, column.strip_prefix(EXTRA_COLUMN)?)));
+    named
+        .map(|(at, column, name)| match extra::check_name(name, owned) {
+            Ok(()) => Ok((name.to_owned(), at)),
+            Err(message) => Err(format!("column `{}`: {message}", excerpt(column))),
+        })
+        .collect()
 }
 
 /// What a template over columns is read with.

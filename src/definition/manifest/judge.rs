@@ -14,7 +14,8 @@ use super::{columns::Plan, record::Record, repeats::About};
 use crate::domain::{
     batch::{LineOption, LineOverrides},
     key::Key,
-    options::SendMode,
+    open::Strangers,
+    options::{SendMode, TranscribeOptions},
     s3::S3Address,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Judge<'m> {
     base: &'m Base,
     options: HashMap<Vec<u8>, Options>,
     cells: Vec<u8>,
+    /// What lines ask for that is in none of our lists.
+    pub(super) strangers: Strangers,
 }
 
 /// What a set of option cells comes to.
@@ -74,7 +77,7 @@ pub(super) struct Judged<'r> {
 
 impl<'m> Judge<'m> {
     pub(super) fn new(asked: &'m Transcribing, plan: &'m Plan, base: &'m Base) -> Self {
-        Self { asked, plan, base, options: HashMap::new(), cells: Vec::new() }
+        Self { asked, plan, base, options: HashMap::new(), cells: Vec::new(), strangers: Strangers::default() }
     }
 
     pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Result<Judged<'r>, Vec<LineFault>> {
@@ -137,11 +140,15 @@ impl<'m> Judge<'m> {
 
     fn options(&mut self, record: &Record, faults: &mut Vec<LineFault>) -> (Option<LineOverrides>, SendMode) {
         let own = self.asked.options.send;
-        if self.plan.options.iter().all(|(_, index)| record.cell(*index).trim().is_empty()) {
+        let columns = || {
+            let options = self.plan.options.iter().map(|(_, index)| index);
+            options.chain(self.plan.extras.iter().map(|(_, index)| index))
+        };
+        if columns().all(|index| record.cell(*index).trim().is_empty()) {
             return (None, own);
         }
         self.cells.clear();
-        for (_, index) in &self.plan.options {
+        for index in columns() {
             self.cells.extend_from_slice(record.cell(*index).trim().as_bytes());
             self.cells.push(0x1f);
         }
@@ -149,16 +156,19 @@ impl<'m> Judge<'m> {
             if self.options.len() >= REMEMBERED {
                 self.options.clear();
             }
-            let options = read_options(self.asked, self.plan, record);
+            let (options, merged) = read_options(self.asked, self.plan, record);
+            if options.faults.is_empty() {
+                self.strangers.extend(merged.unlisted());
+            }
             self.options.insert(self.cells.clone(), options);
         }
         let options = &self.options[&self.cells];
         faults.extend(options.faults.iter().cloned());
-        (options.overrides, options.send)
+        (options.overrides.clone(), options.send)
     }
 }
 
-fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> Options {
+fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> (Options, TranscribeOptions) {
     let mut said = LineOverrides::default();
     let mut faults: Vec<LineFault> = Vec::new();
     let mut filled = Vec::new();
@@ -172,6 +182,12 @@ fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> Options {
             faults.push(of_option(Some(option.to_string()), message));
         }
     }
+    for (name, index) in &plan.extras {
+        let cell = record.cell(*index).trim();
+        if !cell.is_empty() {
+            said.extra.query.insert(name.clone(), cell.to_owned());
+        }
+    }
     let merged = said.apply(&asked.options);
     if faults.is_empty() {
         for fault in merged.faults() {
@@ -180,7 +196,7 @@ fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> Options {
             faults.push(of_option(column, fault.message));
         }
     }
-    Options { overrides: said.differing_from(&asked.options), send: merged.send, faults }
+    (Options { overrides: said.differing_from(&asked.options), send: merged.send, faults }, merged)
 }
 
 fn of_option(column: Option<String>, message: String) -> LineFault {

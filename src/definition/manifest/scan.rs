@@ -11,7 +11,7 @@ use super::{
     repeats::{About, Repeats},
     rows::Rows,
 };
-use crate::domain::{batch::LineOverrides, key::Key, s3::Listed};
+use crate::domain::{batch::LineOverrides, key::Key, open::Strangers, s3::Listed};
 
 /// What the first reading found.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Scan {
     pub hash: [u8; 32],
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
+    /// What lines ask for that is in none of our lists.
+    pub strangers: Strangers,
     /// Lines whose key stands on an earlier line, and that line.
     doubled: HashMap<u64, u64>,
 }
@@ -66,7 +68,7 @@ pub struct BadLine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     /// A good one.
-    Good(Line),
+    Good(Box<Line>),
     /// A bad one.
     Bad(BadLine),
 }
@@ -128,7 +130,8 @@ impl Manifest<'_> {
         let header = self.plan.header.clone();
         let (lines, bad) = (lines - doubled.len() as u64, bad + doubled.len() as u64);
         let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        Ok(Scan { lines, without_source, bad, faults, header, hash, ignored, doubled })
+        let strangers = judge.strangers;
+        Ok(Scan { lines, without_source, bad, faults, header, hash, ignored, strangers, doubled })
     }
 
     /// The second reading: the lines themselves.
@@ -225,7 +228,7 @@ impl Lines<'_> {
         let carried = self.carried();
         let fault = match self.judge.judge(&self.record) {
             Ok(judged) => match self.scan.doubled.get(&number) {
-                None => return Row::Good(self.line(number, judged, carried)),
+                None => return Row::Good(Box::new(self.line(number, judged, carried))),
                 Some(first) => told(&[LineFault::new(None, self.manifest.doubled_message(&judged.key, *first))]),
             },
             Err(faults) => told(&faults),

@@ -24,7 +24,7 @@ fn a_csv_becomes_lines() {
     assert_eq!((lines[0].number, lines[1].number), (2, 3));
     assert_eq!(lines[0].carried, ["A, \"B\""]);
     assert_eq!(lines[0].overrides, None);
-    assert_eq!(lines[1].overrides.unwrap().language.unwrap().as_str(), "hi");
+    assert_eq!(lines[1].overrides.clone().unwrap().language.unwrap().as_str(), "hi");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn every_bad_row_is_told() {
         1,/a.wav\n\
         2,/b.wav,en,true,x\n\
         3,/\xff.wav,,\n\
-        1b,/c.wav,English,maybe\n\
+        1b,/c.wav,en US,maybe\n\
         ../x,/d.wav,,\n\
         ,/e.wav,,\n\
         9,gs://b/k.wav,,\n\
@@ -159,7 +159,7 @@ fn every_bad_row_is_told() {
         "calls.csv:2: has 2 fields, and the header has 4",
         "calls.csv:3: has 5 fields, and the header has 4",
         "calls.csv:4: column `source`: is not UTF-8",
-        "calls.csv:5: column `language`: `English` is not a language; a column of this name overrides the option",
+        "calls.csv:5: column `language`: `en US` cannot be a language: it takes 1 to 48 letters, digits, `-`, `_` and `.`; a column of this name overrides the option",
         "calls.csv:5: column `diarize`: `maybe` is neither `true` nor `false`",
         "calls.csv:6: column `key`: `../x`: a key may not have `.` or `..`",
         "calls.csv:7: column `key`: a key may not be empty",

@@ -1,6 +1,9 @@
 //! What a synthesis batch is asked for, from what a file says, the command line, and the defaults.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::civil::Date;
 
@@ -13,8 +16,9 @@ use super::super::{
 };
 use super::{SpeechDraft, Synthesizing};
 use crate::domain::{
+    extra::Extra,
     options::ExpireContent,
-    speech::{AudioFormat, MAX_PART_CHARS, SpeechModel, SpeechOptions, Speed},
+    speech::{AudioFormat, PART_CHARS, SpeechModel, SpeechOptions, Speed},
     synthesis::{self, Dictionary, OutputFormat, Pause, SpeechOption, Synthesis, Transport, default_name},
 };
 
@@ -49,7 +53,7 @@ impl Builder<'_> {
         }
         let part_chars = flags.part_chars.map(|chars| {
             let checked = synthesis::part_chars(chars);
-            checked.map_err(|message| self.fault("synthesize.part_chars", message)).unwrap_or(MAX_PART_CHARS)
+            checked.map_err(|message| self.fault("synthesize.part_chars", message)).unwrap_or(PART_CHARS)
         });
         let pause = Pause::default();
         let model = options.model.unwrap_or(SpeechModel::LightningPro);
@@ -59,7 +63,7 @@ impl Builder<'_> {
             voices,
             formats,
             name,
-            part_chars: part_chars.or(said.part_chars).unwrap_or(MAX_PART_CHARS),
+            part_chars: part_chars.or(said.part_chars).unwrap_or(PART_CHARS),
             pause: Pause {
                 sentence_ms: said.sentence_ms.unwrap_or(pause.sentence_ms),
                 paragraph_ms: said.paragraph_ms.unwrap_or(pause.paragraph_ms),
@@ -108,7 +112,7 @@ impl Builder<'_> {
                     own if own.clone().count() > 0 => formats.extend(own.cloned()),
                     _ => formats.push(OutputFormat::of(format)),
                 },
-                Err(e) => self.fault("synthesize.formats", e.to_string()),
+                Err(message) => self.fault("synthesize.formats", message),
             }
         }
         // Then it names some, if not rightly.
@@ -164,5 +168,6 @@ const fn spoken_by(model: SpeechModel) -> SpeechOptions {
         number_pronunciation_language: None,
         math_notation: false,
         expire_content: ExpireContent::No,
+        extra: Extra { query: BTreeMap::new(), body: BTreeMap::new() },
     }
 }

@@ -13,6 +13,7 @@ use super::super::{
     walk::{Section, Walk, Wrong},
 };
 use crate::domain::{
+    extra::Extra,
     speech::{AudioFormat, SampleRate},
     synthesis::{
         CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
@@ -39,6 +40,11 @@ pub(in super::super) struct SpeechDraft {
 }
 
 impl SpeechDraft {
+    /// What `[extra]` says.
+    pub(in super::super) fn set_extra(&mut self, extra: Extra) {
+        self.options.extra = extra;
+    }
+
     /// Of the fields that are filled in for each line, what they say.
     pub(in super::super) fn templates(&self) -> impl Iterator<Item = &String> {
         [&self.text, &self.text_file, &self.name].into_iter().flatten()
@@ -136,7 +142,7 @@ type Faulty = Vec<(usize, String)>;
 fn format_of(item: &Spanned<DeValue<'_>>, wrong: &mut Faulty) -> Option<OutputFormat> {
     let at = item.span().start;
     let format = match item.get_ref() {
-        DeValue::String(name) => AudioFormat::named(name).map(OutputFormat::of).map_err(|e| e.to_string()),
+        DeValue::String(name) => AudioFormat::named(name).map(OutputFormat::of),
         DeValue::Table(table) => return table_format(table, at, wrong),
         _ => Err("must be formats like \"wav\", or { format = \"ulaw\", sample_rate = 8000, ending = \"ul\" }".into()),
     };
@@ -152,7 +158,7 @@ fn table_format(table: &DeTable<'_>, at: usize, wrong: &mut Faulty) -> Option<Ou
         let wanted = |what: &str| format!("`{name}` must be {what}");
         let taken = match name {
             "format" => text.ok_or_else(|| wanted("a string")).and_then(|text| {
-                format = Some(AudioFormat::named(text).map_err(|e| e.to_string())?);
+                format = Some(AudioFormat::named(text)?);
                 Ok(())
             }),
             "sample_rate" => match value.get_ref().as_integer().map(ToString::to_string) {

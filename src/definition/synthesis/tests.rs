@@ -90,28 +90,28 @@ fn little_is_needed_and_the_rest_has_defaults() {
 #[test]
 fn all_that_is_wrong_is_told_at_its_place() {
     let told = faults(
-        "[synthesize]\nmodel = \"lightning_v3\"\nvoices = [\"avery\"]\nvoice_id = \"devansh\"\nspeed = 3\n\
+        "[synthesize]\nmodel = \"lightning v3\"\nvoices = [\"avery\"]\nvoice_id = \"devansh\"\nspeed = 3\n\
          formats = [\"mulaw\",\n { format = \"wav\", sample_rate = 22050 },\n { ending = \"x\" }, { formt = \"wav\" }, 7]\n\
-         part_chars = 251\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
-         captions = [\"txt\"]\ntransport = \"ws\"\nvoice = \"x\"\nlanguage = \"En\"\nmath_notation = \"yes\"\n",
+         part_chars = 8001\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
+         captions = [\"txt\"]\ntransport = \"ws\"\nvoice = \"x\"\nlanguage = \"e/n\"\nmath_notation = \"yes\"\n",
     );
     let wanted = [
-        "5:9: `synthesize.model`: `lightning_v3` is not a model; did you mean `lightning_v3.1`?",
+        "5:9: `synthesize.model`: `lightning v3` cannot be a model",
         "6:10: `synthesize.voices`: goes in place of `voice_id`; leave one of them out",
         "8:9: `synthesize.speed`: 3 is not between 0.5 and 2",
-        "9:12: `synthesize.formats`: `mulaw` is not a format; did you mean `ulaw`?",
+        "9:12: `synthesize.formats`: `mulaw` is not what the API calls it; did you mean `ulaw`?",
         "10:34: `synthesize.formats`: 22050 is not a sample rate; known: 8000, 16000, 24000, 44100",
         "11:2: `synthesize.formats`: names no format; e.g. { format = \"ulaw\", sample_rate = 8000 }",
         "11:30: `synthesize.formats`: a format has no `formt`; did you mean `format`?; known: `format`, `sample_rate`, `ending`",
         "11:39: `synthesize.formats`: must be formats like \"wav\"",
-        "12:14: `synthesize.part_chars`: 251 is not between 1 and 250, the most that the API takes at once",
+        "12:14: `synthesize.part_chars`: 8001 is not between 1 and 8000, the most that the API takes at once",
         "13:25: `synthesize.pause.sentence_ms`: 60001 is not between 0 and 60000",
         "13:32: `synthesize.pause.paragraf_ms`: there is no such field; did you mean `paragraph_ms`?",
         "14:24: `synthesize.max_chars_per_second`: -1 is not between 0 (off) and 1000",
         "15:13: `synthesize.captions`: `txt` is not a caption format",
         "16:13: `synthesize.transport`: `ws` is not a transport",
         "17:1: `synthesize.voice`: there is no such field; did you mean `voices`?",
-        "18:12: `synthesize.language`: `En` is not a language; did you mean `en`?",
+        "18:12: `synthesize.language`: `e/n` cannot be a language",
         "19:17: `synthesize.math_notation`: must be true or false, not a string",
     ];
     assert_eq!(told.len(), wanted.len(), "{told:#?}");
@@ -161,7 +161,7 @@ fn the_dictionary_is_read_with_all_else() {
     };
     assert_eq!(
         load("words.csv"),
-        "a.toml:7:14: `synthesize.part_chars`: 0 is not between 1 and 250, the most that the API takes at once\n\
+        "a.toml:7:14: `synthesize.part_chars`: 0 is not between 1 and 8000, the most that the API takes at once\n\
          words.csv:2: column `pronunciation`: is empty\n\
          words.csv:3: column `word`: is empty\n\
          prompts.csv:2: column `text`: is empty: there is nothing to be spoken"

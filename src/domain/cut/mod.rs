@@ -1,4 +1,4 @@
-//! Cutting a text into parts that are bought one by one (API page: 250 characters a call).
+//! Cutting a text into parts that are bought one by one (API page: 8,000 characters a call at most, 250 recommended).
 //!
 //! A part never crosses a paragraph. Inside one, whole sentences are packed as long as they fit; a sentence that is too
 //! long by itself is cut at a comma or its like, else between words, else inside a word. Nothing but white space is lost.
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-/// Cuts a text into parts of at most `part_chars` Unicode scalar values (1 to 250; others are brought there).
+/// Cuts a text into parts of at most `part_chars` Unicode scalar values (1 to 8,000; others are brought there).
 #[must_use]
 pub fn cut(text: &str, part_chars: usize) -> Vec<Part> {
     parts(text, part_chars).collect()

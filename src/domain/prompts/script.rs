@@ -118,7 +118,7 @@ impl Script {
 const fn written_in(language: SpeechLanguage) -> Option<&'static [Script]> {
     use SpeechLanguage as L;
     Some(match language {
-        L::Auto => return None,
+        L::Auto | L::Other(_) => return None,
         L::Hi | L::Mr => &[Script::Devanagari],
         L::Kn => &[Script::Kannada],
         L::Ta => &[Script::Tamil],

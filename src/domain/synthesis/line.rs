@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
+        extra::Extra,
         options::{ExpireContent, listed},
         overrides::flag,
         speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
@@ -50,6 +51,8 @@ pub struct SpeechOverrides {
     pub math_notation: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_content: Option<ExpireContent>,
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 /// What is made of one line by one voice in one format: one job, and kept with it.
@@ -135,6 +138,7 @@ impl SpeechOverrides {
             number_pronunciation_language: self.number_pronunciation_language.or(base.number_pronunciation_language),
             math_notation: self.math_notation.unwrap_or(base.math_notation),
             expire_content: self.expire_content.unwrap_or(base.expire_content),
+            extra: base.extra.with(&self.extra),
         }
     }
 

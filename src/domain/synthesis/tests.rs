@@ -1,6 +1,7 @@
 use super::super::{
+    extra::Extra,
     options::ExpireContent,
-    speech::{SpeechLanguage, SpeechModel, Speed},
+    speech::{PART_CHARS, SpeechLanguage, SpeechModel, Speed},
 };
 use super::*;
 
@@ -11,6 +12,7 @@ fn options() -> SpeechOptions {
         language: Some(SpeechLanguage::En),
         speed: Speed::NORMAL,
         number_pronunciation_language: None,
+        extra: Extra::default(),
         math_notation: false,
         expire_content: ExpireContent::No,
     }
@@ -26,7 +28,7 @@ fn synthesis() -> Synthesis {
         voices: vec!["avery".into(), "devansh".into()],
         formats: vec![OutputFormat::of(AudioFormat::Wav), OutputFormat::of(AudioFormat::Ulaw)],
         name: "{key}.{voice_id}".into(),
-        part_chars: MAX_PART_CHARS,
+        part_chars: PART_CHARS,
         pause: Pause::default(),
         max_chars_per_second: Synthesis::MAX_CHARS_PER_SECOND,
         captions: vec![CaptionFormat::Srt],
@@ -117,8 +119,8 @@ fn endings_and_lengths_have_bounds() {
     for bad in ["", ".wav", "wav.", "a/b", "a b", "é", "abcdefghijklmnopq"] {
         assert!(ending(bad).is_err(), "{bad}");
     }
-    assert_eq!(part_chars(250), Ok(250));
-    assert!(part_chars(251).is_err() && part_chars(0).is_err());
+    assert_eq!((part_chars(1), part_chars(8_000)), (Ok(1), Ok(8_000)));
+    assert!(part_chars(8_001).is_err() && part_chars(0).is_err());
 }
 
 #[test]
@@ -151,7 +153,29 @@ fn a_line_sets_its_options_from_text() {
     let mut told = |option, text| overrides.set(option, text).unwrap_err();
     assert_eq!(told(SpeechOption::Speed, "fast"), "`fast` is not a number");
     assert_eq!(told(SpeechOption::Speed, "3"), "3 is not between 0.5 and 2");
-    assert!(told(SpeechOption::Model, "lightning_v3").ends_with("did you mean `lightning_v3.1`?"));
+    assert!(told(SpeechOption::Model, "lightning v3").starts_with("`lightning v3` cannot be a model"));
     assert!(told(SpeechOption::VoiceId, "a,b").starts_with("`a,b` cannot be"));
     assert!(overrides.is_empty());
+}
+
+#[test]
+fn what_one_more_rate_or_format_costs_is_told() {
+    let of = |formats: &[(AudioFormat, SampleRate)]| {
+        let own = |(format, sample_rate): &(AudioFormat, SampleRate)| OutputFormat {
+            sample_rate: *sample_rate,
+            ..OutputFormat::of(*format)
+        };
+        Synthesis { formats: formats.iter().map(own).collect(), ..synthesis() }.purchases_told()
+    };
+    let (wide, narrow) = (SampleRate::Hz24000, SampleRate::Hz8000);
+    assert_eq!(of(&[(AudioFormat::Wav, wide), (AudioFormat::Ulaw, wide), (AudioFormat::Pcm, wide)]), None);
+    let told = of(&[
+        (AudioFormat::Wav, wide),
+        (AudioFormat::Pcm, wide),
+        (AudioFormat::Ulaw, narrow),
+        (AudioFormat::Mp3, wide),
+    ]);
+    let told = told.unwrap();
+    let start = "each text is bought 3 times, and each time costs as much as the first: for wav and pcm at 24000 Hz, for ulaw at 8000 Hz, for mp3 at 24000 Hz.";
+    assert!(told.starts_with(start), "{told}");
 }

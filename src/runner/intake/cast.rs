@@ -18,21 +18,13 @@ use crate::{
     },
     domain::{
         call::ErrorKind,
-        options::nearest,
+        options::{listed, nearest},
         speech::{SpeechLanguage, SpeechModel},
     },
     store::{Scratch, Store},
     waves::{Client, Voice},
 };
 
-/// Voices that the vendor's documents pair with a model. Of all others nothing is known.
-const PAIRED: [(&str, SpeechModel); 5] = [
-    ("meher", SpeechModel::LightningPro),
-    ("kaitlyn", SpeechModel::LightningPro),
-    ("blake", SpeechModel::LightningPro),
-    ("magnus", SpeechModel::Lightning),
-    ("jordan", SpeechModel::Lightning),
-];
 /// Names that are proposed for one that is unknown.
 const PROPOSED: usize = 3;
 /// Warnings that are told one by one.
@@ -54,10 +46,37 @@ pub struct Account {
 /// What came of holding a cast against an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// Voices that the account does not have.
+    /// Voices that the account does not have, or that do not speak by the model that is asked for.
     pub faults: Faults,
     /// What may be meant otherwise.
     pub warnings: Vec<String>,
+}
+
+impl Judgement {
+    /// The same with its faults as warnings.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        let faults = std::mem::take(&mut self.faults);
+        self.warnings.splice(..0, faults.to_string().lines().map(str::to_owned));
+        self
+    }
+}
+
+listed! {
+    /// What becomes of voices that the account's catalogs do not have, or not for the model that is asked for.
+    VoiceCheck, "voice check" {
+        /// They are faults.
+        Fault = "fault",
+        /// They are warnings.
+        Warn = "warn",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro declares the enum")]
+impl Default for VoiceCheck {
+    fn default() -> Self {
+        Self::Fault
+    }
 }
 
 /// What of a voice matters here.
@@ -65,11 +84,13 @@ pub struct Judgement {
 pub struct KnownVoice {
     id: String,
     languages: Vec<String>,
+    /// The models that it speaks by.
+    models: Vec<SpeechModel>,
 }
 
 impl From<&Voice> for KnownVoice {
     fn from(voice: &Voice) -> Self {
-        Self { id: voice.id.clone(), languages: voice.languages.clone() }
+        Self { id: voice.id.clone(), languages: voice.languages.clone(), models: voice.models.clone() }
     }
 }
 
@@ -78,9 +99,10 @@ impl From<&Voice> for KnownVoice {
 pub fn judge(manifest: &str, cast: &Cast, voices: &[KnownVoice]) -> Judgement {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
     let mut judged = Judgement::default();
-    let (mut unknown, mut more) = (None, 0_usize);
+    let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
     for (role, seen) in &cast.0 {
-        if role.voice_id.starts_with("voice_") {
+        // Of clones, and of models that are not known, the catalogs say nothing.
+        if role.voice_id.starts_with("voice_") || role.model.known().is_none() {
             continue;
         }
         let Some(voice) = known.get(role.voice_id.as_str()) else {
@@ -89,7 +111,13 @@ pub fn judge(manifest: &str, cast: &Cast, voices: &[KnownVoice]) -> Judgement {
             }
             continue;
         };
-        for warning in [language(role, voice), model(role)].into_iter().flatten() {
+        if let Some(message) = other_model(role, voice) {
+            if unlike.replace((&role.voice_id, role.model)) != Some((&role.voice_id, role.model)) {
+                judged.faults.push(placed(manifest, *seen, message));
+            }
+            continue;
+        }
+        for warning in [language(role, voice), unlisted_model(role, voices)].into_iter().flatten() {
             let place = if seen.by_line { format!("{manifest}:{}: ", seen.first) } else { String::new() };
             if judged.warnings.len() < TOLD { judged.warnings.push(place + &warning) } else { more += 1 }
         }
@@ -113,6 +141,10 @@ fn fault<'v>(manifest: &str, role: &Role, seen: Seen, known: impl Iterator<Item 
         near => format!("; did you mean {}?", near.join(" or ")),
     };
     let message = format!("the account has no voice `{}`{near}", role.voice_id.escape_debug());
+    placed(manifest, seen, message)
+}
+
+fn placed(manifest: &str, seen: Seen, message: String) -> Fault {
     if seen.by_line {
         Fault::of_line(manifest, seen.first, Some("voice_id"), message)
     } else {
@@ -130,16 +162,22 @@ fn language(role: &Role, voice: &KnownVoice) -> Option<String> {
     Some(format!("`{}` is to speak `{language}`, and the catalog has it for {has}", role.voice_id))
 }
 
-/// The voice is of the other model.
-fn model(role: &Role) -> Option<String> {
-    let (voice, model) = PAIRED.iter().find(|(voice, _)| *voice == role.voice_id)?;
-    if *model == role.model {
-        return None;
-    }
-    let asked = role.model;
+/// The voice is of the other model: that costs the same, is not refused, and sounds wrong.
+fn other_model(role: &Role, voice: &KnownVoice) -> Option<String> {
+    let own = voice.models.first().filter(|_| !voice.models.contains(&role.model))?;
+    let Role { voice_id, model, .. } = role;
     Some(format!(
-        "the vendor's documents have `{voice}` with {model}, and here it is to speak by {asked}: that may sound wrong"
+        "`{voice_id}` is a voice of {own}, and here it is to speak by {model}: the API does not refuse that, and the audio is wrong; set model = \"{own}\", or take a voice of {model} (`wavebatch voices --model {model}`)"
     ))
+}
+
+/// The account has no catalog of the model's voices.
+fn unlisted_model(role: &Role, voices: &[KnownVoice]) -> Option<String> {
+    let is_listed = voices.iter().any(|voice| voice.models.contains(&role.model));
+    (!is_listed).then(|| {
+        let Role { voice_id, model, .. } = role;
+        format!("whether `{voice_id}` speaks by {model} was not checked: there is no list of its voices")
+    })
 }
 
 /// The voices of an account as they were told within the last day; nothing where that is not known.
@@ -151,12 +189,14 @@ pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
     serde_json::from_slice(&fs::read(path).ok().filter(|_| age < FRESH)?).ok()
 }
 
-/// Asks the account for its voices, unless they were told within the last day, and judges by them.
+/// Asks the account for its voices, unless they were told within the last day, and judges by them. What they lack is asked
+/// for once more: a voice may be younger than a day.
 pub(super) async fn check(
     store: &Store,
     account: Option<&Account>,
     manifest: &str,
     cast: &Cast,
+    mode: VoiceCheck,
 ) -> Result<Vec<String>, IntakeError> {
     if cast.0.keys().all(|role| role.voice_id.starts_with("voice_")) {
         return Ok(Vec::new());
@@ -164,22 +204,26 @@ pub(super) async fn check(
     let Some(account) = account else {
         return Ok(vec!["voices were not checked: there is no key to ask the account by".to_owned()]);
     };
-    let voices = match remembered(store, &account.name) {
-        Some(voices) => voices,
-        None => match account.client.voices().await {
+    let remembered = remembered(store, &account.name).map(|voices| judge(manifest, cast, &voices));
+    let judged = match remembered {
+        Some(judged) if judged.faults.is_empty() => judged,
+        stale => match account.client.voices().await {
             Ok(voices) => {
                 let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
                 // Without a memory it is asked again next time, no more.
                 let _ = remember(store, &account.name, &voices);
-                voices
+                judge(manifest, cast, &voices)
             }
             Err(trouble) if matches!(trouble.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
                 return Err(IntakeError::Account(trouble));
             }
-            Err(trouble) => return Ok(vec![format!("voices were not checked: {}", trouble.message)]),
+            Err(trouble) => match stale {
+                Some(judged) => judged,
+                None => return Ok(vec![format!("voices were not checked: {}", trouble.message)]),
+            },
         },
     };
-    let judged = judge(manifest, cast, &voices);
+    let judged = if mode == VoiceCheck::Warn { judged.lenient() } else { judged };
     if judged.faults.is_empty() { Ok(judged.warnings) } else { Err(IntakeError::Voices(judged.faults)) }
 }
 
@@ -192,7 +236,7 @@ fn remember(store: &Store, account: &str, voices: &[KnownVoice]) -> std::io::Res
 fn path(store: &Store, account: &str) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let account: String = account.chars().map(plain).collect();
-    Path::new(&store.spool()).join(format!("voices-{account}.json"))
+    Path::new(&store.spool()).join(format!("voices-by-model-{account}.json"))
 }
 
 #[cfg(test)]
@@ -200,11 +244,17 @@ mod tests {
     use super::*;
 
     fn voices() -> Vec<KnownVoice> {
-        let voice = |id: &str, languages: &[&str]| KnownVoice {
+        use SpeechModel::{Lightning, LightningPro};
+        let voice = |id: &str, languages: &[&str], models: &[SpeechModel]| KnownVoice {
             id: id.into(),
             languages: languages.iter().map(|code| (*code).to_owned()).collect(),
+            models: models.to_vec(),
         };
-        vec![voice("avery", &["en"]), voice("meher", &["en", "hi"]), voice("jordan", &[])]
+        vec![
+            voice("avery", &["en"], &[Lightning]),
+            voice("meher", &["en", "hi"], &[LightningPro]),
+            voice("jordan", &[], &[Lightning, LightningPro]),
+        ]
     }
 
     fn cast(roles: &[(&str, &str, SpeechModel, Option<SpeechLanguage>)]) -> Cast {
@@ -235,19 +285,32 @@ mod tests {
     }
 
     #[test]
-    fn a_language_and_a_model_that_are_not_the_voices_are_warned_of() {
+    fn a_language_that_is_not_the_voices_is_warned_of_and_a_model_is_a_fault() {
         use SpeechModel::{Lightning, LightningPro};
         let cast = cast(&[
             ("avery", "line", Lightning, Some(SpeechLanguage::Hi)),
             ("avery", "line", Lightning, Some(SpeechLanguage::Auto)),
+            ("avery", "line", LightningPro, Some(SpeechLanguage::En)),
+            ("avery", "line", LightningPro, Some(SpeechLanguage::Hi)),
+            ("avery", "line", "lightning_v4".parse().unwrap(), None),
             ("meher", "definition", Lightning, Some(SpeechLanguage::Hi)),
+            ("meher", "definition", LightningPro, Some(SpeechLanguage::Hi)),
             ("jordan", "definition", LightningPro, None),
         ]);
         let judged = judge("p.csv", &cast, &voices());
-        assert!(judged.faults.is_empty());
-        assert_eq!(judged.warnings.len(), 3, "{:?}", judged.warnings);
-        assert_eq!(judged.warnings[0], "p.csv:2: `avery` is to speak `hi`, and the catalog has it for en");
-        assert!(judged.warnings[1].starts_with("the vendor's documents have `jordan` with lightning_v3.1, and here"));
-        assert!(judged.warnings[2].contains("`meher` with lightning_v3.1_pro"));
+        assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
+        let told = judged.faults.to_string();
+        let told: Vec<_> = told.lines().collect();
+        assert_eq!(told.len(), 2, "{told:#?}");
+        let pair =
+            "column `voice_id`: `avery` is a voice of lightning_v3.1, and here it is to speak by lightning_v3.1_pro";
+        assert!(told[0].contains(pair), "{told:#?}");
+        assert!(told[1].starts_with("`synthesize.voice_id`: `meher` is a voice of lightning_v3.1_pro"), "{told:#?}");
+        assert!(told[1].ends_with("(`wavebatch voices --model lightning_v3.1`)"), "{told:#?}");
+        let lenient = judged.lenient();
+        assert_eq!((lenient.faults.is_empty(), lenient.warnings.len()), (true, 3));
+        let standard: Vec<_> = voices().into_iter().filter(|voice| voice.id == "avery").collect();
+        let pro = Role { voice_id: "avery".into(), model: LightningPro, language: None };
+        assert!(unlisted_model(&pro, &standard).is_some());
     }
 }

@@ -26,7 +26,7 @@ mod submit;
 mod tests;
 
 pub use buying::{Characters, Purchases, cost};
-pub use cast::{Account, Judgement, KnownVoice, judge, remembered};
+pub use cast::{Account, Judgement, KnownVoice, VoiceCheck, judge, remembered};
 pub use copy::{ManifestCopy, copy_manifest};
 pub use dictionary::renew_dictionary;
 pub use error::{Amount, ExitClass, IntakeError, Rebuy};

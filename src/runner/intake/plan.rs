@@ -9,7 +9,7 @@ use super::{
     night::{same_night, spec_of},
     reader::Reader,
     sample::measure,
-    scanned::{ScanOf, Scanned},
+    scanned::{ScanOf, Scanned, refuse_unpriced},
 };
 use crate::{
     definition::{
@@ -103,6 +103,7 @@ pub async fn plan(
     find(store, definition, environment).await?;
     let reader = Reader::start(definition, copy).await?;
     let scan = Arc::clone(&reader.scan);
+    refuse_unpriced(definition, &scan, rates)?;
     let older = match store {
         Some(store) if !again => same_night(store, definition, &scan, environment).await?,
         _ => None,

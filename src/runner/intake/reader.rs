@@ -89,7 +89,8 @@ fn serve(
     scanned: oneshot::Sender<Result<Arc<Scanned>, Faults>>,
     asked: &blocking::Receiver<Asked>,
 ) {
-    let opened = Opened::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan()?), manifest)));
+    let opened =
+        Opened::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan(definition)?), manifest)));
     let (scan, manifest) = match opened {
         Ok(opened) => opened,
         Err(faults) => return drop(scanned.send(Err(faults))),

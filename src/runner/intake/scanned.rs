@@ -1,12 +1,15 @@
 //! A manifest of either kind, and what its first reading found.
 
 use super::{adopt::Adopt, pen::Pen, seal::Sealer, speech::SpeechSealer};
-use crate::definition::{
-    Columns, Definition, Faults, Manifest, Row, Scan, Spooled, TaskDefinition,
-    manifest::{
-        Ignored,
-        texts::{TextRow, TextScan, Texts},
+use crate::{
+    definition::{
+        Columns, Definition, Fault, Faults, Manifest, Row, Scan, Spooled, TaskDefinition,
+        manifest::{
+            Ignored,
+            texts::{TextRow, TextScan, Texts},
+        },
     },
+    domain::{cost::Rates, open::Strangers, options::Task},
 };
 
 /// What the first reading of a manifest found, whatever its lines are.
@@ -28,6 +31,8 @@ pub struct Scanned {
     pub hash: [u8; 32],
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
+    /// What definition and lines ask for that is in none of our lists.
+    pub strangers: Strangers,
     /// The finding itself.
     pub of: ScanOf,
 }
@@ -52,6 +57,27 @@ impl Scanned {
     }
 }
 
+/// Refuses a spend limit that could not be kept, since nobody has told what a model costs.
+pub(super) fn refuse_unpriced(definition: &Definition, scan: &Scanned, rates: &Rates) -> Result<(), Faults> {
+    if definition.run.max_spend_usd.is_none() {
+        return Ok(());
+    }
+    let unit = match definition.task.task() {
+        Task::Transcribe => "US dollars a minute",
+        Task::Synthesize => "US dollars per 10,000 characters",
+    };
+    let unpriced = scan.strangers.of("model").filter(|model| !rates.models.contains_key(*model));
+    let faults: Vec<Fault> = unpriced
+        .map(|model| {
+            let message = format!(
+                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  [rates]\n  \"{model}\" = 0.005"
+            );
+            Fault::of_field("run.max_spend_usd", message)
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Faults::from_iter(faults)) }
+}
+
 /// A manifest whose columns are known.
 pub(super) enum Opened<'d> {
     Recordings(Manifest<'d>),
@@ -67,7 +93,7 @@ impl<'d> Opened<'d> {
     }
 
     /// The first reading.
-    pub(super) fn scan(&self) -> Result<Scanned, Faults> {
+    pub(super) fn scan(&self, definition: &Definition) -> Result<Scanned, Faults> {
         Ok(match self {
             Self::Recordings(manifest) => {
                 let scan = manifest.scan()?;
@@ -80,6 +106,7 @@ impl<'d> Opened<'d> {
                     columns: (&scan.header).into(),
                     hash: scan.hash,
                     ignored: scan.ignored.clone(),
+                    strangers: scan.strangers.clone().and(definition.task.unlisted()),
                     of: ScanOf::Recordings(scan),
                 }
             }
@@ -94,6 +121,7 @@ impl<'d> Opened<'d> {
                     columns: (&scan.header).into(),
                     hash: scan.hash,
                     ignored: scan.ignored.clone(),
+                    strangers: scan.strangers.clone().and(definition.task.unlisted()),
                     of: ScanOf::Texts(scan),
                 }
             }
@@ -113,7 +141,7 @@ impl<'d> Opened<'d> {
                 let mut sealer = Sealer::new(&asked.options);
                 for row in manifest.lines(scan)? {
                     let taken = match row? {
-                        Row::Good(line) => pen.good(&sealer.good(line, adopt)),
+                        Row::Good(line) => pen.good(&sealer.good(*line, adopt)),
                         Row::Bad(line) => pen.bad(&Sealer::bad(line)),
                     };
                     if !taken {

@@ -71,10 +71,10 @@ impl<'d> Sealer<'d> {
             return shape.clone();
         }
         // They differ from the defaults already: that is how lines carry them.
-        let options = overrides.unwrap_or_default().apply(self.defaults);
+        let options = overrides.clone().unwrap_or_default().apply(self.defaults);
         let shape = Shape {
             id: options_identity(&options),
-            overrides: overrides.map(|o| serde_json::to_string(&o).expect("words and flags are JSON")),
+            overrides: overrides.as_ref().map(|o| serde_json::to_string(&o).expect("words and flags are JSON")),
             pool: options.model.into(),
         };
         if self.remembered.len() >= REMEMBERED {

@@ -7,7 +7,7 @@ use super::{
     IntakeError,
     adopt::Adopt,
     buying::{self, Purchases},
-    cast::{self, Account},
+    cast::{self, Account, VoiceCheck},
     dictionary,
     known::Known,
     night::{same_night, spec_of},
@@ -15,6 +15,7 @@ use super::{
     plan::rebuy_of,
     readable,
     reader::Reader,
+    scanned::refuse_unpriced,
 };
 use crate::{
     definition::{Definition, Faults, Spooled, manifest::Ignored},
@@ -42,6 +43,8 @@ pub struct SubmitOptions {
     pub rates: Rates,
     /// The account whose voices are to speak; without one they are not checked.
     pub account: Option<Account>,
+    /// What becomes of voices that it does not have.
+    pub voice_check: VoiceCheck,
 }
 
 /// What submitting did.
@@ -113,11 +116,13 @@ pub async fn submit(
         known = Known::find(store, &definition, environment).await?;
         definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
     }
+    refuse_unpriced(&definition, &reader.scan, &options.rates)?;
     let account = options.account.as_ref();
-    let warnings = match reader.scan.texts() {
-        Some(scan) => cast::check(store, account, &definition.manifest, &scan.cast).await?,
+    let mut warnings = match reader.scan.texts() {
+        Some(scan) => cast::check(store, account, &definition.manifest, &scan.cast, options.voice_check).await?,
         None => Vec::new(),
     };
+    warnings.extend(reader.scan.strangers.warnings());
     let purchases = refuse_rebuying(store, &definition, known.as_ref(), copy, &reader, options).await?;
     if known.is_none() {
         readable::check(&definition, copy, &reader).await?;

@@ -99,6 +99,7 @@ impl World {
                 flags: LogFlags::default(),
                 bytes: None,
                 audio_ms: None,
+                keywords: Default::default(),
             };
             let ask = PermitAsk::new(
                 &job,

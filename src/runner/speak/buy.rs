@@ -20,7 +20,7 @@ use crate::{
         call::{ErrorKind, LogFlags, Outcome, Trouble},
         job::RequestFingerprint,
         options::ExpireContent,
-        speech::AudioFormat,
+        speech::{AudioFormat, PART_CHARS},
         synthesis::Transport,
     },
     store::{Clip, End, Permit, Purchase},
@@ -29,6 +29,7 @@ use crate::{
 
 /// What a part may take, unless the definition says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often a spool that cannot be written is tried again, and for how long once the run is to end.
 const RETRY: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
@@ -59,11 +60,17 @@ impl Caller for Speaker<'_> {
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
+            keywords: Default::default(),
         }
     }
 
     fn timeout(&self) -> Duration {
-        self.batch.spec.run.call_timeout.unwrap_or(TIMEOUT)
+        self.batch.spec.run.call_timeout.unwrap_or_else(|| {
+            // What is longer than a recommended part is longer under way.
+            let beyond = u64::from(self.clip.characters).saturating_sub(PART_CHARS as u64);
+            let spoken_ms = self.speech.synthesis.expected_ms(beyond, self.speech.options.speed);
+            (TIMEOUT + Duration::from_millis(spoken_ms)).min(TIMEOUT_MAX)
+        })
     }
 
     fn grace_ms(&self) -> i64 {
@@ -87,7 +94,7 @@ impl Caller for Speaker<'_> {
             session: &self.batch.name,
         };
         let timeout = self.timeout();
-        // A part is at most half a minute of sound. In memory it survives a disk that is full.
+        // A part is at most a few minutes of sound. In memory it survives a disk that is full.
         let mut audio = Vec::new();
         let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         let outcome = outcome.expect("memory takes what it is given");

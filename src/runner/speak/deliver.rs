@@ -36,7 +36,8 @@ use crate::{
 /// What became of joining.
 struct Joined {
     spans: Vec<Option<Span>>,
-    audio_ms: u64,
+    /// Nothing where the format does not tell.
+    audio_ms: Option<u64>,
     /// Parts that cannot be what their text says.
     too_short: Vec<usize>,
 }
@@ -96,7 +97,7 @@ pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Read
         error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
         error: short,
         facts: Facts {
-            audio_ms: Some(joined.audio_ms),
+            audio_ms: joined.audio_ms,
             reused_parts: Some(speech.count().saturating_sub(bought)),
             ..speech.facts()
         }
@@ -141,11 +142,11 @@ fn items(speech: &Speech<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
         content: Content::Draft(audio),
         content_type: format.content_type(),
     }];
-    if speech.rendition.captions {
+    if let Some(audio_ms) = joined.audio_ms.filter(|_| speech.rendition.captions) {
         let sentences = timed_sentences(&speech.parts, &joined.spans);
         items.extend(speech.synthesis.captions.iter().map(|caption| Item {
             name: format!("{}.{caption}", speech.rendition.name),
-            content: Content::Bytes(speech_captions(*caption, &sentences, joined.audio_ms)),
+            content: Content::Bytes(speech_captions(*caption, &sentences, audio_ms)),
             content_type: caption.content_type(),
         }));
     }
@@ -180,7 +181,7 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
                     joiner.part(path).map_err(|e| Unjoined::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
                     let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
-                    if span.end_ms - span.start_ms < piece.least_ms {
+                    if !bought.format.is_opaque() && span.end_ms - span.start_ms < piece.least_ms {
                         too_short.push(at);
                     }
                     Some(span)
@@ -199,7 +200,8 @@ async fn join(speech: &Speech<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
         let joined = joiner.join(format.format, &mut out).map_err(Unjoined::File)?;
         drop(out);
         verify(&to, format.format, bought.sample_rate, joined.samples).map_err(Unjoined::File)?;
-        Ok(Joined { spans, audio_ms: sample_to_ms(joined.samples, joined.rate), too_short })
+        let audio_ms = (!bought.format.is_opaque()).then(|| sample_to_ms(joined.samples, joined.rate));
+        Ok(Joined { spans, audio_ms, too_short })
     };
     tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
 }
@@ -215,7 +217,7 @@ fn least_ms(speech: &Speech<'_>) -> impl Fn(u64) -> u64 {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a part has at most 250 characters"
+            reason = "a part has at most 8,000 characters"
         )]
         let ms = (characters as f64 * 1_000.0 / most) as u64;
         ms

@@ -207,15 +207,17 @@ async fn the_method_is_the_clients() {
 }
 
 #[tokio::test]
-async fn pulse_leaves_a_webhook_aside() {
+async fn pulse_posts_its_answer_too() {
     let (peer, receiver) = pair(quick()).await;
-    let query = format!("model=pulse&language=en&webhook_url={}&webhook_method=none", receiver.url);
+    let query = format!("model=pulse&language=en&webhook_url={}", receiver.url);
     let (status, answer) = json(peer.call(&query).body(recording(1))).await;
-    assert_eq!((status, &answer["status"]), (200, &json!("success")));
-    assert!(peer.sandbox.books().callbacks.is_empty() && peer.transcriptions().await[0]["webhook_url"] == "");
+    assert_eq!((status, &answer["status"]), (200, &json!("processing")));
+    peer.sandbox.callbacks_ended(1).await;
+    assert_eq!(receiver.only().json()["status"], "success");
+    assert_eq!(peer.transcriptions().await[0]["webhook_url"], receiver.url.as_str());
     let path = format!("/waves/v1/stt/?model=pulse-pro&language=en&webhook_url={}", receiver.url);
     let by_url = peer.request(Method::POST, &path).json(&json!({"url": receiver.url}));
-    assert_eq!((json(by_url).await.0, peer.sandbox.books().callbacks.len()), (400, 0), "bytes only");
+    assert_eq!((json(by_url).await.0, peer.sandbox.books().callbacks.len()), (400, 1), "bytes only");
 }
 
 #[tokio::test]

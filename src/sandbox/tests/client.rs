@@ -5,7 +5,8 @@ use std::io::Cursor;
 use super::*;
 use crate::{
     domain::{
-        call::{ErrorKind, Outcome},
+        call::{ErrorKind, LogFilter, Outcome},
+        extra::Extra,
         options::ExpireContent,
         speech::{AudioFormat, SampleRate, SpeechModel, SpeechOptions, Speed},
     },
@@ -31,6 +32,7 @@ fn options() -> SpeechOptions {
         language: None,
         speed: Speed::NORMAL,
         number_pronunciation_language: None,
+        extra: Extra::default(),
         math_notation: false,
         expire_content: ExpireContent::Try,
     }
@@ -130,7 +132,7 @@ async fn a_lost_callback_is_found_in_the_log() {
     let call = peer.call(&format!("model=pulse-pro&language=en&webhook_url={url}"));
     let accepted = json(call.body(recording(1))).await.1;
     peer.sandbox.callbacks_ended(1).await;
-    let log = client(&peer.sandbox).stt_log(1, 100).await.unwrap();
+    let log = client(&peer.sandbox).stt_log(1, 50, LogFilter::default()).await.unwrap().entries;
     assert_eq!((log.len(), log[0].webhook_url.as_deref()), (1, Some(url)));
     assert!(accepted["request_id"] == *log[0].request_id && !log[0].transcription.is_empty());
 }
@@ -143,7 +145,9 @@ async fn voices_are_listed() {
     assert_eq!((devansh.name.as_str(), &devansh.languages[..]), ("Devansh", &["hi".to_owned(), "en".to_owned()][..]));
     let untagged = voices.iter().find(|voice| voice.id == "jordan").unwrap();
     assert!(untagged.languages.is_empty() && untagged.gender.is_none());
-    assert_eq!(sandbox.books().voice_calls, 1);
+    let of = |id: &str| voices.iter().find(|voice| voice.id == id).unwrap().models.clone();
+    assert_eq!((of("avery"), of("meher")), (vec![SpeechModel::Lightning], vec![SpeechModel::LightningPro]));
+    assert_eq!(sandbox.books().voice_calls, 2, "each model has a list of its own");
 }
 
 #[tokio::test]

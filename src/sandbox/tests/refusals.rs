@@ -24,13 +24,21 @@ async fn keys_are_checked() {
 #[tokio::test]
 async fn queries_are_validated_in_the_documented_shapes() {
     let peer = Peer::new().await;
-    for query in ["", "language=en", "model=pulse", "model=whisper&language=en", "model=pulse&language=xx"] {
+    for query in ["", "language=en", "model=pulse", "model=p/ulse&language=en", "model=pulse&language="] {
         let (status, answer) = json(peer.call(query).body(recording(1))).await;
         assert_eq!(status, 400, "{query}");
         assert!(answer["error"].is_string() && answer["request_id"].is_string(), "{query}: {answer}");
     }
     let (status, answer) = json(peer.call("model=pulse&language=en&diarize=yes").body(recording(1))).await;
     assert_eq!((status, &answer["status"], &answer["errors"][0]["path"]), (400, &json!("error"), &json!(["diarize"])));
+    let words: Vec<String> = (0..101).map(|n| format!("w{n}")).collect();
+    for query in [format!("keywords={}", words.join(",")), format!("keywords={}&keywords=x", words[..100].join(","))] {
+        let call = peer.call(&format!("model=pulse&language=en&{query}")).body(recording(1));
+        let (status, answer) = json(call).await;
+        assert_eq!((status, &answer["errors"][0]["message"]), (400, &json!("keywords too large (max 100)")));
+    }
+    let (status, answer) = json(peer.call("model=pulse-pro&language=hi").body(recording(1))).await;
+    assert_eq!((status, &answer["errors"][0]["code"]), (400, &json!("invalid_enum_value")));
     for (name, query) in [
         ("webhook_url", "webhook_url=ftp://x/"),
         ("webhook_url", "webhook_url=callbacks"),
@@ -50,7 +58,7 @@ async fn a_closed_language_is_told_in_its_own_shape() {
     let closed_languages = vec!["multi-indic".parse().unwrap()];
     let peer = Peer::with(Config { closed_languages, ..Config::default() }).await;
     let (status, answer) = json(peer.call("model=pulse&language=multi-indic").body(recording(1))).await;
-    assert_eq!((status, &answer["error_code"]), (403, &json!("LANGUAGE_NOT_ENABLED_IN_REGION")));
+    assert_eq!((status, &answer["error_code"]), (400, &json!("LANGUAGE_NOT_ENABLED_IN_REGION")));
     assert_eq!(answer["language"], "multi-indic");
 }
 

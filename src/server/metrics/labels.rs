@@ -2,11 +2,18 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+use crate::domain::pool::Pool;
+
 macro_rules! labels {
     ($($name:ident { $($label:ident),* })+) => {$(
         #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
         pub(super) struct $name { $(pub(super) $label: &'static str),* }
     )+};
+}
+
+/// The label of a pool: those of models that this release does not know share one.
+pub(super) fn label_of(pool: Pool) -> &'static str {
+    pool.known().unwrap_or("other")
 }
 
 labels! {

@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool};
+use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool, label_of};
 use crate::{
     clock::Millis,
     domain::{
@@ -144,7 +144,7 @@ impl LedgerGauges {
             self.spend_committed.get_or_create(&OfPeriod { period }).set(one.committed().usd());
         }
         for (view, limits) in pools {
-            let (pool, effective) = (view.pool.as_str(), view.state.effective(limits, *now));
+            let (pool, effective) = (label_of(view.pool), view.state.effective(limits, *now));
             self.in_flight.get_or_create(&OfPool { pool }).set(i64::from(view.traffic.in_flight));
             self.pace.get_or_create(&OfPool { pool }).set(view.state.pace(limits, *now));
             for (limit, used, most) in [

@@ -20,7 +20,7 @@ use prometheus_client::{
 use tokio::time::timeout;
 
 use self::{
-    labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen},
+    labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen, label_of},
     ledger::{Float, LedgerGauges, seconds},
     perhaps::Perhaps,
 };
@@ -113,7 +113,7 @@ impl Metrics {
         let counts = &self.0.counts;
         match event {
             Event::CallEnded { pool, how, trouble, .. } => {
-                let pool = pool.as_str();
+                let pool = label_of(*pool);
                 let outcome = outcome(*how, trouble.as_ref());
                 counts.calls.get_or_create(&OfCall { pool, outcome }).inc();
                 if trouble.as_ref().is_some_and(is_429) {
@@ -133,7 +133,7 @@ impl Metrics {
                 }
             }
             Event::CallbackOverdue { pool } => {
-                counts.callbacks_overdue.get_or_create(&OfPool { pool: pool.as_str() }).inc();
+                counts.callbacks_overdue.get_or_create(&OfPool { pool: label_of(*pool) }).inc();
             }
             // From here on it is a paused batch, whatever its sink does.
             Event::Paused { batch, .. } => {
@@ -285,13 +285,13 @@ impl Counts {
     /// A counter that appears with its first event does not rise by it: all are there from the start.
     fn begin(&self) {
         for pool in Pool::ALL {
-            let pool = pool.as_str();
+            let pool = label_of(*pool);
             for outcome in ["answered", "accepted", "unsent"] {
                 drop(self.calls.get_or_create(&OfCall { pool, outcome }));
             }
             drop(self.rate_limited.get_or_create(&OfPool { pool }));
         }
-        drop(self.callbacks_overdue.get_or_create(&OfPool { pool: Pool::PulsePro.as_str() }));
+        drop(self.callbacks_overdue.get_or_create(&OfPool { pool: label_of(Pool::PulsePro) }));
         for state in [JobState::Succeeded, JobState::Suspect, JobState::Failed] {
             drop(self.jobs_finished.get_or_create(&OfState { state: state.as_str() }));
         }

@@ -9,20 +9,28 @@ async fn the_log_is_read_leniently() {
          "duration":44.03,"file_size":"1409","transcription":"a b","word_timestamps":true,"diarize":"true",
          "redact_pii":"false","redact_pci":0,"webhook_url":"","numerals":"auto"},
         {"request_id":"r2","model":"pulse-pro","language":"en","duration":"5.5","file_size":12,"transcription":null,
-         "webhook_url":"https://h.example/x"}],"page":2}"#;
+         "webhook_url":"https://h.example/x","request_type":"ws","timestamp":"soon","keywords":"GST:2, Northwind",
+         "emotions":{"calm":0.7,"x":[1]},"gender":"female"}],"page":2,"pageSize":2,"totalCount":13,"totalPages":7}"#;
     let (url, mut heads) = serve(move |mut peer: Peer| async move {
         let (head, _) = peer.request().await;
         peer.respond("200 OK", "", body).await;
         head
     })
     .await;
-    let log = client(&url).stt_log(2, 100).await.unwrap();
-    assert!(heads.recv().await.unwrap().starts_with("GET /waves/v1/analytics/asr/logs?page=2&pageSize=100 "));
+    let filter = LogFilter { from: Some(1_786_090_585), model: Some("pulse") };
+    let LogPage { entries: log, pages } = client(&url).stt_log(2, 50, filter).await.unwrap();
+    let asked = "GET /waves/v1/analytics/asr/logs?page=2&pageSize=50&model=pulse&timestampFrom=1786090585 ";
+    assert!(heads.recv().await.unwrap().starts_with(asked));
+    assert_eq!(pages, Some(7));
     assert_eq!((log[0].duration_s, log[0].bytes, log[0].webhook_url.as_deref()), (Some(44.03), Some(1409), None));
     assert!(log[0].flags.word_timestamps && log[0].flags.diarize && !log[0].flags.redact_pii);
     assert_eq!((log[1].duration_s, log[1].bytes, log[1].transcription.len()), (Some(5.5), Some(12), 0));
     assert_eq!(log[0].transcription, "a b".into());
     assert_eq!(log[1].webhook_url.as_deref(), Some("https://h.example/x"));
+    assert_eq!((log[0].logged_at, log[0].is_socket, log[0].keywords.as_str()), (Some(1_786_090_645), false, ""));
+    assert_eq!((log[1].logged_at, log[1].is_socket, log[1].keywords.as_str()), (None, true, "GST:2, Northwind"));
+    assert_eq!((log[1].emotions.as_deref(), log[1].gender.as_deref()), (Some(r#"{"calm":0.7}"#), Some("female")));
+    assert_eq!((&log[0].emotions, &log[0].gender), (&None, &None));
 }
 
 async fn log_of(body: String) -> Result<Vec<LogEntry>, LogError> {
@@ -34,7 +42,7 @@ async fn log_of(body: String) -> Result<Vec<LogEntry>, LogError> {
         }
     })
     .await;
-    client(&url).stt_log(1, 100).await
+    client(&url).stt_log(1, 50, LogFilter::default()).await.map(|page| page.entries)
 }
 
 #[tokio::test]
@@ -83,7 +91,7 @@ async fn a_log_that_is_not_there_is_told_from_one_that_fails() {
             peer.write(response).await;
         })
         .await;
-        let error = client(&url).stt_log(1, 100).await.unwrap_err();
+        let error = client(&url).stt_log(1, 50, LogFilter::default()).await.unwrap_err();
         assert_eq!(matches!(error, LogError::Absent(_)), absent, "{response}: {error}");
     }
 }

@@ -30,10 +30,10 @@ async fn definitions_change_break_are_mended_and_go_without_a_restart() {
     let mut service = Service::start(&house);
     assert_eq!(service.says("it", of).await, "found good");
     assert_eq!(service.says("it", of).await, "found night");
-    definition(&house, "night", &NIGHT.replace("pulse", "puls"));
+    definition(&house, "night", &NIGHT.replace("transcribe\"", "transcrib\""));
     house.clock.advance(10_001);
     let told = service.says("it", of).await;
-    assert!(told.contains("jobs/night.toml:7:") && told.contains("did you mean `pulse`?"), "{told}");
+    assert!(told.contains("jobs/night.toml:") && told.contains("did you mean `transcribe`?"), "{told}");
     let broken = |event: &Scheduling| match event {
         Scheduling::States(states) => Some(states.iter().filter(|one| one.broken).cloned().collect::<Vec<_>>()),
         _ => None,

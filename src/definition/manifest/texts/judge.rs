@@ -17,7 +17,10 @@ use super::super::{
 };
 use super::{TextLine, Texts, outputs::outputs};
 use crate::domain::{
+    cut::parts,
+    extra::cell_as_json,
     key::{Key, KeyFault},
+    speech::MAX_PART_CHARS,
     synthesis::SpeechOverrides,
 };
 
@@ -87,6 +90,15 @@ impl<'m> Judge<'m> {
             faults.push(LineFault::new(plan.header.key.clone(), message));
         });
         let (Ok(spoken), Ok(key)) = (spoken, checked) else { return Ok(Err(faults)) };
+        if let Some(opaque) = synthesis.formats.iter().find(|output| output.format.is_opaque())
+            && parts(&spoken.text, synthesis.part_chars).count() > 1
+        {
+            let message = format!(
+                "is spoken in several parts, and nothing is known of `{}` by which they could be joined; raise part_chars (up to {MAX_PART_CHARS}), shorten the text, or ask for a format that is known",
+                opaque.format
+            );
+            faults.push(LineFault::new(plan.header.text.clone().or_else(|| plan.header.text_file.clone()), message));
+        }
         let outputs = outputs(asked, plan, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
@@ -104,6 +116,12 @@ impl<'m> Judge<'m> {
             if !cell.is_empty() {
                 filled.push(*option);
                 faults.extend(said.set(*option, cell).err().map(|message| own(option.to_string(), message)));
+            }
+        }
+        for (name, at) in &self.texts.plan.extras {
+            let cell = record.cell(*at).trim();
+            if !cell.is_empty() {
+                said.extra.body.insert(name.clone(), cell_as_json(cell));
             }
         }
         if filled.is_empty() || !faults.is_empty() {

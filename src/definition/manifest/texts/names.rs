@@ -78,7 +78,9 @@ impl OutputName {
             Part::Cell(at) => record.cell(*at).trim().to_owned(),
             Part::Of(Of::Key) => key.to_owned(),
             Part::Of(Of::VoiceId) => options.voice_id.clone(),
-            Part::Of(Of::Language) => options.language.map_or("auto", |language| language.as_str()).to_owned(),
+            Part::Of(Of::Language) => {
+                options.language.map_or_else(|| "auto".to_owned(), |language| language.to_string())
+            }
             Part::Of(Of::Format) => format.format.to_string(),
             Part::Of(Of::SampleRate) => format.sample_rate.to_string(),
         };

@@ -44,7 +44,7 @@ pub(super) fn outputs(
 pub(super) struct Named<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
-    pub(super) language: Option<&'static str>,
+    pub(super) language: Option<&'l str>,
 }
 
 /// What to add to the name to tell two outputs apart.

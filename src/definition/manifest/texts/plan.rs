@@ -3,12 +3,12 @@
 use super::super::{
     super::text::ticked,
     Fault, Faults,
-    columns::{KEY_NAMES, Rule, Uses, rule_name},
+    columns::{KEY_NAMES, Rule, Uses, extras, rule_name},
 };
 use super::names::OutputName;
 use crate::{
     definition::{Columns, Definition, Synthesizing},
-    domain::synthesis::SpeechOption,
+    domain::{speech::OWN_BODY, synthesis::SpeechOption},
 };
 
 /// A manifest's columns and what is made of them.
@@ -24,13 +24,16 @@ pub struct TextHeader {
     pub text_file: Option<String>,
     /// The columns that override an option.
     pub option_columns: Vec<SpeechOption>,
+    /// The columns that set a parameter which this release does not know.
+    pub extra_columns: Vec<String>,
     /// The columns carried into the report.
     pub carried: Vec<String>,
 }
 
 impl From<&TextHeader> for Columns {
     fn from(header: &TextHeader) -> Self {
-        let options = header.option_columns.iter().map(ToString::to_string).collect();
+        let own = header.option_columns.iter().map(ToString::to_string);
+        let options = own.chain(header.extra_columns.iter().cloned()).collect();
         Self { all: header.columns.clone(), options, carried: header.carried.clone() }
     }
 }
@@ -43,6 +46,8 @@ pub(super) struct TextPlan {
     pub(super) text: Option<Rule>,
     pub(super) file: Option<Rule>,
     pub(super) options: Vec<(SpeechOption, usize)>,
+    /// Parameters that this release does not know, by name.
+    pub(super) extras: Vec<(String, usize)>,
     pub(super) carried: Vec<usize>,
     pub(super) name: OutputName,
 }
@@ -80,12 +85,16 @@ impl TextPlan {
             .filter_map(|(at, name)| Some((name.parse::<SpeechOption>().ok()?, at)))
             .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
+        let free = |at: usize| !of_files && !used.contains(&Some(at));
+        let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
+        let extras = extras.map_err(&mut fault).unwrap_or_default();
         if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
         let name = OutputName::of(&asked.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));
         let Some(name) = name.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
-        let taken = |at: &usize| of_files || used.contains(&Some(*at)) || options.iter().any(|(_, own)| own == at);
+        let special = |at: &usize| options.iter().any(|(_, own)| own == at) || extras.iter().any(|(_, own)| own == at);
+        let taken = |at: &usize| of_files || used.contains(&Some(*at)) || special(at);
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
         let shown = |rule: &Option<Rule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let header = TextHeader {
@@ -93,9 +102,10 @@ impl TextPlan {
             text: shown(&text),
             text_file: shown(&file),
             option_columns: options.iter().map(|(option, _)| *option).collect(),
+            extra_columns: extras.iter().map(|(_, at)| columns[*at].clone()).collect(),
             carried: carried.iter().map(|at| columns[*at].clone()).collect(),
             columns,
         };
-        Ok(Self { header, key, text, file, options, carried, name })
+        Ok(Self { header, key, text, file, options, extras, carried, name })
     }
 }

@@ -21,7 +21,8 @@ use crate::domain::{
     cost::{MicroUsd, Rates},
     cut::{flat, paragraphs},
     key::Key,
-    speech::{SpeechModel, SpeechOptions},
+    open::Strangers,
+    speech::{SpeechLanguage, SpeechModel, SpeechOptions},
     synthesis::Rendition,
 };
 
@@ -46,6 +47,8 @@ pub struct TextScan {
     pub hash: [u8; 32],
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
+    /// What lines ask for that is in none of our lists.
+    pub strangers: Strangers,
     /// Lines whose key stands on an earlier line, and that line.
     doubled: HashMap<u64, u64>,
 }
@@ -106,7 +109,7 @@ impl TextLine {
     }
 
     fn named<'l>(&'l self, output: &'l Rendition) -> Named<'l> {
-        Named { output, key: self.key.as_str(), language: self.options.language.map(|language| language.as_str()) }
+        Named { output, key: self.key.as_str(), language: self.options.language.as_ref().map(SpeechLanguage::as_str) }
     }
 }
 
@@ -118,6 +121,7 @@ struct Tally {
     outputs: u64,
     characters: BTreeMap<SpeechModel, u64>,
     cast: Cast,
+    strangers: Strangers,
     keys: Keys,
     names: Keys,
     faults: Faults,
@@ -128,6 +132,7 @@ impl Tally {
     fn add(&mut self, line: &TextLine, voices: &[String]) {
         self.lines += 1;
         self.cast.add(line, voices);
+        self.strangers.extend(line.options.unlisted());
         self.outputs += line.outputs.len() as u64;
         *self.characters.entry(line.options.model).or_default() += line.chars() * line.purchases();
         line.outputs.iter().for_each(|output| self.names.add(&output.file(), line.number, false));
@@ -163,14 +168,14 @@ impl<'d> Texts<'d> {
             faults.merge_by_line(self.doubled_names(&clashes, &bad_keys)?);
             return Err(faults);
         }
-        let Tally { lines, outputs, characters, cast, .. } = counted;
+        let Tally { lines, outputs, characters, cast, strangers, .. } = counted;
         let bad = counted.bad + doubled.len() as u64;
         if lines + bad == 0 && !shared.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
         let header = self.plan.header.clone();
         let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        Ok(TextScan { lines, bad, outputs, characters, cast, faults, header, hash, ignored, doubled })
+        Ok(TextScan { lines, bad, outputs, characters, cast, faults, header, hash, ignored, strangers, doubled })
     }
 
     /// The second reading: the lines themselves.

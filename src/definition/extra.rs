@@ -1,0 +1,75 @@
+//! `[extra]`: parameters of the API that this release does not know.
+
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::walk::{Section, Walk};
+use crate::domain::{
+    extra::{Extra, canonical_json, check_name},
+    options::{OWN_QUERY, Task},
+    speech::OWN_BODY,
+};
+
+/// Reads the table.
+pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, task: Task) -> Extra {
+    let mut section = walk.section(root, "extra");
+    let (owned_query, owned_body): (&[&str], &[&str]) = match task {
+        Task::Transcribe => (OWN_QUERY, &[]),
+        Task::Synthesize => (&[], OWN_BODY),
+    };
+    let mut extra = Extra::default();
+    let mut query = walk.section(&mut section, "query");
+    for name in query.others() {
+        let taken = walk.any_of(&mut query, &name, |value| {
+            check_name(&name, owned_query)?;
+            plain(value).ok_or_else(|| "must be a string, a number, true or false: a query has nothing else".to_owned())
+        });
+        extra.query.extend(taken.map(|text| (name, text)));
+    }
+    walk.close(query);
+    let mut body = walk.section(&mut section, "body");
+    for name in body.others() {
+        let taken = walk.any_of(&mut body, &name, |value| {
+            if task == Task::Transcribe {
+                return Err("a transcription's body is the recording itself; write it in [extra.query]".to_owned());
+            }
+            check_name(&name, owned_body)?;
+            Ok(canonical_json(&json(value)?))
+        });
+        extra.body.extend(taken.map(|json| (name, json)));
+    }
+    walk.close(body);
+    walk.close(section);
+    extra
+}
+
+/// A value as text.
+fn plain(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => json(value).ok().map(|json| json.to_string()),
+        _ => None,
+    }
+}
+
+fn json(value: &DeValue<'_>) -> Result<Value, String> {
+    Ok(match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Boolean(on) => Value::from(*on),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map(Value::from)
+            .map_err(|_| format!("{number} is larger than any number that can be sent"))?,
+        DeValue::Float(number) => {
+            let finite = number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            Value::Number(finite.ok_or_else(|| format!("`{}` is no number that can be sent", number.as_str()))?)
+        }
+        DeValue::Datetime(date) => return Err(format!("`{date}` is a date, which JSON does not have; quote it")),
+        DeValue::Array(values) => values.iter().map(|value| json(value.get_ref())).collect::<Result<_, _>>()?,
+        DeValue::Table(fields) => object(fields)?,
+    })
+}
+
+fn object(fields: &DeTable<'_>) -> Result<Value, String> {
+    let fields = fields.iter().map(|(name, value)| Ok((name.get_ref().to_string(), json(value.get_ref())?)));
+    Ok(Value::Object(fields.collect::<Result<_, String>>()?))
+}
