@@ -257,7 +257,7 @@ impl Config {
             database: absolute(&database),
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,
-            rates: draft.rates,
+            rates: Rates { are_limited: draft.spend.is_some(), ..draft.rates },
             spend: draft.spend.map(Arc::new),
             webhook: draft.webhook,
             serve: draft.serve.relative_to(&file_dir),

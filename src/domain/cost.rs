@@ -113,6 +113,9 @@ pub struct Rates {
     /// By models that this release does not know: a minute of audio, or 10,000 characters, by the model's own name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, MicroUsd>,
+    /// Whether `[spend]` limits what all batches cost: then the price of each call must be known.
+    #[serde(skip)]
+    pub are_limited: bool,
 }
 
 impl Default for Rates {
@@ -124,6 +127,7 @@ impl Default for Rates {
             lightning: MicroUsd(175_000),
             lightning_pro: MicroUsd(195_000),
             models: BTreeMap::new(),
+            are_limited: false,
         }
     }
 }

@@ -87,6 +87,11 @@ impl Caller for Transcriber<'_> {
         Purchase::Transcript { audio_ms: self.audio_ms, rate: self.shared.config.rates.per_minute(self.options.model) }
     }
 
+    fn unpriced(&self) -> Option<&str> {
+        let model = &self.options.model;
+        self.shared.config.rates.known_per_minute(*model).is_none().then(|| model.as_str())
+    }
+
     fn fingerprint(&self) -> RequestFingerprint {
         let o = &self.options;
         RequestFingerprint {

@@ -39,6 +39,9 @@ pub(super) trait Caller {
     /// What the call buys.
     fn buys(&self) -> Purchase;
 
+    /// Its model, if nobody has told what that costs.
+    fn unpriced(&self) -> Option<&str>;
+
     /// What the vendor's log would show of it.
     fn fingerprint(&self) -> RequestFingerprint;
 
@@ -89,6 +92,14 @@ pub(super) async fn attempt<A, C: Caller>(
     why: Why,
     mut replaces: Option<CallId>,
 ) -> Result<Attempt<C::Answer>, StoreError> {
+    let limited = work.batch.spec.run.max_spend_usd.is_some() || work.shared.config.rates.are_limited;
+    if let Some(model) = caller.unpriced().filter(|_| limited) {
+        let reason = format!(
+            "the spend limit cannot be kept: the price of `{model}` is not known; write it into wavebatch.toml, under [rates]"
+        );
+        work.shared.pause(work.batch.id, PauseKind::SpendLimit, &reason).await?;
+        return Ok(Attempt::Next(work.put_back(work.now())));
+    }
     loop {
         let probe = match replaces {
             Some(call) => probe(work, call).await?,

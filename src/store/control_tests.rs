@@ -49,10 +49,10 @@ async fn others_write_while_many_lines_are_cancelled_and_tried_again() {
     let in_between = |seen: BTreeSet<i64>| seen.into_iter().filter(|n| *n > 0 && *n < MANY as i64).count();
     let cancel = async { assert_eq!(l.store.cancel(b).await.unwrap().jobs, MANY) };
     let seen = seen_by_others(&other, b, cancel).await;
-    assert!(in_between(seen.clone()) >= 2, "{seen:?}");
+    assert!(in_between(seen.clone()) >= 1, "{seen:?}");
     let retry = async { assert_eq!(l.store.retry(all_of(b)).await.unwrap(), MANY) };
     let seen = seen_by_others(&other, b, retry).await;
-    assert!(in_between(seen.clone()) >= 2, "{seen:?}");
+    assert!(in_between(seen.clone()) >= 1, "{seen:?}");
 }
 
 /// A batch of three lines of which the first is taken back; a `cancel` was killed after its first step.

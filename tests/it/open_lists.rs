@@ -96,7 +96,16 @@ fn a_spend_limit_that_cannot_be_kept_names_the_price_to_write() {
         let words = "the price of `pulse-3` is not known. Write it into wavebatch.toml, in US dollars a minute:\n  [rates]\n  \"pulse-3\" = 0.005";
         assert!(stderr(&told).contains(words), "{}", stderr(&told));
     }
-    write(dir.path(), "wavebatch.toml", "[rates]\n\"pulse-3\" = 0.006\n[limits.pulse-3]\nrequests_per_minute = 0\n");
+    // So it is with the limit of all batches.
+    calls(dir.path(), "[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"");
+    write(dir.path(), "wavebatch.toml", "[spend]\nday_usd = 1.0\n");
+    let told = run(dir.path(), &["check", "c.toml", "--sandbox"]);
+    assert!(code(&told) == 2 && stderr(&told).contains("the price of `pulse-3` is not known"), "{}", stderr(&told));
+    write(
+        dir.path(),
+        "wavebatch.toml",
+        "[spend]\nday_usd = 1.0\n[rates]\n\"pulse-3\" = 0.006\n[limits.pulse-3]\nrequests_per_minute = 0\n",
+    );
     let told = run(dir.path(), &["run", "c.toml", "--sandbox"]);
     assert_eq!(code(&told), 0, "{}", stderr(&told));
     assert!(stderr(&told).contains("0.000183") || stderr(&told).contains("pulse-3"), "{}", stderr(&told));

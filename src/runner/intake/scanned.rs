@@ -59,9 +59,11 @@ impl Scanned {
 
 /// Refuses a spend limit that could not be kept, since nobody has told what a model costs.
 pub(super) fn refuse_unpriced(definition: &Definition, scan: &Scanned, rates: &Rates) -> Result<(), Faults> {
-    if definition.run.max_spend_usd.is_none() {
-        return Ok(());
-    }
+    let limit = match definition.run.max_spend_usd {
+        Some(_) => "run.max_spend_usd",
+        None if rates.are_limited => "spend",
+        None => return Ok(()),
+    };
     let unit = match definition.task.task() {
         Task::Transcribe => "US dollars a minute",
         Task::Synthesize => "US dollars per 10,000 characters",
@@ -72,7 +74,7 @@ pub(super) fn refuse_unpriced(definition: &Definition, scan: &Scanned, rates: &R
             let message = format!(
                 "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  [rates]\n  \"{model}\" = 0.005"
             );
-            Fault::of_field("run.max_spend_usd", message)
+            Fault::of_field(limit, message)
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Faults::from_iter(faults)) }

@@ -52,6 +52,11 @@ impl Caller for Speaker<'_> {
         Purchase::Speech(self.clip)
     }
 
+    fn unpriced(&self) -> Option<&str> {
+        let model = &self.speech.options.model;
+        self.shared.config.rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
+    }
+
     fn fingerprint(&self) -> RequestFingerprint {
         let options = &self.speech.options;
         RequestFingerprint {
