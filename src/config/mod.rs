@@ -27,6 +27,7 @@ use crate::{
         identity::address,
         options::listed,
         pool::{Limits, Pool},
+        query::QueryRules,
     },
     store::{Opening, Timing},
 };
@@ -198,7 +199,7 @@ impl Config {
     /// Where the API is asked, if not at the vendor's own address; without what gives access there.
     #[must_use]
     pub fn origin(&self) -> Option<String> {
-        let own = address(self.base_url.as_str());
+        let own = address(self.base_url.as_str(), &QueryRules::default());
         let own = own.trim_end_matches('/');
         (own != BASE_URL).then(|| own.to_owned())
     }
