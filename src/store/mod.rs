@@ -274,6 +274,8 @@ mod again_tests;
 #[cfg(test)]
 mod callback_tests;
 #[cfg(test)]
+mod content_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod money_tests;

@@ -167,6 +167,8 @@ async fn what_was_moved_or_touched_pays_nothing() {
     assert_eq!((code, calls(&house)), (0, paid), "{told}");
     assert!(!told.contains("reading") && told.contains("3 there already"), "{told}");
     fs::rename(&kept, &hidden).unwrap();
+    let (code, told) = ad_hoc(&house, &house.path("a"), &["rec"]);
+    assert_eq!((code, calls(&house)), (0, paid), "{told}");
     // Moved, with the ledger: another home.
     fs::rename(house.path("a"), house.path("b")).unwrap();
     let moved: String =
