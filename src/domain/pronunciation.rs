@@ -128,7 +128,7 @@ fn stands_in(word: &str, text: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back().is_some_and(char::is_alphanumeric);
         let after = text[at + word.len()..].chars().next().is_some_and(char::is_alphanumeric);
-        !(first && before) && !(last && after)
+        !(first && before || last && after)
     })
 }
 
