@@ -1,3 +1,5 @@
+//! What says that a local file is the recording that was heard.
+
 use super::{tests::*, *};
 use crate::domain::{
     identity::{ContentHash, Passport, SeenFile},
@@ -52,7 +54,7 @@ async fn what_says_that_a_file_is_the_same() {
         ("gone", found("/r", "1.wav", None, None), (0, 0, 0, 1)),
     ] {
         let (l, b, _) = heard(Some(7)).await;
-        let diff = l.store.diff(b, &[line.clone()]).await.unwrap();
+        let diff = l.store.diff(b, std::slice::from_ref(&line)).await.unwrap();
         assert_eq!((diff.same_source, diff.other_source, diff.to_read, diff.unseen), counts, "{what}: {diff:?}");
         assert_eq!((diff.changed, diff.done), (counts.1, 1 - counts.1), "{what}: what is not known stays");
         let to_read = l.store.to_read(b, [(&line, 0)].into_iter().collect()).await.unwrap();
@@ -93,7 +95,7 @@ async fn a_file_that_nobody_read_is_taken_as_it_is_and_proves_nothing() {
         (found("/r", "1.wav", Some(SeenFile { bytes: 10, ..FIRST }), None), 1),
         (found("/r", "1.wav", None, None), 1),
     ] {
-        let diff = l.store.diff(b, &[line.clone()]).await.unwrap();
+        let diff = l.store.diff(b, std::slice::from_ref(&line)).await.unwrap();
         assert_eq!((diff.same_source, diff.unproven, diff.changed), (1, unproven, 0), "{line:?}");
     }
 }

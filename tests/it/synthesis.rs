@@ -273,7 +273,7 @@ async fn two_words_of_a_dictionary_buy_only_the_parts_that_have_them() {
     };
     let lines = [("one", chapter(100, "ACME")), ("two", chapter(200, "Acmeville")), ("three", chapter(300, "a gif"))];
     let csv: String = lines.iter().map(|(key, text)| format!("{key},{text}\n")).collect();
-    write(dir.path(), "p.csv", &format!("key,text\n{csv}"));
+    write(dir.path(), "p.csv", format!("key,text\n{csv}"));
     write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\ngif,gif\n");
     definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"\npart_chars = 100");
     let first = against(&sandbox, dir.path(), &["run", "p.toml"]);
