@@ -299,7 +299,8 @@ struct Place {
 /// The same recordings with the same options: a fresher signature, another place of the same file and other carried cells
 /// take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(), StoreError> {
-    let incoming = incoming(good.speaks());
+    // Joined with itself, the table would be read once a line.
+    let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
     // refresh_same
     sqlx::query(sql(&format!(
         "WITH i AS MATERIALIZED ({incoming})
@@ -308,12 +309,12 @@ async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -
            source_bytes = i.source_bytes, source_etag = i.source_etag, source_path = i.source_path,
            source_mtime = i.source_mtime, source_inode = i.source_inode
          FROM i
-         JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-         WHERE jobs.id = j.id AND {SAME_SOURCE} AND j.options_id = i.options_id
-           AND (j.source IS DISTINCT FROM i.source OR j.carried IS DISTINCT FROM i.carried OR j.line <> i.line
-             OR j.overrides IS DISTINCT FROM i.overrides OR j.source_id <> i.source_id
-             OR j.source_bytes IS DISTINCT FROM i.source_bytes OR j.source_path IS DISTINCT FROM i.source_path
-             OR j.source_mtime IS DISTINCT FROM i.source_mtime OR j.source_inode IS DISTINCT FROM i.source_inode)"
+         WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
+           AND {same} AND jobs.options_id = i.options_id
+           AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
+             OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
+             OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
+             OR jobs.source_mtime IS DISTINCT FROM i.source_mtime OR jobs.source_inode IS DISTINCT FROM i.source_inode)"
     )))
     .bind(&*good.json)
     .bind(place.batch)
