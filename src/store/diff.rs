@@ -114,8 +114,8 @@ impl Store {
         let incoming = incoming(true);
         let row = sqlx::query(sql(&format!(
             "WITH
-               i AS ({incoming}),
-               e AS (
+               i AS MATERIALIZED ({incoming}),
+               e AS MATERIALIZED (
                  SELECT i.source IS NULL AND i.text IS NULL AS idle, i.options_id AS wanted_id, i.source_path AS path,
                    i.source_bytes AS bytes, {SAME_SOURCE} AS source,
                    i.source_path IS DISTINCT FROM j.source_path OR i.source_mtime IS DISTINCT FROM j.source_mtime
@@ -189,7 +189,7 @@ impl Store {
         let incoming = incoming(true);
         // to_read
         let rows: Vec<(i64, String)> = sqlx::query_as(sql(&format!(
-            "WITH i AS ({incoming})
+            "WITH i AS MATERIALIZED ({incoming})
              SELECT i.line, i.source
              FROM i
              JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
@@ -210,7 +210,7 @@ impl Store {
         let incoming = incoming(true);
         // readdressed
         let rows: Vec<(i64, String, String, Identity)> = sqlx::query_as(sql(&format!(
-            "WITH i AS ({incoming})
+            "WITH i AS MATERIALIZED ({incoming})
              SELECT i.line, i.source, j.source, j.source_id
              FROM i
              JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
