@@ -125,13 +125,14 @@ fn job(nth: u64, line: u64) -> NewJob {
     NewJob {
         line,
         key: format!("call-{line:06}"),
-        source_id: source_identity(&source, None),
+        source_id: source_identity(&source, &wavebatch::domain::query::QueryRules::default()),
         source: Some(source),
         options_id: Identity([7; 16]),
         overrides: None,
         carried: Some(format!("[\"agent {}\",\"support\"]", line % 200)),
         pool: Pool::Pulse,
         expected: None,
+        local: None,
         adopted: None,
         speech: None,
     }

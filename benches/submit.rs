@@ -15,7 +15,7 @@ use wavebatch::{
         publish::{report_to, summarize},
         summary::SummaryState,
     },
-    runner::intake::{SubmitOptions, plan, submit},
+    runner::intake::{PlanOptions, SubmitOptions, plan, submit},
     store::{Opening, Store, Want},
 };
 
@@ -41,7 +41,7 @@ async fn main() {
     let definition = load(dir.path(), "many");
     let (took, again) = timed(submit(&store, &definition, None, Environment::Live, &SubmitOptions::default())).await;
     println!("the same submitted again: {took:.2?}, {} the same", again.expect("submitted").submitted.same);
-    let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, false, &rates)).await;
+    let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, &PlanOptions::default())).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
     let (took, _) = timed(report_to(&store, &row, &spec, false, std::io::sink())).await;

@@ -123,12 +123,20 @@ CREATE TABLE jobs (
     kind           TEXT    NOT NULL,
     -- Where its recording is.
     source         TEXT,
-    -- What a listing knew of that recording.
+    -- What a listing knew of that recording. Of a local file: its size when it was found last.
     source_bytes   INTEGER,
     source_etag    TEXT,
+    -- Of a local file, how it was found last: its path, relative to the file that names it; the time of its last change in
+    -- ns since 1970 (NULL: not to be relied on); and its number in its file system, by which it is known after a move.
+    source_path    TEXT,
+    source_mtime   INTEGER,
+    source_inode   INTEGER,
+    -- Of a local file: SHA-256 of all its bytes, taken when it was read for its newest call. It alone makes the file another
+    -- recording. NULL: it was never read, and whatever is found at its path is it. Empty: it changed while it was sent.
+    source_hash    BLOB,
     -- The text that it speaks.
     text           BLOB    REFERENCES texts (id),
-    -- The identity of its source or text, and of the options that shape its calls.
+    -- The identity of its source or text (of a local file see `source_hash`), and of the options that shape its calls.
     source_id      BLOB    NOT NULL,
     options_id     BLOB    NOT NULL,
     -- JSON: its options that differ from the batch's.

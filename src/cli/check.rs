@@ -7,7 +7,7 @@ use super::{
     Context, Exit, Stop,
     context::SANDBOX_ACCOUNT,
     drive::fetcher,
-    hooks,
+    hooks, reading,
     sources::Sources,
     spoken,
     tell::{self, stt},
@@ -18,7 +18,7 @@ use crate::{
     definition::{Definition, Spooled, manifest::texts::Cast},
     domain::environment::Environment,
     held::HeldFolder,
-    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, VoiceCheck},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, PlanOptions, VoiceCheck},
     store::{BatchPhase, Store, StoreError},
     waves::account,
 };
@@ -74,9 +74,14 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         return parts(context, &definition, store.as_ref(), &ask).await;
     }
     let mut unchecked = unchecked(context, &definition, sources.sandbox);
-    let planning = async |copy: Option<&Spooled>| {
-        intake::plan(store.as_ref(), &definition, copy, environment, sources.again, &config.rates).await
+    let asked = PlanOptions {
+        again: sources.again,
+        update_source: sources.update_source,
+        rates: config.rates.clone(),
+        watch: reading::watch(&context.screen),
     };
+    let planning =
+        async |copy: Option<&Spooled>| intake::plan(store.as_ref(), &definition, copy, environment, &asked).await;
     let plan = with_copy(&definition, planning).await;
     let plan = match plan {
         Ok(plan) => Some(plan),
@@ -294,6 +299,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     some(plan.scan.without_source, " without a source: nothing to do");
     some(plan.gone, tell::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
+    facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
 
@@ -366,6 +372,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "bad": plan.scan.bad,
             "without_source": plan.scan.without_source,
             "gone": plan.gone,
+            "recordings": reading::in_json(&plan.compared, plan.readdressed.as_deref()),
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),

@@ -11,7 +11,7 @@ use super::{
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
-    domain::{identity::address, job::JobState, options::Task, synthesis::Rendition},
+    domain::{job::JobState, options::Task, query::QueryRules, synthesis::Rendition},
     store::{BatchRow, CallRow, JobDetail, JobFilter, ReportRow, Store},
 };
 
@@ -202,7 +202,7 @@ fn in_full(job: &JobDetail, width: usize) -> String {
     fact("voice", own.as_ref().map(|own| own.voice_id().to_owned()));
     fact("format", own.map(|own| own.format.to_string()));
     fact("text", text(row));
-    fact("source", row.source.as_deref().map(address));
+    fact("source", row.source.as_deref().map(shown));
     fact("audio", row.audio_ms.map(duration));
     fact("due", job.due_at.map(moment));
     fact("finished", row.finished_at.map(moment));
@@ -217,6 +217,11 @@ fn in_full(job: &JobDetail, width: usize) -> String {
         out.push_str(&calls(&job.calls, !row.variant.is_empty(), width));
     }
     out
+}
+
+/// A source without the query, where signatures are.
+fn shown(source: &str) -> String {
+    QueryRules::default().shown(source)
 }
 
 fn tries(tries: u32) -> String {
@@ -263,7 +268,7 @@ fn in_json(job: &JobDetail) -> Value {
         "line": row.line,
         "key": row.key,
         "state": row.state,
-        "source": row.source.as_deref().map(address),
+        "source": row.source.as_deref().map(shown),
         "audio_seconds": row.audio_ms.map(|ms| ms as f64 / 1_000.0),
         "tries": row.tries,
         "billed_calls": row.billed_calls,

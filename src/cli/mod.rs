@@ -16,6 +16,7 @@ mod parts;
 mod pause;
 mod progress;
 mod prune;
+mod reading;
 mod report;
 mod resume;
 mod retry;

@@ -20,7 +20,7 @@ use crate::{
         pool::WINDOW_MS,
         schedule::{Occurrence, Schedule as Times, Window},
     },
-    runner::intake::{self, IntakeError, Plan},
+    runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
     server::{definitions_in, distinct, names_ahead},
     store::{ScheduleView, Store, StoreError},
 };
@@ -213,7 +213,13 @@ impl House<'_> {
         if definition.origin.needs_copy() {
             return Ok(Load::Unknown("its manifest is not on this machine"));
         }
-        match intake::plan(self.store, definition, None, Environment::Live, false, &self.config.rates).await {
+        let asked = PlanOptions {
+            again: false,
+            update_source: false,
+            rates: self.config.rates.clone(),
+            watch: ReadWatch::default(),
+        };
+        match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
             Ok(plan) => Ok(counted(&plan, window, tell::limits_of(self.config, &plan.spec))),
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))

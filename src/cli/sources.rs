@@ -178,6 +178,9 @@ pub struct Sources {
     /// Buy finished lines again where the definition's options changed
     #[arg(long, help_heading = "Batch")]
     pub rebuy: bool,
+    /// Take this manifest for the batch's own from now on, wherever it is: lines with other recordings are bought
+    #[arg(long, help_heading = "Batch")]
+    pub update_source: bool,
     /// Take an output over that belongs to another batch or ledger
     #[arg(long, help_heading = "Batch")]
     pub take_over: bool,

@@ -4,7 +4,7 @@ use super::{
     Exit, Screen,
     drive::Published,
     progress::least_time,
-    spoken,
+    reading, spoken,
     words::{counted, dollars, duration, grouped, printable, shell},
 };
 use crate::{
@@ -81,6 +81,7 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
         None => facts.push(fact("lines", parts.join(", "))),
     }
     facts.extend(passed_over(&done.ignored));
+    facts.extend(reading::compared(&done.compared, done.readdressed.as_deref()));
     let mut some = |n: u64, words: &str| {
         if n > 0 {
             facts.push(fact("", format!("{}{words}", counted(n, one))));

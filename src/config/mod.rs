@@ -29,6 +29,7 @@ use crate::{
         identity::address,
         options::listed,
         pool::{Limits, Pool},
+        query::QueryRules,
         spend::SpendRule,
     },
     store::{Opening, Timing},
@@ -203,7 +204,7 @@ impl Config {
     /// Where the API is asked, if not at the vendor's own address; without what gives access there.
     #[must_use]
     pub fn origin(&self) -> Option<String> {
-        let own = address(self.base_url.as_str());
+        let own = address(self.base_url.as_str(), &QueryRules::default());
         let own = own.trim_end_matches('/');
         (own != BASE_URL).then(|| own.to_owned())
     }

@@ -14,6 +14,7 @@ use super::{
     dates::When,
     draft::{self, Draft, Places},
     manifest::texts::Texts,
+    origin,
     paths::{self, absolute_dir, io_message},
     template::{Names, Template, TemplateFault},
     text::shell_word,
@@ -164,6 +165,7 @@ impl Builder<'_> {
         let sink = self.sink(&draft, output.as_deref());
         let report_to = self.report_to(&draft, &names);
         let (origin, manifest) = self.origin(&draft, &names, origin);
+        let address = self.address(&draft, origin.as_ref());
         let filters = Filters { texts: draft.task == Task::Synthesize, ..self.filters(&draft, origin.as_ref()) };
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
         let run = self.run(&draft);
@@ -174,8 +176,10 @@ impl Builder<'_> {
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
             allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
             limit: over.limit,
-            source: draft.s3_source,
-            private_redirects: draft.private_redirects,
+            source: draft.sources.store,
+            private_redirects: draft.sources.private_redirects,
+            queries: draft.sources.queries,
+            address,
             sink,
             report_to,
             date,
@@ -312,6 +316,15 @@ impl Builder<'_> {
         }
     }
 
+    /// The manifest's address as it is written.
+    fn address(&self, draft: &Draft, origin: Option<&Origin>) -> String {
+        match (&self.over.manifest, &draft.manifest, origin) {
+            (None, Some(typed), _) if !self.places.file.is_empty() => origin::written(typed),
+            (_, _, Some(origin)) => origin.address(),
+            _ => String::new(),
+        }
+    }
+
     fn filters(&mut self, draft: &Draft, origin: Option<&Origin>) -> Filters {
         let include = self.over.include.as_ref().or(draft.include.as_ref());
         let exclude = self.over.exclude.as_ref().or(draft.exclude.as_ref());
@@ -324,7 +337,11 @@ impl Builder<'_> {
             globs(patterns).map_err(|message| self.fault(field, message)).ok()
         };
         let (include, exclude) = (set("include", include), set("exclude", exclude));
-        Filters { include, exclude, texts: false }
+        let follow_links = draft.follow_links.unwrap_or(false);
+        if follow_links && !origin.is_none_or(|origin| matches!(origin, Origin::Listing { .. })) {
+            self.fault("follow_links", "is for directories and globs; the manifest is neither");
+        }
+        Filters { include, exclude, texts: false, follow_links }
     }
 
     /// A column's name or a template over columns; a plain name is a template of that one name.

@@ -13,7 +13,7 @@ use super::{
     manifest::{ManifestFormat, name_pattern},
     notify::{self, Notify},
     schedule::{self, ScheduleDraft},
-    stores,
+    stores::{self, SourceDraft},
     synthesis::{self, SpeechDraft},
     text::{dollars, duration, share},
     walk::{Section, Walk, Wrong},
@@ -22,7 +22,7 @@ use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
     keywords::Keywords,
     options::{Task, TranscriptFormat, WebhookMode, listed},
-    s3::{S3Settings, SinkSettings},
+    s3::SinkSettings,
 };
 
 listed! {
@@ -74,8 +74,8 @@ pub(super) struct Draft {
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
-    pub(super) s3_source: S3Settings,
-    pub(super) private_redirects: bool,
+    pub(super) sources: SourceDraft,
+    pub(super) follow_links: Option<bool>,
     pub(super) s3_sink: SinkSettings,
     pub(super) speech: SpeechDraft,
     pub(super) schedule: ScheduleDraft,
@@ -132,8 +132,8 @@ impl Draft {
             run: RunSettings::default(),
             report: ReportSettings::default(),
             report_to: None,
-            s3_source: S3Settings::default(),
-            private_redirects: false,
+            sources: SourceDraft::default(),
+            follow_links: None,
             s3_sink: SinkSettings::default(),
             speech: SpeechDraft::default(),
             schedule: ScheduleDraft::default(),
@@ -182,6 +182,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
         output: walk.text(&mut root, "output", some),
         include: walk.list(&mut root, "include", any),
         exclude: walk.list(&mut root, "exclude", any),
+        follow_links: walk.flag(&mut root, "follow_links"),
         option_columns: if speech { None } else { walk.list(&mut root, "option_columns", named) },
         name_pattern: if speech { None } else { walk.text(&mut root, "name_pattern", name_pattern) },
         bad_lines: walk.text(&mut root, "bad_lines", named),
@@ -214,7 +215,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft.report_to = walk.text(&mut report, "to", some);
     walk.close(report);
     let source = walk.section(&mut root, "source");
-    (draft.s3_source, draft.private_redirects) = stores::read_source(walk, source);
+    draft.sources = stores::read_source(walk, source);
     let sink = walk.section(&mut root, "sink");
     draft.s3_sink = stores::read_sink(walk, sink);
     let schedule = walk.section(&mut root, "schedule");

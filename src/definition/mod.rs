@@ -37,6 +37,7 @@ use jiff::civil::Date;
 
 use crate::domain::{
     batch::{BatchName, BatchSpec, ReportSettings, RunSettings},
+    query::QueryRules,
     s3::{S3Settings, SinkSettings},
     schedule::Schedule,
 };
@@ -71,6 +72,9 @@ pub struct Definition {
     pub origin: Origin,
     /// The manifest as it is shown to the user: as typed, without secrets.
     pub manifest: String,
+    /// The manifest's address as it is written: a definition's template with its names unexpanded, relative to the
+    /// definition; of the command line, the real absolute path. Under another one a batch has other lines.
+    pub address: String,
     /// How the manifest is written, where that does not follow from its name.
     pub manifest_format: Option<ManifestFormat>,
     /// Where outputs go: an absolute directory, or `s3://bucket/prefix/` (always with its last `/`).
@@ -79,6 +83,8 @@ pub struct Definition {
     pub source: S3Settings,
     /// Whether servers of the internet may redirect into private networks.
     pub private_redirects: bool,
+    /// What of queries identifies recordings, and what of them is shown.
+    pub queries: QueryRules,
     /// Which store the outputs go to, and how they are kept there.
     pub sink: SinkSettings,
     /// The column or template for the key, where it is named.
@@ -114,6 +120,8 @@ struct Filters {
     exclude: Option<GlobSet>,
     /// Texts are looked for, and not recordings.
     texts: bool,
+    /// Links to folders are followed.
+    follow_links: bool,
 }
 
 impl Definition {
@@ -167,6 +175,7 @@ impl Definition {
             definition: self.name.clone(),
             task: self.task.spec(),
             manifest: self.manifest.clone(),
+            address: self.address.clone(),
             output: self.output.clone(),
             run: self.run.clone(),
             report: self.report,
@@ -174,6 +183,7 @@ impl Definition {
             option_columns: columns.options.clone(),
             source: self.source.clone(),
             private_redirects: self.private_redirects,
+            queries: self.queries.clone(),
             sink: self.sink.clone(),
             report_to: self.report_to.clone(),
             dated: self.dated,

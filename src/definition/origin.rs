@@ -11,7 +11,7 @@ use super::{
     },
     prose::ProseKind,
 };
-use crate::domain::s3::S3Address;
+use crate::domain::{identity::address, query::QueryRules, s3::S3Address};
 
 /// Where a batch's lines come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +125,27 @@ impl Origin {
         Some(stem(name)).filter(|stem| !stem.is_empty()).unwrap_or("files").to_owned()
     }
 
+    /// Where it is, by what does not change from day to day: a real path, or an address without signatures. Of several
+    /// recordings, the folder that they share.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::File(path) => path.to_string_lossy().into_owned(),
+            Self::Listing { root, pattern } => {
+                let root = root.to_string_lossy();
+                pattern
+                    .as_ref()
+                    .map_or_else(|| root.to_string(), |pattern| format!("{}/{pattern}", root.trim_end_matches('/')))
+            }
+            Self::Url(url) => address(url.as_str(), &QueryRules::default()),
+            Self::S3Prefix(at) | Self::S3Object(at) => at.to_string(),
+            Self::Stdin => "-".to_owned(),
+            Self::Files(files) => match files.as_slice() {
+                [one] => address(one, &QueryRules::default()),
+                many => shared_folder(many),
+            },
+        }
+    }
+
     /// The origin as it is shown, of a text that the user typed.
     pub(super) fn shown(&self, typed: &str, typed_in: &Path) -> String {
         match self {
@@ -138,6 +159,25 @@ impl Origin {
             _ => typed_in.join(typed).to_string_lossy().into_owned(),
         }
     }
+}
+
+/// A manifest's address as a definition writes it: without what signs it.
+pub(super) fn written(typed: &str) -> String {
+    if !is_web(typed) {
+        return typed.to_owned();
+    }
+    // Names in braces are no characters of a URL.
+    address(typed, &QueryRules::default()).replace("%7B", "{").replace("%7D", "}")
+}
+
+/// What all of these begin with, up to a `/`.
+fn shared_folder(files: &[String]) -> String {
+    let mut shared = files.first().map_or("", String::as_str);
+    for file in files {
+        let same = shared.char_indices().zip(file.chars()).take_while(|((_, a), b)| a == b);
+        shared = &shared[..same.last().map_or(0, |((at, c), _)| at + c.len_utf8())];
+    }
+    shared[..shared.rfind('/').map_or(0, |slash| slash + 1)].to_owned()
 }
 
 /// Why an address of this scheme is no source.

@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
 
+use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use super::{
     text::ticked,
-    walk::{Section, Walk},
+    walk::{Section, Walk, Wrong},
 };
 use crate::domain::{
     options::{NotListed, listed},
+    query::{Ignored, QueryRules},
     s3::{S3Settings, SinkSettings},
 };
 
@@ -57,12 +59,46 @@ listed! {
 const METADATA_BYTES: usize = 2_048;
 const PRINTABLE: RangeInclusive<char> = ' '..='~';
 
-/// Reads `[source]`: the store, and whether servers of the internet may redirect into private networks.
-pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> (S3Settings, bool) {
-    let settings = read_store(walk, &mut section);
+/// What `[source]` says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct SourceDraft {
+    pub(super) store: S3Settings,
+    /// Whether servers of the internet may redirect into private networks.
+    pub(super) private_redirects: bool,
+    pub(super) queries: QueryRules,
+}
+
+/// Reads `[source]`.
+pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> SourceDraft {
+    let store = read_store(walk, &mut section);
     let private_redirects = walk.flag(&mut section, "private_redirects").unwrap_or(false);
+    let ignore = walk.take(&mut section, "ignore_query", ignored).unwrap_or_default();
+    let report = walk.list(&mut section, "report_query", parameter).unwrap_or_default();
     walk.close(section);
-    (settings, private_redirects)
+    SourceDraft { store, private_redirects, queries: QueryRules { ignore, report } }
+}
+
+/// `"all"`, or names of parameters.
+fn ignored(value: &DeValue<'_>) -> Result<Ignored, Wrong> {
+    const WANTED: Wrong = Wrong::Type("\"all\" or a list of strings");
+    match (value.as_str(), value.as_array()) {
+        (Some("all"), _) => Ok(Ignored::All),
+        (Some(name), _) => Err(Wrong::Value(format!("write [{name:?}] for a parameter's name, or \"all\""))),
+        (None, Some(list)) => {
+            let name =
+                |item: &Spanned<DeValue<'_>>| parameter(item.get_ref().as_str().ok_or(WANTED)?).map_err(Wrong::Value);
+            list.iter().map(name).collect::<Result<_, _>>().map(Ignored::Names)
+        }
+        (None, None) => Err(WANTED),
+    }
+}
+
+/// The name of a query's parameter.
+fn parameter(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['&', '=', '?', '#']) || text.chars().any(char::is_control) {
+        return Err(format!("`{}` is no parameter's name", text.escape_debug()));
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads `[sink]`.
@@ -189,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_into_private_networks_are_allowed_by_name() {
+    fn a_source_says_what_redirects_and_queries_mean() {
         let read = |text: &str| {
             let table = DeTable::parse(text).unwrap();
             let mut walk = Walk::new("a.toml", text);
@@ -198,8 +234,23 @@ mod tests {
             let source = read_source(&mut walk, section);
             (source, walk.faults.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
-        assert_eq!(read("[source]\nprivate_redirects = true\n"), ((S3Settings::default(), true), vec![]));
-        assert_eq!(read(""), ((S3Settings::default(), false), vec![]));
+        let open = SourceDraft { private_redirects: true, ..SourceDraft::default() };
+        assert_eq!(read("[source]\nprivate_redirects = true\n"), (open, vec![]));
+        assert_eq!(read(""), (SourceDraft::default(), vec![]));
+        let (said, faults) = read("[source]\nignore_query = [\"ticket\", \"t\"]\nreport_query = [\"id\"]\n");
+        assert_eq!((said.queries.report, faults), (vec!["id".to_owned()], vec![]));
+        assert_eq!(said.queries.ignore, Ignored::Names(vec!["ticket".into(), "t".into()]));
+        assert_eq!(read("[source]\nignore_query = \"all\"\n").0.queries.ignore, Ignored::All);
+        for (wrong, told) in [
+            ("ignore_query = \"ticket\"", "write [\"ticket\"] for a parameter's name, or \"all\""),
+            ("ignore_query = [7]", "must be \"all\" or a list of strings, not a list"),
+            ("ignore_query = true", "must be \"all\" or a list of strings, not true or false"),
+            ("ignore_query = [\"a=b\"]", "`a=b` is no parameter's name"),
+            ("report_query = [\"\"]", "`` is no parameter's name"),
+        ] {
+            let (_, faults) = read(&format!("[source]\n{wrong}\n"));
+            assert!(faults.len() == 1 && faults[0].ends_with(told), "{wrong}: {faults:?}");
+        }
         let (_, faults) = read("[source]\nprivate_redirects = \"yes\"\n");
         assert_eq!(faults, ["a.toml:2:21: `source.private_redirects`: must be true or false, not a string"]);
     }

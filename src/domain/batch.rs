@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     options::listed,
+    query::QueryRules,
     s3::{S3Settings, SinkSettings},
     task::TaskSpec,
 };
@@ -101,6 +102,9 @@ pub struct BatchSpec {
     pub task: TaskSpec,
     /// The manifest as it is shown to the user.
     pub manifest: String,
+    /// The manifest's address as it is written, by which the batch knows it again; empty where that is not known.
+    #[serde(default)]
+    pub address: String,
     /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
     pub output: String,
     /// How it runs.
@@ -117,6 +121,9 @@ pub struct BatchSpec {
     /// Whether servers of the internet may redirect into private networks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_redirects: bool,
+    /// What of queries identifies recordings, and what of them is shown.
+    #[serde(default)]
+    pub queries: QueryRules,
     /// Which store the outputs go to, and how they are kept there.
     #[serde(default)]
     pub sink: SinkSettings,

@@ -1,10 +1,14 @@
-//! What makes a line the same line: where its recording is, and what it asks for. A signature that was made afresh, other
-//! formats or another output are no new line, and buy nothing.
+//! What makes a line the same line: which recording or text it has, and what it asks for. A signature that was made afresh,
+//! other formats or another output are no new line, and buy nothing.
 
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{hex::hex, options::TranscribeOptions};
+use super::{
+    hex::hex,
+    options::TranscribeOptions,
+    query::{QueryRules, is_web},
+};
 
 /// Half a SHA-256: enough to tell a ledger's lines apart, small enough to stand in each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,60 +34,54 @@ impl Identity {
     }
 }
 
-/// Query parameters that sign a URL or end its life: they change with every export of the same recording.
-fn is_signature(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.starts_with("x-amz-")
-        || name.starts_with("x-goog-")
-        || matches!(
-            name.as_str(),
-            "signature"
-                | "expires"
-                | "sig"
-                | "se"
-                | "sp"
-                | "sv"
-                | "sr"
-                | "st"
-                | "skoid"
-                | "sktid"
-                | "skt"
-                | "ske"
-                | "sks"
-                | "skv"
-                | "awsaccesskeyid"
-                | "googleaccessid"
-                | "key-pair-id"
-                | "policy"
-                | "token"
-                | "access_token"
-        )
+/// SHA-256 of all bytes of a recording: what makes a local file the same recording, wherever it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+/// How a local recording was found. A file that is found in the same way is not read again; of another one, its content
+/// decides whether it is the same recording. In another folder it has to be the very file that was there: recordings of two
+/// days may have the same names, sizes and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passport {
+    /// Its path, relative to the folder of the file that names it, or below the folder that was listed. A path elsewhere is
+    /// absolute.
+    pub path: String,
+    /// Its size and the time of its last change; `None` where the file cannot be seen.
+    pub seen: Option<SeenFile>,
 }
 
-/// An http(s) URL without user info, fragment and signature parameters; anything else as it is.
-#[must_use]
-pub fn address(source: &str) -> String {
-    let Ok(mut url) = Url::parse(source) else { return source.to_owned() };
-    if !matches!(url.scheme(), "http" | "https") {
-        return source.to_owned();
-    }
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(k, _)| !is_signature(k)).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-    if kept.is_empty() {
-        url.set_query(None);
-    } else {
-        url.query_pairs_mut().clear().extend_pairs(kept);
-    }
-    url.into()
+/// What a directory says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenFile {
+    /// Its size.
+    pub bytes: u64,
+    /// When its content changed last, in ns since 1970.
+    pub modified_ns: i64,
+    /// Its number in its file system: it stays where a folder is moved, or mounted elsewhere.
+    pub inode: u64,
 }
 
-/// The identity of a recording: its [`address`], and the file's size in bytes where there is one to see.
+impl Passport {
+    /// An identity for a line whose recording nobody has read yet. The recording's content takes its place.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let seen = self.seen.map_or((u64::MAX, 0), |seen| (seen.bytes, seen.modified_ns));
+        Identity::of(&[b"file", self.path.as_bytes(), &seen.0.to_le_bytes(), &seen.1.to_le_bytes()])
+    }
+}
+
+/// The identity of a recording at an address: an http(s) URL without user info, fragment, and what `rules` leave out of its
+/// query; anything else as it is.
 #[must_use]
-pub fn source_identity(source: &str, bytes: Option<u64>) -> Identity {
-    Identity::of(&[b"source", address(source).as_bytes(), &bytes.map_or([0xff; 8], u64::to_le_bytes)])
+pub fn source_identity(source: &str, rules: &QueryRules) -> Identity {
+    Identity::of(&[b"source", address(source, rules).as_bytes()])
+}
+
+/// What [`source_identity`] goes by.
+#[must_use]
+pub fn address(source: &str, rules: &QueryRules) -> String {
+    let Some(url) = is_web(source).then(|| Url::parse(source).ok()).flatten() else { return source.to_owned() };
+    rules.identifying(url).into()
 }
 
 /// The identity of an object in an S3 store that a listing has seen: its address and its ETag.
@@ -124,16 +122,24 @@ mod tests {
 
     #[test]
     fn a_fresh_signature_is_the_same_recording() {
+        let rules = QueryRules::default();
         let a = "https://b.s3.amazonaws.com/c/1.wav?X-Amz-Date=1&X-Amz-Signature=aa&leg=2";
         let b = "https://b.s3.amazonaws.com/c/1.wav?leg=2&X-Amz-Date=9&X-Amz-Signature=bb";
-        assert_eq!(source_identity(a, None), source_identity(b, None));
-        assert_ne!(source_identity(a, None), source_identity(&a.replace("leg=2", "leg=3"), None));
-        assert_eq!(address("https://u:p@h/x?Expires=1&Signature=2"), "https://h/x");
+        assert_eq!(source_identity(a, &rules), source_identity(b, &rules));
+        assert_ne!(source_identity(a, &rules), source_identity(&a.replace("leg=2", "leg=3"), &rules));
+        assert_eq!(address("https://u:p@h/x?Expires=1&Signature=2", &rules), "https://h/x");
+        assert_eq!(address("s3://b/x?Expires=1&Signature=2", &rules), "s3://b/x?Expires=1&Signature=2");
     }
 
     #[test]
-    fn a_file_of_another_size_is_another_recording() {
-        assert_ne!(source_identity("/a.wav", Some(1)), source_identity("/a.wav", Some(2)));
-        assert_ne!(source_identity("/a.wav", None), source_identity("/a.wav", Some(2)));
+    fn a_passport_is_path_size_and_time() {
+        let of = |path: &str, bytes, modified_ns| {
+            Passport { path: path.into(), seen: Some(SeenFile { bytes, modified_ns, inode: 1 }) }.identity()
+        };
+        let own = of("a.wav", 1, 1);
+        for other in [of("b.wav", 1, 1), of("a.wav", 2, 1), of("a.wav", 1, 2)] {
+            assert_ne!(own, other);
+        }
+        assert_ne!(own, Passport { path: "a.wav".into(), seen: None }.identity());
     }
 }

@@ -30,6 +30,7 @@ mod pool_tests;
 pub mod printable;
 pub mod prompts;
 pub mod pronunciation;
+pub mod query;
 pub mod retry;
 pub mod row;
 pub mod s3;

@@ -21,6 +21,7 @@ use super::{
     identity::Identity,
     open::Unlisted,
     options::{OptionFault, listed},
+    pronunciation::Words,
     speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
 };
 
@@ -90,6 +91,9 @@ pub struct Dictionary {
     pub file: String,
     /// SHA-256 of what it says, in hex.
     pub hash: String,
+    /// What it says: a part is shaped by the words that stand in it.
+    #[serde(default)]
+    pub words: Words,
     /// The account's id of a dictionary with this content, once it is there.
     pub id: Option<String>,
 }
@@ -223,13 +227,25 @@ impl Synthesis {
         options.fingerprint(text, bought, self.dictionary.as_ref(), self.origin.as_deref())
     }
 
-    /// The identity of what shapes a job's calls, but for what its variant says: its options, and where its text is cut.
+    /// The identity of what shapes the calls of all lines: options, where texts are cut, and the whole dictionary.
     #[must_use]
     pub fn identity(&self, options: &SpeechOptions) -> Identity {
+        self.shaped(options, self.dictionary.as_ref().map(|dictionary| dictionary.hash.clone()))
+    }
+
+    /// The identity of what shapes a job's calls, but for what its variant says: its options, where its text is cut, and
+    /// the words of the dictionary that its text has.
+    #[must_use]
+    pub fn identity_of(&self, options: &SpeechOptions, text: &str) -> Identity {
+        self.shaped(options, self.dictionary.as_ref().and_then(|dictionary| dictionary.words.hash_in(text)))
+    }
+
+    fn shaped(&self, options: &SpeechOptions, words: Option<String>) -> Identity {
         // A part that says nothing stands for all of them.
         let any = Bought { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
-        let sound = options.fingerprint("", any, self.dictionary.as_ref(), None);
-        Identity::of(&[b"synthesize", &sound.0, &(self.part_chars as u64).to_le_bytes()])
+        let sound = options.fingerprint("", any, None, None);
+        let (chars, words) = ((self.part_chars as u64).to_le_bytes(), words.unwrap_or_default());
+        Identity::of(&[b"synthesize", &sound.0, &chars, words.as_bytes()])
     }
 
     /// What is asked for that is in none of our lists.
@@ -281,7 +297,7 @@ impl Synthesis {
 
 impl SpeechOptions {
     /// What costs money to say again, as one text with these options: all that shapes a part's sound. The same in every
-    /// release, for spools outlive them. That the vendor is asked to delete the content shapes nothing.
+    /// release, for spools outlive them. Of a dictionary, the words that stand in the text. That the vendor is asked to delete the content shapes nothing.
     #[must_use]
     pub fn fingerprint(
         &self,
@@ -293,6 +309,7 @@ impl SpeechOptions {
         fn language(language: Option<&super::speech::SpeechLanguage>) -> &[u8] {
             language.map_or("", |l| l.as_str()).as_bytes()
         }
+        let words = dictionary.and_then(|dictionary| dictionary.words.hash_in(text)).unwrap_or_default();
         let speed = self.speed.thousandths().to_le_bytes();
         let math = [u8::from(self.math_notation)];
         let mut shaping: Vec<&[u8]> = vec![
@@ -306,7 +323,7 @@ impl SpeechOptions {
             &math,
             bought.format.as_str().as_bytes(),
             bought.sample_rate.as_str().as_bytes(),
-            dictionary.map_or(&[], |dictionary| dictionary.hash.as_bytes()),
+            words.as_bytes(),
         ];
         shaping.extend(origin.map(str::as_bytes));
         let extra = self.extra.canonical();

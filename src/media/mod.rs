@@ -1,6 +1,7 @@
 //! Where audio comes from: what a manifest's source means, whether it can be had, fetching it, and what can be told about
 //! it without decoding it.
 
+pub mod content;
 pub mod fetch;
 #[cfg(test)]
 mod fetch_tests;

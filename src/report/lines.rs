@@ -8,7 +8,6 @@ use crate::{
         batch::{BatchSpec, LineOverrides},
         call::ErrorKind,
         cost::MicroUsd,
-        identity,
         job::{JobState, Wanted},
         row::{Note, RowStatus},
         synthesis::Rendition,
@@ -42,7 +41,7 @@ impl Lines {
         Row {
             batch: self.batch.clone(),
             status: status(line.state),
-            source: line.source.as_deref().map(identity::address).unwrap_or_default(),
+            source: line.source.as_deref().map(|source| self.spec.queries.shown(source)).unwrap_or_default(),
             outputs: addresses(line.outputs.as_deref()),
             notes: self.notes(&line),
             transcript: match &line.answer {

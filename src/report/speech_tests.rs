@@ -62,6 +62,7 @@ fn job(line: u64, own: &str, format: &str, rate: &str, ending: &str) -> NewJob {
         carried: Some(format!(r#"["mine","+{line}"]"#)),
         pool: Pool::Tts,
         expected: None,
+        local: None,
         adopted: None,
         speech: Some(NewSpeech { text, variant: format!("avery|{format}|{rate}") }),
     }

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
         callback::address,
-        job::{CallRecord, RequestFingerprint, Why},
+        job::{CallRecord, JobId, RequestFingerprint, Token, Why},
         options::{ExpireContent, TranscribeOptions},
     },
     media::padding::PaddingPlan,
@@ -54,6 +54,7 @@ pub(super) async fn attempt(
         marks: work.batch.spec.run.mark_uploads && work.shared.marks.are_of_use(),
         audio_ms: recording.audio_ms(),
         webhook: webhook(work, recording),
+        lease: (work.job.job, work.job.token),
     };
     call::attempt(work, &caller, why, replaces.map(|c| c.id)).await
 }
@@ -78,6 +79,8 @@ struct Transcriber<'a> {
     marks: bool,
     audio_ms: Option<u64>,
     webhook: Option<&'a Webhook>,
+    /// The job, and the proof that it is ours.
+    lease: (JobId, Token),
 }
 
 impl Caller for Transcriber<'_> {
@@ -130,6 +133,10 @@ impl Caller for Transcriber<'_> {
     }
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
+        if !self.recording.stays().await {
+            let told = "the recording changed after it was looked at";
+            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+        }
         let id = permit.call.to_string();
         let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
         let call = SttCall {
@@ -146,6 +153,12 @@ impl Caller for Transcriber<'_> {
         let cursor = self.shared.log.cursor();
         let outcome = self.shared.client.transcribe(&call, body, move || departs.asked(), self.timeout).await;
         self.shared.note_local_outage(Some(self.batch), &outcome);
+        if !matches!(outcome, Outcome::NotSent(_) | Outcome::Stale)
+            && let Some((seen, content)) = self.recording.changed().await
+            && let Err(error) = self.shared.store.note_content(self.lease, seen, content).await
+        {
+            tracing::warn!(call.id = %permit.call, error = %error, "a recording changed while it was sent, which is not noted");
+        }
         if let (Some(extra), Outcome::Answered(answer)) = (padding, &outcome) {
             let bytes = self.recording.bytes_with(Some(extra));
             let sent = RequestFingerprint { bytes, ..self.fingerprint() };

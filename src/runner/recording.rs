@@ -15,10 +15,12 @@ use super::{disk, worker::Work};
 use crate::{
     domain::{
         call::{ErrorKind, Trouble},
+        identity::{ContentHash, SeenFile},
         options::{SendMode, SttModel},
         s3::S3Address,
     },
     media::{
+        content::{ContentError, Stamp, hash_file},
         fetch::FetchError,
         padding::{self, PaddingPlan},
         probe::{self, Kind, Probe},
@@ -73,12 +75,47 @@ impl Drop for Leftover {
     }
 }
 
+/// A local file and what was in it.
+#[derive(Debug, Clone)]
+pub(super) struct LocalContent {
+    path: PathBuf,
+    /// By what it is known again.
+    stamp: Stamp,
+    hash: ContentHash,
+}
+
+impl LocalContent {
+    /// Whether the file is what it was.
+    async fn stays(&self) -> bool {
+        let path = self.path.clone();
+        let now =
+            tokio::task::spawn_blocking(move || Stamp::at(&path)).await.expect("looking at a file does not panic");
+        now == Some(self.stamp)
+    }
+
+    /// What to note of it once it was sent, if that is not what was noted before: a file that changed meanwhile may have been
+    /// sent half one way and half the other.
+    async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+        if self.stays().await {
+            return None;
+        }
+        let path = self.path.clone();
+        let hashed = tokio::task::spawn_blocking(move || hash_file(&path, |_| ())).await;
+        Some(match hashed.expect("reading a file does not panic") {
+            Ok((stamp, hash)) if hash == self.hash => (stamp.seen, Some(hash)),
+            _ => (self.stamp.seen, None),
+        })
+    }
+}
+
 /// A recording in hand. A copy in the spool goes with it.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     ready: Option<SttBody>,
     pub(super) probe: Option<Probe>,
     padding: Option<PaddingPlan>,
+    /// Of a local file, what was in it when it was looked at.
+    content: Option<LocalContent>,
     _copy: Option<Leftover>,
 }
 
@@ -128,6 +165,25 @@ impl Recording {
         self.probe.and_then(|p| p.audio_ms)
     }
 
+    /// What a local file has in it, and how it was found.
+    pub(super) fn content(&self) -> Option<(SeenFile, ContentHash)> {
+        self.content.as_ref().map(|content| (content.stamp.seen, content.hash))
+    }
+
+    /// Whether a local file is still what was looked at. Others are copies of our own.
+    pub(super) async fn stays(&self) -> bool {
+        match &self.content {
+            Some(content) => content.stays().await,
+            None => true,
+        }
+    }
+
+    /// What to note of a local file that changed since it was looked at; `None` in its place for the content: nobody knows
+    /// what was sent.
+    pub(super) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+        self.content.as_ref()?.changed().await
+    }
+
     pub(super) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
         if self.ready.is_some() {
             return Prepared::Ready;
@@ -149,7 +205,7 @@ impl Recording {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
-            Ok(Source::File(path)) => self.look_at(path).await,
+            Ok(Source::File(path)) => self.look_into(path).await,
             Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match lend(work, &at).await {
                 Ok(url) => {
                     self.ready = Some(SttBody::Url(url));
@@ -201,6 +257,36 @@ impl Recording {
             self._copy = Some(copy);
         }
         Ok((path, fetched.content))
+    }
+
+    /// Looks at a local file, and reads it to know what is in it.
+    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+        let file = path.clone();
+        let hashed = tokio::task::spawn_blocking(move || {
+            check_file(&file)?;
+            hash_file(&file, |_| ()).map_err(|e| match e {
+                ContentError::Io(e) => SourceTrouble::of_file(&file, &e),
+                ContentError::Changed => SourceTrouble {
+                    kind: ErrorKind::SourceChanged,
+                    message: format!("`{}` {e}: it is still being written", file.display()),
+                    transient: true,
+                },
+            })
+        });
+        let (stamp, hash) = hashed.await.expect("reading a file does not panic")?;
+        self.look_at(path.clone()).await?;
+        let content = LocalContent { path, stamp, hash };
+        // What was looked at has to be what was read.
+        if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
+            self.ready = None;
+            return Err(SourceTrouble {
+                kind: ErrorKind::SourceChanged,
+                message: format!("`{}` changed while it was read", content.path.display()),
+                transient: true,
+            });
+        }
+        self.content = Some(content);
+        Ok(())
     }
 
     async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {

@@ -27,11 +27,11 @@ async fn submitting_again_adds_only_what_is_new() {
 async fn a_fresh_signature_takes_the_old_ones_place() {
     let l = ledger().await;
     let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
-    l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1")], vec![]).await.unwrap();
-    let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2")], vec![]).await.unwrap();
+    l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1&Expires=1")], vec![]).await.unwrap();
+    let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2&Expires=2")], vec![]).await.unwrap();
     assert_eq!(again.same, 1);
     let row = &l.store.report_page(b, (0, 0), 1, false).await.unwrap()[0];
-    assert_eq!(row.source.as_deref(), Some("https://h/a.wav?Signature=2"));
+    assert_eq!(row.source.as_deref(), Some("https://h/a.wav?Signature=2&Expires=2"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{
     BadJob, NewJob,
     texts::{Packed, Texts},
 };
-use crate::domain::{identity::Identity, key::Key};
+use crate::domain::{hex::hex, identity::Identity, key::Key};
 
 /// Good lines, ready for one statement.
 #[derive(Debug, Clone, Default)]
@@ -56,11 +56,20 @@ impl LineSet {
     pub fn push(&mut self, j: &NewJob, place: u64) {
         let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
         let line = (j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place);
-        if j.expected.is_none() && j.adopted.is_none() && j.speech.is_none() {
+        if j.expected.is_none() && j.adopted.is_none() && j.speech.is_none() && j.local.is_none() {
             return self.lines.push(&line);
         }
         // Only lines that have it carry it: most manifests are no listings.
         let (bytes, etag) = j.expected.as_ref().map(|e| (e.bytes, e.etag.as_str())).unzip();
+        if let Some(local) = &j.local {
+            let seen = local.passport.seen;
+            let (bytes, mtime) = seen.map(|seen| (seen.bytes, seen.modified_ns)).unzip();
+            let inode = seen.map(|seen| seen.inode.cast_signed());
+            let (none, path) = (None::<&str>, &local.passport.path);
+            let content = local.content.map(|content| hex(&content.0));
+            let found = (bytes, none, &j.adopted, none, none, none, path, mtime, content, inode);
+            return self.lines.push_joined(&line, &found);
+        }
         let (a, b, c, d, e, f, g, h, i) = line;
         let Some(speech) = &j.speech else {
             return self.lines.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted));
@@ -144,6 +153,15 @@ impl Array {
         self.len += 1;
     }
 
+    /// Adds an entry of the fields of two: no tuple has so many.
+    fn push_joined(&mut self, first: &impl Serialize, second: &impl Serialize) {
+        self.push(first);
+        self.text.pop();
+        let joint = self.text.len();
+        serde_json::to_writer(&mut self.text, second).expect("numbers and strings are JSON");
+        self.text[joint] = b',';
+    }
+
     fn into_json(mut self) -> Arc<str> {
         if self.len == 0 {
             self.text.push(b'[');
@@ -168,7 +186,14 @@ impl Serialize for Hex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{pool::Pool, s3::Listed};
+    use crate::{
+        domain::{
+            identity::{ContentHash, Passport, SeenFile},
+            pool::Pool,
+            s3::Listed,
+        },
+        store::NewLocal,
+    };
 
     #[test]
     fn a_set_is_an_array_of_arrays() {
@@ -183,6 +208,7 @@ mod tests {
             carried: Some("[\"x\"]".into()),
             pool: Pool::PulsePro,
             expected: None,
+            local: None,
             adopted: None,
             speech: None,
         };
@@ -197,6 +223,19 @@ mod tests {
         let job = NewJob { expected: Some(listed), adopted: Some("[]".into()), ..job };
         let set: LineSet = [(&job, 2)].into_iter().collect();
         assert!(set.into_json().ends_with(r#""pulse-pro",2,9,"e","[]"]]"#));
+        let local = |content| NewLocal {
+            passport: Passport {
+                path: "r/1.wav".into(),
+                seen: Some(SeenFile { bytes: 9, modified_ns: -5, inode: 77 }),
+            },
+            content,
+        };
+        let job = NewJob { expected: None, adopted: None, local: Some(local(None)), ..job };
+        let json = LineSet::from_iter([(&job, 2)]).into_json();
+        assert!(json.ends_with(r#""pulse-pro",2,9,null,null,null,null,null,"r/1.wav",-5,null,77]]"#), "{json}");
+        let job = NewJob { local: Some(local(Some(ContentHash([0xab; 32])))), ..job };
+        let json = LineSet::from_iter([(&job, 2)]).into_json();
+        assert!(json.ends_with(&format!(r#","r/1.wav",-5,"{}",77]]"#, "ab".repeat(32))), "{json}");
         let bad = BadJob { line: 3, fault: "two\nlines".into(), carried: None };
         let bad: BadSet = [(&bad, 9)].into_iter().collect();
         assert_eq!(&*bad.into_json(), r#"[[3,"line-000003","two\nlines",null,9]]"#);

@@ -8,6 +8,7 @@ mod begin;
 mod callbacks;
 mod claim;
 mod columns;
+mod content;
 mod control;
 mod deliveries;
 mod dictionaries;
@@ -72,7 +73,7 @@ pub use callbacks::{Delivery, Effect, Expected, Says};
 pub use claim::{Claimed, Order, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
-pub use diff::Diff;
+pub use diff::{Diff, Readdressed, ToRead};
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
@@ -92,7 +93,7 @@ pub use sizes::{KeptAnswers, Sizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spend_limits::{Lifted, SpendNotice};
 pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
-pub use submit::{BadJob, NewBatch, NewJob, NewSpeech, Submitted};
+pub use submit::{BadJob, NewBatch, NewJob, NewLocal, NewSpeech, Submitted};
 pub use texts::Text;
 pub use uploads::Upload;
 pub use views::{
@@ -281,6 +282,8 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 mod again_tests;
 #[cfg(test)]
 mod callback_tests;
+#[cfg(test)]
+mod content_tests;
 #[cfg(test)]
 mod control_tests;
 #[cfg(test)]

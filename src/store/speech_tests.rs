@@ -63,6 +63,7 @@ fn spoken_job(line: u64, key: String, text: Text, variant: &str) -> NewJob {
         carried: None,
         pool: Pool::Tts,
         expected: None,
+        local: None,
         adopted: None,
         speech: Some(NewSpeech { text, variant: variant.into() }),
     }

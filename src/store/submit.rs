@@ -10,7 +10,14 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, identity::Identity, job::BatchId, options::Task, pool::Pool, s3::Listed},
+    domain::{
+        environment::Environment,
+        identity::{ContentHash, Identity, Passport},
+        job::BatchId,
+        options::Task,
+        pool::Pool,
+        s3::Listed,
+    },
 };
 
 /// A batch as its definition has it now.
@@ -60,7 +67,7 @@ pub struct NewJob {
     pub key: String,
     /// Where its recording is; `None`: the line names none.
     pub source: Option<String>,
-    /// Identity of the recording.
+    /// Identity of the recording; of a local file it counts only until that is read.
     pub source_id: Identity,
     /// Identity of what shapes the call.
     pub options_id: Identity,
@@ -72,10 +79,21 @@ pub struct NewJob {
     pub pool: Pool,
     /// What a listing knew of its recording.
     pub expected: Option<Listed>,
+    /// Of a local recording, how it was found.
+    pub local: Option<NewLocal>,
     /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
     pub adopted: Option<String>,
     /// What it speaks.
     pub speech: Option<NewSpeech>,
+}
+
+/// A local recording of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLocal {
+    /// How it was found.
+    pub passport: Passport,
+    /// What is in it, where it was read to be compared with what the ledger knows.
+    pub content: Option<ContentHash>,
 }
 
 /// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
@@ -211,7 +229,7 @@ impl Store {
 }
 
 /// A set of lines as rows, by place in each line's array. Most sets have no texts, and less is read of their lines.
-fn incoming(speaks: bool) -> String {
+pub(super) fn incoming(speaks: bool) -> String {
     let (variant, text, units) = match speaks {
         true => ("coalesce(v ->> 12, '')", "unhex(v ->> 13)", "CAST(v ->> 14 AS BIGINT)"),
         false => ("''", "NULL", "NULL"),
@@ -220,7 +238,8 @@ fn incoming(speaks: bool) -> String {
         "SELECT CAST(v ->> 0 AS BIGINT) AS line, v ->> 1 AS key, v ->> 2 AS source, unhex(v ->> 3) AS source_id,
            unhex(v ->> 4) AS options_id, v ->> 5 AS overrides, v ->> 6 AS carried, v ->> 7 AS pool,
            CAST(v ->> 8 AS BIGINT) AS place, CAST(v ->> 9 AS BIGINT) AS source_bytes, v ->> 10 AS source_etag,
-           v ->> 11 AS adopted, {variant} AS variant, {text} AS text, {units} AS units
+           v ->> 11 AS adopted, v ->> 15 AS source_path, CAST(v ->> 16 AS BIGINT) AS source_mtime,
+           unhex(v ->> 17) AS source_hash, CAST(v ->> 18 AS BIGINT) AS source_inode, {variant} AS variant, {text} AS text, {units} AS units
          FROM rows_of($1) AS r"
     )
 }
@@ -229,6 +248,21 @@ fn incoming(speaks: bool) -> String {
 pub(super) const IS_RENAMED: &str = "(j.overrides ->> 'name' IS DISTINCT FROM i.overrides ->> 'name'
     OR j.overrides ->> 'captions' IS DISTINCT FROM i.overrides ->> 'captions'
     OR j.overrides ->> 'format' IS DISTINCT FROM i.overrides ->> 'format')";
+
+/// Whether the line `i` has the recording or text of the job `j`: 1, 0, or NULL where that is not known. Of a local file
+/// that was read before, its content decides, unless it is found just as it was; so one that was not read again, or cannot
+/// be, is neither the same nor another. An object that was moved in its store is known by what its ETag says of its content.
+pub(super) const SAME_SOURCE: &str = "CASE
+     WHEN i.source_path IS NOT NULL AND j.source_path IS NOT NULL THEN CASE
+       WHEN j.source_hash IS NULL THEN 1
+       WHEN i.source_path = j.source_path AND i.source_bytes = j.source_bytes AND i.source_mtime = j.source_mtime
+         AND (i.source = j.source OR i.source_inode = j.source_inode) THEN 1
+       WHEN i.source_hash IS NOT NULL THEN i.source_hash = j.source_hash
+       WHEN i.source_bytes <> j.source_bytes THEN 0
+       END
+     ELSE j.source_id = i.source_id
+       OR coalesce(length(i.source_etag) >= 32 AND i.source_etag = j.source_etag AND i.source_bytes = j.source_bytes, 1 = 0)
+     END";
 
 async fn submit_set(
     conn: &mut SqliteConnection,
@@ -301,19 +335,25 @@ async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lin
     deliveries::redeliver(conn, &renamed, place.now).await
 }
 
-/// The same recordings with the same options: a fresher signature and other carried cells take the place of the old.
+/// The same recordings with the same options: a fresher signature, another place of the same file and other carried cells
+/// take the place of the old.
 async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(), StoreError> {
-    let incoming = incoming(good.speaks());
+    // Joined with itself, the table would be read once a line.
+    let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
     // refresh_same
     sqlx::query(sql(&format!(
         "WITH i AS MATERIALIZED ({incoming})
          UPDATE jobs
-         SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides
+         SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides, source_id = i.source_id,
+           source_bytes = i.source_bytes, source_etag = i.source_etag, source_path = i.source_path,
+           source_mtime = i.source_mtime, source_inode = i.source_inode
          FROM i
          WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
-           AND jobs.source_id = i.source_id AND jobs.options_id = i.options_id
+           AND {same} AND jobs.options_id = i.options_id
            AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
-             OR jobs.overrides IS DISTINCT FROM i.overrides)"
+             OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
+             OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
+             OR jobs.source_mtime IS DISTINCT FROM i.source_mtime OR jobs.source_inode IS DISTINCT FROM i.source_inode)"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -339,7 +379,7 @@ async fn supersede(conn: &mut SqliteConnection, place: Place, good: &Lines) -> R
          SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes AS p WHERE p.id = j.process)
          FROM i
          JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-         WHERE j.source_id <> i.source_id OR j.options_id <> i.options_id"
+         WHERE NOT {SAME_SOURCE} OR ({SAME_SOURCE} AND j.options_id <> i.options_id)"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -370,9 +410,11 @@ async fn supersede(conn: &mut SqliteConnection, place: Place, good: &Lines) -> R
     sqlx::query(sql(&format!(
         "WITH i AS MATERIALIZED ({incoming})
          INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
-           source_etag, variant, text, units, state, lane, due_at, after, submitted_at, finished_at)
+           source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, after, submitted_at,
+           finished_at)
          SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, $4, i.pool,
-           i.source_bytes, i.source_etag, i.variant, i.text, i.units,
+           i.source_bytes, i.source_etag, i.source_path, i.source_mtime, i.source_inode, i.variant, i.text,
+           i.units,
            CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END,
            CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END,
            CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN $3 ELSE $3 + 60000 END,
@@ -397,9 +439,10 @@ async fn insert_new(conn: &mut SqliteConnection, place: Place, good: &Lines) -> 
     // insert_new
     let inserted = sqlx::query(sql(&format!(
         "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
-           source_etag, variant, text, units, state, lane, due_at, submitted_at, finished_at, outputs, notes)
+           source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, submitted_at,
+           finished_at, outputs, notes)
          SELECT $2, $3 + 1 + place, line, key, source, source_id, options_id, overrides, carried, $5, pool, source_bytes,
-           source_etag, variant, text, units,
+           source_etag, source_path, source_mtime, source_inode, variant, text, units,
            CASE WHEN adopted IS NOT NULL THEN 'succeeded' WHEN source IS NULL AND text IS NULL THEN 'skipped' ELSE 'queued' END,
            CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN 'free' ELSE pool END,
            CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN NULL ELSE $4 END,

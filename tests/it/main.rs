@@ -10,6 +10,7 @@ mod damaged;
 mod defects;
 mod faults;
 mod full_disk;
+mod identity;
 mod jobs;
 mod layers;
 mod leases;

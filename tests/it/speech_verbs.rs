@@ -222,6 +222,7 @@ fn job(format: &str) -> NewJob {
         carried: None,
         pool: Pool::Tts,
         expected: None,
+        local: None,
         adopted: None,
         speech: Some(NewSpeech { text: Text::new(TEXT), variant: format!("avery|{format}|24000") }),
     }

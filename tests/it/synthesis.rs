@@ -222,7 +222,7 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
     let dir = house();
     write(dir.path(), "p.csv", PROMPTS);
-    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    write(dir.path(), "words.csv", "word,pronunciation\nHello,hal-lo\n");
     definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
     let first = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert_eq!(code(&first), 0, "{}", stderr(&first));
@@ -230,7 +230,7 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     let calls = sandbox.books().dictionary_calls;
     assert_eq!(calls, 1);
     // Written another way, it says the same.
-    write(dir.path(), "words.csv", "pronunciation,word\nak-mee,Acme\n");
+    write(dir.path(), "words.csv", "pronunciation,word\nhal-lo,Hello\n");
     let again = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert_eq!(
         (code(&again), sandbox.books().dictionary_calls),
@@ -249,16 +249,45 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
         "{}",
         stderr(&healed)
     );
-    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\n");
+    write(dir.path(), "words.csv", "word,pronunciation\nHello,he-lo\n");
     let changed = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert!(stderr(&changed).contains("words.csv was changed"), "{}", stderr(&changed));
-    assert!(stderr(&changed).contains("2 changed"), "another pronunciation is another sound: {}", stderr(&changed));
+    assert!(stderr(&changed).contains("1 changed"), "another pronunciation is another sound: {}", stderr(&changed));
     let keyless = run(dir.path(), &["submit", "p.toml"]);
     assert_eq!(code(&keyless), 3, "{}", stderr(&keyless));
     for lines in ["2 new", "2 there already"] {
         let own = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
         assert!(stderr(&own).contains("was made") && stderr(&own).contains(lines), "it forgets: {}", stderr(&own));
     }
+    sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_words_of_a_dictionary_buy_only_the_parts_that_have_them() {
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let dir = house();
+    let sentence = |n: usize, name: &str| format!("Sentence {n} of the long and quiet evening says {name} to all. ");
+    let chapter = |from: usize, name: &str| -> String {
+        (from..from + 20).map(|n| sentence(n, if n == from + 7 { name } else { "nothing" })).collect()
+    };
+    let lines = [("one", chapter(100, "ACME")), ("two", chapter(200, "Acmeville")), ("three", chapter(300, "a gif"))];
+    let csv: String = lines.iter().map(|(key, text)| format!("{key},{text}\n")).collect();
+    write(dir.path(), "p.csv", format!("key,text\n{csv}"));
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\ngif,gif\n");
+    definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"\npart_chars = 100");
+    let first = against(&sandbox, dir.path(), &["run", "p.toml"]);
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    let book = sandbox.books().calls;
+    assert!(book >= 60, "a book of many parts: {book}");
+    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-me\ngif,jif\nwinter,vin-ter\n");
+    let check = against(&sandbox, dir.path(), &["check", "p.toml"]);
+    assert_eq!(code(&check), 2, "{}", stderr(&check));
+    assert!(stderr(&check).contains("2 finished outputs") && stderr(&check).contains("--rebuy"), "{}", stderr(&check));
+    assert_eq!(sandbox.books().calls, book);
+    let again = against(&sandbox, dir.path(), &["run", "p.toml", "--rebuy"]);
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
+    assert!(stderr(&again).contains("2 changed"), "{}", stderr(&again));
+    assert_eq!(sandbox.books().calls, book + 2, "one part of each: {}", stderr(&again));
     sandbox.shutdown().await;
 }
 
@@ -351,7 +380,7 @@ async fn nothing_is_bought_with_the_words_of_another_batch() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
     let dir = house();
     write(dir.path(), "p.csv", PROMPTS);
-    write(dir.path(), "words.csv", "word,pronunciation\nAcme,ak-mee\n");
+    write(dir.path(), "words.csv", "word,pronunciation\nHello,hal-lo\n");
     definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
     let first = against(&sandbox, dir.path(), &["submit", "p.toml"]);
     assert_eq!(code(&first), 0, "{}", stderr(&first));

@@ -138,6 +138,18 @@ impl<'m> Judge<'m> {
         }
     }
 
+    /// The path of a resolved source as its folder knows it, if it is a local file.
+    pub(super) fn local(&self, resolved: &str) -> Option<String> {
+        if !resolved.starts_with('/') {
+            return None;
+        }
+        let below = match self.base {
+            Base::Dir(dir) => resolved.strip_prefix(dir.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')),
+            Base::Url(_) | Base::S3(_) => None,
+        };
+        Some(below.unwrap_or(resolved).to_owned())
+    }
+
     fn options(&mut self, record: &Record, faults: &mut Vec<LineFault>) -> (Option<LineOverrides>, SendMode) {
         let own = self.asked.options.send;
         let columns = || {

@@ -1,9 +1,9 @@
 //! A directory, a glob or a list of recordings as a manifest: one line a file, told by its ending.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -17,6 +17,10 @@ use super::super::{
 };
 use super::record::{Next, Record};
 
+/// Why links are passed over.
+const TO_FOLDER: &str = "symbolic link to a folder";
+const LISTED_ALREADY: &str = "symbolic link to what is listed already";
+
 /// The columns of a listing.
 pub(super) const COLUMNS: [&str; 2] = ["source", "key"];
 
@@ -29,6 +33,8 @@ pub(super) struct Listing {
     pattern: Option<GlobMatcher>,
     filters: Filters,
     walk: walkdir::IntoIter,
+    /// What links have led to outside of the folder: each real file is a line once.
+    linked: HashSet<PathBuf>,
     position: u64,
     ignored: Ignored,
     hash: Sha256,
@@ -51,6 +57,7 @@ impl Listing {
             pattern: of.map(pattern).transpose().map_err(io::Error::other)?,
             filters: filters.clone(),
             walk: WalkDir::new(root).follow_links(true).max_depth(depth).sort_by_file_name().into_iter(),
+            linked: HashSet::new(),
             position: 0,
             ignored: Ignored::new(),
             hash: Sha256::new(),
@@ -69,7 +76,19 @@ impl Listing {
                     }
                     continue;
                 }
-                Ok(entry) if entry.file_type().is_dir() => continue,
+                Ok(entry) if entry.file_type().is_dir() => {
+                    if entry.path_is_symlink()
+                        && let Some(why) = self.passes_folder_over(entry.path())
+                    {
+                        self.ignore(why);
+                        self.walk.skip_current_dir();
+                    }
+                    continue;
+                }
+                Ok(entry) if self.is_elsewhere_too(&entry) => {
+                    self.ignore(LISTED_ALREADY);
+                    continue;
+                }
                 Ok(entry) => {
                     let size = entry.metadata().map_or(0, |meta| meta.len());
                     (entry.into_path(), size)
@@ -84,6 +103,45 @@ impl Listing {
             }
         }
         Ok(Next::End)
+    }
+
+    /// Why a link to a folder is not followed, if it is not.
+    fn passes_folder_over(&mut self, link: &Path) -> Option<&'static str> {
+        if !self.filters.follow_links {
+            return Some(TO_FOLDER);
+        }
+        let real = link.canonicalize().ok()?;
+        // What is below the listed folder is met in its own place, unless that is hidden.
+        let below = real.strip_prefix(&self.root).ok();
+        let met = below.is_some_and(|below| !below.components().any(is_hidden_part));
+        (met || !self.linked.insert(real)).then_some(LISTED_ALREADY)
+    }
+
+    /// Whether a file is, or was, a line by its real path.
+    fn is_elsewhere_too(&mut self, entry: &DirEntry) -> bool {
+        if !entry.path_is_symlink() && self.linked.is_empty() {
+            return false;
+        }
+        let Ok(real) = entry.path().canonicalize() else { return false };
+        if real == entry.path() {
+            return self.linked.contains(&real);
+        }
+        if let Ok(below) = real.strip_prefix(&self.root)
+            && self.lists(below)
+        {
+            return true;
+        }
+        // What is no recording is passed over by its own name.
+        let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
+        self.lists(below) && !self.linked.insert(real)
+    }
+
+    /// Whether a real file at this path below the folder is a line.
+    fn lists(&self, below: &Path) -> bool {
+        let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(below));
+        matches
+            && !below.components().any(is_hidden_part)
+            && passed_over(&below.to_string_lossy(), &self.filters).is_none()
     }
 
     /// A link to nothing is a line like any other (its source will be missing); one to a folder above it is passed over.
@@ -135,6 +193,10 @@ impl Listing {
     }
 }
 
+fn is_hidden_part(part: Component<'_>) -> bool {
+    part.as_os_str().as_encoded_bytes().starts_with(b".")
+}
+
 /// Why a file with this path below the root is passed over, if it is.
 pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
     let name = file_name(below);
@@ -172,20 +234,22 @@ pub(super) fn stem_below(path: &str) -> &str {
 /// Recordings named one by one.
 pub(super) struct Files {
     files: Vec<String>,
+    ignored: Ignored,
     /// The folder that all the paths among them have in common.
     root: PathBuf,
     at: usize,
 }
 
 impl Files {
-    pub(super) fn new(files: &[String]) -> Self {
+    pub(super) fn new(all: &[String]) -> Self {
+        let (files, ignored) = once(all);
         let mut parents =
             files.iter().filter(|file| scheme(file).is_none()).filter_map(|file| Path::new(file).parent());
         let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
         let root = parents.fold(first, |root, parent| {
             root.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("")).to_path_buf()
         });
-        Self { files: files.to_vec(), root, at: 0 }
+        Self { files, ignored, root, at: 0 }
     }
 
     pub(super) fn next(&mut self, record: &mut Record) -> Next {
@@ -204,15 +268,34 @@ impl Files {
         Next::Line
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
+    pub(super) fn finish(self) -> ([u8; 32], Ignored) {
         let mut hash = Sha256::new();
         for file in &self.files {
             hash.update(file.as_bytes());
             hash.update([0]);
             hash.update(std::fs::metadata(file).map_or(0, |meta| meta.len()).to_le_bytes());
         }
-        hash.finalize().into()
+        (hash.finalize().into(), self.ignored)
     }
+}
+
+/// The files without links to others of them, and how many such links there are.
+fn once(all: &[String]) -> (Vec<String>, Ignored) {
+    let is_link = |file: &&String| Path::new(file).symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+    if !all.iter().any(|file| is_link(&file)) {
+        return (all.to_vec(), Ignored::new());
+    }
+    let real = |file: &String| Path::new(file).canonicalize().ok();
+    let mut seen: HashSet<PathBuf> = all.iter().filter(|file| !is_link(file)).filter_map(real).collect();
+    let mut ignored = Ignored::new();
+    let files = all.iter().filter(|file| {
+        let taken = !is_link(file) || real(file).is_none_or(|real| seen.insert(real));
+        if !taken {
+            count_ignored(&mut ignored, LISTED_ALREADY);
+        }
+        taken
+    });
+    (files.cloned().collect(), ignored)
 }
 
 #[cfg(test)]
@@ -268,6 +351,53 @@ mod tests {
         let (keys, ignored) = keys(Listing::new(dir.path(), None, &Filters::default()).unwrap());
         assert_eq!(keys, ["a/1", "gone"]);
         assert_eq!(ignored["symbolic link to a folder above it"], 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn each_real_file_is_a_line_once() {
+        use std::os::unix::fs::symlink;
+        let outside = tree(&["day/7.wav", "day/8.wav"]);
+        let dir = tree(&["20/1.wav", "20/2.wav", "20/n.txt", ".old/9.wav"]);
+        let at = |name: &str| dir.path().join(name);
+        symlink("20", at("latest")).unwrap();
+        symlink("20/2.wav", at("a.wav")).unwrap();
+        symlink(outside.path().join("day"), at("x")).unwrap();
+        symlink(outside.path().join("day"), at("y")).unwrap();
+        symlink(outside.path().join("day/7.wav"), at("seven.wav")).unwrap();
+        symlink(outside.path().join("day/7.wav"), at("siete.wav")).unwrap();
+        symlink(at(".old/9.wav"), at("nine.wav")).unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let list = |of: Option<&str>, follow_links| {
+            keys(Listing::new(&root, of, &Filters { follow_links, ..Filters::default() }).unwrap())
+        };
+        let (found, ignored) = list(None, false);
+        assert_eq!(found, ["20/1", "20/2", "nine", "seven"]);
+        assert_eq!((ignored[TO_FOLDER], ignored[LISTED_ALREADY]), (3, 2));
+        let (mut found, ignored) = list(None, true);
+        found.sort();
+        assert_eq!(found, ["20/1", "20/2", "nine", "seven", "x/8"]);
+        assert_eq!((ignored.get(TO_FOLDER), ignored[LISTED_ALREADY]), (None, 5));
+        // Where the real file is no line, the link is one.
+        assert_eq!(list(Some("*.wav"), false).0, ["a", "nine", "seven"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn of_files_named_one_by_one_links_to_others_are_left_out() {
+        let dir = tree(&["1.wav", "2.wav"]);
+        std::os::unix::fs::symlink("2.wav", dir.path().join("latest.wav")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", dir.path().join("gone.wav")).unwrap();
+        let all =
+            ["1.wav", "latest.wav", "2.wav", "gone.wav"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+        let mut files = Files::new(&all);
+        let mut record = Record::default();
+        let mut keys = Vec::new();
+        while files.next(&mut record) == Next::Line {
+            keys.push(record.cell(1).to_owned());
+        }
+        assert_eq!(keys, ["1", "2", "gone"]);
+        assert_eq!(files.finish().1[LISTED_ALREADY], 1);
     }
 
     #[test]

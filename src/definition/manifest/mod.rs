@@ -26,7 +26,10 @@ pub mod sheet;
 mod tests;
 pub mod texts;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use self::{
     columns::{Plan, check_names},
@@ -193,9 +196,20 @@ fn base_of(definition: &Definition) -> io::Result<Base> {
         Origin::S3Prefix(address) | Origin::S3Object(address) => return Ok(Base::S3(address.clone())),
         Origin::File(path) => absolute_dir(path.parent().unwrap_or(path))?,
         Origin::Listing { root, .. } => root.clone(),
-        Origin::Files(_) | Origin::Stdin => definition.working_dir.clone(),
+        Origin::Files(files) => shared_dir(files).unwrap_or_else(|| definition.working_dir.clone()),
+        Origin::Stdin => definition.working_dir.clone(),
     };
     dir.into_os_string().into_string().map(Base::Dir).map_err(|_| io::Error::other("the manifest's path is not UTF-8"))
+}
+
+/// The folder that local files share; `None` where there are none.
+fn shared_dir(files: &[String]) -> Option<PathBuf> {
+    let mut parents = files.iter().filter(|file| file.starts_with('/')).filter_map(|file| Path::new(file).parent());
+    let first = parents.next()?;
+    let shared = parents.fold(first, |shared, parent| {
+        shared.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("/"))
+    });
+    Some(shared.to_path_buf())
 }
 
 /// The names of the manifest's columns, checked.

@@ -96,7 +96,7 @@ impl Rows {
             Self::Lines(lines) => lines.into_input(),
             Self::Listing(listing) => return listing.finish(),
             Self::Listed(objects) => return objects.finish(),
-            Self::Files(files) => return Ok((files.finish(), Ignored::new())),
+            Self::Files(files) => return Ok(files.finish()),
         };
         Ok((input.finish()?, Ignored::new()))
     }

@@ -45,6 +45,9 @@ pub struct Line {
     pub key: Key,
     /// An http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line has none, and there is nothing to do.
     pub source: Option<String>,
+    /// Of a local file: its path relative to the folder of the manifest, or below the folder that is listed; one that lies
+    /// elsewhere is absolute.
+    pub local: Option<String>,
     /// What the listing knew of its object, where it comes from one.
     pub expected: Option<Listed>,
     /// Its own options, where they differ from the definition's.
@@ -240,7 +243,8 @@ impl Lines<'_> {
         let key = Key::new(judged.key).expect("the judge has checked the key");
         let source = judged.source.map(|source| self.judge.resolve(&source));
         let expected = self.record.listed.clone();
-        Line { number, key, source, expected, overrides: judged.overrides, carried }
+        let local = source.as_deref().and_then(|source| self.judge.local(source));
+        Line { number, key, source, local, expected, overrides: judged.overrides, carried }
     }
 
     /// At the end: the same content as in the first reading?

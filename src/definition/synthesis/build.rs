@@ -149,7 +149,10 @@ impl Builder<'_> {
             return None;
         }
         match pronunciations::read_shown(Path::new(&file), &base.join(path).to_string_lossy()) {
-            Ok(words) => Some((Dictionary { file, hash: words.hex(), id: None }, words)),
+            Ok(words) => {
+                let dictionary = Dictionary { file, hash: words.hex(), words: words.items.clone().into(), id: None };
+                Some((dictionary, words))
+            }
             Err(faults) => {
                 self.others.extend(faults);
                 None

@@ -1,6 +1,7 @@
 use super::super::{
     extra::Extra,
     options::ExpireContent,
+    pronunciation::Pronunciation,
     speech::{PART_CHARS, SpeechLanguage, SpeechModel, Speed},
 };
 use super::*;
@@ -50,8 +51,26 @@ fn formats_of_the_same_samples_share_a_purchase() {
     assert_eq!(asked.formats[0].to_string(), "wav at 24000 Hz");
 }
 
-fn dictionary(hash: &str) -> Dictionary {
-    Dictionary { file: "/b.csv".into(), hash: hash.into(), id: None }
+/// A dictionary of one word.
+fn dictionary(word: &str, pronunciation: &str) -> Dictionary {
+    let words = vec![Pronunciation { word: word.into(), pronunciation: pronunciation.into() }];
+    Dictionary { file: "/b.csv".into(), hash: format!("{word} {pronunciation}"), words: words.into(), id: None }
+}
+
+#[test]
+fn a_pronunciation_shapes_only_what_has_its_word() {
+    let bought = OutputFormat::of(AudioFormat::Wav).bought();
+    let with = |dictionary| Synthesis { dictionary, ..synthesis() };
+    let (none, old, new) = (with(None), with(Some(dictionary("gif", "gif"))), with(Some(dictionary("gif", "jif"))));
+    let sound = |asked: &Synthesis, text: &str| asked.sound(&options(), text, bought);
+    let line = |asked: &Synthesis, text: &str| asked.identity_of(&options(), text);
+    for same in [&none, &old, &new] {
+        assert_eq!(sound(same, "Gifted."), sound(&none, "Gifted."));
+        assert_eq!(line(same, "Gifted."), line(&none, "Gifted."));
+    }
+    assert_ne!(sound(&old, "A GIF."), sound(&new, "A GIF."));
+    assert_ne!(line(&old, "A GIF."), line(&new, "A GIF."));
+    assert_ne!(old.identity(&options()), new.identity(&options()), "of all lines together it is another one");
 }
 
 #[test]
@@ -68,8 +87,8 @@ fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
         options().fingerprint("Hello", bought, None, None),
         options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None, None),
         options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None, None),
-        options().fingerprint("Hello.", bought, Some(&dictionary("00")), None),
-        options().fingerprint("Hello.", bought, Some(&dictionary("01")), None),
+        options().fingerprint("Hello.", bought, Some(&dictionary("hello", "he-lo")), None),
+        options().fingerprint("Hello.", bought, Some(&dictionary("hello", "hal-lo")), None),
         options().fingerprint("Hello.", bought, None, Some("http://localhost:9")),
         change(&|o| o.model = SpeechModel::LightningPro),
         change(&|o| o.voice_id = "devansh".into()),

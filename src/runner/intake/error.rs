@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use crate::{
     definition::Faults,
-    domain::{call::Trouble, cost::MicroUsd, environment::Environment},
+    domain::{call::Trouble, cost::MicroUsd, environment::Environment, printable::printable},
     media::fetch::FetchError,
     s3::S3Error,
     sink::SinkError,
@@ -61,6 +61,49 @@ impl fmt::Display for Rebuy {
     }
 }
 
+/// A manifest at another address than the batch of that name has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the batch `{batch}` is of the manifest {}, and this is {}: {}",
+    printable(before), printable(now), self.found()
+)]
+pub struct OtherSource {
+    /// The batch's name.
+    pub batch: String,
+    /// The address that the batch has.
+    pub before: String,
+    /// The address of this manifest.
+    pub now: String,
+    /// Keys that both have, with other recordings or texts, or such as cannot be told to be the same.
+    pub clashes: u64,
+    /// Keys that both have, with the same.
+    pub same: u64,
+    /// Keys that the batch does not have.
+    pub new: u64,
+}
+
+impl OtherSource {
+    fn found(&self) -> String {
+        let keys = |n: u64| if n == 1 { "1 key".to_owned() } else { format!("{n} keys") };
+        let rest: Vec<String> = [(self.same, "the same in both"), (self.new, "new")]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{n} {what}"))
+            .collect();
+        let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
+        match self.clashes {
+            0 => format!("none of its {} is among the batch's", keys(self.new)),
+            1 => format!("1 key stands for another recording or text there{rest}"),
+            n => format!("{n} keys stand for other recordings or texts there{rest}"),
+        }
+    }
+}
+
+fn ticked(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{}`", printable(name))).collect();
+    names.join(" and ")
+}
+
 /// Why a batch was not submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -90,6 +133,22 @@ pub enum IntakeError {
         theirs: Environment,
         /// As it was asked for.
         ours: Environment,
+    },
+    /// The manifest is at another address than the batch's, and its lines are not all the same.
+    #[error(transparent)]
+    OtherSource(Box<OtherSource>),
+    /// All addresses of known lines differ from the ledger's in the same parameters, and in nothing else.
+    #[error(
+        "all {lines} URLs of lines that `{batch}` has differ from before in {}, and in nothing else: nothing is bought before it is clear whether the recordings are others",
+        ticked(parameters)
+    )]
+    OtherParameters {
+        /// The batch's name.
+        batch: String,
+        /// The parameters.
+        parameters: Vec<String>,
+        /// How many lines that are.
+        lines: u64,
     },
     /// Finished lines would be bought again.
     #[error(
@@ -191,6 +250,8 @@ impl IntakeError {
             Self::Faults(_)
             | Self::OtherDefinition { .. }
             | Self::OtherEnvironment { .. }
+            | Self::OtherSource(_)
+            | Self::OtherParameters { .. }
             | Self::WouldRebuy { .. }
             | Self::Owned { .. }
             | Self::OlderLedger { .. }
@@ -217,6 +278,12 @@ impl IntakeError {
             Self::OtherDefinition { .. } => "give this one a name of its own with --batch NAME",
             Self::OtherEnvironment { .. } => {
                 "use a ledger for each (--database), or give this batch a name of its own with --batch NAME"
+            }
+            Self::OtherSource(_) => {
+                "give this one a name of its own with --batch NAME; or say that it is the batch's manifest from now on with --update-source: then lines with other recordings are bought"
+            }
+            Self::OtherParameters { .. } => {
+                "if they sign the address or change with each export, name them in the definition's [source] as ignore_query = [\"…\"] (\"all\" for the whole query); if these are other recordings, buy them with --update-source, or give them a batch of their own with --batch NAME"
             }
             Self::WouldRebuy { .. } => {
                 "take the options back; or buy them again with --rebuy; or start a batch beside it with --batch NAME"

@@ -1,6 +1,11 @@
 //! What the ledger knows of a batch by this name, and what has changed since.
 
-use super::{IntakeError, presentation, reader::Reader};
+use super::{
+    IntakeError,
+    compare::{Readdress, readdress},
+    error::OtherSource,
+    presentation,
+};
 use crate::{
     definition::{Columns, Definition},
     domain::{batch::BatchSpec, environment::Environment, options::Task},
@@ -78,14 +83,28 @@ impl Known {
         }
     }
 
-    /// Holds every line of the manifest against the ledger.
-    pub(super) async fn diff(&self, store: &Store, reader: &Reader) -> Result<Diff, IntakeError> {
-        let mut diff = Diff::default();
-        let mut chunks = reader.chunks();
-        while let Some(chunk) = chunks.next().await? {
-            diff += store.diff_set(self.row.id, chunk.good).await?;
+    /// Judges whether this manifest is the batch's, by its address and by what `diff` says of its lines. Returns the address
+    /// that the batch had, where it has another one from now on.
+    pub(super) async fn readdressed(
+        &self,
+        store: &Store,
+        definition: &Definition,
+        diff: &Diff,
+        agreed: bool,
+    ) -> Result<Option<String>, IntakeError> {
+        let lines = good_jobs(store, &self.row).await?;
+        match readdress(&self.spec.address, &definition.address, diff, lines, agreed) {
+            Readdress::No => Ok(None),
+            Readdress::Renewed => Ok(Some(self.spec.address.clone())),
+            Readdress::Other { clashes } => Err(IntakeError::OtherSource(Box::new(OtherSource {
+                batch: self.row.name.clone(),
+                before: self.spec.address.clone(),
+                now: definition.address.clone(),
+                clashes,
+                same: diff.same_source.saturating_sub(diff.unproven),
+                new: diff.new,
+            }))),
         }
-        Ok(diff)
     }
 }
 

@@ -3,9 +3,11 @@
 mod adopt;
 mod buying;
 mod cast;
+mod compare;
 mod copy;
 mod dictionary;
 mod error;
+mod found;
 mod known;
 mod night;
 mod ownership;
@@ -27,10 +29,11 @@ mod tests;
 
 pub use buying::{Characters, Purchases, cost};
 pub use cast::{Account, Judgement, KnownVoice, VoiceCheck, judge, remembered};
+pub use compare::{Compared, ReadProgress, ReadWatch};
 pub use copy::{ManifestCopy, copy_manifest};
 pub use dictionary::renew_dictionary;
-pub use error::{Amount, ExitClass, IntakeError, Rebuy};
+pub use error::{Amount, ExitClass, IntakeError, OtherSource, Rebuy};
 pub use parts::{PartLine, Parts, parts};
-pub use plan::{Estimate, Plan, SpeechPlan, plan};
+pub use plan::{Estimate, Plan, PlanOptions, SpeechPlan, plan};
 pub use scanned::{ScanOf, Scanned};
 pub use submit::{Submission, SubmitOptions, submit};

@@ -1,6 +1,13 @@
 //! Midnight: a dated batch that was begun yesterday goes on under yesterday's name.
 
-use super::{IntakeError, scanned::Scanned};
+use std::sync::Arc;
+
+use super::{
+    IntakeError,
+    compare::{Comparison, ReadWatch, Verdicts, compare},
+    reader::Reader,
+    scanned::{ScanOf, Scanned},
+};
 use crate::{
     definition::{Definition, template::Template},
     domain::{batch::BatchSpec, environment::Environment, hex::hex},
@@ -20,15 +27,26 @@ pub(super) fn spec_of(definition: &Definition, scan: &Scanned) -> BatchSpec {
     BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.columns) }
 }
 
+/// An older night that goes on.
+pub(super) struct Night {
+    /// The definition, under that night's name.
+    pub(super) definition: Definition,
+    /// What was read to find that out.
+    pub(super) verdicts: Option<Arc<Verdicts>>,
+}
+
 /// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a night
 /// that was killed before midnight must not be bought again after it. A batch that is there under its own name is itself.
+///
+/// A listing's hash has names and sizes. Where local files have other times than then, their contents decide: recordings of
+/// one length under the names of the night before are another night.
 pub(super) async fn same_night(
     store: &Store,
     definition: &Definition,
-    scan: &Scanned,
-    environment: Environment,
-) -> Result<Option<Definition>, IntakeError> {
-    let ours = spec_of(definition, scan);
+    reader: &Reader,
+    (environment, watch): (Environment, &ReadWatch),
+) -> Result<Option<Night>, IntakeError> {
+    let ours = spec_of(definition, &reader.scan);
     if !ours.dated || store.batch(definition.batch.as_str()).await?.is_some() {
         return Ok(None);
     }
@@ -37,7 +55,17 @@ pub(super) async fn same_night(
     let Some(newest) = newest.max_by_key(|row| (row.submitted_at, row.id.0)) else { return Ok(None) };
     let theirs: BatchSpec = serde_json::from_str(&newest.spec)
         .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", newest.name)))?;
-    Ok(is_same(&ours, &theirs).then(|| under_its_name(definition, &newest, theirs)))
+    if !is_same(&ours, &theirs) {
+        return Ok(None);
+    }
+    if matches!(reader.scan.of, ScanOf::Recordings(_)) {
+        let Comparison { diff, verdicts, .. } = compare(store, newest.id, definition, (reader, None), watch).await?;
+        if diff.other_source > 0 {
+            return Ok(None);
+        }
+        return Ok(Some(Night { definition: under_its_name(definition, &newest, theirs), verdicts: Some(verdicts) }));
+    }
+    Ok(Some(Night { definition: under_its_name(definition, &newest, theirs), verdicts: None }))
 }
 
 /// Whether two batches of one definition are the same work, whatever their dates.

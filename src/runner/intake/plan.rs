@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{
     Amount, IntakeError, Rebuy,
     buying::{self, Purchases},
+    compare::{Compared, ReadWatch},
+    found::Found,
     known::{Known, good_jobs},
     night::{same_night, spec_of},
     reader::Reader,
@@ -48,6 +50,10 @@ pub struct Plan {
     pub gone: u64,
     /// What would be bought again; submitting is refused until that is said to be wanted.
     pub rebuy: Option<Rebuy>,
+    /// What comparing its recordings with those of the ledger has found.
+    pub compared: Compared,
+    /// The address that its manifest had, where it would have another one.
+    pub readdressed: Option<String>,
     /// Done lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
     pub redelivered: u64,
     /// The lines that would be worked, and their price.
@@ -86,6 +92,19 @@ pub struct Estimate {
     pub give_or_take: MicroUsd,
 }
 
+/// What the user has agreed to, and how the rest is told.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    pub again: bool,
+    /// The manifest is the batch's from now on, wherever it is and whatever it brings.
+    pub update_source: bool,
+    /// Prices.
+    pub rates: Rates,
+    /// Who hears how far the reading of local recordings is.
+    pub watch: ReadWatch,
+}
+
 /// Reads the manifest, holds it against the ledger, where there is one, and looks into some recordings for their length.
 /// Writes nothing.
 ///
@@ -96,41 +115,47 @@ pub async fn plan(
     definition: &Definition,
     copy: Option<&Spooled>,
     environment: Environment,
-    again: bool,
-    rates: &Rates,
+    asked: &PlanOptions,
 ) -> Result<Plan, IntakeError> {
+    let PlanOptions { again, update_source, rates, watch } = asked;
+
     // What is wrong with its name is told before a long manifest is read.
     find(store, definition, environment).await?;
     let reader = Reader::start(definition, copy).await?;
     let scan = Arc::clone(&reader.scan);
     refuse_unpriced(definition, &scan, rates)?;
     let older = match store {
-        Some(store) if !again => same_night(store, definition, &scan, environment).await?,
+        Some(store) if !again => same_night(store, definition, &reader, (environment, watch)).await?,
         _ => None,
     };
-    let definition = older.as_ref().unwrap_or(definition);
+    let definition = older.as_ref().map_or(definition, |night| &night.definition);
     let known = find(store, definition, environment).await?;
     let here = known.as_ref().map(|(_, known)| known.at_its_origin(definition));
     let definition = here.as_ref().unwrap_or(definition);
-    let batch = known.as_ref().map(|(_, known)| known.row.id);
     let spec = spec_of(definition, &scan);
-    let (diff, speech) = match &scan.of {
-        ScanOf::Recordings(_) => (diff_of(known.as_ref(), &reader, &scan).await?, None),
-        ScanOf::Texts(_) => {
-            let (diff, purchases) = buying::look(store, batch, definition, copy, &scan).await?;
-            (diff, Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }))
+    let found = match store {
+        Some(store) => {
+            let known = known.as_ref().map(|(_, known)| known);
+            let verdicts = older.as_ref().and_then(|night| night.verdicts.clone());
+            super::found::look(store, definition, known, (copy, &reader), (verdicts, watch)).await?
         }
+        None => without_ledger(definition, copy, &scan).await?,
     };
-    let (mut gone, mut rebuy, mut redelivered) = (0, None, 0);
+    let (mut gone, mut rebuy, mut redelivered, mut readdressed) = (0, None, 0, None);
+    let diff = found.diff;
     if let Some((store, known)) = &known {
+        readdressed = found.refuse_others(store, definition, known, *update_source).await?;
+        rebuy = found.rebuys(definition, known, &reader, rates);
         if definition.limit.is_none() {
             let met = diff.changed + diff.done + diff.open;
             gone = good_jobs(store, &known.row).await?.saturating_sub(met);
         }
-        let again = rebuy_of(definition, &diff, speech.as_ref().map(|speech| &speech.purchases), rates);
-        rebuy = again.filter(|_| known.is_redefined(&spec, &scan.columns));
         redelivered = if known.is_presented_anew(&spec) { diff.done } else { diff.redelivered };
     }
+    let speech = match found.purchases {
+        Some(purchases) => Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }),
+        None => None,
+    };
     let mut estimate = estimate(definition, &diff, rates);
     if let Some(asked) = definition.transcribing()
         && let ScanOf::Recordings(scan) = &scan.of
@@ -160,15 +185,23 @@ pub async fn plan(
         diff,
         gone,
         rebuy,
+        compared: found.compared,
+        readdressed,
         redelivered,
     })
 }
 
-async fn diff_of(known: Option<&(&Store, Known)>, reader: &Reader, scan: &Scanned) -> Result<Diff, IntakeError> {
-    match known {
-        Some((store, known)) => known.diff(store, reader).await,
-        None => Ok(Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() }),
+/// What is found where nothing was ever submitted.
+async fn without_ledger(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    scan: &Arc<Scanned>,
+) -> Result<Found, IntakeError> {
+    if scan.texts().is_some() {
+        let (diff, purchases) = buying::look(None, None, definition, copy, scan).await?;
+        return Ok(Found { diff, purchases: Some(purchases), ..Found::default() });
     }
+    Ok(Found { diff: Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() }, ..Found::default() })
 }
 
 /// Looks at the texts as they would be spoken.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     IntakeError,
     adopt::Adopt,
+    compare::Verdicts,
     pen::Pen,
     scanned::{Opened, Scanned},
 };
@@ -30,8 +31,8 @@ pub(super) struct Chunk {
 }
 
 type Read = Result<Chunk, Faults>;
-/// Where the chunks go, and what their outputs are looked up in.
-type Asked = (mpsc::Sender<Read>, Option<Arc<Adopt>>);
+/// Where the chunks go, what their outputs are looked up in, and what is known of their recordings.
+type Asked = (mpsc::Sender<Read>, Option<Arc<Adopt>>, Option<Arc<Verdicts>>);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
@@ -56,16 +57,11 @@ impl Reader {
         Ok(Self { scan, asks })
     }
 
-    /// Begins another reading.
-    pub(super) fn chunks(&self) -> Chunks {
-        self.chunks_adopting(None)
-    }
-
-    /// The same; lines whose outputs are there say so.
-    pub(super) fn chunks_adopting(&self, adopt: Option<Arc<Adopt>>) -> Chunks {
+    /// Begins another reading. Lines whose outputs are there say so, and so do those whose recordings were compared.
+    pub(super) fn chunks(&self, adopt: Option<Arc<Adopt>>, verdicts: Option<Arc<Verdicts>>) -> Chunks {
         let (out, ready) = mpsc::channel(AHEAD);
         // If that thread has died, the channel closes before a last chunk, which is told as such.
-        let _ = self.asks.send((out, adopt));
+        let _ = self.asks.send((out, adopt, verdicts));
         Chunks { ready, ended: false }
     }
 }
@@ -98,10 +94,12 @@ fn serve(
     if scanned.send(Ok(Arc::clone(&scan))).is_err() {
         return;
     }
-    while let Ok((out, adopt)) = asked.recv() {
+    while let Ok((out, adopt, verdicts)) = asked.recv() {
         // A chunk that cannot be sent says that nobody waits for the rest.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
-        if let Err(faults) = manifest.read(definition, &scan, adopt.as_deref(), &mut Pen::new(&mut hand_out)) {
+        if let Err(faults) =
+            manifest.read(definition, &scan, (adopt.as_deref(), verdicts.as_deref()), &mut Pen::new(&mut hand_out))
+        {
             let _ = out.blocking_send(Err(faults));
         }
     }

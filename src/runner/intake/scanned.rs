@@ -1,6 +1,6 @@
 //! A manifest of either kind, and what its first reading found.
 
-use super::{adopt::Adopt, pen::Pen, seal::Sealer, speech::SpeechSealer};
+use super::{adopt::Adopt, compare::Verdicts, pen::Pen, seal::Sealer, speech::SpeechSealer};
 use crate::{
     definition::{
         Columns, Definition, Fault, Faults, Manifest, Row, Scan, Spooled, TaskDefinition,
@@ -135,12 +135,13 @@ impl<'d> Opened<'d> {
         &self,
         definition: &Definition,
         scan: &Scanned,
-        adopt: Option<&Adopt>,
+        known: (Option<&Adopt>, Option<&Verdicts>),
         pen: &mut Pen<'_>,
     ) -> Result<(), Faults> {
         match (self, &scan.of, &definition.task) {
             (Self::Recordings(manifest), ScanOf::Recordings(scan), TaskDefinition::Transcribe(asked)) => {
-                let mut sealer = Sealer::new(&asked.options);
+                let (adopt, verdicts) = known;
+                let mut sealer = Sealer::new(&asked.options, &definition.queries, verdicts);
                 for row in manifest.lines(scan)? {
                     let taken = match row? {
                         Row::Good(line) => pen.good(&sealer.good(*line, adopt)),
@@ -155,7 +156,7 @@ impl<'d> Opened<'d> {
                 let mut sealer = SpeechSealer::new(&asked.synthesis);
                 for row in texts.lines(scan)? {
                     let taken = match row? {
-                        TextRow::Good(line) => sealer.good(*line, adopt).all(|job| pen.good(&job)),
+                        TextRow::Good(line) => sealer.good(*line, known.0).all(|job| pen.good(&job)),
                         TextRow::Bad(line) => pen.bad(&Sealer::bad(line)),
                     };
                     if !taken {

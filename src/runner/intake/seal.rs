@@ -1,17 +1,19 @@
 //! From a line of a manifest to a job of the ledger.
 
-use std::fs;
+use std::path::Path;
 
-use super::adopt::Adopt;
+use super::{adopt::Adopt, compare::Verdicts};
 use crate::{
     definition::{BadLine, Line},
     domain::{
         batch::LineOverrides,
-        identity::{Identity, listed_identity, options_identity, source_identity},
+        identity::{Identity, Passport, listed_identity, options_identity, source_identity},
         options::TranscribeOptions,
         pool::Pool,
+        query::QueryRules,
     },
-    store::{BadJob, NewJob},
+    media::content::Stamp,
+    store::{BadJob, NewJob, NewLocal},
 };
 
 /// Sets of options that are remembered; beyond, the memory starts anew.
@@ -20,6 +22,8 @@ const REMEMBERED: usize = 64;
 /// Makes jobs of lines.
 pub(super) struct Sealer<'d> {
     defaults: &'d TranscribeOptions,
+    queries: &'d QueryRules,
+    verdicts: Option<&'d Verdicts>,
     remembered: Vec<(Option<LineOverrides>, Shape)>,
 }
 
@@ -32,18 +36,32 @@ struct Shape {
 }
 
 impl<'d> Sealer<'d> {
-    pub(super) fn new(defaults: &'d TranscribeOptions) -> Self {
-        Self { defaults, remembered: Vec::new() }
+    /// `verdicts`: what is known already of lines that the ledger has in another way.
+    pub(super) const fn new(
+        defaults: &'d TranscribeOptions,
+        queries: &'d QueryRules,
+        verdicts: Option<&'d Verdicts>,
+    ) -> Self {
+        Self { defaults, queries, verdicts, remembered: Vec::new() }
     }
 
-    /// The job of a good line. Of a local file this asks the system for its size.
+    /// The job of a good line. Of a local file this asks the system for its size and time.
     pub(super) fn good(&mut self, line: Line, adopt: Option<&Adopt>) -> NewJob {
         let adopted = adopt.filter(|_| line.source.is_some()).and_then(|adopt| adopt.outputs_of(&line.key));
         let Shape { id, overrides, pool } = self.shape(line.overrides);
         let source = line.source.as_deref().unwrap_or_default();
-        let source_id = match &line.expected {
-            Some(listed) => listed_identity(source, &listed.etag),
-            None => source_identity(source, size(source)),
+        let local = line.local.map(|path| {
+            let passport = Passport { path, seen: Stamp::at(Path::new(source)).map(|stamp| stamp.seen) };
+            let content = self.verdicts.and_then(|verdicts| verdicts.content(line.number, passport.seen?));
+            NewLocal { passport, content }
+        });
+        let source_id = match (&local, &line.expected) {
+            (Some(local), _) => local.passport.identity(),
+            (None, Some(listed)) => listed_identity(source, &listed.etag),
+            (None, None) => {
+                let known = self.verdicts.and_then(|verdicts| verdicts.alias(line.number));
+                known.unwrap_or_else(|| source_identity(source, self.queries))
+            }
         };
         NewJob {
             line: line.number,
@@ -56,6 +74,7 @@ impl<'d> Sealer<'d> {
             carried: carried(&line.carried),
             pool,
             expected: line.expected,
+            local,
             adopted,
             speech: None,
         }
@@ -83,14 +102,6 @@ impl<'d> Sealer<'d> {
         self.remembered.push((overrides, shape.clone()));
         shape
     }
-}
-
-/// The size of a local file, if it is one.
-fn size(source: &str) -> Option<u64> {
-    if !source.starts_with('/') {
-        return None;
-    }
-    fs::metadata(source).ok().filter(fs::Metadata::is_file).map(|meta| meta.len())
 }
 
 pub(super) fn carried(cells: &[String]) -> Option<String> {

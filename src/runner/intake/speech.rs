@@ -1,5 +1,7 @@
 //! From a text to its jobs: each voice in each format.
 
+use std::sync::Arc;
+
 use super::{adopt::Adopt, seal::carried};
 use crate::{
     definition::manifest::texts::TextLine,
@@ -32,27 +34,32 @@ impl<'d> SpeechSealer<'d> {
         adopt: Option<&'s Adopt>,
     ) -> impl Iterator<Item = NewJob> + use<'s, 'd> {
         let TextLine { number, key, text, file, outputs, carried: cells, .. } = line;
-        let (text, cells) = (Text::new(text), carried(&cells));
+        let body: Arc<str> = text.into();
+        let (text, cells) = (Text::new(Arc::clone(&body)), carried(&cells));
         outputs.into_iter().map(move |output| NewJob {
             line: number,
             key: key.to_string(),
             source: file.clone(),
             source_id: text.id(),
-            options_id: self.identity(&output.overrides),
+            options_id: self.identity(&output.overrides, &body),
             overrides: Some(serde_json::to_string(&output).expect("words, numbers and flags are JSON")),
             carried: cells.clone(),
             pool: Pool::Tts,
             expected: None,
+            local: None,
             adopted: adopt.and_then(|adopt| adopt.outputs(&output.files(&self.synthesis.captions))),
             speech: Some(NewSpeech { text: text.clone(), variant: output.variant() }),
         })
     }
 
-    fn identity(&mut self, overrides: &SpeechOverrides) -> Identity {
+    fn identity(&mut self, overrides: &SpeechOverrides, text: &str) -> Identity {
+        if self.synthesis.dictionary.is_some() {
+            return self.synthesis.identity_of(&overrides.apply(&self.synthesis.options), text);
+        }
         if let Some((_, id)) = self.remembered.iter().find(|(known, _)| known == overrides) {
             return *id;
         }
-        let id = self.synthesis.identity(&overrides.apply(&self.synthesis.options));
+        let id = self.synthesis.identity_of(&overrides.apply(&self.synthesis.options), "");
         if self.remembered.len() >= REMEMBERED {
             self.remembered.clear();
         }

@@ -9,7 +9,7 @@ use crate::{
         manifest::texts::{TextRow, Texts},
     },
     domain::{
-        cost::Rates, cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
+        cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
         synthesis::Rendition,
     },
     sandbox::{Config, Sandbox},
@@ -55,7 +55,7 @@ impl World {
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load(), None, Environment::Live, false, &Rates::default()).await.unwrap()
+        plan(Some(&self.store), &self.load(), None, Environment::Live, &PlanOptions::default()).await.unwrap()
     }
 
     /// Has everything that is due spoken, as a run would; what is bought for it.

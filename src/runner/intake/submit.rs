@@ -6,14 +6,14 @@ use super::{
     super::DEFAULT_CONCURRENCY,
     IntakeError,
     adopt::Adopt,
-    buying::{self, Purchases},
+    buying::Purchases,
     cast::{self, Account, VoiceCheck},
+    compare::{Compared, ReadWatch, Verdicts},
     dictionary,
+    found::look,
     known::Known,
     night::{same_night, spec_of},
-    ownership,
-    plan::rebuy_of,
-    readable,
+    ownership, readable,
     reader::Reader,
     scanned::refuse_unpriced,
 };
@@ -37,6 +37,10 @@ pub struct SubmitOptions {
     pub take_over: bool,
     /// New lines whose outputs are there already are done.
     pub adopt: bool,
+    /// The manifest is the batch's from now on, wherever it is and whatever it brings.
+    pub update_source: bool,
+    /// Who hears how far the reading of local recordings is.
+    pub watch: ReadWatch,
     /// A dated batch is a new one, even where the newest one has the same manifest and options.
     pub again: bool,
     /// Prices, for what is told.
@@ -66,6 +70,10 @@ pub struct Submission {
     pub submitted: Submitted,
     /// Of a synthesis, what is to be bought.
     pub purchases: Option<Purchases>,
+    /// What comparing its recordings with those of the ledger has found.
+    pub compared: Compared,
+    /// The address that its manifest had, where it has another one from now on.
+    pub readdressed: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// What was done on the account.
@@ -108,10 +116,10 @@ pub async fn submit(
     let definition = here.as_ref().unwrap_or(definition);
     let reader = Reader::start(definition, copy).await?;
     let older = match options.again {
-        false => same_night(store, definition, &reader.scan, environment).await?,
+        false => same_night(store, definition, &reader, (environment, &options.watch)).await?,
         true => None,
     };
-    let mut definition = older.clone().unwrap_or_else(|| definition.clone());
+    let mut definition = older.as_ref().map_or(definition, |night| &night.definition).clone();
     if older.is_some() {
         known = Known::find(store, &definition, environment).await?;
         definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
@@ -123,7 +131,15 @@ pub async fn submit(
         None => Vec::new(),
     };
     warnings.extend(reader.scan.strangers.warnings());
-    let purchases = refuse_rebuying(store, &definition, known.as_ref(), copy, &reader, options).await?;
+    let verdicts = older.as_ref().and_then(|night| night.verdicts.clone());
+    let found = look(store, &definition, known.as_ref(), (copy, &reader), (verdicts, &options.watch)).await?;
+    let readdressed = match &known {
+        Some(known) => found.refuse_others(store, &definition, known, options.update_source).await?,
+        None => None,
+    };
+    if let Some(known) = known.as_ref().filter(|_| !options.rebuy) {
+        found.refuse_rebuying(&definition, known, &reader, &options.rates)?;
+    }
     if known.is_none() {
         readable::check(&definition, copy, &reader).await?;
     }
@@ -138,7 +154,7 @@ pub async fn submit(
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
-    let (submitted, mut reading) = write_lines(store, begun, &reader, adopt).await?;
+    let (submitted, mut reading) = write_lines(store, begun, &reader, (adopt, found.verdicts)).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
@@ -161,7 +177,9 @@ pub async fn submit(
         same_night: older.is_some(),
         lines: reader.scan.lines,
         submitted,
-        purchases,
+        purchases: found.purchases,
+        compared: found.compared,
+        readdressed,
         warnings,
         done,
         adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
@@ -174,32 +192,6 @@ pub async fn submit(
         redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
     })
-}
-
-/// Refuses to buy finished lines again where nobody said so. Of a synthesis, says what would be bought in all.
-async fn refuse_rebuying(
-    store: &Store,
-    definition: &Definition,
-    known: Option<&Known>,
-    copy: Option<&Spooled>,
-    reader: &Reader,
-    options: &SubmitOptions,
-) -> Result<Option<Purchases>, IntakeError> {
-    let spec = spec_of(definition, &reader.scan);
-    let redefined = known.filter(|known| !options.rebuy && known.is_redefined(&spec, &reader.scan.columns));
-    let (diff, purchases) = if reader.scan.texts().is_some() {
-        let batch = known.map(|known| known.row.id);
-        let (diff, purchases) = buying::look(Some(store), batch, definition, copy, &reader.scan).await?;
-        (diff, Some(purchases))
-    } else if let Some(known) = redefined {
-        (known.diff(store, reader).await?, None)
-    } else {
-        return Ok(None);
-    };
-    match redefined.zip(rebuy_of(definition, &diff, purchases.as_ref(), &options.rates)) {
-        Some((known, rebuy)) => Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy }),
-        None => Ok(purchases),
-    }
 }
 
 /// Makes sure that the output is ours, and that it can be written: with the first summary.
@@ -246,10 +238,10 @@ async fn write_lines(
     store: &Store,
     begun: Begun,
     reader: &Reader,
-    adopt: Option<Arc<Adopt>>,
+    (adopt, verdicts): (Option<Arc<Adopt>>, Option<Arc<Verdicts>>),
 ) -> Result<(Submitted, Reading), IntakeError> {
     let (mut submitted, mut reading) = (Submitted::default(), Reading::default());
-    let mut chunks = reader.chunks_adopting(adopt);
+    let mut chunks = reader.chunks(adopt, verdicts);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
     loop {

@@ -31,7 +31,7 @@ use crate::{
 
 const TOML: &str = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/{batch}\"\nbad_lines = \"skip\"\n\
                     no_source = \"skip\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
-const CSV: &str = "key,url,who\na,https://h.org/a.wav?Signature=1,Ann\nb,https://h.org/b.wav?Signature=1,Bob\nc,,Cy\n";
+const CSV: &str = "key,url,who\na,https://h.org/a.wav?Signature=1&Expires=9,Ann\nb,https://h.org/b.wav?Signature=1&Expires=9,Bob\nc,,Cy\n";
 
 struct World {
     dir: tempfile::TempDir,
@@ -70,7 +70,7 @@ impl World {
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load("calls.toml"), None, Environment::Live, false, &Rates::default())
+        plan(Some(&self.store), &self.load("calls.toml"), None, Environment::Live, &PlanOptions::default())
             .await
             .unwrap()
     }
@@ -164,7 +164,7 @@ async fn the_same_manifest_twice_adds_nothing() {
 #[tokio::test]
 async fn a_plan_needs_no_ledger() {
     let w = World::new().await;
-    let plan = plan(None, &w.load("calls.toml"), None, Environment::Live, false, &Rates::default()).await.unwrap();
+    let plan = plan(None, &w.load("calls.toml"), None, Environment::Live, &PlanOptions::default()).await.unwrap();
     assert_eq!((plan.diff.new, plan.scan.columns.carried.clone()), (3, vec!["who".to_owned()]));
 }
 
@@ -337,16 +337,15 @@ async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
 }
 
 #[tokio::test]
-async fn a_local_file_of_another_size_is_another_recording() {
+async fn a_local_file_that_was_never_sent_is_taken_as_it_is() {
     let w = World::new().await;
     w.write("calls.csv", "key,url\na,rec/a.wav\n");
     fs::create_dir(w.path("rec")).unwrap();
     w.submit().await.unwrap();
     w.write("rec/a.wav", "RIFF");
-    assert_eq!(w.submit().await.unwrap().submitted.changed, 1, "it was missing before");
-    assert_eq!(w.submit().await.unwrap().submitted.same, 1);
+    assert_eq!(w.submit().await.unwrap().submitted.same, 1, "it was missing before");
     w.write("rec/a.wav", "RIFF and more");
-    assert_eq!(w.submit().await.unwrap().submitted.changed, 1);
+    assert_eq!(w.submit().await.unwrap().submitted.same, 1);
 }
 
 #[tokio::test]

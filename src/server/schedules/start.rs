@@ -234,6 +234,10 @@ fn hint(error: &IntakeError, planned: &Planned, run: &TakenRun) -> Option<String
         IntakeError::WouldRebuy { .. } => {
             Some(format!("take the options back; or buy them again with {}", by_hand("--rebuy")))
         }
+        IntakeError::OtherSource(_) => Some(format!(
+            "give its batches a name of their own; or take this manifest for theirs with {}",
+            by_hand("--update-source")
+        )),
         IntakeError::OtherDefinition { .. } => {
             Some("give its batches a name of their own: `batch` or `name` in the definition".to_owned())
         }

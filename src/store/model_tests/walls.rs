@@ -182,7 +182,11 @@ impl World {
         (*version, *since) = (*version + 1, self.clock.now());
         let number = line as u64 + 1;
         let source = format!("/r/{number}-{version}.wav");
-        self.submit(vec![NewJob { source_id: source_identity(&source, None), ..job(number, &source) }]).await;
+        self.submit(vec![NewJob {
+            source_id: source_identity(&source, &crate::domain::query::QueryRules::default()),
+            ..job(number, &source)
+        }])
+        .await;
     }
 
     async fn submit(&mut self, lines: Vec<NewJob>) {

@@ -82,6 +82,7 @@ impl House {
                     carried: None,
                     pool: Pool::Tts,
                     expected: None,
+                    local: None,
                     adopted: None,
                     speech: Some(NewSpeech { text: text.clone(), variant: rendition.variant() }),
                 });

@@ -1,0 +1,322 @@
+//! A manifest's recordings against those that the ledger knows: by their addresses, by how local files are found, and where
+//! only that differs, by what is in them.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{IntakeError, reader::Reader};
+use crate::{
+    definition::Definition,
+    domain::{
+        identity::{ContentHash, Identity, SeenFile},
+        job::BatchId,
+    },
+    media::content::{ContentError, hash_file},
+    store::{Diff, Readdressed, Store, ToRead},
+};
+
+/// Files that are read at once.
+const MOST_AT_ONCE: usize = 8;
+/// Files that cannot be read and are named.
+const NAMED: usize = 3;
+
+/// What is known of lines whose recording the ledger has in another way, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Verdicts {
+    contents: HashMap<u64, (SeenFile, ContentHash)>,
+    aliases: HashMap<u64, Identity>,
+}
+
+impl Verdicts {
+    /// What is in a line's file, if it was read, and is found still as it was then.
+    pub(super) fn content(&self, line: u64, seen: SeenFile) -> Option<ContentHash> {
+        self.contents.get(&line).filter(|(then, _)| *then == seen).map(|(_, content)| *content)
+    }
+
+    /// The identity by which the ledger has a line's address, where that is the same by the rules of today.
+    pub(super) fn alias(&self, line: u64) -> Option<Identity> {
+        self.aliases.get(&line).copied()
+    }
+}
+
+/// How far the reading of local files is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadProgress {
+    /// Files to read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were read.
+    pub read: u64,
+}
+
+/// Who hears how far the reading is: once before the first file, and then after each piece of one, from any thread.
+#[derive(Clone, Default)]
+pub struct ReadWatch(Option<Arc<dyn Fn(ReadProgress) + Send + Sync>>);
+
+impl ReadWatch {
+    /// `hear` is called often, and has to be quick.
+    pub fn new(hear: impl Fn(ReadProgress) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    fn hear(&self, progress: ReadProgress) {
+        if let Some(hear) = &self.0 {
+            hear(progress);
+        }
+    }
+}
+
+impl fmt::Debug for ReadWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadWatch").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What comparing has found of the lines that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Local files that were read, since only their content can say whether they are the same.
+    pub read: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
+    /// Files that are the same recordings, and were found in another place or with another time.
+    pub renewed: u64,
+    /// Lines that have another recording.
+    pub other: u64,
+    /// Files that cannot be seen or read: their lines stay as they are.
+    pub unreadable: u64,
+    /// Some of these, and why.
+    pub named: Vec<String>,
+}
+
+/// A finished comparison.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) diff: Diff,
+    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) told: Compared,
+    /// The parameters in which all addresses of lines that are there differ, and in nothing else; and how many these are.
+    pub(super) parameters: Option<(Vec<String>, u64)>,
+}
+
+/// Compares the lines of a manifest with those of a batch. Files are read only where nothing else decides, and what is
+/// `known` of them already does not.
+pub(super) async fn compare(
+    store: &Store,
+    batch: BatchId,
+    definition: &Definition,
+    (reader, known): (&Reader, Option<Arc<Verdicts>>),
+    watch: &ReadWatch,
+) -> Result<Comparison, IntakeError> {
+    let (mut diff, mut addresses) = (Diff::default(), Addresses::default());
+    let mut verdicts = known.as_deref().cloned().unwrap_or_default();
+    let mut chunks = reader.chunks(None, known.clone());
+    while let Some(chunk) = chunks.next().await? {
+        let found = store.diff_set(batch, chunk.good.clone()).await?;
+        diff += found;
+        if found.other_source > 0 {
+            for one in store.readdressed(batch, chunk.good).await? {
+                if addresses.is_same(definition, &one) {
+                    verdicts.aliases.insert(one.line, one.identity);
+                }
+            }
+        }
+    }
+    let mut told = Compared::default();
+    if diff.to_read > 0 {
+        read_all(store, batch, (reader, known), (&diff, watch), &mut verdicts, &mut told).await?;
+    }
+    let verdicts = Arc::new(verdicts);
+    let parameters = addresses.only_in(diff.same_urls);
+    if !verdicts.contents.is_empty() || !verdicts.aliases.is_empty() {
+        diff = Diff::default();
+        let mut chunks = reader.chunks(None, Some(Arc::clone(&verdicts)));
+        while let Some(chunk) = chunks.next().await? {
+            diff += store.diff_set(batch, chunk.good).await?;
+        }
+    }
+    told.renewed = diff.renewed;
+    told.other = diff.other_source;
+    told.unreadable = diff.unseen + diff.to_read;
+    Ok(Comparison { diff, verdicts, told, parameters })
+}
+
+/// Reads the files of the lines that need it, some at a time, set by set.
+async fn read_all(
+    store: &Store,
+    batch: BatchId,
+    (reader, known): (&Reader, Option<Arc<Verdicts>>),
+    (diff, watch): (&Diff, &ReadWatch),
+    verdicts: &mut Verdicts,
+    told: &mut Compared,
+) -> Result<(), IntakeError> {
+    let progress = Arc::new(Mutex::new(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 }));
+    watch.hear(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 });
+    let stop = CancellationToken::new();
+    // Who does not wait for it any more, as after a signal, is not to be held up by it.
+    let _stopping = stop.clone().drop_guard();
+    let mut chunks = reader.chunks(None, known);
+    while let Some(chunk) = chunks.next().await? {
+        let files = store.to_read(batch, chunk.good).await?;
+        let (watch, progress, stop) = (watch.clone(), Arc::clone(&progress), stop.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            read_files(&files, &stop, |n| {
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.read += n;
+                watch.hear(*progress);
+            })
+        });
+        for Read { line, path, content } in reading.await.map_err(|_| IntakeError::Interrupted)? {
+            match content {
+                Ok((seen, content)) => {
+                    told.read += 1;
+                    told.read_bytes += seen.bytes;
+                    verdicts.contents.insert(line, (seen, content));
+                }
+                Err(why) if told.named.len() < NAMED => told.named.push(format!("`{path}` {why}")),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file that was read, or could not be.
+struct Read {
+    line: u64,
+    path: String,
+    content: Result<(SeenFile, ContentHash), ContentError>,
+}
+
+/// Reads files side by side, as many as there are processors.
+fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + Sync) -> Vec<Read> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while !stop.is_cancelled()
+            && let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            let content = hash_file(Path::new(&file.path), &heard).map(|(stamp, content)| (stamp.seen, content));
+            done.push(Read { line: file.line, path: file.path.clone(), content });
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(2, usize::from).min(MOST_AT_ONCE).min(files.len());
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("reading a file does not panic")).collect()
+    })
+}
+
+/// What the addresses of lines that are there have in common, where they differ from the ledger's.
+#[derive(Debug, Default)]
+struct Addresses {
+    /// The parameters in which each of them differs; `None` once two are not alike.
+    differing: Option<Option<BTreeSet<String>>>,
+    count: u64,
+    /// Some are the same by the rules of today.
+    same: bool,
+}
+
+impl Addresses {
+    /// Whether an address is the one that the ledger has, by the rules of today.
+    fn is_same(&mut self, definition: &Definition, one: &Readdressed) -> bool {
+        let names = definition.queries.differing(&one.before, &one.now);
+        if names.as_ref().is_some_and(BTreeSet::is_empty) {
+            self.same = true;
+            return true;
+        }
+        self.count += 1;
+        self.differing = Some(match self.differing.take() {
+            None => names,
+            Some(before) => before.filter(|before| Some(before) == names.as_ref()),
+        });
+        false
+    }
+
+    /// The parameters in which all addresses differ, where `same` others are as they were. One address alone says nothing.
+    fn only_in(&self, same: u64) -> Option<(Vec<String>, u64)> {
+        let names = self.differing.as_ref()?.as_ref().filter(|_| same == 0 && !self.same && self.count > 1)?;
+        Some((names.iter().cloned().collect(), self.count))
+    }
+}
+
+/// What another address of the manifest means for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readdress {
+    /// It is the same address, or the batch's is not known.
+    No,
+    /// The recordings or texts are the same: the batch has this address from now on.
+    Renewed,
+    /// They are others, or nothing says that they are the same.
+    Other {
+        /// Lines that are there with another recording or text, or one that cannot be compared.
+        clashes: u64,
+    },
+}
+
+/// Judges the manifest's address, where `lines` are in the ledger. `agreed`: the user has said that it is the same batch.
+pub(super) fn readdress(before: &str, now: &str, diff: &Diff, lines: u64, agreed: bool) -> Readdress {
+    if before.is_empty() || before == now {
+        return Readdress::No;
+    }
+    let clashes = diff.other_source + diff.unproven + diff.to_read + diff.unseen;
+    let proved = clashes == 0 && diff.same_source > 0;
+    if agreed || proved || lines == 0 { Readdress::Renewed } else { Readdress::Other { clashes } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_address_needs_a_proof() {
+        let same = Diff { same_source: 3, new: 2, ..Diff::default() };
+        assert_eq!(readdress("a", "a", &Diff { other_source: 3, ..same }, 3, false), Readdress::No);
+        assert_eq!(readdress("", "b", &Diff { other_source: 3, ..same }, 3, false), Readdress::No);
+        assert_eq!(readdress("a", "b", &same, 3, false), Readdress::Renewed);
+        for (diff, clashes) in [
+            (Diff { other_source: 1, ..same }, 1),
+            (Diff { unproven: 2, ..same }, 2),
+            (Diff { to_read: 1, unseen: 1, ..same }, 2),
+            (Diff { same_source: 0, ..same }, 0),
+        ] {
+            assert_eq!(readdress("a", "b", &diff, 3, false), Readdress::Other { clashes }, "{diff:?}");
+            assert_eq!(readdress("a", "b", &diff, 3, true), Readdress::Renewed);
+            assert_eq!(readdress("a", "b", &diff, 0, false), Readdress::Renewed, "an empty batch");
+        }
+    }
+
+    #[test]
+    fn files_are_read_side_by_side_and_each_failure_is_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for line in 0..50_u64 {
+            let path = dir.path().join(format!("{line}.wav"));
+            if line != 7 {
+                std::fs::write(&path, vec![0; 1_000]).unwrap();
+            }
+            files.push(ToRead { line, path: path.to_str().unwrap().to_owned() });
+        }
+        let heard = std::sync::atomic::AtomicU64::new(0);
+        let mut read = read_files(&files, &CancellationToken::new(), |n| {
+            heard.fetch_add(n, Ordering::Relaxed);
+        });
+        read.sort_unstable_by_key(|read| read.line);
+        assert_eq!(read.len(), 50);
+        assert_eq!(read.iter().filter(|read| read.content.is_err()).map(|read| read.line).collect::<Vec<_>>(), [7]);
+        assert_eq!(heard.into_inner(), 49_000);
+        assert!(read_files(&[], &CancellationToken::new(), |_| ()).is_empty());
+    }
+}
