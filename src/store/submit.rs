@@ -322,7 +322,7 @@ async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lin
          SELECT j.id
          FROM i
          JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-         WHERE j.source_id = i.source_id AND j.options_id = i.options_id AND {IS_RENAMED} AND j.outputs IS NOT NULL"
+         WHERE NOT (j.source_id <> i.source_id) AND NOT (j.options_id <> i.options_id) AND {IS_RENAMED} AND j.outputs IS NOT NULL"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -340,7 +340,7 @@ async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lin
 async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(), StoreError> {
     // Joined with itself, the table would be read once a line.
     let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
-    // refresh_same
+    // refresh_same: nearly all lines have the same options, and are not to be found by those.
     sqlx::query(sql(&format!(
         "WITH i AS MATERIALIZED ({incoming})
          UPDATE jobs
@@ -349,7 +349,7 @@ async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -
            source_mtime = i.source_mtime, source_inode = i.source_inode
          FROM i
          WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
-           AND {same} AND jobs.options_id = i.options_id
+           AND {same} AND NOT (jobs.options_id <> i.options_id)
            AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
              OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
              OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
