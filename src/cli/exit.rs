@@ -177,6 +177,10 @@ impl From<PublishError> for Stop {
             PublishError::Sink(error) => error.into(),
             // The reader of stdout may have gone.
             PublishError::Output(error) => error.into(),
+            error @ PublishError::OldReport { .. } => {
+                let hint = "mend it, or make it readable for this user, and the same command goes on; moved away, it keeps what it has, and the next report is written without those transcripts";
+                Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
+            }
             error @ PublishError::Spool { .. } => {
                 let hint =
                     "make room in that folder, and make it writable for this user; the same command writes the report";

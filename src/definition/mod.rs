@@ -168,7 +168,7 @@ impl Definition {
             manifest: self.manifest.clone(),
             output: self.output.clone(),
             run: self.run.clone(),
-            report: self.report,
+            report: self.report.clone(),
             carried: columns.carried.clone(),
             option_columns: columns.options.clone(),
             source: self.source.clone(),
