@@ -291,6 +291,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     some(plan.scan.without_source, " without a source: nothing to do");
     some(plan.gone, tell::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
+    some(plan.without_word_times, tell::WITHOUT_WORD_TIMES);
     facts
 }
 
@@ -358,6 +359,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "bad": plan.scan.bad,
             "without_source": plan.scan.without_source,
             "gone": plan.gone,
+            "without_word_times": plan.without_word_times,
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),

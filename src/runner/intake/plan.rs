@@ -50,6 +50,8 @@ pub struct Plan {
     pub rebuy: Option<Rebuy>,
     /// Done lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
     pub redelivered: u64,
+    /// Lines whose captions would share their length out, since they were bought without word times.
+    pub without_word_times: u64,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
     /// Of a synthesis, what would be bought.
@@ -120,7 +122,7 @@ pub async fn plan(
             (diff, Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }))
         }
     };
-    let (mut gone, mut rebuy, mut redelivered) = (0, None, 0);
+    let (mut gone, mut rebuy, mut redelivered, mut without_word_times) = (0, None, 0, 0);
     if let Some((store, known)) = &known {
         if definition.limit.is_none() {
             let met = diff.changed + diff.done + diff.open;
@@ -128,6 +130,8 @@ pub async fn plan(
         }
         let again = rebuy_of(definition, &diff, speech.as_ref().map(|speech| &speech.purchases), rates);
         rebuy = again.filter(|_| known.is_redefined(&spec, &scan.columns));
+        // What has changed is bought with them.
+        without_word_times = known.without_word_times(store, &spec).await?.min(diff.done + gone);
         redelivered = if known.is_presented_anew(&spec) { diff.done } else { diff.redelivered };
     }
     let mut estimate = estimate(definition, &diff, rates);
@@ -160,6 +164,7 @@ pub async fn plan(
         gone,
         rebuy,
         redelivered,
+        without_word_times,
     })
 }
 

@@ -85,6 +85,8 @@ pub struct Submission {
     pub redelivered: u64,
     /// Lines that should be, and whose answers are pruned.
     pub pruned: u64,
+    /// Lines whose captions share their length out, since they were bought without word times.
+    pub without_word_times: u64,
 }
 
 /// Records a batch and its lines. Nothing is written before everything that can be checked was found right; what is cut
@@ -142,6 +144,10 @@ pub async fn submit(
     let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { Rewanted::default() };
     store.end_submit(begun.batch).await?;
 
+    let without_word_times = match &known {
+        Some(known) => known.without_word_times(store, &spec).await?,
+        None => 0,
+    };
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
@@ -168,6 +174,7 @@ pub async fn submit(
         dropped: rewanted.dropped,
         redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
+        without_word_times,
     })
 }
 
