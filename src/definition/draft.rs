@@ -70,6 +70,7 @@ pub(super) struct Draft {
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
+    pub(super) report_store: S3Settings,
     pub(super) s3_source: S3Settings,
     pub(super) private_redirects: bool,
     pub(super) s3_sink: SinkSettings,
@@ -127,6 +128,7 @@ impl Draft {
             run: RunSettings::default(),
             report: ReportSettings::default(),
             report_to: None,
+            report_store: S3Settings::default(),
             s3_source: S3Settings::default(),
             private_redirects: false,
             s3_sink: SinkSettings::default(),
@@ -201,6 +203,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
         draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
     }
     draft.report_to = walk.text(&mut report, "to", some);
+    draft.report_store = stores::read_store(walk, &mut report);
     walk.close(report);
     let source = walk.section(&mut root, "source");
     (draft.s3_source, draft.private_redirects) = stores::read_source(walk, source);
