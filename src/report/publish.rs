@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The report's name in the sink.
-pub const REPORT: &str = "report.csv";
+pub const REPORT: &str = BatchSpec::REPORT;
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 

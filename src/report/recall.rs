@@ -59,7 +59,7 @@ pub(super) struct Recall {
 
 struct Sources {
     outputs: Sink,
-    /// The report that is about to be written over, then one beside the outputs.
+    /// The report that is about to be written over, then those of before that stay where they are.
     published: Vec<Published>,
     unreadable: Option<Unreadable>,
 }
@@ -136,11 +136,21 @@ impl Sources {
             }
             Err(why) => sources.unreadable = Some(Unreadable { address: address.clone(), why }),
         }
-        // A report that was beside the outputs before `[report] to` was set. It stays, so it may be what it will.
+        // Where a report was before this place was named. It stays, so it may be what it will.
         if address != beside
             && let Ok(Some(published)) = open_report(&sources.outputs, REPORT, spool).await?
         {
             sources.published.push(published);
+        }
+        if let Some(former) = spec.report.former.as_ref().filter(|former| **former != beside) {
+            for settings in [spec.report_sink(), &spec.sink] {
+                if let Ok((place, name)) = Sink::open_file(former, settings)
+                    && let Ok(Some(published)) = open_report(&place, &name, spool).await?
+                {
+                    sources.published.push(published);
+                    break;
+                }
+            }
         }
         Ok(sources)
     }
@@ -151,7 +161,8 @@ impl Sources {
             let find = |sought: &Sought| {
                 let mut empty = None;
                 for report in &mut published {
-                    match report.find(sought)? {
+                    let address = report.address.clone();
+                    match report.find(sought).map_err(|e| (address, e.to_string()))? {
                         Some(Row::Empty(row)) => empty = empty.or(Some(Row::Empty(row))),
                         None => {}
                         whole => return Ok(whole),
@@ -159,19 +170,14 @@ impl Sources {
                 }
                 Ok(empty)
             };
-            let found: io::Result<Vec<_>> = sought.iter().map(find).collect();
+            let found: Result<Vec<_>, (String, String)> = sought.iter().map(find).collect();
             (published, found)
         };
         let (published, found) =
-            tokio::task::spawn_blocking(looking).await.map_err(io::Error::other).map_err(unread)?;
+            tokio::task::spawn_blocking(looking).await.expect("a look into a report does not panic");
         self.published = published;
-        found.map_err(unread)
+        found.map_err(|(address, why)| PublishError::OldReport { address, why })
     }
-}
-
-/// The copy in the spool, or the file, was there a moment ago.
-fn unread(error: io::Error) -> PublishError {
-    PublishError::OldReport { address: REPORT.to_owned(), why: error.to_string() }
 }
 
 /// The report under this name, if there is one; or why it cannot be read.
@@ -181,9 +187,11 @@ async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Opt
     match sink.fetch(name, scratch.path()).await {
         Ok(None) => Ok(Ok(None)),
         Ok(Some(path)) => {
-            let indexing = move || Published::open(&path, scratch).map_err(|e| e.to_string());
+            let address = sink.address(name);
+            let indexing = move || Published::open(&path, address, scratch).map_err(|e| e.to_string());
             Ok(tokio::task::spawn_blocking(indexing).await.unwrap_or_else(|e| Err(e.to_string())))
         }
+        Err(SinkError::Content { source, .. }) => Err(told(source)),
         Err(error) => Ok(Err(error.told())),
     }
 }
@@ -233,6 +241,7 @@ enum Row {
 
 /// A report that was published, to be read row by row.
 struct Published {
+    address: String,
     reader: Reader<File>,
     columns: Columns,
     /// Hash of each row's key, and the row's offset in bytes; in order.
@@ -259,7 +268,7 @@ struct Columns {
 
 impl Published {
     /// Reads the report once, for the places of its rows. An empty file is none.
-    fn open(path: &Path, scratch: Scratch) -> io::Result<Option<Self>> {
+    fn open(path: &Path, address: String, scratch: Scratch) -> io::Result<Option<Self>> {
         let meta = path.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::other("it is no regular file"));
@@ -301,7 +310,7 @@ impl Published {
         }
         index.sort_unstable();
         index.shrink_to_fit();
-        Ok(Some(Self { reader, columns, index, damage, record, _scratch: scratch }))
+        Ok(Some(Self { address, reader, columns, index, damage, record, _scratch: scratch }))
     }
 
     /// The row of the same key and request.
@@ -438,6 +447,7 @@ async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, P
         read => read.map(|bytes| bytes.map(|bytes| Body::from_kept(bytes.len() as u64, false, bytes.into()))),
     };
     match read {
+        Err(SinkError::Content { source, .. }) => Err(told(source)),
         Err(e) if e.class() == SinkClass::Retry => Err(e.into()),
         read => Ok(read.unwrap_or_default()),
     }

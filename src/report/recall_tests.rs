@@ -126,6 +126,11 @@ async fn a_report_elsewhere_is_read_there_and_one_beside_the_outputs_too() {
     w.written().await.unwrap();
     assert_eq!(fs::read_to_string(&to).unwrap(), before);
     assert!(!w.out(REPORT).exists());
+    // And moved once more.
+    w.spec.report.former = Some(w.spec.report_address());
+    w.spec.report_to = Some(w.dir.path().join("third.csv").display().to_string());
+    w.written().await.unwrap();
+    assert_eq!(fs::read_to_string(w.dir.path().join("third.csv")).unwrap(), before);
 }
 
 #[tokio::test]

@@ -165,6 +165,13 @@ fn one_more_column_and_another_ledger_lose_no_transcript() {
     assert_eq!(before, ["words of call 1", "words of call 2", "words of call 3"]);
     let pruned = run(dir.path(), &["prune", "--older-than", "0s", "--sandbox"]);
     assert_eq!(code(&pruned), 0, "{}", stderr(&pruned));
+    let report = dir.path().join("sandbox-out/calls/report.csv");
+    let whole = fs::read(&report).unwrap();
+    well(dir.path(), "run", &["--formats", "srt", "--report", "elsewhere/{batch}.csv"]);
+    assert!(fs::read(dir.path().join("elsewhere/calls.csv")).unwrap() == whole);
+    fs::remove_file(&report).unwrap();
+    well(dir.path(), "run", &["--formats", "srt"]);
+    assert!(fs::read(&report).unwrap() == whole, "there and back again");
     recordings(dir.path(), 4, Some("agent"));
     well(dir.path(), "run", &["--formats", "srt"]);
     assert_eq!(column(dir.path(), "transcript")[..3], before);

@@ -75,6 +75,12 @@ impl Known {
         }
     }
 
+    /// Where the report was before, if it goes elsewhere now.
+    pub(super) fn former_report(&self, spec: &BatchSpec) -> Option<String> {
+        let before = self.spec.report_address();
+        if before == spec.report_address() { self.spec.report.former.clone() } else { Some(before) }
+    }
+
     /// What a new specification means for the lines that are there.
     pub(super) fn again(&self, spec: &BatchSpec) -> Again {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);

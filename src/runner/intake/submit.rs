@@ -127,7 +127,8 @@ pub async fn submit(
     let sink = claim_output(store, known.as_ref(), &spec_of(&definition, &reader.scan), &definition, options).await?;
     let done = dictionary::push(store, account, &mut definition).await?.into_iter().collect();
     let definition = &definition;
-    let spec = spec_of(definition, &reader.scan);
+    let mut spec = spec_of(definition, &reader.scan);
+    spec.report.former = known.as_ref().and_then(|known| known.former_report(&spec));
 
     let adopt = match options.adopt {
         true => Some(Arc::new(Adopt::look(&sink, &spec.task).await?)),
