@@ -178,7 +178,7 @@ impl From<PublishError> for Stop {
             // The reader of stdout may have gone.
             PublishError::Output(error) => error.into(),
             error @ PublishError::OldReport { .. } => {
-                let hint = "mend it, or make it readable for this user, and the same command goes on; moved away, it keeps what it has, and the next report is written without those transcripts";
+                let hint = "restore it or make it readable, and run the same command again; to have a report without those transcripts, move it away first";
                 Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
             }
             error @ PublishError::Spool { .. } => {

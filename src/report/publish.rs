@@ -51,9 +51,7 @@ pub enum PublishError {
         source: io::Error,
     },
     /// The report that is there may be all that has some transcripts, and it does not read. It was left as it is.
-    #[error(
-        "{address} is left as it is: it may be all that has transcripts whose answers are pruned, and it cannot be read: {why}"
-    )]
+    #[error("{address} is left as it is. It may have transcripts that are nowhere else, and cannot be read: {why}")]
     OldReport {
         /// Where that report is.
         address: String,
