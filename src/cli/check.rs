@@ -299,6 +299,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     some(plan.scan.without_source, " without a source: nothing to do");
     some(plan.gone, tell::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
+    some(plan.without_word_times, tell::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
@@ -373,6 +374,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "without_source": plan.scan.without_source,
             "gone": plan.gone,
             "recordings": reading::in_json(&plan.compared, plan.readdressed.as_deref()),
+            "without_word_times": plan.without_word_times,
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),

@@ -177,6 +177,10 @@ impl From<PublishError> for Stop {
             PublishError::Sink(error) => error.into(),
             // The reader of stdout may have gone.
             PublishError::Output(error) => error.into(),
+            error @ PublishError::OldReport { .. } => {
+                let hint = "restore it or make it readable, and run the same command again; to have a report without those transcripts, move it away first";
+                Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
+            }
             error @ PublishError::Spool { .. } => {
                 let hint =
                     "make room in that folder, and make it writable for this user; the same command writes the report";

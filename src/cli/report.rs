@@ -17,9 +17,10 @@ use super::{
 use crate::{
     config::Config,
     report::{
-        publish::{report_to, summarize},
+        publish::{put_report, report_to, summarize},
         summary::SummaryState,
     },
+    sink::is_s3,
     store::{BatchRow, Store},
 };
 
@@ -33,8 +34,8 @@ use crate::{
 pub struct Report {
     #[command(flatten)]
     named: Named,
-    /// Write the CSV there; - is stdout
-    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    /// Write the CSV there: a file, or s3://bucket/key; - is stdout
+    #[arg(short, long, visible_alias = "report", value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
     /// Also rows of outputs in voices or formats that are not asked for any more
     #[arg(long, requires = "output")]
@@ -97,6 +98,11 @@ async fn write(
     with_dropped: bool,
 ) -> Result<(), Stop> {
     let spec = spec_of(&row.name, &row.spec)?;
+    if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
+        put_report(store, row, &spec, with_dropped, address).await?;
+        context.screen.say(&format!("{}: written to {address}", row.name));
+        return Ok(());
+    }
     if file.as_os_str() == "-" {
         report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());

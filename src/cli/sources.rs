@@ -160,6 +160,9 @@ pub struct Sources {
     /// Where outputs go: a directory, or s3://bucket/prefix/
     #[arg(long, value_name = "DIR", help_heading = "Batch")]
     output: Option<String>,
+    /// Where the report goes: a file, or s3://bucket/key; beside the outputs without it
+    #[arg(long, value_name = "PATH", help_heading = "Batch")]
+    report: Option<String>,
     /// Calls at once, below what the account's limits allow
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Batch")]
     concurrency: Option<u32>,
@@ -225,6 +228,7 @@ impl Sources {
             manifest: self.manifest.clone(),
             manifest_format: self.manifest_format,
             output: self.output.clone().or(sandbox_output),
+            report: self.report.clone(),
             key_column: self.key_column.clone(),
             source_column: self.source_column.clone(),
             option_columns: self.option_columns.as_ref().map(|columns| columns.0.clone()),

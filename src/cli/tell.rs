@@ -54,6 +54,10 @@ pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
     (!ignored.is_empty()).then(|| fact("ignored", ignored.join(", ")))
 }
 
+/// Of lines whose captions have no word times to go by.
+pub(super) const WITHOUT_WORD_TIMES: &str =
+    " bought without word times: their captions share the length out; `retry --key` buys one again with them";
+
 /// What submitting did.
 pub(super) fn submitted(done: &Submission) -> Vec<String> {
     let s = &done.submitted;
@@ -92,6 +96,7 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
     some(done.gone, " of the batch are not in the manifest any more; they stay in its report");
     some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
     some(done.redelivered, " rendered and delivered again from kept answers");
+    some(done.without_word_times, WITHOUT_WORD_TIMES);
     some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
     facts
 }

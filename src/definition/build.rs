@@ -162,8 +162,9 @@ impl Builder<'_> {
         let (batch, dated) = self.batch(&draft, &Names { name: &name, batch: None, date });
         let names = Names { name: &name, batch: Some(batch.as_ref().map_or("", BatchName::as_str)), date };
         let output = self.output(&draft, &names);
-        let sink = self.sink(&draft, output.as_deref());
         let report_to = self.report_to(&draft, &names);
+        let sink = self.sink(&draft, output.as_deref(), report_to.as_deref());
+        draft.report.sink = self.report_sink(&draft, report_to.as_deref());
         let (origin, manifest) = self.origin(&draft, &names, origin);
         let address = self.address(&draft, origin.as_ref());
         let filters = Filters { texts: draft.task == Task::Synthesize, ..self.filters(&draft, origin.as_ref()) };

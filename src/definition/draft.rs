@@ -22,7 +22,7 @@ use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
     keywords::Keywords,
     options::{Task, TranscriptFormat, WebhookMode, listed},
-    s3::SinkSettings,
+    s3::{S3Settings, SinkSettings},
 };
 
 listed! {
@@ -74,6 +74,7 @@ pub(super) struct Draft {
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
+    pub(super) report_store: S3Settings,
     pub(super) sources: SourceDraft,
     pub(super) follow_links: Option<bool>,
     pub(super) s3_sink: SinkSettings,
@@ -132,6 +133,7 @@ impl Draft {
             run: RunSettings::default(),
             report: ReportSettings::default(),
             report_to: None,
+            report_store: S3Settings::default(),
             sources: SourceDraft::default(),
             follow_links: None,
             s3_sink: SinkSettings::default(),
@@ -213,6 +215,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
         draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
     }
     draft.report_to = walk.text(&mut report, "to", some);
+    draft.report_store = stores::read_store(walk, &mut report);
     walk.close(report);
     let source = walk.section(&mut root, "source");
     draft.sources = stores::read_source(walk, source);

@@ -178,7 +178,7 @@ impl Definition {
             address: self.address.clone(),
             output: self.output.clone(),
             run: self.run.clone(),
-            report: self.report,
+            report: self.report.clone(),
             carried: columns.carried.clone(),
             option_columns: columns.options.clone(),
             source: self.source.clone(),

@@ -170,6 +170,50 @@ fn outputs_and_reports_have_their_places() {
 }
 
 #[test]
+fn a_report_has_its_own_store_or_that_of_the_sink() {
+    let minio = "endpoint_url = \"http://127.0.0.1:9000\"\n";
+    let of = |rest: &str, over: Overrides| load(&format!("manifest = \"calls.csv\"\n{SMALL}{rest}"), over).1;
+    let to = "to = \"s3://bi/a.csv\"\n";
+    let endpoint = |definition: &Definition| {
+        definition.report.sink.as_ref().map(|sink| (sink.store.endpoint_url.is_some(), sink.sse.is_some()))
+    };
+    let sink = format!("[sink]\nsse = \"AES256\"\n{minio}[report]\n{to}");
+    // The outputs go to a directory: by the definition, and by the command line.
+    let definition = of(&sink, Overrides::default()).unwrap();
+    assert_eq!((endpoint(&definition), &definition.sink), (Some((true, true)), &SinkSettings::default()));
+    let over = Overrides { output: Some("here".into()), ..Overrides::default() };
+    assert_eq!(endpoint(&of(&sink, over).unwrap()), Some((true, true)));
+    let own = format!("[sink]\nsse = \"AES256\"\n[report]\n{to}{minio}");
+    let definition = of(&own, Overrides::default()).unwrap();
+    assert_eq!(endpoint(&definition), Some((true, false)), "all of it is its own");
+    let spec =
+        serde_json::to_string(&definition.spec(&Columns { all: vec![], options: vec![], carried: vec![] })).unwrap();
+    let kept: crate::domain::batch::BatchSpec = serde_json::from_str(&spec).unwrap();
+    assert_eq!(kept.report_sink().store.endpoint_url.as_deref(), Some("http://127.0.0.1:9000"));
+
+    let flag = |path: &str| Overrides { report: Some(path.into()), ..Overrides::default() };
+    let definition = of(&own, flag("{batch}-x.csv")).unwrap();
+    assert!(definition.report_to.unwrap().ends_with("/a-x.csv"));
+    assert_eq!(definition.report.sink, None);
+    let definition = of("", flag("s3://bi/b.csv")).unwrap();
+    assert_eq!(definition.report_to.as_deref(), Some("s3://bi/b.csv"));
+    let over = Overrides { sandbox_world: true, ..flag("s3://bi/b.csv") };
+    assert_eq!(of(&own, over).unwrap().report_to.as_deref(), Some("s3://bi/b.csv"), "what is said is done");
+
+    for (rest, over, message) in [
+        (format!("[report]\n{minio}"), Overrides::default(), "`report.endpoint_url`: is for a report in a store"),
+        (format!("[report]\nto = \"a.csv\"\n{minio}"), Overrides::default(), "`report.endpoint_url`: is for a report"),
+        ("[report]\nprofile = \"\"\n".into(), Overrides::default(), "`report.profile`: may not be empty"),
+        ("[report]\nsse = \"AES256\"\n".into(), Overrides::default(), "`report.sse`: there is no such field"),
+        (String::new(), flag("https://x.org/a.csv"), "`--report`: a report is a file or an s3:// object"),
+        (String::new(), flag("s3://bi/"), "`--report`: `s3://bi/` is a folder"),
+    ] {
+        let told = of(&rest, over).unwrap_err().to_string();
+        assert!(told.contains(message), "{rest}: {told}");
+    }
+}
+
+#[test]
 fn the_sandbox_leaves_the_stores_alone() {
     let over = Overrides { sandbox_world: true, output: Some("sandbox-out/{batch}/".into()), ..Overrides::default() };
     let definition = load(NIGHT, over).1.unwrap();

@@ -31,6 +31,8 @@ pub struct Overrides {
     pub manifest_format: Option<ManifestFormat>,
     /// `--output`
     pub output: Option<String>,
+    /// `--report`: the report's file or object.
+    pub report: Option<String>,
     /// `--key-column`: a column's name, or a template over columns.
     pub key_column: Option<String>,
     /// `--source-column`: likewise.
@@ -116,6 +118,7 @@ impl Overrides {
             "manifest" => self.manifest.is_some(),
             "manifest_format" => self.manifest_format.is_some(),
             "output" => self.output.is_some(),
+            "report.to" if self.report.is_some() => return Some("report".into()),
             "include" => self.include.is_some(),
             "exclude" => self.exclude.is_some(),
             "option_columns" => self.option_columns.is_some(),

@@ -122,7 +122,8 @@ pub(super) fn read_sink<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Si
     }
 }
 
-fn read_store<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> S3Settings {
+/// Reads the fields that say which store it is.
+pub(super) fn read_store<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> S3Settings {
     S3Settings {
         region: walk.text(section, "region", word),
         endpoint_url: walk.text(section, "endpoint_url", endpoint),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     key::Key,
-    s3::{S3Address, SinkSettings},
+    s3::{S3Address, S3Settings, SinkSettings},
 };
 
 /// With this much before a key, and its ending behind it, an object's name stays below what stores take.
@@ -38,9 +38,11 @@ impl Builder<'_> {
     /// The report's file or object, where it does not lie beside the outputs.
     pub(super) fn report_to(&mut self, draft: &Draft, names: &Names<'_>) -> Option<String> {
         // The sandbox is a world of its own: its reports are not to stand among real ones.
-        let text = draft.report_to.as_ref().filter(|_| !self.over.sandbox_world)?;
+        let (text, base) = match (&self.over.report, &draft.report_to) {
+            (Some(text), _) => (text, self.cwd.clone()),
+            (None, text) => (text.as_ref().filter(|_| !self.over.sandbox_world)?, self.cwd.join(&self.base)),
+        };
         let filled = self.fill("report.to", text, names)?;
-        let base = self.cwd.join(&self.base);
         let name_it = || {
             format!("`{filled}` is a folder; name the file, e.g. \"{}/{{batch}}.csv\"", filled.trim_end_matches('/'))
         };
@@ -57,18 +59,42 @@ impl Builder<'_> {
         to.map_err(|message| self.fault("report.to", message)).ok()
     }
 
-    /// How outputs are kept in a store. Where the command line sends them to a directory, `[sink]` is idle.
-    pub(super) fn sink(&mut self, draft: &Draft, output: Option<&str>) -> SinkSettings {
+    /// How outputs are kept in a store. Where the command line sends them to a directory, or only the report goes to a store,
+    /// `[sink]` is idle for them.
+    pub(super) fn sink(&mut self, draft: &Draft, output: Option<&str>, report_to: Option<&str>) -> SinkSettings {
         let has_sink = self.in_file("sink");
         match output {
             Some(output) if has_sink && !is_s3(output) => {
-                if self.over.output.is_none() {
+                let is_for_report = report_to.is_some_and(is_s3) || self.over.report.is_some();
+                if self.over.output.is_none() && !is_for_report {
                     self.fault("sink", "is for s3:// outputs, and `output` is a directory");
                 }
                 SinkSettings::default()
             }
             _ => draft.s3_sink.clone(),
         }
+    }
+}
+
+impl Builder<'_> {
+    /// The store of a report that does not lie beside the outputs: its own where `[report]` names one, else that of
+    /// `[sink]`, wherever the outputs go.
+    pub(super) fn report_sink(&mut self, draft: &Draft, report_to: Option<&str>) -> Option<SinkSettings> {
+        let own = (draft.report_store != S3Settings::default()).then(|| draft.report_store.clone());
+        if report_to.is_some_and(is_s3) {
+            let own = own.map(|store| SinkSettings { store, ..SinkSettings::default() });
+            return Some(own.unwrap_or_else(|| draft.s3_sink.clone()));
+        }
+        let is_idle = self.over.report.is_some() || self.over.sandbox_world;
+        let is_wrong = draft.report_to.is_some() && report_to.is_none();
+        let set = ["region", "endpoint_url", "profile", "path_style"].map(|name| format!("report.{name}"));
+        if let Some(field) = set.iter().find(|field| self.in_file(field))
+            && !is_idle
+            && !is_wrong
+        {
+            self.fault(field, "is for a report in a store: set `to` to an s3:// address");
+        }
+        None
     }
 }
 

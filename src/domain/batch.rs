@@ -218,16 +218,41 @@ impl Default for RunSettings {
 }
 
 /// A definition's `[report]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportSettings {
     /// Whether the report has the transcripts.
     pub transcript: bool,
+    /// Which store the report goes to, and how it is kept there, where it goes to a store of its own accord; `None`: as the
+    /// outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkSettings>,
+    /// The address of the report before, where it was another one: it may have transcripts that nothing else has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
+}
+
+impl BatchSpec {
+    /// The report's name beside the outputs.
+    pub const REPORT: &str = "report.csv";
+
+    /// The address of the report.
+    #[must_use]
+    pub fn report_address(&self) -> String {
+        let beside = || format!("{}/{}", self.output.trim_end_matches('/'), Self::REPORT);
+        self.report_to.clone().unwrap_or_else(beside)
+    }
+
+    /// Which store the report goes to, where its place is named, and how it is kept there.
+    #[must_use]
+    pub fn report_sink(&self) -> &SinkSettings {
+        self.report.sink.as_ref().unwrap_or(&self.sink)
+    }
 }
 
 impl Default for ReportSettings {
     fn default() -> Self {
-        Self { transcript: true }
+        Self { transcript: true, sink: None, former: None }
     }
 }
 

@@ -41,6 +41,9 @@ listed! {
         Recovered = "recovered",
         /// The answer has no word times; times of captions are shared out over the recording.
         WordsLost = "words_lost",
+        /// It was bought without word times, and formats that need them were asked for later; times of captions are shared
+        /// out over the recording.
+        WordsNotAsked = "words_not_asked",
         /// The API heard another length than the file has.
         DurationMismatch = "duration_mismatch",
         /// No text for more than two seconds of audio.

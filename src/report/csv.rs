@@ -141,11 +141,8 @@ impl<W: io::Write> ReportWriter<W> {
     }
 
     fn time(&mut self, at: Option<i64>) {
-        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         self.scratch.clear();
-        if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
-            PRINTER.print_timestamp(&at, &mut self.scratch).expect("a String takes everything");
-        }
+        write_time(at, &mut self.scratch);
         self.record.push_field(self.scratch.as_bytes());
     }
 
@@ -155,6 +152,14 @@ impl<W: io::Write> ReportWriter<W> {
             some => Cow::Owned(serde_json::to_string(some).expect("strings are JSON")),
         };
         self.record.push_field(json.as_bytes());
+    }
+}
+
+/// Appends a time (ms since 1970) as the report has it; nothing for one that is unknown.
+pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+        PRINTER.print_timestamp(&at, cell).expect("a String takes everything");
     }
 }
 

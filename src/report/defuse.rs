@@ -13,6 +13,12 @@ pub(super) fn defuse(cell: &str) -> Cow<'_, str> {
     }
 }
 
+/// The cell without the apostrophe that [`defuse`] put before it. A text that had one itself loses it too, and gets it back
+/// when it is defused: the cell stays the same.
+pub(super) fn undefuse(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| matches!(defuse(text), Cow::Owned(_))).unwrap_or(cell)
+}
+
 /// `-12.5`, `+3`, `-1,234.50`, `-1e-5`.
 fn is_number(cell: &str) -> bool {
     let Some(number) = cell.strip_prefix(['+', '-']) else { return false };
@@ -75,6 +81,15 @@ mod tests {
         ] {
             assert_eq!(defuse(cell), format!("'{cell}"), "{cell:?}");
         }
+    }
+
+    #[test]
+    fn a_cell_is_the_same_again_when_it_was_read_and_written() {
+        for text in ["=1+1", "'=1+1", "''=1", "'x", "'+919812345678", "+919812345678", "-", "'", "", "\t", "x"] {
+            let cell = defuse(text);
+            assert_eq!(defuse(undefuse(&cell)), cell, "{text:?}");
+        }
+        assert_eq!([undefuse("'=1+1"), undefuse("'plain"), undefuse("'+3")], ["=1+1", "'plain", "'+3"]);
     }
 
     #[test]

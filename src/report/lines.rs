@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::row::Row;
+use super::{
+    recall::{Recalled, is_adopted},
+    row::Row,
+};
 use crate::{
     domain::{
         batch::{BatchSpec, LineOverrides},
@@ -34,19 +37,31 @@ struct Options {
 }
 
 impl Lines {
-    /// The report's row. Its transcript is that of an answer that came with it.
-    pub(super) fn row(&self, line: ReportRow) -> Row {
+    /// Whether the line's transcript has to be had from elsewhere: it is done, and its answer is pruned, or never was the
+    /// ledger's.
+    pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {
+        // Without the transcript's column the answers are not even looked for; those of speech are files.
+        let asked = self.spec.report.transcript && self.spec.task.transcription().is_some();
+        asked && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
+    }
+
+    /// The report's row. Its transcript is that of an answer that came with it, or what was recalled of it.
+    pub(super) fn row(&self, line: ReportRow, recalled: Option<Recalled>) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
         let Options { model, language, rendition } = self.options(&line, kind);
+        // Of what was adopted the ledger has nothing else.
+        let adopted = recalled.as_ref().filter(|_| is_adopted(&line));
         Row {
             batch: self.batch.clone(),
             status: status(line.state),
             source: line.source.as_deref().map(|source| self.spec.queries.shown(source)).unwrap_or_default(),
             outputs: addresses(line.outputs.as_deref()),
-            notes: self.notes(&line),
+            notes: self.notes(&line, recalled.is_some()),
+            audio_ms: line.audio_ms.or(adopted.and_then(|recalled| recalled.audio_ms)),
+            request_id: line.request_id.clone().or_else(|| adopted?.request_id.clone()),
             transcript: match &line.answer {
                 Some(RowAnswer::Here(answer)) => Transcript::text_of(answer).ok(),
-                Some(RowAnswer::Apart(_)) | None => None,
+                Some(RowAnswer::Apart(_)) | None => recalled.map(|recalled| recalled.transcript),
             },
             carried: cells(line.carried.as_deref()),
             line: Some(line.line),
@@ -60,12 +75,10 @@ impl Lines {
             characters: line.characters,
             parts: line.parts,
             reused_parts: line.reused_parts,
-            audio_ms: line.audio_ms,
             channels: line.channels.map(u32::from),
             tries: line.tries,
             billed_calls: line.billed_calls,
             cost: Some(MicroUsd(line.cost)),
-            request_id: line.request_id,
             submitted_at: Some(line.submitted_at),
             started_at: line.started_at,
             finished_at: line.finished_at,
@@ -107,14 +120,9 @@ impl Lines {
         }
     }
 
-    fn notes(&self, line: &ReportRow) -> Vec<Note> {
+    fn notes(&self, line: &ReportRow, recalled: bool) -> Vec<Note> {
         let kept = line.notes.iter().flat_map(|notes| notes.split(';')).filter_map(|note| note.parse().ok());
-        let bought = matches!(line.state, JobState::Succeeded | JobState::Suspect);
-        // Without the transcript's column the answers are not even looked for.
-        let adopted = line.notes.as_deref() == Some(Note::Adopted.as_str());
-        // Nor are there any of speech: its answers are files.
-        let answers = self.spec.report.transcript && self.spec.task.transcription().is_some();
-        let pruned = bought && !adopted && line.answer.is_none() && answers;
+        let pruned = self.misses_answer(line) && !is_adopted(line) && !recalled;
         let mut notes = Vec::new();
         let sandbox = self.sandbox.then_some(Note::Sandbox);
         let wanted = match line.wanted {
@@ -147,7 +155,7 @@ pub(super) fn status(state: JobState) -> RowStatus {
 }
 
 /// The addresses of receipts, whether they stand alone or with size and checksum.
-fn addresses(outputs: Option<&str>) -> Vec<String> {
+pub(super) fn addresses(outputs: Option<&str>) -> Vec<String> {
     let receipts: Vec<Value> = outputs.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let address = |receipt: &Value| receipt.get("address").unwrap_or(receipt).as_str().map(str::to_owned);
     receipts.iter().filter_map(address).collect()

@@ -11,6 +11,9 @@ mod equal_tests;
 mod lines;
 #[cfg(test)]
 mod publish_tests;
+mod recall;
+#[cfg(test)]
+mod recall_tests;
 #[cfg(test)]
 mod speech_tests;
 mod summarize;

@@ -11,6 +11,7 @@ pub use super::summarize::{blank, summarize};
 use super::{
     csv::ReportWriter,
     lines::Lines,
+    recall::{Recall, Recalled},
     summary::{Summary, SummaryState},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The report's name in the sink.
-pub const REPORT: &str = "report.csv";
+pub const REPORT: &str = BatchSpec::REPORT;
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 
@@ -49,6 +50,14 @@ pub enum PublishError {
         /// Why not.
         source: io::Error,
     },
+    /// The report that is there may be all that has some transcripts, and it does not read. It was left as it is.
+    #[error("{address} is left as it is. It may have transcripts that are nowhere else, and cannot be read: {why}")]
+    OldReport {
+        /// Where that report is.
+        address: String,
+        /// Why it cannot be read.
+        why: String,
+    },
     /// Where the user wants it, it cannot be written.
     #[error("the report cannot be written")]
     Output(#[source] io::Error),
@@ -66,28 +75,64 @@ pub async fn publish(
     state: SummaryState,
     rates: &Rates,
 ) -> Result<Summary, PublishError> {
+    let written = write_report(store, batch, spec, sink).await;
+    // A report that stays as it is keeps nobody from the summary.
+    let left = match written {
+        Err(error @ PublishError::OldReport { .. }) => Some(error),
+        written => written.map(|()| None)?,
+    };
+    let summary = summarize(store, batch.id, spec, state, rates).await?;
+    put_summary(sink, &summary).await?;
+    left.map_or(Ok(summary), Err)
+}
+
+async fn write_report(store: &Store, batch: &BatchRow, spec: &BatchSpec, sink: &Sink) -> Result<(), PublishError> {
+    let place = report_place(spec, sink)?;
+    put_at(store, batch, spec, false, place).await
+}
+
+/// Writes the report of a batch to the object at this address, in the store that its report goes to.
+///
+/// # Errors
+/// The ledger, the spool or the store fails.
+pub async fn put_report(
+    store: &Store,
+    batch: &BatchRow,
+    spec: &BatchSpec,
+    with_dropped: bool,
+    address: &str,
+) -> Result<(), PublishError> {
+    let place = Sink::open_file(address, spec.report_sink())?;
+    put_at(store, batch, spec, with_dropped, place).await
+}
+
+async fn put_at(
+    store: &Store,
+    batch: &BatchRow,
+    spec: &BatchSpec,
+    with_dropped: bool,
+    (place, name): (Sink, String),
+) -> Result<(), PublishError> {
     let dir = store.spool();
     let told = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
-    let written: Result<File, PublishError> = report_to(store, batch, spec, false, file).await;
+    let written: Result<File, PublishError> = report_to(store, batch, spec, with_dropped, file).await;
     written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
-    let (place, name) = report_place(spec, sink)?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
-    let summary = summarize(store, batch.id, spec, state, rates).await?;
-    put_summary(sink, &summary).await?;
-    Ok(summary)
+    Ok(())
 }
 
 /// Where the report of a batch goes: beside its outputs, or where its definition says.
-fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, String), SinkError> {
+pub(super) fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, String), SinkError> {
     match &spec.report_to {
-        Some(address) => Sink::open_file(address, &spec.sink),
+        Some(address) => Sink::open_file(address, spec.report_sink()),
         None => Ok((sink.clone(), REPORT.to_owned())),
     }
 }
 
 /// Writes a report without lines where the definition wants it, which is how a place that cannot be written is found
-/// before money is spent. Beside the outputs the summary finds it.
+/// before money is spent. Beside the outputs the summary finds it. What is there already is left as it is, and the place is
+/// tried out beside it.
 ///
 /// # Errors
 /// The sink does not take it.
@@ -96,6 +141,9 @@ pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkE
         return Ok(());
     }
     let (place, name) = report_place(spec, sink)?;
+    if place.has(&name).await? {
+        return place.try_out(&name).await;
+    }
     let header = ReportWriter::new(Vec::new(), spec.task.task(), &spec.carried, spec.report.transcript)
         .and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
@@ -125,6 +173,7 @@ pub async fn report_to<W: Write + Send + 'static>(
     let lines =
         Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.environment == Environment::Sandbox };
     let lines = Arc::new(lines);
+    let mut recall = Recall::new(spec, store.spool());
     let mut writer =
         ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
@@ -132,7 +181,7 @@ pub async fn report_to<W: Write + Send + 'static>(
     while let Some(last) = page.last() {
         let after = (last.ordinal, last.job.0);
         let full = page.len() >= limit as usize;
-        let writing = write_page(store, writer, &lines, page);
+        let writing = write_page(store, writer, &lines, &mut recall, page);
         // While a page is written, the next is read.
         let reading = async {
             if full {
@@ -152,41 +201,50 @@ pub async fn report_to<W: Write + Send + 'static>(
     finished.await.map_err(io::Error::other).flatten().map_err(PublishError::Output)
 }
 
+/// Rows that are put together at a time where some of them have their transcripts from elsewhere.
+const RECALLED_AT_A_TIME: usize = 16;
+
 /// Writes a page. A row whose answer is apart is written by itself, when that is there.
 async fn write_page<W: Write + Send + 'static>(
     store: &Store,
     mut writer: ReportWriter<W>,
     lines: &Arc<Lines>,
+    recall: &mut Recall,
     page: Vec<ReportRow>,
 ) -> Result<ReportWriter<W>, PublishError> {
     let mut together = Vec::with_capacity(page.len());
     for mut line in page {
-        let Some(RowAnswer::Apart(call)) = line.answer else {
-            together.push(line);
+        if let Some(RowAnswer::Apart(call)) = line.answer {
+            writer = write_rows(writer, lines, recall, std::mem::take(&mut together), 0).await?;
+            line.answer = store.answer(call).await?.map(|(body, _)| RowAnswer::Here(body));
+            let len = if let Some(RowAnswer::Here(body)) = &line.answer { body.len() } else { 0 };
+            writer = write_rows(writer, lines, recall, vec![line], len).await?;
             continue;
-        };
-        writer = write_rows(writer, lines, std::mem::take(&mut together), 0).await?;
-        line.answer = store.answer(call).await?.map(|(body, _)| RowAnswer::Here(body));
-        let len = if let Some(RowAnswer::Here(body)) = &line.answer { body.len() } else { 0 };
-        writer = write_rows(writer, lines, vec![line], len).await?;
+        }
+        together.push(line);
+        if together.len() >= RECALLED_AT_A_TIME && together.iter().any(|line| lines.misses_answer(line)) {
+            writer = write_rows(writer, lines, recall, std::mem::take(&mut together), 0).await?;
+        }
     }
-    write_rows(writer, lines, together, 0).await
+    write_rows(writer, lines, recall, together, 0).await
 }
 
-/// Writes rows whose answers came with them, the longest of which has `len` bytes.
+/// Writes rows whose answers came with them, the longest of which has `len` bytes, or are to be recalled.
 async fn write_rows<W: Write + Send + 'static>(
     mut writer: ReportWriter<W>,
     lines: &Arc<Lines>,
+    recall: &mut Recall,
     rows: Vec<ReportRow>,
     len: u64,
 ) -> Result<ReportWriter<W>, PublishError> {
     if rows.is_empty() {
         return Ok(writer);
     }
+    let recalled: Vec<Option<Recalled>> = recall.of(lines, &rows).await?;
     let lines = Arc::clone(lines);
     let writing = move || {
-        for line in rows {
-            writer.write(&lines.row(line))?;
+        for (line, recalled) in rows.into_iter().zip(recalled) {
+            writer.write(&lines.row(line, recalled))?;
         }
         Ok(writer)
     };

@@ -32,8 +32,8 @@ use crate::{
 pub(super) struct World {
     pub(super) dir: tempfile::TempDir,
     pub(super) store: Store,
-    spec: BatchSpec,
-    batch: BatchId,
+    pub(super) spec: BatchSpec,
+    pub(super) batch: BatchId,
 }
 
 fn spec(output: String) -> BatchSpec {
@@ -225,6 +225,7 @@ async fn an_answer_that_was_pruned_is_noted() {
     assert_eq!(w.publish(SummaryState::Finished).await.1[0]["notes"], "");
     w.store.finish(w.batch).await.unwrap();
     w.store.prune(None, i64::MAX).await.unwrap();
+    std::fs::remove_file(w.dir.path().join("out").join(REPORT)).unwrap();
     let (_, rows) = w.publish(SummaryState::Finished).await;
     assert_eq!((rows[0]["notes"].as_str(), rows[0]["transcript"].as_str()), ("answer_pruned", ""));
 }

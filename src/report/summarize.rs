@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::{
     lines::status,
-    publish::REPORT,
     summary::{FORMAT, Failures, LedgerRef, Speech, Spend, SpendReason, Summary, SummaryState, Suspects},
 };
 use crate::{
@@ -61,10 +60,7 @@ pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, 
         definition: Some(spec.definition.clone()),
         ledger,
         outputs: spec.output.clone(),
-        report: match &spec.report_to {
-            Some(address) => address.clone(),
-            None => format!("{}/{REPORT}", spec.output.trim_end_matches('/')),
-        },
+        report: spec.report_address(),
         state,
         pause_reason: None,
         started_at: None,

@@ -103,6 +103,7 @@ async fn deliver(
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: work.asked.options.allow_silence,
+        words_asked: words_asked(work, call),
         redo_lost_words: facts.from_log && spec.run.on_lost_words == OnLostWords::Redo,
     };
     let (heard, items) = match look_into(len, move || order.render(&body, transcript)).await {
@@ -154,6 +155,15 @@ async fn deliver(
     Ok(Next::Leave(To::Finished(Box::new(written.note(finish)))))
 }
 
+/// Whether the call asked for word times. One that is not in the journal yet was made with the options of now.
+fn words_asked(work: &Work<'_>, call: CallId) -> bool {
+    let made = work.journal.calls.iter().find(|made| made.id == call);
+    made.map_or_else(
+        || work.asked.options.sends_word_timestamps(work.asked.formats),
+        |made| made.request.flags.word_timestamps,
+    )
+}
+
 /// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
 async fn unreadable(work: &Work<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     work.shared.store.set_aside(work.job.job, call).await?;
@@ -169,6 +179,8 @@ struct Order {
     drafts: Vec<PathBuf>,
     known: Known,
     allow_silence: bool,
+    /// Whether its call asked for word times.
+    words_asked: bool,
     redo_lost_words: bool,
 }
 
@@ -193,6 +205,8 @@ struct Heard {
     request_id: Option<String>,
     is_empty: bool,
     has_speakers: bool,
+    /// Captions were asked for only after it was bought without word times.
+    words_not_asked: bool,
 }
 
 impl Order {
@@ -203,7 +217,8 @@ impl Order {
         };
         let words_needed = self.formats.iter().any(|f| f.needs_words());
         let known = self.known;
-        let doubt = suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed);
+        let doubt =
+            suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed && self.words_asked);
         if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
             return Ok(Rendered::WordsLost);
         }
@@ -227,6 +242,7 @@ impl Order {
             audio_ms: transcript.duration_ms,
             is_empty: transcript.is_empty(),
             has_speakers: transcript.has_speakers(),
+            words_not_asked: words_needed && !self.words_asked && !transcript.is_empty() && !transcript.has_times(),
             request_id: transcript.request_id,
         };
         Ok(Rendered::All(heard, items))
@@ -251,6 +267,7 @@ fn notes(work: &Work<'_>, heard: &Heard, facts: &AnswerFacts, known: Known) -> O
     let notes: Vec<Note> = [
         facts.from_log.then_some(Note::Recovered),
         heard.doubt.map(Note::from),
+        heard.words_not_asked.then_some(Note::WordsNotAsked),
         known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
         not_redacted.then_some(Note::NotRedacted),
         (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),

@@ -8,7 +8,11 @@ use aws_sdk_s3::{
     types::{ServerSideEncryption, StorageClass},
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncSeekExt, AsyncWriteExt},
+    sync::Mutex,
+    time::timeout,
+};
 
 use super::{Content, Item, MOST_READ, Receipt, SinkError, blocking, digest::Digests};
 use crate::{
@@ -167,6 +171,75 @@ impl Bucket {
             Ok(None) => Err(SinkError::TooLarge { address: at.to_string(), most: MOST_READ }),
             Err(e) if e.kind == S3Kind::NoKey => Ok(None),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Brings the object under this name into the local file `to`; `false` if there is none.
+    pub(super) async fn fetch(&self, name: &str, to: &Path) -> Result<bool, SinkError> {
+        let Some(bytes) = self.size(name).await? else { return Ok(false) };
+        let at = &self.at(name);
+        let unwritable = |source| SinkError::Content { path: to.display().to_string(), source };
+        let file = tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).open(to).await;
+        let file = &Mutex::new(file.map_err(unwritable)?);
+        // A disk that is full is no trouble of the store's.
+        let full = &Mutex::new(None);
+        let read = self.s3.call("read", at, self.patience.sending(bytes), |connection| async move {
+            let mut file = file.lock().await;
+            let unwritten = async |e: io::Error| {
+                let told = e.to_string();
+                *full.lock().await = Some(e);
+                Trouble::new(S3Kind::Other, told)
+            };
+            let emptied = async {
+                file.set_len(0).await?;
+                file.rewind().await
+            };
+            if let Err(e) = emptied.await {
+                return Err(unwritten(e).await);
+            }
+            let mut answer = connection.client.get_object().bucket(&at.bucket).key(&at.key).send().await?;
+            loop {
+                match timeout(SILENCE, answer.body.next()).await {
+                    Ok(Some(chunk)) => {
+                        if let Err(e) = file.write_all(&chunk.map_err(|e| Trouble::broken(&e))?).await {
+                            return Err(unwritten(e).await);
+                        }
+                    }
+                    Ok(None) => match file.flush().await {
+                        Ok(()) => return Ok(()),
+                        Err(e) => return Err(unwritten(e).await),
+                    },
+                    Err(_) => return Err(Trouble::new(S3Kind::TimedOut, "it fell silent within an object")),
+                }
+            }
+        });
+        match read.await {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind == S3Kind::NoKey => Ok(false),
+            Err(e) => Err(full.lock().await.take().map_or_else(|| e.into(), unwritable)),
+        }
+    }
+
+    /// The size of what stands under this name, if anything does.
+    async fn size(&self, name: &str) -> Result<Option<u64>, SinkError> {
+        let at = &self.at(name);
+        let head = self.s3.call("read", at, self.patience, |connection| {
+            let request = connection.client.head_object().bucket(&at.bucket).key(&at.key);
+            async move { Ok(request.send().await?.content_length) }
+        });
+        match head.await {
+            Ok(bytes) => Ok(Some(bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default())),
+            Err(e) if e.kind == S3Kind::NoKey => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub(super) async fn has(&self, name: &str) -> Result<bool, SinkError> {
+        match self.size(name).await {
+            Ok(found) => Ok(found.is_some()),
+            // Who only may write is not told.
+            Err(SinkError::Store(e)) if e.kind == S3Kind::Denied => Ok(true),
+            Err(e) => Err(e),
         }
     }
 

@@ -12,7 +12,9 @@ use std::{
     },
 };
 
-use super::{Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
+use bytes::Bytes;
+
+use super::{Content, Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
 use crate::{crash, held};
 
 /// How every unfinished file's name begins.
@@ -110,6 +112,26 @@ impl Directory {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(SinkError::of_output(self.address(name), e)),
         }
+    }
+
+    /// The path of what stands under this name.
+    pub(super) fn find(&self, name: &str) -> Result<Option<PathBuf>, SinkError> {
+        let target = self.target(name)?;
+        match fs::metadata(&target) {
+            Ok(_) => Ok(Some(target)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(SinkError::of_output(self.address(name), e)),
+        }
+    }
+
+    pub(super) fn try_out(&self, name: &str) -> Result<(), SinkError> {
+        let nothing = Content::Bytes(Bytes::new());
+        let staged =
+            self.stage(&Item { name: name.to_owned(), content: nothing, content_type: "application/octet-stream" })?;
+        if staged.target.is_dir() {
+            return Err(SinkError::of_output(self.address(name), io::ErrorKind::IsADirectory.into()));
+        }
+        Ok(())
     }
 
     pub(super) fn sweep(&self) -> Result<usize, SinkError> {
@@ -251,12 +273,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::{
         domain::s3::SinkSettings,
-        sink::{Content, Sink, SinkClass},
+        sink::{Sink, SinkClass},
     };
 
     const TEXT: &str = "text/plain";

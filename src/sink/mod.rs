@@ -1,6 +1,9 @@
 //! Where outputs go. Deterministic names in, receipts out; writing the same again is no harm.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -138,6 +141,49 @@ impl Sink {
         }
     }
 
+    /// The local file that has what stands under this name, of any size; `None` where nothing does. Of a directory it is
+    /// its own; of a bucket it is `scratch`, a local file that is written over.
+    ///
+    /// # Errors
+    /// That cannot be found out or read, or `scratch` cannot be written.
+    pub async fn fetch(&self, name: &str, scratch: &Path) -> Result<Option<PathBuf>, SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, name) = (directory.clone(), name.to_owned());
+                blocking(move || directory.find(&name)).await
+            }
+            Self::S3(bucket) => Ok(bucket.fetch(name, scratch).await?.then(|| scratch.to_owned())),
+        }
+    }
+
+    /// Whether anything stands under this name, as far as one may look: what may be there is.
+    ///
+    /// # Errors
+    /// That cannot be found out now.
+    pub async fn has(&self, name: &str) -> Result<bool, SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, name) = (directory.clone(), name.to_owned());
+                blocking(move || directory.find(&name)).await.map(|found| found.is_some())
+            }
+            Self::S3(bucket) => bucket.has(name).await,
+        }
+    }
+
+    /// Finds out whether this name can be written, and leaves what stands there as it is.
+    ///
+    /// # Errors
+    /// Those of [`Self::put`].
+    pub async fn try_out(&self, name: &str) -> Result<(), SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, name) = (directory.clone(), name.to_owned());
+                blocking(move || directory.try_out(&name)).await
+            }
+            Self::S3(bucket) => bucket.at_hand().try_out(name).await,
+        }
+    }
+
     /// The names of everything below the sink and their sizes, one after the other, relative to it.
     ///
     /// # Errors
@@ -191,7 +237,9 @@ impl Sink {
     }
 }
 
-fn is_s3(address: &str) -> bool {
+/// Whether the address is one of an S3 store.
+#[must_use]
+pub fn is_s3(address: &str) -> bool {
     address.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("s3://"))
 }
 

@@ -73,6 +73,19 @@ impl Bucket {
         }
     }
 
+    /// Begins an upload and takes it back.
+    pub(super) async fn try_out(&self, name: &str) -> Result<(), SinkError> {
+        let nothing = Item {
+            name: name.to_owned(),
+            content: Content::Bytes(Bytes::new()),
+            content_type: "application/octet-stream",
+        };
+        let mut upload = self.begin(&self.at(name), &nothing).await?;
+        // If that fails, a later sweep does it.
+        let _ = upload.abort().await;
+        Ok(())
+    }
+
     async fn begin(&self, at: &S3Address, item: &Item) -> Result<Upload, S3Error> {
         let settings = &self.settings;
         let id = self.s3.call("write", at, self.patience, |connection| async move {

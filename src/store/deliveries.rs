@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::{Millis, boot_id},
-    domain::job::{CallId, JobId, Journal},
+    domain::job::{BatchId, CallId, JobId, Journal},
 };
 
 /// The vendor's request id, `x-content-expiry`, and the time from intent to answer in ms.
@@ -73,6 +73,26 @@ impl Store {
             from_log: row.try_get("from_log")?,
         };
         Ok(Some((packed::kept(&row)?, facts)))
+    }
+
+    /// How many lines of a batch have an answer that is kept and was bought without word times.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn without_word_times(&self, batch: BatchId) -> Result<u64, StoreError> {
+        // without_word_times
+        let lines: i64 = sqlx::query_scalar(
+            "SELECT count(*)
+             FROM jobs AS j
+             JOIN calls AS c ON c.job = j.id
+             JOIN answers AS a ON a.call = c.id
+             WHERE j.batch = $1 AND j.state <> 'superseded' AND j.wanted <> 'dropped' AND c.state = 'answered' AND c.part = 0
+               AND c.request LIKE '%\"word_timestamps\":false%'",
+        )
+        .bind(batch)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(u64::try_from(lines).unwrap_or(0))
     }
 }
 

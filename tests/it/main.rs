@@ -27,6 +27,7 @@ mod papers;
 mod pipeline;
 mod power;
 mod process;
+mod recall;
 mod receiver;
 mod refusals;
 mod s3_sink;

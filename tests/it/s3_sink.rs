@@ -119,6 +119,38 @@ async fn what_is_large_goes_up_in_parts() {
 }
 
 #[tokio::test]
+async fn what_is_large_is_brought_to_a_file() {
+    let (server, (dir, path, content)) = (server().await, large(17));
+    let sink = sink(&server);
+    sink.put("large", Content::File(path.clone()), TEXT).await.unwrap();
+    let scratch = dir.path().join("scratch");
+    std::fs::write(&scratch, vec![b'x'; 20_000_000]).unwrap();
+    server.fault_times(1, "GET", "large", Fault::Truncate(1_000_000));
+    server.fault_times(1, "GET", "large", Fault::Status(503, "SlowDown"));
+    assert_eq!(sink.fetch("large", &scratch).await.unwrap().as_deref(), Some(&*scratch));
+    assert!(std::fs::read(&scratch).unwrap() == content, "whole, and nothing of what was there");
+    assert_eq!(sink.fetch("other", &scratch).await.unwrap(), None);
+    assert_eq!((sink.has("large").await.unwrap(), sink.has("other").await.unwrap()), (true, false));
+    server.fault("", "large", Fault::Status(403, "AccessDenied"));
+    assert_eq!(kind(&sink.fetch("large", &scratch).await.unwrap_err()), S3Kind::Denied);
+    assert!(sink.has("large").await.unwrap(), "what may be there is");
+    server.lift();
+    let full = sink.fetch("large", std::path::Path::new("/dev/full")).await.unwrap_err();
+    assert!(matches!(full, SinkError::Content { .. }), "{full}");
+}
+
+#[tokio::test]
+async fn a_place_is_tried_out_without_a_trace() {
+    let server = server().await;
+    let sink = sink(&server);
+    put(&sink, "report.csv").await.unwrap();
+    sink.try_out("report.csv").await.unwrap();
+    assert_eq!((server.uploads(), server.get("out", "night/report.csv").unwrap().as_ref()), (0, &b"abc"[..]));
+    server.fault("POST", "report.csv", Fault::Status(403, "AccessDenied"));
+    assert_eq!(kind(&sink.try_out("report.csv").await.unwrap_err()), S3Kind::Denied);
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_an_upload_that_fails() {
     let (server, (_dir, path, _)) = (server().await, large(17));
     let sink = sink(&server);

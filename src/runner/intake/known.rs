@@ -72,6 +72,20 @@ impl Known {
         presentation::differs(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
+    /// Lines whose captions would share their length out: their answers are kept, and were bought without word times.
+    pub(super) async fn without_word_times(&self, store: &Store, spec: &BatchSpec) -> Result<u64, StoreError> {
+        match presentation::adds_captions(&self.spec.task, &spec.task) {
+            true => store.without_word_times(self.row.id).await,
+            false => Ok(0),
+        }
+    }
+
+    /// Where the report was before, if it goes elsewhere now.
+    pub(super) fn former_report(&self, spec: &BatchSpec) -> Option<String> {
+        let before = self.spec.report_address();
+        if before == spec.report_address() { self.spec.report.former.clone() } else { Some(before) }
+    }
+
     /// What a new specification means for the lines that are there.
     pub(super) fn again(&self, spec: &BatchSpec) -> Again {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);

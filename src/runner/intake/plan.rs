@@ -56,6 +56,8 @@ pub struct Plan {
     pub readdressed: Option<String>,
     /// Done lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
     pub redelivered: u64,
+    /// Lines whose captions would share their length out, since they were bought without word times.
+    pub without_word_times: u64,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
     /// Of a synthesis, what would be bought.
@@ -142,7 +144,7 @@ pub async fn plan(
         None => without_ledger(definition, copy, &scan).await?,
     };
     let (mut gone, mut rebuy, mut redelivered, mut readdressed) = (0, None, 0, None);
-    let diff = found.diff;
+    let (diff, mut without_word_times) = (found.diff, 0);
     if let Some((store, known)) = &known {
         readdressed = found.refuse_others(store, definition, known, *update_source).await?;
         rebuy = found.rebuys(definition, known, &reader, rates);
@@ -150,6 +152,8 @@ pub async fn plan(
             let met = diff.changed + diff.done + diff.open;
             gone = good_jobs(store, &known.row).await?.saturating_sub(met);
         }
+        // What has changed is bought with them.
+        without_word_times = known.without_word_times(store, &spec).await?.min(diff.done + gone);
         redelivered = if known.is_presented_anew(&spec) { diff.done } else { diff.redelivered };
     }
     let speech = match found.purchases {
@@ -188,6 +192,7 @@ pub async fn plan(
         compared: found.compared,
         readdressed,
         redelivered,
+        without_word_times,
     })
 }
 

@@ -11,6 +11,12 @@ pub(super) fn differs(before: &TaskSpec, now: &TaskSpec) -> bool {
     }
 }
 
+/// Whether captions are asked for that were not: answers that were bought without word times have none for them.
+pub(super) fn adds_captions(before: &TaskSpec, now: &TaskSpec) -> bool {
+    let (Some(before), Some(now)) = (before.transcription(), now.transcription()) else { return false };
+    now.formats.iter().any(|format| format.needs_words() && !before.formats.contains(format))
+}
+
 /// A name is each job's own, and compared line by line.
 fn sounds(before: &Synthesis, now: &Synthesis) -> bool {
     before.pause != now.pause || sorted(&before.captions) != sorted(&now.captions)

@@ -96,6 +96,8 @@ pub struct Submission {
     pub redelivered: u64,
     /// Lines that should be, and whose answers are pruned.
     pub pruned: u64,
+    /// Lines whose captions share their length out, since they were bought without word times.
+    pub without_word_times: u64,
 }
 
 /// Records a batch and its lines. Nothing is written before everything that can be checked was found right; what is cut
@@ -146,7 +148,8 @@ pub async fn submit(
     let sink = claim_output(store, known.as_ref(), &spec_of(&definition, &reader.scan), &definition, options).await?;
     let done = dictionary::push(store, account, &mut definition).await?.into_iter().collect();
     let definition = &definition;
-    let spec = spec_of(definition, &reader.scan);
+    let mut spec = spec_of(definition, &reader.scan);
+    spec.report.former = known.as_ref().and_then(|known| known.former_report(&spec));
 
     let adopt = match options.adopt {
         true => Some(Arc::new(Adopt::look(&sink, &spec.task).await?)),
@@ -163,6 +166,10 @@ pub async fn submit(
     let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { Rewanted::default() };
     store.end_submit(begun.batch).await?;
 
+    let without_word_times = match &known {
+        Some(known) => known.without_word_times(store, &spec).await?,
+        None => 0,
+    };
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
@@ -191,6 +198,7 @@ pub async fn submit(
         dropped: rewanted.dropped,
         redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
+        without_word_times,
     })
 }
 

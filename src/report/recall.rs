@@ -1,0 +1,475 @@
+//! Transcripts whose answers the ledger does not have any more: from the report that was published before, else from the
+//! outputs.
+
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use ::csv::{ByteRecord, Position, Reader, ReaderBuilder};
+use futures::{StreamExt, stream};
+
+use super::{
+    csv::write_time,
+    defuse::{defuse, undefuse},
+    lines::{Lines, addresses},
+    publish::{PublishError, REPORT, report_place},
+    row::Column,
+};
+use crate::{
+    domain::{
+        batch::BatchSpec,
+        body::{Arrived, Arriving, Body},
+        job::Wanted,
+        options::TranscriptFormat,
+        row::Note,
+        s3::S3Address,
+        transcript::Transcript,
+    },
+    large::look_into,
+    sink::{Sink, SinkClass, SinkError},
+    store::{ReportRow, Scratch},
+};
+
+/// Outputs that are read at a time.
+const AT_A_TIME: usize = 8;
+/// The longest output that is read, in bytes: as long as the longest answer that is kept.
+const LONGEST: u64 = 512 << 20;
+
+/// What is known of a line beside its row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recalled {
+    /// The transcript.
+    pub(super) transcript: String,
+    /// Length of the audio, in ms.
+    pub(super) audio_ms: Option<u64>,
+    /// The vendor's id of the request.
+    pub(super) request_id: Option<String>,
+}
+
+/// Where transcripts are looked for. Nothing is opened before the first is missed.
+pub(super) struct Recall {
+    spec: BatchSpec,
+    spool: PathBuf,
+    /// None before the first look.
+    sources: Option<Sources>,
+}
+
+struct Sources {
+    outputs: Sink,
+    /// The report that is about to be written over, then those of before that stay where they are.
+    published: Vec<Published>,
+    unreadable: Option<Unreadable>,
+}
+
+/// A report that is there, and of which not every row can be read.
+#[derive(Clone)]
+struct Unreadable {
+    address: String,
+    why: String,
+}
+
+impl Recall {
+    pub(super) fn new(spec: &BatchSpec, spool: PathBuf) -> Self {
+        Self { spec: spec.clone(), spool, sources: None }
+    }
+
+    /// What is known of each of these rows, where its answer is missed.
+    ///
+    /// # Errors
+    /// The sink cannot be reached; or the report that is there may have what is missed, and cannot be read.
+    pub(super) async fn of(
+        &mut self,
+        lines: &Lines,
+        rows: &[ReportRow],
+    ) -> Result<Vec<Option<Recalled>>, PublishError> {
+        let mut found: Vec<Option<Recalled>> = rows.iter().map(|_| None).collect();
+        let missed: Vec<usize> = (0..rows.len()).filter(|nth| lines.misses_answer(&rows[*nth])).collect();
+        if missed.is_empty() {
+            return Ok(found);
+        }
+        if self.sources.is_none() {
+            self.sources = Some(Sources::open(&self.spec, &self.spool).await?);
+        }
+        let sources = self.sources.as_mut().expect("they were opened just now");
+        let sought = missed.iter().map(|nth| Sought::of(lines, &rows[*nth])).collect();
+        let mut left = Vec::new();
+        for (nth, there) in missed.into_iter().zip(sources.published(sought).await?) {
+            match there {
+                Some(Row::Whole(recalled)) => found[nth] = Some(recalled),
+                Some(Row::Empty(recalled)) => left.push((nth, Some(recalled))),
+                None => left.push((nth, None)),
+            }
+        }
+        let (outputs, spool, spec) = (&sources.outputs, &self.spool, &self.spec);
+        let reading = left.into_iter().map(|(nth, otherwise)| async move {
+            let read = from_outputs(outputs, spool, spec, &rows[nth]).await;
+            read.map(|recalled| (nth, recalled.or(otherwise)))
+        });
+        let mut reading = stream::iter(reading.collect::<Vec<_>>()).buffered(AT_A_TIME);
+        while let Some(read) = reading.next().await {
+            let (nth, recalled) = read?;
+            if let (None, Some(Unreadable { address, why })) = (&recalled, sources.unreadable.clone()) {
+                return Err(PublishError::OldReport { address, why });
+            }
+            found[nth] = recalled;
+        }
+        Ok(found)
+    }
+}
+
+impl Sources {
+    async fn open(spec: &BatchSpec, spool: &Path) -> Result<Self, PublishError> {
+        let outputs = Sink::open(&spec.output, &spec.sink)?;
+        let (place, name) = report_place(spec, &outputs)?;
+        let mut sources = Self { outputs, published: Vec::new(), unreadable: None };
+        let address = place.address(&name);
+        let beside = sources.outputs.address(REPORT);
+        match open_report(&place, &name, spool).await? {
+            Ok(published) => {
+                sources.unreadable = published.as_ref().and_then(|published| {
+                    published.damage.clone().map(|why| Unreadable { address: address.clone(), why })
+                });
+                sources.published.extend(published);
+            }
+            Err(why) => sources.unreadable = Some(Unreadable { address: address.clone(), why }),
+        }
+        // Where a report was before this place was named. It stays, so it may be what it will.
+        if address != beside
+            && let Ok(Some(published)) = open_report(&sources.outputs, REPORT, spool).await?
+        {
+            sources.published.push(published);
+        }
+        if let Some(former) = spec.report.former.as_ref().filter(|former| **former != beside) {
+            for settings in [spec.report_sink(), &spec.sink] {
+                if let Ok((place, name)) = Sink::open_file(former, settings)
+                    && let Ok(Some(published)) = open_report(&place, &name, spool).await?
+                {
+                    sources.published.push(published);
+                    break;
+                }
+            }
+        }
+        Ok(sources)
+    }
+
+    async fn published(&mut self, sought: Vec<Sought>) -> Result<Vec<Option<Row>>, PublishError> {
+        let mut published = std::mem::take(&mut self.published);
+        let looking = move || {
+            let find = |sought: &Sought| {
+                let mut empty = None;
+                for report in &mut published {
+                    let address = report.address.clone();
+                    match report.find(sought).map_err(|e| (address, e.to_string()))? {
+                        Some(Row::Empty(row)) => empty = empty.or(Some(Row::Empty(row))),
+                        None => {}
+                        whole => return Ok(whole),
+                    }
+                }
+                Ok(empty)
+            };
+            let found: Result<Vec<_>, (String, String)> = sought.iter().map(find).collect();
+            (published, found)
+        };
+        let (published, found) =
+            tokio::task::spawn_blocking(looking).await.expect("a look into a report does not panic");
+        self.published = published;
+        found.map_err(|(address, why)| PublishError::OldReport { address, why })
+    }
+}
+
+/// The report under this name, if there is one; or why it cannot be read.
+async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Option<Published>, String>, PublishError> {
+    let told = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
+    let (scratch, _) = Scratch::create(spool, "old-report.csv").map_err(told)?;
+    match sink.fetch(name, scratch.path()).await {
+        Ok(None) => Ok(Ok(None)),
+        Ok(Some(path)) => {
+            let address = sink.address(name);
+            let indexing = move || Published::open(&path, address, scratch).map_err(|e| e.to_string());
+            Ok(tokio::task::spawn_blocking(indexing).await.unwrap_or_else(|e| Err(e.to_string())))
+        }
+        Err(SinkError::Content { source, .. }) => Err(told(source)),
+        Err(error) => Ok(Err(error.told())),
+    }
+}
+
+/// A line whose transcript is sought.
+struct Sought {
+    batch: String,
+    key: String,
+    request_id: String,
+    billed_calls: String,
+    finished_at: String,
+    outputs: String,
+    adopted: bool,
+}
+
+impl Sought {
+    fn of(lines: &Lines, row: &ReportRow) -> Self {
+        let cell = |text: &str| defuse(text).into_owned();
+        let outputs = addresses(row.outputs.as_deref());
+        let mut finished_at = String::new();
+        write_time(row.finished_at, &mut finished_at);
+        Self {
+            batch: cell(&lines.batch),
+            key: cell(&row.key),
+            request_id: cell(row.request_id.as_deref().unwrap_or_default()),
+            billed_calls: row.billed_calls.to_string(),
+            finished_at,
+            outputs: serde_json::to_string(&outputs).expect("strings are JSON"),
+            adopted: is_adopted(row),
+        }
+    }
+}
+
+/// Whether the line was done before the ledger knew it.
+pub(super) fn is_adopted(row: &ReportRow) -> bool {
+    row.notes.as_deref() == Some(Note::Adopted.as_str())
+}
+
+/// What an older report has of a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Row {
+    /// With its transcript.
+    Whole(Recalled),
+    /// With an empty one, which was known to be empty.
+    Empty(Recalled),
+}
+
+/// A report that was published, to be read row by row.
+struct Published {
+    address: String,
+    reader: Reader<File>,
+    columns: Columns,
+    /// Hash of each row's key, and the row's offset in bytes; in order.
+    index: Vec<(u64, u64)>,
+    /// Why nothing after the indexed rows could be read.
+    damage: Option<String>,
+    record: ByteRecord,
+    /// The copy that is read, where it is one.
+    _scratch: Scratch,
+}
+
+/// Places of columns in a row.
+struct Columns {
+    key: usize,
+    batch: Option<usize>,
+    request_id: Option<usize>,
+    billed_calls: Option<usize>,
+    finished_at: Option<usize>,
+    outputs: Option<usize>,
+    audio_seconds: Option<usize>,
+    notes: Option<usize>,
+    transcript: Option<usize>,
+}
+
+impl Published {
+    /// Reads the report once, for the places of its rows. An empty file is none.
+    fn open(path: &Path, address: String, scratch: Scratch) -> io::Result<Option<Self>> {
+        let meta = path.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        if meta.len() == 0 {
+            return Ok(None);
+        }
+        let file = File::open(path)?;
+        let mut reader = ReaderBuilder::new().buffer_capacity(64 << 10).from_reader(file);
+        let header = reader.byte_headers().map_err(io::Error::other)?.clone();
+        let place = |column: Column| header.iter().position(|name| name == column.as_str().as_bytes());
+        let Some(key) = place(Column::Key) else {
+            return Err(io::Error::other("it has no column `key`, and is no report of wavebatch's"));
+        };
+        let columns = Columns {
+            key,
+            batch: place(Column::Batch),
+            request_id: place(Column::RequestId),
+            billed_calls: place(Column::BilledCalls),
+            finished_at: place(Column::FinishedAt),
+            outputs: place(Column::Outputs),
+            audio_seconds: place(Column::AudioSeconds),
+            notes: place(Column::Notes),
+            transcript: place(Column::Transcript),
+        };
+        let (mut index, mut record, mut damage) = (Vec::new(), ByteRecord::new(), None);
+        loop {
+            match reader.read_byte_record(&mut record) {
+                Ok(true) => {
+                    let at = record.position().map_or(0, Position::byte);
+                    index.push((hash(record.get(columns.key).unwrap_or_default()), at));
+                }
+                Ok(false) => break,
+                Err(e) => {
+                    damage = Some(e.to_string());
+                    break;
+                }
+            }
+        }
+        index.sort_unstable();
+        index.shrink_to_fit();
+        Ok(Some(Self { address, reader, columns, index, damage, record, _scratch: scratch }))
+    }
+
+    /// The row of the same key and request.
+    fn find(&mut self, sought: &Sought) -> io::Result<Option<Row>> {
+        let own = hash(sought.key.as_bytes());
+        let from = self.index.partition_point(|(hash, _)| *hash < own);
+        let places: Vec<u64> =
+            self.index[from..].iter().take_while(|(hash, _)| *hash == own).map(|(_, at)| *at).collect();
+        for at in places {
+            let mut position = Position::new();
+            position.set_byte(at);
+            self.reader.seek(position).map_err(io::Error::other)?;
+            if self.reader.read_byte_record(&mut self.record).map_err(io::Error::other)? && self.is_of(sought) {
+                return Ok(self.row(sought));
+            }
+        }
+        Ok(None)
+    }
+
+    fn cell(&self, place: Option<usize>) -> &str {
+        let cell = place.and_then(|place| self.record.get(place)).unwrap_or_default();
+        std::str::from_utf8(cell).unwrap_or_default()
+    }
+
+    /// What was adopted has no request of this ledger's. Where the vendor gave no id, a line that was bought again since
+    /// ended later, and has more billed calls; one that only was delivered again, or of which an older call was billed after
+    /// all, has one of the two as before.
+    fn is_of(&self, sought: &Sought) -> bool {
+        let columns = &self.columns;
+        if self.cell(Some(columns.key)) != sought.key {
+            return false;
+        }
+        if sought.adopted {
+            return self.cell(columns.batch) == sought.batch || self.cell(columns.outputs) == sought.outputs;
+        }
+        if self.cell(columns.request_id) != sought.request_id {
+            return false;
+        }
+        let is_unchanged = self.cell(columns.finished_at) == sought.finished_at
+            || self.cell(columns.billed_calls) == sought.billed_calls;
+        !sought.request_id.is_empty() || (self.cell(columns.batch) == sought.batch && is_unchanged)
+    }
+
+    fn row(&self, sought: &Sought) -> Option<Row> {
+        let columns = &self.columns;
+        columns.transcript?;
+        let some = |text: &str| (!text.is_empty()).then(|| undefuse(text).to_owned());
+        let recalled = Recalled {
+            transcript: undefuse(self.cell(columns.transcript)).to_owned(),
+            audio_ms: millis(self.cell(columns.audio_seconds)),
+            request_id: some(self.cell(columns.request_id)),
+        };
+        if !recalled.transcript.is_empty() {
+            return Some(Row::Whole(recalled));
+        }
+        let is_known = self.cell(columns.notes).split(';').all(|note| note != Note::AnswerPruned.as_str());
+        (is_known && !sought.adopted).then_some(Row::Empty(recalled))
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// `61.050` as 61,050.
+fn millis(seconds: &str) -> Option<u64> {
+    let (whole, millis) = seconds.split_once('.').filter(|(_, millis)| millis.len() == 3)?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(millis.parse().ok()?)
+}
+
+/// The transcript as the line's outputs have it: the answer itself, or else plain text.
+async fn from_outputs(
+    sink: &Sink,
+    spool: &Path,
+    spec: &BatchSpec,
+    row: &ReportRow,
+) -> Result<Option<Recalled>, PublishError> {
+    // A file that is not asked for any more may be another line's by now.
+    if row.wanted == Wanted::Dropped {
+        return Ok(None);
+    }
+    let addresses = addresses(row.outputs.as_deref());
+    for format in [TranscriptFormat::Json, TranscriptFormat::Txt] {
+        let ending = format!(".{format}");
+        for address in addresses.iter().filter(|address| address.ends_with(&ending)) {
+            let name = format!("{}{ending}", row.key);
+            for (place, name) in places(sink, spec, address, name) {
+                if let Some(body) = stored(&place, &name, spool).await? {
+                    let read = look_into(body.len(), move || read_output(format, &body)).await;
+                    if read.is_some() {
+                        return Ok(read);
+                    }
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Where an output is: at its address, or under its name where the outputs are now.
+fn places(sink: &Sink, spec: &BatchSpec, address: &str, name: String) -> Vec<(Sink, String)> {
+    if sink.address(&name) == address {
+        return vec![(sink.clone(), name)];
+    }
+    let elsewhere = match address.parse::<S3Address>() {
+        Ok(at) => Sink::open(&format!("s3://{}/", at.bucket), &spec.sink).map(|bucket| (bucket, at.key)),
+        Err(_) => Sink::open_file(address, &spec.sink),
+    };
+    elsewhere.into_iter().chain([(sink.clone(), name)]).collect()
+}
+
+/// What stands under this name, if it can be had. What may pass by itself is an error.
+async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, PublishError> {
+    let told = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
+    let read = match sink.get(name).await {
+        Err(SinkError::TooLarge { .. }) => {
+            let (scratch, _) = Scratch::create(spool, "output").map_err(told)?;
+            match sink.fetch(name, scratch.path()).await {
+                Ok(None) => Ok(None),
+                Ok(Some(path)) => {
+                    let packing = move || {
+                        let mut arriving = Arriving::default();
+                        io::copy(&mut File::open(path)?.take(LONGEST), &mut arriving)?;
+                        drop(scratch);
+                        Ok(Arrived::into_body(arriving.finish()))
+                    };
+                    return look_into(LONGEST, packing).await.map(Some).map_err(told);
+                }
+                Err(e) => Err(e),
+            }
+        }
+        read => read.map(|bytes| bytes.map(|bytes| Body::from_kept(bytes.len() as u64, false, bytes.into()))),
+    };
+    match read {
+        Err(SinkError::Content { source, .. }) => Err(told(source)),
+        Err(e) if e.class() == SinkClass::Retry => Err(e.into()),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+fn read_output(format: TranscriptFormat, body: &Body) -> Option<Recalled> {
+    if format == TranscriptFormat::Json {
+        let read = Transcript::of(body).ok()?;
+        return Some(Recalled { transcript: read.text, audio_ms: read.duration_ms, request_id: read.request_id });
+    }
+    let text = String::from_utf8(body.whole().ok()?.into()).ok()?;
+    let transcript = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+    Some(Recalled { transcript, audio_ms: None, request_id: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_as_they_are_written() {
+        assert_eq!([millis("61.050"), millis("0.007"), millis("74520.500")], [Some(61_050), Some(7), Some(74_520_500)]);
+        assert_eq!([millis(""), millis("1"), millis("1.5"), millis("x.123")], [None; 4]);
+    }
+}
