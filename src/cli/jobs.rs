@@ -11,7 +11,12 @@ use super::{
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
-    domain::{job::JobState, options::Task, query::QueryRules, synthesis::Rendition},
+    domain::{
+        job::{JobState, Wanted},
+        options::Task,
+        query::QueryRules,
+        synthesis::Rendition,
+    },
     store::{BatchRow, CallRow, JobDetail, JobFilter, ReportRow, Store},
 };
 
@@ -126,7 +131,7 @@ fn list(jobs: &[JobDetail], width: usize) -> String {
             vec![
                 row.line.to_string(),
                 row.key.clone(),
-                row.state.to_string(),
+                state(row),
                 row.audio_ms.map(duration).unwrap_or_default(),
                 row.tries.to_string(),
                 dollars(row.cost),
@@ -149,7 +154,7 @@ fn spoken(jobs: &[JobDetail], width: usize) -> String {
                 row.key.clone(),
                 own.as_ref().map(|own| own.voice_id().to_owned()).unwrap_or_default(),
                 own.map(|own| format!("{} {}", own.format.format, own.format.sample_rate)).unwrap_or_default(),
-                row.state.to_string(),
+                state(row),
                 row.characters.map(grouped).unwrap_or_default(),
                 row.audio_ms.map(duration).unwrap_or_default(),
                 row.tries.to_string(),
@@ -192,7 +197,7 @@ fn due(state: JobState, due_at: Option<i64>) -> String {
 
 fn in_full(job: &JobDetail, width: usize) -> String {
     let row = &job.row;
-    let mut out = format!("{}, line {}: {}\n", row.key, row.line, row.state);
+    let mut out = format!("{}, line {}: {}\n", row.key, row.line, state(row));
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             out.push_str(&format!("  {name:<10} {}\n", super::words::printable(&value)));
@@ -262,12 +267,21 @@ fn outputs(row: &ReportRow) -> Vec<String> {
     row.outputs.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
+/// The state, and whether its output is asked for no more.
+fn state(row: &ReportRow) -> String {
+    match row.wanted {
+        Wanted::Yes => row.state.to_string(),
+        wanted => format!("{}, {wanted}", row.state),
+    }
+}
+
 fn in_json(job: &JobDetail) -> Value {
     let row = &job.row;
     let mut json = json!({
         "line": row.line,
         "key": row.key,
         "state": row.state,
+        "wanted": row.wanted,
         "source": row.source.as_deref().map(shown),
         "audio_seconds": row.audio_ms.map(|ms| ms as f64 / 1_000.0),
         "tries": row.tries,

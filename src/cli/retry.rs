@@ -74,7 +74,7 @@ impl Retry {
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
-            screen.say(&format!("{others} with the same words joined anew from what is bought, for nothing"));
+            screen.say(&format!("{others} with the same words: joined anew from what is bought, for nothing"));
         }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;

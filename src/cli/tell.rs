@@ -105,7 +105,9 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
 pub(super) fn gone(spec: &BatchSpec) -> &'static str {
     match spec.task.task() {
         Task::Transcribe => " of the batch are not in the manifest any more; they stay",
-        Task::Synthesize => " of the batch are of lines, voices or formats that are not asked for any more; they stay",
+        Task::Synthesize => {
+            " of the batch are of lines that are gone, or of voices or formats that are not asked for any more"
+        }
     }
 }
 

@@ -71,11 +71,11 @@ impl Store {
                         .bind(now)
                         .execute(&mut *conn)
                         .await?;
-                    // cancel
+                    // cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
                     let in_flight: i64 = sqlx::query_scalar(
                         "SELECT count(DISTINCT job)
                          FROM calls
-                         WHERE batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL",
+                         WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL",
                     )
                     .bind(batch)
                     .fetch_one(conn)
@@ -474,9 +474,9 @@ pub(super) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Res
 
 /// Gives up open calls of a batch that nobody waits for, at most so many. Returns whether there may be more.
 async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
-    // give_up_unawaited
+    // give_up_unawaited: by the open calls, as in `cancel`.
     let unawaited = sqlx::query(
-        "SELECT id FROM calls WHERE batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL LIMIT $2",
+        "SELECT id FROM calls WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL LIMIT $2",
     )
     .bind(batch)
     .bind(CALLS_AT_ONCE)

@@ -1,5 +1,9 @@
 //! What any engine behind [`Store`] must do. Each test has a ledger of its own.
 
+use std::time::Duration;
+
+use sqlx::{Connection, sqlite::SqliteConnectOptions};
+
 use super::*;
 use crate::domain::{
     call::{ErrorKind, LogFlags, Trouble},
@@ -443,4 +447,19 @@ async fn who_made_the_ledger_keeps_its_lock_on_it() {
             && fields.iter().any(|field| field.ends_with(&place))
     };
     assert!(locks.lines().any(|line| ours(&line)), "no lock of {pid} on {inode}:\n{locks}");
+}
+
+#[tokio::test]
+async fn who_only_looks_needs_no_write_lock() {
+    let l = ledger().await;
+    l.submit(batch("b"), 3).await;
+    let mut other = sqlx::SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&l.path)).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let began = std::time::Instant::now();
+    let store =
+        Store::open(Opening { busy_timeout: Duration::from_secs(60), ..Opening::new(&l.path) }).await.unwrap().0;
+    assert_eq!(store.batches().await.unwrap().len(), 1);
+    store.close().await;
+    assert!(began.elapsed() < Duration::from_secs(30));
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
 }
