@@ -15,6 +15,7 @@ use crate::{
     domain::{
         call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
         callback::address,
+        identity::{ContentHash, SeenFile},
         job::{CallRecord, JobId, RequestFingerprint, Token, Why},
         options::{ExpireContent, TranscribeOptions},
     },
@@ -117,6 +118,10 @@ impl Caller for Transcriber<'_> {
     fn upload(&self) -> Option<Upload> {
         let padding = self.recording.padding().filter(|_| self.marks).map(PaddingPlan::takes);
         Some(Upload { bytes: self.recording.bytes()?, padding })
+    }
+
+    fn content(&self) -> Option<(SeenFile, ContentHash)> {
+        self.recording.content()
     }
 
     fn timeout(&self) -> Duration {

@@ -17,6 +17,7 @@ use crate::{
     crash,
     domain::{
         call::{ErrorKind, LogError, Outcome, Trouble},
+        identity::{ContentHash, SeenFile},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
         pool::{Limited, Pool},
@@ -26,9 +27,9 @@ use crate::{
     waves::Departure,
 };
 
-/// Beyond this a call that left late is stamped again: the rate is counted from when the vendor saw it.
 /// After so many answers in a row that cannot have their content expire, the batch is paused.
 const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
+/// Beyond this a call that left late is stamped again: the rate is counted from when the vendor saw it.
 const LATE_MS: i64 = 500;
 
 /// What is called for a part.
@@ -47,6 +48,11 @@ pub(super) trait Caller {
 
     /// The recording that it uploads, if it does.
     fn upload(&self) -> Option<Upload> {
+        None
+    }
+
+    /// What the local file that it sends contains, and how that was found.
+    fn content(&self) -> Option<(SeenFile, ContentHash)> {
         None
     }
 
@@ -186,6 +192,7 @@ async fn permit<A, C: Caller>(
         replaces,
         probes,
         upload: caller.upload(),
+        content: caller.content(),
         timeout_ms: i64::try_from(caller.timeout().as_millis()).unwrap_or(i64::MAX / 4),
         grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),

@@ -55,7 +55,8 @@ pub(super) fn check(shared: &Shared, cursor: Option<String>, sent: RequestFinger
         return;
     }
     let (log, marks, clock) = (shared.log.clone(), shared.marks.clone(), shared.store.clock().clone());
-    let (events, drain) = (shared.events.clone(), shared.drain.clone());
+    // Whoever listens waits for all who may still say something: a run is not to wait for this look.
+    let (events, drain) = (shared.events.downgrade(), shared.drain.clone());
     tokio::spawn(async move {
         for wait in LOOKS {
             let until = clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
@@ -67,7 +68,9 @@ pub(super) fn check(shared: &Shared, cursor: Option<String>, sent: RequestFinger
                 Ok(Shown::AsSent) => return marks.end(SHOWN),
                 Ok(Shown::Otherwise(bytes)) => {
                     marks.end(HIDDEN);
-                    let _ = events.send(Event::Warning(otherwise(sent.bytes, bytes)));
+                    if let Some(events) = events.upgrade() {
+                        let _ = events.send(Event::Warning(otherwise(sent.bytes, bytes)));
+                    }
                     return;
                 }
                 Ok(Shown::Not) | Err(_) => {}

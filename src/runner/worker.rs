@@ -302,10 +302,6 @@ impl Work<'_> {
                 return Ok(self.put_back(self.now()));
             }
         };
-        if let Some((seen, content)) = prepared.content() {
-            let lease = (self.job.job, self.job.token);
-            self.shared.store.note_content(lease, seen, Some(content)).await?;
-        }
         let why = if why == Why::First && self.job.generation > 0 { Why::Retry } else { why };
         match attempt::attempt(self, why, replaces, prepared).await? {
             Attempt::Answered { call, answer, processing_ms } => {

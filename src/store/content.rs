@@ -1,16 +1,44 @@
 //! What the local recordings of lines contain, noted before they are sent.
 
-use super::{Store, StoreError};
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::{Store, StoreError, sql::sql};
 use crate::domain::{
+    hex::hex,
     identity::{ContentHash, SeenFile},
     job::{JobId, Token},
 };
 
+/// Notes what the recordings of calls that are about to be made contain.
+pub(super) async fn note(
+    conn: &mut SqliteConnection,
+    contents: impl Iterator<Item = (JobId, (SeenFile, ContentHash))>,
+) -> Result<(), StoreError> {
+    let row = |(job, (seen, content)): (JobId, (SeenFile, ContentHash))| {
+        let bytes = i64::try_from(seen.bytes).unwrap_or(i64::MAX);
+        json!([job.0, hex(&content.0), bytes, seen.modified_ns, seen.inode.cast_signed()])
+    };
+    let set: Vec<_> = contents.map(row).collect();
+    if set.is_empty() {
+        return Ok(());
+    }
+    // note
+    sqlx::query(sql("UPDATE jobs
+         SET source_hash = unhex(r.v ->> 1), source_bytes = CAST(r.v ->> 2 AS BIGINT),
+           source_mtime = CAST(r.v ->> 3 AS BIGINT), source_inode = CAST(r.v ->> 4 AS BIGINT)
+         FROM rows_of($1) AS r
+         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL"))
+    .bind(json!(set).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 impl Store {
-    /// Notes what a claimed job's recording contains, and how its file was found when it was read. Before a call this is on
-    /// disk before the call's first byte leaves, so that a killed process leaves no answer whose recording nobody knows.
-    /// `content`: `None` where the file changed while it was sent, so that nobody knows what the vendor has heard; then no
-    /// file is ever taken for the same. Nothing happens where the lease is lost.
+    /// Notes of a claimed job how its file was found after it was sent, and what it contains. `content`: `None` where the
+    /// file changed meanwhile, so that nobody knows what the vendor has heard; then no file is ever taken for the same.
+    /// Nothing happens where the lease is lost.
     ///
     /// # Errors
     /// The ledger cannot be written.

@@ -12,7 +12,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    Claimed, Moment, Purchase, Shared, Store, StoreError,
+    Claimed, Moment, Purchase, Shared, Store, StoreError, content,
     fence::{Fence, Money, batches, fences, traffic},
     rows,
     sounds::{self, ClipFence},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::{Clock, Millis},
     domain::{
-        identity::Identity,
+        identity::{ContentHash, Identity, SeenFile},
         job::{BatchId, CallId, JobId, RequestFingerprint, Token, Why},
         pool::{Bound, Gate, Limits, Pool, PoolState},
         spend::{SpendRule, SpendUse},
@@ -61,6 +61,9 @@ pub struct PermitAsk {
     pub buys: Purchase,
     /// The recording that is uploaded, if one is.
     pub upload: Option<Upload>,
+    /// What the local recording contains, and how its file was found. It is on disk with the intent, so that a killed process
+    /// leaves no answer whose recording nobody knows.
+    pub content: Option<(SeenFile, ContentHash)>,
     /// How long its answer is waited for, in ms.
     pub timeout_ms: i64,
     /// How long the vendor may work on it after this process died, in ms.
@@ -165,6 +168,7 @@ impl PermitAsk {
             probes: false,
             buys,
             upload: None,
+            content: None,
             timeout_ms: 120_000,
             grace_ms: 10_000,
             overdue_after: None,
@@ -566,6 +570,7 @@ async fn insert(
         })
     };
     let set = serde_json::Value::from(intents.iter().map(row).collect::<Vec<_>>()).to_string();
+    content::note(conn, intents.iter().filter_map(|intent| Some((intent.ask.job, intent.ask.content?)))).await?;
     // insert: the plan of a job that has one part is made with its first call; that of others stands there already.
     sqlx::query(sql("INSERT INTO job_parts (job, part, units, bytes, cache_key)
          SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
