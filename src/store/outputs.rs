@@ -112,6 +112,10 @@ async fn own(
                     || !writes(owner.overrides.as_deref(), &file.path);
                 // A line that the manifest lacks makes room for one that it has, and not the other way round.
                 let makes_room = owner.wanted == Wanted::Gone && wanted == Some(Wanted::Yes);
+                if !leaves && wanted == Some(Wanted::Gone) && owner.wanted == Wanted::Yes {
+                    wanted::note(conn, &[(job.0, Wanted::Dropped)]).await?;
+                    return Ok(Ownership::Dropped);
+                }
                 if !leaves && !makes_room {
                     return Ok(Ownership::Taken { path: file.path.clone(), key: owner.key.clone() });
                 }

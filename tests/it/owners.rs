@@ -343,3 +343,24 @@ async fn outputs_that_share_a_clip_are_joined_anew_together() {
     assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3);
     assert_eq!(house.sandbox.books().billed, 3, "two texts, and one again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_gone_takes_no_file_from_one_that_is_there() {
+    let house = House::new().await;
+    let toml = "name = \"ivr\"\ntask = \"synthesize\"\nmanifest = \"prompts.csv\"\noutput = \"out/\"\n[synthesize]\n\
+         model = \"lightning_v3.1\"\nvoice_id = \"magnus\"\nformats = [\"wav\"]\nname = \"{file}\"\n";
+    house.write("ivr.toml", toml);
+    house.write("prompts.csv", "key,file,text\na,one,Press one.\n");
+    let batch = submitted(&house, None).await.batch;
+    house.store.cancel(batch).await.expect("a ledger");
+    house.write("prompts.csv", "key,file,text\nb,one,Please hold the line.\n");
+    assert_eq!(done(&house).await.gone, 1);
+    let there = fs::read(house.path("out/one.wav")).expect("a file");
+    // Tried again, the older line finds its name taken.
+    retry(&house).await;
+    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    assert!(fs::read(house.path("out/one.wav")).expect("a file") == there);
+    let rows = house.rows(batch).await;
+    assert_eq!(rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(house.counts(batch).await.of(JobState::Failed), 0);
+}
