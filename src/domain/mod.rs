@@ -4,6 +4,7 @@ pub mod batch;
 pub mod body;
 pub mod call;
 pub mod callback;
+pub mod causes;
 pub mod cost;
 pub mod cut;
 pub mod environment;
