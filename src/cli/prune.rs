@@ -7,10 +7,11 @@ use clap::Args;
 use super::{
     context::{Context, World},
     error::{CliError, Exit},
-    kept::{Kept, kept_until},
+    kept,
     words::{bytes, counted},
 };
 use crate::{
+    app::{answers, kept_until},
     definition::text,
     domain::options::Task,
     store::{BatchRow, Pruned},
@@ -75,7 +76,7 @@ impl Prune {
             let answers = counted(pruned.answers, "answer");
             screen.say(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
-        let kept = Kept::look(&store).await?.words();
+        let kept = kept::words(&answers(&store).await?);
         if !kept.is_empty() {
             screen.say(&kept);
         }

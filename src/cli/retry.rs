@@ -8,12 +8,11 @@ use self::part::{Again, Which};
 use super::{
     context::{Context, Named},
     error::{CliError, Exit},
-    jobs::no_parts,
     parts::Moment,
     words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
-    app::spec_of,
+    app::{AppError, spec_of},
     domain::{
         batch::BatchSpec,
         cost::Rates,
@@ -97,7 +96,7 @@ impl Retry {
         rates: &Rates,
     ) -> Result<Option<Again>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
-        let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
+        let asked = spec.task.synthesis().ok_or_else(|| AppError::NoParts(batch.name.clone()))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {

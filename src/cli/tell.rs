@@ -2,7 +2,6 @@
 
 use super::{
     error::{CliError, Exit},
-    progress::least_time,
     reading,
     screen::Screen,
     spoken,
@@ -16,6 +15,7 @@ use crate::{
         batch::BatchSpec,
         cost::Rates,
         environment::Environment,
+        estimate::least_time,
         job::JobState,
         options::{SttModel, Task},
         row::RowStatus,
