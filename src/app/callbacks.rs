@@ -27,6 +27,7 @@ use crate::{
         callback::Secret,
         job::BatchId,
         options::{SttModel, WebhookMode},
+        transcription::Transcription,
     },
     runner::Webhook,
     server::{
@@ -218,7 +219,7 @@ async fn may_be_posted_of(store: &Store, batches: &[BatchId]) -> Result<bool, Ap
 }
 
 fn may_be_posted(spec: &BatchSpec) -> bool {
-    let Some(asked) = spec.task.transcription() else { return false };
+    let Some(asked) = spec.task.read::<Transcription>().ok() else { return false };
     // A column may set another model for a line.
     let pro = asked.options.model == SttModel::PulsePro || spec.option_columns.iter().any(|column| column == "model");
     match asked.webhook {

@@ -12,8 +12,8 @@ use crate::{
     clock::Millis,
     domain::{
         batch::{BatchSpec, MicroUsd},
-        options::Task,
         pool::Pool,
+        transcription::Transcription,
     },
     store::{BatchRow, KeptAnswers, SpeechCounts, Store},
 };
@@ -60,8 +60,8 @@ fn differing(processes: &[(i64, String)]) -> Option<(i64, i64)> {
 async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
     let counts = store.counts(row.id).await?;
     let speech = match row.task {
-        Task::Transcribe => None,
-        Task::Synthesize => Some(speech(&store.spoken(row.id).await?)),
+        Transcription::TASK => None,
+        _ => Some(speech(&store.spoken(row.id).await?)),
     };
     let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
     let (manifest, outputs) = spec.map(|spec| (spec.manifest, spec.output)).unzip();

@@ -15,7 +15,8 @@ use crate::{
     },
     domain::{
         job::{JobState, Wanted},
-        options::Task,
+        synthesis::Synthesis,
+        transcription::Transcription,
     },
     store::{BatchRow, JobDetail, JobFilter, Store},
 };
@@ -78,8 +79,8 @@ impl Jobs {
             }
         } else {
             screen.result(&match batch.task {
-                Task::Transcribe => list(&jobs, screen.result_width()),
-                Task::Synthesize => spoken(&jobs, screen.result_width()),
+                Transcription::TASK => list(&jobs, screen.result_width()),
+                _ => spoken(&jobs, screen.result_width()),
             })?;
         }
         self.end(context, store, more, limit).await
@@ -102,10 +103,10 @@ impl Jobs {
     ) -> Result<(), CliError> {
         let screen = &context.screen;
         let spec = spec_of(batch)?;
-        let asked = spec.task.synthesis().ok_or_else(|| AppError::NoParts(batch.name.clone()))?;
+        let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
         let mut found = Vec::new();
         for job in jobs {
-            found.extend(JobParts::look(store, asked, job).await?.map(|parts| parts.view(job)));
+            found.extend(JobParts::look(store, &asked, job).await?.map(|parts| parts.view(job)));
         }
         match found.as_slice() {
             [] => screen.say(&format!("{}: no such lines", batch.name)),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::Watched,
-    domain::{job::JobState, options::Task},
+    domain::{job::JobState, synthesis::Synthesis},
     runner::Event,
     store::{SpeechCounts, StoreError},
 };
@@ -77,7 +77,7 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
             counts.push(store.counts(*batch).await?);
             let row = store.batch_by_id(*batch).await?;
             spent = spent.saturating_add(row.spent);
-            speaks &= row.task == Task::Synthesize;
+            speaks &= row.task == Synthesis::TASK;
         }
         meter.rebase(&counts, spent);
         if speaks {

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod built_in;
 pub mod call;
 pub mod callback;
 pub mod causes;
@@ -41,3 +42,4 @@ pub mod spend;
 pub mod synthesis;
 pub mod task;
 pub mod transcript;
+pub mod transcription;

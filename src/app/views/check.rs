@@ -15,9 +15,9 @@ use crate::{
         batch::{BatchName, MicroUsd},
         cost::Rates,
         estimate::least_time,
-        options::Task,
         retry::PauseKind,
         speech::AudioFormat,
+        task::TaskName,
     },
     runner::intake::{Characters, Compared, PartLine, Plan, SpeechPlan},
     store::BatchPhase,
@@ -29,7 +29,7 @@ pub struct CheckView<'v> {
     /// The batch's name.
     pub batch: &'v BatchName,
     /// What is done with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// The model.
     pub model: &'v str,
     /// The ledger.

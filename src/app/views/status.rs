@@ -11,9 +11,9 @@ use crate::{
         batch::MicroUsd,
         environment::Environment,
         job::JobState,
-        options::Task,
         pool::{Limits, Pool},
         retry::PauseKind,
+        task::TaskName,
     },
     store::{BatchPhase, PoolView, Sizes},
 };
@@ -72,7 +72,7 @@ pub struct BatchView {
     /// Its definition's name.
     pub definition: String,
     /// What it does with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// Where its calls go.
     pub environment: Environment,
     /// From when until when a service begins its calls, if that is set.
