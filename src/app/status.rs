@@ -15,7 +15,7 @@ use crate::{
         pool::Pool,
         transcription::Transcription,
     },
-    store::{BatchRow, KeptAnswers, SpeechCounts, Store},
+    store::{BatchRow, KeptAnswers, Store, SynthesisCounts},
 };
 
 /// How a ledger stands, and these batches of it.
@@ -59,13 +59,13 @@ fn differing(processes: &[(i64, String)]) -> Option<(i64, i64)> {
 
 async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
     let counts = store.counts(row.id).await?;
-    let speech = match row.task {
+    let synthesis = match row.task {
         Transcription::TASK => None,
-        _ => Some(speech(&store.spoken(row.id).await?)),
+        _ => Some(synthesis(&store.synthesis_counts(row.id).await?)),
     };
     let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
     let (manifest, outputs) = spec.map(|spec| (spec.manifest, spec.output)).unzip();
-    let failures = counts.troubles.iter().map(|(state, kind, count, key)| FailureView {
+    let failures = counts.failures.iter().map(|(state, kind, count, key)| FailureView {
         state: *state,
         kind: kind.clone(),
         count: *count,
@@ -91,11 +91,11 @@ async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, A
         submitted_at: Moment(row.submitted_at),
         started_at: row.started_at.map(Moment),
         finished_at: row.finished_at.map(Moment),
-        speech,
+        synthesis,
     })
 }
 
-fn speech(counts: &SpeechCounts) -> SpeechView {
+fn synthesis(counts: &SynthesisCounts) -> SpeechView {
     SpeechView {
         characters: counts.asked,
         characters_there: counts.there(),

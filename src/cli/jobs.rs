@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, Named},
+    context::{BatchArgs, Context},
     error::{CliError, Exit},
     parts,
     words::{clock, counted, dollars, duration, grouped, moment, printable, table},
@@ -28,7 +28,7 @@ use crate::{
 )]
 pub struct Jobs {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Only lines in this state: queued, running, awaiting, succeeded, suspect, failed, skipped or cancelled
     #[arg(long, value_name = "STATE")]
     state: Option<JobState>,
@@ -65,14 +65,14 @@ impl Jobs {
         jobs.truncate(limit as usize);
         let screen = &context.screen;
         if self.parts {
-            self.tell_parts(context, &store, &batch, &jobs).await?;
+            self.print_parts(context, &store, &batch, &jobs).await?;
             return self.end(context, store, more, limit).await;
         }
         let jobs: Vec<_> = jobs.iter().map(JobView::of).collect();
         if self.json {
             screen.views(&jobs)?;
         } else if jobs.is_empty() {
-            screen.say(&format!("{}: no such lines", batch.name));
+            screen.message(&format!("{}: no such lines", batch.name));
         } else if self.key.is_some() {
             for job in &jobs {
                 screen.result(&in_full(job, screen.result_width()))?;
@@ -80,7 +80,7 @@ impl Jobs {
         } else {
             screen.result(&match batch.task {
                 Transcription::TASK => list(&jobs, screen.result_width()),
-                _ => spoken(&jobs, screen.result_width()),
+                _ => synthesis_words(&jobs, screen.result_width()),
             })?;
         }
         self.end(context, store, more, limit).await
@@ -88,13 +88,13 @@ impl Jobs {
 
     async fn end(&self, context: &Context, store: Store, more: bool, limit: u32) -> Result<Exit, CliError> {
         if more {
-            context.screen.say(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
+            context.screen.message(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
         }
         store.close().await;
         Ok(Exit::Success)
     }
 
-    async fn tell_parts(
+    async fn print_parts(
         &self,
         context: &Context,
         store: &Store,
@@ -109,7 +109,7 @@ impl Jobs {
             found.extend(JobParts::look(store, &asked, job).await?.map(|parts| parts.view(job)));
         }
         match found.as_slice() {
-            [] => screen.say(&format!("{}: no such lines", batch.name)),
+            [] => screen.message(&format!("{}: no such lines", batch.name)),
             found if self.json => screen.views(found)?,
             found => {
                 let width = screen.result_width();
@@ -137,7 +137,7 @@ fn list(jobs: &[JobView], width: usize) -> String {
 }
 
 /// The same of speech: a line has several.
-fn spoken(jobs: &[JobView], width: usize) -> String {
+fn synthesis_words(jobs: &[JobView], width: usize) -> String {
     let row = |job: &JobView| {
         let own = job.rendition.as_ref();
         vec![

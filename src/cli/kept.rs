@@ -41,9 +41,12 @@ mod tests {
         let view = of(&[(Some(50), 1_000, 4_000_000), (Some(300), 7, 700), (Some(200), 1, 90), (None, 2, 210)]);
         assert_eq!(view.past, KeptView { count: 1_000, bytes: 4_000_000 });
         assert_eq!((view.next_at, view.next), (Some(Moment(200)), Some(KeptView { count: 1, bytes: 90 })));
-        let told = words(&view);
-        assert!(told.starts_with("  1,010 answers kept, about 4.0 MB compressed\n  1,000 past keep_answers"), "{told}");
-        assert!(told.contains("\n  1 answer, about 90 B, can go from "), "{told}");
+        let message = words(&view);
+        assert!(
+            message.starts_with("  1,010 answers kept, about 4.0 MB compressed\n  1,000 past keep_answers"),
+            "{message}"
+        );
+        assert!(message.contains("\n  1 answer, about 90 B, can go from "), "{message}");
         let past = words(&of(&[(Some(0), 3, 30)]));
         assert!(past.contains("\n  all past keep_answers, about 30 B: "), "{past}");
     }

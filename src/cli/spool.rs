@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::{
-    context::{Context, World},
+    context::{Context, LedgerFlags},
     error::{CliError, Exit},
     words::{bytes, counted, fact, moment},
 };
@@ -25,7 +25,7 @@ pub struct Spool {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -56,7 +56,7 @@ struct Prune {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -66,18 +66,18 @@ impl Spool {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if let Some(Verb::Prune(mut prune)) = self.verb {
             // A flag may stand before or after the word.
-            prune.world.sandbox |= self.world.sandbox;
+            prune.ledger.sandbox |= self.ledger.sandbox;
             prune.json |= self.json;
             return prune.run(context).await;
         }
-        let (store, _) = context.ledger(self.world.sandbox).await?;
-        let folder = store.shelf().root().display().to_string();
+        let (store, _) = context.ledger(self.ledger.sandbox).await?;
+        let folder = store.audio_cache().root().display().to_string();
         let view = SpoolView::of(&store.spool_view().await?, folder);
         let screen = &context.screen;
         if self.json {
             screen.view(&view)?;
         } else if view.all.clips == 0 {
-            screen.say(&format!("no bought speech is kept in {}", view.folder));
+            screen.message(&format!("no bought speech is kept in {}", view.folder));
         } else {
             screen.result(&shown(&view))?;
         }
@@ -88,7 +88,7 @@ impl Spool {
 
 impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, _) = context.ledger(self.world.sandbox).await?;
+        let (store, _) = context.ledger(self.ledger.sandbox).await?;
         // No file is older than the epoch: an age beyond it takes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
@@ -97,7 +97,7 @@ impl Prune {
         if self.json {
             screen.view(&pruned)?;
         } else {
-            screen.say(&told(&pruned, self.max_size));
+            screen.message(&message(&pruned, self.max_size));
         }
         store.close().await;
         Ok(Exit::Success)
@@ -119,7 +119,7 @@ fn shown(view: &SpoolView) -> String {
     facts.join("\n")
 }
 
-fn told(pruned: &SpoolPrunedView, most: Option<u64>) -> String {
+fn message(pruned: &SpoolPrunedView, most: Option<u64>) -> String {
     let SpoolPrunedView { dry_run, removed, needed, within_limits } = *pruned;
     let took = match removed.clips {
         0 => "nothing to remove".into(),
@@ -140,9 +140,9 @@ fn told(pruned: &SpoolPrunedView, most: Option<u64>) -> String {
     words.join("; ")
 }
 
-/// `1,204 sounds, 3.4 MB`
+/// `1,204 clips, 3.4 MB`
 fn amount(of: ClipsView) -> String {
-    format!("{}, {}", counted(of.clips, "sound"), bytes(of.bytes))
+    format!("{}, {}", counted(of.clips, "clip"), bytes(of.bytes))
 }
 
 /// Reads `10GB`, `500 MB`, `1.5GiB`, `0`.
@@ -186,13 +186,13 @@ mod tests {
         let of = |clips, bytes| ClipsView { clips, bytes };
         let nothing = SpoolPrunedView { dry_run: false, removed: of(0, 0), needed: of(0, 0), within_limits: of(0, 0) };
         let mut pruned = SpoolPrunedView { removed: of(1_204, 3_400_000), ..nothing };
-        assert_eq!(told(&pruned, None), "1,204 sounds, 3.4 MB removed");
+        assert_eq!(message(&pruned, None), "1,204 clips, 3.4 MB removed");
         (pruned.needed, pruned.within_limits, pruned.dry_run) = (of(2, 9_000), of(1, 500), true);
         assert_eq!(
-            told(&pruned, Some(5_000)),
-            "1,204 sounds, 3.4 MB would go; 2 sounds, 9.0 kB stay, for unfinished jobs need them; \
-             1 sound, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
+            message(&pruned, Some(5_000)),
+            "1,204 clips, 3.4 MB would go; 2 clips, 9.0 kB stay, for unfinished jobs need them; \
+             1 clip, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
         );
-        assert_eq!(told(&nothing, Some(0)), "nothing to remove");
+        assert_eq!(message(&nothing, Some(0)), "nothing to remove");
     }
 }

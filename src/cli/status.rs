@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, World},
+    context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept, spend_limits,
     words::{bytes, clock, counted, dollars, duration, grouped, moment, printable, shell, table},
@@ -25,7 +25,7 @@ pub struct Status {
     #[arg(value_name = "BATCH")]
     batch: Option<String>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub struct Status {
 
 impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, settings) = context.ledger(self.world.sandbox).await?;
+        let (store, settings) = context.ledger(self.ledger.sandbox).await?;
         let rows = match &self.batch {
             Some(name) => vec![context.batch_in(&store, name).await?],
             None => store.batches().await?,
@@ -45,7 +45,7 @@ impl Status {
         } else if let ([batch], Some(_)) = (view.batches.as_slice(), &self.batch) {
             screen.result(&(one(batch) + &rest(&view)))?;
         } else if view.batches.is_empty() {
-            screen.say(&format!("{} has no batches yet", view.ledger.path));
+            screen.message(&format!("{} has no batches yet", view.ledger.path));
         } else {
             screen.result(&(list(&view.batches, screen.result_width()) + "\n" + &rest(&view)))?;
         }
@@ -148,10 +148,10 @@ fn one(batch: &BatchView) -> String {
     }
     let by_state: Vec<_> =
         batch.lines.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
-    let what = if batch.speech.is_some() { "jobs" } else { "lines" };
+    let what = if batch.synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(batch.total), by_state.join(", ")));
     fact("audio", duration(batch.audio_seconds.0));
-    batch.speech.iter().for_each(|speech| fact("speech", spoken(speech)));
+    batch.synthesis.iter().for_each(|synthesis| fact("speech", synthesis_words(synthesis)));
     let limit = batch.max_spend_usd.map(|max| format!(" of at most {}", dollars(max.0))).unwrap_or_default();
     let reserved = match batch.reserved_usd.0 {
         reserved @ 1.. => format!(", {} more in flight", dollars(reserved)),
@@ -183,18 +183,21 @@ fn failures(batch: &BatchView) -> String {
         .iter()
         .map(|one| vec![grouped(one.count), one.state.to_string(), one.kind.clone(), format!("e.g. {}", one.key)])
         .collect();
-    let (told, name) = (table(&["", "state", "kind", ""], &rows, &[0], usize::MAX), shell(&batch.batch));
-    format!("\n{told}-> wavebatch jobs {name} --state failed  tells each; wavebatch retry {name}  tries them again\n")
+    let (message, name) = (table(&["", "state", "kind", ""], &rows, &[0], usize::MAX), shell(&batch.batch));
+    format!(
+        "\n{message}-> wavebatch jobs {name} --state failed  tells each; wavebatch retry {name}  tries them again\n"
+    )
 }
 
 /// `5,012 of 200,412 characters; 25 parts, 3 of them there already`
-fn spoken(speech: &SpeechView) -> String {
-    let mut words = format!("{} of {}", grouped(speech.characters_there), counted(speech.characters, "character"));
-    if speech.parts > 0 {
-        words.push_str(&format!("; {}", counted(speech.parts, "part")));
+fn synthesis_words(synthesis: &SpeechView) -> String {
+    let mut words =
+        format!("{} of {}", grouped(synthesis.characters_there), counted(synthesis.characters, "character"));
+    if synthesis.parts > 0 {
+        words.push_str(&format!("; {}", counted(synthesis.parts, "part")));
     }
-    if speech.reused_parts > 0 {
-        words.push_str(&format!(", {} of them there already", grouped(speech.reused_parts)));
+    if synthesis.reused_parts > 0 {
+        words.push_str(&format!(", {} of them there already", grouped(synthesis.reused_parts)));
     }
     words
 }
@@ -234,9 +237,9 @@ mod tests {
 
     #[test]
     fn speech_is_told_in_characters_and_parts() {
-        let speech = SpeechView { characters: 200_412, characters_there: 5_012, parts: 25, reused_parts: 3 };
-        assert_eq!(spoken(&speech), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
+        let synthesis = SpeechView { characters: 200_412, characters_there: 5_012, parts: 25, reused_parts: 3 };
+        assert_eq!(synthesis_words(&synthesis), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
         let one = SpeechView { characters: 1, characters_there: 0, parts: 0, reused_parts: 0 };
-        assert_eq!(spoken(&one), "0 of 1 character");
+        assert_eq!(synthesis_words(&one), "0 of 1 character");
     }
 }

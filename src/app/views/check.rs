@@ -16,10 +16,10 @@ use crate::{
         cost::Rates,
         estimate::least_time,
         retry::PauseKind,
-        speech::AudioFormat,
+        synthesis_options::AudioFormat,
         task::TaskName,
     },
-    runner::intake::{Characters, Compared, PartLine, Plan, SpeechPlan},
+    runner::intake::{Characters, Compared, PartLine, Plan, SynthesisPlan},
     store::BatchPhase,
 };
 
@@ -101,7 +101,7 @@ pub struct PlanView<'v> {
     /// What would be bought again.
     pub rebuy: Option<RebuyView>,
     /// Of a synthesis, what would be bought.
-    pub speech: Option<SpeechPlanView<'v>>,
+    pub synthesis: Option<SpeechPlanView<'v>>,
     /// What the jobs that are to be worked cost, and how long they take.
     pub estimate: EstimateView,
 }
@@ -223,7 +223,7 @@ pub struct LeftOutView<'v> {
 }
 
 impl<'v> SpeechPlanView<'v> {
-    fn of(plan: &'v SpeechPlan, rates: &Rates) -> Self {
+    fn of(plan: &'v SynthesisPlan, rates: &Rates) -> Self {
         let (found, look) = (&plan.purchases, &plan.look);
         let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
         let by_model = |characters: &Characters| characters.iter().map(|(model, n)| (model.to_string(), *n)).collect();
@@ -252,7 +252,7 @@ impl<'v> PlanView<'v> {
     pub fn of(plan: &'v Plan, limits: &PoolLimits, rates: &Rates, priced: bool) -> Self {
         let (scan, diff, estimate) = (&plan.scan, &plan.diff, &plan.estimate);
         let rate = limits.limits.requests_per_minute;
-        let calls = plan.speech.as_ref().map_or(estimate.lines, |speech| speech.purchases.parts);
+        let calls = plan.synthesis.as_ref().map_or(estimate.lines, |synthesis| synthesis.purchases.parts);
         Self {
             existed: plan.existed,
             pause: plan.pause.as_ref().map(|(kind, reason)| PauseReasonView { kind: *kind, reason }),
@@ -271,7 +271,7 @@ impl<'v> PlanView<'v> {
             option_columns: &plan.spec.option_columns,
             bad_lines: scan.faults.list.iter().map(ToString::to_string).collect(),
             rebuy: plan.rebuy.map(|rebuy| RebuyView { lines: rebuy.lines, cost_usd: rebuy.cost }),
-            speech: plan.speech.as_ref().map(|speech| SpeechPlanView::of(speech, rates)),
+            synthesis: plan.synthesis.as_ref().map(|synthesis| SpeechPlanView::of(synthesis, rates)),
             estimate: EstimateView {
                 lines: estimate.lines,
                 of_unknown_length: estimate.unknown,

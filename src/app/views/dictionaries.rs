@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{domain::pronunciation::Pronunciation, waves::Dictionary};
+use crate::{domain::pronunciation::Pronunciation, waves::AccountDictionary};
 
 /// A dictionary.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -15,8 +15,8 @@ pub struct DictionaryView<'v> {
     pub items: &'v [Pronunciation],
 }
 
-impl<'v> From<&'v Dictionary> for DictionaryView<'v> {
-    fn from(dictionary: &'v Dictionary) -> Self {
+impl<'v> From<&'v AccountDictionary> for DictionaryView<'v> {
+    fn from(dictionary: &'v AccountDictionary) -> Self {
         Self { id: &dictionary.id, created_at: dictionary.created_at.as_deref(), items: &dictionary.items }
     }
 }

@@ -9,8 +9,8 @@ use crate::{
         call::ErrorKind,
         job::{CallState, JobState, Wanted, Why},
         query::QueryRules,
-        speech::AudioFormat,
         synthesis::Rendition,
+        synthesis_options::AudioFormat,
     },
     store::{CallRow, JobDetail},
 };

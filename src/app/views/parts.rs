@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Seconds;
-use crate::domain::{job::JobState, speech::AudioFormat};
+use crate::domain::{job::JobState, synthesis_options::AudioFormat};
 
 /// A job by its parts.
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +44,5 @@ pub struct JobPartView {
     /// What is spoken.
     pub text: String,
     /// What names its audio in the cache.
-    #[serde(rename = "fingerprint")]
     pub cache_key: String,
 }

@@ -9,7 +9,6 @@ use crate::store;
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ClipsView {
     /// How many.
-    #[serde(rename = "sounds")]
     pub clips: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -44,9 +43,9 @@ pub struct SpoolPrunedView {
     pub within_limits: ClipsView,
 }
 
-impl From<store::Sounds> for ClipsView {
-    fn from(all: store::Sounds) -> Self {
-        Self { clips: all.sounds, bytes: all.bytes }
+impl From<store::ClipTotals> for ClipsView {
+    fn from(all: store::ClipTotals) -> Self {
+        Self { clips: all.clips, bytes: all.bytes }
     }
 }
 

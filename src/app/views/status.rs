@@ -15,7 +15,7 @@ use crate::{
         retry::PauseKind,
         task::TaskName,
     },
-    store::{BatchPhase, PoolView, Sizes},
+    store::{BatchPhase, LedgerSizes, PoolView},
 };
 
 /// A ledger, its batches, and the account's limits.
@@ -58,8 +58,8 @@ pub struct LedgerView {
 impl LedgerView {
     /// Of a ledger at `path`.
     #[must_use]
-    pub fn of(path: String, sizes: Sizes, answers: AnswersView) -> Self {
-        let Sizes { file: bytes, free: free_bytes, wal: wal_bytes, spool: spool_bytes } = sizes;
+    pub fn of(path: String, sizes: LedgerSizes, answers: AnswersView) -> Self {
+        let LedgerSizes { file: bytes, free: free_bytes, wal: wal_bytes, spool: spool_bytes } = sizes;
         Self { path, bytes, free_bytes, wal_bytes, spool_bytes, answers }
     }
 }
@@ -90,7 +90,6 @@ pub struct BatchView {
     /// All jobs.
     pub total: u64,
     /// Failed and suspect jobs by kind.
-    #[serde(rename = "troubles")]
     pub failures: Vec<FailureView>,
     /// Audio of the finished jobs.
     pub audio_seconds: Seconds,
@@ -108,7 +107,7 @@ pub struct BatchView {
     pub finished_at: Option<Moment>,
     /// Of a synthesis, how much is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub speech: Option<SpeechView>,
+    pub synthesis: Option<SpeechView>,
 }
 
 impl BatchView {

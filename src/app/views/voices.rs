@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{domain::speech::SpeechModel, waves::Voice};
+use crate::{domain::synthesis_options::TtsModel, waves::Voice};
 
 /// A voice, with all that the catalog says.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -12,7 +12,7 @@ pub struct VoiceView<'v> {
     /// What it is called.
     pub name: &'v str,
     /// The models that it speaks by.
-    pub models: &'v [SpeechModel],
+    pub models: &'v [TtsModel],
     /// The languages it was trained on.
     pub languages: &'v [String],
     /// E.g. `female`.

@@ -4,7 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Listing, Load, Planned, Times};
 use crate::cli::{
-    tell,
+    messages,
     words::{counted, duration, fact, grouped},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 /// Runs of a definition that are told one by one.
 const SHOWN: usize = 10;
 
-pub(super) fn told(listing: &Listing) -> String {
+pub(super) fn message(listing: &Listing) -> String {
     let mut blocks: Vec<String> = listing.planned.iter().map(planned).collect();
     let mut end: Vec<String> = listing.same.iter().map(|(files, name)| same(files, name)).collect();
     match (listing.without, listing.planned.is_empty()) {
@@ -126,7 +126,7 @@ fn load(load: &Load, times: &Times) -> Vec<String> {
     if calls == 0 {
         return vec![fact("calls", "none: as it is now, nothing is left to do")];
     }
-    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), tell::finish(calls, limits)))];
+    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), messages::finish(calls, limits)))];
     if let (Some(over @ 1..), Some(window)) = (over, times.window) {
         let window = duration(window.as_millis() as u64);
         facts.push(fact(
