@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     options::Task,
-    speech::{AudioFormat, SampleRate},
+    synthesis_options::{AudioFormat, SampleRate},
 };
 
 const PREFIX: &str = "manifest_";

@@ -10,7 +10,7 @@ use std::{
 pub use super::summarize::{blank, summarize};
 use super::{
     csv::ReportWriter,
-    lines::Lines,
+    lines::RowContext,
     recall::{Recall, Recalled},
     summary::{Summary, SummaryState},
 };
@@ -114,10 +114,10 @@ async fn put_at(
     (place, name): (Sink, String),
 ) -> Result<(), PublishError> {
     let dir = store.spool();
-    let told = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
-    let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
+    let message = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
+    let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(message)?;
     let written: Result<File, PublishError> = report_to(store, batch, spec, with_dropped, file).await;
-    written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
+    written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
     Ok(())
 }
@@ -170,8 +170,11 @@ pub async fn report_to<W: Write + Send + 'static>(
     out: W,
 ) -> Result<W, PublishError> {
     let transcript = spec.report.transcript && spec.task.transcription().is_some();
-    let lines =
-        Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.environment == Environment::Sandbox };
+    let lines = RowContext {
+        batch: batch.name.clone(),
+        spec: spec.clone(),
+        sandbox: batch.environment == Environment::Sandbox,
+    };
     let lines = Arc::new(lines);
     let mut recall = Recall::new(spec, store.spool());
     let mut writer =
@@ -208,7 +211,7 @@ const RECALLED_AT_A_TIME: usize = 16;
 async fn write_page<W: Write + Send + 'static>(
     store: &Store,
     mut writer: ReportWriter<W>,
-    lines: &Arc<Lines>,
+    lines: &Arc<RowContext>,
     recall: &mut Recall,
     page: Vec<ReportRow>,
 ) -> Result<ReportWriter<W>, PublishError> {
@@ -232,7 +235,7 @@ async fn write_page<W: Write + Send + 'static>(
 /// Writes rows whose answers came with them, the longest of which has `len` bytes, or are to be recalled.
 async fn write_rows<W: Write + Send + 'static>(
     mut writer: ReportWriter<W>,
-    lines: &Arc<Lines>,
+    lines: &Arc<RowContext>,
     recall: &mut Recall,
     rows: Vec<ReportRow>,
     len: u64,

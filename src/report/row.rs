@@ -5,7 +5,7 @@ use crate::domain::{
     cost::MicroUsd,
     options::{Task, listed},
     row::{Note, RowStatus},
-    speech::{AudioFormat, SampleRate},
+    synthesis_options::{AudioFormat, SampleRate},
 };
 
 listed! {

@@ -6,7 +6,7 @@ use crate::domain::{synthesis::Synthesis, task::TaskSpec};
 pub(super) fn differs(before: &TaskSpec, now: &TaskSpec) -> bool {
     match (before, now) {
         (TaskSpec::Transcribe(before), TaskSpec::Transcribe(now)) => sorted(&before.formats) != sorted(&now.formats),
-        (TaskSpec::Synthesize { synthesize: before }, TaskSpec::Synthesize { synthesize: now }) => sounds(before, now),
+        (TaskSpec::Synthesize { synthesize: before }, TaskSpec::Synthesize { synthesize: now }) => audio(before, now),
         _ => true,
     }
 }
@@ -18,7 +18,7 @@ pub(super) fn adds_captions(before: &TaskSpec, now: &TaskSpec) -> bool {
 }
 
 /// A name is each job's own, and compared line by line.
-fn sounds(before: &Synthesis, now: &Synthesis) -> bool {
+fn audio(before: &Synthesis, now: &Synthesis) -> bool {
     before.pause != now.pause || sorted(&before.captions) != sorted(&now.captions)
 }
 
