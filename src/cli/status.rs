@@ -253,7 +253,7 @@ fn one(BatchView { row, counts, phase, synthesis }: &BatchView) -> String {
     let what = if synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(counts.total()), by_state.join(", ")));
     fact("audio", duration(counts.audio_ms));
-    synthesis.iter().for_each(|synthesis| fact("synthesis", synthesis_words(synthesis)));
+    synthesis.iter().for_each(|synthesis| fact("speech", synthesis_words(synthesis)));
     let limit = row.max_spend.map(|max| format!(" of at most {}", dollars(max))).unwrap_or_default();
     let reserved = if row.reserved > 0 { format!(", {} more in flight", dollars(row.reserved)) } else { String::new() };
     fact("spend", format!("{}{limit}{reserved}, at list price", dollars(row.spent)));

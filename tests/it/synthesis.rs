@@ -54,7 +54,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
         assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
     }
     let plan = &json(&run(dir.path(), &["check", "p.toml", "--json"]))["plan"];
-    assert_eq!((&plan["lines"], &plan["jobs"], &plan["speech"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
+    assert_eq!((&plan["lines"], &plan["jobs"], &plan["synthesis"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
     assert!(!dir.path().join("wavebatch.db").exists(), "a check writes nothing");
     let parts = run(dir.path(), &["check", "p.toml", "--parts", "--key", "bye"]);
     let parts = stdout(&parts);

@@ -295,7 +295,7 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
     assert!(message.contains("; and 1 other part to be bought too, 8 characters, about $0.00014 ("), "{message}");
     assert!(message.contains("queued  -> wavebatch work --batch book"), "{message}");
     let parts = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
-    assert_eq!(parts.matches("anew").count(), 2, "{parts}");
+    assert_eq!(parts.matches("forced").count(), 2, "{parts}");
     assert!(book.refused(&retry(&["--part", "3"])).contains("the line is not finished"));
 
     // Bought again for the one, it is new for the other too.
@@ -303,7 +303,7 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
     let jobs = book.claim().await;
     book.buy(&jobs[0], 2, PARTS[1].1).await;
     let parts = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
-    assert_eq!(parts.matches("anew").count(), 0, "{parts}");
+    assert_eq!(parts.matches("forced").count(), 0, "{parts}");
 }
 
 #[tokio::test]
@@ -365,7 +365,7 @@ async fn what_is_told_of_a_batch_fits_speech() {
     assert!(rows[1].starts_with("book,1,ch-1,ch-1.wav,succeeded,[],lightning_v3.1,en,avery,wav,24000,45,5.300,4,0,"));
     assert!(rows[2].starts_with("book,1,ch-1,ch-1.pcm,succeeded,[],lightning_v3.1,en,avery,pcm,24000,45,5.300,4,3,"));
     let summary: Value = serde_json::from_str(&book.message(&["report", "book", "--json"])).unwrap();
-    assert_eq!(summary["speech"], json!({ "characters": 90, "parts": 8, "reused_parts": 3 }));
+    assert_eq!(summary["synthesis"], json!({ "characters": 90, "parts": 8, "reused_parts": 3 }));
     assert_eq!(summary["spend"]["by_model"], json!({ "lightning_v3.1": 0.0009 }));
     let jobs = book.message(&["jobs", "book"]);
     assert!(jobs.contains("voice  format     state      chars"), "{jobs}");

@@ -104,7 +104,7 @@ async fn of_two_with_one_name_the_first_runs() {
     let mut service = Service::start(&fixture);
     let clash = |event: &Scheduling| of(event).filter(|message| message.starts_with("clash"));
     let message = service.says("two names", clash).await;
-    assert!(message.contains("`dated_batch` is the name of") && message.contains("jobs/a.toml, too"), "{message}");
+    assert!(message.contains("`night` is the name of") && message.contains("jobs/a.toml, too"), "{message}");
     let message = service.says("two batches", clash).await;
     assert!(
         message.starts_with("clash c it would make the same batch as")
