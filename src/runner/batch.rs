@@ -15,9 +15,10 @@ use crate::{
     media::s3::Objects,
     sink::Sink,
     store::{Store, StoreError},
+    tasks::synthesize::work::Turns,
 };
 
-use super::{Event, RunnerConfig, Shared, disk::LocalOutage, speak::Turns, store_outage::StoreOutage};
+use super::{Event, RunnerConfig, Shared, disk::LocalOutage, store_outage::StoreOutage};
 
 /// Parts of bought speech that are written at once.
 const WRITERS: usize = 2;
@@ -27,57 +28,57 @@ pub const DEFAULT_CONCURRENCY: u32 = 16;
 
 /// One batch, as its workers see it.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) id: BatchId,
-    pub(super) name: String,
-    pub(super) spec: BatchSpec,
+pub(crate) struct Batch {
+    pub(crate) id: BatchId,
+    pub(crate) name: String,
+    pub(crate) spec: BatchSpec,
     /// The same as it was read.
-    pub(super) read: Arc<str>,
-    pub(super) sink: Sink,
+    pub(crate) read: Arc<str>,
+    pub(crate) sink: Sink,
     /// The store of its S3 sources.
-    pub(super) objects: Objects,
+    pub(crate) objects: Objects,
     /// Whether it is down.
-    pub(super) store_outage: StoreOutage,
+    pub(crate) store_outage: StoreOutage,
     /// Whether this machine keeps the recordings from being read.
-    pub(super) local_outage: LocalOutage,
+    pub(crate) local_outage: LocalOutage,
     /// Since when the sink has taken nothing; 0 = it works.
-    pub(super) sink_failing_since: AtomicI64,
+    pub(crate) sink_failing_since: AtomicI64,
     /// Turns of parts that are bought.
-    pub(super) turns: Arc<Turns>,
+    pub(crate) turns: Arc<Turns>,
     /// Who may write bought speech to the disk.
-    pub(super) writing: Semaphore,
+    pub(crate) writing: Semaphore,
     stereo_told: AtomicBool,
 }
 
 impl Batch {
     /// True once: the warning about stereo is for the user, not for each line.
-    pub(super) fn first_stereo(&self) -> bool {
+    pub(crate) fn first_stereo(&self) -> bool {
         !self.stereo_told.swap(true, Ordering::Relaxed)
     }
 
     /// Calls at once.
-    pub(super) fn concurrency(&self) -> u32 {
+    pub(crate) fn concurrency(&self) -> u32 {
         self.spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1)
     }
 }
 
 /// Why a batch cannot be worked. No line is to blame, and no other batch.
 #[derive(Debug, Clone)]
-pub(super) struct Unworkable {
-    pub(super) kind: PauseKind,
+pub(crate) struct Unworkable {
+    pub(crate) kind: PauseKind,
     /// In words.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 /// The batches seen so far, and those that this process paused already.
 #[derive(Debug, Default)]
-pub(super) struct Batches {
+pub(crate) struct Batches {
     known: Mutex<HashMap<BatchId, Arc<Batch>>>,
     paused: Mutex<HashSet<BatchId>>,
 }
 
 impl Batches {
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         store: &Store,
         config: &RunnerConfig,
@@ -126,12 +127,12 @@ impl Batches {
         Ok(Ok(batch))
     }
 
-    pub(super) fn seen(&self) -> Vec<Arc<Batch>> {
+    pub(crate) fn seen(&self) -> Vec<Arc<Batch>> {
         lock(&self.known).values().cloned().collect()
     }
 
     /// A batch that goes on may be paused again, and that is to be told again.
-    pub(super) async fn forget_resumed(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn forget_resumed(&self, store: &Store) -> Result<(), StoreError> {
         let paused: Vec<BatchId> = lock(&self.paused).iter().copied().collect();
         for batch in paused {
             if store.batch_by_id(batch).await?.pause.is_none() {
@@ -142,12 +143,12 @@ impl Batches {
     }
 
     /// A batch goes on: its next pause is told.
-    pub(super) fn forget_pause(&self, batch: BatchId) {
+    pub(crate) fn forget_pause(&self, batch: BatchId) {
         lock(&self.paused).remove(&batch);
     }
 
     /// Forgets batches that are done, for a process that lives long.
-    pub(super) async fn forget_finished(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn forget_finished(&self, store: &Store) -> Result<(), StoreError> {
         for batch in self.seen() {
             if store.batch_by_id(batch.id).await?.finished_at.is_some() {
                 lock(&self.known).remove(&batch.id);
@@ -157,7 +158,7 @@ impl Batches {
     }
 
     /// Forgets what was read: a later run may find another specification.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         lock(&self.known).clear();
         lock(&self.paused).clear();
     }
@@ -176,14 +177,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Shared {
     /// Pauses a batch, and says so once however many workers run into the same wall.
-    pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
+    pub(crate) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store.pause(batch, kind, reason.to_owned()).await?;
         self.say_paused(batch, kind, reason);
         Ok(())
     }
 
     /// Pauses a batch, a call of which did not fit into a spend limit.
-    pub(super) async fn pause_for_spend(
+    pub(crate) async fn pause_for_spend(
         &self,
         batch: BatchId,
         limit: &SpendUse,

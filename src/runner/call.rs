@@ -33,7 +33,7 @@ const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
 const LATE_MS: i64 = 500;
 
 /// What is called for a part.
-pub(super) trait Caller {
+pub(crate) trait Caller {
     /// What an answer is by the time that it is durable, or can be made so by the journal.
     type Answer: Send;
 
@@ -78,7 +78,7 @@ pub(super) trait Caller {
 }
 
 /// What an attempt leads to.
-pub(super) enum Attempt<A> {
+pub(crate) enum Attempt<A> {
     /// The answer is on disk.
     Answered { call: CallId, answer: A, processing_ms: i64 },
     /// Anything else.
@@ -92,7 +92,7 @@ pub(super) enum Attempt<A> {
 }
 
 /// Makes a call, if it may be made, and another one for as long as only permits are in the way.
-pub(super) async fn attempt<A, C: Caller>(
+pub(crate) async fn attempt<A, C: Caller>(
     work: &mut Work<'_, A>,
     caller: &C,
     why: Why,
@@ -234,7 +234,7 @@ async fn permit<A, C: Caller>(
 /// The last moment before the first byte leaves: a permit that went stale meanwhile (SIGSTOP, suspend) must not be used,
 /// since another worker may have given the call up.
 #[derive(Debug)]
-pub(super) struct Departs {
+pub(crate) struct Departs {
     permit: Permit,
     store: Store,
     departed: Arc<AtomicI64>,
@@ -245,7 +245,7 @@ impl Departs {
         Self { permit, store, departed: Arc::default() }
     }
 
-    pub(super) fn asked(self) -> Departure {
+    pub(crate) fn asked(self) -> Departure {
         // Before it is asked whether that is too late: then this moment is not, either.
         let now = self.store.clock().now();
         if self.permit.is_stale() {
@@ -463,7 +463,7 @@ async fn reach<A>(work: &Work<'_, A>) -> Reach {
 
 /// Whether the API answers what costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// It answers, if only with a refusal.
     Within,
     /// It does not.
@@ -484,7 +484,7 @@ impl Reach {
     }
 
     /// The same of asking for its log.
-    pub(super) fn of_log(error: Option<LogError>) -> Self {
+    pub(crate) fn of_log(error: Option<LogError>) -> Self {
         match error {
             None | Some(LogError::Absent(_)) => Self::Within,
             Some(LogError::Unreachable(_)) => Self::Out,

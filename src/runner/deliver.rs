@@ -9,7 +9,6 @@ use std::{
 
 use super::{
     AfterDelivery, Event, disk, outputs,
-    recording::{Leftover, Recording},
     worker::{Next, Work},
 };
 use crate::{
@@ -28,10 +27,11 @@ use crate::{
     render::{self, render},
     sink::{Content, Item, SinkClass, SinkError},
     store::{AnswerFacts, Finish, StoreError, To},
+    tasks::transcribe::work::recording::{Leftover, Recording},
 };
 
 /// How soon a disk that is full is tried again, in ms.
-pub(super) const DISK_RETRY_MS: i64 = 30_000;
+pub(crate) const DISK_RETRY_MS: i64 = 30_000;
 
 /// What is known of a recording when its answer is judged.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +42,7 @@ struct Known {
 }
 
 /// An answer that has just come.
-pub(super) async fn deliver_fresh(
+pub(crate) async fn deliver_fresh(
     work: &Work<'_>,
     call: CallId,
     answer: Answer,
@@ -63,7 +63,7 @@ pub(super) async fn deliver_fresh(
 }
 
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
-pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, StoreError> {
+pub(crate) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, StoreError> {
     let Some((body, facts)) = work.shared.store.answer(call).await? else {
         let notes = Some(Note::AnswerPruned.to_string());
         let finish = Finish { state: Some(JobState::Succeeded), notes, ..Finish::default() };
@@ -281,7 +281,7 @@ fn notes(work: &Work<'_>, heard: &Heard, facts: &AnswerFacts, known: Known) -> O
 }
 
 /// Why a result is suspect, in words.
-pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
+pub(crate) const fn doubt(reason: SuspectReason) -> &'static str {
     match reason {
         SuspectReason::Empty => {
             "the transcript is empty though there is over 2 s of audio; allow_silence = true accepts that"
@@ -293,7 +293,7 @@ pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
 }
 
 /// The answer stays; only the delivery is tried again, or the batch waits for the user.
-pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
+pub(crate) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
     let told = error.told();
     // Whoever finds the batch paused has to do something about it.
     let paused = || error.hint().map_or_else(|| told.clone(), |hint| format!("{told}; {hint}"));

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
+use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, worker};
 use crate::{
     crash,
     domain::{
@@ -22,6 +22,7 @@ use crate::{
         retry::PauseKind,
     },
     store::{Claimed, Finish, Settlement, Store, StoreError, To, Want},
+    tasks::transcribe::work::recording,
 };
 
 /// Workers for jobs that need no call: they render and write.
@@ -43,7 +44,7 @@ const HOUSE_EVERY: u32 = 6 * 3_600;
 
 /// When a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
+pub(crate) enum Until {
     /// Nothing is due any more.
     NothingDue,
     /// It is asked to stop.
@@ -76,7 +77,7 @@ struct Engine {
     pools: Vec<Pool>,
 }
 
-pub(super) async fn run(
+pub(crate) async fn run(
     shared: Arc<Shared>,
     only: &[BatchId],
     (order, until): (Order, Until),

@@ -9,7 +9,7 @@ use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
 const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
 
 /// Nothing here is worth stopping a run for.
-pub(super) async fn keep_house(shared: Arc<Shared>) {
+pub(crate) async fn keep_house(shared: Arc<Shared>) {
     if let Err(e) = prune(&shared).await {
         tracing::warn!(error = %e, "old answers could not be pruned");
     }

@@ -1,23 +1,20 @@
 //! The pipeline: a claim loop, one job's life, the vendor's log as witness, delivery. It never prints; it says what
 //! happens in [`Event`]s.
 
-mod attempt;
-mod batch;
-mod call;
-mod deliver;
-mod disk;
+pub(crate) mod batch;
+pub(crate) mod call;
+pub(crate) mod deliver;
+pub(crate) mod disk;
 mod engine;
 mod events;
 mod housekeeping;
 pub mod intake;
-mod logbook;
-mod marks;
-mod outputs;
-mod reconcile;
-mod recording;
-mod speak;
-mod store_outage;
-mod worker;
+
+pub(crate) mod outputs;
+pub(crate) mod reconcile;
+
+pub(crate) mod store_outage;
+pub(crate) mod worker;
 
 use std::{
     collections::HashMap,
@@ -42,9 +39,9 @@ use crate::{
 };
 
 use self::engine::Until;
+use crate::tasks::transcribe::work::{logbook::LogBook, marks};
 pub use batch::DEFAULT_CONCURRENCY;
 pub use events::{AfterDelivery, CallEnd, Event, Events};
-pub use logbook::LogBook;
 
 pub use crate::store::Order;
 
@@ -77,7 +74,7 @@ pub struct Webhook {
 }
 
 impl RunnerConfig {
-    fn limits(&self, pool: Pool) -> Limits {
+    pub(crate) fn limits(&self, pool: Pool) -> Limits {
         self.limits.get(&pool).copied().unwrap_or_else(|| pool.default_limits(self.environment))
     }
 }
@@ -102,32 +99,32 @@ pub struct Runner {
 
 /// What the engine and all workers share.
 #[derive(Debug)]
-struct Shared {
-    store: Store,
-    client: Client,
-    fetcher: Fetcher,
-    config: RunnerConfig,
-    events: Events,
-    log: LogBook,
-    marks: marks::Marks,
-    batches: batch::Batches,
-    drain: CancellationToken,
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) config: RunnerConfig,
+    pub(crate) events: Events,
+    pub(crate) log: LogBook,
+    pub(crate) marks: marks::Marks,
+    pub(crate) batches: batch::Batches,
+    pub(crate) drain: CancellationToken,
     /// Callbacks that were overdue since one has come.
-    overdue: AtomicU32,
+    pub(crate) overdue: AtomicU32,
     /// Answers in a row whose content could not be made to expire for the moment.
-    expiry_unavailable: AtomicU32,
+    pub(crate) expiry_unavailable: AtomicU32,
     /// When it was told that the spool cannot be written.
-    disk: disk::Telling,
+    pub(crate) disk: disk::Telling,
 }
 
 impl Shared {
-    fn say(&self, event: Event) {
+    pub(crate) fn say(&self, event: Event) {
         // Nobody may be watching; that is no reason to stop.
         let _ = self.events.send(event);
     }
 
     /// Tells of a spool that cannot be used; seldom, though it befalls each line.
-    fn say_of_disk(&self, told: String) {
+    pub(crate) fn say_of_disk(&self, told: String) {
         if self.disk.is_due(self.store.clock().now()) {
             self.say(Event::Warning(told));
         }

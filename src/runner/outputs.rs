@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Files that stand where they should.
-pub(super) struct Written {
+pub(crate) struct Written {
     addresses: Vec<String>,
     files: Vec<OutputFile>,
     rewritten: bool,
@@ -29,14 +29,14 @@ pub(super) struct Written {
 
 impl Written {
     /// What the ledger keeps of them.
-    pub(super) fn note(self, finish: Finish) -> Finish {
+    pub(crate) fn note(self, finish: Finish) -> Finish {
         let outputs = Some(serde_json::json!(self.addresses).to_string());
         Finish { outputs, files: self.files, rewritten: self.rewritten, ..finish }
     }
 }
 
 /// Writes the files of a job that never had any, and whose names no other job can have.
-pub(super) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Result<Result<Written, Next>, StoreError> {
+pub(crate) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Result<Result<Written, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
     let receipts = match work.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
@@ -53,7 +53,7 @@ pub(super) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Resu
 
 /// Writes those of a job's files that are not there already as they are to be. Where another job owns one of them, or this
 /// one's output is not wanted any more, nothing is written.
-pub(super) async fn write<A>(
+pub(crate) async fn write<A>(
     work: &Work<'_, A>,
     items: Vec<Item>,
     writes: Writes,
@@ -124,6 +124,6 @@ async fn with_checksums(items: Vec<Item>) -> io::Result<(Vec<Item>, Vec<OutputFi
 }
 
 /// Every other owner still writes its files: no two lines can have one name.
-pub(super) fn always() -> Writes {
+pub(crate) fn always() -> Writes {
     Arc::new(|_, _| true)
 }

@@ -1,10 +1,7 @@
 //! A call whose outcome is unknown is never simply made again: the vendor's log is asked first, at once and once more
 //! after a grace time; then the definition's `on_unknown` decides.
 
-use super::{
-    logbook::{Found, Witness},
-    worker::Work,
-};
+use super::worker::Work;
 use crate::{
     domain::{
         batch::OnUnknown,
@@ -16,6 +13,7 @@ use crate::{
     },
     large::look_into,
     store::{End, Ended, StoreError},
+    tasks::transcribe::work::logbook::{Found, Witness},
 };
 
 const GRACE_MIN_MS: i64 = 10_000;
@@ -24,7 +22,7 @@ const GRACE_MAX_MS: i64 = 120_000;
 const LOG_RETRY_MS: i64 = 5_000;
 
 /// What is to be done about the call.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Its answer was found and kept.
     Answered,
     /// The same, and its line is nobody's any more.
@@ -38,7 +36,7 @@ pub(super) enum Verdict {
 }
 
 /// The grace time: the longer of 10 s and the audio's length, at most 2 minutes.
-pub(super) fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u64>) -> i64 {
+pub(crate) fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u64>) -> i64 {
     match setting {
         Some(d) => i64::try_from(d.as_millis()).unwrap_or(GRACE_MAX_MS),
         None => {
@@ -67,7 +65,7 @@ fn look_again(
     }
 }
 
-pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, StoreError> {
+pub(crate) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, StoreError> {
     let shared = work.shared;
     let unknown_at = match call.unknown_at {
         Some(at) => at,

@@ -12,7 +12,7 @@ const LINES: usize = 3;
 
 /// What a failed fetch says about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// Nothing: it is the line's trouble.
     Line,
     /// It is down, and has been since then.
@@ -26,7 +26,7 @@ pub(super) enum Seen {
 
 /// The failures of one batch's store since it last gave something.
 #[derive(Debug, Default)]
-pub(super) struct StoreOutage {
+pub(crate) struct StoreOutage {
     streak: Mutex<Streak>,
     /// What it gave last.
     given: Mutex<Option<S3Address>>,
@@ -40,18 +40,18 @@ struct Streak {
 
 impl StoreOutage {
     /// It gave this.
-    pub(super) fn works(&self, at: &S3Address) {
+    pub(crate) fn works(&self, at: &S3Address) {
         *self.streak.lock().unwrap_or_else(PoisonError::into_inner) = Streak::default();
         *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.clone());
     }
 
     /// What it gave last in this run.
-    pub(super) fn given(&self) -> Option<S3Address> {
+    pub(crate) fn given(&self) -> Option<S3Address> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It did not, for this line.
-    pub(super) fn failed(&self, line: JobId, now: i64) -> Seen {
+    pub(crate) fn failed(&self, line: JobId, now: i64) -> Seen {
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
         if streak.lines.is_empty() {
             streak.since = now;

@@ -3,13 +3,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Event, Shared, attempt,
+    Event, Shared,
     batch::{Batch, Unworkable},
     call::Attempt,
     deliver,
     reconcile::{self, Verdict},
-    recording::{Prepared, Recording},
-    speak,
     store_outage::Seen,
 };
 use crate::{
@@ -25,34 +23,41 @@ use crate::{
     },
     media::source::Source,
     store::{Claimed, End, Ended, Finish, JobFilter, Settled, Settlement, StoreError, To},
+    tasks::{
+        synthesize::work as speak,
+        transcribe::work::{
+            call as attempt,
+            recording::{Prepared, Recording},
+        },
+    },
 };
 
 /// How soon lines are tried again whose batch could not be read, in ms.
 const UNREAD_MS: i64 = 5_000;
 
 /// A part of a job in hand, and what is asked for it.
-pub(super) struct Work<'a, A = Transcribing<'a>> {
-    pub(super) shared: &'a Shared,
-    pub(super) batch: &'a Batch,
-    pub(super) job: &'a Claimed,
-    pub(super) pool: Pool,
+pub(crate) struct Work<'a, A = Transcribing<'a>> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) batch: &'a Batch,
+    pub(crate) job: &'a Claimed,
+    pub(crate) pool: Pool,
     /// Which part; a recording has one, and it is 0.
-    pub(super) part: i64,
-    pub(super) journal: Journal,
+    pub(crate) part: i64,
+    pub(crate) journal: Journal,
     /// No other call before this moment (ms since 1970): the API asked for the wait.
-    pub(super) not_before: i64,
-    pub(super) asked: A,
+    pub(crate) not_before: i64,
+    pub(crate) asked: A,
 }
 
 /// What is asked for a recording.
-pub(super) struct Transcribing<'a> {
-    pub(super) options: TranscribeOptions,
-    pub(super) formats: &'a [TranscriptFormat],
-    pub(super) webhook: WebhookMode,
+pub(crate) struct Transcribing<'a> {
+    pub(crate) options: TranscribeOptions,
+    pub(crate) formats: &'a [TranscriptFormat],
+    pub(crate) webhook: WebhookMode,
 }
 
 /// What a stage of a job's life leads to.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// The journal has changed: look again.
     Look,
     /// The job leaves this worker.
@@ -62,12 +67,12 @@ pub(super) enum Next {
 }
 
 impl Next {
-    pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn fail(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::Leave(To::Finished(Box::new(Finish::failed(kind, message.into()))))
     }
 }
 
-pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
+pub(crate) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
     let to = match &batch.spec.task {
         TaskSpec::Transcribe(asked) => live(&shared, &batch, asked, &job).await?,
         TaskSpec::Synthesize { synthesize } => speak::live(&shared, &batch, synthesize, &job).await?,
@@ -89,7 +94,7 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
 }
 
 /// Gives a lease back without work: its batch cannot be worked, and pauses, or could not be read just now.
-pub(super) async fn give_back(
+pub(crate) async fn give_back(
     shared: Arc<Shared>,
     job: Claimed,
     unworkable: Option<Unworkable>,
@@ -164,44 +169,44 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
 }
 
 impl<A> Work<'_, A> {
-    pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn reload(&mut self) -> Result<(), StoreError> {
         self.journal = self.shared.store.journal(self.job.job, self.part, self.job.generation).await?;
         Ok(())
     }
 
     /// The account's limits, lowered by the definition where it does.
-    pub(super) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         let mut limits = self.shared.config.limits(self.pool);
         let wish = self.batch.spec.run.requests_per_minute;
         limits.requests_per_minute = limits.requests_per_minute.into_iter().chain(wish).min();
         limits
     }
 
-    pub(super) fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         self.shared.store.clock().now()
     }
 
     /// Back to the queue for a call, with the tries untouched.
-    pub(super) fn put_back(&self, due_at: i64) -> Next {
+    pub(crate) fn put_back(&self, due_at: i64) -> Next {
         // With an open call there is something to reconcile first, and that needs no room in the pool.
         let open = self.journal.calls.iter().any(|c| matches!(c.state.as_str(), "sent" | "accepted"));
         Next::Leave(To::Queued { due_at, call: (!open).then_some(self.pool), source_try: false })
     }
 
-    pub(super) async fn give_up(&self, call: CallId) -> Result<(), StoreError> {
+    pub(crate) async fn give_up(&self, call: CallId) -> Result<(), StoreError> {
         let ended = Ended { call, departed_at: None, limits: self.limits(), end: End::GivenUp, pauses: None };
         self.shared.store.end(ended).await?;
         Ok(())
     }
 
     /// Tries used up, those of the source included.
-    pub(super) fn used(&self) -> Used {
+    pub(crate) fn used(&self) -> Used {
         let tries = self.journal.tries() + self.job.source_tries;
         Used { tries, timed_out: self.journal.timed_out(), limited: 0 }
     }
 
     /// When another call may follow one whose outcome is unknown: not at once after a 5xx.
-    pub(super) fn call_again_at(&self, call: &CallRecord) -> i64 {
+    pub(crate) fn call_again_at(&self, call: &CallRecord) -> i64 {
         let wait = match call.error_kind {
             Some(kind @ ErrorKind::Gateway) => retry::wait_ms(kind, self.used().tries, jitter_of(call.id)),
             _ => 0,
@@ -211,7 +216,7 @@ impl<A> Work<'_, A> {
     }
 
     /// The end of the line, if its part has used up what it may.
-    pub(super) fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
+    pub(crate) fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
         if let Some(call) = self.journal.too_large() {
             let told = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
             return Some(Next::fail(ErrorKind::AnswerTooLarge, told));
@@ -388,13 +393,13 @@ impl Work<'_> {
 }
 
 /// 0..1, the same for the same call.
-pub(super) fn jitter_of(call: CallId) -> f64 {
+pub(crate) fn jitter_of(call: CallId) -> f64 {
     let [.., high, low] = call.0.into_bytes();
     f64::from(u16::from_be_bytes([high, low])) / 65_536.0
 }
 
 /// 0..1, from the clock's lowest digits: enough to spread retries.
-pub(super) fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
     f64::from((nanos / 64) % 1_024) / 1_024.0
 }

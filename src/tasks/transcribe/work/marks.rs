@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, Shared, logbook::Shown};
-use crate::domain::{job::RequestFingerprint, transcript::Transcript};
+use super::logbook::Shown;
+use crate::{
+    domain::{job::RequestFingerprint, transcript::Transcript},
+    runner::{Event, Shared},
+};
 
 /// When the log is asked for a call, from its answer on: entries may come late.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
@@ -24,14 +27,14 @@ const HIDDEN: u8 = 3;
 
 /// What a run knows of it. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     state: Arc<AtomicU8>,
     looked_for: Arc<AtomicU8>,
 }
 
 impl Marks {
     /// Whether uploads are to be padded.
-    pub(super) fn are_of_use(&self) -> bool {
+    pub(crate) fn are_of_use(&self) -> bool {
         self.state.load(Ordering::Acquire) != HIDDEN
     }
 
@@ -48,7 +51,7 @@ impl Marks {
 
 /// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
 /// `cursor`: the newest entry before the call.
-pub(super) fn check(shared: &Shared, cursor: Option<String>, sent: RequestFingerprint, answer: Option<&Transcript>) {
+pub(crate) fn check(shared: &Shared, cursor: Option<String>, sent: RequestFingerprint, answer: Option<&Transcript>) {
     let words = answer.map(|answer| answer.text.trim().to_owned()).filter(|words| !words.is_empty());
     let (Some(cursor), Some(words)) = (cursor, words) else { return };
     if !shared.marks.begin() {

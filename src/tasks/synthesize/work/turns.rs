@@ -13,7 +13,7 @@ type Place = (i64, i64, u64);
 
 /// So many at once.
 #[derive(Debug)]
-pub(in super::super) struct Turns {
+pub(crate) struct Turns {
     size: usize,
     state: Mutex<State>,
 }
@@ -27,23 +27,23 @@ struct State {
 
 /// A turn. It goes to the next who waits when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// `None` once it was given back.
     of: Option<Arc<Turns>>,
 }
 
 impl Turns {
-    pub(in super::super) fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self { size, state: Mutex::new(State { free: size, asked: 0, waiting: BTreeMap::new() }) }
     }
 
     /// How many there are.
-    pub(super) const fn size(&self) -> usize {
+    pub(crate) const fn size(&self) -> usize {
         self.size
     }
 
     /// Waits for a turn.
-    pub(super) async fn take(self: &Arc<Self>, job: i64, part: i64) -> Turn {
+    pub(crate) async fn take(self: &Arc<Self>, job: i64, part: i64) -> Turn {
         let called = {
             let mut state = self.lock();
             if state.free > 0 {

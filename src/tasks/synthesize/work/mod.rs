@@ -18,14 +18,8 @@ use self::{
     part::{Ready, Stage},
     survey::{Speech, Surveyed, index},
 };
-pub(super) use turns::Turns;
+pub(crate) use turns::Turns;
 
-use super::{
-    Shared,
-    batch::Batch,
-    disk,
-    worker::{Next, Work},
-};
 use crate::{
     audio::wav,
     clock::Clock,
@@ -39,11 +33,17 @@ use crate::{
         synthesis::Synthesis,
     },
     io_fault,
+    runner::{
+        Shared,
+        batch::Batch,
+        disk,
+        worker::{Next, Work},
+    },
     store::{Claimed, Finish, StoreError, To},
 };
 
 /// Where the job goes; `None` when its lease is lost.
-pub(super) async fn live(
+pub(crate) async fn live(
     shared: &Shared,
     batch: &Batch,
     synthesis: &Synthesis,

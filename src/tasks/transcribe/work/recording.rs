@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use url::Url;
 
-use super::{disk, worker::Work};
 use crate::{
     domain::{
         call::{ErrorKind, Trouble},
@@ -26,6 +25,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
+    runner::{disk, worker::Work},
     store::{Claimed, Scratch, Store},
     waves::SttBody,
 };
@@ -37,7 +37,7 @@ const SMALL: u64 = 64 * 1024;
 const SIGNED_FOR: Duration = Duration::from_secs(3_600);
 
 /// What became of preparing.
-pub(super) enum Prepared {
+pub(crate) enum Prepared {
     /// It can be sent.
     Ready,
     /// The source is to blame.
@@ -55,13 +55,13 @@ pub(super) enum Prepared {
 
 /// A file of the spool that is of use for one claim alone. It goes with this value, or once its process is dead.
 #[derive(Debug)]
-pub(super) struct Leftover {
-    pub(super) path: PathBuf,
+pub(crate) struct Leftover {
+    pub(crate) path: PathBuf,
 }
 
 impl Leftover {
     /// A name that nobody else ever has: the token tells the process and this very claim.
-    pub(super) fn new(store: &Store, job: &Claimed, what: &str) -> Self {
+    pub(crate) fn new(store: &Store, job: &Claimed, what: &str) -> Self {
         let path = fetches(store)
             .join(format!("{}-{}", job.token.0 >> 32, job.token.0 & 0xffff_ffff))
             .with_extension(format!("{}.{what}", job.job.0));
@@ -77,7 +77,7 @@ impl Drop for Leftover {
 
 /// A local file and what was in it.
 #[derive(Debug, Clone)]
-pub(super) struct LocalContent {
+pub(crate) struct LocalContent {
     path: PathBuf,
     /// By what it is known again.
     stamp: Stamp,
@@ -110,9 +110,9 @@ impl LocalContent {
 
 /// A recording in hand. A copy in the spool goes with it.
 #[derive(Debug, Default)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     ready: Option<SttBody>,
-    pub(super) probe: Option<Probe>,
+    pub(crate) probe: Option<Probe>,
     padding: Option<PaddingPlan>,
     /// Of a local file, what was in it when it was looked at.
     content: Option<LocalContent>,
@@ -120,13 +120,13 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
     /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
-    pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
+    pub(crate) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
         let ready = self.ready.clone()?;
         let Some(extra) = extra else { return Some(ready) };
         let patch = self.padding()?.apply(extra)?;
@@ -142,17 +142,17 @@ impl Recording {
     }
 
     /// How it can be padded, if it can.
-    pub(super) const fn padding(&self) -> Option<&PaddingPlan> {
+    pub(crate) const fn padding(&self) -> Option<&PaddingPlan> {
         self.padding.as_ref()
     }
 
     /// Bytes that the vendor will see; unknown when it fetches a URL itself.
-    pub(super) fn bytes(&self) -> Option<u64> {
+    pub(crate) fn bytes(&self) -> Option<u64> {
         self.bytes_with(None)
     }
 
     /// Bytes that the vendor will see with that much padding.
-    pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
+    pub(crate) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
         let len = match self.ready.as_ref()? {
             SttBody::File { len, .. } => *len,
             SttBody::Bytes { content, .. } => content.len() as u64,
@@ -161,17 +161,17 @@ impl Recording {
         Some(len + u64::from(extra.unwrap_or_default()))
     }
 
-    pub(super) fn audio_ms(&self) -> Option<u64> {
+    pub(crate) fn audio_ms(&self) -> Option<u64> {
         self.probe.and_then(|p| p.audio_ms)
     }
 
     /// What a local file has in it, and how it was found.
-    pub(super) fn content(&self) -> Option<(SeenFile, ContentHash)> {
+    pub(crate) fn content(&self) -> Option<(SeenFile, ContentHash)> {
         self.content.as_ref().map(|content| (content.stamp.seen, content.hash))
     }
 
     /// Whether a local file is still what was looked at. Others are copies of our own.
-    pub(super) async fn stays(&self) -> bool {
+    pub(crate) async fn stays(&self) -> bool {
         match &self.content {
             Some(content) => content.stays().await,
             None => true,
@@ -180,11 +180,11 @@ impl Recording {
 
     /// What to note of a local file that changed since it was looked at; `None` in its place for the content: nobody knows
     /// what was sent.
-    pub(super) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+    pub(crate) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
         self.content.as_ref()?.changed().await
     }
 
-    pub(super) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
+    pub(crate) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
         if self.ready.is_some() {
             return Prepared::Ready;
         }
@@ -230,7 +230,7 @@ impl Recording {
     }
 
     /// Looks at a local file without sending it; `None` where there is none.
-    pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
+    pub(crate) async fn peek(&mut self, source: &str) -> Option<Probe> {
         let Ok(Source::File(path)) = Source::parse(source) else { return None };
         self.look_at(path).await.ok()?;
         self.probe
@@ -376,7 +376,7 @@ fn fetches(store: &Store) -> PathBuf {
 }
 
 /// Removes what dead processes left in the spool.
-pub(super) async fn sweep(store: &Store) {
+pub(crate) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
     let (spool, shelf, folder) = (store.spool(), store.shelf(), fetches(store));

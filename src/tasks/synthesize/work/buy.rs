@@ -4,17 +4,7 @@ use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
 
-use super::{
-    super::{
-        Shared,
-        batch::Batch,
-        call::{Caller, Departs},
-        disk,
-        reconcile::grace_ms,
-    },
-    part::Kept,
-    survey::Speech,
-};
+use super::{part::Kept, survey::Speech};
 use crate::{
     domain::{
         call::{ErrorKind, LogFlags, Outcome, Trouble},
@@ -22,6 +12,13 @@ use crate::{
         options::ExpireContent,
         speech::{AudioFormat, PART_CHARS},
         synthesis::Transport,
+    },
+    runner::{
+        Shared,
+        batch::Batch,
+        call::{Caller, Departs},
+        disk,
+        reconcile::grace_ms,
     },
     store::{Clip, End, Permit, Purchase},
     waves::{self, SpeechCall},
@@ -35,14 +32,14 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
 /// Has one part spoken.
-pub(super) struct Speaker<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) batch: &'a Batch,
-    pub(super) speech: &'a Speech<'a>,
-    pub(super) text: &'a str,
-    pub(super) clip: Clip,
+pub(crate) struct Speaker<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) batch: &'a Batch,
+    pub(crate) speech: &'a Speech<'a>,
+    pub(crate) text: &'a str,
+    pub(crate) clip: Clip,
     /// What is on the shelf under this name is to be replaced.
-    pub(super) replaces: bool,
+    pub(crate) replaces: bool,
 }
 
 impl Caller for Speaker<'_> {

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use super::call::Reach;
 use crate::{
     clock::Clock,
     domain::{
@@ -17,6 +16,7 @@ use crate::{
         job::{CallId, RequestFingerprint},
         length,
     },
+    runner::call::Reach,
     waves::Client,
 };
 
@@ -149,12 +149,12 @@ impl LogBook {
     }
 
     /// Reads the newest entry, for at most `patience`: a slow log must not hold up the calls.
-    pub(super) async fn refresh_within(&self, patience: Duration) {
+    pub(crate) async fn refresh_within(&self, patience: Duration) {
         let _ = tokio::time::timeout(patience, self.refresh()).await;
     }
 
     /// Sees to it that the newest entry is not too old, in the background.
-    pub(super) fn keep_fresh(&self, calls: bool) {
+    pub(crate) fn keep_fresh(&self, calls: bool) {
         let now = self.clock.now();
         let fresh = now - self.read_at.load(Ordering::Relaxed) < FRESH_MS;
         if !calls || fresh || self.known().absent_until > now || self.refreshing.swap(true, Ordering::AcqRel) {
@@ -168,7 +168,7 @@ impl LogBook {
     }
 
     /// Since when this process has found the log out of reach, in ms since 1970; none if it was read last.
-    pub(super) fn away_since(&self) -> Option<i64> {
+    pub(crate) fn away_since(&self) -> Option<i64> {
         self.known().away_since
     }
 
@@ -201,13 +201,13 @@ impl LogBook {
     }
 
     /// Whether the API answers at all, asked by reading the log.
-    pub(super) async fn reach(&self) -> Reach {
+    pub(crate) async fn reach(&self) -> Reach {
         Reach::of_log(self.client.stt_log(1, 1, LogFilter::default()).await.err())
     }
 
     /// Looks for the entry of a call that was made after `cursor` was the newest. A walk that began before `not_before` is
     /// of no use: it may have passed by too early.
-    pub(super) async fn look(
+    pub(crate) async fn look(
         &self,
         cursor: Option<&str>,
         witness: &Witness<'_>,
@@ -223,7 +223,7 @@ impl LogBook {
 
     /// How the log shows an answered call that was made after `cursor` was the newest: by its words, and by all that was
     /// sent but its size.
-    pub(super) async fn shows(&self, cursor: &str, sent: &RequestFingerprint, words: &str) -> Result<Shown, LogError> {
+    pub(crate) async fn shows(&self, cursor: &str, sent: &RequestFingerprint, words: &str) -> Result<Shown, LogError> {
         let look = |newer: &[&LogEntry]| shown(newer, sent, words);
         let model = Some(sent.model.as_str());
         Ok(self.among_newer(cursor, model, self.clock.now(), look).await?.unwrap_or(Shown::Not))
@@ -306,7 +306,7 @@ impl LogBook {
 
 /// What a call's own entry is known by.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Witness<'a> {
+pub(crate) enum Witness<'a> {
     /// What was sent.
     Request(&'a RequestFingerprint),
     /// The call's id, which the address has in it that its answer was to be posted to. No other call has it.
@@ -340,7 +340,7 @@ impl Witness<'_> {
 
 /// How the log shows an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(crate) enum Shown {
     /// With the size that was sent.
     AsSent,
     /// With this size, or none.

@@ -1,16 +1,14 @@
 //! Parts that were there once, and whose files are gone: pruned, or removed by somebody.
 
-use super::{
-    super::{deliver::doubt, worker::Work},
-    survey::{Speech, Surveyed, index},
-};
+use super::survey::{Speech, Surveyed, index};
 use crate::{
     domain::{call::ErrorKind, job::JobState, row::Note, transcript::SuspectReason},
+    runner::{deliver::doubt, worker::Work},
     store::{Finish, JobFilter, StoreError},
 };
 
 /// What is done about them.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// They are bought again: the user has heard the price, or this job has never paid for them.
     Buy,
     /// Nothing is bought, and this is the end of the job.
@@ -21,7 +19,7 @@ pub(super) enum Verdict {
 
 /// Decides before anything is bought. What was bought is not bought again unasked; a `retry` asks, and says that parts
 /// which are missing cost too.
-pub(super) async fn judge(work: &Work<'_, &Speech<'_>>, surveyed: &Surveyed) -> Result<Verdict, StoreError> {
+pub(crate) async fn judge(work: &Work<'_, &Speech<'_>>, surveyed: &Surveyed) -> Result<Verdict, StoreError> {
     let (speech, store, lost) = (work.asked, &work.shared.store, &surveyed.lost);
     let mut said = speech.sounds.iter().enumerate().filter(|(_, sound)| sound.is_some());
     let asked_again = said.any(|(at, _)| surveyed.journals.is_forced(index(at)));
@@ -48,7 +46,7 @@ pub(super) async fn judge(work: &Work<'_, &Speech<'_>>, surveyed: &Surveyed) -> 
 
 /// The end of a job whose outputs were written once, and whose audio is gone since: they stay as they are, and as good or
 /// bad as they were. `None`: they never were.
-pub(super) async fn pruned(work: &Work<'_, &Speech<'_>>) -> Result<Option<Finish>, StoreError> {
+pub(crate) async fn pruned(work: &Work<'_, &Speech<'_>>) -> Result<Option<Finish>, StoreError> {
     let filter =
         JobFilter { key: Some(work.job.key.clone()), limit: u32::MAX, with_dropped: true, ..JobFilter::default() };
     let jobs = work.shared.store.jobs(work.batch.id, &filter).await?;

@@ -2,15 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{
-    Shared, Webhook,
-    batch::Batch,
-    call::{self, Attempt, Caller, Departs},
-    marks,
-    reconcile::grace_ms,
-    recording::Recording,
-    worker::Work,
-};
+use super::{marks, recording::Recording};
 use crate::{
     domain::{
         call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
@@ -20,6 +12,13 @@ use crate::{
         options::{ExpireContent, TranscribeOptions},
     },
     media::padding::PaddingPlan,
+    runner::{
+        Shared, Webhook,
+        batch::Batch,
+        call::{self, Attempt, Caller, Departs},
+        reconcile::grace_ms,
+        worker::Work,
+    },
     store::{End, Permit, Purchase, StoreError, Upload},
     waves::SttCall,
 };
@@ -38,7 +37,7 @@ fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
 }
 
 /// Has a recording transcribed, in place of the call `replaces`, if there is one.
-pub(super) async fn attempt(
+pub(crate) async fn attempt(
     work: &mut Work<'_>,
     why: Why,
     replaces: Option<&CallRecord>,

@@ -2,15 +2,7 @@
 
 use std::io;
 
-use super::{
-    super::{
-        call::{self, Attempt},
-        worker::{Next, Work, jitter_of},
-    },
-    buy::Speaker,
-    say_spool,
-    survey::Speech,
-};
+use super::{buy::Speaker, say_spool, survey::Speech};
 use crate::{
     domain::{
         batch::OnUnknown,
@@ -18,33 +10,37 @@ use crate::{
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
+    runner::{
+        call::{self, Attempt},
+        worker::{Next, Work, jitter_of},
+    },
     store::{Clip, End, Ended, Finish, StoreError, To},
 };
 
 /// How a part came to the shelf.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// By a call of its own job.
-    pub(super) bought: bool,
+    pub(crate) bought: bool,
     /// How many of that job's calls for it may have been billed.
-    pub(super) billed: u32,
+    pub(crate) billed: u32,
     /// What that call came with, if it was made just now.
-    pub(super) answer: Option<Kept>,
+    pub(crate) answer: Option<Kept>,
 }
 
 /// What is worth keeping of an answer beside its audio.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Length of the file.
-    pub(super) bytes: u64,
-    pub(super) request_id: Option<String>,
-    pub(super) content_expiry: Option<String>,
+    pub(crate) bytes: u64,
+    pub(crate) request_id: Option<String>,
+    pub(crate) content_expiry: Option<String>,
     /// From intent to answer, in ms.
-    pub(super) processing_ms: i64,
+    pub(crate) processing_ms: i64,
 }
 
 /// How far a part came.
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Its sound is on the shelf.
     Ready(Ready),
     /// To be looked at again then; at once: the job cannot go on now.
@@ -60,7 +56,7 @@ pub(super) enum Stage {
 type PartWork<'a> = Work<'a, &'a Speech<'a>>;
 
 /// Gets a part onto the shelf. If `since` is given, only what was bought then or later will do.
-pub(super) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) -> Result<Stage, StoreError> {
+pub(crate) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) -> Result<Stage, StoreError> {
     let (speech, shared) = (work.asked, work.shared);
     let _turn = tokio::select! {
         biased;

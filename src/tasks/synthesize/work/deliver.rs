@@ -8,12 +8,6 @@ use std::{
 };
 
 use super::{
-    super::{
-        deliver::{DISK_RETRY_MS, doubt},
-        disk, outputs,
-        recording::Leftover,
-        worker::{Next, Work},
-    },
     part::{Kept, Ready},
     survey::Speech,
 };
@@ -29,8 +23,14 @@ use crate::{
         transcript::SuspectReason,
     },
     render::speech_captions,
+    runner::{
+        deliver::{DISK_RETRY_MS, doubt},
+        disk, outputs,
+        worker::{Next, Work},
+    },
     sink::{Content, Item},
     store::{Finish, Shelf, StoreError, To, Writes},
+    tasks::transcribe::work::recording::Leftover,
 };
 
 /// What became of joining.
@@ -50,7 +50,7 @@ enum Unjoined {
     File(AudioError),
 }
 
-pub(super) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
+pub(crate) async fn deliver(work: &Work<'_, &Speech<'_>>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
     let (speech, shared) = (work.asked, work.shared);
     let leftover = Leftover::new(&shared.store, work.job, "joined");
     let joined = match join(speech, shared.store.shelf(), leftover.path.clone()).await {

@@ -1,6 +1,6 @@
 //! What a job says, part by part, and which of it is on the shelf already.
 
-use super::{super::Shared, part::Ready};
+use super::part::Ready;
 use crate::{
     domain::{
         call::ErrorKind,
@@ -11,25 +11,26 @@ use crate::{
         speech::SpeechOptions,
         synthesis::{Bought, Rendition, Synthesis},
     },
+    runner::Shared,
     store::{Claimed, Finish, PlannedPart, StoreError},
 };
 
 /// What a job says, and how.
 #[derive(Debug)]
-pub(super) struct Speech<'a> {
-    pub(super) synthesis: &'a Synthesis,
-    pub(super) options: SpeechOptions,
-    pub(super) rendition: Rendition,
-    pub(super) bought: Bought,
-    pub(super) parts: Vec<Part>,
+pub(crate) struct Speech<'a> {
+    pub(crate) synthesis: &'a Synthesis,
+    pub(crate) options: SpeechOptions,
+    pub(crate) rendition: Rendition,
+    pub(crate) bought: Bought,
+    pub(crate) parts: Vec<Part>,
     /// What each part is named by on the shelf; `None`: it says nothing.
-    pub(super) sounds: Vec<Option<Identity>>,
+    pub(crate) sounds: Vec<Option<Identity>>,
     /// Of all parts that say something, in Unicode scalar values.
-    pub(super) characters: u64,
+    pub(crate) characters: u64,
 }
 
 impl<'a> Speech<'a> {
-    pub(super) async fn of(shared: &Shared, synthesis: &'a Synthesis, job: &Claimed) -> Result<Self, StoreError> {
+    pub(crate) async fn of(shared: &Shared, synthesis: &'a Synthesis, job: &Claimed) -> Result<Self, StoreError> {
         let unexpected = |what: String| StoreError::Unexpected(format!("`{}`: {what}", job.key));
         let json = job.overrides.as_deref().ok_or_else(|| unexpected("it has no voice and no format".into()))?;
         let rendition: Rendition = serde_json::from_str(json).map_err(|e| unexpected(format!("its options: {e}")))?;
@@ -49,22 +50,22 @@ impl<'a> Speech<'a> {
     }
 
     /// How many parts say something.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.sounds.iter().flatten().count() as u64
     }
 
     /// What is known of the job before it is spoken.
-    pub(super) fn facts(&self) -> Facts {
+    pub(crate) fn facts(&self) -> Facts {
         Facts { parts: Some(self.count()), ..Facts::default() }
     }
 
     /// The end of the job, with what is known of it.
-    pub(super) fn failed(&self, kind: ErrorKind, told: String) -> Finish {
+    pub(crate) fn failed(&self, kind: ErrorKind, told: String) -> Finish {
         Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, told) }
     }
 
     /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
-    pub(super) fn name_of(&self, at: usize) -> Option<String> {
+    pub(crate) fn name_of(&self, at: usize) -> Option<String> {
         const SHOWN: usize = 32;
         if self.count() < 2 {
             return None;
@@ -104,37 +105,37 @@ impl<'a> Speech<'a> {
 
 /// What the shelf and the journals say of a job's parts.
 #[derive(Debug)]
-pub(super) struct Surveyed {
+pub(crate) struct Surveyed {
     /// How each part came to the shelf; `None`: it is not there, or says nothing.
-    pub(super) ready: Vec<Option<Ready>>,
-    pub(super) journals: Journals,
-    pub(super) fresh: Fresh,
-    pub(super) lost: Lost,
+    pub(crate) ready: Vec<Option<Ready>>,
+    pub(crate) journals: Journals,
+    pub(crate) fresh: Fresh,
+    pub(crate) lost: Lost,
 }
 
 /// Parts that were there once, and whose files are gone from the shelf.
 #[derive(Debug, Default)]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     /// This job's calls have bought them.
-    pub(super) bought: Vec<usize>,
+    pub(crate) bought: Vec<usize>,
     /// Somebody else's have.
-    pub(super) reused: Vec<usize>,
+    pub(crate) reused: Vec<usize>,
 }
 
 impl Lost {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bought.is_empty() && self.reused.is_empty()
     }
 
     /// All of them, as the ledger counts them.
-    pub(super) fn parts(&self) -> Vec<i64> {
+    pub(crate) fn parts(&self) -> Vec<i64> {
         self.bought.iter().chain(&self.reused).map(|at| index(*at)).collect()
     }
 }
 
 /// From when on a sound must be, for parts that not any will do for.
 #[derive(Debug)]
-pub(super) struct Fresh {
+pub(crate) struct Fresh {
     /// For all of them.
     all: Option<i64>,
     parts: Vec<Option<i64>>,
@@ -147,14 +148,14 @@ impl Fresh {
         Ok(Self { all, parts })
     }
 
-    pub(super) fn since(&self, at: usize) -> Option<i64> {
+    pub(crate) fn since(&self, at: usize) -> Option<i64> {
         self.all.max(self.parts.get(at).copied().flatten())
     }
 }
 
 /// Looks at the shelf for all parts at once, and notes what is reused. What takes more than a look is left to be found out
 /// part by part. `None`: the lease is lost.
-pub(super) async fn survey(
+pub(crate) async fn survey(
     shared: &Shared,
     job: &Claimed,
     speech: &Speech<'_>,
@@ -234,6 +235,6 @@ async fn on_shelf(
 }
 
 /// A part as the ledger counts it.
-pub(super) fn index(at: usize) -> i64 {
+pub(crate) fn index(at: usize) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,3 @@
+//! Texts become speech.
+
+pub(crate) mod work;

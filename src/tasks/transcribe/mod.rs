@@ -1,0 +1,3 @@
+//! Recordings become transcripts.
+
+pub(crate) mod work;
