@@ -16,11 +16,12 @@ use crate::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
     },
-    runner::{Events, Order, RunEnd, Runner, RunnerConfig, Webhook, intake::Account},
+    runner::{Events, Means, Order, RunEnd, Runner, RunnerConfig, Webhook, intake::Account},
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
     store::{Store, StoreError},
+    tasks,
     waves::{Client, Settings, account},
 };
 
@@ -175,7 +176,8 @@ impl<'c> Drive<'c> {
             rates: self.config.rates.clone(),
             webhook,
         };
-        Runner::new(self.store.clone(), self.api.client.clone(), self.fetcher.clone(), config, events)
+        let means = Means { store: self.store.clone(), client: self.api.client.clone(), fetcher: self.fetcher.clone() };
+        Runner::new(means, &tasks::makers(), config, events)
     }
 
     /// The account's name in the ledger.

@@ -9,78 +9,59 @@ use std::{
     },
 };
 
-use super::{Shared, batch::Batch};
-use crate::{
-    domain::{
-        call::{ErrorKind, Outcome},
-        retry::LOCAL_WAIT_MS,
-    },
-    io_fault,
-};
+use crate::{domain::retry::LOCAL_WAIT_MS, io_fault};
 
 /// How long all lines that wait for it are told of with one word, in ms.
 const TELL_AGAIN_MS: i64 = 60_000;
 
 /// Where it happened, what the system said, and what helps.
-pub(crate) fn told(path: &Path, error: &io::Error) -> String {
+#[must_use]
+pub fn told(path: &Path, error: &io::Error) -> String {
     format!("{} cannot be written ({error}); {}", path.display(), io_fault::remedy(error))
 }
 
 /// When it was last told: a disk that is full befalls line after line.
 #[derive(Debug, Default)]
-pub(crate) struct Telling(AtomicI64);
+pub(super) struct Telling(AtomicI64);
 
 impl Telling {
     /// Whether it is to be told at `now`, in ms since 1970.
-    pub(crate) fn is_due(&self, now: i64) -> bool {
+    pub(super) fn is_due(&self, now: i64) -> bool {
         let due = |last: i64| (now - last).abs() >= TELL_AGAIN_MS;
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| due(last).then_some(now)).is_ok()
     }
 }
 
-/// How long the recordings of a batch could not be read because of this machine, a disk or a mount.
+/// How long the sources of a batch could not be read because of this machine, a disk or a mount.
 #[derive(Debug, Default)]
-pub(crate) struct LocalOutage(Mutex<Option<(i64, String)>>);
+pub(super) struct LocalOutage(Mutex<Option<(i64, String)>>);
 
 impl LocalOutage {
     /// Takes note of a failure at `now`, in ms since 1970.
-    pub(crate) fn failed(&self, now: i64, told: &str) {
+    pub(super) fn failed(&self, now: i64, told: &str) {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = failing.as_ref().map_or(now, |(since, _)| *since);
         *failing = Some((since, told.to_owned()));
     }
 
     /// A recording was read to its end.
-    pub(crate) fn works(&self) {
+    pub(super) fn works(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Why nothing could be read for `limit` ms, if that is so. It begins anew for whoever lifts the pause.
-    pub(crate) fn too_long(&self, now: i64, limit: i64) -> Option<String> {
+    pub(super) fn too_long(&self, now: i64, limit: i64) -> Option<String> {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, told) = failing.take_if(|(since, _)| now - *since >= limit)?;
         Some(format!("no recording could be read for {} min: {told}", limit / 60_000))
     }
 }
 
-impl Shared {
-    /// Tells of a call that could not be sent for want of something here.
-    pub(crate) fn note_local_outage<A>(&self, batch: Option<&Batch>, outcome: &Outcome<A>) {
-        match (outcome, batch) {
-            (Outcome::NotSent(trouble), _) if trouble.kind == ErrorKind::LocalOutage => {
-                self.say_of_disk(format!("{}; {}", trouble.message, again()));
-                if let Some(batch) = batch {
-                    batch.local_outage.failed(self.store.clock().now(), &trouble.message);
-                }
-            }
-            (Outcome::NotSent(_) | Outcome::Stale, _) | (_, None) => {}
-            (_, Some(batch)) => batch.local_outage.works(),
-        }
-    }
-}
+/// How soon it is tried again what this machine could not do, in ms.
+pub(super) const AGAIN_MS: i64 = LOCAL_WAIT_MS.cast_signed();
 
 /// The end of a sentence about what befell a line.
-pub(crate) fn again() -> String {
+pub(super) fn again() -> String {
     format!("its lines are tried again every {} s", LOCAL_WAIT_MS / 1_000)
 }
 

@@ -10,73 +10,78 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    deliver::{DISK_RETRY_MS, sink_trouble},
     disk,
-    worker::{Next, Work, jitter},
+    events::{AfterDelivery, Event},
+    job::{JobInHand, Next, jitter},
 };
 use crate::{
-    domain::{call::ErrorKind, hex::hex},
-    sink::{Content, Item},
-    store::{Finish, OutputFile, Ownership, StoreError, To, Writes},
+    domain::{call::ErrorKind, hex::hex, retry::PauseKind},
+    sink::{Content, Item, SinkClass, SinkError},
+    store::{Finish, OutputFile, Ownership, StoreError, Writes},
 };
 
 /// Files that stand where they should.
-pub(crate) struct Written {
+#[derive(Debug)]
+pub struct WrittenOutputs {
     addresses: Vec<String>,
     files: Vec<OutputFile>,
     rewritten: bool,
 }
 
-impl Written {
+impl WrittenOutputs {
     /// What the ledger keeps of them.
-    pub(crate) fn note(self, finish: Finish) -> Finish {
+    #[must_use]
+    pub fn note(self, finish: Finish) -> Finish {
         let outputs = Some(serde_json::json!(self.addresses).to_string());
         Finish { outputs, files: self.files, rewritten: self.rewritten, ..finish }
     }
 }
 
 /// Writes the files of a job that never had any, and whose names no other job can have.
-pub(crate) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Result<Result<Written, Next>, StoreError> {
+///
+/// # Errors
+/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
-    let receipts = match work.batch.sink.put_all(items).await {
+    let receipts = match on.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
-        Err(e) => return sink_trouble(work, e).await.map(Err),
+        Err(e) => return sink_failed(on, e).await.map(Err),
     };
-    work.batch.sink_failing_since.store(0, Ordering::Relaxed);
+    on.batch.sink_failing_since.store(0, Ordering::Relaxed);
     let (mut addresses, mut files) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
     for (path, receipt) in names.into_iter().zip(receipts) {
         addresses.push(receipt.address);
         files.push(OutputFile { path, checksum: receipt.sha256 });
     }
-    Ok(Ok(Written { addresses, files, rewritten: false }))
+    Ok(Ok(WrittenOutputs { addresses, files, rewritten: false }))
 }
 
 /// Writes those of a job's files that are not there already as they are to be. Where another job owns one of them, or this
-/// one's output is not wanted any more, nothing is written.
-pub(crate) async fn write<A>(
-    work: &Work<'_, A>,
+/// one's output is not wanted any more, nothing is written. `writes`: whether another job of the batch still writes a file.
+///
+/// # Errors
+/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+pub async fn write(
+    on: JobInHand<'_>,
     items: Vec<Item>,
     writes: Writes,
-) -> Result<Result<Written, Next>, StoreError> {
+) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let (items, files) = match with_checksums(items).await {
         Ok(known) => known,
         Err(e) => {
-            work.shared.say_of_disk(format!(
-                "{}; its lines are tried again every 30 s",
-                disk::told(Path::new("the spool"), &e)
-            ));
-            return Ok(Err(put_back(work, DISK_RETRY_MS)));
+            let due_at = on.wait_for_machine(&disk::told(Path::new("the spool"), &e));
+            return Ok(Err(Next::again_at(due_at)));
         }
     };
-    let job = (work.job.job, work.job.batch, work.job.token);
-    let unchanged = match work.shared.store.own(job, files.clone(), writes).await? {
+    let job = (on.job().job, on.job().batch, on.job().token);
+    let unchanged = match on.store().own(job, files.clone(), writes).await? {
         Ownership::Owned(unchanged) => unchanged,
-        Ownership::Dropped => return Ok(Err(put_back(work, 0))),
+        Ownership::Dropped => return Ok(Err(Next::again_at(on.now()))),
         // Two lines may have changed their names with each other: they must not wait in step.
         Ownership::Busy => {
             #[expect(clippy::cast_possible_truncation, reason = "at most a second")]
             let wait = 200 + (jitter() * 1_000.0) as i64;
-            return Ok(Err(put_back(work, wait)));
+            return Ok(Err(Next::again_at(on.now() + wait)));
         }
         Ownership::Taken { path, key } => {
             let told = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
@@ -86,15 +91,11 @@ pub(crate) async fn write<A>(
     };
     let missing =
         items.into_iter().zip(&unchanged).filter(|(_, unchanged)| !**unchanged).map(|(item, _)| item).collect();
-    if let Err(next) = write_first(work, missing).await? {
+    if let Err(next) = write_first(on, missing).await? {
         return Ok(Err(next));
     }
-    let addresses = files.iter().map(|file| work.batch.sink.address(&file.path)).collect();
-    Ok(Ok(Written { addresses, files, rewritten: true }))
-}
-
-fn put_back<A>(work: &Work<'_, A>, wait: i64) -> Next {
-    Next::Leave(To::Queued { due_at: work.now() + wait, call: None, source_try: false })
+    let addresses = files.iter().map(|file| on.batch.sink.address(&file.path)).collect();
+    Ok(Ok(WrittenOutputs { addresses, files, rewritten: true }))
 }
 
 /// The files as they are to be, by name and checksum.
@@ -124,6 +125,46 @@ async fn with_checksums(items: Vec<Item>) -> io::Result<(Vec<Item>, Vec<OutputFi
 }
 
 /// Every other owner still writes its files: no two lines can have one name.
-pub(crate) fn always() -> Writes {
+#[must_use]
+pub fn always() -> Writes {
     Arc::new(|_, _| true)
+}
+
+/// The answer stays; only the delivery is tried again, or the batch waits for the user.
+async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreError> {
+    let told = error.told();
+    // Whoever finds the batch paused has to do something about it.
+    let paused = || error.hint().map_or_else(|| told.clone(), |hint| format!("{told}; {hint}"));
+    let now = on.now();
+    let failed = |then| on.say(Event::DeliveryFailed { batch: on.batch.id, then });
+    match error.class() {
+        SinkClass::Line => {
+            failed(AfterDelivery::Refused);
+            Ok(Next::fail(ErrorKind::SinkRefused, told))
+        }
+        SinkClass::Pause => {
+            failed(AfterDelivery::Paused);
+            on.pause(PauseKind::Sink, &paused()).await?;
+            Ok(Next::again_at(now))
+        }
+        SinkClass::Retry => {
+            let failing = &on.batch.sink_failing_since;
+            let since = match failing.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    let told = format!("{told}; answers are kept, and deliveries are tried again");
+                    on.say(Event::Warning(told));
+                    now
+                }
+                Err(since) => since,
+            };
+            let limit = on.outage_limit_ms();
+            if now - since >= limit {
+                failed(AfterDelivery::Paused);
+                on.pause(PauseKind::Sink, &paused()).await?;
+                return Ok(Next::again_at(now));
+            }
+            failed(AfterDelivery::Retried);
+            Ok(Next::again_at(now + ((now - since) / 4).clamp(1_000, 30_000)))
+        }
+    }
 }

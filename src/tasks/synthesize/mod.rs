@@ -1,3 +1,7 @@
 //! Texts become speech.
 
-pub(crate) mod work;
+mod work;
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Synthesize;

@@ -1,3 +1,7 @@
 //! Recordings become transcripts.
 
-pub(crate) mod work;
+mod work;
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Transcribe;

@@ -1,285 +1,285 @@
-//! One part's life: found, waited for, bought, or given up.
+//! One part's life: its clip is found, waited for, bought, or given up.
 
 use std::io;
 
-use super::{buy::Speaker, say_spool, survey::Speech};
+use super::{
+    SynthesisJob,
+    call::PartCaller,
+    lost,
+    survey::{KeptClip, Ready},
+    turns::Turn,
+    wait_for_cache,
+};
 use crate::{
     domain::{
         batch::OnUnknown,
         call::ErrorKind,
+        identity::Identity,
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
-    runner::{
-        call::{self, Attempt},
-        worker::{Next, Work, jitter_of},
-    },
-    store::{Clip, End, Ended, Finish, StoreError, To},
+    runner::{Attempt, Next, PartInHand, attempt, jitter_of, reconcile},
+    store::{Clip, End, Finish, StoreError, To},
 };
 
-/// How a part came to the shelf.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ready {
-    /// By a call of its own job.
-    pub(crate) bought: bool,
-    /// How many of that job's calls for it may have been billed.
-    pub(crate) billed: u32,
-    /// What that call came with, if it was made just now.
-    pub(crate) answer: Option<Kept>,
-}
-
-/// What is worth keeping of an answer beside its audio.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
-    /// Length of the file.
-    pub(crate) bytes: u64,
-    pub(crate) request_id: Option<String>,
-    pub(crate) content_expiry: Option<String>,
-    /// From intent to answer, in ms.
-    pub(crate) processing_ms: i64,
-}
-
-/// How far a part came.
-pub(crate) enum Stage {
-    /// Its sound is on the shelf.
-    Ready(Ready),
+/// Why a part's clip is not in the audio cache.
+pub(super) enum NotReady {
     /// To be looked at again then; at once: the job cannot go on now.
     Later(i64),
-    /// Another job buys the same sound.
+    /// Another job buys the same clip.
     Waits { call: CallId, until: i64 },
     /// It cannot be had, and so neither can the job.
     Failed(Box<Finish>),
     /// Somebody else has the job.
     Lost,
+    /// The ledger cannot be read or written.
+    Ledger(StoreError),
 }
 
-type PartWork<'a> = Work<'a, &'a Speech<'a>>;
+impl From<StoreError> for NotReady {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error)
+    }
+}
 
-/// Gets a part onto the shelf. If `since` is given, only what was bought then or later will do.
-pub(crate) async fn get(work: &mut PartWork<'_>, at: usize, since: Option<i64>) -> Result<Stage, StoreError> {
-    let (speech, shared) = (work.asked, work.shared);
-    let _turn = tokio::select! {
-        biased;
-        turn = work.batch.turns.take(work.job.job.0, work.part) => turn,
-        () = shared.drain.cancelled() => return Ok(Stage::Later(work.now())),
-    };
-    let sound = speech.sounds[at].expect("only parts that say something are asked for");
-    let heeds_parked = heeds_parked(work);
-    let speaker = |looked_at| {
-        let text = &speech.parts[at];
-        let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
-        let cost = shared.config.rates.speech_cost(speech.options.model, characters.into());
-        let clip = Clip { cache_key: sound, looked_at, characters, cost, heeds_parked };
-        Speaker { shared, batch: work.batch, speech, text: &text.text, clip, replaces: since.is_some() }
-    };
-    loop {
-        // Before the look: what is bought after it, the ledger tells.
-        let looked_at = work.now();
-        let there = match is_there(work, at, since).await? {
-            Ok(there) => there,
-            // What was bought may be there all the same.
-            Err(error) => return Ok(Stage::Later(say_spool(shared, &error))),
-        };
-        if !there && let Some(told) = other_words(work).await? {
-            shared.pause(work.batch.id, PauseKind::Dictionary, &told).await?;
-            return Ok(Stage::Later(work.now()));
-        }
-        let attempt = match work.journal.step(looked_at, shared.store.timing().lease_ms) {
-            Step::Deliver(_) if there => return Ok(Stage::Ready(own(work, None))),
-            Step::Deliver(call) => return gone(work, at, call).await,
-            step if there => return found(work, at, step).await,
-            Step::PutBack { call, until } | Step::Await { call, until } => return Ok(Stage::Waits { call, until }),
-            Step::Reconcile(call) => match decide(work, &call).await? {
-                Decided::Stage(stage) => return Ok(stage),
-                Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call.id)).await?,
-            },
-            Step::Call(why) => {
-                if let Some(Next::Leave(To::Finished(finish))) = work.spent(None) {
-                    return Ok(failed(work, at, *finish));
+/// A part that says something.
+pub(super) struct PartJob<'a> {
+    pub(super) of: SynthesisJob<'a>,
+    pub(super) part: PartInHand<'a>,
+    /// Its place in the script.
+    pub(super) at: usize,
+    /// What its clip is known by.
+    pub(super) cache_key: Identity,
+    /// Only what was bought then or later will do, if that is given.
+    pub(super) since: Option<i64>,
+}
+
+impl<'a> PartJob<'a> {
+    /// Gets its clip into the audio cache.
+    pub(super) async fn get(&mut self) -> Result<Ready, NotReady> {
+        let _turn = self.turn().await?;
+        loop {
+            // Before the look: what is bought after it, the ledger tells.
+            let looked_at = self.part.now();
+            let is_kept = self.is_kept().await?;
+            if !is_kept {
+                self.heed_dictionary().await?;
+            }
+            let (why, replaces) = match self.part.journal.step(looked_at, self.part.on.store().timing().lease_ms) {
+                Step::Deliver(_) if is_kept => return Ok(self.own(None)),
+                Step::Deliver(call) => return Err(self.gone(call).await?),
+                step if is_kept => return self.found(step).await,
+                Step::PutBack { call, until } | Step::Await { call, until } => {
+                    return Err(NotReady::Waits { call, until });
                 }
-                let why = if why == Why::First && work.job.generation > 0 { Why::Retry } else { why };
-                call::attempt(work, &speaker(looked_at), why, None).await?
+                Step::Reconcile(call) => {
+                    self.may_follow(&call).await?;
+                    (Why::Unknown, Some(call.id))
+                }
+                Step::Call(why) => {
+                    self.may_begin()?;
+                    (if why == Why::First && self.part.on.job().generation > 0 { Why::Retry } else { why }, None)
+                }
+            };
+            if let Some(ready) = self.buy(looked_at, why, replaces).await? {
+                return Ok(ready);
             }
+        }
+    }
+
+    /// Waits for its turn at the API. A drain ends the wait.
+    async fn turn(&self) -> Result<Turn, NotReady> {
+        let on = self.part.on;
+        tokio::select! {
+            biased;
+            turn = self.of.batch.turns.take(on.job().job.0, self.part.part) => Ok(turn),
+            () = on.drain().cancelled() => Err(NotReady::Later(on.now())),
+        }
+    }
+
+    /// Whether its clip is in the audio cache, and new enough.
+    async fn is_kept(&self) -> Result<bool, NotReady> {
+        let (shelf, cache_key, format) = (self.part.on.store().shelf(), self.cache_key, self.of.script.bought.format);
+        let look = tokio::task::spawn_blocking(move || shelf.find(cache_key, format));
+        let found = look.await.expect("looking at the audio cache does not panic");
+        // What cannot be seen now may be there all the same.
+        if found.map_err(|error| self.unseen(&error))?.is_none() {
+            return Ok(false);
+        }
+        Ok(match self.since {
+            Some(since) => self.part.on.store().bought_since(self.cache_key, since).await?,
+            None => true,
+        })
+    }
+
+    /// The length of its clip, if that is in the audio cache.
+    fn kept_bytes(&self) -> Result<Option<u64>, NotReady> {
+        let found = self.part.on.store().shelf().find(self.cache_key, self.of.script.bought.format);
+        found.map_err(|error| self.unseen(&error))
+    }
+
+    fn unseen(&self, error: &io::Error) -> NotReady {
+        NotReady::Later(wait_for_cache(self.part.on, error))
+    }
+
+    /// A dictionary is changed in its place: another batch may have brought other words, or the key be another account's. What
+    /// came then would be kept as what was asked for, and so nothing is bought.
+    async fn heed_dictionary(&self) -> Result<(), NotReady> {
+        let on = self.part.on;
+        let Some(asked) = &self.of.script.synthesis.dictionary else { return Ok(()) };
+        let known = on.store().dictionary(&on.config().account, &asked.file).await?;
+        if known.is_some_and(|(id, hash)| hash == asked.hash && asked.id.as_ref() == Some(&id)) {
+            return Ok(());
+        }
+        let file = &asked.file;
+        let told = format!(
+            "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
+        );
+        on.pause(PauseKind::Dictionary, &told).await?;
+        Err(NotReady::Later(on.now()))
+    }
+
+    /// Whether a call may be made where none is open.
+    fn may_begin(&self) -> Result<(), NotReady> {
+        self.part.spent(None).map_or(Ok(()), |end| Err(self.failed(end)))
+    }
+
+    /// Whether a call may follow one of unknown outcome whose clip is not there.
+    async fn may_follow(&self, call: &CallRecord) -> Result<(), NotReady> {
+        let unknown_at = self.part.unknown_since(call).await?;
+        if self.part.on.run().on_unknown == OnUnknown::Park {
+            self.part.give_up(call.id).await?;
+            return Err(self.failed(reconcile::parked()));
+        }
+        if let Some(end) = self.part.spent(call.error_kind) {
+            self.part.give_up(call.id).await?;
+            return Err(self.failed(end));
+        }
+        // Who died while it was under way has waited already.
+        let wait = match call.error_kind.filter(|_| call.counts) {
+            Some(kind) => retry::wait_ms(kind, self.part.journal.tries(), jitter_of(call.id)),
+            None => 0,
         };
-        let attempt = match attempt {
-            Attempt::ClipOpen { call, until: None } => match adopt(work, at, since, call).await? {
-                Decided::Stage(stage) => return Ok(stage),
-                Decided::CallAgain => call::attempt(work, &speaker(looked_at), Why::Unknown, Some(call)).await?,
-            },
-            other => other,
-        };
-        match attempt {
+        let due = self.part.not_before().max(unknown_at + i64::try_from(wait).unwrap_or(300_000));
+        if self.part.now() < due { Err(NotReady::Later(due)) } else { Ok(()) }
+    }
+
+    /// Makes a call. `None`: look again.
+    async fn buy(&mut self, looked_at: i64, why: Why, replaces: Option<CallId>) -> Result<Option<Ready>, NotReady> {
+        let caller = self.caller(looked_at);
+        let mut attempted = attempt(&mut self.part, &caller, why, replaces).await?;
+        if let Attempt::SameOpen { call, until: None } = attempted {
+            self.adopt(call).await?;
+            attempted = attempt(&mut self.part, &caller, Why::Unknown, Some(call)).await?;
+        }
+        match attempted {
             Attempt::Answered { answer, processing_ms, .. } => {
-                let answer = Some(Kept { processing_ms, ..answer });
-                return Ok(Stage::Ready(own(work, answer)));
+                Ok(Some(self.own(Some(KeptClip { processing_ms, ..answer }))))
             }
-            Attempt::ClipOpen { call, until: Some(until) } => return Ok(Stage::Waits { call, until }),
-            Attempt::ClipOpen { until: None, .. } | Attempt::Next(Next::Look) => work.reload().await?,
-            Attempt::ClipKept => {}
-            Attempt::ClipParked => return Ok(parked(work, at)),
-            Attempt::Next(Next::Lost) => return Ok(Stage::Lost),
-            Attempt::Next(Next::Leave(To::Finished(finish))) => return Ok(failed(work, at, *finish)),
-            Attempt::Next(Next::Leave(
-                To::Queued { due_at: due, .. } | To::Waiting { until: due, .. } | To::Awaiting { until: due, .. },
-            )) => {
-                return Ok(Stage::Later(due));
+            Attempt::SameOpen { call, until: Some(until) } => Err(NotReady::Waits { call, until }),
+            Attempt::SameOpen { until: None, .. } | Attempt::Next(Next::Look) => {
+                self.part.reload().await?;
+                Ok(None)
             }
+            Attempt::SameKept => Ok(None),
+            Attempt::SameParked => Err(self.failed(reconcile::parked())),
+            Attempt::Next(Next::Lost) => Err(NotReady::Lost),
+            Attempt::Next(Next::Leave(to)) => Err(match to {
+                To::Finished(finish) => self.failed(*finish),
+                To::Queued { due_at: due, .. } | To::Waiting { until: due, .. } | To::Awaiting { until: due, .. } => {
+                    NotReady::Later(due)
+                }
+            }),
         }
     }
-}
 
-/// Why nothing may be bought: a dictionary is changed in its place, and another batch may have brought other words, or the
-/// key be another account's. What came then would be kept as what was asked for.
-async fn other_words(work: &PartWork<'_>) -> Result<Option<String>, StoreError> {
-    let Some(asked) = &work.asked.synthesis.dictionary else { return Ok(None) };
-    let known = work.shared.store.dictionary(&work.shared.config.account, &asked.file).await?;
-    if known.is_some_and(|(id, hash)| hash == asked.hash && asked.id.as_ref() == Some(&id)) {
-        return Ok(None);
-    }
-    let file = &asked.file;
-    Ok(Some(format!(
-        "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
-    )))
-}
-
-/// A part that its own job has bought: just now, with this answer, or before.
-fn own(work: &PartWork<'_>, answer: Option<Kept>) -> Ready {
-    let now = u32::from(answer.is_some());
-    Ready { bought: true, billed: work.journal.billed() + now, answer }
-}
-
-/// Whether the part's sound is on the shelf, and new enough; or why that cannot be seen now.
-async fn is_there(work: &PartWork<'_>, at: usize, since: Option<i64>) -> Result<io::Result<bool>, StoreError> {
-    let Some(sound) = work.asked.sounds[at] else { return Ok(Ok(false)) };
-    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
-    let look = tokio::task::spawn_blocking(move || shelf.find(sound, format));
-    match look.await.expect("looking at the shelf does not panic") {
-        Ok(None) => return Ok(Ok(false)),
-        Ok(Some(_)) => {}
-        Err(error) => return Ok(Err(error)),
-    }
-    Ok(Ok(match since {
-        Some(since) => work.shared.store.bought_since(sound, since).await?,
-        None => true,
-    }))
-}
-
-/// A sound that is there without a row that says so: of an open call it is the answer, else somebody else's.
-async fn found(work: &PartWork<'_>, at: usize, step: Step) -> Result<Stage, StoreError> {
-    let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
-    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
-    if let Some(open) = work.journal.calls.iter().find(|call| call.is_open() && !matches!(step, Step::PutBack { .. })) {
-        let bytes = match shelf.find(sound, format) {
-            Ok(bytes) => bytes.unwrap_or(0),
-            Err(error) => return Ok(Stage::Later(say_spool(work.shared, &error))),
+    fn caller(&self, looked_at: i64) -> PartCaller<'a> {
+        let SynthesisJob { on, batch, script } = self.of;
+        let text = &script.parts[self.at];
+        let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
+        let clip = Clip {
+            cache_key: self.cache_key,
+            looked_at,
+            characters,
+            cost: on.config().rates.speech_cost(script.options.model, characters.into()),
+            // What was parked for another job is bought for none, until the user's `retry`.
+            heeds_parked: on.run().on_unknown == OnUnknown::Park && on.job().generation == 0,
         };
-        let worked = end_found(work, open.id, bytes).await?;
-        return Ok(if worked { Stage::Ready(own(work, None)) } else { Stage::Lost });
+        PartCaller { on, batch, script, text: &text.text, clip, replaces: self.since.is_some() }
     }
-    if !work.shared.store.reuse(work.job.job, work.job.token, vec![work.part]).await? {
-        return Ok(Stage::Lost);
-    }
-    // Looked at again: what was noted first cannot be pruned in between.
-    match shelf.find(sound, format) {
-        Ok(Some(_)) => {}
-        Ok(None) => return Ok(Stage::Later(work.now() + 1)),
-        Err(error) => return Ok(Stage::Later(say_spool(work.shared, &error))),
-    }
-    shelf.touch(sound, format);
-    Ok(Stage::Ready(Ready::default()))
-}
 
-/// Whether the job is still worked.
-async fn end_found(work: &PartWork<'_>, call: CallId, bytes: u64) -> Result<bool, StoreError> {
-    let end = End::Spoken { bytes, found: true, request_id: None, content_expiry: None };
-    let ended = Ended { call, departed_at: None, limits: work.limits(), end, pauses: None };
-    let reply = work.shared.store.end(ended).await?;
-    tracing::info!(job.key = work.job.key, call.id = %call, "its audio was in the spool");
-    Ok(reply.worked)
-}
-
-/// What is to be done about a call of unknown outcome whose sound is not there.
-enum Decided {
-    Stage(Stage),
-    CallAgain,
-}
-
-async fn decide(work: &PartWork<'_>, call: &CallRecord) -> Result<Decided, StoreError> {
-    let unknown_at = match call.unknown_at {
-        Some(at) => at,
-        None => work.shared.store.note_unknown(call.id).await?,
-    };
-    let at = usize::try_from(work.part).unwrap_or(usize::MAX);
-    if work.batch.spec.run.on_unknown == OnUnknown::Park {
-        work.give_up(call.id).await?;
-        return Ok(Decided::Stage(parked(work, at)));
+    /// Bought by its own job: just now, with this answer, or before.
+    fn own(&self, answer: Option<KeptClip>) -> Ready {
+        let now = u32::from(answer.is_some());
+        Ready { bought: true, billed: self.part.journal.billed() + now, answer }
     }
-    if let Some(Next::Leave(To::Finished(finish))) = work.spent(call.error_kind) {
-        work.give_up(call.id).await?;
-        return Ok(Decided::Stage(failed(work, at, *finish)));
-    }
-    // Who died while it was under way has waited already.
-    let wait = match call.error_kind.filter(|_| call.counts) {
-        Some(kind) => retry::wait_ms(kind, work.journal.tries(), jitter_of(call.id)),
-        None => 0,
-    };
-    let due = work.not_before.max(unknown_at + i64::try_from(wait).unwrap_or(300_000));
-    Ok(if work.now() < due { Decided::Stage(Stage::Later(due)) } else { Decided::CallAgain })
-}
 
-/// Somebody else's call for the same sound, that nobody waits for any more.
-async fn adopt(work: &PartWork<'_>, at: usize, since: Option<i64>, call: CallId) -> Result<Decided, StoreError> {
-    let sound = work.asked.sounds[at].expect("only parts that say something are asked for");
-    let (shelf, format) = (work.shared.store.shelf(), work.asked.bought.format);
-    if since.is_none() {
-        match shelf.find(sound, format) {
-            Ok(Some(bytes)) => {
-                end_found(work, call, bytes).await?;
-                return Ok(Decided::Stage(Stage::Later(work.now() + 1)));
-            }
-            Ok(None) => {}
-            Err(error) => return Ok(Decided::Stage(Stage::Later(say_spool(work.shared, &error)))),
+    /// A clip that is there without a row that says so: of an open call it is the answer, else somebody else's.
+    async fn found(&self, step: Step) -> Result<Ready, NotReady> {
+        let store = self.part.on.store();
+        let open = self.part.journal.calls.iter().find(|call| call.is_open());
+        if let Some(open) = open.filter(|_| !matches!(step, Step::PutBack { .. })) {
+            let bytes = self.kept_bytes()?.unwrap_or(0);
+            return if self.end_found(open.id, bytes).await? { Ok(self.own(None)) } else { Err(NotReady::Lost) };
+        }
+        let job = self.part.on.job();
+        if !store.reuse(job.job, job.token, vec![self.part.part]).await? {
+            return Err(NotReady::Lost);
+        }
+        // Looked at again: what was noted first cannot be pruned in between.
+        if self.kept_bytes()?.is_none() {
+            return Err(NotReady::Later(self.part.now() + 1));
+        }
+        store.shelf().touch(self.cache_key, self.of.script.bought.format);
+        Ok(Ready::default())
+    }
+
+    /// Whether the job is still worked.
+    async fn end_found(&self, call: CallId, bytes: u64) -> Result<bool, StoreError> {
+        let end = End::Spoken { bytes, found: true, request_id: None, content_expiry: None };
+        let worked = self.part.end(call, end).await?;
+        tracing::info!(job.key = self.part.on.job().key, call.id = %call, "its audio was in the spool");
+        Ok(worked)
+    }
+
+    /// Whether a call may take the place of somebody else's for the same clip that nobody waits for any more.
+    async fn adopt(&self, call: CallId) -> Result<(), NotReady> {
+        if self.since.is_none()
+            && let Some(bytes) = self.kept_bytes()?
+        {
+            self.end_found(call, bytes).await?;
+            return Err(NotReady::Later(self.part.now() + 1));
+        }
+        match self.part.on.run().on_unknown {
+            OnUnknown::Retry => Ok(()),
+            // The user was told, and said `retry`.
+            OnUnknown::Park if self.part.on.job().generation > 0 => Ok(()),
+            OnUnknown::Park => Err(self.failed(reconcile::parked())),
         }
     }
-    Ok(match work.batch.spec.run.on_unknown {
-        OnUnknown::Retry => Decided::CallAgain,
-        // The user was told, and said `retry`.
-        OnUnknown::Park if work.job.generation > 0 => Decided::CallAgain,
-        OnUnknown::Park => Decided::Stage(parked(work, at)),
-    })
-}
 
-/// Whether a sound that was parked for another job is bought for none, until the user's `retry`.
-fn heeds_parked(work: &PartWork<'_>) -> bool {
-    work.batch.spec.run.on_unknown == OnUnknown::Park && work.job.generation == 0
-}
-
-fn parked(work: &PartWork<'_>, at: usize) -> Stage {
-    let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
-    failed(work, at, Finish::failed(ErrorKind::UnknownOutcome, told.into()))
-}
-
-/// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
-async fn gone(work: &PartWork<'_>, at: usize, call: CallId) -> Result<Stage, StoreError> {
-    if let Some(finish) = super::lost::pruned(work).await? {
-        return Ok(Stage::Failed(Box::new(finish)));
+    /// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
+    async fn gone(&self, call: CallId) -> Result<NotReady, StoreError> {
+        if let Some(finish) = lost::pruned(self.of).await? {
+            return Ok(NotReady::Failed(Box::new(finish)));
+        }
+        self.part.on.store().set_aside(self.part.on.job().job, call).await?;
+        let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
+        Ok(self.failed(Finish::failed(ErrorKind::AnswerLost, told.into())))
     }
-    work.shared.store.set_aside(work.job.job, call).await?;
-    let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
-    Ok(failed(work, at, Finish::failed(ErrorKind::AnswerLost, told.into())))
-}
 
-/// The end of the job by one of its parts, which it names.
-fn failed(work: &PartWork<'_>, at: usize, finish: Finish) -> Stage {
-    let speech = work.asked;
-    let error = finish.error.map(|told| match speech.name_of(at) {
-        Some(part) => format!("{part}: {told}"),
-        None => told,
-    });
-    Stage::Failed(Box::new(Finish {
-        error,
-        units: Some(speech.characters),
-        facts: speech.facts().or(work.job.facts),
-        ..finish
-    }))
+    /// The end of the job by one of its parts, which it names.
+    fn failed(&self, finish: Finish) -> NotReady {
+        let script = self.of.script;
+        let error = finish.error.map(|told| match script.name_of(self.at) {
+            Some(part) => format!("{part}: {told}"),
+            None => told,
+        });
+        NotReady::Failed(Box::new(Finish {
+            error,
+            units: Some(script.characters),
+            facts: script.facts().or(self.part.on.job().facts),
+            ..finish
+        }))
+    }
 }

@@ -9,41 +9,41 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Whose turn it is: the job, the part, and a number that keeps two of the same apart.
-type Place = (i64, i64, u64);
+type TurnPlace = (i64, i64, u64);
 
 /// So many at once.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(super) struct Turns {
     size: usize,
-    state: Mutex<State>,
+    state: Mutex<TurnState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TurnState {
     free: usize,
     asked: u64,
-    waiting: BTreeMap<Place, oneshot::Sender<Turn>>,
+    waiting: BTreeMap<TurnPlace, oneshot::Sender<Turn>>,
 }
 
 /// A turn. It goes to the next who waits when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(super) struct Turn {
     /// `None` once it was given back.
     of: Option<Arc<Turns>>,
 }
 
 impl Turns {
-    pub(crate) fn new(size: usize) -> Self {
-        Self { size, state: Mutex::new(State { free: size, asked: 0, waiting: BTreeMap::new() }) }
+    pub(super) fn new(size: usize) -> Self {
+        Self { size, state: Mutex::new(TurnState { free: size, asked: 0, waiting: BTreeMap::new() }) }
     }
 
     /// How many there are.
-    pub(crate) const fn size(&self) -> usize {
+    pub(super) const fn size(&self) -> usize {
         self.size
     }
 
     /// Waits for a turn.
-    pub(crate) async fn take(self: &Arc<Self>, job: i64, part: i64) -> Turn {
+    pub(super) async fn take(self: &Arc<Self>, job: i64, part: i64) -> Turn {
         let called = {
             let mut state = self.lock();
             if state.free > 0 {
@@ -59,7 +59,7 @@ impl Turns {
         called.await.expect("who waits is called in the end")
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TurnState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

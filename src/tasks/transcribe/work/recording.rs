@@ -1,7 +1,6 @@
 //! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
 
 use std::{
-    collections::HashSet,
     fs::File,
     io::{self, BufReader, Cursor},
     path::{Path, PathBuf},
@@ -15,7 +14,7 @@ use crate::{
     domain::{
         call::{ErrorKind, Trouble},
         identity::{ContentHash, SeenFile},
-        options::{SendMode, SttModel},
+        options::{SendMode, SttModel, TranscribeOptions},
         s3::S3Address,
     },
     media::{
@@ -25,8 +24,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
     },
-    runner::{disk, worker::Work},
-    store::{Claimed, Scratch, Store},
+    runner::{JobInHand, Leftover, disk, one_call::Prepared},
     waves::SttBody,
 };
 
@@ -36,48 +34,9 @@ const SMALL: u64 = 64 * 1024;
 /// How long a signed address is good for.
 const SIGNED_FOR: Duration = Duration::from_secs(3_600);
 
-/// What became of preparing.
-pub(crate) enum Prepared {
-    /// It can be sent.
-    Ready,
-    /// The source is to blame.
-    Trouble {
-        /// Why.
-        trouble: Trouble,
-        /// Whether another try may help.
-        transient: bool,
-    },
-    /// This machine, or a disk or mount of it, is to blame, and no line.
-    Disk(String),
-    /// The store of the recordings does not know us: no line will fare better.
-    Refused(String),
-}
-
-/// A file of the spool that is of use for one claim alone. It goes with this value, or once its process is dead.
-#[derive(Debug)]
-pub(crate) struct Leftover {
-    pub(crate) path: PathBuf,
-}
-
-impl Leftover {
-    /// A name that nobody else ever has: the token tells the process and this very claim.
-    pub(crate) fn new(store: &Store, job: &Claimed, what: &str) -> Self {
-        let path = fetches(store)
-            .join(format!("{}-{}", job.token.0 >> 32, job.token.0 & 0xffff_ffff))
-            .with_extension(format!("{}.{what}", job.job.0));
-        Self { path }
-    }
-}
-
-impl Drop for Leftover {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 /// A local file and what was in it.
 #[derive(Debug, Clone)]
-pub(crate) struct LocalContent {
+pub(super) struct LocalContent {
     path: PathBuf,
     /// By what it is known again.
     stamp: Stamp,
@@ -110,9 +69,9 @@ impl LocalContent {
 
 /// A recording in hand. A copy in the spool goes with it.
 #[derive(Debug, Default)]
-pub(crate) struct Recording {
+pub(super) struct Recording {
     ready: Option<SttBody>,
-    pub(crate) probe: Option<Probe>,
+    pub(super) probe: Option<Probe>,
     padding: Option<PaddingPlan>,
     /// Of a local file, what was in it when it was looked at.
     content: Option<LocalContent>,
@@ -120,13 +79,13 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
     /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
     /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
-    pub(crate) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
+    pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
         let ready = self.ready.clone()?;
         let Some(extra) = extra else { return Some(ready) };
         let patch = self.padding()?.apply(extra)?;
@@ -142,17 +101,17 @@ impl Recording {
     }
 
     /// How it can be padded, if it can.
-    pub(crate) const fn padding(&self) -> Option<&PaddingPlan> {
+    pub(super) const fn padding(&self) -> Option<&PaddingPlan> {
         self.padding.as_ref()
     }
 
     /// Bytes that the vendor will see; unknown when it fetches a URL itself.
-    pub(crate) fn bytes(&self) -> Option<u64> {
+    pub(super) fn bytes(&self) -> Option<u64> {
         self.bytes_with(None)
     }
 
     /// Bytes that the vendor will see with that much padding.
-    pub(crate) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
+    pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
         let len = match self.ready.as_ref()? {
             SttBody::File { len, .. } => *len,
             SttBody::Bytes { content, .. } => content.len() as u64,
@@ -161,17 +120,17 @@ impl Recording {
         Some(len + u64::from(extra.unwrap_or_default()))
     }
 
-    pub(crate) fn audio_ms(&self) -> Option<u64> {
+    pub(super) fn audio_ms(&self) -> Option<u64> {
         self.probe.and_then(|p| p.audio_ms)
     }
 
     /// What a local file has in it, and how it was found.
-    pub(crate) fn content(&self) -> Option<(SeenFile, ContentHash)> {
+    pub(super) fn content(&self) -> Option<(SeenFile, ContentHash)> {
         self.content.as_ref().map(|content| (content.stamp.seen, content.hash))
     }
 
     /// Whether a local file is still what was looked at. Others are copies of our own.
-    pub(crate) async fn stays(&self) -> bool {
+    pub(super) async fn stays(&self) -> bool {
         match &self.content {
             Some(content) => content.stays().await,
             None => true,
@@ -180,40 +139,26 @@ impl Recording {
 
     /// What to note of a local file that changed since it was looked at; `None` in its place for the content: nobody knows
     /// what was sent.
-    pub(crate) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+    pub(super) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
         self.content.as_ref()?.changed().await
     }
 
-    pub(crate) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
-        if self.ready.is_some() {
-            return Prepared::Ready;
-        }
-        let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-        if let Some(told) = work.batch.local_outage.too_long(work.now(), limit) {
-            return Prepared::Refused(told);
-        }
-        let prepared = self.prepare_now(work).await;
-        if let Prepared::Disk(told) = &prepared {
-            work.batch.local_outage.failed(work.now(), told);
-        }
-        prepared
-    }
-
-    async fn prepare_now(&mut self, work: &Work<'_>) -> Prepared {
-        let result = match Source::parse(&work.job.source) {
-            Ok(Source::Http(url)) if goes_as_url(work, &url) => {
+    /// Brings it into a shape that can be sent.
+    pub(super) async fn prepare(&mut self, on: JobInHand<'_>, options: &TranscribeOptions) -> Prepared {
+        let result = match Source::parse(&on.job().source) {
+            Ok(Source::Http(url)) if goes_as_url(on, options, &url) => {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
             Ok(Source::File(path)) => self.look_into(path).await,
-            Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match lend(work, &at).await {
+            Ok(Source::S3(at)) if options.send == SendMode::Url => match presign(on, &at).await {
                 Ok(url) => {
                     self.ready = Some(SttBody::Url(url));
                     Ok(())
                 }
                 Err(e) => return not_fetched(e),
             },
-            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
+            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(on, &remote).await {
                 Ok((_, Some(content))) => {
                     let padding = padding::plan(&mut Cursor::new(&content));
                     self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))
@@ -230,25 +175,25 @@ impl Recording {
     }
 
     /// Looks at a local file without sending it; `None` where there is none.
-    pub(crate) async fn peek(&mut self, source: &str) -> Option<Probe> {
+    pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
         let Ok(Source::File(path)) = Source::parse(source) else { return None };
         self.look_at(path).await.ok()?;
         self.probe
     }
 
     /// Brings it to the spool; a small one into memory.
-    async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
-        let copy = Leftover::new(&work.shared.store, work.job, "audio");
+    async fn fetch(&mut self, on: JobInHand<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
+        let copy = Leftover::new(on, "audio");
         let path = copy.path.clone();
         let fetched = match from {
             Source::Http(url) => {
-                let fetcher = work.shared.fetcher.clone().with_private_redirects(work.batch.spec.private_redirects);
+                let fetcher = on.fetcher().clone().with_private_redirects(on.spec().private_redirects);
                 fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
             }
             Source::S3(at) => {
-                let expected = work.job.expected.as_ref();
-                let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
-                work.batch.store_outage.works(at);
+                let expected = on.job().expected.as_ref();
+                let fetched = on.objects().fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                on.store_gave(at);
                 fetched
             }
             Source::File(path) => return Ok((path.clone(), None)),
@@ -340,58 +285,34 @@ fn open(path: &Path) -> io::Result<(Probe, File)> {
 }
 
 /// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
-async fn lend(work: &Work<'_>, at: &S3Address) -> Result<Url, FetchError> {
-    let objects = &work.batch.objects;
-    objects.look(at, work.job.expected.as_ref()).await?;
-    work.batch.store_outage.works(at);
-    objects.presign(at, SIGNED_FOR).await
+async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
+    on.objects().look(at, on.job().expected.as_ref()).await?;
+    on.store_gave(at);
+    on.objects().presign(at, SIGNED_FOR).await
 }
 
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
-        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Disk(t.message),
+        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Machine(t.message),
         FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
         FetchError::Credentials(told) => Prepared::Refused(told),
-        FetchError::Disk { path, source } => Prepared::Disk(disk::told(&path, &source)),
+        FetchError::Disk { path, source } => Prepared::Machine(disk::told(&path, &source)),
     }
 }
 
 /// Whether the vendor fetches the recording itself.
-fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
-    match work.asked.options.send {
+fn goes_as_url(on: JobInHand<'_>, options: &TranscribeOptions, url: &Url) -> bool {
+    match options.send {
         SendMode::Bytes => false,
-        SendMode::Url => work.asked.options.model != SttModel::PulsePro,
+        SendMode::Url => options.model != SttModel::PulsePro,
         // With a spend limit each recording is measured before it is paid for.
         SendMode::Auto => {
-            work.asked.options.model == SttModel::Pulse
-                && work.batch.spec.run.max_spend_usd.is_none()
-                && work.shared.config.spend.is_none()
+            options.model == SttModel::Pulse
+                && on.run().max_spend_usd.is_none()
+                && on.config().spend.is_none()
                 && Source::Http(url.clone()).is_public_http()
         }
     }
-}
-
-fn fetches(store: &Store) -> PathBuf {
-    store.spool().join("fetch")
-}
-
-/// Removes what dead processes left in the spool.
-pub(crate) async fn sweep(store: &Store) {
-    let Ok(alive) = store.live_processes().await else { return };
-    let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, shelf, folder) = (store.spool(), store.shelf(), fetches(store));
-    let _ = tokio::task::spawn_blocking(move || {
-        Scratch::sweep(&spool);
-        shelf.sweep();
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());
-            if owner.is_some_and(|process| !alive.contains(&process)) {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
-    })
-    .await;
 }
 
 #[cfg(test)]

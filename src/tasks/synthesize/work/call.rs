@@ -1,10 +1,13 @@
-//! A part's call, and its audio on the shelf before anything else is done with it.
+//! A part's call, and its clip in the audio cache before anything else is done with it.
 
 use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
 
-use super::{part::Kept, survey::Speech};
+use super::{
+    SynthesisBatch,
+    survey::{KeptClip, Script},
+};
 use crate::{
     domain::{
         call::{ErrorKind, LogFlags, Outcome, Trouble},
@@ -13,13 +16,7 @@ use crate::{
         speech::{AudioFormat, PART_CHARS},
         synthesis::Transport,
     },
-    runner::{
-        Shared,
-        batch::Batch,
-        call::{Caller, Departs},
-        disk,
-        reconcile::grace_ms,
-    },
+    runner::{Caller, Departs, JobInHand, disk, reconcile::grace_ms},
     store::{Clip, End, Permit, Purchase},
     waves::{self, SpeechCall},
 };
@@ -31,31 +28,31 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 const RETRY: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
-/// Has one part spoken.
-pub(crate) struct Speaker<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) batch: &'a Batch,
-    pub(crate) speech: &'a Speech<'a>,
-    pub(crate) text: &'a str,
-    pub(crate) clip: Clip,
-    /// What is on the shelf under this name is to be replaced.
-    pub(crate) replaces: bool,
+/// Buys the clip of one part.
+pub(super) struct PartCaller<'a> {
+    pub(super) on: JobInHand<'a>,
+    pub(super) batch: &'a SynthesisBatch,
+    pub(super) script: &'a Script<'a>,
+    pub(super) text: &'a str,
+    pub(super) clip: Clip,
+    /// What the audio cache has under this key is to be replaced.
+    pub(super) replaces: bool,
 }
 
-impl Caller for Speaker<'_> {
-    type Answer = Kept;
+impl Caller for PartCaller<'_> {
+    type Answer = KeptClip;
 
     fn buys(&self) -> Purchase {
         Purchase::Speech(self.clip)
     }
 
     fn unpriced(&self) -> Option<&str> {
-        let model = &self.speech.options.model;
-        self.shared.config.rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
+        let model = &self.script.options.model;
+        self.on.config().rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
     }
 
     fn fingerprint(&self) -> RequestFingerprint {
-        let options = &self.speech.options;
+        let options = &self.script.options;
         RequestFingerprint {
             model: options.model.to_string(),
             language: options.language.map(|language| language.to_string()).unwrap_or_default(),
@@ -67,47 +64,47 @@ impl Caller for Speaker<'_> {
     }
 
     fn timeout(&self) -> Duration {
-        self.batch.spec.run.call_timeout.unwrap_or_else(|| {
+        self.on.run().call_timeout.unwrap_or_else(|| {
             // What is longer than a recommended part is longer under way.
             let beyond = u64::from(self.clip.characters).saturating_sub(PART_CHARS as u64);
-            let spoken_ms = self.speech.synthesis.expected_ms(beyond, self.speech.options.speed);
+            let spoken_ms = self.script.synthesis.expected_ms(beyond, self.script.options.speed);
             (TIMEOUT + Duration::from_millis(spoken_ms)).min(TIMEOUT_MAX)
         })
     }
 
     fn grace_ms(&self) -> i64 {
-        let Self { speech, clip, .. } = self;
-        let spoken_ms = speech.synthesis.expected_ms(clip.characters.into(), speech.options.speed);
-        grace_ms(self.batch.spec.run.unknown_grace, Some(spoken_ms))
+        let Self { script, clip, .. } = self;
+        let spoken_ms = script.synthesis.expected_ms(clip.characters.into(), script.options.speed);
+        grace_ms(self.on.run().unknown_grace, Some(spoken_ms))
     }
 
-    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Kept> {
-        let Self { speech, .. } = self;
+    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<KeptClip> {
+        let Self { script, .. } = self;
         let id = permit.call.to_string();
-        let dictionaries: Vec<String> = speech.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
+        let dictionaries: Vec<String> = script.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
         let call = SpeechCall {
-            options: &speech.options,
+            options: &script.options,
             text: self.text,
-            format: speech.bought.format,
-            rate: speech.bought.sample_rate,
+            format: script.bought.format,
+            rate: script.bought.sample_rate,
             dictionaries: &dictionaries,
-            transport: transport(speech.synthesis.transport, speech.bought.format),
+            transport: transport(script.synthesis.transport, script.bought.format),
             call_id: &id,
-            session: &self.batch.name,
+            session: self.on.batch_name(),
         };
         let timeout = self.timeout();
         // A part is at most a few minutes of sound. In memory it survives a disk that is full.
         let mut audio = Vec::new();
-        let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
+        let outcome = self.on.client().synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         let outcome = outcome.expect("memory takes what it is given");
-        self.shared.note_local_outage(None, &outcome);
+        self.on.note_local_outage(&outcome);
         match outcome {
             Outcome::Answered(spoken) => {
                 // The request is over: another one may be under way before the disk has this one's audio. What cannot be
                 // noted now is noted with the end.
-                let _ = self.shared.store.free_slot(permit.call).await;
+                let _ = self.on.store().free_slot(permit.call).await;
                 match self.keep(audio.into()).await {
-                    Ok(bytes) => Outcome::Answered(Kept {
+                    Ok(bytes) => Outcome::Answered(KeptClip {
                         bytes,
                         request_id: spoken.request_id,
                         content_expiry: spoken.content_expiry,
@@ -116,11 +113,11 @@ impl Caller for Speaker<'_> {
                     Err(trouble) => Outcome::Unknown(trouble),
                 }
             }
-            other => other.map(|_| Kept::default()),
+            other => other.map(|_| KeptClip::default()),
         }
     }
 
-    fn answered(&self, answer: &Kept) -> End {
+    fn answered(&self, answer: &KeptClip) -> End {
         End::Spoken {
             bytes: answer.bytes,
             found: false,
@@ -129,26 +126,26 @@ impl Caller for Speaker<'_> {
         }
     }
 
-    fn expiry<'a>(&self, answer: &'a Kept) -> (ExpireContent, Option<&'a str>) {
-        (self.speech.options.expire_content, answer.content_expiry.as_deref())
+    fn expiry<'a>(&self, answer: &'a KeptClip) -> (ExpireContent, Option<&'a str>) {
+        (self.script.options.expire_content, answer.content_expiry.as_deref())
     }
 }
 
-impl Speaker<'_> {
-    /// Puts bought audio on the shelf. While that cannot be written it is kept in hand, and nothing new is begun in this
+impl PartCaller<'_> {
+    /// Puts bought audio into the audio cache. While that cannot be written it is kept in hand, and nothing new is begun in this
     /// turn.
     async fn keep(&self, audio: Bytes) -> Result<u64, Trouble> {
         let mut waited = None;
         loop {
             let told = match self.put(audio.clone()).await {
                 Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => disk::told(self.shared.store.shelf().root(), &e),
+                Err(e) => disk::told(self.on.store().shelf().root(), &e),
             };
             if waited.is_none() {
-                self.shared.say_of_disk(format!("{told}; bought speech is kept in hand, and tried every second"));
+                self.on.say_of_disk(format!("{told}; bought speech is kept in hand, and tried every second"));
                 waited = Some(Duration::ZERO);
             }
-            if self.shared.drain.is_cancelled() {
+            if self.on.drain().is_cancelled() {
                 waited = waited.map(|time| time + RETRY);
             }
             if waited.is_some_and(|time| time > LAST_WAIT) {
@@ -161,13 +158,13 @@ impl Speaker<'_> {
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
         // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
         let _writing = self.batch.writing.acquire().await;
-        let (shelf, sound, replaces) = (self.shared.store.shelf(), self.clip.cache_key, self.replaces);
-        let format = self.speech.bought.format;
+        let (shelf, cache_key, replaces) = (self.on.store().shelf(), self.clip.cache_key, self.replaces);
+        let format = self.script.bought.format;
         let putting = tokio::task::spawn_blocking(move || {
             let (draft, mut file) = shelf.draft()?;
             file.write_all(&audio)?;
             drop(file);
-            shelf.keep(&draft, sound, format, replaces)
+            shelf.keep(&draft, cache_key, format, replaces)
         });
         putting.await.expect("writing a file does not panic")
     }
