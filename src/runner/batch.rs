@@ -64,7 +64,7 @@ impl Batch {
         };
         let sink = match Sink::open(&spec.output, &spec.sink) {
             Ok(sink) => sink,
-            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Sink, reason: e.told() })),
+            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Sink, reason: e.message() })),
         };
         Ok(Ok(Self {
             id,

@@ -17,12 +17,12 @@ use super::{
 use crate::{
     crash,
     domain::{
-        call::{ErrorKind, LogError, Outcome, Trouble},
+        call::{CallFailure, ErrorKind, LogError, Outcome},
         identity::{ContentHash, SeenFile},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
         pool::Limited,
-        retry::{self, PauseKind, Verdict},
+        retry::{self, PauseKind, RetryDecision},
     },
     store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
     waves::Departure,
@@ -45,7 +45,7 @@ pub trait Caller: Sync {
     fn unpriced(&self) -> Option<&str>;
 
     /// What the vendor's log would show of it, where there is one.
-    fn fingerprint(&self) -> RequestFingerprint;
+    fn request_fingerprint(&self) -> RequestFingerprint;
 
     /// The newest entry of the vendor's log that is known, if its calls stand in a log: its own will be newer.
     fn log_cursor(&self) -> Option<String> {
@@ -177,8 +177,8 @@ async fn send<C: Caller>(
     let departed = departed.load(Ordering::Acquire);
     let departed_at = (departed - permit.sent_at > LATE_MS).then_some(departed);
     let reply = note_end(part, caller, (permit.call, departed_at), &outcome).await?;
-    let trouble = trouble_of(&outcome).cloned();
-    let trouble = match outcome {
+    let failure = failure_of(&outcome).cloned();
+    let failure = match outcome {
         // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
         Outcome::Answered(_) if !reply.worked => return Ok(Some(Attempt::Next(Next::Lost))),
         // Another call's answer came first, and is the one that counts.
@@ -190,13 +190,13 @@ async fn send<C: Caller>(
         // Whoever looks at the journal next sees until when its answer is awaited; or that it is there already.
         Outcome::Accepted { .. } => return Ok(Some(Attempt::Next(Next::Look))),
         Outcome::Stale => return Ok(None),
-        _ => trouble.expect("only an answer and a stale permit have none"),
+        _ => failure.expect("only an answer and a stale permit have none"),
     };
-    tracing::info!(job.key = part.on.job().key, call.id = %permit.call, kind = %trouble.kind, status = trouble.status,
-        request_id = trouble.request_id, "call failed: {}", trouble.message);
+    tracing::info!(job.key = part.on.job().key, call.id = %permit.call, kind = %failure.kind, status = failure.status,
+        request_id = failure.request_id, "call failed: {}", failure.message);
     part.reload().await?;
     // Else the pool's cooldown does the waiting: the next permit comes when it is over.
-    Ok(after(part, caller, permit.call, (&trouble, &reply)).await?.map(Attempt::Next))
+    Ok(after(part, caller, permit.call, (&failure, &reply)).await?.map(Attempt::Next))
 }
 
 /// Notes how a call ended, and tells it.
@@ -213,7 +213,7 @@ async fn note_end<C: Caller>(
     };
     let cost = match &end {
         End::Answered { cost, .. } => cost.unwrap_or(0),
-        End::Spoken { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
+        End::Synthesized { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
         _ => 0,
     };
     let pauses = if let Outcome::Answered(answer) = outcome { broken_promise(on.shared, caller, answer) } else { None };
@@ -223,7 +223,7 @@ async fn note_end<C: Caller>(
     if let Some((kind, reason)) = pauses {
         on.pause(kind, &reason).await?;
     }
-    on.say(Event::CallEnded { pool: part.pool, how: how(outcome), trouble: trouble_of(outcome).cloned(), cost });
+    on.emit(Event::CallEnded { pool: part.pool, how: how(outcome), failure: failure_of(outcome).cloned(), cost });
     Ok(reply)
 }
 
@@ -248,7 +248,7 @@ async fn permit<C: Caller>(
         grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),
         log_cursor: caller.log_cursor(),
-        ..PermitAsk::new(on.job(), on.config().account.clone(), part.pool, caller.buys(), caller.fingerprint())
+        ..PermitAsk::new(on.job(), on.config().account.clone(), part.pool, caller.buys(), caller.request_fingerprint())
     };
     let verdict = tokio::select! {
         biased;
@@ -257,15 +257,15 @@ async fn permit<C: Caller>(
     };
     Ok(match verdict {
         Ok(permit) => {
-            on.say(Event::CallStarted { pool: part.pool });
-            permit.close_limits.iter().for_each(|words| on.say(Event::Warning(words.clone())));
+            on.emit(Event::CallStarted { pool: part.pool });
+            permit.close_limits.iter().for_each(|words| on.emit(Event::Warning(words.clone())));
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
         Err(Denial::SameClipOpen { call, until }) => Err(Attempt::SameOpen { call, until }),
         Err(Denial::SameClipKept { .. }) => Err(Attempt::SameKept),
-        Err(Denial::ClipParked) => Err(Attempt::SameParked),
+        Err(Denial::ClipInManualReview) => Err(Attempt::SameParked),
         Err(Denial::BatchPaused | Denial::WindowClosed | Denial::Dropped) => {
             Err(Attempt::Next(part.put_back(part.now())))
         }
@@ -318,13 +318,13 @@ impl Departs {
     }
 }
 
-fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
+fn failure_of<A>(outcome: &Outcome<A>) -> Option<&CallFailure> {
     match outcome {
         Outcome::Refused(t)
         | Outcome::NotSent(t)
         | Outcome::Unknown(t)
         | Outcome::Unusable(t)
-        | Outcome::TooLarge { trouble: t, .. } => Some(t),
+        | Outcome::TooLarge { failure: t, .. } => Some(t),
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
     }
 }
@@ -346,10 +346,10 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
 fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     let counts = retry::counts_as_try(outcome);
     match outcome {
-        Outcome::Refused(trouble) => {
-            let effect = match trouble.kind {
-                ErrorKind::RateLimited => PoolEffect::Limited(trouble.retry_after),
-                ErrorKind::ServerError => failed(false, trouble),
+        Outcome::Refused(failure) => {
+            let effect = match failure.kind {
+                ErrorKind::RateLimited => PoolEffect::Limited(failure.retry_after),
+                ErrorKind::ServerError => failed(false, failure),
                 ErrorKind::Unauthorized
                 | ErrorKind::Forbidden
                 | ErrorKind::PaymentRequired
@@ -358,104 +358,104 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
                 | ErrorKind::QuotaExhausted => PoolEffect::None,
                 _ => PoolEffect::Clean,
             };
-            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+            End::Rejected { failure: Some(failure.clone()), effect, counts }
         }
-        Outcome::NotSent(trouble) => {
-            let ours = trouble.kind == ErrorKind::Unreachable;
-            let effect = if ours { failed(true, trouble) } else { PoolEffect::None };
-            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+        Outcome::NotSent(failure) => {
+            let ours = failure.kind == ErrorKind::Unreachable;
+            let effect = if ours { failed(true, failure) } else { PoolEffect::None };
+            End::Rejected { failure: Some(failure.clone()), effect, counts }
         }
         Outcome::Accepted { request_id } => End::Accepted { request_id: request_id.clone() },
-        Outcome::Answered(_) | Outcome::Stale => End::Rejected { trouble: None, effect: PoolEffect::None, counts },
-        Outcome::Unknown(trouble) => End::Unknown {
-            trouble: trouble.clone(),
+        Outcome::Answered(_) | Outcome::Stale => End::Rejected { failure: None, effect: PoolEffect::None, counts },
+        Outcome::Unknown(failure) => End::Unknown {
+            failure: failure.clone(),
             // Only our own time-out leaves the vendor at work; a broken connection ends its request.
-            keeps_slot: trouble.kind == ErrorKind::TimedOut,
-            effect: match trouble.kind {
-                ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, trouble),
+            keeps_slot: failure.kind == ErrorKind::TimedOut,
+            effect: match failure.kind {
+                ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, failure),
                 _ => PoolEffect::None,
             },
         },
-        Outcome::Unusable(trouble) => End::Unusable { trouble: trouble.clone() },
-        Outcome::TooLarge { trouble, body } => End::TooLarge { trouble: trouble.clone(), body: body.clone() },
+        Outcome::Unusable(failure) => End::Unusable { failure: failure.clone() },
+        Outcome::TooLarge { failure, body } => End::TooLarge { failure: failure.clone(), body: body.clone() },
     }
 }
 
 /// What a failure says of its pool. `ours` = nothing was sent.
-const fn failed(ours: bool, trouble: &Trouble) -> PoolEffect {
-    PoolEffect::Failed { ours, retry_after: trouble.retry_after }
+const fn failed(ours: bool, failure: &CallFailure) -> PoolEffect {
+    PoolEffect::Failed { ours, retry_after: failure.retry_after }
 }
 
-/// What follows from the trouble that a call ended with; `None` = ask for another permit.
+/// What follows from the failure that a call ended with; `None` = ask for another permit.
 async fn after<C: Caller>(
     part: &mut PartInHand<'_>,
     caller: &C,
     call: CallId,
-    (trouble, reply): (&Trouble, &EndReply),
+    (failure, reply): (&CallFailure, &EndReply),
 ) -> Result<Option<Next>, StoreError> {
-    if let Some(next) = outage(part, trouble, reply).await? {
+    if let Some(next) = outage(part, failure, reply).await? {
         return Ok(Some(next));
     }
     let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
     // No other line says whether the API works: what costs nothing does.
     if reply.in_doubt && caller.reach(part.on).await == Reach::Out {
-        let (account, asked) = (part.on.config().account.clone(), trouble.retry_after);
+        let (account, asked) = (part.on.config().account.clone(), failure.retry_after);
         probe_at = Some(part.on.store().out_of_reach(account, part.pool, call, asked).await?);
         tracing::warn!(pool = %part.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
         part.reload().await?;
     }
     if reply.state == CallState::Sent {
         // Its outcome is unknown: the log is the first to be asked. Another call is not made before its time.
-        part.not_before = trouble.retry_after.map_or(0, |asked| part.now() + retry::asked_ms(asked));
+        part.not_before = failure.retry_after.map_or(0, |asked| part.now() + retry::asked_ms(asked));
         return Ok(Some(Next::Look));
     }
-    if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (trouble.kind, probe_at) {
+    if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (failure.kind, probe_at) {
         return Ok(Some(part.put_back(probe_at.max(part.now()))));
     }
-    try_again(part, trouble, reply.limited == Some(Limited::Isolated)).await
+    try_again(part, failure, reply.limited == Some(Limited::Isolated)).await
 }
 
 /// Another try, by what the part has used up. `isolated`: its 429 is its line's alone.
-async fn try_again(part: &PartInHand<'_>, trouble: &Trouble, isolated: bool) -> Result<Option<Next>, StoreError> {
+async fn try_again(part: &PartInHand<'_>, failure: &CallFailure, isolated: bool) -> Result<Option<Next>, StoreError> {
     let mut used = part.used();
     if isolated {
         used.limited = part.journal.limited_in_a_row();
     }
     let source_try =
-        matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
+        matches!(failure.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
     if source_try {
         used.tries += 1;
     }
-    let verdict = retry::verdict(trouble, used, part.on.run().max_tries, jitter());
+    let verdict = retry::verdict(failure, used, part.on.run().max_tries, jitter());
     Ok(match verdict {
-        Verdict::Again => None,
-        Verdict::Later(wait) => {
+        RetryDecision::Again => None,
+        RetryDecision::Later(wait) => {
             let due_at = part.now() + i64::try_from(wait).unwrap_or(30_000);
             Some(Next::Leave(To::Queued { due_at, call: Some(part.pool), source_try }))
         }
-        Verdict::Fail => Some(Next::fail(trouble.kind, told(trouble))),
-        Verdict::Pause(kind) => {
-            part.on.pause(kind, &told(trouble)).await?;
+        RetryDecision::Fail => Some(Next::fail(failure.kind, message(failure))),
+        RetryDecision::Pause(kind) => {
+            part.on.pause(kind, &message(failure)).await?;
             Some(part.put_back(part.now()))
         }
     })
 }
 
-/// A trouble in one line, with the id that the vendor's support asks for.
-fn told(trouble: &Trouble) -> String {
-    match &trouble.request_id {
-        Some(id) if !trouble.message.contains(id.as_str()) => format!("{} (request id {id})", trouble.message),
-        _ => trouble.message.clone(),
+/// A failure in one line, with the id that the vendor's support asks for.
+fn message(failure: &CallFailure) -> String {
+    match &failure.request_id {
+        Some(id) if !failure.message.contains(id.as_str()) => format!("{} (request id {id})", failure.message),
+        _ => failure.message.clone(),
     }
 }
 
 /// Pauses the batch when the API has been out of reach, or has answered nothing but 429, for too long.
-async fn outage(part: &PartInHand<'_>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+async fn outage(part: &PartInHand<'_>, failure: &CallFailure, reply: &EndReply) -> Result<Option<Next>, StoreError> {
     let (limit, now) = (part.on.outage_limit_ms(), part.now());
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
-        format!("{}: {}", out_of_reach(part, limit), trouble.message)
+        format!("{}: {}", out_of_reach(part, limit), failure.message)
     } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
-        format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, trouble.message)
+        format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, failure.message)
     } else {
         return Ok(None);
     };
@@ -489,7 +489,7 @@ async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Re
         match caller.reach(on).await {
             Reach::Within => return Ok(Probe::Reached),
             // The vendor was not asked: its outage is neither longer nor over.
-            Reach::Unasked(told) => return Ok(Probe::Wait(part.put_back(on.wait_for_machine(&told)))),
+            Reach::Unasked(message) => return Ok(Probe::Wait(part.put_back(on.wait_for_machine(&message)))),
             Reach::Out => {}
         }
         on.store().probe_failed(account, part.pool).await?;
@@ -514,12 +514,12 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// What the trouble of asking how the API is says; none is the API's own `ok`.
-    fn of_health(trouble: Option<Trouble>) -> Self {
-        match trouble {
+    /// What the failure of asking how the API is says; none is the API's own `ok`.
+    fn of_health(failure: Option<CallFailure>) -> Self {
+        match failure {
             None => Self::Within,
-            Some(trouble) if trouble.kind == ErrorKind::LocalOutage => Self::Unasked(trouble.message),
-            Some(trouble) if trouble.status.is_none_or(|status| status >= 500) => Self::Out,
+            Some(failure) if failure.kind == ErrorKind::LocalOutage => Self::Unasked(failure.message),
+            Some(failure) if failure.status.is_none_or(|status| status >= 500) => Self::Out,
             Some(_) => Self::Within,
         }
     }
@@ -530,7 +530,7 @@ impl Reach {
         match error {
             None | Some(LogError::Absent(_)) => Self::Within,
             Some(LogError::Unreachable(_)) => Self::Out,
-            Some(LogError::Unasked(told)) => Self::Unasked(told),
+            Some(LogError::Unasked(message)) => Self::Unasked(message),
         }
     }
 }
@@ -542,11 +542,11 @@ fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answ
         return None;
     }
     let said = answered.unwrap_or("nothing");
-    let told = format!(
+    let message = format!(
         "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
         ErrorKind::ExpiryNotApplied
     );
-    Some((PauseKind::Expiry, told))
+    Some((PauseKind::Expiry, message))
 }
 
 /// Whether an answer breaks the promise that its content expires. That it is `unavailable` passes, by the vendor's word: it is
@@ -583,13 +583,13 @@ mod tests {
 
     #[test]
     fn what_this_machine_lacks_is_no_outage_of_the_vendors() {
-        let trouble = |kind, status| Some(Trouble { status, ..Trouble::new(kind, "told") });
+        let failure = |kind, status| Some(CallFailure { status, ..CallFailure::new(kind, "told") });
         assert_eq!(Reach::of_health(None), Reach::Within);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(429))), Reach::Within);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(503))), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::Unreachable, None)), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::TimedOut, None)), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::LocalOutage, None)), Reach::Unasked("told".into()));
+        assert_eq!(Reach::of_health(failure(ErrorKind::ServerError, Some(429))), Reach::Within);
+        assert_eq!(Reach::of_health(failure(ErrorKind::ServerError, Some(503))), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::Unreachable, None)), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::TimedOut, None)), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::LocalOutage, None)), Reach::Unasked("told".into()));
         assert_eq!(Reach::of_log(None), Reach::Within);
         assert_eq!(Reach::of_log(Some(LogError::Absent("401".into()))), Reach::Within);
         assert_eq!(Reach::of_log(Some(LogError::Unreachable("503".into()))), Reach::Out);

@@ -111,19 +111,19 @@ impl<'a> JobInHand<'a> {
     }
 
     /// Says what happens.
-    pub fn say(self, event: Event) {
-        self.shared.say(event);
+    pub fn emit(self, event: Event) {
+        self.shared.emit(event);
     }
 
     /// Tells of a spool that cannot be used; seldom, though it befalls each line.
-    pub fn say_of_disk(self, told: String) {
-        self.shared.say_of_disk(told);
+    pub fn report_disk(self, message: String) {
+        self.shared.report_disk(message);
     }
 
     /// Tells what this machine cannot do just now, which is no line's fault. Returns when to try again, in ms since 1970.
     #[must_use]
-    pub fn wait_for_machine(self, told: &str) -> i64 {
-        self.say_of_disk(format!("{told}; {}", disk::again()));
+    pub fn wait_for_machine(self, message: &str) -> i64 {
+        self.report_disk(format!("{message}; {}", disk::again()));
         self.now() + disk::AGAIN_MS
     }
 
@@ -157,10 +157,10 @@ impl<'a> JobInHand<'a> {
 
     /// Tells of a call that could not be sent for want of something on this machine.
     pub fn note_local_outage<A>(self, outcome: &Outcome<A>) {
-        if let Outcome::NotSent(trouble) = outcome
-            && trouble.kind == ErrorKind::LocalOutage
+        if let Outcome::NotSent(failure) = outcome
+            && failure.kind == ErrorKind::LocalOutage
         {
-            self.say_of_disk(format!("{}; {}", trouble.message, disk::again()));
+            self.report_disk(format!("{}; {}", failure.message, disk::again()));
         }
     }
 
@@ -168,8 +168,8 @@ impl<'a> JobInHand<'a> {
     pub fn note_source_read<A>(self, outcome: &Outcome<A>) {
         self.note_local_outage(outcome);
         match outcome {
-            Outcome::NotSent(trouble) if trouble.kind == ErrorKind::LocalOutage => {
-                self.note_source_unread(&trouble.message);
+            Outcome::NotSent(failure) if failure.kind == ErrorKind::LocalOutage => {
+                self.note_source_unread(&failure.message);
             }
             Outcome::NotSent(_) | Outcome::Stale => {}
             _ => self.batch.local_outage.works(),
@@ -182,8 +182,8 @@ impl<'a> JobInHand<'a> {
     }
 
     /// This machine keeps its source from being read.
-    pub(super) fn note_source_unread(self, told: &str) {
-        self.batch.local_outage.failed(self.now(), told);
+    pub(super) fn note_source_unread(self, message: &str) {
+        self.batch.local_outage.failed(self.now(), message);
     }
 
     /// How long an outage may last before the batch pauses, in ms.
@@ -336,28 +336,28 @@ impl<'a> PartInHand<'a> {
     #[must_use]
     pub fn spent(&self, last: Option<ErrorKind>) -> Option<Finish> {
         if let Some(call) = self.journal.too_large() {
-            let told = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
-            return Some(Finish::failed(ErrorKind::AnswerTooLarge, told));
+            let message = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
+            return Some(Finish::failed(ErrorKind::AnswerTooLarge, message));
         }
         let (used, run) = (self.used(), self.on.run());
         let last = last.or_else(|| self.journal.calls.iter().rev().find_map(|c| c.error_kind));
         if used.timed_out >= 2 {
-            let told = "the API did not finish in time, twice; a longer call_timeout may help";
-            return Some(Finish::failed(ErrorKind::TimedOut, told.into()));
+            let message = "the API did not finish in time, twice; a longer call_timeout may help";
+            return Some(Finish::failed(ErrorKind::TimedOut, message.into()));
         }
         if used.tries >= run.max_tries {
             let words = self.journal.calls.iter().rev().find_map(|c| c.error.as_deref());
             let words = words.map(|w| format!("; the last: {w}")).unwrap_or_default();
-            let told = format!("given up after {} tries{words}", used.tries);
-            return Some(Finish::failed(last.unwrap_or(ErrorKind::ServerError), told));
+            let message = format!("given up after {} tries{words}", used.tries);
+            return Some(Finish::failed(last.unwrap_or(ErrorKind::ServerError), message));
         }
         let billed = self.journal.billed();
         if billed >= run.max_billed_calls {
-            let told = format!(
+            let message = format!(
                 "{billed} calls for this line may have been billed, and max_billed_calls = {} allows no more",
                 run.max_billed_calls
             );
-            return Some(Finish::failed(ErrorKind::BilledCap, told));
+            return Some(Finish::failed(ErrorKind::BilledCap, message));
         }
         None
     }

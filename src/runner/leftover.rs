@@ -38,10 +38,10 @@ fn folder(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, shelf, folder) = (store.spool(), store.shelf(), folder(store));
+    let (spool, audio_cache, folder) = (store.spool(), store.audio_cache(), folder(store));
     let _ = tokio::task::spawn_blocking(move || {
         Scratch::sweep(&spool);
-        shelf.sweep();
+        audio_cache.sweep();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

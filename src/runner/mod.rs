@@ -8,10 +8,10 @@ mod config;
 pub mod disk;
 mod engine;
 mod events;
-mod housekeeping;
 pub mod intake;
 mod job;
 mod leftover;
+mod maintenance;
 mod maker;
 pub mod one_call;
 pub mod outputs;
@@ -82,7 +82,7 @@ impl Runner {
     /// # Errors
     /// The ledger could not be told.
     pub async fn serve(&self, drain: CancellationToken, abort: CancellationToken) -> Result<RunEnd, StoreError> {
-        self.shared.store().heed_windows();
+        self.shared.store().enforce_windows();
         engine::run(self.parts(), &[], (Order::ByDefinition, Until::Stopped), drain, abort).await
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         body::Body,
-        call::Trouble,
+        call::CallFailure,
         job::{CallId, CallRecord, JobState, Journal, Step, Why},
         pool::Pool,
         retry::PauseKind,
@@ -26,9 +26,9 @@ pub enum Prepared {
     /// It can be sent.
     Ready,
     /// The source is to blame.
-    Trouble {
+    CallFailure {
         /// Why.
-        trouble: Trouble,
+        failure: CallFailure,
         /// Whether another try may help.
         transient: bool,
     },
@@ -163,7 +163,7 @@ impl<T: OneCall> Steps<'_, T> {
             }
             Reconciled::Park => {
                 self.part.give_up(call.id).await?;
-                Ok(Next::finish(reconcile::parked()))
+                Ok(Next::finish(reconcile::manual_review()))
             }
         }
     }
@@ -188,8 +188,8 @@ impl<T: OneCall> Steps<'_, T> {
             return Ok(None);
         }
         let on = self.part.on;
-        if let Some(told) = on.sources_unread_too_long() {
-            on.pause(PauseKind::Source, &told).await?;
+        if let Some(message) = on.sources_unread_too_long() {
+            on.pause(PauseKind::Source, &message).await?;
             return Ok(Some(self.part.put_back(on.now())));
         }
         let prepared = tokio::select! {
@@ -203,15 +203,15 @@ impl<T: OneCall> Steps<'_, T> {
                 self.is_ready = true;
                 Ok(None)
             }
-            Prepared::Trouble { trouble, transient } => {
-                self.part.source_failed(trouble, transient, replaces).await.map(Some)
+            Prepared::CallFailure { failure, transient } => {
+                self.part.source_failed(failure, transient, replaces).await.map(Some)
             }
-            Prepared::Machine(told) => {
-                on.note_source_unread(&told);
-                Ok(Some(self.part.put_back(on.wait_for_machine(&told))))
+            Prepared::Machine(message) => {
+                on.note_source_unread(&message);
+                Ok(Some(self.part.put_back(on.wait_for_machine(&message))))
             }
-            Prepared::Refused(told) => {
-                on.pause(PauseKind::Source, &told).await?;
+            Prepared::Refused(message) => {
+                on.pause(PauseKind::Source, &message).await?;
                 Ok(Some(self.part.put_back(on.now())))
             }
         }

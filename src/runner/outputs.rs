@@ -69,7 +69,7 @@ pub async fn write(
     let (items, files) = match with_checksums(items).await {
         Ok(known) => known,
         Err(e) => {
-            let due_at = on.wait_for_machine(&disk::told(Path::new("the spool"), &e));
+            let due_at = on.wait_for_machine(&disk::message(Path::new("the spool"), &e));
             return Ok(Err(Next::again_at(due_at)));
         }
     };
@@ -84,8 +84,8 @@ pub async fn write(
             return Ok(Err(Next::again_at(on.now() + wait)));
         }
         Ownership::Taken { path, key } => {
-            let told = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
-            return Ok(Err(Next::fail(ErrorKind::SinkRefused, told)));
+            let message = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
+            return Ok(Err(Next::fail(ErrorKind::SinkRefused, message)));
         }
         Ownership::LeaseLost => return Ok(Err(Next::Lost)),
     };
@@ -132,15 +132,15 @@ pub fn always() -> Writes {
 
 /// The answer stays; only the delivery is tried again, or the batch waits for the user.
 async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreError> {
-    let told = error.told();
+    let message = error.message();
     // Whoever finds the batch paused has to do something about it.
-    let paused = || error.hint().map_or_else(|| told.clone(), |hint| format!("{told}; {hint}"));
+    let paused = || error.hint().map_or_else(|| message.clone(), |hint| format!("{message}; {hint}"));
     let now = on.now();
-    let failed = |then| on.say(Event::DeliveryFailed { batch: on.batch.id, then });
+    let failed = |then| on.emit(Event::DeliveryFailed { batch: on.batch.id, then });
     match error.class() {
         SinkClass::Line => {
             failed(AfterDelivery::Refused);
-            Ok(Next::fail(ErrorKind::SinkRefused, told))
+            Ok(Next::fail(ErrorKind::SinkRefused, message))
         }
         SinkClass::Pause => {
             failed(AfterDelivery::Paused);
@@ -151,8 +151,8 @@ async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreE
             let failing = &on.batch.sink_failing_since;
             let since = match failing.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    let told = format!("{told}; answers are kept, and deliveries are tried again");
-                    on.say(Event::Warning(told));
+                    let message = format!("{message}; answers are kept, and deliveries are tried again");
+                    on.emit(Event::Warning(message));
                     now
                 }
                 Err(since) => since,

@@ -24,7 +24,7 @@ pub enum Reconciled {
     /// Give it up and make another.
     CallAgain,
     /// Give it up and leave the line to the user.
-    Park,
+    ManualReview,
 }
 
 impl From<OnUnknown> for Reconciled {
@@ -47,9 +47,9 @@ pub async fn by_policy(part: &PartInHand<'_>, call: &CallRecord) -> Result<Recon
 
 /// The end of a line whose call is left to the user.
 #[must_use]
-pub fn parked() -> Finish {
-    let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
-    Finish::failed(ErrorKind::UnknownOutcome, told.into())
+pub fn manual_review() -> Finish {
+    let message = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+    Finish::failed(ErrorKind::UnknownOutcome, message.into())
 }
 
 /// How long the vendor may work on a call, in ms: the longer of 10 s and the audio's length, at most 2 minutes, unless the

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Means, RunnerConfig},
-    disk::Telling,
+    disk::MessageInterval,
     events::{Event, Events},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(super) struct RunnerShared {
     /// Answers in a row whose content could not be made to expire for the moment.
     pub(super) expiry_unavailable: AtomicU32,
     /// When it was told that the spool cannot be written.
-    disk: Telling,
+    disk: MessageInterval,
     /// Batches that this process paused, and has told so.
     paused: Mutex<HashSet<BatchId>>,
 }
@@ -40,7 +40,7 @@ impl RunnerShared {
             events,
             drain: CancellationToken::new(),
             expiry_unavailable: AtomicU32::default(),
-            disk: Telling::default(),
+            disk: MessageInterval::default(),
             paused: Mutex::default(),
         }
     }
@@ -49,22 +49,22 @@ impl RunnerShared {
         &self.means.store
     }
 
-    pub(super) fn say(&self, event: Event) {
+    pub(super) fn emit(&self, event: Event) {
         // Nobody may be watching; that is no reason to stop.
         let _ = self.events.send(event);
     }
 
     /// Tells of a spool that cannot be used; seldom, though it befalls each line.
-    pub(super) fn say_of_disk(&self, told: String) {
+    pub(super) fn report_disk(&self, message: String) {
         if self.disk.is_due(self.store().clock().now()) {
-            self.say(Event::Warning(told));
+            self.emit(Event::Warning(message));
         }
     }
 
     /// Pauses a batch, and says so once however many workers run into the same wall.
     pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store().pause(batch, kind, reason.to_owned()).await?;
-        self.say_paused(batch, kind, reason);
+        self.report_paused(batch, kind, reason);
         Ok(())
     }
 
@@ -78,14 +78,14 @@ impl RunnerShared {
         let Some(rule) = &self.config.spend else { return Ok(()) };
         let reason = limit.reached(rule);
         self.store().pause_for_spend(batch, limit, reserve, reason.clone()).await?;
-        self.say_paused(batch, limit.period.pause(), &reason);
+        self.report_paused(batch, limit.period.pause(), &reason);
         Ok(())
     }
 
-    fn say_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
+    fn report_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
         if self.paused().insert(batch) {
             tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
-            self.say(Event::Paused { batch, kind, reason: reason.to_owned() });
+            self.emit(Event::Paused { batch, kind, reason: reason.to_owned() });
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         job::{CallRecord, JobState},
         retry::{self, PauseKind},
     },
@@ -20,20 +20,20 @@ impl PartInHand<'_> {
     /// to be given up for the next one.
     pub(super) async fn source_failed(
         &self,
-        trouble: Trouble,
+        failure: CallFailure,
         transient: bool,
         replaces: Option<&CallRecord>,
     ) -> Result<Next, StoreError> {
-        if (transient || trouble.kind == ErrorKind::SourceRefused)
-            && let Some(next) = self.store_is_down(&trouble, transient).await?
+        if (transient || failure.kind == ErrorKind::SourceRefused)
+            && let Some(next) = self.store_is_down(&failure, transient).await?
         {
             return Ok(next);
         }
         let mut used = self.used();
         used.tries += 1;
-        let verdict = retry::verdict(&trouble, used, self.on.run().max_tries, jitter());
+        let verdict = retry::verdict(&failure, used, self.on.run().max_tries, jitter());
         match verdict {
-            retry::Verdict::Later(wait) if transient => {
+            retry::RetryDecision::Later(wait) if transient => {
                 let due_at = self.now() + i64::try_from(wait).unwrap_or(30_000);
                 let call = replaces.is_none().then_some(self.pool);
                 Ok(Next::Leave(To::Queued { due_at, call, source_try: true }))
@@ -42,14 +42,14 @@ impl PartInHand<'_> {
                 if let Some(open) = replaces {
                     self.give_up(open.id).await?;
                 }
-                Ok(Next::finish(Finish { source_try: true, ..Finish::failed(trouble.kind, trouble.message) }))
+                Ok(Next::finish(Finish { source_try: true, ..Finish::failed(failure.kind, failure.message) }))
             }
         }
     }
 
     /// When the store of the sources is down, or forbids line after line, no line is to blame: they wait for it with their
     /// tries untouched; too long, and the batch pauses.
-    async fn store_is_down(&self, trouble: &Trouble, transient: bool) -> Result<Option<Next>, StoreError> {
+    async fn store_is_down(&self, failure: &CallFailure, transient: bool) -> Result<Option<Next>, StoreError> {
         let on = self.on;
         if !matches!(Source::parse(&on.job().source), Ok(Source::S3(_))) {
             return Ok(None);
@@ -59,15 +59,15 @@ impl PartInHand<'_> {
             return Ok(None);
         };
         if first && transient {
-            let told = format!("{}; recordings wait for the store, and use up no tries", trouble.message);
-            on.say(Event::Warning(told));
+            let message = format!("{}; recordings wait for the store, and use up no tries", failure.message);
+            on.emit(Event::Warning(message));
         }
         if !transient && self.store_still_gives().await? {
             return Ok(None);
         }
         // Who is forbidden one after the other has to do something, and not to wait.
         if !transient || now - since >= on.outage_limit_ms() {
-            on.pause(PauseKind::Source, &trouble.message).await?;
+            on.pause(PauseKind::Source, &failure.message).await?;
             return Ok(Some(self.put_back(now)));
         }
         Ok(Some(self.put_back(now + ((now - since) / 4).clamp(1_000, 30_000))))

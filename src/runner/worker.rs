@@ -29,8 +29,8 @@ pub(super) async fn work(shared: Arc<RunnerShared>, open: Arc<OpenBatch>, job: C
     crash::point("before-settle");
     crash::defect(&job.key);
     match shared.store().conclude(settlement).await? {
-        Settled::Done => shared.say(event),
-        Settled::Again => shared.say(requeued(batch, &job, shared.store().clock().now())),
+        Settled::Done => shared.emit(event),
+        Settled::Again => shared.emit(requeued(batch, &job, shared.store().clock().now())),
         Settled::Lost => tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped"),
     }
     Ok(())

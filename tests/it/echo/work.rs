@@ -82,7 +82,7 @@ impl Caller for Job<'_> {
         None
     }
 
-    fn fingerprint(&self) -> RequestFingerprint {
+    fn cache_key(&self) -> RequestFingerprint {
         RequestFingerprint {
             model: "echo".into(),
             language: String::new(),

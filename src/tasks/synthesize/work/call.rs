@@ -10,15 +10,15 @@ use super::{
 };
 use crate::{
     domain::{
-        call::{ErrorKind, LogFlags, Outcome, Trouble},
+        call::{CallFailure, ErrorKind, LogFlags, Outcome},
         job::RequestFingerprint,
         options::ExpireContent,
-        speech::{AudioFormat, PART_CHARS},
         synthesis::Transport,
+        synthesis_options::{AudioFormat, PART_CHARS},
     },
     runner::{Caller, Departs, JobInHand, disk, reconcile::grace_ms},
     store::{Clip, End, Permit, Purchase},
-    waves::{self, SpeechCall},
+    waves::{self, SynthesisCall},
 };
 
 /// What a part may take, unless the definition says otherwise.
@@ -43,7 +43,7 @@ impl Caller for PartCaller<'_> {
     type Answer = KeptClip;
 
     fn buys(&self) -> Purchase {
-        Purchase::Speech(self.clip)
+        Purchase::Clip(self.clip)
     }
 
     fn unpriced(&self) -> Option<&str> {
@@ -51,7 +51,7 @@ impl Caller for PartCaller<'_> {
         self.on.config().rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
     }
 
-    fn fingerprint(&self) -> RequestFingerprint {
+    fn cache_key(&self) -> RequestFingerprint {
         let options = &self.script.options;
         RequestFingerprint {
             model: options.model.to_string(),
@@ -67,22 +67,22 @@ impl Caller for PartCaller<'_> {
         self.on.run().call_timeout.unwrap_or_else(|| {
             // What is longer than a recommended part is longer under way.
             let beyond = u64::from(self.clip.characters).saturating_sub(PART_CHARS as u64);
-            let spoken_ms = self.script.synthesis.expected_ms(beyond, self.script.options.speed);
-            (TIMEOUT + Duration::from_millis(spoken_ms)).min(TIMEOUT_MAX)
+            let expected_ms = self.script.synthesis.expected_ms(beyond, self.script.options.speed);
+            (TIMEOUT + Duration::from_millis(expected_ms)).min(TIMEOUT_MAX)
         })
     }
 
     fn grace_ms(&self) -> i64 {
         let Self { script, clip, .. } = self;
-        let spoken_ms = script.synthesis.expected_ms(clip.characters.into(), script.options.speed);
-        grace_ms(self.on.run().unknown_grace, Some(spoken_ms))
+        let expected_ms = script.synthesis.expected_ms(clip.characters.into(), script.options.speed);
+        grace_ms(self.on.run().unknown_grace, Some(expected_ms))
     }
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<KeptClip> {
         let Self { script, .. } = self;
         let id = permit.call.to_string();
         let dictionaries: Vec<String> = script.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
-        let call = SpeechCall {
+        let call = SynthesisCall {
             options: &script.options,
             text: self.text,
             format: script.bought.format,
@@ -110,7 +110,7 @@ impl Caller for PartCaller<'_> {
                         content_expiry: spoken.content_expiry,
                         processing_ms: 0,
                     }),
-                    Err(trouble) => Outcome::Unknown(trouble),
+                    Err(failure) => Outcome::Unknown(failure),
                 }
             }
             other => other.map(|_| KeptClip::default()),
@@ -118,7 +118,7 @@ impl Caller for PartCaller<'_> {
     }
 
     fn answered(&self, answer: &KeptClip) -> End {
-        End::Spoken {
+        End::Synthesized {
             bytes: answer.bytes,
             found: false,
             request_id: answer.request_id.clone(),
@@ -134,22 +134,22 @@ impl Caller for PartCaller<'_> {
 impl PartCaller<'_> {
     /// Puts bought audio into the audio cache. While that cannot be written it is kept in hand, and nothing new is begun in this
     /// turn.
-    async fn keep(&self, audio: Bytes) -> Result<u64, Trouble> {
+    async fn keep(&self, audio: Bytes) -> Result<u64, CallFailure> {
         let mut waited = None;
         loop {
-            let told = match self.put(audio.clone()).await {
+            let message = match self.put(audio.clone()).await {
                 Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => disk::told(self.on.store().shelf().root(), &e),
+                Err(e) => disk::message(self.on.store().audio_cache().root(), &e),
             };
             if waited.is_none() {
-                self.on.say_of_disk(format!("{told}; bought speech is kept in hand, and tried every second"));
+                self.on.report_disk(format!("{message}; bought speech is kept in hand, and tried every second"));
                 waited = Some(Duration::ZERO);
             }
             if self.on.drain().is_cancelled() {
                 waited = waited.map(|time| time + RETRY);
             }
             if waited.is_some_and(|time| time > LAST_WAIT) {
-                return Err(Trouble::new(ErrorKind::Truncated, format!("its audio came, and {told}")));
+                return Err(CallFailure::new(ErrorKind::Truncated, format!("its audio came, and {message}")));
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -158,13 +158,13 @@ impl PartCaller<'_> {
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
         // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
         let _writing = self.batch.writing.acquire().await;
-        let (shelf, cache_key, replaces) = (self.on.store().shelf(), self.clip.cache_key, self.replaces);
+        let (audio_cache, cache_key, replaces) = (self.on.store().audio_cache(), self.clip.cache_key, self.replaces);
         let format = self.script.bought.format;
         let putting = tokio::task::spawn_blocking(move || {
-            let (draft, mut file) = shelf.draft()?;
+            let (draft, mut file) = audio_cache.draft()?;
             file.write_all(&audio)?;
             drop(file);
-            shelf.keep(&draft, cache_key, format, replaces)
+            audio_cache.keep(&draft, cache_key, format, replaces)
         });
         putting.await.expect("writing a file does not panic")
     }

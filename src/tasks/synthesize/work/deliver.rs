@@ -22,10 +22,10 @@ use crate::{
         synthesis::{Rendition, Span, timed_sentences},
         transcript::SuspectReason,
     },
-    render::speech_captions,
+    render::synthesis_captions,
     runner::{Leftover, Next, disk, outputs},
     sink::{Content, Item},
-    store::{Finish, Shelf, StoreError, Writes},
+    store::{AudioCache, Finish, StoreError, Writes},
 };
 
 /// What became of joining.
@@ -49,18 +49,18 @@ enum Unjoined {
 pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
     let (script, on) = (job.script, job.on);
     let leftover = Leftover::new(on, "joined");
-    let joined = match join(script, on.store().shelf(), leftover.path.clone()).await {
+    let joined = match join(script, on.store().audio_cache(), leftover.path.clone()).await {
         Ok(joined) => joined,
         // What cannot be read now (too many open files, for one) is not damaged.
         Err(
             Unjoined::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
             | Unjoined::Part(_, ref why @ AudioError::Read(ref error)),
         ) if error.kind() != io::ErrorKind::NotFound => {
-            let told = match why {
-                AudioError::Write(_) => disk::told(&leftover.path, error),
+            let message = match why {
+                AudioError::Write(_) => disk::message(&leftover.path, error),
                 _ => format!("the spool cannot be read: {error}"),
             };
-            return Ok(Next::again_at(on.wait_for_machine(&told)));
+            return Ok(Next::again_at(on.wait_for_machine(&message)));
         }
         Err(Unjoined::Part(at, error)) => return damaged(job, at, &error).await,
         Err(Unjoined::File(error)) => {
@@ -140,7 +140,7 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
         let sentences = timed_sentences(&script.parts, &joined.spans);
         items.extend(script.synthesis.captions.iter().map(|caption| Item {
             name: format!("{}.{caption}", script.rendition.name),
-            content: Content::Bytes(speech_captions(*caption, &sentences, audio_ms)),
+            content: Content::Bytes(synthesis_captions(*caption, &sentences, audio_ms)),
             content_type: caption.content_type(),
         }));
     }
@@ -148,7 +148,7 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
 }
 
 /// Joins the parts into one file, and looks at it again.
-async fn join(script: &Script<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, Unjoined> {
+async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, Unjoined> {
     struct Piece {
         path: Option<PathBuf>,
         least_ms: u64,
@@ -159,7 +159,7 @@ async fn join(script: &Script<'_>, shelf: Shelf, to: PathBuf) -> Result<Joined, 
     let pauses = pause.after(&script.parts);
     let pieces: Vec<Piece> = (script.parts.iter().zip(&script.cache_keys).zip(pauses))
         .map(|((part, cache_key), pause_ms)| Piece {
-            path: cache_key.map(|cache_key| shelf.path(cache_key, bought.format)),
+            path: cache_key.map(|cache_key| audio_cache.path(cache_key, bought.format)),
             least_ms: least(timed_chars(&part.text)),
             pause_ms,
         })
@@ -228,10 +228,10 @@ fn timed_chars(text: &str) -> u64 {
 async fn damaged(job: SynthesisJob<'_>, at: usize, error: &AudioError) -> Result<Next, StoreError> {
     let (script, store, claimed) = (job.script, job.on.store(), job.on.job());
     if let Some(cache_key) = script.cache_keys[at] {
-        store.shelf().discard(cache_key, script.bought.format);
+        store.audio_cache().discard(cache_key, script.bought.format);
     }
     store.set_parts_aside(claimed.job, claimed.token, vec![super::index(at)]).await?;
     let part = script.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();
-    let told = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
-    Ok(Next::finish(script.failed(ErrorKind::AnswerLost, told)))
+    let message = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
+    Ok(Next::finish(script.failed(ErrorKind::AnswerLost, message)))
 }

@@ -43,8 +43,8 @@ pub(super) async fn judge(job: SynthesisJob<'_>, surveyed: &Surveyed) -> Result<
         ([_], None) => "its audio was bought, and is".to_owned(),
         (several, _) => format!("the audio of {} parts was bought, and is", several.len()),
     };
-    let told = format!("{which} gone from the spool; `wavebatch retry` buys it again");
-    Ok(LostDecision::End(Box::new(script.failed(ErrorKind::AnswerLost, told))))
+    let message = format!("{which} gone from the spool; `wavebatch retry` buys it again");
+    Ok(LostDecision::End(Box::new(script.failed(ErrorKind::AnswerLost, message))))
 }
 
 /// The end of a job whose outputs were written once, and whose audio is gone since: they stay as they are, and as good or
@@ -56,9 +56,9 @@ pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, Stor
     let jobs = job.on.store().jobs(claimed.batch, &filter).await?;
     let own = jobs.into_iter().find(|row| row.row.job == claimed.job && row.row.outputs.is_some());
     if own.is_some() && !job.on.store().has_files(claimed.job).await? {
-        let told =
+        let message =
             "its audio is pruned, and its file is another output's by now; `wavebatch retry --key` buys it again";
-        return Ok(Some(job.script.failed(ErrorKind::AnswerLost, told.to_owned())));
+        return Ok(Some(job.script.failed(ErrorKind::AnswerLost, message.to_owned())));
     }
     Ok(own.map(|own| {
         let doubted = !own.doubtful.is_empty();

@@ -31,8 +31,8 @@ use crate::{
         identity::Identity,
         job::CallId,
         pool::Pool,
-        speech::AudioFormat,
         synthesis::Synthesis,
+        synthesis_options::AudioFormat,
         task::{SpecError, TaskName},
     },
     io_fault,
@@ -92,8 +92,8 @@ async fn work(batch: &SynthesisBatch, on: JobInHand<'_>) -> Result<Option<To>, S
         return Ok(Some(To::Queued { due_at: on.now(), call: None, source_try: false }));
     }
     let script = Script::of(on, &batch.asked).await?;
-    if let Some(told) = too_long(&script) {
-        return Ok(Some(To::Finished(Box::new(script.failed(ErrorKind::TooLarge, told)))));
+    if let Some(message) = too_long(&script) {
+        return Ok(Some(To::Finished(Box::new(script.failed(ErrorKind::TooLarge, message)))));
     }
     let job = SynthesisJob { on, batch, script: &script };
     match job.make().await? {

@@ -99,8 +99,9 @@ impl<'a> PartJob<'a> {
 
     /// Whether its clip is in the audio cache, and new enough.
     async fn is_kept(&self) -> Result<bool, NotReady> {
-        let (shelf, cache_key, format) = (self.part.on.store().shelf(), self.cache_key, self.of.script.bought.format);
-        let look = tokio::task::spawn_blocking(move || shelf.find(cache_key, format));
+        let (audio_cache, cache_key, format) =
+            (self.part.on.store().audio_cache(), self.cache_key, self.of.script.bought.format);
+        let look = tokio::task::spawn_blocking(move || audio_cache.find(cache_key, format));
         let found = look.await.expect("looking at the audio cache does not panic");
         // What cannot be seen now may be there all the same.
         if found.map_err(|error| self.unseen(&error))?.is_none() {
@@ -114,7 +115,7 @@ impl<'a> PartJob<'a> {
 
     /// The length of its clip, if that is in the audio cache.
     fn kept_bytes(&self) -> Result<Option<u64>, NotReady> {
-        let found = self.part.on.store().shelf().find(self.cache_key, self.of.script.bought.format);
+        let found = self.part.on.store().audio_cache().find(self.cache_key, self.of.script.bought.format);
         found.map_err(|error| self.unseen(&error))
     }
 
@@ -132,10 +133,10 @@ impl<'a> PartJob<'a> {
             return Ok(());
         }
         let file = &asked.file;
-        let told = format!(
+        let message = format!(
             "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
         );
-        on.pause(PauseKind::Dictionary, &told).await?;
+        on.pause(PauseKind::Dictionary, &message).await?;
         Err(NotReady::Later(on.now()))
     }
 
@@ -149,7 +150,7 @@ impl<'a> PartJob<'a> {
         let unknown_at = self.part.unknown_since(call).await?;
         if self.part.on.run().on_unknown == OnUnknown::Park {
             self.part.give_up(call.id).await?;
-            return Err(self.failed(reconcile::parked()));
+            return Err(self.failed(reconcile::manual_review()));
         }
         if let Some(end) = self.part.spent(call.error_kind) {
             self.part.give_up(call.id).await?;
@@ -182,7 +183,7 @@ impl<'a> PartJob<'a> {
                 Ok(None)
             }
             Attempt::SameKept => Ok(None),
-            Attempt::SameParked => Err(self.failed(reconcile::parked())),
+            Attempt::SameParked => Err(self.failed(reconcile::manual_review())),
             Attempt::Next(Next::Lost) => Err(NotReady::Lost),
             Attempt::Next(Next::Leave(to)) => Err(match to {
                 To::Finished(finish) => self.failed(*finish),
@@ -201,9 +202,9 @@ impl<'a> PartJob<'a> {
             cache_key: self.cache_key,
             looked_at,
             characters,
-            cost: on.config().rates.speech_cost(script.options.model, characters.into()),
+            cost: on.config().rates.synthesis_cost(script.options.model, characters.into()),
             // What was parked for another job is bought for none, until the user's `retry`.
-            heeds_parked: on.run().on_unknown == OnUnknown::Park && on.job().generation == 0,
+            respects_manual_review: on.run().on_unknown == OnUnknown::Park && on.job().generation == 0,
         };
         PartCaller { on, batch, script, text: &text.text, clip, replaces: self.since.is_some() }
     }
@@ -230,13 +231,13 @@ impl<'a> PartJob<'a> {
         if self.kept_bytes()?.is_none() {
             return Err(NotReady::Later(self.part.now() + 1));
         }
-        store.shelf().touch(self.cache_key, self.of.script.bought.format);
+        store.audio_cache().touch(self.cache_key, self.of.script.bought.format);
         Ok(Ready::default())
     }
 
     /// Whether the job is still worked.
     async fn end_found(&self, call: CallId, bytes: u64) -> Result<bool, StoreError> {
-        let end = End::Spoken { bytes, found: true, request_id: None, content_expiry: None };
+        let end = End::Synthesized { bytes, found: true, request_id: None, content_expiry: None };
         let worked = self.part.end(call, end).await?;
         tracing::info!(job.key = self.part.on.job().key, call.id = %call, "its audio was in the spool");
         Ok(worked)
@@ -254,7 +255,7 @@ impl<'a> PartJob<'a> {
             OnUnknown::Retry => Ok(()),
             // The user was told, and said `retry`.
             OnUnknown::Park if self.part.on.job().generation > 0 => Ok(()),
-            OnUnknown::Park => Err(self.failed(reconcile::parked())),
+            OnUnknown::Park => Err(self.failed(reconcile::manual_review())),
         }
     }
 
@@ -264,16 +265,16 @@ impl<'a> PartJob<'a> {
             return Ok(NotReady::Failed(Box::new(finish)));
         }
         self.part.on.store().set_aside(self.part.on.job().job, call).await?;
-        let told = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
-        Ok(self.failed(Finish::failed(ErrorKind::AnswerLost, told.into())))
+        let message = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
+        Ok(self.failed(Finish::failed(ErrorKind::AnswerLost, message.into())))
     }
 
     /// The end of the job by one of its parts, which it names.
     fn failed(&self, finish: Finish) -> NotReady {
         let script = self.of.script;
-        let error = finish.error.map(|told| match script.name_of(self.at) {
-            Some(part) => format!("{part}: {told}"),
-            None => told,
+        let error = finish.error.map(|message| match script.name_of(self.at) {
+            Some(part) => format!("{part}: {message}"),
+            None => message,
         });
         NotReady::Failed(Box::new(Finish {
             error,

@@ -7,8 +7,8 @@ use crate::{
         facts::Facts,
         identity::Identity,
         job::{CallRecord, CallState, Journals},
-        speech::SpeechOptions,
-        synthesis::{Bought, Rendition, Synthesis},
+        synthesis::{ClipFormat, Rendition, Synthesis},
+        synthesis_options::SynthesisOptions,
     },
     runner::JobInHand,
     store::{Finish, PlannedPart, StoreError},
@@ -40,9 +40,9 @@ pub(super) struct KeptClip {
 #[derive(Debug)]
 pub(super) struct Script<'a> {
     pub(super) synthesis: &'a Synthesis,
-    pub(super) options: SpeechOptions,
+    pub(super) options: SynthesisOptions,
     pub(super) rendition: Rendition,
-    pub(super) bought: Bought,
+    pub(super) bought: ClipFormat,
     pub(super) parts: Vec<Part>,
     /// What the clip of each part is known by; `None`: it says nothing.
     pub(super) cache_keys: Vec<Option<Identity>>,
@@ -62,7 +62,7 @@ impl<'a> Script<'a> {
         let (asked, voiced) = (synthesis.clone(), options.clone());
         let cutting = tokio::task::spawn_blocking(move || {
             let parts = cut(&text, asked.part_chars);
-            let cache_key = |part: &Part| part.has_words().then(|| asked.sound(&voiced, &part.text, bought));
+            let cache_key = |part: &Part| part.has_words().then(|| asked.cache_key(&voiced, &part.text, bought));
             let cache_keys = parts.iter().map(cache_key).collect();
             (parts, cache_keys)
         });
@@ -82,8 +82,8 @@ impl<'a> Script<'a> {
     }
 
     /// The end of the job, with what is known of it.
-    pub(super) fn failed(&self, kind: ErrorKind, told: String) -> Finish {
-        Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, told) }
+    pub(super) fn failed(&self, kind: ErrorKind, message: String) -> Finish {
+        Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, message) }
     }
 
     /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
@@ -240,12 +240,12 @@ async fn in_cache(
     script: &Script<'_>,
     parts: Vec<(usize, Identity)>,
 ) -> Result<Vec<(usize, Identity)>, StoreError> {
-    let (shelf, format) = (on.store().shelf(), script.bought.format);
+    let (audio_cache, format) = (on.store().audio_cache(), script.bought.format);
     let look = move || {
         let mut found = Vec::with_capacity(parts.len());
         for (at, cache_key) in parts {
-            if shelf.is_kept(cache_key, format)? {
-                shelf.touch(cache_key, format);
+            if audio_cache.is_kept(cache_key, format)? {
+                audio_cache.touch(cache_key, format);
                 found.push((at, cache_key));
             }
         }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use super::TranscriptionJob;
 use crate::{
     domain::{
-        call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
+        call::{Answer, CallFailure, ErrorKind, LogFlags, Outcome},
         callback::address,
         identity::{ContentHash, SeenFile},
         job::RequestFingerprint,
@@ -99,8 +99,8 @@ impl Caller for TranscriptionJob<'_> {
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
         if !self.recording.stays().await {
-            let told = "the recording changed after it was looked at";
-            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+            let message = "the recording changed after it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
         }
         let id = permit.call.to_string();
         let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
@@ -112,8 +112,8 @@ impl Caller for TranscriptionJob<'_> {
         };
         let padding = (permit.padding > 0).then_some(permit.padding);
         let Some(body) = self.recording.body_with(padding) else {
-            let told = "the recording is not what it was when it was looked at";
-            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+            let message = "the recording is not what it was when it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
         };
         let cursor = self.kept.log.cursor();
         let lease = (self.on.job().job, self.on.job().token);

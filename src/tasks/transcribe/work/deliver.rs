@@ -119,7 +119,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
         }
         Err(Unrendered::Answer(e)) => return unreadable(part, call, &e).await,
         Err(Unrendered::Disk(path, e)) => {
-            return Ok(Next::again_at(on.wait_for_machine(&disk::told(&path, &e))));
+            return Ok(Next::again_at(on.wait_for_machine(&disk::message(&path, &e))));
         }
     };
     // What is large may have waited.
@@ -136,8 +136,8 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
         Err(next) => return Ok(next),
     };
     if known.channels.is_some_and(|n| n > 1) && !job.batch.stereo_told.swap(true, Ordering::Relaxed) {
-        let told = "some recordings have several channels; the API works on one, and may mix the speakers";
-        on.say(Event::Warning(told.into()));
+        let message = "some recordings have several channels; the API works on one, and may mix the speakers";
+        on.emit(Event::Warning(message.into()));
     }
     Ok(Next::finish(written.note(finish(job, part, (heard, facts), known))))
 }
@@ -174,8 +174,8 @@ fn words_asked(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, call: CallId) 
 /// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
 async fn unreadable(part: &PartInHand<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     part.on.store().set_aside(part.on.job().job, call).await?;
-    let told = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
-    Ok(Next::fail(ErrorKind::UnusableAnswer, told))
+    let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
+    Ok(Next::fail(ErrorKind::UnusableAnswer, message))
 }
 
 /// What is to be made of an answer.

@@ -146,9 +146,9 @@ impl LogBook {
         self.known().newest.as_ref().map(Cursor::text)
     }
 
-    /// Reads the newest entry, for at most `patience`: a slow log must not hold up the calls.
-    pub(super) async fn refresh_within(&self, patience: Duration) {
-        let _ = tokio::time::timeout(patience, self.refresh()).await;
+    /// Reads the newest entry, for at most `timeouts`: a slow log must not hold up the calls.
+    pub(super) async fn refresh_within(&self, timeouts: Duration) {
+        let _ = tokio::time::timeout(timeouts, self.refresh()).await;
     }
 
     /// Sees to it that the newest entry is not too old, in the background.

@@ -63,7 +63,7 @@ pub(super) async fn look(
     let witness = if posted_grace.is_some() { Witness::Posted(call.id) } else { Witness::Request(&call.request) };
     let mut found = log.look(call.log_cursor.as_deref(), &witness, not_before).await;
     if let Ok(LogMatch::One(entry)) = &found {
-        if posted_grace.is_none() && store.has_twin(call.id).await? {
+        if posted_grace.is_none() && store.is_ambiguous(call.id).await? {
             found = Ok(LogMatch::Unclear);
         } else {
             let worked = keep(job, part, call, entry).await?;

@@ -136,7 +136,7 @@ impl OneCall for TranscriptionJob<'_> {
     async fn look(&mut self, part: &PartInHand<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
         if call.overdue_at.is_some() && call.unknown_at.is_none() {
             self.kept.overdue.fetch_add(1, Ordering::Relaxed);
-            self.on.say(Event::CallbackOverdue { pool: part.pool });
+            self.on.emit(Event::CallbackOverdue { pool: part.pool });
             tracing::warn!(job.key = self.on.job().key, call.id = %call.id, "a callback is overdue; the vendor's log is asked");
         }
         lookup::look(self, part, call).await

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::{
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         identity::{ContentHash, SeenFile},
         options::{SendMode, SttModel, TranscribeOptions},
         s3::S3Address,
@@ -22,7 +22,7 @@ use crate::{
         fetch::FetchError,
         padding::{self, PaddingPlan},
         probe::{self, Kind, Probe},
-        source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
+        source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
     runner::{JobInHand, Leftover, disk, one_call::Prepared},
     waves::SttBody,
@@ -166,11 +166,11 @@ impl Recording {
                 Ok((path, None)) => self.look_at(path).await,
                 Err(e) => return not_fetched(e),
             },
-            Err(trouble) => Err(trouble),
+            Err(failure) => Err(failure),
         };
         match result {
             Ok(()) => Prepared::Ready,
-            Err(trouble) => not_fetched(trouble.into()),
+            Err(failure) => not_fetched(failure.into()),
         }
     }
 
@@ -205,13 +205,13 @@ impl Recording {
     }
 
     /// Looks at a local file, and reads it to know what is in it.
-    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
         let file = path.clone();
         let hashed = tokio::task::spawn_blocking(move || {
             check_file(&file)?;
             hash_file(&file, |_| ()).map_err(|e| match e {
-                ContentError::Io(e) => SourceTrouble::of_file(&file, &e),
-                ContentError::Changed => SourceTrouble {
+                ContentError::Io(e) => SourceFailure::of_file(&file, &e),
+                ContentError::Changed => SourceFailure {
                     kind: ErrorKind::SourceChanged,
                     message: format!("`{}` {e}: it is still being written", file.display()),
                     transient: true,
@@ -224,7 +224,7 @@ impl Recording {
         // What was looked at has to be what was read.
         if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
             self.ready = None;
-            return Err(SourceTrouble {
+            return Err(SourceFailure {
                 kind: ErrorKind::SourceChanged,
                 message: format!("`{}` changed while it was read", content.path.display()),
                 transient: true,
@@ -234,10 +234,10 @@ impl Recording {
         Ok(())
     }
 
-    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
         let looked = tokio::task::spawn_blocking(move || {
             let len = check_file(&path)?;
-            let (probe, file) = open(&path).map_err(|e| SourceTrouble::of_file(&path, &e))?;
+            let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
             let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
             let content = content.filter(|c| c.len() as u64 == len);
             let padding = match &content {
@@ -258,9 +258,9 @@ impl Recording {
         probe: Probe,
         padding: Option<PaddingPlan>,
         content: Result<Bytes, PathBuf>,
-    ) -> Result<(), SourceTrouble> {
+    ) -> Result<(), SourceFailure> {
         if let Kind::NotAudio(what) = probe.kind {
-            return Err(SourceTrouble {
+            return Err(SourceFailure {
                 kind: ErrorKind::SourceNotAudio,
                 message: format!("the source is {what}, not audio"),
                 transient: false,
@@ -294,9 +294,11 @@ async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
         FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Machine(t.message),
-        FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
-        FetchError::Credentials(told) => Prepared::Refused(told),
-        FetchError::Disk { path, source } => Prepared::Machine(disk::told(&path, &source)),
+        FetchError::Source(t) => {
+            Prepared::CallFailure { transient: t.transient, failure: CallFailure::new(t.kind, t.message) }
+        }
+        FetchError::Credentials(message) => Prepared::Refused(message),
+        FetchError::Disk { path, source } => Prepared::Machine(disk::message(&path, &source)),
     }
 }
 
