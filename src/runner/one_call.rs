@@ -161,7 +161,7 @@ impl<T: OneCall> Steps<'_, T> {
                 }
                 self.call(Why::Unknown, Some(call)).await
             }
-            Reconciled::Park => {
+            Reconciled::ManualReview => {
                 self.part.give_up(call.id).await?;
                 Ok(Next::finish(reconcile::manual_review()))
             }

@@ -31,7 +31,7 @@ impl From<OnUnknown> for Reconciled {
     fn from(policy: OnUnknown) -> Self {
         match policy {
             OnUnknown::Retry => Self::CallAgain,
-            OnUnknown::Park => Self::Park,
+            OnUnknown::Park => Self::ManualReview,
         }
     }
 }

@@ -7,7 +7,6 @@ use reqwest::StatusCode;
 
 use super::{
     answer::{Ending, HttpReply},
-    endpoint::EndpointAnswer,
     errors::Said,
     retry_after::retry_after,
     words,
@@ -97,24 +96,6 @@ const REGION_HOSTS: &str = "https://api.india.smallest.ai, https://api.us.smalle
 /// What a reply to a transcription means; `posted`: its answer is to be posted.
 pub(super) fn outcome(reply: HttpReply, posted: bool) -> Outcome {
     if reply.status.is_success() { success(reply, posted) } else { FailedReply::of(&reply).into() }
-}
-
-/// What a reply of an endpoint means whose answers only its task can read: a success that is all there is one.
-pub(super) fn unread(reply: HttpReply) -> Outcome<EndpointAnswer> {
-    if !reply.status.is_success() {
-        return FailedReply::of(&reply).into();
-    }
-    let request_id = request_id(&reply, None);
-    if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone(), None) {
-        return outcome;
-    }
-    if !reply.framed {
-        let message = "the answer does not say where it ends, so it may be cut";
-        let status = Some(reply.status.as_u16());
-        return Outcome::Unknown(CallFailure { status, request_id, ..CallFailure::new(ErrorKind::Truncated, message) });
-    }
-    let content_expiry = reply.header("x-content-expiry");
-    Outcome::Answered(EndpointAnswer { body: reply.body.into_body(), request_id, content_expiry })
 }
 
 fn success(reply: HttpReply, posted: bool) -> Outcome {

@@ -8,12 +8,17 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    classify,
+    answer::HttpReply,
+    classify::{FailedReply, incomplete, request_id},
     client::{Client, expiring, name},
     gate::Departure,
     send::Content,
 };
-use crate::domain::{body::Body, call::Outcome, options::ExpireContent};
+use crate::domain::{
+    body::Body,
+    call::{CallFailure, ErrorKind, Outcome},
+    options::ExpireContent,
+};
 
 /// A request for a task's own endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +60,28 @@ impl Client {
         let request = self.http.post(self.endpoint(call.path)).header(CONTENT_TYPE, "application/json");
         let content = (Content::Whole(Some(body.into())), len);
         let request = expiring(request, call.expire);
-        let outcome = self.buy(request, content, departs, start + timeout, classify::unread).await;
+        let outcome = self.buy(request, content, departs, start + timeout, outcome_of).await;
         let outcome = self.with_path(outcome, call.path);
         let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(call.id = call.call_id, elapsed_ms, outcome = name(&outcome), "call ended");
         outcome
     }
+}
+
+/// What a reply means: a success that is all there is an answer.
+fn outcome_of(reply: HttpReply) -> Outcome<EndpointAnswer> {
+    if !reply.status.is_success() {
+        return FailedReply::of(&reply).into();
+    }
+    let request_id = request_id(&reply, None);
+    if let Some(outcome) = incomplete(reply.ending, reply.status, request_id.clone(), None) {
+        return outcome;
+    }
+    if !reply.framed {
+        let message = "the answer does not say where it ends, so it may be cut";
+        let status = Some(reply.status.as_u16());
+        return Outcome::Unknown(CallFailure { status, request_id, ..CallFailure::new(ErrorKind::Truncated, message) });
+    }
+    let content_expiry = reply.header("x-content-expiry");
+    Outcome::Answered(EndpointAnswer { body: reply.body.into_body(), request_id, content_expiry })
 }

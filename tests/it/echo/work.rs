@@ -82,7 +82,7 @@ impl Caller for Job<'_> {
         None
     }
 
-    fn cache_key(&self) -> RequestFingerprint {
+    fn request_fingerprint(&self) -> RequestFingerprint {
         RequestFingerprint {
             model: "echo".into(),
             language: String::new(),

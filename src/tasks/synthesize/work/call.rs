@@ -51,7 +51,7 @@ impl Caller for PartCaller<'_> {
         self.on.config().rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
     }
 
-    fn cache_key(&self) -> RequestFingerprint {
+    fn request_fingerprint(&self) -> RequestFingerprint {
         let options = &self.script.options;
         RequestFingerprint {
             model: options.model.to_string(),

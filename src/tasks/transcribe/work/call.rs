@@ -51,7 +51,7 @@ impl Caller for TranscriptionJob<'_> {
         self.on.config().rates.known_per_minute(*model).is_none().then(|| model.as_str())
     }
 
-    fn fingerprint(&self) -> RequestFingerprint {
+    fn request_fingerprint(&self) -> RequestFingerprint {
         let o = &self.options;
         RequestFingerprint {
             model: o.model.to_string(),
@@ -127,7 +127,7 @@ impl Caller for TranscriptionJob<'_> {
         }
         if let (Some(extra), Outcome::Answered(answer)) = (padding, &outcome) {
             let bytes = self.recording.bytes_with(Some(extra));
-            let sent = RequestFingerprint { bytes, ..self.fingerprint() };
+            let sent = RequestFingerprint { bytes, ..self.request_fingerprint() };
             self.kept.marks.check((&self.kept.log, cursor), self.on, sent, answer.transcript.as_ref());
         }
         outcome
