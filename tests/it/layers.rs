@@ -15,6 +15,8 @@ const LAYERS: &[&[&str]] = &[
     &["definition", "store", "waves", "media", "sink", "render"],
     // The pipeline, and what it is told by.
     &["runner", "report", "config"],
+    // The tasks, whose list is handed down to the pipeline.
+    &["tasks"],
     // What listens, and what a service is made of.
     &["server", "sandbox"],
     // What front ends drive.
