@@ -24,8 +24,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer, Settlement,
-        Store, To, Want,
+        Again, BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer,
+        Settlement, Store, To, Want,
     },
 };
 
@@ -93,7 +93,7 @@ impl World {
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
         let new = NewBatch::new("calls", environment, Task::Transcribe, serde_json::to_string(&spec).unwrap());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let batch = store.begin(new, Again::default()).await.unwrap().batch;
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();
         store.end_submit(batch).await.unwrap();

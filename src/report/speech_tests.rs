@@ -20,7 +20,7 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, Purchase,
+        Again, BadJob, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, Purchase,
         Settlement, Store, Text, To, Want,
     },
 };
@@ -74,7 +74,7 @@ impl Prompts {
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(&dir.path().join("out").display().to_string());
         let new = NewBatch::new("ivr", Environment::Live, Task::Synthesize, serde_json::to_string(&spec).unwrap());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let batch = store.begin(new, Again::default()).await.unwrap().batch;
         let own = r#","language":"hi","model":"lightning_v3.1_pro""#;
         let jobs = vec![
             job(1, "", "wav", "24000", "wav"),

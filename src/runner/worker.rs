@@ -123,7 +123,7 @@ fn event(batch: &Batch, job: &Claimed, to: &To) -> Event {
 }
 
 fn requeued(batch: &Batch, job: &Claimed, due_at: i64) -> Event {
-    Event::Requeued { batch: batch.id, key: job.key.clone(), reason: String::new(), due_at }
+    Event::Requeued { batch: batch.id, key: job.key.clone(), due_at }
 }
 
 /// Where the job goes; `None` when its lease is lost.

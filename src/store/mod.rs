@@ -56,7 +56,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -135,8 +135,6 @@ struct Shared {
     hurry: CancellationToken,
     /// Cancelled when it is waited for no longer.
     patience: CancellationToken,
-    /// Transactions begun so far.
-    transactions: AtomicU64,
     /// Whether this process starts calls only within the windows of their batches.
     heeds_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that is probed.
@@ -207,12 +205,6 @@ impl Store {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
-    }
-
-    /// Write transactions that this process began so far: what its work costs the ledger.
-    #[must_use]
-    pub fn transactions(&self) -> u64 {
-        self.shared.transactions.load(Ordering::Relaxed)
     }
 
     /// The folder beside the ledger for what is too big for it.

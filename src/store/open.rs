@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64},
     },
     time::{Duration, Instant},
 };
@@ -113,7 +113,6 @@ impl Store {
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),
             patience: CancellationToken::new(),
-            transactions: AtomicU64::new(0),
             heeds_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
             stirred: Notify::new(),

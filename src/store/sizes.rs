@@ -57,18 +57,6 @@ impl Store {
         })
     }
 
-    /// How many answers are kept, and the bytes that they take in the ledger. Walks over all of them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn kept_answers(&self) -> Result<(u64, u64), StoreError> {
-        let row = sqlx::query("SELECT count(*) AS n, coalesce(sum(length(body)), 0) AS bytes FROM answers")
-            .fetch_one(&self.read)
-            .await?;
-        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
-        Ok((get("n")?, get("bytes")?))
-    }
-
     /// The batches that have kept answers. Walks over indexes alone, but for a sample of each batch.
     ///
     /// # Errors

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{
-    Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, deliveries, lines::Lines, sql::sql, texts,
-};
+use super::{BadSet, Begun, LineSet, Store, StoreError, Text, control, deliveries, lines::Lines, sql::sql, texts};
 use crate::{
     clock::Millis,
     domain::{
@@ -142,28 +140,6 @@ impl std::ops::AddAssign for Submitted {
 }
 
 impl Store {
-    /// Records a batch, or the newest specification of one that is there. Until [`Store::end_submit`] it is not worked.
-    /// The second value: whether it was there.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn begin_submit(&self, batch: NewBatch) -> Result<(BatchId, bool), StoreError> {
-        let begun = self.begin(batch, Again::default()).await?;
-        Ok((begun.batch, begun.existed))
-    }
-
-    /// Submits a set of lines, in one transaction.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn submit(&self, batch: BatchId, good: Vec<NewJob>, bad: Vec<BadJob>) -> Result<Submitted, StoreError> {
-        let begun = Begun { batch, existed: true, at: self.now(), redelivered: 0, pruned: 0 };
-        let places = u64::try_from(good.len()).unwrap_or(0);
-        let good: LineSet = good.iter().zip(0..).collect();
-        let bad: BadSet = bad.iter().zip(places..).collect();
-        self.submit_sets(begun, vec![(good, bad)]).await
-    }
-
     /// Submits sets of lines, a statement each, in one transaction. The larger it is, the fewer pages of the key's index
     /// are written twice; meanwhile other processes wait.
     ///

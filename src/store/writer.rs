@@ -345,7 +345,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, group: &Group, permits: Permits) -> Result<Replies, StoreError> {
-        self.shared.transactions.fetch_add(1, Ordering::Relaxed);
+        tracing::trace!("transaction");
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         // A command that panics is rolled back like one that is refused: the writer is all that this process can write by.
         let filled = AssertUnwindSafe(self.fill(group, permits)).catch_unwind().await;

@@ -16,7 +16,7 @@ use wavebatch::{
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
     server::{BatchNews, Keeper},
-    store::{NewBatch, Standing},
+    store::{Again, NewBatch, Standing},
 };
 
 use crate::night::Night;
@@ -348,7 +348,7 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
 async fn a_pause_during_a_submission_holds_when_that_is_done() {
     let house = House::new().await;
     let new = NewBatch::new("night", Environment::Live, Task::Transcribe, "{}".into());
-    let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
+    let batch = house.store.begin(new, Again::default()).await.expect("a ledger").batch;
     let told = program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
     assert_eq!(told.status.code(), Some(0));
     house.store.end_submit(batch).await.expect("a ledger");
@@ -403,7 +403,7 @@ async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
         definition: row.definition,
         ..NewBatch::new(&row.name, Environment::Live, Task::Transcribe, row.spec)
     };
-    house.store.begin_submit(new).await.expect("a ledger");
+    house.store.begin(new, Again::default()).await.expect("a ledger");
     let file = definition.to_str().expect("UTF-8");
     assert!(says(&house, &["check", file]).1.contains("its submission is under way"));
     let mut ledger = house.ledger().await;

@@ -24,10 +24,12 @@ use wavebatch::{
         synthesis::Bought,
     },
     store::{
-        Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, PlannedPart, Purchase,
-        Settlement, Store, Text, To, Want,
+        Again, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, PlannedPart,
+        Purchase, Settlement, Store, Text, To, Want,
     },
 };
+
+use crate::support::submit_lines;
 
 const TEXT: &str = "Hello there.\n\n* * *\n\nIt was the best of times.\n\nThe end.";
 /// What is bought of it, and how long each is, in samples at 24 kHz.
@@ -55,8 +57,8 @@ impl Book {
     async fn submit(&self) {
         let new =
             NewBatch::new("book", Environment::Live, Task::Synthesize, serde_json::to_string(&self.spec).unwrap());
-        let (batch, _) = self.store.begin_submit(new).await.unwrap();
-        self.store.submit(batch, vec![job("wav"), job("pcm")], vec![]).await.unwrap();
+        let batch = self.store.begin(new, Again::default()).await.unwrap().batch;
+        submit_lines(&self.store, batch, &[job("wav"), job("pcm")]).await;
         self.store.end_submit(batch).await.unwrap();
     }
 
@@ -145,7 +147,7 @@ impl Book {
         slow.overrides = slow.overrides.map(|own| own.replace("avery", voice));
         slow.speech = slow.speech.map(|speech| NewSpeech { variant: format!("{voice}|wav|24000"), ..speech });
         let batch = self.store.batch("book").await.unwrap().unwrap().id;
-        self.store.submit(batch, vec![slow], vec![]).await.unwrap();
+        submit_lines(&self.store, batch, &[slow]).await;
         let _me = self.store.enlist("{}".into()).await.unwrap();
         let job = self.claim().await.remove(0);
         let mut options = self.spec.task.synthesis().unwrap().options.clone();

@@ -14,7 +14,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Fault, Match, What},
-    store::Chosen,
+    store::{Again, Chosen},
 };
 
 use crate::support::House;
@@ -238,7 +238,7 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
             definition: spec.definition,
             ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Task::Transcribe, spec.spec)
         };
-        house.store.begin_submit(again).await.unwrap();
+        house.store.begin(again, Again::default()).await.unwrap();
         house.sandbox.release();
         house.until("an idle run", || async { house.counts(batch).await.of(Succeeded) == 2 }).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -282,10 +282,11 @@ async fn answers_past_their_time_are_pruned_by_the_next_run_and_nothing_is_bough
     let batch = house.submit(&house.definition("", "keep_answers = \"1h\"")).await;
     house.run(batch).await;
     house.run(batch).await;
-    assert_eq!(house.store.kept_answers().await.unwrap().0, 3, "not yet");
+    let kept = async || house.store.kept_by_batch().await.unwrap().iter().map(|kept| kept.answers).sum::<u64>();
+    assert_eq!(kept().await, 3, "not yet");
     house.clock.advance(3_600_000);
     house.run(batch).await;
-    assert_eq!(house.store.kept_answers().await.unwrap().0, 0);
+    assert_eq!(kept().await, 0);
     house.all_well(batch, 3, 1).await;
     assert_eq!(house.sandbox.books().calls, 3);
 }

@@ -7,7 +7,7 @@ use wavebatch::{
     definition::{Columns, Definition, Overrides},
     domain::{environment::Environment, options::Task, retry::PauseKind},
     server::Scheduling,
-    store::{NewBatch, NewRun, Settling},
+    store::{Again, NewBatch, NewRun, Settling},
 };
 
 use crate::cli::{json, wavebatch};
@@ -143,7 +143,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
         definition: name.into(),
         ..NewBatch::new(definition.batch.as_str(), Environment::Live, Task::Transcribe, spec)
     };
-    store.begin_submit(batch).await.unwrap();
+    store.begin(batch, Again::default()).await.unwrap();
     drop(taken);
 
     let mut service = Service::start(&house);

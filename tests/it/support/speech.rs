@@ -13,10 +13,10 @@ use wavebatch::{
         pool::Pool,
         synthesis::{OutputFormat, Rendition, SpeechOverrides},
     },
-    store::{NewBatch, NewJob, NewSpeech, Text},
+    store::{Again, NewBatch, NewJob, NewSpeech, Text},
 };
 
-use super::House;
+use super::{House, submit_lines};
 
 /// How a batch of speech is asked for; its lines are each spoken in each format.
 pub struct Speaking {
@@ -60,7 +60,7 @@ impl House {
                 serde_json::to_string(&spec).expect("JSON"),
             )
         };
-        let (batch, _) = self.store.begin_submit(new).await.expect("a ledger");
+        let batch = self.store.begin(new, Again::default()).await.expect("a ledger").batch;
         let mut jobs = Vec::new();
         for (line, (key, text)) in (1..).zip(lines) {
             let text = Text::new(*text);
@@ -88,7 +88,7 @@ impl House {
                 });
             }
         }
-        self.store.submit(batch, jobs, vec![]).await.expect("a ledger");
+        submit_lines(&self.store, batch, &jobs).await;
         self.store.end_submit(batch).await.expect("a ledger");
         batch
     }
