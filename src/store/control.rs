@@ -216,17 +216,7 @@ impl Store {
         .bind(&chosen.key)
         .fetch_all(&self.read)
         .await?;
-        let mut retried = 0;
-        for some in ids.chunks(JOBS_AT_ONCE) {
-            let (ids, chosen) = (id_rows(some), chosen.clone());
-            retried += self
-                .write(move |conn, now| {
-                    let (ids, chosen) = (ids.clone(), chosen.clone());
-                    Box::pin(async move { retry_some(conn, &chosen, &ids, now).await })
-                })
-                .await?;
-            self.let_others_write().await?;
-        }
+        let retried = self.retry_in_steps(&ids, chosen, false).await?;
         self.stir();
         Ok(retried)
     }
@@ -245,6 +235,11 @@ impl Store {
         .fetch_all(&self.read)
         .await?;
         let chosen = Chosen { batch, key: None, states: vec![JobState::Failed], part: None };
+        self.retry_in_steps(&ids, chosen, true).await
+    }
+
+    /// Puts these jobs back in the queue, some at a time; `free`: only those of which nothing is bought. Returns how many.
+    async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<u64, StoreError> {
         let mut retried = 0;
         for some in ids.chunks(JOBS_AT_ONCE) {
             let (ids, chosen) = (id_rows(some), chosen.clone());
@@ -252,19 +247,8 @@ impl Store {
                 .write(move |conn, now| {
                     let (ids, chosen) = (ids.clone(), chosen.clone());
                     Box::pin(async move {
-                        // retry_free: nothing of these is bought.
-                        let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
-                            "SELECT j.id
-                             FROM rows_of($1) AS r
-                             JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-                             WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
-                            is_kept!("j"),
-                            ")"
-                        )))
-                        .bind(ids)
-                        .fetch_all(&mut *conn)
-                        .await?;
-                        if free.is_empty() { Ok(0) } else { retry_some(conn, &chosen, &id_rows(&free), now).await }
+                        let ids = if free { free_of(conn, &ids).await? } else { ids };
+                        retry_some(conn, &chosen, &ids, now).await
                     })
                 })
                 .await?;
@@ -297,6 +281,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Of these failed jobs those of which nothing is bought when they are tried again.
+async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
+    // free_of
+    let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
+        "SELECT j.id
+         FROM rows_of($1) AS r
+         JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+         WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
+        is_kept!("j"),
+        ")"
+    )))
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(id_rows(&free))
 }
 
 fn id_rows(ids: &[i64]) -> String {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat,
     callbacks::{self, Received},
-    claim, end, permit, settle,
+    claim, end, look, permit, settle,
     uploads::Hints,
 };
 use crate::{clock::Millis, domain::job::CallId};
@@ -419,7 +419,7 @@ impl Writer {
         };
         replies.permits = match look {
             Some(only) if !self.waiting.is_empty() => {
-                permit::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
+                look::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
             }
             _ => permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake)),
         };
