@@ -11,9 +11,6 @@ const CLOCK_SLACK_MS: i64 = 2_000;
 impl Store {
     /// Looks whether the wall clock was set back since anybody wrote here, also while nobody ran: then stamps that lie in
     /// its future are pulled back. Notes how late it is. For processes that have no heartbeat.
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn watch_clock(&self) -> Result<(), StoreError> {
         let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
         let ahead = self.now() - newest;

@@ -57,9 +57,6 @@ pub(super) struct Pending {
 impl Store {
     /// Records a batch, or the newest specification of one that is there together with what that means for its lines.
     /// Until [`Store::end_submit`] it is not worked.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn begin(&self, batch: NewBatch, again: Again) -> Result<Begun, StoreError> {
         if let Some(row) = self.batch(&batch.name).await? {
             // What a killed `cancel` or submission left half done comes first.
@@ -92,9 +89,6 @@ impl Store {
     }
 
     /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
@@ -121,9 +115,6 @@ impl Store {
     }
 
     /// Every line was read: bad lines that were not among them are mended or gone, and leave the report. Returns how many.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn drop_mended(&self, begun: Begun) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {

@@ -83,9 +83,6 @@ pub struct Expected {
 
 impl Store {
     /// The call of this id, if there is one.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
         let row = sqlx::query("SELECT request ->> 'model' AS model, state, sent_at FROM calls WHERE id = $1")
             .bind(call)
@@ -103,9 +100,6 @@ impl Store {
 
     /// Keeps a callback and what it means for its call and its job. `None`: there is no such call. When this returns, it
     /// is on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
         let Delivery { call, body, says } = delivery;
         let digest = {

@@ -102,17 +102,11 @@ pub struct Claimed {
 
 impl Store {
     /// Claims jobs that are due.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn claim(&self, want: Want) -> Result<Vec<Claimed>, StoreError> {
         self.send(|reply| Command::Claim(want, reply)).await
     }
 
     /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
         let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
         // next_due
@@ -138,9 +132,6 @@ impl Store {
 
 impl Store {
     /// The pools that unfinished lines wait for.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
         // Of each batch only the first line of each lane is looked at: there may be millions.
         // pools_waited_for

@@ -39,9 +39,6 @@ impl Store {
     /// Notes of a claimed job how its file was found after it was sent, and what it contains. `content`: `None` where the
     /// file changed meanwhile, so that nobody knows what the vendor has heard; then no file is ever taken for the same.
     /// Nothing happens where the lease is lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn note_content(
         &self,
         (job, token): (JobId, Token),

@@ -59,9 +59,6 @@ pub struct Cancelled {
 impl Store {
     /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
     /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
         let in_flight = self
             .write(move |conn, now| {
@@ -103,9 +100,6 @@ impl Store {
 
     /// Finishes what a killed `cancel` left half done, if one did: else what makes a line due again would have the rest
     /// bought, too.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
         let half_done: bool = sqlx::query_scalar(
             "SELECT EXISTS (
@@ -122,9 +116,6 @@ impl Store {
     }
 
     /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn let_others_write(&self) -> Result<(), StoreError> {
         let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
             .bind(self.shared.process.load(Ordering::Acquire))
@@ -137,9 +128,6 @@ impl Store {
     }
 
     /// What [`Store::retry`] would do.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
         // plan_retry
         let row = sqlx::query(sql(&format!(
@@ -200,9 +188,6 @@ impl Store {
 
     /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought, unless the job is
     /// suspect or was chosen by key though it had succeeded.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
         self.finish_cancel(chosen.batch).await?;
         // retry: the lines as they are now. Each step looks at the states of its own lines again.
@@ -222,9 +207,6 @@ impl Store {
     }
 
     /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
         self.finish_cancel(batch).await?;
         // retry_free
@@ -258,9 +240,6 @@ impl Store {
     }
 
     /// Marks a batch that has nothing due as finished. Returns whether it is.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {

@@ -28,9 +28,6 @@ pub struct AnswerFacts {
 
 impl Store {
     /// The calls of a part since the user's last `retry`, and any that is open or answered, oldest first.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn journal(&self, job: JobId, part: i64, generation: i64) -> Result<Journal, StoreError> {
         let calls = sqlx::query(concat!(
             "SELECT ",
@@ -51,9 +48,6 @@ impl Store {
     }
 
     /// A kept answer; `None` if it was pruned.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn answer(&self, call: CallId) -> Result<Option<(Body, AnswerFacts)>, StoreError> {
         let row = sqlx::query(
             "SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
@@ -76,9 +70,6 @@ impl Store {
     }
 
     /// How many lines of a batch have an answer that is kept and was bought without word times.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn without_word_times(&self, batch: BatchId) -> Result<u64, StoreError> {
         // without_word_times
         let lines: i64 = sqlx::query_scalar(

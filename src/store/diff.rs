@@ -101,17 +101,11 @@ impl std::ops::AddAssign for Diff {
 
 impl Store {
     /// What submitting these lines would do.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
         self.diff_set(batch, lines.iter().zip(0..).collect()).await
     }
 
     /// The same of a set that is ready.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
         // diff_set: a line of which nothing says that its recording is another one stays as it is.
         let incoming = incoming(true);
@@ -187,9 +181,6 @@ impl Store {
     }
 
     /// The lines of a set whose local files have to be read.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn to_read(&self, batch: BatchId, lines: LineSet) -> Result<Vec<ToRead>, StoreError> {
         let incoming = incoming(true);
         // to_read
@@ -208,9 +199,6 @@ impl Store {
     }
 
     /// The lines of a set that have another address than the ledger, neither of them a local file.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<Readdressed>, StoreError> {
         let incoming = incoming(true);
         // readdressed

@@ -84,9 +84,6 @@ const IS_DUE: &str = concat!("SELECT EXISTS (", due!("1"), ")");
 impl Store {
     /// Keeps what somebody is to be told. `false`: the same was posted before. What else of this definition could not be
     /// told so far is due at once.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn post_notice(&self, new: NewNotice) -> Result<bool, StoreError> {
         let uid = Uuid::now_v7().to_string();
         self.write(move |conn, now| {
@@ -98,9 +95,6 @@ impl Store {
 
     /// Takes the notice that is due first, for `lease_ms`; then somebody else may. Of one batch only the oldest is taken:
     /// they are told in turn.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn take_notice(&self, lease_ms: i64) -> Result<Option<Notice>, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -124,17 +118,11 @@ impl Store {
     }
 
     /// Whether [`take_notice`](Self::take_notice) would have one at `by`. Reads only.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn is_notice_due(&self, by: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await?)
     }
 
     /// Notices that are neither told nor given up.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn notices_waiting(&self) -> Result<u64, StoreError> {
         let waiting: i64 =
             sqlx::query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
@@ -142,9 +130,6 @@ impl Store {
     }
 
     /// It was told. `false`: somebody else has taken it since, and tells it again.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_told(&self, notice: &Notice) -> Result<bool, StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
@@ -164,9 +149,6 @@ impl Store {
     }
 
     /// It could not be told, for this reason, in which no secret belongs; it is due again at `due`.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Untold, StoreError> {
         let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
         self.write(move |conn, now| {
@@ -197,9 +179,6 @@ impl Store {
     }
 
     /// It is put back untried, for who knows whom to tell; it is due again at `due`.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_left(&self, notice: &Notice, due: Millis) -> Result<(), StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
@@ -219,9 +198,6 @@ impl Store {
     }
 
     /// Forgets notices that were posted over 30 days ago. Returns how many of them nobody was told of.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -236,9 +212,6 @@ impl Store {
     }
 
     /// When a batch was first submitted or last resumed: which of its pauses it is that it is in.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
         Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await?)
     }

@@ -16,9 +16,6 @@ use crate::{
 
 impl Store {
     /// Notes since when a call's outcome is unknown, if that is not noted yet. Returns the moment.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn note_unknown(&self, call: CallId) -> Result<Millis, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -36,9 +33,6 @@ impl Store {
 
     /// Notes that the answer that was posted for an open call is larger than any that is taken. The call stays open: the
     /// vendor's log may have its text; but nobody makes another one for it.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn note_too_large(&self, call: CallId, told: &str) -> Result<(), StoreError> {
         let told = told.to_owned();
         self.write(move |conn, _| {
@@ -61,9 +55,6 @@ impl Store {
 
     /// The request of a call is over, though not yet what is done with its answer: its slot is free. The call stays open,
     /// and its process is still the one to say how it ended.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn free_slot(&self, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
@@ -83,9 +74,6 @@ impl Store {
     /// In an outage: whether the line of this call, whose outcome is unknown, is the one to probe now: only where its
     /// batch has no line left without such a call, and the one that has waited longest. The next turn comes after the
     /// probe's wait. The second value: since when the outage lasts, and when the next probe is due.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn take_probe(
         &self,
         account: String,
@@ -109,9 +97,6 @@ impl Store {
     }
 
     /// A probe that was no call found the API out of reach.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn probe_failed(&self, account: String, pool: Pool) -> Result<(), StoreError> {
         self.write(move |conn, now| {
             let account = account.clone();
@@ -126,9 +111,6 @@ impl Store {
 
     /// The API was asked whether the line of this call is to blame, and is out of reach: an outage, and the call uses up
     /// no try. Returns when the pool probes next.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn out_of_reach(
         &self,
         account: String,
@@ -154,9 +136,6 @@ impl Store {
 
     /// Nobody waits any more for the calls that this process made for a job: its worker broke. Their outcome is unknown
     /// from now on. The vendor may still work on them, so each keeps its slot for as long as that may take.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn abandon_calls(&self, job: JobId) -> Result<(), StoreError> {
         let process = self.shared.process.load(Ordering::Acquire);
         self.write(move |conn, now| {
@@ -179,9 +158,6 @@ impl Store {
     }
 
     /// Sets a job's answer aside, so that its part is bought again (`on_lost_words = "redo"`).
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_aside(&self, job: JobId, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
@@ -199,9 +175,6 @@ impl Store {
 
     /// Whether a call for another line could own the log entry that `call` left: then an entry proves nothing. An earlier
     /// call for the same part sent the same recording, so its entry is as good an answer.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (
@@ -217,17 +190,11 @@ impl Store {
     }
 
     /// Processes that are entered in the ledger: files of others in the spool belong to nobody.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn live_processes(&self) -> Result<Vec<i64>, StoreError> {
         Ok(sqlx::query_scalar("SELECT id FROM processes").fetch_all(&self.read).await?)
     }
 
     /// State of a batch, cheap enough to ask every second: open (with nothing due any more or not), or paused.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn is_working(&self, batch: BatchId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar("SELECT state = 'open' AND submitting_at IS NULL AND cancelled_at IS NULL AND finished_at IS NULL FROM batches WHERE id = $1")
             .bind(batch)

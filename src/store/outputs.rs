@@ -57,9 +57,6 @@ impl Store {
     /// Makes a job the owner of its files, just before they are written. A file that is about to change has no checksum
     /// until the job is settled: whoever is killed in between has it written again. `writes` tells of another owner
     /// whether it still writes that file.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn own(
         &self,
         (job, batch, token): (JobId, BatchId, Token),
@@ -75,9 +72,6 @@ impl Store {
     }
 
     /// Whether a job owns a file.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn has_files(&self, job: JobId) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM outputs WHERE job = $1)";
         Ok(sqlx::query_scalar(sql).bind(job).fetch_one(&self.read).await?)

@@ -64,9 +64,6 @@ async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Resul
 
 impl Store {
     /// The journals of all parts of a job: their calls since the user's last `retry`, and any that is open or answered.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
         // journals
@@ -104,9 +101,6 @@ impl Store {
 
     /// Notes what the parts of a job are, before its first call. A part that was planned as something else by another
     /// version of wavebatch is bought anew. `false`: the lease was lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn plan_parts(&self, job: JobId, token: Token, parts: &[PlannedPart]) -> Result<bool, StoreError> {
         let set = part_rows(parts);
         self.write(move |conn, _| {
@@ -124,9 +118,6 @@ impl Store {
 
     /// Whether any job has bought this sound at that moment (ms since 1970) or later, and it counts yet: then what is in
     /// the spool is not what was there before.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn bought_since(&self, sound: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (
@@ -141,9 +132,6 @@ impl Store {
 
     /// Notes planned parts whose clip is in the audio cache. `false`: the lease was lost. What is noted first and looked at
     /// then cannot be pruned in between.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn reuse(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -167,9 +155,6 @@ impl Store {
     }
 
     /// Sets parts of a job aside, however they came to be there: they are bought anew. `false`: the lease was lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_parts_aside(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -197,9 +182,6 @@ impl Store {
 
     /// Sounds that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
     /// that are bought now.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
         // needed_cache_keys
         let needed: Vec<Identity> = sqlx::query_scalar(

@@ -11,9 +11,6 @@ use crate::{
 
 impl Store {
     /// Pauses a batch: no new claims and no new calls.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn pause(&self, batch: BatchId, kind: PauseKind, reason: String) -> Result<(), StoreError> {
         self.write(move |conn, now| {
             let reason = reason.clone();
@@ -25,9 +22,6 @@ impl Store {
     /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
     /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), only if `by_user`. Returns whether there was one to
     /// lift.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn resume(&self, batch: BatchId, by_user: bool) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {

@@ -176,9 +176,6 @@ impl PermitAsk {
 
 impl Store {
     /// Waits for a permit: until the pool has room, or the call must not be made.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn permit(&self, mut ask: PermitAsk) -> Result<Verdict, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
@@ -187,9 +184,6 @@ impl Store {
     }
 
     /// A permitted call left noticeably later than its intent: the rate is counted from now on.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
         let clock = self.clock().clone();
         let (sent_at, boot_ms) = (clock.now(), clock.boot());

@@ -91,9 +91,6 @@ impl Store {
     }
 
     /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn bury_the_dead(&self) -> Result<usize, StoreError> {
         let me = self.shared.process.load(Ordering::Acquire);
         let others: Vec<(i64, Millis)> =

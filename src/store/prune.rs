@@ -39,9 +39,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Takes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
         let batches: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
@@ -179,9 +176,6 @@ impl Store {
     }
 
     /// Gives free pages back to the file system, and empties the write-ahead log.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn shrink(&self) -> Result<(), StoreError> {
         let mut log = Log::default();
         loop {

@@ -45,9 +45,6 @@ pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
 
 impl Store {
     /// All batches, oldest first.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
         let rows = sqlx::query(BATCHES).fetch_all(&self.read).await?;
         Ok(self.readable(&rows, batch_row))
@@ -68,9 +65,6 @@ impl Store {
     }
 
     /// One batch by name.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
         let row = sqlx::query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()
@@ -95,18 +89,12 @@ impl Store {
     }
 
     /// Whether a job is still worked by whoever has this token.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
         Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
     }
 
     /// Jobs by state, and what went wrong by kind.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let task: Option<Task> =
@@ -161,9 +149,6 @@ impl Store {
     }
 
     /// What a batch spent, by model and reason.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
             "SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
@@ -192,9 +177,6 @@ impl Store {
     }
 
     /// A page of the report: jobs in the order first seen, after `(ordinal, id)`.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn report_page(
         &self,
         batch: BatchId,
@@ -206,9 +188,6 @@ impl Store {
     }
 
     /// The same, with answers, and with rows of what is not asked for any more, or without them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn report_rows(
         &self,
         batch: BatchId,
@@ -224,9 +203,6 @@ impl Store {
     }
 
     /// Jobs with their calls.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
         let found = sqlx::query(JOBS)
             .bind(batch)
@@ -261,9 +237,6 @@ impl Store {
     }
 
     /// Every pool that has been used, with `limits` to count by.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
         let mut conn = self.read.acquire().await?;
         let now = self.moment();
@@ -274,9 +247,6 @@ impl Store {
     }
 
     /// Settings of the processes that work on this ledger, as they gave them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
         let since = self.now() - self.shared.timing.lease_ms;
         Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
@@ -286,9 +256,6 @@ impl Store {
     }
 
     /// Calls that are open, in one batch or in all.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
@@ -300,9 +267,6 @@ impl Store {
     }
 
     /// The newest call of a batch: what `summary.json` proves the ledger's age by.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
         Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
             .bind(batch)
@@ -311,9 +275,6 @@ impl Store {
     }
 
     /// Whether this ledger made that call.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)")
             .bind(call)

@@ -42,9 +42,6 @@ pub struct TakenRun {
 
 impl Store {
     /// The definitions with a schedule that this ledger knows, and until when their runs are settled.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn settled(&self, environment: Environment) -> Result<Vec<(String, Millis)>, StoreError> {
         Ok(sqlx::query_as("SELECT definition, settled_to FROM schedules WHERE environment = $1")
             .bind(environment)
@@ -53,9 +50,6 @@ impl Store {
     }
 
     /// A definition with a schedule is seen for the first time: nothing before now was missed.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn begin_schedule(&self, definition: &str, environment: Environment) -> Result<(), StoreError> {
         let definition = definition.to_owned();
         self.write(move |conn, now| {
@@ -79,9 +73,6 @@ impl Store {
 
     /// Notes the runs that came, due at once. A later run of the same date takes the place of one that was not started
     /// yet; those of other dates that were let go so are returned. `None`: somebody else was first, and nothing is noted.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn settle_schedule(&self, settling: Settling) -> Result<Option<Vec<NewRun>>, StoreError> {
         self.write(move |conn, now| {
             let settling = settling.clone();
@@ -92,9 +83,6 @@ impl Store {
 
     /// Takes the oldest run of these definitions that is due, for the length of a lease. One run of a definition is
     /// started at a time.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn take_run(
         &self,
         environment: Environment,
@@ -119,9 +107,6 @@ impl Store {
     }
 
     /// The next moment from now on at which a run of these definitions is due.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn next_run_due(
         &self,
         environment: Environment,
@@ -140,27 +125,18 @@ impl Store {
 
     /// Its submission to this batch begins; whoever takes the run after us goes on with that. Returns whether the lease was
     /// still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let batch = batch.to_owned();
         self.end_taking(run, "batch = $5", move |query| query.bind(batch.clone())).await
     }
 
     /// Renews the lease. Returns whether it was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn renew_run(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let due_at = self.now() + self.timing().lease_ms;
         self.end_taking(run, "due_at = $5", move |query| query.bind(due_at)).await
     }
 
     /// The run's batch was submitted. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let (now, batch) = (self.now(), batch.to_owned());
         let set = "state = 'started', due_at = NULL, taken = 0, ended_at = $5, batch = $6, why = NULL";
@@ -168,9 +144,6 @@ impl Store {
     }
 
     /// It could not be started, and is due again at this moment. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = failures + 1, batch = NULL, why = $6";
@@ -178,9 +151,6 @@ impl Store {
     }
 
     /// It has to wait, and nothing is wrong. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = 0, why = $6";
@@ -188,9 +158,6 @@ impl Store {
     }
 
     /// It is let go. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
         let (now, why) = (self.now(), why.to_owned());
         let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = $5, why = $6";
@@ -198,9 +165,6 @@ impl Store {
     }
 
     /// The lease is given back: whoever comes next may take it at once.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let now = self.now();
         self.end_taking(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
@@ -208,9 +172,6 @@ impl Store {
 
     /// Sets from when until when calls of the definition's batches may begin, of those to come too. One that is not open
     /// yet leaves a batch alone whose last window closed and that was not told of so far.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_schedule_window(
         &self,
         definition: &str,
@@ -249,9 +210,6 @@ impl Store {
     }
 
     /// When a run was last started that this batch is of.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
         Ok(sqlx::query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
             .bind(batch)

@@ -36,9 +36,6 @@ pub struct KeptAnswers {
 
 impl Store {
     /// What the ledger takes on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn sizes(&self) -> Result<Sizes, StoreError> {
         let row = sqlx::query(
             "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
@@ -58,9 +55,6 @@ impl Store {
     }
 
     /// The batches that have kept answers. Walks over indexes alone, but for a sample of each batch.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn kept_by_batch(&self) -> Result<Vec<KeptAnswers>, StoreError> {
         // Ids of calls grow with time: of batches that are older than the oldest answer no call is looked at.
         let found = sqlx::query(

@@ -109,9 +109,6 @@ impl std::ops::AddAssign for SpendSums {
 
 impl Store {
     /// What was spent.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spent(&self, ask: &SpendAsk) -> Result<Spent, StoreError> {
         // One view of the ledger for both readings.
         let mut view = self.read.begin().await?;

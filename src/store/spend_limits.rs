@@ -317,9 +317,6 @@ pub struct Lifted {
 
 impl Store {
     /// What is committed of each limit now. Without an account: of all accounts together.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spend_uses(
         &self,
         account: Option<&str>,
@@ -331,9 +328,6 @@ impl Store {
     }
 
     /// Pauses a batch, a call of which did not fit into a spend limit.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn pause_for_spend(
         &self,
         batch: BatchId,
@@ -366,9 +360,6 @@ impl Store {
 
     /// Lifts the pauses for spend limits whose day or month is over, or whose call would fit now; the latter, unless
     /// `at_once`, of pauses that have lasted a minute. Returns what was lifted.
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn lift_spend_pauses(
         &self,
         (account, environment): (&str, Environment),
@@ -396,9 +387,6 @@ impl Store {
     }
 
     /// The limits that came close and of which nobody was told yet, as long as their day or month lasts.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spend_notices(&self, environment: Environment) -> Result<Vec<SpendNotice>, StoreError> {
         // spend_notices
         let rows = sqlx::query(
@@ -424,9 +412,6 @@ impl Store {
     }
 
     /// A notification of it was posted, or nobody wants to know.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn spend_notice_posted(&self, notice: &SpendNotice) -> Result<(), StoreError> {
         let notice = notice.clone();
         self.write(move |conn, _| {

@@ -5,9 +5,6 @@ use crate::domain::job::BatchId;
 
 impl Store {
     /// What a batch speaks, and how much of it is there.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spoken(&self, batch: BatchId) -> Result<SpeechCounts, StoreError> {
         let row = sqlx::query(
             "SELECT CAST(sum(n) AS BIGINT) AS asked, CAST(sum(n) FILTER (WHERE well) AS BIGINT) AS done,

@@ -142,9 +142,6 @@ impl std::ops::AddAssign for Submitted {
 impl Store {
     /// Submits sets of lines, a statement each, in one transaction. The larger it is, the fewer pages of the key's index
     /// are written twice; meanwhile other processes wait.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn submit_sets(&self, begun: Begun, sets: Vec<(LineSet, BadSet)>) -> Result<Submitted, StoreError> {
         let sets: Arc<[_]> = sets.into_iter().map(|(good, bad)| (good.into_lines(), bad.into_json())).collect();
         self.write(move |conn, now| {
@@ -161,9 +158,6 @@ impl Store {
     }
 
     /// The batch is whole: from now on it is worked. Where it was cancelled meanwhile, so are the lines that came after.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
         loop {
             // A `cancel` may come until the very end.
@@ -194,9 +188,6 @@ impl Store {
     }
 
     /// Lines of a batch whose outputs were there before it.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn adopted(&self, batch: BatchId) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM jobs WHERE batch = ? AND state = 'succeeded' AND notes = 'adopted'";
         let count: i64 = sqlx::query_scalar(sql).bind(batch.0).fetch_one(&self.read).await?;

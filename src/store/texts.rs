@@ -98,9 +98,6 @@ pub(super) async fn insert(conn: &mut SqliteConnection, texts: &[Packed]) -> Res
 
 impl Store {
     /// The text that a job speaks; `None` if it speaks none.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
         let row =
             sqlx::query("SELECT t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text WHERE j.id = $1")
@@ -113,9 +110,6 @@ impl Store {
     }
 
     /// When a job was submitted, in ms since 1970.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
         Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
     }

@@ -45,9 +45,6 @@ impl Vitals {
 
 impl Store {
     /// How the unfinished batches of an environment are, and what all of its batches have cost.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The batches lead, so that the jobs of finished ones are not even looked at.
@@ -128,9 +125,6 @@ impl Store {
 
     /// Writes to the disk, and changes nothing. While the ledger cannot be written a process that works on it waits until
     /// it can, so that how long to wait is the caller's to say.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn can_be_written(&self) -> Result<(), StoreError> {
         self.write(|conn, _| {
             Box::pin(async move {

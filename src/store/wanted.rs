@@ -77,9 +77,6 @@ impl Reading {
 impl Store {
     /// Every line was read and submitted: lines that were not among them are gone or dropped; those that are asked for
     /// again are due, for what they lack. It is done in steps, before [`Store::end_submit`].
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn note_reading(&self, begun: Begun, reading: &Reading) -> Result<Rewanted, StoreError> {
         let mut done = Rewanted::default();
         let (before, all) = self.wanted_now(begun.batch).await?;

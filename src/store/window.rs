@@ -58,9 +58,6 @@ impl Store {
 
     /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
     /// that only the user may let go on, or that go on by themselves. Returns them with why they are paused.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
         let held = |kind: &&PauseKind| kind.only_the_user_lifts() || kind.ends_by_itself();
         let held: Vec<&str> = PauseKind::ALL.iter().filter(held).map(|kind| kind.as_str()).collect();
@@ -101,9 +98,6 @@ impl Store {
     }
 
     /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn standings(&self, environment: Environment) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
         // standings
         let rows = sqlx::query(
@@ -123,9 +117,6 @@ impl Store {
     }
 
     /// Notes that a batch's report was written and that it was told how it stands.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn told(&self, batch: BatchId, standing: &Standing) -> Result<(), StoreError> {
         let Some(mark) = standing.mark() else { return Ok(()) };
         self.write(move |conn, _| {

@@ -46,9 +46,6 @@ pub struct WaitingRun {
 
 impl Store {
     /// Each definition that ever ran by itself on this ledger.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn schedule_views(&self, environment: Environment) -> Result<Vec<ScheduleView>, StoreError> {
         let mut views = Vec::new();
         for row in sqlx::query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {
