@@ -20,7 +20,7 @@ use crate::{
     sandbox::{self, Sandbox},
     shutdown::Shutdown,
     sink::Sink,
-    store::{Store, StoreError},
+    store::Store,
     waves::{Client, Settings, account},
 };
 
@@ -242,7 +242,7 @@ pub(super) async fn publish_batch(
     state: SummaryState,
 ) -> Result<Published, Stop> {
     let row = store.batch_by_id(batch).await?;
-    let spec = spec_of(&row.name, &row.spec)?;
+    let spec = row.specification()?;
     let sink = Sink::open(&spec.output, &spec.sink)?;
     let (summary, failed) = match publish(store, &row, &spec, &sink, state, &config.rates).await {
         Ok(summary) => (summary, None),
@@ -250,16 +250,11 @@ pub(super) async fn publish_batch(
     };
     Ok(Published {
         summary,
-        spec,
+        spec: spec.clone(),
         sandbox: row.environment == Environment::Sandbox,
         pause: row.pause.as_ref().map(|(kind, _)| *kind),
         failed,
     })
-}
-
-/// What a batch was asked for.
-pub(super) fn spec_of(batch: &str, spec: &str) -> Result<BatchSpec, StoreError> {
-    serde_json::from_str(spec).map_err(|e| StoreError::Unexpected(format!("batch `{batch}`: {e}")))
 }
 
 async fn tell_draining(screen: super::Screen, shutdown: Shutdown) {

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Context, Exit, Screen, Stop, drive::spec_of, tell::fact};
+use super::{Context, Exit, Screen, Stop, tell::fact};
 use crate::{
     config::{Config, Listen, public_url},
     definition::{Definition, text},
@@ -89,7 +89,7 @@ impl Hooks {
         let mut posted = false;
         for batch in batches {
             let row = store.batch_by_id(*batch).await?;
-            posted |= may_be_posted(&spec_of(&row.name, &row.spec)?);
+            posted |= may_be_posted(row.specification()?);
         }
         // Without batches named, whichever are open.
         if !posted && !batches.is_empty() {

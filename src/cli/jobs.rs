@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{
     Exit, Stop,
     context::{Context, Named},
-    drive::spec_of,
     parts::JobParts,
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
@@ -99,7 +98,7 @@ impl Jobs {
         jobs: &[JobDetail],
     ) -> Result<(), Stop> {
         let screen = &context.screen;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = batch.specification()?;
         let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
         let mut told = Vec::new();
         for job in jobs {

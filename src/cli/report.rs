@@ -8,12 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{
-    Context, Exit, Stop,
-    context::Named,
-    drive::{publish_batch, spec_of},
-    screen::Data,
-};
+use super::{Context, Exit, Stop, context::Named, drive::publish_batch, screen::Data};
 use crate::{
     config::Config,
     report::{
@@ -52,7 +47,7 @@ impl Report {
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let summary = summarize(&store, row.id, &spec_of(&row.name, &row.spec)?, state, &config.rates).await?;
+                let summary = summarize(&store, row.id, row.specification()?, state, &config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
@@ -97,7 +92,7 @@ async fn write(
     file: &PathBuf,
     with_dropped: bool,
 ) -> Result<(), Stop> {
-    let spec = spec_of(&row.name, &row.spec)?;
+    let spec = row.specification()?;
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
         put_report(store, row, &spec, with_dropped, address).await?;
         context.screen.say(&format!("{}: written to {address}", row.name));

@@ -8,7 +8,6 @@ use self::part::{Again, Which};
 use super::{
     Exit, Stop,
     context::{Context, Named},
-    drive::spec_of,
     jobs::no_parts,
     parts::Moment,
     tell::unpriced,
@@ -58,7 +57,7 @@ impl Retry {
         self.check_states()?;
         let rates = context.config(self.named.world.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = batch.specification()?;
         let mut chosen = self.chosen(batch.id);
         let again = self.again(&store, &batch, &spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);

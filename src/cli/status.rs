@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{
-        batch::{BatchSpec, MicroUsd},
+        batch::MicroUsd,
         job::JobState,
         options::Task,
         pool::{Limits, Pool},
@@ -257,9 +257,13 @@ fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
     let limit = row.max_spend.map(|max| format!(" of at most {}", dollars(max))).unwrap_or_default();
     let reserved = if row.reserved > 0 { format!(", {} more in flight", dollars(row.reserved)) } else { String::new() };
     fact("spend", format!("{}{limit}{reserved}, at list price", dollars(row.spent)));
-    if let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) {
-        fact("manifest", spec.manifest);
-        fact("outputs", spec.output);
+    match row.spec.read() {
+        Ok(spec) => {
+            fact("manifest", spec.manifest.clone());
+            fact("outputs", spec.output.clone());
+        }
+        Err(fault) if row.pause.is_none() => fact("reason", format!("its specification does not read ({fault})")),
+        Err(_) => {}
     }
     if let Some((from, until)) = row.window.filter(|_| row.finished_at.is_none()) {
         fact("window", format!("{} to {}; a service begins no call outside it", moment(from), moment(until)));
@@ -296,7 +300,7 @@ fn spoken(speech: &SpeechCounts) -> String {
 }
 
 fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
-    let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
+    let spec = row.spec.read().ok();
     let mut json = json!({
         "batch": row.name,
         "definition": row.definition,
@@ -307,8 +311,8 @@ fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
         "pause": row.pause.as_ref().map(|(kind, reason)| {
             json!({ "kind": kind, "reason": reason, "until": row.pause_until.and_then(rfc3339) })
         }),
-        "manifest": spec.as_ref().map(|spec| &spec.manifest),
-        "outputs": spec.as_ref().map(|spec| &spec.output),
+        "manifest": spec.map(|spec| &spec.manifest),
+        "outputs": spec.map(|spec| &spec.output),
         "lines": counts.by_state.iter().map(|(state, n)| (state.to_string(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "total": counts.total(),
         "troubles": counts.troubles.iter().map(|(state, kind, n, key)| {

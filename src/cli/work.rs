@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     Context, Exit, Stop,
     context::World,
-    drive::{Api, Drive, spec_of},
+    drive::{Api, Drive},
     hooks::HookFlags,
     tell,
     told::Tells,
@@ -195,7 +195,7 @@ async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> 
 
 /// Tells what is left of a batch, how long it takes at least, and what it costs, unless that was told.
 pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow, costed: bool) -> Result<(), Stop> {
-    let spec = spec_of(&row.name, &row.spec)?;
+    let spec = row.specification()?;
     let counts = drive.store.counts(row.id).await?;
     let limits = tell::limits_of(&drive.config, &spec);
     let facts = match drive.environment() {

@@ -92,7 +92,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
-        let new = NewBatch::new("calls", environment, Task::Transcribe, serde_json::to_string(&spec).unwrap());
+        let new = NewBatch::new("calls", environment, Task::Transcribe, (&spec).into());
         let batch = store.begin(new, Again::default()).await.unwrap().batch;
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();

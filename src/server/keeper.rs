@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::in_words;
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
+    domain::{cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{PublishError, publish, summarize},
         summary::{Summary, SummaryState},
@@ -232,10 +232,9 @@ where
         Standing::WindowClosed(_) => SummaryState::Waiting,
         Standing::Working | Standing::Over => SummaryState::Running,
     };
-    let spec: BatchSpec = serde_json::from_str(&batch.spec)
-        .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
+    let spec = batch.specification()?;
     let published = match Sink::open(&spec.output, &spec.sink) {
-        Ok(sink) => publish(store, &batch, &spec, &sink, state, rates).await,
+        Ok(sink) => publish(store, &batch, spec, &sink, state, rates).await,
         Err(e) => Err(PublishError::Sink(e)),
     };
     let (summary, unpublished) = match published {
@@ -246,7 +245,7 @@ where
             if !told_without {
                 return Ok(Some(why));
             }
-            (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
+            (summarize(store, batch.id, spec, state, rates).await?, Some(why))
         }
     };
     tell(BatchNews { batch: batch.clone(), standing: standing.clone(), summary, unpublished: unpublished.clone() })

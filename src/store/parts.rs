@@ -14,7 +14,6 @@ use super::{
 use crate::{
     clock::{Millis, boot_id},
     domain::{
-        batch::BatchSpec,
         identity::Identity,
         job::{BatchId, JobId, Journals, Token},
         synthesis::Rendition,
@@ -230,9 +229,9 @@ impl Store {
                 let batch: BatchId = row.try_get("batch")?;
                 if let Entry::Vacant(unread) = specs.entry(batch) {
                     // One that cannot be read cannot be worked either.
-                    unread.insert(serde_json::from_str::<BatchSpec>(&self.batch_by_id(batch).await?.spec).ok());
+                    unread.insert(self.batch_by_id(batch).await?.spec);
                 }
-                let asked = specs[&batch].as_ref().and_then(|spec| spec.task.synthesis());
+                let asked = specs[&batch].read().ok().and_then(|spec| spec.task.synthesis());
                 let of: Option<String> = row.try_get("overrides")?;
                 let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
                 // What is to be spoken again is not needed as it was.

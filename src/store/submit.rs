@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{BadSet, Begun, LineSet, Store, StoreError, Text, control, deliveries, lines::Lines, sql::sql, texts};
+use super::{
+    BadSet, Begun, LineSet, Store, StoreError, StoredSpec, Text, control, deliveries, lines::Lines, sql::sql, texts,
+};
 use crate::{
     clock::Millis,
     domain::{
@@ -29,8 +31,8 @@ pub struct NewBatch {
     pub environment: Environment,
     /// What it does with each line.
     pub task: Task,
-    /// JSON of the whole specification.
-    pub spec: String,
+    /// The whole specification.
+    pub spec: StoredSpec,
     /// Micro-USD over all runs.
     pub max_spend: Option<i64>,
     /// Calls at once.
@@ -42,7 +44,7 @@ pub struct NewBatch {
 impl NewBatch {
     /// A batch without limits.
     #[must_use]
-    pub fn new(name: &str, environment: Environment, task: Task, spec: String) -> Self {
+    pub fn new(name: &str, environment: Environment, task: Task, spec: StoredSpec) -> Self {
         Self {
             name: name.to_owned(),
             definition: name.to_owned(),

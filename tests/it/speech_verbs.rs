@@ -55,8 +55,7 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new =
-            NewBatch::new("book", Environment::Live, Task::Synthesize, serde_json::to_string(&self.spec).unwrap());
+        let new = NewBatch::new("book", Environment::Live, Task::Synthesize, (&self.spec).into());
         let batch = self.store.begin(new, Again::default()).await.unwrap().batch;
         submit_lines(&self.store, batch, &[job("wav"), job("pcm")]).await;
         self.store.end_submit(batch).await.unwrap();

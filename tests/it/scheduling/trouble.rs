@@ -138,7 +138,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let definition = Definition::load(&house.path("jobs/night.toml"), &definition).unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
     let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
-    let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
+    let spec = (&definition.spec(&columns)).into();
     let batch = NewBatch {
         definition: name.into(),
         ..NewBatch::new(definition.batch.as_str(), Environment::Live, Task::Transcribe, spec)

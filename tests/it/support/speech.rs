@@ -53,12 +53,7 @@ impl House {
         let new = NewBatch {
             max_spend: spec.run.max_spend_usd.map(|usd| usd.0),
             concurrency: Some(spec.run.concurrency.unwrap_or(16)),
-            ..NewBatch::new(
-                speaking.name,
-                Environment::Live,
-                Task::Synthesize,
-                serde_json::to_string(&spec).expect("JSON"),
-            )
+            ..NewBatch::new(speaking.name, Environment::Live, Task::Synthesize, (&spec).into())
         };
         let batch = self.store.begin(new, Again::default()).await.expect("a ledger").batch;
         let mut jobs = Vec::new();
