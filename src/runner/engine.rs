@@ -18,7 +18,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         job::{BatchId, JobId, JobState},
-        pool::{Bound, Gate, Limits, Pool},
+        pool::{Bound, Gate, Lane, Limits, Pool},
         retry::PauseKind,
     },
     store::{Claimed, Finish, Settlement, Store, StoreError, To, Want},
@@ -48,13 +48,6 @@ pub(super) enum Until {
     NothingDue,
     /// It is asked to stop.
     Stopped,
-}
-
-/// Which workers a job takes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Lane {
-    Free,
-    Call(Pool),
 }
 
 struct Engine {
@@ -268,7 +261,7 @@ impl Engine {
             if let Entry::Vacant(unread) = batches.entry(job.batch) {
                 unread.insert(self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await);
             }
-            let lane = job.lane.map_or(Lane::Free, Lane::Call);
+            let lane = Lane::from(job.lane);
             let shared = Arc::clone(&self.shared);
             // What is claimed has a worker in any case: without one its lease would be renewed for ever.
             let task = match &batches[&job.batch] {

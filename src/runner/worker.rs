@@ -184,7 +184,7 @@ impl<A> Work<'_, A> {
     /// Back to the queue for a call, with the tries untouched.
     pub(super) fn put_back(&self, due_at: i64) -> Next {
         // With an open call there is something to reconcile first, and that needs no room in the pool.
-        let open = self.journal.calls.iter().any(|c| matches!(c.state.as_str(), "sent" | "accepted"));
+        let open = self.journal.calls.iter().any(|call| call.state.is_open());
         Next::Leave(To::Queued { due_at, call: (!open).then_some(self.pool), source_try: false })
     }
 

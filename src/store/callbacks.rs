@@ -16,6 +16,7 @@ use crate::{
         call::Trouble,
         hex::hex,
         job::{CallId, CallState},
+        options::listed,
         pool::Limits,
     },
     large::look_into,
@@ -53,21 +54,22 @@ pub enum Says {
     Failed(Trouble),
 }
 
-/// What a callback did. Whichever it is, the vendor need not send it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It is its call's answer.
-    Answered,
-    /// It is one, and another call had answered before.
-    Surplus,
-    /// Its call has failed, which is a try.
-    Failed,
-    /// The same came before.
-    Repeated,
-    /// Another body came before, which counts. This one is kept beside.
-    Other,
-    /// Its call was closed before: nothing.
-    Ignored,
+listed! {
+    /// What a callback did. Whichever it is, the vendor need not send it again.
+    Effect, "effect of a callback" {
+        /// It is its call's answer.
+        Answered = "answered",
+        /// It is one, and another call had answered before.
+        Surplus = "surplus",
+        /// Its call has failed, which is a try.
+        Failed = "failed",
+        /// The same came before.
+        Repeated = "repeated",
+        /// Another body came before, which counts. This one is kept beside.
+        Other = "other",
+        /// Its call was closed before: nothing.
+        Ignored = "ignored",
+    }
 }
 
 /// A call that a callback is for.
@@ -277,20 +279,16 @@ async fn keep(
         "INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
     );
     insert.push_values(kept, |mut row, (delivery, effect)| {
-        let (name, beside) = match effect {
-            Effect::Answered => ("answered", false),
-            Effect::Surplus => ("surplus", false),
-            Effect::Failed => ("failed", true),
-            Effect::Other => ("other", true),
-            Effect::Repeated | Effect::Ignored => ("ignored", true),
-        };
-        let beside = beside && has_room(delivery.call);
+        // A repeated one is only counted, and its first effect stays.
+        let effect = if *effect == Effect::Repeated { Effect::Ignored } else { *effect };
+        // The body of an answer stands among the answers.
+        let beside = !matches!(effect, Effect::Answered | Effect::Surplus) && has_room(delivery.call);
         let (body, is_packed) = delivery.body.kept();
         row.push_bind(delivery.call)
             .push_bind(now)
             .push_bind(1)
             .push_bind(delivery.digest.as_slice())
-            .push_bind(name)
+            .push_bind(effect)
             .push_bind(beside.then_some(is_packed))
             .push_bind(packed::bytes(&delivery.body))
             .push_bind(beside.then_some(body));

@@ -11,7 +11,7 @@ use crate::{
         environment::Environment,
         facts::Facts,
         job::{BatchId, JobId, Token},
-        pool::Pool,
+        pool::{Lane, Pool},
         s3::Listed,
     },
 };
@@ -61,9 +61,9 @@ impl Default for Want {
 
 impl Want {
     /// Lanes with room, and how much.
-    fn lanes(&self) -> impl Iterator<Item = (&str, u32)> {
-        let calls = self.calls.iter().map(|(pool, n)| (pool.as_str(), *n));
-        calls.chain([("free", self.free)]).filter(|(_, room)| *room > 0)
+    fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> {
+        let calls = self.calls.iter().map(|(pool, n)| (Lane::Call(*pool), *n));
+        calls.chain([(Lane::Free, self.free)]).filter(|(_, room)| *room > 0)
     }
 }
 
@@ -108,7 +108,6 @@ impl Store {
 
     /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
     pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
-        let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
         // next_due
         let statement = format!(
             "SELECT min(due) FROM (
@@ -119,7 +118,7 @@ impl Store {
                  AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
             among("b.id", &want.batches)
         );
-        let lanes: Vec<_> = lanes.into_iter().map(|lane| [lane]).collect();
+        let lanes: Vec<_> = want.lanes().map(|(lane, _)| [lane]).collect();
         Ok(sqlx::query_scalar(sql(&statement))
             .bind(serde_json::json!(lanes).to_string())
             .bind(want.environment)
@@ -135,7 +134,7 @@ impl Store {
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
         // Of each batch only the first line of each lane is looked at: there may be millions.
         // pools_waited_for
-        let lanes: Vec<String> = sqlx::query_scalar(
+        let lanes: Vec<Lane> = sqlx::query_scalar(
             "WITH RECURSIVE lanes (batch, lane) AS (
                SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
                FROM batches
@@ -150,7 +149,7 @@ impl Store {
         .bind(environment)
         .fetch_all(&self.read)
         .await?;
-        Ok(lanes.iter().filter_map(|lane| lane.parse().ok()).collect())
+        Ok(lanes.into_iter().filter_map(Lane::pool).collect())
     }
 }
 
@@ -199,13 +198,13 @@ pub(super) async fn claim(
     let mut free = want.free;
     // Whether a sink takes something again is found out by what is bought already.
     for batch in open.iter_mut().filter(|batch| batch.probing && batch.sink && batch.most > 0) {
-        if free > 0 && claim_of(conn, shared, batch, ("free", 1), now, &mut claimed).await? > 0 {
+        if free > 0 && claim_of(conn, shared, batch, (Lane::Free, 1), now, &mut claimed).await? > 0 {
             free -= 1;
         }
     }
     for (lane, room) in want.lanes() {
-        let mut room = if lane == "free" { free } else { room };
-        let takers = |b: &Open| b.most > 0 && (lane == "free" || b.in_window);
+        let mut room = if lane == Lane::Free { free } else { room };
+        let takers = |b: &Open| b.most > 0 && (lane == Lane::Free || b.in_window);
         let groups = groups(&open, want.order, takers);
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1));
@@ -232,7 +231,7 @@ async fn claim_of(
     conn: &mut SqliteConnection,
     shared: &Shared,
     batch: &mut Open,
-    (lane, take): (&str, u32),
+    (lane, take): (Lane, u32),
     now: Millis,
     claimed: &mut Vec<Claimed>,
 ) -> Result<u32, StoreError> {
@@ -321,7 +320,7 @@ async fn claim_lane(
     conn: &mut SqliteConnection,
     shared: &Shared,
     batch: &Open,
-    (lane, take): (&str, u32),
+    (lane, take): (Lane, u32),
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let token = shared.next_token();
@@ -352,8 +351,7 @@ async fn claim_lane(
         .bind(batch.chosen)
         .fetch_all(&mut *conn)
         .await?;
-    let mut claimed =
-        rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
+    let mut claimed = rows.iter().map(|r| claimed(r, Token(token), lane.pool())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);
     Ok(claimed)
 }

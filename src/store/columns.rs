@@ -3,6 +3,7 @@
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 use uuid::Uuid;
 
+use super::{Effect, notices::NoticeState};
 use crate::domain::{
     call::ErrorKind,
     environment::Environment,
@@ -10,7 +11,7 @@ use crate::domain::{
     job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
     options::Task,
-    pool::Pool,
+    pool::{Lane, Pool},
     retry::PauseKind,
     spend::Period,
 };
@@ -100,7 +101,22 @@ macro_rules! as_bytes {
     )+ };
 }
 
-as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Period, Pool, Task, Wanted, Why);
+as_text!(
+    CallState,
+    Effect,
+    Environment,
+    ErrorKind,
+    JobState,
+    Lane,
+    NoticeEvent,
+    NoticeState,
+    PauseKind,
+    Period,
+    Pool,
+    Task,
+    Wanted,
+    Why
+);
 as_number!(BatchId, JobId, Token);
 as_bytes! {
     CallId: |id| id.0.as_bytes().to_vec(), |bytes| CallId(Uuid::from_bytes(bytes));

@@ -154,11 +154,11 @@ impl Store {
         self.write(move |conn, now| {
             let error = error.clone();
             Box::pin(async move {
-                let state: Option<String> = sqlx::query_scalar(
+                let given_up: Option<bool> = sqlx::query_scalar(
                     "UPDATE notices SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0, \
                      state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END, \
                      due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END \
-                     WHERE id = $1 AND tries = $2 AND state = 'waiting' RETURNING state",
+                     WHERE id = $1 AND tries = $2 AND state = 'waiting' RETURNING state = 'given_up'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -168,9 +168,9 @@ impl Store {
                 .bind(GIVE_UP_MS)
                 .fetch_optional(conn)
                 .await?;
-                Ok(match state.as_deref() {
-                    Some("given_up") => Untold::GivenUp,
-                    Some(_) => Untold::Again,
+                Ok(match given_up {
+                    Some(true) => Untold::GivenUp,
+                    Some(false) => Untold::Again,
                     None => Untold::NotOurs,
                 })
             })
@@ -201,11 +201,12 @@ impl Store {
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state")
-                    .bind(now - KEEP_MS)
-                    .fetch_all(conn)
-                    .await?;
-                Ok(gone.iter().filter(|state| *state == "waiting").count() as u64)
+                let untold: Vec<bool> =
+                    sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state = 'waiting'")
+                        .bind(now - KEEP_MS)
+                        .fetch_all(conn)
+                        .await?;
+                Ok(untold.iter().filter(|untold| **untold).count() as u64)
             })
         })
         .await

@@ -46,7 +46,7 @@ pub(super) async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Milli
     // lift
     sqlx::query(
         "UPDATE batches
-         SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
+         SET state = 'open', pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
            pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
          WHERE id = $2",
     )
@@ -65,16 +65,14 @@ pub(super) async fn pause_in(
     reason: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
     // pause_in: whoever was let through met the same cause: the pause lasts, and its probe is over.
     sqlx::query(
         "UPDATE batches
-         SET state = 'paused', paused_by = $1, pause_kind = $2, pause_reason = $3, paused_at = coalesce(paused_at, $5),
-           pause_until = NULL, pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = CASE WHEN probing = 1 THEN $5 ELSE probed_at END
-         WHERE id = $4
-           AND (state = 'open' OR probing = 1 OR (state = 'paused' AND paused_by = 'wavebatch' AND $1 = 'user'))",
+         SET state = 'paused', pause_kind = $1, pause_reason = $2, paused_at = coalesce(paused_at, $4),
+           pause_until = NULL, pause_reserve = NULL, probing = 0, probe_job = NULL, 
+           probed_at = CASE WHEN probing = 1 THEN $4 ELSE probed_at END
+         WHERE id = $3 AND (state = 'open' OR probing = 1 OR ($1 = 'user' AND pause_kind <> 'user'))",
     )
-    .bind(by)
     .bind(kind)
     .bind(reason)
     .bind(batch)

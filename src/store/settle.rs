@@ -16,7 +16,7 @@ use crate::{
         call::ErrorKind,
         facts::Facts,
         job::{BatchId, CallId, JobId, JobState, Token},
-        pool::Pool,
+        pool::{Lane, Pool},
         retry::PauseKind,
     },
 };
@@ -292,24 +292,24 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
         .iter()
         .map(|s| match &s.to {
             To::Finished(_) if outdated.contains(&s.job.0) => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": "free", "source_try": 0,
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": Lane::Free, "source_try": 0,
             }),
             To::Queued { due_at, call, source_try } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
-                "lane": call.as_ref().map_or("free", Pool::as_str), "source_try": u8::from(*source_try),
+                "lane": Lane::from(*call), "source_try": u8::from(*source_try),
             }),
             To::Waiting { call, until } => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": Lane::Free,
                 "source_try": 0, "waits": call.0.simple().to_string(), "until": call.0.simple().to_string(),
             }),
             To::Awaiting { call, until } => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": "free",
+                "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": Lane::Free,
                 "source_try": 0, "until": call.0.simple().to_string(),
             }),
             To::Finished(f) => {
                 next_seq += 1;
                 json!({
-                    "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "seq": next_seq - 1,
+                    "job": s.job.0, "token": s.token.0, "state": f.state, "lane": Lane::Free, "seq": next_seq - 1,
                     "source_try": u8::from(f.source_try), "units": f.units, "facts": f.facts.to_json(),
                     "error_kind": f.error_kind, "error": f.error, "request_id": f.request_id, "notes": f.notes,
                     "expiry": f.content_expiry, "outputs": f.outputs, "processing_ms": f.processing_ms,

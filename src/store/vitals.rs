@@ -7,7 +7,7 @@ use sqlx::Row;
 use super::{Store, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, job::JobState, options::Task, pool::Pool, retry::PauseKind},
+    domain::{environment::Environment, job::JobState, options::Task, pool::Lane, retry::PauseKind},
 };
 
 /// What is not finished, in all batches of one environment together.
@@ -103,7 +103,7 @@ impl Store {
     /// A running job is due only once its lease has run out, so that whatever is due can be taken.
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let waited_for = self.pools_waited_for(environment).await?;
-        let lanes: Vec<&str> = waited_for.iter().map(Pool::as_str).chain(["free"]).collect();
+        let lanes = waited_for.into_iter().map(Lane::Call).chain([Lane::Free]);
         // oldest_due
         let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
             "SELECT min(due) FROM (
@@ -115,7 +115,7 @@ impl Store {
             claim::WORKABLE,
             claim::IN_WINDOW
         )))
-        .bind(serde_json::json!(lanes.into_iter().map(|lane| [lane]).collect::<Vec<_>>()).to_string())
+        .bind(serde_json::json!(lanes.map(|lane| [lane]).collect::<Vec<_>>()).to_string())
         .bind(environment)
         .bind(self.now())
         .fetch_one(&self.read)

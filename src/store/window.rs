@@ -136,15 +136,14 @@ impl Store {
 
 fn standing(row: &SqliteRow) -> Result<(BatchRow, Standing), StoreError> {
     let batch = read::batch_row(row)?;
-    let by: Option<String> = row.try_get("paused_by")?;
     let standing = match batch.finished_at {
         Some(at) => Standing::Finished(at),
         None if batch.submitting_at.is_some() => Standing::Working,
         None if !row.try_get::<bool, _>("unfinished")? => Standing::Over,
-        None if by.as_deref() == Some("wavebatch") => {
-            Standing::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
+        None if batch.pause.as_ref().is_some_and(|(kind, _)| *kind != PauseKind::User) => {
+            Standing::Paused(batch.paused_at.unwrap_or(0))
         }
-        None if row.try_get::<Option<bool>, _>("closed")? == Some(true) && by.is_none() => {
+        None if batch.pause.is_none() && row.try_get::<Option<bool>, _>("closed")? == Some(true) => {
             Standing::WindowClosed(row.try_get("window_until")?)
         }
         None => Standing::Working,
