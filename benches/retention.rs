@@ -25,8 +25,8 @@ use wavebatch::{
         environment::Environment,
         identity::{Identity, source_identity},
         job::{BatchId, JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
+        transcription::Transcription,
     },
     store::{
         Again, BadSet, Claimed, End, Ended, Finish, LineSet, NewBatch, NewJob, Opening, PermitAsk, Purchase,
@@ -102,7 +102,7 @@ fn opening(path: &Path) -> (Opening, Clock) {
 async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     let new = NewBatch {
         definition: "night".into(),
-        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Task::Transcribe, "{}".into())
+        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
     };
     let begun = store.begin(new, Again::default()).await.expect("a batch");
     let batch = begun.batch;

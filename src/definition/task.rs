@@ -7,8 +7,11 @@ use crate::domain::{
     batch::LineOption,
     keywords::INVENTING_WEIGHT,
     open::Unlisted,
-    options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
-    task::{TaskSpec, Transcription},
+    options::{SttModel, TranscribeOptions, TranscriptFormat, WebhookMode},
+    synthesis::Synthesis,
+    task::TaskName,
+    task::TaskSpec,
+    transcription::Transcription,
 };
 
 /// A task, and how it is done.
@@ -42,10 +45,10 @@ pub struct Transcribing {
 impl TaskDefinition {
     /// Its name.
     #[must_use]
-    pub const fn task(&self) -> Task {
+    pub const fn task(&self) -> TaskName {
         match self {
-            Self::Transcribe(_) => Task::Transcribe,
-            Self::Synthesize(_) => Task::Synthesize,
+            Self::Transcribe(_) => Transcription::TASK,
+            Self::Synthesize(_) => Synthesis::TASK,
         }
     }
 
@@ -72,9 +75,9 @@ impl TaskDefinition {
         match self {
             Self::Transcribe(asked) => {
                 let (options, formats) = (asked.options.clone(), asked.formats.clone());
-                TaskSpec::Transcribe(Box::new(Transcription { options, formats, webhook: asked.webhook }))
+                TaskSpec::of(&Transcription { options, formats, webhook: asked.webhook })
             }
-            Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
+            Self::Synthesize(asked) => TaskSpec::of(&asked.synthesis),
         }
     }
 

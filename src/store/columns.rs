@@ -3,17 +3,17 @@
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 use uuid::Uuid;
 
-use super::{Effect, notices::NoticeState};
+use super::Effect;
 use crate::domain::{
     call::ErrorKind,
     environment::Environment,
     identity::Identity,
     job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
-    options::Task,
     pool::{Lane, Pool},
     retry::PauseKind,
     spend::Period,
+    task::TaskName,
 };
 
 /// A list of spellings, kept as text.
@@ -109,11 +109,10 @@ as_text!(
     JobState,
     Lane,
     NoticeEvent,
-    NoticeState,
     PauseKind,
     Period,
     Pool,
-    Task,
+    TaskName,
     Wanted,
     Why
 );

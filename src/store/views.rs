@@ -11,9 +11,10 @@ use crate::{
         call::ErrorKind,
         environment::Environment,
         job::{BatchId, CallId, CallState, JobId, JobState, Wanted, Why},
-        options::{Task, listed},
+        options::listed,
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
+        task::TaskName,
     },
 };
 
@@ -27,7 +28,7 @@ pub struct BatchRow {
     /// Its definition's name.
     pub definition: String,
     /// What it does with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// Where its calls go.
     pub environment: Environment,
     /// What it was asked for, as it was submitted last.

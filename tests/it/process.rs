@@ -17,6 +17,7 @@ use wavebatch::{
         call::{ErrorKind, Outcome},
         job::JobState::{Queued, Succeeded},
         s3::SinkSettings,
+        transcription::Transcription,
     },
     media::{
         fetch::{FetchError, FetchSettings, Fetcher},
@@ -259,7 +260,7 @@ async fn in_a_process_without_files_left() {
     let (runner, mut seen) = house.runner_on(&house.store);
     let spec = house.store.batch_by_id(batch).await.expect("a ledger").spec;
     let spec = spec.read().expect("a specification");
-    let options = &spec.task.transcription().expect("of recordings").options;
+    let options = &spec.task.read::<Transcription>().expect("of recordings").options;
     let end = tokio::spawn(async move {
         runner.run(&[batch], CancellationToken::new(), CancellationToken::new()).await.expect("a ledger")
     });

@@ -18,10 +18,10 @@ use wavebatch::{
         facts::Facts,
         identity::{Identity, text_identity},
         job::{JobId, JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
         speech::{AudioFormat, SampleRate},
         synthesis::Bought,
+        synthesis::Synthesis,
     },
     store::{
         Again, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, PlannedPart,
@@ -55,14 +55,14 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new = NewBatch::new("book", Environment::Live, Task::Synthesize, (&self.spec).into());
+        let new = NewBatch::new("book", Environment::Live, Synthesis::TASK, (&self.spec).into());
         let batch = self.store.begin(new, Again::default()).await.unwrap().batch;
         submit_lines(&self.store, batch, &[job("wav"), job("pcm")]).await;
         self.store.end_submit(batch).await.unwrap();
     }
 
     fn sound(&self, text: &str) -> Identity {
-        let asked = self.spec.task.synthesis().unwrap();
+        let asked = self.spec.task.read::<Synthesis>().unwrap();
         asked.options.fingerprint(text, PCM, None, None)
     }
 
@@ -149,7 +149,7 @@ impl Book {
         submit_lines(&self.store, batch, &[slow]).await;
         let _me = self.store.enlist("{}".into()).await.unwrap();
         let job = self.claim().await.remove(0);
-        let mut options = self.spec.task.synthesis().unwrap().options.clone();
+        let mut options = self.spec.task.read::<Synthesis>().unwrap().options.clone();
         options.voice_id = voice.into();
         let length = |part| if part == 0 { samples } else { 24_000 };
         let sounds = PARTS.map(|(part, text, _)| (part, options.fingerprint(text, PCM, None, None), length(part)));
@@ -197,7 +197,7 @@ impl Book {
 fn spec(output: &str) -> BatchSpec {
     serde_json::from_value(json!({
         "definition": "book", "task": "synthesize", "manifest": "book.csv", "output": output,
-        "synthesize": {
+        "asked": {
             "options": { "model": "lightning_v3.1", "voice_id": "avery", "language": "en", "speed": 1000,
                 "number_pronunciation_language": null, "math_notation": false, "expire_content": "false" },
             "voices": ["avery"],

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{key::Key, options::TranscriptFormat, task::TaskSpec},
+    domain::{built_in::BuiltIn, key::Key, options::TranscriptFormat, task::TaskSpec},
     sink::{Sink, SinkError},
 };
 
@@ -58,16 +58,17 @@ impl Adopt {
 
 /// The endings of a task's outputs, with their dots, and those of files that may have no bytes.
 fn endings(task: &TaskSpec) -> (Vec<String>, Vec<String>) {
-    match task {
-        TaskSpec::Transcribe(asked) => (
+    match task.built_in() {
+        Ok(BuiltIn::Transcribe(asked)) => (
             asked.formats.iter().map(|format| format!(".{format}")).collect(),
             [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|format| format!(".{format}")).into(),
         ),
-        TaskSpec::Synthesize { synthesize: asked } => {
+        Ok(BuiltIn::Synthesize(asked)) => {
             let formats = asked.formats.iter().map(|format| format!(".{}", format.ending));
             let captions = asked.captions.iter().map(|caption| format!(".{caption}"));
             (formats.chain(captions).collect(), Vec::new())
         }
+        Err(_) => (Vec::new(), Vec::new()),
     }
 }
 

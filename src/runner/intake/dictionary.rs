@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         call::{ErrorKind, Trouble},
-        synthesis::Dictionary,
+        synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
     },
     store::{Again, BatchRow, NewBatch, Store},
@@ -76,8 +76,8 @@ async fn put(
 pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
     let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
     let mut spec = row.specification()?.clone();
-    let TaskSpec::Synthesize { synthesize } = &mut spec.task else { return Ok(()) };
-    let Some(dictionary) = &mut synthesize.dictionary else { return Ok(()) };
+    let Ok(mut asked) = spec.task.read::<Synthesis>() else { return Ok(()) };
+    let Some(dictionary) = &mut asked.dictionary else { return Ok(()) };
     let Ok(words) = pronunciations::read(Path::new(&dictionary.file)) else { return Ok(()) };
     let before = dictionary.id.clone();
     if words.hex() != dictionary.hash {
@@ -87,6 +87,7 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
     if dictionary.id == before {
         return Ok(());
     }
+    spec.task = TaskSpec::of(&asked);
     let batch = NewBatch {
         name: row.name.clone(),
         definition: row.definition.clone(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     definition::{Columns, Definition},
-    domain::{batch::BatchSpec, environment::Environment, options::Task},
+    domain::{batch::BatchSpec, environment::Environment, synthesis::Synthesis, task::TaskName},
     store::{Again, BatchRow, Diff, Store, StoreError},
 };
 
@@ -36,11 +36,11 @@ impl Known {
                 ours: named(&definition.name),
             });
         }
-        if spec.task.task() != definition.task.task() {
-            let of = |task: Task| format!("the task `{task}`");
+        if spec.task.name != definition.task.task() {
+            let of = |task: TaskName| format!("the task `{task}`");
             return Err(IntakeError::OtherDefinition {
                 batch,
-                theirs: of(spec.task.task()),
+                theirs: of(spec.task.name),
                 ours: of(definition.task.task()),
             });
         }
@@ -52,7 +52,7 @@ impl Known {
 
     /// The definition, asked for where this batch was first: what it has bought there goes on to be its own.
     pub(super) fn at_its_origin(&self, definition: &Definition) -> Definition {
-        let origin = self.spec.task.synthesis().and_then(|asked| asked.origin.clone());
+        let origin = self.spec.task.read::<Synthesis>().ok().and_then(|asked| asked.origin.clone());
         definition.clone().asked_at(origin)
     }
 

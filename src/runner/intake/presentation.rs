@@ -1,19 +1,21 @@
 //! What only shows how an answer looks, and where it goes: a change of it is delivered again, and buys nothing.
 
-use crate::domain::{synthesis::Synthesis, task::TaskSpec};
+use crate::domain::{built_in::BuiltIn, synthesis::Synthesis, task::TaskSpec, transcription::Transcription};
 
 /// Whether what is answered looks another way than before.
 pub(super) fn differs(before: &TaskSpec, now: &TaskSpec) -> bool {
-    match (before, now) {
-        (TaskSpec::Transcribe(before), TaskSpec::Transcribe(now)) => sorted(&before.formats) != sorted(&now.formats),
-        (TaskSpec::Synthesize { synthesize: before }, TaskSpec::Synthesize { synthesize: now }) => sounds(before, now),
+    match (before.built_in(), now.built_in()) {
+        (Ok(BuiltIn::Transcribe(before)), Ok(BuiltIn::Transcribe(now))) => {
+            sorted(&before.formats) != sorted(&now.formats)
+        }
+        (Ok(BuiltIn::Synthesize(before)), Ok(BuiltIn::Synthesize(now))) => sounds(&before, &now),
         _ => true,
     }
 }
 
 /// Whether captions are asked for that were not: answers that were bought without word times have none for them.
 pub(super) fn adds_captions(before: &TaskSpec, now: &TaskSpec) -> bool {
-    let (Some(before), Some(now)) = (before.transcription(), now.transcription()) else { return false };
+    let (Ok(before), Ok(now)) = (before.read::<Transcription>(), now.read::<Transcription>()) else { return false };
     now.formats.iter().any(|format| format.needs_words() && !before.formats.contains(format))
 }
 

@@ -9,7 +9,7 @@ use crate::{
             texts::{TextRow, TextScan, Texts},
         },
     },
-    domain::{cost::Rates, open::Strangers, options::Task},
+    domain::{cost::Rates, open::Strangers, transcription::Transcription},
 };
 
 /// What the first reading of a manifest found, whatever its lines are.
@@ -65,8 +65,8 @@ pub(super) fn refuse_unpriced(definition: &Definition, scan: &Scanned, rates: &R
         None => return Ok(()),
     };
     let unit = match definition.task.task() {
-        Task::Transcribe => "US dollars a minute",
-        Task::Synthesize => "US dollars per 10,000 characters",
+        Transcription::TASK => "US dollars a minute",
+        _ => "US dollars per 10,000 characters",
     };
     let unpriced = scan.strangers.of("model").filter(|model| !rates.models.contains_key(*model));
     let faults: Vec<Fault> = unpriced
