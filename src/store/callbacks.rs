@@ -238,14 +238,14 @@ impl Received {
 
 async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, Known>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
-    // look_up
-    let rows = sqlx::query(sql("SELECT c.id, c.state,
-           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
-           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
-             + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
-           EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
-         FROM rows_of($1) AS r
-         JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
+    let rows = sqlx::query(sql(r"-- callbacks::look_up
+            SELECT c.id, c.state,
+              (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
+              (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
+                + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
+              EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
     .bind(json!(asked).to_string())
     .fetch_all(conn)
     .await?;
@@ -276,7 +276,8 @@ async fn keep(
         return Ok(());
     }
     let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
+        r"-- callbacks::keep
+          INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
     );
     insert.push_values(kept, |mut row, (delivery, effect)| {
         // A repeated one is only counted, and its first effect stays.
@@ -306,11 +307,11 @@ async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Mi
     if calls.is_empty() {
         return Ok(());
     }
-    // wake
-    sqlx::query(sql("UPDATE jobs
-         SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
-         WHERE state = 'awaiting' AND id IN (
-           SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
+    sqlx::query(sql(r"-- callbacks::wake
+            UPDATE jobs
+            SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
+            WHERE state = 'awaiting' AND id IN (
+              SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
     .bind(now)
     .bind(json!(calls).to_string())
     .execute(conn)

@@ -108,14 +108,14 @@ impl Store {
 
     /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
     pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
-        // next_due
         let statement = format!(
-            "SELECT min(due) FROM (
-               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
-               FROM batches AS b
-               CROSS JOIN rows_of($1) AS l
-               WHERE b.state = 'open' AND {WORKABLE} AND b.finished_at IS NULL AND b.environment = $2
-                 AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
+            r"-- claim::next_due
+              SELECT min(due) FROM (
+                SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+                FROM batches AS b
+                CROSS JOIN rows_of($1) AS l
+                WHERE b.state = 'open' AND {WORKABLE} AND b.finished_at IS NULL AND b.environment = $2
+                  AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
             among("b.id", &want.batches)
         );
         let lanes: Vec<_> = want.lanes().map(|(lane, _)| [lane]).collect();
@@ -133,18 +133,18 @@ impl Store {
     /// The pools that unfinished lines wait for.
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
         // Of each batch only the first line of each lane is looked at: there may be millions.
-        // pools_waited_for
         let lanes: Vec<Lane> = sqlx::query_scalar(
-            "WITH RECURSIVE lanes (batch, lane) AS (
-               SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
-               FROM batches
-               WHERE finished_at IS NULL AND environment = $1
-               UNION ALL
-               SELECT l.batch,
-                 (SELECT min(j.lane) FROM jobs AS j WHERE j.batch = l.batch AND j.lane > l.lane AND j.due_at IS NOT NULL)
-               FROM lanes AS l
-               WHERE l.lane IS NOT NULL)
-             SELECT DISTINCT lane FROM lanes WHERE lane IS NOT NULL AND lane <> 'free'",
+            r"-- claim::pools_waited_for
+              WITH RECURSIVE lanes (batch, lane) AS (
+                SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                FROM batches
+                WHERE finished_at IS NULL AND environment = $1
+                UNION ALL
+                SELECT l.batch,
+                  (SELECT min(j.lane) FROM jobs AS j WHERE j.batch = l.batch AND j.lane > l.lane AND j.due_at IS NOT NULL)
+                FROM lanes AS l
+                WHERE l.lane IS NOT NULL)
+              SELECT DISTINCT lane FROM lanes WHERE lane IS NOT NULL AND lane <> 'free'",
         )
         .bind(environment)
         .fetch_all(&self.read)
@@ -257,16 +257,16 @@ async fn claim_of(
 
 /// The batches that may be worked, whose turn it is first.
 async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Millis) -> Result<Vec<Open>, StoreError> {
-    // open
     let statement = format!(
-        "SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
-           coalesce(pause_kind = 'sink', 1 = 0) AS sink,
-           (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
-           CASE WHEN probing = 1 THEN NOT EXISTS (
-             SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
-         FROM batches
-         WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
-         ORDER BY id",
+        r"-- claim::open
+          SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
+            coalesce(pause_kind = 'sink', 1 = 0) AS sink,
+            (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
+            CASE WHEN probing = 1 THEN NOT EXISTS (
+              SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
+          FROM batches
+          WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
+          ORDER BY id",
         among("id", &want.batches)
     );
     let rows = sqlx::query(sql(&statement))
@@ -325,20 +325,20 @@ async fn claim_lane(
 ) -> Result<Vec<Claimed>, StoreError> {
     let token = shared.next_token();
     let which = if batch.chosen.is_some() { "id = $8 AND" } else { "" };
-    // claim_lane
     let statement = format!(
-        "UPDATE jobs
-         SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
-           after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
-             THEN after END,
-           started_at = coalesce(started_at, $4)
-         WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
-         RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
-           wanted = 'dropped' AS dropped,
-           EXISTS (
-             SELECT 1 FROM calls
-             WHERE job = jobs.id
-               AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
+        r"-- claim::claim_lane
+          UPDATE jobs
+          SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
+            after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+              THEN after END,
+            started_at = coalesce(started_at, $4)
+          WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
+          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
+            wanted = 'dropped' AS dropped,
+            EXISTS (
+              SELECT 1 FROM calls
+              WHERE job = jobs.id
+                AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     );
     let rows = sqlx::query(sql(&statement))
         .bind(token)

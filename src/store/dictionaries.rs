@@ -16,9 +16,10 @@ impl Store {
             let [account, name, id, hash] = [&account, &name, &id, &hash].map(String::clone);
             Box::pin(async move {
                 sqlx::query(
-                    "INSERT INTO dictionaries (account, name, id, hash)
-                     VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (account, name) DO UPDATE SET id = excluded.id, hash = excluded.hash",
+                    r"-- dictionaries::keep_dictionary
+                      INSERT INTO dictionaries (account, name, id, hash)
+                      VALUES ($1, $2, $3, $4)
+                      ON CONFLICT (account, name) DO UPDATE SET id = excluded.id, hash = excluded.hash",
                 )
                 .bind(account)
                 .bind(name)

@@ -39,27 +39,28 @@ pub(super) async fn insert(
     };
     let set = serde_json::Value::from(intents.iter().map(row).collect::<Vec<_>>()).to_string();
     content::note(conn, intents.iter().filter_map(|intent| Some((intent.ask.job, intent.ask.content?)))).await?;
-    // insert: the plan of a job that has one part is made with its first call; that of others stands there already.
-    sqlx::query(sql("INSERT INTO job_parts (job, part, units, bytes, cache_key)
-         SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
-           CAST(v ->> 'source_bytes' AS BIGINT), unhex(v ->> 'clip')
-         FROM rows_of($1) AS r
-         WHERE 1 = 1
-         ON CONFLICT (job, part) DO NOTHING"))
+    sqlx::query(sql(
+        r"-- intent::insert: the plan of a job that has one part is made with its first call; that of others stands there already.
+          INSERT INTO job_parts (job, part, units, bytes, cache_key)
+          SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
+            CAST(v ->> 'source_bytes' AS BIGINT), unhex(v ->> 'clip')
+          FROM rows_of($1) AS r
+          WHERE 1 = 1
+          ON CONFLICT (job, part) DO NOTHING"))
     .bind(&set)
     .execute(&mut *conn)
     .await?;
-    // insert
     sqlx::query(sql(
-        "INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
-           grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
-         SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
-           v ->> 'account', v ->> 'pool', 'sent', v ->> 'why', $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
-           CAST(v ->> 'timeout' AS BIGINT), CAST(v ->> 'grace' AS BIGINT), $5, $6, CAST(v ->> 'overdue' AS BIGINT),
-           CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
-           CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')
-         FROM rows_of($1) AS r
-         JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)",
+        r"-- intent::insert
+          INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
+            grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
+          SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
+            v ->> 'account', v ->> 'pool', 'sent', v ->> 'why', $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
+            CAST(v ->> 'timeout' AS BIGINT), CAST(v ->> 'grace' AS BIGINT), $5, $6, CAST(v ->> 'overdue' AS BIGINT),
+            CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
+            CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')
+          FROM rows_of($1) AS r
+          JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)",
     ))
     .bind(&set)
     .bind(now.wall)
@@ -69,14 +70,14 @@ pub(super) async fn insert(
     .bind(shared.process.load(Ordering::Acquire))
     .execute(&mut *conn)
     .await?;
-    // insert
-    sqlx::query(sql("UPDATE batches
-         SET reserved = reserved + m.sum
-         FROM (
-           SELECT CAST(v ->> 'batch' AS BIGINT) AS batch, CAST(sum(CAST(v ->> 'reserve' AS BIGINT)) AS BIGINT) AS sum
-           FROM rows_of($1) AS r
-           GROUP BY 1) AS m
-         WHERE batches.id = m.batch"))
+    sqlx::query(sql(r"-- intent::insert
+            UPDATE batches
+            SET reserved = reserved + m.sum
+            FROM (
+              SELECT CAST(v ->> 'batch' AS BIGINT) AS batch, CAST(sum(CAST(v ->> 'reserve' AS BIGINT)) AS BIGINT) AS sum
+              FROM rows_of($1) AS r
+              GROUP BY 1) AS m
+            WHERE batches.id = m.batch"))
     .bind(set)
     .execute(conn)
     .await?;

@@ -39,6 +39,7 @@ mod settle;
 mod shelf;
 mod sizes;
 mod sounds;
+mod space;
 mod spec;
 mod spend;
 mod spend_limits;

@@ -135,8 +135,10 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 let told = sqlx::query(
-                    "UPDATE notices SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
-                     WHERE id = $1 AND tries = $2 AND state = 'waiting'",
+                    r"-- notices::notice_told
+                      UPDATE notices
+                      SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL
+                      WHERE id = $1 AND tries = $2 AND state = 'waiting'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -155,10 +157,13 @@ impl Store {
             let error = error.clone();
             Box::pin(async move {
                 let given_up: Option<bool> = sqlx::query_scalar(
-                    "UPDATE notices SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0, \
-                     state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END, \
-                     due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END \
-                     WHERE id = $1 AND tries = $2 AND state = 'waiting' RETURNING state = 'given_up'",
+                    r"-- notices::notice_failed
+                      UPDATE notices
+                      SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0,
+                        state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END,
+                        due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END
+                      WHERE id = $1 AND tries = $2 AND state = 'waiting'
+                      RETURNING state = 'given_up'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -184,7 +189,10 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE notices SET due_at = $1, leased = 0, tries = tries - 1 WHERE id = $2 AND tries = $3 AND state = 'waiting'",
+                    r"-- notices::notice_left
+                      UPDATE notices
+                      SET due_at = $1, leased = 0, tries = tries - 1
+                      WHERE id = $2 AND tries = $3 AND state = 'waiting'",
                 )
                 .bind(due)
                 .bind(id)
@@ -220,8 +228,10 @@ impl Store {
 
 async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
     let posted = sqlx::query(
-        "INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8) ON CONFLICT (definition, batch, event, about) DO NOTHING",
+        r"-- notices::post
+          INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8)
+          ON CONFLICT (definition, batch, event, about) DO NOTHING",
     )
     .bind(uid)
     .bind(&new.definition)
@@ -233,10 +243,15 @@ async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Mil
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE notices SET due_at = $1 WHERE definition = $2 AND due_at > $1 AND leased = 0")
-        .bind(now)
-        .bind(new.definition)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        r"-- notices::post
+          UPDATE notices
+          SET due_at = $1
+          WHERE definition = $2 AND due_at > $1 AND leased = 0",
+    )
+    .bind(now)
+    .bind(new.definition)
+    .execute(conn)
+    .await?;
     Ok(posted.rows_affected() > 0)
 }

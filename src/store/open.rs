@@ -21,14 +21,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Shared, Store, StoreError, Timing, writer};
+use super::{Shared, Store, StoreError, Timing, space::WRITER_CACHE, writer};
 use crate::clock::Clock;
 
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
-
-/// The writer's page cache, as SQLite takes it: in KiB, and negative.
-pub(super) const WRITER_CACHE: &str = "-65536";
 
 /// Between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
@@ -225,7 +222,10 @@ async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, Stor
         return Ok(id);
     }
     sqlx::query(
-        "INSERT INTO ledger (one, id, created_at, newest_at) VALUES (1, $1, $2, $2) ON CONFLICT (one) DO NOTHING",
+        r"-- open::ledger_id
+          INSERT INTO ledger (one, id, created_at, newest_at)
+          VALUES (1, $1, $2, $2)
+          ON CONFLICT (one) DO NOTHING",
     )
     .bind(Uuid::now_v7().to_string())
     .bind(now)

@@ -20,7 +20,11 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 Ok(sqlx::query_scalar(
-                    "UPDATE calls SET unknown_at = coalesce(unknown_at, $1) WHERE id = $2 RETURNING unknown_at",
+                    r"-- outcome::note_unknown
+                      UPDATE calls
+                      SET unknown_at = coalesce(unknown_at, $1)
+                      WHERE id = $2
+                      RETURNING unknown_at",
                 )
                 .bind(now)
                 .bind(call)
@@ -38,9 +42,11 @@ impl Store {
         self.write(move |conn, _| {
             let told = told.clone();
             Box::pin(async move {
-                // note_too_large
                 sqlx::query(
-                    "UPDATE calls SET error_kind = $1, error = $2 WHERE id = $3 AND state IN ('sent', 'accepted')",
+                    r"-- outcome::note_too_large
+                      UPDATE calls
+                      SET error_kind = $1, error = $2
+                      WHERE id = $3 AND state IN ('sent', 'accepted')",
                 )
                 .bind(ErrorKind::AnswerTooLarge)
                 .bind(told)
@@ -60,7 +66,10 @@ impl Store {
             Box::pin(async move {
                 // Long past, and not NULL: it is still one of those that a dead process leaves open.
                 sqlx::query(
-                    "UPDATE calls SET slot_until = 0 WHERE id = $1 AND state = 'sent' AND slot_until IS NOT NULL",
+                    r"-- outcome::free_slot
+                      UPDATE calls
+                      SET slot_until = 0
+                      WHERE id = $1 AND state = 'sent' AND slot_until IS NOT NULL",
                 )
                 .bind(call)
                 .execute(conn)
@@ -141,10 +150,11 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE calls
-                     SET process = NULL, unknown_at = coalesce(unknown_at, $1),
-                       slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
-                     WHERE job = $2 AND process = $3",
+                    r"-- outcome::abandon_calls
+                      UPDATE calls
+                      SET process = NULL, unknown_at = coalesce(unknown_at, $1),
+                        slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
+                      WHERE job = $2 AND process = $3",
                 )
                 .bind(now)
                 .bind(job)
@@ -161,11 +171,16 @@ impl Store {
     pub async fn set_aside(&self, job: JobId, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
-                sqlx::query("UPDATE calls SET state = 'replaced' WHERE id = $1 AND job = $2 AND state = 'answered'")
-                    .bind(call)
-                    .bind(job)
-                    .execute(&mut *conn)
-                    .await?;
+                sqlx::query(
+                    r"-- outcome::set_aside
+                      UPDATE calls
+                      SET state = 'replaced'
+                      WHERE id = $1 AND job = $2 AND state = 'answered'",
+                )
+                .bind(call)
+                .bind(job)
+                .execute(&mut *conn)
+                .await?;
                 sqlx::query("DELETE FROM answers WHERE call = $1").bind(call).execute(conn).await?;
                 Ok(())
             })
@@ -177,12 +192,13 @@ impl Store {
     /// call for the same part sent the same recording, so its entry is as good an answer.
     pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (
-               SELECT 1
-               FROM calls AS me
-               JOIN calls AS o ON o.account = me.account AND o.pool = me.pool AND o.upload_bytes = me.upload_bytes
-               WHERE me.id = $1 AND o.job <> me.job AND o.state <> 'rejected' AND o.request = me.request
-                 AND o.sent_at >= me.sent_at - 86400000)",
+            r"-- outcome::has_twin
+              SELECT EXISTS (
+                SELECT 1
+                FROM calls AS me
+                JOIN calls AS o ON o.account = me.account AND o.pool = me.pool AND o.upload_bytes = me.upload_bytes
+                WHERE me.id = $1 AND o.job <> me.job AND o.state <> 'rejected' AND o.request = me.request
+                  AND o.sent_at >= me.sent_at - 86400000)",
         )
         .bind(call)
         .fetch_one(&self.read)
@@ -196,11 +212,16 @@ impl Store {
 
     /// State of a batch, cheap enough to ask every second: open (with nothing due any more or not), or paused.
     pub async fn is_working(&self, batch: BatchId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT state = 'open' AND submitting_at IS NULL AND cancelled_at IS NULL AND finished_at IS NULL FROM batches WHERE id = $1")
-            .bind(batch)
-            .fetch_optional(&self.read)
-            .await?
-            .unwrap_or(false))
+        Ok(sqlx::query_scalar(
+            r"-- outcome::is_working
+              SELECT state = 'open' AND submitting_at IS NULL AND cancelled_at IS NULL AND finished_at IS NULL
+              FROM batches
+              WHERE id = $1",
+        )
+        .bind(batch)
+        .fetch_optional(&self.read)
+        .await?
+        .unwrap_or(false))
     }
 }
 
@@ -208,19 +229,20 @@ impl Store {
 /// like it has waited longer.
 async fn may_probe(conn: &mut SqliteConnection, pool: Pool, call: CallId) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar(
-        "SELECT NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.batch = me.batch AND j.lane = $2 AND j.due_at IS NOT NULL)
-           AND NOT EXISTS (
-             SELECT 1 FROM jobs AS j
-             WHERE j.batch = me.batch AND j.lane = 'free' AND j.due_at IS NOT NULL AND j.state = 'running' AND j.pool = $2
-               AND NOT EXISTS (
-                 SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.state IN ('sent', 'accepted', 'answered')))
-           AND NOT EXISTS (
-             SELECT 1 FROM calls AS o
-             JOIN jobs AS j ON j.id = o.job
-             WHERE o.state IN ('sent', 'accepted') AND o.batch = me.batch AND o.pool = me.pool AND o.process IS NULL
-               AND o.unknown_at < me.unknown_at AND j.due_at IS NOT NULL)
-         FROM calls AS me
-         WHERE me.id = $1",
+        r"-- outcome::may_probe
+          SELECT NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.batch = me.batch AND j.lane = $2 AND j.due_at IS NOT NULL)
+            AND NOT EXISTS (
+              SELECT 1 FROM jobs AS j
+              WHERE j.batch = me.batch AND j.lane = 'free' AND j.due_at IS NOT NULL AND j.state = 'running' AND j.pool = $2
+                AND NOT EXISTS (
+                  SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.state IN ('sent', 'accepted', 'answered')))
+            AND NOT EXISTS (
+              SELECT 1 FROM calls AS o
+              JOIN jobs AS j ON j.id = o.job
+              WHERE o.state IN ('sent', 'accepted') AND o.batch = me.batch AND o.pool = me.pool AND o.process IS NULL
+                AND o.unknown_at < me.unknown_at AND j.due_at IS NOT NULL)
+          FROM calls AS me
+          WHERE me.id = $1",
     )
     .bind(call)
     .bind(pool)

@@ -129,10 +129,10 @@ async fn own(
         }
     }
     if !rows.is_empty() {
-        // own
-        sqlx::query(sql("INSERT INTO outputs (batch, path, job, checksum)
-             SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
-             ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
+        sqlx::query(sql(r"-- outputs::own
+                INSERT INTO outputs (batch, path, job, checksum)
+                SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
+                ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
         .bind(json!(rows).to_string())
         .bind(batch)
         .bind(job)
@@ -146,13 +146,13 @@ async fn own(
 }
 
 async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Result<Option<Owner>, StoreError> {
-    // owner
     let row = sqlx::query(
-        "SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
-           o.checksum
-         FROM outputs AS o
-         JOIN jobs AS j ON j.id = o.job
-         WHERE o.batch = $1 AND o.path = $2",
+        r"-- outputs::owner
+          SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
+            o.checksum
+          FROM outputs AS o
+          JOIN jobs AS j ON j.id = o.job
+          WHERE o.batch = $1 AND o.path = $2",
     )
     .bind(batch)
     .bind(path)
@@ -188,19 +188,19 @@ pub(super) async fn note_files(
         return Ok(());
     }
     let written = json!(written).to_string();
-    // note_files
-    sqlx::query(sql("INSERT INTO outputs (batch, path, job, checksum)
-         SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
-         ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
+    sqlx::query(sql(r"-- outputs::note_files
+            INSERT INTO outputs (batch, path, job, checksum)
+            SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
+            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
     .bind(&written)
     .execute(&mut *conn)
     .await?;
     if !again.is_empty() {
-        // note_files
         sqlx::query(sql(
-            "DELETE FROM outputs
-             WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
-               AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
+            r"-- outputs::note_files
+              DELETE FROM outputs
+              WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
+                AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
         ))
         .bind(&written)
         .bind(json!(again).to_string())
@@ -212,9 +212,10 @@ pub(super) async fn note_files(
 
 /// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
 pub(super) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
-    sqlx::query(sql("UPDATE outputs
-         SET checksum = NULL
-         WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    sqlx::query(sql(r"-- outputs::forget_checksums
+            UPDATE outputs
+            SET checksum = NULL
+            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
     .bind(jobs)
     .execute(conn)
     .await?;

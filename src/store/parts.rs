@@ -58,7 +58,8 @@ pub struct PlannedPart {
 }
 
 async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+    let sql = r"-- parts::is_mine
+            SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
     Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(conn).await?)
 }
 
@@ -120,9 +121,10 @@ impl Store {
     /// the spool is not what was there before.
     pub async fn bought_since(&self, sound: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (
-               SELECT 1 FROM calls
-               WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
+            r"-- parts::bought_since
+              SELECT EXISTS (
+                SELECT 1 FROM calls
+                WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
         )
         .bind(sound)
         .bind(at)
@@ -139,10 +141,10 @@ impl Store {
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    // reuse
-                    sqlx::query(sql("UPDATE job_parts
-                         SET reused = 1
-                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+                    sqlx::query(sql(r"-- parts::reuse
+                            UPDATE job_parts
+                            SET reused = 1
+                            WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
                     .bind(set)
                     .bind(job)
                     .execute(conn)
@@ -162,14 +164,15 @@ impl Store {
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    // set_parts_aside
                     for statement in [
-                        "UPDATE calls
-                         SET state = 'replaced'
-                         WHERE job = $2 AND state = 'answered' AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
-                        "UPDATE job_parts
-                         SET reused = 0
-                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                        r"-- parts::set_parts_aside
+                          UPDATE calls
+                          SET state = 'replaced'
+                          WHERE job = $2 AND state = 'answered' AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                        r"-- parts::set_parts_aside
+                          UPDATE job_parts
+                          SET reused = 0
+                          WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
                     ] {
                         sqlx::query(sql(statement)).bind(&set).bind(job).execute(&mut *conn).await?;
                     }
@@ -183,20 +186,20 @@ impl Store {
     /// Sounds that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
     /// that are bought now.
     pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
-        // needed_cache_keys
         let needed: Vec<Identity> = sqlx::query_scalar(
-            "SELECT c.cache_key
-             FROM jobs AS j
-             JOIN calls AS c ON c.job = j.id
-             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.cache_key IS NOT NULL
-             UNION
-             SELECT p.cache_key
-             FROM jobs AS j
-             JOIN job_parts AS p ON p.job = j.id
-             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND p.cache_key IS NOT NULL
-               AND (p.reused = 1 OR p.forced_at IS NULL)
-             UNION
-             SELECT cache_key FROM calls WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL",
+            r"-- parts::needed_cache_keys
+              SELECT c.cache_key
+              FROM jobs AS j
+              JOIN calls AS c ON c.job = j.id
+              WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.cache_key IS NOT NULL
+              UNION
+              SELECT p.cache_key
+              FROM jobs AS j
+              JOIN job_parts AS p ON p.job = j.id
+              WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND p.cache_key IS NOT NULL
+                AND (p.reused = 1 OR p.forced_at IS NULL)
+              UNION
+              SELECT cache_key FROM calls WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL",
         )
         .fetch_all(&self.read)
         .await?;
@@ -210,15 +213,15 @@ impl Store {
     async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
         let (mut after, mut specs) = (0_i64, HashMap::new());
         loop {
-            // add_asked_for
             let rows = sqlx::query(
-                "SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
-                 FROM jobs AS j
-                 JOIN texts AS t ON t.id = j.text
-                 WHERE j.id > $1 AND j.due_at IS NOT NULL
-                   AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = j.id AND p.cache_key IS NOT NULL)
-                 ORDER BY j.id
-                 LIMIT $2",
+                r"-- parts::add_asked_for
+                  SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
+                  FROM jobs AS j
+                  JOIN texts AS t ON t.id = j.text
+                  WHERE j.id > $1 AND j.due_at IS NOT NULL
+                    AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = j.id AND p.cache_key IS NOT NULL)
+                  ORDER BY j.id
+                  LIMIT $2",
             )
             .bind(after)
             .bind(JOBS_AT_ONCE)
@@ -257,24 +260,25 @@ fn part_rows(parts: &[PlannedPart]) -> String {
 }
 
 async fn plan(conn: &mut SqliteConnection, job: JobId, set: &str) -> Result<(), StoreError> {
-    // plan: what was bought for another text of that part is not this part.
-    sqlx::query(sql("UPDATE calls
-         SET state = 'replaced'
-         WHERE job = $2 AND state = 'answered' AND part IN (
-           SELECT p.part
-           FROM rows_of($1) AS r
-           JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
-           WHERE p.cache_key <> unhex(r.v ->> 1))"))
+    sqlx::query(sql(r"-- parts::plan: what was bought for another text of that part is not this part.
+            UPDATE calls
+            SET state = 'replaced'
+            WHERE job = $2 AND state = 'answered' AND part IN (
+              SELECT p.part
+              FROM rows_of($1) AS r
+              JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
+              WHERE p.cache_key <> unhex(r.v ->> 1))"))
     .bind(set)
     .bind(job)
     .execute(&mut *conn)
     .await?;
     sqlx::query(sql(
-        "INSERT INTO job_parts (job, part, cache_key, units, reused)
-         SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
-         FROM rows_of($1) AS r
-         WHERE 1 = 1
-         ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
+        r"-- parts::plan
+          INSERT INTO job_parts (job, part, cache_key, units, reused)
+          SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
+          FROM rows_of($1) AS r
+          WHERE 1 = 1
+          ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
     ))
     .bind(set)
     .bind(job)

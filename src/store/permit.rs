@@ -190,11 +190,11 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 spend_limits::note_departure(conn, call, sent_at).await?;
-                // note_departure
                 sqlx::query(
-                    "UPDATE calls
-                     SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
-                     WHERE id = $1 AND state = 'sent' AND sent_at < $2",
+                    r"-- permit::note_departure
+                      UPDATE calls
+                      SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
+                      WHERE id = $1 AND state = 'sent' AND sent_at < $2",
                 )
                 .bind(call)
                 .bind(sent_at)

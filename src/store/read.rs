@@ -91,7 +91,8 @@ impl Store {
 
     /// Whether a job is still worked by whoever has this token.
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+        let sql = r"-- read::holds
+                SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
         Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
     }
 
@@ -105,12 +106,12 @@ impl Store {
             Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
             _ => "units",
         };
-        // counts
         let states = sqlx::query(sql(&format!(
-            "SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
-             FROM jobs
-             WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
-             GROUP BY state"
+            r"-- read::counts
+              SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
+              FROM jobs
+              WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
+              GROUP BY state"
         )))
         .bind(batch)
         .fetch_all(&self.read)
@@ -124,11 +125,12 @@ impl Store {
         }
         if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
             let troubles = sqlx::query(
-                "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
-                 FROM jobs
-                 WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
-                 GROUP BY state, error_kind
-                 ORDER BY n DESC, kind",
+                r"-- read::counts
+                  SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
+                  FROM jobs
+                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
+                  GROUP BY state, error_kind
+                  ORDER BY n DESC, kind",
             )
             .bind(batch)
             .fetch_all(&self.read)
@@ -152,13 +154,14 @@ impl Store {
     /// What a batch spent, by model and reason.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
-            "SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
-               count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
-               CAST(sum(c.cost) AS BIGINT) AS cost
-             FROM calls AS c
-             WHERE c.batch = $1
-             GROUP BY 1, 2
-             ORDER BY 1, 2",
+            r"-- read::spending
+              SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
+                count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
+                CAST(sum(c.cost) AS BIGINT) AS cost
+              FROM calls AS c
+              WHERE c.batch = $1
+              GROUP BY 1, 2
+              ORDER BY 1, 2",
         )
         .bind(batch)
         .fetch_all(&self.read)
@@ -259,7 +262,10 @@ impl Store {
     /// Calls that are open, in one batch or in all.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
+            r"-- read::open_calls
+              SELECT count(*)
+              FROM calls
+              WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
         )
         .bind(batch.map(|b| b.0))
         .fetch_one(&self.read)
@@ -290,10 +296,10 @@ macro_rules! report_columns {
          j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
          j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
          j.source_tries + (
-           SELECT coalesce(sum(counts), 0) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
+           SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
          (SELECT count(*) FROM calls AS c
           WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
-         (SELECT coalesce(sum(cost), 0) FROM calls AS c WHERE c.job = j.id) AS cost"
+         (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
     };
 }
 /// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.

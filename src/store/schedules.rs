@@ -56,9 +56,10 @@ impl Store {
             let definition = definition.clone();
             Box::pin(async move {
                 sqlx::query(
-                    "INSERT INTO schedules (definition, environment, settled_to)
-                     VALUES ($1, $2, $3)
-                     ON CONFLICT (definition, environment) DO NOTHING",
+                    r"-- schedules::begin_schedule
+                      INSERT INTO schedules (definition, environment, settled_to)
+                      VALUES ($1, $2, $3)
+                      ON CONFLICT (definition, environment) DO NOTHING",
                 )
                 .bind(definition)
                 .bind(environment)
@@ -112,10 +113,10 @@ impl Store {
         environment: Environment,
         definitions: &[String],
     ) -> Result<Option<Millis>, StoreError> {
-        // next_run_due
-        Ok(sqlx::query_scalar(sql("SELECT min(due_at)
-             FROM runs
-             WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
+        Ok(sqlx::query_scalar(sql(r"-- schedules::next_run_due
+                SELECT min(due_at)
+                FROM runs
+                WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
         .bind(environment)
         .bind(self.now())
         .bind(name_rows(definitions))
@@ -186,10 +187,10 @@ impl Store {
         let run = move |statement: String, now: Millis| {
             sqlx::query(sql(&statement)).bind(name.clone()).bind(environment).bind(from).bind(until).bind(now)
         };
-        // set_schedule_window
         let differs = format!(
-            "SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND $5 > 0)
-               OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
+            r"-- schedules::set_schedule_window
+              SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND $5 > 0)
+                OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
         );
         if !run(differs, self.now()).fetch_one(&self.read).await?.try_get::<bool, _>(0)? {
             return Ok(());
@@ -225,9 +226,11 @@ impl Store {
         values: impl Fn(Query<'static>) -> Query<'static> + Send + Sync + 'static,
     ) -> Result<bool, StoreError> {
         let run = run.clone();
-        // end_taking
         let statement = format!(
-            "UPDATE runs SET {set} WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
+            r"-- schedules::end_taking
+              UPDATE runs
+              SET {set}
+              WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
         );
         self.write(move |conn, _| {
             let query = sqlx::query(sql(&statement));
@@ -261,15 +264,15 @@ async fn take(
     now: Millis,
     until: Millis,
 ) -> Result<Option<TakenRun>, StoreError> {
-    // take
     let statement = format!(
-        "UPDATE runs
-         SET taken = 1, tries = tries + 1, due_at = $4
-         WHERE (definition, at) = (SELECT definition, at {TAKEABLE}) AND environment = $1
-         RETURNING definition, at, date, failures, why, batch, tries, (
-           SELECT count(DISTINCT n.date) FROM runs AS n
-           WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
-             AND n.date <> runs.date) AS newer"
+        r"-- schedules::take
+          UPDATE runs
+          SET taken = 1, tries = tries + 1, due_at = $4
+          WHERE (definition, at) = (SELECT definition, at {TAKEABLE}) AND environment = $1
+          RETURNING definition, at, date, failures, why, batch, tries, (
+            SELECT count(DISTINCT n.date) FROM runs AS n
+            WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
+              AND n.date <> runs.date) AS newer"
     );
     let row =
         sqlx::query(sql(&statement)).bind(environment).bind(now).bind(names).bind(until).fetch_optional(conn).await?;

@@ -48,13 +48,13 @@ impl Store {
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The batches lead, so that the jobs of finished ones are not even looked at.
-        // vitals: jobs
         let found = sqlx::query(
-            "SELECT b.task, j.state, count(*) AS n
-             FROM batches AS b
-             CROSS JOIN jobs AS j INDEXED BY jobs_by_state
-             WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
-             GROUP BY b.id, b.task, j.state",
+            r"-- vitals::vitals: jobs
+              SELECT b.task, j.state, count(*) AS n
+              FROM batches AS b
+              CROSS JOIN jobs AS j
+              WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
+              GROUP BY b.id, b.task, j.state",
         )
         .bind(environment)
         .fetch_all(&self.read)
@@ -64,10 +64,11 @@ impl Store {
             *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
         }
         let found = sqlx::query(
-            "SELECT pause_kind, count(*) AS n
-             FROM batches
-             WHERE environment = $1 AND state = 'paused' AND finished_at IS NULL
-             GROUP BY 1",
+            r"-- vitals::vitals
+              SELECT pause_kind, count(*) AS n
+              FROM batches
+              WHERE environment = $1 AND state = 'paused' AND finished_at IS NULL
+              GROUP BY 1",
         )
         .bind(environment)
         .fetch_all(&self.read)
@@ -76,10 +77,11 @@ impl Store {
             vitals.paused.insert(row.try_get("pause_kind")?, u64::from(rows::count(&row, "n")?));
         }
         let calls = sqlx::query(
-            "SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
-             FROM calls AS c INDEXED BY calls_open
-             JOIN batches AS b ON b.id = c.batch
-             WHERE c.state IN ('sent', 'accepted') AND b.environment = $2",
+            r"-- vitals::vitals: by the open calls, which are few, and not by all of each batch (hence the plus).
+              SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
+              FROM calls AS c
+              JOIN batches AS b ON b.id = +c.batch
+              WHERE c.state IN ('sent', 'accepted') AND b.environment = $2",
         )
         .bind(self.now())
         .bind(environment)
@@ -88,9 +90,10 @@ impl Store {
         vitals.open_calls = u64::from(rows::count(&calls, "open")?);
         vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
         let money = sqlx::query(
-            "SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
-             FROM batches
-             WHERE environment = $1",
+            r"-- vitals::vitals
+              SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
+              FROM batches
+              WHERE environment = $1",
         )
         .bind(environment)
         .fetch_one(&self.read)
@@ -104,14 +107,14 @@ impl Store {
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let waited_for = self.pools_waited_for(environment).await?;
         let lanes = waited_for.into_iter().map(Lane::Call).chain([Lane::Free]);
-        // oldest_due
         let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
-            "SELECT min(due) FROM (
-               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
-               FROM batches AS b
-               CROSS JOIN rows_of($1) AS l
-               WHERE b.state = 'open' AND {} AND b.finished_at IS NULL AND b.environment = $2
-                 AND (l.v ->> 0 = 'free' OR {})) AS moments",
+            r"-- vitals::oldest_due
+              SELECT min(due) FROM (
+                SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+                FROM batches AS b
+                CROSS JOIN rows_of($1) AS l
+                WHERE b.state = 'open' AND {} AND b.finished_at IS NULL AND b.environment = $2
+                  AND (l.v ->> 0 = 'free' OR {})) AS moments",
             claim::WORKABLE,
             claim::IN_WINDOW
         )))

@@ -78,12 +78,12 @@ impl Store {
             .write(move |conn, now| {
                 let which = which.clone();
                 Box::pin(async move {
-                    // probe_paused
                     Ok(sqlx::query_as(sql(&format!(
-                        "UPDATE batches
-                         SET probing = 1, probe_job = NULL, probed_at = $3
-                         WHERE {which}
-                         RETURNING id, pause_kind"
+                        r"-- window::probe_paused
+                          UPDATE batches
+                          SET probing = 1, probe_job = NULL, probed_at = $3
+                          WHERE {which}
+                          RETURNING id, pause_kind"
                     )))
                     .bind(environment)
                     .bind(now - PROBE_AFTER)
@@ -99,15 +99,15 @@ impl Store {
 
     /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
     pub async fn standings(&self, environment: Environment) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
-        // standings
         let rows = sqlx::query(
-            "SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
-               window_until <= $2
-                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
-             FROM batches AS b
-             WHERE environment = $1
-               AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
-             ORDER BY id",
+            r"-- window::standings
+              SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
+                window_until <= $2
+                  AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
+              FROM batches AS b
+              WHERE environment = $1
+                AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
+              ORDER BY id",
         )
         .bind(environment)
         .bind(self.now())

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat,
     callbacks::{self, Received},
-    claim, end, look, permit, settle,
+    claim, end, look, permit, settle, space,
     uploads::Hints,
 };
 use crate::{clock::Millis, domain::job::CallId};
@@ -31,9 +31,6 @@ const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 /// How long a process that is asked to end waits for a ledger that cannot be written.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts anew in its file. It repeats most
-/// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
-const SHORT_LOG: &str = "PRAGMA wal_autocheckpoint = 1000";
 /// How often a ledger that cannot be written is told of.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -246,7 +243,7 @@ impl Writer {
 
     async fn commit(&mut self, group: Group, asked: bool) {
         if std::mem::take(&mut self.was_full) {
-            let _ = sqlx::query(SHORT_LOG).execute(&mut self.conn).await;
+            space::keep_log_short(&mut self.conn).await;
         }
         self.waiting.retain(|ask| !ask.is_abandoned());
         match self.transact(&group, Permits::All { asked }).await {
