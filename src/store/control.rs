@@ -56,6 +56,11 @@ pub struct Cancelled {
     pub in_flight: u64,
 }
 
+pub(super) const AWAITED_CALLS: &str = r"-- control::cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
+        SELECT count(DISTINCT job)
+        FROM calls
+        WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL";
+
 impl Store {
     /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
     /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
@@ -68,15 +73,7 @@ impl Store {
                         .bind(now)
                         .execute(&mut *conn)
                         .await?;
-                    let in_flight: i64 = sqlx::query_scalar(
-                        r"-- control::cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
-                          SELECT count(DISTINCT job)
-                          FROM calls
-                          WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL",
-                    )
-                    .bind(batch)
-                    .fetch_one(conn)
-                    .await?;
+                    let in_flight: i64 = sqlx::query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
                     Ok(u64::try_from(in_flight).unwrap_or(0))
                 })
             })

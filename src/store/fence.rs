@@ -171,21 +171,7 @@ pub(super) async fn batches(
     let mut ids: Vec<BatchId> = asks.inspect(|ask| limited |= ask.spend.is_some()).map(|ask| ask.batch).collect();
     ids.sort_unstable();
     ids.dedup();
-    let statement = format!(
-        r"-- fence::batches: by the calls in flight, which are few, and not by all of the batch (hence the plus).
-          SELECT id, {workable} AS open,
-            ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
-            environment, max_spend, spent, reserved, longest_units, concurrency,
-            CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
-              ELSE (SELECT count(*) FROM calls WHERE {holds_slot} AND +batch = batches.id) END AS in_flight,
-            (max_spend IS NOT NULL OR $6 = 1)
-              AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
-          FROM batches
-          WHERE 1 = 1 {among}",
-        workable = claim::WORKABLE,
-        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
-        among = claim::among("id", &ids)
-    );
+    let statement = batches_of(&ids);
     let rows = sqlx::query(sql(&statement))
         .bind(now.wall)
         .bind(i64::from(shared.heeds_windows()))
@@ -214,6 +200,24 @@ pub(super) async fn batches(
         );
     }
     Ok(found)
+}
+
+pub(super) fn batches_of(ids: &[BatchId]) -> String {
+    format!(
+        r"-- fence::batches: by the calls in flight, which are few, and not by all of the batch (hence the plus).
+          SELECT id, {workable} AS open,
+            ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
+            environment, max_spend, spent, reserved, longest_units, concurrency,
+            CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
+              ELSE (SELECT count(*) FROM calls WHERE {holds_slot} AND +batch = batches.id) END AS in_flight,
+            (max_spend IS NOT NULL OR $6 = 1)
+              AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
+          FROM batches
+          WHERE 1 = 1 {among}",
+        workable = claim::WORKABLE,
+        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
+        among = claim::among("id", ids)
+    )
 }
 
 /// The fence of each part that is asked for, by job and part.

@@ -290,6 +290,8 @@ mod money_tests;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
 mod service_tests;

@@ -235,25 +235,27 @@ impl SpendBook {
     }
 }
 
+pub(super) const IS_IN_FLIGHT: &str = concat!(
+    r"-- spend_limits::is_in_flight: by the calls in flight, which are few, and not by all of the account (hence the text that adds nothing).
+      SELECT EXISTS (SELECT 1 FROM calls WHERE account || '' = $1 AND ",
+    holds_slot!("$2", "$3", "$4", "$5"),
+    ")"
+);
+
 async fn is_in_flight(
     conn: &mut SqliteConnection,
     account: &str,
     lease_ms: i64,
     now: &Moment,
 ) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(concat!(
-        r"-- spend_limits::is_in_flight: by the calls in flight, which are few, and not by all of the account (hence the text that adds nothing).
-          SELECT EXISTS (SELECT 1 FROM calls WHERE account || '' = $1 AND ",
-        holds_slot!("$2", "$3", "$4", "$5"),
-        ")"
-    ))
-    .bind(account)
-    .bind(now.wall)
-    .bind(now.boot)
-    .bind(now.boot_id)
-    .bind(lease_ms)
-    .fetch_one(conn)
-    .await?)
+    Ok(sqlx::query_scalar(IS_IN_FLIGHT)
+        .bind(account)
+        .bind(now.wall)
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(lease_ms)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Notes that a limit is close. Returns whether nobody had.

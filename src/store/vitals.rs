@@ -29,6 +29,19 @@ pub struct Vitals {
     pub reserved: i64,
 }
 
+pub(super) const UNFINISHED_JOBS: &str = r"-- vitals::vitals: jobs
+        SELECT b.task, j.state, count(*) AS n
+        FROM batches AS b
+        CROSS JOIN jobs AS j
+        WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
+        GROUP BY b.id, b.task, j.state";
+
+pub(super) const OPEN_CALLS: &str = r"-- vitals::vitals: by the open calls, which are few, and not by all of each batch (hence the plus).
+        SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
+        FROM calls AS c
+        JOIN batches AS b ON b.id = +c.batch
+        WHERE c.state IN ('sent', 'accepted') AND b.environment = $2";
+
 impl Vitals {
     /// Jobs in a state, whatever their task.
     #[must_use]
@@ -48,17 +61,7 @@ impl Store {
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The batches lead, so that the jobs of finished ones are not even looked at.
-        let found = sqlx::query(
-            r"-- vitals::vitals: jobs
-              SELECT b.task, j.state, count(*) AS n
-              FROM batches AS b
-              CROSS JOIN jobs AS j
-              WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
-              GROUP BY b.id, b.task, j.state",
-        )
-        .bind(environment)
-        .fetch_all(&self.read)
-        .await?;
+        let found = sqlx::query(UNFINISHED_JOBS).bind(environment).fetch_all(&self.read).await?;
         for row in found {
             let of = (row.try_get("task")?, row.try_get("state")?);
             *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
@@ -76,17 +79,7 @@ impl Store {
         for row in found {
             vitals.paused.insert(row.try_get("pause_kind")?, u64::from(rows::count(&row, "n")?));
         }
-        let calls = sqlx::query(
-            r"-- vitals::vitals: by the open calls, which are few, and not by all of each batch (hence the plus).
-              SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
-              FROM calls AS c
-              JOIN batches AS b ON b.id = +c.batch
-              WHERE c.state IN ('sent', 'accepted') AND b.environment = $2",
-        )
-        .bind(self.now())
-        .bind(environment)
-        .fetch_one(&self.read)
-        .await?;
+        let calls = sqlx::query(OPEN_CALLS).bind(self.now()).bind(environment).fetch_one(&self.read).await?;
         vitals.open_calls = u64::from(rows::count(&calls, "open")?);
         vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
         let money = sqlx::query(
