@@ -5,22 +5,23 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Stop,
+    CliError, Context, Exit,
     context::SANDBOX_ACCOUNT,
-    drive::fetcher,
-    hooks, reading,
+    hooks,
+    messages::{self, stt},
+    reading,
+    session::fetcher,
     sources::Sources,
-    spoken,
-    tell::{self, stt},
+    synthesis,
     words::{counted, dollars, duration, grouped, shell},
 };
 use crate::{
     config::{Config, KEY, SetBy},
-    definition::{Definition, Spooled, manifest::texts::Cast},
+    definition::{Definition, Spooled, manifest::texts::RequestedVoices},
     domain::environment::Environment,
-    held::HeldFolder,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, PlanOptions, VoiceCheck},
     store::{BatchPhase, Store, StoreError},
+    temp_lock::LockedFolder,
     waves::account,
 };
 
@@ -49,19 +50,19 @@ pub struct Check {
 
 /// How the answer is wanted.
 #[derive(Default)]
-pub(super) struct Ask {
+pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
 }
 
 impl Check {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        check(context, &self.sources, Ask { json: self.json, parts: self.parts, key: self.key }).await
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        check(context, &self.sources, CheckFlags { json: self.json, parts: self.parts, key: self.key }).await
     }
 }
 
-pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
+pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let config = context.config(sources.sandbox)?;
     let definition = sources.definition(&context.env)?.asked_at(config.origin());
     hooks::check(&definition, &config, sources.sandbox)?;
@@ -69,7 +70,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),
         Err(StoreError::Missing(_)) => None,
-        Err(e) => return Err(Stop::of_ledger(e, &config.database)),
+        Err(e) => return Err(CliError::of_ledger(e, &config.database)),
     };
     if ask.parts {
         return parts(context, &definition, store.as_ref(), &ask).await;
@@ -94,7 +95,9 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         Err(e) => return Err(e.into()),
     };
     let voices = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
-        Some(scan) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.cast),
+        Some(scan) => {
+            voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.requested_voices)
+        }
         None => Some(Judgement::default()),
     };
     let lenient = sources.voice_check == Some(VoiceCheck::Warn);
@@ -113,8 +116,8 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         value["voices"] = json!(voices);
         screen.json(&format!("{value:#}"))?;
     } else {
-        let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
-        screen.result(&told(
+        let warned = voices.iter().map(|warning| messages::fact("voices", warning)).collect();
+        screen.result(&message(
             &definition,
             &config,
             store.is_none(),
@@ -140,12 +143,12 @@ async fn with_copy<T>(
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
     let temp = std::env::temp_dir();
-    HeldFolder::sweep(&temp, SCRATCH);
+    LockedFolder::sweep(&temp, SCRATCH);
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
     // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
+    let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
         _ => None,
@@ -154,9 +157,14 @@ async fn with_copy<T>(
 }
 
 /// Prints every part as it would be bought.
-async fn parts(context: &Context, definition: &Definition, store: Option<&Store>, ask: &Ask) -> Result<Exit, Stop> {
+async fn parts(
+    context: &Context,
+    definition: &Definition,
+    store: Option<&Store>,
+    ask: &CheckFlags,
+) -> Result<Exit, CliError> {
     if definition.synthesizing().is_none() {
-        return Err(Stop::usage("`--parts` is for texts; a recording is one part"));
+        return Err(CliError::usage("`--parts` is for texts; a recording is one part"));
     }
     let mut found = false;
     let mut broken = None;
@@ -166,11 +174,11 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
             let part = part?;
             found = true;
             let screen = &context.screen;
-            let told = match ask.json {
-                true => screen.json(&spoken::part_in_json(&part).to_string()),
-                false => screen.result(&spoken::part(&part)),
+            let message = match ask.json {
+                true => screen.json(&synthesis::part_in_json(&part).to_string()),
+                false => screen.result(&synthesis::part(&part)),
             };
-            if let Err(e) = told {
+            if let Err(e) = message {
                 broken = Some(e);
                 break;
             }
@@ -181,7 +189,7 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
     match (broken, &ask.key) {
         (Some(e), _) => Err(e.into()),
         (None, Some(key)) if !found => {
-            Err(Stop::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
+            Err(CliError::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
         }
         _ => Ok(Exit::Success),
     }
@@ -194,7 +202,7 @@ fn voices(
     sandbox: bool,
     store: Option<&Store>,
     manifest: &str,
-    cast: &Cast,
+    requested_voices: &RequestedVoices,
 ) -> Option<Judgement> {
     let account = match (&context.env.key, sandbox) {
         (_, true) => SANDBOX_ACCOUNT.to_owned(),
@@ -202,7 +210,7 @@ fn voices(
         (None, false) => return None,
     };
     let voices = intake::remembered(store?, &account)?;
-    Some(intake::judge(manifest, cast, &voices))
+    Some(intake::judge(manifest, requested_voices, &voices))
 }
 
 fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<String> {
@@ -220,7 +228,7 @@ fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<S
     unchecked
 }
 
-fn told(
+fn message(
     definition: &Definition,
     config: &Config,
     fresh: bool,
@@ -228,24 +236,25 @@ fn told(
     unchecked: &[String],
     (environment, voices): (Environment, Vec<String>),
 ) -> String {
-    let mut facts = vec![tell::headline(definition, environment)];
-    facts.extend(tell::places(config, fresh));
-    facts.push(tell::fact("manifest", &definition.manifest));
+    let mut facts = vec![messages::headline(definition, environment)];
+    facts.extend(messages::places(config, fresh));
+    facts.push(messages::fact("manifest", &definition.manifest));
     if let Some(plan) = plan {
-        facts.extend(standing(plan));
+        facts.extend(plan_facts(plan));
         facts.extend(lines(plan));
-        facts.extend(tell::option_columns(&plan.spec.option_columns));
-        facts.extend(tell::passed_over(&plan.scan.ignored));
+        facts.extend(messages::option_columns(&plan.spec.option_columns));
+        facts.extend(messages::passed_over(&plan.scan.ignored));
     }
-    facts.push(tell::fact("outputs", definition.output.as_str()));
-    facts.extend(definition.report_to.as_ref().map(|to| tell::fact("report", to)));
-    facts.extend(spoken::pronunciations(definition));
-    facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
+    facts.push(messages::fact("outputs", definition.output.as_str()));
+    facts.extend(definition.report_to.as_ref().map(|to| messages::fact("report", to)));
+    facts.extend(synthesis::pronunciations(definition));
+    facts.extend(definition.notes().iter().map(|note| messages::fact("note", note)));
     facts.extend(voices);
     if let Some(plan) = plan {
-        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| tell::fact("unlisted", warning)));
+        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| messages::fact("unlisted", warning)));
         facts.extend(cost(plan, config));
-        facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
+        facts
+            .extend(plan.synthesis.iter().flat_map(|synthesis| synthesis::look(&definition.manifest, &synthesis.look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -256,21 +265,21 @@ fn told(
 }
 
 /// What keeps the batch from being worked as it stands in the ledger.
-fn standing(plan: &Plan) -> Vec<String> {
+fn plan_facts(plan: &Plan) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
         let then = match kind.only_the_user_lifts() {
             true => format!("`wavebatch resume {}` lets it go on", shell(plan.batch.as_str())),
             false => "running it again lets it go on".to_owned(),
         };
-        facts.push(tell::fact("batch", format!("{}; {then}", kind.in_words(reason))));
+        facts.push(messages::fact("batch", format!("{}; {then}", kind.in_words(reason))));
     }
     let submission = match plan.phase {
         Some(BatchPhase::Submitting) => Some("its submission is under way; nothing is worked until that is done"),
         Some(BatchPhase::CutOff) => Some("its submission was cut off; submitting it again finishes it"),
         _ => None,
     };
-    facts.extend(submission.map(|words| tell::fact("batch", words)));
+    facts.extend(submission.map(|words| messages::fact("batch", words)));
     facts
 }
 
@@ -287,20 +296,20 @@ fn lines(plan: &Plan) -> Vec<String> {
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
     let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
         Some(asked) => {
-            let product = spoken::product(plan.scan.lines, plan.scan.jobs, &asked);
-            (vec![tell::fact("lines", product), tell::fact("", parts.join(", "))], "output")
+            let product = synthesis::product(plan.scan.lines, plan.scan.jobs, &asked);
+            (vec![messages::fact("lines", product), messages::fact("", parts.join(", "))], "output")
         }
-        None => (vec![tell::fact("lines", parts.join(", "))], "line"),
+        None => (vec![messages::fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
         if n > 0 {
-            facts.push(tell::fact("", format!("{}{words}", counted(n, one))));
+            facts.push(messages::fact("", format!("{}{words}", counted(n, one))));
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, tell::gone(&plan.spec));
+    some(plan.gone, messages::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
-    some(plan.without_word_times, tell::WITHOUT_WORD_TIMES);
+    some(plan.without_word_times, messages::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
@@ -308,27 +317,27 @@ fn lines(plan: &Plan) -> Vec<String> {
 fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
-        return vec![tell::fact("cost", "none: nothing is left to do")];
+        return vec![messages::fact("cost", "none: nothing is left to do")];
     }
-    let limits = tell::limits_of(config, &plan.spec);
+    let limits = messages::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
-        let speech = plan
-            .speech
+        let synthesis = plan
+            .synthesis
             .iter()
-            .flat_map(|speech| spoken::purchases(&speech.purchases, &config.rates).into_iter().take(1));
-        return speech.chain([tell::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+            .flat_map(|synthesis| synthesis::purchases(&synthesis.purchases, &config.rates).into_iter().take(1));
+        return synthesis.chain([messages::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
-    if let Some(speech) = &plan.speech {
-        let mut facts = spoken::purchases(&speech.purchases, rates);
-        if speech.purchases.parts > 0 {
-            facts.push(tell::fact("time", tell::finish(speech.purchases.parts, &limits)));
+    if let Some(synthesis) = &plan.synthesis {
+        let mut facts = synthesis::purchases(&synthesis.purchases, rates);
+        if synthesis.purchases.parts > 0 {
+            facts.push(messages::fact("time", messages::finish(synthesis.purchases.parts, &limits)));
         }
         return facts;
     }
-    let price = tell::price(model, rates);
+    let price = messages::price(model, rates);
     if rates.known_per_minute(model).is_none() {
-        return vec![tell::fact("cost", price), tell::fact("time", tell::finish(estimate.lines, &limits))];
+        return vec![messages::fact("cost", price), messages::fact("time", messages::finish(estimate.lines, &limits))];
     }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -336,7 +345,7 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![tell::fact("cost", cost), tell::fact("time", tell::finish(estimate.lines, &limits))]
+    vec![messages::fact("cost", cost), messages::fact("time", messages::finish(estimate.lines, &limits))]
 }
 
 /// The known part of the cost, and how far off it may be.
@@ -357,9 +366,9 @@ fn about(estimate: &Estimate) -> String {
 fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
-        let limits = tell::limits_of(config, &plan.spec);
-        let priced = plan.speech.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
+        let limits = messages::limits_of(config, &plan.spec);
+        let priced = plan.synthesis.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
+        let calls = plan.synthesis.as_ref().map_or(plan.estimate.lines, |synthesis| synthesis.purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
         json!({
             "existed": plan.existed,
@@ -379,7 +388,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
-            "speech": plan.speech.as_ref().map(|speech| spoken::plan_in_json(speech, &config.rates)),
+            "synthesis": plan.synthesis.as_ref().map(|synthesis| synthesis::plan_in_json(synthesis, &config.rates)),
             "estimate": {
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,

@@ -43,7 +43,7 @@ pub struct Retried {
     pub units: u64,
     /// Jobs of which it is not known.
     pub unknown: u64,
-    /// Other outputs that share audio with what is bought: they are joined anew, for nothing.
+    /// Other outputs that share audio with what is bought: they are joined again, for nothing.
     pub joined: u64,
 }
 
@@ -202,7 +202,7 @@ impl Store {
         .fetch_all(&self.read)
         .await?;
         let retried = self.retry_in_steps(&ids, chosen, false).await?;
-        self.stir();
+        self.wake();
         Ok(retried)
     }
 

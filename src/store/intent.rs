@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{Moment, PermitAsk, Shared, StoreError, content, end, sql::sql};
+use super::{Moment, PermitAsk, StoreError, StoreShared, content, end, sql::sql};
 use crate::domain::job::{CallId, RequestFingerprint};
 
 /// A call that is about to be on disk.
@@ -19,7 +19,7 @@ pub(super) struct Intent<'a> {
 /// Gives up the calls that these replace, and writes the intents.
 pub(super) async fn insert(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     intents: &[Intent<'_>],
     now: &Moment,
 ) -> Result<(), StoreError> {

@@ -8,12 +8,12 @@ use std::{
 use sqlx::SqliteConnection;
 
 use super::{
-    Denial, Moment, Permit, PermitAsk, Shared, StoreError,
+    Denial, Moment, Permit, PermitAsk, StoreError, StoreShared,
+    clips::{self, ClipFence},
     fence::{Fence, Money, batches, fences, traffic},
     intent::{self, Intent},
-    permit::{Granted, Verdict},
+    permit::{Granted, PermitResult},
     rows,
-    sounds::{self, ClipFence},
     spend_limits::{Bookings, Fit, SpendBooks},
     uploads::{self, Hints},
 };
@@ -29,7 +29,7 @@ use crate::{
 /// Looks at the waiting asks; `only`: at the one in this place.
 pub(super) async fn grant(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     hints: &mut Hints,
     (waiting, only): (&[PermitAsk], Option<usize>),
     now: &Moment,
@@ -61,7 +61,7 @@ pub(super) async fn grant(
 
 /// A look at the asks of one gate.
 struct Look<'a> {
-    shared: &'a Shared,
+    shared: &'a StoreShared,
     now: &'a Moment,
     pool: Pool,
     account: &'a str,
@@ -71,7 +71,7 @@ struct Look<'a> {
     room: u32,
     fences: HashMap<(JobId, i64), Fence>,
     clips: Vec<ClipFence>,
-    verdicts: Vec<(usize, Verdict)>,
+    verdicts: Vec<(usize, PermitResult)>,
     intents: Vec<Intent<'a>>,
     /// Clips that are bought by this look.
     begun: HashMap<Identity, CallId>,
@@ -84,7 +84,7 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     async fn start(
         conn: &mut SqliteConnection,
-        shared: &'a Shared,
+        shared: &'a StoreShared,
         asks: &[(usize, &'a PermitAsk)],
         now: &'a Moment,
     ) -> Result<Self, StoreError> {
@@ -105,7 +105,7 @@ impl<'a> Look<'a> {
             pool,
             account,
             fences: fences(conn, asks.iter().map(|(_, ask)| *ask)).await?,
-            clips: sounds::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
+            clips: clips::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
             state,
             gate,
             room,
@@ -170,8 +170,9 @@ impl<'a> Look<'a> {
     /// Whether there is room and money for it now.
     fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> Judged {
         let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
-            let told = "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
-            return Judged::Denied(Denial::Refused(told.into()));
+            let message =
+                "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
+            return Judged::Denied(Denial::Refused(message.into()));
         };
         // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
         let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
@@ -274,8 +275,12 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Mone
     if let Some(call) = clip.kept {
         return Some(Denial::SameClipKept { call });
     }
-    if let Some((call, decided)) = clip.parked {
-        return Some(if decided { Denial::ClipParked } else { Denial::SameClipOpen { call, until: Some(now) } });
+    if let Some((call, decided)) = clip.manual_review {
+        return Some(if decided {
+            Denial::ClipInManualReview
+        } else {
+            Denial::SameClipOpen { call, until: Some(now) }
+        });
     }
     if !batch.open {
         return Some(Denial::BatchPaused);

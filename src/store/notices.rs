@@ -54,7 +54,7 @@ pub struct Notice {
 
 /// What becomes of a notice that could not be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
+pub enum Undelivered {
     /// It is tried again.
     Again,
     /// It failed for a day: it is kept, and not tried any more.
@@ -130,28 +130,28 @@ impl Store {
     }
 
     /// It was told. `false`: somebody else has taken it since, and tells it again.
-    pub async fn notice_told(&self, notice: &Notice) -> Result<bool, StoreError> {
+    pub async fn notice_delivered(&self, notice: &Notice) -> Result<bool, StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
-                let told = sqlx::query(
+                let message = sqlx::query(
                     r"-- notices::notice_told
                       UPDATE notices
-                      SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL
+                      SET state = 'delivered', due_at = NULL, leased = 0, failing_since = NULL, error = NULL
                       WHERE id = $1 AND tries = $2 AND state = 'waiting'",
                 )
                 .bind(id)
                 .bind(tries)
                 .execute(conn)
                 .await?;
-                Ok(told.rows_affected() > 0)
+                Ok(message.rows_affected() > 0)
             })
         })
         .await
     }
 
     /// It could not be told, for this reason, in which no secret belongs; it is due again at `due`.
-    pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Untold, StoreError> {
+    pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Undelivered, StoreError> {
         let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
         self.write(move |conn, now| {
             let error = error.clone();
@@ -174,9 +174,9 @@ impl Store {
                 .fetch_optional(conn)
                 .await?;
                 Ok(match given_up {
-                    Some(true) => Untold::GivenUp,
-                    Some(false) => Untold::Again,
-                    None => Untold::NotOurs,
+                    Some(true) => Undelivered::GivenUp,
+                    Some(false) => Undelivered::Again,
+                    None => Undelivered::NotOurs,
                 })
             })
         })

@@ -37,10 +37,10 @@ impl Store {
 
     /// Notes that the answer that was posted for an open call is larger than any that is taken. The call stays open: the
     /// vendor's log may have its text; but nobody makes another one for it.
-    pub async fn note_too_large(&self, call: CallId, told: &str) -> Result<(), StoreError> {
-        let told = told.to_owned();
+    pub async fn note_too_large(&self, call: CallId, message: &str) -> Result<(), StoreError> {
+        let message = message.to_owned();
         self.write(move |conn, _| {
-            let told = told.clone();
+            let message = message.clone();
             Box::pin(async move {
                 sqlx::query(
                     r"-- outcome::note_too_large
@@ -49,7 +49,7 @@ impl Store {
                       WHERE id = $3 AND state IN ('sent', 'accepted')",
                 )
                 .bind(ErrorKind::AnswerTooLarge)
-                .bind(told)
+                .bind(message)
                 .bind(call)
                 .execute(conn)
                 .await?;
@@ -190,7 +190,7 @@ impl Store {
 
     /// Whether a call for another line could own the log entry that `call` left: then an entry proves nothing. An earlier
     /// call for the same part sent the same recording, so its entry is as good an answer.
-    pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
+    pub async fn is_ambiguous(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             r"-- outcome::has_twin
               SELECT EXISTS (

@@ -102,7 +102,7 @@ pub enum Denial {
     OpenCall,
     /// No new calls for this batch.
     BatchPaused,
-    /// Its batch's window is closed, and this process heeds that.
+    /// Its batch's window is closed, and this process obeys that.
     WindowClosed,
     /// It would pass `max_spend_usd`.
     SpendLimit,
@@ -122,7 +122,7 @@ pub enum Denial {
         until: Option<Millis>,
     },
     /// A call of unknown outcome for the same clip is parked: nobody buys it until the user's `retry`.
-    ClipParked,
+    ClipInManualReview,
     /// The same clip was bought since the audio cache was looked at: it is there now.
     SameClipKept {
         /// The call that it answered.
@@ -132,7 +132,7 @@ pub enum Denial {
     Refused(String),
 }
 
-pub(super) type Verdict = Result<Permit, Denial>;
+pub(super) type PermitResult = Result<Permit, Denial>;
 
 impl PermitAsk {
     /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
@@ -176,7 +176,7 @@ impl PermitAsk {
 
 impl Store {
     /// Waits for a permit: until the pool has room, or the call must not be made.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<Verdict, StoreError> {
+    pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
         self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
@@ -212,7 +212,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Granted {
     /// Place in the waiting list, and the verdict.
-    pub(super) verdicts: Vec<(usize, Verdict)>,
+    pub(super) verdicts: Vec<(usize, PermitResult)>,
     /// Whether asks wait on, and until when (`None` inside: until something ends).
     pub(super) wake: Option<Option<Millis>>,
 }

@@ -24,7 +24,7 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         definition: "night".into(),
         ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
     };
-    let batch = store.begin(new, Again::default()).await.unwrap().batch;
+    let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
     let jobs = (1..=LINES).map(|line| NewJob {
         line,
         key: format!("call-{line}"),
@@ -37,7 +37,7 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     });
     store.submit(batch, jobs.collect(), vec![]).await.unwrap();
     store.end_submit(batch).await.unwrap();

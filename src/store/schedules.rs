@@ -206,7 +206,7 @@ impl Store {
             })
         })
         .await?;
-        self.stir();
+        self.wake();
         Ok(())
     }
 

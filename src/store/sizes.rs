@@ -12,7 +12,7 @@ const SAMPLE: u32 = 100;
 
 /// What the ledger takes on disk, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub struct LedgerSizes {
     /// The file.
     pub file: u64,
     /// Free pages in it.
@@ -36,11 +36,11 @@ pub struct KeptAnswers {
 
 impl Store {
     /// What the ledger takes on disk.
-    pub async fn sizes(&self) -> Result<Sizes, StoreError> {
+    pub async fn sizes(&self) -> Result<LedgerSizes, StoreError> {
         let (pages, free) = space::page_bytes(&mut *self.read.acquire().await?).await?;
         let mut wal = self.path.as_os_str().to_os_string();
         wal.push("-wal");
-        Ok(Sizes {
+        Ok(LedgerSizes {
             file: fs::metadata(self.path()).map(|file| file.len()).unwrap_or(pages),
             free,
             wal: fs::metadata(wal).map_or(0, |file| file.len()),

@@ -16,7 +16,7 @@ const PAGES_AT_ONCE: i64 = 500;
 /// once.
 const CHECKPOINT_EVERY: u32 = 8;
 /// How long emptying the log waits for a reader. Who writes waits as long.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How large the writer's cache is from now on.
 pub(super) async fn set_cache(conn: &mut SqliteConnection, is_small: bool) -> Result<(), StoreError> {
@@ -25,7 +25,7 @@ pub(super) async fn set_cache(conn: &mut SqliteConnection, is_small: bool) -> Re
     Ok(())
 }
 
-/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts anew in its file. It repeats most
+/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts again in its file. It repeats most
 /// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
 pub(super) async fn keep_log_short(conn: &mut SqliteConnection) {
     // It is tried again with the next full disk.
@@ -81,7 +81,7 @@ impl Log {
 
     async fn checkpoint(&mut self, store: &Store, mode: &str) {
         if self.conn.is_none() {
-            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(PATIENCE);
+            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(TIMEOUT);
             self.conn = options.disable_statement_logging().connect().await.ok();
         }
         if let Some(conn) = &mut self.conn {

@@ -6,7 +6,7 @@ use sqlx::{Connection, sqlite::SqliteConnectOptions};
 
 use super::*;
 use crate::domain::{
-    call::{ErrorKind, LogFlags, Trouble},
+    call::{CallFailure, ErrorKind, LogFlags},
     cost::MicroUsd,
     environment::Environment,
     identity::{options_identity, source_identity},
@@ -58,7 +58,7 @@ pub(super) fn job(line: u64, source: &str) -> NewJob {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     }
 }
 
@@ -84,7 +84,7 @@ impl Store {
 
 impl Ledger {
     pub(super) async fn submit(&self, new: NewBatch, lines: u64) -> BatchId {
-        let id = self.store.begin(new, Again::default()).await.unwrap().batch;
+        let id = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
         let jobs = (1..=lines).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
         self.store.submit(id, jobs, vec![]).await.unwrap();
         self.store.end_submit(id).await.unwrap();
@@ -93,7 +93,12 @@ impl Ledger {
 }
 
 pub(super) async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
-    let want = Want { environment: Environment::Live, free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
+    let want = ClaimRequest {
+        environment: Environment::Live,
+        free: n,
+        calls: vec![(Pool::Pulse, n)],
+        ..ClaimRequest::default()
+    };
     store.claim(want).await.unwrap()
 }
 
@@ -137,7 +142,7 @@ pub(super) fn answered() -> End {
 }
 
 pub(super) fn unknown(keeps_slot: bool) -> End {
-    End::Unknown { trouble: Trouble::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
+    End::Unknown { failure: CallFailure::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
 }
 
 pub(super) fn settle(job: &Claimed, to: To) -> Settlement {
@@ -263,8 +268,8 @@ async fn a_set_of_refusals_is_one_storm_and_all_processes_see_it() {
     }
     l.clock.advance(10);
     let refused = |call| {
-        let trouble = Some(Trouble::new(ErrorKind::RateLimited, "429"));
-        let end = End::Rejected { trouble, effect: PoolEffect::Limited(None), counts: false };
+        let failure = Some(CallFailure::new(ErrorKind::RateLimited, "429"));
+        let end = End::Rejected { failure, effect: PoolEffect::Limited(None), counts: false };
         Ended { limits, ..ended(call, end) }
     };
     let taken_for = futures::future::join_all(calls.into_iter().map(|call| l.store.end(refused(call)))).await;
@@ -341,7 +346,12 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         .unwrap();
     let due = l
         .store
-        .next_due(&Want { environment: Environment::Live, free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .next_due(&ClaimRequest {
+            environment: Environment::Live,
+            free: 1,
+            calls: vec![(Pool::Pulse, 1)],
+            ..ClaimRequest::default()
+        })
         .await
         .unwrap()
         .unwrap();
@@ -400,7 +410,7 @@ async fn claims_take_turns_between_batches() {
 #[tokio::test]
 async fn the_last_handle_leaves_one_file() {
     let l = ledger().await;
-    l.store.begin(batch("b"), Again::default()).await.unwrap();
+    l.store.begin(batch("b"), Resubmission::default()).await.unwrap();
     let Ledger { _dir, store, path, .. } = l;
     let log = path.with_file_name("wavebatch.db-wal");
     let other = store.clone();
