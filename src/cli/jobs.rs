@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
     parts::JobParts,
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };

@@ -8,9 +8,14 @@ use std::{
 
 use clap::Args;
 
-use super::{CliError, Context, Exit, context::BatchArgs, screen::Data, session::publish_batch};
+use super::{
+    context::{BatchArgs, Context},
+    error::{CliError, Exit},
+    screen::Data,
+};
 use crate::{
-    config::Config,
+    app::{AppError, publish_batch},
+    domain::cost::Rates,
     report::{
         publish::{put_report, report_to, summarize},
         summary::SummaryState,
@@ -42,16 +47,16 @@ pub struct Report {
 
 impl Report {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, config) = context.ledger(self.named.ledger.sandbox).await?;
+        let (store, settings) = context.ledger(self.named.ledger.sandbox).await?;
         let row = context.batch_in(&store, &self.named.batch).await?;
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let summary = summarize(&store, row.id, row.specification()?, state, &config.rates).await?;
+                let summary = summarize(&store, row.id, row.specification()?, state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
-            None => beside(context, &store, &config, &row, state).await?,
+            None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
         store.close().await;
         Ok(Exit::Success)
@@ -71,13 +76,13 @@ async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, CliError> 
 async fn beside(
     context: &Context,
     store: &Store,
-    config: &Config,
+    rates: &Rates,
     row: &BatchRow,
     state: SummaryState,
 ) -> Result<(), CliError> {
-    let published = publish_batch(store, config, row.id, state).await?;
-    if let Some(stop) = published.failed {
-        return Err(stop);
+    let published = publish_batch(store, rates, row.id, state).await?;
+    if let Some(error) = published.failed {
+        return Err(error.into());
     }
     let screen = &context.screen;
     screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
@@ -94,18 +99,18 @@ async fn write(
 ) -> Result<(), CliError> {
     let spec = row.specification()?;
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
-        put_report(store, row, &spec, with_dropped, address).await?;
+        put_report(store, row, spec, with_dropped, address).await?;
         context.screen.message(&format!("{}: written to {address}", row.name));
         return Ok(());
     }
     if file.as_os_str() == "-" {
-        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
+        report_to(store, row, spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
     let message = |e: io::Error| CliError::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
-        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?)))
+        report_to(store, row, spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?)))
             .await?;
         return Ok(());
     }
@@ -113,10 +118,13 @@ async fn write(
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
     let out = BufWriter::new(File::create(&temporary).map_err(message)?);
-    let written = report_to(store, row, &spec, with_dropped, out).await.map_err(CliError::from).and_then(|out| {
-        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(message)?;
-        std::fs::rename(&temporary, file).map_err(message)
-    });
+    let written = report_to(store, row, spec, with_dropped, out)
+        .await
+        .map_err(|e| CliError::from(AppError::from(e)))
+        .and_then(|out| {
+            out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(message)?;
+            std::fs::rename(&temporary, file).map_err(message)
+        });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }

@@ -6,12 +6,11 @@ use clap::Args;
 
 use self::part::{PartRetry, Which};
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
     jobs::no_parts,
-    messages::unpriced,
     parts::Moment,
-    words::{counted, dollars, duration, shell},
+    words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
     domain::{
@@ -60,7 +59,7 @@ impl Retry {
         let (store, batch) = context.batch(&self.named).await?;
         let spec = batch.specification()?;
         let mut chosen = self.chosen(batch.id);
-        let again = self.again(&store, &batch, &spec, &rates).await?;
+        let again = self.again(&store, &batch, spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
         if let (Some(asked), Some(_)) = (spec.task.read::<Synthesis>().ok(), &self.key) {
@@ -70,7 +69,7 @@ impl Retry {
         let screen = &context.screen;
         screen.message(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
-            _ => message(&batch.name, &spec, &plan, &rates),
+            _ => message(&batch.name, spec, &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
