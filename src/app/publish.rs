@@ -7,7 +7,7 @@ use crate::{
         publish::{publish_at_output, summarize},
         summary::{Summary, SummaryState},
     },
-    store::{BatchRow, Store, StoreError},
+    store::Store,
 };
 
 /// How a batch stands, and what kept that from being written beside its outputs.
@@ -36,26 +36,18 @@ pub async fn publish_batch(
     state: SummaryState,
 ) -> Result<Published, AppError> {
     let row = store.batch_by_id(batch).await?;
-    let spec = spec_of(&row)?;
+    let spec = row.specification()?;
     // Boxed, since what calls this is deep already.
-    let publishing = Box::pin(publish_at_output(store, &row, &spec, state, rates));
+    let publishing = Box::pin(publish_at_output(store, &row, spec, state, rates));
     let (summary, failed) = match publishing.await {
         Ok(summary) => (summary, None),
-        Err(e) => (summarize(store, batch, &spec, state, rates).await?, Some(AppError::from(e))),
+        Err(e) => (summarize(store, batch, spec, state, rates).await?, Some(AppError::from(e))),
     };
     Ok(Published {
         summary,
-        spec,
+        spec: spec.clone(),
         sandbox: row.environment == Environment::Sandbox,
         pause: row.pause.as_ref().map(|(kind, _)| *kind),
         failed,
     })
-}
-
-/// What a batch was asked for.
-///
-/// # Errors
-/// The ledger holds something else.
-pub fn spec_of(row: &BatchRow) -> Result<BatchSpec, StoreError> {
-    serde_json::from_str(&row.spec).map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", row.name)))
 }

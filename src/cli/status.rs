@@ -161,6 +161,9 @@ fn one(batch: &BatchView) -> String {
     for (name, place) in [("manifest", &batch.manifest), ("outputs", &batch.outputs)] {
         place.iter().for_each(|place| fact(name, place.clone()));
     }
+    if let Some(fault) = &batch.unreadable {
+        fact("reason", format!("its specification does not read ({fault})"));
+    }
     if let Some(window) = batch.window.filter(|_| batch.finished_at.is_none()) {
         let (from, until) = (moment(window.from.0), moment(window.until.0));
         fact("window", format!("{from} to {until}; a service begins no call outside it"));

@@ -52,7 +52,7 @@ impl<'a> JobInHand<'a> {
 
     /// What its batch was asked for.
     #[must_use]
-    pub const fn spec(self) -> &'a BatchSpec {
+    pub fn spec(self) -> &'a BatchSpec {
         &self.batch.spec
     }
 
@@ -64,7 +64,7 @@ impl<'a> JobInHand<'a> {
 
     /// How its batch runs.
     #[must_use]
-    pub const fn run(self) -> &'a RunSettings {
+    pub fn run(self) -> &'a RunSettings {
         &self.batch.spec.run
     }
 

@@ -10,6 +10,76 @@ use super::{
 };
 use crate::domain::{hex::hex, identity::Identity, key::Key};
 
+/// What stands at a place of an entry's array, and how it is read from there.
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    Text,
+    Number,
+    /// Bytes in hex.
+    Hex,
+}
+
+/// The fields of a good line, in their order. Those at the end may be missing, and are NULL then.
+const LINE: [(&str, Cell); 19] = [
+    ("line", Cell::Number),
+    ("key", Cell::Text),
+    ("source", Cell::Text),
+    ("source_id", Cell::Hex),
+    ("options_id", Cell::Hex),
+    ("overrides", Cell::Text),
+    ("carried", Cell::Text),
+    ("pool", Cell::Text),
+    ("place", Cell::Number),
+    ("source_bytes", Cell::Number),
+    ("source_etag", Cell::Text),
+    ("adopted", Cell::Text),
+    ("variant", Cell::Text),
+    ("text", Cell::Hex),
+    ("units", Cell::Number),
+    ("source_path", Cell::Text),
+    ("source_mtime", Cell::Number),
+    ("source_hash", Cell::Hex),
+    ("source_inode", Cell::Number),
+];
+
+/// The fields of a bad line, in their order.
+const BAD_LINE: [(&str, Cell); 5] = [
+    ("line", Cell::Number),
+    ("key", Cell::Text),
+    ("fault", Cell::Text),
+    ("carried", Cell::Text),
+    ("place", Cell::Number),
+];
+
+/// The good lines of the set `$1` as rows. Most sets have no texts, and less is read of their lines.
+pub(super) fn incoming(speaks: bool) -> String {
+    let cell = |nth: usize, name: &str, cell: Cell| match name {
+        "variant" if speaks => format!("coalesce({}, '') AS variant", read(nth, cell)),
+        "variant" => "'' AS variant".to_owned(),
+        "text" | "units" if !speaks => format!("NULL AS {name}"),
+        _ => format!("{} AS {name}", read(nth, cell)),
+    };
+    rows_of(&LINE, cell)
+}
+
+/// The bad lines of the set `$1` as rows.
+pub(super) fn incoming_bad() -> String {
+    rows_of(&BAD_LINE, |nth, name, cell| format!("{} AS {name}", read(nth, cell)))
+}
+
+fn rows_of(fields: &[(&str, Cell)], cell: impl Fn(usize, &str, Cell) -> String) -> String {
+    let cells: Vec<_> = fields.iter().enumerate().map(|(nth, (name, kind))| cell(nth, name, *kind)).collect();
+    format!("SELECT {} FROM rows_of($1) AS r", cells.join(", "))
+}
+
+fn read(nth: usize, cell: Cell) -> String {
+    match cell {
+        Cell::Text => format!("v ->> {nth}"),
+        Cell::Number => format!("CAST(v ->> {nth} AS BIGINT)"),
+        Cell::Hex => format!("unhex(v ->> {nth})"),
+    }
+}
+
 /// Good lines, ready for one statement.
 #[derive(Debug, Clone, Default)]
 pub struct LineSet {

@@ -18,7 +18,9 @@ mod diff;
 mod end;
 mod error;
 mod fence;
+mod intent;
 mod lines;
+mod look;
 mod notices;
 mod open;
 mod outcome;
@@ -37,6 +39,8 @@ mod schedules;
 mod scratch;
 mod settle;
 mod sizes;
+mod space;
+mod spec;
 mod spend;
 mod spend_limits;
 mod spool;
@@ -56,7 +60,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -90,6 +94,7 @@ pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRu
 pub use scratch::Scratch;
 pub use settle::{Finish, Settled, Settlement, To};
 pub use sizes::{KeptAnswers, LedgerSizes};
+pub use spec::StoredSpec;
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spend_limits::{Lifted, SpendNotice};
 pub use spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
@@ -136,8 +141,6 @@ struct StoreShared {
     hurry: CancellationToken,
     /// Cancelled when it is waited for no longer.
     give_up: CancellationToken,
-    /// Transactions begun so far.
-    transactions: AtomicU64,
     /// Whether this process starts calls only within the windows of their batches.
     enforces_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that is probed.
@@ -208,12 +211,6 @@ impl Store {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
-    }
-
-    /// Write transactions that this process began so far: what its work costs the ledger.
-    #[must_use]
-    pub fn transactions(&self) -> u64 {
-        self.shared.transactions.load(Ordering::Relaxed)
     }
 
     /// The folder beside the ledger for what is too big for it.
@@ -293,6 +290,8 @@ mod model_tests;
 mod money_tests;
 #[cfg(test)]
 mod notice_tests;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]

@@ -85,6 +85,9 @@ pub struct BatchView {
     pub manifest: Option<String>,
     /// Where its outputs go.
     pub outputs: Option<String>,
+    /// Why its specification does not read, where it does not and no pause says so.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
     /// Jobs by state.
     pub lines: BTreeMap<JobState, u64>,
     /// All jobs.
