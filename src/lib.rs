@@ -24,6 +24,7 @@ pub mod server;
 pub mod shutdown;
 pub mod sink;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod temp_lock;
 pub mod waves;

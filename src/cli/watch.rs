@@ -161,7 +161,6 @@ pub(super) fn log(event: &Event, screen: &Screen) {
             tracing::info!(job.key = key, job.state = %state, kind, error = words, "line finished badly");
         }
         Event::Finished { key, state, .. } => tracing::debug!(job.key = key, job.state = %state, "line finished"),
-        // Put back untouched, as by a drain.
         Event::Requeued { key, .. } => tracing::debug!(job.key = key, "line put back"),
         Event::Held { pool, by: Some((bound, until)) } => {
             tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");

@@ -1,0 +1,7 @@
+//! Texts become speech.
+
+mod work;
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Synthesize;

@@ -1,0 +1,7 @@
+//! Recordings become transcripts.
+
+mod work;
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Transcribe;
