@@ -59,8 +59,11 @@ async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, A
         Transcription::TASK => None,
         _ => Some(synthesis(&store.synthesis_counts(row.id).await?)),
     };
-    let (manifest, outputs) = row.spec.read().ok().map(|spec| (spec.manifest.clone(), spec.output.clone())).unzip();
-    let unreadable = row.spec.read().err().filter(|_| row.pause.is_none()).map(str::to_owned);
+    let (places, unreadable) = match row.spec.read() {
+        Ok(spec) => (Some((spec.manifest.clone(), spec.output.clone())), None),
+        Err(fault) => (None, Some(fault.to_owned())),
+    };
+    let (manifest, outputs) = places.unzip();
     let failures = counts.failures.iter().map(|(state, kind, count, key)| FailureView {
         state: *state,
         kind: kind.clone(),
@@ -116,9 +119,8 @@ pub async fn answers(store: &Store) -> Result<AnswersView, AppError> {
 /// When the answers of a batch have been kept long enough, in ms since 1970; `None` as long as it is not finished.
 #[must_use]
 pub fn kept_until(row: &BatchRow) -> Option<Millis> {
-    // Of one that does not read nobody knows it.
-    let spec = row.spec.read().ok()?;
-    let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
+    // Of one whose specification does not read nobody knows it.
+    let keep = i64::try_from(row.spec.read().ok()?.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
     row.finished_at.map(|at| at.saturating_add(keep))
 }
 

@@ -145,6 +145,8 @@ fn one(batch: &BatchView) -> String {
     }
     if let Some(pause) = &batch.pause {
         fact("reason", printable(&pause.reason).into_owned());
+    } else if let Some(fault) = &batch.unreadable {
+        fact("reason", format!("its specification does not read ({})", printable(fault)));
     }
     let by_state: Vec<_> =
         batch.lines.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
@@ -160,9 +162,6 @@ fn one(batch: &BatchView) -> String {
     fact("spend", format!("{}{limit}{reserved}, at list price", dollars(batch.spent_usd.0)));
     for (name, place) in [("manifest", &batch.manifest), ("outputs", &batch.outputs)] {
         place.iter().for_each(|place| fact(name, place.clone()));
-    }
-    if let Some(fault) = &batch.unreadable {
-        fact("reason", format!("its specification does not read ({fault})"));
     }
     if let Some(window) = batch.window.filter(|_| batch.finished_at.is_none()) {
         let (from, until) = (moment(window.from.0), moment(window.until.0));

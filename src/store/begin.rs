@@ -4,11 +4,52 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::{NewBatch, Store, StoreError, control, deliveries, outputs, sql::sql};
-use crate::{clock::Millis, domain::job::BatchId};
+use super::{Store, StoreError, StoredSpec, control, deliveries, sql::sql};
+use crate::{
+    clock::Millis,
+    domain::{environment::Environment, job::BatchId, task::TaskName},
+};
 
 /// Lines that one transaction looks at: others wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
+
+/// A batch as its definition has it now.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// Unique in the ledger.
+    pub name: String,
+    /// The definition's name.
+    pub definition: String,
+    /// Where its calls go.
+    pub environment: Environment,
+    /// What it does with each line.
+    pub task: TaskName,
+    /// The whole specification.
+    pub spec: StoredSpec,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// Calls at once.
+    pub concurrency: Option<u32>,
+    /// Whether a bad share pauses it.
+    pub pause_on_failures: bool,
+}
+
+impl NewBatch {
+    /// A batch without limits.
+    #[must_use]
+    pub fn new(name: &str, environment: Environment, task: TaskName, spec: StoredSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            definition: name.to_owned(),
+            environment,
+            task,
+            spec,
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        }
+    }
+}
 
 /// What a new specification means for the lines of a batch that is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -244,7 +285,7 @@ async fn carry_out_some(
             lines.iter().map(|line| Ok(json!([line.try_get::<i64, _>("id")?]))).collect::<Result<Vec<_>, StoreError>>();
         let ids = json!(ids?).to_string();
         if pending.force {
-            outputs::forget_checksums(conn, &ids).await?;
+            deliveries::forget_checksums(conn, &ids).await?;
         }
         done = deliveries::redeliver(conn, &ids, now).await?;
         if done.0 > 0 {

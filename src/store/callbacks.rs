@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::sql, writer::Command};
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -99,20 +99,6 @@ impl Store {
         };
         row.map(expected).transpose()
     }
-
-    /// Keeps a callback and what it means for its call and its job. `None`: there is no such call. When this returns, it
-    /// is on disk.
-    pub async fn receive(&self, delivery: Callback) -> Result<Option<Effect>, StoreError> {
-        let Callback { call, body, content } = delivery;
-        let digest = {
-            let body = body.clone();
-            look_into(body.len(), move || digest(&body)).await?
-        };
-        let received = Received { call, body, digest, content };
-        let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
-        self.wake();
-        Ok(effect)
-    }
 }
 
 /// SHA-256 of a body as it came.
@@ -127,12 +113,23 @@ fn digest(body: &Body) -> Result<[u8; 32], StoreError> {
     }
 }
 
-/// A delivery on its way to the writer.
+/// A callback on its way to the writer.
 pub(super) struct Received {
     call: CallId,
     body: Body,
     digest: [u8; 32],
     content: CallbackContent,
+}
+
+impl Received {
+    pub(super) async fn of(callback: Callback) -> Result<Self, StoreError> {
+        let Callback { call, body, content } = callback;
+        let digest = {
+            let body = body.clone();
+            look_into(body.len(), move || digest(&body)).await?
+        };
+        Ok(Self { call, body, digest, content })
+    }
 }
 
 /// Takes deliveries, in sets. Of one call each set has one: whether it is the first, the next has to see.

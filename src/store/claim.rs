@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, StoreShared, rows, sql::sql, writer::Command};
+use super::{Store, StoreError, StoreShared, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -101,11 +101,6 @@ pub struct Claimed {
 }
 
 impl Store {
-    /// Claims jobs that are due.
-    pub async fn claim(&self, want: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
-        self.send(|reply| Command::Claim(want, reply)).await
-    }
-
     /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
     pub async fn next_due(&self, want: &ClaimRequest) -> Result<Option<Millis>, StoreError> {
         let statement = format!(

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, end, outputs, parts::is_kept, rows, sql::sql};
+use super::{Store, StoreError, deliveries, end, parts::is_kept, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId, JobState},
@@ -413,7 +413,7 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
 async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
     // What is retried is written again, whatever stands there.
-    outputs::forget_checksums(conn, &set).await?;
+    deliveries::forget_checksums(conn, &set).await?;
     sqlx::query(sql(r"-- control::requeue: what was in doubt is bought again, or delivered again and judged anew.
             UPDATE job_parts
             SET doubtful = 0

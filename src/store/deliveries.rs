@@ -116,3 +116,15 @@ pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Mill
     .await?;
     Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
 }
+
+/// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
+pub(super) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
+    sqlx::query(sql(r"-- deliveries::forget_checksums
+            UPDATE outputs
+            SET checksum = NULL
+            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(jobs)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, clips, fence, packed, pauses, rows, sql::sql, writer::Command};
+use super::{Body, Store, StoreError, clips, fence, packed, pauses, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -143,16 +143,6 @@ pub struct EndReply {
     pub in_doubt: bool,
     /// Since when the pool has answered nothing but 429.
     pub only_limited_since: Option<Millis>,
-}
-
-impl Store {
-    /// Commits how a call ended. When this returns, its answer is on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be written; the answer is tried again as long as the disk is only full.
-    pub async fn end(&self, ended: Ended) -> Result<EndReply, StoreError> {
-        self.send(|reply| Command::End(Box::new(ended), reply)).await
-    }
 }
 
 struct KnownCall {

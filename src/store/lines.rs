@@ -5,10 +5,74 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::{
-    BadJob, NewJob,
+    Text,
     texts::{Packed, Texts},
 };
-use crate::domain::{hex::hex, identity::Identity, key::Key};
+use crate::domain::{
+    hex::hex,
+    identity::{ContentHash, Identity, Passport},
+    key::Key,
+    pool::Pool,
+    s3::Listed,
+};
+
+/// A line that can be worked, or that names no recording and is skipped.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its place in the manifest, from 1.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Where its recording is; `None`: the line names none.
+    pub source: Option<String>,
+    /// Identity of the recording; of a local file it counts only until that is read.
+    pub source_id: Identity,
+    /// Identity of what shapes the call.
+    pub options_id: Identity,
+    /// JSON of options that differ from the batch's.
+    pub overrides: Option<String>,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+    /// Where its call goes.
+    pub pool: Pool,
+    /// What a listing knew of its recording.
+    pub expected: Option<Listed>,
+    /// Of a local recording, how it was found.
+    pub local: Option<NewLocal>,
+    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
+    pub adopted: Option<String>,
+    /// What it speaks.
+    pub synthesis: Option<NewSynthesis>,
+}
+
+/// A local recording of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLocal {
+    /// How it was found.
+    pub passport: Passport,
+    /// What is in it, where it was read to be compared with what the ledger knows.
+    pub content: Option<ContentHash>,
+}
+
+/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
+#[derive(Debug, Clone)]
+pub struct NewSynthesis {
+    /// The text.
+    pub text: Text,
+    /// Which of its line's jobs it is: voice and format.
+    pub variant: String,
+}
+
+/// A line that cannot: it stands in the report until it is mended.
+#[derive(Debug, Clone)]
+pub struct BadJob {
+    /// Its place in the manifest.
+    pub line: u64,
+    /// What is wrong with it.
+    pub fault: String,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+}
 
 /// What stands at a place of an entry's array, and how it is read from there.
 #[derive(Debug, Clone, Copy)]

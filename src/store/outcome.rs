@@ -1,10 +1,10 @@
-//! What reconciling needs to write: when an outcome became unknown, whose turn it is to probe, an answer set aside.
+//! What a worker notes of a call on the way, and what reconciling needs: when it left, when an outcome became unknown, whose turn it is to probe, an answer set aside.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, rows, spend_limits};
 use crate::{
     clock::Millis,
     domain::{
@@ -15,6 +15,30 @@ use crate::{
 };
 
 impl Store {
+    /// A permitted call left noticeably later than its intent: the rate is counted from now on.
+    pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
+        let clock = self.clock().clone();
+        let (sent_at, boot_ms) = (clock.now(), clock.boot());
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                spend_limits::note_departure(conn, call, sent_at).await?;
+                sqlx::query(
+                    r"-- outcome::note_departure
+                      UPDATE calls
+                      SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
+                      WHERE id = $1 AND state = 'sent' AND sent_at < $2",
+                )
+                .bind(call)
+                .bind(sent_at)
+                .bind(boot_ms)
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Notes since when a call's outcome is unknown, if that is not noted yet. Returns the moment.
     pub async fn note_unknown(&self, call: CallId) -> Result<Millis, StoreError> {
         self.write(move |conn, now| {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Settlement, Store, StoreError, To, sql::sql, wanted};
+use super::{Store, StoreError, sql::sql, wanted};
 use crate::domain::job::{BatchId, JobId, Token, Wanted};
 
 /// A file of a job.
@@ -168,56 +168,4 @@ async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Resul
         superseded: row.try_get("superseded")?,
         wanted: row.try_get("wanted")?,
     }))
-}
-
-/// Notes the files of jobs that were settled just now. Files that such a job does not write any more are nobody's.
-pub(super) async fn note_files(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    done: &HashSet<i64>,
-) -> Result<(), StoreError> {
-    let (mut written, mut again) = (Vec::new(), Vec::new());
-    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
-        let To::Finished(finish) = &s.to else { continue };
-        written.extend(finish.files.iter().map(|file| json!([s.batch.0, file.path, s.job.0, file.checksum])));
-        if finish.rewritten && !finish.files.is_empty() {
-            again.push(json!([s.job.0]));
-        }
-    }
-    if written.is_empty() {
-        return Ok(());
-    }
-    let written = json!(written).to_string();
-    sqlx::query(sql(r"-- outputs::note_files
-            INSERT INTO outputs (batch, path, job, checksum)
-            SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
-            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
-    .bind(&written)
-    .execute(&mut *conn)
-    .await?;
-    if !again.is_empty() {
-        sqlx::query(sql(
-            r"-- outputs::note_files
-              DELETE FROM outputs
-              WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
-                AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
-        ))
-        .bind(&written)
-        .bind(json!(again).to_string())
-        .execute(conn)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
-pub(super) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
-    sqlx::query(sql(r"-- outputs::forget_checksums
-            UPDATE outputs
-            SET checksum = NULL
-            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
-    .bind(jobs)
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Claimed, Purchase, Store, StoreError, spend_limits, uploads::Upload, writer};
+use super::{Claimed, Purchase, StoreError, uploads::Upload};
 use crate::{
     clock::{Clock, Millis},
     domain::{
@@ -59,7 +59,7 @@ pub struct PermitAsk {
     pub log_cursor: Option<String>,
     /// What the vendor's log would show.
     pub request: RequestFingerprint,
-    /// Where the verdict goes; filled in by [`Store::permit`].
+    /// Where the verdict goes; filled in by [`Store::permit`](super::Store::permit).
     pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
 }
 
@@ -164,47 +164,13 @@ impl PermitAsk {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.reply.as_ref().is_none_or(writer::is_abandoned)
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
     /// The gate that it waits at. A definition may have lowered the limits for its own calls: each set of limits is a gate
     /// of its own.
     pub(super) fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
         (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
-    }
-}
-
-impl Store {
-    /// Waits for a permit: until the pool has room, or the call must not be made.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        ask.reply = Some(reply);
-        self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// A permitted call left noticeably later than its intent: the rate is counted from now on.
-    pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
-        let clock = self.clock().clone();
-        let (sent_at, boot_ms) = (clock.now(), clock.boot());
-        self.write(move |conn, _| {
-            Box::pin(async move {
-                spend_limits::note_departure(conn, call, sent_at).await?;
-                sqlx::query(
-                    r"-- permit::note_departure
-                      UPDATE calls
-                      SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
-                      WHERE id = $1 AND state = 'sent' AND sent_at < $2",
-                )
-                .bind(call)
-                .bind(sent_at)
-                .bind(boot_ms)
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
     }
 }
 

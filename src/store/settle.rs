@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{OutputFile, Store, StoreError, StoreShared, control, outputs, pauses, sql::sql, writer::Command};
+use super::{OutputFile, Store, StoreError, StoreShared, control, pauses, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -127,24 +127,6 @@ impl Finish {
     }
 }
 
-impl Store {
-    /// Settles a job.
-    ///
-    /// # Errors
-    /// The ledger cannot be written; tried again as long as the disk is only full.
-    pub async fn conclude(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.send(|reply| Command::Settle(Box::new(settlement), reply)).await
-    }
-
-    /// Settles a job. `false`: the lease was lost, and nothing was written.
-    ///
-    /// # Errors
-    /// As of [`Store::conclude`].
-    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
-        Ok(self.conclude(settlement).await? != Settled::Lost)
-    }
-}
-
 pub(super) async fn settle(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -204,7 +186,7 @@ pub(super) async fn settle(
     let replies: Vec<Settled> = settlements.iter().map(settled).collect();
     let done: HashSet<i64> = held.difference(&outdated).copied().collect();
     note_doubts(conn, settlements, &done).await?;
-    outputs::note_files(conn, settlements, &done).await?;
+    note_files(conn, settlements, &done).await?;
     if shared.probes.load(Ordering::Relaxed) {
         end_probes(conn, settlements, &done, now).await?;
     }
@@ -318,6 +300,46 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
         })
         .collect();
     serde_json::Value::from(set).to_string()
+}
+
+/// Notes the files of jobs that were settled just now. Files that such a job does not write any more are nobody's.
+async fn note_files(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    done: &HashSet<i64>,
+) -> Result<(), StoreError> {
+    let (mut written, mut again) = (Vec::new(), Vec::new());
+    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
+        let To::Finished(finish) = &s.to else { continue };
+        written.extend(finish.files.iter().map(|file| json!([s.batch.0, file.path, s.job.0, file.checksum])));
+        if finish.rewritten && !finish.files.is_empty() {
+            again.push(json!([s.job.0]));
+        }
+    }
+    if written.is_empty() {
+        return Ok(());
+    }
+    let written = json!(written).to_string();
+    sqlx::query(sql(r"-- settle::note_files
+            INSERT INTO outputs (batch, path, job, checksum)
+            SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
+            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
+    .bind(&written)
+    .execute(&mut *conn)
+    .await?;
+    if !again.is_empty() {
+        sqlx::query(sql(
+            r"-- settle::note_files
+              DELETE FROM outputs
+              WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
+                AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
+        ))
+        .bind(&written)
+        .bind(json!(again).to_string())
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// What a `retry` of a suspect job will buy.

@@ -6,118 +6,15 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{
-    BadSet, Begun, LineSet, Store, StoreError, StoredSpec, Text, control, deliveries,
+    BadSet, Begun, LineSet, Store, StoreError, control, deliveries,
     lines::{PackedLines, incoming, incoming_bad},
     sql::sql,
     texts,
 };
 use crate::{
     clock::Millis,
-    domain::{
-        environment::Environment,
-        identity::{ContentHash, Identity, Passport},
-        job::BatchId,
-        pool::Pool,
-        s3::Listed,
-        task::TaskName,
-    },
+    domain::{identity::Identity, job::BatchId, task::TaskName},
 };
-
-/// A batch as its definition has it now.
-#[derive(Debug, Clone)]
-pub struct NewBatch {
-    /// Unique in the ledger.
-    pub name: String,
-    /// The definition's name.
-    pub definition: String,
-    /// Where its calls go.
-    pub environment: Environment,
-    /// What it does with each line.
-    pub task: TaskName,
-    /// The whole specification.
-    pub spec: StoredSpec,
-    /// Micro-USD over all runs.
-    pub max_spend: Option<i64>,
-    /// Calls at once.
-    pub concurrency: Option<u32>,
-    /// Whether a bad share pauses it.
-    pub pause_on_failures: bool,
-}
-
-impl NewBatch {
-    /// A batch without limits.
-    #[must_use]
-    pub fn new(name: &str, environment: Environment, task: TaskName, spec: StoredSpec) -> Self {
-        Self {
-            name: name.to_owned(),
-            definition: name.to_owned(),
-            environment,
-            task,
-            spec,
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        }
-    }
-}
-
-/// A line that can be worked, or that names no recording and is skipped.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// Its place in the manifest, from 1.
-    pub line: u64,
-    /// Its key.
-    pub key: String,
-    /// Where its recording is; `None`: the line names none.
-    pub source: Option<String>,
-    /// Identity of the recording; of a local file it counts only until that is read.
-    pub source_id: Identity,
-    /// Identity of what shapes the call.
-    pub options_id: Identity,
-    /// JSON of options that differ from the batch's.
-    pub overrides: Option<String>,
-    /// JSON array of carried cells.
-    pub carried: Option<String>,
-    /// Where its call goes.
-    pub pool: Pool,
-    /// What a listing knew of its recording.
-    pub expected: Option<Listed>,
-    /// Of a local recording, how it was found.
-    pub local: Option<NewLocal>,
-    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
-    pub adopted: Option<String>,
-    /// What it speaks.
-    pub synthesis: Option<NewSynthesis>,
-}
-
-/// A local recording of a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewLocal {
-    /// How it was found.
-    pub passport: Passport,
-    /// What is in it, where it was read to be compared with what the ledger knows.
-    pub content: Option<ContentHash>,
-}
-
-/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
-#[derive(Debug, Clone)]
-pub struct NewSynthesis {
-    /// The text.
-    pub text: Text,
-    /// Which of its line's jobs it is: voice and format.
-    pub variant: String,
-}
-
-/// A line that cannot: it stands in the report until it is mended.
-#[derive(Debug, Clone)]
-pub struct BadJob {
-    /// Its place in the manifest.
-    pub line: u64,
-    /// What is wrong with it.
-    pub fault: String,
-    /// JSON array of carried cells.
-    pub carried: Option<String>,
-}
 
 /// What submitting did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -434,8 +434,3 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 fn ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
-
-/// A reply that nobody waits for any more.
-pub(super) fn is_abandoned<T>(reply: &oneshot::Sender<T>) -> bool {
-    reply.is_closed()
-}

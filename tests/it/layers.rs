@@ -69,7 +69,6 @@ const STILL_IN_CIRCLES: &[(&str, usize)] = &[
     ("runner", 24),
     ("sandbox", 8),
     ("server", 2),
-    ("store", 21),
     ("waves", 2),
 ];
 

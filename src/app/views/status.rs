@@ -85,7 +85,7 @@ pub struct BatchView {
     pub manifest: Option<String>,
     /// Where its outputs go.
     pub outputs: Option<String>,
-    /// Why its specification does not read, where it does not and no pause says so.
+    /// Why neither is known: its specification does not read.
     #[serde(skip)]
     pub unreadable: Option<String>,
     /// Jobs by state.
