@@ -71,7 +71,12 @@ async fn submitted(dir: &Path, name: &str, lines: u64) -> (Store, BatchId, Batch
 }
 
 fn load(dir: &Path, name: &str) -> Definition {
-    Definition::load(&dir.join(format!("{name}.toml")), &Overrides::default()).expect("a valid definition")
+    Definition::load(
+        &dir.join(format!("{name}.toml")),
+        wavebatch::tasks::Registry::built_in().definitions(),
+        &Overrides::default(),
+    )
+    .expect("a valid definition")
 }
 
 fn write_manifest(path: &Path, lines: u64) -> std::io::Result<()> {

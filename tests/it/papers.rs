@@ -78,7 +78,8 @@ fn every_definition_in_the_readme_is_without_fault() {
     for (nth, block) in blocks(&readme, "toml").into_iter().enumerate().filter(|(_, b)| b.contains("task = ")) {
         let path = dir.path().join(format!("{nth}.toml"));
         fs::write(&path, block).unwrap();
-        Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+        Definition::load(&path, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+            .unwrap_or_else(|faults| panic!("{faults}\n{block}"));
         checked += 1;
     }
     assert!(checked > 1, "the README shows a definition of each task");

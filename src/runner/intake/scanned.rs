@@ -3,7 +3,7 @@
 use super::{adopt::Adopt, compare::Verdicts, pen::Pen, seal::Sealer, speech::SpeechSealer};
 use crate::{
     definition::{
-        Columns, Definition, Fault, Faults, Manifest, Row, Scan, Spooled, TaskDefinition,
+        Columns, Definition, Fault, Faults, Manifest, Row, Scan, Spooled,
         manifest::{
             Ignored,
             texts::{TextRow, TextScan, Texts},
@@ -88,9 +88,10 @@ pub(super) enum Opened<'d> {
 
 impl<'d> Opened<'d> {
     pub(super) fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
-        match &definition.task {
-            TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, copy).map(Self::Recordings),
-            TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, copy).map(Self::Texts),
+        match (definition.transcribing(), definition.synthesizing()) {
+            (Some(asked), _) => Manifest::open(definition, asked, copy).map(Self::Recordings),
+            (_, Some(asked)) => Texts::open(definition, asked, copy).map(Self::Texts),
+            (None, None) => unreachable!("there are two tasks"),
         }
     }
 
@@ -138,8 +139,9 @@ impl<'d> Opened<'d> {
         known: (Option<&Adopt>, Option<&Verdicts>),
         pen: &mut Pen<'_>,
     ) -> Result<(), Faults> {
-        match (self, &scan.of, &definition.task) {
-            (Self::Recordings(manifest), ScanOf::Recordings(scan), TaskDefinition::Transcribe(asked)) => {
+        match (self, &scan.of) {
+            (Self::Recordings(manifest), ScanOf::Recordings(scan)) => {
+                let asked = definition.transcribing().expect("a manifest is opened and read by one definition");
                 let (adopt, verdicts) = known;
                 let mut sealer = Sealer::new(&asked.options, &definition.queries, verdicts);
                 for row in manifest.lines(scan)? {
@@ -152,7 +154,8 @@ impl<'d> Opened<'d> {
                     }
                 }
             }
-            (Self::Texts(texts), ScanOf::Texts(scan), TaskDefinition::Synthesize(asked)) => {
+            (Self::Texts(texts), ScanOf::Texts(scan)) => {
+                let asked = definition.synthesizing().expect("a manifest is opened and read by one definition");
                 let mut sealer = SpeechSealer::new(&asked.synthesis);
                 for row in texts.lines(scan)? {
                     let taken = match row? {

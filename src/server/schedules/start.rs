@@ -123,7 +123,10 @@ async fn load(house: &House, planned: &Planned, run: &TakenRun) -> Result<Defini
     };
     let file = planned.file.clone();
     let shown = file.display().to_string();
-    let loaded = tokio::task::spawn_blocking(move || Definition::load(&file, &overrides)).await;
+    let loaded = tokio::task::spawn_blocking(move || {
+        Definition::load(&file, crate::tasks::Registry::built_in().definitions(), &overrides)
+    })
+    .await;
     let loaded = loaded.unwrap_or_else(|_| Err(Fault::of_file(shown, "could not be read to its end").into()));
     loaded.map(|definition| definition.asked_at(settings.origin.clone()))
 }

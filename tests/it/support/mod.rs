@@ -189,7 +189,9 @@ impl House {
     }
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
-        let definition = Definition::load(definition, &Overrides::default()).expect("a good definition");
+        let definition =
+            Definition::load(definition, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+                .expect("a good definition");
         submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::default())
             .await
             .expect("submitted")

@@ -7,22 +7,24 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::super::{
-    draft::{named, some},
-    text::{did_you_mean, excerpt, ticked},
-    walk::{Section, Walk, Wrong},
-};
-use crate::domain::{
-    extra::Extra,
-    speech::{AudioFormat, SampleRate},
-    synthesis::{
-        CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
+use crate::{
+    definition::{
+        Page,
+        draft::{named, some},
+        text::{did_you_mean, excerpt, ticked},
+        walk::{Section, Walk, Wrong},
+    },
+    domain::{
+        speech::{AudioFormat, SampleRate},
+        synthesis::{
+            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
+        },
     },
 };
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
-pub(in super::super) struct SpeechDraft {
+pub(super) struct SpeechDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
     pub(super) option_columns: Option<Vec<SpeechOption>>,
@@ -39,24 +41,9 @@ pub(in super::super) struct SpeechDraft {
     pub(super) transport: Option<Transport>,
 }
 
-impl SpeechDraft {
-    /// What `[extra]` says.
-    pub(in super::super) fn set_extra(&mut self, extra: Extra) {
-        self.options.extra = extra;
-    }
-
-    /// Of the fields that are filled in for each line, what they say.
-    pub(in super::super) fn templates(&self) -> impl Iterator<Item = &String> {
-        [&self.text, &self.text_file, &self.name].into_iter().flatten()
-    }
-}
-
 /// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
-pub(in super::super) fn read<'t>(
-    walk: &mut Walk<'t>,
-    root: &mut Section<'t>,
-    columns: &mut Section<'t>,
-) -> SpeechDraft {
+pub(super) fn read(page: &mut Page<'_, '_>) -> SpeechDraft {
+    let Page { walk, root, columns } = page;
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);

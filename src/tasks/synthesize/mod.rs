@@ -1,0 +1,23 @@
+//! Texts become speech.
+
+mod definition;
+
+pub use self::definition::SpeechFlags;
+use crate::domain::{
+    synthesis::Synthesis,
+    task::{Task, TaskName},
+};
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Synthesize;
+
+impl Task for Synthesize {
+    fn name(&self) -> TaskName {
+        Synthesis::TASK
+    }
+
+    fn has_transcripts(&self) -> bool {
+        false
+    }
+}
