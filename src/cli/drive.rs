@@ -15,6 +15,7 @@ use crate::{
     report::{
         publish::{publish, summarize},
         summary::{Summary, SummaryState},
+        task_of,
     },
     runner::{Events, Order, RunEnd, Runner, RunnerConfig, Webhook, intake::Account},
     sandbox::{self, Sandbox},
@@ -244,9 +245,11 @@ pub(super) async fn publish_batch(
     let row = store.batch_by_id(batch).await?;
     let spec = spec_of(&row.name, &row.spec)?;
     let sink = Sink::open(&spec.output, &spec.sink)?;
-    let (summary, failed) = match publish(store, &row, &spec, &sink, state, &config.rates).await {
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), &spec)?;
+    let (summary, failed) = match publish(store, &row, (&spec, &*task), &sink, state, &config.rates).await {
         Ok(summary) => (summary, None),
-        Err(e) => (summarize(store, batch, &spec, state, &config.rates).await?, Some(Stop::from(e))),
+        Err(e) => (summarize(store, batch, (&spec, &*task), state, &config.rates).await?, Some(Stop::from(e))),
     };
     Ok(Published {
         summary,

@@ -52,6 +52,7 @@ pub(super) async fn submit(drive: &Drive<'_>, definition: &Definition, sources: 
     tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
     screen.say(&tell::fact("manifest", &definition.manifest));
     let options = SubmitOptions {
+        reports: crate::tasks::Registry::built_in().reports().clone(),
         rebuy: sources.rebuy,
         take_over: sources.take_over,
         again: sources.again,

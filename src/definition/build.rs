@@ -187,6 +187,7 @@ impl Builder<'_> {
         let run = self.run(&draft);
         let schedule = self.schedule(&draft);
         Definition {
+            of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },

@@ -63,7 +63,9 @@ pub use self::{
 pub struct Definition {
     /// The definition's name; of an ad-hoc batch, the name made from its sources.
     pub name: String,
-    /// What is done with each line, and how.
+    /// What is done with each line.
+    pub of: Arc<dyn DefinitionTask>,
+    /// How it is done.
     pub task: Arc<dyn TaskDefinition>,
     /// The batch's name.
     pub batch: BatchName,

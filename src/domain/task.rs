@@ -91,7 +91,14 @@ pub trait Task: fmt::Debug + Send + Sync {
     fn name(&self) -> TaskName;
 
     /// Whether what it buys is a text, so that a report can have it.
-    fn has_transcripts(&self) -> bool;
+    fn has_transcripts(&self) -> bool {
+        false
+    }
+
+    /// Whether a line has several jobs, and each of them parts that are bought by themselves and told by their number.
+    fn has_parts(&self) -> bool {
+        false
+    }
 }
 
 /// The tasks that there are, as one room of the program knows them, in the order in which they are told. None is named
@@ -129,6 +136,13 @@ impl<T: Task + ?Sized> Tasks<T> {
 impl<T: ?Sized> FromIterator<Arc<T>> for Tasks<T> {
     fn from_iter<I: IntoIterator<Item = Arc<T>>>(tasks: I) -> Self {
         Self(tasks.into_iter().collect())
+    }
+}
+
+impl<T: ?Sized> Default for Tasks<T> {
+    /// None.
+    fn default() -> Self {
+        Self(Arc::new([]))
     }
 }
 

@@ -18,4 +18,7 @@ mod recall_tests;
 mod speech_tests;
 mod summarize;
 mod table;
+mod task;
 pub(crate) mod words;
+
+pub use self::task::{AskedOfJob, AskedOfJobs, ReportTask, task_of};

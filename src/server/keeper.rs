@@ -18,6 +18,7 @@ use crate::{
     report::{
         publish::{PublishError, publish, summarize},
         summary::{Summary, SummaryState},
+        task_of,
     },
     sink::Sink,
     store::{BatchRow, Standing, Store, StoreError},
@@ -234,8 +235,10 @@ where
     };
     let spec: BatchSpec = serde_json::from_str(&batch.spec)
         .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), &spec)?;
     let published = match Sink::open(&spec.output, &spec.sink) {
-        Ok(sink) => publish(store, &batch, &spec, &sink, state, rates).await,
+        Ok(sink) => publish(store, &batch, (&spec, &*task), &sink, state, rates).await,
         Err(e) => Err(PublishError::Sink(e)),
     };
     let (summary, unpublished) = match published {
@@ -246,7 +249,7 @@ where
             if !told_without {
                 return Ok(Some(why));
             }
-            (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
+            (summarize(store, batch.id, (&spec, &*task), state, rates).await?, Some(why))
         }
     };
     tell(BatchNews { batch: batch.clone(), standing: standing.clone(), summary, unpublished: unpublished.clone() })

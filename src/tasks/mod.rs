@@ -5,20 +5,21 @@ pub mod transcribe;
 
 use std::sync::Arc;
 
-use crate::{definition::DefinitionTask, domain::task::Tasks};
+use crate::{definition::DefinitionTask, domain::task::Tasks, report::ReportTask};
 
 pub use self::{synthesize::Synthesize, transcribe::Transcribe};
 
 /// All that a task has to be able to do: each room of the program asks for the part that it needs.
-pub trait Plugin: DefinitionTask {}
+pub trait Plugin: DefinitionTask + ReportTask {}
 
-impl<T: DefinitionTask> Plugin for T {}
+impl<T: DefinitionTask + ReportTask> Plugin for T {}
 
 /// The tasks that there are, in the order in which they are told.
 #[derive(Debug, Clone)]
 pub struct Registry {
     plugins: Vec<Arc<dyn Plugin>>,
     definitions: Tasks<dyn DefinitionTask>,
+    reports: Tasks<dyn ReportTask>,
 }
 
 impl Registry {
@@ -26,7 +27,8 @@ impl Registry {
     #[must_use]
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
         let definitions = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn DefinitionTask>).collect();
-        Self { plugins, definitions }
+        let reports = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn ReportTask>).collect();
+        Self { plugins, definitions, reports }
     }
 
     /// The tasks of the program.
@@ -47,5 +49,11 @@ impl Registry {
     #[must_use]
     pub const fn definitions(&self) -> &Tasks<dyn DefinitionTask> {
         &self.definitions
+    }
+
+    /// What they know of reports.
+    #[must_use]
+    pub const fn reports(&self) -> &Tasks<dyn ReportTask> {
+        &self.reports
     }
 }

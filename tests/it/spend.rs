@@ -88,7 +88,15 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
     let (house, batch) = night().await;
     let row = house.store.batch_by_id(batch).await.unwrap();
     let spec: BatchSpec = serde_json::from_str(&row.spec).unwrap();
-    let summary = summarize(&house.store, batch, &spec, SummaryState::Finished, &Rates::default()).await.unwrap();
+    let summary = summarize(
+        &house.store,
+        batch,
+        (&spec, &wavebatch::tasks::Transcribe),
+        SummaryState::Finished,
+        &Rates::default(),
+    )
+    .await
+    .unwrap();
     let reason = |reason| summary.spend.by_reason.get(&reason).copied().unwrap_or(MicroUsd::ZERO).0;
 
     let by_batch = spent(&house, SpendBy::Batch).await;

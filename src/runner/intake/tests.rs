@@ -84,7 +84,15 @@ impl World {
     }
 
     async fn report(&self, submission: &Submission) -> Vec<String> {
-        let out = report_to(&self.store, &self.batch().await, &submission.spec, false, Vec::new()).await.unwrap();
+        let out = report_to(
+            &self.store,
+            &self.batch().await,
+            (&submission.spec, &crate::tasks::Transcribe),
+            false,
+            Vec::new(),
+        )
+        .await
+        .unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -315,7 +323,8 @@ async fn what_was_cut_off_is_completed() {
     let spec = definition.spec(&header);
     let batch = NewBatch::new("calls", Environment::Live, Transcription::TASK, serde_json::to_string(&spec).unwrap());
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
-    let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
+    let summary =
+        blank(&w.store, "calls", (&spec, &crate::tasks::Transcribe), SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
     w.store.begin(batch, Again::default()).await.unwrap();
     assert!(w.batch().await.submitting_at.is_some());

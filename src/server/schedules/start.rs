@@ -166,6 +166,7 @@ async fn submit(house: &House, planned: &Planned, definition: &Definition) -> Re
     let House { store, settings, fetcher, .. } = house;
     let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
     let options = SubmitOptions {
+        reports: crate::tasks::Registry::built_in().reports().clone(),
         // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
         // of yesterday, as with `run`.
         again: planned.schedule.dated_lines,

@@ -1,6 +1,7 @@
 //! Texts become speech.
 
 mod definition;
+mod report;
 
 pub use self::definition::SpeechFlags;
 use crate::domain::{
@@ -17,7 +18,7 @@ impl Task for Synthesize {
         Synthesis::TASK
     }
 
-    fn has_transcripts(&self) -> bool {
-        false
+    fn has_parts(&self) -> bool {
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! Recordings become transcripts.
 
 mod definition;
+mod report;
 
 use crate::domain::{
     task::{Task, TaskName},
