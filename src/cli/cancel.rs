@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
     context::{Context, Named},
+    error::{CliError, Exit},
     words::{counted, shell},
 };
 
@@ -19,7 +19,7 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let cancelled = store.cancel(batch.id).await?;
         let (screen, name) = (&context.screen, shell(&batch.name));

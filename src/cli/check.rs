@@ -5,27 +5,23 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Stop,
-    context::SANDBOX_ACCOUNT,
-    drive::fetcher,
-    hooks, reading,
+    context::Context,
+    error::{CliError, Exit},
+    progress::least_time,
+    reading,
     sources::Sources,
     spoken,
     tell::{self, stt},
-    words::{counted, dollars, duration, grouped, shell},
+    terminal::Terminal,
+    words::{counted, dollars, duration, fact, grouped, shell},
 };
 use crate::{
-    config::{Config, KEY, SetBy},
-    definition::{Definition, Spooled, manifest::texts::Cast},
-    domain::environment::Environment,
-    held::HeldFolder,
-    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, PlanOptions, VoiceCheck},
-    store::{BatchPhase, Store, StoreError},
-    waves::account,
+    app::{self, Checked, Settings, check_public_url},
+    config::{Config, SetBy},
+    definition::Definition,
+    runner::intake::{Estimate, IntakeError, Plan},
+    store::BatchPhase,
 };
-
-/// How the folder begins that a manifest which is no file is copied to.
-const SCRATCH: &str = "wavebatch-check-";
 
 /// Check a batch and tell what running it would do
 ///
@@ -56,77 +52,25 @@ pub(super) struct Ask {
 }
 
 impl Check {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         check(context, &self.sources, Ask { json: self.json, parts: self.parts, key: self.key }).await
     }
 }
 
-pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
-    let config = context.config(sources.sandbox)?;
-    let definition = sources.definition(&context.env)?.asked_at(config.origin());
-    hooks::check(&definition, &config, sources.sandbox)?;
-    let environment = Environment::sandboxed(sources.sandbox);
-    let store = match Store::open(config.opening(false)).await {
-        Ok((store, _)) => Some(store),
-        Err(StoreError::Missing(_)) => None,
-        Err(e) => return Err(Stop::of_ledger(e, &config.database)),
-    };
+pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, CliError> {
+    let settings = context.settings(sources.sandbox)?;
+    let definition = sources.definition(&context.env)?.asked_at(settings.config.origin());
     if ask.parts {
-        return parts(context, &definition, store.as_ref(), &ask).await;
+        return parts(context, &settings, &definition, &ask).await;
     }
-    let mut unchecked = unchecked(context, &definition, sources.sandbox);
-    let asked = PlanOptions {
-        again: sources.again,
-        update_source: sources.update_source,
-        rates: config.rates.clone(),
-        watch: reading::watch(&context.screen),
-    };
-    let planning =
-        async |copy: Option<&Spooled>| intake::plan(store.as_ref(), &definition, copy, environment, &asked).await;
-    let plan = with_copy(&definition, planning).await;
-    let plan = match plan {
-        Ok(plan) => Some(plan),
-        // Without a network a remote manifest is what cannot be checked.
-        Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
-            unchecked.insert(0, format!("the manifest: {:#}", anyhow::Error::from(e)));
-            None
-        }
-        Err(e) => return Err(e.into()),
-    };
-    let voices = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
-        Some(scan) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.cast),
-        None => Some(Judgement::default()),
-    };
-    let lenient = sources.voice_check == Some(VoiceCheck::Warn);
-    let voices = voices.map(|judged| if lenient { judged.lenient() } else { judged });
-    let voices = match voices {
-        Some(judged) if !judged.faults.is_empty() => return Err(IntakeError::Voices(judged.faults).into()),
-        Some(judged) => judged.warnings,
-        None => {
-            unchecked.push("the voices: whether the account has them; `submit` asks it".into());
-            Vec::new()
-        }
-    };
+    let events = Terminal::events(&context.screen);
+    let checked = app::check(&settings, &definition, sources.consent(), &events, tokio::io::stdin()).await?;
     let screen = &context.screen;
-    if ask.json {
-        let mut value = in_json(&definition, &config, store.is_none(), plan.as_ref(), &unchecked);
-        value["voices"] = json!(voices);
-        screen.json(&format!("{value:#}"))?;
-    } else {
-        let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
-        screen.result(&told(
-            &definition,
-            &config,
-            store.is_none(),
-            plan.as_ref(),
-            &unchecked,
-            (environment, warned),
-        ))?;
+    match ask.json {
+        true => screen.json(&format!("{:#}", in_json(&definition, &settings.config, &checked)))?,
+        false => screen.result(&told(&definition, &settings, &checked))?,
     }
-    if let Some(store) = store {
-        store.close().await;
-    }
-    match plan.and_then(|plan| plan.rebuy) {
+    match checked.plan.and_then(|plan| plan.rebuy) {
         Some(rebuy) if !sources.rebuy => {
             Err(IntakeError::WouldRebuy { batch: definition.batch.to_string(), rebuy }.into())
         }
@@ -134,116 +78,43 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     }
 }
 
-/// Brings the manifest here where it is not, for as long as `work` takes.
-async fn with_copy<T>(
-    definition: &Definition,
-    work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
-) -> Result<T, IntakeError> {
-    let temp = std::env::temp_dir();
-    HeldFolder::sweep(&temp, SCRATCH);
-    if !definition.origin.needs_copy() {
-        return work(None).await;
-    }
-    // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
-    let copy = match fetcher() {
-        Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
-        _ => None,
-    };
-    work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
-}
-
 /// Prints every part as it would be bought.
-async fn parts(context: &Context, definition: &Definition, store: Option<&Store>, ask: &Ask) -> Result<Exit, Stop> {
+async fn parts(context: &Context, settings: &Settings, definition: &Definition, ask: &Ask) -> Result<Exit, CliError> {
+    check_public_url(definition, &settings.config, settings.environment.is_sandbox())?;
     if definition.synthesizing().is_none() {
-        return Err(Stop::usage("`--parts` is for texts; a recording is one part"));
+        return Err(CliError::usage("`--parts` is for texts; a recording is one part"));
     }
-    let mut found = false;
-    let mut broken = None;
-    let printing = async |copy: Option<&Spooled>| {
-        let mut parts = intake::parts(store, definition, copy, ask.key.as_deref());
-        while let Some(part) = parts.recv().await {
-            let part = part?;
-            found = true;
-            let screen = &context.screen;
-            let told = match ask.json {
-                true => screen.json(&spoken::part_in_json(&part).to_string()),
-                false => screen.result(&spoken::part(&part)),
-            };
-            if let Err(e) = told {
-                broken = Some(e);
-                break;
-            }
-        }
-        Ok(())
+    let screen = &context.screen;
+    let print = |part| match ask.json {
+        true => screen.json(&spoken::part_in_json(&part).to_string()),
+        false => screen.result(&spoken::part(&part)),
     };
-    with_copy(definition, printing).await?;
-    match (broken, &ask.key) {
-        (Some(e), _) => Err(e.into()),
-        (None, Some(key)) if !found => {
-            Err(Stop::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
-        }
+    let found = app::each_part(settings, definition, ask.key.as_deref(), tokio::io::stdin(), print).await?;
+    match &ask.key {
+        Some(key) if !found => Err(CliError::usage(format!("no line of {} has the key `{key}`", definition.manifest))),
         _ => Ok(Exit::Success),
     }
 }
 
-/// Holds the voices against those that the account is remembered to have; nothing if that is not known.
-fn voices(
-    context: &Context,
-    config: &Config,
-    sandbox: bool,
-    store: Option<&Store>,
-    manifest: &str,
-    cast: &Cast,
-) -> Option<Judgement> {
-    let account = match (&context.env.key, sandbox) {
-        (_, true) => SANDBOX_ACCOUNT.to_owned(),
-        (Some(key), false) => account(&config.base_url, key),
-        (None, false) => return None,
-    };
-    let voices = intake::remembered(store?, &account)?;
-    Some(intake::judge(manifest, cast, &voices))
-}
-
-fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<String> {
-    let mut unchecked = Vec::new();
-    if definition.transcribing().is_some() {
-        unchecked.push("the recordings: whether they are there, are audio, and how long they are".to_owned());
-    }
-    if !sandbox {
-        unchecked.push(match context.env.key {
-            Some(_) => "the key: whether the API accepts it".into(),
-            None => format!("the key: {KEY} is not set"),
-        });
-    }
-    unchecked.push("the output: whether it can be written, and is this batch's".into());
-    unchecked
-}
-
-fn told(
-    definition: &Definition,
-    config: &Config,
-    fresh: bool,
-    plan: Option<&Plan>,
-    unchecked: &[String],
-    (environment, voices): (Environment, Vec<String>),
-) -> String {
-    let mut facts = vec![tell::headline(definition, environment)];
-    facts.extend(tell::places(config, fresh));
-    facts.push(tell::fact("manifest", &definition.manifest));
+fn told(definition: &Definition, settings: &Settings, checked: &Checked) -> String {
+    let Checked { plan, voices, unchecked, new_ledger } = checked;
+    let (plan, config) = (plan.as_ref(), &settings.config);
+    let mut facts = vec![tell::headline(definition, settings.environment)];
+    facts.extend(tell::places(config, *new_ledger));
+    facts.push(fact("manifest", &definition.manifest));
     if let Some(plan) = plan {
         facts.extend(standing(plan));
         facts.extend(lines(plan));
         facts.extend(tell::option_columns(&plan.spec.option_columns));
         facts.extend(tell::passed_over(&plan.scan.ignored));
     }
-    facts.push(tell::fact("outputs", definition.output.as_str()));
-    facts.extend(definition.report_to.as_ref().map(|to| tell::fact("report", to)));
+    facts.push(fact("outputs", definition.output.as_str()));
+    facts.extend(definition.report_to.as_ref().map(|to| fact("report", to)));
     facts.extend(spoken::pronunciations(definition));
-    facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
-    facts.extend(voices);
+    facts.extend(definition.notes().iter().map(|note| fact("note", note)));
+    facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some(plan) = plan {
-        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| tell::fact("unlisted", warning)));
+        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, config));
         facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
         if !plan.scan.faults.is_empty() {
@@ -263,14 +134,14 @@ fn standing(plan: &Plan) -> Vec<String> {
             true => format!("`wavebatch resume {}` lets it go on", shell(plan.batch.as_str())),
             false => "running it again lets it go on".to_owned(),
         };
-        facts.push(tell::fact("batch", format!("{}; {then}", kind.in_words(reason))));
+        facts.push(fact("batch", format!("{}; {then}", kind.in_words(reason))));
     }
     let submission = match plan.phase {
         Some(BatchPhase::Submitting) => Some("its submission is under way; nothing is worked until that is done"),
         Some(BatchPhase::CutOff) => Some("its submission was cut off; submitting it again finishes it"),
         _ => None,
     };
-    facts.extend(submission.map(|words| tell::fact("batch", words)));
+    facts.extend(submission.map(|words| fact("batch", words)));
     facts
 }
 
@@ -288,13 +159,13 @@ fn lines(plan: &Plan) -> Vec<String> {
     let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
         Some(asked) => {
             let product = spoken::product(plan.scan.lines, plan.scan.jobs, &asked);
-            (vec![tell::fact("lines", product), tell::fact("", parts.join(", "))], "output")
+            (vec![fact("lines", product), fact("", parts.join(", "))], "output")
         }
-        None => (vec![tell::fact("lines", parts.join(", "))], "line"),
+        None => (vec![fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
         if n > 0 {
-            facts.push(tell::fact("", format!("{}{words}", counted(n, one))));
+            facts.push(fact("", format!("{}{words}", counted(n, one))));
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
@@ -308,7 +179,7 @@ fn lines(plan: &Plan) -> Vec<String> {
 fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
-        return vec![tell::fact("cost", "none: nothing is left to do")];
+        return vec![fact("cost", "none: nothing is left to do")];
     }
     let limits = tell::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
@@ -316,19 +187,19 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
             .speech
             .iter()
             .flat_map(|speech| spoken::purchases(&speech.purchases, &config.rates).into_iter().take(1));
-        return speech.chain([tell::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+        return speech.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
     if let Some(speech) = &plan.speech {
         let mut facts = spoken::purchases(&speech.purchases, rates);
         if speech.purchases.parts > 0 {
-            facts.push(tell::fact("time", tell::finish(speech.purchases.parts, &limits)));
+            facts.push(fact("time", tell::finish(speech.purchases.parts, &limits)));
         }
         return facts;
     }
     let price = tell::price(model, rates);
     if rates.known_per_minute(model).is_none() {
-        return vec![tell::fact("cost", price), tell::fact("time", tell::finish(estimate.lines, &limits))];
+        return vec![fact("cost", price), fact("time", tell::finish(estimate.lines, &limits))];
     }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -336,7 +207,7 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![tell::fact("cost", cost), tell::fact("time", tell::finish(estimate.lines, &limits))]
+    vec![fact("cost", cost), fact("time", tell::finish(estimate.lines, &limits))]
 }
 
 /// The known part of the cost, and how far off it may be.
@@ -354,13 +225,15 @@ fn about(estimate: &Estimate) -> String {
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
 }
 
-fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
+fn in_json(definition: &Definition, config: &Config, checked: &Checked) -> Value {
+    let Checked { plan, voices, unchecked, new_ledger } = checked;
+    let plan = plan.as_ref();
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
         let limits = tell::limits_of(config, &plan.spec);
         let priced = plan.speech.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
-        let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
+        let least = limits.limits.requests_per_minute.map(|rate| least_time(calls, rate));
         json!({
             "existed": plan.existed,
             "pause": plan.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
@@ -398,7 +271,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         "batch": definition.batch,
         "task": definition.task.task(),
         "model": definition.task.model(),
-        "ledger": { "path": config.database, "new": fresh },
+        "ledger": { "path": config.database, "new": new_ledger },
         "settings": config.file,
         "manifest": definition.manifest,
         "outputs": definition.output,
@@ -407,5 +280,6 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
         "unlisted": unlisted,
         "plan": plan,
         "not_checked": unchecked,
+        "voices": voices,
     })
 }

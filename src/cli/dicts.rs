@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
     context::Context,
-    drive::Api,
+    error::{CliError, Exit},
     words::{counted, grouped, printable, table},
 };
 use crate::{
+    app::{Api, AppError},
     config::KEY,
     definition::pronunciations,
     domain::{
@@ -83,7 +83,7 @@ struct Delete {
 }
 
 impl Dicts {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self.verb {
             Verb::List(verb) => verb.run(context).await,
             Verb::Push(verb) => verb.run(context).await,
@@ -93,17 +93,16 @@ impl Dicts {
     }
 }
 
-async fn open(context: &Context) -> Result<Api, Stop> {
-    let config = context.config(false)?;
-    if context.env.key.is_none() {
-        let hint = format!("export {KEY}=sk_…; or try it with an API that `wavebatch sandbox` serves");
-        return Err(Stop::blocked(format!("{KEY} is not set")).hint(hint));
-    }
-    Api::open(context, &config, false).await
+async fn open(context: &Context) -> Result<Api, CliError> {
+    Api::open(&context.settings(false)?).await.map_err(|error| match error {
+        AppError::NoKey => CliError::from(error)
+            .hint(format!("export {KEY}=sk_…; or try it with an API that `wavebatch sandbox` serves")),
+        error => error.into(),
+    })
 }
 
 impl List {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let api = open(context).await?;
         let all = api.client().dictionaries().await?;
         let screen = &context.screen;
@@ -120,7 +119,7 @@ impl List {
 }
 
 impl Push {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let words = pronunciations::read(&self.file)?;
         let api = open(context).await?;
         let client = api.client();
@@ -144,7 +143,7 @@ impl Push {
 }
 
 impl Delete {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let api = open(context).await?;
         for dictionary in known(api.client(), &self.ids).await? {
             api.client().delete_dictionary(&dictionary.id).await?;
@@ -157,10 +156,10 @@ impl Delete {
 }
 
 /// A request that was answered badly may have been understood all the same.
-fn not_made(trouble: Trouble) -> Stop {
+fn not_made(trouble: Trouble) -> CliError {
     use ErrorKind::{Gateway, ServerError, TimedOut, Truncated, Unreachable, UnusableAnswer};
     let unsure = matches!(trouble.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
-    let stop = Stop::from(trouble);
+    let stop = CliError::from(trouble);
     if unsure {
         let also = "if it was reached, the dictionary may be there: `wavebatch dicts list` tells";
         let hint = stop.hint.as_ref().map_or_else(|| also.to_owned(), |hint| format!("{hint}; {also}"));
@@ -170,11 +169,11 @@ fn not_made(trouble: Trouble) -> Stop {
 }
 
 /// The dictionaries of these ids, each once.
-async fn known(client: &Client, ids: &[String]) -> Result<Vec<Dictionary>, Stop> {
+async fn known(client: &Client, ids: &[String]) -> Result<Vec<Dictionary>, CliError> {
     chosen(client.dictionaries().await?, ids)
 }
 
-fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, Stop> {
+fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, CliError> {
     let unknown: Vec<&str> =
         ids.iter().map(String::as_str).filter(|id| all.iter().all(|known| known.id != **id)).collect();
     let Some(first) = unknown.first() else {
@@ -182,7 +181,7 @@ fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, S
         return Ok(all);
     };
     let ticked = |ids: &[&str]| ids.iter().map(|id| format!("`{}`", printable(id))).collect::<Vec<_>>().join(", ");
-    let stop = Stop::usage(format!("the account has no dictionary {}", ticked(&unknown)));
+    let stop = CliError::usage(format!("the account has no dictionary {}", ticked(&unknown)));
     let there: Vec<&str> = all.iter().map(|known| known.id.as_str()).collect();
     Err(match nearest(first, there.iter().copied()) {
         _ if there.is_empty() => stop.hint("it has none at all; `wavebatch dicts push FILE` makes one"),

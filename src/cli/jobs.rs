@@ -4,13 +4,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
     context::{Context, Named},
-    drive::spec_of,
+    error::{CliError, Exit},
     parts::JobParts,
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
+    app::spec_of,
     domain::{
         job::{JobState, Wanted},
         query::QueryRules,
@@ -50,7 +50,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let limit = if self.limit == 0 { u32::MAX } else { self.limit };
         // One more than is shown tells whether there are more.
@@ -98,9 +98,9 @@ impl Jobs {
         store: &Store,
         batch: &BatchRow,
         jobs: &[JobDetail],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CliError> {
         let screen = &context.screen;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = spec_of(batch)?;
         let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let mut told = Vec::new();
         for job in jobs {
@@ -120,8 +120,8 @@ impl Jobs {
 }
 
 /// Only texts are cut.
-pub(super) fn no_parts(batch: &str) -> Stop {
-    Stop::usage(format!("{batch} is no batch of speech: its lines have no parts"))
+pub(super) fn no_parts(batch: &str) -> CliError {
+    CliError::usage(format!("{batch} is no batch of speech: its lines have no parts"))
 }
 
 fn list(jobs: &[JobDetail], width: usize) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Stop,
+    error::CliError,
     words::{bytes, counted, grouped, moment, rfc3339},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) fn kept_until(row: &BatchRow) -> Option<i64> {
 }
 
 impl Kept {
-    pub(super) async fn look(store: &Store) -> Result<Self, Stop> {
+    pub(super) async fn look(store: &Store) -> Result<Self, CliError> {
         let batches = store.batches().await?;
         let until = |kept: &KeptAnswers| batches.iter().find(|row| row.id == kept.batch).and_then(kept_until);
         let kept = store.kept_by_batch().await?;

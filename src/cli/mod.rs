@@ -1,15 +1,14 @@
 //! The command line: one file per verb. The only place that prints.
 
 mod bars;
+mod callbacks;
 mod cancel;
 mod check;
 mod completions;
 mod context;
 mod deliver;
 mod dicts;
-mod drive;
-mod exit;
-mod hooks;
+mod error;
 mod jobs;
 mod kept;
 mod parts;
@@ -33,7 +32,7 @@ mod spool;
 mod status;
 mod submit;
 mod tell;
-mod told;
+mod terminal;
 mod voices;
 mod watch;
 mod words;
@@ -51,7 +50,7 @@ use std::{
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub use self::exit::{Exit, Stop};
+pub use self::error::{CliError, Exit};
 use self::{context::Context, screen::Screen};
 use crate::{
     domain::printable::{printable, printable_lines},
@@ -214,7 +213,7 @@ fn tell_panics() {
 }
 
 impl Command {
-    async fn run(self, context: Context) -> Result<Exit, Stop> {
+    async fn run(self, context: Context) -> Result<Exit, CliError> {
         match self {
             Self::Run(verb) => verb.run(&context).await,
             Self::Submit(verb) => verb.run(&context).await,

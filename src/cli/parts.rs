@@ -5,7 +5,7 @@ use std::{fs::File, io::BufReader, path::PathBuf, str::FromStr};
 use serde_json::{Value, json};
 
 use super::{
-    Stop,
+    error::CliError,
     words::{counted, grouped, table},
 };
 use crate::{
@@ -72,7 +72,7 @@ pub(super) struct Moment(pub(super) u64);
 
 impl JobParts {
     /// Looks at the ledger and the spool. `None`: nobody knows what the line asks for, or its text has gone.
-    pub(super) async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, Stop> {
+    pub(super) async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, CliError> {
         let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
         let journals = store.journals(job.row.job, job.generation).await?;
@@ -202,7 +202,13 @@ fn length(file: Option<PathBuf>, bought: Bought) -> Option<u64> {
     check(&mut file, bought.format, bought.sample_rate).ok().map(|checked| checked.samples)
 }
 
-async fn state(store: &Store, journals: &Journals, part: i64, sound: Identity, there: bool) -> Result<PartState, Stop> {
+async fn state(
+    store: &Store,
+    journals: &Journals,
+    part: i64,
+    sound: Identity,
+    there: bool,
+) -> Result<PartState, CliError> {
     let calls = journals.parts.get(&part).map(|journal| journal.calls.as_slice()).unwrap_or_default();
     let has = |states: &[CallState]| calls.iter().any(|call| states.contains(&call.state));
     if has(&[CallState::Sent, CallState::Accepted]) {

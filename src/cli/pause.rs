@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
     context::{Context, Named},
+    error::{CliError, Exit},
     words::{counted, shell},
 };
 use crate::domain::retry::PauseKind;
@@ -23,7 +23,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         store.pause(batch.id, PauseKind::User, self.reason).await?;
         let in_flight = store.open_calls(Some(batch.id)).await?;

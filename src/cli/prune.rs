@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Exit, Stop,
     context::{Context, World},
+    error::{CliError, Exit},
     kept::{Kept, kept_until},
     words::{bytes, counted},
 };
@@ -34,7 +34,7 @@ pub struct Prune {
 }
 
 impl Prune {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, _) = context.ledger(self.world.sandbox).await?;
         let batch = match &self.batch {
             Some(name) => Some(context.batch_in(&store, name).await?),

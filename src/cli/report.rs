@@ -9,13 +9,13 @@ use std::{
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
-    context::Named,
-    drive::{publish_batch, spec_of},
+    context::{Context, Named},
+    error::{CliError, Exit},
     screen::Data,
 };
 use crate::{
-    config::Config,
+    app::{AppError, publish_batch, spec_of},
+    domain::cost::Rates,
     report::{
         publish::{put_report, report_to, summarize},
         summary::SummaryState,
@@ -47,27 +47,27 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, config) = context.ledger(self.named.world.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, settings) = context.ledger(self.named.world.sandbox).await?;
         let row = context.batch_in(&store, &self.named.batch).await?;
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let spec = spec_of(&row.name, &row.spec)?;
+                let spec = spec_of(&row)?;
                 let registry = crate::tasks::Registry::built_in();
                 let task = task_of(registry.reports(), &spec)?;
-                let summary = summarize(&store, row.id, (&spec, &*task), state, &config.rates).await?;
+                let summary = summarize(&store, row.id, (&spec, &*task), state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
-            None => beside(context, &store, &config, &row, state).await?,
+            None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
         store.close().await;
         Ok(Exit::Success)
     }
 }
 
-async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, Stop> {
+async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, CliError> {
     Ok(if row.pause.is_some() {
         SummaryState::Paused
     } else if store.counts(row.id).await?.unfinished() > 0 {
@@ -80,13 +80,13 @@ async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, Stop> {
 async fn beside(
     context: &Context,
     store: &Store,
-    config: &Config,
+    rates: &Rates,
     row: &BatchRow,
     state: SummaryState,
-) -> Result<(), Stop> {
-    let published = publish_batch(store, config, row.id, state).await?;
-    if let Some(stop) = published.failed {
-        return Err(stop);
+) -> Result<(), CliError> {
+    let published = publish_batch(store, rates, row.id, state).await?;
+    if let Some(error) = published.failed {
+        return Err(error.into());
     }
     let screen = &context.screen;
     screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
@@ -100,8 +100,8 @@ async fn write(
     row: &BatchRow,
     file: &PathBuf,
     with_dropped: bool,
-) -> Result<(), Stop> {
-    let spec = spec_of(&row.name, &row.spec)?;
+) -> Result<(), CliError> {
+    let spec = spec_of(row)?;
     let registry = crate::tasks::Registry::built_in();
     let task = task_of(registry.reports(), &spec)?;
     let of = (&spec, &*task);
@@ -114,7 +114,7 @@ async fn write(
         report_to(store, row, of, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
-    let told = |e: io::Error| Stop::blocked(format!("{} cannot be written: {e}", file.display()));
+    let told = |e: io::Error| CliError::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
         report_to(store, row, of, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(told)?))).await?;
@@ -124,10 +124,13 @@ async fn write(
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
     let out = BufWriter::new(File::create(&temporary).map_err(told)?);
-    let written = report_to(store, row, of, with_dropped, out).await.map_err(Stop::from).and_then(|out| {
-        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(told)?;
-        std::fs::rename(&temporary, file).map_err(told)
-    });
+    let written = report_to(store, row, of, with_dropped, out)
+        .await
+        .map_err(|e| CliError::from(AppError::from(e)))
+        .and_then(|out| {
+            out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(told)?;
+            std::fs::rename(&temporary, file).map_err(told)
+        });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }

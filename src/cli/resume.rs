@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
     context::{Context, Named},
+    error::{CliError, Exit},
 };
 
 /// Lift a pause, the user's or wavebatch's own
@@ -16,7 +16,7 @@ pub struct Resume {
 }
 
 impl Resume {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let lifted = store.resume(batch.id, true).await?;
         let name = &batch.name;

@@ -6,15 +6,14 @@ use clap::Args;
 
 use self::part::{Again, Which};
 use super::{
-    Exit, Stop,
     context::{Context, Named},
-    drive::spec_of,
+    error::{CliError, Exit},
     jobs::no_parts,
     parts::Moment,
-    tell::unpriced,
-    words::{counted, dollars, duration, shell},
+    words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
+    app::spec_of,
     domain::{
         batch::BatchSpec,
         built_in::BuiltIn,
@@ -55,11 +54,11 @@ pub struct Retry {
 }
 
 impl Retry {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         self.check_states()?;
         let rates = context.config(self.named.world.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = spec_of(&batch)?;
         let mut chosen = self.chosen(batch.id);
         let again = self.again(&store, &batch, &spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
@@ -97,25 +96,28 @@ impl Retry {
         batch: &BatchRow,
         spec: &BatchSpec,
         rates: &Rates,
-    ) -> Result<Option<Again>, Stop> {
+    ) -> Result<Option<Again>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
         let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {
-            return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
+            return Err(CliError::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
         let jobs = self.jobs(store, batch).await?;
         Again::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
             // Without a part all of the line would be bought.
             again.map(Some).ok_or_else(|| {
-                Stop::usage(format!("{}: the line is not finished; no part of it can be spoken again yet", batch.name))
+                CliError::usage(format!(
+                    "{}: the line is not finished; no part of it can be spoken again yet",
+                    batch.name
+                ))
             })
         })
     }
 
     /// The jobs of the line that can be retried.
-    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, Stop> {
+    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, CliError> {
         let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX, with_dropped: false };
         let mut jobs = store.jobs(batch.id, &filter).await?;
         jobs.retain(|job| match self.states.as_slice() {
@@ -125,14 +127,12 @@ impl Retry {
         Ok(jobs)
     }
 
-    fn check_states(&self) -> Result<(), Stop> {
+    fn check_states(&self) -> Result<(), CliError> {
         match self.states.iter().find(|state| !is_retried(**state, self.key.is_some())) {
             None => Ok(()),
-            Some(JobState::Succeeded) => {
-                Err(Stop::usage("lines that succeeded are bought again only one by one")
-                    .hint("name the line with --key"))
-            }
-            Some(other) => Err(Stop::usage(format!("lines that are {other} cannot be retried"))
+            Some(JobState::Succeeded) => Err(CliError::usage("lines that succeeded are bought again only one by one")
+                .hint("name the line with --key")),
+            Some(other) => Err(CliError::usage(format!("lines that are {other} cannot be retried"))
                 .hint("--state takes failed, suspect or cancelled")),
         }
     }

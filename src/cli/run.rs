@@ -1,21 +1,23 @@
 //! `wavebatch run`
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
+    callbacks::CallbackFlags,
     check::{self, Ask},
-    drive::{Api, Drive},
-    hooks::{self, HookFlags},
+    context::Context,
+    error::{CliError, Exit},
     sources::Sources,
     submit::submit,
-    tell,
-    told::{self, Tells},
-    words::counted,
+    terminal::Terminal,
+    words::{counted, fact},
     work::{self, Show},
 };
 use crate::{
-    domain::job::BatchId,
+    app::{AppError, NotStarted, Session, check_public_url, could_not_start, user_pause},
+    domain::{environment::Environment, job::BatchId},
     runner::{Order, intake::Submission},
     store::BatchRow,
 };
@@ -43,107 +45,110 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    hooks: HookFlags,
+    callbacks: CallbackFlags,
 }
 
 impl Run {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if self.dry_run {
             return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
         }
         let ended = self.work(context).await;
-        if let Err(stop) = &ended {
-            told::could_not_start(context, &self.sources, stop).await;
+        if let Err(error) = &ended {
+            self.tell_not_started(context, error).await;
         }
         ended
     }
 
-    async fn work(&self, context: &Context) -> Result<Exit, Stop> {
-        let sandbox = self.sources.sandbox;
-        let config = self.hooks.over(context.config(sandbox)?);
-        let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
-        hooks::check(&definition, &config, sandbox)?;
-        let api = Api::open(context, &config, sandbox).await?;
-        let drive = Drive::open(context, config, api, true).await?;
-        let file = self.sources.file();
-        let tells = Tells::new(context, Some(&drive.config), file.map(|file| (&definition, file)), sandbox);
-        let show = Show { definition: file.map(str::to_owned), json: self.json, tells };
-        let done = match submit(&drive, &definition, &self.sources).await {
-            Ok(done) => done,
-            Err(mut stop) if stop.is_nothing_found() => {
-                // An empty night is no reason to leave an older one half done.
-                let older = self.unfinished(&drive, &definition.name, None).await?;
-                if !older.is_empty() {
-                    let exit = work::to_the_end(&drive, &older, Order::OldestFirst, &show).await?;
-                    stop.exit = if exit.code() > stop.exit.code() { exit } else { stop.exit };
-                }
-                return Err(stop);
-            }
-            Err(stop) => return Err(stop),
+    /// Tells whoever wants to know that the run of a definition ended with an error.
+    async fn tell_not_started(&self, context: &Context, error: &CliError) {
+        let Some(file) = self.sources.file() else { return };
+        if matches!(error.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || error.is_closed_pipe() {
+            return;
+        }
+        let config = context.config(self.sources.sandbox).ok();
+        let definition = self.sources.definition(&context.env).ok();
+        let told = error.told();
+        let run = NotStarted {
+            config: config.as_ref(),
+            env: &context.env,
+            environment: Environment::sandboxed(self.sources.sandbox),
+            file: Path::new(file),
+            definition: definition.as_ref(),
+            reason: told.strip_prefix("error: ").unwrap_or(&told),
         };
-        let batches = self.batches(&drive, &done).await?;
-        try_again(&drive, &done).await?;
-        work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?, done.purchases.is_some()).await?;
-        let exit = work::to_the_end(&drive, &batches, Order::OldestFirst, &show).await?;
-        drive.close().await;
+        could_not_start(run, &Terminal::events(&context.screen)).await;
+    }
+
+    async fn work(&self, context: &Context) -> Result<Exit, CliError> {
+        let sandbox = self.sources.sandbox;
+        let settings = self.callbacks.over(context.settings(sandbox)?);
+        let definition = self.sources.definition(&context.env)?.asked_at(settings.config.origin());
+        check_public_url(&definition, &settings.config, sandbox)?;
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
+        let file = self.sources.file();
+        let notifications = session.notifications(file.map(|file| (&definition, Path::new(file))));
+        let show = Show { definition: file.map(str::to_owned), json: self.json, notifications };
+        let done = match submit(context, &session, &definition, &self.sources).await {
+            Ok(done) => done,
+            Err(mut error) if error.is_nothing_found() => {
+                // An empty night is no reason to leave an older one half done.
+                let older = self.unfinished(context, &session, &definition.name, None).await?;
+                if !older.is_empty() {
+                    let exit = work::to_the_end(context, &session, &older, Order::OldestFirst, &show).await?;
+                    error.exit = if exit.code() > error.exit.code() { exit } else { error.exit };
+                }
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let batches = self.batches(context, &session, &done).await?;
+        let again = session.retry_free(&done).await?;
+        if again > 0 {
+            context.screen.say(&fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
+        }
+        let this = session.store().batch_by_id(done.batch).await?;
+        work::tell_outlook(context, &session, &this, done.purchases.is_some()).await?;
+        let exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
+        session.close().await;
         Ok(exit)
     }
 
     /// What is worked: the definition's own unfinished batches, oldest first, and then this one.
-    async fn batches(&self, drive: &Drive<'_>, done: &Submission) -> Result<Vec<BatchRow>, Stop> {
-        let mut batches = self.unfinished(drive, &done.spec.definition, Some(done.batch)).await?;
-        let this = drive.store.batch_by_id(done.batch).await?;
+    async fn batches(
+        &self,
+        context: &Context,
+        session: &Session,
+        done: &Submission,
+    ) -> Result<Vec<BatchRow>, CliError> {
+        let mut batches = self.unfinished(context, session, &done.spec.definition, Some(done.batch)).await?;
+        let this = session.store().batch_by_id(done.batch).await?;
         // Somebody else may be submitting it as well; the work waits for that.
-        if let Some((why, hint)) = work::held(&this) {
-            return Err(Stop::blocked(why).hint(hint));
+        if let Some(paused) = user_pause(&this) {
+            return Err(AppError::NotWorkable(paused).into());
         }
         batches.push(this);
         Ok(batches)
     }
-}
 
-impl Run {
     /// The definition's other batches that are not finished, oldest first, unless `--only` leaves them.
     async fn unfinished(
         &self,
-        drive: &Drive<'_>,
+        context: &Context,
+        session: &Session,
         definition: &str,
         but: Option<BatchId>,
-    ) -> Result<Vec<BatchRow>, Stop> {
+    ) -> Result<Vec<BatchRow>, CliError> {
         if self.sources.file().is_none() || self.only {
             return Ok(Vec::new());
         }
-        let unfinished = |row: &BatchRow| {
-            Some(row.id) != but
-                && row.definition == definition
-                && row.environment == drive.environment()
-                && row.finished_at.is_none()
-        };
-        let screen = &drive.context.screen;
-        let mut batches = Vec::new();
-        for row in drive.store.batches().await?.into_iter().filter(unfinished) {
-            match work::why_not(&row) {
-                None => {
-                    let name = &row.name;
-                    screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
-                    batches.push(row);
-                }
-                // Lines that never came to the ledger would be missed by nobody.
-                Some((why, hint)) => screen.warn(&format!("{why}\nhint: {hint}")),
-            }
+        let screen = &context.screen;
+        let found = session.unfinished_of(definition, but).await?;
+        for row in &found.batches {
+            screen.say(&fact("first", format!("{}, which is not finished (--only leaves it)", row.name)));
         }
-        Ok(batches)
+        // Lines that never came to the ledger would be missed by nobody.
+        found.left.iter().for_each(|left| screen.warn(&format!("{}\nhint: {}", left.why, left.hint)));
+        Ok(found.batches)
     }
-}
-
-/// Tries again what costs nothing.
-async fn try_again(drive: &Drive<'_>, done: &Submission) -> Result<(), Stop> {
-    let screen = &drive.context.screen;
-    if done.existed {
-        let again = drive.store.retry_free(done.batch).await?;
-        if again > 0 {
-            screen.say(&tell::fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
-        }
-    }
-    Ok(())
 }

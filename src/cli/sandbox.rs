@@ -4,7 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use super::{Exit, Stop, context::Context, words::counted};
+use super::{
+    context::Context,
+    error::{CliError, Exit},
+    words::counted,
+};
 use crate::{
     definition::text,
     sandbox::{self, Books},
@@ -46,7 +50,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let config = sandbox::Config {
             listen: self.listen,
             key: self.key.clone(),
@@ -60,14 +64,14 @@ impl Sandbox {
         };
         let shutdown = Shutdown::listen()?;
         let server = sandbox::Sandbox::start(config).await.map_err(|e| {
-            Stop::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
+            CliError::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
         })?;
         let key = self.key.as_deref().unwrap_or("sk_sandbox");
         context.screen.result(&told(&server.base_url(), key))?;
         shutdown.drain.cancelled().await;
         context.screen.say(&books(&server.books()));
         server.shutdown().await;
-        Ok(Exit::of_signal(&shutdown))
+        Ok(Exit::of_signal(shutdown.signal()))
     }
 }
 

@@ -10,8 +10,13 @@ use std::{
 use clap::Args;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Context, Exit, Stop, tell};
+use super::{
+    context::Context,
+    error::{CliError, Exit},
+    tell,
+};
 use crate::{
+    app::find_ledger,
     config::{Config, PoolLimits},
     definition::{Definition, Fault, Faults, Overrides, Timetable},
     domain::{
@@ -22,7 +27,7 @@ use crate::{
     },
     runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
     server::{definitions_in, distinct, names_ahead},
-    store::{ScheduleView, Store, StoreError},
+    store::{ScheduleView, Store},
 };
 
 /// Runs of one definition that are looked at; one that runs every minute would fill books.
@@ -87,19 +92,15 @@ enum Found {
 }
 
 impl Schedule {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let config = context.config(false)?;
-        let store = match Store::open(config.opening(false)).await {
-            Ok((store, _)) => Some(store),
-            Err(StoreError::Missing(_)) => None,
-            Err(e) => return Err(Stop::of_ledger(e, &config.database)),
-        };
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let settings = context.settings(false)?;
+        let store = find_ledger(&settings).await?;
         let now = context.env.now.unwrap_or_else(Timestamp::now);
         let views = match &store {
             Some(store) => store.schedule_views(Environment::Live).await?,
             None => Vec::new(),
         };
-        let house = House { config: &config, store: store.as_ref(), views, now, days: self.days };
+        let house = House { config: &settings.config, store: store.as_ref(), views, now, days: self.days };
         let listing = house.list(&files(&self.from)?).await;
         if let Some(store) = store {
             store.close().await;
@@ -109,17 +110,17 @@ impl Schedule {
             false => context.screen.result(&shown::told(&listing))?,
         }
         for (_, faults) in &listing.broken {
-            context.screen.error(&Stop::from(faults.clone()).told());
+            context.screen.error(&CliError::from(faults.clone()).told());
         }
         Ok(if listing.broken.is_empty() { Exit::Success } else { Exit::Usage })
     }
 }
 
 /// The definitions that are meant, none twice; of a directory, those directly in it.
-fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
+fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in from {
-        let told = |e: std::io::Error| Stop::usage(format!("{}: {e}", path.display()));
+        let told = |e: std::io::Error| CliError::usage(format!("{}: {e}", path.display()));
         match path.metadata() {
             Ok(meta) if meta.is_dir() => files.extend(definitions_in(path).map_err(told)?),
             Ok(_) => files.push(path.clone()),

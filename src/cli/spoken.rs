@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    tell::fact,
-    words::{counted, dollars, grouped, printable},
-};
+use super::words::{counted, dollars, fact, grouped, printable, unpriced};
 use crate::{
     definition::{Definition, manifest::texts::Look},
     domain::{cost::Rates, speech::SpeechModel, synthesis::Synthesis},
@@ -50,7 +47,7 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
 
 /// The list price of a model.
 pub(super) fn price(model: SpeechModel, rates: &Rates) -> String {
-    let Some(price) = rates.known_per_10k_chars(model) else { return super::tell::unpriced(model.as_str()) };
+    let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
     let price = price.to_string();
     let price = price.trim_end_matches('0').trim_end_matches('.');
     format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)

@@ -6,10 +6,9 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
     context::{Context, World},
-    tell::fact,
-    words::{bytes, counted, moment, rfc3339},
+    error::{CliError, Exit},
+    words::{bytes, counted, fact, moment, rfc3339},
 };
 use crate::{
     definition::text,
@@ -64,7 +63,7 @@ struct Prune {
 }
 
 impl Spool {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if let Some(Verb::Prune(mut prune)) = self.verb {
             // A flag may stand before or after the word.
             prune.world.sandbox |= self.world.sandbox;
@@ -88,7 +87,7 @@ impl Spool {
 }
 
 impl Prune {
-    async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, _) = context.ledger(self.world.sandbox).await?;
         // No file is older than the epoch: an age beyond it takes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);

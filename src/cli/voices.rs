@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Exit, Stop,
     context::Context,
-    drive::Api,
+    error::{CliError, Exit},
     words::{counted, grouped, printable, shell, shorten, table},
 };
 use crate::{
+    app::Api,
     domain::{
         options::nearest,
         speech::{SpeechLanguage, SpeechModel},
@@ -55,9 +55,8 @@ pub struct Voices {
 }
 
 impl Voices {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let config = context.config(self.sandbox)?;
-        let api = Api::open(context, &config, self.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = Api::open(&context.settings(self.sandbox)?).await?;
         let all = api.client().voices().await?;
         api.close().await;
         let screen = &context.screen;

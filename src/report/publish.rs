@@ -87,6 +87,21 @@ pub async fn publish(
     left.map_or(Ok(summary), Err)
 }
 
+/// The same at the output that the batch was asked for.
+///
+/// # Errors
+/// As of [`publish`]; the output cannot be opened.
+pub async fn publish_at_output(
+    store: &Store,
+    batch: &BatchRow,
+    of: (&BatchSpec, &dyn ReportTask),
+    state: SummaryState,
+    rates: &Rates,
+) -> Result<Summary, PublishError> {
+    let sink = Sink::open(&of.0.output, &of.0.sink)?;
+    publish(store, batch, of, &sink, state, rates).await
+}
+
 async fn write_report(
     store: &Store,
     batch: &BatchRow,

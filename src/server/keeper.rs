@@ -11,16 +11,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::in_words;
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
+    domain::{batch::BatchSpec, causes::in_words, cost::Rates, environment::Environment, job::BatchId},
     report::{
-        publish::{PublishError, publish, summarize},
+        publish::{PublishError, publish_at_output, summarize},
         summary::{Summary, SummaryState},
         task_of,
     },
-    sink::Sink,
     store::{BatchRow, Standing, Store, StoreError},
 };
 
@@ -237,10 +235,7 @@ where
         .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
     let registry = crate::tasks::Registry::built_in();
     let task = task_of(registry.reports(), &spec)?;
-    let published = match Sink::open(&spec.output, &spec.sink) {
-        Ok(sink) => publish(store, &batch, (&spec, &*task), &sink, state, rates).await,
-        Err(e) => Err(PublishError::Sink(e)),
-    };
+    let published = publish_at_output(store, &batch, (&spec, &*task), state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::{
-    Stop,
+    CliError,
     parts::{JobParts, Moment, PartNow, PartState, clock},
     words::{counted, dollars},
 };
@@ -49,7 +49,7 @@ impl Again {
         rates: &Rates,
         which: Which,
         jobs: &[JobDetail],
-    ) -> Result<Option<Self>, Stop> {
+    ) -> Result<Option<Self>, CliError> {
         let mut found = Vec::new();
         for job in jobs {
             let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
@@ -57,7 +57,7 @@ impl Again {
                 Which::Numbered(number) => parts.numbered(number),
                 Which::HeardAt(moment) => parts.heard_at(moment),
             };
-            let nth = nth.map_err(|fault| Stop::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
+            let nth = nth.map_err(|fault| CliError::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
             found.push((nth, parts));
         }
         let Some((nth, first)) = found.first() else { return Ok(None) };
@@ -65,7 +65,7 @@ impl Again {
             let (one, two) = ((nth + 1, first.who()), (other + 1, parts.who()));
             let told =
                 format!("at {} part {} of {} is heard, and part {} of {}", clock(ms), one.0, one.1, two.0, two.1);
-            return Err(Stop::usage(told).hint("name it with --part; it is spoken again by all voices of the line"));
+            return Err(CliError::usage(told).hint("name it with --part; it is spoken again by all voices of the line"));
         }
         let (mut bought, mut missing) = (Bill::default(), Bill::default());
         for (nth, job) in &found {
@@ -109,7 +109,7 @@ pub(super) async fn characters(
     asked: &Synthesis,
     rates: &Rates,
     jobs: &[JobDetail],
-) -> Result<u64, Stop> {
+) -> Result<u64, CliError> {
     let mut bill = Bill::default();
     for job in jobs {
         let Some(parts) = JobParts::look(store, asked, job).await? else { continue };

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{Listing, Load, Planned, Times};
 use crate::cli::{
     progress::least_time,
-    tell::{self, fact},
-    words::{counted, duration, grouped},
+    tell,
+    words::{counted, duration, fact, grouped},
 };
 use crate::{
     clock::Millis,

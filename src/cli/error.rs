@@ -1,0 +1,230 @@
+//! Exit statuses, and errors on their way to one.
+
+use std::{fmt, io, process::ExitCode};
+
+use crate::{
+    app::AppError,
+    definition::Faults,
+    domain::{call::Trouble, causes::in_words},
+    report::publish::PublishError,
+    runner::intake::{ExitClass, IntakeError},
+    shutdown::Signal,
+    store::StoreError,
+    waves::ClientError,
+};
+
+/// How the program ends. Documented, and never changed in meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every line succeeded, or the failures are within `tolerate`.
+    Success,
+    /// Finished, but lines failed, are suspect, or were cancelled.
+    Lines,
+    /// Usage, definition or manifest are wrong: nothing was started.
+    Usage,
+    /// Could not run, or the batch is paused.
+    Blocked,
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// SIGHUP.
+    HungUp,
+}
+
+impl Exit {
+    /// The status for the shell.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Lines => 1,
+            Self::Usage => 2,
+            Self::Blocked => 3,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+            Self::HungUp => 129,
+        }
+    }
+
+    /// After a signal.
+    #[must_use]
+    pub const fn of_signal(signal: Option<Signal>) -> Self {
+        match signal {
+            Some(Signal::Terminate) => Self::Terminated,
+            Some(Signal::Hangup) => Self::HungUp,
+            Some(Signal::Interrupt) | None => Self::Interrupted,
+        }
+    }
+
+    /// Of finished lines: `bad` are failed, suspect or cancelled.
+    #[must_use]
+    pub fn of_lines(bad: u64, total: u64, tolerate: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a share of far fewer than 2^52 lines")]
+        let within = bad as f64 <= tolerate * total as f64;
+        if bad == 0 || within { Self::Success } else { Self::Lines }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a verb could not do what it was asked for.
+#[derive(Debug)]
+pub struct CliError {
+    /// How the program ends.
+    pub exit: Exit,
+    /// What happened.
+    pub error: anyhow::Error,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+impl CliError {
+    /// The user asked for something that cannot be: nothing was started.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    /// Something stands in the way.
+    pub fn blocked(message: impl fmt::Display) -> Self {
+        Self { exit: Exit::Blocked, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Whether only the reader of stdout has gone, as `head` does, or its terminal: no error of ours.
+    #[must_use]
+    pub fn is_closed_pipe(&self) -> bool {
+        self.error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether nothing is wrong but that there is nothing to do.
+    #[must_use]
+    pub fn is_nothing_found(&self) -> bool {
+        self.error.downcast_ref::<Faults>().is_some_and(Faults::is_only_empty)
+    }
+
+    /// As it is printed, once.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        match self.error.downcast_ref::<Faults>() {
+            Some(faults) if faults.total() > 1 => format!("error: {} faults\n{faults}{hint}", faults.total()),
+            _ => format!("error: {}{hint}", in_words(self.error.as_ref())),
+        }
+    }
+}
+
+impl From<AppError> for CliError {
+    fn from(error: AppError) -> Self {
+        use AppError::{Faults, Intake, Interrupted, InterruptedOpening, Io, NoBatch, Publish, Store};
+        let (exit, hint) = (exit_of(&error), error.hint());
+        // What is said by an error of a lower room is that error.
+        let error = match error {
+            Faults(error) => error.into(),
+            Intake(IntakeError::Voices(error)) => error.into(),
+            Intake(error) => error.into(),
+            Io(error) => error.into(),
+            Store(error) | NoBatch { source: error, .. } => error.into(),
+            Publish(error) => error.into(),
+            error @ (Interrupted(_) | InterruptedOpening(_)) => anyhow::anyhow!("{error}"),
+            error => error.into(),
+        };
+        Self { exit, error, hint }
+    }
+}
+
+const fn exit_of(error: &AppError) -> Exit {
+    match error {
+        AppError::Faults(_)
+        | AppError::NoPublicUrl
+        | AppError::NoBatch { .. }
+        | AppError::Store(StoreError::NoBatch(_))
+        | AppError::Intake(IntakeError::Voices(_))
+        | AppError::NoDirectory(_)
+        | AppError::OtherEnvironment { .. }
+        | AppError::NoParts(_)
+        | AppError::NoSuchPart(_)
+        | AppError::SeveralParts(_) => Exit::Usage,
+        AppError::Intake(error) => match error.exit_class() {
+            ExitClass::Usage => Exit::Usage,
+            ExitClass::CouldNotRun => Exit::Blocked,
+        },
+        AppError::Interrupted(signal) | AppError::InterruptedOpening(signal) => Exit::of_signal(*signal),
+        _ => Exit::Blocked,
+    }
+}
+
+/// What the rooms below `app` say, told like what it says itself.
+macro_rules! by_way_of_app {
+    ($($error:ty),+) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                AppError::from(error).into()
+            }
+        }
+    )+};
+}
+
+by_way_of_app!(Faults, IntakeError, PublishError, StoreError, ClientError, Trouble);
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self { exit: Exit::Blocked, error: error.into(), hint: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{definition::Fault, domain::call::ErrorKind, sink::SinkError};
+
+    #[test]
+    fn statuses_are_the_documented_ones() {
+        use Exit::{Blocked, HungUp, Interrupted, Lines, Success, Terminated, Usage};
+        let all = [Success, Lines, Usage, Blocked, Interrupted, Terminated, HungUp];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143, 129]);
+        let signals = [None, Some(Signal::Interrupt), Some(Signal::Terminate), Some(Signal::Hangup)];
+        assert_eq!(signals.map(Exit::of_signal), [Interrupted, Interrupted, Terminated, HungUp]);
+    }
+
+    #[test]
+    fn bad_lines_count_beyond_what_is_tolerated() {
+        assert_eq!(Exit::of_lines(0, 0, 0.0), Exit::Success);
+        assert_eq!(Exit::of_lines(1, 100, 0.0), Exit::Lines);
+        assert_eq!(Exit::of_lines(1, 100, 0.01), Exit::Success);
+        assert_eq!(Exit::of_lines(2, 100, 0.01), Exit::Lines);
+    }
+
+    #[test]
+    fn errors_have_their_status_and_are_told_once() {
+        let stop = CliError::from(Faults::from(Fault::of_file("a.toml", "is empty")));
+        assert_eq!((stop.exit, stop.told().as_str()), (Exit::Usage, "error: a.toml: is empty"));
+        let two: Faults = ["x", "y"].map(|f| Fault::of_file("a", f)).into_iter().collect();
+        assert_eq!(CliError::from(two).told(), "error: 2 faults\na: x\na: y");
+        let stop = CliError::from(StoreError::Missing("/l.db".into()));
+        assert_eq!(stop.exit, Exit::Blocked);
+        assert!(stop.told().starts_with("error: there is no ledger at /l.db\nhint: name the right one"));
+        let stop = CliError::from(ClientError::KeyControl);
+        assert_eq!(stop.exit, Exit::Blocked);
+        assert!(stop.told().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
+        let stop = CliError::from(Trouble::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
+        assert_eq!(stop.exit, Exit::Blocked);
+        assert!(stop.told().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
+        assert_eq!(CliError::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(CliError::from(broken()).is_closed_pipe());
+        assert!(CliError::from(PublishError::Output(broken())).is_closed_pipe());
+        let sink = SinkError::Unavailable { address: "s3://b".into(), source: broken() };
+        assert!(!CliError::from(AppError::from(sink)).is_closed_pipe(), "a connection of ours is another matter");
+    }
+}
