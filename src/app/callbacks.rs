@@ -31,7 +31,7 @@ use crate::{
     },
     runner::Webhook,
     server::{
-        Metrics, Patience, Receiver, ReceiverSettings,
+        Metrics, Receiver, ReceiverSettings, ServerTimeouts,
         probe::{self, ProbeSettings},
         secrets,
     },
@@ -62,7 +62,8 @@ impl Callbacks {
         }
         let secrets = webhook_secrets(settings, store)?;
         let Some(secret) = secrets.first().cloned() else { return Ok(Self::default()) };
-        let receiving = Receiving { secrets, patience: Patience::default(), metrics: Metrics::new(), service: false };
+        let receiving =
+            Receiving { secrets, timeouts: ServerTimeouts::default(), metrics: Metrics::new(), service: false };
         let asked_by = |public_url| Some(Webhook { public_url, secret: secret.clone(), rule: webhook.rule });
         if settings.is_sandbox() {
             let receiver = receiving.start(session, ANY_PORT).await?;
@@ -74,7 +75,7 @@ impl Callbacks {
         let mut callbacks = Self { webhook: asked_by(public_url.clone()), ..Self::default() };
         let Listen::On(here) = listen else { return Ok(callbacks) };
         let probe = ProbeSettings::new(public_url.clone(), secret.clone(), store.clock().clone());
-        let probe = ProbeSettings { patience: PROBE_TIME, ..probe };
+        let probe = ProbeSettings { timeouts: PROBE_TIME, ..probe };
         let taking_over = receiving.settings(here, &settings.config);
         let standby = || Standby::new(store.clone(), taking_over.clone(), probe.clone(), Arc::clone(&session.events));
         if probe::once(&probe).await.is_ok() {
@@ -111,8 +112,8 @@ impl Callbacks {
             None if settings.is_sandbox() => Listen::On(ANY_PORT),
             given => given.unwrap_or(webhook.listen),
         };
-        let patience = Patience { end: Duration::from_secs(1), ..Patience::default() };
-        let receiving = Receiving { secrets, patience, metrics, service: true };
+        let timeouts = ServerTimeouts { end: Duration::from_secs(1), ..ServerTimeouts::default() };
+        let receiving = Receiving { secrets, timeouts, metrics, service: true };
         let receiver = match listen {
             Listen::Off => None,
             Listen::On(listen) => Some(receiving.start(session, listen).await?),
@@ -151,7 +152,7 @@ fn webhook_secrets(settings: &Settings, store: &Store) -> Result<Vec<Secret>, Ap
 /// What a receiver is started with, wherever it listens.
 struct Receiving {
     secrets: Vec<Secret>,
-    patience: Patience,
+    timeouts: ServerTimeouts,
     metrics: Metrics,
     service: bool,
 }
@@ -162,7 +163,7 @@ impl Receiving {
             listen,
             secrets: self.secrets.clone(),
             rates: config.rates.clone(),
-            patience: self.patience,
+            timeouts: self.timeouts,
             metrics: self.metrics.clone(),
         }
     }

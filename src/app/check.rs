@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     config::KEY,
-    definition::{Definition, Spooled, manifest::texts::Cast},
+    definition::{Definition, Spooled, manifest::texts::RequestedVoices},
     domain::causes::in_words,
-    held::HeldFolder,
     runner::intake::{self, ExitClass, IntakeError, Judgement, PartLine, Plan, PlanOptions, ReadWatch, VoiceCheck},
     store::Store,
+    temp_lock::LockedFolder,
 };
 
 /// How the folder begins that a manifest which is no file is copied to.
@@ -72,7 +72,7 @@ pub async fn check(
         Err(e) => return Err(e.into()),
     };
     let judged = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
-        Some(scan) => judge(settings, store.as_ref(), &definition.manifest, &scan.cast),
+        Some(scan) => judge(settings, store.as_ref(), &definition.manifest, &scan.requested_voices),
         None => Some(Judgement::default()),
     };
     let lenient = consent.voice_check == VoiceCheck::Warn;
@@ -128,12 +128,12 @@ async fn with_copy<T>(
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
     let temp = std::env::temp_dir();
-    HeldFolder::sweep(&temp, SCRATCH);
+    LockedFolder::sweep(&temp, SCRATCH);
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
     // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
+    let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, stdin).await?,
         _ => None,
@@ -142,9 +142,14 @@ async fn with_copy<T>(
 }
 
 /// Holds the voices against those that the account is remembered to have; nothing if that is not known.
-fn judge(settings: &Settings, store: Option<&Store>, manifest: &str, cast: &Cast) -> Option<Judgement> {
+fn judge(
+    settings: &Settings,
+    store: Option<&Store>,
+    manifest: &str,
+    requested_voices: &RequestedVoices,
+) -> Option<Judgement> {
     let voices = intake::remembered(store?, &settings.account()?)?;
-    Some(intake::judge(manifest, cast, &voices))
+    Some(intake::judge(manifest, requested_voices, &voices))
 }
 
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {

@@ -6,7 +6,7 @@ use crate::{
     config::KEY,
     definition::Faults,
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         causes::in_words,
         environment::Environment,
     },
@@ -42,7 +42,7 @@ pub enum AppError {
     Fetcher(Box<dyn Error + Send + Sync>),
     /// The API does not answer a question as it should. What calls run into is the runner's.
     #[error("{}", .0.message)]
-    Api(Trouble),
+    Api(CallFailure),
     /// The ledger cannot be opened, or the service lost it; the error does not say which ledger it is.
     #[error("{}: {source}", path.display())]
     Ledger {
@@ -157,7 +157,7 @@ impl AppError {
                 "set it in wavebatch.toml: [webhook] public_url = \"https://hooks.example.com/wavebatch\"".into()
             }
             Self::BadKey(_) => format!("set {KEY} again, e.g. {KEY}=\"$(tr -d '\\n' < key-file)\""),
-            Self::Api(trouble) => return hint_of_question(trouble),
+            Self::Api(failure) => return hint_of_question(failure),
             Self::Ledger { source, .. } | Self::Store(source) => return source.hint().map(str::to_owned),
             Self::NoBatch { hint, .. } => hint.clone(),
             Self::Intake(error) => return error.hint().map(str::to_owned),
@@ -199,8 +199,8 @@ impl AppError {
     }
 }
 
-fn hint_of_question(trouble: &Trouble) -> Option<String> {
-    match trouble.kind {
+fn hint_of_question(failure: &CallFailure) -> Option<String> {
+    match failure.kind {
         ErrorKind::Unauthorized => Some(format!("is {KEY} whole, and of an account at this address?")),
         ErrorKind::Forbidden => Some("ask the account's owner, or the vendor, what the key may do".into()),
         ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Gateway => {
@@ -254,8 +254,8 @@ impl From<ClientError> for AppError {
     }
 }
 
-impl From<Trouble> for AppError {
-    fn from(trouble: Trouble) -> Self {
-        Self::Api(trouble)
+impl From<CallFailure> for AppError {
+    fn from(failure: CallFailure) -> Self {
+        Self::Api(failure)
     }
 }

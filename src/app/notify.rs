@@ -155,7 +155,7 @@ impl Notifications {
     /// `None`: nobody wants to know.
     fn notice(&self, news: &News, about: String) -> Option<NewNotice> {
         let own = self.own.as_ref().is_some_and(|own| own(&news.definition).is_some());
-        self.settings.as_ref().filter(|settings| settings.tells(&news.definition, own))?;
+        self.settings.as_ref().filter(|settings| settings.notifies(&news.definition, own))?;
         let news = News { sandbox: self.sandbox, ..news.clone() };
         Some(news.notice(about, own))
     }
@@ -198,11 +198,11 @@ impl Notifications {
         for close in store.spend_notices(environment).await? {
             let batch = store.batch_by_id(close.batch).await?;
             let notice = self.notice(&News::spend_close(&batch, &close), about_close(&close));
-            let told = notice.is_some();
+            let message = notice.is_some();
             if let Some(notice) = notice {
                 store.post_notice(notice).await?;
             }
-            if told || self.complete {
+            if message || self.complete {
                 store.spend_notice_posted(&close).await?;
             }
         }
@@ -236,12 +236,12 @@ impl Notifications {
     /// Delivers what is posted, unless a signal comes.
     pub(super) async fn flush(&self, store: &Store, shutdown: &Shutdown) {
         let Some(notifier) = self.notifier(store) else { return };
-        let told = tokio::select! {
+        let message = tokio::select! {
             biased;
             () = shutdown.drain.cancelled() => return,
-            told = notifier.flush(LIMIT) => told,
+            message = notifier.flush(LIMIT) => message,
         };
-        if let Err(e) = told {
+        if let Err(e) = message {
             tracing::warn!(error = %e, "nobody is told what the ledger has to tell");
         }
     }
@@ -337,7 +337,7 @@ async fn deliver(notifications: &Notifications, config: Option<&Config>, notice:
         }
     }
     let Some(settings) = &notifications.settings else { return };
-    match timeout(LIMIT, settings.tell_directly(notice)).await {
+    match timeout(LIMIT, settings.notify_directly(notice)).await {
         Ok(Some(Err(error))) => tracing::warn!(batch.name = notice.batch, error, "nobody could be told"),
         Ok(_) => {}
         Err(_) => tracing::warn!(batch.name = notice.batch, "nobody could be told within {} s", LIMIT.as_secs()),

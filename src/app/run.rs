@@ -17,7 +17,7 @@ use crate::{
     report::{summary::SummaryState, words::shell},
     runner::{Order, RunEnd, intake},
     shutdown::Shutdown,
-    store::{BatchRow, Standing},
+    store::{BatchRow, BatchStatus},
 };
 
 /// How long whoever watches may take for the last events of a run.
@@ -174,13 +174,13 @@ impl Session {
         notifications.note_end(self, &row, &published).await;
         if published.failed.is_none() {
             // A service that comes later has nothing to add.
-            let standing = match (state, row.pause.is_some(), self.store.batch_by_id(batch).await?) {
-                (SummaryState::Finished, _, row) => row.finished_at.map(Standing::Finished),
-                (SummaryState::Paused, true, row) => row.paused_at.map(Standing::Paused),
+            let batch_status = match (state, row.pause.is_some(), self.store.batch_by_id(batch).await?) {
+                (SummaryState::Finished, _, row) => row.finished_at.map(BatchStatus::Finished),
+                (SummaryState::Paused, true, row) => row.paused_at.map(BatchStatus::Paused),
                 _ => None,
             };
-            if let Some(standing) = standing {
-                self.store.told(batch, &standing).await?;
+            if let Some(batch_status) = batch_status {
+                self.store.set_reported(batch, &batch_status).await?;
             }
         }
         Ok(published)

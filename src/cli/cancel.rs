@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, Named},
+    context::{BatchArgs, Context},
     error::{CliError, Exit},
     words::{counted, shell},
 };
@@ -15,7 +15,7 @@ use super::{
 #[command(after_help = "Example:\n  wavebatch cancel support-calls")]
 pub struct Cancel {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Cancel {
@@ -24,13 +24,13 @@ impl Cancel {
         let cancelled = store.cancel(batch.id).await?;
         let (screen, name) = (&context.screen, shell(&batch.name));
         if cancelled.jobs == 0 {
-            screen.say(&format!("{}: nothing to cancel, every line is finished", batch.name));
+            screen.message(&format!("{}: nothing to cancel, every line is finished", batch.name));
         } else {
-            screen.say(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
-            screen.say(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
+            screen.message(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
+            screen.message(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
         }
         if cancelled.in_flight > 0 {
-            screen.say(&format!(
+            screen.message(&format!(
                 "  {} in flight will finish; what they bought is kept",
                 counted(cancelled.in_flight, "call")
             ));

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::{
     context::Context,
     error::{CliError, Exit},
+    messages::{self, stt},
     progress::least_time,
     reading,
     sources::Sources,
-    spoken,
-    tell::{self, stt},
+    synthesis,
     terminal::Terminal,
     words::{counted, dollars, duration, fact, grouped, shell},
 };
@@ -45,7 +45,7 @@ pub struct Check {
 
 /// How the answer is wanted.
 #[derive(Default)]
-pub(super) struct Ask {
+pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
@@ -53,11 +53,11 @@ pub(super) struct Ask {
 
 impl Check {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        check(context, &self.sources, Ask { json: self.json, parts: self.parts, key: self.key }).await
+        check(context, &self.sources, CheckFlags { json: self.json, parts: self.parts, key: self.key }).await
     }
 }
 
-pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, CliError> {
+pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let settings = context.settings(sources.sandbox)?;
     let definition = sources.definition(&context.env)?.asked_at(settings.config.origin());
     if ask.parts {
@@ -68,7 +68,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let screen = &context.screen;
     match ask.json {
         true => screen.json(&format!("{:#}", in_json(&definition, &settings.config, &checked)))?,
-        false => screen.result(&told(&definition, &settings, &checked))?,
+        false => screen.result(&message(&definition, &settings, &checked))?,
     }
     match checked.plan.and_then(|plan| plan.rebuy) {
         Some(rebuy) if !sources.rebuy => {
@@ -79,15 +79,20 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
 }
 
 /// Prints every part as it would be bought.
-async fn parts(context: &Context, settings: &Settings, definition: &Definition, ask: &Ask) -> Result<Exit, CliError> {
+async fn parts(
+    context: &Context,
+    settings: &Settings,
+    definition: &Definition,
+    ask: &CheckFlags,
+) -> Result<Exit, CliError> {
     check_public_url(definition, &settings.config, settings.environment.is_sandbox())?;
     if definition.synthesizing().is_none() {
         return Err(CliError::usage("`--parts` is for texts; a recording is one part"));
     }
     let screen = &context.screen;
     let print = |part| match ask.json {
-        true => screen.json(&spoken::part_in_json(&part).to_string()),
-        false => screen.result(&spoken::part(&part)),
+        true => screen.json(&synthesis::part_in_json(&part).to_string()),
+        false => screen.result(&synthesis::part(&part)),
     };
     let found = app::each_part(settings, definition, ask.key.as_deref(), tokio::io::stdin(), print).await?;
     match &ask.key {
@@ -96,27 +101,28 @@ async fn parts(context: &Context, settings: &Settings, definition: &Definition, 
     }
 }
 
-fn told(definition: &Definition, settings: &Settings, checked: &Checked) -> String {
+fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let (plan, config) = (plan.as_ref(), &settings.config);
-    let mut facts = vec![tell::headline(definition, settings.environment)];
-    facts.extend(tell::places(config, *new_ledger));
+    let mut facts = vec![messages::headline(definition, settings.environment)];
+    facts.extend(messages::places(config, *new_ledger));
     facts.push(fact("manifest", &definition.manifest));
     if let Some(plan) = plan {
-        facts.extend(standing(plan));
+        facts.extend(plan_facts(plan));
         facts.extend(lines(plan));
-        facts.extend(tell::option_columns(&plan.spec.option_columns));
-        facts.extend(tell::passed_over(&plan.scan.ignored));
+        facts.extend(messages::option_columns(&plan.spec.option_columns));
+        facts.extend(messages::passed_over(&plan.scan.ignored));
     }
     facts.push(fact("outputs", definition.output.as_str()));
     facts.extend(definition.report_to.as_ref().map(|to| fact("report", to)));
-    facts.extend(spoken::pronunciations(definition));
+    facts.extend(synthesis::pronunciations(definition));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some(plan) = plan {
         facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, config));
-        facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
+        facts
+            .extend(plan.synthesis.iter().flat_map(|synthesis| synthesis::look(&definition.manifest, &synthesis.look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -127,7 +133,7 @@ fn told(definition: &Definition, settings: &Settings, checked: &Checked) -> Stri
 }
 
 /// What keeps the batch from being worked as it stands in the ledger.
-fn standing(plan: &Plan) -> Vec<String> {
+fn plan_facts(plan: &Plan) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
         let then = match kind.only_the_user_lifts() {
@@ -158,7 +164,7 @@ fn lines(plan: &Plan) -> Vec<String> {
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
     let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
         Some(asked) => {
-            let product = spoken::product(plan.scan.lines, plan.scan.jobs, &asked);
+            let product = synthesis::product(plan.scan.lines, plan.scan.jobs, &asked);
             (vec![fact("lines", product), fact("", parts.join(", "))], "output")
         }
         None => (vec![fact("lines", parts.join(", "))], "line"),
@@ -169,9 +175,9 @@ fn lines(plan: &Plan) -> Vec<String> {
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, tell::gone(&plan.spec));
+    some(plan.gone, messages::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
-    some(plan.without_word_times, tell::WITHOUT_WORD_TIMES);
+    some(plan.without_word_times, messages::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
@@ -181,25 +187,25 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
-    let limits = tell::limits_of(config, &plan.spec);
+    let limits = messages::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
-        let speech = plan
-            .speech
+        let synthesis = plan
+            .synthesis
             .iter()
-            .flat_map(|speech| spoken::purchases(&speech.purchases, &config.rates).into_iter().take(1));
-        return speech.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+            .flat_map(|synthesis| synthesis::purchases(&synthesis.purchases, &config.rates).into_iter().take(1));
+        return synthesis.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
-    if let Some(speech) = &plan.speech {
-        let mut facts = spoken::purchases(&speech.purchases, rates);
-        if speech.purchases.parts > 0 {
-            facts.push(fact("time", tell::finish(speech.purchases.parts, &limits)));
+    if let Some(synthesis) = &plan.synthesis {
+        let mut facts = synthesis::purchases(&synthesis.purchases, rates);
+        if synthesis.purchases.parts > 0 {
+            facts.push(fact("time", messages::finish(synthesis.purchases.parts, &limits)));
         }
         return facts;
     }
-    let price = tell::price(model, rates);
+    let price = messages::price(model, rates);
     if rates.known_per_minute(model).is_none() {
-        return vec![fact("cost", price), fact("time", tell::finish(estimate.lines, &limits))];
+        return vec![fact("cost", price), fact("time", messages::finish(estimate.lines, &limits))];
     }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -207,7 +213,7 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![fact("cost", cost), fact("time", tell::finish(estimate.lines, &limits))]
+    vec![fact("cost", cost), fact("time", messages::finish(estimate.lines, &limits))]
 }
 
 /// The known part of the cost, and how far off it may be.
@@ -230,9 +236,9 @@ fn in_json(definition: &Definition, config: &Config, checked: &Checked) -> Value
     let plan = plan.as_ref();
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
-        let limits = tell::limits_of(config, &plan.spec);
-        let priced = plan.speech.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
+        let limits = messages::limits_of(config, &plan.spec);
+        let priced = plan.synthesis.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
+        let calls = plan.synthesis.as_ref().map_or(plan.estimate.lines, |synthesis| synthesis.purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| least_time(calls, rate));
         json!({
             "existed": plan.existed,
@@ -252,7 +258,7 @@ fn in_json(definition: &Definition, config: &Config, checked: &Checked) -> Value
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
-            "speech": plan.speech.as_ref().map(|speech| spoken::plan_in_json(speech, &config.rates)),
+            "synthesis": plan.synthesis.as_ref().map(|synthesis| synthesis::plan_in_json(synthesis, &config.rates)),
             "estimate": {
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,

@@ -14,17 +14,17 @@ use crate::{
 
 /// A batch of this ledger.
 #[derive(Debug, Args)]
-pub struct Named {
+pub struct BatchArgs {
     /// The batch's name
     #[arg(value_name = "BATCH")]
     pub batch: String,
     #[command(flatten)]
-    pub world: World,
+    pub ledger: LedgerFlags,
 }
 
 /// Which ledger is meant.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct World {
+pub struct LedgerFlags {
     /// The sandbox's ledger, wavebatch-sandbox.db, instead of the real one
     #[arg(long)]
     pub sandbox: bool,
@@ -68,7 +68,7 @@ impl Context {
         let row = batch_of(store, name).await?;
         // Whether lines are left to do is of no matter to this.
         if row.phase(0, store.clock().now()) == BatchPhase::CutOff {
-            self.screen.say(&format!(
+            self.screen.message(&format!(
                 "warning: the submission of `{name}` was cut off: lines are missing, and it is not worked until it is submitted again"
             ));
         }
@@ -76,8 +76,8 @@ impl Context {
     }
 
     /// The ledger and one batch of it.
-    pub async fn batch(&self, named: &Named) -> Result<(Store, BatchRow), CliError> {
-        let (store, _) = self.ledger(named.world.sandbox).await?;
+    pub async fn batch(&self, named: &BatchArgs) -> Result<(Store, BatchRow), CliError> {
+        let (store, _) = self.ledger(named.ledger.sandbox).await?;
         let row = self.batch_in(&store, &named.batch).await?;
         Ok((store, row))
     }

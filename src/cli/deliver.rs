@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, Named},
+    context::{BatchArgs, Context},
     error::{CliError, Exit},
     terminal::Terminal,
     words::{counted, shell},
@@ -18,12 +18,12 @@ use crate::{app::Session, runner::Order};
 #[command(after_help = "Example:\n  wavebatch deliver support-calls")]
 pub struct Deliver {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Deliver {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let settings = context.settings(self.named.world.sandbox)?.without_calls().of_existing_ledger();
+        let settings = context.settings(self.named.ledger.sandbox)?.without_calls().of_existing_ledger();
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let row = context.batch_in(session.store(), &self.named.batch).await?;
         let (screen, name) = (&context.screen, shell(&row.name));
@@ -36,7 +36,7 @@ impl Deliver {
                 )));
         }
         let (delivered, pruned) = session.store().redeliver(row.id).await?;
-        screen.say(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
+        screen.message(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
                 "the answers of {} are pruned, and their outputs stay as they are; `wavebatch retry {name} --key KEY` buys one again",

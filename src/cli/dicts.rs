@@ -15,14 +15,14 @@ use crate::{
     config::KEY,
     definition::pronunciations,
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         options::nearest,
     },
-    waves::{Client, Dictionary},
+    waves::{AccountDictionary, Client},
 };
 
 /// Ids that are told where one is unknown.
-const TOLD: usize = 10;
+const LISTED: usize = 10;
 
 /// List, make, change and delete the account's pronunciation dictionaries
 ///
@@ -112,7 +112,7 @@ impl List {
             screen.result(&lines(&all, screen.result_width()))?;
         }
         if all.is_empty() {
-            screen.say("the account has no dictionaries");
+            screen.message("the account has no dictionaries");
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Push {
         let api = open(context).await?;
         let client = api.client();
         let (file, count) = (self.file.display(), counted(words.items.len() as u64, "word"));
-        let (id, told) = match &self.id {
+        let (id, message) = match &self.id {
             None => {
                 let made = client.create_dictionary(&words.items).await.map_err(not_made)?;
                 (made.id, format!("made a dictionary of {count} from {file}"))
@@ -137,7 +137,7 @@ impl Push {
             }
         };
         context.screen.result(&printable(&id))?;
-        context.screen.say(&told);
+        context.screen.message(&message);
         Ok(())
     }
 }
@@ -149,17 +149,17 @@ impl Delete {
             api.client().delete_dictionary(&dictionary.id).await?;
             let count = counted(dictionary.items.len() as u64, "word");
             let first = first_words(&dictionary);
-            context.screen.say(&printable(&format!("deleted {}: {count}{first}", dictionary.id)));
+            context.screen.message(&printable(&format!("deleted {}: {count}{first}", dictionary.id)));
         }
         Ok(())
     }
 }
 
 /// A request that was answered badly may have been understood all the same.
-fn not_made(trouble: Trouble) -> CliError {
+fn not_made(failure: CallFailure) -> CliError {
     use ErrorKind::{Gateway, ServerError, TimedOut, Truncated, Unreachable, UnusableAnswer};
-    let unsure = matches!(trouble.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
-    let stop = CliError::from(trouble);
+    let unsure = matches!(failure.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
+    let stop = CliError::from(failure);
     if unsure {
         let also = "if it was reached, the dictionary may be there: `wavebatch dicts list` tells";
         let hint = stop.hint.as_ref().map_or_else(|| also.to_owned(), |hint| format!("{hint}; {also}"));
@@ -169,11 +169,11 @@ fn not_made(trouble: Trouble) -> CliError {
 }
 
 /// The dictionaries of these ids, each once.
-async fn known(client: &Client, ids: &[String]) -> Result<Vec<Dictionary>, CliError> {
+async fn known(client: &Client, ids: &[String]) -> Result<Vec<AccountDictionary>, CliError> {
     chosen(client.dictionaries().await?, ids)
 }
 
-fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, CliError> {
+fn chosen(mut all: Vec<AccountDictionary>, ids: &[String]) -> Result<Vec<AccountDictionary>, CliError> {
     let unknown: Vec<&str> =
         ids.iter().map(String::as_str).filter(|id| all.iter().all(|known| known.id != **id)).collect();
     let Some(first) = unknown.first() else {
@@ -186,7 +186,7 @@ fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, C
     Err(match nearest(first, there.iter().copied()) {
         _ if there.is_empty() => stop.hint("it has none at all; `wavebatch dicts push FILE` makes one"),
         Some(near) if there.len() > 1 => stop.hint(format!("did you mean `{near}`? `wavebatch dicts list` tells all")),
-        _ if there.len() > TOLD => {
+        _ if there.len() > LISTED => {
             stop.hint(format!("it has {}; `wavebatch dicts list` tells them", grouped(there.len() as u64)))
         }
         _ => stop.hint(format!("it has {}", ticked(&there))),
@@ -194,13 +194,13 @@ fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, C
 }
 
 /// ` (acme, mysql, …)`, or nothing.
-fn first_words(dictionary: &Dictionary) -> String {
+fn first_words(dictionary: &AccountDictionary) -> String {
     let words: Vec<_> = dictionary.items.iter().take(3).map(|item| item.word.as_str()).collect();
     let more = if dictionary.items.len() > words.len() { ", …" } else { "" };
     if words.is_empty() { String::new() } else { format!(" ({}{more})", words.join(", ")) }
 }
 
-fn lines(all: &[Dictionary], width: usize) -> String {
+fn lines(all: &[AccountDictionary], width: usize) -> String {
     let rows: Vec<_> = all
         .iter()
         .map(|dictionary| {
@@ -216,7 +216,7 @@ fn lines(all: &[Dictionary], width: usize) -> String {
     table(&["id", "words", "made", "first words"], &rows, &[1], width)
 }
 
-fn in_json(dictionary: &Dictionary) -> Value {
+fn in_json(dictionary: &AccountDictionary) -> Value {
     json!({ "id": dictionary.id, "created_at": dictionary.created_at, "items": dictionary.items })
 }
 
@@ -225,26 +225,30 @@ mod tests {
     use super::*;
     use crate::domain::pronunciation::Pronunciation;
 
-    fn dictionary(id: &str, words: usize) -> Dictionary {
+    fn dictionary(id: &str, words: usize) -> AccountDictionary {
         let item = |n: usize| Pronunciation { word: format!("w{n}"), pronunciation: format!("p{n}") };
-        Dictionary { id: id.into(), items: (0..words).map(item).collect(), created_at: Some("2026-08-21".into()) }
+        AccountDictionary {
+            id: id.into(),
+            items: (0..words).map(item).collect(),
+            created_at: Some("2026-08-21".into()),
+        }
     }
 
     #[test]
     fn an_unknown_id_is_told_with_what_there_is() {
-        let told = |there: &[&str], asked: &[&str]| {
+        let message = |there: &[&str], asked: &[&str]| {
             let all = there.iter().map(|id| dictionary(id, 1)).collect();
             let ids: Vec<_> = asked.iter().map(|id| (*id).to_owned()).collect();
             let stop = chosen(all, &ids).unwrap_err();
             assert_eq!(stop.exit, Exit::Usage);
-            stop.told()
+            stop.message()
         };
         assert_eq!(
-            told(&["abc", "xyz"], &["abc", "q1", "q2"]),
+            message(&["abc", "xyz"], &["abc", "q1", "q2"]),
             "error: the account has no dictionary `q1`, `q2`\nhint: it has `abc`, `xyz`"
         );
-        assert!(told(&["abcdef", "xyz"], &["abcdeg"]).contains("did you mean `abcdef`?"));
-        assert!(told(&[], &["a"]).contains("hint: it has none at all"));
+        assert!(message(&["abcdef", "xyz"], &["abcdeg"]).contains("did you mean `abcdef`?"));
+        assert!(message(&[], &["a"]).contains("hint: it has none at all"));
         let twice = ["abc".to_owned(), "abc".to_owned()];
         assert_eq!(chosen(vec![dictionary("abc", 1), dictionary("b", 1)], &twice).unwrap().len(), 1);
     }
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_made_is_said_to() {
-        let hint = |kind| not_made(Trouble::new(kind, "x")).hint;
+        let hint = |kind| not_made(CallFailure::new(kind, "x")).hint;
         assert!(hint(ErrorKind::TimedOut).unwrap().ends_with("may be there: `wavebatch dicts list` tells"));
         assert_eq!(hint(ErrorKind::BadRequest), None);
     }

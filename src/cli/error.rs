@@ -5,7 +5,7 @@ use std::{fmt, io, process::ExitCode};
 use crate::{
     app::AppError,
     definition::Faults,
-    domain::{call::Trouble, causes::in_words},
+    domain::{call::CallFailure, causes::in_words},
     report::publish::PublishError,
     runner::intake::{ExitClass, IntakeError},
     shutdown::Signal,
@@ -115,7 +115,7 @@ impl CliError {
 
     /// As it is printed, once.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         match self.error.downcast_ref::<Faults>() {
             Some(faults) if faults.total() > 1 => format!("error: {} faults\n{faults}{hint}", faults.total()),
@@ -175,7 +175,7 @@ macro_rules! by_way_of_app {
     )+};
 }
 
-by_way_of_app!(Faults, IntakeError, PublishError, StoreError, ClientError, Trouble);
+by_way_of_app!(Faults, IntakeError, PublishError, StoreError, ClientError, CallFailure);
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
@@ -208,18 +208,18 @@ mod tests {
     #[test]
     fn errors_have_their_status_and_are_told_once() {
         let stop = CliError::from(Faults::from(Fault::of_file("a.toml", "is empty")));
-        assert_eq!((stop.exit, stop.told().as_str()), (Exit::Usage, "error: a.toml: is empty"));
+        assert_eq!((stop.exit, stop.message().as_str()), (Exit::Usage, "error: a.toml: is empty"));
         let two: Faults = ["x", "y"].map(|f| Fault::of_file("a", f)).into_iter().collect();
-        assert_eq!(CliError::from(two).told(), "error: 2 faults\na: x\na: y");
+        assert_eq!(CliError::from(two).message(), "error: 2 faults\na: x\na: y");
         let stop = CliError::from(StoreError::Missing("/l.db".into()));
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: there is no ledger at /l.db\nhint: name the right one"));
+        assert!(stop.message().starts_with("error: there is no ledger at /l.db\nhint: name the right one"));
         let stop = CliError::from(ClientError::KeyControl);
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
-        let stop = CliError::from(Trouble::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
+        assert!(stop.message().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
+        let stop = CliError::from(CallFailure::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
+        assert!(stop.message().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
         assert_eq!(CliError::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
         let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(CliError::from(broken()).is_closed_pipe());

@@ -11,6 +11,7 @@ mod dicts;
 mod error;
 mod jobs;
 mod kept;
+mod messages;
 mod parts;
 mod pause;
 mod progress;
@@ -27,11 +28,10 @@ mod serve;
 mod sources;
 mod spend;
 mod spend_limits;
-mod spoken;
 mod spool;
 mod status;
 mod submit;
-mod tell;
+mod synthesis;
 mod terminal;
 mod voices;
 mod watch;
@@ -139,7 +139,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     process::set_up();
-    tell_panics();
+    report_panics();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(exit) => return exit,
@@ -163,7 +163,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(stop) if stop.is_closed_pipe() => Exit::Success.into(),
         Err(stop) => {
-            screen.error(&stop.told());
+            screen.error(&stop.message());
             stop.exit.into()
         }
     }
@@ -197,18 +197,18 @@ fn shown(args: &[OsString], error: clap::Error) -> Result<clap::Error, String> {
 }
 
 /// Panics are told as Rust does, but for what steers a terminal: what they quote may come from outside.
-fn tell_panics() {
+fn report_panics() {
     panic::set_hook(Box::new(|info| {
         let thread = thread::current();
         let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
         let words = info.payload_as_str().unwrap_or("(no words)");
         let backtrace = Backtrace::capture();
-        let told = format!("thread '{}' panicked{place}:\n{words}", thread.name().unwrap_or("<unnamed>"));
-        let told = match backtrace.status() {
-            BacktraceStatus::Captured => format!("{told}\n{backtrace}"),
-            _ => told,
+        let message = format!("thread '{}' panicked{place}:\n{words}", thread.name().unwrap_or("<unnamed>"));
+        let message = match backtrace.status() {
+            BacktraceStatus::Captured => format!("{message}\n{backtrace}"),
+            _ => message,
         };
-        let _ = writeln!(io::stderr(), "{}", printable_lines(&told));
+        let _ = writeln!(io::stderr(), "{}", printable_lines(&message));
     }));
 }
 

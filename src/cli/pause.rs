@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, Named},
+    context::{BatchArgs, Context},
     error::{CliError, Exit},
     words::{counted, shell},
 };
@@ -16,7 +16,7 @@ use crate::domain::retry::PauseKind;
 #[command(after_help = "Example:\n  wavebatch pause support-calls --reason 'waiting for the new contract'")]
 pub struct Pause {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Why, for those who look at `status`
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
@@ -32,7 +32,7 @@ impl Pause {
         } else {
             String::new()
         };
-        context.screen.say(&format!(
+        context.screen.message(&format!(
             "{} is paused{rest}. `wavebatch resume {}` lifts it",
             batch.name,
             shell(&batch.name)

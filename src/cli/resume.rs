@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    context::{Context, Named},
+    context::{BatchArgs, Context},
     error::{CliError, Exit},
 };
 
@@ -12,7 +12,7 @@ use super::{
 #[command(after_help = "Example:\n  wavebatch resume support-calls && wavebatch work --batch support-calls")]
 pub struct Resume {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Resume {
@@ -20,7 +20,7 @@ impl Resume {
         let (store, batch) = context.batch(&self.named).await?;
         let lifted = store.resume(batch.id, true).await?;
         let name = &batch.name;
-        context.screen.say(&match batch.pause {
+        context.screen.message(&match batch.pause {
             Some((kind, reason)) if lifted && kind.ends_by_itself() => format!(
                 "{name} is open again (it was paused: {kind}, {reason}); as long as the limit holds, its next call pauses it again"
             ),

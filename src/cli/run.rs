@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     callbacks::CallbackFlags,
-    check::{self, Ask},
+    check::{self, CheckFlags},
     context::Context,
     error::{CliError, Exit},
     sources::Sources,
@@ -51,7 +51,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if self.dry_run {
-            return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
+            return check::check(context, &self.sources, CheckFlags { json: self.json, ..CheckFlags::default() }).await;
         }
         let ended = self.work(context).await;
         if let Err(error) = &ended {
@@ -68,14 +68,14 @@ impl Run {
         }
         let config = context.config(self.sources.sandbox).ok();
         let definition = self.sources.definition(&context.env).ok();
-        let told = error.told();
+        let message = error.message();
         let run = NotStarted {
             config: config.as_ref(),
             env: &context.env,
             environment: Environment::sandboxed(self.sources.sandbox),
             file: Path::new(file),
             definition: definition.as_ref(),
-            reason: told.strip_prefix("error: ").unwrap_or(&told),
+            reason: message.strip_prefix("error: ").unwrap_or(&message),
         };
         could_not_start(run, &Terminal::events(&context.screen)).await;
     }
@@ -105,10 +105,10 @@ impl Run {
         let batches = self.batches(context, &session, &done).await?;
         let again = session.retry_free(&done).await?;
         if again > 0 {
-            context.screen.say(&fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
+            context.screen.message(&fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
         }
         let this = session.store().batch_by_id(done.batch).await?;
-        work::tell_outlook(context, &session, &this, done.purchases.is_some()).await?;
+        work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
         let exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
         session.close().await;
         Ok(exit)
@@ -145,7 +145,7 @@ impl Run {
         let screen = &context.screen;
         let found = session.unfinished_of(definition, but).await?;
         for row in &found.batches {
-            screen.say(&fact("first", format!("{}, which is not finished (--only leaves it)", row.name)));
+            screen.message(&fact("first", format!("{}, which is not finished (--only leaves it)", row.name)));
         }
         // Lines that never came to the ledger would be missed by nobody.
         found.left.iter().for_each(|left| screen.warn(&format!("{}\nhint: {}", left.why, left.hint)));

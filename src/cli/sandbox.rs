@@ -67,15 +67,15 @@ impl Sandbox {
             CliError::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
         })?;
         let key = self.key.as_deref().unwrap_or("sk_sandbox");
-        context.screen.result(&told(&server.base_url(), key))?;
+        context.screen.result(&message(&server.base_url(), key))?;
         shutdown.drain.cancelled().await;
-        context.screen.say(&books(&server.books()));
+        context.screen.message(&books(&server.books()));
         server.shutdown().await;
         Ok(Exit::of_signal(shutdown.signal()))
     }
 }
 
-fn told(base_url: &str, key: &str) -> String {
+fn message(base_url: &str, key: &str) -> String {
     format!(
         "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented,\n\
          and its speech is a humming.\n\n  \

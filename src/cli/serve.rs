@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::{
     callbacks::CallbackFlags,
-    context::{Context, World},
+    context::{Context, LedgerFlags},
     error::{CliError, Exit},
+    messages,
     screen::Screen,
-    tell,
     terminal::Terminal,
     words::fact,
 };
@@ -37,14 +37,14 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<Listen>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     #[command(flatten)]
     callbacks: CallbackFlags,
 }
 
 impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let settings = self.callbacks.over(context.settings(self.world.sandbox)?);
+        let settings = self.callbacks.over(context.settings(self.ledger.sandbox)?);
         let settings = if self.no_workers { settings.without_calls() } else { settings };
         let service = ServiceSettings {
             definitions: match self.definitions.is_empty() {
@@ -58,16 +58,16 @@ impl Serve {
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let shutdown = session.shutdown().clone();
         let service = Service::open(session, service).await?;
-        tell(&context.screen, &service);
+        notify(&context.screen, &service);
         service.run().await?;
         Ok(Exit::of_signal(shutdown.signal()))
     }
 }
 
 /// Tells what a service does, and where.
-fn tell(screen: &Screen, service: &Service) {
+fn notify(screen: &Screen, service: &Service) {
     let session = service.session();
-    tell::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.say(fact));
+    messages::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.message(fact));
     let callbacks = match service.callbacks() {
         (Some(addr), Some(public_url)) => format!("received on {addr} for {public_url}"),
         (Some(addr), None) => {
@@ -76,9 +76,9 @@ fn tell(screen: &Screen, service: &Service) {
         (None, Some(public_url)) => format!("asked for by {public_url}, and received elsewhere"),
         (None, None) => "none".to_owned(),
     };
-    screen.say(&fact("callbacks", callbacks));
+    screen.message(&fact("callbacks", callbacks));
     let admin = service.admin().map(|addr| format!("http://{addr}/metrics, /healthz, /readyz"));
-    screen.say(&fact("admin", admin.as_deref().unwrap_or("none")));
+    screen.message(&fact("admin", admin.as_deref().unwrap_or("none")));
     let schedules = match service.settings().definitions.as_slice() {
         [] => "none; --definitions DIR keeps those of a directory".to_owned(),
         dirs => {
@@ -86,7 +86,7 @@ fn tell(screen: &Screen, service: &Service) {
             format!("of the definitions in {}", dirs.join(", "))
         }
     };
-    screen.say(&fact("schedules", schedules));
+    screen.message(&fact("schedules", schedules));
     let workers = if service.settings().workers { "at work" } else { "none: other processes make the calls" };
-    screen.say(&fact("workers", workers));
+    screen.message(&fact("workers", workers));
 }

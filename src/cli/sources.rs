@@ -16,7 +16,7 @@ use crate::{
         task::TaskName,
     },
     runner::intake::VoiceCheck,
-    tasks::synthesize::SpeechFlags,
+    tasks::synthesize::SynthesisFlags,
 };
 
 /// Names in one argument; which there are depends on the task.
@@ -257,7 +257,7 @@ impl Sources {
             limit: self.limit,
             options: self.options(),
             formats: self.formats.as_ref().map(|formats| formats.0.clone()),
-            flags: self.speech().into(),
+            flags: self.synthesis().into(),
             concurrency: self.concurrency,
             max_spend: self.max_spend,
             tolerate: self.tolerate,
@@ -267,7 +267,7 @@ impl Sources {
             now: None,
             no_source: self.no_source,
             allow_empty: self.allow_empty,
-            sandbox_world: self.sandbox,
+            sandbox: self.sandbox,
         }
     }
 
@@ -296,8 +296,8 @@ impl Sources {
         said.into_iter().flatten().collect()
     }
 
-    fn speech(&self) -> SpeechFlags {
-        SpeechFlags {
+    fn synthesis(&self) -> SynthesisFlags {
+        SynthesisFlags {
             voices: self.voice_id.clone(),
             name: self.name.clone(),
             part_chars: self.part_chars,
@@ -359,14 +359,14 @@ mod tests {
             ("a --tolerate 2", "write \"0%\" to \"100%\""),
             ("a --limit 0", "0 is not in 1.."),
         ] {
-            let told = parse(line).unwrap_err().to_string();
-            assert!(told.contains(word), "{line}: {told}");
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(word), "{line}: {message}");
         }
     }
 
     #[test]
     fn what_depends_on_the_task_is_told_by_it() {
-        let told = |line: &str| {
+        let message = |line: &str| {
             let faults = parse(line).unwrap().definition(&Env::default()).unwrap_err();
             faults.list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
@@ -390,7 +390,7 @@ mod tests {
             ("x.csv --task synthesize --diarize", "`--diarize`: says nothing where the task is `synthesize`"),
             ("x.wav --task transcribe --voice-id avery", "`--voice-id`: says nothing where the task is `transcribe`"),
         ] {
-            assert!(told(line).contains(word), "{line}: {}", told(line));
+            assert!(message(line).contains(word), "{line}: {}", message(line));
         }
     }
 
@@ -401,8 +401,8 @@ mod tests {
             ("a.toml b.wav", "a definition is run by itself"),
             ("a.wav", "`--task`: is missing"),
         ] {
-            let told = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
-            assert!(told.contains(word), "{line}: {told}");
+            let message = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
+            assert!(message.contains(word), "{line}: {message}");
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
-    context::{Context, World},
+    context::{Context, LedgerFlags},
     error::{CliError, Exit},
     spend_limits::SpendLimits,
 };
@@ -48,7 +48,7 @@ pub struct Spend {
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -78,9 +78,9 @@ struct Range {
 
 impl Spend {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, settings) = context.ledger(self.world.sandbox).await?;
+        let (store, settings) = context.ledger(self.ledger.sandbox).await?;
         let range = self.range(store.clock().now())?;
-        let environment = Environment::sandboxed(self.world.sandbox);
+        let environment = Environment::sandboxed(self.ledger.sandbox);
         if let By::Column(column) = &self.by {
             has_column(&store, environment, column).await?;
         }
@@ -102,10 +102,10 @@ impl Spend {
         if self.json {
             screen.json(&format!("{:#}", self.in_json(&spent, &range, &settings.config.rates, &limits)))?;
         } else if spent.total.calls == 0 {
-            screen.say(&format!("no calls {}", range.words()));
+            screen.message(&format!("no calls {}", range.words()));
         } else {
             let sandbox =
-                if self.world.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
+                if self.ledger.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
             screen.result(&format!(
                 "spent by {}, {}\n\n{}\n{}{sandbox}\n{}",
                 self.by.words(),

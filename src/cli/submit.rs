@@ -6,8 +6,9 @@ use super::{
     callbacks::CallbackFlags,
     context::Context,
     error::{CliError, Exit},
+    messages,
     sources::Sources,
-    spoken, tell,
+    synthesis,
     terminal::Terminal,
     words::{fact, shell},
 };
@@ -39,7 +40,7 @@ impl Submit {
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let done = submit(context, &session, &definition, &self.sources).await?;
         let sandbox = if sandbox { " --sandbox" } else { "" };
-        context.screen.say(&format!("-> wavebatch work --batch {}{sandbox}", shell(&done.name)));
+        context.screen.message(&format!("-> wavebatch work --batch {}{sandbox}", shell(&done.name)));
         session.close().await;
         Ok(Exit::Success)
     }
@@ -53,22 +54,22 @@ pub(super) async fn submit(
     sources: &Sources,
 ) -> Result<Submission, CliError> {
     let screen = &context.screen;
-    screen.say(&tell::headline(definition, session.environment()));
-    tell::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.say(fact));
-    screen.say(&fact("manifest", &definition.manifest));
+    screen.message(&messages::headline(definition, session.environment()));
+    messages::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.message(fact));
+    screen.message(&fact("manifest", &definition.manifest));
     let done = session.submit(definition, sources.consent(), tokio::io::stdin()).await?;
-    let mut facts = tell::submitted(&done);
+    let mut facts = messages::submitted(&done);
     if let Some(found) = &done.purchases {
         // The sandbox neither bills nor limits.
-        let told = if session.environment() == Environment::Sandbox { 1 } else { usize::MAX };
-        facts.extend(spoken::purchases(found, &session.config().rates).into_iter().take(told));
+        let message = if session.environment() == Environment::Sandbox { 1 } else { usize::MAX };
+        facts.extend(synthesis::purchases(found, &session.config().rates).into_iter().take(message));
     }
     facts.extend(done.done.iter().map(|what| fact("words", what)));
-    facts.extend(tell::option_columns(&done.spec.option_columns));
+    facts.extend(messages::option_columns(&done.spec.option_columns));
     facts.push(fact("outputs", &done.spec.output));
     facts.extend(done.spec.report_to.as_ref().map(|to| fact("report", to)));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
-    facts.iter().for_each(|fact| screen.say(fact));
+    facts.iter().for_each(|fact| screen.message(fact));
     done.warnings.iter().for_each(|warning| screen.warn(warning));
     if !done.faults.is_empty() {
         screen.warn(&format!("bad lines are skipped:\n{}", done.faults));

@@ -37,7 +37,7 @@ impl Terminal {
         let ReadProgress { files, bytes: all, read } = progress;
         let bar = self.reading.get_or_init(|| {
             let found = counted(files, "recording");
-            self.screen.say(&fact(
+            self.screen.message(&fact(
                 "reading",
                 format!("{found} ({}) found in another way than before, to compare", bytes(all)),
             ));
@@ -64,15 +64,15 @@ impl EventSink for Terminal {
             Event::Warning(words) => screen.warn(&words),
             Event::Reading(progress) => self.reading(progress),
             Event::GoesOn { batch, kind, reason } => {
-                screen.say(&format!("{batch} was {} and goes on", kind.in_words(&reason)));
+                screen.message(&format!("{batch} was {} and goes on", kind.in_words(&reason)));
             }
-            Event::NothingLeft => screen.say("nothing was left to do"),
-            Event::Callbacks(at) => screen.say(&fact("callbacks", callbacks(&at))),
-            Event::Draining => screen.say(
+            Event::NothingLeft => screen.message("nothing was left to do"),
+            Event::Callbacks(at) => screen.message(&fact("callbacks", callbacks(&at))),
+            Event::Draining => screen.message(
                 "finishing what is in flight; Ctrl-C again leaves at once, and the next run asks what became of it",
             ),
-            Event::Leaving => screen.say("leaving"),
-            Event::Stopping => screen.say("stopping: what is in flight has 5 s"),
+            Event::Leaving => screen.message("leaving"),
+            Event::Stopping => screen.message("stopping: what is in flight has 5 s"),
             Event::Runner(event) => watch::log(&event, screen),
         }
     }

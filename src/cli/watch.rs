@@ -17,7 +17,7 @@ use crate::{
     app::Watched,
     domain::{job::JobState, synthesis::Synthesis},
     runner::Event,
-    store::{SpeechCounts, StoreError},
+    store::{StoreError, SynthesisCounts},
 };
 
 const TICK: Duration = Duration::from_secs(1);
@@ -72,18 +72,18 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
         }
     }
     if ticks.is_multiple_of(SLOWLY) {
-        let (mut counts, mut spent, mut speaks) = (Vec::with_capacity(batches.len()), 0_i64, true);
+        let (mut counts, mut spent, mut is_synthesis) = (Vec::with_capacity(batches.len()), 0_i64, true);
         for batch in batches {
             counts.push(store.counts(*batch).await?);
             let row = store.batch_by_id(*batch).await?;
             spent = spent.saturating_add(row.spent);
-            speaks &= row.task == Synthesis::TASK;
+            is_synthesis &= row.task == Synthesis::TASK;
         }
         meter.rebase(&counts, spent);
-        if speaks {
+        if is_synthesis {
             count_speech(watched, meter).await?;
         }
-    } else if meter.speaks() && meter.total <= FEW {
+    } else if meter.is_synthesis() && meter.total <= FEW {
         count_speech(watched, meter).await?;
     }
     Ok(())
@@ -91,11 +91,11 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
 
 /// What is spoken so far: of a book, that is all there is to see.
 async fn count_speech(watched: &Watched, meter: &mut Meter) -> Result<(), StoreError> {
-    let mut all = SpeechCounts::default();
+    let mut all = SynthesisCounts::default();
     for batch in &watched.batches {
-        all += watched.store.spoken(*batch).await?;
+        all += watched.store.synthesis_counts(*batch).await?;
     }
-    meter.respeak(all, watched.store.clock().now());
+    meter.update_synthesis(all, watched.store.clock().now());
     Ok(())
 }
 
@@ -139,7 +139,7 @@ impl View {
             }
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
                 let held = meter.held().map(|held| format!(" · {held}")).unwrap_or_default();
-                self.screen.say(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
+                self.screen.message(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
             }
             None => {}
         }
@@ -169,8 +169,8 @@ pub(super) fn log(event: &Event, screen: &Screen) {
         Event::Held { pool, by: Some((bound, until)) } => {
             tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");
         }
-        Event::CallEnded { pool, trouble: Some(trouble), .. } => {
-            tracing::debug!(pool = %pool, kind = %trouble.kind, error = trouble.message, "call failed");
+        Event::CallEnded { pool, failure: Some(failure), .. } => {
+            tracing::debug!(pool = %pool, kind = %failure.kind, error = failure.message, "call failed");
         }
         Event::Warning(words) => screen.warn(words),
         // The summary says it where it is read: at the end.

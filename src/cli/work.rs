@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::{
     callbacks::CallbackFlags,
-    context::{Context, World},
+    context::{Context, LedgerFlags},
     error::{CliError, Exit},
-    tell,
+    messages,
     terminal::Terminal,
     words::{counted, fact},
 };
@@ -27,7 +27,7 @@ pub struct Work {
     #[arg(long, value_name = "NAME")]
     batch: Vec<String>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// Print each batch's summary to stdout at the end, a JSON object a line
     #[arg(long)]
     json: bool,
@@ -37,19 +37,19 @@ pub struct Work {
 
 impl Work {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let settings = self.callbacks.over(context.settings(self.world.sandbox)?).of_existing_ledger();
+        let settings = self.callbacks.over(context.settings(self.ledger.sandbox)?).of_existing_ledger();
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let batches = self.batches(context, &session).await?;
         let screen = &context.screen;
-        tell::places(session.config(), false).iter().for_each(|fact| screen.say(fact));
+        messages::places(session.config(), false).iter().for_each(|fact| screen.message(fact));
         let exit = if batches.is_empty() {
-            screen.say("nothing is left to do");
+            screen.message("nothing is left to do");
             Exit::Success
         } else {
             for row in &batches {
                 let left = session.store().counts(row.id).await?.unfinished();
-                screen.say(&fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
-                tell_outlook(context, &session, row, false).await?;
+                screen.message(&fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
+                print_outlook(context, &session, row, false).await?;
             }
             let show = Show { json: self.json, notifications: session.notifications(None), ..Show::default() };
             to_the_end(context, &session, &batches, Order::ByTurns, &show).await?
@@ -61,7 +61,7 @@ impl Work {
     async fn batches(&self, context: &Context, session: &Session) -> Result<Vec<BatchRow>, CliError> {
         if self.batch.is_empty() {
             let found = session.unfinished().await?;
-            found.left.iter().for_each(|left| context.screen.say(&fact("left", &left.why)));
+            found.left.iter().for_each(|left| context.screen.message(&fact("left", &left.why)));
             return Ok(found.batches);
         }
         let mut batches = Vec::new();
@@ -97,7 +97,7 @@ pub(super) async fn to_the_end(
             screen.json(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
         }
         published.summary.definition.clone_from(&show.definition);
-        let exit = tell::after(screen, published, Exit::of_signal(session.shutdown().signal()));
+        let exit = messages::after(screen, published, Exit::of_signal(session.shutdown().signal()));
         // A signal outweighs a pause, and a pause the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
         Ok(())
@@ -107,7 +107,7 @@ pub(super) async fn to_the_end(
 }
 
 /// Tells what is left of a batch, how long it takes at least, and what it costs, unless that was told.
-pub(super) async fn tell_outlook(
+pub(super) async fn print_outlook(
     context: &Context,
     session: &Session,
     row: &BatchRow,
@@ -116,10 +116,10 @@ pub(super) async fn tell_outlook(
     let (spec, config) = (spec_of(row)?, session.config());
     let counts = session.store().counts(row.id).await?;
     let facts = match session.environment() {
-        Environment::Sandbox => tell::sandbox_outlook(&counts),
-        Environment::Live => tell::outlook(&counts, &spec, &tell::limits_of(config, &spec), &config.rates),
+        Environment::Sandbox => messages::sandbox_outlook(&counts),
+        Environment::Live => messages::outlook(&counts, &spec, &messages::limits_of(config, &spec), &config.rates),
     };
-    let told = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
-    facts[told..].iter().for_each(|fact| context.screen.say(fact));
+    let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
+    facts[message..].iter().for_each(|fact| context.screen.message(fact));
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::{
     stores::{self, SourceDraft},
     task::{DefinitionTask, Page, TaskDraft},
     text::{dollars, duration, share},
-    walk::{Section, Walk, Wrong},
+    walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
     batch::{ReportSettings, RunSettings},
@@ -90,7 +90,7 @@ pub(super) fn read(
     text: &str,
     tasks: &Tasks<dyn DefinitionTask>,
 ) -> Result<(Draft, Places, Vec<Fault>), Faults> {
-    let mut walk = Walk::new(file, text);
+    let mut walk = TomlWalk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
@@ -99,7 +99,7 @@ pub(super) fn read(
         return Err(walk.faults.into_iter().collect());
     }
     let draft = read_root(&mut walk, table.get_ref(), tasks);
-    walk.tell_unknown();
+    walk.report_unknown();
     Ok((draft, Places { file: file.to_owned(), at: walk.places }, walk.faults))
 }
 
@@ -153,7 +153,7 @@ fn task_of<'a>(table: &DeTable<'_>, tasks: &'a Tasks<dyn DefinitionTask>) -> &'a
     said.or_else(by_table).or_else(|| tasks.iter().next()).expect("there is a task")
 }
 
-fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<dyn DefinitionTask>) -> Draft {
+fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<dyn DefinitionTask>) -> Draft {
     let (task, mut root) = (task_of(table, tasks), Section::root(table));
     walk.text(&mut root, "task", |text| tasks.named(text).map(drop));
     let mut draft = Draft {
@@ -199,7 +199,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<dyn 
     draft
 }
 
-fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {
+fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSettings {
     let s = &mut section;
     let above_zero = |text: &str| match duration(text) {
         Ok(zero) if zero.is_zero() => Err("must be above zero".to_owned()),
@@ -248,15 +248,15 @@ impl Places {
 pub(super) fn text_of(path: &std::path::Path, shown: &str) -> Result<String, Faults> {
     /// No definition comes near this; a recording named by mistake does.
     const LIMIT: u64 = 1 << 20;
-    let told = |message: String| Faults::from(Fault::of_file(shown, message));
-    let meta = std::fs::metadata(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    let message = |message: String| Faults::from(Fault::of_file(shown, message));
+    let meta = std::fs::metadata(path).map_err(|e| message(super::paths::io_message(&e)))?;
     if !meta.is_file() {
-        return Err(told("is not a file".into()));
+        return Err(message("is not a file".into()));
     }
     if meta.len() > LIMIT {
-        return Err(told("has over 1 MiB, and so is no definition".into()));
+        return Err(message("has over 1 MiB, and so is no definition".into()));
     }
-    let bytes = std::fs::read(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    let bytes = std::fs::read(path).map_err(|e| message(super::paths::io_message(&e)))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64 + 1;
         Faults::from(Fault::of_line(shown, line, None, "is not UTF-8"))

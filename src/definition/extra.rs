@@ -5,12 +5,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     task::ExtraRules,
-    walk::{Section, Walk},
+    walk::{Section, TomlWalk},
 };
 use crate::domain::extra::{Extra, canonical_json, check_name};
 
 /// Reads the table.
-pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, rules: ExtraRules) -> Extra {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, rules: ExtraRules) -> Extra {
     let mut section = walk.section(root, "extra");
     let mut extra = Extra::default();
     let mut query = walk.section(&mut section, "query");

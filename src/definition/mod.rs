@@ -8,11 +8,11 @@ pub mod template;
 pub mod text;
 
 pub mod build;
+#[cfg(test)]
+mod dated_tests;
 pub(crate) mod dates;
 pub(crate) mod draft;
 mod extra;
-#[cfg(test)]
-mod night_tests;
 pub(crate) mod notify;
 mod origin;
 mod overrides;
@@ -48,7 +48,7 @@ use crate::domain::{
 pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
+    manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, ManifestRow, Scan, Spooled},
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},

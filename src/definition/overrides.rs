@@ -64,7 +64,7 @@ pub struct Overrides {
     /// `--tolerate`: a share from 0 to 1.
     pub tolerate: Option<f64>,
     /// `--sandbox`: the report lies beside the outputs, whatever the definition says.
-    pub sandbox_world: bool,
+    pub sandbox: bool,
     /// The command as typed, program first, for hints that repeat it with one more flag. May be empty.
     pub command: Vec<String>,
     /// Where relative paths of flags and of ad-hoc sources begin; `None` = the process's working directory.

@@ -11,7 +11,7 @@ use super::{
     draft::Draft,
     template::{Names, Template},
     text::duration,
-    walk::{Section, Walk},
+    walk::{Section, TomlWalk},
 };
 use crate::domain::{
     batch::BatchName,
@@ -30,7 +30,7 @@ pub(super) struct ScheduleDraft {
     pub(super) missed: Option<Missed>,
 }
 
-pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> ScheduleDraft {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> ScheduleDraft {
     let above_zero = |text: &str| match duration(text) {
         Ok(zero) if zero.is_zero() => {
             Err("must be above zero: in a window of no length no call could begin".to_owned())

@@ -9,7 +9,7 @@ use super::{
     build::Builder,
     draft::NoSource,
     template::Template,
-    walk::{Section, Walk},
+    walk::{Section, TomlWalk},
 };
 use crate::domain::{
     batch::LineOption,
@@ -50,7 +50,7 @@ pub trait DefinitionTask: Task {
 /// A definition's file, where a task reads what is its own.
 pub struct Page<'w, 't> {
     /// The file.
-    pub walk: &'w mut Walk<'t>,
+    pub walk: &'w mut TomlWalk<'t>,
     /// The file's own table.
     pub root: &'w mut Section<'t>,
     /// `[columns]`

@@ -22,7 +22,7 @@ pub enum Wrong {
 }
 
 /// A file being walked.
-pub struct Walk<'t> {
+pub struct TomlWalk<'t> {
     file: &'t str,
     text: &'t str,
     /// What was found wrong so far.
@@ -58,7 +58,7 @@ impl<'t> Section<'t> {
     }
 }
 
-impl<'t> Walk<'t> {
+impl<'t> TomlWalk<'t> {
     /// A walk through this text of a file of this name.
     pub fn new(file: &'t str, text: &'t str) -> Self {
         let (faults, places, known, unknown) = Default::default();
@@ -225,7 +225,7 @@ impl<'t> Walk<'t> {
     }
 
     /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
-    pub fn tell_unknown(&mut self) {
+    pub fn report_unknown(&mut self) {
         for (dotted, span) in std::mem::take(&mut self.unknown) {
             let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
             let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;

@@ -6,7 +6,7 @@ use std::{collections::HashSet, path::Path};
 use super::file;
 use crate::{
     definition::{
-        AdHoc, Definition, Manifest, Overrides, Row,
+        AdHoc, Definition, Manifest, ManifestRow, Overrides,
         manifest::texts::{TextRow, Texts},
     },
     domain::{synthesis::Synthesis, transcription::Transcription},
@@ -26,7 +26,7 @@ pub fn manifests(folder: &Path, input: &[u8]) {
     }
     let name = NAMES[usize::from(how & 3)];
     file(folder, name, content);
-    let speech = how & 4 != 0;
+    let synthesis = how & 4 != 0;
     let mut over = Overrides {
         working_dir: Some(folder.to_path_buf()),
         skip_bad_lines: how & 8 != 0,
@@ -34,18 +34,18 @@ pub fn manifests(folder: &Path, input: &[u8]) {
         limit: (how & 32 != 0).then_some(3),
         ..Overrides::default()
     };
-    over.options = match speech {
+    over.options = match synthesis {
         false => vec![("model", "pulse".to_owned()), ("language", "en".to_owned())],
         true => vec![("voice_id", "magnus".to_owned()), ("model", "lightning_v3.1".to_owned())],
     };
-    let task = if speech { Synthesis::TASK } else { Transcription::TASK };
+    let task = if synthesis { Synthesis::TASK } else { Transcription::TASK };
     let definition = Definition::ad_hoc(
         &AdHoc { task, sources: vec![name.to_owned()] },
         crate::tasks::Registry::built_in().definitions(),
         &over,
     );
     let definition = definition.unwrap_or_else(|faults| panic!("{faults}"));
-    if speech { texts(&definition) } else { recordings(&definition) }
+    if synthesis { texts(&definition) } else { recordings(&definition) }
 }
 
 fn recordings(definition: &Definition) {
@@ -57,18 +57,18 @@ fn recordings(definition: &Definition) {
         Ok((scan, rows))
     };
     match read() {
-        Err(faults) => told(&faults),
+        Err(faults) => message(&faults),
         Ok((scan, rows)) => {
             let mut keys = HashSet::new();
             let (mut good, mut bad) = (0, 0);
             for row in &rows {
                 match row {
-                    Row::Good(line) => {
+                    ManifestRow::Good(line) => {
                         good += 1;
                         assert!(keys.insert(line.key.to_string()), "{} stands twice", line.key);
                         assert_eq!(line.carried.len(), scan.header.carried.len());
                     }
-                    Row::Bad(line) => {
+                    ManifestRow::Bad(line) => {
                         bad += 1;
                         assert!(!line.fault.is_empty());
                         assert_eq!(line.carried.len(), scan.header.carried.len());
@@ -89,7 +89,7 @@ fn texts(definition: &Definition) {
         Ok((scan, rows))
     };
     match read() {
-        Err(faults) => told(&faults),
+        Err(faults) => message(&faults),
         Ok((scan, rows)) => {
             let mut keys = HashSet::new();
             for row in &rows {
@@ -106,6 +106,6 @@ fn texts(definition: &Definition) {
     }
 }
 
-fn told(faults: &crate::definition::Faults) {
+fn message(faults: &crate::definition::Faults) {
     assert!(!faults.is_empty() && !faults.to_string().is_empty());
 }

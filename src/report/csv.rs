@@ -10,7 +10,7 @@ use super::{
     row::{Column, Row},
     task::ReportTask,
 };
-use crate::domain::speech::{AudioFormat, SampleRate};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 const PREFIX: &str = "manifest_";
 /// The longest transcript that is put together with its row before it is written, in bytes.

@@ -6,7 +6,7 @@ use super::row::Column;
 use crate::{
     domain::{
         batch::BatchSpec,
-        speech::{AudioFormat, SampleRate},
+        synthesis_options::{AudioFormat, SampleRate},
         task::{SpecError, Task, TaskSpec, Tasks},
     },
     store::{ReportRow, StoreError},

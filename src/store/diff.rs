@@ -126,7 +126,7 @@ impl Store {
                    i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
                    coalesce(i.source LIKE 'http%', 1 = 0) AS web,
-                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS anew, j.id, j.state, j.units, j.options_id, j.source_hash
+                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
                  FROM i
                  LEFT JOIN jobs AS j
                    ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
@@ -140,7 +140,7 @@ impl Store {
                  FROM e)
              SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE id IS NOT NULL AND NOT same) AS changed,
                count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open,
-               count(*) FILTER (WHERE same AND failed) AS failed, count(*) FILTER (WHERE same AND done AND anew) AS redelivered,
+               count(*) FILTER (WHERE same AND failed) AS failed, count(*) FILTER (WHERE same AND done AND rejoined) AS redelivered,
                count(*) FILTER (WHERE redefined AND bought) AS rebuy,
                coalesce(CAST(sum(units) FILTER (WHERE redefined AND bought) AS BIGINT), 0) AS rebuy_ms,
                count(*) FILTER (WHERE idle AND (id IS NULL OR NOT same)) AS idle,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use wavebatch::definition::{
-    Definition, Faults, Manifest, Overrides, Row, Synthesizing, Transcribing, manifest::texts::Texts,
+    Definition, Faults, Manifest, ManifestRow, Overrides, Synthesizing, Transcribing, manifest::texts::Texts,
 };
 
 /// A fresh clone is small.
@@ -36,7 +36,7 @@ fn recordings(definition: &Definition, asked: &Transcribing) -> Result<(), Fault
     let scan = manifest.scan()?;
     assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
     for row in manifest.lines(&scan)? {
-        let Row::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
+        let ManifestRow::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
         let source = line.source.unwrap_or_default();
         let found = source.starts_with("http") || Path::new(&source).is_file();
         assert!(found, "{}: line {}: {source}", definition.name, line.number);

@@ -10,7 +10,7 @@ use std::{
 /// Rooms from the ground up: each knows those of the layers below it, and of its own layer only the ground each other.
 const LAYERS: &[&[&str]] = &[
     // Pure types and decisions, and what every room may stand on.
-    &["domain", "audio", "clock", "crash", "held", "io_fault", "large", "pace", "s3", "process", "shutdown"],
+    &["domain", "audio", "clock", "crash", "temp_lock", "io_fault", "large", "pace", "s3", "process", "shutdown"],
     // Adapters.
     &["definition", "store", "waves", "media", "sink", "render"],
     // The pipeline, and what it is told by.

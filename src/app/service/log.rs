@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use crate::{
     server::{BatchNews, Scheduling},
-    store::Standing,
+    store::BatchStatus,
 };
 
 /// What becomes of schedules.
 pub(super) fn scheduling(event: &Scheduling) {
-    let told = |at: i64| Timestamp::from_millisecond(at).map(|at| at.to_string()).unwrap_or_default();
+    let message = |at: i64| Timestamp::from_millisecond(at).map(|at| at.to_string()).unwrap_or_default();
     match event {
         Scheduling::Found { definition, file, scheduled: true } => {
             tracing::info!(definition, file = %file.display(), "schedule found");
@@ -25,11 +25,11 @@ pub(super) fn scheduling(event: &Scheduling) {
             tracing::info!(definition, file = %file.display(), "definition gone: it starts nothing more");
         }
         Scheduling::Clash { definition, why, .. } => tracing::error!(definition, "{why}"),
-        Scheduling::Started { definition, at, name, added, same_night, warnings, faults, .. } => {
-            let same = if *same_night { "; it is the night before, with the same manifest and options" } else { "" };
+        Scheduling::Started { definition, at, name, added, older_batch, warnings, faults, .. } => {
+            let same = if *older_batch { "; it is the night before, with the same manifest and options" } else { "" };
             tracing::info!(
                 definition,
-                scheduled = told(*at),
+                scheduled = message(*at),
                 batch.name = name,
                 lines_new = added,
                 "batch started{same}"
@@ -40,11 +40,13 @@ pub(super) fn scheduling(event: &Scheduling) {
             }
         }
         Scheduling::CouldNotStart { definition, at, why, hint, .. } => {
-            tracing::error!(definition, scheduled = told(*at), hint, "could not start, and is tried again: {why}");
+            tracing::error!(definition, scheduled = message(*at), hint, "could not start, and is tried again: {why}");
         }
-        Scheduling::Waits { definition, at, why } => tracing::info!(definition, scheduled = told(*at), "waits: {why}"),
+        Scheduling::Waits { definition, at, why } => {
+            tracing::info!(definition, scheduled = message(*at), "waits: {why}")
+        }
         Scheduling::Dropped { definition, at, why } => {
-            tracing::warn!(definition, scheduled = told(*at), "let go: {why}");
+            tracing::warn!(definition, scheduled = message(*at), "let go: {why}");
         }
         Scheduling::Found { .. } | Scheduling::Gone { .. } | Scheduling::States(_) => {}
     }
@@ -57,9 +59,9 @@ pub(super) fn batch(news: &BatchNews) {
         summary.lines.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
     let lines = lines.join(", ");
     let report = summary.report.as_str();
-    match &news.standing {
-        Standing::Finished(_) => tracing::info!(batch.name = name, lines, report, "batch finished"),
-        Standing::Paused(_) => {
+    match &news.batch_status {
+        BatchStatus::Finished(_) => tracing::info!(batch.name = name, lines, report, "batch finished"),
+        BatchStatus::Paused(_) => {
             let reason = summary.pause_reason.as_deref().unwrap_or_default();
             match &news.batch.pause {
                 Some((kind, _)) if kind.ends_by_itself() => {
@@ -73,7 +75,7 @@ pub(super) fn batch(news: &BatchNews) {
                 ),
             }
         }
-        Standing::WindowClosed(_) => {
+        BatchStatus::WindowClosed(_) => {
             tracing::warn!(
                 batch.name = name,
                 lines,
@@ -81,6 +83,6 @@ pub(super) fn batch(news: &BatchNews) {
                 "window closed with lines left; they go on in the next one"
             );
         }
-        Standing::Working | Standing::Over => {}
+        BatchStatus::Working | BatchStatus::Over => {}
     }
 }

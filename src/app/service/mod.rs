@@ -25,11 +25,11 @@ use crate::{
     domain::{environment::Environment, notice::NoticeEvent},
     runner::{self, intake},
     server::{
-        Admin, AdminSettings, BatchNews, Keeper, Metrics, News, OwnTarget, Scheduler, SchedulerSettings, Scheduling,
-        Target,
+        Admin, AdminSettings, BatchNews, Metrics, News, OwnTarget, Scheduler, SchedulerSettings, Scheduling,
+        Supervisor, Target,
         probe::{self, ProbeSettings},
     },
-    store::{Standing, Store, StoreError},
+    store::{BatchStatus, Store, StoreError},
 };
 
 /// What is in flight has so long after SIGTERM; then it is handed back.
@@ -183,13 +183,13 @@ async fn start(
     if !settings.definitions.is_empty() {
         tasks.spawn(scheduler.run(stop.clone()));
     }
-    let told = store.clone();
+    let message = store.clone();
     let tell = move |news: BatchNews| {
-        let (store, notifications) = (told.clone(), notifications.clone());
+        let (store, notifications) = (message.clone(), notifications.clone());
         async move { tell_batch(&store, &notifications, news).await }
     };
-    let keeper = Keeper::new(store.clone(), environment, session.config().rates.clone(), tell);
-    tasks.spawn(keeper.run(stop.clone()));
+    let supervisor = Supervisor::new(store.clone(), environment, session.config().rates.clone(), tell);
+    tasks.spawn(supervisor.run(stop.clone()));
     if let Some(webhook) = callbacks.webhook.as_ref().filter(|_| callbacks.receiver.is_some()) {
         let probe = ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
         tokio::spawn(probe::watch(probe, metrics.clone(), stop.clone()));
@@ -245,7 +245,7 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
 
 /// What was submitted while nobody was here may speak by words that are not on the account any more.
 async fn renew_dictionaries(session: &Session) -> Result<(), AppError> {
-    for (batch, _) in session.store.standings(session.environment()).await? {
+    for (batch, _) in session.store.batch_statuses(session.environment()).await? {
         if batch.finished_at.is_none()
             && let Err(e) = intake::renew_dictionary(&session.store, session.account().as_ref(), &batch).await
         {
@@ -274,11 +274,11 @@ async fn tell_batch(store: &Store, notifications: &Notifications, news: BatchNew
 
 /// What is to be told of a batch.
 async fn occasion_of(store: &Store, news: &BatchNews) -> Result<Option<Occasion>, StoreError> {
-    let (event, at, about) = match news.standing {
-        Standing::Finished(at) => (NoticeEvent::Finished, at, at),
-        Standing::Paused(at) => (NoticeEvent::Paused, at, store.resumed_at(news.batch.id).await?),
-        Standing::WindowClosed(at) => (NoticeEvent::WindowClosed, at, at),
-        Standing::Working | Standing::Over => return Ok(None),
+    let (event, at, about) = match news.batch_status {
+        BatchStatus::Finished(at) => (NoticeEvent::Finished, at, at),
+        BatchStatus::Paused(at) => (NoticeEvent::Paused, at, store.resumed_at(news.batch.id).await?),
+        BatchStatus::WindowClosed(at) => (NoticeEvent::WindowClosed, at, at),
+        BatchStatus::Working | BatchStatus::Over => return Ok(None),
     };
     Ok(Some(Occasion { event, at, about: about.to_string() }))
 }

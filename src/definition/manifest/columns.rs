@@ -59,15 +59,15 @@ impl From<&Header> for Columns {
 
 /// Where each thing that a line has comes from.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct ColumnPlan {
     pub(super) header: Header,
     /// How many columns are the manifest's own.
     pub(super) own: usize,
     pub(super) names: Option<Names>,
     /// Whether the lines are files, whose names stand in the first column.
     of_files: bool,
-    pub(super) key: Option<Rule>,
-    pub(super) source: Rule,
+    pub(super) key: Option<NameRule>,
+    pub(super) source: NameRule,
     pub(super) options: Vec<(LineOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
@@ -76,21 +76,21 @@ pub(super) struct Plan {
 
 /// How a text is made from a line's cells.
 #[derive(Debug)]
-pub(super) enum Rule {
+pub(super) enum NameRule {
     /// One cell as it is.
     Cell(usize),
     /// Several, with text between.
-    Filled(Vec<Part>),
+    Filled(Vec<TemplatePart>),
 }
 
 /// A stretch of a template whose columns are found.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum TemplatePart {
     Text(String),
     Cell(usize),
 }
 
-impl Rule {
+impl NameRule {
     /// The text for a line, without the space around it; empty where all of its cells are.
     pub(super) fn text<'r>(&self, record: &'r Record) -> Cow<'r, str> {
         match self {
@@ -100,8 +100,8 @@ impl Rule {
                 let mut any = false;
                 for part in parts {
                     match part {
-                        Part::Text(text) => filled.push_str(text),
-                        Part::Cell(index) => {
+                        TemplatePart::Text(text) => filled.push_str(text),
+                        TemplatePart::Cell(index) => {
                             let cell = record.cell(*index).trim();
                             any |= !cell.is_empty();
                             filled.push_str(cell);
@@ -122,7 +122,7 @@ impl Rule {
     }
 }
 
-impl Plan {
+impl ColumnPlan {
     /// Finds the columns' uses. `first` is the manifest's first line, for guessing in a hint.
     pub(super) fn of(
         definition: &Definition,
@@ -149,18 +149,18 @@ impl Plan {
         };
         let key = match &definition.key_column {
             Some(template) => named(template, columns.len()),
-            None => uses.find(&KEY_NAMES, columns.len()).map(Rule::Cell),
+            None => uses.find(&KEY_NAMES, columns.len()).map(NameRule::Cell),
         };
         let source = match &asked.source_column {
             // Of a line of a manifest, the file's name is known only by its source.
             Some(template) => named(template, if of_files { columns.len() } else { own }),
-            None => uses.find(&SOURCE_NAMES, own).map(Rule::Cell),
+            None => uses.find(&SOURCE_NAMES, own).map(NameRule::Cell),
         };
         if source.is_none() && asked.source_column.is_none() {
             faults.push(Fault::of_file(shown.clone(), no_source(definition, &columns[..own], first)));
         }
         let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
-        let used = [key.as_ref().and_then(Rule::column), source.column()];
+        let used = [key.as_ref().and_then(NameRule::column), source.column()];
         let options: Vec<(LineOption, usize)> = columns
             .iter()
             .enumerate()
@@ -202,7 +202,7 @@ impl Plan {
             carried: Vec::new(),
         };
         let (options, extras, carried) = (Vec::new(), Vec::new(), Vec::new());
-        let source = Rule::Cell(0);
+        let source = NameRule::Cell(0);
         Self { header, own: 0, names: None, of_files: false, key: None, source, options, extras, carried }
     }
 
@@ -252,9 +252,9 @@ impl Uses<'_> {
         names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
     }
 
-    pub(super) fn rule(&self, template: &Template, limit: usize) -> Result<Rule, String> {
+    pub(super) fn rule(&self, template: &Template, limit: usize) -> Result<NameRule, String> {
         if let [Segment::Name(name)] = template.segments() {
-            return self.find(&[name], limit).map(Rule::Cell).ok_or_else(|| self.unknown(name, limit, None));
+            return self.find(&[name], limit).map(NameRule::Cell).ok_or_else(|| self.unknown(name, limit, None));
         }
         let names = Known {
             name: &self.definition.name,
@@ -266,21 +266,21 @@ impl Uses<'_> {
             if let Segment::Name(name) = segment
                 && let Some(index) = self.find(&[name], limit)
             {
-                return Ok(Part::Cell(index));
+                return Ok(TemplatePart::Cell(index));
             }
-            names.text(segment).map(Part::Text).map_err(|fault| match (fault, segment) {
+            names.text(segment).map(TemplatePart::Text).map_err(|fault| match (fault, segment) {
                 (TemplateFault::Unknown { known, .. }, Segment::Name(name)) => self.unknown(name, limit, Some(&known)),
                 (fault, _) => fault.to_string(),
             })
         });
-        let parts: Vec<Part> = parts.collect::<Result<_, _>>()?;
-        if !parts.iter().any(|part| matches!(part, Part::Cell(_))) {
+        let parts: Vec<TemplatePart> = parts.collect::<Result<_, _>>()?;
+        if !parts.iter().any(|part| matches!(part, TemplatePart::Cell(_))) {
             return Err(format!(
                 "a template of no column makes all lines the same; found: {}",
                 ticked(&self.columns[..limit])
             ));
         }
-        Ok(Rule::Filled(parts))
+        Ok(NameRule::Filled(parts))
     }
 
     fn unknown(&self, name: &str, limit: usize, known: Option<&[String]>) -> String {
@@ -297,14 +297,14 @@ impl Uses<'_> {
     }
 }
 
-pub(super) fn rule_name(rule: &Rule, columns: &[String]) -> String {
+pub(super) fn rule_name(rule: &NameRule, columns: &[String]) -> String {
     match rule {
-        Rule::Cell(index) => columns[*index].clone(),
-        Rule::Filled(parts) => parts
+        NameRule::Cell(index) => columns[*index].clone(),
+        NameRule::Filled(parts) => parts
             .iter()
             .map(|part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Cell(index) => format!("{{{}}}", columns[*index]),
+                TemplatePart::Text(text) => text.clone(),
+                TemplatePart::Cell(index) => format!("{{{}}}", columns[*index]),
             })
             .collect(),
     }

@@ -10,7 +10,7 @@ use super::super::{
     paths::{clean, file_name, is_s3, is_web, percent_decoded, scheme, stem},
     text::excerpt,
 };
-use super::{columns::Plan, record::Record, repeats::About};
+use super::{columns::ColumnPlan, record::Record, repeats::About};
 use crate::domain::{
     batch::{LineOption, LineOverrides},
     key::Key,
@@ -30,13 +30,13 @@ pub(super) enum Base {
     S3(S3Address),
 }
 
-/// Distinct sets of option cells that are remembered; beyond, the memory starts anew.
+/// Distinct sets of option cells that are remembered; beyond, the memory starts again.
 const REMEMBERED: usize = 4096;
 
 /// Judges lines one by one, the same in every reading.
 pub(super) struct Judge<'m> {
     asked: &'m Transcribing,
-    plan: &'m Plan,
+    plan: &'m ColumnPlan,
     base: &'m Base,
     options: HashMap<Vec<u8>, Options>,
     cells: Vec<u8>,
@@ -68,7 +68,7 @@ impl LineFault {
 }
 
 /// A good line, still in the record's words.
-pub(super) struct Judged<'r> {
+pub(super) struct JudgedLine<'r> {
     pub(super) key: Cow<'r, str>,
     /// `None`: the line has none.
     pub(super) source: Option<Cow<'r, str>>,
@@ -76,11 +76,11 @@ pub(super) struct Judged<'r> {
 }
 
 impl<'m> Judge<'m> {
-    pub(super) fn new(asked: &'m Transcribing, plan: &'m Plan, base: &'m Base) -> Self {
+    pub(super) fn new(asked: &'m Transcribing, plan: &'m ColumnPlan, base: &'m Base) -> Self {
         Self { asked, plan, base, options: HashMap::new(), cells: Vec::new(), strangers: Strangers::default() }
     }
 
-    pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Result<Judged<'r>, Vec<LineFault>> {
+    pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Result<JudgedLine<'r>, Vec<LineFault>> {
         let mut faults = Vec::new();
         let (overrides, send) = self.options(record, &mut faults);
         let text = self.plan.source.text(record);
@@ -98,7 +98,7 @@ impl<'m> Judge<'m> {
             }
         }
         if let Some(names) = self.plan.names.as_ref().filter(|_| record.unmatched) {
-            faults.push(LineFault::new(column(), names.told(&self.plan.named_source(record))));
+            faults.push(LineFault::new(column(), names.message(&self.plan.named_source(record))));
         }
         let key = match &self.plan.key {
             Some(rule) => rule.text(record),
@@ -111,7 +111,7 @@ impl<'m> Judge<'m> {
             };
             faults.push(LineFault::new(self.plan.header.key.clone(), message));
         }
-        if faults.is_empty() { Ok(Judged { key, source, overrides }) } else { Err(faults) }
+        if faults.is_empty() { Ok(JudgedLine { key, source, overrides }) } else { Err(faults) }
     }
 
     /// A source as the ledger takes it: an address, or an absolute path.
@@ -180,7 +180,7 @@ impl<'m> Judge<'m> {
     }
 }
 
-fn read_options(asked: &Transcribing, plan: &Plan, record: &Record) -> (Options, TranscribeOptions) {
+fn read_options(asked: &Transcribing, plan: &ColumnPlan, record: &Record) -> (Options, TranscribeOptions) {
     let mut said = LineOverrides::default();
     let mut faults: Vec<LineFault> = Vec::new();
     let mut filled = Vec::new();

@@ -12,9 +12,9 @@ mod keys;
 mod lines;
 mod listed;
 mod listing;
-mod names;
 #[cfg(test)]
-mod night_tests;
+mod listing_tests;
+mod names;
 #[cfg(test)]
 mod property_tests;
 mod record;
@@ -32,12 +32,12 @@ use std::{
 };
 
 use self::{
-    columns::{Plan, check_names},
+    columns::{ColumnPlan, check_names},
     csv::Csv,
     input::Input,
     jsonl::{Jsonl, MAX_COLUMNS},
     judge::Base,
-    lines::Lines as PlainLines,
+    lines::LineReader as PlainLines,
     record::{Next, Record},
     rows::{Kind, Rows},
 };
@@ -53,7 +53,7 @@ pub use self::{
     columns::{Columns, Header},
     listed::{ListedObject, ListingWriter},
     listing::Ignored,
-    scan::{BadLine, Line, Lines, Row, Scan},
+    scan::{BadLine, Line, ManifestLines, ManifestRow, Scan},
 };
 
 listed! {
@@ -104,7 +104,7 @@ pub struct Manifest<'d> {
     asked: &'d Transcribing,
     kind: Kind,
     base: Base,
-    plan: Plan,
+    plan: ColumnPlan,
 }
 
 impl<'d> Manifest<'d> {
@@ -117,12 +117,12 @@ impl<'d> Manifest<'d> {
     /// # Panics
     /// If a copy is needed and none is given.
     pub fn open(definition: &'d Definition, asked: &'d Transcribing, copy: Option<&Spooled>) -> Result<Self, Faults> {
-        let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
+        let message = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
-        let base = base_of(definition).map_err(|e| told(&e))?;
+        let base = base_of(definition).map_err(|e| message(&e))?;
         let columns = match columns_of(definition, &kind) {
             Err(faults) if faults.is_only_empty() && definition.allow_empty => {
-                return Ok(Self { definition, asked, kind, base, plan: Plan::of_nothing() });
+                return Ok(Self { definition, asked, kind, base, plan: ColumnPlan::of_nothing() });
             }
             columns => columns?,
         };
@@ -131,7 +131,7 @@ impl<'d> Manifest<'d> {
             let mut rows = kind.rows(&columns).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
-        let plan = Plan::of(definition, asked, kind.is_of_files(), columns.clone(), first().as_ref())?;
+        let plan = ColumnPlan::of(definition, asked, kind.is_of_files(), columns.clone(), first().as_ref())?;
         Ok(Self { definition, asked, kind, base, plan })
     }
 
@@ -216,19 +216,19 @@ fn shared_dir(files: &[String]) -> Option<PathBuf> {
 /// The names of the manifest's columns, checked.
 fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
     let shown = definition.manifest.as_str();
-    let told = |e: io::Error| match e.kind() {
+    let message = |e: io::Error| match e.kind() {
         io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
         _ => Faults::from(Fault::of_file(shown, io_message(&e))),
     };
     let Kind::File(path, format) = kind else {
         return Ok(listing::COLUMNS.map(str::to_owned).to_vec());
     };
-    let input = Input::open(path).map_err(told)?;
+    let input = Input::open(path).map_err(message)?;
     match format {
         ManifestFormat::Lines => Ok(vec![lines::COLUMN.to_owned()]),
         ManifestFormat::Csv | ManifestFormat::Tsv => {
             let mut record = Record::default();
-            match Csv::new(input, format.delimiter()).next(&mut record).map_err(told)? {
+            match Csv::new(input, format.delimiter()).next(&mut record).map_err(message)? {
                 Next::End => Err(Fault::of_nothing(shown, "is empty").into()),
                 Next::Unreadable(bad) => Err(Fault::of_line(shown, bad.number, None, bad.message).into()),
                 Next::Line if record.len() > MAX_COLUMNS => Err(too_many_columns(shown, record.number)),
@@ -241,11 +241,11 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
         }
         ManifestFormat::Jsonl => {
             let limit = definition.limit.unwrap_or(u64::MAX);
-            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(told)?;
+            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(message)?;
             let columns = columns.map_err(|line| too_many_columns(shown, line))?;
             if columns.is_empty() {
                 // Then what is wrong with its lines says more than that no column was found.
-                unreadable_objects(shown, path, limit).map_err(told)?.map_or(Ok(columns), Err)
+                unreadable_objects(shown, path, limit).map_err(message)?.map_or(Ok(columns), Err)
             } else {
                 Ok(columns)
             }

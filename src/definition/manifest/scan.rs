@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::{BadLines, Fault, Faults, text::excerpt};
 use super::{
     Header, Ignored, Manifest,
-    judge::{Judge, Judged, LineFault},
+    judge::{Judge, JudgedLine, LineFault},
     keys::{Doubled, Keys},
     record::{Next, Record, Unreadable},
     repeats::{About, Repeats},
@@ -69,7 +69,7 @@ pub struct BadLine {
 
 /// A line of the second reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row {
+pub enum ManifestRow {
     /// A good one.
     Good(Box<Line>),
     /// A bad one.
@@ -117,7 +117,7 @@ impl Manifest<'_> {
                 keys.add(Key::of_line(number).as_str(), number, true);
             }
         }
-        faults.merge_by_line(repeats.told());
+        faults.merge_by_line(repeats.message());
         let doubled = keys.doubled();
         if !doubled.is_empty() {
             faults.merge_by_line(self.doubled_faults(&doubled)?);
@@ -141,9 +141,9 @@ impl Manifest<'_> {
     ///
     /// # Errors
     /// A manifest that can no longer be opened.
-    pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<Lines<'m>, Faults> {
+    pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<ManifestLines<'m>, Faults> {
         let judge = Judge::new(self.asked, &self.plan, &self.base);
-        Ok(Lines { manifest: self, scan, judge, rows: Some(self.rows()?), record: Record::default(), read: 0 })
+        Ok(ManifestLines { manifest: self, scan, judge, rows: Some(self.rows()?), record: Record::default(), read: 0 })
     }
 
     fn limit(&self) -> u64 {
@@ -162,11 +162,11 @@ impl Manifest<'_> {
     /// Tells doubled keys in words, which takes another reading: the first kept only their hashes.
     fn doubled_faults(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
         let mut faults = Faults::default();
-        let mut told = doubled.iter().take(Faults::LIMIT).peekable();
+        let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
         let mut rows = self.rows()?;
         let mut judge = Judge::new(self.asked, &self.plan, &self.base);
         let mut record = Record::default();
-        while let Some(next) = told.peek() {
+        while let Some(next) = listed.peek() {
             let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
                 Next::End => break,
                 Next::Unreadable(unreadable) => unreadable.number,
@@ -176,7 +176,7 @@ impl Manifest<'_> {
                 let key = if next.of_bad { Ok(Key::of_line(number).to_string()) } else { key_of(&mut judge, &record) };
                 let message = self.doubled_message(&key.unwrap_or_default(), next.first);
                 faults.push(self.line_fault(number, LineFault::new(self.plan.header.key.clone(), message)));
-                told.next();
+                listed.next();
             }
         }
         faults.more += (doubled.len() - faults.list.len()) as u64;
@@ -212,7 +212,7 @@ fn key_of(judge: &mut Judge<'_>, record: &Record) -> Result<String, Vec<LineFaul
 }
 
 /// The lines of a manifest. After an `Err` there are no more.
-pub struct Lines<'m> {
+pub struct ManifestLines<'m> {
     manifest: &'m Manifest<'m>,
     scan: &'m Scan,
     judge: Judge<'m>,
@@ -221,25 +221,25 @@ pub struct Lines<'m> {
     read: u64,
 }
 
-impl Lines<'_> {
+impl ManifestLines<'_> {
     fn carried(&self) -> Vec<String> {
         self.manifest.plan.carried.iter().map(|index| self.record.cell(*index).to_owned()).collect()
     }
 
-    fn row(&mut self) -> Row {
+    fn row(&mut self) -> ManifestRow {
         let number = self.record.number;
         let carried = self.carried();
         let fault = match self.judge.judge(&self.record) {
             Ok(judged) => match self.scan.doubled.get(&number) {
-                None => return Row::Good(Box::new(self.line(number, judged, carried))),
-                Some(first) => told(&[LineFault::new(None, self.manifest.doubled_message(&judged.key, *first))]),
+                None => return ManifestRow::Good(Box::new(self.line(number, judged, carried))),
+                Some(first) => message(&[LineFault::new(None, self.manifest.doubled_message(&judged.key, *first))]),
             },
-            Err(faults) => told(&faults),
+            Err(faults) => message(&faults),
         };
-        Row::Bad(BadLine { number, fault, carried })
+        ManifestRow::Bad(BadLine { number, fault, carried })
     }
 
-    fn line(&self, number: u64, judged: Judged<'_>, carried: Vec<String>) -> Line {
+    fn line(&self, number: u64, judged: JudgedLine<'_>, carried: Vec<String>) -> Line {
         let key = Key::new(judged.key).expect("the judge has checked the key");
         let source = judged.source.map(|source| self.judge.resolve(&source));
         let expected = self.record.listed.clone();
@@ -248,7 +248,7 @@ impl Lines<'_> {
     }
 
     /// At the end: the same content as in the first reading?
-    fn finish(&mut self) -> Option<Result<Row, Faults>> {
+    fn finish(&mut self) -> Option<Result<ManifestRow, Faults>> {
         let rows = self.rows.take()?;
         let whole = self.manifest.definition.limit.is_none();
         match rows.finish() {
@@ -262,8 +262,8 @@ impl Lines<'_> {
     }
 }
 
-impl Iterator for Lines<'_> {
-    type Item = Result<Row, Faults>;
+impl Iterator for ManifestLines<'_> {
+    type Item = Result<ManifestRow, Faults>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.read >= self.manifest.limit() {
@@ -276,8 +276,8 @@ impl Iterator for Lines<'_> {
             Ok(Next::Unreadable(unreadable)) => {
                 let number = unreadable.number;
                 let carried = vec![String::new(); self.manifest.plan.carried.len()];
-                let fault = told(&[self.manifest.unreadable(unreadable)]);
-                Some(Ok(Row::Bad(BadLine { number, fault, carried })))
+                let fault = message(&[self.manifest.unreadable(unreadable)]);
+                Some(Ok(ManifestRow::Bad(BadLine { number, fault, carried })))
             }
             Ok(Next::End) => self.finish(),
             Err(e) => {
@@ -288,7 +288,7 @@ impl Iterator for Lines<'_> {
     }
 }
 
-pub(super) fn told(faults: &[LineFault]) -> String {
+pub(super) fn message(faults: &[LineFault]) -> String {
     let tell = |fault: &LineFault| match &fault.column {
         Some(column) => format!("column `{column}`: {}", fault.message),
         None => fault.message.clone(),

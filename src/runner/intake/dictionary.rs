@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{super::DEFAULT_CONCURRENCY, IntakeError, cast::Account};
+use super::{super::DEFAULT_CONCURRENCY, IntakeError, requested_voices::Account};
 use crate::{
     definition::{
         Definition,
@@ -10,11 +10,11 @@ use crate::{
     },
     domain::{
         batch::BatchSpec,
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
     },
-    store::{Again, BatchRow, NewBatch, Store, StoreError},
+    store::{BatchRow, NewBatch, Resubmission, Store, StoreError},
 };
 
 /// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Says what was
@@ -29,8 +29,8 @@ pub(super) async fn push(
         return Ok(None);
     };
     let Some(account) = account else {
-        let trouble = Trouble::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
-        return Err(IntakeError::Dictionary(trouble));
+        let failure = CallFailure::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
+        return Err(IntakeError::Dictionary(failure));
     };
     let said = put(store, account, dictionary, words).await?;
     definition.task = Arc::new(asked);
@@ -52,7 +52,7 @@ async fn put(
             Ok(all) if all.iter().all(|there| there.id != *id) => (before, same) = (None, false),
             Ok(_) => {}
             Err(_) if same && !forgets => {}
-            Err(trouble) => return Err(IntakeError::Dictionary(trouble)),
+            Err(failure) => return Err(IntakeError::Dictionary(failure)),
         }
     }
     if let Some((id, _)) = before.as_ref().filter(|_| same) {
@@ -102,6 +102,6 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         pause_on_failures: spec.run.pause_on_failures,
     };
-    let begun = store.begin(batch, Again::default()).await?;
+    let begun = store.begin(batch, Resubmission::default()).await?;
     Ok(store.end_submit(begun.batch).await?)
 }

@@ -6,8 +6,8 @@ use super::{
     IntakeError, Rebuy,
     buying::{self, Purchases},
     compare::{Compared, ReadWatch, Verdicts, compare},
-    known::Known,
-    night::spec_of,
+    known::ExistingBatch,
+    older_batch::spec_of,
     plan::rebuy_of,
     reader::Reader,
     scanned::ScanOf,
@@ -20,7 +20,7 @@ use crate::{
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Findings {
     /// The lines against the ledger's; all new where there is no batch.
     pub(super) diff: Diff,
     /// Of a synthesis, what would be bought.
@@ -37,21 +37,21 @@ pub(super) struct Found {
 pub(super) async fn look(
     store: &Store,
     definition: &Definition,
-    known: Option<&Known>,
+    known: Option<&ExistingBatch>,
     (copy, reader): (Option<&Spooled>, &Reader),
     (verdicts, watch): (Option<Arc<Verdicts>>, &ReadWatch),
-) -> Result<Found, IntakeError> {
+) -> Result<Findings, IntakeError> {
     let batch = known.map(|known| known.row.id);
     match (&reader.scan.of, batch) {
         (ScanOf::Texts(_), batch) => {
             let (diff, purchases) = buying::look(Some(store), batch, definition, copy, &reader.scan).await?;
-            Ok(Found { diff, purchases: Some(purchases), ..Found::default() })
+            Ok(Findings { diff, purchases: Some(purchases), ..Findings::default() })
         }
         (ScanOf::Recordings(_), Some(batch)) => {
             let found = compare(store, batch, definition, (reader, verdicts), watch).await?;
-            Ok(Found {
+            Ok(Findings {
                 diff: found.diff,
-                compared: found.told,
+                compared: found.message,
                 verdicts: Some(found.verdicts),
                 parameters: found.parameters,
                 purchases: None,
@@ -59,22 +59,22 @@ pub(super) async fn look(
         }
         (ScanOf::Recordings(_), None) => {
             let scan = &reader.scan;
-            Ok(Found {
+            Ok(Findings {
                 diff: Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() },
-                ..Found::default()
+                ..Findings::default()
             })
         }
     }
 }
 
-impl Found {
+impl Findings {
     /// Refuses a manifest of other recordings than the batch has, unless the user has agreed to them. Returns the address that
     /// the batch had, where it has another one from now on.
     pub(super) async fn refuse_others(
         &self,
         store: &Store,
         definition: &Definition,
-        known: &Known,
+        known: &ExistingBatch,
         agreed: bool,
     ) -> Result<Option<String>, IntakeError> {
         let readdressed = known.readdressed(store, definition, &self.diff, agreed).await?;
@@ -92,7 +92,7 @@ impl Found {
     pub(super) fn rebuys(
         &self,
         definition: &Definition,
-        known: &Known,
+        known: &ExistingBatch,
         reader: &Reader,
         rates: &Rates,
     ) -> Option<Rebuy> {
@@ -105,7 +105,7 @@ impl Found {
     pub(super) fn refuse_rebuying(
         &self,
         definition: &Definition,
-        known: &Known,
+        known: &ExistingBatch,
         reader: &Reader,
         rates: &Rates,
     ) -> Result<(), IntakeError> {

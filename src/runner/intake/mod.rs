@@ -2,38 +2,38 @@
 
 mod adopt;
 mod buying;
-mod cast;
+mod chunk_writer;
 mod compare;
 mod copy;
 mod dictionary;
 mod error;
 mod found;
+mod job_builder;
 mod known;
-mod night;
+mod older_batch;
 mod ownership;
 mod parts;
-mod pen;
 mod plan;
 mod presentation;
 mod readable;
 mod reader;
+mod requested_voices;
 mod sample;
 mod scanned;
-mod seal;
-mod speech;
-#[cfg(test)]
-mod speech_tests;
 mod submit;
+mod synthesis;
+#[cfg(test)]
+mod synthesis_tests;
 #[cfg(test)]
 mod tests;
 
 pub use buying::{Characters, Purchases, cost};
-pub use cast::{Account, Judgement, KnownVoice, VoiceCheck, judge, remembered};
 pub use compare::{Compared, ReadProgress, ReadWatch};
 pub use copy::{ManifestCopy, copy_manifest};
 pub use dictionary::renew_dictionary;
 pub use error::{Amount, ExitClass, IntakeError, OtherSource, Rebuy};
 pub use parts::{PartLine, Parts, parts};
-pub use plan::{Estimate, Plan, PlanOptions, SpeechPlan, plan};
+pub use plan::{Estimate, Plan, PlanOptions, SynthesisPlan, plan};
+pub use requested_voices::{Account, Judgement, KnownVoice, VoiceCheck, judge, remembered};
 pub use scanned::{ScanOf, Scanned};
 pub use submit::{Submission, SubmitOptions, submit};

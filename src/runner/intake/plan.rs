@@ -6,9 +6,9 @@ use super::{
     Amount, IntakeError, Rebuy,
     buying::{self, Purchases},
     compare::{Compared, ReadWatch},
-    found::Found,
-    known::{Known, good_jobs},
-    night::{same_night, spec_of},
+    found::Findings,
+    known::{ExistingBatch, good_jobs},
+    older_batch::{older_batch, spec_of},
     reader::Reader,
     sample::measure,
     scanned::{ScanOf, Scanned, refuse_unpriced},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     definition::{
         Definition, Spooled,
-        manifest::texts::{Look, Texts},
+        manifest::texts::{Texts, TextsPreview},
     },
     domain::{
         batch::{BatchName, BatchSpec},
@@ -61,18 +61,18 @@ pub struct Plan {
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
     /// Of a synthesis, what would be bought.
-    pub speech: Option<SpeechPlan>,
+    pub synthesis: Option<SynthesisPlan>,
     /// What the user should know before the start.
     pub notes: Vec<String>,
 }
 
 /// What a synthesis would buy, and what of its texts may not be meant to be spoken.
 #[derive(Debug, Clone)]
-pub struct SpeechPlan {
+pub struct SynthesisPlan {
     /// What would be bought.
     pub purchases: Purchases,
     /// What was seen in the texts.
-    pub look: Look,
+    pub look: TextsPreview,
 }
 
 /// What the lines that are to be worked would cost at list price.
@@ -127,10 +127,10 @@ pub async fn plan(
     let scan = Arc::clone(&reader.scan);
     refuse_unpriced(definition, &scan, rates)?;
     let older = match store {
-        Some(store) if !again => same_night(store, definition, &reader, (environment, watch)).await?,
+        Some(store) if !again => older_batch(store, definition, &reader, (environment, watch)).await?,
         _ => None,
     };
-    let definition = older.as_ref().map_or(definition, |night| &night.definition);
+    let definition = older.as_ref().map_or(definition, |older| &older.definition);
     let known = find(store, definition, environment).await?;
     let here = known.as_ref().map(|(_, known)| known.at_its_origin(definition));
     let definition = here.as_ref().unwrap_or(definition);
@@ -138,7 +138,7 @@ pub async fn plan(
     let found = match store {
         Some(store) => {
             let known = known.as_ref().map(|(_, known)| known);
-            let verdicts = older.as_ref().and_then(|night| night.verdicts.clone());
+            let verdicts = older.as_ref().and_then(|older| older.verdicts.clone());
             super::found::look(store, definition, known, (copy, &reader), (verdicts, watch)).await?
         }
         None => without_ledger(definition, copy, &scan).await?,
@@ -154,10 +154,10 @@ pub async fn plan(
         }
         // What has changed is bought with them.
         without_word_times = known.without_word_times(store, &spec).await?.min(diff.done + gone);
-        redelivered = if known.is_presented_anew(&spec) { diff.done } else { diff.redelivered };
+        redelivered = if known.is_presented_again(&spec) { diff.done } else { diff.redelivered };
     }
-    let speech = match found.purchases {
-        Some(purchases) => Some(SpeechPlan { purchases, look: look(definition, copy, &scan).await? }),
+    let synthesis = match found.purchases {
+        Some(purchases) => Some(SynthesisPlan { purchases, look: look(definition, copy, &scan).await? }),
         None => None,
     };
     let mut estimate = estimate(definition, &diff, rates);
@@ -183,7 +183,7 @@ pub async fn plan(
         pause: row.and_then(|row| row.pause.clone()),
         phase,
         estimate,
-        speech,
+        synthesis,
         notes: definition.notes(),
         scan,
         diff,
@@ -201,20 +201,24 @@ async fn without_ledger(
     definition: &Definition,
     copy: Option<&Spooled>,
     scan: &Arc<Scanned>,
-) -> Result<Found, IntakeError> {
+) -> Result<Findings, IntakeError> {
     if scan.texts().is_some() {
         let (diff, purchases) = buying::look(None, None, definition, copy, scan).await?;
-        return Ok(Found { diff, purchases: Some(purchases), ..Found::default() });
+        return Ok(Findings { diff, purchases: Some(purchases), ..Findings::default() });
     }
-    Ok(Found { diff: Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() }, ..Found::default() })
+    Ok(Findings { diff: Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() }, ..Findings::default() })
 }
 
 /// Looks at the texts as they would be spoken.
-async fn look(definition: &Definition, copy: Option<&Spooled>, scan: &Arc<Scanned>) -> Result<Look, IntakeError> {
+async fn look(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    scan: &Arc<Scanned>,
+) -> Result<TextsPreview, IntakeError> {
     let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
     let looked = tokio::task::spawn_blocking(move || match (definition.synthesizing(), scan.texts()) {
         (Some(asked), Some(scan)) => Texts::open(&definition, asked, copy.as_ref())?.look(scan),
-        _ => Ok(Look::default()),
+        _ => Ok(TextsPreview::default()),
     });
     Ok(looked.await.map_err(|_| IntakeError::Interrupted)??)
 }
@@ -223,9 +227,9 @@ async fn find<'s>(
     store: Option<&'s Store>,
     definition: &Definition,
     environment: Environment,
-) -> Result<Option<(&'s Store, Known)>, IntakeError> {
+) -> Result<Option<(&'s Store, ExistingBatch)>, IntakeError> {
     let Some(store) = store else { return Ok(None) };
-    Ok(Known::find(store, definition, environment).await?.map(|known| (store, known)))
+    Ok(ExistingBatch::find(store, definition, environment).await?.map(|known| (store, known)))
 }
 
 /// The finished lines among the changed ones, at the price of the definition's model; of texts, what is not kept of them.

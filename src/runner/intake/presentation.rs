@@ -8,7 +8,7 @@ pub(super) fn differs(before: &TaskSpec, now: &TaskSpec) -> bool {
         (Ok(BuiltIn::Transcribe(before)), Ok(BuiltIn::Transcribe(now))) => {
             sorted(&before.formats) != sorted(&now.formats)
         }
-        (Ok(BuiltIn::Synthesize(before)), Ok(BuiltIn::Synthesize(now))) => sounds(&before, &now),
+        (Ok(BuiltIn::Synthesize(before)), Ok(BuiltIn::Synthesize(now))) => audio(&before, &now),
         _ => true,
     }
 }
@@ -20,7 +20,7 @@ pub(super) fn adds_captions(before: &TaskSpec, now: &TaskSpec) -> bool {
 }
 
 /// A name is each job's own, and compared line by line.
-fn sounds(before: &Synthesis, now: &Synthesis) -> bool {
+fn audio(before: &Synthesis, now: &Synthesis) -> bool {
     before.pause != now.pause || sorted(&before.captions) != sorted(&now.captions)
 }
 

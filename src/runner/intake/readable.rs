@@ -2,7 +2,7 @@
 
 use super::{IntakeError, reader::Reader, scanned::ScanOf};
 use crate::{
-    definition::{Definition, Faults, Manifest, Row, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestRow, Spooled},
     domain::s3::S3Address,
     media::{s3::Objects, source::Source},
     s3::S3Kind,
@@ -23,7 +23,7 @@ pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reade
             let manifest = Manifest::open(&definition, asked, copy.as_ref())?;
             let mut found = Vec::new();
             for row in manifest.lines(&scan)?.take(LOOKED_AT) {
-                let Row::Good(line) = row? else { continue };
+                let ManifestRow::Good(line) = row? else { continue };
                 if let Some(Ok(Source::S3(at))) = line.source.as_deref().map(Source::parse) {
                     found.push(at);
                 }

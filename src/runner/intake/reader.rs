@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     IntakeError,
     adopt::Adopt,
+    chunk_writer::ChunkWriter,
     compare::Verdicts,
-    pen::Pen,
     scanned::{Opened, Scanned},
 };
 use crate::{
@@ -32,12 +32,12 @@ pub(super) struct Chunk {
 
 type Read = Result<Chunk, Faults>;
 /// Where the chunks go, what their outputs are looked up in, and what is known of their recordings.
-type Asked = (mpsc::Sender<Read>, Option<Arc<Adopt>>, Option<Arc<Verdicts>>);
+type ChunkRequest = (mpsc::Sender<Read>, Option<Arc<Adopt>>, Option<Arc<Verdicts>>);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
     pub(super) scan: Arc<Scanned>,
-    asks: blocking::Sender<Asked>,
+    asks: blocking::Sender<ChunkRequest>,
 }
 
 /// One more reading.
@@ -83,7 +83,7 @@ fn serve(
     definition: &Definition,
     copy: Option<&Spooled>,
     scanned: oneshot::Sender<Result<Arc<Scanned>, Faults>>,
-    asked: &blocking::Receiver<Asked>,
+    asked: &blocking::Receiver<ChunkRequest>,
 ) {
     let opened =
         Opened::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan(definition)?), manifest)));
@@ -97,9 +97,12 @@ fn serve(
     while let Ok((out, adopt, verdicts)) = asked.recv() {
         // A chunk that cannot be sent says that nobody waits for the rest.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
-        if let Err(faults) =
-            manifest.read(definition, &scan, (adopt.as_deref(), verdicts.as_deref()), &mut Pen::new(&mut hand_out))
-        {
+        if let Err(faults) = manifest.read(
+            definition,
+            &scan,
+            (adopt.as_deref(), verdicts.as_deref()),
+            &mut ChunkWriter::new(&mut hand_out),
+        ) {
             let _ = out.blocking_send(Err(faults));
         }
     }

@@ -1,9 +1,11 @@
 //! A manifest of either kind, and what its first reading found.
 
-use super::{adopt::Adopt, compare::Verdicts, pen::Pen, seal::Sealer, speech::SpeechSealer};
+use super::{
+    adopt::Adopt, chunk_writer::ChunkWriter, compare::Verdicts, job_builder::JobBuilder, synthesis::SynthesisJobBuilder,
+};
 use crate::{
     definition::{
-        Columns, Definition, Fault, Faults, Manifest, Row, Scan, Spooled,
+        Columns, Definition, Fault, Faults, Manifest, ManifestRow, Scan, Spooled,
         manifest::{
             Ignored,
             texts::{TextRow, TextScan, Texts},
@@ -137,17 +139,17 @@ impl<'d> Opened<'d> {
         definition: &Definition,
         scan: &Scanned,
         known: (Option<&Adopt>, Option<&Verdicts>),
-        pen: &mut Pen<'_>,
+        writer: &mut ChunkWriter<'_>,
     ) -> Result<(), Faults> {
         match (self, &scan.of) {
             (Self::Recordings(manifest), ScanOf::Recordings(scan)) => {
                 let asked = definition.transcribing().expect("a manifest is opened and read by one definition");
                 let (adopt, verdicts) = known;
-                let mut sealer = Sealer::new(&asked.options, &definition.queries, verdicts);
+                let mut builder = JobBuilder::new(&asked.options, &definition.queries, verdicts);
                 for row in manifest.lines(scan)? {
                     let taken = match row? {
-                        Row::Good(line) => pen.good(&sealer.good(*line, adopt)),
-                        Row::Bad(line) => pen.bad(&Sealer::bad(line)),
+                        ManifestRow::Good(line) => writer.good(&builder.good(*line, adopt)),
+                        ManifestRow::Bad(line) => writer.bad(&JobBuilder::bad(line)),
                     };
                     if !taken {
                         return Ok(());
@@ -156,11 +158,11 @@ impl<'d> Opened<'d> {
             }
             (Self::Texts(texts), ScanOf::Texts(scan)) => {
                 let asked = definition.synthesizing().expect("a manifest is opened and read by one definition");
-                let mut sealer = SpeechSealer::new(&asked.synthesis);
+                let mut builder = SynthesisJobBuilder::new(&asked.synthesis);
                 for row in texts.lines(scan)? {
                     let taken = match row? {
-                        TextRow::Good(line) => sealer.good(*line, known.0).all(|job| pen.good(&job)),
-                        TextRow::Bad(line) => pen.bad(&Sealer::bad(line)),
+                        TextRow::Good(line) => builder.good(*line, known.0).all(|job| writer.good(&job)),
+                        TextRow::Bad(line) => writer.bad(&JobBuilder::bad(line)),
                     };
                     if !taken {
                         return Ok(());
@@ -169,7 +171,7 @@ impl<'d> Opened<'d> {
             }
             _ => unreachable!("a manifest is opened, read and scanned by one definition"),
         }
-        pen.end();
+        writer.end();
         Ok(())
     }
 }

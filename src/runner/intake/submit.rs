@@ -7,14 +7,14 @@ use super::{
     IntakeError,
     adopt::Adopt,
     buying::Purchases,
-    cast::{self, Account, VoiceCheck},
     compare::{Compared, ReadWatch, Verdicts},
     dictionary,
     found::look,
-    known::Known,
-    night::{same_night, spec_of},
+    known::ExistingBatch,
+    older_batch::{older_batch, spec_of},
     ownership, readable,
     reader::Reader,
+    requested_voices::{self, Account, VoiceCheck},
     scanned::refuse_unpriced,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         task_of,
     },
     sink::Sink,
-    store::{Begun, NewBatch, Reading, Rewanted, Store, Submitted},
+    store::{Begun, NewBatch, ReadLines, Rewanted, Store, Submitted},
 };
 
 /// What the user has agreed to.
@@ -67,7 +67,7 @@ pub struct Submission {
     /// Whether it was there.
     pub existed: bool,
     /// Whether it is an older night's batch, under its name: its manifest and options are these.
-    pub same_night: bool,
+    pub older_batch: bool,
     /// Good lines of the manifest.
     pub lines: u64,
     /// What they come to: jobs.
@@ -117,27 +117,30 @@ pub async fn submit(
     environment: Environment,
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
-    let mut known = Known::find(store, definition, environment).await?;
+    let mut known = ExistingBatch::find(store, definition, environment).await?;
     let here = known.as_ref().map(|known| known.at_its_origin(definition));
     let definition = here.as_ref().unwrap_or(definition);
     let reader = Reader::start(definition, copy).await?;
     let older = match options.again {
-        false => same_night(store, definition, &reader, (environment, &options.watch)).await?,
+        false => older_batch(store, definition, &reader, (environment, &options.watch)).await?,
         true => None,
     };
-    let mut definition = older.as_ref().map_or(definition, |night| &night.definition).clone();
+    let mut definition = older.as_ref().map_or(definition, |older| &older.definition).clone();
     if older.is_some() {
-        known = Known::find(store, &definition, environment).await?;
+        known = ExistingBatch::find(store, &definition, environment).await?;
         definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
     }
     refuse_unpriced(&definition, &reader.scan, &options.rates)?;
     let account = options.account.as_ref();
     let mut warnings = match reader.scan.texts() {
-        Some(scan) => cast::check(store, account, &definition.manifest, &scan.cast, options.voice_check).await?,
+        Some(scan) => {
+            requested_voices::check(store, account, &definition.manifest, &scan.requested_voices, options.voice_check)
+                .await?
+        }
         None => Vec::new(),
     };
     warnings.extend(reader.scan.strangers.warnings());
-    let verdicts = older.as_ref().and_then(|night| night.verdicts.clone());
+    let verdicts = older.as_ref().and_then(|older| older.verdicts.clone());
     let found = look(store, &definition, known.as_ref(), (copy, &reader), (verdicts, &options.watch)).await?;
     let readdressed = match &known {
         Some(known) => found.refuse_others(store, &definition, known, options.update_source).await?,
@@ -186,7 +189,7 @@ pub async fn submit(
         name: row.name,
         spec,
         existed: begun.existed,
-        same_night: older.is_some(),
+        older_batch: older.is_some(),
         lines: reader.scan.lines,
         submitted,
         purchases: found.purchases,
@@ -210,7 +213,7 @@ pub async fn submit(
 /// Makes sure that the output is ours, and that it can be written: with the first summary.
 async fn claim_output(
     store: &Store,
-    known: Option<&Known>,
+    known: Option<&ExistingBatch>,
     spec: &BatchSpec,
     definition: &Definition,
     options: &SubmitOptions,
@@ -252,8 +255,8 @@ async fn write_lines(
     begun: Begun,
     reader: &Reader,
     (adopt, verdicts): (Option<Arc<Adopt>>, Option<Arc<Verdicts>>),
-) -> Result<(Submitted, Reading), IntakeError> {
-    let (mut submitted, mut reading) = (Submitted::default(), Reading::default());
+) -> Result<(Submitted, ReadLines), IntakeError> {
+    let (mut submitted, mut reading) = (Submitted::default(), ReadLines::default());
     let mut chunks = reader.chunks(adopt, verdicts);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);

@@ -3,7 +3,7 @@
 mod definition;
 mod report;
 
-pub use self::definition::SpeechFlags;
+pub use self::definition::SynthesisFlags;
 use crate::domain::{
     synthesis::Synthesis,
     task::{Task, TaskName},

@@ -20,8 +20,8 @@ use crate::domain::{
     cut::parts,
     extra::cell_as_json,
     key::{Key, KeyFault},
-    speech::MAX_PART_CHARS,
-    synthesis::SpeechOverrides,
+    synthesis::SynthesisOverrides,
+    synthesis_options::MAX_PART_CHARS,
 };
 
 /// Judges lines one by one, the same in every reading.
@@ -32,7 +32,7 @@ pub(super) struct Judge<'m> {
 }
 
 /// A line, or what is wrong with it.
-pub(super) type Judged = Result<TextLine, Vec<LineFault>>;
+pub(super) type JudgedText = Result<TextLine, Vec<LineFault>>;
 
 /// A text's file cannot be read now, and no line is to blame: what stands in the way, in words.
 pub(super) struct Away(pub(super) String);
@@ -49,7 +49,7 @@ impl From<String> for NoText {
     }
 }
 
-struct Spoken {
+struct TextToSpeak {
     text: String,
     file: Option<String>,
     left_out: LeftOut,
@@ -68,7 +68,7 @@ impl<'m> Judge<'m> {
         }
     }
 
-    pub(super) fn judge(&mut self, record: &Record) -> Result<Judged, Away> {
+    pub(super) fn judge(&mut self, record: &Record) -> Result<JudgedText, Away> {
         let mut faults = Vec::new();
         let Texts { asked, plan, .. } = self.texts;
         let synthesis = &asked.synthesis;
@@ -79,7 +79,7 @@ impl<'m> Judge<'m> {
             faults.push(LineFault::new(Some("voice_id".into()), "is empty, and the definition names no voice either"));
         }
         let file = plan.file.as_ref().map(|rule| rule.text(record).into_owned()).filter(|file| !file.is_empty());
-        let spoken = self.spoken(record, file.as_deref())?.map_err(|fault| faults.push(fault));
+        let text_to_speak = self.text_to_speak(record, file.as_deref())?.map_err(|fault| faults.push(fault));
         let key = match &plan.key {
             Some(rule) => rule.text(record),
             None => key_of(file.as_deref(), record.number),
@@ -89,9 +89,9 @@ impl<'m> Judge<'m> {
                 if fault == KeyFault::Empty { fault.to_string() } else { format!("`{}`: {fault}", excerpt(&key)) };
             faults.push(LineFault::new(plan.header.key.clone(), message));
         });
-        let (Ok(spoken), Ok(key)) = (spoken, checked) else { return Ok(Err(faults)) };
+        let (Ok(text_to_speak), Ok(key)) = (text_to_speak, checked) else { return Ok(Err(faults)) };
         if let Some(opaque) = synthesis.formats.iter().find(|output| output.format.is_opaque())
-            && parts(&spoken.text, synthesis.part_chars).count() > 1
+            && parts(&text_to_speak.text, synthesis.part_chars).count() > 1
         {
             let message = format!(
                 "is spoken in several parts, and nothing is known of `{}` by which they could be joined; raise part_chars (up to {MAX_PART_CHARS}), shorten the text, or ask for a format that is known",
@@ -103,12 +103,12 @@ impl<'m> Judge<'m> {
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
         let carried = plan.carried.iter().map(|at| record.cell(*at).to_owned()).collect();
-        let Spoken { text, file, left_out } = spoken;
+        let TextToSpeak { text, file, left_out } = text_to_speak;
         Ok(Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs, carried }))
     }
 
-    fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SpeechOverrides {
-        let mut said = SpeechOverrides::default();
+    fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SynthesisOverrides {
+        let mut said = SynthesisOverrides::default();
         let own = |name: String, message| LineFault { about: About::Option, ..LineFault::new(Some(name), message) };
         let mut filled = Vec::new();
         for (option, at) in &self.texts.plan.options {
@@ -137,7 +137,7 @@ impl<'m> Judge<'m> {
         said
     }
 
-    fn spoken(&mut self, record: &Record, file: Option<&str>) -> Result<Result<Spoken, LineFault>, Away> {
+    fn text_to_speak(&mut self, record: &Record, file: Option<&str>) -> Result<Result<TextToSpeak, LineFault>, Away> {
         let header = &self.texts.plan.header;
         let text = self.texts.plan.text.as_ref().map(|rule| rule.text(record)).filter(|text| !text.is_empty());
         let column = if file.is_some() {
@@ -146,23 +146,23 @@ impl<'m> Judge<'m> {
             header.text.clone().or_else(|| header.text_file.clone())
         };
         let fault = |message: String| Ok(Err(LineFault::new(column, message)));
-        let spoken = match (text, file) {
+        let text_to_speak = match (text, file) {
             (Some(_), Some(_)) => return fault("stands beside a text; a line has the one or the other".into()),
             (None, None) => return fault("is empty: there is nothing to be spoken".into()),
-            (Some(text), None) => Spoken { text: text.into_owned(), file: None, left_out: LeftOut::default() },
+            (Some(text), None) => TextToSpeak { text: text.into_owned(), file: None, left_out: LeftOut::default() },
             (None, Some(file)) => match self.read(file) {
-                Ok(spoken) => spoken,
+                Ok(text_to_speak) => text_to_speak,
                 Err(NoText::Line(message)) => return fault(format!("`{}`: {message}", excerpt(file))),
                 Err(NoText::Away(away)) => return Err(away),
             },
         };
-        if !spoken.text.chars().any(char::is_alphanumeric) {
+        if !text_to_speak.text.chars().any(char::is_alphanumeric) {
             return fault("has neither letter nor digit: nothing would be spoken".into());
         }
-        Ok(Ok(spoken))
+        Ok(Ok(text_to_speak))
     }
 
-    fn read(&mut self, file: &str) -> Result<Spoken, NoText> {
+    fn read(&mut self, file: &str) -> Result<TextToSpeak, NoText> {
         if let Some(c) = file.chars().find(|c| c.is_control()) {
             return Err(format!("a path may not have control characters, and this one has U+{:04X}", c as u32).into());
         }
@@ -173,8 +173,8 @@ impl<'m> Judge<'m> {
             _ if file.starts_with('/') => file.to_owned(),
             Base::Dir(dir) => clean(&Path::new(dir).join(file)).to_string_lossy().into_owned(),
             Base::Url(_) | Base::S3(_) => {
-                let told = "the manifest does not lie in a directory, and so the path has to be absolute";
-                return Err(NoText::Line(told.into()));
+                let message = "the manifest does not lie in a directory, and so the path has to be absolute";
+                return Err(NoText::Line(message.into()));
             }
         };
         let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain);
@@ -186,6 +186,6 @@ impl<'m> Judge<'m> {
         let files = self.files.get_or_insert_default();
         files.update((text.len() as u64).to_le_bytes());
         files.update(&text);
-        Ok(Spoken { text, file: Some(path), left_out: prose.left_out })
+        Ok(TextToSpeak { text, file: Some(path), left_out: prose.left_out })
     }
 }

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use super::super::{super::prose::LeftOut, Faults};
 use super::{TextRow, TextScan, Texts};
-use crate::domain::{cut, key::Key, prompts, speech::SpeechModel};
+use crate::domain::{cut, key::Key, prompts, synthesis_options::TtsModel};
 
 /// What was seen.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct TextsPreview {
     /// Parts to be bought: the most calls that will be made, each tried once.
     pub parts: u64,
     /// Characters of these parts, by the model that speaks them.
-    pub characters: BTreeMap<SpeechModel, u64>,
-    /// What may not be meant to be spoken, at most [`Look::LIMIT`].
+    pub characters: BTreeMap<TtsModel, u64>,
+    /// What may not be meant to be spoken, at most [`TextsPreview::LIMIT`].
     pub notes: Vec<Note>,
     /// How many more there are.
     pub more: u64,
-    /// The files of which something is left out, at most [`Look::LIMIT`], and what.
+    /// The files of which something is left out, at most [`TextsPreview::LIMIT`], and what.
     pub left_out: Vec<(String, LeftOut)>,
     /// How many more such files there are.
     pub more_left_out: u64,
@@ -34,7 +34,7 @@ pub struct Note {
     pub what: String,
 }
 
-impl Look {
+impl TextsPreview {
     /// How many lines are told one by one.
     pub const LIMIT: usize = 20;
 
@@ -52,8 +52,8 @@ impl Texts<'_> {
     ///
     /// # Errors
     /// A manifest that can no longer be read.
-    pub fn look(&self, scan: &TextScan) -> Result<Look, Faults> {
-        let mut look = Look::default();
+    pub fn look(&self, scan: &TextScan) -> Result<TextsPreview, Faults> {
+        let mut look = TextsPreview::default();
         let mut lengths = Vec::new();
         // The longest so far: of those that are much longer than others, no more are told.
         let mut longest: Vec<(usize, u64, Key)> = Vec::new();
@@ -71,7 +71,7 @@ impl Texts<'_> {
                 look.note(line.number, &line.key, warning.to_string());
             }
             if let Some(file) = line.file.filter(|_| !line.left_out.is_empty()) {
-                if look.left_out.len() < Look::LIMIT {
+                if look.left_out.len() < TextsPreview::LIMIT {
                     look.left_out.push((file, line.left_out));
                 } else {
                     look.more_left_out += 1;
@@ -81,7 +81,7 @@ impl Texts<'_> {
             lengths.push(length);
             longest.push((length, line.number, line.key));
             longest.sort_unstable_by_key(|(length, ..)| std::cmp::Reverse(*length));
-            longest.truncate(Look::LIMIT);
+            longest.truncate(TextsPreview::LIMIT);
         }
         if let Some(found) = prompts::much_longer(&lengths) {
             let count = found.which.len();

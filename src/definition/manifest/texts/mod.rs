@@ -1,12 +1,12 @@
 //! Manifests of texts to be spoken: tables with a text or its file in a column, plain lines, and files found. Read twice,
 //! as those of recordings are.
 
-mod cast;
 mod judge;
 mod look;
 mod names;
 mod outputs;
 mod plan;
+mod requested_voices;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -15,9 +15,9 @@ use std::io;
 
 use self::plan::TextPlan;
 pub use self::{
-    cast::{Cast, Role, Seen},
-    look::{Look, Note},
+    look::{Note, TextsPreview},
     plan::TextHeader,
+    requested_voices::{RequestedVoice, RequestedVoices, VoiceUse},
     scan::{TextLine, TextLines, TextRow, TextScan},
 };
 use super::{Base, Fault, Faults, Kind, ManifestFormat, Spooled, base_of, columns_of, io_message, kind_of};
@@ -48,12 +48,12 @@ impl<'d> Texts<'d> {
     /// # Panics
     /// If a copy is needed and none is given.
     pub fn open(definition: &'d Definition, asked: &'d Synthesizing, copy: Option<&Spooled>) -> Result<Self, Faults> {
-        let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
+        let message = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
-        let base = base_of(definition).map_err(|e| told(&e))?;
+        let base = base_of(definition).map_err(|e| message(&e))?;
         let columns = match &kind {
             Kind::File(path, ManifestFormat::Lines) => {
-                path.metadata().map_err(|e| told(&e))?;
+                path.metadata().map_err(|e| message(&e))?;
                 vec![OF_LINES.to_owned()]
             }
             Kind::File(..) => match columns_of(definition, &kind) {

@@ -8,7 +8,7 @@ use super::names::Of;
 use super::plan::TextPlan;
 use crate::domain::{
     key::Key,
-    synthesis::{Rendition, SpeechOverrides},
+    synthesis::{Rendition, SynthesisOverrides},
 };
 
 /// A line's outputs, by voice and format.
@@ -17,13 +17,13 @@ pub(super) fn outputs(
     plan: &TextPlan,
     record: &Record,
     key: &str,
-    own: &SpeechOverrides,
+    own: &SynthesisOverrides,
     voices: &[String],
 ) -> Result<Vec<Rendition>, String> {
     let synthesis = &asked.synthesis;
     let mut outputs: Vec<Rendition> = Vec::with_capacity(voices.len() * synthesis.formats.len());
     for voice in voices {
-        let overrides = SpeechOverrides { voice_id: Some(voice.clone()), ..own.clone() };
+        let overrides = SynthesisOverrides { voice_id: Some(voice.clone()), ..own.clone() };
         let options = overrides.apply(&synthesis.options);
         for format in &synthesis.formats {
             let name = plan.name.text(record, key, &options, format);
@@ -41,14 +41,14 @@ pub(super) fn outputs(
 }
 
 /// An output and what else it is of.
-pub(super) struct Named<'l> {
+pub(super) struct NamedOutput<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
     pub(super) language: Option<&'l str>,
 }
 
 /// What to add to the name to tell two outputs apart.
-pub(super) fn proposal(plan: &TextPlan, one: &Named<'_>, other: &Named<'_>) -> String {
+pub(super) fn proposal(plan: &TextPlan, one: &NamedOutput<'_>, other: &NamedOutput<'_>) -> String {
     let (a, b) = (one.output, other.output);
     let differing = [
         (Of::Key, one.key != other.key),

@@ -3,12 +3,12 @@
 use super::super::{
     super::text::ticked,
     Fault, Faults,
-    columns::{KEY_NAMES, Rule, Uses, extras, rule_name},
+    columns::{KEY_NAMES, NameRule, Uses, extras, rule_name},
 };
 use super::names::OutputName;
 use crate::{
     definition::{Columns, Definition, Synthesizing},
-    domain::{speech::OWN_BODY, synthesis::SpeechOption},
+    domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
 /// A manifest's columns and what is made of them.
@@ -23,7 +23,7 @@ pub struct TextHeader {
     /// The column or template of the text's file.
     pub text_file: Option<String>,
     /// The columns that override an option.
-    pub option_columns: Vec<SpeechOption>,
+    pub option_columns: Vec<SynthesisOption>,
     /// The columns that set a parameter which this release does not know.
     pub extra_columns: Vec<String>,
     /// The columns carried into the report.
@@ -42,10 +42,10 @@ impl From<&TextHeader> for Columns {
 #[derive(Debug)]
 pub(super) struct TextPlan {
     pub(super) header: TextHeader,
-    pub(super) key: Option<Rule>,
-    pub(super) text: Option<Rule>,
-    pub(super) file: Option<Rule>,
-    pub(super) options: Vec<(SpeechOption, usize)>,
+    pub(super) key: Option<NameRule>,
+    pub(super) text: Option<NameRule>,
+    pub(super) file: Option<NameRule>,
+    pub(super) options: Vec<(SynthesisOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
     pub(super) carried: Vec<usize>,
@@ -65,7 +65,7 @@ impl TextPlan {
         let uses = Uses { definition, columns: &columns, own: columns.len(), of_files };
         let mut rule = |template: Option<&_>, names: &[&str]| match template {
             Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
-            None => uses.find(names, columns.len()).map(Rule::Cell),
+            None => uses.find(names, columns.len()).map(NameRule::Cell),
         };
         let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
         let text = rule(asked.text_column.as_ref(), &["text"]);
@@ -77,18 +77,18 @@ impl TextPlan {
                 "no column is known to hold the text; found: {found}. Call it `text` (or `text_file`), or name it in the definition: columns = {{ text = \"…\" }}"
             ));
         }
-        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(Rule::column));
-        let options: Vec<(SpeechOption, usize)> = columns
+        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(NameRule::column));
+        let options: Vec<(SynthesisOption, usize)> = columns
             .iter()
             .enumerate()
             .filter(|(at, _)| !of_files && !used.contains(&Some(*at)))
-            .filter_map(|(at, name)| Some((name.parse::<SpeechOption>().ok()?, at)))
+            .filter_map(|(at, name)| Some((name.parse::<SynthesisOption>().ok()?, at)))
             .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
         let free = |at: usize| !of_files && !used.contains(&Some(at));
         let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
         let extras = extras.map_err(&mut fault).unwrap_or_default();
-        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
+        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SynthesisOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
         let name = OutputName::of(&asked.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));
@@ -96,7 +96,7 @@ impl TextPlan {
         let special = |at: &usize| options.iter().any(|(_, own)| own == at) || extras.iter().any(|(_, own)| own == at);
         let taken = |at: &usize| of_files || used.contains(&Some(*at)) || special(at);
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
-        let shown = |rule: &Option<Rule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
+        let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let header = TextHeader {
             key: shown(&key),
             text: shown(&text),

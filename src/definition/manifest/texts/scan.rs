@@ -10,20 +10,20 @@ use super::super::{
     record::{Next, Record, Unreadable},
     repeats::{About, Repeats},
     rows::Rows,
-    scan::told,
+    scan::message,
 };
 use super::{
-    Cast, TextHeader, Texts,
-    judge::{Away, Judge, Judged},
-    outputs::{Named, proposal},
+    RequestedVoices, TextHeader, Texts,
+    judge::{Away, Judge, JudgedText},
+    outputs::{NamedOutput, proposal},
 };
 use crate::domain::{
     cost::{MicroUsd, Rates},
     cut::{flat, paragraphs},
     key::Key,
     open::Strangers,
-    speech::{SpeechLanguage, SpeechModel, SpeechOptions},
     synthesis::Rendition,
+    synthesis_options::{SynthesisOptions, TtsLanguage, TtsModel},
 };
 
 /// What the first reading found.
@@ -36,9 +36,9 @@ pub struct TextScan {
     /// Lines × voices × formats: the jobs.
     pub outputs: u64,
     /// Characters to be spoken, each voice and purchase counted.
-    pub characters: BTreeMap<SpeechModel, u64>,
+    pub characters: BTreeMap<TtsModel, u64>,
     /// Who speaks.
-    pub cast: Cast,
+    pub requested_voices: RequestedVoices,
     /// What is wrong with the bad lines.
     pub faults: Faults,
     /// The columns and their uses.
@@ -67,7 +67,7 @@ pub struct TextLine {
     /// What of the file is not spoken.
     pub left_out: LeftOut,
     /// Its options, with its first voice.
-    pub options: SpeechOptions,
+    pub options: SynthesisOptions,
     /// What is made of it, by voice and format.
     pub outputs: Vec<Rendition>,
     /// The cells of [`TextHeader::carried`].
@@ -87,7 +87,7 @@ impl TextScan {
     /// What all of it costs at list price.
     #[must_use]
     pub fn cost(&self, rates: &Rates) -> MicroUsd {
-        self.characters.iter().map(|(model, characters)| rates.speech_cost(*model, *characters)).sum()
+        self.characters.iter().map(|(model, characters)| rates.synthesis_cost(*model, *characters)).sum()
     }
 }
 
@@ -108,8 +108,12 @@ impl TextLine {
         paragraphs(&self.text).map(|paragraph| flat(paragraph).chars().count() as u64).sum()
     }
 
-    fn named<'l>(&'l self, output: &'l Rendition) -> Named<'l> {
-        Named { output, key: self.key.as_str(), language: self.options.language.as_ref().map(SpeechLanguage::as_str) }
+    fn named<'l>(&'l self, output: &'l Rendition) -> NamedOutput<'l> {
+        NamedOutput {
+            output,
+            key: self.key.as_str(),
+            language: self.options.language.as_ref().map(TtsLanguage::as_str),
+        }
     }
 }
 
@@ -119,8 +123,8 @@ struct Tally {
     lines: u64,
     bad: u64,
     outputs: u64,
-    characters: BTreeMap<SpeechModel, u64>,
-    cast: Cast,
+    characters: BTreeMap<TtsModel, u64>,
+    requested_voices: RequestedVoices,
     strangers: Strangers,
     keys: Keys,
     names: Keys,
@@ -131,7 +135,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, line: &TextLine, voices: &[String]) {
         self.lines += 1;
-        self.cast.add(line, voices);
+        self.requested_voices.add(line, voices);
         self.strangers.extend(line.options.unlisted());
         self.outputs += line.outputs.len() as u64;
         *self.characters.entry(line.options.model).or_default() += line.chars() * line.purchases();
@@ -158,7 +162,7 @@ impl<'d> Texts<'d> {
             Tally { keys: Keys::default(), ..tally }
         };
         let mut faults = std::mem::take(&mut counted.faults);
-        faults.merge_by_line(std::mem::take(&mut counted.repeats).told());
+        faults.merge_by_line(std::mem::take(&mut counted.repeats).message());
         if !doubled.is_empty() {
             faults.merge_by_line(self.doubled_keys(&doubled));
         }
@@ -168,14 +172,26 @@ impl<'d> Texts<'d> {
             faults.merge_by_line(self.doubled_names(&clashes, &bad_keys)?);
             return Err(faults);
         }
-        let Tally { lines, outputs, characters, cast, strangers, .. } = counted;
+        let Tally { lines, outputs, characters, requested_voices, strangers, .. } = counted;
         let bad = counted.bad + doubled.len() as u64;
         if lines + bad == 0 && !shared.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
         let header = self.plan.header.clone();
         let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        Ok(TextScan { lines, bad, outputs, characters, cast, faults, header, hash, ignored, strangers, doubled })
+        Ok(TextScan {
+            lines,
+            bad,
+            outputs,
+            characters,
+            requested_voices,
+            faults,
+            header,
+            hash,
+            ignored,
+            strangers,
+            doubled,
+        })
     }
 
     /// The second reading: the lines themselves.
@@ -186,9 +202,9 @@ impl<'d> Texts<'d> {
         Ok(TextLines { scan, reading: Some(self.reading()?) })
     }
 
-    fn reading(&self) -> Result<Reading<'_>, Faults> {
+    fn reading(&self) -> Result<TextsPass<'_>, Faults> {
         let rows = self.kind.rows(&self.plan.header.columns).map_err(|e| self.io_fault(0, &e))?;
-        Ok(Reading { texts: self, rows, judge: Judge::new(self), record: Record::default(), read: 0 })
+        Ok(TextsPass { texts: self, rows, judge: Judge::new(self), record: Record::default(), read: 0 })
     }
 
     fn read_all(&self, without: &HashSet<u64>) -> Result<(Tally, [u8; 32], Ignored), Faults> {
@@ -235,8 +251,8 @@ impl<'d> Texts<'d> {
         if numbers.is_empty() {
             return Ok(Faults::default());
         }
-        let told = &numbers[..numbers.len().min(Faults::LIMIT)];
-        let wanted: HashSet<u64> = told.iter().flat_map(|(line, first)| [*line, *first]).collect();
+        let message = &numbers[..numbers.len().min(Faults::LIMIT)];
+        let wanted: HashSet<u64> = message.iter().flat_map(|(line, first)| [*line, *first]).collect();
         let mut lines = HashMap::new();
         let mut reading = self.reading()?;
         while let Some((number, read)) = reading.next()?.filter(|_| lines.len() < wanted.len()) {
@@ -248,7 +264,7 @@ impl<'d> Texts<'d> {
         let mut repeats = Faults::default();
         // Voices and formats that clash in one line do so in all: one line is told.
         let mut within = 0;
-        for (number, first) in told {
+        for (number, first) in message {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
             within += u64::from(line.number == first.number);
             if line.number != first.number || within == 1 {
@@ -257,7 +273,7 @@ impl<'d> Texts<'d> {
         }
         let more_within = numbers.iter().filter(|(line, first)| line == first).count().saturating_sub(1) as u64;
         let between = numbers.iter().filter(|(line, first)| line != first).count();
-        let told_between = told.iter().filter(|(line, first)| line != first).count();
+        let told_between = message.iter().filter(|(line, first)| line != first).count();
         repeats.more += more_within + (between - told_between) as u64;
         Ok(repeats)
     }
@@ -310,7 +326,7 @@ impl<'d> Texts<'d> {
 }
 
 /// One reading from the beginning to the end.
-struct Reading<'m> {
+struct TextsPass<'m> {
     texts: &'m Texts<'m>,
     rows: Rows,
     judge: Judge<'m>,
@@ -318,9 +334,9 @@ struct Reading<'m> {
     read: u64,
 }
 
-impl Reading<'_> {
+impl TextsPass<'_> {
     /// The next line, with its number.
-    fn next(&mut self) -> Result<Option<(u64, Judged)>, Faults> {
+    fn next(&mut self) -> Result<Option<(u64, JudgedText)>, Faults> {
         if self.read >= self.texts.definition.limit.unwrap_or(u64::MAX) {
             return Ok(None);
         }
@@ -330,8 +346,8 @@ impl Reading<'_> {
             Next::End => None,
             Next::Line => {
                 let number = self.record.number;
-                let judged = self.judge.judge(&self.record).map_err(|Away(told)| {
-                    Faults::from(Fault::of_line(&self.texts.definition.manifest, number, None, told))
+                let judged = self.judge.judge(&self.record).map_err(|Away(message)| {
+                    Faults::from(Fault::of_line(&self.texts.definition.manifest, number, None, message))
                 })?;
                 Some((number, judged))
             }
@@ -349,7 +365,7 @@ impl Reading<'_> {
 /// The lines of a manifest. After an `Err` there are no more.
 pub struct TextLines<'m> {
     scan: &'m TextScan,
-    reading: Option<Reading<'m>>,
+    reading: Option<TextsPass<'m>>,
 }
 
 impl Iterator for TextLines<'_> {
@@ -359,7 +375,7 @@ impl Iterator for TextLines<'_> {
         let reading = self.reading.as_mut()?;
         let texts = reading.texts;
         let bad =
-            |number, faults: &[LineFault], carried| TextRow::Bad(BadLine { number, fault: told(faults), carried });
+            |number, faults: &[LineFault], carried| TextRow::Bad(BadLine { number, fault: message(faults), carried });
         match reading.next() {
             Ok(Some((number, Ok(line)))) => Some(Ok(match self.scan.doubled.get(&number) {
                 Some(first) => bad(number, &[texts.doubled_fault(*first)], line.carried),

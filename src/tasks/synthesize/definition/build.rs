@@ -9,7 +9,7 @@ use std::{
 use jiff::civil::Date;
 
 use super::{
-    draft::SpeechDraft,
+    draft::SynthesisDraft,
     flags::{CAPTIONS, NAME, NO_REUSE, PART_CHARS as PART_CHARS_FLAG, PRONUNCIATIONS, TEXT_COLUMN, VOICE_ID},
 };
 use crate::{
@@ -22,19 +22,19 @@ use crate::{
     domain::{
         extra::Extra,
         options::ExpireContent,
-        speech::{AudioFormat, PART_CHARS, SpeechModel, SpeechOptions, Speed},
         synthesis::{
-            self, CaptionFormat, Dictionary, OutputFormat, Pause, SpeechOption, Synthesis, Transport, default_name,
+            self, CaptionFormat, Dictionary, OutputFormat, Pause, Synthesis, SynthesisOption, Transport, default_name,
         },
+        synthesis_options::{AudioFormat, PART_CHARS, Speed, SynthesisOptions, TtsModel},
     },
 };
 
 /// Lines can be judged by it unless it has no model: then their options cannot.
-pub(super) fn build(said: &SpeechDraft, on: &mut Builder<'_>, date: Option<Date>) -> Built {
+pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Date>) -> Built {
     let text = on.over.flags.one(TEXT_COLUMN).or(said.text.as_ref());
     let text_column = on.column("columns.text", text, date);
     let text_file_column = on.column("columns.text_file", said.text_file.as_ref(), date);
-    let option_columns = on.option_columns(said.option_columns.clone(), SpeechOption::ALL);
+    let option_columns = on.option_columns(said.option_columns.clone(), SynthesisOption::ALL);
     let (dictionary, pronunciations) = said.pronunciations(on).unzip();
     let (synthesis, judged) = said.synthesis(on, dictionary);
     let no_reuse = on.over.flags.has(NO_REUSE);
@@ -42,7 +42,7 @@ pub(super) fn build(said: &SpeechDraft, on: &mut Builder<'_>, date: Option<Date>
     Built { task: Arc::new(asked), judged }
 }
 
-impl SpeechDraft {
+impl SynthesisDraft {
     fn synthesis(&self, on: &mut Builder<'_>, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
         let mut options = self.options.clone();
         on.set_options("synthesize", |option, text| options.set(option, text));
@@ -58,8 +58,8 @@ impl SpeechDraft {
             checked.map_err(|message| on.fault("synthesize.part_chars", message)).unwrap_or(PART_CHARS)
         });
         let pause = Pause::default();
-        let model = options.model.unwrap_or(SpeechModel::LightningPro);
-        let base = SpeechOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
+        let model = options.model.unwrap_or(TtsModel::LightningPro);
+        let base = SynthesisOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
         let synthesis = Synthesis {
             options: options.apply(&base),
             voices,
@@ -186,8 +186,8 @@ impl SpeechDraft {
 }
 
 /// The defaults of everything but the model, which has none.
-const fn spoken_by(model: SpeechModel) -> SpeechOptions {
-    SpeechOptions {
+const fn spoken_by(model: TtsModel) -> SynthesisOptions {
+    SynthesisOptions {
         model,
         voice_id: String::new(),
         language: None,

@@ -15,20 +15,21 @@ use crate::{
         walk::{Section, Walk, Wrong},
     },
     domain::{
-        speech::{AudioFormat, SampleRate},
         synthesis::{
-            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
+            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending,
+            part_chars,
         },
+        synthesis_options::{AudioFormat, SampleRate},
     },
 };
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
-pub(super) struct SpeechDraft {
+pub(super) struct SynthesisDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
-    pub(super) option_columns: Option<Vec<SpeechOption>>,
-    pub(super) options: SpeechOverrides,
+    pub(super) option_columns: Option<Vec<SynthesisOption>>,
+    pub(super) options: SynthesisOverrides,
     pub(super) voices: Option<Vec<String>>,
     pub(super) formats: Option<Vec<OutputFormat>>,
     pub(super) name: Option<String>,
@@ -42,7 +43,7 @@ pub(super) struct SpeechDraft {
 }
 
 /// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
-pub(super) fn read(page: &mut Page<'_, '_>) -> SpeechDraft {
+pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let Page { walk, root, columns } = page;
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
@@ -66,7 +67,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SpeechDraft {
     let pronunciations = walk.text(s, "pronunciations", some);
     let transport = walk.text(s, "transport", named);
     walk.close(section);
-    SpeechDraft {
+    SynthesisDraft {
         text,
         text_file,
         option_columns,
@@ -84,13 +85,13 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SpeechDraft {
     }
 }
 
-fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> SpeechOverrides {
-    let mut options = SpeechOverrides::default();
-    for option in SpeechOption::ALL.iter().copied() {
+fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {
+    let mut options = SynthesisOverrides::default();
+    for option in SynthesisOption::ALL.iter().copied() {
         let wanted = match option {
-            SpeechOption::Speed => "a number",
-            SpeechOption::MathNotation => "true or false",
-            SpeechOption::ExpireContent => "true, false or \"try\"",
+            SynthesisOption::Speed => "a number",
+            SynthesisOption::MathNotation => "true or false",
+            SynthesisOption::ExpireContent => "true, false or \"try\"",
             _ => "a string",
         };
         walk.take(section, option.as_str(), |value| {

@@ -15,7 +15,7 @@ pub(super) const NAMES: &[&str] = &[VOICE_ID, NAME, PART_CHARS, CAPTIONS, PRONUN
 
 /// The command line's flags that only a synthesis has.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct SpeechFlags {
+pub struct SynthesisFlags {
     /// `--voice-id`: one or more, in place of the definition's.
     pub voices: Option<Vec<String>>,
     /// `--name`: of the outputs.
@@ -28,12 +28,12 @@ pub struct SpeechFlags {
     pub pronunciations: Option<String>,
     /// `--text-column`: a column's name, or a template over columns.
     pub text_column: Option<String>,
-    /// `--no-reuse`: what is on the shelf will not do.
+    /// `--no-reuse`: what is in the audio cache will not do.
     pub no_reuse: bool,
 }
 
-impl From<SpeechFlags> for TaskFlags {
-    fn from(said: SpeechFlags) -> Self {
+impl From<SynthesisFlags> for TaskFlags {
+    fn from(said: SynthesisFlags) -> Self {
         let one = |text: Option<String>| text.map(|text| vec![text]);
         let captions = said.captions.map(|all| all.iter().map(ToString::to_string).collect());
         let flags = [

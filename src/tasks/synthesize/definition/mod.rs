@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use self::draft::SpeechDraft;
-pub use self::flags::SpeechFlags;
+use self::draft::SynthesisDraft;
+pub use self::flags::SynthesisFlags;
 use super::Synthesize;
 use crate::{
     definition::{
@@ -20,8 +20,8 @@ use crate::{
     domain::{
         extra::Extra,
         open::Unlisted,
-        speech::OWN_BODY,
-        synthesis::{SpeechOption, Synthesis},
+        synthesis::{Synthesis, SynthesisOption},
+        synthesis_options::OWN_BODY,
         task::{TaskName, TaskSpec},
     },
 };
@@ -32,7 +32,7 @@ impl DefinitionTask for Synthesize {
     }
 
     fn blank(&self) -> Box<dyn TaskDraft> {
-        Box::new(SpeechDraft::default())
+        Box::new(SynthesisDraft::default())
     }
 
     fn reads_texts(&self) -> bool {
@@ -44,7 +44,7 @@ impl DefinitionTask for Synthesize {
     }
 
     fn takes_option(&self, name: &str) -> bool {
-        name.parse::<SpeechOption>().is_ok()
+        name.parse::<SynthesisOption>().is_ok()
     }
 
     fn flags(&self) -> &'static [&'static str] {
@@ -56,7 +56,7 @@ impl DefinitionTask for Synthesize {
     }
 }
 
-impl TaskDraft for SpeechDraft {
+impl TaskDraft for SynthesisDraft {
     fn set_extra(&mut self, extra: Extra) {
         self.options.extra = extra;
     }
@@ -93,7 +93,7 @@ impl TaskDefinition for Synthesizing {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.synthesis.purchases_told().into_iter().collect()
+        self.synthesis.purchases_in_words().into_iter().collect()
     }
 
     fn asked_at(&self, origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {

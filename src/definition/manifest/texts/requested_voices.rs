@@ -1,0 +1,54 @@
+//! Who speaks in a manifest, in which language, by which model.
+
+use std::collections::BTreeMap;
+
+use super::TextLine;
+use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
+
+/// Every voice with what it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestedVoices(pub BTreeMap<RequestedVoice, VoiceUse>);
+
+/// What a voice is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestedVoice {
+    /// Who.
+    pub voice_id: String,
+    /// By which model.
+    pub model: TtsModel,
+    /// In which language, if one is said.
+    pub language: Option<TtsLanguage>,
+}
+
+/// Where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoiceUse {
+    /// The first line.
+    pub first: u64,
+    /// How many lines.
+    pub lines: u64,
+    /// Whether it is a line that names the voice, and not the definition.
+    pub by_line: bool,
+}
+
+impl RequestedVoices {
+    /// Adds a line's voices; `voices` are the definition's.
+    pub(super) fn add(&mut self, line: &TextLine, voices: &[String]) {
+        let mut last = None;
+        for output in &line.outputs {
+            let voice_id = output.voice_id();
+            // Formats of a voice stand together.
+            if last.replace(voice_id) == Some(voice_id) {
+                continue;
+            }
+            let request = RequestedVoice {
+                voice_id: voice_id.to_owned(),
+                model: line.options.model,
+                language: line.options.language,
+            };
+            let by_line = !voices.iter().any(|own| own == voice_id);
+            let seen = self.0.entry(request).or_insert(VoiceUse { first: line.number, lines: 0, by_line });
+            seen.lines += 1;
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Whether the account has the voices that a manifest asks for.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::IntakeError;
+use crate::{
+    definition::{
+        Fault, Faults,
+        manifest::texts::{RequestedVoice, RequestedVoices, VoiceUse},
+    },
+    domain::{
+        call::ErrorKind,
+        options::{listed, nearest},
+        synthesis_options::{TtsLanguage, TtsModel},
+    },
+    store::{Scratch, Store},
+    waves::{Client, Voice},
+};
+
+/// Names that are proposed for one that is unknown.
+const PROPOSED: usize = 3;
+/// Warnings that are told one by one.
+const LISTED: usize = 20;
+/// How long an account's voices are taken for granted.
+const FRESH: Duration = Duration::from_hours(24);
+
+/// The account that a batch is submitted for.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its client.
+    pub client: Client,
+    /// Its name in the ledger.
+    pub name: String,
+    /// Whether it knows nothing of what older processes did: it is a sandbox inside this one.
+    pub forgets: bool,
+}
+
+/// What came of holding a cast against an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Voices that the account does not have, or that do not speak by the model that is asked for.
+    pub faults: Faults,
+    /// What may be meant otherwise.
+    pub warnings: Vec<String>,
+}
+
+impl Judgement {
+    /// The same with its faults as warnings.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        let faults = std::mem::take(&mut self.faults);
+        self.warnings.splice(..0, faults.to_string().lines().map(str::to_owned));
+        self
+    }
+}
+
+listed! {
+    /// What becomes of voices that the account's catalogs do not have, or not for the model that is asked for.
+    VoiceCheck, "voice check" {
+        /// They are faults.
+        Fault = "fault",
+        /// They are warnings.
+        Warn = "warn",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro declares the enum")]
+impl Default for VoiceCheck {
+    fn default() -> Self {
+        Self::Fault
+    }
+}
+
+/// What of a voice matters here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownVoice {
+    id: String,
+    languages: Vec<String>,
+    /// The models that it speaks by.
+    models: Vec<TtsModel>,
+}
+
+impl From<&Voice> for KnownVoice {
+    fn from(voice: &Voice) -> Self {
+        Self { id: voice.id.clone(), languages: voice.languages.clone(), models: voice.models.clone() }
+    }
+}
+
+/// Holds what is asked of voices against those that an account has. Clones are the account's own, and pass.
+#[must_use]
+pub fn judge(manifest: &str, requested_voices: &RequestedVoices, voices: &[KnownVoice]) -> Judgement {
+    let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
+    let mut judged = Judgement::default();
+    let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
+    for (request, seen) in &requested_voices.0 {
+        // Of clones, and of models that are not known, the catalogs say nothing.
+        if request.voice_id.starts_with("voice_") || request.model.known().is_none() {
+            continue;
+        }
+        let Some(voice) = known.get(request.voice_id.as_str()) else {
+            if unknown.replace(&request.voice_id) != Some(&request.voice_id) {
+                judged.faults.push(fault(manifest, request, *seen, known.keys().copied()));
+            }
+            continue;
+        };
+        if let Some(message) = other_model(request, voice) {
+            if unlike.replace((&request.voice_id, request.model)) != Some((&request.voice_id, request.model)) {
+                judged.faults.push(placed(manifest, *seen, message));
+            }
+            continue;
+        }
+        for warning in [language(request, voice), unlisted_model(request, voices)].into_iter().flatten() {
+            let place = if seen.by_line { format!("{manifest}:{}: ", seen.first) } else { String::new() };
+            if judged.warnings.len() < LISTED { judged.warnings.push(place + &warning) } else { more += 1 }
+        }
+    }
+    if more > 0 {
+        judged.warnings.push(format!("… and {more} more of voices"));
+    }
+    judged
+}
+
+fn fault<'v>(manifest: &str, request: &RequestedVoice, seen: VoiceUse, known: impl Iterator<Item = &'v str>) -> Fault {
+    let mut left: Vec<&str> = known.collect();
+    let count = left.len();
+    let mut near = Vec::new();
+    while let Some(next) = nearest(&request.voice_id, left.iter().copied()).filter(|_| near.len() < PROPOSED) {
+        left.retain(|name| *name != next);
+        near.push(format!("`{next}`"));
+    }
+    let near = match near.as_slice() {
+        [] => format!("; `wavebatch voices` lists the {count} that it has"),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    };
+    let message = format!("the account has no voice `{}`{near}", request.voice_id.escape_debug());
+    placed(manifest, seen, message)
+}
+
+fn placed(manifest: &str, seen: VoiceUse, message: String) -> Fault {
+    if seen.by_line {
+        Fault::of_line(manifest, seen.first, Some("voice_id"), message)
+    } else {
+        Fault::of_field("synthesize.voice_id", message)
+    }
+}
+
+/// The voice was not trained on the language that it is to speak.
+fn language(request: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
+    let language = request.language.filter(|language| *language != TtsLanguage::Auto)?;
+    if voice.languages.is_empty() || voice.languages.iter().any(|own| own == language.as_str()) {
+        return None;
+    }
+    let has = voice.languages.join(", ");
+    Some(format!("`{}` is to speak `{language}`, and the catalog has it for {has}", request.voice_id))
+}
+
+/// The voice is of the other model: that costs the same, is not refused, and sounds wrong.
+fn other_model(request: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
+    let own = voice.models.first().filter(|_| !voice.models.contains(&request.model))?;
+    let RequestedVoice { voice_id, model, .. } = request;
+    Some(format!(
+        "`{voice_id}` is a voice of {own}, and here it is to speak by {model}: the API does not refuse that, and the audio is wrong; set model = \"{own}\", or take a voice of {model} (`wavebatch voices --model {model}`)"
+    ))
+}
+
+/// The account has no catalog of the model's voices.
+fn unlisted_model(request: &RequestedVoice, voices: &[KnownVoice]) -> Option<String> {
+    let is_listed = voices.iter().any(|voice| voice.models.contains(&request.model));
+    (!is_listed).then(|| {
+        let RequestedVoice { voice_id, model, .. } = request;
+        format!("whether `{voice_id}` speaks by {model} was not checked: there is no list of its voices")
+    })
+}
+
+/// The voices of an account as they were told within the last day; nothing where that is not known.
+#[must_use]
+pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
+    let path = path(store, account);
+    let written = fs::metadata(&path).ok()?.modified().ok()?;
+    let age = SystemTime::now().duration_since(written).ok()?;
+    serde_json::from_slice(&fs::read(path).ok().filter(|_| age < FRESH)?).ok()
+}
+
+/// Asks the account for its voices, unless they were told within the last day, and judges by them. What they lack is asked
+/// for once more: a voice may be younger than a day.
+pub(super) async fn check(
+    store: &Store,
+    account: Option<&Account>,
+    manifest: &str,
+    requested_voices: &RequestedVoices,
+    mode: VoiceCheck,
+) -> Result<Vec<String>, IntakeError> {
+    if requested_voices.0.keys().all(|request| request.voice_id.starts_with("voice_")) {
+        return Ok(Vec::new());
+    }
+    let Some(account) = account else {
+        return Ok(vec!["voices were not checked: there is no key to ask the account by".to_owned()]);
+    };
+    let remembered = remembered(store, &account.name).map(|voices| judge(manifest, requested_voices, &voices));
+    let judged = match remembered {
+        Some(judged) if judged.faults.is_empty() => judged,
+        stale => match account.client.voices().await {
+            Ok(voices) => {
+                let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
+                // Without a memory it is asked again next time, no more.
+                let _ = remember(store, &account.name, &voices);
+                judge(manifest, requested_voices, &voices)
+            }
+            Err(failure) if matches!(failure.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
+                return Err(IntakeError::Account(failure));
+            }
+            Err(failure) => match stale {
+                Some(judged) => judged,
+                None => return Ok(vec![format!("voices were not checked: {}", failure.message)]),
+            },
+        },
+    };
+    let judged = if mode == VoiceCheck::Warn { judged.lenient() } else { judged };
+    if judged.faults.is_empty() { Ok(judged.warnings) } else { Err(IntakeError::Voices(judged.faults)) }
+}
+
+fn remember(store: &Store, account: &str, voices: &[KnownVoice]) -> std::io::Result<()> {
+    let (scratch, mut file) = Scratch::create(&store.spool(), "voices")?;
+    file.write_all(&serde_json::to_vec(voices)?)?;
+    fs::rename(scratch.path(), path(store, account))
+}
+
+fn path(store: &Store, account: &str) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let account: String = account.chars().map(plain).collect();
+    Path::new(&store.spool()).join(format!("voices-by-model-{account}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voices() -> Vec<KnownVoice> {
+        use TtsModel::{Lightning, LightningPro};
+        let voice = |id: &str, languages: &[&str], models: &[TtsModel]| KnownVoice {
+            id: id.into(),
+            languages: languages.iter().map(|code| (*code).to_owned()).collect(),
+            models: models.to_vec(),
+        };
+        vec![
+            voice("avery", &["en"], &[Lightning]),
+            voice("meher", &["en", "hi"], &[LightningPro]),
+            voice("jordan", &[], &[Lightning, LightningPro]),
+        ]
+    }
+
+    fn requested_voices(requests: &[(&str, &str, TtsModel, Option<TtsLanguage>)]) -> RequestedVoices {
+        let request = |(at, (voice, by, model, language)): (usize, &(&str, &str, TtsModel, Option<TtsLanguage>))| {
+            let request = RequestedVoice { voice_id: (*voice).into(), model: *model, language: *language };
+            (request, VoiceUse { first: at as u64 + 2, lines: 1, by_line: *by == "line" })
+        };
+        RequestedVoices(requests.iter().enumerate().map(request).collect())
+    }
+
+    #[test]
+    fn unknown_voices_are_told_once_with_the_nearest_and_clones_pass() {
+        use TtsModel::Lightning;
+        let requested_voices = requested_voices(&[
+            ("avrey", "definition", Lightning, None),
+            ("avrey", "definition", Lightning, Some(TtsLanguage::En)),
+            ("voice_abc", "line", Lightning, Some(TtsLanguage::Hi)),
+            ("zzzzzz", "line", Lightning, None),
+            ("jordan", "line", Lightning, Some(TtsLanguage::Hi)),
+        ]);
+        let judged = judge("p.csv", &requested_voices, &voices());
+        assert_eq!(
+            judged.faults.to_string(),
+            "`synthesize.voice_id`: the account has no voice `avrey`; did you mean `avery`?\n\
+             p.csv:5: column `voice_id`: the account has no voice `zzzzzz`; `wavebatch voices` lists the 3 that it has"
+        );
+        assert!(judged.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_language_that_is_not_the_voices_is_warned_of_and_a_model_is_a_fault() {
+        use TtsModel::{Lightning, LightningPro};
+        let requested_voices = requested_voices(&[
+            ("avery", "line", Lightning, Some(TtsLanguage::Hi)),
+            ("avery", "line", Lightning, Some(TtsLanguage::Auto)),
+            ("avery", "line", LightningPro, Some(TtsLanguage::En)),
+            ("avery", "line", LightningPro, Some(TtsLanguage::Hi)),
+            ("avery", "line", "lightning_v4".parse().unwrap(), None),
+            ("meher", "definition", Lightning, Some(TtsLanguage::Hi)),
+            ("meher", "definition", LightningPro, Some(TtsLanguage::Hi)),
+            ("jordan", "definition", LightningPro, None),
+        ]);
+        let judged = judge("p.csv", &requested_voices, &voices());
+        assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
+        let message = judged.faults.to_string();
+        let message: Vec<_> = message.lines().collect();
+        assert_eq!(message.len(), 2, "{message:#?}");
+        let pair =
+            "column `voice_id`: `avery` is a voice of lightning_v3.1, and here it is to speak by lightning_v3.1_pro";
+        assert!(message[0].contains(pair), "{message:#?}");
+        assert!(
+            message[1].starts_with("`synthesize.voice_id`: `meher` is a voice of lightning_v3.1_pro"),
+            "{message:#?}"
+        );
+        assert!(message[1].ends_with("(`wavebatch voices --model lightning_v3.1`)"), "{message:#?}");
+        let lenient = judged.lenient();
+        assert_eq!((lenient.faults.is_empty(), lenient.warnings.len()), (true, 3));
+        let standard: Vec<_> = voices().into_iter().filter(|voice| voice.id == "avery").collect();
+        let pro = RequestedVoice { voice_id: "avery".into(), model: LightningPro, language: None };
+        assert!(unlisted_model(&pro, &standard).is_some());
+    }
+}
