@@ -16,7 +16,7 @@ use crate::{
         paths::io_message,
         targets::local,
         text::ticked,
-        walk::{Section, Walk, Wrong},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::{
         batch::{LineOption, LineOverrides},
@@ -198,7 +198,7 @@ fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
 }
 
 /// Reads the task's table.
-fn read_transcribe<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, draft: &mut Draft) {
+fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft: &mut Draft) {
     let mut options = LineOverrides::default();
     for option in LineOption::ALL.iter().copied().filter(|option| *option != LineOption::Keywords) {
         let wanted = match option {

@@ -12,7 +12,7 @@ use crate::{
         Page,
         draft::{named, some},
         text::{did_you_mean, excerpt, ticked},
-        walk::{Section, Walk, Wrong},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::{
         synthesis::{
@@ -85,7 +85,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     }
 }
 
-fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {
+fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {
     let mut options = SynthesisOverrides::default();
     for option in SynthesisOption::ALL.iter().copied() {
         let wanted = match option {
@@ -112,7 +112,7 @@ fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> Synthesis
 }
 
 /// The formats; nothing if one of them is wrong, for then what is missing cannot be told.
-fn read_formats<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
+fn read_formats<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
     let mut wrong = Vec::new();
     let taken = walk.take(section, "formats", |value| {
         let items = value.as_array().ok_or(Wrong::Type("a list of formats"))?;
