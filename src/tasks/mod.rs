@@ -5,20 +5,26 @@ pub mod transcribe;
 
 use std::sync::Arc;
 
-use crate::{definition::DefinitionTask, domain::task::Tasks, report::ReportTask};
+use crate::{
+    definition::DefinitionTask,
+    domain::task::Tasks,
+    report::ReportTask,
+    runner::{Maker, Makers},
+};
 
 pub use self::{synthesize::Synthesize, transcribe::Transcribe};
 
 /// All that a task has to be able to do: each room of the program asks for the part that it needs.
-pub trait Plugin: DefinitionTask + ReportTask {}
+pub trait Plugin: DefinitionTask + Maker + ReportTask {}
 
-impl<T: DefinitionTask + ReportTask> Plugin for T {}
+impl<T: DefinitionTask + Maker + ReportTask> Plugin for T {}
 
 /// The tasks that there are, in the order in which they are told.
 #[derive(Debug, Clone)]
 pub struct Registry {
     plugins: Vec<Arc<dyn Plugin>>,
     definitions: Tasks<dyn DefinitionTask>,
+    makers: Makers,
     reports: Tasks<dyn ReportTask>,
 }
 
@@ -27,8 +33,9 @@ impl Registry {
     #[must_use]
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
         let definitions = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn DefinitionTask>).collect();
+        let makers = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn Maker>).collect();
         let reports = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn ReportTask>).collect();
-        Self { plugins, definitions, reports }
+        Self { plugins, definitions, makers, reports }
     }
 
     /// The tasks of the program.
@@ -49,6 +56,12 @@ impl Registry {
     #[must_use]
     pub const fn definitions(&self) -> &Tasks<dyn DefinitionTask> {
         &self.definitions
+    }
+
+    /// How they are worked.
+    #[must_use]
+    pub const fn makers(&self) -> &Makers {
+        &self.makers
     }
 
     /// What they know of reports.

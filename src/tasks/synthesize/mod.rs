@@ -2,6 +2,7 @@
 
 mod definition;
 mod report;
+mod work;
 
 pub use self::definition::SynthesisFlags;
 use crate::domain::{

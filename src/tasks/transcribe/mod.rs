@@ -2,6 +2,7 @@
 
 mod definition;
 mod report;
+mod work;
 
 use crate::domain::{
     task::{Task, TaskName},
