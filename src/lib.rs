@@ -24,5 +24,6 @@ pub mod server;
 pub mod shutdown;
 pub mod sink;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod waves;

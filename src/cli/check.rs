@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{
     config::{Config, KEY, SetBy},
-    definition::{Definition, Spooled, manifest::texts::Cast},
+    definition::{Definition, Spooled},
     domain::environment::Environment,
     held::HeldFolder,
-    runner::intake::{self, Estimate, ExitClass, IntakeError, Judgement, Plan, PlanOptions, VoiceCheck},
+    runner::intake::{self, Estimate, ExitClass, IntakeError, Plan, PlanOptions, VoiceCheck},
     store::{BatchPhase, Store, StoreError},
+    tasks::synthesize::{self, Judgement, RequestedVoices, TextFindings},
     waves::account,
 };
 
@@ -92,8 +93,8 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         }
         Err(e) => return Err(e.into()),
     };
-    let voices = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
-        Some(scan) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &scan.cast),
+    let voices = match plan.as_ref().and_then(|plan| TextFindings::of(&plan.scan)) {
+        Some(found) => voices(context, &config, sources.sandbox, store.as_ref(), &definition.manifest, &found.voices),
         None => Some(Judgement::default()),
     };
     let lenient = sources.voice_check == Some(VoiceCheck::Warn);
@@ -160,7 +161,7 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
     let mut found = false;
     let mut broken = None;
     let printing = async |copy: Option<&Spooled>| {
-        let mut parts = intake::parts(store, definition, copy, ask.key.as_deref());
+        let mut parts = synthesize::parts(store, definition, copy, ask.key.as_deref());
         while let Some(part) = parts.recv().await {
             let part = part?;
             found = true;
@@ -193,15 +194,15 @@ fn voices(
     sandbox: bool,
     store: Option<&Store>,
     manifest: &str,
-    cast: &Cast,
+    requested: &RequestedVoices,
 ) -> Option<Judgement> {
     let account = match (&context.env.key, sandbox) {
         (_, true) => SANDBOX_ACCOUNT.to_owned(),
         (Some(key), false) => account(&config.base_url, key),
         (None, false) => return None,
     };
-    let voices = intake::remembered(store?, &account)?;
-    Some(intake::judge(manifest, cast, &voices))
+    let voices = synthesize::remembered(store?, &account)?;
+    Some(synthesize::judge(manifest, requested, &voices))
 }
 
 fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<String> {
@@ -244,7 +245,8 @@ fn told(
     if let Some(plan) = plan {
         facts.extend(plan.scan.strangers.warnings().iter().map(|warning| tell::fact("unlisted", warning)));
         facts.extend(cost(plan, config));
-        facts.extend(plan.speech.iter().flat_map(|speech| spoken::look(&definition.manifest, &speech.look)));
+        let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
+        facts.extend(look.iter().flat_map(|look| spoken::look(&definition.manifest, look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -311,17 +313,15 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     }
     let limits = tell::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
-        let speech = plan
-            .speech
-            .iter()
-            .flat_map(|speech| spoken::purchases(&speech.purchases, &config.rates).into_iter().take(1));
+        let speech =
+            plan.purchases.iter().flat_map(|purchases| spoken::purchases(purchases, &config.rates).into_iter().take(1));
         return speech.chain([tell::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
-    if let Some(speech) = &plan.speech {
-        let mut facts = spoken::purchases(&speech.purchases, rates);
-        if speech.purchases.parts > 0 {
-            facts.push(tell::fact("time", tell::finish(speech.purchases.parts, &limits)));
+    if let Some(purchases) = &plan.purchases {
+        let mut facts = spoken::purchases(purchases, rates);
+        if purchases.parts > 0 {
+            facts.push(tell::fact("time", tell::finish(purchases.parts, &limits)));
         }
         return facts;
     }
@@ -357,8 +357,8 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
         let limits = tell::limits_of(config, &plan.spec);
-        let priced = plan.speech.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
+        let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
+        let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
         json!({
             "existed": plan.existed,
@@ -378,7 +378,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
-            "speech": plan.speech.as_ref().map(|speech| spoken::plan_in_json(speech, &config.rates)),
+            "speech": spoken::plan_in_json(plan, &config.rates),
             "estimate": {
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,

@@ -245,7 +245,7 @@ fn same(names: BTreeMap<BatchName, BTreeSet<String>>) -> Vec<(Vec<String>, Batch
 }
 
 fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
-    let calls = plan.speech.as_ref().map_or(plan.estimate.lines, |speech| speech.purchases.parts);
+    let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
     let rate = limits.limits.requests_per_minute;
     let over = window.zip(rate).map(|(window, rate)| calls.saturating_sub(holds(window, rate)));
     Load::Counted { calls, limits: Box::new(limits), over }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::Listen,
     domain::callback::Secret,
-    runner::{Event, Webhook, intake},
+    runner::{Event, Webhook},
     server::{
         Admin, AdminSettings, BatchNews, Keeper, Metrics, Notifier, OwnTarget, Patience, Receiver, ReceiverSettings,
         Scheduler, SchedulerSettings, Target,
@@ -38,6 +38,7 @@ use crate::{
         secrets,
     },
     store::StoreError,
+    tasks::synthesize,
 };
 
 /// What is in flight has so long after SIGTERM; then it is handed back.
@@ -296,7 +297,7 @@ async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Opt
 async fn renew_dictionaries(drive: &Drive<'_>) -> Result<(), Stop> {
     for (batch, _) in drive.store.standings(drive.environment()).await? {
         if batch.finished_at.is_none()
-            && let Err(e) = intake::renew_dictionary(&drive.store, drive.account().as_ref(), &batch).await
+            && let Err(e) = synthesize::renew_dictionary(&drive.store, drive.account().as_ref(), &batch).await
         {
             let stop = Stop::from(e);
             drive.context.screen.warn(&format!("{}: {}", batch.name, stop.told()));

@@ -7,9 +7,10 @@ use super::{
     words::{counted, dollars, grouped, printable},
 };
 use crate::{
-    definition::{Definition, manifest::texts::Look},
+    definition::Definition,
     domain::{cost::Rates, speech::SpeechModel, synthesis::Synthesis},
-    runner::intake::{Characters, PartLine, Purchases, SpeechPlan},
+    runner::intake::{Characters, Plan, Purchases},
+    tasks::synthesize::{Look, PartLine, TextFindings},
 };
 
 /// `800 lines × 4 voices × 2 formats = 6,400 outputs`
@@ -107,25 +108,26 @@ pub(super) fn part_in_json(part: &PartLine) -> Value {
     })
 }
 
-pub(super) fn plan_in_json(plan: &SpeechPlan, rates: &Rates) -> Value {
-    let found = &plan.purchases;
+pub(super) fn plan_in_json(plan: &Plan, rates: &Rates) -> Option<Value> {
+    let found = plan.purchases.as_ref()?;
+    let look = TextFindings::of(&plan.scan)?.look.as_ref()?;
     let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
     let by_model = |characters: &Characters| -> Value {
         characters.iter().map(|(model, n)| (model.to_string(), json!(n))).collect::<serde_json::Map<_, _>>().into()
     };
-    json!({
+    Some(json!({
         "outputs": found.jobs,
         "parts": found.all_parts,
         "characters": by_model(&found.all_characters),
         "new_parts": found.parts,
         "new_characters": by_model(&found.characters),
         "cost_usd": Some(found.cost(rates)).filter(|_| priced),
-        "warnings": plan.look.notes.iter().map(|note| json!({
+        "warnings": look.notes.iter().map(|note| json!({
             "line": note.number, "key": note.key.as_str(), "what": note.what,
         })).collect::<Vec<_>>(),
-        "more_warnings": plan.look.more,
-        "left_out": plan.look.left_out.iter().map(|(file, what)| json!({
+        "more_warnings": look.more,
+        "left_out": look.left_out.iter().map(|(file, what)| json!({
             "file": file, "what": what.to_string(),
         })).collect::<Vec<_>>(),
-    })
+    }))
 }

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     domain::{environment::Environment, job::BatchId},
     report::summary::SummaryState,
-    runner::{Order, RunEnd, intake},
+    runner::{Order, RunEnd},
     store::{BatchRow, Standing},
+    tasks::synthesize,
 };
 
 /// Work what is queued, to the end
@@ -144,7 +145,7 @@ pub(super) async fn to_the_end(
         {
             screen.say(&format!("{} was {} and goes on", row.name, kind.in_words(reason)));
         }
-        intake::renew_dictionary(&drive.store, drive.account().as_ref(), row).await?;
+        synthesize::renew_dictionary(&drive.store, drive.account().as_ref(), row).await?;
         left += drive.store.counts(row.id).await?.unfinished();
     }
     let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();

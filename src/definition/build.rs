@@ -10,10 +10,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides, TaskDefinition,
+    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides, ScanDepth, TaskDefinition,
     dates::When,
     draft::{self, Draft, Places},
-    manifest::texts::Texts,
     origin,
     paths::{self, absolute_dir, io_message},
     template::{Names, Template, TemplateFault},
@@ -363,10 +362,7 @@ impl Builder<'_> {
 
 /// Reads the manifest for its faults alone.
 fn scan(definition: &Definition) -> Result<(), Faults> {
-    match &definition.task {
-        TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, None)?.scan().map(drop),
-        TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, None)?.scan().map(drop),
-    }
+    Manifest::open(definition, None)?.scan(ScanDepth::Faults).map(drop)
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {

@@ -10,7 +10,7 @@ use super::{
     dates::{self, When},
     extra,
     fault::{Fault, Faults},
-    manifest::{ManifestFormat, name_pattern},
+    manifest::ManifestFormat,
     notify::{self, Notify},
     schedule::{self, ScheduleDraft},
     stores::{self, SourceDraft},
@@ -18,11 +18,14 @@ use super::{
     text::{dollars, duration, share},
     walk::{Section, Walk, Wrong},
 };
-use crate::domain::{
-    batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
-    keywords::Keywords,
-    options::{Task, TranscriptFormat, WebhookMode, listed},
-    s3::{S3Settings, SinkSettings},
+use crate::{
+    domain::{
+        batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
+        keywords::Keywords,
+        options::{Task, TranscriptFormat, WebhookMode, listed},
+        s3::{S3Settings, SinkSettings},
+    },
+    tasks::transcribe::name_pattern,
 };
 
 listed! {

@@ -15,9 +15,9 @@ mod foreign;
 #[cfg(test)]
 mod night_tests;
 pub(crate) mod notify;
-mod origin;
+pub(crate) mod origin;
 mod overrides;
-mod paths;
+pub(crate) mod paths;
 mod schedule;
 #[cfg(test)]
 mod schedule_tests;
@@ -46,7 +46,7 @@ use self::template::Template;
 pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, Row, Scan, Spooled},
+    manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, Row, Scan, ScanDepth, Spooled},
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, SpeechFlags},
@@ -110,7 +110,7 @@ pub struct Definition {
     /// Where the relative sources of stdin begin.
     working_dir: PathBuf,
     /// The command to repeat in hints, as words of a shell.
-    command: String,
+    pub(crate) command: String,
 }
 
 /// `include` and `exclude`, over paths below a listing's root.

@@ -2,13 +2,22 @@
 
 use regex::Regex;
 
-use super::{Synthesizing, draft::NoSource, template::Template, text::ticked};
-use crate::domain::{
-    batch::LineOption,
-    keywords::INVENTING_WEIGHT,
-    open::Unlisted,
-    options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
-    task::{TaskSpec, Transcription},
+use super::{
+    Faults, Synthesizing,
+    draft::NoSource,
+    manifest::{OpenManifest, RecordReader, UnnamedColumns},
+    template::Template,
+    text::ticked,
+};
+use crate::{
+    domain::{
+        batch::LineOption,
+        keywords::INVENTING_WEIGHT,
+        open::Unlisted,
+        options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
+        task::{TaskSpec, Transcription},
+    },
+    tasks::{synthesize, transcribe},
 };
 
 /// A task, and how it is done.
@@ -36,7 +45,7 @@ pub struct Transcribing {
     /// What happens to lines without a source.
     pub no_source: NoSource,
     /// What makes columns of the recordings' file names.
-    pub(super) name_pattern: Option<Regex>,
+    pub(crate) name_pattern: Option<Regex>,
 }
 
 impl TaskDefinition {
@@ -64,6 +73,25 @@ impl TaskDefinition {
         match self {
             Self::Transcribe(asked) => asked.options.unlisted().collect(),
             Self::Synthesize(asked) => asked.synthesis.unlisted().collect(),
+        }
+    }
+
+    /// The columns that a manifest has without naming them.
+    pub(super) const fn unnamed_columns(&self) -> UnnamedColumns {
+        match self {
+            Self::Transcribe(_) => transcribe::UNNAMED,
+            Self::Synthesize(_) => synthesize::UNNAMED,
+        }
+    }
+
+    /// Finds out what the columns of a manifest are for.
+    ///
+    /// # Errors
+    /// Columns that are missing, or stand for two things.
+    pub(super) fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults> {
+        match self {
+            Self::Transcribe(asked) => transcribe::open_records(asked, manifest),
+            Self::Synthesize(asked) => synthesize::open_records(asked, manifest),
         }
     }
 

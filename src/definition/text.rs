@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{batch::MicroUsd, options::nearest};
 
 /// "; did you mean `x`?", or nothing.
-pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
+pub(crate) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
     match nearest(value, known.iter().map(AsRef::as_ref)) {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
@@ -13,12 +13,12 @@ pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
 }
 
 /// `a`, `b`, `c`
-pub(super) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
 }
 
 /// A text as one word of a POSIX shell.
-pub(super) fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -28,7 +28,7 @@ pub(super) fn shell_word(text: &str) -> String {
 }
 
 /// The beginning of a text, fit for one line of a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         short.push('…');

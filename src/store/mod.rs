@@ -73,7 +73,7 @@ pub use callbacks::{Delivery, Effect, Expected, Says};
 pub use claim::{Claimed, Order, Want};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
-pub use diff::{Diff, Readdressed, ToRead};
+pub use diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};

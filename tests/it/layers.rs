@@ -12,12 +12,17 @@ const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "held", "io_fault
 const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "render"];
 /// They know adapters and ground.
 const PIPELINE: &[&str] = &["runner", "report"];
+/// What is done with a line: they know pipeline, adapters and ground.
+const TASKS: &[&str] = &["tasks"];
 /// They know everyone below; nobody below knows them.
 const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "process", "telemetry", "shutdown"];
 /// Arrows between rooms of one layer, beyond the plan, each with its reason.
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.
     ("runner", "report"),
+    // Until a registry is handed down, the tasks are looked up by name where they begin.
+    ("definition", "tasks"),
+    ("runner", "tasks"),
 ];
 
 /// What may be named where; an empty list is nowhere (yet).
@@ -117,7 +122,7 @@ fn the_checks_see_what_they_look_for() {
 
 /// 0 is the ground.
 fn rank(room: &str) -> Option<usize> {
-    [GROUND, ADAPTERS, PIPELINE, SURFACES].iter().position(|layer| layer.contains(&room))
+    [GROUND, ADAPTERS, PIPELINE, TASKS, SURFACES].iter().position(|layer| layer.contains(&room))
 }
 
 fn may_use(room: &str, used: &str) -> bool {

@@ -4,9 +4,30 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::{
-    definition::{AdHoc, Overrides, Row, Scan},
-    domain::options::Task,
+    definition::{AdHoc, Overrides, Row, Scan, ScanDepth},
+    domain::{batch::LineOverrides, key::Key, options::Task, s3::Listed},
 };
+
+/// A good line of recordings, in one piece.
+#[derive(Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) key: Key,
+    pub(super) source: Option<String>,
+    pub(super) expected: Option<Listed>,
+    pub(super) overrides: Option<LineOverrides>,
+    pub(super) carried: Vec<String>,
+}
+
+impl From<ManifestLine> for Line {
+    fn from(line: ManifestLine) -> Self {
+        let ManifestLine { number, key, mut jobs, carried } = line;
+        let JobDraft { source, expected, overrides, .. } = jobs.remove(0);
+        assert!(jobs.is_empty(), "a recording is one job");
+        let overrides = overrides.map(|json| serde_json::from_str(&json).unwrap());
+        Self { number, key, source, expected, overrides, carried }
+    }
+}
 
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
@@ -49,8 +70,8 @@ impl Bench {
     pub(super) fn read_copy(&self, sources: &[&str], copy: Option<&Spooled>) -> Result<(Scan, Vec<Row>), String> {
         let read = || {
             let definition = self.definition(sources)?;
-            let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), copy)?;
-            let scan = manifest.scan()?;
+            let manifest = Manifest::open(&definition, copy)?;
+            let scan = manifest.scan(ScanDepth::Faults)?;
             let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
             Ok((scan, rows))
         };
@@ -61,7 +82,7 @@ impl Bench {
         let (scan, rows) = self.read(sources).unwrap();
         assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
         let good = |row| match row {
-            Row::Good(line) => *line,
+            Row::Good(line) => line.into(),
             Row::Bad(bad) => panic!("{bad:?}"),
         };
         rows.into_iter().map(good).collect()

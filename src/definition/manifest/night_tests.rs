@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    bench_tests::{Bench, keys_and_sources},
+    bench_tests::{Bench, Line, keys_and_sources},
     *,
 };
 use crate::{
@@ -44,12 +44,9 @@ impl Night {
 
     fn read_as(&self, copy: &str) -> Result<(Scan, Vec<Row>), Faults> {
         let definition = self.definition()?;
-        let manifest = Manifest::open(
-            &definition,
-            definition.transcribing().unwrap(),
-            Some(&Spooled { path: self.bench.dir.path().join(copy) }),
-        )?;
-        let scan = manifest.scan()?;
+        let copy = Spooled { path: self.bench.dir.path().join(copy) };
+        let manifest = Manifest::open(&definition, Some(&copy))?;
+        let scan = manifest.scan(ScanDepth::Faults)?;
         let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
         Ok((scan, rows))
     }
@@ -60,7 +57,7 @@ impl Night {
 
     fn good(&self) -> Vec<Line> {
         let rows = self.read().unwrap_or_else(|faults| panic!("{faults}")).1;
-        rows.into_iter().filter_map(|row| if let Row::Good(line) = row { Some(*line) } else { None }).collect()
+        rows.into_iter().filter_map(|row| if let Row::Good(line) = row { Some(line.into()) } else { None }).collect()
     }
 
     fn told(&self) -> String {
@@ -74,8 +71,8 @@ fn a_listed_prefix_becomes_lines() {
     let fields = format!("manifest = \"s3://b/n/\"\nname_pattern = '{NAMES}'\nexclude = [\"old/**\"]");
     let night = Night::listed(&objects, &fields);
     let (scan, _) = night.read().unwrap();
-    assert_eq!((scan.lines, &scan.header.carried[..]), (2, &["call_id".to_owned(), "agent".to_owned()][..]));
-    assert_eq!(scan.header.option_columns.iter().map(|o| o.as_str()).collect::<Vec<_>>(), ["language"]);
+    assert_eq!((scan.lines, &scan.columns.carried[..]), (2, &["call_id".to_owned(), "agent".to_owned()][..]));
+    assert_eq!(scan.columns.options, ["language"]);
     let ignored: Vec<_> = scan.ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [(".json", 1), ("left out by include or exclude", 1), ("no ending", 1)]);
     let lines = night.good();
@@ -94,11 +91,11 @@ fn a_group_can_be_the_key_and_groups_fill_templates() {
     let pattern = "name_pattern = '^(?<key>[^_]+)_(?<agent>[^.]+)'";
     let night = Night::listed(&objects, &format!("manifest = \"s3://b/n\"\n{pattern}"));
     assert_eq!(keys_and_sources(&night.good()), [("7", "s3://b/n/a/7_ann.wav"), ("8", "s3://b/n/b/8_bo.wav")]);
-    assert_eq!(night.read().unwrap().0.header.carried, ["agent"]);
+    assert_eq!(night.read().unwrap().0.columns.carried, ["agent"]);
     let columns = "date = \"2026-11-20\"\ncolumns = { key = \"{agent}/{date:%d}-{batch}-{key}\" }";
     let night = Night::listed(&objects, &format!("manifest = \"s3://b/n\"\n{pattern}\n{columns}"));
     assert_eq!(night.good()[0].key.as_str(), "ann/20-a-7");
-    assert_eq!(night.read().unwrap().0.header.carried, ["key", "agent"]);
+    assert_eq!(night.read().unwrap().0.columns.carried, ["key", "agent"]);
     let doubled = [("a/7_ann.wav", 9), ("b/7_bo.wav", 9)];
     let told = Night::listed(&doubled, &format!("manifest = \"s3://b/n\"\n{pattern}")).told();
     assert_eq!(told, "s3://b/n/:2: column `key`: the key `7` is also that of line 1");
@@ -109,7 +106,7 @@ fn names_make_columns_of_every_manifest() {
     let night = Night::new(&format!("manifest = \"calls.csv\"\nname_pattern = '{NAMES}'\nno_source = \"skip\""));
     night.bench.write("calls.csv", "id,url,note\n1,https://x.org/7_ann%20b.wav?s=_,n\n2,,m\n3,rec/8_bo_hi.wav,\n");
     let (scan, _) = night.read().unwrap();
-    assert_eq!(scan.header.carried, ["note", "call_id", "agent"]);
+    assert_eq!(scan.columns.carried, ["note", "call_id", "agent"]);
     let carried: Vec<_> = night.good().into_iter().map(|line| line.carried).collect();
     assert_eq!(
         carried,
@@ -169,7 +166,7 @@ fn a_manifest_in_a_store_begins_where_it_lies() {
     let rows = night.read_as("copy").unwrap().1;
     let sources: Vec<_> = rows
         .into_iter()
-        .map(|row| if let Row::Good(line) = row { line.source.unwrap() } else { panic!("{row:?}") })
+        .map(|row| if let Row::Good(line) = row { Line::from(line).source.unwrap() } else { panic!("{row:?}") })
         .collect();
     let below =
         ["s3://b/lists/a b.wav", "s3://b/x/c.wav", "s3://b/top.wav", "https://x.org/d.wav", "s3://b/lists/e.wav"];

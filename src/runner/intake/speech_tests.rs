@@ -4,10 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::{
-    definition::{
-        Definition, Overrides,
-        manifest::texts::{TextRow, Texts},
-    },
+    definition::{Definition, Manifest, Overrides, Row, ScanDepth},
     domain::{
         cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
         synthesis::Rendition,
@@ -62,12 +59,13 @@ impl World {
     async fn speak(&self) -> Vec<Rendition> {
         let definition = self.load();
         let asked = definition.synthesizing().unwrap();
-        let texts = Texts::open(&definition, asked, None).unwrap();
-        for row in texts.lines(&texts.scan().unwrap()).unwrap() {
-            let TextRow::Good(line) = row.unwrap() else { continue };
-            for output in &line.outputs {
+        let manifest = Manifest::open(&definition, None).unwrap();
+        for row in manifest.lines(&manifest.scan(ScanDepth::Faults).unwrap()).unwrap() {
+            let Row::Good(line) = row.unwrap() else { continue };
+            for job in &line.jobs {
+                let output: Rendition = serde_json::from_str(job.overrides.as_deref().unwrap()).unwrap();
                 let options = output.overrides.apply(&asked.synthesis.options);
-                for part in cut::parts(&line.text, asked.synthesis.part_chars) {
+                for part in cut::parts(job.text.as_deref().unwrap(), asked.synthesis.part_chars) {
                     let bought = output.format.bought();
                     let sound = asked.synthesis.sound(&options, &part.text, bought);
                     let shelf = self.store.shelf();
@@ -107,7 +105,7 @@ async fn a_line_is_a_job_for_each_voice_and_format() {
     let w = World::new().await;
     let plan = w.plan().await;
     assert_eq!((plan.scan.lines, plan.scan.jobs, plan.diff.new), (3, 10, 10));
-    let found = plan.speech.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((found.jobs, found.all_parts, found.parts), (10, 10, 10), "µ-law at 8 kHz is another purchase");
     assert_eq!(found.characters.values().sum::<u64>(), 4 * (31 + 8) + 2 * 14);
     let first = w.submit().await;
@@ -119,7 +117,7 @@ async fn a_line_is_a_job_for_each_voice_and_format() {
     let again = w.submit().await;
     assert_eq!((again.submitted.same, again.redelivered, again.gone), (10, 0, 0));
     let plan = w.plan().await;
-    assert_eq!((plan.diff.done, plan.estimate.lines, plan.speech.unwrap().purchases.parts), (10, 0, 0));
+    assert_eq!((plan.diff.done, plan.estimate.lines, plan.purchases.unwrap().parts), (10, 0, 0));
 }
 
 #[tokio::test]
@@ -128,13 +126,13 @@ async fn what_was_bought_once_is_not_new() {
     w.write("p.toml", &TOML.replace("\"ulaw\"", "{ format = \"pcm\" }"));
     w.write("p.csv", "key,text\na,Hello there.\nb,Hello there.\nc,* * *\n\n");
     let plan = w.plan().await;
-    let found = plan.speech.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((plan.scan.jobs, plan.scan.bad, found.all_parts, found.parts), (8, 1, 4, 2));
     w.submit().await;
     w.speak().await;
     w.write("p.csv", "key,text\na,Hello there.\nb,Hello there. And more.\nd,Hello there.\n");
     let plan = w.plan().await;
-    let found = plan.speech.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((plan.diff.new, plan.diff.changed, plan.diff.done, found.jobs), (4, 4, 4, 8));
     assert_eq!((found.parts, found.characters.values().sum::<u64>()), (2, 44), "of one line, by two voices");
 }
@@ -174,7 +172,7 @@ async fn a_format_that_comes_is_new_and_one_that_goes_is_told() {
     w.write("p.toml", &TOML.replace("\"ulaw\"", "\"alaw\""));
     let plan = w.plan().await;
     assert_eq!((plan.diff.new, plan.diff.done, plan.gone, plan.redelivered), (5, 5, 5, 0));
-    assert_eq!(plan.speech.unwrap().purchases.parts, 0, "A-law is made of what µ-law was");
+    assert_eq!(plan.purchases.unwrap().parts, 0, "A-law is made of what µ-law was");
     let again = w.submit().await;
     assert_eq!((again.submitted.new, again.gone, again.dropped, again.redelivered), (5, 0, 5, 0));
     let plan = w.plan().await;
@@ -250,7 +248,7 @@ async fn what_is_to_be_bought_afresh_says_so() {
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), ..Overrides::default() };
     let speech = crate::definition::SpeechFlags { no_reuse: true, ..Default::default() };
     let afresh = Definition::load(&w.dir.path().join("p.toml"), &Overrides { speech, ..over }).unwrap();
-    let reused = w.plan().await.speech.unwrap().purchases.parts;
+    let reused = w.plan().await.purchases.unwrap().parts;
     let done = submit(&w.store, &afresh, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
     assert_eq!((done.submitted.new, done.submitted.same), (4, 10));
     assert_eq!((reused, done.purchases.unwrap().parts), (0, 4));
@@ -278,7 +276,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
             assert_eq!(w.try_submit(&options).await.unwrap().done.len(), 1);
         }
         let row = w.store.batch("p").await.unwrap().unwrap();
-        renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
+        crate::tasks::synthesize::renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
         let row = w.store.batch("p").await.unwrap().unwrap();
         assert_eq!(row.submitting_at, None);
         let spec: crate::domain::batch::BatchSpec = serde_json::from_str(&row.spec).unwrap();

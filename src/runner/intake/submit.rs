@@ -4,21 +4,17 @@ use std::sync::Arc;
 
 use super::{
     super::DEFAULT_CONCURRENCY,
-    IntakeError,
+    Account, AccountCheck, IntakeError, Purchases, VoiceCheck,
     adopt::Adopt,
-    buying::Purchases,
-    cast::{self, Account, VoiceCheck},
-    compare::{Compared, ReadWatch, Verdicts},
-    dictionary,
-    found::look,
+    compare::{Compared, ReadWatch},
+    dated_batch::spec_of,
     known::Known,
-    night::{same_night, spec_of},
     ownership, readable,
-    reader::Reader,
-    scanned::refuse_unpriced,
+    reader::{Reader, Wanted},
+    resolved::{Resolved, Resolving},
 };
 use crate::{
-    definition::{Definition, Faults, Spooled, manifest::Ignored},
+    definition::{Definition, Faults, ScanDepth, Spooled, manifest::Ignored},
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{blank, put_blank_report, put_summary, summarize},
@@ -62,13 +58,13 @@ pub struct Submission {
     pub spec: BatchSpec,
     /// Whether it was there.
     pub existed: bool,
-    /// Whether it is an older night's batch, under its name: its manifest and options are these.
+    /// Whether it is an older dated batch, under its name: its manifest and options are these.
     pub same_night: bool,
     /// Good lines of the manifest.
     pub lines: u64,
     /// What they come to: jobs.
     pub submitted: Submitted,
-    /// Of a synthesis, what is to be bought.
+    /// What is to be bought, where it is bought in parts.
     pub purchases: Option<Purchases>,
     /// What comparing its recordings with those of the ledger has found.
     pub compared: Compared,
@@ -113,51 +109,35 @@ pub async fn submit(
     environment: Environment,
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
-    let mut known = Known::find(store, definition, environment).await?;
-    let here = known.as_ref().map(|known| known.at_its_origin(definition));
-    let definition = here.as_ref().unwrap_or(definition);
-    let reader = Reader::start(definition, copy).await?;
-    let older = match options.again {
-        false => same_night(store, definition, &reader, (environment, &options.watch)).await?,
-        true => None,
-    };
-    let mut definition = older.as_ref().map_or(definition, |night| &night.definition).clone();
-    if older.is_some() {
-        known = Known::find(store, &definition, environment).await?;
-        definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
+    let SubmitOptions { rates, watch, .. } = options;
+    let how = Resolving { environment, again: options.again, rates, watch, depth: ScanDepth::Faults };
+    let mut resolved = Resolved::resolve(Some(store), definition, copy, &how).await?;
+    let warnings = check_account(store, &resolved, options).await?;
+    let found = resolved.look(Some(store), &how, options.update_source).await?;
+    let known = resolved.known.take();
+    if let Some(known) = known.as_ref().filter(|_| !options.rebuy)
+        && let Some(rebuy) = found.rebuy
+    {
+        return Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy });
     }
-    refuse_unpriced(&definition, &reader.scan, &options.rates)?;
-    let account = options.account.as_ref();
-    let mut warnings = match reader.scan.texts() {
-        Some(scan) => cast::check(store, account, &definition.manifest, &scan.cast, options.voice_check).await?,
-        None => Vec::new(),
-    };
-    warnings.extend(reader.scan.strangers.warnings());
-    let verdicts = older.as_ref().and_then(|night| night.verdicts.clone());
-    let found = look(store, &definition, known.as_ref(), (copy, &reader), (verdicts, &options.watch)).await?;
-    let readdressed = match &known {
-        Some(known) => found.refuse_others(store, &definition, known, options.update_source).await?,
-        None => None,
-    };
-    if let Some(known) = known.as_ref().filter(|_| !options.rebuy) {
-        found.refuse_rebuying(&definition, known, &reader, &options.rates)?;
+    if known.is_none() && resolved.task.has_sources() {
+        readable::check(&resolved.definition, copy, &resolved.reader).await?;
     }
-    if known.is_none() {
-        readable::check(&definition, copy, &reader).await?;
-    }
-    let sink = claim_output(store, known.as_ref(), &spec_of(&definition, &reader.scan), &definition, options).await?;
-    let done = dictionary::push(store, account, &mut definition).await?.into_iter().collect();
+    let sink = claim_output(store, known.as_ref(), &resolved.spec(), &resolved.definition, options).await?;
+    let Resolved { mut definition, task, reader, is_older, .. } = resolved;
+    let done = task.prepare_account(store, options.account.as_ref(), &mut definition).await?.into_iter().collect();
     let definition = &definition;
     let mut spec = spec_of(definition, &reader.scan);
     spec.report.former = known.as_ref().and_then(|known| known.former_report(&spec));
 
     let adopt = match options.adopt {
-        true => Some(Arc::new(Adopt::look(&sink, &spec.task).await?)),
+        true => Some(Arc::new(Adopt::look(&sink, &task.output_endings(definition)).await?)),
         false => None,
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
-    let (submitted, mut reading) = write_lines(store, begun, &reader, (adopt, found.verdicts)).await?;
+    let (submitted, mut reading) =
+        write_lines(store, begun, &reader, Wanted { adopt, verdicts: found.verdicts, lines: false }).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
@@ -181,12 +161,12 @@ pub async fn submit(
         name: row.name,
         spec,
         existed: begun.existed,
-        same_night: older.is_some(),
+        same_night: is_older,
         lines: reader.scan.lines,
         submitted,
         purchases: found.purchases,
         compared: found.compared,
-        readdressed,
+        readdressed: found.readdressed,
         warnings,
         done,
         adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
@@ -200,6 +180,25 @@ pub async fn submit(
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
         without_word_times,
     })
+}
+
+/// Whether the account has what the lines ask for; what the user should know before anything is bought.
+async fn check_account(
+    store: &Store,
+    resolved: &Resolved,
+    options: &SubmitOptions,
+) -> Result<Vec<String>, IntakeError> {
+    let Resolved { definition, task, reader, .. } = resolved;
+    let check = AccountCheck {
+        store,
+        account: options.account.as_ref(),
+        manifest: &definition.manifest,
+        scan: &reader.scan,
+        voice_check: options.voice_check,
+    };
+    let mut warnings = task.check_account(check).await?;
+    warnings.extend(reader.scan.strangers.warnings());
+    Ok(warnings)
 }
 
 /// Makes sure that the output is ours, and that it can be written: with the first summary.
@@ -246,10 +245,10 @@ async fn write_lines(
     store: &Store,
     begun: Begun,
     reader: &Reader,
-    (adopt, verdicts): (Option<Arc<Adopt>>, Option<Arc<Verdicts>>),
+    wanted: Wanted,
 ) -> Result<(Submitted, Reading), IntakeError> {
     let (mut submitted, mut reading) = (Submitted::default(), Reading::default());
-    let mut chunks = reader.chunks(adopt, verdicts);
+    let mut chunks = reader.chunks(wanted);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
     loop {

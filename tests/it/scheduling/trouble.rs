@@ -137,7 +137,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let definition = Overrides { now: Some("2026-11-20T20:30:00Z".parse().unwrap()), ..Overrides::default() };
     let definition = Definition::load(&house.path("jobs/night.toml"), &definition).unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
-    let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
+    let columns = Columns { all: vec!["key".into(), "source".into()], ..Columns::default() };
     let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
     let batch = NewBatch {
         definition: name.into(),

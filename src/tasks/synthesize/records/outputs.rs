@@ -1,20 +1,19 @@
 //! What a line is spoken as: each of its voices in each format, and the name of each.
 
-use super::super::{
-    super::{Synthesizing, text::excerpt},
-    record::Record,
-};
-use super::names::Of;
-use super::plan::TextPlan;
-use crate::domain::{
-    key::Key,
-    synthesis::{Rendition, SpeechOverrides},
+use super::{columns::TextColumns, output_name::Of};
+use crate::{
+    definition::{Synthesizing, manifest::Record, text::excerpt},
+    domain::{
+        key::Key,
+        speech::SpeechLanguage,
+        synthesis::{Rendition, SpeechOverrides},
+    },
 };
 
 /// A line's outputs, by voice and format.
 pub(super) fn outputs(
     asked: &Synthesizing,
-    plan: &TextPlan,
+    columns: &TextColumns,
     record: &Record,
     key: &str,
     own: &SpeechOverrides,
@@ -26,7 +25,7 @@ pub(super) fn outputs(
         let overrides = SpeechOverrides { voice_id: Some(voice.clone()), ..own.clone() };
         let options = overrides.apply(&synthesis.options);
         for format in &synthesis.formats {
-            let name = plan.name.text(record, key, &options, format);
+            let name = columns.name.text(record, key, &options, format);
             Key::check(&name).map_err(|fault| {
                 let rule =
                     fault.to_string().replacen("a key", "a name", 1).replace("cannot be keys", "cannot be names");
@@ -44,11 +43,11 @@ pub(super) fn outputs(
 pub(super) struct Named<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
-    pub(super) language: Option<&'l str>,
+    pub(super) language: Option<SpeechLanguage>,
 }
 
 /// What to add to the name to tell two outputs apart.
-pub(super) fn proposal(plan: &TextPlan, one: &Named<'_>, other: &Named<'_>) -> String {
+pub(super) fn proposal(columns: &TextColumns, one: &Named<'_>, other: &Named<'_>) -> String {
     let (a, b) = (one.output, other.output);
     let differing = [
         (Of::Key, one.key != other.key),
@@ -57,7 +56,7 @@ pub(super) fn proposal(plan: &TextPlan, one: &Named<'_>, other: &Named<'_>) -> S
         (Of::Format, a.format.format != b.format.format),
         (Of::Language, one.language != other.language),
     ];
-    match differing.iter().find(|(of, differs)| *differs && !plan.name.has(*of)) {
+    match differing.iter().find(|(of, differs)| *differs && !columns.name.has(*of)) {
         Some((of, _)) => format!("add `{{{of}}}` to `name` in [synthesize]"),
         None => {
             "write something between the placeholders of `name`, so that they do not run into each other".to_owned()

@@ -1,14 +1,13 @@
 //! The name of an output: a template over what the output is of, and the line's columns.
 
-use super::super::{
-    super::{
+use crate::{
+    definition::{
+        manifest::{Record, Uses},
         template::{Names, Segment, Template},
         text::{did_you_mean, excerpt, ticked},
     },
-    columns::Uses,
-    record::Record,
+    domain::{options::listed, speech::SpeechOptions, synthesis::OutputFormat},
 };
-use crate::domain::{options::listed, speech::SpeechOptions, synthesis::OutputFormat};
 
 listed! {
     /// What an output is of.

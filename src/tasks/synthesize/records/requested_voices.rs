@@ -1,17 +1,17 @@
-//! Who speaks in a manifest, in which language, by which model.
+//! Which voices a manifest asks for, in which language, by which model.
 
 use std::collections::BTreeMap;
 
-use super::TextLine;
+use super::judge::TextLine;
 use crate::domain::speech::{SpeechLanguage, SpeechModel};
 
 /// Every voice with what it is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cast(pub BTreeMap<Role, Seen>);
+pub struct RequestedVoices(pub BTreeMap<RequestedVoice, VoiceUse>);
 
 /// What a voice is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Role {
+pub struct RequestedVoice {
     /// Who.
     pub voice_id: String,
     /// By which model.
@@ -20,9 +20,9 @@ pub struct Role {
     pub language: Option<SpeechLanguage>,
 }
 
-/// Where.
+/// Where a voice is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct VoiceUse {
     /// The first line.
     pub first: u64,
     /// How many lines.
@@ -31,7 +31,7 @@ pub struct Seen {
     pub by_line: bool,
 }
 
-impl Cast {
+impl RequestedVoices {
     /// Adds a line's voices; `voices` are the definition's.
     pub(super) fn add(&mut self, line: &TextLine, voices: &[String]) {
         let mut last = None;
@@ -41,11 +41,11 @@ impl Cast {
             if last.replace(voice_id) == Some(voice_id) {
                 continue;
             }
-            let role =
-                Role { voice_id: voice_id.to_owned(), model: line.options.model, language: line.options.language };
+            let (model, language) = (line.options.model, line.options.language);
+            let voice = RequestedVoice { voice_id: voice_id.to_owned(), model, language };
             let by_line = !voices.iter().any(|own| own == voice_id);
-            let seen = self.0.entry(role).or_insert(Seen { first: line.number, lines: 0, by_line });
-            seen.lines += 1;
+            let used = self.0.entry(voice).or_insert(VoiceUse { first: line.number, lines: 0, by_line });
+            used.lines += 1;
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::{super::DEFAULT_CONCURRENCY, IntakeError, cast::Account};
 use crate::{
     definition::{
         Definition, TaskDefinition,
@@ -13,6 +12,10 @@ use crate::{
         call::{ErrorKind, Trouble},
         synthesis::Dictionary,
         task::TaskSpec,
+    },
+    runner::{
+        DEFAULT_CONCURRENCY,
+        intake::{Account, IntakeError},
     },
     store::{Again, BatchRow, NewBatch, Store, StoreError},
 };

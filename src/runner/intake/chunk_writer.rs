@@ -1,0 +1,73 @@
+//! Jobs of a manifest put into sets, each for one statement.
+
+use super::{job_builder::JobBuilder, reader::Chunk};
+use crate::{
+    definition::{BadLine, ManifestLine},
+    store::{LineMark, LineSet, NewJob},
+};
+
+/// Jobs a set.
+const CHUNK: u64 = 5_000;
+/// Bytes of text a set: of long texts there are few.
+const CHUNK_TEXT: usize = 4 << 20;
+
+/// Writes sets, and hands each out when it is full. The jobs of a line are in one set.
+pub(super) struct ChunkWriter<'a> {
+    chunk: Chunk,
+    /// Whether the lines themselves go with their jobs.
+    keeps_lines: bool,
+    /// Jobs in it: each has its place.
+    place: u64,
+    text: usize,
+    bytes: usize,
+    hand_out: &'a mut dyn FnMut(Chunk) -> bool,
+}
+
+impl<'a> ChunkWriter<'a> {
+    /// `hand_out` says whether it wants more.
+    pub(super) fn new(keeps_lines: bool, hand_out: &'a mut dyn FnMut(Chunk) -> bool) -> Self {
+        Self { chunk: Chunk::default(), keeps_lines, place: 0, text: 0, bytes: 0, hand_out }
+    }
+
+    /// Adds a line's jobs. False: no more are wanted.
+    pub(super) fn good(&mut self, line: ManifestLine, builder: &JobBuilder<'_>) -> bool {
+        if self.keeps_lines {
+            self.chunk.lines.push(line.clone());
+        }
+        builder.jobs(line, &mut |job| self.add(job));
+        self.next()
+    }
+
+    /// Adds a bad line. False: no more are wanted.
+    pub(super) fn bad(&mut self, line: BadLine) -> bool {
+        self.chunk.bad.push(&JobBuilder::bad(line), self.place);
+        self.place += 1;
+        self.next()
+    }
+
+    /// Hands out what is left, as the last.
+    pub(super) fn end(&mut self) {
+        let chunk = std::mem::take(&mut self.chunk);
+        (self.hand_out)(Chunk { last: true, ..chunk });
+    }
+
+    fn add(&mut self, job: &NewJob) {
+        self.chunk.good.push(job, self.place);
+        let variant = job.speech.as_ref().map_or("", |speech| speech.variant.as_str());
+        self.chunk.marks.push(LineMark::of(&job.key, variant));
+        // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
+        self.text +=
+            job.speech.as_ref().map_or(0, |speech| usize::try_from(speech.text.characters()).unwrap_or(usize::MAX));
+        self.place += 1;
+    }
+
+    fn next(&mut self) -> bool {
+        if self.place < CHUNK && self.text < CHUNK_TEXT {
+            return true;
+        }
+        self.bytes = self.chunk.good.bytes().max(self.bytes);
+        (self.place, self.text) = (0, 0);
+        let next = Chunk { good: LineSet::with_capacity(self.bytes), ..Chunk::default() };
+        (self.hand_out)(std::mem::replace(&mut self.chunk, next))
+    }
+}

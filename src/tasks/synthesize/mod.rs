@@ -1,0 +1,17 @@
+//! Texts become speech.
+
+mod dictionary;
+mod intake;
+mod parts;
+mod purchases;
+mod records;
+mod voices;
+
+pub(crate) use self::records::{UNNAMED, open_records};
+pub use self::{
+    dictionary::renew_dictionary,
+    intake::Synthesize,
+    parts::{PartLine, Parts, parts},
+    records::{Look, RequestedVoice, RequestedVoices, TextFindings, TextNote, VoiceUse},
+    voices::{Judgement, KnownVoice, judge, remembered},
+};

@@ -1,0 +1,86 @@
+//! What the texts of a manifest would buy, counted before anything is bought.
+
+use std::collections::HashSet;
+
+use super::records::rendition;
+use crate::{
+    definition::{ManifestLine, Synthesizing},
+    domain::{
+        cut::{self, Part},
+        identity::Identity,
+        speech::SpeechOptions,
+        synthesis::{Bought, Rendition, Synthesis},
+    },
+    runner::intake::{Purchases, Survey},
+    store::{JobPlan, Shelf, StoreError},
+};
+
+/// Counts parts and characters, line by line.
+pub(super) struct SpeechSurvey {
+    synthesis: Synthesis,
+    /// What is kept, where that may be used.
+    shelf: Option<Shelf>,
+    found: Purchases,
+    /// What is bought for one of the jobs serves all others.
+    bought: HashSet<Identity>,
+    bought_again: HashSet<Identity>,
+}
+
+impl SpeechSurvey {
+    pub(super) fn new(asked: &Synthesizing, shelf: Option<Shelf>) -> Self {
+        let (found, bought, bought_again) = Default::default();
+        let shelf = shelf.filter(|_| !asked.no_reuse);
+        Self { synthesis: asked.synthesis.clone(), shelf, found, bought, bought_again }
+    }
+
+    /// Adds the parts of a job that would be worked.
+    fn buy(&mut self, options: &SpeechOptions, bought: Bought, parts: &[Part], again: bool) -> Result<(), StoreError> {
+        for part in parts {
+            let (sound, characters) = (self.synthesis.sound(options, &part.text, bought), part.chars() as u64);
+            let is_new = !self.bought.contains(&sound) && !self.is_kept(sound, bought)?;
+            if is_new {
+                self.bought.insert(sound);
+                self.found.parts += 1;
+                *self.found.characters.entry(options.model).or_default() += characters;
+            }
+            // Counted by itself: that another job buys it too is no excuse.
+            if again && (is_new || self.bought.contains(&sound)) && self.bought_again.insert(sound) {
+                *self.found.again_characters.entry(options.model).or_default() += characters;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_kept(&self, sound: Identity, bought: Bought) -> Result<bool, StoreError> {
+        self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.is_kept(sound, bought.format))
+    }
+}
+
+impl Survey for SpeechSurvey {
+    fn add(&mut self, line: &ManifestLine, jobs: &[JobPlan]) -> Result<(), StoreError> {
+        let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { return Ok(()) };
+        let parts: Vec<Part> = cut::parts(text, self.synthesis.part_chars).filter(Part::has_words).collect();
+        let characters: u64 = parts.iter().map(|part| part.chars() as u64).sum();
+        let outputs: Vec<Rendition> = line.jobs.iter().filter_map(rendition).collect();
+        let mut seen = Vec::with_capacity(outputs.len());
+        for (output, job) in outputs.iter().zip(jobs) {
+            let options = output.overrides.apply(&self.synthesis.options);
+            let (voice, bought) = (output.voice_id(), output.format.bought());
+            if !seen.contains(&(voice, bought)) {
+                seen.push((voice, bought));
+                self.found.all_parts += parts.len() as u64;
+                *self.found.all_characters.entry(options.model).or_default() += characters;
+            }
+            self.found.again += u64::from(job.is_bought_again());
+            if job.is_worked() {
+                self.found.jobs += 1;
+                self.buy(&options, bought, &parts, job.is_bought_again())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn found(self: Box<Self>) -> Purchases {
+        self.found
+    }
+}

@@ -1,0 +1,58 @@
+//! Submitting recordings.
+
+use crate::{
+    definition::{Definition, manifest::JobDraft},
+    domain::{
+        cost::{MicroUsd, Rates},
+        options::TranscriptFormat,
+        task::TaskSpec,
+    },
+    runner::intake::{IntakeTask, OutputEndings},
+};
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Transcribe;
+
+impl IntakeTask for Transcribe {
+    fn has_sources(&self) -> bool {
+        true
+    }
+
+    fn price_unit(&self) -> &'static str {
+        "US dollars a minute"
+    }
+
+    fn output_endings(&self, definition: &Definition) -> OutputEndings {
+        OutputEndings {
+            all: formats(definition).iter().map(|format| format!(".{format}")).collect(),
+            may_be_empty: [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|format| format!(".{format}")).into(),
+        }
+    }
+
+    fn outputs(&self, definition: &Definition, key: &str, _job: &JobDraft) -> Vec<String> {
+        formats(definition).iter().map(|format| format!("{key}.{format}")).collect()
+    }
+
+    fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        let sorted = |spec: &TaskSpec| {
+            let mut formats = spec.transcription().map(|asked| asked.formats.clone());
+            formats.as_mut().map(|formats| formats.sort_unstable());
+            formats
+        };
+        sorted(before) != sorted(now)
+    }
+
+    fn adds_captions(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        let (Some(before), Some(now)) = (before.transcription(), now.transcription()) else { return false };
+        now.formats.iter().any(|format| format.needs_words() && !before.formats.contains(format))
+    }
+
+    fn cost_of_audio(&self, definition: &Definition, audio_ms: u64, rates: &Rates) -> Option<MicroUsd> {
+        definition.transcribing().map(|asked| rates.cost(asked.options.model, audio_ms))
+    }
+}
+
+fn formats(definition: &Definition) -> &[TranscriptFormat] {
+    definition.transcribing().map_or(&[], |asked| &asked.formats)
+}
