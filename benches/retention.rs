@@ -25,8 +25,8 @@ use wavebatch::{
         environment::Environment,
         identity::{Identity, source_identity},
         job::{BatchId, JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
+        transcription::Transcription,
     },
     store::{
         Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, Settlement, Sizes, Store, To, Want,
@@ -100,7 +100,7 @@ fn opening(path: &Path) -> (Opening, Clock) {
 async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     let new = NewBatch {
         definition: "night".into(),
-        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Task::Transcribe, "{}".into())
+        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
     };
     let (batch, _) = store.begin_submit(new).await.expect("a batch");
     let jobs = (1..=lines).map(|line| job(nth, line)).collect();

@@ -1,5 +1,6 @@
 //! `wavebatch check`
 
+use crate::domain::synthesis::Synthesis;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -286,9 +287,9 @@ fn lines(plan: &Plan) -> Vec<String> {
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
-    let (mut facts, one) = match plan.spec.task.synthesis() {
+    let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
         Some(asked) => {
-            let product = spoken::product(plan.scan.lines, plan.scan.jobs, asked);
+            let product = spoken::product(plan.scan.lines, plan.scan.jobs, &asked);
             (vec![tell::fact("lines", product), tell::fact("", parts.join(", "))], "output")
         }
         None => (vec![tell::fact("lines", parts.join(", "))], "line"),

@@ -18,6 +18,7 @@ use crate::{
         batch::BatchSpec,
         job::BatchId,
         options::{SttModel, WebhookMode},
+        transcription::Transcription,
     },
     runner::Webhook,
     server::{
@@ -195,7 +196,7 @@ impl Standby {
 }
 
 fn may_be_posted(spec: &BatchSpec) -> bool {
-    let Some(asked) = spec.task.transcription() else { return false };
+    let Some(asked) = spec.task.read::<Transcription>().ok() else { return false };
     // A column may set another model for a line.
     let pro = asked.options.model == SttModel::PulsePro || spec.option_columns.iter().any(|column| column == "model");
     match asked.webhook {

@@ -13,9 +13,10 @@ use super::{
 use crate::{
     domain::{
         job::{JobState, Wanted},
-        options::Task,
         query::QueryRules,
         synthesis::Rendition,
+        synthesis::Synthesis,
+        transcription::Transcription,
     },
     store::{BatchRow, CallRow, JobDetail, JobFilter, ReportRow, Store},
 };
@@ -78,8 +79,8 @@ impl Jobs {
             }
         } else {
             screen.result(&match batch.task {
-                Task::Transcribe => list(&jobs, screen.result_width()),
-                Task::Synthesize => spoken(&jobs, screen.result_width()),
+                Transcription::TASK => list(&jobs, screen.result_width()),
+                _ => spoken(&jobs, screen.result_width()),
             })?;
         }
         if more {
@@ -100,10 +101,10 @@ impl Jobs {
     ) -> Result<(), Stop> {
         let screen = &context.screen;
         let spec = spec_of(&batch.name, &batch.spec)?;
-        let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
+        let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let mut told = Vec::new();
         for job in jobs {
-            let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+            let Some(parts) = JobParts::look(store, &asked, job).await? else { continue };
             told.push(match self.json {
                 true => format!("{}\n", parts.in_json(job)),
                 false => parts.in_full(job, screen.result_width()),

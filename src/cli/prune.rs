@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     definition::text,
-    domain::options::Task,
+    domain::synthesis::Synthesis,
     store::{BatchRow, Pruned},
 };
 
@@ -60,7 +60,7 @@ impl Prune {
         if pruned.texts > 0 {
             screen.say(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
         }
-        if batch.as_ref().is_some_and(|row| row.task == Task::Synthesize) {
+        if batch.as_ref().is_some_and(|row| row.task == Synthesis::TASK) {
             screen.say("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
         } else if pruned.answers + pruned.callbacks == 0 {
             screen.say("no answers to prune");

@@ -17,9 +17,10 @@ use super::{
 use crate::{
     domain::{
         batch::BatchSpec,
+        built_in::BuiltIn,
         cost::Rates,
         job::{BatchId, JobState},
-        task::TaskSpec,
+        synthesis::Synthesis,
     },
     store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Store},
 };
@@ -63,9 +64,9 @@ impl Retry {
         let again = self.again(&store, &batch, &spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
-        if let (Some(asked), Some(_)) = (spec.task.synthesis(), &self.key) {
+        if let (Some(asked), Some(_)) = (spec.task.read::<Synthesis>().ok(), &self.key) {
             // The ledger does not know which jobs are made of the same sounds; of one line that can be looked up.
-            plan.units = part::characters(&store, asked, &rates, &self.jobs(&store, &batch).await?).await?;
+            plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
         screen.say(&match (&again, &self.key) {
@@ -98,14 +99,14 @@ impl Retry {
         rates: &Rates,
     ) -> Result<Option<Again>, Stop> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
-        let asked = spec.task.synthesis().ok_or_else(|| no_parts(&batch.name))?;
+        let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {
             return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
         let jobs = self.jobs(store, batch).await?;
-        Again::look(store, asked, rates, which, &jobs).await.and_then(|again| {
+        Again::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
             // Without a part all of the line would be bought.
             again.map(Some).ok_or_else(|| {
                 Stop::usage(format!("{}: the line is not finished; no part of it can be spoken again yet", batch.name))
@@ -150,7 +151,7 @@ fn told(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String 
     if plan.jobs == 0 {
         return format!("{batch}: nothing to retry");
     }
-    let one = if spec.task.synthesis().is_some() { "job" } else { "line" };
+    let one = if spec.task.is::<Synthesis>() { "job" } else { "line" };
     let bought = plan.jobs - plan.deliveries;
     let mut parts = Vec::new();
     if plan.deliveries > 0 {
@@ -164,9 +165,10 @@ fn told(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String 
 }
 
 fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
-    let model = match &spec.task {
-        TaskSpec::Transcribe(asked) => asked.options.model,
-        TaskSpec::Synthesize { synthesize } => {
+    let model = match spec.task.built_in() {
+        Err(e) => return e.to_string(),
+        Ok(BuiltIn::Transcribe(asked)) => asked.options.model,
+        Ok(BuiltIn::Synthesize(synthesize)) => {
             let model = synthesize.options.model;
             if rates.known_per_10k_chars(model).is_none() {
                 return format!(
@@ -194,9 +196,9 @@ fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
 mod tests {
     use super::*;
 
-    fn spec(task: &str, options: serde_json::Value) -> BatchSpec {
+    fn spec(task: &str, asked: serde_json::Value) -> BatchSpec {
         serde_json::from_value(serde_json::json!({
-            "definition": "d", "task": task, "manifest": "m", "output": "/o", "formats": ["json"], (task): options,
+            "definition": "d", "task": task, "asked": asked, "manifest": "m", "output": "/o",
             "run": {}, "report": {}, "carried": [], "option_columns": [],
         }))
         .unwrap()
@@ -206,9 +208,9 @@ mod tests {
     fn the_cost_is_said_first() {
         let spec = spec(
             "transcribe",
-            serde_json::json!({ "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+            serde_json::json!({ "formats": ["json"], "options": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
-                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" }),
+                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } }),
         );
         let told = |jobs, deliveries, units, unknown| {
             told("b", &spec, &Retried { jobs, deliveries, units, unknown, ..Retried::default() }, &Rates::default())

@@ -9,8 +9,10 @@ use crate::{
     definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SpeechFlags, text},
     domain::{
         batch::MicroUsd,
-        options::{ExpireContent, Redact, SendMode, Task},
+        built_in::task_named,
+        options::{ExpireContent, Redact, SendMode},
         synthesis::CaptionFormat,
+        task::TaskName,
     },
     runner::intake::VoiceCheck,
 };
@@ -38,8 +40,8 @@ pub struct Sources {
     pub sandbox: bool,
 
     /// What to do with each line: transcribe or synthesize
-    #[arg(long, help_heading = "Without a definition")]
-    task: Option<Task>,
+    #[arg(long, value_parser = task_named, help_heading = "Without a definition")]
+    task: Option<TaskName>,
     /// The model: pulse or pulse-pro; lightning_v3.1 or lightning_v3.1_pro
     #[arg(long, help_heading = "Options of the task")]
     model: Option<String>,

@@ -15,8 +15,8 @@ use crate::{
     domain::{
         batch::{BatchSpec, MicroUsd},
         job::JobState,
-        options::Task,
         pool::{Limits, Pool},
+        transcription::Transcription,
     },
     store::{BatchPhase, BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
 };
@@ -94,8 +94,8 @@ impl Seen {
         for row in rows {
             let counts = store.counts(row.id).await?;
             let speech = match row.task {
-                Task::Transcribe => None,
-                Task::Synthesize => Some(store.spoken(row.id).await?),
+                Transcription::TASK => None,
+                _ => Some(store.spoken(row.id).await?),
             };
             let phase = row.phase(counts.unfinished(), store.clock().now());
             batches.push(Batch { row, counts, phase, speech });

@@ -11,12 +11,8 @@ use crate::{
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
     domain::{
-        batch::BatchSpec,
-        cost::Rates,
-        environment::Environment,
-        job::JobState,
-        options::{SttModel, Task},
-        row::RowStatus,
+        batch::BatchSpec, cost::Rates, environment::Environment, job::JobState, options::SttModel, row::RowStatus,
+        synthesis::Synthesis, transcription::Transcription,
     },
     report::summary::SummaryState,
     runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
@@ -25,7 +21,7 @@ use crate::{
 
 /// The model of transcripts.
 pub(super) fn stt(spec: &BatchSpec) -> SttModel {
-    spec.task.transcription().map_or(SttModel::Pulse, |asked| asked.options.model)
+    spec.task.read::<Transcription>().ok().map_or(SttModel::Pulse, |asked| asked.options.model)
 }
 
 /// One fact under its name, on one line.
@@ -71,7 +67,7 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
         parts.push("none: there is nothing to do".into());
     }
     let mut facts = Vec::new();
-    let synthesis = done.spec.task.synthesis();
+    let synthesis = done.spec.task.read::<Synthesis>().ok();
     let one = if synthesis.is_some() { "output" } else { "line" };
     if done.same_night {
         let told = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
@@ -79,7 +75,7 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
     }
     match synthesis {
         Some(asked) => {
-            facts.push(fact("lines", spoken::product(done.lines, s.new + s.changed + s.same, asked)));
+            facts.push(fact("lines", spoken::product(done.lines, s.new + s.changed + s.same, &asked)));
             facts.push(fact("", parts.join(", ")));
         }
         None => facts.push(fact("lines", parts.join(", "))),
@@ -103,11 +99,9 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
 
 /// Of jobs that nobody asks for any more.
 pub(super) fn gone(spec: &BatchSpec) -> &'static str {
-    match spec.task.task() {
-        Task::Transcribe => " of the batch are not in the manifest any more; they stay",
-        Task::Synthesize => {
-            " of the batch are of lines that are gone, or of voices or formats that are not asked for any more"
-        }
+    match spec.task.name {
+        Transcription::TASK => " of the batch are not in the manifest any more; they stay",
+        _ => " of the batch are of lines that are gone, or of voices or formats that are not asked for any more",
     }
 }
 
@@ -117,7 +111,7 @@ pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, ra
     if left == 0 {
         return Vec::new();
     }
-    if let Some(asked) = spec.task.synthesis() {
+    if let Some(asked) = spec.task.read::<Synthesis>().ok() {
         let mut facts = vec![fact("cost", spoken::price(asked.options.model, rates))];
         facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
         facts.push(fact("time", finish(left, limits)));
@@ -187,8 +181,8 @@ pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
 pub(super) fn headline(definition: &Definition, environment: Environment) -> String {
     let task = definition.task.task();
     let sandbox = match (environment, task) {
-        (Environment::Sandbox, Task::Transcribe) => " in the sandbox: nothing is sent, transcripts are invented",
-        (Environment::Sandbox, Task::Synthesize) => " in the sandbox: nothing is sent, audio is invented",
+        (Environment::Sandbox, Transcription::TASK) => " in the sandbox: nothing is sent, transcripts are invented",
+        (Environment::Sandbox, Synthesis::TASK) => " in the sandbox: nothing is sent, audio is invented",
         _ => "",
     };
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
@@ -286,10 +280,10 @@ mod tests {
     #[test]
     fn the_cost_is_judged_by_what_is_done() {
         let spec: BatchSpec = serde_json::from_value(serde_json::json!({
-            "definition": "d", "task": "transcribe", "manifest": "m", "output": "/o", "formats": ["json"],
-            "transcribe": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+            "definition": "d", "task": "transcribe", "manifest": "m", "output": "/o",
+            "asked": { "formats": ["json"], "options": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
-                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" },
+                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } },
             "run": {}, "report": {}, "carried": [], "option_columns": [],
         }))
         .unwrap();

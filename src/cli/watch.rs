@@ -16,8 +16,8 @@ use super::{
 use crate::{
     domain::{
         job::{BatchId, JobState},
-        options::Task,
         pool::{Limits, Pool},
+        synthesis::Synthesis,
     },
     runner::Event,
     store::{SpeechCounts, Store, StoreError},
@@ -88,7 +88,7 @@ impl Watch {
                 counts.push(self.store.counts(*batch).await?);
                 let row = self.store.batch_by_id(*batch).await?;
                 spent = spent.saturating_add(row.spent);
-                speaks &= row.task == Task::Synthesize;
+                speaks &= row.task == Synthesis::TASK;
             }
             meter.rebase(&counts, spent);
             if speaks {

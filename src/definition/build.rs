@@ -20,7 +20,8 @@ use super::{
 };
 use crate::domain::{
     batch::{BatchName, RunSettings},
-    options::Task,
+    synthesis::Synthesis,
+    transcription::Transcription,
 };
 
 /// What is known besides the draft.
@@ -63,7 +64,7 @@ pub(super) fn open<'a>(path: &Path, over: &'a Overrides) -> Result<(Builder<'a>,
 pub(super) fn from_command_line(ad_hoc: &AdHoc, over: &Overrides) -> Result<Definition, Faults> {
     let cwd = working_dir(over)?;
     let name = Origin::batch_name(&ad_hoc.sources, &cwd);
-    let texts = ad_hoc.task == Task::Synthesize;
+    let texts = ad_hoc.task == Synthesis::TASK;
     let origin = Origin::of_sources(&ad_hoc.sources, &cwd, over.manifest_format, texts);
     let manifest = ad_hoc.sources.first().cloned();
     let draft = Draft { name: Some(name), manifest, ..Draft::of(ad_hoc.task) };
@@ -111,8 +112,8 @@ impl Builder<'_> {
         self.refuse_flags_of_others(draft.task);
         let date = self.date(&draft);
         let (task, judged) = match draft.task {
-            Task::Transcribe => (self.transcribing(&draft, date), true),
-            Task::Synthesize => self.synthesizing(&draft.speech, date),
+            Transcription::TASK => (self.transcribing(&draft, date), true),
+            _ => self.synthesizing(&draft.speech, date),
         };
         let mut definition = self.definition(draft, origin, date, task);
         if self.faults.is_empty() && self.others.is_empty() {
@@ -166,7 +167,7 @@ impl Builder<'_> {
         draft.report.sink = self.report_sink(&draft, report_to.as_deref());
         let (origin, manifest) = self.origin(&draft, &names, origin);
         let address = self.address(&draft, origin.as_ref());
-        let filters = Filters { texts: draft.task == Task::Synthesize, ..self.filters(&draft, origin.as_ref()) };
+        let filters = Filters { texts: draft.task == Synthesis::TASK, ..self.filters(&draft, origin.as_ref()) };
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
         let run = self.run(&draft);
         let schedule = self.schedule(&draft);
@@ -293,8 +294,8 @@ impl Builder<'_> {
                 let format = self.over.manifest_format.or(draft.manifest_format);
                 let dir = self.cwd.join(&typed_in);
                 let origin = match draft.task {
-                    Task::Transcribe => Origin::of_manifest(&filled, &dir, format),
-                    Task::Synthesize => Origin::of_texts(&filled, &dir, format),
+                    Transcription::TASK => Origin::of_manifest(&filled, &dir, format),
+                    _ => Origin::of_texts(&filled, &dir, format),
                 };
                 let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
                 origin.map_err(named).map(|origin| (origin, filled))

@@ -21,9 +21,13 @@ use super::{
 use crate::{
     domain::{
         batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
+        built_in::task_named,
         keywords::Keywords,
-        options::{Task, TranscriptFormat, WebhookMode, listed},
+        options::{TranscriptFormat, WebhookMode, listed},
         s3::{S3Settings, SinkSettings},
+        synthesis::Synthesis,
+        task::TaskName,
+        transcription::Transcription,
     },
     tasks::transcribe::name_pattern,
 };
@@ -53,7 +57,7 @@ listed! {
 pub(super) struct Draft {
     pub(super) name: Option<String>,
     /// Where the file does not say it rightly, which task's fields it has.
-    pub(super) task: Task,
+    pub(super) task: TaskName,
     pub(super) date: Option<When>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) batch: Option<String>,
@@ -101,7 +105,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
         for error in errors {
             walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
         }
-        return (Draft::of(Task::Transcribe), Places::default(), walk.faults);
+        return (Draft::of(Transcription::TASK), Places::default(), walk.faults);
     }
     let draft = read_root(&mut walk, table.get_ref());
     walk.tell_unknown();
@@ -110,7 +114,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
 
 impl Draft {
     /// One that says nothing else.
-    pub(super) fn of(task: Task) -> Self {
+    pub(super) fn of(task: TaskName) -> Self {
         Self {
             task,
             name: None,
@@ -160,19 +164,19 @@ pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) ->
 }
 
 /// Which task's fields a file has, by its word or else by its table.
-fn task_of(table: &DeTable<'_>) -> Task {
-    let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| task.parse().ok());
+fn task_of(table: &DeTable<'_>) -> TaskName {
+    let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| task_named(task).ok());
     let by_table = || match table.contains_key("synthesize") && !table.contains_key("transcribe") {
-        true => Task::Synthesize,
-        false => Task::Transcribe,
+        true => Synthesis::TASK,
+        false => Transcription::TASK,
     };
     said.unwrap_or_else(by_table)
 }
 
 fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     let (task, mut root) = (task_of(table), Section::root(table));
-    let speech = task == Task::Synthesize;
-    walk.text(&mut root, "task", named::<Task>);
+    let speech = task == Synthesis::TASK;
+    walk.text(&mut root, "task", task_named);
     let mut draft = Draft {
         task,
         name: walk.text(&mut root, "name", some),

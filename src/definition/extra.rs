@@ -6,16 +6,18 @@ use toml::de::{DeTable, DeValue};
 use super::walk::{Section, Walk};
 use crate::domain::{
     extra::{Extra, canonical_json, check_name},
-    options::{OWN_QUERY, Task},
+    options::OWN_QUERY,
     speech::OWN_BODY,
+    task::TaskName,
+    transcription::Transcription,
 };
 
 /// Reads the table.
-pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, task: Task) -> Extra {
+pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, task: TaskName) -> Extra {
     let mut section = walk.section(root, "extra");
     let (owned_query, owned_body): (&[&str], &[&str]) = match task {
-        Task::Transcribe => (OWN_QUERY, &[]),
-        Task::Synthesize => (&[], OWN_BODY),
+        Transcription::TASK => (OWN_QUERY, &[]),
+        _ => (&[], OWN_BODY),
     };
     let mut extra = Extra::default();
     let mut query = walk.section(&mut section, "query");
@@ -30,7 +32,7 @@ pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, task: Task) 
     let mut body = walk.section(&mut section, "body");
     for name in body.others() {
         let taken = walk.any_of(&mut body, &name, |value| {
-            if task == Task::Transcribe {
+            if task == Transcription::TASK {
                 return Err("a transcription's body is the recording itself; write it in [extra.query]".to_owned());
             }
             check_name(&name, owned_body)?;

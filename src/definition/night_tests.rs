@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::domain::options::Task;
+use crate::domain::transcription::Transcription;
 
 const NIGHT: &str = r#"
 name = "nightly-calls"
@@ -228,7 +228,7 @@ fn sources_in_a_store_make_batches_of_their_own() {
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str]| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Task::Transcribe, sources }, &over)
+        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, &over)
     };
     for (sources, batch, manifest) in [
         (&["s3://acme/2026/11/20/"][..], "20", "s3://acme/2026/11/20/"),

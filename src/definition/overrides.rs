@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use super::{draft::NoSource, manifest::ManifestFormat};
-use crate::domain::{batch::MicroUsd, options::Task, synthesis::CaptionFormat};
+use crate::domain::{batch::MicroUsd, synthesis::CaptionFormat, task::TaskName};
 
 /// A batch without a definition's file: sources and options on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdHoc {
     /// What is done with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// A manifest (file, URL, `-`), a directory or glob of audio or texts, or audio files and URLs or files of texts, as
     /// typed.
     pub sources: Vec<String>,

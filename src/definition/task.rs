@@ -14,8 +14,10 @@ use crate::{
         batch::LineOption,
         keywords::INVENTING_WEIGHT,
         open::Unlisted,
-        options::{SttModel, Task, TranscribeOptions, TranscriptFormat, WebhookMode},
-        task::{TaskSpec, Transcription},
+        options::{SttModel, TranscribeOptions, TranscriptFormat, WebhookMode},
+        synthesis::Synthesis,
+        task::{TaskName, TaskSpec},
+        transcription::Transcription,
     },
     tasks::{synthesize, transcribe},
 };
@@ -51,10 +53,10 @@ pub struct Transcribing {
 impl TaskDefinition {
     /// Its name.
     #[must_use]
-    pub const fn task(&self) -> Task {
+    pub const fn task(&self) -> TaskName {
         match self {
-            Self::Transcribe(_) => Task::Transcribe,
-            Self::Synthesize(_) => Task::Synthesize,
+            Self::Transcribe(_) => Transcription::TASK,
+            Self::Synthesize(_) => Synthesis::TASK,
         }
     }
 
@@ -100,9 +102,9 @@ impl TaskDefinition {
         match self {
             Self::Transcribe(asked) => {
                 let (options, formats) = (asked.options.clone(), asked.formats.clone());
-                TaskSpec::Transcribe(Box::new(Transcription { options, formats, webhook: asked.webhook }))
+                TaskSpec::of(&Transcription { options, formats, webhook: asked.webhook })
             }
-            Self::Synthesize(asked) => TaskSpec::Synthesize { synthesize: Box::new(asked.synthesis.clone()) },
+            Self::Synthesize(asked) => TaskSpec::of(&asked.synthesis),
         }
     }
 

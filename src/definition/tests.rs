@@ -5,7 +5,8 @@ use std::{fs, time::Duration};
 use super::*;
 use crate::domain::{
     batch::{LineOption, MicroUsd, OnLostWords, OnUnknown},
-    options::{ExpireContent, SendMode, Task, TranscriptFormat},
+    options::{ExpireContent, SendMode, TranscriptFormat},
+    transcription::Transcription,
 };
 
 const WHOLE: &str = r#"
@@ -85,7 +86,7 @@ fn the_whole_example_is_read() {
     let scan = manifest.scan(ScanDepth::Faults).unwrap();
     let spec = definition.spec(&scan.columns);
     assert_eq!(
-        (spec.manifest.as_str(), spec.task.transcription().unwrap().formats.len(), spec.carried.len()),
+        (spec.manifest.as_str(), spec.task.read::<Transcription>().unwrap().formats.len(), spec.carried.len()),
         ("jobs/calls.csv", 4, 0)
     );
     let json = serde_json::to_string(&spec).unwrap();
@@ -242,7 +243,7 @@ fn ad_hoc_batches_are_named_after_their_sources() {
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str], over: &Overrides| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Task::Transcribe, sources }, over)
+        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, over)
     };
     for (sources, batch, manifest) in [
         (&["calls.csv"][..], "calls", "calls.csv"),

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod built_in;
 pub mod call;
 pub mod callback;
 pub mod cost;
@@ -40,3 +41,4 @@ pub mod spend;
 pub mod synthesis;
 pub mod task;
 pub mod transcript;
+pub mod transcription;

@@ -74,16 +74,6 @@ macro_rules! listed {
 pub(crate) use listed;
 
 listed! {
-    /// What a definition asks for.
-    Task, "task" {
-        /// Audio in, transcripts out.
-        Transcribe = "transcribe",
-        /// Text in, speech out.
-        Synthesize = "synthesize",
-    }
-}
-
-listed! {
     /// Whether a transcription is waited for, or posted to us when it is done.
     WebhookMode, "way to wait" {
         /// Posted where the recording is long.

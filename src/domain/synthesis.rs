@@ -23,6 +23,7 @@ use super::{
     options::{OptionFault, listed},
     pronunciation::Words,
     speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
+    task::{Asked, TaskName},
 };
 
 /// The longest pause, in milliseconds.
@@ -171,7 +172,14 @@ impl fmt::Display for OutputFormat {
     }
 }
 
+impl Asked for Synthesis {
+    const TASK: TaskName = Self::TASK;
+}
+
 impl Synthesis {
+    /// The task's name.
+    pub const TASK: TaskName = TaskName::of("synthesize");
+
     /// The most characters a second, times the speed, that are not suspect.
     pub const MAX_CHARS_PER_SECOND: f64 = 25.0;
 

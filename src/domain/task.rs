@@ -1,96 +1,191 @@
-//! What a batch does with each line, and with which options.
+//! A task's name, and what a batch asks of it, as the ledger keeps it.
 
-use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
-use super::{
-    identity::{Identity, options_identity},
-    options::{Task, TranscribeOptions, TranscriptFormat, WebhookMode},
-    pool::Pool,
-    synthesis::Synthesis,
-};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-/// A task with its options, as the ledger keeps it: a field `task` with its name, and its own beside it.
+/// What is done with each line of a batch, by name: `transcribe`, `synthesize`. As small as a number, and copied like one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TaskName([u8; TaskName::MAX_BYTES]);
+
+/// A text that cannot name a task.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot name a task: 1 to {} of the letters a to z, digits, `-` and `_` can", .0.escape_debug(), TaskName::MAX_BYTES)]
+pub struct TaskNameFault(String);
+
+impl TaskName {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 32;
+
+    /// The name of a task of the program.
+    ///
+    /// # Panics
+    /// It has over 32 bytes.
+    #[must_use]
+    pub const fn of(name: &'static str) -> Self {
+        Self(padded(name.as_bytes()))
+    }
+
+    /// The name as it is written everywhere.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::MAX_BYTES);
+        std::str::from_utf8(&self.0[..end]).expect("a name is made of text")
+    }
+}
+
+/// A name with zeros after it.
+const fn padded(name: &[u8]) -> [u8; TaskName::MAX_BYTES] {
+    let mut bytes = [0; TaskName::MAX_BYTES];
+    let mut at = 0;
+    while at < name.len() {
+        bytes[at] = name[at];
+        at += 1;
+    }
+    bytes
+}
+
+impl FromStr for TaskName {
+    type Err = TaskNameFault;
+    fn from_str(name: &str) -> Result<Self, TaskNameFault> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        match (1..=Self::MAX_BYTES).contains(&name.len()) && name.chars().all(good) {
+            true => Ok(Self(padded(name.as_bytes()))),
+            false => Err(TaskNameFault(name.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for TaskName {
+    type Error = TaskNameFault;
+    fn try_from(name: String) -> Result<Self, TaskNameFault> {
+        name.parse()
+    }
+}
+
+impl From<TaskName> for String {
+    fn from(name: TaskName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a batch asks of one task, in the types of that task.
+pub trait Asked: Serialize + DeserializeOwned {
+    /// The task.
+    const TASK: TaskName;
+}
+
+/// What a batch asks of its task, as the ledger keeps it: the task's name, and beside it what only the task can read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "lowercase")]
-pub enum TaskSpec {
-    /// Recordings become transcripts.
-    Transcribe(Box<Transcription>),
-    /// Texts become speech.
-    Synthesize {
-        /// What is asked for.
-        synthesize: Box<Synthesis>,
+pub struct TaskSpec {
+    /// The task.
+    #[serde(rename = "task")]
+    pub name: TaskName,
+    /// The task's own part.
+    asked: Value,
+}
+
+/// The task's own part of a specification cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// It is another task's.
+    #[error("it asks for the task `{theirs}`, not `{ours}`")]
+    OtherTask {
+        /// The task that reads.
+        ours: TaskName,
+        /// The task that the specification names.
+        theirs: TaskName,
+    },
+    /// It has another shape than this release writes.
+    #[error("what it asks of the task `{task}` cannot be read")]
+    Shape {
+        /// The task.
+        task: TaskName,
+        /// Where it departs.
+        source: serde_json::Error,
     },
 }
 
-/// What a transcription batch was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Transcription {
-    /// The options of every line that does not say otherwise.
-    #[serde(rename = "transcribe")]
-    pub options: TranscribeOptions,
-    /// The files to write for each line, none twice.
-    pub formats: Vec<TranscriptFormat>,
-    /// Whether answers are waited for.
-    #[serde(default = "auto")]
-    pub webhook: WebhookMode,
-}
-
-const fn auto() -> WebhookMode {
-    WebhookMode::Auto
-}
-
 impl TaskSpec {
-    /// Its name.
+    /// What the ledger keeps of `asked`.
     #[must_use]
-    pub const fn task(&self) -> Task {
-        match self {
-            Self::Transcribe(_) => Task::Transcribe,
-            Self::Synthesize { .. } => Task::Synthesize,
-        }
+    pub fn of<T: Asked>(asked: &T) -> Self {
+        let asked = serde_json::to_value(asked).expect("a task's own part has text keys, and so is JSON");
+        Self { name: T::TASK, asked }
     }
 
-    /// What a transcription asks for.
+    /// Whether it asks for the task of `T`.
     #[must_use]
-    pub fn transcription(&self) -> Option<&Transcription> {
-        match self {
-            Self::Transcribe(asked) => Some(asked),
-            Self::Synthesize { .. } => None,
-        }
+    pub fn is<T: Asked>(&self) -> bool {
+        self.name == T::TASK
     }
 
-    /// What a synthesis asks for.
-    #[must_use]
-    pub fn synthesis(&self) -> Option<&Synthesis> {
-        match self {
-            Self::Transcribe(_) => None,
-            Self::Synthesize { synthesize } => Some(synthesize),
+    /// The task's own part.
+    ///
+    /// # Errors
+    /// It is another task's, or has another shape.
+    pub fn read<T: Asked>(&self) -> Result<T, SpecError> {
+        if !self.is::<T>() {
+            return Err(SpecError::OtherTask { ours: T::TASK, theirs: self.name });
         }
+        T::deserialize(&self.asked).map_err(|source| SpecError::Shape { task: T::TASK, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Echo {
+        times: u32,
     }
 
-    /// The model of every line that does not say otherwise.
-    #[must_use]
-    pub fn model(&self) -> &str {
-        match self {
-            Self::Transcribe(asked) => asked.options.model.as_str(),
-            Self::Synthesize { synthesize } => synthesize.options.model.as_str(),
-        }
+    impl Asked for Echo {
+        const TASK: TaskName = TaskName::of("echo");
     }
 
-    /// The identity of what shapes the calls of a line that sets nothing itself.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        match self {
-            Self::Transcribe(asked) => options_identity(&asked.options),
-            Self::Synthesize { synthesize } => synthesize.identity(&synthesize.options),
-        }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Other {}
+
+    impl Asked for Other {
+        const TASK: TaskName = TaskName::of("other");
     }
 
-    /// The pool of that model.
-    #[must_use]
-    pub fn pool(&self) -> Pool {
-        match self {
-            Self::Transcribe(asked) => asked.options.model.into(),
-            Self::Synthesize { .. } => Pool::Tts,
+    #[test]
+    fn a_task_has_a_plain_name() {
+        for good in ["echo", "a-b_9"] {
+            assert_eq!(good.parse::<TaskName>().unwrap().as_str(), good);
         }
+        for bad in ["", "Echo", "a b", "é", &"x".repeat(33)] {
+            assert!(bad.parse::<TaskName>().is_err(), "{bad:?}");
+        }
+        assert!(serde_json::from_str::<TaskName>("\"A\"").is_err());
+    }
+
+    #[test]
+    fn a_task_reads_its_own_part_alone() {
+        let spec = TaskSpec::of(&Echo { times: 3 });
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(json, r#"{"task":"echo","asked":{"times":3}}"#);
+        let read: TaskSpec = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.read::<Echo>().unwrap(), Echo { times: 3 });
+        assert!(matches!(read.read::<Other>(), Err(SpecError::OtherTask { .. })));
+        let wrong: TaskSpec = serde_json::from_str(r#"{"task":"echo","asked":{}}"#).unwrap();
+        assert!(matches!(wrong.read::<Echo>(), Err(SpecError::Shape { .. })));
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, path::Path};
 use super::file;
 use crate::{
     definition::{AdHoc, Definition, Manifest, Overrides, Row, ScanDepth},
-    domain::options::Task,
+    domain::{synthesis::Synthesis, transcription::Transcription},
 };
 
 const NAMES: [&str; 4] = ["m.csv", "m.tsv", "m.jsonl", "m.txt"];
@@ -35,7 +35,7 @@ pub fn manifests(folder: &Path, input: &[u8]) {
         false => vec![("model", "pulse".to_owned()), ("language", "en".to_owned())],
         true => vec![("voice_id", "magnus".to_owned()), ("model", "lightning_v3.1".to_owned())],
     };
-    let task = if speech { Task::Synthesize } else { Task::Transcribe };
+    let task = if speech { Synthesis::TASK } else { Transcription::TASK };
     let definition = Definition::ad_hoc(&AdHoc { task, sources: vec![name.to_owned()] }, &over);
     let definition = definition.unwrap_or_else(|faults| panic!("{faults}"));
     lines(&definition);

@@ -10,8 +10,8 @@ use super::{
     row::{Column, Row},
 };
 use crate::domain::{
-    options::Task,
     speech::{AudioFormat, SampleRate},
+    task::TaskName,
 };
 
 const PREFIX: &str = "manifest_";
@@ -34,7 +34,7 @@ impl<W: io::Write> ReportWriter<W> {
     ///
     /// # Errors
     /// If `writer` fails.
-    pub fn new(writer: W, task: Task, carried: &[String], transcript: bool) -> io::Result<Self> {
+    pub fn new(writer: W, task: TaskName, carried: &[String], transcript: bool) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
             .quote_style(QuoteStyle::Necessary)
@@ -164,12 +164,12 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
 }
 
 /// The task's columns that are asked for.
-fn shown(task: Task, transcript: bool) -> impl Iterator<Item = Column> {
+fn shown(task: TaskName, transcript: bool) -> impl Iterator<Item = Column> {
     Column::of(task).iter().copied().filter(move |column| transcript || *column != Column::Transcript)
 }
 
 /// Our names, then the manifest's: with a prefix, or several, where a name is taken.
-fn header(task: Task, carried: &[String], transcript: bool) -> Vec<String> {
+fn header(task: TaskName, carried: &[String], transcript: bool) -> Vec<String> {
     let mut taken: HashSet<String> = Column::of(task).iter().map(ToString::to_string).collect();
     // A name that is free keeps it, whichever of the others would like to be called so.
     let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
@@ -201,6 +201,8 @@ mod tests {
         call::ErrorKind,
         cost::MicroUsd,
         row::{Note, RowStatus},
+        synthesis::Synthesis,
+        transcription::Transcription,
     };
 
     fn row() -> Row {
@@ -240,10 +242,10 @@ mod tests {
     }
 
     fn written(rows: &[Row], carried: &[&str], transcript: bool) -> String {
-        written_for(Task::Transcribe, rows, carried, transcript)
+        written_for(Transcription::TASK, rows, carried, transcript)
     }
 
-    fn written_for(task: Task, rows: &[Row], carried: &[&str], transcript: bool) -> String {
+    fn written_for(task: TaskName, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
         let mut report = ReportWriter::new(Vec::new(), task, &carried, transcript).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
@@ -282,7 +284,7 @@ mod tests {
             carried: vec!["=1+1".into(), "x".into()],
             ..row()
         };
-        let report = written_for(Task::Synthesize, &[spoken], &["voice_id", "source"], true);
+        let report = written_for(Synthesis::TASK, &[spoken], &["voice_id", "source"], true);
         insta::assert_snapshot!(report, @r#"
         batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,manifest_voice_id,source
         ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,'=1+1,x
@@ -340,8 +342,8 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(Task::Transcribe, &carried, false)[22..], names);
-        assert_eq!(header(Task::Transcribe, &carried, true)[23..], names);
+        assert_eq!(header(Transcription::TASK, &carried, false)[22..], names);
+        assert_eq!(header(Transcription::TASK, &carried, true)[23..], names);
     }
 
     proptest! {

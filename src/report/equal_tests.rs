@@ -20,9 +20,10 @@ use crate::{
         environment::Environment,
         facts::Facts,
         job::JobState,
-        options::Task,
         row::{Note, RowStatus},
         speech::{AudioFormat, SampleRate},
+        synthesis::Synthesis,
+        transcription::Transcription,
     },
     store::{End, Finish, NewJob, To},
 };
@@ -124,7 +125,7 @@ proptest! {
 
     #[test]
     fn every_field_of_every_row_is_read_back(rows in vec(row(), 0..5), synthesis in any::<bool>(), transcript in any::<bool>()) {
-        let task = if synthesis { Task::Synthesize } else { Task::Transcribe };
+        let task = if synthesis { Synthesis::TASK } else { Transcription::TASK };
         let names = ["who", "key", "=who"].map(str::to_owned);
         let mut report = ReportWriter::new(Vec::new(), task, &names, transcript).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());

@@ -9,13 +9,14 @@ use super::{
 use crate::{
     domain::{
         batch::{BatchSpec, LineOverrides},
+        built_in::BuiltIn,
         call::ErrorKind,
         cost::MicroUsd,
         job::{JobState, Wanted},
         row::{Note, RowStatus},
         synthesis::Rendition,
-        task::TaskSpec,
         transcript::Transcript,
+        transcription::Transcription,
     },
     store::{ReportRow, RowAnswer},
 };
@@ -25,6 +26,8 @@ use crate::{
 pub(super) struct Lines {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
+    /// What it asks of its task.
+    pub(super) asked: BuiltIn,
     pub(super) sandbox: bool,
 }
 
@@ -41,7 +44,7 @@ impl Lines {
     /// ledger's.
     pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {
         // Without the transcript's column the answers are not even looked for; those of speech are files.
-        let asked = self.spec.report.transcript && self.spec.task.transcription().is_some();
+        let asked = self.spec.report.transcript && self.spec.task.is::<Transcription>();
         asked && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
 
@@ -95,8 +98,8 @@ impl Lines {
             return Options::default();
         }
         let own = line.overrides.as_deref();
-        match &self.spec.task {
-            TaskSpec::Transcribe(asked) => {
+        match &self.asked {
+            BuiltIn::Transcribe(asked) => {
                 let own: LineOverrides = own.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
                 let model = own.model.unwrap_or(asked.options.model);
                 let language = own.language.unwrap_or(asked.options.language);
@@ -106,7 +109,7 @@ impl Lines {
                     rendition: None,
                 }
             }
-            TaskSpec::Synthesize { synthesize } => {
+            BuiltIn::Synthesize(synthesize) => {
                 let Some(own) = own.and_then(|json| serde_json::from_str::<Rendition>(json).ok()) else {
                     return Options::default();
                 };

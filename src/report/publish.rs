@@ -15,7 +15,7 @@ use super::{
     summary::{Summary, SummaryState},
 };
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, transcription::Transcription},
     large::look_into,
     sink::{Content, Sink, SinkError},
     store::{BatchRow, ReportRow, RowAnswer, Scratch, Store, StoreError},
@@ -144,7 +144,7 @@ pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkE
     if place.has(&name).await? {
         return place.try_out(&name).await;
     }
-    let header = ReportWriter::new(Vec::new(), spec.task.task(), &spec.carried, spec.report.transcript)
+    let header = ReportWriter::new(Vec::new(), spec.task.name, &spec.carried, spec.report.transcript)
         .and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
     place.put(&name, Content::Bytes(header.into()), CSV).await.map(|_| ())
@@ -169,13 +169,20 @@ pub async fn report_to<W: Write + Send + 'static>(
     with_dropped: bool,
     out: W,
 ) -> Result<W, PublishError> {
-    let transcript = spec.report.transcript && spec.task.transcription().is_some();
-    let lines =
-        Lines { batch: batch.name.clone(), spec: spec.clone(), sandbox: batch.environment == Environment::Sandbox };
+    let transcript = spec.report.transcript && spec.task.is::<Transcription>();
+    let asked = spec
+        .task
+        .built_in()
+        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name)))?;
+    let lines = Lines {
+        batch: batch.name.clone(),
+        spec: spec.clone(),
+        asked,
+        sandbox: batch.environment == Environment::Sandbox,
+    };
     let lines = Arc::new(lines);
     let mut recall = Recall::new(spec, store.spool());
-    let mut writer =
-        ReportWriter::new(out, spec.task.task(), &spec.carried, transcript).map_err(PublishError::Output)?;
+    let mut writer = ReportWriter::new(out, spec.task.name, &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
     let mut page = store.report_rows(batch.id, (0, 0), limit, (transcript, with_dropped)).await?;
     while let Some(last) = page.last() {

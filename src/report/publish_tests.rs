@@ -15,12 +15,12 @@ use crate::{
         facts::Facts,
         identity::{Identity, source_identity},
         job::{BatchId, CallId, JobState, RequestFingerprint},
-        options::Task,
         options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
-        task::{TaskSpec, Transcription},
+        task::TaskSpec,
         transcript::SuspectReason,
+        transcription::Transcription,
     },
     sink::Sink,
     store::{
@@ -42,11 +42,11 @@ fn spec(output: String) -> BatchSpec {
         "expire_content": "false", "allow_silence": false, "send": "auto"});
     BatchSpec {
         definition: "calls".into(),
-        task: TaskSpec::Transcribe(Box::new(Transcription {
+        task: TaskSpec::of(&Transcription {
             options: serde_json::from_value(options).unwrap(),
             formats: vec![TranscriptFormat::Txt],
             webhook: WebhookMode::Auto,
-        })),
+        }),
         address: String::new(),
         queries: crate::domain::query::QueryRules::default(),
         manifest: "calls.csv".into(),
@@ -92,7 +92,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
-        let new = NewBatch::new("calls", environment, Task::Transcribe, serde_json::to_string(&spec).unwrap());
+        let new = NewBatch::new("calls", environment, Transcription::TASK, serde_json::to_string(&spec).unwrap());
         let (batch, _) = store.begin_submit(new).await.unwrap();
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();

@@ -3,9 +3,11 @@
 use crate::domain::{
     call::ErrorKind,
     cost::MicroUsd,
-    options::{Task, listed},
+    options::listed,
     row::{Note, RowStatus},
     speech::{AudioFormat, SampleRate},
+    task::TaskName,
+    transcription::Transcription,
 };
 
 listed! {
@@ -77,10 +79,10 @@ listed! {
 impl Column {
     /// The columns of a task's reports, in their order.
     #[must_use]
-    pub const fn of(task: Task) -> &'static [Self] {
+    pub const fn of(task: TaskName) -> &'static [Self] {
         match task {
-            Task::Transcribe => TRANSCRIPTION,
-            Task::Synthesize => SYNTHESIS,
+            Transcription::TASK => TRANSCRIPTION,
+            _ => SYNTHESIS,
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         facts::Facts,
         identity::{Identity, text_identity},
         job::{JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
+        synthesis::Synthesis,
     },
     sink::Sink,
     store::{
@@ -35,7 +35,7 @@ struct Prompts {
 fn spec(output: &str) -> BatchSpec {
     serde_json::from_value(serde_json::json!({
         "definition": "ivr", "task": "synthesize", "manifest": "prompts.csv", "output": output,
-        "synthesize": {
+        "asked": {
             "options": { "model": "lightning_v3.1", "voice_id": "avery", "language": null, "speed": 1000,
                 "number_pronunciation_language": null, "math_notation": false, "expire_content": "false" },
             "voices": ["avery"],
@@ -73,7 +73,7 @@ impl Prompts {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(&dir.path().join("out").display().to_string());
-        let new = NewBatch::new("ivr", Environment::Live, Task::Synthesize, serde_json::to_string(&spec).unwrap());
+        let new = NewBatch::new("ivr", Environment::Live, Synthesis::TASK, serde_json::to_string(&spec).unwrap());
         let (batch, _) = store.begin_submit(new).await.unwrap();
         let own = r#","language":"hi","model":"lightning_v3.1_pro""#;
         let jobs = vec![

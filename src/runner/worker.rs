@@ -15,13 +15,14 @@ use super::{
 use crate::{
     crash,
     domain::{
+        built_in::BuiltIn,
         call::{ErrorKind, Trouble},
         job::{CallId, CallRecord, JobState, Journal, Step, Why},
         options::{TranscribeOptions, TranscriptFormat, WebhookMode},
         overrides::LineOverrides,
         pool::{Limits, Pool},
         retry::{self, PauseKind, Used},
-        task::{TaskSpec, Transcription},
+        transcription::Transcription,
     },
     media::source::Source,
     store::{Claimed, End, Ended, Finish, JobFilter, Settled, Settlement, StoreError, To},
@@ -68,9 +69,10 @@ impl Next {
 }
 
 pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
-    let to = match &batch.spec.task {
-        TaskSpec::Transcribe(asked) => live(&shared, &batch, asked, &job).await?,
-        TaskSpec::Synthesize { synthesize } => speak::live(&shared, &batch, synthesize, &job).await?,
+    let asked = batch.spec.task.built_in().map_err(|e| StoreError::Unexpected(e.to_string()))?;
+    let to = match &asked {
+        BuiltIn::Transcribe(asked) => live(&shared, &batch, asked, &job).await?,
+        BuiltIn::Synthesize(asked) => speak::live(&shared, &batch, asked, &job).await?,
     };
     let to = match to {
         Some(to) => to,

@@ -266,7 +266,7 @@ mod tests {
     async fn a_submission_that_takes_long_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
-        let new = NewBatch::new("b", Environment::Live, crate::domain::options::Task::Transcribe, "{}".into());
+        let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
         let (batch, _) = store.begin_submit(new).await.unwrap();
         let mut keeper = Keeper::new(store.clone(), Environment::Live, Rates::default(), |_| async { Ok(()) });
         assert!(keeper.look().await.unwrap().is_empty());

@@ -9,10 +9,10 @@ use crate::domain::{
     identity::Identity,
     job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
-    options::Task,
     pool::Pool,
     retry::PauseKind,
     spend::Period,
+    task::TaskName,
 };
 
 /// A list of spellings, kept as text.
@@ -100,7 +100,7 @@ macro_rules! as_bytes {
     )+ };
 }
 
-as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Period, Pool, Task, Wanted, Why);
+as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Period, Pool, TaskName, Wanted, Why);
 as_number!(BatchId, JobId, Token);
 as_bytes! {
     CallId: |id| id.0.as_bytes().to_vec(), |bytes| CallId(Uuid::from_bytes(bytes));

@@ -18,6 +18,7 @@ use crate::{
         identity::Identity,
         job::{BatchId, JobId, Journals, Token},
         synthesis::Rendition,
+        synthesis::Synthesis,
     },
 };
 
@@ -250,7 +251,7 @@ impl Store {
                     // One that cannot be read cannot be worked either.
                     unread.insert(serde_json::from_str::<BatchSpec>(&self.batch_by_id(batch).await?.spec).ok());
                 }
-                let asked = specs[&batch].as_ref().and_then(|spec| spec.task.synthesis());
+                let asked = specs[&batch].as_ref().and_then(|spec| spec.task.read::<Synthesis>().ok());
                 let of: Option<String> = row.try_get("overrides")?;
                 let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
                 // What is to be spoken again is not needed as it was.

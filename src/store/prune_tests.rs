@@ -5,8 +5,8 @@ use crate::domain::{
     environment::Environment,
     identity::{Identity, source_identity},
     job::BatchId,
-    options::Task,
     pool::Pool,
+    transcription::Transcription,
 };
 
 const LINES: u64 = 120;
@@ -22,7 +22,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 async fn night(store: &Store, nth: i64) -> BatchId {
     let new = NewBatch {
         definition: "night".into(),
-        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Task::Transcribe, "{}".into())
+        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
     };
     let (batch, _) = store.begin_submit(new).await.unwrap();
     let jobs = (1..=LINES).map(|line| NewJob {

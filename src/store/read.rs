@@ -11,9 +11,10 @@ use super::{
 use crate::domain::{
     facts::Facts,
     job::{BatchId, CallId, JobId, JobState, Token},
-    options::Task,
     pool::{Limits, Pool},
     retry::PauseKind,
+    synthesis::Synthesis,
+    task::TaskName,
 };
 
 const BATCHES: &str = "SELECT * FROM batches ORDER BY id";
@@ -109,11 +110,11 @@ impl Store {
     /// The ledger cannot be read.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
-        let task: Option<Task> =
+        let task: Option<TaskName> =
             sqlx::query_scalar("SELECT task FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
         // What a transcription buys is the audio itself, and stands in the index.
         let audio = match task {
-            Some(Task::Synthesize) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
+            Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
             _ => "units",
         };
         // counts

@@ -8,8 +8,8 @@ use crate::domain::{
     facts::Facts,
     identity::{Identity, text_identity},
     job::{BatchId, CallId, CallState, JobState, RequestFingerprint, Step, Why},
-    options::Task,
     pool::{Limits, Pool},
+    synthesis::Synthesis,
 };
 
 mod reading;
@@ -36,7 +36,7 @@ impl Ledger {
     async fn submit(&self, name: &str, lines: u64, max_spend: Option<i64>) -> BatchId {
         let new = NewBatch {
             max_spend,
-            ..NewBatch::new(name, Environment::Live, Task::Synthesize, r#"{"task":"synthesize"}"#.into())
+            ..NewBatch::new(name, Environment::Live, Synthesis::TASK, r#"{"task":"synthesize"}"#.into())
         };
         let (batch, _) = self.store.begin_submit(new).await.unwrap();
         let jobs = (1..=lines).map(|line| {

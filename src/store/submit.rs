@@ -14,9 +14,9 @@ use crate::{
         environment::Environment,
         identity::{ContentHash, Identity, Passport},
         job::BatchId,
-        options::Task,
         pool::Pool,
         s3::Listed,
+        task::TaskName,
     },
 };
 
@@ -30,7 +30,7 @@ pub struct NewBatch {
     /// Where its calls go.
     pub environment: Environment,
     /// What it does with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// JSON of the whole specification.
     pub spec: String,
     /// Micro-USD over all runs.
@@ -44,7 +44,7 @@ pub struct NewBatch {
 impl NewBatch {
     /// A batch without limits.
     #[must_use]
-    pub fn new(name: &str, environment: Environment, task: Task, spec: String) -> Self {
+    pub fn new(name: &str, environment: Environment, task: TaskName, spec: String) -> Self {
         Self {
             name: name.to_owned(),
             definition: name.to_owned(),
@@ -274,7 +274,7 @@ async fn submit_set(
     let mut done = Submitted::default();
     texts::insert(conn, &good.texts).await?;
     // submit_set: the submitter lives.
-    let (task, ordinal): (Task, i64) = sqlx::query_as(
+    let (task, ordinal): (TaskName, i64) = sqlx::query_as(
         "UPDATE batches
          SET submitting_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE $2 END
          WHERE id = $1
@@ -304,7 +304,7 @@ async fn submit_set(
 #[derive(Clone, Copy)]
 struct Place {
     batch: BatchId,
-    task: Task,
+    task: TaskName,
     /// The last ordinal that is taken.
     ordinal: i64,
     now: Millis,

@@ -5,9 +5,9 @@ use crate::domain::{
     environment::Environment,
     identity::{Identity, listed_identity, source_identity},
     job::JobState,
-    options::Task,
     pool::Pool,
     s3::Listed,
+    transcription::Transcription,
 };
 
 async fn ledger() -> (tempfile::TempDir, Store) {
@@ -17,7 +17,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 }
 
 fn batch() -> NewBatch {
-    NewBatch::new("b", Environment::Live, Task::Transcribe, "{}".into())
+    NewBatch::new("b", Environment::Live, Transcription::TASK, "{}".into())
 }
 
 fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {

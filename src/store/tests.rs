@@ -11,8 +11,8 @@ use crate::domain::{
     environment::Environment,
     identity::{options_identity, source_identity},
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
-    options::Task,
     pool::{Limited, Limits, Pool},
+    transcription::Transcription,
 };
 
 pub(super) struct Ledger {
@@ -35,7 +35,7 @@ pub(super) async fn open(path: &Path, clock: &Clock) -> Store {
 }
 
 pub(super) fn batch(name: &str) -> NewBatch {
-    NewBatch::new(name, Environment::Live, Task::Transcribe, "{}".into())
+    NewBatch::new(name, Environment::Live, Transcription::TASK, "{}".into())
 }
 
 pub(super) fn options(language: &str) -> crate::domain::identity::Identity {

@@ -9,9 +9,10 @@ use crate::{
         call::ErrorKind,
         environment::Environment,
         job::{BatchId, CallId, CallState, JobId, JobState, Wanted, Why},
-        options::{Task, listed},
+        options::listed,
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
+        task::TaskName,
     },
 };
 
@@ -25,7 +26,7 @@ pub struct BatchRow {
     /// Its definition's name.
     pub definition: String,
     /// What it does with each line.
-    pub task: Task,
+    pub task: TaskName,
     /// Where its calls go.
     pub environment: Environment,
     /// JSON of its specification.

@@ -7,14 +7,14 @@ use sqlx::Row;
 use super::{Store, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, job::JobState, options::Task, pool::Pool, retry::PauseKind},
+    domain::{environment::Environment, job::JobState, pool::Pool, retry::PauseKind, task::TaskName},
 };
 
 /// What is not finished, in all batches of one environment together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vitals {
     /// Jobs of batches that are not finished; superseded ones are in no count.
-    pub jobs: BTreeMap<(Task, JobState), u64>,
+    pub jobs: BTreeMap<(TaskName, JobState), u64>,
     /// How long the oldest job has been due that a worker could take now, in ms; `None` where none is due.
     pub oldest_due_ms: Option<u64>,
     /// Paused batches by the reason of the pause.

@@ -8,9 +8,9 @@ use super::{tests::*, *};
 use crate::domain::{
     environment::Environment,
     job::JobState::{Awaiting, Failed, Queued, Running, Succeeded},
-    options::Task,
     pool::Limits,
     retry::PauseKind,
+    transcription::Transcription,
 };
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn vitals_are_those_of_what_is_not_finished_in_this_world() {
     l.store.pause(paused, PauseKind::User, "for now".into()).await.unwrap();
 
     let vitals = l.store.vitals(Environment::Live).await.unwrap();
-    let of = |state| (Task::Transcribe, state);
+    let of = |state| (Transcription::TASK, state);
     let jobs = [(of(Queued), 4), (of(Running), 1), (of(Awaiting), 1), (of(Failed), 1)].into();
     let oldest_due_ms = vitals.oldest_due_ms;
     let paused = [(PauseKind::User, 1)].into();

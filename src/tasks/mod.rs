@@ -3,12 +3,12 @@
 pub mod synthesize;
 pub mod transcribe;
 
-use crate::{domain::options::Task, runner::intake::IntakeTask};
+use crate::{definition::TaskDefinition, runner::intake::IntakeTask};
 
-/// What submitting asks of a task.
-pub(crate) fn intake(task: Task) -> &'static dyn IntakeTask {
+/// What submitting asks of a definition's task.
+pub(crate) fn intake(task: &TaskDefinition) -> &'static dyn IntakeTask {
     match task {
-        Task::Transcribe => &transcribe::Transcribe,
-        Task::Synthesize => &synthesize::Synthesize,
+        TaskDefinition::Transcribe(_) => &transcribe::Transcribe,
+        TaskDefinition::Synthesize(_) => &synthesize::Synthesize,
     }
 }

@@ -1,6 +1,6 @@
 //! What stands in a night's way: older nights, recordings that may not be read, places that are wrong.
 
-use wavebatch::domain::{environment::Environment, options::Task};
+use wavebatch::domain::{environment::Environment, transcription::Transcription};
 use wavebatch::store::NewBatch;
 
 use crate::{
@@ -49,7 +49,7 @@ async fn an_older_night_whose_submission_was_cut_off_is_told() {
     night.record("2026/11/21", 0..2);
     let cut = NewBatch {
         definition: "nightly-calls".into(),
-        ..NewBatch::new("nightly-calls-2026-11-20", Environment::Live, Task::Transcribe, "{}".into())
+        ..NewBatch::new("nightly-calls-2026-11-20", Environment::Live, Transcription::TASK, "{}".into())
     };
     night.house.store.begin(cut, wavebatch::store::Again::default()).await.unwrap();
     let (_, told) = night.run(AFTER, &["run", "night.toml", "--again"]).await;

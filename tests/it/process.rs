@@ -18,6 +18,7 @@ use wavebatch::{
         call::{ErrorKind, Outcome},
         job::JobState::{Queued, Succeeded},
         s3::SinkSettings,
+        transcription::Transcription,
     },
     media::{
         fetch::{FetchError, FetchSettings, Fetcher},
@@ -260,7 +261,7 @@ async fn in_a_process_without_files_left() {
     let (runner, mut seen) = house.runner_on(&house.store);
     let spec = house.store.batch_by_id(batch).await.expect("a ledger").spec;
     let spec: BatchSpec = serde_json::from_str(&spec).expect("a specification");
-    let options = &spec.task.transcription().expect("of recordings").options;
+    let options = &spec.task.read::<Transcription>().expect("of recordings").options;
     let end = tokio::spawn(async move {
         runner.run(&[batch], CancellationToken::new(), CancellationToken::new()).await.expect("a ledger")
     });

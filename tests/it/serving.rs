@@ -9,8 +9,8 @@ use wavebatch::{
         cost::Rates,
         environment::Environment,
         job::{BatchId, JobState},
-        options::Task,
         retry::PauseKind,
+        transcription::Transcription,
     },
     report::summary::SummaryState,
     runner::RunEnd,
@@ -347,7 +347,7 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_during_a_submission_holds_when_that_is_done() {
     let house = House::new().await;
-    let new = NewBatch::new("night", Environment::Live, Task::Transcribe, "{}".into());
+    let new = NewBatch::new("night", Environment::Live, Transcription::TASK, "{}".into());
     let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
     let told = program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
     assert_eq!(told.status.code(), Some(0));
@@ -401,7 +401,7 @@ async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
     let row = house.store.batch_by_id(batch).await.expect("a ledger");
     let new = NewBatch {
         definition: row.definition,
-        ..NewBatch::new(&row.name, Environment::Live, Task::Transcribe, row.spec)
+        ..NewBatch::new(&row.name, Environment::Live, Transcription::TASK, row.spec)
     };
     house.store.begin_submit(new).await.expect("a ledger");
     let file = definition.to_str().expect("UTF-8");

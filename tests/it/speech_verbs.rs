@@ -18,10 +18,10 @@ use wavebatch::{
         facts::Facts,
         identity::{Identity, text_identity},
         job::{JobId, JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
         speech::{AudioFormat, SampleRate},
         synthesis::Bought,
+        synthesis::Synthesis,
     },
     store::{
         Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSpeech, Opening, PermitAsk, PlannedPart, Purchase,
@@ -53,15 +53,14 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new =
-            NewBatch::new("book", Environment::Live, Task::Synthesize, serde_json::to_string(&self.spec).unwrap());
+        let new = NewBatch::new("book", Environment::Live, Synthesis::TASK, serde_json::to_string(&self.spec).unwrap());
         let (batch, _) = self.store.begin_submit(new).await.unwrap();
         self.store.submit(batch, vec![job("wav"), job("pcm")], vec![]).await.unwrap();
         self.store.end_submit(batch).await.unwrap();
     }
 
     fn sound(&self, text: &str) -> Identity {
-        let asked = self.spec.task.synthesis().unwrap();
+        let asked = self.spec.task.read::<Synthesis>().unwrap();
         asked.options.fingerprint(text, PCM, None, None)
     }
 
@@ -148,7 +147,7 @@ impl Book {
         self.store.submit(batch, vec![slow], vec![]).await.unwrap();
         let _me = self.store.enlist("{}".into()).await.unwrap();
         let job = self.claim().await.remove(0);
-        let mut options = self.spec.task.synthesis().unwrap().options.clone();
+        let mut options = self.spec.task.read::<Synthesis>().unwrap().options.clone();
         options.voice_id = voice.into();
         let length = |part| if part == 0 { samples } else { 24_000 };
         let sounds = PARTS.map(|(part, text, _)| (part, options.fingerprint(text, PCM, None, None), length(part)));
@@ -196,7 +195,7 @@ impl Book {
 fn spec(output: &str) -> BatchSpec {
     serde_json::from_value(json!({
         "definition": "book", "task": "synthesize", "manifest": "book.csv", "output": output,
-        "synthesize": {
+        "asked": {
             "options": { "model": "lightning_v3.1", "voice_id": "avery", "language": "en", "speed": 1000,
                 "number_pronunciation_language": null, "math_notation": false, "expire_content": "false" },
             "voices": ["avery"],

@@ -9,8 +9,8 @@ use wavebatch::{
             CallState,
             JobState::{Cancelled, Failed, Queued, Succeeded, Suspect},
         },
-        options::Task,
         retry::PauseKind,
+        transcription::Transcription,
     },
     runner::RunEnd,
     sandbox::{Fault, Match, What},
@@ -236,7 +236,7 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
         let spec = house.store.batch_by_id(batch).await.unwrap();
         let again = wavebatch::store::NewBatch {
             definition: spec.definition,
-            ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Task::Transcribe, spec.spec)
+            ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Transcription::TASK, spec.spec)
         };
         house.store.begin_submit(again).await.unwrap();
         house.sandbox.release();

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use super::*;
 use crate::{
     definition::{AdHoc, Overrides, Row, Scan, ScanDepth},
-    domain::{batch::LineOverrides, key::Key, options::Task, s3::Listed},
+    domain::{batch::LineOverrides, key::Key, s3::Listed, transcription::Transcription},
 };
 
 /// A good line of recordings, in one piece.
@@ -60,7 +60,7 @@ impl Bench {
 
     pub(super) fn definition(&self, sources: &[&str]) -> Result<Definition, Faults> {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Task::Transcribe, sources }, &self.over)
+        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, &self.over)
     }
 
     pub(super) fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<Row>), String> {

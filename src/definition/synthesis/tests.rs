@@ -190,7 +190,7 @@ fn texts_are_named_on_the_command_line() {
     let ad_hoc = |sources: &[&str], speech: &SpeechFlags| {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
         let over = Overrides { speech: speech.clone(), ..over.clone() };
-        Definition::ad_hoc(&AdHoc { task: crate::domain::options::Task::Synthesize, sources }, &over)
+        Definition::ad_hoc(&AdHoc { task: crate::domain::synthesis::Synthesis::TASK, sources }, &over)
     };
     let definition = ad_hoc(&["p.csv"], &flags).unwrap();
     let asked = definition.synthesizing().unwrap();

@@ -7,7 +7,7 @@ use super::super::{
     defuse::defuse,
     row::{Column, Row},
 };
-use crate::domain::{cost::MicroUsd, options::Task, row::RowStatus};
+use crate::domain::{cost::MicroUsd, row::RowStatus, task::TaskName, transcription::Transcription};
 
 /// A cell without the apostrophe that disarms it.
 pub(super) fn plain(cell: &str) -> String {
@@ -77,9 +77,9 @@ fn thousands(cell: &str, decimals: usize) -> u64 {
 }
 
 /// The row as far as the task's columns tell of it.
-pub(super) fn seen_by(row: Row, task: Task, transcript: bool) -> Row {
+pub(super) fn seen_by(row: Row, task: TaskName, transcript: bool) -> Row {
     match task {
-        Task::Transcribe => Row {
+        Transcription::TASK => Row {
             output_name: None,
             voice_id: None,
             output_format: None,
@@ -90,8 +90,6 @@ pub(super) fn seen_by(row: Row, task: Task, transcript: bool) -> Row {
             transcript: row.transcript.filter(|_| transcript),
             ..row
         },
-        Task::Synthesize => {
-            Row { source: String::new(), channels: None, content_expiry: None, transcript: None, ..row }
-        }
+        _ => Row { source: String::new(), channels: None, content_expiry: None, transcript: None, ..row },
     }
 }

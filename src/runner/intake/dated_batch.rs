@@ -72,7 +72,7 @@ pub(super) async fn same_dated_batch(
 /// Whether two batches of one definition are the same work, whatever their dates.
 fn is_same(ours: &BatchSpec, theirs: &BatchSpec) -> bool {
     theirs.dated
-        && ours.task.task() == theirs.task.task()
+        && ours.task.name == theirs.task.name
         && ours.manifest_hash == theirs.manifest_hash
         && ours.option_columns == theirs.option_columns
         && ours.task.identity() == theirs.task.identity()

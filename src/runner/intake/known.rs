@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     definition::{Columns, Definition},
-    domain::{batch::BatchSpec, environment::Environment, options::Task},
+    domain::{batch::BatchSpec, environment::Environment, task::TaskName},
     store::{Again, BatchRow, Diff, Store, StoreError},
 };
 
@@ -37,11 +37,11 @@ impl Known {
                 ours: named(&definition.name),
             });
         }
-        if spec.task.task() != definition.task.task() {
-            let of = |task: Task| format!("the task `{task}`");
+        if spec.task.name != definition.task.task() {
+            let of = |task: TaskName| format!("the task `{task}`");
             return Err(IntakeError::OtherDefinition {
                 batch,
-                theirs: of(spec.task.task()),
+                theirs: of(spec.task.name),
                 ours: of(definition.task.task()),
             });
         }

@@ -66,7 +66,7 @@ impl Resolved {
         copy: Option<&Spooled>,
         how: &Resolving<'_>,
     ) -> Result<Self, IntakeError> {
-        let task = tasks::intake(definition.task.task());
+        let task = tasks::intake(&definition.task);
         // What is wrong with its name is told before a long manifest is read.
         let known = find(store, (definition, task), how.environment).await?;
         let reader = Reader::start(definition, copy, task, how.depth).await?;

@@ -7,7 +7,7 @@ use crate::{
     definition::{Definition, Manifest, Overrides, Row, ScanDepth},
     domain::{
         cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
-        synthesis::Rendition,
+        synthesis::Rendition, synthesis::Synthesis,
     },
     sandbox::{Config, Sandbox},
     store::{Finish, Opening, PlannedPart, Settlement, Store, Submitted, To, Want},
@@ -280,7 +280,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
         let row = w.store.batch("p").await.unwrap().unwrap();
         assert_eq!(row.submitting_at, None);
         let spec: crate::domain::batch::BatchSpec = serde_json::from_str(&row.spec).unwrap();
-        let id = spec.task.synthesis().unwrap().dictionary.clone().unwrap().id.unwrap();
+        let id = spec.task.read::<Synthesis>().unwrap().dictionary.clone().unwrap().id.unwrap();
         assert_eq!(account.client.dictionaries().await.unwrap()[0].id, id);
         ids.push(id);
         sandbox.shutdown().await;

@@ -14,8 +14,8 @@ use crate::{
         environment::Environment,
         facts::Facts,
         job::{JobState, RequestFingerprint},
-        options::Task,
         pool::{Limits, Pool},
+        transcription::Transcription,
     },
     media::fetch::{FetchSettings, Fetcher},
     report::{
@@ -313,7 +313,7 @@ async fn what_was_cut_off_is_completed() {
     let definition = w.load("calls.toml");
     let header = w.plan().await.scan.columns.clone();
     let spec = definition.spec(&header);
-    let batch = NewBatch::new("calls", Environment::Live, Task::Transcribe, serde_json::to_string(&spec).unwrap());
+    let batch = NewBatch::new("calls", Environment::Live, Transcription::TASK, serde_json::to_string(&spec).unwrap());
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
     let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
@@ -359,7 +359,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
         no_source: Some(crate::definition::NoSource::Skip),
         ..Overrides::default()
     };
-    let ad_hoc = AdHoc { task: Task::Transcribe, sources: vec!["-".into()] };
+    let ad_hoc = AdHoc { task: Transcription::TASK, sources: vec!["-".into()] };
     let definition = Definition::ad_hoc(&ad_hoc, &over).unwrap();
     let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
     let spool = w.store.spool();

@@ -17,7 +17,6 @@ pub(super) fn label_of(pool: Pool) -> &'static str {
 }
 
 labels! {
-    OfJob { task, state }
     OfCall { pool, outcome }
     OfPool { pool }
     OfLimit { pool, limit }
@@ -28,6 +27,12 @@ labels! {
     OfReason { reason }
     OfResult { result }
     OfPeriod { period }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfJob {
+    pub(super) task: String,
+    pub(super) state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

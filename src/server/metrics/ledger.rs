@@ -14,9 +14,9 @@ use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool, label_of};
 use crate::{
     clock::Millis,
     domain::{
+        built_in::TASKS,
         environment::Environment,
         job::JobState,
-        options::Task,
         pool::{Limits, Pool},
         retry::PauseKind,
         spend::{SpendRule, SpendUse},
@@ -122,10 +122,10 @@ impl LedgerGauges {
     pub(super) fn set(&self, seen: &Seen) {
         let Seen { vitals, pools, spend, now } = seen;
         self.up.set(1);
-        for task in Task::ALL {
+        for task in TASKS {
             for state in JobState::ALL.iter().filter(|state| **state != JobState::Superseded) {
-                let n = vitals.jobs.get(&(*task, *state)).copied().unwrap_or(0);
-                self.jobs.get_or_create(&OfJob { task: task.as_str(), state: state.as_str() }).set(count(n));
+                let n = vitals.jobs.get(&(task, *state)).copied().unwrap_or(0);
+                self.jobs.get_or_create(&OfJob { task: task.to_string(), state: state.as_str() }).set(count(n));
             }
         }
         for kind in PauseKind::ALL {

@@ -90,7 +90,7 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     let ask = SpendAsk { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
     assert_eq!(l.store.spent(&ask).await.unwrap().groups[0].name.as_deref(), Some("lightning_v3.1"));
     let row = l.store.batch("b").await.unwrap().unwrap();
-    assert_eq!(row.task, crate::domain::options::Task::Synthesize);
+    assert_eq!(row.task, crate::domain::synthesis::Synthesis::TASK);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         batch::BatchSpec,
         call::{ErrorKind, Trouble},
-        synthesis::Dictionary,
+        synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
     },
     runner::{
@@ -81,8 +81,8 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
     let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
     let mut spec: BatchSpec = serde_json::from_str(&row.spec)
         .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
-    let TaskSpec::Synthesize { synthesize } = &mut spec.task else { return Ok(()) };
-    let Some(dictionary) = &mut synthesize.dictionary else { return Ok(()) };
+    let Ok(mut asked) = spec.task.read::<Synthesis>() else { return Ok(()) };
+    let Some(dictionary) = &mut asked.dictionary else { return Ok(()) };
     let Ok(words) = pronunciations::read(Path::new(&dictionary.file)) else { return Ok(()) };
     let before = dictionary.id.clone();
     if words.hex() != dictionary.hash {
@@ -92,6 +92,7 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
     if dictionary.id == before {
         return Ok(());
     }
+    spec.task = TaskSpec::of(&asked);
     let batch = NewBatch {
         name: row.name.clone(),
         definition: row.definition.clone(),

@@ -5,7 +5,10 @@ use futures::future::BoxFuture;
 use super::{dictionary, purchases::SpeechSurvey, records::rendition, voices};
 use crate::{
     definition::{Definition, manifest::JobDraft},
-    domain::{synthesis::CaptionFormat, task::TaskSpec},
+    domain::{
+        synthesis::{CaptionFormat, Synthesis},
+        task::TaskSpec,
+    },
     runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
     store::{Shelf, Store},
 };
@@ -39,16 +42,15 @@ impl IntakeTask for Synthesize {
     /// A name is each job's own, and compared line by line.
     fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {
-            let asked = spec.synthesis()?;
-            let mut captions = asked.captions.clone();
+            let Synthesis { pause, mut captions, .. } = spec.read().ok()?;
             captions.sort_unstable();
-            Some((asked.pause, captions))
+            Some((pause, captions))
         };
-        presented(before) != presented(now)
+        presented(before).is_none_or(|before| Some(before) != presented(now))
     }
 
     fn at_its_origin(&self, definition: &Definition, before: &TaskSpec) -> Definition {
-        let origin = before.synthesis().and_then(|asked| asked.origin.clone());
+        let origin = before.read::<Synthesis>().ok().and_then(|asked| asked.origin);
         definition.clone().asked_at(origin)
     }
 

@@ -6,6 +6,7 @@ use crate::{
         cost::{MicroUsd, Rates},
         options::TranscriptFormat,
         task::TaskSpec,
+        transcription::Transcription,
     },
     runner::intake::{IntakeTask, OutputEndings},
 };
@@ -36,15 +37,15 @@ impl IntakeTask for Transcribe {
 
     fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let sorted = |spec: &TaskSpec| {
-            let mut formats = spec.transcription().map(|asked| asked.formats.clone());
-            formats.as_mut().map(|formats| formats.sort_unstable());
-            formats
+            let mut formats = spec.read::<Transcription>().ok()?.formats;
+            formats.sort_unstable();
+            Some(formats)
         };
-        sorted(before) != sorted(now)
+        sorted(before).is_none_or(|before| Some(before) != sorted(now))
     }
 
     fn adds_captions(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
-        let (Some(before), Some(now)) = (before.transcription(), now.transcription()) else { return false };
+        let (Ok(before), Ok(now)) = (before.read::<Transcription>(), now.read::<Transcription>()) else { return false };
         now.formats.iter().any(|format| format.needs_words() && !before.formats.contains(format))
     }
 

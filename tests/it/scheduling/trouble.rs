@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener};
 use wavebatch::{
     definition::{Columns, Definition, Overrides},
-    domain::{environment::Environment, options::Task, retry::PauseKind},
+    domain::{environment::Environment, retry::PauseKind, transcription::Transcription},
     server::Scheduling,
     store::{NewBatch, NewRun, Settling},
 };
@@ -141,7 +141,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
     let batch = NewBatch {
         definition: name.into(),
-        ..NewBatch::new(definition.batch.as_str(), Environment::Live, Task::Transcribe, spec)
+        ..NewBatch::new(definition.batch.as_str(), Environment::Live, Transcription::TASK, spec)
     };
     store.begin_submit(batch).await.unwrap();
     drop(taken);

@@ -9,8 +9,8 @@ use wavebatch::{
         environment::Environment,
         identity::Identity,
         job::BatchId,
-        options::Task,
         pool::Pool,
+        synthesis::Synthesis,
         synthesis::{OutputFormat, Rendition, SpeechOverrides},
     },
     store::{NewBatch, NewJob, NewSpeech, Text},
@@ -56,7 +56,7 @@ impl House {
             ..NewBatch::new(
                 speaking.name,
                 Environment::Live,
-                Task::Synthesize,
+                Synthesis::TASK,
                 serde_json::to_string(&spec).expect("JSON"),
             )
         };
@@ -104,7 +104,7 @@ impl House {
         let fields = synthesize.as_object_mut().expect("an object");
         fields.extend(speaking.synthesize.as_object().expect("an object").clone());
         serde_json::from_value(json!({
-            "definition": speaking.name, "task": "synthesize", "synthesize": synthesize, "manifest": "m",
+            "definition": speaking.name, "task": "synthesize", "asked": synthesize, "manifest": "m",
             "output": self.path("out"), "run": speaking.run, "report": {}, "carried": [], "option_columns": [],
         }))
         .expect("a specification")
@@ -113,7 +113,7 @@ impl House {
     /// Whether a part with this text was bought and is kept.
     pub fn is_on_shelf(&self, speaking: &Speaking, text: &str) -> bool {
         let spec = self.spec(speaking);
-        let synthesis = spec.task.synthesis().expect("speech");
+        let synthesis = spec.task.read::<Synthesis>().expect("speech");
         let bought = speaking.formats[0].bought();
         let sound = synthesis.sound(&synthesis.options, text, bought);
         self.store.shelf().find(sound, bought.format).expect("a shelf").is_some()
