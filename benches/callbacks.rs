@@ -40,8 +40,8 @@ use wavebatch::{
     },
     runner::intake::{SubmitOptions, submit},
     sandbox::{Config, Fault, Match, Sandbox, What},
-    server::{Metrics, Patience, Receiver, ReceiverSettings, secrets},
-    store::{End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To, Want},
+    server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts, secrets},
+    store::{ClaimRequest, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To},
     waves::account,
 };
 
@@ -100,7 +100,11 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
     let account = account(&origin, &SecretString::from(KEY));
     let mut calls = Vec::with_capacity(n);
     while calls.len() < n {
-        let want = Want { environment: Environment::Live, calls: vec![(Pool::PulsePro, 250)], ..Want::default() };
+        let want = ClaimRequest {
+            environment: Environment::Live,
+            calls: vec![(Pool::PulsePro, 250)],
+            ..ClaimRequest::default()
+        };
         let claimed = store.claim(want).await.expect("a ledger");
         let asked = claimed.into_iter().map(|job| {
             let (store, account) = (store.clone(), account.clone());
@@ -185,7 +189,7 @@ async fn rate(dir: &Path, n: usize, bytes: usize) {
         listen: ([127, 0, 0, 1], 0).into(),
         secrets: vec![secret.clone()],
         rates: Rates::default(),
-        patience: Patience::default(),
+        timeouts: ServerTimeouts::default(),
         metrics: Metrics::new(),
     };
     let receiver = Receiver::start(store.clone(), settings).await.expect("a port");
@@ -236,9 +240,9 @@ impl Service {
             .spawn()
             .expect("the program");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let told: Vec<String> =
+        let message: Vec<String> =
             lines.by_ref().map_while(Result::ok).take_while(|line| !line.contains("workers ")).collect();
-        assert!(child.try_wait().expect("a child").is_none(), "{}", told.join("\n"));
+        assert!(child.try_wait().expect("a child").is_none(), "{}", message.join("\n"));
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, addr }
     }

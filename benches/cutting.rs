@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wavebatch::domain::{cut::parts, speech::PART_CHARS};
+use wavebatch::domain::{cut::parts, synthesis_options::PART_CHARS};
 
 const ENGLISH: &str = "It was a dark night, and Mr. Hale (who had walked 3.5 miles in the rain) stood before the \
     door; nobody came. “Is there anyone?” he asked. “There is,” said a voice — it was not a friendly one — “but not \

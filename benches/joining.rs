@@ -10,7 +10,7 @@ use std::{
 
 use wavebatch::{
     audio::{Joiner, verify, wav},
-    domain::speech::{AudioFormat, SampleRate},
+    domain::synthesis_options::{AudioFormat, SampleRate},
 };
 
 const PARTS: u32 = 1_200;

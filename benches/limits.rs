@@ -155,7 +155,7 @@ async fn storm() -> bool {
             runs.push((done.took, done.refused));
         }
         runs.sort_unstable();
-        let told: Vec<String> =
+        let message: Vec<String> =
             runs.iter().map(|(took, refused)| format!("{:.2} s ({refused} refused)", took.as_secs_f64())).collect();
         let median = runs[2].0;
         println!(
@@ -164,7 +164,7 @@ async fn storm() -> bool {
             median.as_secs_f64(),
             median.as_secs_f64() / ideal.as_secs_f64(),
             ideal.as_secs_f64(),
-            told.join(", ")
+            message.join(", ")
         );
         well &= median <= Duration::from_secs(26);
     }

@@ -1,7 +1,7 @@
 //! What kept answers take: nights of five-minute calls with word times, pruned as they age. How far they are compressed,
 //! whether the ledger levels off, and how long others wait for the writer meanwhile.
 //!
-//! `cargo bench --bench retention`; `NIGHT=2000 NIGHTS=4` for less.
+//! `cargo bench --bench retention`; `CALLS_PER_DATE=2000 DATES=4` for less.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::{
@@ -29,14 +29,15 @@ use wavebatch::{
         transcription::Transcription,
     },
     store::{
-        Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, Settlement, Sizes, Store, To, Want,
+        ClaimRequest, Claimed, End, Ended, Finish, LedgerSizes, NewBatch, NewJob, Opening, PermitAsk, Purchase,
+        Settlement, Store, To,
     },
 };
 
 /// Calls a night, and words in each: some 60 kB.
-const NIGHT: u64 = 10_000;
+const CALLS_PER_DATE: u64 = 10_000;
 const WORDS: u64 = 760;
-const NIGHTS: u64 = 7;
+const DATES: u64 = 7;
 /// Nights whose answers stay.
 const KEEP: usize = 2;
 const AUDIO_MS: u64 = 300_000;
@@ -47,7 +48,7 @@ const MB: f64 = 1e6;
 #[tokio::main]
 async fn main() {
     let asked = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (night, nights) = (asked("NIGHT").unwrap_or(NIGHT), asked("NIGHTS").unwrap_or(NIGHTS));
+    let (night, nights) = (asked("NIGHT").unwrap_or(CALLS_PER_DATE), asked("NIGHTS").unwrap_or(DATES));
     println!("{nights} nights of {night} calls, the answers of {KEEP} are kept");
     let dir = tempfile::tempdir_in(".").expect("a folder");
     let (opening, clock) = opening(&dir.path().join("wavebatch.db"));
@@ -71,7 +72,7 @@ async fn main() {
                 (full.file + full.wal) as f64 / MB,
             );
         }
-        print!("night {nth}: {:.1} s; {}", begin.elapsed().as_secs_f64(), told(&full));
+        print!("night {nth}: {:.1} s; {}", begin.elapsed().as_secs_f64(), message(&full));
         if let Some(old) = batches.len().checked_sub(KEEP + 1).and_then(|at| batches.get(at)) {
             pruned(&store, *old).await;
         }
@@ -108,7 +109,8 @@ async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     store.end_submit(batch).await.expect("submitted");
     let mut raw = 0;
     loop {
-        let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 256)], ..Want::default() };
+        let want =
+            ClaimRequest { environment: Environment::Live, calls: vec![(Pool::Pulse, 256)], ..ClaimRequest::default() };
         let claimed = store.claim(want).await.expect("claimed");
         if claimed.is_empty() {
             break;
@@ -134,7 +136,7 @@ fn job(nth: u64, line: u64) -> NewJob {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     }
 }
 
@@ -249,7 +251,7 @@ async fn pruned(store: &Store, batch: BatchId) {
         between.free as f64 / MB,
         between.wal as f64 / MB,
         shrunk.as_secs_f64(),
-        told(&store.sizes().await.expect("sizes")),
+        message(&store.sizes().await.expect("sizes")),
         at(50),
         at(99),
         at(100),
@@ -268,7 +270,7 @@ async fn waits(store: Store, batch: BatchId, stop: Arc<AtomicBool>) -> Vec<Durat
     waits
 }
 
-fn told(sizes: &Sizes) -> String {
+fn message(sizes: &LedgerSizes) -> String {
     let mb = |bytes: u64| bytes as f64 / MB;
     format!("ledger {:.0} MB ({:.0} free) and log {:.0} MB", mb(sizes.file), mb(sizes.free), mb(sizes.wal))
 }

@@ -16,7 +16,7 @@ use wavebatch::{
         summary::SummaryState,
     },
     runner::intake::{PlanOptions, SubmitOptions, plan, submit},
-    store::{Opening, Store, Want},
+    store::{ClaimRequest, Opening, Store},
 };
 
 const CLAIMS: usize = 300;
@@ -94,8 +94,13 @@ async fn claims(store: &Store, queued: u64) -> Duration {
     let me = store.enlist("{}".into()).await.expect("enlisted");
     let mut took = Vec::with_capacity(CLAIMS);
     for turn in 0..CLAIMS {
-        let want =
-            Want { environment: Environment::Live, free: 20, calls: vec![(Pool::Pulse, 20)], turn, ..Want::default() };
+        let want = ClaimRequest {
+            environment: Environment::Live,
+            free: 20,
+            calls: vec![(Pool::Pulse, 20)],
+            turn,
+            ..ClaimRequest::default()
+        };
         let (one, claimed) = timed(store.claim(want)).await;
         assert!(!claimed.expect("claimed").is_empty(), "there are lines enough");
         took.push(one);

@@ -164,8 +164,8 @@ mod tests {
         #[error("error sending request")]
         struct Sending(#[source] io::Error);
         let behind = |errno: Errno| shortage(&Sending(io::Error::other(io::Error::from(errno))));
-        let told = behind(Errno::MFILE).expect("a shortage");
-        assert!(told.contains("Too many open files") && told.contains("ulimit -n"), "{told}");
+        let message = behind(Errno::MFILE).expect("a shortage");
+        assert!(message.contains("Too many open files") && message.contains("ulimit -n"), "{message}");
         assert!(behind(Errno::NFILE).is_some() && behind(Errno::NOMEM).is_some());
         assert_eq!(behind(Errno::CONNREFUSED), None);
         assert_eq!(behind(Errno::NETUNREACH), None, "without a network it is the API that is out of reach");

@@ -9,7 +9,6 @@ pub mod definition;
 pub mod domain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
-pub mod held;
 pub mod io_fault;
 pub mod large;
 pub mod media;
@@ -26,4 +25,5 @@ pub mod sink;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod temp_lock;
 pub mod waves;

@@ -55,7 +55,7 @@ fn candidates(limit: Rlimit) -> Vec<Option<u64>> {
 /// another process of the same user.
 fn forbid_core_dumps() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    // A core dump that goes through a pipe heeds no limit.
+    // A core dump that goes through a pipe obeys no limit.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -436,7 +436,7 @@ CREATE TABLE notices (
     -- Whether the definition itself names the recipient.
     own           INTEGER NOT NULL CHECK (own IN (0, 1)),
     body          TEXT    NOT NULL,
-    state         TEXT    NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
+    state         TEXT    NOT NULL CHECK (state IN ('waiting', 'delivered', 'given_up')),
     posted_at     INTEGER NOT NULL,
     -- While it waits: when somebody must look at it again. A taken one is due when its lease has run out.
     due_at        INTEGER,

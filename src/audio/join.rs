@@ -9,7 +9,7 @@ use super::{
     part::{Body, Checked, Source, check, differs},
     wav,
 };
-use crate::domain::speech::{AudioFormat, SampleRate};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 /// What is read and written at once, in bytes. Even, so that no sample is cut.
 const BLOCK: usize = 64 << 10;

@@ -15,7 +15,7 @@ pub use join::{Joined, Joiner};
 pub use part::{Checked, Source, check};
 pub use verify::verify;
 
-use crate::domain::speech::{AudioFormat, SampleRate};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 /// Why audio is not what it should be, or could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use super::{
     mp3::{Frames, Header, info::Info},
     wav,
 };
-use crate::domain::speech::{AudioFormat, SampleRate};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 /// Where the bytes of a part are. It is opened when it is its turn: a book has more parts than a process may have open
 /// files.
@@ -57,7 +57,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Whether some of its sound cannot be had without encoding it anew; see [`Checked::lost_frames`].
+    /// Whether some of its sound cannot be had without encoding it again; see [`Checked::lost_frames`].
     #[must_use]
     pub const fn needs_reencode(&self) -> bool {
         self.lost_frames > 0
@@ -170,7 +170,7 @@ mod tests {
         check(&mut Cursor::new(bytes), format, SampleRate::Hz8000)
     }
 
-    fn told(bytes: &[u8], format: AudioFormat) -> String {
+    fn message(bytes: &[u8], format: AudioFormat) -> String {
         check_bytes(bytes, format).unwrap_err().to_string()
     }
 
@@ -191,25 +191,25 @@ mod tests {
             assert!(matches!(check_bytes(b"", format), Err(AudioError::Empty)), "{format}");
         }
         let error = b"{\"message\": \"Unauthorized\"}";
-        assert_eq!(told(error, AudioFormat::Wav), "it is not WAV: not a RIFF/WAVE file");
-        assert_eq!(told(error, AudioFormat::Mp3), "it is not MP3: no frame was found");
+        assert_eq!(message(error, AudioFormat::Wav), "it is not WAV: not a RIFF/WAVE file");
+        assert_eq!(message(error, AudioFormat::Mp3), "it is not MP3: no frame was found");
         let wav = wav::pcm16(1, 8000, None, &[5; 800]);
-        assert_eq!(told(&wav[..wav.len() - 600], AudioFormat::Wav), "it is cut short: 1000 bytes of 1600");
-        assert_eq!(told(&wav[..44], AudioFormat::Wav), "it is cut short: 0 bytes of 1600");
-        assert_eq!(told(&[&wav[..], &[0; 50]].concat(), AudioFormat::Wav), "it is not WAV: its sizes do not agree");
-        assert_eq!(told(&wav::pcm16(1, 8000, None, &[]), AudioFormat::Wav), "it holds no audio");
+        assert_eq!(message(&wav[..wav.len() - 600], AudioFormat::Wav), "it is cut short: 1000 bytes of 1600");
+        assert_eq!(message(&wav[..44], AudioFormat::Wav), "it is cut short: 0 bytes of 1600");
+        assert_eq!(message(&[&wav[..], &[0; 50]].concat(), AudioFormat::Wav), "it is not WAV: its sizes do not agree");
+        assert_eq!(message(&wav::pcm16(1, 8000, None, &[]), AudioFormat::Wav), "it holds no audio");
         let other = wav::pcm16(1, 24_000, None, &[5; 800]);
-        assert_eq!(told(&other, AudioFormat::Wav), "its sample rate is 24000, not 8000");
+        assert_eq!(message(&other, AudioFormat::Wav), "its sample rate is 24000, not 8000");
         let stereo = wav::pcm16(2, 8000, None, &[5; 800]);
-        assert_eq!(told(&stereo, AudioFormat::Wav), "its number of channels is 2, not 1");
+        assert_eq!(message(&stereo, AudioFormat::Wav), "its number of channels is 2, not 1");
         let mut open = wav.clone();
         open[40..44].fill(0xFF);
-        assert_eq!(told(&open, AudioFormat::Wav), "its header leaves its length open");
+        assert_eq!(message(&open, AudioFormat::Wav), "its header leaves its length open");
         let mut ulaw = wav;
         ulaw[20] = 7;
-        assert_eq!(told(&ulaw, AudioFormat::Wav), "it is not WAV: its samples are not linear");
-        assert_eq!(told(&[0; 801], AudioFormat::Pcm), "it is cut short: 801 bytes of 802");
+        assert_eq!(message(&ulaw, AudioFormat::Wav), "it is not WAV: its samples are not linear");
+        assert_eq!(message(&[0; 801], AudioFormat::Pcm), "it is cut short: 801 bytes of 802");
         let mp3 = include_bytes!("testdata/44k.mp3");
-        assert_eq!(told(mp3, AudioFormat::Mp3), "its sample rate is 44100, not 8000");
+        assert_eq!(message(mp3, AudioFormat::Mp3), "its sample rate is 44100, not 8000");
     }
 }

@@ -199,8 +199,8 @@ fn what_cannot_be_decoded_becomes_silent_and_the_rest_sounds() {
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), cut).unwrap();
-    let told = verify(file.path(), AudioFormat::Mp3, SampleRate::Hz24000, checked.samples).unwrap_err();
-    assert!(told.to_string().starts_with("its number of frames that cannot be decoded is"), "{told}");
+    let message = verify(file.path(), AudioFormat::Mp3, SampleRate::Hz24000, checked.samples).unwrap_err();
+    assert!(message.to_string().starts_with("its number of frames that cannot be decoded is"), "{message}");
 }
 
 #[test]
@@ -213,8 +213,8 @@ fn what_cannot_be_joined_is_refused_before_a_byte_is_written() {
     joiner.part(&part[..]).unwrap();
     assert!(joiner.part(&part[..99]).is_err());
     assert_eq!((joiner.samples(), joiner.part_starts()), (90, &[40][..]), "a bad part is not added");
-    let told = joiner.join(AudioFormat::Mp3, &mut out).unwrap_err().to_string();
-    assert_eq!(told, "mp3 cannot be made of pcm");
+    let message = joiner.join(AudioFormat::Mp3, &mut out).unwrap_err().to_string();
+    assert_eq!(message, "mp3 cannot be made of pcm");
     joiner.pause(u32::MAX);
     assert!(matches!(joiner.join(AudioFormat::Wav, &mut out), Err(AudioError::TooLong { .. })));
     assert!(out.is_empty());
@@ -222,8 +222,8 @@ fn what_cannot_be_joined_is_refused_before_a_byte_is_written() {
     let silent = mp3::Header::parse(&[0xFF, 0xF3, 0x84, 0x44]).unwrap().silent_frame();
     let stereo = [&silent[..], &silent].concat();
     let mut joiner = self::joiner(AudioFormat::Mp3, SampleRate::Hz24000, &[Part(TAGGED)]);
-    let told = joiner.part(&stereo).unwrap_err().to_string();
-    assert_eq!(told, "its number of channels is 2, not 1");
+    let message = joiner.part(&stereo).unwrap_err().to_string();
+    assert_eq!(message, "its number of channels is 2, not 1");
     assert!(matches!(joiner.join(AudioFormat::Wav, &mut out), Err(AudioError::Unmakeable { .. })));
 }
 
@@ -257,19 +257,19 @@ impl Write for Full {
 fn a_finished_file_that_is_not_true_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
-    let told = |format, samples, bytes: &[u8]| {
+    let message = |format, samples, bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         verify(&path, format, SampleRate::Hz24000, samples).err().map(|error| error.to_string())
     };
     let wav = wav::pcm16(1, 24_000, None, &[1; 50]);
-    assert_eq!(told(AudioFormat::Wav, 50, &wav), None);
-    assert_eq!(told(AudioFormat::Wav, 51, &wav).unwrap(), "its length in samples is 50, not 51");
-    assert_eq!(told(AudioFormat::Wav, 50, &wav[..143]).unwrap(), "it is cut short: 99 bytes of 100");
+    assert_eq!(message(AudioFormat::Wav, 50, &wav), None);
+    assert_eq!(message(AudioFormat::Wav, 51, &wav).unwrap(), "its length in samples is 50, not 51");
+    assert_eq!(message(AudioFormat::Wav, 50, &wav[..143]).unwrap(), "it is cut short: 99 bytes of 100");
     let comment = wav::pcm16(1, 24_000, Some("a"), &[1; 50]);
-    assert!(told(AudioFormat::Wav, 50, &comment).unwrap().starts_with("its header's length"));
-    assert_eq!(told(AudioFormat::Alaw, 50, &[0; 49]).unwrap(), "its length in samples is 49, not 50");
-    assert!(told(AudioFormat::Mp3, 27 * 576, TAGGED).unwrap().starts_with("its size in bytes is 2973"));
-    assert_eq!(told(AudioFormat::Mp3, 21 * 576, VBR), None);
+    assert!(message(AudioFormat::Wav, 50, &comment).unwrap().starts_with("its header's length"));
+    assert_eq!(message(AudioFormat::Alaw, 50, &[0; 49]).unwrap(), "its length in samples is 49, not 50");
+    assert!(message(AudioFormat::Mp3, 27 * 576, TAGGED).unwrap().starts_with("its size in bytes is 2973"));
+    assert_eq!(message(AudioFormat::Mp3, 21 * 576, VBR), None);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use super::{
     AudioError,
     part::{Body, check, differs},
 };
-use crate::domain::speech::{AudioFormat, SampleRate};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 /// Reads a finished file again: one valid header whose lengths are true, or MP3 frames and a
 /// true header of them, none of which needs what is not there; and as long as it should be, in samples.

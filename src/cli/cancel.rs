@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
-    context::{Context, Named},
+    CliError, Exit,
+    context::{BatchArgs, Context},
     words::{counted, shell},
 };
 
@@ -15,22 +15,22 @@ use super::{
 #[command(after_help = "Example:\n  wavebatch cancel support-calls")]
 pub struct Cancel {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Cancel {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let cancelled = store.cancel(batch.id).await?;
         let (screen, name) = (&context.screen, shell(&batch.name));
         if cancelled.jobs == 0 {
-            screen.say(&format!("{}: nothing to cancel, every line is finished", batch.name));
+            screen.message(&format!("{}: nothing to cancel, every line is finished", batch.name));
         } else {
-            screen.say(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
-            screen.say(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
+            screen.message(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
+            screen.message(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
         }
         if cancelled.in_flight > 0 {
-            screen.say(&format!(
+            screen.message(&format!(
                 "  {} in flight will finish; what they bought is kept",
                 counted(cancelled.in_flight, "call")
             ));

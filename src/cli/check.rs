@@ -5,23 +5,24 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Stop,
+    CliError, Context, Exit,
     context::SANDBOX_ACCOUNT,
-    drive::fetcher,
-    hooks, reading,
+    hooks,
+    messages::{self, stt},
+    reading,
+    session::fetcher,
     sources::Sources,
-    spoken,
-    tell::{self, stt},
+    synthesis,
     words::{counted, dollars, duration, grouped, shell},
 };
 use crate::{
     config::{Config, KEY, SetBy},
     definition::{Definition, Spooled},
     domain::environment::Environment,
-    held::HeldFolder,
     runner::intake::{self, Estimate, ExitClass, IntakeError, Plan, PlanOptions, VoiceCheck},
     store::{BatchPhase, Store, StoreError},
     tasks::synthesize::{self, Judgement, RequestedVoices, TextFindings},
+    temp_lock::LockedFolder,
     waves::account,
 };
 
@@ -50,19 +51,19 @@ pub struct Check {
 
 /// How the answer is wanted.
 #[derive(Default)]
-pub(super) struct Ask {
+pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
 }
 
 impl Check {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        check(context, &self.sources, Ask { json: self.json, parts: self.parts, key: self.key }).await
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        check(context, &self.sources, CheckFlags { json: self.json, parts: self.parts, key: self.key }).await
     }
 }
 
-pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Result<Exit, Stop> {
+pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let config = context.config(sources.sandbox)?;
     let definition = sources.definition(&context.env)?.asked_at(config.origin());
     hooks::check(&definition, &config, sources.sandbox)?;
@@ -70,7 +71,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
     let store = match Store::open(config.opening(false)).await {
         Ok((store, _)) => Some(store),
         Err(StoreError::Missing(_)) => None,
-        Err(e) => return Err(Stop::of_ledger(e, &config.database)),
+        Err(e) => return Err(CliError::of_ledger(e, &config.database)),
     };
     if ask.parts {
         return parts(context, &definition, store.as_ref(), &ask).await;
@@ -114,8 +115,8 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: Ask) -> Res
         value["voices"] = json!(voices);
         screen.json(&format!("{value:#}"))?;
     } else {
-        let warned = voices.iter().map(|warning| tell::fact("voices", warning)).collect();
-        screen.result(&told(
+        let warned = voices.iter().map(|warning| messages::fact("voices", warning)).collect();
+        screen.result(&message(
             &definition,
             &config,
             store.is_none(),
@@ -141,12 +142,12 @@ async fn with_copy<T>(
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
     let temp = std::env::temp_dir();
-    HeldFolder::sweep(&temp, SCRATCH);
+    LockedFolder::sweep(&temp, SCRATCH);
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
     // No ledger, no spool; and what is only looked at belongs to neither.
-    let dir = HeldFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
+    let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, tokio::io::stdin()).await?,
         _ => None,
@@ -155,9 +156,14 @@ async fn with_copy<T>(
 }
 
 /// Prints every part as it would be bought.
-async fn parts(context: &Context, definition: &Definition, store: Option<&Store>, ask: &Ask) -> Result<Exit, Stop> {
+async fn parts(
+    context: &Context,
+    definition: &Definition,
+    store: Option<&Store>,
+    ask: &CheckFlags,
+) -> Result<Exit, CliError> {
     if definition.synthesizing().is_none() {
-        return Err(Stop::usage("`--parts` is for texts; a recording is one part"));
+        return Err(CliError::usage("`--parts` is for texts; a recording is one part"));
     }
     let mut found = false;
     let mut broken = None;
@@ -167,11 +173,11 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
             let part = part?;
             found = true;
             let screen = &context.screen;
-            let told = match ask.json {
-                true => screen.json(&spoken::part_in_json(&part).to_string()),
-                false => screen.result(&spoken::part(&part)),
+            let message = match ask.json {
+                true => screen.json(&synthesis::part_in_json(&part).to_string()),
+                false => screen.result(&synthesis::part(&part)),
             };
-            if let Err(e) = told {
+            if let Err(e) = message {
                 broken = Some(e);
                 break;
             }
@@ -182,7 +188,7 @@ async fn parts(context: &Context, definition: &Definition, store: Option<&Store>
     match (broken, &ask.key) {
         (Some(e), _) => Err(e.into()),
         (None, Some(key)) if !found => {
-            Err(Stop::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
+            Err(CliError::usage(format!("no line of {} has the key `{key}`", definition.manifest)))
         }
         _ => Ok(Exit::Success),
     }
@@ -221,7 +227,7 @@ fn unchecked(context: &Context, definition: &Definition, sandbox: bool) -> Vec<S
     unchecked
 }
 
-fn told(
+fn message(
     definition: &Definition,
     config: &Config,
     fresh: bool,
@@ -229,25 +235,25 @@ fn told(
     unchecked: &[String],
     (environment, voices): (Environment, Vec<String>),
 ) -> String {
-    let mut facts = vec![tell::headline(definition, environment)];
-    facts.extend(tell::places(config, fresh));
-    facts.push(tell::fact("manifest", &definition.manifest));
+    let mut facts = vec![messages::headline(definition, environment)];
+    facts.extend(messages::places(config, fresh));
+    facts.push(messages::fact("manifest", &definition.manifest));
     if let Some(plan) = plan {
-        facts.extend(standing(plan));
+        facts.extend(plan_facts(plan));
         facts.extend(lines(plan));
-        facts.extend(tell::option_columns(&plan.spec.option_columns));
-        facts.extend(tell::passed_over(&plan.scan.ignored));
+        facts.extend(messages::option_columns(&plan.spec.option_columns));
+        facts.extend(messages::passed_over(&plan.scan.ignored));
     }
-    facts.push(tell::fact("outputs", definition.output.as_str()));
-    facts.extend(definition.report_to.as_ref().map(|to| tell::fact("report", to)));
-    facts.extend(spoken::pronunciations(definition));
-    facts.extend(definition.notes().iter().map(|note| tell::fact("note", note)));
+    facts.push(messages::fact("outputs", definition.output.as_str()));
+    facts.extend(definition.report_to.as_ref().map(|to| messages::fact("report", to)));
+    facts.extend(synthesis::pronunciations(definition));
+    facts.extend(definition.notes().iter().map(|note| messages::fact("note", note)));
     facts.extend(voices);
     if let Some(plan) = plan {
-        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| tell::fact("unlisted", warning)));
+        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| messages::fact("unlisted", warning)));
         facts.extend(cost(plan, config));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
-        facts.extend(look.iter().flat_map(|look| spoken::look(&definition.manifest, look)));
+        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -258,21 +264,21 @@ fn told(
 }
 
 /// What keeps the batch from being worked as it stands in the ledger.
-fn standing(plan: &Plan) -> Vec<String> {
+fn plan_facts(plan: &Plan) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
         let then = match kind.only_the_user_lifts() {
             true => format!("`wavebatch resume {}` lets it go on", shell(plan.batch.as_str())),
             false => "running it again lets it go on".to_owned(),
         };
-        facts.push(tell::fact("batch", format!("{}; {then}", kind.in_words(reason))));
+        facts.push(messages::fact("batch", format!("{}; {then}", kind.in_words(reason))));
     }
     let submission = match plan.phase {
         Some(BatchPhase::Submitting) => Some("its submission is under way; nothing is worked until that is done"),
         Some(BatchPhase::CutOff) => Some("its submission was cut off; submitting it again finishes it"),
         _ => None,
     };
-    facts.extend(submission.map(|words| tell::fact("batch", words)));
+    facts.extend(submission.map(|words| messages::fact("batch", words)));
     facts
 }
 
@@ -289,20 +295,20 @@ fn lines(plan: &Plan) -> Vec<String> {
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
     let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
         Some(asked) => {
-            let product = spoken::product(plan.scan.lines, plan.scan.jobs, &asked);
-            (vec![tell::fact("lines", product), tell::fact("", parts.join(", "))], "output")
+            let product = synthesis::product(plan.scan.lines, plan.scan.jobs, &asked);
+            (vec![messages::fact("lines", product), messages::fact("", parts.join(", "))], "output")
         }
-        None => (vec![tell::fact("lines", parts.join(", "))], "line"),
+        None => (vec![messages::fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
         if n > 0 {
-            facts.push(tell::fact("", format!("{}{words}", counted(n, one))));
+            facts.push(messages::fact("", format!("{}{words}", counted(n, one))));
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, tell::gone(&plan.spec));
+    some(plan.gone, messages::gone(&plan.spec));
     some(plan.redelivered, " rendered and delivered again from kept answers");
-    some(plan.without_word_times, tell::WITHOUT_WORD_TIMES);
+    some(plan.without_word_times, messages::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
@@ -310,25 +316,27 @@ fn lines(plan: &Plan) -> Vec<String> {
 fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
-        return vec![tell::fact("cost", "none: nothing is left to do")];
+        return vec![messages::fact("cost", "none: nothing is left to do")];
     }
-    let limits = tell::limits_of(config, &plan.spec);
+    let limits = messages::limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
-        let speech =
-            plan.purchases.iter().flat_map(|purchases| spoken::purchases(purchases, &config.rates).into_iter().take(1));
-        return speech.chain([tell::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+        let synthesis = plan
+            .purchases
+            .iter()
+            .flat_map(|purchases| synthesis::purchases(purchases, &config.rates).into_iter().take(1));
+        return synthesis.chain([messages::fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
-        let mut facts = spoken::purchases(purchases, rates);
+        let mut facts = synthesis::purchases(purchases, rates);
         if purchases.parts > 0 {
-            facts.push(tell::fact("time", tell::finish(purchases.parts, &limits)));
+            facts.push(messages::fact("time", messages::finish(purchases.parts, &limits)));
         }
         return facts;
     }
-    let price = tell::price(model, rates);
+    let price = messages::price(model, rates);
     if rates.known_per_minute(model).is_none() {
-        return vec![tell::fact("cost", price), tell::fact("time", tell::finish(estimate.lines, &limits))];
+        return vec![messages::fact("cost", price), messages::fact("time", messages::finish(estimate.lines, &limits))];
     }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -336,7 +344,7 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![tell::fact("cost", cost), tell::fact("time", tell::finish(estimate.lines, &limits))]
+    vec![messages::fact("cost", cost), messages::fact("time", messages::finish(estimate.lines, &limits))]
 }
 
 /// The known part of the cost, and how far off it may be.
@@ -357,7 +365,7 @@ fn about(estimate: &Estimate) -> String {
 fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&Plan>, unchecked: &[String]) -> Value {
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
     let plan = plan.map(|plan| {
-        let limits = tell::limits_of(config, &plan.spec);
+        let limits = messages::limits_of(config, &plan.spec);
         let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| super::progress::least_time(calls, rate));
@@ -379,7 +387,7 @@ fn in_json(definition: &Definition, config: &Config, fresh: bool, plan: Option<&
             "option_columns": plan.spec.option_columns,
             "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
-            "speech": spoken::plan_in_json(plan, &config.rates),
+            "synthesis": synthesis::plan_in_json(plan, &config.rates),
             "estimate": {
                 "lines": plan.estimate.lines,
                 "of_unknown_length": plan.estimate.unknown,

@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Exit, Stop, context::Context};
+use super::{Cli, CliError, Exit, context::Context};
 
 /// Print the completions of a shell
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "wavebatch", &mut script);
         context.screen.result(&String::from_utf8_lossy(&script))?;

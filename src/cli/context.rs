@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Global, Screen, Stop, words::counted};
+use super::{CliError, Global, Screen, words::counted};
 use crate::{
     config::{Config, Env, Flags},
     store::{BatchPhase, BatchRow, Store, StoreError},
@@ -15,17 +15,17 @@ pub const SANDBOX_ACCOUNT: &str = "sandbox";
 
 /// A batch of this ledger.
 #[derive(Debug, Args)]
-pub struct Named {
+pub struct BatchArgs {
     /// The batch's name
     #[arg(value_name = "BATCH")]
     pub batch: String,
     #[command(flatten)]
-    pub world: World,
+    pub ledger: LedgerFlags,
 }
 
 /// Which ledger is meant.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct World {
+pub struct LedgerFlags {
     /// The sandbox's ledger, wavebatch-sandbox.db, instead of the real one
     #[arg(long)]
     pub sandbox: bool,
@@ -47,25 +47,26 @@ impl Context {
     }
 
     /// The settings.
-    pub fn config(&self, sandbox: bool) -> Result<Config, Stop> {
+    pub fn config(&self, sandbox: bool) -> Result<Config, CliError> {
         let flags = Flags { config: self.global.config.clone(), database: self.global.database.clone(), sandbox };
         let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         Ok(Config::load(&flags, &self.env, &cwd)?)
     }
 
     /// The ledger, which has to be there.
-    pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), Stop> {
+    pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), CliError> {
         let config = self.config(sandbox)?;
-        let (store, _) = Store::open(config.opening(false)).await.map_err(|e| Stop::of_ledger(e, &config.database))?;
+        let (store, _) =
+            Store::open(config.opening(false)).await.map_err(|e| CliError::of_ledger(e, &config.database))?;
         Ok((store, config))
     }
 
     /// One batch of a ledger. Whatever is asked of one whose submission was cut off, that is told first: lines are missing.
-    pub async fn batch_in(&self, store: &Store, name: &str) -> Result<BatchRow, Stop> {
+    pub async fn batch_in(&self, store: &Store, name: &str) -> Result<BatchRow, CliError> {
         let row = batch_of(store, name).await?;
         // Whether lines are left to do is of no matter to this.
         if row.phase(0, store.clock().now()) == BatchPhase::CutOff {
-            self.screen.say(&format!(
+            self.screen.message(&format!(
                 "warning: the submission of `{name}` was cut off: lines are missing, and it is not worked until it is submitted again"
             ));
         }
@@ -73,15 +74,15 @@ impl Context {
     }
 
     /// The ledger and one batch of it.
-    pub async fn batch(&self, named: &Named) -> Result<(Store, BatchRow), Stop> {
-        let (store, _) = self.ledger(named.world.sandbox).await?;
+    pub async fn batch(&self, named: &BatchArgs) -> Result<(Store, BatchRow), CliError> {
+        let (store, _) = self.ledger(named.ledger.sandbox).await?;
         let row = self.batch_in(&store, &named.batch).await?;
         Ok((store, row))
     }
 }
 
 /// One batch by name; if there is none, the nearest name is told.
-async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, Stop> {
+async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, CliError> {
     if let Some(row) = store.batch(name).await? {
         return Ok(row);
     }
@@ -93,7 +94,7 @@ async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, Stop> {
             format!("{} has {}; `wavebatch status` lists them", store.path().display(), counted_batches(names.len()))
         }
     };
-    Err(Stop::from(StoreError::NoBatch(name.to_owned())).hint(hint))
+    Err(CliError::from(StoreError::NoBatch(name.to_owned())).hint(hint))
 }
 
 fn counted_batches(n: usize) -> String {

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
-    context::Named,
-    drive::{Api, Drive},
+    CliError, Context, Exit,
+    context::BatchArgs,
+    session::{Api, Session},
     words::{counted, shell},
     work,
 };
@@ -18,28 +18,27 @@ use crate::runner::Order;
 #[command(after_help = "Example:\n  wavebatch deliver support-calls")]
 pub struct Deliver {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Deliver {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let sandbox = self.named.world.sandbox;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let sandbox = self.named.ledger.sandbox;
         let config = context.config(sandbox)?;
         let api = Api::open_idle(context, &config, sandbox).await?;
-        let drive = Drive::open(context, config, api, false).await?;
-        let row = context.batch_in(&drive.store, &self.named.batch).await?;
+        let session = Session::open(context, config, api, false).await?;
+        let row = context.batch_in(&session.store, &self.named.batch).await?;
         let (screen, name) = (&context.screen, shell(&row.name));
-        let unfinished = drive.store.counts(row.id).await?.unfinished();
+        let unfinished = session.store.counts(row.id).await?.unfinished();
         if unfinished > 0 {
             // Working it now would make the other lines' calls too, which nobody asked for.
-            return Err(Stop::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name)).hint(
-                format!(
+            return Err(CliError::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name))
+                .hint(format!(
                     "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"
-                ),
-            ));
+                )));
         }
-        let (delivered, pruned) = drive.store.redeliver(row.id).await?;
-        screen.say(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
+        let (delivered, pruned) = session.store.redeliver(row.id).await?;
+        screen.message(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
                 "the answers of {} are pruned, and their outputs stay as they are; `wavebatch retry {name} --key KEY` buys one again",
@@ -48,9 +47,9 @@ impl Deliver {
         }
         let exit = match delivered {
             0 => Exit::Success,
-            _ => work::to_the_end(&drive, &[row], Order::ByTurns, &work::Show::default()).await?,
+            _ => work::to_the_end(&session, &[row], Order::ByTurns, &work::Show::default()).await?,
         };
-        drive.close().await;
+        session.close().await;
         Ok(exit)
     }
 }

@@ -6,23 +6,23 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
+    CliError, Exit,
     context::Context,
-    drive::Api,
+    session::Api,
     words::{counted, grouped, printable, table},
 };
 use crate::{
     config::KEY,
     definition::pronunciations,
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         options::nearest,
     },
-    waves::{Client, Dictionary},
+    waves::{AccountDictionary, Client},
 };
 
 /// Ids that are told where one is unknown.
-const TOLD: usize = 10;
+const LISTED: usize = 10;
 
 /// List, make, change and delete the account's pronunciation dictionaries
 ///
@@ -83,7 +83,7 @@ struct Delete {
 }
 
 impl Dicts {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self.verb {
             Verb::List(verb) => verb.run(context).await,
             Verb::Push(verb) => verb.run(context).await,
@@ -93,17 +93,17 @@ impl Dicts {
     }
 }
 
-async fn open(context: &Context) -> Result<Api, Stop> {
+async fn open(context: &Context) -> Result<Api, CliError> {
     let config = context.config(false)?;
     if context.env.key.is_none() {
         let hint = format!("export {KEY}=sk_…; or try it with an API that `wavebatch sandbox` serves");
-        return Err(Stop::blocked(format!("{KEY} is not set")).hint(hint));
+        return Err(CliError::blocked(format!("{KEY} is not set")).hint(hint));
     }
     Api::open(context, &config, false).await
 }
 
 impl List {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let api = open(context).await?;
         let all = api.client().dictionaries().await?;
         let screen = &context.screen;
@@ -113,19 +113,19 @@ impl List {
             screen.result(&lines(&all, screen.result_width()))?;
         }
         if all.is_empty() {
-            screen.say("the account has no dictionaries");
+            screen.message("the account has no dictionaries");
         }
         Ok(())
     }
 }
 
 impl Push {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let words = pronunciations::read(&self.file)?;
         let api = open(context).await?;
         let client = api.client();
         let (file, count) = (self.file.display(), counted(words.items.len() as u64, "word"));
-        let (id, told) = match &self.id {
+        let (id, message) = match &self.id {
             None => {
                 let made = client.create_dictionary(&words.items).await.map_err(not_made)?;
                 (made.id, format!("made a dictionary of {count} from {file}"))
@@ -138,29 +138,29 @@ impl Push {
             }
         };
         context.screen.result(&printable(&id))?;
-        context.screen.say(&told);
+        context.screen.message(&message);
         Ok(())
     }
 }
 
 impl Delete {
-    async fn run(self, context: &Context) -> Result<(), Stop> {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
         let api = open(context).await?;
         for dictionary in known(api.client(), &self.ids).await? {
             api.client().delete_dictionary(&dictionary.id).await?;
             let count = counted(dictionary.items.len() as u64, "word");
             let first = first_words(&dictionary);
-            context.screen.say(&printable(&format!("deleted {}: {count}{first}", dictionary.id)));
+            context.screen.message(&printable(&format!("deleted {}: {count}{first}", dictionary.id)));
         }
         Ok(())
     }
 }
 
 /// A request that was answered badly may have been understood all the same.
-fn not_made(trouble: Trouble) -> Stop {
+fn not_made(failure: CallFailure) -> CliError {
     use ErrorKind::{Gateway, ServerError, TimedOut, Truncated, Unreachable, UnusableAnswer};
-    let unsure = matches!(trouble.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
-    let stop = Stop::from(trouble);
+    let unsure = matches!(failure.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
+    let stop = CliError::from(failure);
     if unsure {
         let also = "if it was reached, the dictionary may be there: `wavebatch dicts list` tells";
         let hint = stop.hint.as_ref().map_or_else(|| also.to_owned(), |hint| format!("{hint}; {also}"));
@@ -170,11 +170,11 @@ fn not_made(trouble: Trouble) -> Stop {
 }
 
 /// The dictionaries of these ids, each once.
-async fn known(client: &Client, ids: &[String]) -> Result<Vec<Dictionary>, Stop> {
+async fn known(client: &Client, ids: &[String]) -> Result<Vec<AccountDictionary>, CliError> {
     chosen(client.dictionaries().await?, ids)
 }
 
-fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, Stop> {
+fn chosen(mut all: Vec<AccountDictionary>, ids: &[String]) -> Result<Vec<AccountDictionary>, CliError> {
     let unknown: Vec<&str> =
         ids.iter().map(String::as_str).filter(|id| all.iter().all(|known| known.id != **id)).collect();
     let Some(first) = unknown.first() else {
@@ -182,12 +182,12 @@ fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, S
         return Ok(all);
     };
     let ticked = |ids: &[&str]| ids.iter().map(|id| format!("`{}`", printable(id))).collect::<Vec<_>>().join(", ");
-    let stop = Stop::usage(format!("the account has no dictionary {}", ticked(&unknown)));
+    let stop = CliError::usage(format!("the account has no dictionary {}", ticked(&unknown)));
     let there: Vec<&str> = all.iter().map(|known| known.id.as_str()).collect();
     Err(match nearest(first, there.iter().copied()) {
         _ if there.is_empty() => stop.hint("it has none at all; `wavebatch dicts push FILE` makes one"),
         Some(near) if there.len() > 1 => stop.hint(format!("did you mean `{near}`? `wavebatch dicts list` tells all")),
-        _ if there.len() > TOLD => {
+        _ if there.len() > LISTED => {
             stop.hint(format!("it has {}; `wavebatch dicts list` tells them", grouped(there.len() as u64)))
         }
         _ => stop.hint(format!("it has {}", ticked(&there))),
@@ -195,13 +195,13 @@ fn chosen(mut all: Vec<Dictionary>, ids: &[String]) -> Result<Vec<Dictionary>, S
 }
 
 /// ` (acme, mysql, …)`, or nothing.
-fn first_words(dictionary: &Dictionary) -> String {
+fn first_words(dictionary: &AccountDictionary) -> String {
     let words: Vec<_> = dictionary.items.iter().take(3).map(|item| item.word.as_str()).collect();
     let more = if dictionary.items.len() > words.len() { ", …" } else { "" };
     if words.is_empty() { String::new() } else { format!(" ({}{more})", words.join(", ")) }
 }
 
-fn lines(all: &[Dictionary], width: usize) -> String {
+fn lines(all: &[AccountDictionary], width: usize) -> String {
     let rows: Vec<_> = all
         .iter()
         .map(|dictionary| {
@@ -217,7 +217,7 @@ fn lines(all: &[Dictionary], width: usize) -> String {
     table(&["id", "words", "made", "first words"], &rows, &[1], width)
 }
 
-fn in_json(dictionary: &Dictionary) -> Value {
+fn in_json(dictionary: &AccountDictionary) -> Value {
     json!({ "id": dictionary.id, "created_at": dictionary.created_at, "items": dictionary.items })
 }
 
@@ -226,26 +226,30 @@ mod tests {
     use super::*;
     use crate::domain::pronunciation::Pronunciation;
 
-    fn dictionary(id: &str, words: usize) -> Dictionary {
+    fn dictionary(id: &str, words: usize) -> AccountDictionary {
         let item = |n: usize| Pronunciation { word: format!("w{n}"), pronunciation: format!("p{n}") };
-        Dictionary { id: id.into(), items: (0..words).map(item).collect(), created_at: Some("2026-08-21".into()) }
+        AccountDictionary {
+            id: id.into(),
+            items: (0..words).map(item).collect(),
+            created_at: Some("2026-08-21".into()),
+        }
     }
 
     #[test]
     fn an_unknown_id_is_told_with_what_there_is() {
-        let told = |there: &[&str], asked: &[&str]| {
+        let message = |there: &[&str], asked: &[&str]| {
             let all = there.iter().map(|id| dictionary(id, 1)).collect();
             let ids: Vec<_> = asked.iter().map(|id| (*id).to_owned()).collect();
             let stop = chosen(all, &ids).unwrap_err();
             assert_eq!(stop.exit, Exit::Usage);
-            stop.told()
+            stop.message()
         };
         assert_eq!(
-            told(&["abc", "xyz"], &["abc", "q1", "q2"]),
+            message(&["abc", "xyz"], &["abc", "q1", "q2"]),
             "error: the account has no dictionary `q1`, `q2`\nhint: it has `abc`, `xyz`"
         );
-        assert!(told(&["abcdef", "xyz"], &["abcdeg"]).contains("did you mean `abcdef`?"));
-        assert!(told(&[], &["a"]).contains("hint: it has none at all"));
+        assert!(message(&["abcdef", "xyz"], &["abcdeg"]).contains("did you mean `abcdef`?"));
+        assert!(message(&[], &["a"]).contains("hint: it has none at all"));
         let twice = ["abc".to_owned(), "abc".to_owned()];
         assert_eq!(chosen(vec![dictionary("abc", 1), dictionary("b", 1)], &twice).unwrap().len(), 1);
     }
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_made_is_said_to() {
-        let hint = |kind| not_made(Trouble::new(kind, "x")).hint;
+        let hint = |kind| not_made(CallFailure::new(kind, "x")).hint;
         assert!(hint(ErrorKind::TimedOut).unwrap().ends_with("may be there: `wavebatch dicts list` tells"));
         assert_eq!(hint(ErrorKind::BadRequest), None);
     }

@@ -4,7 +4,7 @@ use std::{fmt, io, path::Path, process::ExitCode};
 
 use crate::{
     definition::Faults,
-    domain::call::{ErrorKind, Trouble},
+    domain::call::{CallFailure, ErrorKind},
     report::publish::PublishError,
     runner::intake::{ExitClass, IntakeError},
     shutdown::{Shutdown, Signal},
@@ -74,7 +74,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a verb could not do what it was asked for.
 #[derive(Debug)]
-pub struct Stop {
+pub struct CliError {
     /// How the program ends.
     pub exit: Exit,
     /// What happened.
@@ -83,7 +83,7 @@ pub struct Stop {
     pub hint: Option<String>,
 }
 
-impl Stop {
+impl CliError {
     /// The user asked for something that cannot be: nothing was started.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, error: anyhow::anyhow!("{message}"), hint: None }
@@ -116,9 +116,9 @@ impl Stop {
     /// Which ledger is meant, where the error itself does not say.
     #[must_use]
     pub fn of_ledger(error: StoreError, path: &Path) -> Self {
-        let told = error.to_string().contains(&*path.to_string_lossy());
+        let message = error.to_string().contains(&*path.to_string_lossy());
         let mut stop = Self::from(error);
-        if !told {
+        if !message {
             stop.error = stop.error.context(path.display().to_string());
         }
         stop
@@ -126,18 +126,18 @@ impl Stop {
 
     /// The error and its causes, those that say nothing new left out.
     fn causes(&self) -> String {
-        let mut told = self.error.to_string();
+        let mut message = self.error.to_string();
         for cause in self.error.chain().skip(1).map(ToString::to_string) {
-            if !told.contains(&cause) {
-                told = format!("{told}: {cause}");
+            if !message.contains(&cause) {
+                message = format!("{message}: {cause}");
             }
         }
-        told
+        message
     }
 
     /// As it is printed, once.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         match self.error.downcast_ref::<Faults>() {
             Some(faults) if faults.total() > 1 => format!("error: {} faults\n{faults}{hint}", faults.total()),
@@ -146,13 +146,13 @@ impl Stop {
     }
 }
 
-impl From<Faults> for Stop {
+impl From<Faults> for CliError {
     fn from(faults: Faults) -> Self {
         Self { exit: Exit::Usage, error: faults.into(), hint: None }
     }
 }
 
-impl From<IntakeError> for Stop {
+impl From<IntakeError> for CliError {
     fn from(error: IntakeError) -> Self {
         let hint = error.hint().map(str::to_owned);
         match error {
@@ -170,7 +170,7 @@ impl From<IntakeError> for Stop {
     }
 }
 
-impl From<PublishError> for Stop {
+impl From<PublishError> for CliError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Store(error) => error.into(),
@@ -190,7 +190,7 @@ impl From<PublishError> for Stop {
     }
 }
 
-impl From<StoreError> for Stop {
+impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let exit = if matches!(error, StoreError::NoBatch(_)) { Exit::Usage } else { Exit::Blocked };
         let hint = error.hint().map(str::to_owned);
@@ -198,14 +198,14 @@ impl From<StoreError> for Stop {
     }
 }
 
-impl From<SinkError> for Stop {
+impl From<SinkError> for CliError {
     fn from(error: SinkError) -> Self {
         let hint = error.hint().map(str::to_owned);
         Self { exit: Exit::Blocked, error: error.into(), hint }
     }
 }
 
-impl From<ClientError> for Stop {
+impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let about_key = matches!(error, ClientError::KeyEmpty | ClientError::KeyControl | ClientError::KeyNotAscii);
         let error = anyhow::Error::from(error);
@@ -219,10 +219,10 @@ impl From<ClientError> for Stop {
 }
 
 /// Of a question to the API; what calls run into is the runner's.
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        let stop = Self::blocked(&trouble.message);
-        match trouble.kind {
+impl From<CallFailure> for CliError {
+    fn from(failure: CallFailure) -> Self {
+        let stop = Self::blocked(&failure.message);
+        match failure.kind {
             ErrorKind::Unauthorized => {
                 stop.hint(format!("is {} whole, and of an account at this address?", crate::config::KEY))
             }
@@ -238,7 +238,7 @@ impl From<Trouble> for Stop {
     }
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self { exit: Exit::Blocked, error: error.into(), hint: None }
     }
@@ -273,24 +273,24 @@ mod tests {
 
     #[test]
     fn errors_have_their_status_and_are_told_once() {
-        let stop = Stop::from(Faults::from(Fault::of_file("a.toml", "is empty")));
-        assert_eq!((stop.exit, stop.told().as_str()), (Exit::Usage, "error: a.toml: is empty"));
+        let stop = CliError::from(Faults::from(Fault::of_file("a.toml", "is empty")));
+        assert_eq!((stop.exit, stop.message().as_str()), (Exit::Usage, "error: a.toml: is empty"));
         let two: Faults = ["x", "y"].map(|f| Fault::of_file("a", f)).into_iter().collect();
-        assert_eq!(Stop::from(two).told(), "error: 2 faults\na: x\na: y");
-        let stop = Stop::from(StoreError::Missing("/l.db".into()));
+        assert_eq!(CliError::from(two).message(), "error: 2 faults\na: x\na: y");
+        let stop = CliError::from(StoreError::Missing("/l.db".into()));
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: there is no ledger at /l.db\nhint: name the right one"));
-        let stop = Stop::from(ClientError::KeyControl);
+        assert!(stop.message().starts_with("error: there is no ledger at /l.db\nhint: name the right one"));
+        let stop = CliError::from(ClientError::KeyControl);
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
-        let stop = Stop::from(Trouble::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
+        assert!(stop.message().starts_with("error: SMALLEST_API_KEY: the API key contains a line break"));
+        let stop = CliError::from(CallFailure::new(ErrorKind::Unauthorized, "the API does not accept the key (401)"));
         assert_eq!(stop.exit, Exit::Blocked);
-        assert!(stop.told().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
-        assert_eq!(Stop::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
+        assert!(stop.message().starts_with("error: the API does not accept the key (401)\nhint: is SMALLEST_API_KEY"));
+        assert_eq!(CliError::from(StoreError::NoBatch("b".into())).exit, Exit::Usage);
         let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
-        assert!(Stop::from(broken()).is_closed_pipe());
-        assert!(Stop::from(PublishError::Output(broken())).is_closed_pipe());
+        assert!(CliError::from(broken()).is_closed_pipe());
+        assert!(CliError::from(PublishError::Output(broken())).is_closed_pipe());
         let sink = SinkError::Unavailable { address: "s3://b".into(), source: broken() };
-        assert!(!Stop::from(sink).is_closed_pipe(), "a connection of ours is another matter");
+        assert!(!CliError::from(sink).is_closed_pipe(), "a connection of ours is another matter");
     }
 }

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Context, Exit, Screen, Stop, drive::spec_of, tell::fact};
+use super::{CliError, Context, Exit, Screen, messages::fact, session::spec_of};
 use crate::{
     config::{Config, Listen, public_url},
     definition::{Definition, text},
@@ -22,7 +22,7 @@ use crate::{
     },
     runner::Webhook,
     server::{
-        Metrics, Patience, Receiver, ReceiverSettings, SecretError,
+        Metrics, Receiver, ReceiverSettings, SecretError, ServerTimeouts,
         probe::{self, ProbeSettings},
         secrets,
     },
@@ -83,7 +83,7 @@ impl Hooks {
         store: &Store,
         sandbox: bool,
         batches: &[BatchId],
-    ) -> Result<Option<Self>, Stop> {
+    ) -> Result<Option<Self>, CliError> {
         if config.webhook.public_url.is_none() && !sandbox {
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl Hooks {
             listen,
             secrets: secrets.clone(),
             rates: config.rates.clone(),
-            patience: Patience::default(),
+            timeouts: ServerTimeouts::default(),
             metrics: Metrics::new(),
         };
         let rule = config.webhook.rule;
@@ -123,15 +123,15 @@ impl Hooks {
         let Listen::On(here) = listen else { return hooks(public_url, None, None) };
         let screen = &context.screen;
         let probe = ProbeSettings::new(public_url.clone(), secret.clone(), store.clock().clone());
-        let probe = ProbeSettings { patience: Duration::from_secs(3), ..probe };
+        let probe = ProbeSettings { timeouts: Duration::from_secs(3), ..probe };
         let standby = |store: &Store| Standby::new(store.clone(), settings(here), probe.clone(), screen.clone());
         if probe::once(&probe).await.is_ok() {
-            screen.say(&fact("callbacks", format!("received by another process for {public_url}")));
+            screen.message(&fact("callbacks", format!("received by another process for {public_url}")));
             return hooks(public_url, None, Some(standby(store)));
         }
         match Receiver::start(store.clone(), settings(here)).await {
             Ok(receiver) => {
-                screen.say(&fact("callbacks", format!("received on {} for {public_url}", receiver.addr())));
+                screen.message(&fact("callbacks", format!("received on {} for {public_url}", receiver.addr())));
                 hooks(public_url, Some(receiver), None)
             }
             Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
@@ -155,8 +155,8 @@ impl Hooks {
     }
 }
 
-fn unheard(listen: SocketAddr, error: &std::io::Error) -> Stop {
-    Stop::blocked(format!("callbacks cannot be received on {listen}: {error}"))
+fn unheard(listen: SocketAddr, error: &std::io::Error) -> CliError {
+    CliError::blocked(format!("callbacks cannot be received on {listen}: {error}"))
         .hint("choose another address with --listen, or in wavebatch.toml: [webhook] listen = \"127.0.0.1:8081\"")
 }
 
@@ -180,7 +180,7 @@ impl Standby {
                     continue;
                 }
                 if let Ok(receiver) = Receiver::start(store.clone(), settings.clone()).await {
-                    screen.say(&fact("callbacks", format!("from now on received on {}", receiver.addr())));
+                    screen.message(&fact("callbacks", format!("from now on received on {}", receiver.addr())));
                     stopped.cancelled().await;
                     return Some(receiver);
                 }
@@ -207,16 +207,16 @@ fn may_be_posted(spec: &BatchSpec) -> bool {
 }
 
 /// Answers that are always to be posted need an address.
-pub(super) fn check(definition: &Definition, config: &Config, sandbox: bool) -> Result<(), Stop> {
+pub(super) fn check(definition: &Definition, config: &Config, sandbox: bool) -> Result<(), CliError> {
     let always = definition.transcribing().is_some_and(|asked| asked.webhook == WebhookMode::Always);
     if always && !sandbox && config.webhook.public_url.is_none() {
-        return Err(Stop::usage("webhook = \"always\", and the vendor is told no address to post answers to")
+        return Err(CliError::usage("webhook = \"always\", and the vendor is told no address to post answers to")
             .hint("set it in wavebatch.toml: [webhook] public_url = \"https://hooks.example.com/wavebatch\""));
     }
     Ok(())
 }
 
-impl From<SecretError> for Stop {
+impl From<SecretError> for CliError {
     fn from(error: SecretError) -> Self {
         Self { exit: Exit::Blocked, error: error.into(), hint: None }
     }

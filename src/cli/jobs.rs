@@ -4,10 +4,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
-    context::{Context, Named},
-    drive::spec_of,
+    CliError, Exit,
+    context::{BatchArgs, Context},
     parts::JobParts,
+    session::spec_of,
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 )]
 pub struct Jobs {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Only lines in this state: queued, running, awaiting, succeeded, suspect, failed, skipped or cancelled
     #[arg(long, value_name = "STATE")]
     state: Option<JobState>,
@@ -50,7 +50,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let limit = if self.limit == 0 { u32::MAX } else { self.limit };
         // One more than is shown tells whether there are more.
@@ -65,14 +65,14 @@ impl Jobs {
         jobs.truncate(limit as usize);
         let screen = &context.screen;
         if self.parts {
-            self.tell_parts(context, &store, &batch, &jobs).await?;
+            self.print_parts(context, &store, &batch, &jobs).await?;
         } else if self.json {
             let lines: String = jobs.iter().map(|job| format!("{}\n", in_json(job))).collect();
             if !lines.is_empty() {
                 screen.json(&lines)?;
             }
         } else if jobs.is_empty() {
-            screen.say(&format!("{}: no such lines", batch.name));
+            screen.message(&format!("{}: no such lines", batch.name));
         } else if self.key.is_some() {
             for job in &jobs {
                 screen.result(&in_full(job, screen.result_width()))?;
@@ -80,11 +80,11 @@ impl Jobs {
         } else {
             screen.result(&match batch.task {
                 Transcription::TASK => list(&jobs, screen.result_width()),
-                _ => spoken(&jobs, screen.result_width()),
+                _ => synthesis_words(&jobs, screen.result_width()),
             })?;
         }
         if more {
-            screen.say(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
+            screen.message(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
         }
         store.close().await;
         Ok(Exit::Success)
@@ -92,36 +92,36 @@ impl Jobs {
 }
 
 impl Jobs {
-    async fn tell_parts(
+    async fn print_parts(
         &self,
         context: &Context,
         store: &Store,
         batch: &BatchRow,
         jobs: &[JobDetail],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CliError> {
         let screen = &context.screen;
         let spec = spec_of(&batch.name, &batch.spec)?;
         let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
-        let mut told = Vec::new();
+        let mut message = Vec::new();
         for job in jobs {
             let Some(parts) = JobParts::look(store, &asked, job).await? else { continue };
-            told.push(match self.json {
+            message.push(match self.json {
                 true => format!("{}\n", parts.in_json(job)),
                 false => parts.in_full(job, screen.result_width()),
             });
         }
-        match told.as_slice() {
-            [] => screen.say(&format!("{}: no such lines", batch.name)),
-            told if self.json => screen.json(&told.join(""))?,
-            told => screen.result(&told.join("\n"))?,
+        match message.as_slice() {
+            [] => screen.message(&format!("{}: no such lines", batch.name)),
+            message if self.json => screen.json(&message.join(""))?,
+            message => screen.result(&message.join("\n"))?,
         }
         Ok(())
     }
 }
 
 /// Only texts are cut.
-pub(super) fn no_parts(batch: &str) -> Stop {
-    Stop::usage(format!("{batch} is no batch of speech: its lines have no parts"))
+pub(super) fn no_parts(batch: &str) -> CliError {
+    CliError::usage(format!("{batch} is no batch of speech: its lines have no parts"))
 }
 
 fn list(jobs: &[JobDetail], width: usize) -> String {
@@ -144,7 +144,7 @@ fn list(jobs: &[JobDetail], width: usize) -> String {
 }
 
 /// The same of speech: a line has several.
-fn spoken(jobs: &[JobDetail], width: usize) -> String {
+fn synthesis_words(jobs: &[JobDetail], width: usize) -> String {
     let rows: Vec<_> = jobs
         .iter()
         .map(|job| {
@@ -307,8 +307,8 @@ fn in_json(job: &JobDetail) -> Value {
         json["characters"] = json!(row.characters);
         json["parts"] = json!(row.parts);
         json["reused_parts"] = json!(row.reused_parts);
-        for (told, call) in json["calls"].as_array_mut().into_iter().flatten().zip(&job.calls) {
-            told["part"] = json!(call.part + 1);
+        for (message, call) in json["calls"].as_array_mut().into_iter().flatten().zip(&job.calls) {
+            message["part"] = json!(call.part + 1);
         }
     }
     json

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Stop,
+    CliError,
     words::{bytes, counted, grouped, moment, rfc3339},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// The kept answers of a ledger, and what of them can go.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct PrunableAnswers {
     /// All of them.
     all: Heap,
     /// Those of batches that finished longer ago than their `keep_answers`.
@@ -36,8 +36,8 @@ pub(super) fn kept_until(row: &BatchRow) -> Option<i64> {
     row.finished_at.map(|at| at.saturating_add(keep))
 }
 
-impl Kept {
-    pub(super) async fn look(store: &Store) -> Result<Self, Stop> {
+impl PrunableAnswers {
+    pub(super) async fn look(store: &Store) -> Result<Self, CliError> {
         let batches = store.batches().await?;
         let until = |kept: &KeptAnswers| batches.iter().find(|row| row.id == kept.batch).and_then(kept_until);
         let kept = store.kept_by_batch().await?;
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn it_tells_what_can_go_and_what_comes_next() {
-        assert_eq!(Kept::of(std::iter::empty(), 0).words(), "");
+        assert_eq!(PrunableAnswers::of(std::iter::empty(), 0).words(), "");
         let batches = [(Some(50), 1_000, 4_000_000), (Some(300), 7, 700), (Some(200), 1, 90), (None, 2, 210)];
-        let kept = Kept::of(batches.into_iter(), 100);
+        let kept = PrunableAnswers::of(batches.into_iter(), 100);
         assert_eq!(kept.past, Heap { answers: 1_000, bytes: 4_000_000 });
         assert_eq!(kept.next, Some((200, Heap { answers: 1, bytes: 90 })));
         let words = kept.words();
@@ -120,7 +120,7 @@ mod tests {
             "{words}"
         );
         assert!(words.contains("\n  1 answer, about 90 B, can go from "), "{words}");
-        let past = Kept::of([(Some(0), 3, 30)].into_iter(), 100);
+        let past = PrunableAnswers::of([(Some(0), 3, 30)].into_iter(), 100);
         assert!(past.words().contains("\n  all past keep_answers, about 30 B: "), "{}", past.words());
     }
 }

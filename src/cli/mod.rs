@@ -7,11 +7,12 @@ mod completions;
 mod context;
 mod deliver;
 mod dicts;
-mod drive;
 mod exit;
 mod hooks;
 mod jobs;
 mod kept;
+mod messages;
+mod notify;
 mod parts;
 mod pause;
 mod progress;
@@ -25,15 +26,14 @@ mod sandbox;
 mod schedule;
 mod screen;
 mod serve;
+mod session;
 mod sources;
 mod spend;
 mod spend_limits;
-mod spoken;
 mod spool;
 mod status;
 mod submit;
-mod tell;
-mod told;
+mod synthesis;
 mod voices;
 mod watch;
 mod words;
@@ -51,7 +51,7 @@ use std::{
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub use self::exit::{Exit, Stop};
+pub use self::exit::{CliError, Exit};
 use self::{context::Context, screen::Screen};
 use crate::{
     domain::printable::{printable, printable_lines},
@@ -140,7 +140,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     process::set_up();
-    tell_panics();
+    report_panics();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(exit) => return exit,
@@ -164,7 +164,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(stop) if stop.is_closed_pipe() => Exit::Success.into(),
         Err(stop) => {
-            screen.error(&stop.told());
+            screen.error(&stop.message());
             stop.exit.into()
         }
     }
@@ -198,23 +198,23 @@ fn shown(args: &[OsString], error: clap::Error) -> Result<clap::Error, String> {
 }
 
 /// Panics are told as Rust does, but for what steers a terminal: what they quote may come from outside.
-fn tell_panics() {
+fn report_panics() {
     panic::set_hook(Box::new(|info| {
         let thread = thread::current();
         let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
         let words = info.payload_as_str().unwrap_or("(no words)");
         let backtrace = Backtrace::capture();
-        let told = format!("thread '{}' panicked{place}:\n{words}", thread.name().unwrap_or("<unnamed>"));
-        let told = match backtrace.status() {
-            BacktraceStatus::Captured => format!("{told}\n{backtrace}"),
-            _ => told,
+        let message = format!("thread '{}' panicked{place}:\n{words}", thread.name().unwrap_or("<unnamed>"));
+        let message = match backtrace.status() {
+            BacktraceStatus::Captured => format!("{message}\n{backtrace}"),
+            _ => message,
         };
-        let _ = writeln!(io::stderr(), "{}", printable_lines(&told));
+        let _ = writeln!(io::stderr(), "{}", printable_lines(&message));
     }));
 }
 
 impl Command {
-    async fn run(self, context: Context) -> Result<Exit, Stop> {
+    async fn run(self, context: Context) -> Result<Exit, CliError> {
         match self {
             Self::Run(verb) => verb.run(&context).await,
             Self::Submit(verb) => verb.run(&context).await,

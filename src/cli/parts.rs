@@ -5,7 +5,7 @@ use std::{fs::File, io::BufReader, path::PathBuf, str::FromStr};
 use serde_json::{Value, json};
 
 use super::{
-    Stop,
+    CliError,
     words::{counted, grouped, table},
 };
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
         cut::{Part, cut},
         identity::Identity,
         job::{CallState, Journals},
-        speech::SpeechOptions,
-        synthesis::{Bought, Rendition, Synthesis, Timeline},
+        synthesis::{ClipFormat, Rendition, Synthesis, Timeline},
+        synthesis_options::SynthesisOptions,
     },
     store::{JobDetail, Store},
 };
@@ -30,7 +30,7 @@ pub(super) enum PartState {
     /// It has to be bought.
     Missing,
     /// It is to be spoken again.
-    Anew,
+    Forced,
     /// A call for it is under way, or its outcome is unknown.
     Open,
     /// It has no words: nothing is bought, and its pause is all that is heard.
@@ -43,7 +43,7 @@ impl PartState {
             Self::Bought => "bought",
             Self::Reused => "reused",
             Self::Missing => "missing",
-            Self::Anew => "anew",
+            Self::Forced => "forced",
             Self::Open => "open",
             Self::Silent => "silent",
         }
@@ -53,16 +53,16 @@ impl PartState {
 /// A part of a job.
 pub(super) struct PartNow {
     pub(super) part: Part,
-    pub(super) fingerprint: Identity,
+    pub(super) cache_key: Identity,
     pub(super) state: PartState,
 }
 
 /// A job by its parts.
 pub(super) struct JobParts {
     pub(super) own: Rendition,
-    pub(super) options: SpeechOptions,
+    pub(super) options: SynthesisOptions,
     pub(super) parts: Vec<PartNow>,
-    bought: Bought,
+    bought: ClipFormat,
     timeline: Timeline,
 }
 
@@ -72,31 +72,31 @@ pub(super) struct Moment(pub(super) u64);
 
 impl JobParts {
     /// Looks at the ledger and the spool. `None`: nobody knows what the line asks for, or its text has gone.
-    pub(super) async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, Stop> {
+    pub(super) async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, CliError> {
         let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
         let journals = store.journals(job.row.job, job.generation).await?;
         let (options, bought) = (own.overrides.apply(&asked.options), own.format.bought());
         let cut = cut(&text, asked.part_chars);
-        let sounds: Vec<_> = cut.iter().map(|part| asked.sound(&options, &part.text, bought)).collect();
-        let shelf = store.shelf();
+        let cache_keys: Vec<_> = cut.iter().map(|part| asked.cache_key(&options, &part.text, bought)).collect();
+        let audio_cache = store.audio_cache();
         let files: Vec<_> = cut
             .iter()
-            .zip(&sounds)
-            .map(|(part, sound)| part.has_words().then(|| shelf.path(*sound, bought.format)))
+            .zip(&cache_keys)
+            .map(|(part, cache_key)| part.has_words().then(|| audio_cache.path(*cache_key, bought.format)))
             .collect();
         let lengths = tokio::task::spawn_blocking(move || files.into_iter().map(|file| length(file, bought)).collect());
         let lengths: Vec<Option<u64>> = lengths.await.map_err(std::io::Error::other)?;
         let pauses = asked.pause.after(&cut).map(|ms| ms_to_sample(ms.into(), bought.sample_rate));
         let timeline = Timeline::of(lengths.iter().copied().zip(pauses));
         let mut parts = Vec::with_capacity(cut.len());
-        for ((nth, part), (fingerprint, length)) in (0..).zip(cut).zip(sounds.into_iter().zip(lengths)) {
+        for ((nth, part), (cache_key, length)) in (0..).zip(cut).zip(cache_keys.into_iter().zip(lengths)) {
             let state = if part.has_words() {
-                state(store, &journals, nth, fingerprint, length.is_some()).await?
+                state(store, &journals, nth, cache_key, length.is_some()).await?
             } else {
                 PartState::Silent
             };
-            parts.push(PartNow { part, fingerprint, state });
+            parts.push(PartNow { part, cache_key, state });
         }
         Ok(Some(Self { own, options, parts, bought, timeline }))
     }
@@ -171,7 +171,7 @@ impl JobParts {
                 "state": now.state.as_str(),
                 "paragraph": now.part.paragraph + 1,
                 "text": now.part.text,
-                "fingerprint": now.fingerprint.hex(),
+                "cache_key": now.cache_key.hex(),
             })
         });
         json!({
@@ -195,23 +195,29 @@ impl PartNow {
     }
 }
 
-/// Length of a part's sound, in samples; a part without words has none. `None`: it is not there, or not whole.
-fn length(file: Option<PathBuf>, bought: Bought) -> Option<u64> {
+/// Length of a part's clip, in samples; a part without words has none. `None`: it is not there, or not whole.
+fn length(file: Option<PathBuf>, bought: ClipFormat) -> Option<u64> {
     let Some(file) = file else { return Some(0) };
     let mut file = BufReader::new(File::open(file).ok()?);
     check(&mut file, bought.format, bought.sample_rate).ok().map(|checked| checked.samples)
 }
 
-async fn state(store: &Store, journals: &Journals, part: i64, sound: Identity, there: bool) -> Result<PartState, Stop> {
+async fn state(
+    store: &Store,
+    journals: &Journals,
+    part: i64,
+    cache_key: Identity,
+    there: bool,
+) -> Result<PartState, CliError> {
     let calls = journals.parts.get(&part).map(|journal| journal.calls.as_slice()).unwrap_or_default();
     let has = |states: &[CallState]| calls.iter().any(|call| states.contains(&call.state));
     if has(&[CallState::Sent, CallState::Accepted]) {
         return Ok(PartState::Open);
     }
     if let Some(at) = journals.forced_since(part)
-        && !store.bought_since(sound, at).await?
+        && !store.bought_since(cache_key, at).await?
     {
-        return Ok(PartState::Anew);
+        return Ok(PartState::Forced);
     }
     Ok(match there {
         false => PartState::Missing,

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
-    context::{Context, Named},
+    CliError, Exit,
+    context::{BatchArgs, Context},
     words::{counted, shell},
 };
 use crate::domain::retry::PauseKind;
@@ -16,14 +16,14 @@ use crate::domain::retry::PauseKind;
 #[command(after_help = "Example:\n  wavebatch pause support-calls --reason 'waiting for the new contract'")]
 pub struct Pause {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Why, for those who look at `status`
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
 
 impl Pause {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         store.pause(batch.id, PauseKind::User, self.reason).await?;
         let in_flight = store.open_calls(Some(batch.id)).await?;
@@ -32,7 +32,7 @@ impl Pause {
         } else {
             String::new()
         };
-        context.screen.say(&format!(
+        context.screen.message(&format!(
             "{} is paused{rest}. `wavebatch resume {}` lifts it",
             batch.name,
             shell(&batch.name)

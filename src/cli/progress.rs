@@ -9,7 +9,7 @@ use crate::{
         pool::{Bound, Limits, Pool},
     },
     runner::Event,
-    store::{Counts, SpeechCounts},
+    store::{Counts, SynthesisCounts},
 };
 
 /// Things that happened in the last minute, by the second.
@@ -64,8 +64,8 @@ pub(super) struct PoolNow {
 
 /// Speech so far. One job may be a book: it is measured in characters.
 #[derive(Debug, Clone, Copy)]
-struct Speech {
-    counts: SpeechCounts,
+struct SynthesisProgress {
+    counts: SynthesisCounts,
     /// Characters that were there when the watching began, and when that was.
     began: (u64, i64),
 }
@@ -84,7 +84,7 @@ pub(super) struct Meter {
     pub(super) spent: i64,
     pub(super) pools: BTreeMap<Pool, PoolNow>,
     /// What is spoken, where nothing else is done.
-    speech: Option<Speech>,
+    synthesis: Option<SynthesisProgress>,
     held: BTreeMap<Pool, (Bound, Option<i64>)>,
     calls: Minute,
     finishes: Minute,
@@ -109,22 +109,22 @@ impl Meter {
     }
 
     /// Takes over what the ledger says of all batches together, if all of them speak.
-    pub(super) fn respeak(&mut self, counts: SpeechCounts, now: i64) {
-        let began = self.speech.map_or((counts.there(), now), |speech| speech.began);
-        self.speech = Some(Speech { counts, began });
+    pub(super) fn update_synthesis(&mut self, counts: SynthesisCounts, now: i64) {
+        let began = self.synthesis.map_or((counts.there(), now), |synthesis| synthesis.began);
+        self.synthesis = Some(SynthesisProgress { counts, began });
     }
 
     /// Whether characters are what it is measured by.
-    pub(super) const fn speaks(&self) -> bool {
-        self.speech.is_some()
+    pub(super) const fn is_synthesis(&self) -> bool {
+        self.synthesis.is_some()
     }
 
     /// How far it is, and how far that is from the start to the end: in lines, or characters where they are spoken.
     pub(super) fn reached(&self) -> (u64, u64) {
-        match self.speech {
+        match self.synthesis {
             None => (self.finished(), self.total),
             // What will never be spoken, because its job failed, is no way to go.
-            Some(Speech { counts, .. }) => (counts.there(), counts.done + counts.left),
+            Some(SynthesisProgress { counts, .. }) => (counts.there(), counts.done + counts.left),
         }
     }
 
@@ -176,7 +176,7 @@ impl Meter {
     }
 
     fn left(&self, now: i64) -> Option<u64> {
-        if let Some(Speech { counts, began: (there, at) }) = self.speech {
+        if let Some(SynthesisProgress { counts, began: (there, at) }) = self.synthesis {
             let left = counts.left.saturating_sub(counts.at_work);
             let pace = counts.there().saturating_sub(there);
             let ran = now.saturating_sub(at).max(1_000).unsigned_abs();
@@ -195,14 +195,14 @@ impl Meter {
 
     /// Lines: what is done and what went wrong.
     pub(super) fn lines(&self) -> String {
-        let one = if self.speech.is_some() { "job" } else { "line" };
+        let one = if self.synthesis.is_some() { "job" } else { "line" };
         let mut words = format!("{} of {}", grouped(self.finished()), counted(self.total, one));
         for (n, what) in [(self.failed, "failed"), (self.suspect, "suspect")] {
             if n > 0 {
                 words.push_str(&format!(", {} {what}", grouped(n)));
             }
         }
-        if self.speech.is_some() {
+        if self.synthesis.is_some() {
             let (there, all) = self.reached();
             words.push_str(&format!(" · {} of {}", grouped(there), counted(all, "character")));
         }
@@ -211,7 +211,7 @@ impl Meter {
 
     /// Calls that may be in flight, where that is the limit.
     fn at_once(&self) -> Option<u32> {
-        self.speech.and_then(|_| self.pools.get(&Pool::Tts)?.effective.concurrency)
+        self.synthesis.and_then(|_| self.pools.get(&Pool::Tts)?.effective.concurrency)
     }
 
     /// Everything else on one line.
@@ -296,7 +296,7 @@ mod tests {
         for event in [call(), call(), call()] {
             meter.event(&event, 1_000);
         }
-        meter.event(&Event::CallEnded { pool: Pool::Pulse, how: CallEnd::Answered, trouble: None, cost: 5_000 }, 2_000);
+        meter.event(&Event::CallEnded { pool: Pool::Pulse, how: CallEnd::Answered, failure: None, cost: 5_000 }, 2_000);
         for state in [JobState::Succeeded, JobState::Suspect, JobState::Failed] {
             meter.event(&finished(state), 2_000);
         }
@@ -316,15 +316,15 @@ mod tests {
         meter.rebase(&[counts], 0);
         let effective = Limits { requests_per_minute: None, concurrency: Some(10) };
         meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0 });
-        let spoken = |at_work| SpeechCounts { asked: 5_000, left: 4_000, at_work, ..SpeechCounts::default() };
-        meter.respeak(spoken(1_000), 10_000);
+        let spoken = |at_work| SynthesisCounts { asked: 5_000, left: 4_000, at_work, ..SynthesisCounts::default() };
+        meter.update_synthesis(spoken(1_000), 10_000);
         meter.event(&Event::CallStarted { pool: Pool::Tts }, 10_000);
         assert_eq!(
             meter.pace(10_000),
             "1 of 10 in flight · 1 calls/min · 0 ms of audio · $0.00",
             "no pace is known yet"
         );
-        meter.respeak(spoken(2_000), 20_000);
+        meter.update_synthesis(spoken(2_000), 20_000);
         assert_eq!(
             meter.lines(),
             "0 of 3 jobs · 2,000 of 4,000 characters",

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Exit, Stop,
-    context::{Context, World},
-    kept::{Kept, kept_until},
+    CliError, Exit,
+    context::{Context, LedgerFlags},
+    kept::{PrunableAnswers, kept_until},
     words::{bytes, counted},
 };
 use crate::{
@@ -27,15 +27,15 @@ pub struct Prune {
     #[arg(value_name = "BATCH")]
     batch: Option<String>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// Of batches that finished so long ago, e.g. 14d; 0s for all that are finished [default: each batch's keep_answers]
     #[arg(long, value_name = "TIME", value_parser = text::duration)]
     older_than: Option<Duration>,
 }
 
 impl Prune {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, _) = context.ledger(self.world.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, _) = context.ledger(self.ledger.sandbox).await?;
         let batch = match &self.batch {
             Some(name) => Some(context.batch_in(&store, name).await?),
             None => None,
@@ -58,14 +58,14 @@ impl Prune {
         store.shrink().await?;
         let screen = &context.screen;
         if pruned.texts > 0 {
-            screen.say(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
+            screen.message(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
         }
         if batch.as_ref().is_some_and(|row| row.task == Synthesis::TASK) {
-            screen.say("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
+            screen.message("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
         } else if pruned.answers + pruned.callbacks == 0 {
-            screen.say("no answers to prune");
+            screen.message("no answers to prune");
             if let Some(row) = batch.filter(|row| row.finished_at.is_none()) {
-                screen.say(&format!("{} is not finished; its answers stay until it is", row.name));
+                screen.message(&format!("{} is not finished; its answers stay until it is", row.name));
             }
         } else {
             let posted = match pruned.callbacks {
@@ -73,11 +73,11 @@ impl Prune {
                 n => format!(" and {}", counted(n, "other callback")),
             };
             let answers = counted(pruned.answers, "answer");
-            screen.say(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
+            screen.message(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
-        let kept = Kept::look(&store).await?.words();
+        let kept = PrunableAnswers::look(&store).await?.words();
         if !kept.is_empty() {
-            screen.say(&kept);
+            screen.message(&kept);
         }
         store.close().await;
         Ok(Exit::Success)

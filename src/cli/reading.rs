@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Screen,
-    tell::fact,
+    messages::fact,
     words::{bytes, counted, grouped},
 };
 use crate::runner::intake::{Compared, ReadProgress, ReadWatch};
@@ -19,7 +19,7 @@ pub(super) fn watch(screen: &Screen) -> ReadWatch {
         let ReadProgress { files, bytes: all, read } = progress;
         let bar: &Option<ProgressBar> = bar.get_or_init(|| {
             let found = counted(files, "recording");
-            screen.say(&fact(
+            screen.message(&fact(
                 "reading",
                 format!("{found} ({}) found in another way than before, to compare", bytes(all)),
             ));

@@ -9,10 +9,10 @@ use std::{
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
-    context::Named,
-    drive::{publish_batch, spec_of},
+    CliError, Context, Exit,
+    context::BatchArgs,
     screen::Data,
+    session::{publish_batch, spec_of},
 };
 use crate::{
     config::Config,
@@ -33,7 +33,7 @@ use crate::{
 )]
 pub struct Report {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Write the CSV there: a file, or s3://bucket/key; - is stdout
     #[arg(short, long, visible_alias = "report", value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
@@ -46,8 +46,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, config) = context.ledger(self.named.world.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, config) = context.ledger(self.named.ledger.sandbox).await?;
         let row = context.batch_in(&store, &self.named.batch).await?;
         let state = state(&store, &row).await?;
         match &self.output {
@@ -63,7 +63,7 @@ impl Report {
     }
 }
 
-async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, Stop> {
+async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, CliError> {
     Ok(if row.pause.is_some() {
         SummaryState::Paused
     } else if store.counts(row.id).await?.unfinished() > 0 {
@@ -79,14 +79,14 @@ async fn beside(
     config: &Config,
     row: &BatchRow,
     state: SummaryState,
-) -> Result<(), Stop> {
+) -> Result<(), CliError> {
     let published = publish_batch(store, config, row.id, state).await?;
     if let Some(stop) = published.failed {
         return Err(stop);
     }
     let screen = &context.screen;
     screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
-    screen.say(&format!("  report    {}", published.summary.report));
+    screen.message(&format!("  report    {}", published.summary.report));
     Ok(())
 }
 
@@ -96,35 +96,36 @@ async fn write(
     row: &BatchRow,
     file: &PathBuf,
     with_dropped: bool,
-) -> Result<(), Stop> {
+) -> Result<(), CliError> {
     let spec = spec_of(&row.name, &row.spec)?;
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
         put_report(store, row, &spec, with_dropped, address).await?;
-        context.screen.say(&format!("{}: written to {address}", row.name));
+        context.screen.message(&format!("{}: written to {address}", row.name));
         return Ok(());
     }
     if file.as_os_str() == "-" {
         report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
-    let told = |e: io::Error| Stop::blocked(format!("{} cannot be written: {e}", file.display()));
+    let message = |e: io::Error| CliError::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
-        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(told)?))).await?;
+        report_to(store, row, &spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?)))
+            .await?;
         return Ok(());
     }
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
-    let out = BufWriter::new(File::create(&temporary).map_err(told)?);
-    let written = report_to(store, row, &spec, with_dropped, out).await.map_err(Stop::from).and_then(|out| {
-        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(told)?;
-        std::fs::rename(&temporary, file).map_err(told)
+    let out = BufWriter::new(File::create(&temporary).map_err(message)?);
+    let written = report_to(store, row, &spec, with_dropped, out).await.map_err(CliError::from).and_then(|out| {
+        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(message)?;
+        std::fs::rename(&temporary, file).map_err(message)
     });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     written?;
-    context.screen.say(&format!("{}: written to {}", row.name, file.display()));
+    context.screen.message(&format!("{}: written to {}", row.name, file.display()));
     Ok(())
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Exit, Stop,
-    context::{Context, Named},
+    CliError, Exit,
+    context::{BatchArgs, Context},
 };
 
 /// Lift a pause, the user's or wavebatch's own
@@ -12,15 +12,15 @@ use super::{
 #[command(after_help = "Example:\n  wavebatch resume support-calls && wavebatch work --batch support-calls")]
 pub struct Resume {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
 }
 
 impl Resume {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let lifted = store.resume(batch.id, true).await?;
         let name = &batch.name;
-        context.screen.say(&match batch.pause {
+        context.screen.message(&match batch.pause {
             Some((kind, reason)) if lifted && kind.ends_by_itself() => format!(
                 "{name} is open again (it was paused: {kind}, {reason}); as long as the limit holds, its next call pauses it again"
             ),

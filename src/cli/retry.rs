@@ -4,14 +4,14 @@ mod part;
 
 use clap::Args;
 
-use self::part::{Again, Which};
+use self::part::{PartRetry, Which};
 use super::{
-    Exit, Stop,
-    context::{Context, Named},
-    drive::spec_of,
+    CliError, Exit,
+    context::{BatchArgs, Context},
     jobs::no_parts,
+    messages::unpriced,
     parts::Moment,
-    tell::unpriced,
+    session::spec_of,
     words::{counted, dollars, duration, shell},
 };
 use crate::{
@@ -29,14 +29,14 @@ use crate::{
 ///
 /// Says first how many and what they cost. A kept answer is delivered, not bought, unless the line is suspect. A line
 /// that succeeded is bought again only with --key. With --part or --at one sentence of a text is spoken again, by all
-/// voices and in all formats of the line, and its audio joined anew.
+/// voices and in all formats of the line, and its audio joined again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
 )]
 pub struct Retry {
     #[command(flatten)]
-    named: Named,
+    named: BatchArgs,
     /// Only the line with this key
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -55,9 +55,9 @@ pub struct Retry {
 }
 
 impl Retry {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         self.check_states()?;
-        let rates = context.config(self.named.world.sandbox)?.rates;
+        let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
         let spec = spec_of(&batch.name, &batch.spec)?;
         let mut chosen = self.chosen(batch.id);
@@ -65,22 +65,22 @@ impl Retry {
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
         if let (Some(asked), Some(_)) = (spec.task.read::<Synthesis>().ok(), &self.key) {
-            // The ledger does not know which jobs are made of the same sounds; of one line that can be looked up.
+            // The ledger does not know which jobs are made of the same clips; of one line that can be looked up.
             plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
-        screen.say(&match (&again, &self.key) {
-            (Some(again), Some(key)) if plan.jobs > 0 => again.told(&batch.name, key, &rates),
-            _ => told(&batch.name, &spec, &plan, &rates),
+        screen.message(&match (&again, &self.key) {
+            (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
+            _ => message(&batch.name, &spec, &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
-            screen.say(&format!("{others} with the same words: joined anew from what is bought, for nothing"));
+            screen.message(&format!("{others} with the same words: joined again from what is bought, for nothing"));
         }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
-            let sandbox = if self.named.world.sandbox { " --sandbox" } else { "" };
-            screen.say(&format!("queued  -> wavebatch work --batch {}{sandbox}", shell(&batch.name)));
+            let sandbox = if self.named.ledger.sandbox { " --sandbox" } else { "" };
+            screen.message(&format!("queued  -> wavebatch work --batch {}{sandbox}", shell(&batch.name)));
         }
         store.close().await;
         Ok(Exit::Success)
@@ -97,25 +97,28 @@ impl Retry {
         batch: &BatchRow,
         spec: &BatchSpec,
         rates: &Rates,
-    ) -> Result<Option<Again>, Stop> {
+    ) -> Result<Option<PartRetry>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
         let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {
-            return Err(Stop::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
+            return Err(CliError::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
         let jobs = self.jobs(store, batch).await?;
-        Again::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
+        PartRetry::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
             // Without a part all of the line would be bought.
             again.map(Some).ok_or_else(|| {
-                Stop::usage(format!("{}: the line is not finished; no part of it can be spoken again yet", batch.name))
+                CliError::usage(format!(
+                    "{}: the line is not finished; no part of it can be spoken again yet",
+                    batch.name
+                ))
             })
         })
     }
 
     /// The jobs of the line that can be retried.
-    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, Stop> {
+    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, CliError> {
         let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX, with_dropped: false };
         let mut jobs = store.jobs(batch.id, &filter).await?;
         jobs.retain(|job| match self.states.as_slice() {
@@ -125,14 +128,12 @@ impl Retry {
         Ok(jobs)
     }
 
-    fn check_states(&self) -> Result<(), Stop> {
+    fn check_states(&self) -> Result<(), CliError> {
         match self.states.iter().find(|state| !is_retried(**state, self.key.is_some())) {
             None => Ok(()),
-            Some(JobState::Succeeded) => {
-                Err(Stop::usage("lines that succeeded are bought again only one by one")
-                    .hint("name the line with --key"))
-            }
-            Some(other) => Err(Stop::usage(format!("lines that are {other} cannot be retried"))
+            Some(JobState::Succeeded) => Err(CliError::usage("lines that succeeded are bought again only one by one")
+                .hint("name the line with --key")),
+            Some(other) => Err(CliError::usage(format!("lines that are {other} cannot be retried"))
                 .hint("--state takes failed, suspect or cancelled")),
         }
     }
@@ -147,7 +148,7 @@ const fn is_retried(state: JobState, by_key: bool) -> bool {
     }
 }
 
-fn told(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
+fn message(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
     if plan.jobs == 0 {
         return format!("{batch}: nothing to retry");
     }
@@ -177,7 +178,7 @@ fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
                     unpriced(model.as_str())
                 );
             }
-            let cost = dollars(rates.speech_cost(model, plan.units).0);
+            let cost = dollars(rates.synthesis_cost(model, plan.units).0);
             return format!("about {cost} for {}", counted(plan.units, "character"));
         }
     };
@@ -212,17 +213,17 @@ mod tests {
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
                 "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } }),
         );
-        let told = |jobs, deliveries, units, unknown| {
-            told("b", &spec, &Retried { jobs, deliveries, units, unknown, ..Retried::default() }, &Rates::default())
+        let message = |jobs, deliveries, units, unknown| {
+            message("b", &spec, &Retried { jobs, deliveries, units, unknown, ..Retried::default() }, &Rates::default())
         };
-        assert_eq!(told(0, 0, 0, 0), "b: nothing to retry");
-        assert_eq!(told(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
+        assert_eq!(message(0, 0, 0, 0), "b: nothing to retry");
+        assert_eq!(message(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
         assert_eq!(
-            told(3, 1, 600_000, 1),
+            message(3, 1, 600_000, 1),
             "b: 1 line delivered from kept answers, for nothing; 2 lines bought, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-09-07)"
         );
         assert_eq!(
-            told(1, 0, 0, 1),
+            message(1, 0, 0, 1),
             "b: 1 line bought, at $0.005 a minute, of unknown length (list price of 2026-09-07)"
         );
     }
@@ -241,7 +242,7 @@ mod tests {
         );
         let plan = Retried { jobs: 5, deliveries: 1, units: 12_345, ..Retried::default() };
         assert_eq!(
-            told("b", &spec, &plan, &Rates::default()),
+            message("b", &spec, &plan, &Rates::default()),
             "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.22 for 12,345 characters (list price of 2026-09-07)"
         );
     }

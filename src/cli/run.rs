@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
-    check::{self, Ask},
-    drive::{Api, Drive},
+    CliError, Context, Exit,
+    check::{self, CheckFlags},
     hooks::{self, HookFlags},
+    messages,
+    notify::{self, Notifications},
+    session::{Api, Session},
     sources::Sources,
     submit::submit,
-    tell,
-    told::{self, Tells},
     words::counted,
     work::{self, Show},
 };
@@ -47,55 +47,56 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if self.dry_run {
-            return check::check(context, &self.sources, Ask { json: self.json, ..Ask::default() }).await;
+            return check::check(context, &self.sources, CheckFlags { json: self.json, ..CheckFlags::default() }).await;
         }
         let ended = self.work(context).await;
         if let Err(stop) = &ended {
-            told::could_not_start(context, &self.sources, stop).await;
+            notify::could_not_start(context, &self.sources, stop).await;
         }
         ended
     }
 
-    async fn work(&self, context: &Context) -> Result<Exit, Stop> {
+    async fn work(&self, context: &Context) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let config = self.hooks.over(context.config(sandbox)?);
         let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
         hooks::check(&definition, &config, sandbox)?;
         let api = Api::open(context, &config, sandbox).await?;
-        let drive = Drive::open(context, config, api, true).await?;
+        let session = Session::open(context, config, api, true).await?;
         let file = self.sources.file();
-        let tells = Tells::new(context, Some(&drive.config), file.map(|file| (&definition, file)), sandbox);
-        let show = Show { definition: file.map(str::to_owned), json: self.json, tells };
-        let done = match submit(&drive, &definition, &self.sources).await {
+        let notifications =
+            Notifications::new(context, Some(&session.config), file.map(|file| (&definition, file)), sandbox);
+        let show = Show { definition: file.map(str::to_owned), json: self.json, notifications };
+        let done = match submit(&session, &definition, &self.sources).await {
             Ok(done) => done,
             Err(mut stop) if stop.is_nothing_found() => {
                 // An empty night is no reason to leave an older one half done.
-                let older = self.unfinished(&drive, &definition.name, None).await?;
+                let older = self.unfinished(&session, &definition.name, None).await?;
                 if !older.is_empty() {
-                    let exit = work::to_the_end(&drive, &older, Order::OldestFirst, &show).await?;
+                    let exit = work::to_the_end(&session, &older, Order::OldestFirst, &show).await?;
                     stop.exit = if exit.code() > stop.exit.code() { exit } else { stop.exit };
                 }
                 return Err(stop);
             }
             Err(stop) => return Err(stop),
         };
-        let batches = self.batches(&drive, &done).await?;
-        try_again(&drive, &done).await?;
-        work::tell_outlook(&drive, &drive.store.batch_by_id(done.batch).await?, done.purchases.is_some()).await?;
-        let exit = work::to_the_end(&drive, &batches, Order::OldestFirst, &show).await?;
-        drive.close().await;
+        let batches = self.batches(&session, &done).await?;
+        try_again(&session, &done).await?;
+        work::print_outlook(&session, &session.store.batch_by_id(done.batch).await?, done.purchases.is_some()).await?;
+        let exit = work::to_the_end(&session, &batches, Order::OldestFirst, &show).await?;
+        session.close().await;
         Ok(exit)
     }
 
     /// What is worked: the definition's own unfinished batches, oldest first, and then this one.
-    async fn batches(&self, drive: &Drive<'_>, done: &Submission) -> Result<Vec<BatchRow>, Stop> {
-        let mut batches = self.unfinished(drive, &done.spec.definition, Some(done.batch)).await?;
-        let this = drive.store.batch_by_id(done.batch).await?;
+    async fn batches(&self, session: &Session<'_>, done: &Submission) -> Result<Vec<BatchRow>, CliError> {
+        let mut batches = self.unfinished(session, &done.spec.definition, Some(done.batch)).await?;
+        let this = session.store.batch_by_id(done.batch).await?;
         // Somebody else may be submitting it as well; the work waits for that.
         if let Some((why, hint)) = work::held(&this) {
-            return Err(Stop::blocked(why).hint(hint));
+            return Err(CliError::blocked(why).hint(hint));
         }
         batches.push(this);
         Ok(batches)
@@ -106,26 +107,27 @@ impl Run {
     /// The definition's other batches that are not finished, oldest first, unless `--only` leaves them.
     async fn unfinished(
         &self,
-        drive: &Drive<'_>,
+        session: &Session<'_>,
         definition: &str,
         but: Option<BatchId>,
-    ) -> Result<Vec<BatchRow>, Stop> {
+    ) -> Result<Vec<BatchRow>, CliError> {
         if self.sources.file().is_none() || self.only {
             return Ok(Vec::new());
         }
         let unfinished = |row: &BatchRow| {
             Some(row.id) != but
                 && row.definition == definition
-                && row.environment == drive.environment()
+                && row.environment == session.environment()
                 && row.finished_at.is_none()
         };
-        let screen = &drive.context.screen;
+        let screen = &session.context.screen;
         let mut batches = Vec::new();
-        for row in drive.store.batches().await?.into_iter().filter(unfinished) {
+        for row in session.store.batches().await?.into_iter().filter(unfinished) {
             match work::why_not(&row) {
                 None => {
                     let name = &row.name;
-                    screen.say(&tell::fact("first", format!("{name}, which is not finished (--only leaves it)")));
+                    screen
+                        .message(&messages::fact("first", format!("{name}, which is not finished (--only leaves it)")));
                     batches.push(row);
                 }
                 // Lines that never came to the ledger would be missed by nobody.
@@ -137,12 +139,12 @@ impl Run {
 }
 
 /// Tries again what costs nothing.
-async fn try_again(drive: &Drive<'_>, done: &Submission) -> Result<(), Stop> {
-    let screen = &drive.context.screen;
+async fn try_again(session: &Session<'_>, done: &Submission) -> Result<(), CliError> {
+    let screen = &session.context.screen;
     if done.existed {
-        let again = drive.store.retry_free(done.batch).await?;
+        let again = session.store.retry_free(done.batch).await?;
         if again > 0 {
-            screen.say(&tell::fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
+            screen.message(&messages::fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
         }
     }
     Ok(())

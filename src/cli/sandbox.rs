@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use super::{Exit, Stop, context::Context, words::counted};
+use super::{CliError, Exit, context::Context, words::counted};
 use crate::{
     definition::text,
     sandbox::{self, Books},
@@ -46,7 +46,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let config = sandbox::Config {
             listen: self.listen,
             key: self.key.clone(),
@@ -60,18 +60,18 @@ impl Sandbox {
         };
         let shutdown = Shutdown::listen()?;
         let server = sandbox::Sandbox::start(config).await.map_err(|e| {
-            Stop::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
+            CliError::blocked(format!("cannot listen on {}: {e}", self.listen)).hint("choose another with --listen")
         })?;
         let key = self.key.as_deref().unwrap_or("sk_sandbox");
-        context.screen.result(&told(&server.base_url(), key))?;
+        context.screen.result(&message(&server.base_url(), key))?;
         shutdown.drain.cancelled().await;
-        context.screen.say(&books(&server.books()));
+        context.screen.message(&books(&server.books()));
         server.shutdown().await;
         Ok(Exit::of_signal(&shutdown))
     }
 }
 
-fn told(base_url: &str, key: &str) -> String {
+fn message(base_url: &str, key: &str) -> String {
     format!(
         "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented,\n\
          and its speech is a humming.\n\n  \

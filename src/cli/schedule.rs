@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Context, Exit, Stop, tell};
+use super::{CliError, Context, Exit, messages};
 use crate::{
     config::{Config, PoolLimits},
     definition::{Definition, Fault, Faults, Overrides, Timetable},
@@ -81,56 +81,56 @@ enum Load {
 }
 
 /// One file's part of the listing.
-enum Found {
+enum ListingItem {
     Planned(Box<Planned>),
     Without(BatchName),
 }
 
 impl Schedule {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let config = context.config(false)?;
         let store = match Store::open(config.opening(false)).await {
             Ok((store, _)) => Some(store),
             Err(StoreError::Missing(_)) => None,
-            Err(e) => return Err(Stop::of_ledger(e, &config.database)),
+            Err(e) => return Err(CliError::of_ledger(e, &config.database)),
         };
         let now = context.env.now.unwrap_or_else(Timestamp::now);
         let views = match &store {
             Some(store) => store.schedule_views(Environment::Live).await?,
             None => Vec::new(),
         };
-        let house = House { config: &config, store: store.as_ref(), views, now, days: self.days };
-        let listing = house.list(&files(&self.from)?).await;
+        let listing_context = ScheduleContext { config: &config, store: store.as_ref(), views, now, days: self.days };
+        let listing = listing_context.list(&files(&self.from)?).await;
         if let Some(store) = store {
             store.close().await;
         }
         match self.json {
             true => context.screen.json(&format!("{:#}", shown::in_json(&listing)))?,
-            false => context.screen.result(&shown::told(&listing))?,
+            false => context.screen.result(&shown::message(&listing))?,
         }
         for (_, faults) in &listing.broken {
-            context.screen.error(&Stop::from(faults.clone()).told());
+            context.screen.error(&CliError::from(faults.clone()).message());
         }
         Ok(if listing.broken.is_empty() { Exit::Success } else { Exit::Usage })
     }
 }
 
 /// The definitions that are meant, none twice; of a directory, those directly in it.
-fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
+fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in from {
-        let told = |e: std::io::Error| Stop::usage(format!("{}: {e}", path.display()));
+        let message = |e: std::io::Error| CliError::usage(format!("{}: {e}", path.display()));
         match path.metadata() {
-            Ok(meta) if meta.is_dir() => files.extend(definitions_in(path).map_err(told)?),
+            Ok(meta) if meta.is_dir() => files.extend(definitions_in(path).map_err(message)?),
             Ok(_) => files.push(path.clone()),
-            Err(e) => return Err(told(e).hint("name the directory that the definitions are in, or their files")),
+            Err(e) => return Err(message(e).hint("name the directory that the definitions are in, or their files")),
         }
     }
     Ok(distinct(files))
 }
 
 /// What definitions are held against.
-struct House<'a> {
+struct ScheduleContext<'a> {
     config: &'a Config,
     store: Option<&'a Store>,
     views: Vec<ScheduleView>,
@@ -138,20 +138,20 @@ struct House<'a> {
     days: u16,
 }
 
-impl House<'_> {
+impl ScheduleContext<'_> {
     async fn list(&self, files: &[PathBuf]) -> Listing {
         let mut listing = Listing::default();
         let mut names: BTreeMap<BatchName, BTreeSet<String>> = BTreeMap::new();
         for path in files {
             let file = path.display().to_string();
             match self.look(path).await {
-                Ok(Found::Planned(planned)) => {
+                Ok(ListingItem::Planned(planned)) => {
                     for name in names_ahead(&planned.table, &planned.times, self.now) {
                         names.entry(name).or_default().insert(file.clone());
                     }
                     listing.planned.push(*planned);
                 }
-                Ok(Found::Without(batch)) => {
+                Ok(ListingItem::Without(batch)) => {
                     listing.without += 1;
                     names.entry(batch).or_default().insert(file);
                 }
@@ -163,13 +163,13 @@ impl House<'_> {
         listing
     }
 
-    async fn look(&self, path: &Path) -> Result<Found, Faults> {
+    async fn look(&self, path: &Path) -> Result<ListingItem, Faults> {
         // Of a file that is wrong by itself, all is told that is.
         let all = |faults| load_at(path, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
         let table = Timetable::read(path, &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
-            return load_at(path, self.now).map(|definition| Found::Without(definition.batch));
+            return load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
         };
         let (runs, more) = self.runs(&times, &table).map_err(|fault| all(fault.into()))?;
         let file = path.display().to_string();
@@ -185,7 +185,7 @@ impl House<'_> {
             Err(faults) => return Err(faults),
         };
         let view = self.views.iter().find(|view| view.definition == table.name).cloned();
-        Ok(Found::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
+        Ok(ListingItem::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
     }
 
     /// The runs of these days, or else the next; and how many more there are.
@@ -220,7 +220,7 @@ impl House<'_> {
             watch: ReadWatch::default(),
         };
         match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
-            Ok(plan) => Ok(counted(&plan, window, tell::limits_of(self.config, &plan.spec))),
+            Ok(plan) => Ok(counted(&plan, window, messages::limits_of(self.config, &plan.spec))),
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))
             }
@@ -285,7 +285,7 @@ mod tests {
             (name("n-2026-11-20"), files(&["a.toml", "b.toml"])),
             (name("x"), files(&["c.toml"])),
         ];
-        let told = same(names.into_iter().collect());
-        assert_eq!(told, [(vec!["a.toml".to_owned(), "b.toml".to_owned()], name("n-2026-11-20"))]);
+        let message = same(names.into_iter().collect());
+        assert_eq!(message, [(vec!["a.toml".to_owned(), "b.toml".to_owned()], name("n-2026-11-20"))]);
     }
 }

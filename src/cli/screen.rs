@@ -27,7 +27,7 @@ impl Screen {
     }
 
     /// Tells the user something that is no result. In JSON logs it is an event.
-    pub fn say(&self, text: &str) {
+    pub fn message(&self, text: &str) {
         match (self.quiet, self.format) {
             (true, _) => {}
             (false, LogFormat::Json) => {

@@ -1,6 +1,6 @@
 //! `wavebatch serve`
 
-mod telling;
+mod notify;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    Context, Exit, Screen, Stop,
-    context::World,
-    drive::{Api, Drive},
+    CliError, Context, Exit, Screen,
+    context::LedgerFlags,
     hooks::HookFlags,
+    messages::{self, fact},
+    session::{Api, Session},
     sources::SANDBOX_OUTPUT,
-    tell::{self, fact},
     watch,
 };
 use crate::{
@@ -32,8 +32,8 @@ use crate::{
     domain::callback::Secret,
     runner::{Event, Webhook},
     server::{
-        Admin, AdminSettings, BatchNews, Keeper, Metrics, Notifier, OwnTarget, Patience, Receiver, ReceiverSettings,
-        Scheduler, SchedulerSettings, Target,
+        Admin, AdminSettings, BatchNews, Metrics, Notifier, OwnTarget, Receiver, ReceiverSettings, Scheduler,
+        SchedulerSettings, ServerTimeouts, Supervisor, Target,
         probe::{self, ProbeSettings},
         secrets,
     },
@@ -65,39 +65,39 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<Listen>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     #[command(flatten)]
     hooks: HookFlags,
 }
 
 impl Serve {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let sandbox = self.world.sandbox;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let sandbox = self.ledger.sandbox;
         let config = self.hooks.over(context.config(sandbox)?);
         let api = if self.no_workers {
             Api::open_idle(context, &config, sandbox).await?
         } else {
             Api::open(context, &config, sandbox).await?
         };
-        let drive = Drive::open(context, config, api, true).await?;
+        let session = Session::open(context, config, api, true).await?;
         let given = context.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
-        let secrets = secrets(drive.store.path(), given)?;
+        let secrets = secrets(session.store.path(), given)?;
         if let Some(now) = context.env.now {
-            let clock = drive.store.clock();
+            let clock = session.store.clock();
             clock.advance(now.as_millisecond() - clock.now());
         }
-        for dir in self.dirs(&drive) {
+        for dir in self.dirs(&session) {
             if !dir.is_dir() {
-                return Err(Stop::usage(format!("{} is no directory", dir.display()))
+                return Err(CliError::usage(format!("{} is no directory", dir.display()))
                     .hint("--definitions names the directory that the definitions are in"));
             }
         }
-        let service = Service::open(&self, &drive, secrets).await?;
-        service.tell(&drive, &self);
-        let end = service.run(&drive, &self).await;
-        let exit = Exit::of_signal(&drive.shutdown);
-        drive.store.give_up();
-        if tokio::time::timeout(CLOSE_TIME, drive.close()).await.is_err() {
+        let service = Service::open(&self, &session, secrets).await?;
+        service.notify(&session, &self);
+        let end = service.run(&session, &self).await;
+        let exit = Exit::of_signal(&session.shutdown);
+        session.store.give_up();
+        if tokio::time::timeout(CLOSE_TIME, session.close()).await.is_err() {
             tracing::warn!("the ledger could not be closed in time; the next start finds it as it is");
         }
         end.map(|()| exit)
@@ -106,18 +106,18 @@ impl Serve {
 
 impl Serve {
     /// The directories whose schedules are kept.
-    fn dirs(&self, drive: &Drive<'_>) -> Vec<PathBuf> {
-        if self.definitions.is_empty() { drive.config.serve.definitions.clone() } else { self.definitions.clone() }
+    fn dirs(&self, session: &Session<'_>) -> Vec<PathBuf> {
+        if self.definitions.is_empty() { session.config.serve.definitions.clone() } else { self.definitions.clone() }
     }
 
-    fn schedules(&self, drive: &Drive<'_>) -> SchedulerSettings {
+    fn schedules(&self, session: &Session<'_>) -> SchedulerSettings {
         SchedulerSettings {
-            dirs: self.dirs(drive),
-            environment: drive.environment(),
-            origin: drive.config.origin(),
-            rates: drive.config.rates.clone(),
-            account: drive.account(),
-            sandbox_output: self.world.sandbox.then(|| SANDBOX_OUTPUT.to_owned()),
+            dirs: self.dirs(session),
+            environment: session.environment(),
+            origin: session.config.origin(),
+            rates: session.config.rates.clone(),
+            account: session.account(),
+            sandbox_output: self.ledger.sandbox.then(|| SANDBOX_OUTPUT.to_owned()),
         }
     }
 }
@@ -131,10 +131,10 @@ struct Service {
 }
 
 impl Service {
-    async fn open(verb: &Serve, drive: &Drive<'_>, secrets: Vec<Secret>) -> Result<Self, Stop> {
-        let config = &drive.config;
+    async fn open(verb: &Serve, session: &Session<'_>, secrets: Vec<Secret>) -> Result<Self, CliError> {
+        let config = &session.config;
         let secret = secrets.first().cloned();
-        let sandbox = verb.world.sandbox;
+        let sandbox = verb.ledger.sandbox;
         let listen = match verb.hooks.listen() {
             None if sandbox => Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             given => given.unwrap_or(config.webhook.listen),
@@ -143,11 +143,11 @@ impl Service {
         let receiver = match listen {
             Listen::Off => None,
             Listen::On(listen) => {
-                let patience = Patience { end: Duration::from_secs(1), ..Patience::default() };
+                let timeouts = ServerTimeouts { end: Duration::from_secs(1), ..ServerTimeouts::default() };
                 let (rates, metrics) = (config.rates.clone(), metrics.clone());
-                let settings = ReceiverSettings { listen, secrets, rates, patience, metrics };
-                Some(Receiver::start(drive.store.clone(), settings).await.map_err(|e| {
-                    Stop::blocked(format!("callbacks cannot be received on {listen}: {e}"))
+                let settings = ReceiverSettings { listen, secrets, rates, timeouts, metrics };
+                Some(Receiver::start(session.store.clone(), settings).await.map_err(|e| {
+                    CliError::blocked(format!("callbacks cannot be received on {listen}: {e}"))
                         .hint("choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none")
                 })?)
             }
@@ -159,14 +159,14 @@ impl Service {
             secret,
             rule: config.webhook.rule,
         });
-        let admin = admin(verb, drive, &metrics).await?;
+        let admin = admin(verb, session, &metrics).await?;
         Ok(Self { receiver, webhook, admin, metrics })
     }
 
     /// Tells what it does, and where.
-    fn tell(&self, drive: &Drive<'_>, verb: &Serve) {
-        let screen = &drive.context.screen;
-        tell::places(&drive.config, drive.fresh).iter().for_each(|fact| screen.say(fact));
+    fn notify(&self, session: &Session<'_>, verb: &Serve) {
+        let screen = &session.context.screen;
+        messages::places(&session.config, session.fresh).iter().for_each(|fact| screen.message(fact));
         let callbacks = match (&self.receiver, &self.webhook) {
             (Some(receiver), Some(webhook)) => format!("received on {} for {}", receiver.addr(), webhook.public_url),
             (Some(receiver), None) => format!(
@@ -176,12 +176,12 @@ impl Service {
             (None, Some(webhook)) => format!("asked for by {}, and received elsewhere", webhook.public_url),
             (None, None) => "none".to_owned(),
         };
-        screen.say(&fact("callbacks", callbacks));
+        screen.message(&fact("callbacks", callbacks));
         let admin = self.admin.as_ref().map(|admin| format!("http://{0}/metrics, /healthz, /readyz", admin.addr()));
-        screen.say(&fact("admin", admin.as_deref().unwrap_or("none")));
-        screen.say(&fact(
+        screen.message(&fact("admin", admin.as_deref().unwrap_or("none")));
+        screen.message(&fact(
             "schedules",
-            match verb.dirs(drive).as_slice() {
+            match verb.dirs(session).as_slice() {
                 [] => "none; --definitions DIR keeps those of a directory".to_owned(),
                 dirs => format!(
                     "of the definitions in {}",
@@ -189,23 +189,26 @@ impl Service {
                 ),
             },
         ));
-        screen.say(&fact("workers", if verb.no_workers { "none: other processes make the calls" } else { "at work" }));
+        screen.message(&fact(
+            "workers",
+            if verb.no_workers { "none: other processes make the calls" } else { "at work" },
+        ));
     }
 
     /// Does everything until a signal comes, or something cannot go on.
-    async fn run(self, drive: &Drive<'_>, verb: &Serve) -> Result<(), Stop> {
+    async fn run(self, session: &Session<'_>, verb: &Serve) -> Result<(), CliError> {
         let Self { receiver, webhook, admin, metrics } = self;
         let stop = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
-        let (store, config) = (&drive.store, &drive.config);
-        let sandbox = verb.world.sandbox;
+        let (store, config) = (&session.store, &session.config);
+        let sandbox = verb.ledger.sandbox;
         let (said, events) = unbounded_channel();
-        let scheduler = Scheduler::new(store.clone(), drive.fetcher.clone(), verb.schedules(drive), said);
+        let scheduler = Scheduler::new(store.clone(), session.fetcher.clone(), verb.schedules(session), said);
         let folder = scheduler.folder();
         let own: OwnTarget =
             Arc::new(move |definition| folder.notify_of(definition).map(|(to, dir)| Target { to, dir }));
-        let tells = telling::settings(drive.context, config, own, sandbox, metrics.clone());
-        let notifier = Notifier::new(store.clone(), tells.clone());
+        let notifications = notify::settings(session.context, config, own, sandbox, metrics.clone());
+        let notifier = Notifier::new(store.clone(), notifications.clone());
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -213,44 +216,46 @@ impl Service {
                 Ok(())
             }
         });
-        tokio::spawn(telling::schedules(store.clone(), tells.clone(), metrics.clone(), sandbox, events));
-        tokio::spawn(telling::spend_limits(store.clone(), tells.clone(), drive.environment(), stop.clone()));
-        if !verb.dirs(drive).is_empty() {
+        tokio::spawn(notify::schedules(store.clone(), notifications.clone(), metrics.clone(), sandbox, events));
+        tokio::spawn(notify::spend_limits(store.clone(), notifications.clone(), session.environment(), stop.clone()));
+        if !verb.dirs(session).is_empty() {
             tasks.spawn(scheduler.run(stop.clone()));
         }
-        let told = store.clone();
-        let tell = move |news: BatchNews| {
-            let (store, tells) = (told.clone(), tells.clone());
-            async move { telling::tell(&store, &tells, &news, sandbox).await }
+        let message = store.clone();
+        let notify = move |news: BatchNews| {
+            let (store, notifications) = (message.clone(), notifications.clone());
+            async move { notify::notify(&store, &notifications, &news, sandbox).await }
         };
-        tasks.spawn(Keeper::new(store.clone(), drive.environment(), config.rates.clone(), tell).run(stop.clone()));
+        tasks.spawn(
+            Supervisor::new(store.clone(), session.environment(), config.rates.clone(), notify).run(stop.clone()),
+        );
         if let Some(webhook) = webhook.as_ref().filter(|_| receiver.is_some()) {
             let settings =
                 ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
             tokio::spawn(probe::watch(settings, metrics.clone(), stop.clone()));
         }
         if !verb.no_workers {
-            renew_dictionaries(drive).await?;
+            renew_dictionaries(session).await?;
             let (events, heard) = unbounded_channel();
-            tokio::spawn(follow(drive.context.screen.clone(), metrics.clone(), heard));
-            let runner = drive.runner(webhook, events);
-            let (drain, abort) = (drive.shutdown.drain.clone(), drive.shutdown.abort.clone());
+            tokio::spawn(follow(session.context.screen.clone(), metrics.clone(), heard));
+            let runner = session.runner(webhook, events);
+            let (drain, abort) = (session.shutdown.drain.clone(), session.shutdown.abort.clone());
             tasks.spawn(async move { runner.serve(drain, abort).await.map(|_| ()) });
         }
         // The first that ends by itself could not go on; after a signal, all are to end.
         let broken = tokio::select! {
-            () = drive.shutdown.drain.cancelled() => None,
+            () = session.shutdown.drain.cancelled() => None,
             Some(ended) = tasks.join_next() => Some(ended),
         };
         stop.cancel();
-        drive.shutdown.drain.cancel();
-        if drive.shutdown.signal().is_some() {
-            drive.context.screen.say("stopping: what is in flight has 5 s");
+        session.shutdown.drain.cancel();
+        if session.shutdown.signal().is_some() {
+            session.context.screen.message("stopping: what is in flight has 5 s");
         }
         let rest = async { while tasks.join_next().await.is_some() {} };
         tokio::pin!(rest);
         if tokio::time::timeout(DRAIN_TIME, &mut rest).await.is_err() {
-            drive.shutdown.abort.cancel();
+            session.shutdown.abort.cancel();
             store.give_up();
             let _ = tokio::time::timeout(CLOSE_TIME, rest).await;
         }
@@ -268,39 +273,39 @@ impl Service {
         let _ = tokio::time::timeout(CLOSE_TIME, async { tokio::join!(received, asked) }).await;
         match broken {
             None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(e))) => Err(Stop::of_ledger(e, &config.database)),
-            Some(Err(e)) => Err(Stop::blocked(format!("a part of the service broke: {e}"))),
+            Some(Ok(Err(e))) => Err(CliError::of_ledger(e, &config.database)),
+            Some(Err(e)) => Err(CliError::blocked(format!("a part of the service broke: {e}"))),
         }
     }
 }
 
 /// Where health and metrics are, if anywhere.
-async fn admin(verb: &Serve, drive: &Drive<'_>, metrics: &Metrics) -> Result<Option<Admin>, Stop> {
-    let Listen::On(listen) = verb.admin_listen.unwrap_or(drive.config.serve.admin_listen) else { return Ok(None) };
+async fn admin(verb: &Serve, session: &Session<'_>, metrics: &Metrics) -> Result<Option<Admin>, CliError> {
+    let Listen::On(listen) = verb.admin_listen.unwrap_or(session.config.serve.admin_listen) else { return Ok(None) };
     let settings = AdminSettings {
         listen,
-        store: drive.store.clone(),
+        store: session.store.clone(),
         metrics: metrics.clone(),
-        account: drive.account_name().to_owned(),
-        environment: drive.environment(),
-        limits: drive.config.pool_limits(),
-        spend: drive.config.spend.clone(),
+        account: session.account_name().to_owned(),
+        environment: session.environment(),
+        limits: session.config.pool_limits(),
+        spend: session.config.spend.clone(),
     };
     let started = Admin::start(settings).await.map_err(|e| {
-        Stop::blocked(format!("health and metrics cannot be served on {listen}: {e}"))
+        CliError::blocked(format!("health and metrics cannot be served on {listen}: {e}"))
             .hint("choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none")
     })?;
     Ok(Some(started))
 }
 
 /// What was submitted while nobody was here may speak by words that are not on the account any more.
-async fn renew_dictionaries(drive: &Drive<'_>) -> Result<(), Stop> {
-    for (batch, _) in drive.store.standings(drive.environment()).await? {
+async fn renew_dictionaries(session: &Session<'_>) -> Result<(), CliError> {
+    for (batch, _) in session.store.batch_statuses(session.environment()).await? {
         if batch.finished_at.is_none()
-            && let Err(e) = synthesize::renew_dictionary(&drive.store, drive.account().as_ref(), &batch).await
+            && let Err(e) = synthesize::renew_dictionary(&session.store, session.account().as_ref(), &batch).await
         {
-            let stop = Stop::from(e);
-            drive.context.screen.warn(&format!("{}: {}", batch.name, stop.told()));
+            let stop = CliError::from(e);
+            session.context.screen.warn(&format!("{}: {}", batch.name, stop.message()));
         }
     }
     Ok(())

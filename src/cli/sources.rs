@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 
 use crate::{
     config::Env,
-    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SpeechFlags, text},
+    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SynthesisFlags, text},
     domain::{
         batch::MicroUsd,
         built_in::task_named,
@@ -240,7 +240,7 @@ impl Sources {
             limit: self.limit,
             options: self.options(),
             formats: self.formats.as_ref().map(|formats| formats.0.clone()),
-            speech: self.speech(),
+            synthesis: self.synthesis(),
             concurrency: self.concurrency,
             max_spend: self.max_spend,
             tolerate: self.tolerate,
@@ -250,7 +250,7 @@ impl Sources {
             now: None,
             no_source: self.no_source,
             allow_empty: self.allow_empty,
-            sandbox_world: self.sandbox,
+            sandbox: self.sandbox,
         }
     }
 
@@ -279,8 +279,8 @@ impl Sources {
         said.into_iter().flatten().collect()
     }
 
-    fn speech(&self) -> SpeechFlags {
-        SpeechFlags {
+    fn synthesis(&self) -> SynthesisFlags {
+        SynthesisFlags {
             voices: self.voice_id.clone(),
             name: self.name.clone(),
             part_chars: self.part_chars,
@@ -342,14 +342,14 @@ mod tests {
             ("a --tolerate 2", "write \"0%\" to \"100%\""),
             ("a --limit 0", "0 is not in 1.."),
         ] {
-            let told = parse(line).unwrap_err().to_string();
-            assert!(told.contains(word), "{line}: {told}");
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(word), "{line}: {message}");
         }
     }
 
     #[test]
     fn what_depends_on_the_task_is_told_by_it() {
-        let told = |line: &str| {
+        let message = |line: &str| {
             let faults = parse(line).unwrap().definition(&Env::default()).unwrap_err();
             faults.list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
@@ -373,7 +373,7 @@ mod tests {
             ("x.csv --task synthesize --diarize", "`--diarize`: says nothing where the task is `synthesize`"),
             ("x.wav --task transcribe --voice-id avery", "`--voice-id`: says nothing where the task is `transcribe`"),
         ] {
-            assert!(told(line).contains(word), "{line}: {}", told(line));
+            assert!(message(line).contains(word), "{line}: {}", message(line));
         }
     }
 
@@ -384,8 +384,8 @@ mod tests {
             ("a.toml b.wav", "a definition is run by itself"),
             ("a.wav", "`--task`: is missing"),
         ] {
-            let told = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
-            assert!(told.contains(word), "{line}: {told}");
+            let message = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
+            assert!(message.contains(word), "{line}: {message}");
         }
     }
 }

@@ -9,8 +9,8 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
-    context::{Context, World},
+    CliError, Exit,
+    context::{Context, LedgerFlags},
     spend_limits::SpendLimits,
 };
 use crate::{
@@ -48,7 +48,7 @@ pub struct Spend {
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -77,10 +77,10 @@ struct Range {
 }
 
 impl Spend {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, config) = context.ledger(self.world.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, config) = context.ledger(self.ledger.sandbox).await?;
         let range = self.range(store.clock().now())?;
-        let environment = Environment::sandboxed(self.world.sandbox);
+        let environment = Environment::sandboxed(self.ledger.sandbox);
         if let By::Column(column) = &self.by {
             has_column(&store, environment, column).await?;
         }
@@ -97,15 +97,15 @@ impl Spend {
             top: self.top.unwrap_or(if self.json { usize::MAX } else { TOP }),
         };
         let spent = store.spent(&ask).await?;
-        let limits = SpendLimits::look(&store, &config, context, self.world.sandbox).await?;
+        let limits = SpendLimits::look(&store, &config, context, self.ledger.sandbox).await?;
         let screen = &context.screen;
         if self.json {
             screen.json(&format!("{:#}", self.in_json(&spent, &range, &config.rates, &limits)))?;
         } else if spent.total.calls == 0 {
-            screen.say(&format!("no calls {}", range.words()));
+            screen.message(&format!("no calls {}", range.words()));
         } else {
             let sandbox =
-                if self.world.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
+                if self.ledger.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
             screen.result(&format!(
                 "spent by {}, {}\n\n{}\n{}{sandbox}\n{}",
                 self.by.words(),
@@ -119,7 +119,7 @@ impl Spend {
         Ok(Exit::Success)
     }
 
-    fn range(&self, now: i64) -> Result<Range, Stop> {
+    fn range(&self, now: i64) -> Result<Range, CliError> {
         let zone = self.timezone.clone().unwrap_or_else(TimeZone::system);
         let today = Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone()).date();
         let date = |day: Day| match day {
@@ -129,7 +129,7 @@ impl Spend {
         let range = Range { zone, since: self.since.map(date), until: self.until.map(date) };
         match (range.since, range.until) {
             (Some(since), Some(until)) if since > until => {
-                Err(Stop::usage(format!("--since {since} is after --until {until}")))
+                Err(CliError::usage(format!("--since {since} is after --until {until}")))
             }
             _ => Ok(range),
         }
@@ -155,8 +155,8 @@ impl Spend {
 
 impl Range {
     /// When a day begins, in ms since 1970.
-    fn begin(&self, day: Date) -> Result<i64, Stop> {
-        let begin = day.to_zoned(self.zone.clone()).map_err(|_| Stop::usage(format!("{day} is out of reach")))?;
+    fn begin(&self, day: Date) -> Result<i64, CliError> {
+        let begin = day.to_zoned(self.zone.clone()).map_err(|_| CliError::usage(format!("{day} is out of reach")))?;
         Ok(begin.timestamp().as_millisecond())
     }
 
@@ -244,7 +244,7 @@ fn zone(text: &str) -> Result<TimeZone, String> {
 }
 
 /// A column that no batch has is a slip of the pen, unless there is no batch at all.
-async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), Stop> {
+async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), CliError> {
     let batches = store.batches().await?.into_iter().filter(|row| row.environment == environment);
     let specs: Vec<BatchSpec> = batches.filter_map(|row| serde_json::from_str(&row.spec).ok()).collect();
     let mut known: Vec<&str> = specs.iter().flat_map(|spec| &spec.carried).map(String::as_str).collect();
@@ -253,7 +253,7 @@ async fn has_column(store: &Store, environment: Environment, column: &str) -> Re
     }
     known.sort_unstable();
     known.dedup();
-    let stop = Stop::usage(format!("--by {column}: no batch has a column of this name"));
+    let stop = CliError::usage(format!("--by {column}: no batch has a column of this name"));
     let names = ["day", "batch", "model"].into_iter().chain(known.iter().copied());
     Err(match nearest(column, names) {
         Some(near) => stop.hint(format!("did you mean `{near}`?")),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Context, Stop,
+    CliError, Context,
     context::SANDBOX_ACCOUNT,
     words::{dollars, rfc3339},
 };
@@ -32,7 +32,12 @@ pub(super) struct SpendLimits(Vec<(SpendUse, std::sync::Arc<SpendRule>)>);
 
 impl SpendLimits {
     /// As they stand now. Without a key all accounts of the ledger count.
-    pub(super) async fn look(store: &Store, config: &Config, context: &Context, sandbox: bool) -> Result<Self, Stop> {
+    pub(super) async fn look(
+        store: &Store,
+        config: &Config,
+        context: &Context,
+        sandbox: bool,
+    ) -> Result<Self, CliError> {
         let Some(rule) = &config.spend else { return Ok(Self::default()) };
         let account = account_of(context, config, sandbox);
         let uses = store.spend_uses(account.as_deref(), Environment::sandboxed(sandbox), rule).await?;

@@ -6,14 +6,14 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
-    context::{Context, World},
-    tell::fact,
+    CliError, Exit,
+    context::{Context, LedgerFlags},
+    messages::fact,
     words::{bytes, counted, moment, rfc3339},
 };
 use crate::{
     definition::text,
-    store::{Sounds, SpoolLimits, SpoolPruned, SpoolView},
+    store::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView},
 };
 
 /// Show what bought speech is kept, or trim it
@@ -26,7 +26,7 @@ pub struct Spool {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -57,28 +57,28 @@ struct Prune {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Spool {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if let Some(Verb::Prune(mut prune)) = self.verb {
             // A flag may stand before or after the word.
-            prune.world.sandbox |= self.world.sandbox;
+            prune.ledger.sandbox |= self.ledger.sandbox;
             prune.json |= self.json;
             return prune.run(context).await;
         }
-        let (store, _) = context.ledger(self.world.sandbox).await?;
+        let (store, _) = context.ledger(self.ledger.sandbox).await?;
         let view = store.spool_view().await?;
-        let folder = store.shelf().root().display().to_string();
+        let folder = store.audio_cache().root().display().to_string();
         let screen = &context.screen;
         if self.json {
             screen.json(&format!("{:#}", view_in_json(&view, &folder)))?;
-        } else if view.all.sounds == 0 {
-            screen.say(&format!("no bought speech is kept in {folder}"));
+        } else if view.all.clips == 0 {
+            screen.message(&format!("no bought speech is kept in {folder}"));
         } else {
             screen.result(&shown(&view, &folder))?;
         }
@@ -88,8 +88,8 @@ impl Spool {
 }
 
 impl Prune {
-    async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, _) = context.ledger(self.world.sandbox).await?;
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, _) = context.ledger(self.ledger.sandbox).await?;
         // No file is older than the epoch: an age beyond it takes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
@@ -98,7 +98,7 @@ impl Prune {
         if self.json {
             screen.json(&format!("{:#}", pruned_in_json(&pruned, self.dry_run)))?;
         } else {
-            screen.say(&told(&pruned, self.max_size, self.dry_run));
+            screen.message(&message(&pruned, self.max_size, self.dry_run));
         }
         store.close().await;
         Ok(Exit::Success)
@@ -107,7 +107,7 @@ impl Prune {
 
 fn shown(view: &SpoolView, folder: &str) -> String {
     let used = |at: Option<SystemTime>| at.map(|at| moment(ms(at))).unwrap_or_default();
-    let needed = match view.needed.sounds {
+    let needed = match view.needed.clips {
         0 => "nothing".into(),
         _ => amount(view.needed),
     };
@@ -120,17 +120,17 @@ fn shown(view: &SpoolView, folder: &str) -> String {
     facts.join("\n")
 }
 
-fn told(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
-    let took = match pruned.taken.sounds {
+fn message(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
+    let took = match pruned.taken.clips {
         0 => "nothing to remove".into(),
         _ if dry_run => format!("{} would go", amount(pruned.taken)),
         _ => format!("{} removed", amount(pruned.taken)),
     };
     let mut words = vec![took];
-    if pruned.needed.sounds > 0 {
+    if pruned.needed.clips > 0 {
         words.push(format!("{} stay, for unfinished jobs need them", amount(pruned.needed)));
     }
-    if pruned.within.sounds > 0 {
+    if pruned.within.clips > 0 {
         words.push(format!("{} stay within the limits", amount(pruned.within)));
     }
     let left = pruned.needed.bytes + pruned.within.bytes;
@@ -140,9 +140,9 @@ fn told(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
     words.join("; ")
 }
 
-/// `1,204 sounds, 3.4 MB`
-fn amount(sounds: Sounds) -> String {
-    format!("{}, {}", counted(sounds.sounds, "sound"), bytes(sounds.bytes))
+/// `1,204 clips, 3.4 MB`
+fn amount(clips: ClipTotals) -> String {
+    format!("{}, {}", counted(clips.clips, "clip"), bytes(clips.bytes))
 }
 
 fn ms(at: SystemTime) -> i64 {
@@ -150,14 +150,14 @@ fn ms(at: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn in_json(sounds: Sounds) -> Value {
-    json!({ "sounds": sounds.sounds, "bytes": sounds.bytes })
+fn in_json(clips: ClipTotals) -> Value {
+    json!({ "clips": clips.clips, "bytes": clips.bytes })
 }
 
 fn view_in_json(view: &SpoolView, folder: &str) -> Value {
     json!({
         "folder": folder,
-        "sounds": view.all.sounds,
+        "clips": view.all.clips,
         "bytes": view.all.bytes,
         "needed": in_json(view.needed),
         "oldest_use": view.oldest.map(ms).and_then(rfc3339),
@@ -212,16 +212,16 @@ mod tests {
 
     #[test]
     fn what_went_and_what_stays_is_told_with_the_reason() {
-        let sounds = |sounds, bytes| Sounds { sounds, bytes };
-        let mut pruned = SpoolPruned { taken: sounds(1_204, 3_400_000), ..SpoolPruned::default() };
-        assert_eq!(told(&pruned, None, false), "1,204 sounds, 3.4 MB removed");
-        pruned.needed = sounds(2, 9_000);
-        pruned.within = sounds(1, 500);
+        let clips = |clips, bytes| ClipTotals { clips, bytes };
+        let mut pruned = SpoolPruned { taken: clips(1_204, 3_400_000), ..SpoolPruned::default() };
+        assert_eq!(message(&pruned, None, false), "1,204 clips, 3.4 MB removed");
+        pruned.needed = clips(2, 9_000);
+        pruned.within = clips(1, 500);
         assert_eq!(
-            told(&pruned, Some(5_000), true),
-            "1,204 sounds, 3.4 MB would go; 2 sounds, 9.0 kB stay, for unfinished jobs need them; \
-             1 sound, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
+            message(&pruned, Some(5_000), true),
+            "1,204 clips, 3.4 MB would go; 2 clips, 9.0 kB stay, for unfinished jobs need them; \
+             1 clip, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
         );
-        assert_eq!(told(&SpoolPruned::default(), Some(0), false), "nothing to remove");
+        assert_eq!(message(&SpoolPruned::default(), Some(0), false), "nothing to remove");
     }
 }

@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Stop,
-    context::{Context, World},
-    kept::Kept,
+    CliError, Exit,
+    context::{Context, LedgerFlags},
+    kept::PrunableAnswers,
     spend_limits::{SpendLimits, account_of},
     words::{bytes, clock, counted, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
@@ -18,7 +18,7 @@ use crate::{
         pool::{Limits, Pool},
         transcription::Transcription,
     },
-    store::{BatchPhase, BatchRow, Counts, PoolView, Sizes, SpeechCounts, Store},
+    store::{BatchPhase, BatchRow, Counts, LedgerSizes, PoolView, Store, SynthesisCounts},
 };
 
 /// Show all batches, or how one stands
@@ -29,27 +29,27 @@ pub struct Status {
     #[arg(value_name = "BATCH")]
     batch: Option<String>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 /// A batch and how far it is.
-struct Batch {
+struct BatchView {
     row: BatchRow,
     counts: Counts,
     /// Where it speaks.
     phase: BatchPhase,
-    speech: Option<SpeechCounts>,
+    synthesis: Option<SynthesisCounts>,
 }
 
 /// Everything there is to show.
-struct Seen {
+struct StatusView {
     ledger: String,
-    sizes: Sizes,
-    kept: Kept,
-    batches: Vec<Batch>,
+    sizes: LedgerSizes,
+    kept: PrunableAnswers,
+    batches: Vec<BatchView>,
     pools: Vec<(PoolView, Limits)>,
     spend_limits: SpendLimits,
     processes: Vec<(i64, String)>,
@@ -57,20 +57,20 @@ struct Seen {
 }
 
 impl Status {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let (store, config) = context.ledger(self.world.sandbox).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (store, config) = context.ledger(self.ledger.sandbox).await?;
         let rows = match &self.batch {
             Some(name) => vec![context.batch_in(&store, name).await?],
             None => store.batches().await?,
         };
-        let seen = Seen::look(&store, &config, context, rows, self.world.sandbox).await?;
+        let seen = StatusView::look(&store, &config, context, rows, self.ledger.sandbox).await?;
         let screen = &context.screen;
         if self.json {
             screen.json(&format!("{:#}", seen.in_json()))?;
         } else if let ([batch], Some(_)) = (seen.batches.as_slice(), &self.batch) {
             screen.result(&(one(batch) + &seen.rest()))?;
         } else if seen.batches.is_empty() {
-            screen.say(&format!("{} has no batches yet", seen.ledger));
+            screen.message(&format!("{} has no batches yet", seen.ledger));
         } else {
             screen.result(&(list(&seen.batches, screen.result_width()) + "\n" + &seen.rest()))?;
         }
@@ -82,23 +82,23 @@ impl Status {
     }
 }
 
-impl Seen {
+impl StatusView {
     async fn look(
         store: &Store,
         config: &Config,
         context: &Context,
         rows: Vec<BatchRow>,
         sandbox: bool,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, CliError> {
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {
             let counts = store.counts(row.id).await?;
-            let speech = match row.task {
+            let synthesis = match row.task {
                 Transcription::TASK => None,
-                _ => Some(store.spoken(row.id).await?),
+                _ => Some(store.synthesis_counts(row.id).await?),
             };
             let phase = row.phase(counts.unfinished(), store.clock().now());
-            batches.push(Batch { row, counts, phase, speech });
+            batches.push(BatchView { row, counts, phase, synthesis });
         }
         let mut pools = Vec::new();
         // Pools belong to an account; without a key it is not known which.
@@ -112,7 +112,7 @@ impl Seen {
         Ok(Self {
             ledger: store.path().display().to_string(),
             sizes: store.sizes().await?,
-            kept: Kept::look(store).await?,
+            kept: PrunableAnswers::look(store).await?,
             batches,
             pools,
             spend_limits: SpendLimits::look(store, config, context, sandbox).await?,
@@ -217,10 +217,10 @@ fn state(row: &BatchRow, phase: BatchPhase) -> String {
     }
 }
 
-fn list(batches: &[Batch], width: usize) -> String {
+fn list(batches: &[BatchView], width: usize) -> String {
     let rows: Vec<_> = batches
         .iter()
-        .map(|Batch { row, counts, phase, .. }| {
+        .map(|BatchView { row, counts, phase, .. }| {
             vec![
                 row.name.clone(),
                 state(row, *phase),
@@ -239,7 +239,7 @@ fn list(batches: &[Batch], width: usize) -> String {
     table(&header, &rows, &[2, 3, 4, 5, 6, 7, 8], width)
 }
 
-fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
+fn one(BatchView { row, counts, phase, synthesis }: &BatchView) -> String {
     let mut out = format!("{}: {}\n", row.name, state(row, *phase));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
     if *phase == BatchPhase::CutOff {
@@ -250,10 +250,10 @@ fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
     }
     let by_state: Vec<_> =
         counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
-    let what = if speech.is_some() { "jobs" } else { "lines" };
+    let what = if synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(counts.total()), by_state.join(", ")));
     fact("audio", duration(counts.audio_ms));
-    speech.iter().for_each(|speech| fact("speech", spoken(speech)));
+    synthesis.iter().for_each(|synthesis| fact("speech", synthesis_words(synthesis)));
     let limit = row.max_spend.map(|max| format!(" of at most {}", dollars(max))).unwrap_or_default();
     let reserved = if row.reserved > 0 { format!(", {} more in flight", dollars(row.reserved)) } else { String::new() };
     fact("spend", format!("{}{limit}{reserved}, at list price", dollars(row.spent)));
@@ -267,10 +267,10 @@ fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
     fact("submitted", moment(row.submitted_at));
     row.started_at.into_iter().for_each(|at| fact("started", moment(at)));
     row.finished_at.into_iter().for_each(|at| fact("finished", moment(at)));
-    if !counts.troubles.is_empty() {
+    if !counts.failures.is_empty() {
         out.push('\n');
         let rows = counts
-            .troubles
+            .failures
             .iter()
             .map(|(s, kind, n, key)| vec![grouped(*n), s.to_string(), kind.clone(), format!("e.g. {key}")]);
         out.push_str(&table(&["", "state", "kind", ""], &rows.collect::<Vec<_>>(), &[0], usize::MAX));
@@ -284,18 +284,18 @@ fn one(Batch { row, counts, phase, speech }: &Batch) -> String {
 }
 
 /// `5,012 of 200,412 characters; 25 parts, 3 of them there already`
-fn spoken(speech: &SpeechCounts) -> String {
-    let mut words = format!("{} of {}", grouped(speech.there()), counted(speech.asked, "character"));
-    if speech.parts > 0 {
-        words.push_str(&format!("; {}", counted(speech.parts, "part")));
+fn synthesis_words(synthesis: &SynthesisCounts) -> String {
+    let mut words = format!("{} of {}", grouped(synthesis.there()), counted(synthesis.asked, "character"));
+    if synthesis.parts > 0 {
+        words.push_str(&format!("; {}", counted(synthesis.parts, "part")));
     }
-    if speech.reused_parts > 0 {
-        words.push_str(&format!(", {} of them there already", grouped(speech.reused_parts)));
+    if synthesis.reused_parts > 0 {
+        words.push_str(&format!(", {} of them there already", grouped(synthesis.reused_parts)));
     }
     words
 }
 
-fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
+fn batch_in_json(BatchView { row, counts, phase, synthesis }: &BatchView) -> Value {
     let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
     let mut json = json!({
         "batch": row.name,
@@ -311,7 +311,7 @@ fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
         "outputs": spec.as_ref().map(|spec| &spec.output),
         "lines": counts.by_state.iter().map(|(state, n)| (state.to_string(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "total": counts.total(),
-        "troubles": counts.troubles.iter().map(|(state, kind, n, key)| {
+        "failures": counts.failures.iter().map(|(state, kind, n, key)| {
             json!({ "state": state, "kind": kind, "count": n, "key": key })
         }).collect::<Vec<_>>(),
         "audio_seconds": counts.audio_ms as f64 / 1_000.0,
@@ -322,12 +322,12 @@ fn batch_in_json(Batch { row, counts, phase, speech }: &Batch) -> Value {
         "started_at": row.started_at.and_then(rfc3339),
         "finished_at": row.finished_at.and_then(rfc3339),
     });
-    if let Some(speech) = speech {
-        json["speech"] = json!({
-            "characters": speech.asked,
-            "characters_there": speech.there(),
-            "parts": speech.parts,
-            "reused_parts": speech.reused_parts,
+    if let Some(synthesis) = synthesis {
+        json["synthesis"] = json!({
+            "characters": synthesis.asked,
+            "characters_there": synthesis.there(),
+            "parts": synthesis.parts,
+            "reused_parts": synthesis.reused_parts,
         });
     }
     json
@@ -361,18 +361,18 @@ mod tests {
 
     #[test]
     fn speech_is_told_in_characters_and_parts() {
-        let speech =
-            SpeechCounts { asked: 200_412, done: 5_000, left: 195_412, at_work: 12, parts: 25, reused_parts: 3 };
-        assert_eq!(spoken(&speech), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
-        assert_eq!(spoken(&SpeechCounts { asked: 1, ..SpeechCounts::default() }), "0 of 1 character");
+        let synthesis =
+            SynthesisCounts { asked: 200_412, done: 5_000, left: 195_412, at_work: 12, parts: 25, reused_parts: 3 };
+        assert_eq!(synthesis_words(&synthesis), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
+        assert_eq!(synthesis_words(&SynthesisCounts { asked: 1, ..SynthesisCounts::default() }), "0 of 1 character");
     }
 
     #[test]
     fn differing_settings_are_told() {
-        let mut seen = Seen {
+        let mut seen = StatusView {
             ledger: "/l.db".into(),
-            sizes: Sizes::default(),
-            kept: Kept::default(),
+            sizes: LedgerSizes::default(),
+            kept: PrunableAnswers::default(),
             batches: vec![],
             pools: vec![],
             spend_limits: SpendLimits::default(),

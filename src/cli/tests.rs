@@ -39,14 +39,14 @@ fn help_reads_as_it_should() {
 
 #[test]
 fn a_wrong_word_comes_with_the_nearest() {
-    let told = |words: &[&str]| {
+    let message = |words: &[&str]| {
         let e = Cli::try_parse_from(["wavebatch"].iter().chain(words)).unwrap_err();
         assert_eq!(e.exit_code(), 2);
         e.to_string()
     };
-    assert!(told(&["runn"]).contains("'run'"));
-    assert!(told(&["run", "x", "--langage", "en"]).contains("'--language'"));
-    assert!(told(&["jobs", "b", "--state", "faild"]).contains("did you mean `failed`?"));
-    assert!(told(&["status", "--log-format", "jsn"]).contains("did you mean `json`?"));
-    assert!(told(&["status", "-q", "-v"]).contains("cannot be used with"));
+    assert!(message(&["runn"]).contains("'run'"));
+    assert!(message(&["run", "x", "--langage", "en"]).contains("'--language'"));
+    assert!(message(&["jobs", "b", "--state", "faild"]).contains("did you mean `failed`?"));
+    assert!(message(&["status", "--log-format", "jsn"]).contains("did you mean `json`?"));
+    assert!(message(&["status", "-q", "-v"]).contains("cannot be used with"));
 }

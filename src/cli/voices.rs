@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Exit, Stop,
+    CliError, Exit,
     context::Context,
-    drive::Api,
+    session::Api,
     words::{counted, grouped, printable, shell, shorten, table},
 };
 use crate::{
     domain::{
         options::nearest,
-        speech::{SpeechLanguage, SpeechModel},
+        synthesis_options::{TtsLanguage, TtsModel},
     },
     waves::{Voice, voice_language},
 };
 
 /// Values of one kind that are told where nothing matches.
-const TOLD: usize = 12;
+const LISTED: usize = 12;
 /// Room for the last column beside its header.
 const LAST: usize = 5;
 
@@ -36,10 +36,10 @@ const LAST: usize = 5;
 pub struct Voices {
     /// Only voices that were trained on it: its code or its name, hi or hindi
     #[arg(long, value_name = "LANGUAGE", value_parser = voice_language)]
-    language: Option<SpeechLanguage>,
+    language: Option<TtsLanguage>,
     /// Only voices that speak by it, e.g. lightning_v3.1_pro
     #[arg(long, value_name = "MODEL")]
-    model: Option<SpeechModel>,
+    model: Option<TtsModel>,
     /// Only voices of it, e.g. female
     #[arg(long, value_name = "GENDER")]
     gender: Option<String>,
@@ -55,7 +55,7 @@ pub struct Voices {
 }
 
 impl Voices {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let config = context.config(self.sandbox)?;
         let api = Api::open(context, &config, self.sandbox).await?;
         let all = api.client().voices().await?;
@@ -66,10 +66,10 @@ impl Voices {
             screen.json(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
         } else if !found.is_empty() {
             screen.result(&lines(&found, screen.result_width()))?;
-            screen.say(&format!("\n{}", counted(found.len() as u64, "voice")));
+            screen.message(&format!("\n{}", counted(found.len() as u64, "voice")));
         }
         if found.is_empty() {
-            screen.say(&self.nothing(&all));
+            screen.message(&self.nothing(&all));
         }
         Ok(Exit::Success)
     }
@@ -107,9 +107,9 @@ impl Voices {
             }
         }
         for (what, known) in [("languages", languages), ("genders", genders), ("accents", accents)] {
-            let told = known.iter().take(TOLD).map(|(name, n)| format!("{name} {}", grouped(*n)));
-            let more = if known.len() > TOLD { ", …" } else { "" };
-            out.push_str(&format!("\n  {what:<9}  {}{more}", told.collect::<Vec<_>>().join(", ")));
+            let message = known.iter().take(LISTED).map(|(name, n)| format!("{name} {}", grouped(*n)));
+            let more = if known.len() > LISTED { ", …" } else { "" };
+            out.push_str(&format!("\n  {what:<9}  {}{more}", message.collect::<Vec<_>>().join(", ")));
         }
         out
     }
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    fn asked(language: Option<SpeechLanguage>, gender: Option<&str>, accent: Option<&str>) -> Voices {
+    fn asked(language: Option<TtsLanguage>, gender: Option<&str>, accent: Option<&str>) -> Voices {
         let [gender, accent] = [gender, accent].map(|text| text.map(str::to_owned));
         Voices { language, model: None, gender, accent, sandbox: false, json: false }
     }
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn voices_are_found_whatever_the_case_of_letters() {
         let meher = voice("meher", &["en", "hi"], "Female", "indian");
-        assert!(asked(Some(SpeechLanguage::Hi), Some("female"), Some("Indian ")).wants(&meher));
-        assert!(!asked(Some(SpeechLanguage::De), None, None).wants(&meher));
+        assert!(asked(Some(TtsLanguage::Hi), Some("female"), Some("Indian ")).wants(&meher));
+        assert!(!asked(Some(TtsLanguage::De), None, None).wants(&meher));
         let silent = voice("jordan", &[], "", "");
         assert!(asked(None, None, None).wants(&silent) && !asked(None, Some("male"), None).wants(&silent));
     }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn where_nothing_is_found_it_is_told_what_there_is() {
         let all = [voice("a", &["en"], "male", "british"), voice("b", &["en", "hi"], "female", "indian")];
-        insta::assert_snapshot!(asked(Some(SpeechLanguage::Hi), Some("femal"), None).nothing(&all), @r"
+        insta::assert_snapshot!(asked(Some(TtsLanguage::Hi), Some("femal"), None).nothing(&all), @r"
         none of 2 voices is --language hi --gender femal; did you mean `female`?
           languages  en 2, hi 1
           genders    female 1, male 1

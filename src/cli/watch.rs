@@ -20,7 +20,7 @@ use crate::{
         synthesis::Synthesis,
     },
     runner::Event,
-    store::{SpeechCounts, Store, StoreError},
+    store::{Store, StoreError, SynthesisCounts},
 };
 
 const TICK: Duration = Duration::from_secs(1);
@@ -83,18 +83,18 @@ impl Watch {
             }
         }
         if ticks.is_multiple_of(SLOWLY) {
-            let (mut counts, mut spent, mut speaks) = (Vec::with_capacity(self.batches.len()), 0_i64, true);
+            let (mut counts, mut spent, mut is_synthesis) = (Vec::with_capacity(self.batches.len()), 0_i64, true);
             for batch in &self.batches {
                 counts.push(self.store.counts(*batch).await?);
                 let row = self.store.batch_by_id(*batch).await?;
                 spent = spent.saturating_add(row.spent);
-                speaks &= row.task == Synthesis::TASK;
+                is_synthesis &= row.task == Synthesis::TASK;
             }
             meter.rebase(&counts, spent);
-            if speaks {
+            if is_synthesis {
                 self.listen(meter).await?;
             }
-        } else if meter.speaks() && meter.total <= FEW {
+        } else if meter.is_synthesis() && meter.total <= FEW {
             self.listen(meter).await?;
         }
         Ok(())
@@ -102,11 +102,11 @@ impl Watch {
 
     /// What is spoken so far: of a book, that is all there is to see.
     async fn listen(&self, meter: &mut Meter) -> Result<(), StoreError> {
-        let mut all = SpeechCounts::default();
+        let mut all = SynthesisCounts::default();
         for batch in &self.batches {
-            all += self.store.spoken(*batch).await?;
+            all += self.store.synthesis_counts(*batch).await?;
         }
-        meter.respeak(all, self.store.clock().now());
+        meter.update_synthesis(all, self.store.clock().now());
         Ok(())
     }
 }
@@ -151,7 +151,7 @@ impl View {
             }
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
                 let held = meter.held().map(|held| format!(" · {held}")).unwrap_or_default();
-                self.screen.say(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
+                self.screen.message(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
             }
             None => {}
         }
@@ -181,8 +181,8 @@ pub(super) fn log(event: &Event, screen: &Screen) {
         Event::Held { pool, by: Some((bound, until)) } => {
             tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");
         }
-        Event::CallEnded { pool, trouble: Some(trouble), .. } => {
-            tracing::debug!(pool = %pool, kind = %trouble.kind, error = trouble.message, "call failed");
+        Event::CallEnded { pool, failure: Some(failure), .. } => {
+            tracing::debug!(pool = %pool, kind = %failure.kind, error = failure.message, "call failed");
         }
         Event::Warning(words) => screen.warn(words),
         // The summary says it where it is read: at the end.

@@ -3,19 +3,19 @@
 use clap::Args;
 
 use super::{
-    Context, Exit, Stop,
-    context::World,
-    drive::{Api, Drive, spec_of},
+    CliError, Context, Exit,
+    context::LedgerFlags,
     hooks::HookFlags,
-    tell,
-    told::Tells,
+    messages,
+    notify::Notifications,
+    session::{Api, Session, spec_of},
     words::{counted, shell},
 };
 use crate::{
     domain::{environment::Environment, job::BatchId},
     report::summary::SummaryState,
     runner::{Order, RunEnd},
-    store::{BatchRow, Standing},
+    store::{BatchRow, BatchStatus},
     tasks::synthesize,
 };
 
@@ -29,7 +29,7 @@ pub struct Work {
     #[arg(long, value_name = "NAME")]
     batch: Vec<String>,
     #[command(flatten)]
-    world: World,
+    ledger: LedgerFlags,
     /// Print each batch's summary to stdout at the end, a JSON object a line
     #[arg(long)]
     json: bool,
@@ -38,34 +38,34 @@ pub struct Work {
 }
 
 impl Work {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, Stop> {
-        let config = self.hooks.over(context.config(self.world.sandbox)?);
-        let api = Api::open(context, &config, self.world.sandbox).await?;
-        let drive = Drive::open(context, config, api, false).await?;
-        let batches = self.batches(&drive).await?;
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let config = self.hooks.over(context.config(self.ledger.sandbox)?);
+        let api = Api::open(context, &config, self.ledger.sandbox).await?;
+        let session = Session::open(context, config, api, false).await?;
+        let batches = self.batches(&session).await?;
         let screen = &context.screen;
-        tell::places(&drive.config, false).iter().for_each(|fact| screen.say(fact));
+        messages::places(&session.config, false).iter().for_each(|fact| screen.message(fact));
         let exit = if batches.is_empty() {
-            screen.say("nothing is left to do");
+            screen.message("nothing is left to do");
             Exit::Success
         } else {
             for row in &batches {
-                let left = drive.store.counts(row.id).await?.unfinished();
-                screen.say(&tell::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
-                tell_outlook(&drive, row, false).await?;
+                let left = session.store.counts(row.id).await?.unfinished();
+                screen.message(&messages::fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
+                print_outlook(&session, row, false).await?;
             }
-            let tells = Tells::new(context, Some(&drive.config), None, self.world.sandbox);
-            let show = Show { json: self.json, tells, ..Show::default() };
-            to_the_end(&drive, &batches, Order::ByTurns, &show).await?
+            let notifications = Notifications::new(context, Some(&session.config), None, self.ledger.sandbox);
+            let show = Show { json: self.json, notifications, ..Show::default() };
+            to_the_end(&session, &batches, Order::ByTurns, &show).await?
         };
-        drive.close().await;
+        session.close().await;
         Ok(exit)
     }
 
-    async fn batches(&self, drive: &Drive<'_>) -> Result<Vec<BatchRow>, Stop> {
+    async fn batches(&self, session: &Session<'_>) -> Result<Vec<BatchRow>, CliError> {
         if self.batch.is_empty() {
-            let rows = drive.store.batches().await?.into_iter();
-            let workable = |row: &BatchRow| row.environment == drive.environment() && row.finished_at.is_none();
+            let rows = session.store.batches().await?.into_iter();
+            let workable = |row: &BatchRow| row.environment == session.environment() && row.finished_at.is_none();
             let (mut workable, mut left) = (rows.filter(workable).collect::<Vec<_>>(), Vec::new());
             workable.retain(|row| match why_not(row) {
                 None => true,
@@ -74,21 +74,21 @@ impl Work {
                     false
                 }
             });
-            left.iter().for_each(|why| drive.context.screen.say(&tell::fact("left", why.0.as_str())));
+            left.iter().for_each(|why| session.context.screen.message(&messages::fact("left", why.0.as_str())));
             return Ok(workable);
         }
         let mut batches = Vec::new();
         for name in &self.batch {
-            let row = drive.context.batch_in(&drive.store, name).await?;
-            if row.environment != drive.environment() {
+            let row = session.context.batch_in(&session.store, name).await?;
+            if row.environment != session.environment() {
                 let hint =
                     if row.environment == Environment::Sandbox { "add --sandbox" } else { "leave --sandbox out" };
                 return Err(
-                    Stop::usage(format!("the batch `{name}` belongs to {}", row.environment.in_words())).hint(hint)
+                    CliError::usage(format!("the batch `{name}` belongs to {}", row.environment.in_words())).hint(hint)
                 );
             }
             if let Some((why, hint)) = why_not(&row) {
-                return Err(Stop::blocked(why).hint(hint));
+                return Err(CliError::blocked(why).hint(hint));
             }
             batches.push(row);
         }
@@ -123,87 +123,87 @@ pub(super) struct Show {
     /// Also as JSON, to stdout.
     pub(super) json: bool,
     /// Who else is told.
-    pub(super) tells: Tells,
+    pub(super) notifications: Notifications,
 }
 
 /// Works batches until nothing is due, then writes and tells how each stands.
 pub(super) async fn to_the_end(
-    drive: &Drive<'_>,
+    session: &Session<'_>,
     batches: &[BatchRow],
     order: Order,
     show: &Show,
-) -> Result<Exit, Stop> {
-    let screen = &drive.context.screen;
+) -> Result<Exit, CliError> {
+    let screen = &session.context.screen;
     let mut left = 0;
-    let place = (drive.account_name(), drive.environment());
-    for lifted in drive.store.lift_spend_pauses(place, drive.config.spend.clone(), true).await? {
-        screen.say(&format!("{} was {} and goes on", lifted.name, lifted.kind.in_words(&lifted.reason)));
+    let place = (session.account_name(), session.environment());
+    for lifted in session.store.lift_spend_pauses(place, session.config.spend.clone(), true).await? {
+        screen.message(&format!("{} was {} and goes on", lifted.name, lifted.kind.in_words(&lifted.reason)));
     }
     for row in batches {
-        if drive.store.resume(row.id, false).await?
+        if session.store.resume(row.id, false).await?
             && let Some((kind, reason)) = &row.pause
         {
-            screen.say(&format!("{} was {} and goes on", row.name, kind.in_words(reason)));
+            screen.message(&format!("{} was {} and goes on", row.name, kind.in_words(reason)));
         }
-        synthesize::renew_dictionary(&drive.store, drive.account().as_ref(), row).await?;
-        left += drive.store.counts(row.id).await?.unfinished();
+        synthesize::renew_dictionary(&session.store, session.account().as_ref(), row).await?;
+        left += session.store.counts(row.id).await?.unfinished();
     }
     let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
     let end = if left == 0 {
-        screen.say("nothing was left to do");
+        screen.message("nothing was left to do");
         for id in &ids {
-            drive.store.finish(*id).await?;
+            session.store.finish(*id).await?;
         }
         RunEnd::Done
     } else {
-        drive.work(&ids, order).await?
+        session.work(&ids, order).await?
     };
-    show.tells.spend_limits(drive).await;
+    show.notifications.spend_limits(session).await;
     let mut worst = Exit::Success;
     for row in batches {
-        let exit = finish(drive, row.id, end, show).await?;
+        let exit = finish(session, row.id, end, show).await?;
         // A signal outweighs a pause, and a pause the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
     }
-    show.tells.flush(&drive.store, &drive.shutdown).await;
+    show.notifications.flush(&session.store, &session.shutdown).await;
     Ok(worst)
 }
 
-async fn finish(drive: &Drive<'_>, batch: BatchId, end: RunEnd, show: &Show) -> Result<Exit, Stop> {
-    let row = drive.store.batch_by_id(batch).await?;
-    let unfinished = drive.store.counts(batch).await?.unfinished();
-    let state = tell::state_of(end, row.pause.is_some(), unfinished);
-    let mut published = drive.publish(batch, state).await?;
-    let screen = &drive.context.screen;
+async fn finish(session: &Session<'_>, batch: BatchId, end: RunEnd, show: &Show) -> Result<Exit, CliError> {
+    let row = session.store.batch_by_id(batch).await?;
+    let unfinished = session.store.counts(batch).await?.unfinished();
+    let state = messages::state_of(end, row.pause.is_some(), unfinished);
+    let mut published = session.publish(batch, state).await?;
+    let screen = &session.context.screen;
     if show.json {
         screen.json(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
     }
-    show.tells.ended(drive, &row, &published).await;
+    show.notifications.ended(session, &row, &published).await;
     if published.failed.is_none() {
         // A service that comes later has nothing to add.
-        let standing = match (state, row.pause.is_some(), drive.store.batch_by_id(batch).await?) {
-            (SummaryState::Finished, _, row) => row.finished_at.map(Standing::Finished),
-            (SummaryState::Paused, true, row) => row.paused_at.map(Standing::Paused),
+        let batch_status = match (state, row.pause.is_some(), session.store.batch_by_id(batch).await?) {
+            (SummaryState::Finished, _, row) => row.finished_at.map(BatchStatus::Finished),
+            (SummaryState::Paused, true, row) => row.paused_at.map(BatchStatus::Paused),
             _ => None,
         };
-        if let Some(standing) = standing {
-            drive.store.told(batch, &standing).await?;
+        if let Some(batch_status) = batch_status {
+            session.store.set_reported(batch, &batch_status).await?;
         }
     }
     published.summary.definition.clone_from(&show.definition);
-    Ok(tell::after(screen, &published, Exit::of_signal(&drive.shutdown)))
+    Ok(messages::after(screen, &published, Exit::of_signal(&session.shutdown)))
 }
 
 /// Tells what is left of a batch, how long it takes at least, and what it costs, unless that was told.
-pub(super) async fn tell_outlook(drive: &Drive<'_>, row: &BatchRow, costed: bool) -> Result<(), Stop> {
+pub(super) async fn print_outlook(session: &Session<'_>, row: &BatchRow, costed: bool) -> Result<(), CliError> {
     let spec = spec_of(&row.name, &row.spec)?;
-    let counts = drive.store.counts(row.id).await?;
-    let limits = tell::limits_of(&drive.config, &spec);
-    let facts = match drive.environment() {
-        Environment::Sandbox => tell::sandbox_outlook(&counts),
-        Environment::Live => tell::outlook(&counts, &spec, &limits, &drive.config.rates),
+    let counts = session.store.counts(row.id).await?;
+    let limits = messages::limits_of(&session.config, &spec);
+    let facts = match session.environment() {
+        Environment::Sandbox => messages::sandbox_outlook(&counts),
+        Environment::Live => messages::outlook(&counts, &spec, &limits, &session.config.rates),
     };
-    let told = usize::from(costed && drive.environment() != Environment::Sandbox && !facts.is_empty());
-    facts[told..].iter().for_each(|fact| drive.context.screen.say(fact));
+    let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
+    facts[message..].iter().for_each(|fact| session.context.screen.message(fact));
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     definition::{
         Fault, Notify, notify,
-        walk::{Section, Walk, Wrong},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::{batch::MicroUsd, cost::Rates, pool::Pool, spend::SpendRule},
 };
@@ -60,7 +60,7 @@ fn unknown_model<'n>(name: &'n str, known: &[&str]) -> Option<&'n str> {
 
 /// Reads the file. Its faults do not end it: the rest comes along, for more of them.
 pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
-    let mut walk = Walk::new(file, text);
+    let mut walk = TomlWalk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
@@ -83,11 +83,11 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let serve = serve::read(&mut walk, serve);
     let notify = notify::read(&mut walk, &mut root);
     walk.close(root);
-    walk.tell_unknown();
+    walk.report_unknown();
     (Draft { database, base_url, limits, rates, spend, webhook, serve, notify }, walk.faults)
 }
 
-fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {
+fn read_limits<'t>(file: &str, walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {
     let plan = walk.text(&mut section, "plan", |text| text.parse::<Plan>().map_err(|e| e.to_string()));
     let plan = plan.unwrap_or(Plan::Standard);
     let mut limits = preset(plan);
@@ -116,7 +116,7 @@ fn read_limits<'t>(file: &str, walk: &mut Walk<'t>, mut section: Section<'t>) ->
     limits
 }
 
-fn read_rates<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Rates {
+fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
     let mut rates = Rates::default();
     let as_of = walk.text(&mut section, "as_of", |text| Ok(text.to_owned()));
     for (name, rate, unit) in [

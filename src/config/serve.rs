@@ -9,7 +9,7 @@ use std::{
 
 use toml::de::DeValue;
 
-use crate::definition::walk::{Section, Walk, Wrong};
+use crate::definition::walk::{Section, TomlWalk, Wrong};
 
 /// An address to listen on, or nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl ServeConfig {
     }
 }
 
-pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> ServeConfig {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> ServeConfig {
     let default = ServeConfig::default();
     let admin_listen = walk.text(&mut section, "admin_listen", str::parse);
     let definitions = walk.take(&mut section, "definitions", |value| match value {

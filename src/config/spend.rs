@@ -7,14 +7,14 @@ use crate::{
     definition::{
         dates,
         text::dollars,
-        walk::{Section, Walk, Wrong},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::{cost::MicroUsd, spend::SpendRule},
 };
 
 /// `None` where no limit is set.
-pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Option<SpendRule> {
-    let mut limit = |walk: &mut Walk<'t>, name| {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Option<SpendRule> {
+    let mut limit = |walk: &mut TomlWalk<'t>, name| {
         walk.take(&mut section, name, |value| match value {
             DeValue::Integer(number) => dollars(&number.to_string()).map_err(Wrong::Value),
             DeValue::Float(number) => dollars(number.as_str()).map_err(Wrong::Value),

@@ -67,8 +67,8 @@ fn a_relative_path_begins_at_the_file_that_names_it() {
     let config = Config::load(&flags, &Env::default(), dir.path()).unwrap();
     assert_eq!(config.database, dir.path().join("etc/l.db"));
     let missing = Flags { config: Some("w.toml".into()), ..Flags::default() };
-    let told = Config::load(&missing, &Env::default(), dir.path()).unwrap_err().to_string();
-    assert!(told.starts_with("w.toml: cannot be read"), "{told}");
+    let message = Config::load(&missing, &Env::default(), dir.path()).unwrap_err().to_string();
+    assert!(message.starts_with("w.toml: cannot be read"), "{message}");
 }
 
 #[test]
@@ -88,10 +88,10 @@ fn limits_say_where_they_are_from() {
 
 #[test]
 fn every_fault_has_its_line_and_the_nearest_name() {
-    let told = faults(
+    let message = faults(
         "databse = 'x'\n[limits]\nplan = 'standart'\n[limits.puls]\nrequests_per_minute = 1\n[limits.pulse-pro]\nconcurrency = -1\n[rates]\npulse = -1.0\n",
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(message, @r"
     wavebatch.toml:1:1: `databse`: there is no such field; did you mean `database`?
     wavebatch.toml:3:8: `limits.plan`: `standart` is not a plan; did you mean `standard`?
     wavebatch.toml:4:9: `limits.puls`: there is no such field; did you mean `pulse`?
@@ -104,8 +104,8 @@ fn every_fault_has_its_line_and_the_nearest_name() {
     ");
     assert!(faults("limits = [\n").starts_with("wavebatch.toml:"));
     let env = Env { base_url: Some("https://me@x".into()), ..Env::default() };
-    let told = load(None, &Flags { database: Some("sqlite://".into()), ..Flags::default() }, &env).1.unwrap_err();
-    insta::assert_snapshot!(told, @r"
+    let message = load(None, &Flags { database: Some("sqlite://".into()), ..Flags::default() }, &env).1.unwrap_err();
+    insta::assert_snapshot!(message, @r"
     --database: names no file; write sqlite://path/wavebatch.db
     SMALLEST_BASE_URL: may have no user, query or fragment; the key goes into SMALLEST_API_KEY
     ");
@@ -138,8 +138,8 @@ fn a_day_and_a_month_may_have_a_limit() {
     assert_eq!(spend("[spend]\nday_usd = 0.5\n").unwrap().month, None);
     assert_eq!(spend(""), None);
     assert_eq!(spend("[spend]\ntimezone = 'UTC'\n"), None, "no limit is set");
-    let told = faults("[spend]\nday_usd = 0\nmonth_usd = '5'\ntimezone = 'Europe/Brelin'\nweek_usd = 1\n");
-    insta::assert_snapshot!(told, @r"
+    let message = faults("[spend]\nday_usd = 0\nmonth_usd = '5'\ntimezone = 'Europe/Brelin'\nweek_usd = 1\n");
+    insta::assert_snapshot!(message, @r"
     wavebatch.toml:2:11: `spend.day_usd`: `0` is not an amount of US dollars above 0; write e.g. 5.0
     wavebatch.toml:3:13: `spend.month_usd`: must be a number, not a string
     wavebatch.toml:4:12: `spend.timezone`: `Europe/Brelin` is not a time zone; did you mean `Europe/Berlin`? (names are those of the tz database, e.g. Asia/Kolkata)

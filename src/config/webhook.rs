@@ -9,7 +9,7 @@ use super::Listen;
 use crate::{
     definition::{
         text::duration,
-        walk::{Section, Walk, Wrong},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::callback::Rule,
 };
@@ -31,7 +31,7 @@ impl Default for WebhookConfig {
     }
 }
 
-pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> WebhookConfig {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> WebhookConfig {
     let default = WebhookConfig::default();
     let s = &mut section;
     let public_url = walk.text(s, "public_url", public_url);

@@ -113,7 +113,7 @@ impl Builder<'_> {
         let date = self.date(&draft);
         let (task, judged) = match draft.task {
             Transcription::TASK => (self.transcribing(&draft, date), true),
-            _ => self.synthesizing(&draft.speech, date),
+            _ => self.synthesizing(&draft.synthesis, date),
         };
         let mut definition = self.definition(draft, origin, date, task);
         if self.faults.is_empty() && self.others.is_empty() {

@@ -91,29 +91,29 @@ const OF_TIMES: &str = "cfHIklMNPpQRrSsTXxZz.:";
 
 /// Whether a date can be written by this format.
 pub(super) fn check_format(format: &str) -> Result<(), String> {
-    let told = |what: String| Err(format!("{what}; known: {KNOWN}"));
+    let message = |what: String| Err(format!("{what}; known: {KNOWN}"));
     let mut rest = format;
     let mut any = false;
     while let Some(at) = rest.find('%') {
         // Jiff's flags and widths: `%-d`, `%_m`, `%^b`, `%3j`.
         let after = rest[at + 1..].trim_start_matches(|c: char| "-_0^#".contains(c) || c.is_ascii_digit());
         let Some(conversion) = after.chars().next() else {
-            return told(format!("`{{date:{format}}}` ends in the middle of a conversion"));
+            return message(format!("`{{date:{format}}}` ends in the middle of a conversion"));
         };
         if OF_TIMES.contains(conversion) {
-            return told(format!("`%{conversion}` is for a time of day or a zone, and a date has none"));
+            return message(format!("`%{conversion}` is for a time of day or a zone, and a date has none"));
         }
         if !OF_DATES.contains(conversion) {
-            return told(format!("`%{}` is no conversion of a date", conversion.escape_debug()));
+            return message(format!("`%{}` is no conversion of a date", conversion.escape_debug()));
         }
         any = true;
         rest = &after[conversion.len_utf8()..];
     }
     if !any {
-        return told(format!("`{{date:{}}}` has no conversion like %Y", excerpt(format)));
+        return message(format!("`{{date:{}}}` has no conversion like %Y", excerpt(format)));
     }
     let sample = Date::constant(2000, 1, 1);
-    BrokenDownTime::from(sample).to_string(format).map(drop).or_else(|e| told(format!("`{{date:{format}}}`: {e}")))
+    BrokenDownTime::from(sample).to_string(format).map(drop).or_else(|e| message(format!("`{{date:{format}}}`: {e}")))
 }
 
 /// A date by a format that was checked.
@@ -166,8 +166,8 @@ mod tests {
             ("new york", "America/New_York"),
             ("Europe/Berln", "Europe/Berlin"),
         ] {
-            let told = zone(name).unwrap_err();
-            assert!(told.contains(&format!("did you mean `{near}`?")), "{told}");
+            let message = zone(name).unwrap_err();
+            assert!(message.contains(&format!("did you mean `{near}`?")), "{message}");
         }
         assert!(zone("+05:30").unwrap_err().contains("e.g. Asia/Kolkata"));
         assert!(!zone("Nowhere/Atlantis").unwrap_err().contains("did you mean"));
@@ -186,7 +186,7 @@ mod tests {
             assert_eq!(check_format(format), Ok(()), "{format}");
             assert_eq!(written(date, format), text);
         }
-        for (format, told) in [
+        for (format, message) in [
             ("%Y%H", "`%H` is for a time of day or a zone, and a date has none; known: %Y"),
             ("%Y-%:z", "`%:` is for a time of day"),
             ("%E", "`%E` is no conversion of a date; known: %Y"),
@@ -195,7 +195,7 @@ mod tests {
             ("", "`{date:}` has no conversion"),
         ] {
             let fault = check_format(format).unwrap_err();
-            assert!(fault.starts_with(told), "{fault}");
+            assert!(fault.starts_with(message), "{fault}");
         }
         for conversion in OF_DATES.chars() {
             assert_eq!(check_format(&format!("%{conversion}")), Ok(()), "{conversion}");

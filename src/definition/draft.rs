@@ -14,9 +14,9 @@ use super::{
     notify::{self, Notify},
     schedule::{self, ScheduleDraft},
     stores::{self, SourceDraft},
-    synthesis::{self, SpeechDraft},
+    synthesis::{self, SynthesisDraft},
     text::{dollars, duration, share},
-    walk::{Section, Walk, Wrong},
+    walk::{Section, TomlWalk, Wrong},
 };
 use crate::{
     domain::{
@@ -85,7 +85,7 @@ pub(super) struct Draft {
     pub(super) sources: SourceDraft,
     pub(super) follow_links: Option<bool>,
     pub(super) s3_sink: SinkSettings,
-    pub(super) speech: SpeechDraft,
+    pub(super) synthesis: SynthesisDraft,
     pub(super) schedule: ScheduleDraft,
     pub(super) notify: Option<Notify>,
 }
@@ -99,7 +99,7 @@ pub(super) struct Places {
 
 /// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
 pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
-    let mut walk = Walk::new(file, text);
+    let mut walk = TomlWalk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
@@ -108,7 +108,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
         return (Draft::of(Transcription::TASK), Places::default(), walk.faults);
     }
     let draft = read_root(&mut walk, table.get_ref());
-    walk.tell_unknown();
+    walk.report_unknown();
     (draft, Places { file: file.to_owned(), at: walk.places }, walk.faults)
 }
 
@@ -144,7 +144,7 @@ impl Draft {
             sources: SourceDraft::default(),
             follow_links: None,
             s3_sink: SinkSettings::default(),
-            speech: SpeechDraft::default(),
+            synthesis: SynthesisDraft::default(),
             schedule: ScheduleDraft::default(),
             notify: None,
         }
@@ -173,9 +173,9 @@ fn task_of(table: &DeTable<'_>) -> TaskName {
     said.unwrap_or_else(by_table)
 }
 
-fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
+fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>) -> Draft {
     let (task, mut root) = (task_of(table), Section::root(table));
-    let speech = task == Synthesis::TASK;
+    let synthesis = task == Synthesis::TASK;
     walk.text(&mut root, "task", task_named);
     let mut draft = Draft {
         task,
@@ -192,17 +192,17 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
         include: walk.list(&mut root, "include", any),
         exclude: walk.list(&mut root, "exclude", any),
         follow_links: walk.flag(&mut root, "follow_links"),
-        option_columns: if speech { None } else { walk.list(&mut root, "option_columns", named) },
-        name_pattern: if speech { None } else { walk.text(&mut root, "name_pattern", name_pattern) },
+        option_columns: if synthesis { None } else { walk.list(&mut root, "option_columns", named) },
+        name_pattern: if synthesis { None } else { walk.text(&mut root, "name_pattern", name_pattern) },
         bad_lines: walk.text(&mut root, "bad_lines", named),
-        no_source: if speech { None } else { walk.text(&mut root, "no_source", named) },
+        no_source: if synthesis { None } else { walk.text(&mut root, "no_source", named) },
         allow_empty: walk.flag(&mut root, "allow_empty"),
         ..Draft::of(task)
     };
     let mut columns = walk.section(&mut root, "columns");
     draft.key = walk.text(&mut columns, "key", some);
-    if speech {
-        draft.speech = synthesis::read(walk, &mut root, &mut columns);
+    if synthesis {
+        draft.synthesis = synthesis::read(walk, &mut root, &mut columns);
     } else {
         draft.source = walk.text(&mut columns, "source", some);
         let transcribe = walk.section(&mut root, "transcribe");
@@ -210,15 +210,15 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     }
     walk.close(columns);
     let extra = extra::read(walk, &mut root, task);
-    if speech {
-        draft.speech.set_extra(extra);
+    if synthesis {
+        draft.synthesis.set_extra(extra);
     } else {
         draft.options.extra = extra;
     }
     let run = walk.section(&mut root, "run");
     draft.run = read_run(walk, run);
     let mut report = walk.section(&mut root, "report");
-    if !speech {
+    if !synthesis {
         draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
     }
     draft.report_to = walk.text(&mut report, "to", some);
@@ -235,7 +235,7 @@ fn read_root<'t>(walk: &mut Walk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft
 }
 
-fn read_transcribe<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, draft: &mut Draft) {
+fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft: &mut Draft) {
     let mut options = LineOverrides::default();
     for option in LineOption::ALL.iter().copied().filter(|option| *option != LineOption::Keywords) {
         let wanted = match option {
@@ -275,7 +275,7 @@ fn read_transcribe<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, draft: &mu
     walk.close(section);
 }
 
-fn read_run<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> RunSettings {
+fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSettings {
     let s = &mut section;
     let above_zero = |text: &str| match duration(text) {
         Ok(zero) if zero.is_zero() => Err("must be above zero".to_owned()),
@@ -324,15 +324,15 @@ impl Places {
 pub(super) fn text_of(path: &std::path::Path, shown: &str) -> Result<String, Faults> {
     /// No definition comes near this; a recording named by mistake does.
     const LIMIT: u64 = 1 << 20;
-    let told = |message: String| Faults::from(Fault::of_file(shown, message));
-    let meta = std::fs::metadata(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    let message = |message: String| Faults::from(Fault::of_file(shown, message));
+    let meta = std::fs::metadata(path).map_err(|e| message(super::paths::io_message(&e)))?;
     if !meta.is_file() {
-        return Err(told("is not a file".into()));
+        return Err(message("is not a file".into()));
     }
     if meta.len() > LIMIT {
-        return Err(told("has over 1 MiB, and so is no definition".into()));
+        return Err(message("has over 1 MiB, and so is no definition".into()));
     }
-    let bytes = std::fs::read(path).map_err(|e| told(super::paths::io_message(&e)))?;
+    let bytes = std::fs::read(path).map_err(|e| message(super::paths::io_message(&e)))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64 + 1;
         Faults::from(Fault::of_line(shown, line, None, "is not UTF-8"))

@@ -3,17 +3,17 @@
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::walk::{Section, Walk};
+use super::walk::{Section, TomlWalk};
 use crate::domain::{
     extra::{Extra, canonical_json, check_name},
     options::OWN_QUERY,
-    speech::OWN_BODY,
+    synthesis_options::OWN_BODY,
     task::TaskName,
     transcription::Transcription,
 };
 
 /// Reads the table.
-pub(super) fn read<'t>(walk: &mut Walk<'t>, root: &mut Section<'t>, task: TaskName) -> Extra {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, task: TaskName) -> Extra {
     let mut section = walk.section(root, "extra");
     let (owned_query, owned_body): (&[&str], &[&str]) = match task {
         Transcription::TASK => (OWN_QUERY, &[]),

@@ -1,7 +1,7 @@
 //! Flags that the task knows nothing of.
 
 use super::{Fault, build::Builder};
-use crate::domain::{batch::LineOption, synthesis::SpeechOption, task::TaskName, transcription::Transcription};
+use crate::domain::{batch::LineOption, synthesis::SynthesisOption, task::TaskName, transcription::Transcription};
 
 impl Builder<'_> {
     /// Tells the flags that only another task has: what they were meant to do would not be done.
@@ -9,12 +9,12 @@ impl Builder<'_> {
         let over = self.over;
         let known = |name: &str| match task {
             Transcription::TASK => name.parse::<LineOption>().is_ok(),
-            _ => name.parse::<SpeechOption>().is_ok(),
+            _ => name.parse::<SynthesisOption>().is_ok(),
         };
         let mut foreign: Vec<String> =
             over.options.iter().map(|(name, _)| *name).filter(|name| !known(name)).map(flag).collect();
         match task {
-            Transcription::TASK => foreign.extend(over.speech.set().map(str::to_owned)),
+            Transcription::TASK => foreign.extend(over.synthesis.set().map(str::to_owned)),
             _ => {
                 let flags = [("source-column", over.source_column.is_some()), ("no-source", over.no_source.is_some())];
                 foreign.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()));

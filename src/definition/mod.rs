@@ -8,12 +8,12 @@ pub mod template;
 pub mod text;
 
 mod build;
+#[cfg(test)]
+mod dated_tests;
 pub(crate) mod dates;
 mod draft;
 mod extra;
 mod foreign;
-#[cfg(test)]
-mod night_tests;
 pub(crate) mod notify;
 pub(crate) mod origin;
 mod overrides;
@@ -46,10 +46,10 @@ use self::template::Template;
 pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, Row, Scan, ScanDepth, Spooled},
+    manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
     notify::Notify,
     origin::Origin,
-    overrides::{AdHoc, Overrides, SpeechFlags},
+    overrides::{AdHoc, Overrides, SynthesisFlags},
     schedule::Timetable,
     synthesis::Synthesizing,
     task::{TaskDefinition, Transcribing},

@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     draft::some,
     text::excerpt,
-    walk::{Section, Walk},
+    walk::{Section, TomlWalk},
 };
 
 /// Who is told when a batch ends, pauses, could not start, or its window closed with lines left.
@@ -30,7 +30,7 @@ impl fmt::Debug for Notify {
 }
 
 /// Reads the table at the root of a file. Exactly one of its fields is to be there.
-pub(crate) fn read<'t>(walk: &mut Walk<'t>, parent: &mut Section<'t>) -> Option<Notify> {
+pub(crate) fn read<'t>(walk: &mut TomlWalk<'t>, parent: &mut Section<'t>) -> Option<Notify> {
     let mut section = walk.section(parent, "notify");
     let command = walk.text(&mut section, "command", command);
     let url = walk.text(&mut section, "url", url);
@@ -64,19 +64,19 @@ mod tests {
 
     fn of(text: &str) -> (Option<Notify>, Vec<String>) {
         let table = DeTable::parse(text).unwrap();
-        let mut walk = Walk::new("a.toml", text);
+        let mut walk = TomlWalk::new("a.toml", text);
         let mut root = Section::root(table.get_ref());
         let notify = read(&mut walk, &mut root);
         walk.close(root);
-        walk.tell_unknown();
+        walk.report_unknown();
         (notify, walk.faults.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn one_of_two_is_told() {
         assert_eq!(of(""), (None, vec![]));
-        let (told, faults) = of("[notify]\ncommand = \" mail -s night ops \"");
-        assert_eq!((told, faults), (Some(Notify::Command("mail -s night ops".into())), vec![]));
+        let (message, faults) = of("[notify]\ncommand = \" mail -s night ops \"");
+        assert_eq!((message, faults), (Some(Notify::Command("mail -s night ops".into())), vec![]));
         let url = Url::parse("https://hooks.example.com/T0/secret").unwrap();
         assert_eq!(of(&format!("notify = {{ url = \"{url}\" }}")), (Some(Notify::Url(url.clone())), vec![]));
         assert_eq!(format!("{:?}", Notify::Url(url)), "Url(https://hooks.example.com/…)");
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn faults_have_their_place() {
-        for (text, told) in [
+        for (text, message) in [
             ("[notify]", "a.toml:1:1: `notify`: needs `command` or `url`, e.g. command = "),
             ("[notify]\ncommand = \"a\"\nurl = \"http://b/\"", "a.toml:1:1: `notify`: has `command` and `url`"),
             ("[notify]\ncommand = \" \"", "a.toml:2:11: `notify.command`: may not be empty"),
@@ -98,7 +98,7 @@ mod tests {
             ("notify = 5", "a.toml:1:10: `notify`: must be a table, not a whole number"),
         ] {
             let (notify, faults) = of(text);
-            assert!(notify.is_none() && faults.len() == 1 && faults[0].starts_with(told), "{faults:?}");
+            assert!(notify.is_none() && faults.len() == 1 && faults[0].starts_with(message), "{faults:?}");
         }
         assert_eq!(of("[notify]\nurl = \"http://b/\"\nto = \"x\"").1.len(), 1, "an unknown field");
     }

@@ -295,19 +295,19 @@ fn is_markdown(text: &str) -> bool {
 /// The file of a text: an absolute path.
 fn prose(source: &str, base: &Path) -> Result<String, String> {
     let path = base.join(source);
-    let told = |what: String| format!("`{source}`: {what}");
+    let message = |what: String| format!("`{source}`: {what}");
     if scheme(source).is_some() || is_s3(source) {
-        return Err(told("texts are read from files".to_owned()));
+        return Err(message("texts are read from files".to_owned()));
     }
-    let meta = path.metadata().map_err(|e| told(io_message(&e)))?;
+    let meta = path.metadata().map_err(|e| message(io_message(&e)))?;
     if meta.is_dir() || ProseKind::of_path(source).is_none() {
         let what = if meta.is_dir() { "a directory" } else { "no text (.txt, .md)" };
         return Err(format!(
             "`{source}` is {what}; give one manifest, one directory, or several texts (e.g. book/*.md)"
         ));
     }
-    let path = clean_file(&path).map_err(told)?;
-    path.into_os_string().into_string().map_err(|_| told("the path is not UTF-8".to_owned()))
+    let path = clean_file(&path).map_err(message)?;
+    path.into_os_string().into_string().map_err(|_| message("the path is not UTF-8".to_owned()))
 }
 
 fn not_alone(source: &str, what: &str) -> String {

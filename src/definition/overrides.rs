@@ -56,7 +56,7 @@ pub struct Overrides {
     /// `--formats`, by name.
     pub formats: Option<Vec<String>>,
     /// The flags of synthesis alone.
-    pub speech: SpeechFlags,
+    pub synthesis: SynthesisFlags,
     /// `--concurrency`
     pub concurrency: Option<u32>,
     /// `--max-spend`
@@ -64,7 +64,7 @@ pub struct Overrides {
     /// `--tolerate`: a share from 0 to 1.
     pub tolerate: Option<f64>,
     /// `--sandbox`: the report lies beside the outputs, whatever the definition says.
-    pub sandbox_world: bool,
+    pub sandbox: bool,
     /// The command as typed, program first, for hints that repeat it with one more flag. May be empty.
     pub command: Vec<String>,
     /// Where relative paths of flags and of ad-hoc sources begin; `None` = the process's working directory.
@@ -73,7 +73,7 @@ pub struct Overrides {
 
 /// The command line's flags that only a synthesis has.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct SpeechFlags {
+pub struct SynthesisFlags {
     /// `--voice-id`: one or more, in place of the definition's.
     pub voices: Option<Vec<String>>,
     /// `--name`: of the outputs.
@@ -86,11 +86,11 @@ pub struct SpeechFlags {
     pub pronunciations: Option<String>,
     /// `--text-column`: a column's name, or a template over columns.
     pub text_column: Option<String>,
-    /// `--no-reuse`: what is on the shelf will not do.
+    /// `--no-reuse`: what is in the audio cache will not do.
     pub no_reuse: bool,
 }
 
-impl SpeechFlags {
+impl SynthesisFlags {
     /// Those that are set, by name.
     pub(super) fn set(&self) -> impl Iterator<Item = &'static str> {
         let flags = [
@@ -109,7 +109,7 @@ impl SpeechFlags {
 impl Overrides {
     /// Whether a flag decides this field of a definition, and which.
     pub(super) fn flag_of(&self, field: &str) -> Option<String> {
-        let speech = |name: &str| self.speech.set().any(|flag| flag == name);
+        let synthesis = |name: &str| self.synthesis.set().any(|flag| flag == name);
         let set = match field {
             "date" => self.date.is_some(),
             "no_source" => self.no_source.is_some(),
@@ -124,13 +124,13 @@ impl Overrides {
             "option_columns" => self.option_columns.is_some(),
             "columns.key" if self.key_column.is_some() => return Some("key-column".into()),
             "columns.source" if self.source_column.is_some() => return Some("source-column".into()),
-            "columns.text" if self.speech.text_column.is_some() => return Some("text-column".into()),
-            "synthesize.voice_id" | "synthesize.voices" if speech("voice-id") => return Some("voice-id".into()),
+            "columns.text" if self.synthesis.text_column.is_some() => return Some("text-column".into()),
+            "synthesize.voice_id" | "synthesize.voices" if synthesis("voice-id") => return Some("voice-id".into()),
             "transcribe.formats" | "synthesize.formats" => self.formats.is_some(),
             _ => {
                 let of_task = field.strip_prefix("transcribe.").or_else(|| field.strip_prefix("synthesize."));
                 of_task.is_some_and(|name| {
-                    self.options.iter().any(|(own, _)| *own == name) || speech(&name.replace('_', "-"))
+                    self.options.iter().any(|(own, _)| *own == name) || synthesis(&name.replace('_', "-"))
                 })
             }
         };

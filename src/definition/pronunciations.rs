@@ -44,7 +44,7 @@ pub fn read(path: &Path) -> Result<Pronunciations, Faults> {
 
 /// The same, of a file that the user knows by another name.
 pub(super) fn read_shown(path: &Path, shown: &str) -> Result<Pronunciations, Faults> {
-    let mut reading = Reading { file: shown, ..Reading::default() };
+    let mut reading = PronunciationReader { file: shown, ..PronunciationReader::default() };
     if let Err(e) = reading.all(path) {
         let message = if e.kind() == io::ErrorKind::Other { e.to_string() } else { io_message(&e) };
         reading.faults.push(Fault::of_file(shown, message));
@@ -69,7 +69,7 @@ fn hash(items: &[Pronunciation]) -> [u8; 32] {
 
 /// A file being read.
 #[derive(Default)]
-struct Reading<'f> {
+struct PronunciationReader<'f> {
     file: &'f str,
     columns: usize,
     word: Option<usize>,
@@ -80,7 +80,7 @@ struct Reading<'f> {
     faults: Faults,
 }
 
-impl Reading<'_> {
+impl PronunciationReader<'_> {
     fn all(&mut self, path: &Path) -> io::Result<()> {
         if std::fs::metadata(path)?.len() > MAX_BYTES {
             let message = format!("has over {} MB; it cannot be a dictionary", MAX_BYTES / 1_000_000);
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_header_has_both_columns_once() {
-        for (content, told) in [
+        for (content, message) in [
             (
                 "word,say as\na,\na,\n",
                 "f:1: column `pronunciation`: is missing; is it `say as`?\nf:3: column `word`: `a` stands on line 2 already",
@@ -220,7 +220,7 @@ mod tests {
             ("word,pronunciation\n\n", "f: has a header, and no words below it"),
             ("\n", "f: is empty"),
         ] {
-            assert_eq!(of(content.as_bytes()).unwrap_err(), told, "{content:?}");
+            assert_eq!(of(content.as_bytes()).unwrap_err(), message, "{content:?}");
         }
         let missing = read(Path::new("/nowhere/words.csv")).unwrap_err().to_string();
         assert_eq!(missing, "/nowhere/words.csv: there is no such file");

@@ -11,7 +11,7 @@ use super::{
     draft::Draft,
     template::{Names, Template},
     text::duration,
-    walk::{Section, Walk},
+    walk::{Section, TomlWalk},
 };
 use crate::domain::{
     batch::BatchName,
@@ -29,7 +29,7 @@ pub(super) struct ScheduleDraft {
     pub(super) missed: Option<Missed>,
 }
 
-pub(super) fn read<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> ScheduleDraft {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> ScheduleDraft {
     let above_zero = |text: &str| match duration(text) {
         Ok(zero) if zero.is_zero() => {
             Err("must be above zero: in a window of no length no call could begin".to_owned())
@@ -110,7 +110,7 @@ fn uses_date(text: &str) -> bool {
 /// Whether another day has other lines, or other recordings or outputs for the same cells.
 fn lines_use_date(draft: &Draft) -> bool {
     let lines = [&draft.manifest, &draft.key, &draft.source].into_iter().flatten();
-    lines.chain(draft.speech.templates()).any(|text| uses_date(text))
+    lines.chain(draft.synthesis.templates()).any(|text| uses_date(text))
 }
 
 /// What the user should know of a schedule.

@@ -79,30 +79,34 @@ fn every_run_the_same_batch_is_told() {
 #[test]
 fn faults_of_a_schedule_have_their_place() {
     let of = |from: &str, to: &str| fault(&NIGHT.replace(from, to));
-    let told = of("0 2 * * *", "0 25 * * *");
+    let message = of("0 2 * * *", "0 25 * * *");
     assert!(
-        told.starts_with("a.toml:8:8: `schedule.cron`: hour `25`: 25 is not between 0 and 23; allowed: *,"),
-        "{told}"
+        message.starts_with("a.toml:8:8: `schedule.cron`: hour `25`: 25 is not between 0 and 23; allowed: *,"),
+        "{message}"
     );
     assert!(of("cron = \"0 2 * * *\"\n", "").ends_with("`schedule.cron`: is missing; e.g. cron = \"0 2 * * *\""));
-    let told = of("\"6h\"", "\"0s\"");
-    assert!(told.starts_with("a.toml:9:10: `schedule.window`: must be above zero"), "{told}");
-    let told = of("\"6h\"", "\"49h30m\"");
+    let message = of("\"6h\"", "\"0s\"");
+    assert!(message.starts_with("a.toml:9:10: `schedule.window`: must be above zero"), "{message}");
+    let message = of("\"6h\"", "\"49h30m\"");
     assert_eq!(
-        told,
+        message,
         "a.toml:9:10: `schedule.window`: 49h30m is more than 24 h longer than the 24h between two runs; at most 48h"
     );
     assert!(read(&NIGHT.replace("\"6h\"", "\"48h\"")).loaded.is_ok());
-    let told = of("\"6h\"", "6");
-    assert!(told.ends_with("`schedule.window`: must be a string, not a whole number"), "{told}");
-    let told = of("window = \"6h\"", "missed = \"rum\"");
-    assert!(told.ends_with("`schedule.missed`: `rum` is not a policy for missed runs; did you mean `run`?"), "{told}");
-    let told = of("window", "windwo");
-    assert!(told.ends_with("`schedule.windwo`: there is no such field; did you mean `window`?"), "{told}");
-    let told = fault(&NIGHT.replace("[schedule]\ncron = \"0 2 * * *\"\nwindow = \"6h\"", "schedule = \"0 2 * * *\""));
-    assert_eq!(told, "a.toml:7:12: `schedule`: must be a table, not a string");
-    let told = of("Kolkata", "Kolkatta");
-    assert!(told.starts_with("a.toml:3:12: `timezone`: `Asia/Kolkatta` is not a time zone"), "{told}");
+    let message = of("\"6h\"", "6");
+    assert!(message.ends_with("`schedule.window`: must be a string, not a whole number"), "{message}");
+    let message = of("window = \"6h\"", "missed = \"rum\"");
+    assert!(
+        message.ends_with("`schedule.missed`: `rum` is not a policy for missed runs; did you mean `run`?"),
+        "{message}"
+    );
+    let message = of("window", "windwo");
+    assert!(message.ends_with("`schedule.windwo`: there is no such field; did you mean `window`?"), "{message}");
+    let message =
+        fault(&NIGHT.replace("[schedule]\ncron = \"0 2 * * *\"\nwindow = \"6h\"", "schedule = \"0 2 * * *\""));
+    assert_eq!(message, "a.toml:7:12: `schedule`: must be a table, not a string");
+    let message = of("Kolkata", "Kolkatta");
+    assert!(message.starts_with("a.toml:3:12: `timezone`: `Asia/Kolkatta` is not a time zone"), "{message}");
 }
 
 #[test]
@@ -110,6 +114,6 @@ fn a_manifest_that_is_still_to_come_is_no_fault_of_the_timetable() {
     let Read { loaded, timetable } = read(&NIGHT.replace("calls.csv", "calls/{date:%Y/%m}.csv"));
     assert!(loaded.unwrap_err().to_string().contains("there is no such file"));
     assert!(timetable.unwrap().has_dated_manifest());
-    let told = read(&NIGHT.replace("{name}-{date}", "{name}-{dat}")).timetable.unwrap();
-    assert!(told.batch("2026-11-20".parse().unwrap()).unwrap_err().contains("`{dat}` is not known here"));
+    let message = read(&NIGHT.replace("{name}-{date}", "{name}-{dat}")).timetable.unwrap();
+    assert!(message.batch("2026-11-20".parse().unwrap()).unwrap_err().contains("`{dat}` is not known here"));
 }

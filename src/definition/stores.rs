@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     text::ticked,
-    walk::{Section, Walk, Wrong},
+    walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
     options::{NotListed, listed},
@@ -69,7 +69,7 @@ pub(super) struct SourceDraft {
 }
 
 /// Reads `[source]`.
-pub(super) fn read_source<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> SourceDraft {
+pub(super) fn read_source<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> SourceDraft {
     let store = read_store(walk, &mut section);
     let private_redirects = walk.flag(&mut section, "private_redirects").unwrap_or(false);
     let ignore = walk.take(&mut section, "ignore_query", ignored).unwrap_or_default();
@@ -102,7 +102,7 @@ fn parameter(text: &str) -> Result<String, String> {
 }
 
 /// Reads `[sink]`.
-pub(super) fn read_sink<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> SinkSettings {
+pub(super) fn read_sink<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> SinkSettings {
     let store = read_store(walk, &mut section);
     let sse = walk.text(&mut section, "sse", one_of(Encryption::ALL));
     let by_kms = matches!(sse, Some(Encryption::Kms | Encryption::KmsTwice));
@@ -123,7 +123,7 @@ pub(super) fn read_sink<'t>(walk: &mut Walk<'t>, mut section: Section<'t>) -> Si
 }
 
 /// Reads the fields that say which store it is.
-pub(super) fn read_store<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> S3Settings {
+pub(super) fn read_store<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> S3Settings {
     S3Settings {
         region: walk.text(section, "region", word),
         endpoint_url: walk.text(section, "endpoint_url", endpoint),
@@ -200,12 +200,12 @@ mod tests {
 
     fn read(text: &str) -> (SinkSettings, Vec<String>) {
         let table = DeTable::parse(text).unwrap();
-        let mut walk = Walk::new("a.toml", text);
+        let mut walk = TomlWalk::new("a.toml", text);
         let mut root = Section::root(table.get_ref());
         let section = walk.section(&mut root, "sink");
         let sink = read_sink(&mut walk, section);
         walk.close(root);
-        walk.tell_unknown();
+        walk.report_unknown();
         (sink, walk.faults.iter().map(ToString::to_string).collect())
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn a_source_says_what_redirects_and_queries_mean() {
         let read = |text: &str| {
             let table = DeTable::parse(text).unwrap();
-            let mut walk = Walk::new("a.toml", text);
+            let mut walk = TomlWalk::new("a.toml", text);
             let mut root = Section::root(table.get_ref());
             let section = walk.section(&mut root, "source");
             let source = read_source(&mut walk, section);
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!((said.queries.report, faults), (vec!["id".to_owned()], vec![]));
         assert_eq!(said.queries.ignore, Ignored::Names(vec!["ticket".into(), "t".into()]));
         assert_eq!(read("[source]\nignore_query = \"all\"\n").0.queries.ignore, Ignored::All);
-        for (wrong, told) in [
+        for (wrong, message) in [
             ("ignore_query = \"ticket\"", "write [\"ticket\"] for a parameter's name, or \"all\""),
             ("ignore_query = [7]", "must be \"all\" or a list of strings, not a list"),
             ("ignore_query = true", "must be \"all\" or a list of strings, not true or false"),
@@ -250,7 +250,7 @@ mod tests {
             ("report_query = [\"\"]", "`` is no parameter's name"),
         ] {
             let (_, faults) = read(&format!("[source]\n{wrong}\n"));
-            assert!(faults.len() == 1 && faults[0].ends_with(told), "{wrong}: {faults:?}");
+            assert!(faults.len() == 1 && faults[0].ends_with(message), "{wrong}: {faults:?}");
         }
         let (_, faults) = read("[source]\nprivate_redirects = \"yes\"\n");
         assert_eq!(faults, ["a.toml:2:21: `source.private_redirects`: must be true or false, not a string"]);

@@ -40,7 +40,7 @@ impl Builder<'_> {
         // The sandbox is a world of its own: its reports are not to stand among real ones.
         let (text, base) = match (&self.over.report, &draft.report_to) {
             (Some(text), _) => (text, self.cwd.clone()),
-            (None, text) => (text.as_ref().filter(|_| !self.over.sandbox_world)?, self.cwd.join(&self.base)),
+            (None, text) => (text.as_ref().filter(|_| !self.over.sandbox)?, self.cwd.join(&self.base)),
         };
         let filled = self.fill("report.to", text, names)?;
         let name_it = || {
@@ -85,7 +85,7 @@ impl Builder<'_> {
             let own = own.map(|store| SinkSettings { store, ..SinkSettings::default() });
             return Some(own.unwrap_or_else(|| draft.s3_sink.clone()));
         }
-        let is_idle = self.over.report.is_some() || self.over.sandbox_world;
+        let is_idle = self.over.report.is_some() || self.over.sandbox;
         let is_wrong = draft.report_to.is_some() && report_to.is_none();
         let set = ["region", "endpoint_url", "profile", "path_style"].map(|name| format!("report.{name}"));
         if let Some(field) = set.iter().find(|field| self.in_file(field))

@@ -123,7 +123,7 @@ impl TaskDefinition {
     pub(super) fn notes(&self) -> Vec<String> {
         let asked = match self {
             Self::Transcribe(asked) => asked,
-            Self::Synthesize(asked) => return asked.synthesis.purchases_told().into_iter().collect(),
+            Self::Synthesize(asked) => return asked.synthesis.purchases_in_words().into_iter().collect(),
         };
         let mut notes = Vec::new();
         let captions: Vec<_> = asked.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();

@@ -199,11 +199,12 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let told = |text: &str, names: &Names<'_>| Template::parse(text).unwrap().fill(names).unwrap_err().to_string();
+        let message =
+            |text: &str, names: &Names<'_>| Template::parse(text).unwrap().fill(names).unwrap_err().to_string();
         let known = "known: `{name}`, `{batch}`, `{date}`";
-        assert_eq!(told("{nam}", &NAMES), format!("`{{nam}}` is not known here; did you mean `name`?; {known}"));
+        assert_eq!(message("{nam}", &NAMES), format!("`{{nam}}` is not known here; did you mean `name`?; {known}"));
         let early = Names { batch: None, ..NAMES };
-        assert_eq!(told("{batch}", &early), "`{batch}` is not known here; known: `{name}`, `{date}`");
+        assert_eq!(message("{batch}", &early), "`{batch}` is not known here; known: `{name}`, `{date}`");
     }
 
     #[test]

@@ -131,7 +131,7 @@ call_timeout = "15"
 outage_limit = "0s"
 max_spend_usd = -1
 "#;
-    let told = faults(text);
+    let message = faults(text);
     let starts = [
         "jobs/a.toml:2:8: `task`: `transcibe` is not a task; did you mean `transcribe`?",
         "jobs/a.toml:3:1: `manifst`: there is no such field; did you mean `manifest`?",
@@ -153,9 +153,9 @@ max_spend_usd = -1
         "jobs/a.toml:5:10: `output`: `{bach}` is not known here; did you mean `batch`?; known: `{name}`, `{batch}`, `{date}`",
         "jobs/a.toml: `manifest`: is missing",
     ];
-    assert_eq!(told.len(), starts.len(), "{told:#?}");
+    assert_eq!(message.len(), starts.len(), "{message:#?}");
     for start in starts {
-        assert!(told.iter().any(|fault| fault.starts_with(start)), "{start}\n{told:#?}");
+        assert!(message.iter().any(|fault| fault.starts_with(start)), "{start}\n{message:#?}");
     }
 }
 
@@ -166,17 +166,17 @@ fn options_that_cannot_go_together_are_told_at_their_line() {
     let hindi = SMALL.replace("\"en\"", "\"hi\"").replace("\"pulse\"", "\"pulse-pro\"");
     assert!(faults(&hindi)[0].starts_with("jobs/a.toml:5:12: `transcribe.language`: `pulse-pro` transcribes English"));
     let german = SMALL.replace("\"en\"", "\"de\"");
-    let told = faults(&format!("{german}redact_pii = true\n"));
-    assert!(told[0].starts_with("jobs/a.toml:6:14: `transcribe.redact_pii`: the API redacts only"), "{told:?}");
+    let message = faults(&format!("{german}redact_pii = true\n"));
+    assert!(message[0].starts_with("jobs/a.toml:6:14: `transcribe.redact_pii`: the API redacts only"), "{message:?}");
     assert!(load(&format!("{german}redact_pii = true\nredact = \"best_effort\"\n"), Overrides::default()).1.is_ok());
 }
 
 #[test]
 fn what_is_not_toml_is_told_by_line() {
-    let told = faults("name = \"a\"\ntask = \n");
-    assert!(told[0].starts_with("jobs/a.toml:2:"), "{told:?}");
-    let told = faults(&format!("{SMALL}language = \"hi\"\n"));
-    assert!(told[0].starts_with("jobs/a.toml:6:1: "), "{told:?}");
+    let message = faults("name = \"a\"\ntask = \n");
+    assert!(message[0].starts_with("jobs/a.toml:2:"), "{message:?}");
+    let message = faults(&format!("{SMALL}language = \"hi\"\n"));
+    assert!(message[0].starts_with("jobs/a.toml:6:1: "), "{message:?}");
     let missing = Definition::load(Path::new("/nowhere/x.toml"), &Overrides::default()).unwrap_err();
     assert_eq!(missing.to_string(), "/nowhere/x.toml: there is no such file");
 }
@@ -188,19 +188,19 @@ fn the_manifests_faults_are_told_with_the_definitions() {
     fs::write(dir.path().join("a.toml"), text).unwrap();
     fs::write(dir.path().join("calls.csv"), "call_id,recording_url,model\n..,/1.wav,\n2,/2.wav,pu ls\n").unwrap();
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-    let told = Definition::load(Path::new("a.toml"), &over).unwrap_err().to_string();
+    let message = Definition::load(Path::new("a.toml"), &over).unwrap_err().to_string();
     let starts = ["a.toml:6:1: `transcribe.zzz`", "calls.csv:2: column `call_id`", "calls.csv:3: column `model`"];
-    assert_eq!(told.lines().count(), starts.len(), "{told}");
-    assert!(told.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{told}");
+    assert_eq!(message.lines().count(), starts.len(), "{message}");
+    assert!(message.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{message}");
 }
 
 #[test]
 fn what_is_missing_is_told() {
-    let told = faults("[transcribe]\nmodel = \"pulse\"\n");
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.contains(&"jobs/a.toml:1:1: `transcribe.language`: is missing; e.g. language = \"en\"".to_owned()));
-    let told = faults(&SMALL.replace("calls.csv", "none.csv"));
-    assert_eq!(told, ["jobs/a.toml:2:12: `manifest`: there is no such file"]);
+    let message = faults("[transcribe]\nmodel = \"pulse\"\n");
+    assert_eq!(message.len(), 3, "{message:?}");
+    assert!(message.contains(&"jobs/a.toml:1:1: `transcribe.language`: is missing; e.g. language = \"en\"".to_owned()));
+    let message = faults(&SMALL.replace("calls.csv", "none.csv"));
+    assert_eq!(message, ["jobs/a.toml:2:12: `manifest`: there is no such file"]);
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn the_command_line_goes_first() {
 
     let options = vec![("language", "hi".to_owned())];
     let text = SMALL.replace("\"pulse\"", "\"pulse-pro\"");
-    let told = load(&text, Overrides { options, ..Overrides::default() }).1.unwrap_err().to_string();
-    assert!(told.starts_with("`--language`: `pulse-pro` transcribes English only"), "{told}");
+    let message = load(&text, Overrides { options, ..Overrides::default() }).1.unwrap_err().to_string();
+    assert!(message.starts_with("`--language`: `pulse-pro` transcribes English only"), "{message}");
 }
 
 #[test]
@@ -260,10 +260,10 @@ fn ad_hoc_batches_are_named_after_their_sources() {
         assert_eq!((definition.batch.as_str(), definition.manifest.as_str()), (batch, manifest), "{sources:?}");
         assert_eq!(definition.output, dir.path().canonicalize().unwrap().join("out").join(batch));
     }
-    let told = ad_hoc(&["calls.csv"], &Overrides { options: Vec::new(), ..over.clone() }).unwrap_err();
-    assert!(told.to_string().starts_with("`--model`: is missing\n`--language`: is missing"), "{told}");
-    let told = ad_hoc(&["gone.wav"], &over).unwrap_err().to_string();
-    assert!(told.contains("there is no such file"), "{told}");
-    let told = ad_hoc(&["gs://b/calls.csv"], &over).unwrap_err().to_string();
-    assert!(told.contains("`gs:` addresses cannot be read"), "{told}");
+    let message = ad_hoc(&["calls.csv"], &Overrides { options: Vec::new(), ..over.clone() }).unwrap_err();
+    assert!(message.to_string().starts_with("`--model`: is missing\n`--language`: is missing"), "{message}");
+    let message = ad_hoc(&["gone.wav"], &over).unwrap_err().to_string();
+    assert!(message.contains("there is no such file"), "{message}");
+    let message = ad_hoc(&["gs://b/calls.csv"], &over).unwrap_err().to_string();
+    assert!(message.contains("`gs:` addresses cannot be read"), "{message}");
 }

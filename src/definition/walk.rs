@@ -22,7 +22,7 @@ pub(crate) enum Wrong {
 }
 
 /// A file being walked.
-pub(crate) struct Walk<'t> {
+pub(crate) struct TomlWalk<'t> {
     file: &'t str,
     text: &'t str,
     /// What was found wrong so far.
@@ -58,7 +58,7 @@ impl<'t> Section<'t> {
     }
 }
 
-impl<'t> Walk<'t> {
+impl<'t> TomlWalk<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
         let (faults, places, known, unknown) = Default::default();
         Self { file, text, faults, places, known, unknown }
@@ -224,7 +224,7 @@ impl<'t> Walk<'t> {
     }
 
     /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
-    pub(crate) fn tell_unknown(&mut self) {
+    pub(crate) fn report_unknown(&mut self) {
         for (dotted, span) in std::mem::take(&mut self.unknown) {
             let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
             let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;

@@ -101,7 +101,7 @@ pub struct Answer {
 
 /// A failure in words that a user can act on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct CallFailure {
     /// Its place in the closed list.
     pub kind: ErrorKind,
     /// What happened; with the vendor's words where it had any. Never a key, a transcript, or a signed URL.
@@ -114,8 +114,8 @@ pub struct Trouble {
     pub retry_after: Option<Duration>,
 }
 
-impl Trouble {
-    /// A trouble without a status, a request id, or a wait that was asked for.
+impl CallFailure {
+    /// A failure without a status, a request id, or a wait that was asked for.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), status: None, request_id: None, retry_after: None }
@@ -134,19 +134,19 @@ pub enum Outcome<A = Answer> {
         request_id: Option<String>,
     },
     /// Refused by the API in its own shape: costs nothing.
-    Refused(Trouble),
+    Refused(CallFailure),
     /// Provably not one byte of the request left: costs nothing.
-    NotSent(Trouble),
+    NotSent(CallFailure),
     /// The permit was too old when the body was first asked for; nothing was sent.
     Stale,
     /// It may have been billed: time-out, reset, half a body, 504, a 5xx of a proxy.
-    Unknown(Trouble),
+    Unknown(CallFailure),
     /// A complete 200 that cannot be used: billed, and worth nothing.
-    Unusable(Trouble),
+    Unusable(CallFailure),
     /// A 200 larger than any that is read: billed, and another call would bring the same.
     TooLarge {
         /// What it came to.
-        trouble: Trouble,
+        failure: CallFailure,
         /// The body, where all of it came and it could be kept.
         body: Option<Body>,
     },
@@ -158,12 +158,12 @@ impl<A> Outcome<A> {
         match self {
             Self::Answered(answered) => Outcome::Answered(answer(answered)),
             Self::Accepted { request_id } => Outcome::Accepted { request_id },
-            Self::Refused(trouble) => Outcome::Refused(trouble),
-            Self::NotSent(trouble) => Outcome::NotSent(trouble),
+            Self::Refused(failure) => Outcome::Refused(failure),
+            Self::NotSent(failure) => Outcome::NotSent(failure),
             Self::Stale => Outcome::Stale,
-            Self::Unknown(trouble) => Outcome::Unknown(trouble),
-            Self::Unusable(trouble) => Outcome::Unusable(trouble),
-            Self::TooLarge { trouble, body } => Outcome::TooLarge { trouble, body },
+            Self::Unknown(failure) => Outcome::Unknown(failure),
+            Self::Unusable(failure) => Outcome::Unusable(failure),
+            Self::TooLarge { failure, body } => Outcome::TooLarge { failure, body },
         }
     }
 }

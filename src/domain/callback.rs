@@ -33,8 +33,8 @@ impl Secret {
     /// # Errors
     /// It is something else. It is not repeated.
     pub fn parse(digits: &str) -> Result<Self, String> {
-        let told = "it has to be 64 hexadecimal digits, as `openssl rand -hex 32` makes them";
-        unhex(digits).map(Self).ok_or_else(|| told.to_owned())
+        let message = "it has to be 64 hexadecimal digits, as `openssl rand -hex 32` makes them";
+        unhex(digits).map(Self).ok_or_else(|| message.to_owned())
     }
 
     /// The same as text, for the file that keeps it.
@@ -260,8 +260,8 @@ mod tests {
         let secret = Secret::new([0xab; 32]);
         assert_eq!(Secret::parse(&secret.hex()), Ok(secret.clone()));
         assert_eq!(format!("{secret:?}"), "Secret(…)");
-        let told = Secret::parse("hunter2").unwrap_err();
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = Secret::parse("hunter2").unwrap_err();
+        assert!(!message.contains("hunter2"), "{message}");
         assert!(Secret::parse(&"é".repeat(32)).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, iter::Sum};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{options::SttModel, speech::SpeechModel};
+use super::{options::SttModel, synthesis_options::TtsModel};
 
 /// The day on which the built-in prices were read from the vendor's pages.
 pub const RATES_AS_OF: &str = "2026-09-07";
@@ -159,23 +159,23 @@ impl Rates {
 impl Rates {
     /// The price of 10,000 characters; nothing where nobody has told that of the model.
     #[must_use]
-    pub fn known_per_10k_chars(&self, model: SpeechModel) -> Option<MicroUsd> {
+    pub fn known_per_10k_chars(&self, model: TtsModel) -> Option<MicroUsd> {
         match model {
-            SpeechModel::Lightning => Some(self.lightning),
-            SpeechModel::LightningPro => Some(self.lightning_pro),
-            SpeechModel::Other(_) => self.models.get(model.as_str()).copied(),
+            TtsModel::Lightning => Some(self.lightning),
+            TtsModel::LightningPro => Some(self.lightning_pro),
+            TtsModel::Other(_) => self.models.get(model.as_str()).copied(),
         }
     }
 
     /// The price of 10,000 characters, as it is counted: an unknown one as 0.
     #[must_use]
-    pub fn per_10k_chars(&self, model: SpeechModel) -> MicroUsd {
+    pub fn per_10k_chars(&self, model: TtsModel) -> MicroUsd {
         self.known_per_10k_chars(model).unwrap_or_default()
     }
 
     /// What `chars` characters of text cost to be spoken at list price, rounded up to the micro-dollar.
     #[must_use]
-    pub fn speech_cost(&self, model: SpeechModel, chars: u64) -> MicroUsd {
+    pub fn synthesis_cost(&self, model: TtsModel, chars: u64) -> MicroUsd {
         MicroUsd::share(self.per_10k_chars(model), chars, 10_000)
     }
 }
@@ -215,13 +215,13 @@ mod tests {
     #[test]
     fn speech_costs_by_its_characters() {
         let rates = Rates { lightning_pro: MicroUsd(300_000), ..Rates::default() };
-        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 200_000), MicroUsd(3_500_000));
-        assert_eq!(rates.speech_cost(SpeechModel::Lightning, 1), MicroUsd(18), "17.5, rounded up");
-        assert_eq!(rates.speech_cost(SpeechModel::LightningPro, 10_000), MicroUsd(300_000));
+        assert_eq!(rates.synthesis_cost(TtsModel::Lightning, 200_000), MicroUsd(3_500_000));
+        assert_eq!(rates.synthesis_cost(TtsModel::Lightning, 1), MicroUsd(18), "17.5, rounded up");
+        assert_eq!(rates.synthesis_cost(TtsModel::LightningPro, 10_000), MicroUsd(300_000));
         let list = Rates::default();
         let per = |model| list.known_per_10k_chars(model);
-        assert_eq!(per(SpeechModel::Lightning), Some(MicroUsd(175_000)));
-        assert_eq!(per(SpeechModel::LightningPro), Some(MicroUsd(195_000)));
+        assert_eq!(per(TtsModel::Lightning), Some(MicroUsd(175_000)));
+        assert_eq!(per(TtsModel::LightningPro), Some(MicroUsd(195_000)));
         let own: Rates = toml::from_str("lightning = 0.1").unwrap();
         assert_eq!((own.lightning, own.lightning_pro), (MicroUsd(100_000), MicroUsd(195_000)));
     }
@@ -231,7 +231,7 @@ mod tests {
         let (heard, spoken) = ("pulse-2".parse().unwrap(), "lightning_v4".parse().unwrap());
         let mut rates = Rates::default();
         assert_eq!((rates.known_per_minute(heard), rates.known_per_10k_chars(spoken)), (None, None));
-        assert_eq!((rates.cost(heard, 60_000), rates.speech_cost(spoken, 9)), (MicroUsd::ZERO, MicroUsd::ZERO));
+        assert_eq!((rates.cost(heard, 60_000), rates.synthesis_cost(spoken, 9)), (MicroUsd::ZERO, MicroUsd::ZERO));
         rates.models.insert("pulse-2".into(), MicroUsd(6_000));
         assert_eq!(
             (rates.known_per_minute(heard), rates.cost(heard, 30_000)),

@@ -135,8 +135,8 @@ mod tests {
     fn what_is_owned_cannot_be_an_extra() {
         let owned = ["model", "keywords"];
         for name in ["model", "Model", "keywords[]"] {
-            let told = check_name(name, &owned).unwrap_err();
-            assert!(told.ends_with("itself"), "{told}");
+            let message = check_name(name, &owned).unwrap_err();
+            assert!(message.ends_with("itself"), "{message}");
         }
         for name in ["", "a b", "a\n", &"x".repeat(65)] {
             assert!(check_name(name, &owned).is_err(), "{name:?}");

@@ -23,7 +23,7 @@ pub struct Facts {
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct VersionedFacts<'a> {
     v: u32,
     #[serde(flatten)]
     facts: &'a Facts,
@@ -33,7 +33,7 @@ impl Facts {
     /// As the ledger keeps them; `None` if nothing is known.
     #[must_use]
     pub fn to_json(&self) -> Option<String> {
-        let written = Written { v: VERSION, facts: self };
+        let written = VersionedFacts { v: VERSION, facts: self };
         (*self != Self::default()).then(|| serde_json::to_string(&written).expect("numbers are JSON"))
     }
 

@@ -220,7 +220,7 @@ impl Journals {
     }
 
     /// Since when what the spool had of this part will not do: the user wants it spoken again, and this job has not got
-    /// it since. Another job may have bought the sound meanwhile: that the ledger knows.
+    /// it since. Another job may have bought the clip meanwhile: that the ledger knows.
     #[must_use]
     pub fn forced_since(&self, part: i64) -> Option<i64> {
         let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);

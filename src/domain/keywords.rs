@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_the_api_would_read_otherwise_is_told() {
-        for (entry, told) in [
+        for (entry, message) in [
             ("", "has an empty word"),
             ("  ", "has an empty word"),
             (":2", "`:2` names no word"),
@@ -159,7 +159,7 @@ mod tests {
             ("a,b", "`a,b`: the API parts words by commas; write each as an entry of its own"),
             ("a\u{7}b", "`a\\u{7}b`: a word has no control characters"),
         ] {
-            assert_eq!(Keywords::new([entry]).unwrap_err(), told, "{entry:?}");
+            assert_eq!(Keywords::new([entry]).unwrap_err(), message, "{entry:?}");
         }
         assert_eq!(Keywords::of_text("a,,b").unwrap_err(), "has an empty word");
     }

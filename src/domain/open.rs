@@ -215,8 +215,8 @@ mod tests {
         for wrong in ["", " ", "a b", "ü", "../x", "-x", "a\n", &"x".repeat(49)] {
             assert!(wrong.parse::<SttModel>().is_err(), "{wrong:?}");
         }
-        let told = "EN US".parse::<Language>().unwrap_err().to_string();
-        assert_eq!(told, "`EN US` cannot be a language: it takes 1 to 48 letters, digits, `-`, `_` and `.`");
+        let message = "EN US".parse::<Language>().unwrap_err().to_string();
+        assert_eq!(message, "`EN US` cannot be a language: it takes 1 to 48 letters, digits, `-`, `_` and `.`");
     }
 
     #[test]

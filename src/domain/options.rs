@@ -391,8 +391,8 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_told_with_the_nearest() {
-        let told = "byte".parse::<SendMode>().unwrap_err().to_string();
-        assert_eq!(told, "`byte` is not a way of sending; did you mean `bytes`?");
+        let message = "byte".parse::<SendMode>().unwrap_err().to_string();
+        assert_eq!(message, "`byte` is not a way of sending; did you mean `bytes`?");
         assert_eq!("telepathy".parse::<SendMode>().unwrap_err().nearest, None);
     }
 

@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 /// How many bytes a recording can be made longer: every second number from `least` to `most`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
+pub struct PaddingSizes {
     least: u32,
     most: u32,
 }
 
-impl Sizes {
+impl PaddingSizes {
     /// The distance from one size to the next, in bytes.
     pub const STEP: u32 = 2;
 
@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn sizes_are_every_second_number() {
-        let sizes = Sizes::new(8, 15).unwrap();
+        let sizes = PaddingSizes::new(8, 15).unwrap();
         assert_eq!((sizes.least(), sizes.most()), (8, 14));
         let all: Vec<u32> = (0..20).filter(|extra| sizes.contains(*extra)).collect();
         assert_eq!(all, [8, 10, 12, 14]);
-        assert_eq!(Sizes::new(8, 8).map(|s| (s.least(), s.most())), Some((8, 8)));
-        assert_eq!(Sizes::new(8, 7), None);
-        assert!(!Sizes::new(8, u32::MAX).unwrap().contains(7));
+        assert_eq!(PaddingSizes::new(8, 8).map(|s| (s.least(), s.most())), Some((8, 8)));
+        assert_eq!(PaddingSizes::new(8, 7), None);
+        assert!(!PaddingSizes::new(8, u32::MAX).unwrap().contains(7));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{environment::Environment, open::open_list, options::SttModel, retry::asked_ms, speech::SpeechModel};
+use super::{
+    environment::Environment, open::open_list, options::SttModel, retry::asked_ms, synthesis_options::TtsModel,
+};
 
 open_list! {
     /// One set of limits of one account.
@@ -42,8 +44,8 @@ impl From<SttModel> for Pool {
     }
 }
 
-impl From<SpeechModel> for Pool {
-    fn from(_: SpeechModel) -> Self {
+impl From<TtsModel> for Pool {
+    fn from(_: TtsModel) -> Self {
         Self::Tts
     }
 }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    call::{ErrorKind, Trouble},
+    call::{CallFailure, ErrorKind},
     pool::{Gate, Limited, Limits, PoolState, Traffic, WINDOW_MS},
-    retry::{self, Used, Verdict},
+    retry::{self, RetryDecision, Used},
 };
 
 const MINUTE: i64 = 60_000;
@@ -131,10 +131,10 @@ impl Model<'_> {
                 Limited::Isolated => times + 1,
                 Limited::Storm => 0,
             };
-            let trouble = Trouble { retry_after: asked, ..Trouble::new(ErrorKind::RateLimited, "") };
-            match retry::verdict(&trouble, Used { limited, ..Used::default() }, 1, jitter) {
-                Verdict::Later(wait) => self.waiting.push(Reverse((now + wait as i64, times + 1))),
-                Verdict::Again => self.ready.push(times + 1),
+            let failure = CallFailure { retry_after: asked, ..CallFailure::new(ErrorKind::RateLimited, "") };
+            match retry::verdict(&failure, Used { limited, ..Used::default() }, 1, jitter) {
+                RetryDecision::Later(wait) => self.waiting.push(Reverse((now + wait as i64, times + 1))),
+                RetryDecision::Again => self.ready.push(times + 1),
                 other => panic!("{other:?}"),
             }
         }

@@ -5,7 +5,7 @@ mod script;
 use std::{fmt, ops::Range};
 
 use self::script::Script;
-use super::speech::SpeechLanguage;
+use super::synthesis_options::TtsLanguage;
 
 /// The longest excerpt, in characters.
 const EXCERPT: usize = 20;
@@ -41,7 +41,7 @@ pub enum Oddity {
         /// `Devanagari`
         script: &'static str,
         /// The language asked for.
-        language: SpeechLanguage,
+        language: TtsLanguage,
     },
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for TextWarning {
 /// What is odd in a text, each kind once, by its first place. Latin letters are at home everywhere, and where no language
 /// is asked for, or `auto`, all are.
 #[must_use]
-pub fn warnings(text: &str, language: Option<SpeechLanguage>) -> Vec<TextWarning> {
+pub fn warnings(text: &str, language: Option<TtsLanguage>) -> Vec<TextWarning> {
     let foreign = language.and_then(|language| Some((language, script::foreign(text, language)?)));
     let foreign = foreign.map(|(language, (script, range))| {
         let script = Script::name(script);
@@ -230,7 +230,7 @@ fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(text: &str, language: &str) -> Vec<String> {
+    fn message(text: &str, language: &str) -> Vec<String> {
         warnings(text, language.parse().ok()).iter().map(ToString::to_string).collect()
     }
 
@@ -243,36 +243,36 @@ mod tests {
             ("see [here](https://a.b) or not", "[here](https://a.b)"),
             ("```\nlet a", "```"),
         ] {
-            assert_eq!(told(text, "en"), [format!("Markdown is left in: `{excerpt}`")], "{text}");
+            assert_eq!(message(text, "en"), [format!("Markdown is left in: `{excerpt}`")], "{text}");
         }
         for (text, excerpt) in
             [("a <b>c</b>", "<b>"), ("</p>", "</p>"), ("<br/>", "<br/>"), ("R&amp;D", "&amp;"), ("it&#39;s", "&#39;")]
         {
-            assert_eq!(told(text, "en"), [format!("HTML is left in: `{excerpt}`")], "{text}");
+            assert_eq!(message(text, "en"), [format!("HTML is left in: `{excerpt}`")], "{text}");
         }
         for plain in
             ["1 < 2 > 0", "R&D; yes", "call #5 or # 6", "a * b", "[note] (really)", "x <3 y", "f(a)[b](c", "](x)"]
         {
-            assert_eq!(told(plain, "en"), [""; 0], "{plain}");
+            assert_eq!(message(plain, "en"), [""; 0], "{plain}");
         }
     }
 
     #[test]
     fn shouting_numbers_and_emoji_are_seen() {
-        assert_eq!(told("Please HOLD the line", "en"), ["a word in capitals may be spelled out: `HOLD`"]);
-        assert_eq!(told("call 1234567890123 now", "en"), ["over 12 digits in a row: `1234567890123`"]);
-        assert_eq!(told("hello 👋🏽 you", "en"), ["an emoji: `👋🏽`"]);
-        assert_eq!(told("the FBI, Chapter XVIII, 123456789012, ©, 東京 НАТО2", "auto").len(), 1, "НАТО");
-        assert_eq!(told("the FBI, Chapter XVIII, MCMXLIV, 123456789012, ™, क्‍ष", "hi"), [""; 0]);
+        assert_eq!(message("Please HOLD the line", "en"), ["a word in capitals may be spelled out: `HOLD`"]);
+        assert_eq!(message("call 1234567890123 now", "en"), ["over 12 digits in a row: `1234567890123`"]);
+        assert_eq!(message("hello 👋🏽 you", "en"), ["an emoji: `👋🏽`"]);
+        assert_eq!(message("the FBI, Chapter XVIII, 123456789012, ©, 東京 НАТО2", "auto").len(), 1, "НАТО");
+        assert_eq!(message("the FBI, Chapter XVIII, MCMXLIV, 123456789012, ™, क्‍ष", "hi"), [""; 0]);
         assert!(!is_roman("MILD") && !is_roman("CIVIL") && !is_roman("MMMM") && is_roman("MMXXVI") && is_roman("CDXL"));
     }
 
     #[test]
     fn a_foreign_script_is_seen() {
-        assert_eq!(told("say नमस्ते now", "en"), ["Devanagari letters in a text in `en`: `नमस्ते`"]);
-        assert_eq!(told("привет", "hi"), ["Cyrillic letters in a text in `hi`: `привет`"]);
-        assert_eq!(told("中文", "ko"), [""; 0], "Hanja");
-        assert_eq!(told("かな", "zh"), ["Kana letters in a text in `zh`: `かな`"]);
+        assert_eq!(message("say नमस्ते now", "en"), ["Devanagari letters in a text in `en`: `नमस्ते`"]);
+        assert_eq!(message("привет", "hi"), ["Cyrillic letters in a text in `hi`: `привет`"]);
+        assert_eq!(message("中文", "ko"), [""; 0], "Hanja");
+        assert_eq!(message("かな", "zh"), ["Kana letters in a text in `zh`: `かな`"]);
         for (text, language) in [
             ("naïve café Łódź", "en"),
             ("नमस्ते OK", "hi"),
@@ -285,7 +285,7 @@ mod tests {
             ("Tiếng Việt", "vi"),
             ("ѐ 5 € “”—µ", "ru"),
         ] {
-            assert_eq!(told(text, language), [""; 0], "{text}");
+            assert_eq!(message(text, language), [""; 0], "{text}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! What follows from a trouble: another try, a wait that costs no try, the end of the line, or a pause of the batch.
+//! What follows from a failure: another try, a wait that costs no try, the end of the line, or a pause of the batch.
 
 use std::time::Duration;
 
 use super::{
-    call::{ErrorKind, Outcome, Trouble},
+    call::{CallFailure, ErrorKind, Outcome},
     options::listed,
 };
 
@@ -81,7 +81,7 @@ impl PauseKind {
 /// How soon it is tried again what this machine, or a disk of it, could not do, in ms.
 pub const LOCAL_WAIT_MS: u64 = 30_000;
 
-/// What a part has used up, this trouble included.
+/// What a part has used up, this failure included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
     /// Tries, by calls and by the source.
@@ -94,7 +94,7 @@ pub struct Used {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetryDecision {
     /// Ask for another permit at once: the pool's cooldown does the waiting.
     Again,
     /// Look again after so many ms.
@@ -110,7 +110,7 @@ pub enum Verdict {
 pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
         Outcome::Unknown(_) | Outcome::Unusable(_) | Outcome::TooLarge { .. } => true,
-        Outcome::Refused(trouble) => trouble.kind == ErrorKind::ServerError,
+        Outcome::Refused(failure) => failure.kind == ErrorKind::ServerError,
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::NotSent(_) | Outcome::Stale => false,
     }
 }
@@ -144,26 +144,26 @@ pub fn asked_ms(asked: Duration) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// What follows from `trouble`, when `used` of `max_tries` are used up.
+/// What follows from `failure`, when `used` of `max_tries` are used up.
 #[must_use]
-pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Verdict {
+pub fn verdict(failure: &CallFailure, used: Used, max_tries: u32, jitter: f64) -> RetryDecision {
     use ErrorKind as K;
     let later = |n| {
-        let asked = trouble.retry_after.map(|asked| asked_ms(asked).unsigned_abs());
-        Verdict::Later(asked.unwrap_or_else(|| wait_ms(trouble.kind, n, jitter)))
+        let asked = failure.retry_after.map(|asked| asked_ms(asked).unsigned_abs());
+        RetryDecision::Later(asked.unwrap_or_else(|| wait_ms(failure.kind, n, jitter)))
     };
-    let another = || if used.tries >= max_tries { Verdict::Fail } else { later(used.tries.max(1)) };
-    match trouble.kind {
-        K::RateLimited if used.limited == 0 => Verdict::Again,
+    let another = || if used.tries >= max_tries { RetryDecision::Fail } else { later(used.tries.max(1)) };
+    match failure.kind {
+        K::RateLimited if used.limited == 0 => RetryDecision::Again,
         K::RateLimited => later(used.limited),
-        K::Unauthorized | K::Forbidden => Verdict::Pause(PauseKind::Credentials),
-        K::PaymentRequired | K::QuotaExhausted => Verdict::Pause(PauseKind::Quota),
-        K::LanguageNotEnabled => Verdict::Pause(PauseKind::Region),
-        K::ModelRetired => Verdict::Pause(PauseKind::Model),
-        K::ExpiryNotApplied => Verdict::Pause(PauseKind::Expiry),
-        K::TimedOut if used.timed_out >= 2 => Verdict::Fail,
+        K::Unauthorized | K::Forbidden => RetryDecision::Pause(PauseKind::Credentials),
+        K::PaymentRequired | K::QuotaExhausted => RetryDecision::Pause(PauseKind::Quota),
+        K::LanguageNotEnabled => RetryDecision::Pause(PauseKind::Region),
+        K::ModelRetired => RetryDecision::Pause(PauseKind::Model),
+        K::ExpiryNotApplied => RetryDecision::Pause(PauseKind::Expiry),
+        K::TimedOut if used.timed_out >= 2 => RetryDecision::Fail,
         K::Unreachable => later(1),
-        K::LocalOutage => Verdict::Later(LOCAL_WAIT_MS),
+        K::LocalOutage => RetryDecision::Later(LOCAL_WAIT_MS),
         K::ServerError
         | K::TimedOut
         | K::ConnectionLost
@@ -189,7 +189,7 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
         | K::BilledCap
         | K::SinkRefused
         | K::LedgerRefused
-        | K::Internal => Verdict::Fail,
+        | K::Internal => RetryDecision::Fail,
     }
 }
 
@@ -197,28 +197,28 @@ pub fn verdict(trouble: &Trouble, used: Used, max_tries: u32, jitter: f64) -> Ve
 mod tests {
     use super::*;
 
-    fn after(kind: ErrorKind, tries: u32, timed_out: u32) -> Verdict {
-        verdict(&Trouble::new(kind, ""), Used { tries, timed_out, limited: 0 }, 6, 1.0)
+    fn after(kind: ErrorKind, tries: u32, timed_out: u32) -> RetryDecision {
+        verdict(&CallFailure::new(kind, ""), Used { tries, timed_out, limited: 0 }, 6, 1.0)
     }
 
     #[test]
-    fn each_trouble_has_its_consequence() {
-        assert_eq!(after(ErrorKind::RateLimited, 99, 0), Verdict::Again, "a 429 is never the line's fault");
-        assert_eq!(after(ErrorKind::Unauthorized, 0, 0), Verdict::Pause(PauseKind::Credentials));
-        assert_eq!(after(ErrorKind::QuotaExhausted, 0, 0), Verdict::Pause(PauseKind::Quota));
-        assert_eq!(after(ErrorKind::LanguageNotEnabled, 0, 0), Verdict::Pause(PauseKind::Region));
-        assert_eq!(after(ErrorKind::ModelRetired, 0, 0), Verdict::Pause(PauseKind::Model));
-        assert_eq!(after(ErrorKind::SourceNotAudio, 1, 0), Verdict::Fail);
-        assert_eq!(after(ErrorKind::BadRequest, 0, 0), Verdict::Fail);
-        assert_eq!(after(ErrorKind::ServerError, 1, 0), Verdict::Later(2_000));
-        assert_eq!(after(ErrorKind::ServerError, 6, 0), Verdict::Fail);
-        assert_eq!(after(ErrorKind::TimedOut, 1, 1), Verdict::Later(500));
-        assert_eq!(after(ErrorKind::TimedOut, 2, 2), Verdict::Fail, "not paid for six times");
-        assert_eq!(after(ErrorKind::UnusableAnswer, 1, 0), Verdict::Later(500));
-        assert_eq!(after(ErrorKind::AnswerTooLarge, 1, 0), Verdict::Fail, "another call would bring the same");
-        assert_eq!(after(ErrorKind::Unreachable, 50, 0), Verdict::Later(500), "the outage rules, not tries");
-        assert_eq!(after(ErrorKind::LocalOutage, 50, 0), Verdict::Later(30_000), "no line's fault");
-        let local = Outcome::<()>::NotSent(Trouble::new(ErrorKind::LocalOutage, ""));
+    fn each_failure_has_its_consequence() {
+        assert_eq!(after(ErrorKind::RateLimited, 99, 0), RetryDecision::Again, "a 429 is never the line's fault");
+        assert_eq!(after(ErrorKind::Unauthorized, 0, 0), RetryDecision::Pause(PauseKind::Credentials));
+        assert_eq!(after(ErrorKind::QuotaExhausted, 0, 0), RetryDecision::Pause(PauseKind::Quota));
+        assert_eq!(after(ErrorKind::LanguageNotEnabled, 0, 0), RetryDecision::Pause(PauseKind::Region));
+        assert_eq!(after(ErrorKind::ModelRetired, 0, 0), RetryDecision::Pause(PauseKind::Model));
+        assert_eq!(after(ErrorKind::SourceNotAudio, 1, 0), RetryDecision::Fail);
+        assert_eq!(after(ErrorKind::BadRequest, 0, 0), RetryDecision::Fail);
+        assert_eq!(after(ErrorKind::ServerError, 1, 0), RetryDecision::Later(2_000));
+        assert_eq!(after(ErrorKind::ServerError, 6, 0), RetryDecision::Fail);
+        assert_eq!(after(ErrorKind::TimedOut, 1, 1), RetryDecision::Later(500));
+        assert_eq!(after(ErrorKind::TimedOut, 2, 2), RetryDecision::Fail, "not paid for six times");
+        assert_eq!(after(ErrorKind::UnusableAnswer, 1, 0), RetryDecision::Later(500));
+        assert_eq!(after(ErrorKind::AnswerTooLarge, 1, 0), RetryDecision::Fail, "another call would bring the same");
+        assert_eq!(after(ErrorKind::Unreachable, 50, 0), RetryDecision::Later(500), "the outage rules, not tries");
+        assert_eq!(after(ErrorKind::LocalOutage, 50, 0), RetryDecision::Later(30_000), "no line's fault");
+        let local = Outcome::<()>::NotSent(CallFailure::new(ErrorKind::LocalOutage, ""));
         assert!(!counts_as_try(&local));
     }
 
@@ -247,27 +247,27 @@ mod tests {
     fn a_wait_that_is_asked_for_goes_before() {
         let asked = |kind, seconds, limited| {
             let retry_after = Some(Duration::from_secs(seconds));
-            let trouble = Trouble { retry_after, ..Trouble::new(kind, "") };
-            verdict(&trouble, Used { tries: 1, timed_out: 0, limited }, 6, 1.0)
+            let failure = CallFailure { retry_after, ..CallFailure::new(kind, "") };
+            verdict(&failure, Used { tries: 1, timed_out: 0, limited }, 6, 1.0)
         };
         use ErrorKind as K;
         for kind in [K::ServerError, K::Gateway, K::UnusableAnswer, K::RateLimited] {
-            assert_eq!(asked(kind, 7, 1), Verdict::Later(7_000), "{kind}");
-            assert_eq!(asked(kind, 0, 1), Verdict::Later(500), "{kind}: never without a pause");
-            assert_eq!(asked(kind, u64::MAX, 1), Verdict::Later(3_600_000), "{kind}: a year is an hour");
+            assert_eq!(asked(kind, 7, 1), RetryDecision::Later(7_000), "{kind}");
+            assert_eq!(asked(kind, 0, 1), RetryDecision::Later(500), "{kind}: never without a pause");
+            assert_eq!(asked(kind, u64::MAX, 1), RetryDecision::Later(3_600_000), "{kind}: a year is an hour");
         }
-        assert_eq!(asked(K::RateLimited, 7, 0), Verdict::Again, "the pool waits");
-        assert_eq!(asked(K::BadRequest, 7, 0), Verdict::Fail, "the same again would be refused again");
+        assert_eq!(asked(K::RateLimited, 7, 0), RetryDecision::Again, "the pool waits");
+        assert_eq!(asked(K::BadRequest, 7, 0), RetryDecision::Fail, "the same again would be refused again");
     }
 
     #[test]
     fn a_line_that_is_refused_alone_waits_twice_as_long_each_time() {
-        let waits: Vec<Verdict> = (1..=3)
+        let waits: Vec<RetryDecision> = (1..=3)
             .map(|limited| {
                 let used = Used { tries: 0, timed_out: 0, limited };
-                verdict(&Trouble::new(ErrorKind::RateLimited, ""), used, 1, 1.0)
+                verdict(&CallFailure::new(ErrorKind::RateLimited, ""), used, 1, 1.0)
             })
             .collect();
-        assert_eq!(waits, [500, 1_000, 2_000].map(Verdict::Later));
+        assert_eq!(waits, [500, 1_000, 2_000].map(RetryDecision::Later));
     }
 }

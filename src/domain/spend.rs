@@ -304,9 +304,10 @@ mod tests {
             close.close(&berlin),
             "80 % of the spend limit of the day is used: 1.6005 of 2.00 USD ([spend] day_usd), until 2026-11-30 00:00 Europe/Berlin"
         );
-        for (micros, told) in [(0, "0.00"), (100_000, "0.10"), (84, "0.000084"), (12_000_000, "12.00"), (1, "0.000001")]
+        for (micros, message) in
+            [(0, "0.00"), (100_000, "0.10"), (84, "0.000084"), (12_000_000, "12.00"), (1, "0.000001")]
         {
-            assert_eq!(cents(MicroUsd(micros)), told);
+            assert_eq!(cents(MicroUsd(micros)), message);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a synthesis batch is asked for, as the ledger keeps it; which purchases its formats need, and what makes two parts
-//! the same sound.
+//! the same clip.
 
 mod captions;
 mod line;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     captions::{Span, TimedSentence, timed_sentences},
-    line::{Rendition, SpeechOption, SpeechOverrides},
+    line::{Rendition, SynthesisOption, SynthesisOverrides},
     timeline::Timeline,
 };
 use super::{
@@ -22,7 +22,7 @@ use super::{
     open::Unlisted,
     options::{OptionFault, listed},
     pronunciation::Words,
-    speech::{AudioFormat, MAX_PART_CHARS, SampleRate, SpeechOptions, Speed, voice_id},
+    synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, voice_id},
     task::{Asked, TaskName},
 };
 
@@ -35,7 +35,7 @@ const MAX_ENDING: usize = 16;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Synthesis {
     /// The options of every line that does not say otherwise. Its voice is the first of `voices`, or empty.
-    pub options: SpeechOptions,
+    pub options: SynthesisOptions,
     /// Each line is spoken by all of these, unless it names its own; empty where every line has to.
     pub voices: Vec<String>,
     /// The formats that each voice's speech is written in.
@@ -137,7 +137,7 @@ impl CaptionFormat {
 
 /// What is bought for an output: a format and a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Bought {
+pub struct ClipFormat {
     /// The format asked for: `pcm` for all that is made of samples, else `mp3`.
     pub format: AudioFormat,
     /// Its samples a second.
@@ -153,9 +153,9 @@ impl OutputFormat {
 
     /// What is bought for it.
     #[must_use]
-    pub const fn bought(&self) -> Bought {
+    pub const fn bought(&self) -> ClipFormat {
         let format = if self.format.is_made_of_samples() { AudioFormat::Pcm } else { self.format };
-        Bought { format, sample_rate: self.sample_rate }
+        ClipFormat { format, sample_rate: self.sample_rate }
     }
 
     /// What tells a line's jobs apart in the ledger: `avery|wav|24000`.
@@ -193,7 +193,7 @@ impl Synthesis {
 
     /// What is bought for these formats, none twice, in their order.
     #[must_use]
-    pub fn bought(&self) -> Vec<Bought> {
+    pub fn bought(&self) -> Vec<ClipFormat> {
         let mut bought = Vec::new();
         for one in self.formats.iter().map(OutputFormat::bought) {
             if !bought.contains(&one) {
@@ -205,10 +205,10 @@ impl Synthesis {
 
     /// Why each text is bought more than once, if it is: what one more rate or format costs.
     #[must_use]
-    pub fn purchases_told(&self) -> Option<String> {
+    pub fn purchases_in_words(&self) -> Option<String> {
         let bought = self.bought();
         let [_, _, ..] = bought.as_slice() else { return None };
-        let formats_of = |one: &Bought| {
+        let formats_of = |one: &ClipFormat| {
             let own = self.formats.iter().filter(|format| format.bought() == *one);
             let names: Vec<&str> = own.clone().map(|format| format.format.as_str()).collect();
             format!("{} at {} Hz", names.join(" and "), one.sample_rate)
@@ -222,38 +222,38 @@ impl Synthesis {
     }
 
     /// What each part of a job's text is named by in the spool, with its number from 0; those that say nothing have no name.
-    pub fn sounds(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
+    pub fn cache_keys(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
         let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
         let said = (0..).zip(parts(text, self.part_chars)).filter(|(_, part)| part.has_words());
-        said.map(move |(at, part)| (at, self.sound(&options, &part.text, bought)))
+        said.map(move |(at, part)| (at, self.cache_key(&options, &part.text, bought)))
     }
 
     /// What a part with these options is named by in the spool. Where a batch is asked for does not make another job of its
-    /// lines, but another sound of their parts.
+    /// lines, but another clip of their parts.
     #[must_use]
-    pub fn sound(&self, options: &SpeechOptions, text: &str, bought: Bought) -> Identity {
-        options.fingerprint(text, bought, self.dictionary.as_ref(), self.origin.as_deref())
+    pub fn cache_key(&self, options: &SynthesisOptions, text: &str, bought: ClipFormat) -> Identity {
+        options.cache_key(text, bought, self.dictionary.as_ref(), self.origin.as_deref())
     }
 
     /// The identity of what shapes the calls of all lines: options, where texts are cut, and the whole dictionary.
     #[must_use]
-    pub fn identity(&self, options: &SpeechOptions) -> Identity {
+    pub fn identity(&self, options: &SynthesisOptions) -> Identity {
         self.shaped(options, self.dictionary.as_ref().map(|dictionary| dictionary.hash.clone()))
     }
 
     /// The identity of what shapes a job's calls, but for what its variant says: its options, where its text is cut, and
     /// the words of the dictionary that its text has.
     #[must_use]
-    pub fn identity_of(&self, options: &SpeechOptions, text: &str) -> Identity {
+    pub fn identity_of(&self, options: &SynthesisOptions, text: &str) -> Identity {
         self.shaped(options, self.dictionary.as_ref().and_then(|dictionary| dictionary.words.hash_in(text)))
     }
 
-    fn shaped(&self, options: &SpeechOptions, words: Option<String>) -> Identity {
+    fn shaped(&self, options: &SynthesisOptions, words: Option<String>) -> Identity {
         // A part that says nothing stands for all of them.
-        let any = Bought { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
-        let sound = options.fingerprint("", any, None, None);
+        let any = ClipFormat { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
+        let cache_key = options.cache_key("", any, None, None);
         let (chars, words) = ((self.part_chars as u64).to_le_bytes(), words.unwrap_or_default());
-        Identity::of(&[b"synthesize", &sound.0, &chars, words.as_bytes()])
+        Identity::of(&[b"synthesize", &cache_key.0, &chars, words.as_bytes()])
     }
 
     /// What is asked for that is in none of our lists.
@@ -303,18 +303,18 @@ impl Synthesis {
     }
 }
 
-impl SpeechOptions {
-    /// What costs money to say again, as one text with these options: all that shapes a part's sound. The same in every
+impl SynthesisOptions {
+    /// What costs money to say again, as one text with these options: all that shapes a part's clip. The same in every
     /// release, for spools outlive them. Of a dictionary, the words that stand in the text. That the vendor is asked to delete the content shapes nothing.
     #[must_use]
-    pub fn fingerprint(
+    pub fn cache_key(
         &self,
         text: &str,
-        bought: Bought,
+        bought: ClipFormat,
         dictionary: Option<&Dictionary>,
         origin: Option<&str>,
     ) -> Identity {
-        fn language(language: Option<&super::speech::SpeechLanguage>) -> &[u8] {
+        fn language(language: Option<&super::synthesis_options::TtsLanguage>) -> &[u8] {
             language.map_or("", |l| l.as_str()).as_bytes()
         }
         let words = dictionary.and_then(|dictionary| dictionary.words.hash_in(text)).unwrap_or_default();

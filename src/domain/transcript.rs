@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use self::reading::to_millis;
 pub use self::{
-    reading::{Reading, TextField, Want},
-    timeline::{Spoken, Timeline},
+    reading::{AnswerDetail, AnswerReading, TextField},
+    timeline::{TimedText, Timeline},
 };
 use super::{
     body::{Arrived, Arriving, Body, Reader},
@@ -66,7 +66,7 @@ impl Transcript {
     /// # Errors
     /// If the answer is not JSON or has no `transcription`.
     pub fn parse(answer: &[u8]) -> Result<Self, TranscriptError> {
-        Self::read(Reader::Whole(answer), Want::All)
+        Self::read(Reader::Whole(answer), AnswerDetail::All)
     }
 
     /// Reads an answer that was kept.
@@ -74,7 +74,7 @@ impl Transcript {
     /// # Errors
     /// As for [`Transcript::parse`], or what was kept is damaged.
     pub fn of(answer: &Body) -> Result<Self, TranscriptError> {
-        Self::of_kept(answer, Want::All)
+        Self::of_kept(answer, AnswerDetail::All)
     }
 
     /// The text of an answer alone, without a look at its words.
@@ -82,10 +82,10 @@ impl Transcript {
     /// # Errors
     /// As for [`Transcript::of`].
     pub fn text_of(answer: &Body) -> Result<String, TranscriptError> {
-        Self::of_kept(answer, Want::Text).map(|transcript| transcript.text)
+        Self::of_kept(answer, AnswerDetail::Text).map(|transcript| transcript.text)
     }
 
-    fn of_kept(answer: &Body, want: Want) -> Result<Self, TranscriptError> {
+    fn of_kept(answer: &Body, want: AnswerDetail) -> Result<Self, TranscriptError> {
         if answer.is_large() {
             return Self::read(answer.reader(), want);
         }
@@ -93,8 +93,8 @@ impl Transcript {
         Self::read(Reader::Whole(&whole), want)
     }
 
-    fn read(answer: Reader<'_>, want: Want) -> Result<Self, TranscriptError> {
-        let reading = Reading::of(answer, want)?;
+    fn read(answer: Reader<'_>, want: AnswerDetail) -> Result<Self, TranscriptError> {
+        let reading = AnswerReading::of(answer, want)?;
         if reading.transcription == Some(true) { Ok(reading.transcript) } else { Err(TranscriptError::NoText) }
     }
 
@@ -227,8 +227,8 @@ mod tests {
               "metadata":{"duration":5.28,"fileSize":465740},"gender":"female","new":{"a":1}}"#,
         )
         .unwrap();
-        let hello = Spoken { text: "Hello,", start_ms: 160, end_ms: 1120, speaker: Some(0) };
-        let how = Spoken { text: "how", start_ms: 1120, end_ms: 1360, speaker: Some(1) };
+        let hello = TimedText { text: "Hello,", start_ms: 160, end_ms: 1120, speaker: Some(0) };
+        let how = TimedText { text: "how", start_ms: 1120, end_ms: 1360, speaker: Some(1) };
         assert!(t.words.iter().eq([hello, how]));
         assert_eq!(t.utterances.iter().next().unwrap().end_ms, 2880);
         assert_eq!((t.duration_ms, t.request_id), (Some(5280), None));
@@ -314,7 +314,7 @@ mod tests {
         let mut t = Transcript::from_log("text", Some(5.0));
         assert_eq!(suspect(&t, None, false, false, true), Some(SuspectReason::WordsLost));
         assert_eq!(suspect(&t, None, false, false, false), None);
-        t.utterances.push(Spoken { text: "text", start_ms: 0, end_ms: 5, speaker: None });
+        t.utterances.push(TimedText { text: "text", start_ms: 0, end_ms: 5, speaker: None });
         assert_eq!(suspect(&t, None, false, false, true), None);
     }
 }

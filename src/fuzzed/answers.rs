@@ -28,15 +28,15 @@ pub fn answers(input: &[u8]) {
             rendered(&transcript, &answer.body);
         }
         Outcome::Accepted { .. } => assert!(reply.posted && status < 300),
-        Outcome::Refused(trouble) => {
-            assert!(status >= 300 && trouble.retry_after.is_none(), "no header asked for a wait");
-            well_said(&trouble.message);
-            assert_eq!(trouble.status, Some(status));
+        Outcome::Refused(failure) => {
+            assert!(status >= 300 && failure.retry_after.is_none(), "no header asked for a wait");
+            well_said(&failure.message);
+            assert_eq!(failure.status, Some(status));
         }
-        Outcome::Unknown(trouble) => well_said(&trouble.message),
-        Outcome::Unusable(trouble) => {
+        Outcome::Unknown(failure) => well_said(&failure.message),
+        Outcome::Unusable(failure) => {
             assert!(status < 300);
-            well_said(&trouble.message);
+            well_said(&failure.message);
         }
         other => panic!("a reply was there, and yet: {other:?}"),
     }

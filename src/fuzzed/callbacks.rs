@@ -45,8 +45,8 @@ pub fn callbacks(input: &[u8]) {
         Ok(Posted::Answer { .. }) => {
             Transcript::parse(body).expect("what counts as an answer can be read");
         }
-        Ok(Posted::Failed(trouble)) => {
-            assert!(!trouble.message.chars().any(char::is_control) && trouble.message.len() < 4_000);
+        Ok(Posted::Failed(failure)) => {
+            assert!(!failure.message.chars().any(char::is_control) && failure.message.len() < 4_000);
         }
         Err(why) => assert!(!why.is_empty() && why.len() < 4_000 && !why.chars().any(char::is_control), "{why:?}"),
     }

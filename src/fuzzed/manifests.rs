@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::Path};
 
 use super::file;
 use crate::{
-    definition::{AdHoc, Definition, Manifest, Overrides, Row, ScanDepth},
+    definition::{AdHoc, Definition, Manifest, ManifestRow, Overrides, ScanDepth},
     domain::{synthesis::Synthesis, transcription::Transcription},
 };
 
@@ -23,7 +23,7 @@ pub fn manifests(folder: &Path, input: &[u8]) {
     }
     let name = NAMES[usize::from(how & 3)];
     file(folder, name, content);
-    let speech = how & 4 != 0;
+    let synthesis = how & 4 != 0;
     let mut over = Overrides {
         working_dir: Some(folder.to_path_buf()),
         skip_bad_lines: how & 8 != 0,
@@ -31,11 +31,11 @@ pub fn manifests(folder: &Path, input: &[u8]) {
         limit: (how & 32 != 0).then_some(3),
         ..Overrides::default()
     };
-    over.options = match speech {
+    over.options = match synthesis {
         false => vec![("model", "pulse".to_owned()), ("language", "en".to_owned())],
         true => vec![("voice_id", "magnus".to_owned()), ("model", "lightning_v3.1".to_owned())],
     };
-    let task = if speech { Synthesis::TASK } else { Transcription::TASK };
+    let task = if synthesis { Synthesis::TASK } else { Transcription::TASK };
     let definition = Definition::ad_hoc(&AdHoc { task, sources: vec![name.to_owned()] }, &over);
     let definition = definition.unwrap_or_else(|faults| panic!("{faults}"));
     lines(&definition);
@@ -49,20 +49,20 @@ fn lines(definition: &Definition) {
         Ok((scan, rows))
     };
     match read() {
-        Err(faults) => told(&faults),
+        Err(faults) => message(&faults),
         Ok((scan, rows)) => {
             let mut keys = HashSet::new();
             let (mut good, mut bad, mut jobs) = (0, 0, 0);
             for row in &rows {
                 match row {
-                    Row::Good(line) => {
+                    ManifestRow::Good(line) => {
                         good += 1;
                         jobs += line.jobs.len() as u64;
                         assert!(keys.insert(line.key.to_string()), "{} stands twice", line.key);
                         assert!(!line.jobs.is_empty());
                         assert_eq!(line.carried.len(), scan.columns.carried.len());
                     }
-                    Row::Bad(line) => {
+                    ManifestRow::Bad(line) => {
                         bad += 1;
                         assert!(!line.fault.is_empty());
                         assert_eq!(line.carried.len(), scan.columns.carried.len());
@@ -74,6 +74,6 @@ fn lines(definition: &Definition) {
     }
 }
 
-fn told(faults: &crate::definition::Faults) {
+fn message(faults: &crate::definition::Faults) {
     assert!(!faults.is_empty() && !faults.to_string().is_empty());
 }

@@ -2,11 +2,11 @@
 //! of them over its committed corpus, so that neither rots.
 
 mod answers;
+mod audio_headers;
 mod callbacks;
 mod definitions;
 mod manifests;
 mod padding;
-mod sounds;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use std::{
 };
 
 pub use self::{
-    answers::answers, callbacks::callbacks, definitions::definitions, manifests::manifests, padding::padding,
-    sounds::sounds, streams::streams, texts::texts,
+    answers::answers, audio_headers::audio_headers, callbacks::callbacks, definitions::definitions,
+    manifests::manifests, padding::padding, streams::streams, texts::texts,
 };
 
 /// Writes a file into the folder, over the one before.

@@ -2,8 +2,8 @@
 //! byte is the length of the pieces.
 
 use crate::{
-    domain::speech::{AudioFormat, SampleRate},
-    waves::fuzz::{hear, is_sound},
+    domain::synthesis_options::{AudioFormat, SampleRate},
+    waves::fuzz::{hear, is_whole_audio},
 };
 
 /// One input.
@@ -20,7 +20,7 @@ pub fn streams(input: &[u8]) {
         assert!(!why.is_empty() && why.len() < 4_000 && !why.chars().any(char::is_control), "{why:?}");
     }
     for format in [AudioFormat::Wav, AudioFormat::Mp3, AudioFormat::Pcm, AudioFormat::Ulaw] {
-        let (framed, unframed) = is_sound(stream, format, SampleRate::Hz24000);
+        let (framed, unframed) = is_whole_audio(stream, format, SampleRate::Hz24000);
         // Only a WAV file says itself where it ends.
         assert!(!unframed || (framed && format == AudioFormat::Wav));
     }

@@ -48,8 +48,8 @@ fn padding_of_the_corpus() {
 }
 
 #[test]
-fn sounds_of_the_corpus() {
-    replay("sounds", |_, input| sounds(input));
+fn audio_headers_of_the_corpus() {
+    replay("audio_headers", |_, input| audio_headers(input));
 }
 
 #[test]

@@ -19,8 +19,8 @@ use url::Url;
 
 use super::{
     redirects::{Network, RedirectFault, Way},
-    source::{SourceTrouble, shown_url},
-    transfer::{Part, Receiving, SMALL, content_range, refused, retry_after, too_large},
+    source::{SourceFailure, shown_url},
+    transfer::{PartialFile, Receiving, SMALL, content_range, refused, retry_after, too_large},
 };
 use crate::{
     domain::call::ErrorKind,
@@ -72,7 +72,7 @@ pub struct Fetched {
 pub enum FetchError {
     /// The source is to blame.
     #[error(transparent)]
-    Source(#[from] SourceTrouble),
+    Source(#[from] SourceFailure),
     /// Who asks is to blame: no credentials, wrong ones, or for another region; and so no line.
     #[error("{0}")]
     Credentials(String),
@@ -152,7 +152,7 @@ impl Fetcher {
     /// # Errors
     /// The source cannot be had, is empty, or has over `max_bytes`; or `dest` cannot be written. Nothing is left.
     pub async fn fetch(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
-        self.fetch_into(url, Part::create(dest, max_bytes, 0).await?).await
+        self.fetch_into(url, PartialFile::create(dest, max_bytes, 0).await?).await
     }
 
     /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
@@ -160,31 +160,31 @@ impl Fetcher {
     /// # Errors
     /// As of [`Fetcher::fetch`].
     pub async fn fetch_or_keep(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
-        self.fetch_into(url, Part::create(dest, max_bytes, SMALL).await?).await
+        self.fetch_into(url, PartialFile::create(dest, max_bytes, SMALL).await?).await
     }
 
-    async fn fetch_into(&self, url: &Url, mut part: Part) -> Result<Fetched, FetchError> {
+    async fn fetch_into(&self, url: &Url, mut part: PartialFile) -> Result<Fetched, FetchError> {
         let fetched = match timeout(self.settings.whole_timeout, self.try_all(url, &mut part)).await {
             Ok(fetched) => fetched?,
             Err(_) => {
                 let message = format!("{} did not arrive within {:?}", shown_url(url), self.settings.whole_timeout);
-                return Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message).into());
+                return Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message).into());
             }
         };
         Ok(Fetched { content: part.finish().await?, ..fetched })
     }
 
-    async fn try_all(&self, url: &Url, part: &mut Part) -> Result<Fetched, FetchError> {
+    async fn try_all(&self, url: &Url, part: &mut PartialFile) -> Result<Fetched, FetchError> {
         let mut progress = Progress::default();
         let mut waits: Waits = self.settings.pace.waits();
         loop {
             let mut asked = None;
-            let trouble = match self.try_once(url, part, &mut progress, &mut asked).await {
+            let failure = match self.try_once(url, part, &mut progress, &mut asked).await {
                 Ok(()) => return Ok(Fetched { bytes: part.len(), content_type: progress.content_type, content: None }),
-                Err(FetchError::Source(trouble)) if trouble.transient => trouble,
+                Err(FetchError::Source(failure)) if failure.transient => failure,
                 Err(error) => return Err(error),
             };
-            let Some(wait) = waits.next() else { return Err(trouble.into()) };
+            let Some(wait) = waits.next() else { return Err(failure.into()) };
             tokio::time::sleep(wait.max(asked.unwrap_or_default().min(self.settings.pace.longest))).await;
         }
     }
@@ -193,7 +193,7 @@ impl Fetcher {
     async fn try_once(
         &self,
         url: &Url,
-        part: &mut Part,
+        part: &mut PartialFile,
         progress: &mut Progress,
         asked: &mut Option<Duration>,
     ) -> Result<(), FetchError> {
@@ -230,7 +230,7 @@ impl Fetcher {
     }
 
     /// The answer of whoever has the recording in the end. `rest`: from this byte on, if the file is still the same.
-    async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceTrouble> {
+    async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceFailure> {
         let mut way = Way::new(url);
         loop {
             let client = if way.guarded { self.guarded() } else { Ok(&self.http) };
@@ -248,21 +248,21 @@ impl Fetcher {
         }
     }
 
-    fn no_answer(&self, url: &Url, error: reqwest::Error) -> SourceTrouble {
+    fn no_answer(&self, url: &Url, error: reqwest::Error) -> SourceFailure {
         if let Some(fault) = fault_of(&error) {
             return misdirected(url, fault);
         }
         let url = shown_url(url);
         if let Some(lacking) = io_fault::shortage(&error) {
-            return SourceTrouble::passing(ErrorKind::LocalOutage, format!("{url} cannot be fetched: {lacking}"));
+            return SourceFailure::passing(ErrorKind::LocalOutage, format!("{url} cannot be fetched: {lacking}"));
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { self.settings.connect_timeout } else { self.settings.idle_timeout };
             let message = format!("{url} did not answer within {limit:?}");
-            return SourceTrouble::passing(ErrorKind::SourceTimedOut, message);
+            return SourceFailure::passing(ErrorKind::SourceTimedOut, message);
         }
         let message = format!("{url} cannot be reached: {}", innermost(error));
-        SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+        SourceFailure::passing(ErrorKind::SourceUnavailable, message)
     }
 }
 
@@ -292,8 +292,8 @@ fn fault_of(error: &reqwest::Error) -> Option<&RedirectFault> {
     None
 }
 
-fn misdirected(url: &Url, fault: &RedirectFault) -> SourceTrouble {
-    SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{} cannot be fetched: {fault}", shown_url(url)))
+fn misdirected(url: &Url, fault: &RedirectFault) -> SourceFailure {
+    SourceFailure::lasting(ErrorKind::SourceRefused, format!("{} cannot be fetched: {fault}", shown_url(url)))
 }
 
 /// The error that caused the others: the one worth telling.
@@ -310,7 +310,7 @@ fn innermost(error: reqwest::Error) -> String {
 fn start_again(url: &Url, progress: &mut Progress) -> FetchError {
     *progress = Progress::default();
     let message = format!("{} could not be resumed where it was cut", shown_url(url));
-    SourceTrouble::passing(ErrorKind::SourceUnavailable, message).into()
+    SourceFailure::passing(ErrorKind::SourceUnavailable, message).into()
 }
 
 /// A weak ETag promises likeness, not the same bytes, so it is good for nothing here.

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     fetch::{FetchError, FetchSettings, Fetched, Fetcher},
-    source::SourceTrouble,
+    source::SourceFailure,
 };
 use crate::{domain::call::ErrorKind, pace::Pace};
 
@@ -69,7 +69,7 @@ fn fetcher() -> Fetcher {
 }
 
 /// Fetches at most 100 bytes, and gives what then lies on the disk.
-async fn fetch(url: &Url) -> Result<(Fetched, String), SourceTrouble> {
+async fn fetch(url: &Url) -> Result<(Fetched, String), SourceFailure> {
     let dir = tempfile::tempdir().unwrap();
     let dest = dir.path().join("a.wav");
     match fetcher().fetch(url, &dest, 100).await {
@@ -78,10 +78,10 @@ async fn fetch(url: &Url) -> Result<(Fetched, String), SourceTrouble> {
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
             Ok((fetched, std::fs::read_to_string(&dest).unwrap()))
         }
-        Err(FetchError::Source(trouble)) => {
+        Err(FetchError::Source(failure)) => {
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something was left");
-            assert!(!trouble.message.contains("secret"), "{trouble}");
-            Err(trouble)
+            assert!(!failure.message.contains("secret"), "{failure}");
+            Err(failure)
         }
         Err(disk) => panic!("{disk}"),
     }
@@ -115,8 +115,8 @@ async fn refusals_are_final_and_told() {
         ("200 OK", ErrorKind::SourceEmpty),
     ] {
         let (url, heads) = server(move |_, _| response(status, "", "")).await;
-        let trouble = fetch(&url).await.unwrap_err();
-        assert_eq!((trouble.kind, trouble.transient), (kind, false), "{status}");
+        let failure = fetch(&url).await.unwrap_err();
+        assert_eq!((failure.kind, failure.transient), (kind, false), "{status}");
         assert_eq!(heads.lock().unwrap().len(), 1, "{status}");
     }
 }
@@ -125,8 +125,8 @@ async fn refusals_are_final_and_told() {
 async fn what_may_pass_is_tried_three_times() {
     for status in ["429 Slow Down", "500 Oops", "503 Later"] {
         let (url, heads) = server(move |_, _| response(status, "Retry-After: 9\r\n", "x")).await;
-        let trouble = fetch(&url).await.unwrap_err();
-        assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceUnavailable, true), "{status}");
+        let failure = fetch(&url).await.unwrap_err();
+        assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceUnavailable, true), "{status}");
         assert_eq!(heads.lock().unwrap().len(), 3, "{status}");
     }
     let (url, _) = server(|round, _| response(if round == 0 { "500 Oops" } else { "200 OK" }, "", "abc")).await;
@@ -138,24 +138,24 @@ async fn nobody_there_may_pass() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceUnavailable, true));
-    assert!(trouble.message.contains("refused"), "{trouble}");
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceUnavailable, true));
+    assert!(failure.message.contains("refused"), "{failure}");
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up() {
     for bytes in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"] {
         let (url, heads) = server(move |_, _| (bytes.to_owned(), true)).await;
-        let trouble = fetch(&url).await.unwrap_err();
-        assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceTimedOut, true), "{trouble}");
+        let failure = fetch(&url).await.unwrap_err();
+        assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceTimedOut, true), "{failure}");
         assert_eq!(heads.lock().unwrap().len(), 3);
     }
     let (url, _) = server(|_, _| (String::new(), true)).await;
     let settings = FetchSettings { whole_timeout: Duration::from_millis(50), ..FetchSettings::default() };
     let dir = tempfile::tempdir().unwrap();
     let error = Fetcher::new(settings).unwrap().fetch(&url, &dir.path().join("a"), 100).await.unwrap_err();
-    assert!(matches!(error, FetchError::Source(trouble) if trouble.kind == ErrorKind::SourceTimedOut));
+    assert!(matches!(error, FetchError::Source(failure) if failure.kind == ErrorKind::SourceTimedOut));
 }
 
 #[tokio::test]
@@ -169,9 +169,9 @@ async fn redirects_are_followed_but_not_for_ever() {
     let (url, _) = hops(10).await;
     assert_eq!(fetch(&url).await.unwrap().1, "abc");
     let (url, heads) = hops(11).await;
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceRefused, false));
-    assert!(trouble.message.ends_with("it redirects more than 10 times"), "{trouble}");
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceRefused, false));
+    assert!(failure.message.ends_with("it redirects more than 10 times"), "{failure}");
     assert_eq!(heads.lock().unwrap().len(), 11);
 }
 
@@ -181,9 +181,9 @@ async fn a_circle_is_told() {
         response("302 Found", if round == 0 { "Location: /b\r\n" } else { "Location: /a.wav?sig=secret\r\n" }, "")
     })
     .await;
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceRefused, false));
-    assert!(trouble.message.ends_with("it redirects in a circle"), "{trouble}");
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceRefused, false));
+    assert!(failure.message.ends_with("it redirects in a circle"), "{failure}");
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
@@ -230,9 +230,9 @@ async fn a_file_that_cannot_be_resumed_is_begun_again() {
 #[tokio::test]
 async fn a_transfer_that_is_always_cut_is_no_file() {
     let (url, heads) = server(|_, _| ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".into(), false)).await;
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceUnavailable, true));
-    assert!(trouble.message.ends_with("was cut after 3 of 9 bytes"), "{trouble}");
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceUnavailable, true));
+    assert!(failure.message.ends_with("was cut after 3 of 9 bytes"), "{failure}");
     assert_eq!(heads.lock().unwrap().len(), 3);
     let short = |_: &str| response("206 Partial", "Content-Range: bytes 3-8/9\r\n", "def");
     let (url, _) = cutting("ETag: \"v1\"\r\n", short).await;
@@ -243,12 +243,12 @@ async fn a_transfer_that_is_always_cut_is_no_file() {
 async fn too_large_is_told_from_the_head_or_the_bytes() {
     let declared = "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n".to_owned();
     let (url, heads) = server(move |_, _| (declared.clone(), true)).await;
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceTooLarge, false));
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceTooLarge, false));
     let streamed = |bytes: usize| format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(bytes));
     let (url, _) = server(move |_, _| (streamed(101), false)).await;
-    let trouble = fetch(&url).await.unwrap_err();
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceTooLarge, false));
+    let failure = fetch(&url).await.unwrap_err();
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceTooLarge, false));
     let (url, _) = server(move |_, _| (streamed(100), false)).await;
     assert_eq!(fetch(&url).await.unwrap().0.bytes, 100);
     assert_eq!(heads.lock().unwrap().len(), 1);
@@ -299,12 +299,12 @@ mod private_networks {
         server_at(ip, |_, _| response("200 OK", "", "abc")).await
     }
 
-    async fn get(url: &Url, allowed: bool) -> Result<Fetched, SourceTrouble> {
+    async fn get(url: &Url, allowed: bool) -> Result<Fetched, SourceFailure> {
         let dir = tempfile::tempdir().unwrap();
         let fetcher = fetcher().on_network(is_internet).with_private_redirects(allowed);
         match fetcher.fetch_or_keep(url, &dir.path().join("a"), 100).await {
             Ok(fetched) => Ok(fetched),
-            Err(FetchError::Source(trouble)) => Err(trouble),
+            Err(FetchError::Source(failure)) => Err(failure),
             Err(other) => panic!("{other}"),
         }
     }
@@ -317,11 +317,11 @@ mod private_networks {
         for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"]
         {
             let (outside, _) = redirecting(INTERNET, format!("http://{host}:{port}/latest/?token=secret")).await;
-            let trouble = get(&outside, false).await.unwrap_err();
-            assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceRefused, false), "{host}");
-            assert!(trouble.message.contains("into a private network, to `"), "{trouble}");
-            assert!(trouble.message.ends_with("say private_redirects = true in [source]"), "{trouble}");
-            assert!(!trouble.message.contains("secret"), "{trouble}");
+            let failure = get(&outside, false).await.unwrap_err();
+            assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceRefused, false), "{host}");
+            assert!(failure.message.contains("into a private network, to `"), "{failure}");
+            assert!(failure.message.ends_with("say private_redirects = true in [source]"), "{failure}");
+            assert!(!failure.message.contains("secret"), "{failure}");
         }
         assert_eq!(asked.lock().unwrap().len(), 0);
     }

@@ -15,7 +15,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::{
-    domain::padding::{Edit, Patch, Sizes},
+    domain::padding::{Edit, PaddingSizes, Patch},
     media::source::MAX_SOURCE_BYTES,
 };
 
@@ -44,25 +44,25 @@ const READS_OF_PADDING: u32 = 8;
 pub struct PaddingPlan {
     len: u64,
     layout: Layout,
-    sizes: Sizes,
+    sizes: PaddingSizes,
 }
 
 /// Looks whether and how a recording can be padded. Reads a few bytes at the head of each part of its container, and
 /// none of its samples; where the reader stands afterwards is undefined.
 #[must_use]
 pub fn plan<R: Read + Seek>(reader: &mut R) -> Option<PaddingPlan> {
-    let mut look = Look::new(reader, READS)?;
+    let mut look = SparseReader::new(reader, READS)?;
     let layout = Layout::read(&mut look)?;
     let room = LIMITS.into_iter().find(|limit| look.len <= *limit)? - look.len;
     let most = u32::try_from(room).map_or(MOST, |room| room.min(MOST));
-    let sizes = Sizes::new(layout.least(), most.min(layout.most()))?;
+    let sizes = PaddingSizes::new(layout.least(), most.min(layout.most()))?;
     Some(PaddingPlan { len: look.len, layout, sizes })
 }
 
 impl PaddingPlan {
     /// The sizes that the recording can be given.
     #[must_use]
-    pub const fn takes(&self) -> Sizes {
+    pub const fn takes(&self) -> PaddingSizes {
         self.sizes
     }
 
@@ -78,7 +78,7 @@ impl PaddingPlan {
 /// there is none. A recording and its padded version are the same without their padding.
 #[must_use]
 pub fn strip<R: Read + Seek>(reader: &mut R) -> Option<Patch> {
-    let mut look = Look::new(reader, READS + READS_OF_PADDING)?;
+    let mut look = SparseReader::new(reader, READS + READS_OF_PADDING)?;
     let edits = Layout::read(&mut look)?.strip(look.len)?;
     Some(Patch::new(look.len, edits).expect("the edits are made from offsets in order, all within the recording"))
 }
@@ -93,7 +93,7 @@ enum Layout {
 }
 
 impl Layout {
-    fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+    fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<Self> {
         let head: [u8; 12] = look.bytes(0)?;
         if head.starts_with(b"RIFF") {
             wav::Layout::read(look).map(Self::Wav)
@@ -147,14 +147,14 @@ fn zeros_after(header: &[u8], extra: u32) -> Vec<u8> {
 }
 
 /// A recording that is read at a few places.
-struct Look<'r, R> {
+struct SparseReader<'r, R> {
     reader: &'r mut R,
     len: u64,
     /// How many places may yet be read.
     reads: u32,
 }
 
-impl<'r, R: Read + Seek> Look<'r, R> {
+impl<'r, R: Read + Seek> SparseReader<'r, R> {
     fn new(reader: &'r mut R, reads: u32) -> Option<Self> {
         let len = reader.seek(SeekFrom::End(0)).ok()?;
         Some(Self { reader, len, reads })

@@ -39,14 +39,14 @@ pub(super) struct Network {
     /// Hosts of the proxies that the environment names.
     proxies: Arc<HashSet<String>>,
     /// The longest that a name may take.
-    patience: Duration,
+    timeouts: Duration,
 }
 
 impl Network {
     /// The real one.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(timeouts: Duration) -> Self {
         let proxies = PROXIES.iter().filter_map(|name| host_of(&env::var(name).ok()?)).collect();
-        Self { is_public: network::is_public, proxies: Arc::new(proxies), patience }
+        Self { is_public: network::is_public, proxies: Arc::new(proxies), timeouts }
     }
 
     /// One in which others are public.
@@ -80,7 +80,7 @@ impl Network {
         }
         let Some(Host::Domain(name)) = url.host() else { return false };
         // Who cannot be found is not reached either; a proxy may know the name.
-        let Ok(Ok(found)) = timeout(self.patience, lookup_host((name, 0))).await else { return false };
+        let Ok(Ok(found)) = timeout(self.timeouts, lookup_host((name, 0))).await else { return false };
         let found: Vec<IpAddr> = found.map(|addr| addr.ip()).collect();
         !found.is_empty() && !found.iter().any(|ip| (self.is_public)(*ip))
     }

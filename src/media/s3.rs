@@ -12,8 +12,8 @@ use url::Url;
 
 use super::{
     fetch::{FetchError, FetchSettings, Fetched},
-    source::SourceTrouble,
-    transfer::{Part, SMALL},
+    source::SourceFailure,
+    transfer::{PartialFile, SMALL},
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
         s3::{Listed, S3Address, S3Settings},
     },
     pace::Pace,
-    s3::{Patience, S3, S3Error, S3Kind, Trouble},
+    s3::{S3, S3Error, S3Failure, S3Kind, S3Timeouts},
 };
 
 pub use crate::s3::ListedKey;
@@ -77,7 +77,7 @@ impl Objects {
         prefix: &S3Address,
         mut each: impl FnMut(ListedKey) -> io::Result<()>,
     ) -> Result<u64, ListError> {
-        let mut pages = self.s3.pages(prefix, Patience { pace: self.settings.pace, ..Patience::default() });
+        let mut pages = self.s3.pages(prefix, S3Timeouts { pace: self.settings.pace, ..S3Timeouts::default() });
         let mut count = 0;
         while let Some(page) = pages.next().await? {
             for key in page {
@@ -101,7 +101,7 @@ impl Objects {
         dest: &Path,
         max_bytes: u64,
     ) -> Result<Fetched, FetchError> {
-        self.fetch_into(at, expected, Part::create(dest, max_bytes, 0).await?).await
+        self.fetch_into(at, expected, PartialFile::create(dest, max_bytes, 0).await?).await
     }
 
     /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
@@ -115,21 +115,21 @@ impl Objects {
         dest: &Path,
         max_bytes: u64,
     ) -> Result<Fetched, FetchError> {
-        self.fetch_into(at, expected, Part::create(dest, max_bytes, SMALL).await?).await
+        self.fetch_into(at, expected, PartialFile::create(dest, max_bytes, SMALL).await?).await
     }
 
     async fn fetch_into(
         &self,
         at: &S3Address,
         expected: Option<&Listed>,
-        mut part: Part,
+        mut part: PartialFile,
     ) -> Result<Fetched, FetchError> {
         let mut progress = Progress::default();
         match timeout(self.settings.whole_timeout, self.try_all(at, expected, &mut part, &mut progress)).await {
             Ok(fetched) => fetched?,
             Err(_) => {
                 let message = format!("{at} did not arrive within {:?}", self.settings.whole_timeout);
-                return Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message).into());
+                return Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message).into());
             }
         }
         let bytes = part.len();
@@ -140,17 +140,17 @@ impl Objects {
         &self,
         at: &S3Address,
         expected: Option<&Listed>,
-        part: &mut Part,
+        part: &mut PartialFile,
         progress: &mut Progress,
     ) -> Result<(), FetchError> {
         let (mut waits, begun) = (self.settings.pace.waits(), Instant::now());
         loop {
-            let trouble = match self.try_once(at, expected, part, progress).await {
+            let failure = match self.try_once(at, expected, part, progress).await {
                 Ok(()) => return Ok(()),
-                Err(FetchError::Source(trouble)) if trouble.transient => trouble,
+                Err(FetchError::Source(failure)) if failure.transient => failure,
                 Err(error) => return Err(error),
             };
-            let Some(wait) = waits.next().filter(|_| !self.s3.is_hopeless(begun)) else { return Err(trouble.into()) };
+            let Some(wait) = waits.next().filter(|_| !self.s3.is_hopeless(begun)) else { return Err(failure.into()) };
             tokio::time::sleep(wait).await;
         }
     }
@@ -160,7 +160,7 @@ impl Objects {
         &self,
         at: &S3Address,
         expected: Option<&Listed>,
-        part: &mut Part,
+        part: &mut PartialFile,
         progress: &mut Progress,
     ) -> Result<(), FetchError> {
         let resume = progress.etag.clone().filter(|_| part.len() > 0);
@@ -182,7 +182,7 @@ impl Objects {
                 return Err(start_again(at, progress));
             }
             Err(e) if e.kind == S3Kind::PastEnd => return Err(changed(at).into()),
-            answer => answer.map_err(|e| trouble_of(at, e))?,
+            answer => answer.map_err(|e| failure_of(at, e))?,
         };
         Receiving { at, expected, idle_timeout: self.settings.idle_timeout }.copy(answer, part, progress).await
     }
@@ -192,10 +192,11 @@ impl Objects {
     /// # Errors
     /// What stands against reading any of them: no bucket, no permission, no credentials, nobody who answers.
     pub async fn try_reading(&self, at: &S3Address) -> Result<(), S3Error> {
-        let patience = Patience { pace: self.settings.pace, answer: self.settings.idle_timeout, ..Patience::default() };
-        let tried = self.s3.call("read", at, patience, |connection| {
+        let timeouts =
+            S3Timeouts { pace: self.settings.pace, answer: self.settings.idle_timeout, ..S3Timeouts::default() };
+        let tried = self.s3.call("read", at, timeouts, |connection| {
             let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0");
-            async move { request.send().await.map(|_| ()).map_err(Trouble::from) }
+            async move { request.send().await.map(|_| ()).map_err(S3Failure::from) }
         });
         match tried.await {
             Err(e) if matches!(e.kind, S3Kind::NoKey | S3Kind::Archived | S3Kind::PastEnd | S3Kind::BadName) => Ok(()),
@@ -221,14 +222,14 @@ impl Objects {
 
     async fn fetch_range(&self, at: &S3Address, range: String, bytes: u64) -> Result<Vec<u8>, FetchError> {
         let idle = self.settings.idle_timeout;
-        let patience = Patience { pace: self.settings.pace, answer: idle, ..Patience::default() };
-        let start = self.s3.call("read", at, patience, |connection| {
+        let timeouts = S3Timeouts { pace: self.settings.pace, answer: idle, ..S3Timeouts::default() };
+        let start = self.s3.call("read", at, timeouts, |connection| {
             let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range(&range);
             async move {
                 let mut answer = request.send().await?;
                 let mut start = Vec::new();
                 while let Some(chunk) = answer.body.next().await {
-                    start.extend_from_slice(&chunk.map_err(|e| Trouble::broken(&e))?);
+                    start.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?);
                     // A store that does not know ranges sends everything.
                     if start.len() as u64 >= bytes {
                         break;
@@ -240,7 +241,7 @@ impl Objects {
         });
         match start.await {
             Err(e) if e.kind == S3Kind::PastEnd => Ok(Vec::new()),
-            start => start.map_err(|e| trouble_of(at, e)),
+            start => start.map_err(|e| failure_of(at, e)),
         }
     }
 
@@ -250,19 +251,20 @@ impl Objects {
     /// # Errors
     /// As of [`Objects::fetch`].
     pub async fn look(&self, at: &S3Address, expected: Option<&Listed>) -> Result<(), FetchError> {
-        let patience = Patience { pace: self.settings.pace, answer: self.settings.idle_timeout, ..Patience::default() };
+        let timeouts =
+            S3Timeouts { pace: self.settings.pace, answer: self.settings.idle_timeout, ..S3Timeouts::default() };
         let same =
             expected.map(|listed| &listed.etag).filter(|etag| !etag.is_empty()).map(|etag| format!("\"{etag}\""));
-        let looked = self.s3.call("read", at, patience, |connection| {
+        let looked = self.s3.call("read", at, timeouts, |connection| {
             let get = connection.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0");
             let request = get.set_if_match(same.clone());
-            async move { request.send().await.map(|_| ()).map_err(Trouble::from) }
+            async move { request.send().await.map(|_| ()).map_err(S3Failure::from) }
         });
         match looked.await {
             Err(e) if e.kind == S3Kind::PastEnd => {
-                Err(SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("{at} is empty")).into())
+                Err(SourceFailure::lasting(ErrorKind::SourceEmpty, format!("{at} is empty")).into())
             }
-            looked => looked.map_err(|e| trouble_of(at, e)),
+            looked => looked.map_err(|e| failure_of(at, e)),
         }
     }
 
@@ -280,19 +282,19 @@ impl Objects {
             let valid = valid.clone();
             async move { Ok(request.presigned(valid).await?) }
         });
-        let signed = signed.await.map_err(|e| trouble_of(at, e))?;
+        let signed = signed.await.map_err(|e| failure_of(at, e))?;
         signed
             .uri()
             .parse()
-            .map_err(|e| SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
+            .map_err(|e| SourceFailure::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
     }
 
     /// One try: the loop around it knows what has arrived already.
-    fn once(&self) -> Patience {
-        Patience {
+    fn once(&self) -> S3Timeouts {
+        S3Timeouts {
             answer: self.settings.idle_timeout,
             pace: Pace { tries: 1, ..Pace::default() },
-            ..Patience::default()
+            ..S3Timeouts::default()
         }
     }
 }
@@ -301,33 +303,33 @@ impl Objects {
 fn start_again(at: &S3Address, progress: &mut Progress) -> FetchError {
     *progress = Progress::default();
     let message = format!("{at} changed while it was fetched");
-    SourceTrouble::passing(ErrorKind::SourceUnavailable, message).into()
+    SourceFailure::passing(ErrorKind::SourceUnavailable, message).into()
 }
 
-fn changed(at: &S3Address) -> SourceTrouble {
+fn changed(at: &S3Address) -> SourceFailure {
     let message = format!("{at} is not the object that was listed; list again to take it as it is now");
-    SourceTrouble::lasting(ErrorKind::SourceChanged, message)
+    SourceFailure::lasting(ErrorKind::SourceChanged, message)
 }
 
 /// What a store's answer means for the line whose source it is.
-fn trouble_of(at: &S3Address, error: S3Error) -> FetchError {
+fn failure_of(at: &S3Address, error: S3Error) -> FetchError {
     let message = error.to_string();
-    let lasting = |kind| SourceTrouble::lasting(kind, message.clone());
+    let lasting = |kind| SourceFailure::lasting(kind, message.clone());
     match error.kind {
         S3Kind::NoCredentials | S3Kind::BadCredentials | S3Kind::WrongRegion => {
             return FetchError::Credentials(message);
         }
-        S3Kind::NoKey => SourceTrouble::lasting(ErrorKind::SourceMissing, format!("there is no object {at}")),
+        S3Kind::NoKey => SourceFailure::lasting(ErrorKind::SourceMissing, format!("there is no object {at}")),
         S3Kind::NoBucket => lasting(ErrorKind::SourceMissing),
         S3Kind::Changed => changed(at),
         S3Kind::Archived => {
             let message = format!("{at} is archived; restore it first");
-            SourceTrouble::lasting(ErrorKind::SourceArchived, message)
+            SourceFailure::lasting(ErrorKind::SourceArchived, message)
         }
-        S3Kind::TimedOut => SourceTrouble::passing(ErrorKind::SourceTimedOut, message),
-        S3Kind::LocalOutage => SourceTrouble::passing(ErrorKind::LocalOutage, message),
+        S3Kind::TimedOut => SourceFailure::passing(ErrorKind::SourceTimedOut, message),
+        S3Kind::LocalOutage => SourceFailure::passing(ErrorKind::LocalOutage, message),
         S3Kind::Throttled | S3Kind::Unavailable | S3Kind::Checksum => {
-            SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+            SourceFailure::passing(ErrorKind::SourceUnavailable, message)
         }
         S3Kind::Denied | S3Kind::PastEnd | S3Kind::BadName | S3Kind::Other => lasting(ErrorKind::SourceRefused),
     }

@@ -23,7 +23,7 @@ pub const MAX_SOURCE_BYTES: u64 = 250 * 1024 * 1024;
 /// Why a recording cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct SourceTrouble {
+pub struct SourceFailure {
     /// Its place in the closed list.
     pub kind: ErrorKind,
     /// What happened, in words that a user can act on; no user info, no query.
@@ -32,8 +32,8 @@ pub struct SourceTrouble {
     pub transient: bool,
 }
 
-impl SourceTrouble {
-    /// A trouble that stays, however often it is tried.
+impl SourceFailure {
+    /// A failure that stays, however often it is tried.
     pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), transient: false }
     }
@@ -56,7 +56,7 @@ impl SourceTrouble {
         }
     }
 
-    /// A trouble that may pass.
+    /// A failure that may pass.
     pub(super) fn passing(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), transient: true }
     }
@@ -78,8 +78,8 @@ impl Source {
     ///
     /// # Errors
     /// Nothing is written there, or an address of another kind, or one that is malformed ([`ErrorKind::BadLine`]).
-    pub fn parse(text: &str) -> Result<Self, SourceTrouble> {
-        let bad = |message: String| SourceTrouble::lasting(ErrorKind::BadLine, message);
+    pub fn parse(text: &str) -> Result<Self, SourceFailure> {
+        let bad = |message: String| SourceFailure::lasting(ErrorKind::BadLine, message);
         if text.trim().is_empty() {
             return Err(bad("the source is empty".into()));
         }
@@ -162,23 +162,23 @@ fn scheme(text: &str) -> Option<&str> {
 /// # Errors
 /// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]: none of these passes by waiting. Or this machine
 /// or the file's disk is to blame ([`ErrorKind::LocalOutage`]), which may pass.
-pub fn check_file(path: &Path) -> Result<u64, SourceTrouble> {
-    let unreadable = |error| SourceTrouble::of_file(path, &error);
+pub fn check_file(path: &Path) -> Result<u64, SourceFailure> {
+    let unreadable = |error| SourceFailure::of_file(path, &error);
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     let name = path.display();
     if meta.is_dir() {
-        return Err(SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is a directory")));
+        return Err(SourceFailure::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is a directory")));
     }
     // Before it is opened: opening a pipe waits for its writer.
     if !meta.is_file() {
-        return Err(SourceTrouble::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is not a regular file")));
+        return Err(SourceFailure::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is not a regular file")));
     }
     if meta.len() == 0 {
-        return Err(SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("`{name}` is empty")));
+        return Err(SourceFailure::lasting(ErrorKind::SourceEmpty, format!("`{name}` is empty")));
     }
     if meta.len() > MAX_SOURCE_BYTES {
         let message = format!("`{name}` has {} bytes, and the API takes at most {MAX_SOURCE_BYTES}", meta.len());
-        return Err(SourceTrouble::lasting(ErrorKind::SourceTooLarge, message));
+        return Err(SourceFailure::lasting(ErrorKind::SourceTooLarge, message));
     }
     File::open(path).map_err(unreadable)?;
     Ok(meta.len())
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_file_is_given_up_only_for_its_own_fault() {
         use rustix::io::Errno;
-        let of = |errno: Errno| SourceTrouble::of_file(Path::new("/mnt/rec/1.wav"), &errno.into());
+        let of = |errno: Errno| SourceFailure::of_file(Path::new("/mnt/rec/1.wav"), &errno.into());
         for (errno, kind) in [
             (Errno::NOENT, ErrorKind::SourceMissing),
             (Errno::NOTDIR, ErrorKind::SourceMissing),
@@ -289,8 +289,8 @@ mod tests {
             (dir.path().join("missing"), ErrorKind::SourceMissing),
             (good.join("below-a-file"), ErrorKind::SourceMissing),
         ] {
-            let trouble = check_file(&path).unwrap_err();
-            assert_eq!((trouble.kind, trouble.transient), (kind, false), "{trouble}");
+            let failure = check_file(&path).unwrap_err();
+            assert_eq!((failure.kind, failure.transient), (kind, false), "{failure}");
         }
     }
 }

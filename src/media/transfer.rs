@@ -19,7 +19,7 @@ use url::Url;
 
 use super::{
     fetch::FetchError,
-    source::{SourceTrouble, shown_url},
+    source::{SourceFailure, shown_url},
 };
 use crate::domain::call::ErrorKind;
 
@@ -30,7 +30,7 @@ pub(super) const SMALL: u64 = 64 << 10;
 /// What is still being fetched: in memory as long as it is small enough to be kept there, then a file. It goes with this
 /// value, unless it was finished.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartialFile {
     file: Option<File>,
     kept: Vec<u8>,
     keep: u64,
@@ -41,7 +41,7 @@ pub(super) struct Part {
     finished: bool,
 }
 
-impl Part {
+impl PartialFile {
     /// A part of nothing yet, which becomes the file `dest` when it has more than `keep` bytes.
     pub(super) async fn create(dest: &Path, max: u64, keep: u64) -> Result<Self, FetchError> {
         let mut path = dest.as_os_str().to_owned();
@@ -137,7 +137,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.finished && self.file.is_some() {
             // It may be gone already, and a leftover is swept at the next start.
@@ -156,7 +156,7 @@ pub(super) struct Receiving<'a> {
 
 impl Receiving<'_> {
     /// Appends the answer's body to `part`, and checks that the file is then whole.
-    pub(super) async fn copy(&self, mut response: Response, part: &mut Part) -> Result<(), FetchError> {
+    pub(super) async fn copy(&self, mut response: Response, part: &mut PartialFile) -> Result<(), FetchError> {
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if part.len() + chunk.len() as u64 > part.max() => {
@@ -173,48 +173,48 @@ impl Receiving<'_> {
             Some(expected) if part.len() != expected => Err(self.cut(part.len()).into()),
             _ if part.len() == 0 => {
                 let message = format!("{} is empty", shown_url(self.url));
-                Err(SourceTrouble::lasting(ErrorKind::SourceEmpty, message).into())
+                Err(SourceFailure::lasting(ErrorKind::SourceEmpty, message).into())
             }
             _ => Ok(()),
         }
     }
 
-    fn broken(&self, error: &reqwest::Error, after: u64) -> SourceTrouble {
+    fn broken(&self, error: &reqwest::Error, after: u64) -> SourceFailure {
         if error.is_timeout() {
             let url = shown_url(self.url);
             let message = format!("{url} fell silent for {:?} after {after} bytes", self.idle_timeout);
-            return SourceTrouble::passing(ErrorKind::SourceTimedOut, message);
+            return SourceFailure::passing(ErrorKind::SourceTimedOut, message);
         }
         self.cut(after)
     }
 
-    fn cut(&self, after: u64) -> SourceTrouble {
+    fn cut(&self, after: u64) -> SourceFailure {
         let of = self.expected.map(|bytes| format!(" of {bytes}")).unwrap_or_default();
         let message = format!("{} was cut after {after}{of} bytes", shown_url(self.url));
-        SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+        SourceFailure::passing(ErrorKind::SourceUnavailable, message)
     }
 }
 
-pub(super) fn too_large(url: &Url, max: u64) -> SourceTrouble {
+pub(super) fn too_large(url: &Url, max: u64) -> SourceFailure {
     let message = format!("{} has more than the {max} bytes that are allowed", shown_url(url));
-    SourceTrouble::lasting(ErrorKind::SourceTooLarge, message)
+    SourceFailure::lasting(ErrorKind::SourceTooLarge, message)
 }
 
 /// What an answer means that brings no file.
-pub(super) fn refused(url: &Url, status: StatusCode) -> SourceTrouble {
+pub(super) fn refused(url: &Url, status: StatusCode) -> SourceFailure {
     let url = shown_url(url);
     match status.as_u16() {
-        404 | 410 => SourceTrouble::lasting(ErrorKind::SourceMissing, format!("there is nothing at {url} ({status})")),
+        404 | 410 => SourceFailure::lasting(ErrorKind::SourceMissing, format!("there is nothing at {url} ({status})")),
         408 | 425 | 429 | 500.. => {
             let message = format!("{url} is not available for the moment ({status})");
-            SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+            SourceFailure::passing(ErrorKind::SourceUnavailable, message)
         }
         401 | 403 => {
             let message = format!("{url} refuses access ({status}); has its signature expired?");
-            SourceTrouble::lasting(ErrorKind::SourceRefused, message)
+            SourceFailure::lasting(ErrorKind::SourceRefused, message)
         }
-        204 | 205 => SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("{url} is empty ({status})")),
-        _ => SourceTrouble::lasting(ErrorKind::SourceRefused, format!("{url} gives no file ({status})")),
+        204 | 205 => SourceFailure::lasting(ErrorKind::SourceEmpty, format!("{url} is empty ({status})")),
+        _ => SourceFailure::lasting(ErrorKind::SourceRefused, format!("{url} gives no file ({status})")),
     }
 }
 

@@ -215,11 +215,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::transcript::{Spoken, Timeline},
+        domain::transcript::{TimedText, Timeline},
         render::{
             lines::MAX_COLUMNS,
             pieces::{Fullest, fullest, letters},
-            tests::spoken,
+            tests::timed_text,
         },
     };
 
@@ -228,8 +228,9 @@ mod tests {
     }
 
     /// Words of 300 ms, each 50 ms after the one before.
-    fn speech(text: &str, speaker: Option<u32>) -> Timeline {
-        let word = |(nth, text)| Spoken { text, start_ms: nth as u64 * 350, end_ms: nth as u64 * 350 + 300, speaker };
+    fn synthesis(text: &str, speaker: Option<u32>) -> Timeline {
+        let word =
+            |(nth, text)| TimedText { text, start_ms: nth as u64 * 350, end_ms: nth as u64 * 350 + 300, speaker };
         text.split(' ').enumerate().map(word).collect()
     }
 
@@ -237,7 +238,7 @@ mod tests {
     fn long_sentences_become_even_lines_and_cues() {
         let text =
             "When we looked at the numbers again last week, we found that most of the calls had come in before noon.";
-        let t = Transcript { text: text.into(), words: speech(text, None), ..Transcript::default() };
+        let t = Transcript { text: text.into(), words: synthesis(text, None), ..Transcript::default() };
         assert_eq!(
             texts(&t),
             [
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn cues_end_at_pauses_speakers_and_sentences() {
         let t = Transcript {
-            words: spoken(&[
+            words: timed_text(&[
                 ("Hi.", 0, 300, Some(0)),
                 ("Anna", 350, 700, Some(0)),
                 ("here.", 700, 1100, Some(0)),
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_word_longer_than_two_lines_is_broken() {
-        let t = Transcript { words: spoken(&[(&"x".repeat(200), 0, 4000, None)]), ..Transcript::default() };
+        let t = Transcript { words: timed_text(&[(&"x".repeat(200), 0, 4000, None)]), ..Transcript::default() };
         let cues = captions(&t, false);
         let lines = || cues.iter().flat_map(|c| c.text.lines());
         assert!(cues.iter().all(|c| c.text.lines().count() <= 2) && lines().all(|l| l.len() <= MAX_COLUMNS));
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn chinese_fills_its_lines_without_spaces() {
         let text = "我们上周再次查看数据时发现，大多数电话都是在中午之前打来的，而且几乎都很短。";
-        let t = Transcript { utterances: spoken(&[(text, 0, 6000, None)]), ..Transcript::default() };
+        let t = Transcript { utterances: timed_text(&[(text, 0, 6000, None)]), ..Transcript::default() };
         assert_eq!(texts(&t), ["我们上周再次查看数据时发现，大多数电话 / 都是在中午之前打来的，而且几乎都很短。"]);
     }
 
@@ -310,7 +311,7 @@ mod tests {
             list.sort_by_key(|(_, start_ms, ..)| *start_ms);
             let mut timeline = Timeline::default();
             for (text, start_ms, end_ms, speaker) in &list {
-                timeline.push(Spoken { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
+                timeline.push(TimedText { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
             }
             timeline
         })

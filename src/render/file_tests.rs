@@ -3,13 +3,13 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{captions, render, speech_captions};
+use super::{captions, render, synthesis_captions};
 use crate::domain::{
     body::Body,
     cut::cut,
     options::TranscriptFormat,
     synthesis::{CaptionFormat, Span, timed_sentences},
-    transcript::{Spoken, Timeline, Transcript},
+    transcript::{TimedText, Timeline, Transcript},
 };
 
 /// Begin, end, and the lines of a block.
@@ -50,7 +50,7 @@ fn ordered_and_inside(blocks: &[Block], length: Option<u64>) {
     assert!(length.is_none_or(|length| last_end <= length), "{last_end} of {length:?}");
 }
 
-fn spoken() -> impl Strategy<Value = Timeline> {
+fn timed_text() -> impl Strategy<Value = Timeline> {
     let text = prop_oneof![
         3 => "[a-zA-Z]{1,9}[.,?]?",
         1 => "[a-z0-9<>&\n\r -]{1,30}",
@@ -63,7 +63,7 @@ fn spoken() -> impl Strategy<Value = Timeline> {
         list.sort_by_key(|(_, start_ms, ..)| *start_ms);
         let mut timeline = Timeline::default();
         for (text, start_ms, end_ms, speaker) in list.iter().filter(|(text, ..)| !text.trim().is_empty()) {
-            timeline.push(Spoken { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
+            timeline.push(TimedText { text, start_ms: *start_ms, end_ms: *end_ms, speaker: *speaker });
         }
         timeline
     })
@@ -73,7 +73,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn transcripts(utterances in spoken(), duration_ms in proptest::option::of(1u64..5_000_000)) {
+    fn transcripts(utterances in timed_text(), duration_ms in proptest::option::of(1u64..5_000_000)) {
         let t = Transcript { utterances, duration_ms, ..Transcript::default() };
         for (format, srt) in [(TranscriptFormat::Srt, true), (TranscriptFormat::Vtt, false)] {
             let file = render(format, &t, &Body::from("")).unwrap();
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn speech(text in "([a-zA-Z]{1,12}[.,?!]? |[你好世界。，]{1,9}|\n\n|--> ){1,60}", lengths in vec(0u64..20_000, 60), limit in 5usize..80) {
+    fn synthesis(text in "([a-zA-Z]{1,12}[.,?!]? |[你好世界。，]{1,9}|\n\n|--> ){1,60}", lengths in vec(0u64..20_000, 60), limit in 5usize..80) {
         let parts = cut(&text, limit);
         let mut at = 0;
         let spans: Vec<_> = parts.iter().zip(lengths.iter().cycle()).map(|(part, length)| {
@@ -98,7 +98,7 @@ proptest! {
         prop_assert!(timed.windows(2).all(|pair| pair[0].end_ms <= pair[1].start_ms), "{timed:?}");
         prop_assert!(timed.iter().all(|sentence| sentence.start_ms <= sentence.end_ms && sentence.end_ms <= at));
         for (format, srt) in [(CaptionFormat::Srt, true), (CaptionFormat::Vtt, false)] {
-            let file = speech_captions(format, &timed, at);
+            let file = synthesis_captions(format, &timed, at);
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
             // Where hundreds of sentences share no time at all, they get a millisecond each.
             ordered_and_inside(&found, (at > 5_000).then_some(at));

@@ -11,14 +11,14 @@ mod captions;
 mod file_tests;
 mod lines;
 mod pieces;
-mod speech;
 mod srt;
+mod synthesis;
 mod timing;
 mod txt;
 mod vtt;
 
 pub use captions::{Captions, Cue, captions};
-pub use speech::speech_captions;
+pub use synthesis::synthesis_captions;
 
 /// Writes the transcript as a file of this format. `answer` is what the API sent (or what was kept of a recovered
 /// result), and is the JSON file as it is.
@@ -63,11 +63,11 @@ fn clock(ms: u64, decimal: char) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::transcript::{Spoken, Timeline};
+    use crate::domain::transcript::{TimedText, Timeline};
 
     /// `("text", start, end, speaker)`, in milliseconds.
-    pub(crate) fn spoken(list: &[(&str, u64, u64, Option<u32>)]) -> Timeline {
-        list.iter().map(|&(text, start_ms, end_ms, speaker)| Spoken { text, start_ms, end_ms, speaker }).collect()
+    pub(crate) fn timed_text(list: &[(&str, u64, u64, Option<u32>)]) -> Timeline {
+        list.iter().map(|&(text, start_ms, end_ms, speaker)| TimedText { text, start_ms, end_ms, speaker }).collect()
     }
 
     /// What is written, as text.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, slice};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::lines::MAX_COLUMNS;
-use crate::domain::transcript::{Spoken, Timeline, Transcript};
+use crate::domain::transcript::{TimedText, Timeline, Transcript};
 
 /// Reading speed for texts of unknown length: 15 columns a second.
 const MS_PER_COLUMN: u64 = 67;
@@ -42,7 +42,7 @@ pub(super) fn shown(transcript: &Transcript) -> Cow<'_, Transcript> {
     let without = |text: &str| text.replace(is_hidden, "");
     let cleaned = |list: &Timeline| {
         let mut all = Timeline::default();
-        list.iter().for_each(|said| all.push(Spoken { text: &without(said.text), ..said }));
+        list.iter().for_each(|said| all.push(TimedText { text: &without(said.text), ..said }));
         all
     };
     Cow::Owned(Transcript {
@@ -69,7 +69,7 @@ pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Pi
         }
         None => {
             let end_ms = known_length(transcript).unwrap_or(transcript.text.width() as u64 * MS_PER_COLUMN);
-            let whole = Spoken { text: &transcript.text, start_ms: 0, end_ms, speaker: None };
+            let whole = TimedText { text: &transcript.text, start_ms: 0, end_ms, speaker: None };
             cut(whole, slice::from_ref(&whole), true, &mut last, &mut each);
         }
     }
@@ -87,7 +87,7 @@ pub(super) enum Fullest<'a> {
 }
 
 /// The utterances, unless the words hold the text more fully.
-pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(Spoken<'_>) -> bool) -> Option<Fullest<'_>> {
+pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) -> bool) -> Option<Fullest<'_>> {
     let whole = letters(&transcript.text);
     let off = |list: &Timeline| list.iter().map(|s| letters(s.text)).sum::<usize>().abs_diff(whole);
     let (words, utterances) = (&transcript.words, &transcript.utterances);
@@ -105,7 +105,7 @@ pub(super) fn letters(text: &str) -> usize {
 }
 
 /// The words of an utterance: those whose middle lies in it and that are not somebody else's.
-fn inside<'t>(words: &'t Timeline, utterance: Spoken<'t>) -> Vec<Spoken<'t>> {
+fn inside<'t>(words: &'t Timeline, utterance: TimedText<'t>) -> Vec<TimedText<'t>> {
     let inside = words
         .from_point(|w| w.start_ms + 1_000 < utterance.start_ms)
         .take_while(|w| w.start_ms <= utterance.end_ms)
@@ -119,8 +119,8 @@ fn inside<'t>(words: &'t Timeline, utterance: Spoken<'t>) -> Vec<Spoken<'t>> {
 /// Cuts `said` into pieces. Each gets its time from where its letters stand among the letters of `timed`, which is
 /// exact where the texts agree and a fair share where they do not. `last` is the character that ends the piece before.
 fn cut<'t>(
-    said: Spoken<'t>,
-    timed: &[Spoken<'_>],
+    said: TimedText<'t>,
+    timed: &[TimedText<'_>],
     opens: bool,
     last: &mut Option<char>,
     each: &mut impl FnMut(Piece<'t>),
@@ -149,9 +149,9 @@ struct Ruler {
 }
 
 impl Ruler {
-    fn new(timed: &[Spoken<'_>], ours: u64) -> Self {
+    fn new(timed: &[TimedText<'_>], ours: u64) -> Self {
         let mut theirs = 0;
-        let mark = |s: &Spoken<'_>| {
+        let mark = |s: &TimedText<'_>| {
             let from = theirs;
             theirs += letters(s.text) as u64;
             (from * ours, theirs * ours, s.start_ms, s.end_ms)
@@ -234,7 +234,7 @@ fn clings_on(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::spoken;
+    use crate::render::tests::timed_text;
 
     fn pieces(transcript: &Transcript) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
@@ -250,13 +250,13 @@ mod tests {
     fn words_of_an_utterance_keep_their_own_times() {
         let t = Transcript {
             text: "Hello, how are you?".into(),
-            words: spoken(&[
+            words: timed_text(&[
                 ("Hello,", 100, 500, None),
                 ("how", 900, 1000, None),
                 ("are", 1000, 1100, None),
                 ("you?", 1200, 1500, None),
             ]),
-            utterances: spoken(&[("Hello, how are you?", 100, 1500, None)]),
+            utterances: timed_text(&[("Hello, how are you?", 100, 1500, None)]),
             ..Transcript::default()
         };
         let expected = [("Hello,", 100, 500), ("how", 900, 1000), ("are", 1000, 1100), ("you?", 1200, 1500)];
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn without_words_an_utterance_is_shared_out_by_letters() {
-        let t = Transcript { utterances: spoken(&[("aa bbbb cc", 1000, 1800, None)]), ..Transcript::default() };
+        let t = Transcript { utterances: timed_text(&[("aa bbbb cc", 1000, 1800, None)]), ..Transcript::default() };
         let expected = [("aa", 1000, 1200), ("bbbb", 1200, 1600), ("cc", 1600, 1800)];
         assert_eq!(times(&t), expected.map(|(text, start, end)| (text.to_owned(), start, end)));
     }
@@ -274,8 +274,8 @@ mod tests {
     fn words_are_taken_where_the_utterances_miss_some() {
         let mut t = Transcript {
             text: "one two three four".into(),
-            words: spoken(&[("one", 0, 1, None), ("two", 1, 2, None), ("three", 2, 3, None), ("four", 3, 4, None)]),
-            utterances: spoken(&[("one two", 0, 2, None)]),
+            words: timed_text(&[("one", 0, 1, None), ("two", 1, 2, None), ("three", 2, 3, None), ("four", 3, 4, None)]),
+            utterances: timed_text(&[("one two", 0, 2, None)]),
             ..Transcript::default()
         };
         assert_eq!(pieces(&t).len(), 4);

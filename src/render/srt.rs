@@ -19,12 +19,12 @@ pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{spoken, written};
+    use crate::render::tests::{timed_text, written};
 
     #[test]
     fn speakers_are_named_when_their_turn_begins() {
         let t = Transcript {
-            utterances: spoken(&[
+            utterances: timed_text(&[
                 ("Good morning, what can I do for you?", 160, 2880, Some(0)),
                 ("My order has not come.", 3100, 5000, Some(1)),
                 ("I gave the number --> last week.", 5050, 7000, Some(1)),

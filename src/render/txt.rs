@@ -49,7 +49,7 @@ fn write_turns(said: &Timeline, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{spoken, written};
+    use crate::render::tests::{timed_text, written};
 
     fn render(transcript: &Transcript) -> String {
         written(|out| write(transcript, out))
@@ -59,17 +59,17 @@ mod tests {
     fn each_turn_is_a_paragraph() {
         let mut t = Transcript {
             text: "Good morning. How are you? Fine.".into(),
-            utterances: spoken(&[
+            utterances: timed_text(&[
                 ("Good morning.", 0, 1, Some(0)),
                 ("How are you?", 1, 2, Some(0)),
                 ("Fine.", 2, 3, Some(1)),
             ]),
             ..Transcript::default()
         };
-        let told = "Speaker 1: Good morning. How are you?\n\nSpeaker 2: Fine.\n";
-        assert_eq!(render(&t), told);
+        let message = "Speaker 1: Good morning. How are you?\n\nSpeaker 2: Fine.\n";
+        assert_eq!(render(&t), message);
         t.words = std::mem::take(&mut t.utterances);
-        assert_eq!(render(&t), told);
+        assert_eq!(render(&t), message);
         t.words = t.words.iter().take(2).collect();
         assert_eq!(render(&t), "Good morning. How are you? Fine.\n", "no word is lost for want of a speaker");
     }

@@ -23,12 +23,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{spoken, written};
+    use crate::render::tests::{timed_text, written};
 
     #[test]
     fn voices_are_marked_and_markup_is_escaped() {
         let t = Transcript {
-            utterances: spoken(&[("Salt & <pepper> --> done.", 0, 2000, Some(0)), ("Yes.", 2100, 2500, None)]),
+            utterances: timed_text(&[("Salt & <pepper> --> done.", 0, 2000, Some(0)), ("Yes.", 2100, 2500, None)]),
             ..Transcript::default()
         };
         insta::assert_snapshot!(written(|out| write(&t, out)), @"

@@ -10,7 +10,7 @@ use super::{
     row::{Column, Row},
 };
 use crate::domain::{
-    speech::{AudioFormat, SampleRate},
+    synthesis_options::{AudioFormat, SampleRate},
     task::TaskName,
 };
 

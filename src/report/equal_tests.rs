@@ -9,7 +9,7 @@ use proptest::{collection::vec, option, prelude::*, sample};
 use self::back::{back, plain, seen_by};
 use super::{
     csv::ReportWriter,
-    publish_tests::{World, job},
+    publish_tests::{Fixture, job},
     row::Row,
     summary::SummaryState,
 };
@@ -21,8 +21,8 @@ use crate::{
         facts::Facts,
         job::JobState,
         row::{Note, RowStatus},
-        speech::{AudioFormat, SampleRate},
         synthesis::Synthesis,
+        synthesis_options::{AudioFormat, SampleRate},
         transcription::Transcription,
     },
     store::{End, Finish, NewJob, To},
@@ -45,7 +45,7 @@ fn row() -> impl Strategy<Value = Row> {
     let count = || option::of(any::<u32>().prop_map(u64::from));
     let words =
         (text(), text(), option::of(text()), text(), option::of(text()), option::of(text()), option::of(text()));
-    let speech = (
+    let synthesis = (
         option::of(text()),
         option::of(sample::select(AudioFormat::ALL)),
         option::of(sample::select(SampleRate::ALL)),
@@ -65,7 +65,7 @@ fn row() -> impl Strategy<Value = Row> {
         vec(any::<String>(), 0..3),
     );
     let rest = (moment(), moment(), moment(), vec(option::of(text()).prop_map(Option::unwrap_or_default), 3));
-    (words, speech, numbers, ends, rest).prop_map(|(words, speech, numbers, ends, rest)| Row {
+    (words, synthesis, numbers, ends, rest).prop_map(|(words, synthesis, numbers, ends, rest)| Row {
         batch: words.0,
         key: words.1,
         output_name: words.2,
@@ -73,12 +73,12 @@ fn row() -> impl Strategy<Value = Row> {
         model: words.4,
         language: words.5,
         request_id: words.6,
-        voice_id: speech.0,
-        output_format: speech.1,
-        sample_rate: speech.2,
-        characters: speech.3,
-        parts: speech.4,
-        reused_parts: speech.5,
+        voice_id: synthesis.0,
+        output_format: synthesis.1,
+        sample_rate: synthesis.2,
+        characters: synthesis.3,
+        parts: synthesis.4,
+        reused_parts: synthesis.5,
         line: numbers.0,
         audio_ms: numbers.1,
         channels: numbers.2,
@@ -140,11 +140,11 @@ proptest! {
 
     #[test]
     fn a_ledgers_report_says_what_happened_and_its_summary_adds_it_up(fates in vec(fate(), 1..9)) {
-        tokio::runtime::Runtime::new().unwrap().block_on(told(fates));
+        tokio::runtime::Runtime::new().unwrap().block_on(message(fates));
     }
 }
 
-async fn told(fates: Vec<Fate>) {
+async fn message(fates: Vec<Fate>) {
     let lines = fates.iter().zip(1..).map(|(fate, line)| NewJob {
         key: format!("{}{line}", fate.key),
         carried: Some(serde_json::json!(fate.carried).to_string()),
@@ -153,15 +153,15 @@ async fn told(fates: Vec<Fate>) {
         ..job(line)
     });
     let keys: Vec<String> = lines.clone().map(|line| line.key).collect();
-    let world = World::of(Environment::Live, lines.collect()).await;
-    let _me = world.store.enlist("{}".into()).await.unwrap();
-    for hand in world.claim(Environment::Live).await {
+    let fixture = Fixture::of(Environment::Live, lines.collect()).await;
+    let _me = fixture.store.enlist("{}".into()).await.unwrap();
+    for hand in fixture.claim(Environment::Live).await {
         let fate = &fates[keys.iter().position(|key| *key == hand.key).unwrap()];
-        live(&world, &hand, fate).await;
+        live(&fixture, &hand, fate).await;
     }
 
-    let (summary, _) = world.publish(SummaryState::Interrupted).await;
-    let report = std::fs::read(world.dir.path().join("out/report.csv")).unwrap();
+    let (summary, _) = fixture.publish(SummaryState::Interrupted).await;
+    let report = std::fs::read(fixture.dir.path().join("out/report.csv")).unwrap();
     let mut rows = back(&report, 2);
     let bad = rows.pop().unwrap();
     assert_eq!((bad.status, bad.error_kind), (RowStatus::Failed, Some(ErrorKind::BadLine)));
@@ -206,11 +206,11 @@ fn bought(fate: &Fate) -> bool {
     }
 }
 
-async fn live(world: &World, hand: &crate::store::Claimed, fate: &Fate) {
+async fn live(fixture: &Fixture, hand: &crate::store::Claimed, fate: &Fate) {
     if bought(fate) {
-        world.answer(hand, &fate.words).await;
+        fixture.answer(hand, &fate.words).await;
     }
-    let later = world.store.clock().now() + 60_000;
+    let later = fixture.store.clock().now() + 60_000;
     let finish = Finish {
         state: Some(fate.state),
         facts: Facts { audio_ms: Some(fate.audio_ms), ..Facts::default() },
@@ -218,16 +218,16 @@ async fn live(world: &World, hand: &crate::store::Claimed, fate: &Fate) {
         ..Finish::default()
     };
     match fate.state {
-        JobState::Succeeded => world.settle(hand, finish).await,
-        JobState::Suspect => world.settle(hand, Finish { error_kind: Some("empty".into()), ..finish }).await,
-        JobState::Failed => world.settle(hand, Finish::failed(ErrorKind::SinkRefused, fate.words.clone())).await,
-        JobState::Queued => world.place(hand, To::Queued { due_at: later, call: None, source_try: false }).await,
+        JobState::Succeeded => fixture.settle(hand, finish).await,
+        JobState::Suspect => fixture.settle(hand, Finish { error_kind: Some("empty".into()), ..finish }).await,
+        JobState::Failed => fixture.settle(hand, Finish::failed(ErrorKind::SinkRefused, fate.words.clone())).await,
+        JobState::Queued => fixture.place(hand, To::Queued { due_at: later, call: None, source_try: false }).await,
         JobState::Awaiting => {
-            let call = world.permit(hand).await;
-            world.end(call, End::Accepted { request_id: None }).await;
-            world.place(hand, To::Awaiting { call, until: later }).await;
+            let call = fixture.permit(hand).await;
+            fixture.end(call, End::Accepted { request_id: None }).await;
+            fixture.place(hand, To::Awaiting { call, until: later }).await;
         }
-        JobState::Cancelled => world.settle(hand, finish).await,
+        JobState::Cancelled => fixture.settle(hand, finish).await,
         JobState::Running | JobState::Skipped | JobState::Superseded => {}
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// What all rows of a batch share.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct RowContext {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
     /// What it asks of its task.
@@ -39,7 +39,7 @@ struct Options {
     rendition: Option<Rendition>,
 }
 
-impl Lines {
+impl RowContext {
     /// Whether the line's transcript has to be had from elsewhere: it is done, and its answer is pruned, or never was the
     /// ledger's.
     pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {

@@ -14,8 +14,8 @@ mod publish_tests;
 mod recall;
 #[cfg(test)]
 mod recall_tests;
-#[cfg(test)]
-mod speech_tests;
 mod summarize;
+#[cfg(test)]
+mod synthesis_tests;
 mod table;
 pub(crate) mod words;

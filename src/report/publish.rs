@@ -10,7 +10,7 @@ use std::{
 pub use super::summarize::{blank, summarize};
 use super::{
     csv::ReportWriter,
-    lines::Lines,
+    lines::RowContext,
     recall::{Recall, Recalled},
     summary::{Summary, SummaryState},
 };
@@ -114,10 +114,10 @@ async fn put_at(
     (place, name): (Sink, String),
 ) -> Result<(), PublishError> {
     let dir = store.spool();
-    let told = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
-    let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(told)?;
+    let message = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
+    let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(message)?;
     let written: Result<File, PublishError> = report_to(store, batch, spec, with_dropped, file).await;
-    written.map_err(|e| if let PublishError::Output(source) = e { told(source) } else { e })?;
+    written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
     Ok(())
 }
@@ -174,7 +174,7 @@ pub async fn report_to<W: Write + Send + 'static>(
         .task
         .built_in()
         .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name)))?;
-    let lines = Lines {
+    let lines = RowContext {
         batch: batch.name.clone(),
         spec: spec.clone(),
         asked,
@@ -215,7 +215,7 @@ const RECALLED_AT_A_TIME: usize = 16;
 async fn write_page<W: Write + Send + 'static>(
     store: &Store,
     mut writer: ReportWriter<W>,
-    lines: &Arc<Lines>,
+    lines: &Arc<RowContext>,
     recall: &mut Recall,
     page: Vec<ReportRow>,
 ) -> Result<ReportWriter<W>, PublishError> {
@@ -239,7 +239,7 @@ async fn write_page<W: Write + Send + 'static>(
 /// Writes rows whose answers came with them, the longest of which has `len` bytes, or are to be recalled.
 async fn write_rows<W: Write + Send + 'static>(
     mut writer: ReportWriter<W>,
-    lines: &Arc<Lines>,
+    lines: &Arc<RowContext>,
     recall: &mut Recall,
     rows: Vec<ReportRow>,
     len: u64,

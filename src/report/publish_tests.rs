@@ -24,12 +24,12 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer, Settlement,
-        Store, To, Want,
+        BadJob, ClaimRequest, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer,
+        Settlement, Store, To,
     },
 };
 
-pub(super) struct World {
+pub(super) struct Fixture {
     pub(super) dir: tempfile::TempDir,
     pub(super) store: Store,
     pub(super) spec: BatchSpec,
@@ -78,11 +78,11 @@ pub(super) fn job(line: u64) -> NewJob {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     }
 }
 
-impl World {
+impl Fixture {
     async fn new(environment: Environment, lines: u64) -> Self {
         Self::of(environment, (1..=lines).map(job).collect()).await
     }
@@ -101,13 +101,13 @@ impl World {
     }
 
     pub(super) async fn claim(&self, environment: Environment) -> Vec<Claimed> {
-        let want = Want { environment, calls: vec![(Pool::Pulse, 9_999)], ..Want::default() };
+        let want = ClaimRequest { environment, calls: vec![(Pool::Pulse, 9_999)], ..ClaimRequest::default() };
         self.store.claim(want).await.unwrap()
     }
 
     pub(super) async fn permit(&self, job: &Claimed) -> CallId {
         let model = "pulse".to_owned();
-        let trace = RequestFingerprint {
+        let request = RequestFingerprint {
             model,
             language: "en".into(),
             flags: LogFlags::default(),
@@ -120,7 +120,7 @@ impl World {
             "acc".into(),
             Pool::Pulse,
             Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
-            trace,
+            request,
         );
         self.store.permit(ask).await.unwrap().unwrap().call
     }
@@ -164,7 +164,7 @@ impl World {
 
 #[tokio::test]
 async fn a_report_reads_back_with_everything_the_ledger_knows() {
-    let w = World::new(Environment::Sandbox, 4).await;
+    let w = Fixture::new(Environment::Sandbox, 4).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
     let jobs = w.claim(Environment::Sandbox).await;
     w.answer(&jobs[0], "hello, \"you\"\nthere").await;
@@ -217,7 +217,7 @@ async fn a_report_reads_back_with_everything_the_ledger_knows() {
 
 #[tokio::test]
 async fn an_answer_that_was_pruned_is_noted() {
-    let w = World::new(Environment::Live, 1).await;
+    let w = Fixture::new(Environment::Live, 1).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
     let job = w.claim(Environment::Live).await.remove(0);
     w.answer(&job, "hi").await;
@@ -232,7 +232,7 @@ async fn an_answer_that_was_pruned_is_noted() {
 
 #[tokio::test]
 async fn long_answers_stand_between_short_ones() {
-    let w = World::new(Environment::Live, 4).await;
+    let w = Fixture::new(Environment::Live, 4).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
     // Numbers do not pack well.
     let long: String = (1..60_000_u64).map(|n| (n * n * 2_654_435_761 % 1_000_003).to_string() + " ").collect();
@@ -253,7 +253,7 @@ async fn long_answers_stand_between_short_ones() {
 #[tokio::test]
 async fn pages_meet_without_a_gap() {
     for transcript in [true, false] {
-        let mut w = World::new(Environment::Live, 2_099).await;
+        let mut w = Fixture::new(Environment::Live, 2_099).await;
         w.spec.report.transcript = transcript;
         let row = w.store.batch_by_id(w.batch).await.unwrap();
         let csv = report_to(&w.store, &row, &w.spec, false, Vec::new()).await.unwrap();

@@ -14,7 +14,7 @@ use futures::{StreamExt, stream};
 use super::{
     csv::write_time,
     defuse::{defuse, undefuse},
-    lines::{Lines, addresses},
+    lines::{RowContext, addresses},
     publish::{PublishError, REPORT, report_place},
     row::Column,
 };
@@ -82,7 +82,7 @@ impl Recall {
     /// The sink cannot be reached; or the report that is there may have what is missed, and cannot be read.
     pub(super) async fn of(
         &mut self,
-        lines: &Lines,
+        lines: &RowContext,
         rows: &[ReportRow],
     ) -> Result<Vec<Option<Recalled>>, PublishError> {
         let mut found: Vec<Option<Recalled>> = rows.iter().map(|_| None).collect();
@@ -98,8 +98,8 @@ impl Recall {
         let mut left = Vec::new();
         for (nth, there) in missed.into_iter().zip(sources.published(sought).await?) {
             match there {
-                Some(Row::Whole(recalled)) => found[nth] = Some(recalled),
-                Some(Row::Empty(recalled)) => left.push((nth, Some(recalled))),
+                Some(RecalledRow::Whole(recalled)) => found[nth] = Some(recalled),
+                Some(RecalledRow::Empty(recalled)) => left.push((nth, Some(recalled))),
                 None => left.push((nth, None)),
             }
         }
@@ -155,7 +155,7 @@ impl Sources {
         Ok(sources)
     }
 
-    async fn published(&mut self, sought: Vec<Sought>) -> Result<Vec<Option<Row>>, PublishError> {
+    async fn published(&mut self, sought: Vec<Sought>) -> Result<Vec<Option<RecalledRow>>, PublishError> {
         let mut published = std::mem::take(&mut self.published);
         let looking = move || {
             let find = |sought: &Sought| {
@@ -163,7 +163,7 @@ impl Sources {
                 for report in &mut published {
                     let address = report.address.clone();
                     match report.find(sought).map_err(|e| (address, e.to_string()))? {
-                        Some(Row::Empty(row)) => empty = empty.or(Some(Row::Empty(row))),
+                        Some(RecalledRow::Empty(row)) => empty = empty.or(Some(RecalledRow::Empty(row))),
                         None => {}
                         whole => return Ok(whole),
                     }
@@ -182,8 +182,8 @@ impl Sources {
 
 /// The report under this name, if there is one; or why it cannot be read.
 async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Option<Published>, String>, PublishError> {
-    let told = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
-    let (scratch, _) = Scratch::create(spool, "old-report.csv").map_err(told)?;
+    let message = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
+    let (scratch, _) = Scratch::create(spool, "old-report.csv").map_err(message)?;
     match sink.fetch(name, scratch.path()).await {
         Ok(None) => Ok(Ok(None)),
         Ok(Some(path)) => {
@@ -191,8 +191,8 @@ async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Opt
             let indexing = move || Published::open(&path, address, scratch).map_err(|e| e.to_string());
             Ok(tokio::task::spawn_blocking(indexing).await.unwrap_or_else(|e| Err(e.to_string())))
         }
-        Err(SinkError::Content { source, .. }) => Err(told(source)),
-        Err(error) => Ok(Err(error.told())),
+        Err(SinkError::Content { source, .. }) => Err(message(source)),
+        Err(error) => Ok(Err(error.message())),
     }
 }
 
@@ -208,7 +208,7 @@ struct Sought {
 }
 
 impl Sought {
-    fn of(lines: &Lines, row: &ReportRow) -> Self {
+    fn of(lines: &RowContext, row: &ReportRow) -> Self {
         let cell = |text: &str| defuse(text).into_owned();
         let outputs = addresses(row.outputs.as_deref());
         let mut finished_at = String::new();
@@ -232,7 +232,7 @@ pub(super) fn is_adopted(row: &ReportRow) -> bool {
 
 /// What an older report has of a line.
 #[derive(Debug, PartialEq, Eq)]
-enum Row {
+enum RecalledRow {
     /// With its transcript.
     Whole(Recalled),
     /// With an empty one, which was known to be empty.
@@ -314,7 +314,7 @@ impl Published {
     }
 
     /// The row of the same key and request.
-    fn find(&mut self, sought: &Sought) -> io::Result<Option<Row>> {
+    fn find(&mut self, sought: &Sought) -> io::Result<Option<RecalledRow>> {
         let own = hash(sought.key.as_bytes());
         let from = self.index.partition_point(|(hash, _)| *hash < own);
         let places: Vec<u64> =
@@ -354,7 +354,7 @@ impl Published {
         !sought.request_id.is_empty() || (self.cell(columns.batch) == sought.batch && is_unchanged)
     }
 
-    fn row(&self, sought: &Sought) -> Option<Row> {
+    fn row(&self, sought: &Sought) -> Option<RecalledRow> {
         let columns = &self.columns;
         columns.transcript?;
         let some = |text: &str| (!text.is_empty()).then(|| undefuse(text).to_owned());
@@ -364,10 +364,10 @@ impl Published {
             request_id: some(self.cell(columns.request_id)),
         };
         if !recalled.transcript.is_empty() {
-            return Some(Row::Whole(recalled));
+            return Some(RecalledRow::Whole(recalled));
         }
         let is_known = self.cell(columns.notes).split(';').all(|note| note != Note::AnswerPruned.as_str());
-        (is_known && !sought.adopted).then_some(Row::Empty(recalled))
+        (is_known && !sought.adopted).then_some(RecalledRow::Empty(recalled))
     }
 }
 
@@ -426,10 +426,10 @@ fn places(sink: &Sink, spec: &BatchSpec, address: &str, name: String) -> Vec<(Si
 
 /// What stands under this name, if it can be had. What may pass by itself is an error.
 async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, PublishError> {
-    let told = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
+    let message = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
     let read = match sink.get(name).await {
         Err(SinkError::TooLarge { .. }) => {
-            let (scratch, _) = Scratch::create(spool, "output").map_err(told)?;
+            let (scratch, _) = Scratch::create(spool, "output").map_err(message)?;
             match sink.fetch(name, scratch.path()).await {
                 Ok(None) => Ok(None),
                 Ok(Some(path)) => {
@@ -439,7 +439,7 @@ async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, P
                         drop(scratch);
                         Ok(Arrived::into_body(arriving.finish()))
                     };
-                    return look_into(LONGEST, packing).await.map(Some).map_err(told);
+                    return look_into(LONGEST, packing).await.map(Some).map_err(message);
                 }
                 Err(e) => Err(e),
             }
@@ -447,7 +447,7 @@ async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, P
         read => read.map(|bytes| bytes.map(|bytes| Body::from_kept(bytes.len() as u64, false, bytes.into()))),
     };
     match read {
-        Err(SinkError::Content { source, .. }) => Err(told(source)),
+        Err(SinkError::Content { source, .. }) => Err(message(source)),
         Err(e) if e.class() == SinkClass::Retry => Err(e.into()),
         read => Ok(read.unwrap_or_default()),
     }

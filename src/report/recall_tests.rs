@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use super::{
     publish::{PublishError, REPORT, publish, put_blank_report, report_to},
-    publish_tests::{World, job},
+    publish_tests::{Fixture, job},
     summary::SummaryState,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// Texts that a CSV has to quote, and that a spreadsheet would take for formulas.
 const TEXTS: [&str; 6] = ["=1+1", "'=1+1", "two\nlines, \"quoted\"", "+919812345678", "'plain", "-dash — “ü”\r\nnext"];
 
-impl World {
+impl Fixture {
     fn out(&self, name: &str) -> PathBuf {
         self.dir.path().join("out").join(name)
     }
@@ -83,7 +83,7 @@ impl World {
 #[tokio::test]
 async fn what_is_pruned_stays_in_the_report() {
     for request_ids in [true, false] {
-        let w = World::done(150, request_ids).await;
+        let w = Fixture::done(150, request_ids).await;
         w.written().await.unwrap();
         let before = w.report();
         assert!(before.contains("'=1+1") && before.contains("two\nlines, \"\"quoted\"\""));
@@ -102,7 +102,7 @@ async fn what_is_pruned_stays_in_the_report() {
 
 #[tokio::test]
 async fn one_more_carried_column_loses_nothing() {
-    let mut w = World::done(6, true).await;
+    let mut w = Fixture::done(6, true).await;
     w.written().await.unwrap();
     let texts = w.cells("transcript");
     w.prune().await;
@@ -114,7 +114,7 @@ async fn one_more_carried_column_loses_nothing() {
 
 #[tokio::test]
 async fn a_report_elsewhere_is_read_there_and_one_beside_the_outputs_too() {
-    let mut w = World::done(6, true).await;
+    let mut w = Fixture::done(6, true).await;
     w.written().await.unwrap();
     let before = w.report();
     w.prune().await;
@@ -135,7 +135,7 @@ async fn a_report_elsewhere_is_read_there_and_one_beside_the_outputs_too() {
 
 #[tokio::test]
 async fn without_the_old_report_the_outputs_have_it() {
-    let w = World::of(Environment::Live, (1..=5).map(job).collect()).await;
+    let w = Fixture::of(Environment::Live, (1..=5).map(job).collect()).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
     let outputs: [&[&str]; 5] = [&["k1.srt", "k1.json"], &["k2.txt"], &["k3.vtt"], &["k4.json", "k4.txt"], &["k5.txt"]];
     for (job, outputs) in w.claim(Environment::Live).await.iter().zip(outputs) {
@@ -171,7 +171,7 @@ async fn without_the_old_report_the_outputs_have_it() {
 #[tokio::test]
 async fn a_line_bought_again_after_pruning_has_its_new_transcript() {
     for request_ids in [[Some("r1"), Some("r2")], [None, None]] {
-        let w = World::of(Environment::Live, vec![job(1)]).await;
+        let w = Fixture::of(Environment::Live, vec![job(1)]).await;
         let _me = w.store.enlist("{}".into()).await.unwrap();
         w.finish_line(&w.claim(Environment::Live).await[0], "the old words", request_ids[0], &[]).await;
         w.written().await.unwrap();
@@ -196,14 +196,14 @@ async fn a_line_bought_again_after_pruning_has_its_new_transcript() {
 
 #[tokio::test]
 async fn what_was_adopted_keeps_its_words_length_and_request_id() {
-    let lost = World::done(3, true).await;
+    let lost = Fixture::done(3, true).await;
     lost.written().await.unwrap();
     let adopted = |line: u64, ending: &str| {
         let address = format!("/elsewhere/k{line}.{ending}");
         NewJob { adopted: Some(serde_json::json!([address]).to_string()), ..job(line) }
     };
     let lines = vec![adopted(1, "srt"), adopted(2, "srt"), job(3), adopted(4, "json"), adopted(5, "srt")];
-    let w = World::of(Environment::Live, lines).await;
+    let w = Fixture::of(Environment::Live, lines).await;
     fs::create_dir_all(w.out("")).unwrap();
     fs::copy(lost.out(REPORT), w.out(REPORT)).unwrap();
     let json = serde_json::json!({"transcription": "four", "metadata": {"duration": 2.5}, "request_id": "r9"});
@@ -220,7 +220,7 @@ async fn what_was_adopted_keeps_its_words_length_and_request_id() {
 
 #[tokio::test]
 async fn an_old_report_that_cannot_be_read_is_left_as_it_is() {
-    let w = World::done(3, true).await;
+    let w = Fixture::done(3, true).await;
     w.written().await.unwrap();
     let whole = w.report();
     w.prune().await;
@@ -246,7 +246,7 @@ async fn an_old_report_that_cannot_be_read_is_left_as_it_is() {
 
 #[tokio::test]
 async fn an_unreadable_report_is_no_trouble_where_nothing_is_pruned() {
-    let w = World::done(3, true).await;
+    let w = Fixture::done(3, true).await;
     fs::create_dir_all(w.out("")).unwrap();
     fs::write(w.out(REPORT), [0x1f, 0x8b, 8]).unwrap();
     w.written().await.unwrap();
@@ -261,7 +261,7 @@ async fn an_unreadable_report_is_no_trouble_where_nothing_is_pruned() {
 
 #[tokio::test]
 async fn an_empty_transcript_that_is_known_is_none_that_is_lost() {
-    let w = World::of(Environment::Live, vec![job(1)]).await;
+    let w = Fixture::of(Environment::Live, vec![job(1)]).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
     w.finish_line(&w.claim(Environment::Live).await[0], "", Some("r1"), &[]).await;
     w.written().await.unwrap();
@@ -273,7 +273,7 @@ async fn an_empty_transcript_that_is_known_is_none_that_is_lost() {
 
 #[tokio::test]
 async fn the_first_report_of_a_batch_is_written_over_nothing() {
-    let mut w = World::done(1, true).await;
+    let mut w = Fixture::done(1, true).await;
     let to = w.dir.path().join("bi/night.csv");
     w.spec.report_to = Some(to.display().to_string());
     let sink = Sink::open(&w.spec.output, &w.spec.sink).unwrap();

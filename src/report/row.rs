@@ -5,7 +5,7 @@ use crate::domain::{
     cost::MicroUsd,
     options::listed,
     row::{Note, RowStatus},
-    speech::{AudioFormat, SampleRate},
+    synthesis_options::{AudioFormat, SampleRate},
     task::TaskName,
     transcription::Transcription,
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     lines::status,
-    summary::{FORMAT, Failures, LedgerRef, Speech, Spend, SpendReason, Summary, SummaryState, Suspects},
+    summary::{FORMAT, Failures, LedgerRef, Spend, SpendReason, Summary, SummaryState, Suspects, SynthesisSummary},
 };
 use crate::{
     domain::{
@@ -38,15 +38,15 @@ pub async fn summarize(
     summary.finished_at = row.finished_at;
     summary.lines = counts.by_state.iter().map(|(state, count)| (status(*state), *count)).collect();
     summary.audio_seconds = counts.audio_ms as f64 / 1_000.0;
-    if summary.speech.is_some() {
-        let spoken = store.spoken(batch).await?;
-        summary.speech =
-            Some(Speech { characters: spoken.done, parts: spoken.parts, reused_parts: spoken.reused_parts });
+    if summary.synthesis.is_some() {
+        let spoken = store.synthesis_counts(batch).await?;
+        summary.synthesis =
+            Some(SynthesisSummary { characters: spoken.done, parts: spoken.parts, reused_parts: spoken.reused_parts });
     }
     summary.calls = spending.iter().map(|s| s.calls).sum();
     summary.billed_calls = spending.iter().map(|s| s.billed).sum();
     summary.spend = spend(&spending);
-    troubles(store, batch, counts, &mut summary).await?;
+    failures(store, batch, counts, &mut summary).await?;
     Ok(summary)
 }
 
@@ -70,7 +70,7 @@ pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, 
         failures: Vec::new(),
         suspects: Vec::new(),
         audio_seconds: 0.0,
-        speech: spec.task.is::<Synthesis>().then(Speech::default),
+        synthesis: spec.task.is::<Synthesis>().then(SynthesisSummary::default),
         calls: 0,
         billed_calls: 0,
         spend: Spend::default(),
@@ -95,9 +95,9 @@ fn spend(spending: &[Spending]) -> Spend {
     spend
 }
 
-async fn troubles(store: &Store, batch: BatchId, counts: Counts, summary: &mut Summary) -> Result<(), StoreError> {
+async fn failures(store: &Store, batch: BatchId, counts: Counts, summary: &mut Summary) -> Result<(), StoreError> {
     let unexpected = |kind: &str| StoreError::Unexpected(format!("error_kind = {kind}"));
-    for (state, kind, count, key) in counts.troubles {
+    for (state, kind, count, key) in counts.failures {
         if state == JobState::Failed {
             let known: ErrorKind = kind.parse().map_err(|_| unexpected(&kind))?;
             let error = store.error_of(batch, &key).await?.unwrap_or_default();

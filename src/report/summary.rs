@@ -82,7 +82,7 @@ pub struct Summary {
     pub audio_seconds: f64,
     /// What they speak; of a transcription it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub speech: Option<Speech>,
+    pub synthesis: Option<SynthesisSummary>,
     /// Calls made.
     pub calls: u64,
     /// Those of them that may have been billed.
@@ -95,7 +95,7 @@ pub struct Summary {
 
 /// What the jobs speak that have a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Speech {
+pub struct SynthesisSummary {
     /// Characters of their texts.
     pub characters: u64,
     /// Parts that the texts were cut into.
@@ -247,7 +247,7 @@ pub(super) mod tests {
             ],
             suspects: vec![Suspects { reason: SuspectReason::Empty, count: 3, key: "2026/call-9".into() }],
             audio_seconds: 74_520.5,
-            speech: None,
+            synthesis: None,
             calls: 1230,
             billed_calls: 1211,
             spend: Spend {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    summary::{Speech, SpendReason, Summary, SummaryState},
+    summary::{SpendReason, Summary, SummaryState, SynthesisSummary},
     words::{grouped, printable, shell, shorten},
 };
 use crate::domain::{call::ErrorKind, row::RowStatus};
@@ -13,10 +13,10 @@ use crate::domain::{call::ErrorKind, row::RowStatus};
 pub(super) fn table(summary: &Summary, width: usize) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
-    out.fact(if summary.speech.is_some() { "jobs" } else { "lines" }, &lines(summary));
+    out.fact(if summary.synthesis.is_some() { "jobs" } else { "lines" }, &lines(summary));
     out.fact("audio", &duration(summary.audio_seconds));
-    if let Some(speech) = &summary.speech {
-        out.fact("speech", &spoken(speech));
+    if let Some(synthesis) = &summary.synthesis {
+        out.fact("speech", &synthesis_words(synthesis));
     }
     out.fact("calls", &format!("{}, {} billed", grouped(summary.calls), grouped(summary.billed_calls)));
     out.fact("spend", &format!("${} at list price of {}", summary.spend.total_usd, summary.rates.as_of));
@@ -70,13 +70,13 @@ fn lines(summary: &Summary) -> String {
     }
 }
 
-fn spoken(speech: &Speech) -> String {
-    let reused = match speech.reused_parts {
+fn synthesis_words(synthesis: &SynthesisSummary) -> String {
+    let reused = match synthesis.reused_parts {
         0 => String::new(),
         n => format!(", {} of them there already", grouped(n)),
     };
-    let parts = if speech.parts == 1 { "part" } else { "parts" };
-    format!("{} characters in {} {parts}{reused}", grouped(speech.characters), grouped(speech.parts))
+    let parts = if synthesis.parts == 1 { "part" } else { "parts" };
+    format!("{} characters in {} {parts}{reused}", grouped(synthesis.characters), grouped(synthesis.parts))
 }
 
 const fn reason_words(reason: SpendReason) -> &'static str {
@@ -106,7 +106,7 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         | ErrorKind::SourceArchived
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
         ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
-        ErrorKind::BadRequest if summary.speech.is_some() => format!("change the line, then {run}"),
+        ErrorKind::BadRequest if summary.synthesis.is_some() => format!("change the line, then {run}"),
         ErrorKind::LanguageNotEnabled | ErrorKind::ModelRetired => {
             format!("ask for another language, model or region host, then {run}")
         }
@@ -221,12 +221,15 @@ mod tests {
         let mut s = summary();
         s.failures.truncate(1);
         s.failures[0].kind = ErrorKind::BadRequest;
-        s.speech = Some(Speech { characters: 200_412, parts: 1_003, reused_parts: 12 });
+        s.synthesis = Some(SynthesisSummary { characters: 200_412, parts: 1_003, reused_parts: 12 });
         let text = table(&s, 100);
         assert!(text.contains("\n  jobs      1,221: 1,204 succeeded"), "{text}");
         assert!(text.contains("\n  speech    200,412 characters in 1,003 parts, 12 of them there already\n"), "{text}");
         assert!(text.contains("-> change the line, then wavebatch run"), "{text}");
-        assert_eq!(spoken(&Speech { characters: 5, parts: 1, reused_parts: 0 }), "5 characters in 1 part");
+        assert_eq!(
+            synthesis_words(&SynthesisSummary { characters: 5, parts: 1, reused_parts: 0 }),
+            "5 characters in 1 part"
+        );
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{
-    Shared, Webhook,
+    RunnerShared, Webhook,
     batch::Batch,
     call::{self, Attempt, Caller, Departs},
     marks,
     reconcile::grace_ms,
     recording::Recording,
-    worker::Work,
+    worker::ActivePart,
 };
 use crate::{
     domain::{
-        call::{Answer, ErrorKind, LogFlags, Outcome, Trouble},
+        call::{Answer, CallFailure, ErrorKind, LogFlags, Outcome},
         callback::address,
         identity::{ContentHash, SeenFile},
         job::{CallRecord, JobId, RequestFingerprint, Token, Why},
@@ -39,7 +39,7 @@ fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
 
 /// Has a recording transcribed, in place of the call `replaces`, if there is one.
 pub(super) async fn attempt(
-    work: &mut Work<'_>,
+    work: &mut ActivePart<'_>,
     why: Why,
     replaces: Option<&CallRecord>,
     recording: &Recording,
@@ -61,7 +61,7 @@ pub(super) async fn attempt(
 }
 
 /// Where the answer is posted to, if it is: not to us where three in a row did not come.
-fn webhook<'a>(work: &Work<'a>, recording: &Recording) -> Option<&'a Webhook> {
+fn webhook<'a>(work: &ActivePart<'a>, recording: &Recording) -> Option<&'a Webhook> {
     let webhook = work.shared.config.webhook.as_ref()?;
     let trusted = work.shared.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;
     let known = (recording.audio_ms(), recording.bytes());
@@ -69,7 +69,7 @@ fn webhook<'a>(work: &Work<'a>, recording: &Recording) -> Option<&'a Webhook> {
 }
 
 struct Transcriber<'a> {
-    shared: &'a Shared,
+    shared: &'a RunnerShared,
     batch: &'a Batch,
     options: TranscribeOptions,
     word_timestamps: bool,
@@ -96,7 +96,7 @@ impl Caller for Transcriber<'_> {
         self.shared.config.rates.known_per_minute(*model).is_none().then(|| model.as_str())
     }
 
-    fn fingerprint(&self) -> RequestFingerprint {
+    fn request_fingerprint(&self) -> RequestFingerprint {
         let o = &self.options;
         RequestFingerprint {
             model: o.model.to_string(),
@@ -139,8 +139,8 @@ impl Caller for Transcriber<'_> {
 
     async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
         if !self.recording.stays().await {
-            let told = "the recording changed after it was looked at";
-            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+            let message = "the recording changed after it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
         }
         let id = permit.call.to_string();
         let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
@@ -152,8 +152,8 @@ impl Caller for Transcriber<'_> {
         };
         let padding = (permit.padding > 0).then_some(permit.padding);
         let Some(body) = self.recording.body_with(padding) else {
-            let told = "the recording is not what it was when it was looked at";
-            return Outcome::NotSent(Trouble::new(ErrorKind::SourceChanged, told));
+            let message = "the recording is not what it was when it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
         };
         let cursor = self.shared.log.cursor();
         let outcome = self.shared.client.transcribe(&call, body, move || departs.asked(), self.timeout).await;
@@ -166,7 +166,7 @@ impl Caller for Transcriber<'_> {
         }
         if let (Some(extra), Outcome::Answered(answer)) = (padding, &outcome) {
             let bytes = self.recording.bytes_with(Some(extra));
-            let sent = RequestFingerprint { bytes, ..self.fingerprint() };
+            let sent = RequestFingerprint { bytes, ..self.request_fingerprint() };
             marks::check(self.shared, cursor, sent, answer.transcript.as_ref());
         }
         outcome

@@ -17,7 +17,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-use super::{Event, RunnerConfig, Shared, disk::LocalOutage, speak::Turns, store_outage::StoreOutage};
+use super::{Event, RunnerConfig, RunnerShared, disk::LocalOutage, store_outage::StoreOutage, synthesis::Turns};
 
 /// Parts of bought speech that are written at once.
 const WRITERS: usize = 2;
@@ -106,7 +106,7 @@ impl Batches {
         };
         let sink = match Sink::open(&spec.output, &spec.sink) {
             Ok(sink) => sink,
-            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Sink, reason: e.told() })),
+            Err(e) => return Ok(Err(Unworkable { kind: PauseKind::Sink, reason: e.message() })),
         };
         let batch = Arc::new(Batch {
             id,
@@ -174,11 +174,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl RunnerShared {
     /// Pauses a batch, and says so once however many workers run into the same wall.
     pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store.pause(batch, kind, reason.to_owned()).await?;
-        self.say_paused(batch, kind, reason);
+        self.report_paused(batch, kind, reason);
         Ok(())
     }
 
@@ -192,14 +192,14 @@ impl Shared {
         let Some(rule) = &self.config.spend else { return Ok(()) };
         let reason = limit.reached(rule);
         self.store.pause_for_spend(batch, limit, reserve, reason.clone()).await?;
-        self.say_paused(batch, limit.period.pause(), &reason);
+        self.report_paused(batch, limit.period.pause(), &reason);
         Ok(())
     }
 
-    fn say_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
+    fn report_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
         if lock(&self.batches.paused).insert(batch) {
             tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
-            self.say(Event::Paused { batch, kind, reason: reason.to_owned() });
+            self.emit(Event::Paused { batch, kind, reason: reason.to_owned() });
         }
     }
 }

@@ -11,17 +11,17 @@ use std::{
 
 use super::{
     CallEnd, Event, disk,
-    worker::{Next, Work, jitter},
+    worker::{ActivePart, Next, jitter},
 };
 use crate::{
     crash,
     domain::{
-        call::{ErrorKind, LogError, Outcome, Trouble},
+        call::{CallFailure, ErrorKind, LogError, Outcome},
         identity::{ContentHash, SeenFile},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
         pool::{Limited, Pool},
-        retry::{self, PauseKind, Verdict},
+        retry::{self, PauseKind, RetryDecision},
     },
     store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
     waves::Departure,
@@ -44,7 +44,7 @@ pub(super) trait Caller {
     fn unpriced(&self) -> Option<&str>;
 
     /// What the vendor's log would show of it.
-    fn fingerprint(&self) -> RequestFingerprint;
+    fn request_fingerprint(&self) -> RequestFingerprint;
 
     /// The recording that it uploads, if it does.
     fn upload(&self) -> Option<Upload> {
@@ -88,12 +88,12 @@ pub(super) enum Attempt<A> {
     /// The same clip was bought meanwhile.
     ClipKept,
     /// A call for the same clip is parked.
-    ClipParked,
+    ClipInManualReview,
 }
 
 /// Makes a call, if it may be made, and another one for as long as only permits are in the way.
 pub(super) async fn attempt<A, C: Caller>(
-    work: &mut Work<'_, A>,
+    work: &mut ActivePart<'_, A>,
     caller: &C,
     why: Why,
     mut replaces: Option<CallId>,
@@ -136,7 +136,7 @@ pub(super) async fn attempt<A, C: Caller>(
         };
         let cost = match &end {
             End::Answered { cost, .. } => cost.unwrap_or(0),
-            End::Spoken { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
+            End::Synthesized { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
             _ => 0,
         };
         let pauses =
@@ -147,9 +147,9 @@ pub(super) async fn attempt<A, C: Caller>(
         if let Some((kind, reason)) = pauses {
             work.shared.pause(work.batch.id, kind, &reason).await?;
         }
-        let trouble = trouble_of(&outcome).cloned();
+        let failure = failure_of(&outcome).cloned();
         let how = how(&outcome);
-        work.shared.say(Event::CallEnded { pool: work.pool, how, trouble: trouble.clone(), cost });
+        work.shared.emit(Event::CallEnded { pool: work.pool, how, failure: failure.clone(), cost });
         match outcome {
             // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
             Outcome::Answered(_) if !reply.worked => return Ok(Attempt::Next(Next::Lost)),
@@ -164,12 +164,12 @@ pub(super) async fn attempt<A, C: Caller>(
             Outcome::Stale => continue,
             _ => {}
         }
-        let trouble = trouble.expect("only an answer and a stale permit have none");
-        tracing::info!(job.key = work.job.key, call.id = %permit.call, kind = %trouble.kind, status = trouble.status,
-            request_id = trouble.request_id, "call failed: {}", trouble.message);
+        let failure = failure.expect("only an answer and a stale permit have none");
+        tracing::info!(job.key = work.job.key, call.id = %permit.call, kind = %failure.kind, status = failure.status,
+            request_id = failure.request_id, "call failed: {}", failure.message);
         work.reload().await?;
         // Else the pool's cooldown does the waiting: the next permit comes when it is over.
-        if let Some(next) = after(work, permit.call, &trouble, &reply).await? {
+        if let Some(next) = after(work, permit.call, &failure, &reply).await? {
             return Ok(Attempt::Next(next));
         }
     }
@@ -177,7 +177,7 @@ pub(super) async fn attempt<A, C: Caller>(
 
 /// Waits for the right to call. A drain ends the wait.
 async fn permit<A, C: Caller>(
-    work: &Work<'_, A>,
+    work: &ActivePart<'_, A>,
     caller: &C,
     why: Why,
     replaces: Option<CallId>,
@@ -197,7 +197,13 @@ async fn permit<A, C: Caller>(
         grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),
         log_cursor: shared.log.cursor(),
-        ..PermitAsk::new(work.job, shared.config.account.clone(), work.pool, caller.buys(), caller.fingerprint())
+        ..PermitAsk::new(
+            work.job,
+            shared.config.account.clone(),
+            work.pool,
+            caller.buys(),
+            caller.request_fingerprint(),
+        )
     };
     let verdict = tokio::select! {
         biased;
@@ -206,15 +212,15 @@ async fn permit<A, C: Caller>(
     };
     Ok(match verdict {
         Ok(permit) => {
-            shared.say(Event::CallStarted { pool: work.pool });
-            permit.close_limits.iter().for_each(|words| shared.say(Event::Warning(words.clone())));
+            shared.emit(Event::CallStarted { pool: work.pool });
+            permit.close_limits.iter().for_each(|words| shared.emit(Event::Warning(words.clone())));
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
         Err(Denial::SameClipOpen { call, until }) => Err(Attempt::ClipOpen { call, until }),
         Err(Denial::SameClipKept { .. }) => Err(Attempt::ClipKept),
-        Err(Denial::ClipParked) => Err(Attempt::ClipParked),
+        Err(Denial::ClipInManualReview) => Err(Attempt::ClipInManualReview),
         Err(Denial::BatchPaused | Denial::WindowClosed | Denial::Dropped) => {
             Err(Attempt::Next(work.put_back(work.now())))
         }
@@ -265,13 +271,13 @@ impl Departs {
     }
 }
 
-fn trouble_of<A>(outcome: &Outcome<A>) -> Option<&Trouble> {
+fn failure_of<A>(outcome: &Outcome<A>) -> Option<&CallFailure> {
     match outcome {
         Outcome::Refused(t)
         | Outcome::NotSent(t)
         | Outcome::Unknown(t)
         | Outcome::Unusable(t)
-        | Outcome::TooLarge { trouble: t, .. } => Some(t),
+        | Outcome::TooLarge { failure: t, .. } => Some(t),
         Outcome::Answered(_) | Outcome::Accepted { .. } | Outcome::Stale => None,
     }
 }
@@ -293,10 +299,10 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
 fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     let counts = retry::counts_as_try(outcome);
     match outcome {
-        Outcome::Refused(trouble) => {
-            let effect = match trouble.kind {
-                ErrorKind::RateLimited => PoolEffect::Limited(trouble.retry_after),
-                ErrorKind::ServerError => failed(false, trouble),
+        Outcome::Refused(failure) => {
+            let effect = match failure.kind {
+                ErrorKind::RateLimited => PoolEffect::Limited(failure.retry_after),
+                ErrorKind::ServerError => failed(false, failure),
                 ErrorKind::Unauthorized
                 | ErrorKind::Forbidden
                 | ErrorKind::PaymentRequired
@@ -305,58 +311,58 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
                 | ErrorKind::QuotaExhausted => PoolEffect::None,
                 _ => PoolEffect::Clean,
             };
-            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+            End::Rejected { failure: Some(failure.clone()), effect, counts }
         }
-        Outcome::NotSent(trouble) => {
-            let ours = trouble.kind == ErrorKind::Unreachable;
-            let effect = if ours { failed(true, trouble) } else { PoolEffect::None };
-            End::Rejected { trouble: Some(trouble.clone()), effect, counts }
+        Outcome::NotSent(failure) => {
+            let ours = failure.kind == ErrorKind::Unreachable;
+            let effect = if ours { failed(true, failure) } else { PoolEffect::None };
+            End::Rejected { failure: Some(failure.clone()), effect, counts }
         }
         Outcome::Accepted { request_id } => End::Accepted { request_id: request_id.clone() },
-        Outcome::Answered(_) | Outcome::Stale => End::Rejected { trouble: None, effect: PoolEffect::None, counts },
-        Outcome::Unknown(trouble) => End::Unknown {
-            trouble: trouble.clone(),
+        Outcome::Answered(_) | Outcome::Stale => End::Rejected { failure: None, effect: PoolEffect::None, counts },
+        Outcome::Unknown(failure) => End::Unknown {
+            failure: failure.clone(),
             // Only our own time-out leaves the vendor at work; a broken connection ends its request.
-            keeps_slot: trouble.kind == ErrorKind::TimedOut,
-            effect: match trouble.kind {
-                ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, trouble),
+            keeps_slot: failure.kind == ErrorKind::TimedOut,
+            effect: match failure.kind {
+                ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, failure),
                 _ => PoolEffect::None,
             },
         },
-        Outcome::Unusable(trouble) => End::Unusable { trouble: trouble.clone() },
-        Outcome::TooLarge { trouble, body } => End::TooLarge { trouble: trouble.clone(), body: body.clone() },
+        Outcome::Unusable(failure) => End::Unusable { failure: failure.clone() },
+        Outcome::TooLarge { failure, body } => End::TooLarge { failure: failure.clone(), body: body.clone() },
     }
 }
 
 /// What a failure says of its pool. `ours` = nothing was sent.
-const fn failed(ours: bool, trouble: &Trouble) -> PoolEffect {
-    PoolEffect::Failed { ours, retry_after: trouble.retry_after }
+const fn failed(ours: bool, failure: &CallFailure) -> PoolEffect {
+    PoolEffect::Failed { ours, retry_after: failure.retry_after }
 }
 
-/// What follows from the trouble that a call ended with; `None` = ask for another permit.
+/// What follows from the failure that a call ended with; `None` = ask for another permit.
 async fn after<A>(
-    work: &mut Work<'_, A>,
+    work: &mut ActivePart<'_, A>,
     call: CallId,
-    trouble: &Trouble,
+    failure: &CallFailure,
     reply: &EndReply,
 ) -> Result<Option<Next>, StoreError> {
-    if let Some(next) = outage(work, trouble, reply).await? {
+    if let Some(next) = outage(work, failure, reply).await? {
         return Ok(Some(next));
     }
     let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
     // No other line says whether the API works: what costs nothing does.
     if reply.in_doubt && reach(work).await == Reach::Out {
-        let (account, asked) = (work.shared.config.account.clone(), trouble.retry_after);
+        let (account, asked) = (work.shared.config.account.clone(), failure.retry_after);
         probe_at = Some(work.shared.store.out_of_reach(account, work.pool, call, asked).await?);
         tracing::warn!(pool = %work.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
         work.reload().await?;
     }
     if reply.state == CallState::Sent {
         // Its outcome is unknown: the log is the first to be asked. Another call is not made before its time.
-        work.not_before = trouble.retry_after.map_or(0, |asked| work.now() + retry::asked_ms(asked));
+        work.not_before = failure.retry_after.map_or(0, |asked| work.now() + retry::asked_ms(asked));
         return Ok(Some(Next::Look));
     }
-    if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (trouble.kind, probe_at) {
+    if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (failure.kind, probe_at) {
         return Ok(Some(work.put_back(probe_at.max(work.now()))));
     }
     let mut used = work.used();
@@ -364,36 +370,40 @@ async fn after<A>(
         used.limited = work.journal.limited_in_a_row();
     }
     let source_try =
-        matches!(trouble.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
+        matches!(failure.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
     if source_try {
         used.tries += 1;
     }
     let max_tries = work.batch.spec.run.max_tries;
-    let verdict = retry::verdict(trouble, used, max_tries, jitter());
+    let verdict = retry::verdict(failure, used, max_tries, jitter());
     Ok(match verdict {
-        Verdict::Again => None,
-        Verdict::Later(wait) => {
+        RetryDecision::Again => None,
+        RetryDecision::Later(wait) => {
             let due_at = work.now() + i64::try_from(wait).unwrap_or(30_000);
             Some(Next::Leave(To::Queued { due_at, call: Some(work.pool), source_try }))
         }
-        Verdict::Fail => Some(Next::fail(trouble.kind, told(trouble))),
-        Verdict::Pause(kind) => {
-            work.shared.pause(work.batch.id, kind, &told(trouble)).await?;
+        RetryDecision::Fail => Some(Next::fail(failure.kind, message(failure))),
+        RetryDecision::Pause(kind) => {
+            work.shared.pause(work.batch.id, kind, &message(failure)).await?;
             Some(work.put_back(work.now()))
         }
     })
 }
 
-/// A trouble in one line, with the id that the vendor's support asks for.
-fn told(trouble: &Trouble) -> String {
-    match &trouble.request_id {
-        Some(id) if !trouble.message.contains(id.as_str()) => format!("{} (request id {id})", trouble.message),
-        _ => trouble.message.clone(),
+/// A failure in one line, with the id that the vendor's support asks for.
+fn message(failure: &CallFailure) -> String {
+    match &failure.request_id {
+        Some(id) if !failure.message.contains(id.as_str()) => format!("{} (request id {id})", failure.message),
+        _ => failure.message.clone(),
     }
 }
 
 /// Pauses the batch when the API has been out of reach, or has answered nothing but 429, for too long.
-async fn outage<A>(work: &Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+async fn outage<A>(
+    work: &ActivePart<'_, A>,
+    failure: &CallFailure,
+    reply: &EndReply,
+) -> Result<Option<Next>, StoreError> {
     let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
     let now = work.now();
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
@@ -401,10 +411,10 @@ async fn outage<A>(work: &Work<'_, A>, trouble: &Trouble, reply: &EndReply) -> R
             "the API at {} has been out of reach for {} min: {}",
             work.shared.client.host(),
             limit / 60_000,
-            trouble.message
+            failure.message
         )
     } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
-        format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, trouble.message)
+        format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, failure.message)
     } else {
         return Ok(None);
     };
@@ -423,7 +433,7 @@ enum Probe {
 }
 
 /// In an outage a line whose last call may have been billed probes last, and not by calling: what is free comes first.
-async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError> {
+async fn probe<A>(work: &ActivePart<'_, A>, call: CallId) -> Result<Probe, StoreError> {
     let shared = work.shared;
     let account = shared.config.account.clone();
     let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool, call).await? else {
@@ -434,8 +444,8 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
         match reach(work).await {
             Reach::Within => return Ok(Probe::Reached),
             // The vendor was not asked: its outage is neither longer nor over.
-            Reach::Unasked(told) => {
-                shared.say_of_disk(format!("{told}; {}", disk::again()));
+            Reach::Unasked(message) => {
+                shared.report_disk(format!("{message}; {}", disk::again()));
                 let wait = i64::try_from(retry::LOCAL_WAIT_MS).unwrap_or(30_000);
                 return Ok(Probe::Wait(work.put_back(work.now() + wait)));
             }
@@ -454,7 +464,7 @@ async fn probe<A>(work: &Work<'_, A>, call: CallId) -> Result<Probe, StoreError>
 }
 
 /// Whether the API answers what costs nothing: its log; or, since there is none of speech, how it is.
-async fn reach<A>(work: &Work<'_, A>) -> Reach {
+async fn reach<A>(work: &ActivePart<'_, A>) -> Reach {
     match work.pool {
         Pool::Tts => Reach::of_health(work.shared.client.health().await.err()),
         Pool::Pulse | Pool::PulsePro | Pool::Other(_) => work.shared.log.reach().await,
@@ -473,12 +483,12 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    /// What the trouble of asking how the API is says; none is the API's own `ok`.
-    fn of_health(trouble: Option<Trouble>) -> Self {
-        match trouble {
+    /// What the failure of asking how the API is says; none is the API's own `ok`.
+    fn of_health(failure: Option<CallFailure>) -> Self {
+        match failure {
             None => Self::Within,
-            Some(trouble) if trouble.kind == ErrorKind::LocalOutage => Self::Unasked(trouble.message),
-            Some(trouble) if trouble.status.is_none_or(|status| status >= 500) => Self::Out,
+            Some(failure) if failure.kind == ErrorKind::LocalOutage => Self::Unasked(failure.message),
+            Some(failure) if failure.status.is_none_or(|status| status >= 500) => Self::Out,
             Some(_) => Self::Within,
         }
     }
@@ -488,23 +498,27 @@ impl Reach {
         match error {
             None | Some(LogError::Absent(_)) => Self::Within,
             Some(LogError::Unreachable(_)) => Self::Out,
-            Some(LogError::Unasked(told)) => Self::Unasked(told),
+            Some(LogError::Unasked(message)) => Self::Unasked(message),
         }
     }
 }
 
 /// Why the batch must stop after this answer: its content was to expire, and does not.
-fn broken_promise<C: Caller>(shared: &super::Shared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
+fn broken_promise<C: Caller>(
+    shared: &super::RunnerShared,
+    caller: &C,
+    answer: &C::Answer,
+) -> Option<(PauseKind, String)> {
     let (policy, answered) = caller.expiry(answer);
     if !breaks_expiry(policy, answered, &shared.expiry_unavailable) {
         return None;
     }
     let said = answered.unwrap_or("nothing");
-    let told = format!(
+    let message = format!(
         "expire_content = true, and the API says `{said}` instead of `applied` ({}); expire_content = \"try\" goes on all the same",
         ErrorKind::ExpiryNotApplied
     );
-    Some((PauseKind::Expiry, told))
+    Some((PauseKind::Expiry, message))
 }
 
 /// Whether an answer breaks the promise that its content expires. That it is `unavailable` passes, by the vendor's word: it is
@@ -541,13 +555,13 @@ mod tests {
 
     #[test]
     fn what_this_machine_lacks_is_no_outage_of_the_vendors() {
-        let trouble = |kind, status| Some(Trouble { status, ..Trouble::new(kind, "told") });
+        let failure = |kind, status| Some(CallFailure { status, ..CallFailure::new(kind, "told") });
         assert_eq!(Reach::of_health(None), Reach::Within);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(429))), Reach::Within);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::ServerError, Some(503))), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::Unreachable, None)), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::TimedOut, None)), Reach::Out);
-        assert_eq!(Reach::of_health(trouble(ErrorKind::LocalOutage, None)), Reach::Unasked("told".into()));
+        assert_eq!(Reach::of_health(failure(ErrorKind::ServerError, Some(429))), Reach::Within);
+        assert_eq!(Reach::of_health(failure(ErrorKind::ServerError, Some(503))), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::Unreachable, None)), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::TimedOut, None)), Reach::Out);
+        assert_eq!(Reach::of_health(failure(ErrorKind::LocalOutage, None)), Reach::Unasked("told".into()));
         assert_eq!(Reach::of_log(None), Reach::Within);
         assert_eq!(Reach::of_log(Some(LogError::Absent("401".into()))), Reach::Within);
         assert_eq!(Reach::of_log(Some(LogError::Unreachable("503".into()))), Reach::Out);

@@ -10,7 +10,7 @@ use std::{
 use super::{
     AfterDelivery, Event, disk, outputs,
     recording::{Leftover, Recording},
-    worker::{Next, Work},
+    worker::{ActivePart, Next},
 };
 use crate::{
     domain::{
@@ -35,7 +35,7 @@ pub(super) const DISK_RETRY_MS: i64 = 30_000;
 
 /// What is known of a recording when its answer is judged.
 #[derive(Debug, Clone, Copy, Default)]
-struct Known {
+struct RecordingFacts {
     audio_ms: Option<u64>,
     exact: bool,
     channels: Option<u16>,
@@ -43,7 +43,7 @@ struct Known {
 
 /// An answer that has just come.
 pub(super) async fn deliver_fresh(
-    work: &Work<'_>,
+    work: &ActivePart<'_>,
     call: CallId,
     answer: Answer,
     processing_ms: i64,
@@ -51,7 +51,7 @@ pub(super) async fn deliver_fresh(
 ) -> Result<Next, StoreError> {
     let known = recording
         .probe
-        .map(|p| Known { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels })
+        .map(|p| RecordingFacts { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels })
         .unwrap_or_default();
     let facts = AnswerFacts {
         request_id: answer.request_id,
@@ -63,7 +63,7 @@ pub(super) async fn deliver_fresh(
 }
 
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
-pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, StoreError> {
+pub(super) async fn deliver_kept(work: &ActivePart<'_>, call: CallId) -> Result<Next, StoreError> {
     let Some((body, facts)) = work.shared.store.answer(call).await? else {
         let notes = Some(Note::AnswerPruned.to_string());
         let finish = Finish { state: Some(JobState::Succeeded), notes, ..Finish::default() };
@@ -72,7 +72,9 @@ pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, 
     let mut recording = Recording::new();
     // The length is worth a look at a file that is still there; nothing is fetched for it.
     let known = recording.peek(&work.job.source).await;
-    let known = known.map(|p| Known { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels }).unwrap_or_default();
+    let known = known
+        .map(|p| RecordingFacts { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels })
+        .unwrap_or_default();
     // Looking took its time: another line's outputs may stand where its own would.
     if !work.shared.store.holds(work.job.job, work.job.token).await? {
         return Ok(Next::Lost);
@@ -82,11 +84,11 @@ pub(super) async fn deliver_kept(work: &Work<'_>, call: CallId) -> Result<Next, 
 
 /// Writes the outputs of an answer. Its transcript is given where it was read before. `again`: they may be there.
 async fn deliver(
-    work: &Work<'_>,
+    work: &ActivePart<'_>,
     call: CallId,
     (body, transcript): (Body, Option<Transcript>),
     facts: AnswerFacts,
-    known: Known,
+    known: RecordingFacts,
     again: bool,
 ) -> Result<Next, StoreError> {
     let spec = &work.batch.spec;
@@ -114,8 +116,8 @@ async fn deliver(
         }
         Err(Unrendered::Answer(e)) => return unreadable(work, call, &e).await,
         Err(Unrendered::Disk(path, e)) => {
-            let told = disk::told(&path, &e);
-            work.shared.say_of_disk(format!("{told}; its lines are tried again every 30 s"));
+            let message = disk::message(&path, &e);
+            work.shared.report_disk(format!("{message}; its lines are tried again every 30 s"));
             let due_at = work.now() + DISK_RETRY_MS;
             return Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }));
         }
@@ -134,8 +136,8 @@ async fn deliver(
         Err(next) => return Ok(next),
     };
     if known.channels.is_some_and(|n| n > 1) && work.batch.first_stereo() {
-        let told = "some recordings have several channels; the API works on one, and may mix the speakers";
-        work.shared.say(Event::Warning(told.into()));
+        let message = "some recordings have several channels; the API works on one, and may mix the speakers";
+        work.shared.emit(Event::Warning(message.into()));
     }
     let finish = Finish {
         made_by: Some(Arc::clone(&work.batch.read)),
@@ -156,7 +158,7 @@ async fn deliver(
 }
 
 /// Whether the call asked for word times. One that is not in the journal yet was made with the options of now.
-fn words_asked(work: &Work<'_>, call: CallId) -> bool {
+fn words_asked(work: &ActivePart<'_>, call: CallId) -> bool {
     let made = work.journal.calls.iter().find(|made| made.id == call);
     made.map_or_else(
         || work.asked.options.sends_word_timestamps(work.asked.formats),
@@ -165,10 +167,10 @@ fn words_asked(work: &Work<'_>, call: CallId) -> bool {
 }
 
 /// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
-async fn unreadable(work: &Work<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
+async fn unreadable(work: &ActivePart<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     work.shared.store.set_aside(work.job.job, call).await?;
-    let told = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
-    Ok(Next::fail(ErrorKind::UnusableAnswer, told))
+    let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
+    Ok(Next::fail(ErrorKind::UnusableAnswer, message))
 }
 
 /// What is to be made of an answer.
@@ -177,7 +179,7 @@ struct Order {
     formats: Vec<TranscriptFormat>,
     /// Where the outputs of a large answer go, one for each format; none: they stay in memory.
     drafts: Vec<PathBuf>,
-    known: Known,
+    known: RecordingFacts,
     allow_silence: bool,
     /// Whether its call asked for word times.
     words_asked: bool,
@@ -187,7 +189,7 @@ struct Order {
 /// What became of it.
 enum Rendered {
     /// What is told of it, and the files of its job.
-    All(Heard, Vec<Item>),
+    All(JudgedAnswer, Vec<Item>),
     /// It lacks the words that a format needs, and is to be bought again.
     WordsLost,
 }
@@ -199,7 +201,7 @@ enum Unrendered {
 }
 
 /// What is told of an answer.
-struct Heard {
+struct JudgedAnswer {
     doubt: Option<SuspectReason>,
     audio_ms: Option<u64>,
     request_id: Option<String>,
@@ -237,7 +239,7 @@ impl Order {
             let name = format!("{}.{format}", self.key);
             items.push(Item { name, content, content_type: format.content_type() });
         }
-        let heard = Heard {
+        let heard = JudgedAnswer {
             doubt,
             audio_ms: transcript.duration_ms,
             is_empty: transcript.is_empty(),
@@ -259,7 +261,7 @@ fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &
     file.flush()
 }
 
-fn notes(work: &Work<'_>, heard: &Heard, facts: &AnswerFacts, known: Known) -> Option<String> {
+fn notes(work: &ActivePart<'_>, heard: &JudgedAnswer, facts: &AnswerFacts, known: RecordingFacts) -> Option<String> {
     let o = &work.asked.options;
     let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
     let no_speakers = o.diarize && !heard.is_empty && !heard.has_speakers;
@@ -293,17 +295,17 @@ pub(super) const fn doubt(reason: SuspectReason) -> &'static str {
 }
 
 /// The answer stays; only the delivery is tried again, or the batch waits for the user.
-pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Result<Next, StoreError> {
-    let told = error.told();
+pub(super) async fn sink_failure<A>(work: &ActivePart<'_, A>, error: SinkError) -> Result<Next, StoreError> {
+    let message = error.message();
     // Whoever finds the batch paused has to do something about it.
-    let paused = || error.hint().map_or_else(|| told.clone(), |hint| format!("{told}; {hint}"));
+    let paused = || error.hint().map_or_else(|| message.clone(), |hint| format!("{message}; {hint}"));
     let now = work.now();
-    let failed = |then| work.shared.say(Event::DeliveryFailed { batch: work.batch.id, then });
+    let failed = |then| work.shared.emit(Event::DeliveryFailed { batch: work.batch.id, then });
     let again = |at| Next::Leave(To::Queued { due_at: at, call: None, source_try: false });
     match error.class() {
         SinkClass::Line => {
             failed(AfterDelivery::Refused);
-            Ok(Next::fail(ErrorKind::SinkRefused, told))
+            Ok(Next::fail(ErrorKind::SinkRefused, message))
         }
         SinkClass::Pause => {
             failed(AfterDelivery::Paused);
@@ -314,8 +316,8 @@ pub(super) async fn sink_trouble<A>(work: &Work<'_, A>, error: SinkError) -> Res
             let failing = &work.batch.sink_failing_since;
             let since = match failing.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    let told = format!("{told}; answers are kept, and deliveries are tried again");
-                    work.shared.say(Event::Warning(told));
+                    let message = format!("{message}; answers are kept, and deliveries are tried again");
+                    work.shared.emit(Event::Warning(message));
                     now
                 }
                 Err(since) => since,

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{Shared, batch::Batch};
+use super::{RunnerShared, batch::Batch};
 use crate::{
     domain::{
         call::{ErrorKind, Outcome},
@@ -19,21 +19,21 @@ use crate::{
 };
 
 /// How long all lines that wait for it are told of with one word, in ms.
-const TELL_AGAIN_MS: i64 = 60_000;
+const REPEAT_MS: i64 = 60_000;
 
 /// Where it happened, what the system said, and what helps.
-pub(super) fn told(path: &Path, error: &io::Error) -> String {
+pub(super) fn message(path: &Path, error: &io::Error) -> String {
     format!("{} cannot be written ({error}); {}", path.display(), io_fault::remedy(error))
 }
 
 /// When it was last told: a disk that is full befalls line after line.
 #[derive(Debug, Default)]
-pub(super) struct Telling(AtomicI64);
+pub(super) struct MessageInterval(AtomicI64);
 
-impl Telling {
+impl MessageInterval {
     /// Whether it is to be told at `now`, in ms since 1970.
     pub(super) fn is_due(&self, now: i64) -> bool {
-        let due = |last: i64| (now - last).abs() >= TELL_AGAIN_MS;
+        let due = |last: i64| (now - last).abs() >= REPEAT_MS;
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| due(last).then_some(now)).is_ok()
     }
 }
@@ -44,10 +44,10 @@ pub(super) struct LocalOutage(Mutex<Option<(i64, String)>>);
 
 impl LocalOutage {
     /// Takes note of a failure at `now`, in ms since 1970.
-    pub(super) fn failed(&self, now: i64, told: &str) {
+    pub(super) fn failed(&self, now: i64, message: &str) {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = failing.as_ref().map_or(now, |(since, _)| *since);
-        *failing = Some((since, told.to_owned()));
+        *failing = Some((since, message.to_owned()));
     }
 
     /// A recording was read to its end.
@@ -55,22 +55,22 @@ impl LocalOutage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Why nothing could be read for `limit` ms, if that is so. It begins anew for whoever lifts the pause.
+    /// Why nothing could be read for `limit` ms, if that is so. It begins again for whoever lifts the pause.
     pub(super) fn too_long(&self, now: i64, limit: i64) -> Option<String> {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, told) = failing.take_if(|(since, _)| now - *since >= limit)?;
-        Some(format!("no recording could be read for {} min: {told}", limit / 60_000))
+        let (_, message) = failing.take_if(|(since, _)| now - *since >= limit)?;
+        Some(format!("no recording could be read for {} min: {message}", limit / 60_000))
     }
 }
 
-impl Shared {
+impl RunnerShared {
     /// Tells of a call that could not be sent for want of something here.
     pub(super) fn note_local_outage<A>(&self, batch: Option<&Batch>, outcome: &Outcome<A>) {
         match (outcome, batch) {
-            (Outcome::NotSent(trouble), _) if trouble.kind == ErrorKind::LocalOutage => {
-                self.say_of_disk(format!("{}; {}", trouble.message, again()));
+            (Outcome::NotSent(failure), _) if failure.kind == ErrorKind::LocalOutage => {
+                self.report_disk(format!("{}; {}", failure.message, again()));
                 if let Some(batch) = batch {
-                    batch.local_outage.failed(self.store.clock().now(), &trouble.message);
+                    batch.local_outage.failed(self.store.clock().now(), &failure.message);
                 }
             }
             (Outcome::NotSent(_) | Outcome::Stale, _) | (_, None) => {}
@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn it_is_told_once_a_minute() {
-        let telling = Telling::default();
-        let at = [1_000_000, 1_000_001, 1_059_999, 1_060_000, 1_060_001, 10, 20].map(|now| telling.is_due(now));
+        let interval = MessageInterval::default();
+        let at = [1_000_000, 1_000_001, 1_059_999, 1_060_000, 1_060_001, 10, 20].map(|now| interval.is_due(now));
         assert_eq!(at, [true, false, false, true, false, true, false], "also by a clock that was set back");
     }
 
@@ -108,7 +108,7 @@ mod tests {
             outage.too_long(61_000, 60_000).as_deref(),
             Some("no recording could be read for 1 min: `b.wav` cannot be read")
         );
-        assert_eq!(outage.too_long(200_000, 60_000), None, "after a pause it begins anew");
+        assert_eq!(outage.too_long(200_000, 60_000), None, "after a pause it begins again");
         outage.failed(200_000, "x");
         outage.works();
         assert_eq!(outage.too_long(900_000, 60_000), None);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_remedy_fits_what_the_system_said() {
-        let said = |errno: Errno| told(Path::new("/spool"), &errno.into());
+        let said = |errno: Errno| message(Path::new("/spool"), &errno.into());
         assert!(said(Errno::NOSPC).starts_with("/spool cannot be written (No space left on device"));
         for (errno, remedy) in [
             (Errno::NOSPC, "make room there"),

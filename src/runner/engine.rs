@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Order, RunEnd, Shared, batch::DEFAULT_CONCURRENCY, housekeeping, recording, worker};
+use super::{Event, Order, RunEnd, RunnerShared, batch::DEFAULT_CONCURRENCY, maintenance, recording, worker};
 use crate::{
     crash,
     domain::{
@@ -21,7 +21,7 @@ use crate::{
         pool::{Bound, Gate, Limits, Pool},
         retry::PauseKind,
     },
-    store::{Claimed, Finish, Settlement, Store, StoreError, To, Want},
+    store::{ClaimRequest, Claimed, Finish, Settlement, Store, StoreError, To},
 };
 
 /// Workers for jobs that need no call: they render and write.
@@ -31,15 +31,15 @@ const CLAIMS_APART: Duration = Duration::from_millis(20);
 /// How often other processes' doings are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long lines that are being submitted to one of our batches are waited for: their submitter may be dead.
-const SUBMIT_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a run that is over waits for its housekeeping, which goes on in the next one.
-const HOUSE_TIME: Duration = Duration::from_secs(5);
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a run that is over waits for its maintenance, which goes on in the next one.
+const MAINTENANCE_TIME: Duration = Duration::from_secs(5);
 /// A line that breaks its worker so often is given up.
 const BROKEN_MOST: u32 = 2;
 /// How often the dead are looked for, in ticks.
-const BURY_EVERY: u32 = 5;
-/// How often a service keeps house, in ticks.
-const HOUSE_EVERY: u32 = 6 * 3_600;
+const REAP_EVERY: u32 = 5;
+/// How often a service does maintenance, in ticks.
+const MAINTENANCE_TICKS: u32 = 6 * 3_600;
 
 /// When a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ enum Lane {
 }
 
 struct Engine {
-    shared: Arc<Shared>,
+    shared: Arc<RunnerShared>,
     only: Vec<BatchId>,
     order: Order,
     until: Until,
@@ -77,7 +77,7 @@ struct Engine {
 }
 
 pub(super) async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<RunnerShared>,
     only: &[BatchId],
     (order, until): (Order, Until),
     drain: CancellationToken,
@@ -90,7 +90,7 @@ pub(super) async fn run(
     let settings = settings(&shared);
     let enlisted = shared.store.enlist(settings).await?;
     recording::sweep(&shared.store).await;
-    let house = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared)));
+    let maintenance = tokio::spawn(maintenance::maintain(Arc::clone(&shared)));
     shared.log.refresh_within(Duration::from_secs(2)).await;
     let mut engine = Engine {
         shared: Arc::clone(&shared),
@@ -127,7 +127,7 @@ pub(super) async fn run(
     if abort.is_cancelled() {
         shared.store.give_up();
     } else {
-        let _ = tokio::time::timeout(HOUSE_TIME, house).await;
+        let _ = tokio::time::timeout(MAINTENANCE_TIME, maintenance).await;
     }
     let left = match shared.store.leave(enlisted).await {
         // All that was to be done is done, and in the ledger: this process's lock is free without a word there, too.
@@ -148,7 +148,7 @@ pub(super) async fn run(
 }
 
 /// What `status` compares between live processes.
-fn settings(shared: &Shared) -> String {
+fn settings(shared: &RunnerShared) -> String {
     let limits: std::collections::BTreeMap<&str, Limits> =
         shared.config.limits.iter().map(|(pool, limits)| (pool.as_str(), *limits)).collect();
     let mut settings = serde_json::json!({ "account": shared.config.account, "limits": limits });
@@ -170,15 +170,15 @@ impl Engine {
         {
             return Err(error);
         }
-        let mut told = false;
+        let mut message = false;
         loop {
             match self.round(drain, &mut tick).await {
                 Ok(Some(end)) => return Ok(end),
-                Ok(None) => told = false,
+                Ok(None) => message = false,
                 Err(error) if error.is_fatal() => return Err(error),
                 // Too many files are open, memory is short, a row does not read: the others go on.
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut message, true) {
                         tracing::error!(error = %error.reason(), "the ledger cannot be read now; it is tried again every second");
                     }
                     tokio::time::sleep(TICK).await;
@@ -209,7 +209,7 @@ impl Engine {
             Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
             () = wait_until(&store, next) => {}
             () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
-            () = store.stirred(), if !stopping => {}
+            () = store.woken(), if !stopping => {}
             () = drain.cancelled(), if !stopping => {}
             _ = tick.tick() => {
                 self.ticks = self.ticks.wrapping_add(1);
@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// What there is room for.
-    fn room(&self) -> Want {
+    fn room(&self) -> ClaimRequest {
         let calls = self
             .pools
             .iter()
@@ -247,11 +247,11 @@ impl Engine {
             .collect();
         let free = FREE_WORKERS.saturating_sub(self.busy(Lane::Free));
         let (batches, environment) = (self.only.clone(), self.shared.config.environment);
-        Want { batches, environment, free, calls, turn: self.turn, order: self.order }
+        ClaimRequest { batches, environment, free, calls, turn: self.turn, order: self.order }
     }
 
     /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.
-    async fn claim(&mut self) -> Result<(bool, Option<Want>), StoreError> {
+    async fn claim(&mut self) -> Result<(bool, Option<ClaimRequest>), StoreError> {
         self.turn = self.turn.wrapping_add(1);
         let want = self.room();
         if want.calls.is_empty() && want.free == 0 {
@@ -273,7 +273,7 @@ impl Engine {
             // What is claimed has a worker in any case: without one its lease would be renewed for ever.
             let task = match &batches[&job.batch] {
                 Ok(Ok(batch)) => {
-                    self.shared.say(Event::Claimed { batch: job.batch });
+                    self.shared.emit(Event::Claimed { batch: job.batch });
                     self.workers.spawn(worker::work(shared, Arc::clone(batch), job.clone()))
                 }
                 Ok(Err(unworkable)) => {
@@ -359,12 +359,12 @@ impl Engine {
             error: Some((kind.to_string(), reason.clone())),
         };
         match self.settle(job, To::Finished(Box::new(Finish::failed(kind, reason.clone())))).await {
-            Ok(()) => self.shared.say(event),
+            Ok(()) => self.shared.emit(event),
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
-                let told =
+                let message =
                     format!("the line `{}` cannot be ended in the ledger: {reason}; {}", job.key, error.reason());
-                self.shared.pause(job.batch, PauseKind::Specification, &told).await?;
+                self.shared.pause(job.batch, PauseKind::Specification, &message).await?;
                 self.put_back(job, false).await?;
             }
         }
@@ -378,13 +378,13 @@ impl Engine {
 
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
         self.lift_spend_pauses(false).await?;
-        if ticks.is_multiple_of(BURY_EVERY) {
-            self.shared.store.bury_the_dead().await?;
+        if ticks.is_multiple_of(REAP_EVERY) {
+            self.shared.store.reap().await?;
             self.shared.batches.forget_resumed(&self.shared.store).await?;
         }
-        if self.until == Until::Stopped && ticks.is_multiple_of(HOUSE_EVERY) {
+        if self.until == Until::Stopped && ticks.is_multiple_of(MAINTENANCE_TICKS) {
             self.shared.batches.forget_finished(&self.shared.store).await?;
-            tokio::spawn(housekeeping::keep_house(Arc::clone(&self.shared)));
+            tokio::spawn(maintenance::maintain(Arc::clone(&self.shared)));
         }
         self.shared.log.keep_fresh(!self.workers.is_empty());
         self.find_pools().await?;
@@ -396,7 +396,7 @@ impl Engine {
                     Gate::Open(_) | Gate::Shut { bound: Bound::InFlight, .. } => None,
                     Gate::Shut { until, bound } => Some((bound, until)),
                 };
-                self.shared.say(Event::Held { pool: *pool, by });
+                self.shared.emit(Event::Held { pool: *pool, by });
             }
         }
         Ok(())
@@ -434,7 +434,7 @@ impl Engine {
         // A batch that was open when we worked on it will be open again as soon as its new lines are in.
         for batch in self.shared.batches.seen() {
             if self.shared.store.batch_by_id(batch.id).await?.submitting_at.is_some() {
-                return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_PATIENCE);
+                return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_TIMEOUT);
             }
         }
         self.submitting_since = None;

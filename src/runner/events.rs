@@ -1,7 +1,7 @@
 //! What the runner says while it works. Bars, logs and metrics read it; the runner itself never prints.
 
 use crate::domain::{
-    call::Trouble,
+    call::CallFailure,
     job::{BatchId, JobState},
     options::listed,
     pool::{Bound, Pool},
@@ -28,7 +28,7 @@ pub enum Event {
         /// How it ended.
         how: CallEnd,
         /// What went wrong, if something did.
-        trouble: Option<Trouble>,
+        failure: Option<CallFailure>,
         /// What it cost at list price, in micro-USD.
         cost: i64,
     },
@@ -97,7 +97,7 @@ pub enum CallEnd {
     Accepted,
     /// Its permit went stale before the first byte had left.
     Unsent,
-    /// With a trouble.
+    /// With a failure.
     Failed,
 }
 

@@ -41,7 +41,7 @@ const LENGTH_SLACK_MS: u64 = 50;
 
 /// What a walk found for one call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Found {
+pub enum LogMatch {
     /// The one entry that fits.
     One(Box<LogEntry>),
     /// None that fits.
@@ -55,14 +55,14 @@ pub enum Found {
 pub struct LogBook {
     client: Client,
     clock: Clock,
-    known: Arc<Mutex<Known>>,
-    walks: Arc<tokio::sync::Mutex<Vec<Walk>>>,
+    known: Arc<Mutex<KnownLog>>,
+    walks: Arc<tokio::sync::Mutex<Vec<LogWalk>>>,
     refreshing: Arc<AtomicBool>,
     read_at: Arc<AtomicI64>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownLog {
     /// The newest entry; without an id = the log was empty.
     newest: Option<Cursor>,
     absent_until: i64,
@@ -72,7 +72,7 @@ struct Known {
 
 /// The entries of one model, or of all, from the newest one on.
 #[derive(Debug)]
-struct Walk {
+struct LogWalk {
     model: Option<String>,
     began_at: i64,
     entries: Vec<LogEntry>,
@@ -80,7 +80,7 @@ struct Walk {
     whole: bool,
 }
 
-impl Walk {
+impl LogWalk {
     fn meets(&self, cursor: &Cursor) -> bool {
         self.whole || self.entries.iter().any(|entry| entry.request_id == cursor.id)
     }
@@ -138,7 +138,7 @@ impl LogBook {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> std::sync::MutexGuard<'_, KnownLog> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,9 +148,9 @@ impl LogBook {
         self.known().newest.as_ref().map(Cursor::text)
     }
 
-    /// Reads the newest entry, for at most `patience`: a slow log must not hold up the calls.
-    pub(super) async fn refresh_within(&self, patience: Duration) {
-        let _ = tokio::time::timeout(patience, self.refresh()).await;
+    /// Reads the newest entry, for at most `timeouts`: a slow log must not hold up the calls.
+    pub(super) async fn refresh_within(&self, timeouts: Duration) {
+        let _ = tokio::time::timeout(timeouts, self.refresh()).await;
     }
 
     /// Sees to it that the newest entry is not too old, in the background.
@@ -212,13 +212,13 @@ impl LogBook {
         cursor: Option<&str>,
         witness: &Witness<'_>,
         not_before: i64,
-    ) -> Result<Found, LogError> {
+    ) -> Result<LogMatch, LogError> {
         if self.known().absent_until > self.clock.now() {
             return Err(LogError::Absent("it was refused before".into()));
         }
-        let Some(cursor) = cursor.filter(|_| witness.can_be_known()) else { return Ok(Found::Unclear) };
+        let Some(cursor) = cursor.filter(|_| witness.can_be_known()) else { return Ok(LogMatch::Unclear) };
         let found = self.among_newer(cursor, witness.model(), not_before, |newer| pick(newer, witness)).await?;
-        Ok(found.unwrap_or(Found::Unclear))
+        Ok(found.unwrap_or(LogMatch::Unclear))
     }
 
     /// How the log shows an answered call that was made after `cursor` was the newest: by its words, and by all that was
@@ -240,7 +240,7 @@ impl LogBook {
     ) -> Result<Option<T>, LogError> {
         let cursor = Cursor::parse(cursor);
         let mut walks = self.walks.lock().await;
-        let serves = |walk: &Walk| {
+        let serves = |walk: &LogWalk| {
             let of_it = walk.model.is_none() || walk.model.as_deref() == model;
             of_it && walk.began_at >= not_before && walk.meets(&cursor)
         };
@@ -258,7 +258,7 @@ impl LogBook {
 
     /// Newest first, down to the entry that was the newest before the call. With the log's own time of that entry only what
     /// came since is asked for; a walk that does not meet the entry then proves nothing, and all is asked for.
-    async fn walk_to(&self, cursor: &Cursor, model: Option<&str>) -> Result<Walk, LogError> {
+    async fn walk_to(&self, cursor: &Cursor, model: Option<&str>) -> Result<LogWalk, LogError> {
         if let Some(filter) = cursor.filter(model) {
             let walk = self.walk_by(cursor, filter).await?;
             if walk.meets(cursor) {
@@ -273,9 +273,10 @@ impl LogBook {
     }
 
     /// Page by page, as many as the log says that there are. How many entries a page has says nothing.
-    async fn walk_by(&self, cursor: &Cursor, filter: LogFilter<'_>) -> Result<Walk, LogError> {
+    async fn walk_by(&self, cursor: &Cursor, filter: LogFilter<'_>) -> Result<LogWalk, LogError> {
         let (began_at, all) = (self.clock.now(), filter == LogFilter::default());
-        let walk = |entries, end| Walk { model: filter.model.map(str::to_owned), began_at, entries, whole: end && all };
+        let walk =
+            |entries, end| LogWalk { model: filter.model.map(str::to_owned), began_at, entries, whole: end && all };
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut taken = 0;
         for page in 1..=PAGES_MOST {
@@ -366,12 +367,12 @@ fn has_words(entry: &LogEntry, words: &str) -> bool {
 }
 
 /// The one entry that fits, if exactly one does.
-fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> Found {
+fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> LogMatch {
     let mut fitting = entries.iter().filter(|e| witness.fits(e));
     match (fitting.next(), fitting.next()) {
-        (Some(one), None) => Found::One(Box::new((*one).clone())),
-        (None, _) => Found::None,
-        _ => Found::Unclear,
+        (Some(one), None) => LogMatch::One(Box::new((*one).clone())),
+        (None, _) => LogMatch::None,
+        _ => LogMatch::Unclear,
     }
 }
 
@@ -477,7 +478,7 @@ mod tests {
         format!(r#"{{"data":[{}]{pages}}}"#, ids.iter().map(entry).collect::<Vec<_>>().join(","))
     }
 
-    async fn found(client: Client, cursor: &str, bytes: u64) -> Found {
+    async fn found(client: Client, cursor: &str, bytes: u64) -> LogMatch {
         let log = LogBook::new(client, Clock::system());
         let asked = request(Some(bytes), Some(2_000));
         log.look(Some(cursor), &Witness::Request(&asked), 0).await.unwrap()
@@ -487,15 +488,15 @@ mod tests {
     async fn pages_are_read_to_the_last_however_few_entries_they_have() {
         let pages = [&["new"][..], &[], &["call"], &["old"]];
         let short = move |number: u32, _: &str| entries(pages[number as usize - 1], r#","totalPages":4"#);
-        assert!(matches!(found(log_of(short).await, "new", 7).await, Found::None), "nothing is newer");
+        assert!(matches!(found(log_of(short).await, "new", 7).await, LogMatch::None), "nothing is newer");
         let two = found(log_of(short).await, "old", 7).await;
-        assert_eq!(two, Found::Unclear, "two fit, and both were read");
+        assert_eq!(two, LogMatch::Unclear, "two fit, and both were read");
         let silent = move |number: u32, _: &str| {
             let own = [&["call"][..], &["old"], &[]];
             entries(own[number as usize - 1], "")
         };
-        assert!(matches!(found(log_of(silent).await, "old", 7).await, Found::One(e) if e.request_id == "call"));
-        assert!(matches!(found(log_of(silent).await, "gone", 8).await, Found::None), "a page of nothing is the end");
+        assert!(matches!(found(log_of(silent).await, "old", 7).await, LogMatch::One(e) if e.request_id == "call"));
+        assert!(matches!(found(log_of(silent).await, "gone", 8).await, LogMatch::None), "a page of nothing is the end");
     }
 
     #[tokio::test]
@@ -507,33 +508,37 @@ mod tests {
             _ => panic!("{query}"),
         };
         let client = log_of(shifted).await;
-        assert!(matches!(found(client, "old|1786090645|pulse", 7).await, Found::One(e) if e.request_id == "call"));
+        assert!(matches!(found(client, "old|1786090645|pulse", 7).await, LogMatch::One(e) if e.request_id == "call"));
         // One that is right is asked with all that is known.
         let right = |_: u32, query: &str| {
             assert!(query.contains("model=pulse&timestampFrom=1786090585"), "{query}");
             entries(&["call", "old"], r#","totalPages":1"#)
         };
         let client = log_of(right).await;
-        assert!(matches!(found(client, "old|1786090645|pulse", 7).await, Found::One(e) if e.request_id == "call"));
+        assert!(matches!(found(client, "old|1786090645|pulse", 7).await, LogMatch::One(e) if e.request_id == "call"));
     }
 
     #[test]
     fn only_the_one_entry_that_agrees_in_everything_counts() {
         let (a, b, c) = (entry("a", 7, 2.0), entry("b", 7, 2.0), entry("c", 8, 2.0));
         let t = request(Some(7), Some(2_010));
-        assert!(matches!(pick(&[&a, &c], &Witness::Request(&t)), Found::One(e) if e.request_id == "a"));
-        assert_eq!(pick(&[&a, &b], &Witness::Request(&t)), Found::Unclear);
-        assert_eq!(pick(&[&c], &Witness::Request(&t)), Found::None);
-        assert_eq!(pick(&[&a], &Witness::Request(&request(Some(7), Some(9_000)))), Found::None);
+        assert!(matches!(pick(&[&a, &c], &Witness::Request(&t)), LogMatch::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&a, &b], &Witness::Request(&t)), LogMatch::Unclear);
+        assert_eq!(pick(&[&c], &Witness::Request(&t)), LogMatch::None);
+        assert_eq!(pick(&[&a], &Witness::Request(&request(Some(7), Some(9_000)))), LogMatch::None);
         let redacted = LogEntry { flags: LogFlags { redact_pii: true, ..LogFlags::default() }, ..a.clone() };
-        assert_eq!(pick(&[&redacted], &Witness::Request(&t)), Found::None, "never another privacy than was asked for");
-        assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Request(&t)), Found::None);
+        assert_eq!(
+            pick(&[&redacted], &Witness::Request(&t)),
+            LogMatch::None,
+            "never another privacy than was asked for"
+        );
+        assert_eq!(pick(&[&LogEntry { bytes: None, ..a.clone() }], &Witness::Request(&t)), LogMatch::None);
         let call = CallId::new();
         let address = callback::address(&"https://h/".parse().unwrap(), call, &callback::Secret::new([1; 32]));
         let posted = LogEntry { webhook_url: Some(address.into()), ..a.clone() };
-        assert!(matches!(pick(&[&b, &posted], &Witness::Posted(call)), Found::One(e) if e.request_id == "a"));
-        assert_eq!(pick(&[&b, &posted], &Witness::Posted(CallId::new())), Found::None);
-        assert_eq!(pick(&[&posted], &Witness::Request(&t)), Found::None, "another call's, of the same recording");
+        assert!(matches!(pick(&[&b, &posted], &Witness::Posted(call)), LogMatch::One(e) if e.request_id == "a"));
+        assert_eq!(pick(&[&b, &posted], &Witness::Posted(CallId::new())), LogMatch::None);
+        assert_eq!(pick(&[&posted], &Witness::Request(&t)), LogMatch::None, "another call's, of the same recording");
         assert_eq!(shown(&[&b], &t, "words"), Shown::AsSent);
         assert_eq!(shown(&[&c], &t, "words"), Shown::Otherwise(Some(8)));
         assert_eq!(shown(&[&LogEntry { bytes: None, ..c.clone() }], &t, "words"), Shown::Otherwise(None));
@@ -544,14 +549,14 @@ mod tests {
             assert_eq!(shown(none, &t, "other words"), Shown::Not);
         }
         let socket = LogEntry { is_socket: true, ..a.clone() };
-        assert_eq!(pick(&[&socket], &Witness::Request(&t)), Found::None, "a live one, through a socket");
+        assert_eq!(pick(&[&socket], &Witness::Request(&t)), LogMatch::None, "a live one, through a socket");
         let listening = LogEntry { keywords: "GST:2,Northwind".into(), ..a.clone() };
-        assert_eq!(pick(&[&listening], &Witness::Request(&t)), Found::None);
+        assert_eq!(pick(&[&listening], &Witness::Request(&t)), LogMatch::None);
         let keyed = RequestFingerprint { keywords: Keywords::of_text("Northwind,GST:2").unwrap(), ..t.clone() };
         assert!(
-            matches!(pick(&[&a, &listening], &Witness::Request(&keyed)), Found::One(e) if e.keywords.contains("GST"))
+            matches!(pick(&[&a, &listening], &Witness::Request(&keyed)), LogMatch::One(e) if e.keywords.contains("GST"))
         );
         let own_hook = LogEntry { webhook_url: Some("https://elsewhere/hook".into()), ..a };
-        assert!(matches!(pick(&[&own_hook], &Witness::Request(&t)), Found::One(_)));
+        assert!(matches!(pick(&[&own_hook], &Witness::Request(&t)), LogMatch::One(_)));
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, Shared, logbook::Shown};
+use super::{Event, RunnerShared, logbook::Shown};
 use crate::domain::{job::RequestFingerprint, transcript::Transcript};
 
 /// When the log is asked for a call, from its answer on: entries may come late.
@@ -48,7 +48,12 @@ impl Marks {
 
 /// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
 /// `cursor`: the newest entry before the call.
-pub(super) fn check(shared: &Shared, cursor: Option<String>, sent: RequestFingerprint, answer: Option<&Transcript>) {
+pub(super) fn check(
+    shared: &RunnerShared,
+    cursor: Option<String>,
+    sent: RequestFingerprint,
+    answer: Option<&Transcript>,
+) {
     let words = answer.map(|answer| answer.text.trim().to_owned()).filter(|words| !words.is_empty());
     let (Some(cursor), Some(words)) = (cursor, words) else { return };
     if !shared.marks.begin() {

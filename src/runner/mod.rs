@@ -8,15 +8,15 @@ mod deliver;
 mod disk;
 mod engine;
 mod events;
-mod housekeeping;
 pub mod intake;
 mod logbook;
+mod maintenance;
 mod marks;
 mod outputs;
 mod reconcile;
 mod recording;
-mod speak;
 mod store_outage;
+mod synthesis;
 mod worker;
 
 use std::{
@@ -96,13 +96,13 @@ pub enum RunEnd {
 /// Works batches of one ledger with one account.
 #[derive(Debug, Clone)]
 pub struct Runner {
-    shared: Arc<Shared>,
+    shared: Arc<RunnerShared>,
     order: Order,
 }
 
 /// What the engine and all workers share.
 #[derive(Debug)]
-struct Shared {
+struct RunnerShared {
     store: Store,
     client: Client,
     fetcher: Fetcher,
@@ -117,19 +117,19 @@ struct Shared {
     /// Answers in a row whose content could not be made to expire for the moment.
     expiry_unavailable: AtomicU32,
     /// When it was told that the spool cannot be written.
-    disk: disk::Telling,
+    disk: disk::MessageInterval,
 }
 
-impl Shared {
-    fn say(&self, event: Event) {
+impl RunnerShared {
+    fn emit(&self, event: Event) {
         // Nobody may be watching; that is no reason to stop.
         let _ = self.events.send(event);
     }
 
     /// Tells of a spool that cannot be used; seldom, though it befalls each line.
-    fn say_of_disk(&self, told: String) {
+    fn report_disk(&self, message: String) {
         if self.disk.is_due(self.store.clock().now()) {
-            self.say(Event::Warning(told));
+            self.emit(Event::Warning(message));
         }
     }
 }
@@ -139,7 +139,7 @@ impl Runner {
     #[must_use]
     pub fn new(store: Store, client: Client, fetcher: Fetcher, config: RunnerConfig, events: Events) -> Self {
         let log = LogBook::new(client.clone(), store.clock().clone());
-        let shared = Shared {
+        let shared = RunnerShared {
             store,
             client,
             fetcher,
@@ -151,7 +151,7 @@ impl Runner {
             drain: CancellationToken::new(),
             overdue: AtomicU32::new(0),
             expiry_unavailable: AtomicU32::default(),
-            disk: disk::Telling::default(),
+            disk: disk::MessageInterval::default(),
         };
         Self { shared: Arc::new(shared), order: Order::default() }
     }
@@ -182,7 +182,7 @@ impl Runner {
     /// # Errors
     /// The ledger could not be told.
     pub async fn serve(&self, drain: CancellationToken, abort: CancellationToken) -> Result<RunEnd, StoreError> {
-        self.shared.store.heed_windows();
+        self.shared.store.enforce_windows();
         engine::run(Arc::clone(&self.shared), &[], (Order::ByDefinition, Until::Stopped), drain, abort).await
     }
 }

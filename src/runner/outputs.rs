@@ -10,9 +10,9 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    deliver::{DISK_RETRY_MS, sink_trouble},
+    deliver::{DISK_RETRY_MS, sink_failure},
     disk,
-    worker::{Next, Work, jitter},
+    worker::{ActivePart, Next, jitter},
 };
 use crate::{
     domain::{call::ErrorKind, hex::hex},
@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// Files that stand where they should.
-pub(super) struct Written {
+pub(super) struct WrittenOutputs {
     addresses: Vec<String>,
     files: Vec<OutputFile>,
     rewritten: bool,
 }
 
-impl Written {
+impl WrittenOutputs {
     /// What the ledger keeps of them.
     pub(super) fn note(self, finish: Finish) -> Finish {
         let outputs = Some(serde_json::json!(self.addresses).to_string());
@@ -36,11 +36,14 @@ impl Written {
 }
 
 /// Writes the files of a job that never had any, and whose names no other job can have.
-pub(super) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Result<Result<Written, Next>, StoreError> {
+pub(super) async fn write_first<A>(
+    work: &ActivePart<'_, A>,
+    items: Vec<Item>,
+) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
     let receipts = match work.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
-        Err(e) => return sink_trouble(work, e).await.map(Err),
+        Err(e) => return sink_failure(work, e).await.map(Err),
     };
     work.batch.sink_failing_since.store(0, Ordering::Relaxed);
     let (mut addresses, mut files) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
@@ -48,22 +51,22 @@ pub(super) async fn write_first<A>(work: &Work<'_, A>, items: Vec<Item>) -> Resu
         addresses.push(receipt.address);
         files.push(OutputFile { path, checksum: receipt.sha256 });
     }
-    Ok(Ok(Written { addresses, files, rewritten: false }))
+    Ok(Ok(WrittenOutputs { addresses, files, rewritten: false }))
 }
 
 /// Writes those of a job's files that are not there already as they are to be. Where another job owns one of them, or this
 /// one's output is not wanted any more, nothing is written.
 pub(super) async fn write<A>(
-    work: &Work<'_, A>,
+    work: &ActivePart<'_, A>,
     items: Vec<Item>,
     writes: Writes,
-) -> Result<Result<Written, Next>, StoreError> {
+) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let (items, files) = match with_checksums(items).await {
         Ok(known) => known,
         Err(e) => {
-            work.shared.say_of_disk(format!(
+            work.shared.report_disk(format!(
                 "{}; its lines are tried again every 30 s",
-                disk::told(Path::new("the spool"), &e)
+                disk::message(Path::new("the spool"), &e)
             ));
             return Ok(Err(put_back(work, DISK_RETRY_MS)));
         }
@@ -79,8 +82,8 @@ pub(super) async fn write<A>(
             return Ok(Err(put_back(work, wait)));
         }
         Ownership::Taken { path, key } => {
-            let told = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
-            return Ok(Err(Next::fail(ErrorKind::SinkRefused, told)));
+            let message = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
+            return Ok(Err(Next::fail(ErrorKind::SinkRefused, message)));
         }
         Ownership::LeaseLost => return Ok(Err(Next::Lost)),
     };
@@ -90,10 +93,10 @@ pub(super) async fn write<A>(
         return Ok(Err(next));
     }
     let addresses = files.iter().map(|file| work.batch.sink.address(&file.path)).collect();
-    Ok(Ok(Written { addresses, files, rewritten: true }))
+    Ok(Ok(WrittenOutputs { addresses, files, rewritten: true }))
 }
 
-fn put_back<A>(work: &Work<'_, A>, wait: i64) -> Next {
+fn put_back<A>(work: &ActivePart<'_, A>, wait: i64) -> Next {
     Next::Leave(To::Queued { due_at: work.now() + wait, call: None, source_try: false })
 }
 

@@ -2,8 +2,8 @@
 //! after a grace time; then the definition's `on_unknown` decides.
 
 use super::{
-    logbook::{Found, Witness},
-    worker::Work,
+    logbook::{LogMatch, Witness},
+    worker::ActivePart,
 };
 use crate::{
     domain::{
@@ -24,7 +24,7 @@ const GRACE_MAX_MS: i64 = 120_000;
 const LOG_RETRY_MS: i64 = 5_000;
 
 /// What is to be done about the call.
-pub(super) enum Verdict {
+pub(super) enum ReconcileStep {
     /// Its answer was found and kept.
     Answered,
     /// The same, and its line is nobody's any more.
@@ -34,7 +34,7 @@ pub(super) enum Verdict {
     /// Give it up and make another.
     CallAgain,
     /// Give it up and leave the line to the user.
-    Park,
+    ManualReview,
 }
 
 /// The grace time: the longer of 10 s and the audio's length, at most 2 minutes.
@@ -49,15 +49,15 @@ pub(super) fn grace_ms(setting: Option<std::time::Duration>, audio_ms: Option<u6
 
 /// When to look again, or `None` when it is time to decide.
 fn look_again(
-    found: &Result<Found, LogError>,
+    found: &Result<LogMatch, LogError>,
     unknown_at: i64,
     grace: i64,
     (outage_limit, away_since): (i64, Option<i64>),
     now: i64,
 ) -> Option<i64> {
     match found {
-        Ok(Found::One(_)) | Err(LogError::Absent(_)) => None,
-        Ok(Found::None | Found::Unclear) => (now < unknown_at + grace).then_some(unknown_at + grace),
+        Ok(LogMatch::One(_)) | Err(LogError::Absent(_)) => None,
+        Ok(LogMatch::None | LogMatch::Unclear) => (now < unknown_at + grace).then_some(unknown_at + grace),
         Err(LogError::Unreachable(_)) => {
             // Nobody asked while nobody ran: the log is given its time from when it was first found away.
             let since = unknown_at.max(away_since.unwrap_or(now).min(now));
@@ -67,7 +67,7 @@ fn look_again(
     }
 }
 
-pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, StoreError> {
+pub(super) async fn look(work: &ActivePart<'_>, call: &CallRecord) -> Result<ReconcileStep, StoreError> {
     let shared = work.shared;
     let unknown_at = match call.unknown_at {
         Some(at) => at,
@@ -85,9 +85,9 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
     let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
     let witness = if posted_grace.is_some() { Witness::Posted(call.id) } else { Witness::Request(&call.request) };
     let mut found = shared.log.look(call.log_cursor.as_deref(), &witness, not_before).await;
-    if let Ok(Found::One(entry)) = &found {
-        if posted_grace.is_none() && shared.store.has_twin(call.id).await? {
-            found = Ok(Found::Unclear);
+    if let Ok(LogMatch::One(entry)) = &found {
+        if posted_grace.is_none() && shared.store.is_ambiguous(call.id).await? {
+            found = Ok(LogMatch::Unclear);
         } else {
             let verdict = keep(work, call, entry).await?;
             tracing::info!(job.key = work.job.key, call.id = %call.id, "recovered from the vendor's log");
@@ -96,24 +96,24 @@ pub(super) async fn look(work: &Work<'_>, call: &CallRecord) -> Result<Verdict, 
     }
     let outage_limit = i64::try_from(run.outage_limit.as_millis()).unwrap_or(i64::MAX);
     if let Some(at) = look_again(&found, unknown_at, grace, (outage_limit, shared.log.away_since()), looked_at) {
-        return Ok(Verdict::Later(at));
+        return Ok(ReconcileStep::Later(at));
     }
     Ok(match run.on_unknown {
-        OnUnknown::Retry => Verdict::CallAgain,
-        OnUnknown::Park => Verdict::Park,
+        OnUnknown::Retry => ReconcileStep::CallAgain,
+        OnUnknown::Park => ReconcileStep::ManualReview,
     })
 }
 
 /// How long the log may be without a call whose answer was to be posted, in ms; nothing for another call. This process need
 /// not know where to.
-fn posted_grace(work: &Work<'_>, call: &CallRecord) -> Option<i64> {
+fn posted_grace(work: &ActivePart<'_>, call: &CallRecord) -> Option<i64> {
     call.overdue_at?;
     let rule = work.shared.config.webhook.as_ref().map_or_else(Rule::default, |webhook| webhook.rule);
     Some(i64::try_from(rule.grace_ms).unwrap_or(GRACE_MAX_MS))
 }
 
 /// Keeps what the log says as the call's answer.
-async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Verdict, StoreError> {
+async fn keep(work: &ActivePart<'_>, call: &CallRecord, entry: &LogEntry) -> Result<ReconcileStep, StoreError> {
     let (found, from) = (entry.clone(), entry.transcription.len());
     let body = look_into(from, move || {
         let text = found.transcription.whole().expect("it was packed by this process");
@@ -134,7 +134,7 @@ async fn keep(work: &Work<'_>, call: &CallRecord, entry: &LogEntry) -> Result<Ve
     let limits = work.limits();
     let ended = Ended { call: call.id, departed_at: None, limits, end, pauses: None };
     let reply = work.shared.store.end(ended).await?;
-    Ok(if reply.worked { Verdict::Answered } else { Verdict::Left })
+    Ok(if reply.worked { ReconcileStep::Answered } else { ReconcileStep::Left })
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_log_is_asked_twice_and_an_unreachable_one_until_the_limit() {
-        let none = Ok(Found::None);
+        let none = Ok(LogMatch::None);
         assert_eq!(look_again(&none, 1_000, 10_000, (99_000, None), 2_000), Some(11_000));
         assert_eq!(look_again(&none, 1_000, 10_000, (99_000, None), 11_000), None);
         let away = Err(LogError::Unreachable(String::new()));

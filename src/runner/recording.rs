@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 use url::Url;
 
-use super::{disk, worker::Work};
+use super::{disk, worker::ActivePart};
 use crate::{
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         identity::{ContentHash, SeenFile},
         options::{SendMode, SttModel},
         s3::S3Address,
@@ -24,7 +24,7 @@ use crate::{
         fetch::FetchError,
         padding::{self, PaddingPlan},
         probe::{self, Kind, Probe},
-        source::{MAX_SOURCE_BYTES, Source, SourceTrouble, check_file},
+        source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
     store::{Claimed, Scratch, Store},
     waves::SttBody,
@@ -41,9 +41,9 @@ pub(super) enum Prepared {
     /// It can be sent.
     Ready,
     /// The source is to blame.
-    Trouble {
+    CallFailure {
         /// Why.
-        trouble: Trouble,
+        failure: CallFailure,
         /// Whether another try may help.
         transient: bool,
     },
@@ -184,29 +184,29 @@ impl Recording {
         self.content.as_ref()?.changed().await
     }
 
-    pub(super) async fn prepare(&mut self, work: &Work<'_>) -> Prepared {
+    pub(super) async fn prepare(&mut self, work: &ActivePart<'_>) -> Prepared {
         if self.ready.is_some() {
             return Prepared::Ready;
         }
         let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-        if let Some(told) = work.batch.local_outage.too_long(work.now(), limit) {
-            return Prepared::Refused(told);
+        if let Some(message) = work.batch.local_outage.too_long(work.now(), limit) {
+            return Prepared::Refused(message);
         }
         let prepared = self.prepare_now(work).await;
-        if let Prepared::Disk(told) = &prepared {
-            work.batch.local_outage.failed(work.now(), told);
+        if let Prepared::Disk(message) = &prepared {
+            work.batch.local_outage.failed(work.now(), message);
         }
         prepared
     }
 
-    async fn prepare_now(&mut self, work: &Work<'_>) -> Prepared {
+    async fn prepare_now(&mut self, work: &ActivePart<'_>) -> Prepared {
         let result = match Source::parse(&work.job.source) {
             Ok(Source::Http(url)) if goes_as_url(work, &url) => {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
             Ok(Source::File(path)) => self.look_into(path).await,
-            Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match lend(work, &at).await {
+            Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match presign(work, &at).await {
                 Ok(url) => {
                     self.ready = Some(SttBody::Url(url));
                     Ok(())
@@ -221,11 +221,11 @@ impl Recording {
                 Ok((path, None)) => self.look_at(path).await,
                 Err(e) => return not_fetched(e),
             },
-            Err(trouble) => Err(trouble),
+            Err(failure) => Err(failure),
         };
         match result {
             Ok(()) => Prepared::Ready,
-            Err(trouble) => not_fetched(trouble.into()),
+            Err(failure) => not_fetched(failure.into()),
         }
     }
 
@@ -237,7 +237,7 @@ impl Recording {
     }
 
     /// Brings it to the spool; a small one into memory.
-    async fn fetch(&mut self, work: &Work<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
+    async fn fetch(&mut self, work: &ActivePart<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
         let copy = Leftover::new(&work.shared.store, work.job, "audio");
         let path = copy.path.clone();
         let fetched = match from {
@@ -260,13 +260,13 @@ impl Recording {
     }
 
     /// Looks at a local file, and reads it to know what is in it.
-    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
         let file = path.clone();
         let hashed = tokio::task::spawn_blocking(move || {
             check_file(&file)?;
             hash_file(&file, |_| ()).map_err(|e| match e {
-                ContentError::Io(e) => SourceTrouble::of_file(&file, &e),
-                ContentError::Changed => SourceTrouble {
+                ContentError::Io(e) => SourceFailure::of_file(&file, &e),
+                ContentError::Changed => SourceFailure {
                     kind: ErrorKind::SourceChanged,
                     message: format!("`{}` {e}: it is still being written", file.display()),
                     transient: true,
@@ -279,7 +279,7 @@ impl Recording {
         // What was looked at has to be what was read.
         if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
             self.ready = None;
-            return Err(SourceTrouble {
+            return Err(SourceFailure {
                 kind: ErrorKind::SourceChanged,
                 message: format!("`{}` changed while it was read", content.path.display()),
                 transient: true,
@@ -289,10 +289,10 @@ impl Recording {
         Ok(())
     }
 
-    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceTrouble> {
+    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
         let looked = tokio::task::spawn_blocking(move || {
             let len = check_file(&path)?;
-            let (probe, file) = open(&path).map_err(|e| SourceTrouble::of_file(&path, &e))?;
+            let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
             let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
             let content = content.filter(|c| c.len() as u64 == len);
             let padding = match &content {
@@ -313,9 +313,9 @@ impl Recording {
         probe: Probe,
         padding: Option<PaddingPlan>,
         content: Result<Bytes, PathBuf>,
-    ) -> Result<(), SourceTrouble> {
+    ) -> Result<(), SourceFailure> {
         if let Kind::NotAudio(what) = probe.kind {
-            return Err(SourceTrouble {
+            return Err(SourceFailure {
                 kind: ErrorKind::SourceNotAudio,
                 message: format!("the source is {what}, not audio"),
                 transient: false,
@@ -340,7 +340,7 @@ fn open(path: &Path) -> io::Result<(Probe, File)> {
 }
 
 /// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
-async fn lend(work: &Work<'_>, at: &S3Address) -> Result<Url, FetchError> {
+async fn presign(work: &ActivePart<'_>, at: &S3Address) -> Result<Url, FetchError> {
     let objects = &work.batch.objects;
     objects.look(at, work.job.expected.as_ref()).await?;
     work.batch.store_outage.works(at);
@@ -350,14 +350,16 @@ async fn lend(work: &Work<'_>, at: &S3Address) -> Result<Url, FetchError> {
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
         FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Disk(t.message),
-        FetchError::Source(t) => Prepared::Trouble { transient: t.transient, trouble: Trouble::new(t.kind, t.message) },
-        FetchError::Credentials(told) => Prepared::Refused(told),
-        FetchError::Disk { path, source } => Prepared::Disk(disk::told(&path, &source)),
+        FetchError::Source(t) => {
+            Prepared::CallFailure { transient: t.transient, failure: CallFailure::new(t.kind, t.message) }
+        }
+        FetchError::Credentials(message) => Prepared::Refused(message),
+        FetchError::Disk { path, source } => Prepared::Disk(disk::message(&path, &source)),
     }
 }
 
 /// Whether the vendor fetches the recording itself.
-fn goes_as_url(work: &Work<'_>, url: &Url) -> bool {
+fn goes_as_url(work: &ActivePart<'_>, url: &Url) -> bool {
     match work.asked.options.send {
         SendMode::Bytes => false,
         SendMode::Url => work.asked.options.model != SttModel::PulsePro,
@@ -379,10 +381,10 @@ fn fetches(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, shelf, folder) = (store.spool(), store.shelf(), fetches(store));
+    let (spool, audio_cache, folder) = (store.spool(), store.audio_cache(), fetches(store));
     let _ = tokio::task::spawn_blocking(move || {
         Scratch::sweep(&spool);
-        shelf.sweep();
+        audio_cache.sweep();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

@@ -12,7 +12,7 @@ const LINES: usize = 3;
 
 /// What a failed fetch says about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum FetchOutage {
     /// Nothing: it is the line's trouble.
     Line,
     /// It is down, and has been since then.
@@ -51,7 +51,7 @@ impl StoreOutage {
     }
 
     /// It did not, for this line.
-    pub(super) fn failed(&self, line: JobId, now: i64) -> Seen {
+    pub(super) fn failed(&self, line: JobId, now: i64) -> FetchOutage {
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
         if streak.lines.is_empty() {
             streak.since = now;
@@ -61,9 +61,9 @@ impl StoreOutage {
             streak.lines.insert(line);
         }
         if streak.lines.len() < LINES {
-            return Seen::Line;
+            return FetchOutage::Line;
         }
-        Seen::Down { since: streak.since, first: before < LINES }
+        FetchOutage::Down { since: streak.since, first: before < LINES }
     }
 }
 
@@ -75,12 +75,12 @@ mod tests {
     fn an_outage_takes_several_lines_in_a_row() {
         let outage = StoreOutage::default();
         for _ in 0..9 {
-            assert_eq!(outage.failed(JobId(1), 10), Seen::Line, "one broken object");
+            assert_eq!(outage.failed(JobId(1), 10), FetchOutage::Line, "one broken object");
         }
-        assert_eq!(outage.failed(JobId(2), 20), Seen::Line);
-        assert_eq!(outage.failed(JobId(3), 30), Seen::Down { since: 10, first: true });
-        assert_eq!(outage.failed(JobId(1), 40), Seen::Down { since: 10, first: false });
+        assert_eq!(outage.failed(JobId(2), 20), FetchOutage::Line);
+        assert_eq!(outage.failed(JobId(3), 30), FetchOutage::Down { since: 10, first: true });
+        assert_eq!(outage.failed(JobId(1), 40), FetchOutage::Down { since: 10, first: false });
         outage.works(&"s3://b/k".parse().unwrap());
-        assert_eq!(outage.failed(JobId(4), 50), Seen::Line);
+        assert_eq!(outage.failed(JobId(4), 50), FetchOutage::Line);
     }
 }

@@ -3,20 +3,20 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Event, Shared, attempt,
+    Event, RunnerShared, attempt,
     batch::{Batch, Unworkable},
     call::Attempt,
     deliver,
-    reconcile::{self, Verdict},
+    reconcile::{self, ReconcileStep},
     recording::{Prepared, Recording},
-    speak,
-    store_outage::Seen,
+    store_outage::FetchOutage,
+    synthesis,
 };
 use crate::{
     crash,
     domain::{
         built_in::BuiltIn,
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         job::{CallId, CallRecord, JobState, Journal, Step, Why},
         options::{TranscribeOptions, TranscriptFormat, WebhookMode},
         overrides::LineOverrides,
@@ -32,8 +32,8 @@ use crate::{
 const UNREAD_MS: i64 = 5_000;
 
 /// A part of a job in hand, and what is asked for it.
-pub(super) struct Work<'a, A = Transcribing<'a>> {
-    pub(super) shared: &'a Shared,
+pub(super) struct ActivePart<'a, A = Transcribing<'a>> {
+    pub(super) shared: &'a RunnerShared,
     pub(super) batch: &'a Batch,
     pub(super) job: &'a Claimed,
     pub(super) pool: Pool,
@@ -68,11 +68,11 @@ impl Next {
     }
 }
 
-pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
+pub(super) async fn work(shared: Arc<RunnerShared>, batch: Arc<Batch>, job: Claimed) -> Result<(), StoreError> {
     let asked = batch.spec.task.built_in().map_err(|e| StoreError::Unexpected(e.to_string()))?;
     let to = match &asked {
         BuiltIn::Transcribe(asked) => live(&shared, &batch, asked, &job).await?,
-        BuiltIn::Synthesize(asked) => speak::live(&shared, &batch, asked, &job).await?,
+        BuiltIn::Synthesize(asked) => synthesis::live(&shared, &batch, asked, &job).await?,
     };
     let to = match to {
         Some(to) => to,
@@ -83,8 +83,8 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
     crash::point("before-settle");
     crash::defect(&job.key);
     match shared.store.conclude(settlement).await? {
-        Settled::Done => shared.say(event),
-        Settled::Again => shared.say(requeued(&batch, &job, shared.store.clock().now())),
+        Settled::Done => shared.emit(event),
+        Settled::Again => shared.emit(requeued(&batch, &job, shared.store.clock().now())),
         Settled::Lost => tracing::debug!(job.key = job.key, "the lease was lost; the transition is dropped"),
     }
     Ok(())
@@ -92,7 +92,7 @@ pub(super) async fn work(shared: Arc<Shared>, batch: Arc<Batch>, job: Claimed) -
 
 /// Gives a lease back without work: its batch cannot be worked, and pauses, or could not be read just now.
 pub(super) async fn give_back(
-    shared: Arc<Shared>,
+    shared: Arc<RunnerShared>,
     job: Claimed,
     unworkable: Option<Unworkable>,
 ) -> Result<(), StoreError> {
@@ -129,7 +129,12 @@ fn requeued(batch: &Batch, job: &Claimed, due_at: i64) -> Event {
 }
 
 /// Where the job goes; `None` when its lease is lost.
-async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claimed) -> Result<Option<To>, StoreError> {
+async fn live(
+    shared: &RunnerShared,
+    batch: &Batch,
+    asked: &Transcription,
+    job: &Claimed,
+) -> Result<Option<To>, StoreError> {
     let overrides: LineOverrides = match &job.overrides {
         Some(json) => {
             serde_json::from_str(json).map_err(|e| StoreError::Unexpected(format!("options of `{}`: {e}", job.key)))?
@@ -139,7 +144,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     let options = overrides.apply(&asked.options);
     let pool = Pool::from(options.model);
     let asked = Transcribing { options, formats: &asked.formats, webhook: asked.webhook };
-    let mut work = Work { shared, batch, job, pool, part: 0, journal: Journal::default(), not_before: 0, asked };
+    let mut work = ActivePart { shared, batch, job, pool, part: 0, journal: Journal::default(), not_before: 0, asked };
     if job.has_calls {
         work.reload().await?;
     }
@@ -165,7 +170,7 @@ async fn live(shared: &Shared, batch: &Batch, asked: &Transcription, job: &Claim
     }
 }
 
-impl<A> Work<'_, A> {
+impl<A> ActivePart<'_, A> {
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
         self.journal = self.shared.store.journal(self.job.job, self.part, self.job.generation).await?;
         Ok(())
@@ -215,48 +220,48 @@ impl<A> Work<'_, A> {
     /// The end of the line, if its part has used up what it may.
     pub(super) fn spent(&self, last: Option<ErrorKind>) -> Option<Next> {
         if let Some(call) = self.journal.too_large() {
-            let told = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
-            return Some(Next::fail(ErrorKind::AnswerTooLarge, told));
+            let message = call.error.clone().unwrap_or_else(|| "the answer is too large".into());
+            return Some(Next::fail(ErrorKind::AnswerTooLarge, message));
         }
         let (used, run) = (self.used(), &self.batch.spec.run);
         let last = last.or_else(|| self.journal.calls.iter().rev().find_map(|c| c.error_kind));
         if used.timed_out >= 2 {
-            let told = "the API did not finish in time, twice; a longer call_timeout may help";
-            return Some(Next::fail(ErrorKind::TimedOut, told));
+            let message = "the API did not finish in time, twice; a longer call_timeout may help";
+            return Some(Next::fail(ErrorKind::TimedOut, message));
         }
         if used.tries >= run.max_tries {
             let words = self.journal.calls.iter().rev().find_map(|c| c.error.as_deref());
             let words = words.map(|w| format!("; the last: {w}")).unwrap_or_default();
-            let told = format!("given up after {} tries{words}", used.tries);
-            return Some(Next::fail(last.unwrap_or(ErrorKind::ServerError), told));
+            let message = format!("given up after {} tries{words}", used.tries);
+            return Some(Next::fail(last.unwrap_or(ErrorKind::ServerError), message));
         }
         let billed = self.journal.billed();
         if billed >= run.max_billed_calls {
-            let told = format!(
+            let message = format!(
                 "{billed} calls for this line may have been billed, and max_billed_calls = {} allows no more",
                 run.max_billed_calls
             );
-            return Some(Next::fail(ErrorKind::BilledCap, told));
+            return Some(Next::fail(ErrorKind::BilledCap, message));
         }
         None
     }
 }
 
-impl Work<'_> {
+impl ActivePart<'_> {
     async fn reconcile(&mut self, call: &CallRecord, recording: &mut Recording) -> Result<Next, StoreError> {
         if call.overdue_at.is_some() && call.unknown_at.is_none() {
             self.shared.overdue.fetch_add(1, Ordering::Relaxed);
-            self.shared.say(Event::CallbackOverdue { pool: self.pool });
+            self.shared.emit(Event::CallbackOverdue { pool: self.pool });
             tracing::warn!(job.key = self.job.key, call.id = %call.id, "a callback is overdue; the vendor's log is asked");
         }
         match reconcile::look(self, call).await? {
-            Verdict::Answered => Ok(Next::Look),
-            Verdict::Left => Ok(Next::Lost),
-            Verdict::Later(at) => {
+            ReconcileStep::Answered => Ok(Next::Look),
+            ReconcileStep::Left => Ok(Next::Lost),
+            ReconcileStep::Later(at) => {
                 let due_at = at.max(self.not_before);
                 Ok(Next::Leave(To::Queued { due_at, call: None, source_try: false }))
             }
-            Verdict::CallAgain => {
+            ReconcileStep::CallAgain => {
                 if let Some(end) = self.spent(call.error_kind) {
                     self.give_up(call.id).await?;
                     return Ok(end);
@@ -267,10 +272,10 @@ impl Work<'_> {
                 }
                 self.call(Why::Unknown, Some(call), recording).await
             }
-            Verdict::Park => {
+            ReconcileStep::ManualReview => {
                 self.give_up(call.id).await?;
-                let told = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
-                Ok(Next::fail(ErrorKind::UnknownOutcome, told))
+                let message = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+                Ok(Next::fail(ErrorKind::UnknownOutcome, message))
             }
         }
     }
@@ -294,9 +299,11 @@ impl Work<'_> {
         };
         let prepared = match ready {
             Prepared::Ready => recording,
-            Prepared::Trouble { trouble, transient } => return self.source_trouble(trouble, transient, replaces).await,
+            Prepared::CallFailure { failure, transient } => {
+                return self.source_failure(failure, transient, replaces).await;
+            }
             Prepared::Disk(message) => {
-                self.shared.say_of_disk(format!("{message}; its lines are tried again every 30 s"));
+                self.shared.report_disk(format!("{message}; its lines are tried again every 30 s"));
                 return Ok(self.put_back(self.now() + 30_000));
             }
             Prepared::Refused(message) => {
@@ -311,21 +318,23 @@ impl Work<'_> {
             }
             Attempt::Next(next) => Ok(next),
             // Transcripts are not kept in the audio cache.
-            Attempt::ClipOpen { .. } | Attempt::ClipKept | Attempt::ClipParked => Ok(Next::Look),
+            Attempt::ClipOpen { .. } | Attempt::ClipKept | Attempt::ClipInManualReview => Ok(Next::Look),
         }
     }
 
     /// When the store of the recordings is down, or forbids line after line, no line is to blame: they wait for it with
     /// their tries untouched; too long, and the batch pauses.
-    async fn store_is_down(&self, trouble: &Trouble, transient: bool) -> Result<Option<Next>, StoreError> {
+    async fn store_is_down(&self, failure: &CallFailure, transient: bool) -> Result<Option<Next>, StoreError> {
         if !matches!(Source::parse(&self.job.source), Ok(Source::S3(_))) {
             return Ok(None);
         }
         let now = self.now();
-        let Seen::Down { since, first } = self.batch.store_outage.failed(self.job.job, now) else { return Ok(None) };
+        let FetchOutage::Down { since, first } = self.batch.store_outage.failed(self.job.job, now) else {
+            return Ok(None);
+        };
         if first && transient {
-            let told = format!("{}; recordings wait for the store, and use up no tries", trouble.message);
-            self.shared.say(Event::Warning(told));
+            let message = format!("{}; recordings wait for the store, and use up no tries", failure.message);
+            self.shared.emit(Event::Warning(message));
         }
         if !transient && self.store_still_gives().await? {
             return Ok(None);
@@ -333,7 +342,7 @@ impl Work<'_> {
         let limit = i64::try_from(self.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
         // Who is forbidden one after the other has to do something, and not to wait.
         if !transient || now - since >= limit {
-            self.shared.pause(self.batch.id, PauseKind::Source, &trouble.message).await?;
+            self.shared.pause(self.batch.id, PauseKind::Source, &failure.message).await?;
             return Ok(Some(self.put_back(now)));
         }
         Ok(Some(self.put_back(now + ((now - since) / 4).clamp(1_000, 30_000))))
@@ -358,22 +367,22 @@ impl Work<'_> {
         Ok(gives)
     }
 
-    async fn source_trouble(
+    async fn source_failure(
         &mut self,
-        trouble: Trouble,
+        failure: CallFailure,
         transient: bool,
         replaces: Option<&CallRecord>,
     ) -> Result<Next, StoreError> {
-        if (transient || trouble.kind == ErrorKind::SourceRefused)
-            && let Some(next) = self.store_is_down(&trouble, transient).await?
+        if (transient || failure.kind == ErrorKind::SourceRefused)
+            && let Some(next) = self.store_is_down(&failure, transient).await?
         {
             return Ok(next);
         }
         let mut used = self.used();
         used.tries += 1;
-        let verdict = retry::verdict(&trouble, used, self.batch.spec.run.max_tries, jitter());
+        let verdict = retry::verdict(&failure, used, self.batch.spec.run.max_tries, jitter());
         match verdict {
-            retry::Verdict::Later(wait) if transient => {
+            retry::RetryDecision::Later(wait) if transient => {
                 let due_at = self.now() + i64::try_from(wait).unwrap_or(30_000);
                 let call = replaces.is_none().then_some(self.pool);
                 Ok(Next::Leave(To::Queued { due_at, call, source_try: true }))
@@ -382,7 +391,7 @@ impl Work<'_> {
                 if let Some(open) = replaces {
                     self.give_up(open.id).await?;
                 }
-                let finish = Finish { source_try: true, ..Finish::failed(trouble.kind, trouble.message) };
+                let finish = Finish { source_try: true, ..Finish::failed(failure.kind, failure.message) };
                 Ok(Next::Leave(To::Finished(Box::new(finish))))
             }
         }

@@ -33,14 +33,14 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 const USUAL_REGION: &str = "us-east-1";
 
 /// Credentials lent to tests, by endpoint: their processes have no environment of their own.
-static LENT: Mutex<BTreeMap<String, (String, String)>> = Mutex::new(BTreeMap::new());
+static TEST_CREDENTIALS: Mutex<BTreeMap<String, (String, String)>> = Mutex::new(BTreeMap::new());
 
 /// Lets this process speak to the store at `endpoint` with these credentials. For tests, which cannot set variables
 /// while others run beside them.
 #[doc(hidden)]
-pub fn lend(endpoint: &str, access_key: &str, secret_key: &str) {
-    let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
-    lent.insert(endpoint.to_owned(), (access_key.to_owned(), secret_key.to_owned()));
+pub fn set_test_credentials(endpoint: &str, access_key: &str, secret_key: &str) {
+    let mut test_credentials = TEST_CREDENTIALS.lock().unwrap_or_else(PoisonError::into_inner);
+    test_credentials.insert(endpoint.to_owned(), (access_key.to_owned(), secret_key.to_owned()));
 }
 
 /// A client, and what is known of its store.
@@ -148,7 +148,7 @@ async fn load(settings: &S3Settings, endpoint: Option<&str>, http: SharedHttpCli
         regions = regions.or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata()).build());
     }
     let region = regions.region().await;
-    let credentials = match endpoint.and_then(lent) {
+    let credentials = match endpoint.and_then(test_credentials) {
         Some(credentials) => SharedCredentialsProvider::new(credentials),
         None => {
             let mut chain = DefaultCredentialsChain::builder()
@@ -176,9 +176,9 @@ async fn load(settings: &S3Settings, endpoint: Option<&str>, http: SharedHttpCli
     loader.load().await
 }
 
-fn lent(endpoint: &str) -> Option<Credentials> {
-    let lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let (access_key, secret_key) = lent.get(endpoint)?;
+fn test_credentials(endpoint: &str) -> Option<Credentials> {
+    let test_credentials = TEST_CREDENTIALS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (access_key, secret_key) = test_credentials.get(endpoint)?;
     Some(Credentials::new(access_key, secret_key, None, None, "lent"))
 }
 

@@ -33,7 +33,7 @@ pub enum S3Kind {
     WrongRegion,
     /// Too much was asked of the store.
     Throttled,
-    /// The store cannot be reached, or has a trouble of its own.
+    /// The store cannot be reached, or has a failure of its own.
     Unavailable,
     /// The store did not answer in time.
     TimedOut,
@@ -74,9 +74,9 @@ pub struct S3Error {
 }
 
 impl S3Error {
-    pub(super) fn new(action: &'static str, at: &S3Address, trouble: Trouble, connection: &Connection) -> Self {
-        let (store, bucket, said) = (connection.store(), &at.bucket, trouble.detail);
-        let detail = match trouble.kind {
+    pub(super) fn new(action: &'static str, at: &S3Address, failure: S3Failure, connection: &Connection) -> Self {
+        let (store, bucket, said) = (connection.store(), &at.bucket, failure.detail);
+        let detail = match failure.kind {
             S3Kind::NoCredentials => {
                 let why = if said.is_empty() { said } else { format!(" ({said})") };
                 format!("no credentials were found{why}; looked in {}", connection.places())
@@ -89,7 +89,7 @@ impl S3Error {
             }
             S3Kind::Denied => format!("{store} does not allow it in bucket `{bucket}` ({said})"),
             S3Kind::NoBucket => format!("there is no bucket `{bucket}` at {store}"),
-            S3Kind::WrongRegion => match trouble.region {
+            S3Kind::WrongRegion => match failure.region {
                 Some(region) => format!(
                     "bucket `{bucket}` is in region {region}, not {}; set region = \"{region}\"",
                     connection.region
@@ -102,7 +102,7 @@ impl S3Error {
             S3Kind::Throttled | S3Kind::Unavailable | S3Kind::TimedOut => format!("{store} is not available ({said})"),
             _ => said,
         };
-        Self { action, address: at.to_string(), kind: trouble.kind, detail }
+        Self { action, address: at.to_string(), kind: failure.kind, detail }
     }
 
     /// Whether trying again later may help.
@@ -134,7 +134,7 @@ impl S3Error {
 
 /// What went wrong with one try.
 #[derive(Debug, Clone)]
-pub struct Trouble {
+pub struct S3Failure {
     /// What stands against it.
     pub kind: S3Kind,
     /// In words.
@@ -147,8 +147,8 @@ pub struct Trouble {
     pub(super) answered: bool,
 }
 
-impl Trouble {
-    /// A trouble found here, in an answer that came.
+impl S3Failure {
+    /// A failure found here, in an answer that came.
     #[must_use]
     pub fn new(kind: S3Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), expired: false, region: None, answered: false }
@@ -162,8 +162,8 @@ impl Trouble {
     }
 
     fn of_answer(status: u16, code: Option<&str>, message: Option<&str>, region: Option<&str>) -> Self {
-        let told = [code, message].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-        let detail = if told.is_empty() { format!("status {status}") } else { format!("{status} {told}") };
+        let text = [code, message].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        let detail = if text.is_empty() { format!("status {status}") } else { format!("{status} {text}") };
         let code = code.unwrap_or_default();
         let expired = matches!(code, "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "InvalidToken");
         let kind = if expired { S3Kind::BadCredentials } else { kind_of(status, code, message.unwrap_or_default()) };
@@ -172,26 +172,26 @@ impl Trouble {
     }
 }
 
-impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> for Trouble {
+impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> for S3Failure {
     fn from(error: SdkError<E>) -> Self {
         if let Some(raw) = error.raw_response() {
             let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
             let region = raw.headers().get("x-amz-bucket-region");
             let (code, message) = (meta.and_then(|m| m.code()), meta.and_then(|m| m.message()));
-            let trouble = Self::of_answer(raw.status().as_u16(), code, message, region);
+            let failure = Self::of_answer(raw.status().as_u16(), code, message, region);
             // A good status that cannot be understood: something stands in between, or the answer was cut.
             return match error {
                 SdkError::ResponseError(_) if raw.status().is_success() => {
-                    Self { kind: S3Kind::Unavailable, detail: innermost(&error), ..trouble }
+                    Self { kind: S3Kind::Unavailable, detail: innermost(&error), ..failure }
                 }
-                _ => trouble,
+                _ => failure,
             };
         }
         if let Some(lacking) = shortage(&error) {
             return Self::new(S3Kind::LocalOutage, lacking);
         }
-        if let Some(trouble) = of_credentials(&error) {
-            return trouble;
+        if let Some(failure) = of_credentials(&error) {
+            return failure;
         }
         let kind = match &error {
             SdkError::ConstructionFailure(_) => S3Kind::Other,
@@ -205,7 +205,7 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> 
 }
 
 /// What the providers of credentials said, if it was them.
-fn of_credentials(error: &(dyn Error + 'static)) -> Option<Trouble> {
+fn of_credentials(error: &(dyn Error + 'static)) -> Option<S3Failure> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(credentials) = error.downcast_ref::<CredentialsError>() {
@@ -213,11 +213,11 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Trouble> {
                 CredentialsError::CredentialsNotLoaded(_) => String::new(),
                 _ => innermost(credentials),
             };
-            return Some(Trouble::new(S3Kind::NoCredentials, detail));
+            return Some(S3Failure::new(S3Kind::NoCredentials, detail));
         }
         let text = error.to_string();
         if text.contains("identity resolver timed out") {
-            return Some(Trouble::new(S3Kind::NoCredentials, text));
+            return Some(S3Failure::new(S3Kind::NoCredentials, text));
         }
         next = error.source();
     }
@@ -330,23 +330,23 @@ mod tests {
             (400, "InvalidStorageClass", S3Kind::Other),
             (501, "NotImplemented", S3Kind::Other),
         ] {
-            assert_eq!(Trouble::of_answer(status, Some(code), None, None).kind, kind, "{status} {code}");
+            assert_eq!(S3Failure::of_answer(status, Some(code), None, None).kind, kind, "{status} {code}");
         }
     }
 
     #[test]
     fn only_what_has_expired_is_fetched_again() {
         for (code, expired) in [("ExpiredToken", true), ("RequestExpired", true), ("SignatureDoesNotMatch", false)] {
-            assert_eq!(Trouble::of_answer(403, Some(code), None, None).expired, expired, "{code}");
+            assert_eq!(S3Failure::of_answer(403, Some(code), None, None).expired, expired, "{code}");
         }
     }
 
     #[test]
     fn the_right_region_is_found_in_header_or_message() {
-        let header = Trouble::of_answer(301, Some("PermanentRedirect"), Some("x"), Some("eu-west-1"));
+        let header = S3Failure::of_answer(301, Some("PermanentRedirect"), Some("x"), Some("eu-west-1"));
         assert_eq!(header.region.as_deref(), Some("eu-west-1"));
         let said = "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'ap-south-1'";
-        let message = Trouble::of_answer(400, Some("AuthorizationHeaderMalformed"), Some(said), None);
+        let message = S3Failure::of_answer(400, Some("AuthorizationHeaderMalformed"), Some(said), None);
         assert_eq!((message.kind, message.region.as_deref()), (S3Kind::WrongRegion, Some("ap-south-1")));
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
 use percent_encoding::percent_decode_str;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Patience, S3, S3Error, S3Kind, Trouble};
+use super::{S3, S3Error, S3Failure, S3Kind, S3Timeouts};
 use crate::domain::s3::S3Address;
 
 /// One object of a listing.
@@ -42,15 +42,16 @@ impl Advance {
     ///
     /// # Errors
     /// It went on there before, or has had nothing in it for too long.
-    pub fn page(&mut self, next: impl Hash, is_empty: bool) -> Result<(), Trouble> {
+    pub fn page(&mut self, next: impl Hash, is_empty: bool) -> Result<(), S3Failure> {
         self.empty = if is_empty { self.empty + 1 } else { 0 };
         if !self.been.insert(self.hasher.hash_one(next)) {
-            let told = "the store's listing goes round in a circle: it goes on where it has gone on before";
-            return Err(Trouble::new(S3Kind::Other, told));
+            let message = "the store's listing goes round in a circle: it goes on where it has gone on before";
+            return Err(S3Failure::new(S3Kind::Other, message));
         }
         if self.empty >= EMPTY_PAGES {
-            let told = format!("the store's listing does not end: {EMPTY_PAGES} pages in a row have nothing in them");
-            return Err(Trouble::new(S3Kind::Other, told));
+            let message =
+                format!("the store's listing does not end: {EMPTY_PAGES} pages in a row have nothing in them");
+            return Err(S3Failure::new(S3Kind::Other, message));
         }
         Ok(())
     }
@@ -58,18 +59,18 @@ impl Advance {
 
 /// The pages of a listing, in the order of the keys. While one is handled, the next one is on its way.
 #[derive(Debug)]
-pub struct Pages {
+pub struct ListPages {
     s3: S3,
     prefix: S3Address,
-    patience: Patience,
-    next: Option<AbortOnDropHandle<Result<Page, S3Error>>>,
+    timeouts: S3Timeouts,
+    next: Option<AbortOnDropHandle<Result<ListPage, S3Error>>>,
     advance: Advance,
     /// The first key of the last page.
     first: Option<String>,
 }
 
 #[derive(Debug)]
-struct Page {
+struct ListPage {
     keys: Vec<ListedKey>,
     more: Option<String>,
 }
@@ -77,11 +78,11 @@ struct Page {
 impl S3 {
     /// Lists the objects whose keys begin with `prefix`'s.
     #[must_use]
-    pub fn pages(&self, prefix: &S3Address, patience: Patience) -> Pages {
-        let mut pages = Pages {
+    pub fn pages(&self, prefix: &S3Address, timeouts: S3Timeouts) -> ListPages {
+        let mut pages = ListPages {
             s3: self.clone(),
             prefix: prefix.clone(),
-            patience,
+            timeouts,
             next: None,
             advance: Advance::default(),
             first: None,
@@ -90,8 +91,8 @@ impl S3 {
         pages
     }
 
-    async fn page(&self, prefix: &S3Address, patience: Patience, token: Option<String>) -> Result<Page, S3Error> {
-        self.call("list", prefix, patience, |connection| {
+    async fn page(&self, prefix: &S3Address, timeouts: S3Timeouts, token: Option<String>) -> Result<ListPage, S3Error> {
+        self.call("list", prefix, timeouts, |connection| {
             let request = connection
                 .client
                 .list_objects_v2()
@@ -106,14 +107,14 @@ impl S3 {
                 let more = rest(answer.is_truncated, answer.next_continuation_token)?;
                 let keys = answer.contents.unwrap_or_default().into_iter();
                 let keys = keys.map(|object| listed(object, encoded)).collect::<Result<_, _>>()?;
-                Ok(Page { keys, more })
+                Ok(ListPage { keys, more })
             }
         })
         .await
     }
 }
 
-impl Pages {
+impl ListPages {
     /// The next page; `None` after the last one.
     ///
     /// # Errors
@@ -122,12 +123,12 @@ impl Pages {
         let Some(asked) = self.next.take() else { return Ok(None) };
         let page = asked.await.expect("asking for a page does not panic")?;
         if let Some(more) = &page.more {
-            self.advance.page(more, page.keys.is_empty()).map_err(|trouble| self.endless(trouble))?;
+            self.advance.page(more, page.keys.is_empty()).map_err(|failure| self.endless(failure))?;
         }
         let first = page.keys.first().map(|listed| listed.key.clone());
         if first.is_some() && first == self.first {
-            let told = "the store lists the same page again, and again says that there is more";
-            return Err(self.endless(Trouble::new(S3Kind::Other, told)));
+            let message = "the store lists the same page again, and again says that there is more";
+            return Err(self.endless(S3Failure::new(S3Kind::Other, message)));
         }
         self.first = first.or(self.first.take());
         if page.more.is_some() {
@@ -136,32 +137,32 @@ impl Pages {
         Ok(Some(page.keys))
     }
 
-    fn endless(&self, trouble: Trouble) -> S3Error {
-        S3Error { action: "list", address: self.prefix.to_string(), kind: trouble.kind, detail: trouble.detail }
+    fn endless(&self, failure: S3Failure) -> S3Error {
+        S3Error { action: "list", address: self.prefix.to_string(), kind: failure.kind, detail: failure.detail }
     }
 
     fn ask(&mut self, token: Option<String>) {
-        let (s3, prefix, patience) = (self.s3.clone(), self.prefix.clone(), self.patience);
-        let asking = tokio::spawn(async move { s3.page(&prefix, patience, token).await });
+        let (s3, prefix, timeouts) = (self.s3.clone(), self.prefix.clone(), self.timeouts);
+        let asking = tokio::spawn(async move { s3.page(&prefix, timeouts, token).await });
         self.next = Some(AbortOnDropHandle::new(asking));
     }
 }
 
 /// Where the listing goes on, if it does. A store of the older protocol does not say it, and what it has not listed would
 /// be missing without a word.
-fn rest(truncated: Option<bool>, token: Option<String>) -> Result<Option<String>, Trouble> {
+fn rest(truncated: Option<bool>, token: Option<String>) -> Result<Option<String>, S3Failure> {
     match (truncated, token) {
         (Some(false), _) | (None, None) => Ok(None),
         (_, Some(token)) => Ok(Some(token)),
         (Some(true), None) => {
-            let told = "the store says that its listing goes on, and not where: does it know ListObjectsV2?";
-            Err(Trouble::new(S3Kind::Other, told))
+            let message = "the store says that its listing goes on, and not where: does it know ListObjectsV2?";
+            Err(S3Failure::new(S3Kind::Other, message))
         }
     }
 }
 
-fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey, Trouble> {
-    let odd = |what: &str| Trouble::new(S3Kind::Other, format!("the store lists an object {what}"));
+fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey, S3Failure> {
+    let odd = |what: &str| S3Failure::new(S3Kind::Other, format!("the store lists an object {what}"));
     let key = object.key.ok_or_else(|| odd("without a key"))?;
     let key = if encoded { decoded(&key).ok_or_else(|| odd("whose key is no text"))? } else { key };
     let bytes = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
@@ -196,12 +197,12 @@ mod tests {
         for n in 0..5_000 {
             advance.page(format!("token {n}"), n % 999 != 0).unwrap();
         }
-        let told = advance.page("token 17", false).unwrap_err();
-        assert!(told.kind == S3Kind::Other && told.detail.contains("in a circle"), "{told:?}");
+        let message = advance.page("token 17", false).unwrap_err();
+        assert!(message.kind == S3Kind::Other && message.detail.contains("in a circle"), "{message:?}");
         let mut advance = Advance::default();
-        let told = (0..).find_map(|n| advance.page(n, true).err().map(|trouble| (n + 1, trouble.detail)));
-        assert_eq!(told.as_ref().map(|(pages, _)| *pages), Some(EMPTY_PAGES));
-        assert!(told.is_some_and(|(_, told)| told.contains("does not end")));
+        let message = (0..).find_map(|n| advance.page(n, true).err().map(|failure| (n + 1, failure.detail)));
+        assert_eq!(message.as_ref().map(|(pages, _)| *pages), Some(EMPTY_PAGES));
+        assert!(message.is_some_and(|(_, message)| message.contains("does not end")));
     }
 
     #[test]

@@ -22,9 +22,9 @@ mod connection;
 mod error;
 mod list;
 
-pub use connection::{Connection, lend};
-pub use error::{S3Error, S3Kind, Trouble};
-pub use list::{Advance, ListedKey, Pages};
+pub use connection::{Connection, set_test_credentials};
+pub use error::{S3Error, S3Failure, S3Kind};
+pub use list::{Advance, ListPages, ListedKey};
 
 /// A store that has never answered gets no longer than this, so that a wrong address is told soon.
 const FIRST_CONTACT: Duration = Duration::from_secs(8);
@@ -36,20 +36,20 @@ const SLOWEST: u64 = 64 * 1024;
 /// One store, and as whom it is spoken to. Nothing is looked up before the first call. Clones share their connections.
 #[derive(Clone)]
 pub struct S3 {
-    shared: Arc<Shared>,
+    shared: Arc<S3Shared>,
 }
 
-struct Shared {
+struct S3Shared {
     settings: S3Settings,
     /// Whether the store takes checksums in headers, where somebody said so.
     checksums: Option<bool>,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
     /// Whether the store has ever answered.
     reached: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct ClientState {
     current: Option<Arc<Connection>>,
     /// The region that the store named itself, where nobody else did.
     region: Option<String>,
@@ -57,7 +57,7 @@ struct State {
 
 /// How long one call may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct S3Timeouts {
     /// For one try, up to its answer.
     pub answer: Duration,
     /// For all tries together; the last one is cut short.
@@ -68,14 +68,14 @@ pub struct Patience {
     pub body: u64,
 }
 
-impl Default for Patience {
+impl Default for S3Timeouts {
     /// 18 s for an answer, 55 s in all.
     fn default() -> Self {
         Self { answer: Duration::from_secs(18), all: Duration::from_secs(55), pace: Pace::default(), body: 0 }
     }
 }
 
-impl Patience {
+impl S3Timeouts {
     /// With the time that a body of so many bytes takes on a slow line.
     #[must_use]
     pub const fn sending(self, body: u64) -> Self {
@@ -102,8 +102,12 @@ impl S3 {
     }
 
     fn made(settings: &S3Settings, checksums: Option<bool>) -> Self {
-        let shared =
-            Shared { settings: settings.clone(), checksums, state: Mutex::default(), reached: AtomicBool::new(false) };
+        let shared = S3Shared {
+            settings: settings.clone(),
+            checksums,
+            state: Mutex::default(),
+            reached: AtomicBool::new(false),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -113,55 +117,55 @@ impl S3 {
         !self.shared.reached.load(Ordering::Relaxed) && begun.elapsed() > FIRST_TRIES
     }
 
-    /// Does `attempt` until it succeeds, `patience` is spent, or trying again is of no use. Credentials that have expired
+    /// Does `attempt` until it succeeds, `timeouts` is spent, or trying again is of no use. Credentials that have expired
     /// are fetched again, and a region that nobody named is learned from the store, once a call.
     ///
     /// `action` ends the sentence "cannot … `at`".
     ///
     /// # Errors
     /// The last try's.
-    pub async fn call<T, F: Future<Output = Result<T, Trouble>>>(
+    pub async fn call<T, F: Future<Output = Result<T, S3Failure>>>(
         &self,
         action: &'static str,
         at: &S3Address,
-        patience: Patience,
+        timeouts: S3Timeouts,
         mut attempt: impl FnMut(Arc<Connection>) -> F,
     ) -> Result<T, S3Error> {
         let begun = Instant::now();
-        let (mut waits, mut renewed) = (patience.pace.waits(), false);
+        let (mut waits, mut renewed) = (timeouts.pace.waits(), false);
         loop {
             let connection = self.connection().await;
             let first = !self.shared.reached.load(Ordering::Relaxed);
-            let longest = if first { patience.answer.min(FIRST_CONTACT) } else { patience.answer };
-            let left = patience.all.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
-            let limit = longest.min(left) + patience.on_the_way();
-            let trouble = match timeout(limit, attempt(connection.clone())).await {
+            let longest = if first { timeouts.answer.min(FIRST_CONTACT) } else { timeouts.answer };
+            let left = timeouts.all.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
+            let limit = longest.min(left) + timeouts.on_the_way();
+            let failure = match timeout(limit, attempt(connection.clone())).await {
                 Ok(Ok(done)) => {
                     self.shared.reached.store(true, Ordering::Relaxed);
                     return Ok(done);
                 }
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::new(S3Kind::TimedOut, format!("no answer within {limit:.0?}")),
+                Ok(Err(failure)) => failure,
+                Err(_) => S3Failure::new(S3Kind::TimedOut, format!("no answer within {limit:.0?}")),
             };
-            if trouble.answered {
+            if failure.answered {
                 self.shared.reached.store(true, Ordering::Relaxed);
             }
-            if !renewed && self.renew(&connection, &trouble).await {
+            if !renewed && self.renew(&connection, &failure).await {
                 renewed = true;
                 continue;
             }
             // Where they were found once, a provider that finds none may have had a bad moment.
-            let worth_it = trouble.kind.is_passing() || (trouble.kind == S3Kind::NoCredentials && !first);
+            let worth_it = failure.kind.is_passing() || (failure.kind == S3Kind::NoCredentials && !first);
             match waits.next().filter(|_| worth_it) {
-                Some(wait) if begun.elapsed() + wait < if first { FIRST_TRIES } else { patience.all } => {
+                Some(wait) if begun.elapsed() + wait < if first { FIRST_TRIES } else { timeouts.all } => {
                     tokio::time::sleep(wait).await;
                 }
-                _ => return Err(S3Error::new(action, at, trouble, &connection)),
+                _ => return Err(S3Error::new(action, at, failure, &connection)),
             }
         }
     }
 
-    /// The client and what is known of its store; made anew after [`Self::renew`].
+    /// The client and what is known of its store; made again after [`Self::renew`].
     async fn connection(&self) -> Arc<Connection> {
         let mut state = self.shared.state.lock().await;
         if let Some(current) = &state.current {
@@ -175,9 +179,9 @@ impl S3 {
 
     /// Drops a connection whose credentials or region did not do, if another one may. Whoever comes late with the same
     /// trouble finds it done.
-    async fn renew(&self, old: &Arc<Connection>, trouble: &Trouble) -> bool {
-        let learned = trouble.region.as_ref().filter(|_| old.region_guessed);
-        if !trouble.expired && learned.is_none() {
+    async fn renew(&self, old: &Arc<Connection>, failure: &S3Failure) -> bool {
+        let learned = failure.region.as_ref().filter(|_| old.region_guessed);
+        if !failure.expired && learned.is_none() {
             return false;
         }
         let mut state = self.shared.state.lock().await;

@@ -122,13 +122,13 @@ pub struct Record {
 
 /// The books as they are kept.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct CallLog {
     keep: usize,
-    pages: Mutex<Pages>,
+    pages: Mutex<CallLogPages>,
 }
 
 #[derive(Debug, Default)]
-struct Pages {
+struct CallLogPages {
     calls: u64,
     billed: u64,
     billed_characters: u64,
@@ -142,7 +142,7 @@ struct Pages {
     requests: VecDeque<Record>,
 }
 
-impl Shelf {
+impl CallLog {
     /// Books that list the last `keep` calls.
     pub(super) fn new(keep: usize) -> Self {
         Self { keep, pages: Mutex::default() }
@@ -215,7 +215,7 @@ impl Shelf {
     }
 
     pub(super) fn reset(&self) {
-        self.with(|p| *p = Pages::default());
+        self.with(|p| *p = CallLogPages::default());
     }
 
     /// A copy, without what the limits measured.
@@ -238,7 +238,7 @@ impl Shelf {
         books
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Pages) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut CallLogPages) -> T) -> T {
         f(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use super::{
     books::{Digest, Record},
-    errors::{Refusal, Shape, check_key},
-    faults::{Stage, Subject, What},
+    errors::{ErrorShape, Refusal, check_key},
+    faults::{FaultStage, Subject, What},
+    handler_state::HandlerState,
     limits::{Lane, Over, Slot},
-    reply::{Reply, drip, half, scripted},
+    reply::{SandboxReply, drip, half, scripted},
     wire::Wire,
-    world::World,
 };
 use crate::domain::hex::hex;
 
@@ -30,18 +30,18 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A call, which ends in the books however it ends.
 pub(super) struct Call {
-    pub world: Arc<World>,
+    pub state: Arc<HandlerState>,
     pub record: Record,
     /// How its endpoint says no.
-    pub shape: Shape,
+    pub shape: ErrorShape,
     /// The size of its content, and how many calls brought that so far.
     content: (u64, u64),
 }
 
 impl Call {
-    pub(super) fn arrived(world: &Arc<World>, parts: &Parts, shape: Shape) -> Self {
-        let number = world.books.arrived();
-        world.arrivals.send_modify(|n| *n += 1);
+    pub(super) fn arrived(state: &Arc<HandlerState>, parts: &Parts, shape: ErrorShape) -> Self {
+        let number = state.books.arrived();
+        state.arrivals.send_modify(|n| *n += 1);
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
             number,
@@ -51,7 +51,7 @@ impl Call {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             ..Record::default()
         };
-        Self { world: Arc::clone(world), record, shape, content: (0, 0) }
+        Self { state: Arc::clone(state), record, shape, content: (0, 0) }
     }
 
     /// A refusal in the endpoint's own shape.
@@ -60,16 +60,16 @@ impl Call {
     }
 
     pub(super) fn check_key(&self, parts: &Parts) -> Result<(), Refusal> {
-        check_key(parts.headers.get(header::AUTHORIZATION), self.world.config.key.as_deref())
+        check_key(parts.headers.get(header::AUTHORIZATION), self.state.config.key.as_deref())
     }
 
     /// A place in flight, unless a limit or a script says no.
     pub(super) fn admit(&self, lane: impl Into<Lane>) -> Result<Slot, Refusal> {
         let subject = Subject { number: self.record.number, ..Subject::default() };
-        if let Some(What::EarlyRefusal { retry_after }) = self.world.faults.pick(Stage::Arrival, subject) {
+        if let Some(What::EarlyRefusal { retry_after }) = self.state.faults.pick(FaultStage::Arrival, subject) {
             return Err(self.refusal(429, "too many requests; come back later").retry_after(retry_after));
         }
-        match self.world.limits.admit(lane) {
+        match self.state.limits.admit(lane) {
             Ok(slot) => Ok(slot),
             Err(Over::Rate(wait)) => {
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -85,13 +85,13 @@ impl Call {
 
     /// All of the call is there: notes it, and looks for what is to befall it. What befalls it before the work is its
     /// reply.
-    pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Box<Reply>> {
-        self.content = (bytes, self.world.books.received(digest, bytes));
+    pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Box<SandboxReply>> {
+        self.content = (bytes, self.state.books.received(digest, bytes));
         self.record.sha256 = Some(hex(digest));
-        let fault = self.fault(Stage::Received);
+        let fault = self.fault(FaultStage::Received);
         match &fault {
-            Some(What::CutBeforeWork) => Err(Box::new(Reply::Cut)),
-            Some(What::Html(code)) => Err(Box::new(Refusal::shaped(*code, Shape::Html, "", "").into())),
+            Some(What::CutBeforeWork) => Err(Box::new(SandboxReply::Cut)),
+            Some(What::Html(code)) => Err(Box::new(Refusal::shaped(*code, ErrorShape::Html, "", "").into())),
             Some(What::Status(status)) if !status.billed => {
                 Err(Box::new(scripted(status, self.shape, &self.record.request_id).into()))
             }
@@ -100,10 +100,10 @@ impl Call {
     }
 
     /// What is to befall it at this stage.
-    pub(super) fn fault(&self, stage: Stage) -> Option<What> {
+    pub(super) fn fault(&self, stage: FaultStage) -> Option<What> {
         let content = self.record.sha256.as_deref().map(|sha| (sha, self.content.0, self.content.1));
         let subject = Subject { number: self.record.number, content, text: self.record.text.as_deref() };
-        self.world.faults.pick(stage, subject)
+        self.state.faults.pick(stage, subject)
     }
 
     /// Waits until a call may be told that it is accepted.
@@ -115,9 +115,9 @@ impl Call {
     ///
     /// Before the work is waited for, because it goes on though the client may leave meanwhile.
     pub(super) fn bill(&mut self, digest: &Digest, fault: Option<&What>, slot: &mut Slot) -> Instant {
-        let done = done_at(self.world.config.latency, fault);
+        let done = done_at(self.state.config.latency, fault);
         self.record.billed = true;
-        self.world.books.billed(digest, self.record.characters.unwrap_or_default());
+        self.state.books.billed(digest, self.record.characters.unwrap_or_default());
         slot.works_until(done);
         done
     }
@@ -127,23 +127,23 @@ impl Call {
         if done > Instant::now() {
             tokio::time::sleep_until(done.into()).await;
         }
-        self.world.gate.pass(matches!(fault, Some(What::Hang))).await;
+        self.state.gate.pass(matches!(fault, Some(What::Hang))).await;
     }
 
     /// The response, as the call's record has it.
-    pub(super) fn respond(&mut self, reply: Reply, parts: &Parts, wire: &Wire) -> Response {
+    pub(super) fn respond(&mut self, reply: SandboxReply, parts: &Parts, wire: &Wire) -> Response {
         let (mut response, is_whole) = match reply {
-            Reply::Whole(response) => (response, true),
-            Reply::Drip(made, pause, slot) => (drip(made, pause, slot), true),
-            Reply::Half(made) => (half(&made), false),
-            Reply::Cut => {
+            SandboxReply::Whole(response) => (response, true),
+            SandboxReply::Drip(made, pause, slot) => (drip(made, pause, slot), true),
+            SandboxReply::Half(made) => (half(&made), false),
+            SandboxReply::Cut => {
                 wire.cut();
                 return Response::new(Body::empty());
             }
         };
         let expires = parts.headers.get("x-expire-content").is_some_and(|v| v == "true");
         if response.status() == StatusCode::OK && expires {
-            response.headers_mut().insert("x-content-expiry", self.world.content_expiry.clone());
+            response.headers_mut().insert("x-content-expiry", self.state.content_expiry.clone());
         }
         self.record.status = is_whole.then(|| response.status().as_u16());
         response
@@ -152,7 +152,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.world.books.ended(mem::take(&mut self.record));
+        self.state.books.ended(mem::take(&mut self.record));
     }
 }
 

@@ -17,7 +17,7 @@ use self::{
     log::Log,
     tally::Tally,
 };
-use super::{Config, books::Digest, faults::What, gate::Gate, hook::Hook, logs::Entry, world::World};
+use super::{Config, books::Digest, faults::What, gate::Gate, handler_state::HandlerState, hook::Hook, logs::Entry};
 
 mod delivery;
 pub(super) mod log;
@@ -90,12 +90,12 @@ pub(super) struct Owed {
 
 /// Does the work and posts its result, on a task of its own. The receiver hears when the first delivery is over, or
 /// that there will be none.
-pub(super) fn start(world: &Arc<World>, owed: Owed) -> oneshot::Receiver<()> {
+pub(super) fn start(state: &Arc<HandlerState>, owed: Owed) -> oneshot::Receiver<()> {
     let (first, delivered) = oneshot::channel();
-    let life = world.callbacks.life();
-    world.callbacks.tally.accepted(owed.number, &owed.entry.request_id, &owed.hook.url);
-    let callback = Callback { world: Arc::clone(world), payload: payload(&owed), owed };
-    world.callbacks.tasks.spawn(async move {
+    let life = state.callbacks.life();
+    state.callbacks.tally.accepted(owed.number, &owed.entry.request_id, &owed.hook.url);
+    let callback = Callback { state: Arc::clone(state), payload: payload(&owed), owed };
+    state.callbacks.tasks.spawn(async move {
         tokio::select! {
             // In this order: a reset ends callbacks, and then releases them.
             biased;
@@ -124,14 +124,14 @@ fn payload(owed: &Owed) -> Map<String, Value> {
 }
 
 struct Callback {
-    world: Arc<World>,
+    state: Arc<HandlerState>,
     owed: Owed,
     payload: Map<String, Value>,
 }
 
 impl Callback {
     async fn run(self, first: oneshot::Sender<()>) {
-        let (accepted, config) = (Instant::now(), &self.world.config);
+        let (accepted, config) = (Instant::now(), &self.state.config);
         sleep_until((accepted + config.latency).into()).await;
         self.work();
         let late = if let Some(What::CallbackLate(ms)) = self.owed.fault { ms } else { 0 };
@@ -142,7 +142,7 @@ impl Callback {
             sleep_until((accepted + delay).into()).await;
             self.deliver(first).await
         };
-        self.world.callbacks.tally.over(self.owed.number, end);
+        self.state.callbacks.tally.over(self.owed.number, end);
     }
 
     /// The work is done: it is billed, and in the log. What failed is neither.
@@ -150,15 +150,15 @@ impl Callback {
         if self.owed.fault == Some(What::CallbackFailed) {
             return;
         }
-        self.world.books.billed(&self.owed.digest, 0);
-        self.world.callbacks.tally.billed(self.owed.number);
-        let shown_at = Instant::now() + self.world.config.log_lag;
-        self.world.logs.push(Entry { at: SystemTime::now(), shown_at, ..self.owed.entry.clone() });
+        self.state.books.billed(&self.owed.digest, 0);
+        self.state.callbacks.tally.billed(self.owed.number);
+        let shown_at = Instant::now() + self.state.config.log_lag;
+        self.state.logs.push(Entry { at: SystemTime::now(), shown_at, ..self.owed.entry.clone() });
     }
 
     /// Tries until one delivery is acknowledged, or the last is over.
     async fn deliver(&self, first: oneshot::Sender<()>) -> CallbackEnd {
-        let (mut first, mut wait) = (Some(first), self.world.config.webhook_backoff);
+        let (mut first, mut wait) = (Some(first), self.state.config.webhook_backoff);
         let mut made = 0;
         loop {
             let acknowledged = if made == 0 && self.owed.fault == Some(What::CallbackTwiceAtOnce) {
@@ -201,7 +201,7 @@ impl Callback {
 
     /// Makes one delivery; whether it was acknowledged.
     async fn post(&self, nth: u32, payload: &Map<String, Value>) -> bool {
-        let callbacks = &self.world.callbacks;
+        let callbacks = &self.state.callbacks;
         callbacks.gate.pass(false).await;
         let _room = callbacks.room.acquire().await.expect("nobody closes it");
         let (body, form) = self.body(nth, payload);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     errors::{Refusal, check_key},
-    world::World,
+    handler_state::HandlerState,
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,14 +90,14 @@ struct Sent {
 
 /// The endpoint, for every method that it has.
 pub(super) async fn serve(
-    State(world): State<Arc<World>>,
+    State(state): State<Arc<HandlerState>>,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    world.books.dictionaries_called();
-    check_key(headers.get("authorization"), world.config.key.as_deref())?;
-    let dictionaries = &world.dictionaries;
+    state.books.dictionaries_called();
+    check_key(headers.get("authorization"), state.config.key.as_deref())?;
+    let dictionaries = &state.dictionaries;
     if method == Method::GET {
         return Ok(axum::Json(dictionaries.list()).into_response());
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// A documented shape of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Shape {
+pub enum ErrorShape {
     /// `{"error", "request_id"}`
     Stt,
     /// `{"errors", "status": "error", "message"}`
@@ -40,7 +40,7 @@ pub enum Shape {
     Nothing,
 }
 
-impl Shape {
+impl ErrorShape {
     fn body(self, status: StatusCode, message: &str, request_id: &str) -> Option<Value> {
         Some(match self {
             Self::Stt => json!({"error": message, "request_id": request_id}),
@@ -100,11 +100,11 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// A refusal in one of the documented shapes.
-    pub(super) fn shaped(status: u16, shape: Shape, message: &str, request_id: &str) -> Self {
+    pub(super) fn shaped(status: u16, shape: ErrorShape, message: &str, request_id: &str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let (content_type, body) = match shape.body(status, message, request_id) {
             Some(json) => ("application/json", json.to_string()),
-            None if shape == Shape::Html => ("text/html", html(status)),
+            None if shape == ErrorShape::Html => ("text/html", html(status)),
             None => ("text/plain", String::new()),
         };
         Self { status, content_type, body, retry_after: None }
@@ -112,7 +112,7 @@ impl Refusal {
 
     /// The unified shape of the transcription endpoint.
     pub(super) fn stt(status: u16, message: &str, request_id: &str) -> Self {
-        Self::shaped(status, Shape::Stt, message, request_id)
+        Self::shaped(status, ErrorShape::Stt, message, request_id)
     }
 
     /// The older shape, with what is wrong for each field.
@@ -152,12 +152,12 @@ fn html(status: StatusCode) -> String {
 
 /// 401 in the documented shapes, or nothing where the key is good.
 pub(super) fn check_key(header: Option<&HeaderValue>, key: Option<&str>) -> Result<(), Refusal> {
-    let Some(header) = header else { return Err(Refusal::shaped(401, Shape::NoToken, "", "")) };
+    let Some(header) = header else { return Err(Refusal::shaped(401, ErrorShape::NoToken, "", "")) };
     let sent = header.to_str().ok().and_then(|h| h.strip_prefix("Bearer "));
     let good = match (sent, key) {
         (Some(sent), Some(key)) => sent == key,
         (Some(sent), None) => sent.len() > 3 && sent.starts_with("sk_"),
         (None, _) => false,
     };
-    if good { Ok(()) } else { Err(Refusal::shaped(401, Shape::BadKey, "", "")) }
+    if good { Ok(()) } else { Err(Refusal::shaped(401, ErrorShape::BadKey, "", "")) }
 }

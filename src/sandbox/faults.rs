@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::errors::Shape;
+use super::errors::ErrorShape;
 
 /// One scripted fault. In JSON: `{"matches": {"nth": 3}, "times": 1, "what": {"status": {"code": 500}}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ pub struct StatusFault {
     pub code: u16,
     /// One of the documented shapes; the endpoint's own if absent.
     #[serde(default)]
-    pub shape: Option<Shape>,
+    pub shape: Option<ErrorShape>,
     /// The words in it.
     #[serde(default)]
     pub message: Option<String>,
@@ -179,11 +179,11 @@ impl What {
         Self::Status(StatusFault { code, ..StatusFault::default() })
     }
 
-    const fn stage(&self) -> Stage {
+    const fn stage(&self) -> FaultStage {
         match self {
-            Self::EarlyRefusal { .. } => Stage::Arrival,
-            Self::LogsUnavailable | Self::LogsAbsent => Stage::Logs,
-            Self::Unwell => Stage::Health,
+            Self::EarlyRefusal { .. } => FaultStage::Arrival,
+            Self::LogsUnavailable | Self::LogsAbsent => FaultStage::Logs,
+            Self::Unwell => FaultStage::Health,
             Self::CallbackLost
             | Self::CallbackLate(_)
             | Self::CallbackEarly
@@ -194,15 +194,15 @@ impl What {
             | Self::CallbackDrip { .. }
             | Self::CallbackTruncated(_)
             | Self::CallbackGarbage(_)
-            | Self::CallbackWordless(_) => Stage::Callback,
-            _ => Stage::Received,
+            | Self::CallbackWordless(_) => FaultStage::Callback,
+            _ => FaultStage::Received,
         }
     }
 }
 
 /// When a fault is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum FaultStage {
     /// The head of a call is there.
     Arrival,
     /// All of a call is there.
@@ -258,7 +258,7 @@ impl Faults {
     }
 
     /// What befalls this call, if anything.
-    pub(super) fn pick(&self, stage: Stage, subject: Subject<'_>) -> Option<What> {
+    pub(super) fn pick(&self, stage: FaultStage, subject: Subject<'_>) -> Option<What> {
         self.with(|rules| {
             let at = rules.iter().position(|rule| rule.what.stage() == stage && rule.matches.takes(subject))?;
             let what = rules[at].what.clone();
@@ -292,7 +292,7 @@ mod tests {
     fn numbers(fault: Fault, upto: u64) -> Vec<u64> {
         let faults = Faults::default();
         faults.add([fault]);
-        let picks = |n: &u64| faults.pick(Stage::Received, Subject { number: *n, ..Subject::default() }).is_some();
+        let picks = |n: &u64| faults.pick(FaultStage::Received, Subject { number: *n, ..Subject::default() }).is_some();
         (1..=upto).filter(picks).collect()
     }
 
@@ -314,7 +314,7 @@ mod tests {
     fn content_rules_need_the_content() {
         let faults = Faults::default();
         faults.add([Fault::new(Match::EachContent(1), What::Hang)]);
-        let pick = |content| faults.pick(Stage::Received, Subject { number: 5, content, text: None });
+        let pick = |content| faults.pick(FaultStage::Received, Subject { number: 5, content, text: None });
         assert_eq!(pick(None), None);
         assert_eq!(pick(Some(("aa", 1, 1))), Some(What::Hang));
         assert_eq!(pick(Some(("aa", 1, 2))), None);

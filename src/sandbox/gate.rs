@@ -5,12 +5,12 @@ use tokio::sync::watch;
 /// Open unless held.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    state: watch::Sender<State>,
+    state: watch::Sender<GateState>,
     waiting: watch::Sender<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
+struct GateState {
     held: bool,
     /// How often it was opened: what hangs waits for the next time.
     releases: u64,

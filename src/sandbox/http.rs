@@ -15,10 +15,10 @@ use serde_json::json;
 use super::{
     books::Books,
     callbacks, dictionaries,
-    errors::{Refusal, Shape},
-    faults::{Fault, Stage, Subject},
-    logs, speech, stt, voices,
-    world::World,
+    errors::{ErrorShape, Refusal},
+    faults::{Fault, FaultStage, Subject},
+    handler_state::HandlerState,
+    logs, stt, tts, voices,
 };
 
 const WHAT_THIS_IS: &str = "\
@@ -42,13 +42,13 @@ It speaks nothing: it hums as long as speech would be, and a WAV has the text as
   POST /sandbox/reset                  forget everything
 ";
 
-pub(super) fn routes(world: Arc<World>) -> Router {
+pub(super) fn routes(state: Arc<HandlerState>) -> Router {
     let dictionaries =
         get(dictionaries::serve).post(dictionaries::serve).put(dictionaries::serve).delete(dictionaries::serve);
     Router::new()
         .route("/waves/v1/stt/", post(stt::transcribe))
-        .route("/waves/v1/tts", post(speech::synthesize))
-        .route("/waves/v1/tts/live", post(speech::stream))
+        .route("/waves/v1/tts", post(tts::synthesize))
+        .route("/waves/v1/tts/live", post(tts::stream))
         .route("/waves/v1/lightning-v3.1/get_voices", get(voices::standard))
         .route("/waves/v1/lightning-v3.1-pro/get_voices", get(voices::pro))
         .route("/waves/v1/pronunciation-dicts", dictionaries)
@@ -65,7 +65,7 @@ pub(super) fn routes(world: Arc<World>) -> Router {
         .route("/sandbox/reset", post(reset))
         .fallback(unknown)
         .layer(axum::middleware::map_response(sign))
-        .with_state(world)
+        .with_state(state)
 }
 
 /// Every answer says who gave it.
@@ -74,8 +74,8 @@ async fn sign(mut response: Response) -> Response {
     response
 }
 
-async fn health(State(world): State<Arc<World>>) -> Response {
-    let (status, said) = match world.faults.pick(Stage::Health, Subject::default()) {
+async fn health(State(state): State<Arc<HandlerState>>) -> Response {
+    let (status, said) = match state.faults.pick(FaultStage::Health, Subject::default()) {
         None => (StatusCode::OK, "ok"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "error"),
     };
@@ -87,18 +87,18 @@ async fn health(State(world): State<Arc<World>>) -> Response {
 /// What the vendor served once: the first part of a path behind its version.
 const RETIRED: &[&str] = &["lightning", "lightning-v2", "lightning-large", "lightning-v3.1"];
 
-async fn unknown(State(world): State<Arc<World>>, uri: Uri) -> Response {
+async fn unknown(State(state): State<Arc<HandlerState>>, uri: Uri) -> Response {
     let served_by = uri.path().strip_prefix("/waves/v1/").and_then(|path| path.split_once('/'));
     if served_by.is_some_and(|(model, _)| RETIRED.contains(&model)) {
-        world.books.retired_called();
+        state.books.retired_called();
         let message = "this route was retired; use /waves/v1/tts";
-        return Refusal::shaped(410, Shape::Tts, message, "").into_response();
+        return Refusal::shaped(410, ErrorShape::Tts, message, "").into_response();
     }
     Refusal::stt(404, &format!("no such route: {}", uri.path()), "").into_response()
 }
 
-async fn books(State(world): State<Arc<World>>) -> Json<Books> {
-    Json(world.books())
+async fn books(State(state): State<Arc<HandlerState>>) -> Json<Books> {
+    Json(state.books())
 }
 
 #[derive(Deserialize)]
@@ -108,36 +108,36 @@ enum Script {
     One(Box<Fault>),
 }
 
-async fn script(State(world): State<Arc<World>>, body: String) -> Response {
+async fn script(State(state): State<Arc<HandlerState>>, body: String) -> Response {
     match serde_json::from_str(&body) {
-        Ok(Script::Many(faults)) => world.faults.add(faults),
-        Ok(Script::One(fault)) => world.faults.add([*fault]),
+        Ok(Script::Many(faults)) => state.faults.add(faults),
+        Ok(Script::One(fault)) => state.faults.add([*fault]),
         Err(e) => return (StatusCode::BAD_REQUEST, format!("not a fault: {e}\n")).into_response(),
     }
     StatusCode::NO_CONTENT.into_response()
 }
 
-async fn hold(State(world): State<Arc<World>>) -> StatusCode {
-    world.gate.hold();
+async fn hold(State(state): State<Arc<HandlerState>>) -> StatusCode {
+    state.gate.hold();
     StatusCode::NO_CONTENT
 }
 
-async fn release(State(world): State<Arc<World>>) -> StatusCode {
-    world.gate.release();
+async fn release(State(state): State<Arc<HandlerState>>) -> StatusCode {
+    state.gate.release();
     StatusCode::NO_CONTENT
 }
 
-async fn hold_callbacks(State(world): State<Arc<World>>) -> StatusCode {
-    world.callbacks.gate.hold();
+async fn hold_callbacks(State(state): State<Arc<HandlerState>>) -> StatusCode {
+    state.callbacks.gate.hold();
     StatusCode::NO_CONTENT
 }
 
-async fn release_callbacks(State(world): State<Arc<World>>) -> StatusCode {
-    world.callbacks.gate.release();
+async fn release_callbacks(State(state): State<Arc<HandlerState>>) -> StatusCode {
+    state.callbacks.gate.release();
     StatusCode::NO_CONTENT
 }
 
-async fn reset(State(world): State<Arc<World>>) -> StatusCode {
-    world.reset();
+async fn reset(State(state): State<Arc<HandlerState>>) -> StatusCode {
+    state.reset();
     StatusCode::NO_CONTENT
 }

@@ -80,7 +80,7 @@ impl Intake {
     }
 
     pub(super) fn finish(self) -> Recording {
-        let held = self.spool.map_or_else(|| Held::Memory(self.memory), Held::Spool);
+        let held = self.spool.map_or_else(|| KeptBody::Memory(self.memory), KeptBody::Spool);
         Recording { digest: self.hasher.finalize().into(), bytes: self.bytes, held }
     }
 
@@ -99,18 +99,18 @@ impl Intake {
 pub(super) struct Recording {
     pub digest: Digest,
     pub bytes: u64,
-    held: Held,
+    held: KeptBody,
 }
 
 #[derive(Debug)]
-enum Held {
+enum KeptBody {
     Memory(Vec<u8>),
     Spool(File),
 }
 
 /// What the sandbox hears in a recording.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
+pub(super) struct ReceivedRecording {
     /// Of the recording without its container's padding, by which clients tell their uploads apart: it is the same
     /// recording whatever padding it comes with.
     pub digest: Digest,
@@ -130,17 +130,17 @@ impl Recording {
     /// Its bytes, as far as they are in memory: all of them, where it is small.
     pub(super) fn memory(&self) -> &[u8] {
         match &self.held {
-            Held::Memory(bytes) => bytes,
-            Held::Spool(_) => &[],
+            KeptBody::Memory(bytes) => bytes,
+            KeptBody::Spool(_) => &[],
         }
     }
 
     /// What is in it; or, where it is no audio, the name of what it is.
-    pub(super) async fn hear(self) -> io::Result<Result<Heard, &'static str>> {
+    pub(super) async fn hear(self) -> io::Result<Result<ReceivedRecording, &'static str>> {
         let whole = (self.digest, self.bytes);
         let (kind, heard) = match self.held {
-            Held::Memory(bytes) => look(&mut Cursor::new(bytes), whole)?,
-            Held::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file), whole))
+            KeptBody::Memory(bytes) => look(&mut Cursor::new(bytes), whole)?,
+            KeptBody::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file), whole))
                 .await
                 .map_err(io::Error::other)??,
         };
@@ -149,7 +149,7 @@ impl Recording {
 }
 
 /// What a recording seems to be, and what is heard in it; its hash and size as it was sent are known.
-fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Result<(Kind, Heard)> {
+fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Result<(Kind, ReceivedRecording)> {
     let probe = probe::probe_reader(reader)?;
     let is_wav = probe.content_type == "audio/wav";
     let comment = is_wav.then(|| wav::read(reader).ok()).flatten().and_then(|wav| wav.comment);
@@ -158,7 +158,7 @@ fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Res
         None => (sent, bytes),
     };
     let ms = probe.audio_ms.unwrap_or(bytes * 1000 / GUESSED_RATE);
-    Ok((probe.kind, Heard { digest, content_bytes, bytes, ms, comment, filename: None }))
+    Ok((probe.kind, ReceivedRecording { digest, content_bytes, bytes, ms, comment, filename: None }))
 }
 
 /// The hash of a recording with these edits.
@@ -198,9 +198,9 @@ pub(super) async fn fetch(client: &reqwest::Client, url: &str, max: u64, wait: D
 }
 
 /// What is "heard" at a URL that is not fetched: all from the URL itself.
-pub(super) fn imagine(url: &str) -> Heard {
+pub(super) fn imagine(url: &str) -> ReceivedRecording {
     let digest: Digest = Sha256::digest(url).into();
     let ms = 3_000 + u64::from(digest[0]) * 100;
     let bytes = ms * GUESSED_RATE / 1000;
-    Heard { digest, content_bytes: bytes, bytes, ms, comment: None, filename: None }
+    ReceivedRecording { digest, content_bytes: bytes, bytes, ms, comment: None, filename: None }
 }

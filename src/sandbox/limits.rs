@@ -67,7 +67,7 @@ pub(super) struct Limits {
     meters: Mutex<Meters>,
 }
 
-/// One meter for all calls together, and one for each lane; and the limits of transcription, which may be set anew.
+/// One meter for all calls together, and one for each lane; and the limits of transcription, which may be set again.
 #[derive(Debug, Default)]
 struct Meters {
     requests_per_minute: Option<u32>,
@@ -78,7 +78,7 @@ struct Meters {
 
 /// What one meter shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct MeterReading {
     pub in_flight: u32,
     pub peak_in_flight: u32,
     pub most_in_a_minute: u32,
@@ -88,7 +88,7 @@ pub(super) struct Reading {
 struct Meter {
     /// Arrivals of the last minute, oldest first.
     window: VecDeque<Instant>,
-    reading: Reading,
+    reading: MeterReading,
 }
 
 impl Meter {
@@ -100,7 +100,7 @@ impl Meter {
 
     fn admit(&mut self, now: Instant) {
         self.window.push_back(now);
-        let Reading { in_flight, peak_in_flight, most_in_a_minute } = &mut self.reading;
+        let MeterReading { in_flight, peak_in_flight, most_in_a_minute } = &mut self.reading;
         *in_flight += 1;
         *peak_in_flight = (*peak_in_flight).max(*in_flight);
         *most_in_a_minute = (*most_in_a_minute).max(self.window.len() as u32);
@@ -166,12 +166,12 @@ impl Limits {
     }
 
     /// What all lanes' calls together came to.
-    pub(super) fn reading(&self) -> Reading {
+    pub(super) fn reading(&self) -> MeterReading {
         self.with(|m| m.all.reading)
     }
 
     /// What one lane's calls came to.
-    pub(super) fn reading_of(&self, lane: Lane) -> Reading {
+    pub(super) fn reading_of(&self, lane: Lane) -> MeterReading {
         self.with(|m| m.lanes[lane.index()].reading)
     }
 

@@ -15,16 +15,16 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    asked::Asked,
     errors::{Refusal, check_key},
-    faults::{Stage, Subject, What},
-    world::World,
+    faults::{FaultStage, Subject, What},
+    handler_state::HandlerState,
+    stt_request::SttRequest,
 };
 
 /// One billed call.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub asked: Asked,
+    pub asked: SttRequest,
     pub request_id: String,
     pub at: SystemTime,
     pub ms: u64,
@@ -102,22 +102,22 @@ impl Logs {
 
 /// `GET /waves/v1/analytics/asr/logs`
 pub(super) async fn list(
-    State(world): State<Arc<World>>,
+    State(state): State<Arc<HandlerState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    open(&world, &headers)?;
+    open(&state, &headers)?;
     let filter = Filter::parse(query.as_deref().unwrap_or_default())?;
     let page = Page::parse(query)?;
-    let (data, total) = world.logs.page(page, &filter);
+    let (data, total) = state.logs.page(page, &filter);
     Ok(page.answer(&data, total))
 }
 
 /// Counts a call of a log; refused without a good key, or where a script says so.
-pub(super) fn open(world: &World, headers: &HeaderMap) -> Result<(), Refusal> {
-    let number = world.books.log_called();
-    check_key(headers.get("authorization"), world.config.key.as_deref())?;
-    match world.faults.pick(Stage::Logs, Subject { number, ..Subject::default() }) {
+pub(super) fn open(state: &HandlerState, headers: &HeaderMap) -> Result<(), Refusal> {
+    let number = state.books.log_called();
+    check_key(headers.get("authorization"), state.config.key.as_deref())?;
+    match state.faults.pick(FaultStage::Logs, Subject { number, ..Subject::default() }) {
         Some(What::LogsAbsent) => Err(Refusal::stt(404, "there is no log here", "")),
         Some(_) => Err(Refusal::stt(503, "the log is not available", "")),
         None => Ok(()),

@@ -17,13 +17,12 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub use self::{
     books::{Books, ContentBooks, ModelBooks, Record},
     callbacks::{CallbackBooks, CallbackEnd},
-    errors::Shape,
+    errors::ErrorShape,
     faults::{Fault, Match, StatusFault, What},
 };
-use self::{wire::Wire, world::World};
+use self::{handler_state::HandlerState, wire::Wire};
 use crate::domain::options::Language;
 
-mod asked;
 mod books;
 mod call;
 mod callbacks;
@@ -31,20 +30,21 @@ mod dictionaries;
 mod errors;
 mod faults;
 mod gate;
+mod handler_state;
 mod hook;
 mod http;
 mod intake;
 mod limits;
 mod logs;
 mod reply;
-mod sound;
-mod speech;
 mod stt;
+mod stt_request;
+mod synthetic_audio;
 mod transcript;
+mod tts;
+mod tts_request;
 mod voices;
-mod wanted;
 mod wire;
-mod world;
 
 /// How a sandbox is set up.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ pub enum LogSizes {
 /// A running sandbox; it stops when dropped.
 #[derive(Debug)]
 pub struct Sandbox {
-    world: Arc<World>,
+    state: Arc<HandlerState>,
     addr: SocketAddr,
     server: Option<JoinHandle<io::Result<()>>>,
 }
@@ -138,13 +138,13 @@ impl Sandbox {
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let addr = listener.local_addr()?;
-        let world = Arc::new(World::new(config)?);
-        let app = http::routes(Arc::clone(&world)).into_make_service_with_connect_info::<Wire>();
-        let stop = world.stop.clone();
+        let state = Arc::new(HandlerState::new(config)?);
+        let app = http::routes(Arc::clone(&state)).into_make_service_with_connect_info::<Wire>();
+        let stop = state.stop.clone();
         let server = tokio::spawn(async move {
             axum::serve(wire::Wires(listener), app).with_graceful_shutdown(stop.cancelled_owned()).await
         });
-        Ok(Self { world, addr, server: Some(server) })
+        Ok(Self { state, addr, server: Some(server) })
     }
 
     /// Its base URL, without a slash at the end.
@@ -162,77 +162,77 @@ impl Sandbox {
     /// A copy of the books.
     #[must_use]
     pub fn books(&self) -> Books {
-        self.world.books()
+        self.state.books()
     }
 
     /// Adds faults behind those in force; of several that match a call, the first befalls it.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.world.faults.add(faults);
+        self.state.faults.add(faults);
     }
 
     /// Takes all scripted faults back.
     pub fn unscript(&self) {
-        self.world.faults.clear();
+        self.state.faults.clear();
     }
 
     /// Sets other limits per model of transcription: calls in any 60 seconds, and in flight. Calls that are in flight, and
     /// those of the last minute, count against them.
     pub fn limit(&self, requests_per_minute: Option<u32>, concurrency: Option<u32>) {
-        self.world.limits.set(requests_per_minute, concurrency);
+        self.state.limits.set(requests_per_minute, concurrency);
     }
 
     /// Forgets books, logs, callbacks that are owed, dictionaries, faults and the rolling minute, and releases what is
     /// held.
     pub fn reset(&self) {
-        self.world.reset();
+        self.state.reset();
     }
 
     /// From now on calls stop after their work and before their answer, until [`Sandbox::release`]. The callbacks of
     /// calls that are promised one go on.
     pub fn hold(&self) {
-        self.world.gate.hold();
+        self.state.gate.hold();
     }
 
     /// Lets go all calls that are held or hang; from now on none are held.
     pub fn release(&self) {
-        self.world.gate.release();
+        self.state.gate.release();
     }
 
     /// Waits until `n` calls have arrived since the start or the last reset.
     pub async fn arrivals(&self, n: u64) {
-        let mut arrivals = self.world.arrivals.subscribe();
+        let mut arrivals = self.state.arrivals.subscribe();
         arrivals.wait_for(|have| *have >= n).await.expect("the sandbox holds the sender");
     }
 
     /// Waits until `n` calls have done their work and are held or hang.
     pub async fn waiting(&self, n: usize) {
-        self.world.gate.waiting(n).await;
+        self.state.gate.waiting(n).await;
     }
 
     /// From now on no delivery of a callback is made, until [`Sandbox::release_callbacks`]. The work goes on: it is
     /// billed and in the log.
     pub fn hold_callbacks(&self) {
-        self.world.callbacks.gate.hold();
+        self.state.callbacks.gate.hold();
     }
 
     /// Makes all deliveries that are held; from now on none are.
     pub fn release_callbacks(&self) {
-        self.world.callbacks.gate.release();
+        self.state.callbacks.gate.release();
     }
 
     /// Waits until `n` deliveries are held.
     pub async fn callbacks_waiting(&self, n: usize) {
-        self.world.callbacks.gate.waiting(n).await;
+        self.state.callbacks.gate.waiting(n).await;
     }
 
     /// Waits until `n` deliveries have ended, acknowledged or not, since the start or the last reset.
     pub async fn deliveries_ended(&self, n: u64) {
-        self.world.callbacks.tally.deliveries(n).await;
+        self.state.callbacks.tally.deliveries(n).await;
     }
 
     /// Waits until `n` callbacks are acknowledged, given up or lost, since the start or the last reset.
     pub async fn callbacks_ended(&self, n: u64) {
-        self.world.callbacks.tally.callbacks(n).await;
+        self.state.callbacks.tally.callbacks(n).await;
     }
 
     /// Waits until it stops by itself, which only a broken listener makes it do.
@@ -248,12 +248,12 @@ impl Sandbox {
 
     /// Stops listening, cuts the calls and deliveries in flight, and waits until the connections are closed.
     pub async fn shutdown(mut self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        self.world.stop.cancel();
-        self.world.callbacks.tasks.close();
-        self.world.callbacks.tasks.wait().await;
+        const TIMEOUT: Duration = Duration::from_secs(2);
+        self.state.stop.cancel();
+        self.state.callbacks.tasks.close();
+        self.state.callbacks.tasks.wait().await;
         if let Some(mut server) = self.server.take()
-            && tokio::time::timeout(PATIENCE, &mut server).await.is_err()
+            && tokio::time::timeout(TIMEOUT, &mut server).await.is_err()
         {
             server.abort();
         }
@@ -262,7 +262,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        self.world.stop.cancel();
+        self.state.stop.cancel();
     }
 }
 

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt, stream};
 
 use super::{
     call::Call,
-    errors::{Refusal, Shape},
+    errors::{ErrorShape, Refusal},
     faults::{StatusFault, What},
     limits::Slot,
 };
@@ -50,7 +50,7 @@ impl Made {
 }
 
 /// How a call is answered.
-pub(super) enum Reply {
+pub(super) enum SandboxReply {
     /// In one piece.
     Whole(Response),
     /// In pieces, with a pause before each; in flight until the last.
@@ -61,20 +61,20 @@ pub(super) enum Reply {
     Cut,
 }
 
-impl From<Refusal> for Reply {
+impl From<Refusal> for SandboxReply {
     fn from(refusal: Refusal) -> Self {
         Self::Whole(refusal.into_response())
     }
 }
 
 /// What is sent after the work: what was made, or what was scripted in its place.
-pub(super) fn reply(fault: Option<What>, made: Made, slot: Slot, call: &Call) -> Reply {
+pub(super) fn reply(fault: Option<What>, made: Made, slot: Slot, call: &Call) -> SandboxReply {
     const ERROR: &str = "{\"error\": \"InternalServerError\", \"message\": \"scripted by the sandbox\"}";
-    let useless = |media_type, body: &'static str| Reply::Whole(success(media_type, body));
+    let useless = |media_type, body: &'static str| SandboxReply::Whole(success(media_type, body));
     match fault {
-        Some(What::CutAfterWork) => Reply::Cut,
-        Some(What::Truncated) => Reply::Half(made),
-        Some(What::Drip(ms)) => Reply::Drip(made, Duration::from_millis(ms), slot),
+        Some(What::CutAfterWork) => SandboxReply::Cut,
+        Some(What::Truncated) => SandboxReply::Half(made),
+        Some(What::Drip(ms)) => SandboxReply::Drip(made, Duration::from_millis(ms), slot),
         Some(What::Status(status)) => scripted(&status, call.shape, &call.record.request_id).into(),
         Some(What::Garbage200) => useless("application/json", "{\"status\": \"succ"),
         Some(What::Json200) => useless("application/json", ERROR),
@@ -82,15 +82,15 @@ pub(super) fn reply(fault: Option<What>, made: Made, slot: Slot, call: &Call) ->
         Some(What::WrongType200) => useless("text/html", "<html><body>welcome</body></html>"),
         Some(What::Short200) => {
             let body = made.body.slice(..made.body.len() / 2);
-            Reply::Whole(Made { body, ..made }.sent())
+            SandboxReply::Whole(Made { body, ..made }.sent())
         }
-        _ => Reply::Whole(made.sent()),
+        _ => SandboxReply::Whole(made.sent()),
     }
 }
 
 /// A refusal with a status of its own; `shape` is the endpoint's.
-pub(super) fn scripted(fault: &StatusFault, shape: Shape, request_id: &str) -> Refusal {
-    let natural = if fault.code == 401 { Shape::BadKey } else { shape };
+pub(super) fn scripted(fault: &StatusFault, shape: ErrorShape, request_id: &str) -> Refusal {
+    let natural = if fault.code == 401 { ErrorShape::BadKey } else { shape };
     let message = fault.message.as_deref().unwrap_or("scripted by the sandbox");
     let mut refusal = Refusal::shaped(fault.code, fault.shape.unwrap_or(natural), message, request_id);
     if let Some(body) = &fault.body {

@@ -16,19 +16,19 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    asked::Asked,
     call::{Call, declared_len, linger},
     callbacks::{self, Owed},
-    errors::{Refusal, Shape},
-    faults::{Stage, What},
+    errors::{ErrorShape, Refusal},
+    faults::{FaultStage, What},
+    handler_state::HandlerState,
     hook::Hook,
-    intake::{self, Heard, Intake, NotTaken},
+    intake::{self, Intake, NotTaken, ReceivedRecording},
     limits::Slot,
     logs::Entry,
-    reply::{Made, Reply, reply},
+    reply::{Made, SandboxReply, reply},
+    stt_request::SttRequest,
     transcript,
     wire::Wire,
-    world::World,
 };
 use crate::domain::options::SttModel;
 
@@ -37,20 +37,20 @@ const MAX_JSON: u64 = 64 << 10;
 
 /// The endpoint.
 pub(super) async fn transcribe(
-    State(world): State<Arc<World>>,
+    State(state): State<Arc<HandlerState>>,
     ConnectInfo(wire): ConnectInfo<Wire>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let mut call = Call::arrived(&world, &parts, Shape::Stt);
+    let mut call = Call::arrived(&state, &parts, ErrorShape::Stt);
     let reply = tokio::select! {
-        reply = serve(&mut call, &parts, body) => reply.unwrap_or_else(Reply::from),
-        () = world.stop.cancelled() => Reply::Cut,
+        reply = serve(&mut call, &parts, body) => reply.unwrap_or_else(SandboxReply::from),
+        () = state.stop.cancelled() => SandboxReply::Cut,
     };
     call.respond(reply, &parts, &wire)
 }
 
-async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refusal> {
+async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<SandboxReply, Refusal> {
     let (asked, mut slot) = match admit(call, parts) {
         Ok(admitted) => admitted,
         Err(refusal) => {
@@ -61,7 +61,7 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refu
     let heard = match take_in(call, &asked, parts, body).await {
         Ok(heard) => heard,
         Err(NotServed::Refused(refusal)) => return Err(refusal),
-        Err(NotServed::Cut) => return Ok(Reply::Cut),
+        Err(NotServed::Cut) => return Ok(SandboxReply::Cut),
     };
     let fault = match call.received(&heard.digest, heard.content_bytes) {
         Ok(fault) => fault,
@@ -75,13 +75,13 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<Reply, Refu
 }
 
 /// All that is decided before the recording is read.
-fn admit(call: &Call, parts: &Parts) -> Result<(Asked, Slot), Refusal> {
+fn admit(call: &Call, parts: &Parts) -> Result<(SttRequest, Slot), Refusal> {
     call.check_key(parts)?;
-    let asked = Asked::parse(&call.record.query, &call.record.request_id)?;
-    if call.world.config.closed_languages.contains(&asked.language) {
+    let asked = SttRequest::parse(&call.record.query, &call.record.request_id)?;
+    if call.state.config.closed_languages.contains(&asked.language) {
         return Err(Refusal::region(asked.language.as_str()));
     }
-    if declared_len(parts) > call.world.config.max_bytes {
+    if declared_len(parts) > call.state.config.max_bytes {
         return Err(too_large(call));
     }
     let slot = call.admit(asked.model)?;
@@ -104,11 +104,16 @@ impl From<Refusal> for NotServed {
 }
 
 /// The recording, sent or named by URL.
-async fn take_in(call: &mut Call, asked: &Asked, parts: &Parts, body: Body) -> Result<Heard, NotServed> {
-    let world = Arc::clone(&call.world);
+async fn take_in(
+    call: &mut Call,
+    asked: &SttRequest,
+    parts: &Parts,
+    body: Body,
+) -> Result<ReceivedRecording, NotServed> {
+    let state = Arc::clone(&call.state);
     let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let by_url = media_type.starts_with("application/json");
-    let max = if by_url { MAX_JSON } else { world.config.max_bytes };
+    let max = if by_url { MAX_JSON } else { state.config.max_bytes };
     let mut taken = Intake::new(max, declared_len(parts));
     let read = taken.read(body).await;
     call.record.bytes = taken.bytes;
@@ -123,10 +128,10 @@ async fn take_in(call: &mut Call, asked: &Asked, parts: &Parts, body: Body) -> R
     if by_url {
         let url = named_url(call, asked, recording.memory())?;
         call.record.url = Some(url.clone());
-        if !world.config.fetch {
+        if !state.config.fetch {
             return Ok(intake::imagine(&url));
         }
-        recording = intake::fetch(&world.client, &url, world.config.max_bytes, world.config.fetch_timeout)
+        recording = intake::fetch(&state.client, &url, state.config.max_bytes, state.config.fetch_timeout)
             .await
             .map_err(|why| call.refusal(400, &format!("the URL could not be fetched: {why}")))?;
         filename = file_name(&url);
@@ -136,13 +141,13 @@ async fn take_in(call: &mut Call, asked: &Asked, parts: &Parts, body: Body) -> R
         return Err(call.refusal(400, "the audio is empty").into());
     }
     match recording.hear().await {
-        Ok(Ok(heard)) => Ok(Heard { filename, ..heard }),
+        Ok(Ok(heard)) => Ok(ReceivedRecording { filename, ..heard }),
         Ok(Err(name)) => Err(call.refusal(400, &format!("this is {name}, not audio")).into()),
         Err(_) => Err(call.refusal(503, "the audio could not be read").into()),
     }
 }
 
-fn named_url(call: &Call, asked: &Asked, body: &[u8]) -> Result<String, Refusal> {
+fn named_url(call: &Call, asked: &SttRequest, body: &[u8]) -> Result<String, Refusal> {
     #[derive(Deserialize)]
     struct Named {
         url: url::Url,
@@ -162,22 +167,34 @@ fn file_name(url: &str) -> Option<String> {
 }
 
 /// Does the work, which bills it; waits as long as it would take. Returns the body of a 200.
-async fn work(call: &mut Call, asked: Asked, heard: &Heard, fault: Option<&What>, slot: &mut Slot) -> Vec<u8> {
+async fn work(
+    call: &mut Call,
+    asked: SttRequest,
+    heard: &ReceivedRecording,
+    fault: Option<&What>,
+    slot: &mut Slot,
+) -> Vec<u8> {
     let (mut entry, body) = transcribed(call, asked, heard, fault);
     let done = call.bill(&heard.digest, fault, slot);
-    entry.shown_at = done + call.world.config.log_lag;
-    call.world.logs.push(entry);
+    entry.shown_at = done + call.state.config.log_lag;
+    call.state.logs.push(entry);
     call.worked(done, fault).await;
     body
 }
 
 /// Promises a callback, which does the work. Returns the body of a 200.
-async fn accept(call: &Call, asked: Asked, heard: &Heard, hook: Hook, fault: Option<&What>) -> Vec<u8> {
+async fn accept(
+    call: &Call,
+    asked: SttRequest,
+    heard: &ReceivedRecording,
+    hook: Hook,
+    fault: Option<&What>,
+) -> Vec<u8> {
     let (entry, answer) = transcribed(call, asked, heard, fault);
-    let befalls = call.fault(Stage::Callback);
+    let befalls = call.fault(FaultStage::Callback);
     let is_early = befalls == Some(What::CallbackEarly);
     let owed = Owed { number: call.record.number, hook, digest: heard.digest, entry, answer, fault: befalls };
-    let delivered = callbacks::start(&call.world, owed);
+    let delivered = callbacks::start(&call.state, owed);
     if is_early {
         // An error is a reset: there will be no delivery to wait for.
         let _ = delivered.await;
@@ -187,7 +204,7 @@ async fn accept(call: &Call, asked: Asked, heard: &Heard, hook: Hook, fault: Opt
 }
 
 /// What the log will say of a call, and its answer.
-fn transcribed(call: &Call, asked: Asked, heard: &Heard, fault: Option<&What>) -> (Entry, Vec<u8>) {
+fn transcribed(call: &Call, asked: SttRequest, heard: &ReceivedRecording, fault: Option<&What>) -> (Entry, Vec<u8>) {
     let (transcription, factor) = match fault {
         Some(What::EmptyText) => (String::new(), 1.0),
         Some(What::WrongDuration(factor)) => (transcript::text(&asked, heard), *factor),
@@ -201,7 +218,7 @@ fn transcribed(call: &Call, asked: Asked, heard: &Heard, fault: Option<&What>) -
         request_id,
         at: SystemTime::now(),
         ms: heard.ms,
-        bytes: match call.world.config.log_sizes {
+        bytes: match call.state.config.log_sizes {
             LogSizes::AsSent => Some(heard.bytes),
             LogSizes::WithoutPadding => Some(heard.content_bytes),
             LogSizes::None => None,

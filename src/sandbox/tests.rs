@@ -14,7 +14,7 @@ mod limits;
 mod logs;
 mod padded;
 mod refusals;
-mod speech;
+mod tts;
 
 /// A sandbox and a client of it.
 struct Peer {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{asked::Asked, faults::mix, intake::Heard};
+use super::{faults::mix, intake::ReceivedRecording, stt_request::SttRequest};
 use crate::domain::options::SttModel;
 
 /// What is said where nobody can know what is said.
@@ -136,7 +136,7 @@ struct Utterance {
 }
 
 /// What is said in a recording, redacted as asked for.
-pub(super) fn text(asked: &Asked, heard: &Heard) -> String {
+pub(super) fn text(asked: &SttRequest, heard: &ReceivedRecording) -> String {
     let said = heard.comment.clone().unwrap_or_else(|| invent(heard));
     let effective = asked.language.can_redact();
     match (asked.flags.redact_pii && effective, asked.flags.redact_pci && effective) {
@@ -146,7 +146,13 @@ pub(super) fn text(asked: &Asked, heard: &Heard) -> String {
 }
 
 /// The 200's body. `text` is what [`text`] gave, `factor` a lie about the length (1 is the truth).
-pub(super) fn answer(asked: &Asked, heard: &Heard, text: &str, request_id: &str, factor: f64) -> Vec<u8> {
+pub(super) fn answer(
+    asked: &SttRequest,
+    heard: &ReceivedRecording,
+    text: &str,
+    request_id: &str,
+    factor: f64,
+) -> Vec<u8> {
     let (seed, seconds) = (seed(heard), heard.ms as f64 / 1000.0);
     let pulse = asked.model == SttModel::Pulse;
     let words = if asked.flags.word_timestamps {
@@ -179,7 +185,7 @@ pub(super) fn answer(asked: &Asked, heard: &Heard, text: &str, request_id: &str,
 }
 
 /// The label of the speaker, where asked for (Pulse only).
-pub(super) fn gender(asked: &Asked, heard: &Heard) -> Option<&'static str> {
+pub(super) fn gender(asked: &SttRequest, heard: &ReceivedRecording) -> Option<&'static str> {
     let wanted = asked.flags.gender_detection && asked.model == SttModel::Pulse;
     wanted.then(|| if seed(heard).is_multiple_of(2) { "female" } else { "male" })
 }
@@ -189,12 +195,12 @@ fn emotions(seed: u64) -> BTreeMap<&'static str, f64> {
     BTreeMap::from([("neutral", rounded(0.9 - happy)), ("happy", happy), ("calm", 0.1)])
 }
 
-fn seed(heard: &Heard) -> u64 {
+fn seed(heard: &ReceivedRecording) -> u64 {
     heard.digest[..8].iter().fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 /// Sentences out of the vocabulary, as many as fit the length.
-fn invent(heard: &Heard) -> String {
+fn invent(heard: &ReceivedRecording) -> String {
     let count = (heard.ms * WORDS_PER_MINUTE / 60_000).max(1);
     let mut state = seed(heard);
     let mut text = String::with_capacity(count as usize * 8);
@@ -292,8 +298,8 @@ fn rounded(value: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn heard(ms: u64) -> Heard {
-        Heard { digest: [9; 32], content_bytes: 1, bytes: 1, ms, comment: None, filename: None }
+    fn heard(ms: u64) -> ReceivedRecording {
+        ReceivedRecording { digest: [9; 32], content_bytes: 1, bytes: 1, ms, comment: None, filename: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors::{Refusal, check_key},
-    world::World,
+    handler_state::HandlerState,
 };
 
 /// Id, languages, accent, gender, age, use.
@@ -36,18 +36,18 @@ pub(super) fn is_known(id: &str) -> bool {
 }
 
 /// The standard model's.
-pub(super) async fn standard(world: State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
-    list(&world, &headers, STANDARD)
+pub(super) async fn standard(state: State<Arc<HandlerState>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    list(&state, &headers, STANDARD)
 }
 
 /// Those of Pro.
-pub(super) async fn pro(world: State<Arc<World>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
-    list(&world, &headers, PRO)
+pub(super) async fn pro(state: State<Arc<HandlerState>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    list(&state, &headers, PRO)
 }
 
-fn list(world: &World, headers: &HeaderMap, voices: &[Entry]) -> Result<Json<Value>, Refusal> {
-    world.books.voices_called();
-    check_key(headers.get("authorization"), world.config.key.as_deref())?;
+fn list(state: &HandlerState, headers: &HeaderMap, voices: &[Entry]) -> Result<Json<Value>, Refusal> {
+    state.books.voices_called();
+    check_key(headers.get("authorization"), state.config.key.as_deref())?;
     let voices: Vec<Value> = voices
         .iter()
         .map(|(id, languages, accent, gender, age, usecase)| {

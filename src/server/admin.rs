@@ -13,7 +13,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     Metrics,
     metrics::Watched,
-    serve::{Listening, Patience},
+    serve::{Listening, ServerTimeouts},
 };
 use crate::{
     domain::environment::Environment,
@@ -51,7 +51,7 @@ pub struct AdminSettings {
 pub struct Admin(Listening);
 
 #[derive(Debug)]
-struct Office {
+struct AdminState {
     metrics: Metrics,
     watched: Watched,
     /// One write at a time: while the ledger is stuck they must not pile up in its writer.
@@ -66,9 +66,9 @@ impl Admin {
     pub async fn start(settings: AdminSettings) -> io::Result<Self> {
         let AdminSettings { listen, store, metrics, account, environment, limits, spend } = settings;
         let watched = Watched { store, account, environment, limits, spend };
-        let office = Arc::new(Office { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
-        let routes = Router::new().fallback(answer).with_state(office);
-        Ok(Self(Listening::start(listen, routes, Patience::default()).await?))
+        let state = Arc::new(AdminState { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
+        let routes = Router::new().fallback(answer).with_state(state);
+        Ok(Self(Listening::start(listen, routes, ServerTimeouts::default()).await?))
     }
 
     /// Where it listens.
@@ -83,17 +83,17 @@ impl Admin {
     }
 }
 
-async fn answer(State(office): State<Arc<Office>>, request: Request) -> Response {
+async fn answer(State(state): State<Arc<AdminState>>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
     match request.uri().path() {
         "/healthz" => "ok\n".into_response(),
-        "/readyz" => match office.ready().await {
+        "/readyz" => match state.ready().await {
             Ok(()) => "ok\n".into_response(),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
         },
-        "/metrics" => match office.metrics.page(&office.watched).await {
+        "/metrics" => match state.metrics.page(&state.watched).await {
             Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         },
@@ -101,7 +101,7 @@ async fn answer(State(office): State<Arc<Office>>, request: Request) -> Response
     }
 }
 
-impl Office {
+impl AdminState {
     async fn ready(&self) -> Result<(), String> {
         let (writing, store) = (Arc::clone(&self.writing), self.watched.store.clone());
         let written = async move {

@@ -2,7 +2,6 @@
 //! them, and has an address for who watches over it all.
 
 mod admin;
-mod keeper;
 mod metrics;
 mod notify;
 pub mod probe;
@@ -10,19 +9,20 @@ mod receiver;
 mod schedules;
 mod secret;
 mod serve;
+mod supervisor;
 
 pub use admin::{Admin, AdminSettings};
-pub use keeper::{BatchNews, Keeper};
 pub use metrics::Metrics;
 pub use notify::{
-    NOTIFICATION, News, Notifier, NotifyPatience, NotifySettings, OwnTarget, SIGNATURE, TIMESTAMP, Target,
+    NOTIFICATION, News, Notifier, NotifySettings, NotifyTimeouts, OwnTarget, SIGNATURE, TIMESTAMP, Target,
 };
 pub use receiver::{Receiver, ReceiverSettings};
 pub use schedules::{
     Folder, ScheduleState, Scheduler, SchedulerSettings, Scheduling, definitions_in, distinct, names_ahead,
 };
 pub use secret::{NOTIFY_SECRET, SecretError, WEBHOOK_SECRET, notify_secret, secrets};
-pub use serve::Patience;
+pub use serve::ServerTimeouts;
+pub use supervisor::{BatchNews, Supervisor};
 
 /// An error and its causes, those that say nothing new left out.
 fn in_words(error: &dyn std::error::Error) -> String {

@@ -27,7 +27,7 @@ pub struct ProbeSettings {
     /// From one probe to the next.
     pub every: Duration,
     /// How long one may take.
-    pub patience: Duration,
+    pub timeouts: Duration,
     /// How often a failure that lasts is told again.
     pub again: Duration,
 }
@@ -36,8 +36,8 @@ impl ProbeSettings {
     /// A probe each minute, told of again each hour.
     #[must_use]
     pub const fn new(public_url: Url, secret: Secret, clock: Clock) -> Self {
-        let (every, patience, again) = (Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(3_600));
-        Self { public_url, secret, clock, every, patience, again }
+        let (every, timeouts, again) = (Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(3_600));
+        Self { public_url, secret, clock, every, timeouts, again }
     }
 }
 
@@ -62,12 +62,12 @@ pub enum ProbeError {
         why: String,
     },
     /// Nobody answered in time.
-    #[error("{host} did not answer within {} s; is a firewall in the way?", patience.as_secs())]
+    #[error("{host} did not answer within {} s; is a firewall in the way?", timeouts.as_secs())]
     TimedOut {
         /// Who.
         host: String,
         /// How long was waited.
-        patience: Duration,
+        timeouts: Duration,
     },
     /// The connection broke, or never was one.
     #[error("{host} cannot be talked to: {why}")]
@@ -78,11 +78,11 @@ pub enum ProbeError {
         why: String,
     },
     /// Somebody else answered, or the receiver did not know the address.
-    #[error("{}", told_by(*.0))]
+    #[error("{}", message_of(*.0))]
     Status(u16),
 }
 
-fn told_by(status: u16) -> String {
+fn message_of(status: u16) -> String {
     let advice = match status {
         200..=299 => "somebody else answers there; let the proxy pass …/callbacks/ on to [webhook] listen",
         300..=399 => "it redirects, which a POST does not follow; set public_url to where it leads",
@@ -154,7 +154,7 @@ impl Mood {
         if well {
             return self.0.take().map(|_| Change::Well);
         }
-        if self.0.is_some_and(|told| now.duration_since(told) < again) {
+        if self.0.is_some_and(|message| now.duration_since(message) < again) {
             return None;
         }
         self.0 = Some(now);
@@ -166,7 +166,7 @@ fn client(settings: &ProbeSettings) -> Result<Client, ProbeError> {
     // An error says that the process has a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
-        .timeout(settings.patience)
+        .timeout(settings.timeouts)
         .redirect(Policy::none())
         .retry(retry::never())
         .referer(false)
@@ -194,7 +194,7 @@ fn of_transport(error: &reqwest::Error, settings: &ProbeSettings) -> ProbeError 
     let host = url.host_str().unwrap_or_default().to_owned();
     let place = url.port_or_known_default().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     if error.is_timeout() {
-        return ProbeError::TimedOut { host: place, patience: settings.patience };
+        return ProbeError::TimedOut { host: place, timeouts: settings.timeouts };
     }
     of_causes(error.source(), host, place)
 }
@@ -261,25 +261,25 @@ mod tests {
     #[test]
     fn certificates_are_told_apart() {
         use rustls::{CertificateError as Bad, Error};
-        let told = |bad| of_tls(&Error::InvalidCertificate(bad), "h.example".into()).to_string();
-        assert_eq!(told(Bad::Expired), "the certificate of h.example has expired; renew it");
-        assert!(told(Bad::NotValidForName).contains("another name"));
-        assert!(told(Bad::UnknownIssuer).contains("nobody whom this machine trusts"));
+        let message = |bad| of_tls(&Error::InvalidCertificate(bad), "h.example".into()).to_string();
+        assert_eq!(message(Bad::Expired), "the certificate of h.example has expired; renew it");
+        assert!(message(Bad::NotValidForName).contains("another name"));
+        assert!(message(Bad::UnknownIssuer).contains("nobody whom this machine trusts"));
         let other = of_tls(&Error::DecryptError, "h.example".into()).to_string();
         assert!(other.starts_with("h.example cannot be talked to"), "{other}");
     }
 
     #[test]
     fn causes_are_found_however_deep_they_are_wrapped() {
-        let told = |error: io::Error| {
+        let message = |error: io::Error| {
             let error = io::Error::other(error);
             of_causes(Some(&error), "h.example".into(), "h.example:443".into()).to_string()
         };
         let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-        assert!(told(io::Error::new(io::ErrorKind::InvalidData, expired)).contains("has expired"));
-        assert!(told(io::ErrorKind::ConnectionRefused.into()).starts_with("h.example:443 refuses"));
-        assert!(told(io::Error::other("dns error")).contains("not resolved"));
-        assert_eq!(told(io::Error::other("strange")), "h.example:443 cannot be talked to: strange");
+        assert!(message(io::Error::new(io::ErrorKind::InvalidData, expired)).contains("has expired"));
+        assert!(message(io::ErrorKind::ConnectionRefused.into()).starts_with("h.example:443 refuses"));
+        assert!(message(io::Error::other("dns error")).contains("not resolved"));
+        assert_eq!(message(io::Error::other("strange")), "h.example:443 cannot be talked to: strange");
     }
 
     #[test]
@@ -291,8 +291,8 @@ mod tests {
             (405, "does not pass"),
             (502, "listen"),
         ] {
-            let told = ProbeError::Status(status).to_string();
-            assert!(told.starts_with(&format!("status {status}: ")) && told.contains(word), "{told}");
+            let message = ProbeError::Status(status).to_string();
+            assert!(message.starts_with(&format!("status {status}: ")) && message.contains(word), "{message}");
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Metrics,
-    serve::{Listening, Patience},
+    serve::{Listening, ServerTimeouts},
 };
 use crate::{
     crash,
@@ -34,7 +34,7 @@ use crate::{
         options::{SttModel, listed},
     },
     large::look_into,
-    store::{Delivery, Effect, Expected, Says, Store, StoreError},
+    store::{Callback, CallbackContent, Effect, Expected, Store, StoreError},
     waves::{Posted, read_callback},
 };
 
@@ -63,7 +63,7 @@ pub struct ReceiverSettings {
     /// List prices.
     pub rates: Rates,
     /// How long the other side may take.
-    pub patience: Patience,
+    pub timeouts: ServerTimeouts,
     /// Where callbacks are counted.
     pub metrics: Metrics,
 }
@@ -73,11 +73,11 @@ pub struct ReceiverSettings {
 pub struct Receiver(Listening);
 
 #[derive(Debug)]
-struct Desk {
+struct ReceiverState {
     store: Store,
     secrets: Vec<Secret>,
     rates: Rates,
-    patience: Patience,
+    timeouts: ServerTimeouts,
     metrics: Metrics,
     /// In KiB.
     room: Arc<Semaphore>,
@@ -89,11 +89,11 @@ impl Receiver {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(store: Store, settings: ReceiverSettings) -> io::Result<Self> {
-        let ReceiverSettings { listen, secrets, rates, patience, metrics } = settings;
+        let ReceiverSettings { listen, secrets, rates, timeouts, metrics } = settings;
         let room = Arc::new(Semaphore::new(ROOM as usize));
-        let desk = Arc::new(Desk { store, secrets, rates, patience, metrics, room });
-        let routes = Router::new().fallback(receive).with_state(desk);
-        Ok(Self(Listening::start(listen, routes, patience).await?))
+        let state = Arc::new(ReceiverState { store, secrets, rates, timeouts, metrics, room });
+        let routes = Router::new().fallback(receive).with_state(state);
+        Ok(Self(Listening::start(listen, routes, timeouts).await?))
     }
 
     /// Where it listens.
@@ -127,28 +127,28 @@ listed! {
 }
 
 /// What is answered. Nothing tells a wrong MAC from an unknown call.
-enum Told {
+enum ReceiverReply {
     Kept,
     Probed,
     Refused(Refusal, String),
 }
 
-impl From<Refusal> for Told {
+impl From<Refusal> for ReceiverReply {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal, String::new())
     }
 }
 
-async fn receive(State(desk): State<Arc<Desk>>, request: Request) -> Response {
-    let told = match desk.take(request).await {
-        Ok(told) | Err(told) => told,
+async fn receive(State(state): State<Arc<ReceiverState>>, request: Request) -> Response {
+    let reply = match state.take(request).await {
+        Ok(reply) | Err(reply) => reply,
     };
-    let (refusal, why) = match told {
-        Told::Kept => return StatusCode::OK.into_response(),
-        Told::Probed => return StatusCode::NO_CONTENT.into_response(),
-        Told::Refused(refusal, why) => (refusal, why),
+    let (refusal, why) = match reply {
+        ReceiverReply::Kept => return StatusCode::OK.into_response(),
+        ReceiverReply::Probed => return StatusCode::NO_CONTENT.into_response(),
+        ReceiverReply::Refused(refusal, why) => (refusal, why),
     };
-    desk.metrics.refused(refusal);
+    state.metrics.refused(refusal);
     match refusal {
         Refusal::Unknown => StatusCode::NOT_FOUND.into_response(),
         Refusal::Unreadable => (StatusCode::BAD_REQUEST, why).into_response(),
@@ -162,41 +162,41 @@ async fn receive(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
 }
 
-impl Desk {
-    async fn take(&self, request: Request) -> Result<Told, Told> {
+impl ReceiverState {
+    async fn take(&self, request: Request) -> Result<ReceiverReply, ReceiverReply> {
         let (call, mac) = address_of(request.uri().path()).ok_or(Refusal::Unknown)?;
         if request.method() != Method::POST {
             return Err(Refusal::Unknown.into());
         }
         if is_probe(&self.secrets, call, mac) {
-            return Ok(Told::Probed);
+            return Ok(ReceiverReply::Probed);
         }
         let call = call_of(&self.secrets, call, mac).ok_or(Refusal::Unknown)?;
         let asked = Instant::now();
-        let expected = match timeout(self.patience.ledger, self.store.expected(call)).await {
+        let expected = match timeout(self.timeouts.ledger, self.store.expected(call)).await {
             Ok(Ok(expected)) => expected.ok_or(Refusal::Unknown)?,
             Ok(Err(error)) => return Err(later(call, Some(&error))),
             Err(_) => return Err(later(call, None)),
         };
         // The ledger's time is one, however often it is asked.
-        let left = self.patience.ledger.saturating_sub(asked.elapsed());
+        let left = self.timeouts.ledger.saturating_sub(asked.elapsed());
         let (body, mut room) = match self.read(request).await {
-            Err(told @ Told::Refused(Refusal::TooLarge, _)) => {
+            Err(reply @ ReceiverReply::Refused(Refusal::TooLarge, _)) => {
                 self.note_too_large(call, left).await;
-                return Err(told);
+                return Err(reply);
             }
             read => read?,
         };
         let (read, body) = look_into(body.len(), move || (read_callback(&body), body.into_body())).await;
         shrink(&mut room, room_of(body.kept().0.len() as u64 * WHILE_KEPT));
-        let says = self.says(call, &expected, read)?;
-        self.keep(Delivery { call, body, says }, &expected, room, left).await
+        let content = self.content(call, &expected, read)?;
+        self.keep(Callback { call, body, content }, &expected, room, left).await
     }
 
     /// The vendor sends it again, and then gives up: what is noted now keeps the call from being made again.
     async fn note_too_large(&self, call: CallId, left: Duration) {
-        let told = format!("the answer that was posted has more than {} MB, and is not kept", MAX_BODY >> 20);
-        match timeout(left, self.store.note_too_large(call, &told)).await {
+        let reply = format!("the answer that was posted has more than {} MB, and is not kept", MAX_BODY >> 20);
+        match timeout(left, self.store.note_too_large(call, &reply)).await {
             Ok(Ok(())) => tracing::warn!(call.id = %call, "a callback is too large"),
             Ok(Err(error)) => tracing::error!(call.id = %call, error = %error, "a callback is too large"),
             Err(_) => {
@@ -206,31 +206,31 @@ impl Desk {
     }
 
     /// The body, and the room that it takes up. One that does not say its length takes up more as it comes.
-    async fn read(&self, request: Request) -> Result<(Arrived, OwnedSemaphorePermit), Told> {
+    async fn read(&self, request: Request) -> Result<(Arrived, OwnedSemaphorePermit), ReceiverReply> {
         let declared: Option<u64> =
             request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
         if declared.is_some_and(|len| len > MAX_BODY) {
             return Err(Refusal::TooLarge.into());
         }
         let least = room_of(declared.unwrap_or(UNSAID) * WHILE_READ);
-        let Ok(Ok(mut room)) = timeout(self.patience.body, Arc::clone(&self.room).acquire_many_owned(least)).await
+        let Ok(Ok(mut room)) = timeout(self.timeouts.body, Arc::clone(&self.room).acquire_many_owned(least)).await
         else {
             return Err(crowded());
         };
-        let body = match timeout(self.patience.body, self.take_in(request.into_body(), &mut room)).await {
+        let body = match timeout(self.timeouts.body, self.take_in(request.into_body(), &mut room)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(told)) => return Err(told),
+            Ok(Err(reply)) => return Err(reply),
             Err(_) => return Err(Refusal::TooSlow.into()),
         };
         shrink(&mut room, room_of(body.len() * WHILE_READ));
         Ok((body, room))
     }
 
-    async fn take_in(&self, mut incoming: Incoming, room: &mut OwnedSemaphorePermit) -> Result<Arrived, Told> {
+    async fn take_in(&self, mut incoming: Incoming, room: &mut OwnedSemaphorePermit) -> Result<Arrived, ReceiverReply> {
         let mut body = Arriving::default();
         while let Some(frame) = incoming.frame().await {
             let Ok(frame) = frame else {
-                return Err(Told::Refused(Refusal::Unreadable, "the body is not all there".to_owned()));
+                return Err(ReceiverReply::Refused(Refusal::Unreadable, "the body is not all there".to_owned()));
             };
             let Ok(piece) = frame.into_data() else { continue };
             let len = body.len() + piece.len() as u64;
@@ -250,17 +250,22 @@ impl Desk {
         Ok(body.finish())
     }
 
-    fn says(&self, call: CallId, expected: &Expected, read: Result<Posted, String>) -> Result<Says, Told> {
+    fn content(
+        &self,
+        call: CallId,
+        expected: &Expected,
+        read: Result<Posted, String>,
+    ) -> Result<CallbackContent, ReceiverReply> {
         match read {
             Ok(Posted::Answer { request_id, audio_ms }) => {
                 let model: Option<SttModel> = expected.model.parse().ok();
                 let cost = model.zip(audio_ms).map(|(model, ms)| self.rates.cost(model, ms).0);
-                Ok(Says::Answer { request_id, audio_ms, cost })
+                Ok(CallbackContent::Answer { request_id, audio_ms, cost })
             }
-            Ok(Posted::Failed(trouble)) => Ok(Says::Failed(trouble)),
+            Ok(Posted::Failed(failure)) => Ok(CallbackContent::Failed(failure)),
             Err(why) => {
                 tracing::warn!(call.id = %call, "a callback is of no use: {why}");
-                Err(Told::Refused(Refusal::Unreadable, why))
+                Err(ReceiverReply::Refused(Refusal::Unreadable, why))
             }
         }
     }
@@ -269,11 +274,11 @@ impl Desk {
     /// later than the vendor was told is one delivery more.
     async fn keep(
         &self,
-        delivery: Delivery,
+        delivery: Callback,
         expected: &Expected,
         room: OwnedSemaphorePermit,
         left: Duration,
-    ) -> Result<Told, Told> {
+    ) -> Result<ReceiverReply, ReceiverReply> {
         let call = delivery.call;
         let (store, metrics, sent_at) = (self.store.clone(), self.metrics.clone(), expected.sent_at);
         let keeping = tokio::spawn(async move {
@@ -288,7 +293,7 @@ impl Desk {
             kept
         });
         match timeout(left, keeping).await {
-            Ok(Ok(Ok(kept))) => kept.map(|_: Effect| Told::Kept).ok_or_else(|| Refusal::Unknown.into()),
+            Ok(Ok(Ok(kept))) => kept.map(|_: Effect| ReceiverReply::Kept).ok_or_else(|| Refusal::Unknown.into()),
             Ok(Ok(Err(error))) => Err(later(call, Some(&error))),
             // A task that broke told so itself.
             Ok(Err(_)) | Err(_) => Err(later(call, None)),
@@ -297,13 +302,13 @@ impl Desk {
 }
 
 /// The vendor tries again: what is not on disk is not acknowledged.
-fn later(call: CallId, error: Option<&StoreError>) -> Told {
+fn later(call: CallId, error: Option<&StoreError>) -> ReceiverReply {
     let error = error.map_or_else(|| "the ledger does not answer in time".to_owned(), ToString::to_string);
     tracing::error!(call.id = %call, error, "a callback could not be kept; the vendor is asked to send it again");
     Refusal::Ledger.into()
 }
 
-fn crowded() -> Told {
+fn crowded() -> ReceiverReply {
     tracing::warn!("too many large callbacks at once; the vendor is asked to send one of them again");
     Refusal::Crowded.into()
 }
@@ -343,12 +348,12 @@ mod tests {
         request
     }
 
-    async fn desk(dir: &tempfile::TempDir) -> Desk {
-        Desk {
+    async fn state(dir: &tempfile::TempDir) -> ReceiverState {
+        ReceiverState {
             store: Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0,
             secrets: vec![],
             rates: Rates::default(),
-            patience: Patience { body: Duration::from_millis(50), ..Patience::default() },
+            timeouts: ServerTimeouts { body: Duration::from_millis(50), ..ServerTimeouts::default() },
             metrics: Metrics::new(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
@@ -357,45 +362,45 @@ mod tests {
     #[tokio::test]
     async fn a_body_takes_up_room_until_it_is_kept_and_who_waits_too_long_is_asked_to_come_again() {
         let dir = tempfile::tempdir().unwrap();
-        let desk = desk(&dir).await;
+        let state = state(&dir).await;
         for declared in [true, false] {
-            let (body, room) = desk.read(posted(b"{}", declared)).await.ok().unwrap();
+            let (body, room) = state.read(posted(b"{}", declared)).await.ok().unwrap();
             assert_eq!((body, permits(&room)), (Arrived::Whole("{}".into()), LEAST_ROOM));
         }
-        assert_eq!(desk.room.available_permits(), ROOM as usize, "it is given back");
+        assert_eq!(state.room.available_permits(), ROOM as usize, "it is given back");
         let long = vec![b' '; 3 << 20];
         for declared in [true, false] {
-            let (body, mut room) = desk.read(posted(&long, declared)).await.ok().unwrap();
+            let (body, mut room) = state.read(posted(&long, declared)).await.ok().unwrap();
             assert_eq!((body.len(), permits(&room)), (3 << 20, 6 << 10));
             shrink(&mut room, 100);
             assert_eq!(permits(&room), 100);
             shrink(&mut room, 200);
             assert_eq!(permits(&room), 100, "it never grows by itself");
         }
-        let held = desk.room.acquire_many(ROOM - (4 << 10)).await.unwrap();
-        assert!(desk.read(posted(b"{}", true)).await.is_ok() && desk.read(posted(b"{}", false)).await.is_ok());
+        let held = state.room.acquire_many(ROOM - (4 << 10)).await.unwrap();
+        assert!(state.read(posted(b"{}", true)).await.is_ok() && state.read(posted(b"{}", false)).await.is_ok());
         for declared in [true, false] {
-            let told = desk.read(posted(&long, declared)).await.err();
-            assert!(matches!(told, Some(Told::Refused(Refusal::Crowded, _))), "declared: {declared}");
+            let reply = state.read(posted(&long, declared)).await.err();
+            assert!(matches!(reply, Some(ReceiverReply::Refused(Refusal::Crowded, _))), "declared: {declared}");
         }
-        assert_eq!(desk.room.available_permits(), 4 << 10, "nor does one that is sent away hold any");
+        assert_eq!(state.room.available_permits(), 4 << 10, "nor does one that is sent away hold any");
         drop(held);
-        assert!(desk.read(posted(&long, false)).await.is_ok());
+        assert!(state.read(posted(&long, false)).await.is_ok());
     }
 
     #[tokio::test]
     async fn one_that_is_too_large_is_refused_as_soon_as_that_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let desk = desk(&dir).await;
+        let state = state(&dir).await;
         let mut declared = Request::new(Incoming::from_stream(futures::stream::pending::<io::Result<Vec<u8>>>()));
         declared.headers_mut().insert(header::CONTENT_LENGTH, (MAX_BODY + 1).into());
         let endless = futures::stream::repeat_with(|| Ok::<_, io::Error>(bytes::Bytes::from_static(&[b' '; 1 << 20])));
-        let patience = Patience { body: Duration::from_secs(60), ..Patience::default() };
-        let desk = Desk { patience, ..desk };
+        let timeouts = ServerTimeouts { body: Duration::from_secs(60), ..ServerTimeouts::default() };
+        let state = ReceiverState { timeouts, ..state };
         for request in [declared, Request::new(Incoming::from_stream(endless))] {
-            let told = desk.read(request).await.err();
-            assert!(matches!(told, Some(Told::Refused(Refusal::TooLarge, _))));
+            let reply = state.read(request).await.err();
+            assert!(matches!(reply, Some(ReceiverReply::Refused(Refusal::TooLarge, _))));
         }
-        assert_eq!(desk.room.available_permits(), ROOM as usize);
+        assert_eq!(state.room.available_permits(), ROOM as usize);
     }
 }

@@ -58,12 +58,12 @@ pub enum SecretError {
 /// One that cannot be read, or that others can read.
 pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, SecretError> {
     let Some(text) = variable else { return beside(ledger, "-webhook-secret").map(|secret| vec![secret]) };
-    let told = |why| SecretError::Variable { name: WEBHOOK_SECRET, why };
+    let message = |why| SecretError::Variable { name: WEBHOOK_SECRET, why };
     let all: Vec<Secret> =
-        text.split(',').map(|one| Secret::parse(one.trim()).map_err(told)).collect::<Result<_, _>>()?;
+        text.split(',').map(|one| Secret::parse(one.trim()).map_err(message)).collect::<Result<_, _>>()?;
     match all.len() {
         0..=2 => Ok(all),
-        _ => Err(told("holds one secret, or two while it is changed".to_owned())),
+        _ => Err(message("holds one secret, or two while it is changed".to_owned())),
     }
 }
 
@@ -139,12 +139,12 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let told = secrets(&ledger, None).unwrap_err().to_string();
-        assert!(told.contains("can be read by others (mode 644)"), "{told}");
+        let message = secrets(&ledger, None).unwrap_err().to_string();
+        assert!(message.contains("can be read by others (mode 644)"), "{message}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hunter2").unwrap();
-        let told = secrets(&ledger, None).unwrap_err().to_string();
-        assert!(told.contains("64 hexadecimal digits") && !told.contains("hunter2"), "{told}");
+        let message = secrets(&ledger, None).unwrap_err().to_string();
+        assert!(message.contains("64 hexadecimal digits") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]
@@ -154,8 +154,8 @@ mod tests {
         let both = format!("{}, {}", one.hex(), two.hex());
         assert_eq!(secrets(ledger, Some(&both)).unwrap(), [one.clone(), two]);
         assert!(secrets(ledger, Some(&format!("{both},{}", one.hex()))).is_err());
-        let told = secrets(ledger, Some("hunter2")).unwrap_err().to_string();
-        assert!(told.starts_with("WAVEBATCH_WEBHOOK_SECRET: ") && !told.contains("hunter2"), "{told}");
+        let message = secrets(ledger, Some("hunter2")).unwrap_err().to_string();
+        assert!(message.starts_with("WAVEBATCH_WEBHOOK_SECRET: ") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let given = Secret::new([1; 32]);
         assert_eq!(notify_secret(&ledger, Some(&given.hex())).unwrap(), given);
-        let told = notify_secret(&ledger, Some("hunter2")).unwrap_err().to_string();
-        assert!(told.starts_with("WAVEBATCH_NOTIFY_SECRET: ") && !told.contains("hunter2"), "{told}");
+        let message = notify_secret(&ledger, Some("hunter2")).unwrap_err().to_string();
+        assert!(message.starts_with("WAVEBATCH_NOTIFY_SECRET: ") && !message.contains("hunter2"), "{message}");
     }
 }

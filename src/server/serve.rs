@@ -30,7 +30,7 @@ const CONNECTIONS: u64 = 2_048;
 /// Whatever the machine allows, so many can be served.
 const FEWEST: u64 = 8;
 /// How long connections that cannot be taken are told of with one word.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// Connections at once, where so many files may be open: the others belong to the ledger, the recordings, and the API.
 fn connections(open_files: u64) -> usize {
@@ -40,7 +40,7 @@ fn connections(open_files: u64) -> usize {
 
 /// How long the other side, or the ledger, may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ServerTimeouts {
     /// For the head of a request, and between two.
     pub head: Duration,
     /// For its body, and before that for room to read it into.
@@ -51,7 +51,7 @@ pub struct Patience {
     pub end: Duration,
 }
 
-impl Default for Patience {
+impl Default for ServerTimeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
@@ -71,11 +71,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) async fn start(listen: SocketAddr, routes: Router, patience: Patience) -> io::Result<Self> {
+    pub(super) async fn start(listen: SocketAddr, routes: Router, timeouts: ServerTimeouts) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, routes, patience, stop.clone()));
+        let serving = tokio::spawn(serve(listener, routes, timeouts, stop.clone()));
         Ok(Self { addr, stop, serving: Some(serving) })
     }
 
@@ -95,9 +95,9 @@ impl Drop for Listening {
 }
 
 /// Takes connections until it is stopped.
-async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: CancellationToken) {
+async fn serve(listener: TcpListener, routes: Router, timeouts: ServerTimeouts, stop: CancellationToken) {
     let (mut open, room) = (JoinSet::new(), Arc::new(Semaphore::new(connections(process::open_files()))));
-    let mut told: Option<Instant> = None;
+    let mut message: Option<Instant> = None;
     loop {
         let place = tokio::select! {
             place = Arc::clone(&room).acquire_owned() => place,
@@ -112,15 +112,15 @@ async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: 
             Ok((stream, _)) => {
                 let (routes, stop) = (routes.clone(), stop.clone());
                 open.spawn(async move {
-                    converse(stream, routes, patience, stop).await;
+                    converse(stream, routes, timeouts, stop).await;
                     drop(place);
                 });
             }
             // No more files: it passes when others are closed.
             Err(error) if IoFault::of(&error) == IoFault::Machine => {
-                if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+                if message.is_none_or(|at| at.elapsed() >= REPEAT) {
                     tracing::warn!(error = %error, "no connection can be taken; {}", remedy(&error));
-                    told = Some(Instant::now());
+                    message = Some(Instant::now());
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -133,14 +133,14 @@ async fn serve(listener: TcpListener, routes: Router, patience: Patience, stop: 
         while open.try_join_next().is_some() {}
     }
     drop(listener);
-    let _ = timeout(patience.end, async { while open.join_next().await.is_some() {} }).await;
+    let _ = timeout(timeouts.end, async { while open.join_next().await.is_some() {} }).await;
 }
 
 /// Serves one connection. Who says nothing is left after a while.
-async fn converse(stream: TcpStream, routes: Router, patience: Patience, stop: CancellationToken) {
+async fn converse(stream: TcpStream, routes: Router, timeouts: ServerTimeouts, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(64 << 10);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.head).max_buf_size(64 << 10);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -18,7 +18,7 @@ use super::{Content, Item, MOST_READ, Receipt, SinkError, blocking, digest::Dige
 use crate::{
     crash,
     domain::s3::{S3Address, SinkSettings},
-    s3::{Patience, S3, S3Error, S3Kind, Trouble},
+    s3::{S3, S3Error, S3Failure, S3Kind, S3Timeouts},
 };
 
 /// Anything larger goes up in parts.
@@ -34,7 +34,7 @@ pub struct Bucket {
     pub(super) s3: S3,
     root: S3Address,
     pub(super) settings: Arc<SinkSettings>,
-    pub(super) patience: Patience,
+    pub(super) timeouts: S3Timeouts,
 }
 
 impl Bucket {
@@ -56,13 +56,13 @@ impl Bucket {
         if !root.is_prefix() {
             root.key.push('/');
         }
-        Ok(Self { s3, root, settings: Arc::new(settings.clone()), patience: Patience::default() })
+        Ok(Self { s3, root, settings: Arc::new(settings.clone()), timeouts: S3Timeouts::default() })
     }
 
     /// With another patience than the usual.
     #[must_use]
-    pub fn patient(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub fn patient(self, timeouts: S3Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     pub(super) fn root(&self) -> String {
@@ -122,12 +122,12 @@ impl Bucket {
     async fn put_whole(&self, at: &S3Address, item: &Item, digests: &Digests) -> Result<(), S3Error> {
         let settings = &self.settings;
         self.s3
-            .call("write", at, self.patience.sending(digests.bytes), |connection| async move {
+            .call("write", at, self.timeouts.sending(digests.bytes), |connection| async move {
                 let body = match &item.content {
                     Content::Bytes(bytes) => ByteStream::from(bytes.clone()),
                     Content::File(path) | Content::Draft(path) => ByteStream::from_path(path)
                         .await
-                        .map_err(|e| Trouble::new(S3Kind::Unavailable, format!("`{}`: {e}", path.display())))?,
+                        .map_err(|e| S3Failure::new(S3Kind::Unavailable, format!("`{}`: {e}", path.display())))?,
                 };
                 let put = connection
                     .client
@@ -152,14 +152,14 @@ impl Bucket {
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
         let at = &self.at(name);
-        let read = self.s3.call("read", at, self.patience, |connection| async move {
+        let read = self.s3.call("read", at, self.timeouts, |connection| async move {
             let mut answer = connection.client.get_object().bucket(&at.bucket).key(&at.key).send().await?;
             let mut content = Vec::new();
             loop {
                 match timeout(SILENCE, answer.body.next()).await {
-                    Ok(Some(chunk)) => content.extend_from_slice(&chunk.map_err(|e| Trouble::broken(&e))?),
+                    Ok(Some(chunk)) => content.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?),
                     Ok(None) => return Ok(Some(content)),
-                    Err(_) => return Err(Trouble::new(S3Kind::TimedOut, "it fell silent within an object")),
+                    Err(_) => return Err(S3Failure::new(S3Kind::TimedOut, "it fell silent within an object")),
                 }
                 if content.len() as u64 > MOST_READ {
                     return Ok(None);
@@ -183,12 +183,12 @@ impl Bucket {
         let file = &Mutex::new(file.map_err(unwritable)?);
         // A disk that is full is no trouble of the store's.
         let full = &Mutex::new(None);
-        let read = self.s3.call("read", at, self.patience.sending(bytes), |connection| async move {
+        let read = self.s3.call("read", at, self.timeouts.sending(bytes), |connection| async move {
             let mut file = file.lock().await;
             let unwritten = async |e: io::Error| {
-                let told = e.to_string();
+                let message = e.to_string();
                 *full.lock().await = Some(e);
-                Trouble::new(S3Kind::Other, told)
+                S3Failure::new(S3Kind::Other, message)
             };
             let emptied = async {
                 file.set_len(0).await?;
@@ -201,7 +201,7 @@ impl Bucket {
             loop {
                 match timeout(SILENCE, answer.body.next()).await {
                     Ok(Some(chunk)) => {
-                        if let Err(e) = file.write_all(&chunk.map_err(|e| Trouble::broken(&e))?).await {
+                        if let Err(e) = file.write_all(&chunk.map_err(|e| S3Failure::broken(&e))?).await {
                             return Err(unwritten(e).await);
                         }
                     }
@@ -209,7 +209,7 @@ impl Bucket {
                         Ok(()) => return Ok(()),
                         Err(e) => return Err(unwritten(e).await),
                     },
-                    Err(_) => return Err(Trouble::new(S3Kind::TimedOut, "it fell silent within an object")),
+                    Err(_) => return Err(S3Failure::new(S3Kind::TimedOut, "it fell silent within an object")),
                 }
             }
         });
@@ -223,7 +223,7 @@ impl Bucket {
     /// The size of what stands under this name, if anything does.
     async fn size(&self, name: &str) -> Result<Option<u64>, SinkError> {
         let at = &self.at(name);
-        let head = self.s3.call("read", at, self.patience, |connection| {
+        let head = self.s3.call("read", at, self.timeouts, |connection| {
             let request = connection.client.head_object().bucket(&at.bucket).key(&at.key);
             async move { Ok(request.send().await?.content_length) }
         });
@@ -244,7 +244,7 @@ impl Bucket {
     }
 
     pub(super) async fn names(&self, mut each: impl FnMut(&str, u64)) -> Result<(), SinkError> {
-        let mut pages = self.s3.pages(&self.root, self.patience);
+        let mut pages = self.s3.pages(&self.root, self.timeouts);
         while let Some(page) = pages.next().await? {
             for listed in &page {
                 // What ends in a slash stands for a folder, and is no output.
@@ -264,7 +264,7 @@ impl Bucket {
 }
 
 /// Whether the store has what was sent, as far as it tells.
-fn verify(put: &PutObjectOutput, sent: &Digests) -> Result<(), Trouble> {
+fn verify(put: &PutObjectOutput, sent: &Digests) -> Result<(), S3Failure> {
     if let Some(sha256) = put.checksum_sha256() {
         return same("SHA-256", sha256, &sent.sha256_header());
     }
@@ -282,11 +282,11 @@ pub(super) fn plain_md5(etag: &str) -> Option<String> {
     (etag.len() == 32 && etag.bytes().all(|b| b.is_ascii_hexdigit())).then(|| etag.to_ascii_lowercase())
 }
 
-pub(super) fn same(what: &str, got: &str, sent: &str) -> Result<(), Trouble> {
+pub(super) fn same(what: &str, got: &str, sent: &str) -> Result<(), S3Failure> {
     if got == sent {
         return Ok(());
     }
-    Err(Trouble::new(S3Kind::Checksum, format!("the store has {what} {got} of what was sent with {sent}")))
+    Err(S3Failure::new(S3Kind::Checksum, format!("the store has {what} {got} of what was sent with {sent}")))
 }
 
 pub(super) fn metadata(settings: &SinkSettings) -> Option<std::collections::HashMap<String, String>> {

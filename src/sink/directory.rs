@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Content, Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
-use crate::{crash, held};
+use crate::{crash, temp_lock};
 
 /// How every unfinished file's name begins.
 const TEMPORARY: &str = ".wavebatch-tmp-";
@@ -148,7 +148,7 @@ impl Directory {
             };
             if entry.file_type().is_file()
                 && entry.file_name().to_string_lossy().starts_with(TEMPORARY)
-                && held::sweep(entry.path())
+                && temp_lock::sweep(entry.path())
             {
                 removed += 1;
             }
@@ -219,7 +219,7 @@ impl Directory {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
                 Ok(file) => {
-                    if held::hold(&file)? {
+                    if temp_lock::hold(&file)? {
                         return Ok((temporary, file));
                     }
                 }

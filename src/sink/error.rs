@@ -60,7 +60,7 @@ pub enum SinkError {
         /// What the system said.
         source: io::Error,
     },
-    /// The sink has gone and cannot be made anew.
+    /// The sink has gone and cannot be made again.
     #[error("`{address}` has gone while it was written to; put it back, or choose another `output`")]
     Missing {
         /// The output's address.
@@ -142,7 +142,7 @@ impl SinkError {
 
     /// The message with what the system said, for where errors are kept as text.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         match (self, std::error::Error::source(self)) {
             (Self::Unavailable { source, .. } | Self::Content { source, .. }, _)
                 if IoFault::of(source) == IoFault::Machine =>
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn what_the_machine_lacks_is_told_with_what_to_do() {
-        let told = SinkError::of_output("out/a".into(), Errno::MFILE.into()).told();
+        let message = SinkError::of_output("out/a".into(), Errno::MFILE.into()).message();
         let words = "`out/a` cannot be reached now, and is tried again later: Too many open files (os error 24); raise the limit of open files";
-        assert!(told.starts_with(words), "{told}");
+        assert!(message.starts_with(words), "{message}");
     }
 
     #[test]

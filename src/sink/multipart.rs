@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{hex::hex, s3::S3Address},
-    s3::{Advance, Patience, S3, S3Error, S3Kind, Trouble},
+    s3::{Advance, S3, S3Error, S3Failure, S3Kind, S3Timeouts},
 };
 
 /// Parts of one output that are on the way at a time, each of them in memory.
@@ -34,7 +34,7 @@ const MIB: u64 = 1024 * 1024;
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// An output that is read part by part.
-struct Reading {
+struct PartReader {
     from: Box<dyn Read + Send>,
     path: std::path::PathBuf,
     part_size: u64,
@@ -53,7 +53,7 @@ struct Arrived {
 struct Upload {
     s3: S3,
     at: S3Address,
-    patience: Patience,
+    timeouts: S3Timeouts,
     id: String,
     over: bool,
 }
@@ -61,7 +61,7 @@ struct Upload {
 impl Bucket {
     /// Writes an object in parts. It is visible only when all of them have arrived.
     pub(super) async fn put_parts(&self, at: &S3Address, item: &Item) -> Result<Receipt, SinkError> {
-        let reading = Reading::open(&item.content).await?;
+        let reading = PartReader::open(&item.content).await?;
         let mut upload = self.begin(at, item).await?;
         match upload.put(reading).await {
             Ok((bytes, sha256)) => Ok(Receipt { address: at.to_string(), bytes, sha256 }),
@@ -88,7 +88,7 @@ impl Bucket {
 
     async fn begin(&self, at: &S3Address, item: &Item) -> Result<Upload, S3Error> {
         let settings = &self.settings;
-        let id = self.s3.call("write", at, self.patience, |connection| async move {
+        let id = self.s3.call("write", at, self.timeouts, |connection| async move {
             let create = connection
                 .client
                 .create_multipart_upload()
@@ -100,18 +100,18 @@ impl Bucket {
                 .set_ssekms_key_id(settings.kms_key_id.clone())
                 .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
                 .set_metadata(metadata(settings));
-            let odd = || Trouble::new(S3Kind::Other, "the store gave an upload without an id");
+            let odd = || S3Failure::new(S3Kind::Other, "the store gave an upload without an id");
             create.send().await?.upload_id.ok_or_else(odd)
         });
         let id = id.await?;
-        Ok(Upload { s3: self.s3.clone(), at: at.clone(), patience: self.patience, id, over: false })
+        Ok(Upload { s3: self.s3.clone(), at: at.clone(), timeouts: self.timeouts, id, over: false })
     }
 
     pub(super) async fn sweep(&self) -> Result<usize, SinkError> {
         let (prefix, mut from, mut removed) = (self.prefix(), (None, None), 0);
         let mut advance = Advance::default();
         loop {
-            let listed = self.s3.call("list uploads of", prefix, self.patience, |connection| {
+            let listed = self.s3.call("list uploads of", prefix, self.timeouts, |connection| {
                 let (key, id) = from.clone();
                 let list = connection.client.list_multipart_uploads().bucket(&prefix.bucket).prefix(&prefix.key);
                 let request = list.set_key_marker(key).set_upload_id_marker(id);
@@ -128,7 +128,7 @@ impl Bucket {
                 if let (true, Some(key), Some(id)) = (old, leftover.key(), leftover.upload_id()) {
                     let at = S3Address { bucket: prefix.bucket.clone(), key: key.to_owned() };
                     let s3 = self.s3.clone();
-                    let mut upload = Upload { s3, at, patience: self.patience, id: id.to_owned(), over: false };
+                    let mut upload = Upload { s3, at, timeouts: self.timeouts, id: id.to_owned(), over: false };
                     removed += usize::from(upload.abort().await.is_ok());
                 }
             }
@@ -138,8 +138,8 @@ impl Bucket {
             let is_empty = listed.uploads().is_empty();
             from = (listed.next_key_marker, listed.next_upload_id_marker);
             // What is left is found the next time, if the store lists it then.
-            if let Err(trouble) = advance.page(&from, is_empty) {
-                tracing::debug!(output = %prefix, error = trouble.detail, "unfinished uploads are left");
+            if let Err(failure) = advance.page(&from, is_empty) {
+                tracing::debug!(output = %prefix, error = failure.detail, "unfinished uploads are left");
                 return Ok(removed);
             }
         }
@@ -148,7 +148,7 @@ impl Bucket {
 
 impl Upload {
     /// Everything that is read; gives its length and SHA-256.
-    async fn put(&mut self, mut reading: Reading) -> Result<(u64, String), SinkError> {
+    async fn put(&mut self, mut reading: PartReader) -> Result<(u64, String), SinkError> {
         let (mut on_the_way, mut arrived) = (FuturesUnordered::new(), Vec::new());
         let mut number = 0;
         loop {
@@ -172,9 +172,9 @@ impl Upload {
     }
 
     async fn put_part(&self, number: i32, content: Bytes, digests: Digests) -> Result<Arrived, S3Error> {
-        let (at, patience) = (&self.at, self.patience.sending(digests.bytes));
+        let (at, timeouts) = (&self.at, self.timeouts.sending(digests.bytes));
         let sent = &digests;
-        let etag = self.s3.call("write", at, patience, |connection| {
+        let etag = self.s3.call("write", at, timeouts, |connection| {
             let put = connection
                 .client
                 .upload_part()
@@ -206,7 +206,7 @@ impl Upload {
     /// Makes an object of the parts. If the answer is lost, the store is asked whether there is one.
     async fn complete(&self, arrived: &[Arrived]) -> Result<(), S3Error> {
         let at = &self.at;
-        let completed = self.s3.call("write", at, self.patience, |connection| {
+        let completed = self.s3.call("write", at, self.timeouts, |connection| {
             let parts = arrived.iter().map(|part| {
                 let sha256 = connection.checksums.then(|| part.digests.sha256_header());
                 let known = CompletedPart::builder().part_number(part.number).set_e_tag(part.etag.clone());
@@ -230,7 +230,7 @@ impl Upload {
     async fn is_there(&self, arrived: &[Arrived]) -> bool {
         let at = &self.at;
         let expected = Digests::etag_of_parts(arrived.iter().map(|part| &part.digests));
-        let head = self.s3.call("read", at, self.patience, |connection| {
+        let head = self.s3.call("read", at, self.timeouts, |connection| {
             let request = connection.client.head_object().bucket(&at.bucket).key(&at.key);
             async move { Ok(request.send().await?.e_tag) }
         });
@@ -239,14 +239,14 @@ impl Upload {
 
     async fn abort(&mut self) -> Result<(), S3Error> {
         self.over = true;
-        abort(self.s3.clone(), self.at.clone(), self.patience, self.id.clone()).await
+        abort(self.s3.clone(), self.at.clone(), self.timeouts, self.id.clone()).await
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {
-            let aborting = abort(self.s3.clone(), self.at.clone(), self.patience, self.id.clone());
+            let aborting = abort(self.s3.clone(), self.at.clone(), self.timeouts, self.id.clone());
             runtime.spawn(async move {
                 let _ = aborting.await;
             });
@@ -254,8 +254,8 @@ impl Drop for Upload {
     }
 }
 
-async fn abort(s3: S3, at: S3Address, patience: Patience, id: String) -> Result<(), S3Error> {
-    let aborted = s3.call("abort an upload to", &at, patience, |connection| {
+async fn abort(s3: S3, at: S3Address, timeouts: S3Timeouts, id: String) -> Result<(), S3Error> {
+    let aborted = s3.call("abort an upload to", &at, timeouts, |connection| {
         let request = connection.client.abort_multipart_upload().bucket(&at.bucket).key(&at.key).upload_id(&id);
         async move {
             request.send().await?;
@@ -265,7 +265,7 @@ async fn abort(s3: S3, at: S3Address, patience: Patience, id: String) -> Result<
     aborted.await
 }
 
-impl Reading {
+impl PartReader {
     async fn open(content: &Content) -> Result<Self, SinkError> {
         let (from, path, bytes): (Box<dyn Read + Send>, _, _) = match content {
             Content::Bytes(bytes) => {

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Content, Receipt, SinkError};
-use crate::{domain::hex::hex, held};
+use crate::{domain::hex::hex, temp_lock};
 
 /// A file that is written, but not yet under its name. Removed if it never gets there.
 pub(super) struct Staged {
@@ -90,7 +90,7 @@ impl Staged {
 /// A draft under its temporary name, held as what was there was; none where it must be copied, as across file systems.
 fn moved(draft: &Path, temporary: &Path) -> Option<File> {
     let file = File::open(draft).ok()?;
-    let is_ours = held::hold(&file).unwrap_or_default() && fs::rename(draft, temporary).is_ok();
+    let is_ours = temp_lock::hold(&file).unwrap_or_default() && fs::rename(draft, temporary).is_ok();
     is_ours.then_some(file)
 }
 

@@ -11,34 +11,34 @@ use std::{
 /// The folders that are being synced.
 #[derive(Debug, Default)]
 pub(super) struct Together {
-    folders: Mutex<HashMap<PathBuf, Arc<Turn>>>,
+    folders: Mutex<HashMap<PathBuf, Arc<SyncTurn>>>,
 }
 
 #[derive(Debug, Default)]
-struct Turn {
-    state: Mutex<State>,
+struct SyncTurn {
+    state: Mutex<SyncState>,
     over: Condvar,
 }
 
 /// Rounds are counted from 1. Who comes while a round runs needs the next one, since the running one may have passed by.
 #[derive(Debug, Default)]
-struct State {
+struct SyncState {
     waiting: usize,
     running: bool,
     begun: u64,
     done: u64,
     /// The last round that failed, and how.
-    failed: Option<(u64, Failure)>,
+    failed: Option<(u64, SyncFailure)>,
 }
 
 /// How a sync failed, for all who waited for it.
 #[derive(Debug, Clone, Copy)]
-struct Failure {
+struct SyncFailure {
     code: Option<i32>,
     kind: io::ErrorKind,
 }
 
-impl Failure {
+impl SyncFailure {
     fn of(error: &io::Error) -> Self {
         Self { code: error.raw_os_error(), kind: error.kind() }
     }
@@ -80,7 +80,7 @@ impl Together {
             state.running = false;
             state.done = round;
             if let Err(e) = result {
-                state.failed = Some((round, Failure::of(&e)));
+                state.failed = Some((round, SyncFailure::of(&e)));
             }
             turn.over.notify_all();
         };

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::{Moment, Shared, Store, StoreError, fence::age, spend_limits, sql::sql};
+use super::{Moment, Store, StoreError, StoreShared, fence::age, spend_limits, sql::sql};
 use crate::clock::Millis;
 
 /// A clock this far behind the newest stamp was set back.
@@ -38,7 +38,7 @@ pub(super) async fn watch_clock(conn: &mut SqliteConnection, lease_ms: i64, now:
 
 pub(super) async fn beat(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     process: i64,
     now: &Moment,
 ) -> Result<(), StoreError> {

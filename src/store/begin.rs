@@ -12,7 +12,7 @@ const LINES_AT_ONCE: i64 = 4_000;
 
 /// What a new specification means for the lines of a batch that is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Again {
+pub struct Resubmission {
     /// The outputs are other ones: what was answered is rendered and delivered again.
     pub redeliver: bool,
     /// They go elsewhere: what was written before is not there.
@@ -45,7 +45,7 @@ pub(super) struct Pending {
     redeliver: bool,
     /// All files are written, also those that stand in the ledger as they are to be.
     #[serde(default)]
-    anew: bool,
+    force: bool,
     /// For each carried column, its place among those of the specification before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carried: Option<Vec<Option<usize>>>,
@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn begin(&self, batch: NewBatch, again: Again) -> Result<Begun, StoreError> {
+    pub async fn begin(&self, batch: NewBatch, again: Resubmission) -> Result<Begun, StoreError> {
         if let Some(row) = self.batch(&batch.name).await? {
             // What a killed `cancel` or submission left half done comes first.
             if row.cancelled_at.is_some() {
@@ -78,7 +78,7 @@ impl Store {
                     };
                     let pending = Pending {
                         redeliver: again.redeliver,
-                        anew: again.elsewhere,
+                        force: again.elsewhere,
                         carried: again.carried,
                         ..Pending::default()
                     };
@@ -98,7 +98,7 @@ impl Store {
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
-        let pending = Pending { redeliver: true, anew: true, ..Pending::default() };
+        let pending = Pending { redeliver: true, force: true, ..Pending::default() };
         self.write(move |conn, _| {
             let pending = pending.clone();
             Box::pin(async move { set_pending(conn, batch, Some(&pending)).await })
@@ -252,7 +252,7 @@ async fn carry_out_some(
         let ids =
             lines.iter().map(|line| Ok(json!([line.try_get::<i64, _>("id")?]))).collect::<Result<Vec<_>, StoreError>>();
         let ids = json!(ids?).to_string();
-        if pending.anew {
+        if pending.force {
             outputs::forget_checksums(conn, &ids).await?;
         }
         done = deliveries::redeliver(conn, &ids, now).await?;

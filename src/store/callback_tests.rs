@@ -3,7 +3,7 @@
 use super::{tests::*, *};
 use crate::domain::{
     body::Arriving,
-    call::{ErrorKind, Trouble},
+    call::{CallFailure, ErrorKind},
     job::{CallId, CallState, JobState, Step, Why},
     pool::Limits,
 };
@@ -25,14 +25,18 @@ fn accepted() -> End {
     End::Accepted { request_id: Some("r1".into()) }
 }
 
-fn posted(call: CallId, words: &str) -> Delivery {
+fn posted(call: CallId, words: &str) -> Callback {
     let body = format!(r#"{{"status":"success","transcription":"{words}"}}"#).into();
-    Delivery { call, body, says: Says::Answer { request_id: None, audio_ms: Some(60_000), cost: Some(4_000) } }
+    Callback {
+        call,
+        body,
+        content: CallbackContent::Answer { request_id: None, audio_ms: Some(60_000), cost: Some(4_000) },
+    }
 }
 
-fn failed(call: CallId) -> Delivery {
-    let says = Says::Failed(Trouble::new(ErrorKind::ServerError, "the vendor failed"));
-    Delivery { call, body: r#"{"status":"failed"}"#.into(), says }
+fn failed(call: CallId) -> Callback {
+    let content = CallbackContent::Failed(CallFailure::new(ErrorKind::ServerError, "the vendor failed"));
+    Callback { call, body: r#"{"status":"failed"}"#.into(), content }
 }
 
 impl Ledger {
@@ -79,7 +83,7 @@ async fn the_same_is_the_same_however_it_is_packed() {
     };
     assert_ne!(body, whole.body, "packed otherwise");
     assert_eq!(l.store.receive(whole.clone()).await.unwrap(), Some(Effect::Answered));
-    assert_eq!(l.store.receive(Delivery { body, ..whole.clone() }).await.unwrap(), Some(Effect::Repeated));
+    assert_eq!(l.store.receive(Callback { body, ..whole.clone() }).await.unwrap(), Some(Effect::Repeated));
     let (kept, _) = l.store.answer(call).await.unwrap().unwrap();
     assert_eq!(kept, whole.body);
 }

@@ -13,7 +13,7 @@ use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::s
 use crate::{
     clock::Millis,
     domain::{
-        call::Trouble,
+        call::CallFailure,
         hex::hex,
         job::{CallId, CallState},
         pool::Limits,
@@ -28,18 +28,18 @@ const NOTED_A_CALL: i64 = 16;
 
 /// A callback as it was posted, read.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct Callback {
     /// Its call, proved by its address.
     pub call: CallId,
     /// The body.
     pub body: Body,
     /// What it says.
-    pub says: Says,
+    pub content: CallbackContent,
 }
 
 /// What a callback says.
 #[derive(Debug, Clone)]
-pub enum Says {
+pub enum CallbackContent {
     /// The transcription.
     Answer {
         /// The vendor's id of the request.
@@ -50,7 +50,7 @@ pub enum Says {
         cost: Option<i64>,
     },
     /// It failed.
-    Failed(Trouble),
+    Failed(CallFailure),
 }
 
 /// What a callback did. Whichever it is, the vendor need not send it again.
@@ -106,15 +106,15 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn receive(&self, delivery: Delivery) -> Result<Option<Effect>, StoreError> {
-        let Delivery { call, body, says } = delivery;
+    pub async fn receive(&self, delivery: Callback) -> Result<Option<Effect>, StoreError> {
+        let Callback { call, body, content } = delivery;
         let digest = {
             let body = body.clone();
             look_into(body.len(), move || digest(&body)).await?
         };
-        let received = Received { call, body, digest, says };
+        let received = Received { call, body, digest, content };
         let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
-        self.stir();
+        self.wake();
         Ok(effect)
     }
 }
@@ -136,7 +136,7 @@ pub(super) struct Received {
     call: CallId,
     body: Body,
     digest: [u8; 32],
-    says: Says,
+    content: CallbackContent,
 }
 
 /// Takes deliveries, in sets. Of one call each set has one: whether it is the first, the next has to see.
@@ -182,7 +182,7 @@ async fn receive_set(
             *effect = Some(match reply.state {
                 CallState::Answered => Effect::Answered,
                 CallState::Surplus => Effect::Surplus,
-                CallState::Rejected if matches!(delivery.says, Says::Failed(_)) => Effect::Failed,
+                CallState::Rejected if matches!(delivery.content, CallbackContent::Failed(_)) => Effect::Failed,
                 _ => Effect::Ignored,
             });
         }
@@ -198,7 +198,7 @@ async fn receive_set(
 }
 
 /// A call that something is delivered for.
-struct Known {
+struct CalledBack {
     state: CallState,
     /// The same body came before.
     repeated: bool,
@@ -208,23 +208,25 @@ struct Known {
     bodies: i64,
 }
 
-impl Known {
+impl CalledBack {
     fn effect(&self, delivery: &Received) -> Effect {
-        match &delivery.says {
+        match &delivery.content {
             _ if self.repeated => Effect::Repeated,
             // Its words are there already, of another delivery or of the log.
-            Says::Answer { .. } if matches!(self.state, CallState::Answered | CallState::Surplus) => Effect::Other,
-            Says::Failed(_) if !self.state.is_open() => Effect::Ignored,
-            Says::Answer { .. } => Effect::Answered,
-            Says::Failed(_) => Effect::Failed,
+            CallbackContent::Answer { .. } if matches!(self.state, CallState::Answered | CallState::Surplus) => {
+                Effect::Other
+            }
+            CallbackContent::Failed(_) if !self.state.is_open() => Effect::Ignored,
+            CallbackContent::Answer { .. } => Effect::Answered,
+            CallbackContent::Failed(_) => Effect::Failed,
         }
     }
 }
 
 impl Received {
     fn ended(&self) -> Ended {
-        let end = match &self.says {
-            Says::Answer { request_id, audio_ms, cost } => End::Answered {
+        let end = match &self.content {
+            CallbackContent::Answer { request_id, audio_ms, cost } => End::Answered {
                 body: self.body.clone(),
                 from_log: false,
                 request_id: request_id.clone(),
@@ -232,15 +234,15 @@ impl Received {
                 audio_ms: *audio_ms,
                 cost: *cost,
             },
-            Says::Failed(trouble) => {
-                End::Rejected { trouble: Some(trouble.clone()), effect: PoolEffect::None, counts: true }
+            CallbackContent::Failed(failure) => {
+                End::Rejected { failure: Some(failure.clone()), effect: PoolEffect::None, counts: true }
             }
         };
         Ended { call: self.call, departed_at: None, limits: Limits::default(), end, pauses: None }
     }
 }
 
-async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, Known>, StoreError> {
+async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, CalledBack>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
     // look_up
     let rows = sqlx::query(sql("SELECT c.id, c.state,
@@ -258,7 +260,7 @@ async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashM
         let call: CallId = row.try_get("id")?;
         known.insert(
             call,
-            Known {
+            CalledBack {
                 state: row.try_get("state")?,
                 repeated: row.try_get("repeated")?,
                 kept: row.try_get("kept")?,

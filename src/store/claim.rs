@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Shared, Store, StoreError, rows, sql::sql, writer::Command};
+use super::{Store, StoreError, StoreShared, rows, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -18,7 +18,7 @@ use crate::{
 
 /// What a worker pool can take on now.
 #[derive(Debug, Clone)]
-pub struct Want {
+pub struct ClaimRequest {
     /// Only these batches; empty = all that are open in this environment.
     pub batches: Vec<BatchId>,
     /// Only batches of this environment.
@@ -45,7 +45,7 @@ pub enum Order {
     ByDefinition,
 }
 
-impl Default for Want {
+impl Default for ClaimRequest {
     /// Nothing, of all open batches of the API.
     fn default() -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Default for Want {
     }
 }
 
-impl Want {
+impl ClaimRequest {
     /// Lanes with room, and how much.
     fn lanes(&self) -> impl Iterator<Item = (&str, u32)> {
         let calls = self.calls.iter().map(|(pool, n)| (pool.as_str(), *n));
@@ -105,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn claim(&self, want: Want) -> Result<Vec<Claimed>, StoreError> {
+    pub async fn claim(&self, want: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
         self.send(|reply| Command::Claim(want, reply)).await
     }
 
@@ -113,7 +113,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn next_due(&self, want: &Want) -> Result<Option<Millis>, StoreError> {
+    pub async fn next_due(&self, want: &ClaimRequest) -> Result<Option<Millis>, StoreError> {
         let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
         // next_due
         let statement = format!(
@@ -130,7 +130,7 @@ impl Store {
             .bind(serde_json::json!(lanes).to_string())
             .bind(want.environment)
             .bind(self.now())
-            .bind(i64::from(self.shared.heeds_windows()))
+            .bind(i64::from(self.shared.enforces_windows()))
             .fetch_one(&self.read)
             .await?)
     }
@@ -199,8 +199,8 @@ struct Open {
 
 pub(super) async fn claim(
     conn: &mut SqliteConnection,
-    shared: &Shared,
-    want: &Want,
+    shared: &StoreShared,
+    want: &ClaimRequest,
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut open = open(conn, shared, want, now).await?;
@@ -239,7 +239,7 @@ pub(super) async fn claim(
 /// Claims up to so many jobs of a lane of one batch, and returns how many there were.
 async fn claim_of(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     batch: &mut Open,
     (lane, take): (&str, u32),
     now: Millis,
@@ -266,7 +266,12 @@ async fn claim_of(
 }
 
 /// The batches that may be worked, whose turn it is first.
-async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Millis) -> Result<Vec<Open>, StoreError> {
+async fn open(
+    conn: &mut SqliteConnection,
+    shared: &StoreShared,
+    want: &ClaimRequest,
+    now: Millis,
+) -> Result<Vec<Open>, StoreError> {
     // open
     let statement = format!(
         "SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
@@ -281,7 +286,7 @@ async fn open(conn: &mut SqliteConnection, shared: &Shared, want: &Want, now: Mi
     );
     let rows = sqlx::query(sql(&statement))
         .bind(want.environment)
-        .bind(i64::from(shared.heeds_windows()))
+        .bind(i64::from(shared.enforces_windows()))
         .bind(now)
         .fetch_all(conn)
         .await?;
@@ -328,7 +333,7 @@ fn groups(open: &[Open], order: Order, takers: impl Fn(&Open) -> bool) -> Vec<Ve
 
 async fn claim_lane(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     batch: &Open,
     (lane, take): (&str, u32),
     now: Millis,

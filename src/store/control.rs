@@ -43,7 +43,7 @@ pub struct Retried {
     pub units: u64,
     /// Jobs of which it is not known.
     pub unknown: u64,
-    /// Other outputs that share audio with what is bought: they are joined anew, for nothing.
+    /// Other outputs that share audio with what is bought: they are joined again, for nothing.
     pub joined: u64,
 }
 
@@ -227,7 +227,7 @@ impl Store {
                 .await?;
             self.let_others_write().await?;
         }
-        self.stir();
+        self.wake();
         Ok(retried)
     }
 
@@ -421,7 +421,7 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
     // What is retried is written again, whatever stands there.
     outputs::forget_checksums(conn, &set).await?;
-    // requeue: what was in doubt is bought again, or delivered again and judged anew.
+    // requeue: what was in doubt is bought again, or delivered again and judged again.
     sqlx::query(sql("UPDATE job_parts
          SET doubtful = 0
          WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))

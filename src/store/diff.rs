@@ -233,7 +233,7 @@ impl Store {
                    i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
                    coalesce(i.source LIKE 'http%', 1 = 0) AS web,
-                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS anew, j.id, j.state, j.units, j.options_id, j.source_hash
+                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
                  FROM i
                  LEFT JOIN jobs AS j
                    ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
@@ -328,7 +328,7 @@ fn plan_of_job() -> String {
         (JobPlan::DONE, "same AND done"),
         (JobPlan::OPEN, "same AND NOT done"),
         (JobPlan::FAILED, "same AND failed"),
-        (JobPlan::REDELIVERED, "same AND done AND anew"),
+        (JobPlan::REDELIVERED, "same AND done AND rejoined"),
         (JobPlan::REBUY, "redefined AND bought"),
         (JobPlan::IDLE, "idle AND (id IS NULL OR NOT same)"),
         (JobPlan::KNOWN, "redefined OR (same AND unfinished)"),

@@ -11,11 +11,11 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, fence, packed, pauses, rows, sounds, sql::sql, writer::Command};
+use super::{Body, Store, StoreError, clips, fence, packed, pauses, rows, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
-        call::Trouble,
+        call::CallFailure,
         cost::MicroUsd,
         environment::Environment,
         job::{BatchId, CallId, CallState},
@@ -59,7 +59,7 @@ pub enum End {
         cost: Option<i64>,
     },
     /// A part was spoken, and its audio stands whole in the spool. It costs what was reserved: its text's length is known.
-    Spoken {
+    Synthesized {
         /// Length of the file.
         bytes: u64,
         /// Found in the spool rather than received.
@@ -77,7 +77,7 @@ pub enum End {
     /// Refused, or provably not sent: free of charge.
     Rejected {
         /// Why; none for a stale permit.
-        trouble: Option<Trouble>,
+        failure: Option<CallFailure>,
         /// What the pool learns from it.
         effect: PoolEffect,
         /// Whether it uses up a try (it does not in an outage).
@@ -86,7 +86,7 @@ pub enum End {
     /// It may have been billed. It stays open.
     Unknown {
         /// What happened.
-        trouble: Trouble,
+        failure: CallFailure,
         /// Whether the vendor may still be working: our own time-out. The slot then runs out with the lease.
         keeps_slot: bool,
         /// What the pool learns from it.
@@ -95,12 +95,12 @@ pub enum End {
     /// A complete 200 that cannot be used.
     Unusable {
         /// What is wrong with it.
-        trouble: Trouble,
+        failure: CallFailure,
     },
     /// A 200 larger than any that is read. It is billed, and its body kept beside the answers that count.
     TooLarge {
         /// What it came to.
-        trouble: Trouble,
+        failure: CallFailure,
         /// The body, where it could be kept.
         body: Option<Body>,
     },
@@ -155,7 +155,7 @@ impl Store {
     }
 }
 
-struct Known {
+struct KnownCall {
     batch: i64,
     job: i64,
     part: i64,
@@ -179,7 +179,7 @@ struct Known {
 /// One call's change, gathered so that the set is written with few statements.
 struct Change<'a> {
     call: CallId,
-    known: &'a Known,
+    known: &'a KnownCall,
     state: CallState,
     cost: i64,
     end: &'a End,
@@ -244,9 +244,9 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
     });
     packed::insert_answers(conn, answers.collect()).await?;
     let closed = changes.iter().filter(|c| c.known.waited_for && !c.state.is_open());
-    sounds::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
+    clips::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     let replaced = changes.iter().filter(|c| c.known.forced && c.state == CallState::Answered);
-    sounds::join_anew(conn, &replaced.map(|c| c.call).collect::<Vec<_>>(), now).await?;
+    clips::rejoin(conn, &replaced.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     money::write(conn, &changes).await?;
     for ((account, pool), (state, touched)) in &pools {
         if *touched {
@@ -260,7 +260,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
 async fn look_up(
     conn: &mut SqliteConnection,
     ends: &[&Ended],
-) -> Result<(HashMap<CallId, Known>, Vec<CallId>), StoreError> {
+) -> Result<(HashMap<CallId, KnownCall>, Vec<CallId>), StoreError> {
     let ids = json!(ends.iter().map(|e| [e.call.0.simple().to_string()]).collect::<Vec<_>>()).to_string();
     // look_up
     let rows = sqlx::query(sql(
@@ -289,7 +289,7 @@ async fn look_up(
         }
         known.insert(
             id,
-            Known {
+            KnownCall {
                 batch: row.try_get("batch")?,
                 job: row.try_get("job")?,
                 part: row.try_get("part")?,
@@ -326,18 +326,18 @@ enum Lesson {
 async fn teach(
     conn: &mut SqliteConnection,
     pool: &mut PoolState,
-    call: &Known,
+    call: &KnownCall,
     ended: &Ended,
     now: Millis,
 ) -> Result<Lesson, StoreError> {
     let effect = match &ended.end {
         End::Answered { from_log: false, .. }
-        | End::Spoken { found: false, .. }
+        | End::Synthesized { found: false, .. }
         | End::Accepted { .. }
         | End::Unusable { .. }
         | End::TooLarge { .. } => PoolEffect::Clean,
         End::Rejected { effect, .. } | End::Unknown { effect, .. } => *effect,
-        End::Answered { .. } | End::Spoken { .. } | End::GivenUp => PoolEffect::None,
+        End::Answered { .. } | End::Synthesized { .. } | End::GivenUp => PoolEffect::None,
     };
     Ok(match effect {
         PoolEffect::None => Lesson::Nothing,
@@ -359,14 +359,14 @@ async fn teach(
     })
 }
 
-fn change<'a>(ended: &'a Ended, call: &'a Known, rival: bool, outage: bool) -> Change<'a> {
+fn change<'a>(ended: &'a Ended, call: &'a KnownCall, rival: bool, outage: bool) -> Change<'a> {
     let closed = !matches!(call.state, CallState::Sent | CallState::Accepted);
     let (state, cost, counts) = match &ended.end {
         // A replaced call stays replaced; any other late answer wins if the part has none.
-        End::Answered { .. } | End::Spoken { .. } if call.state == CallState::Replaced => {
+        End::Answered { .. } | End::Synthesized { .. } if call.state == CallState::Replaced => {
             (CallState::Replaced, call.cost, false)
         }
-        End::Answered { .. } | End::Spoken { .. } => {
+        End::Answered { .. } | End::Synthesized { .. } => {
             let state = if rival { CallState::Surplus } else { CallState::Answered };
             let said = if let End::Answered { cost, .. } = &ended.end { *cost } else { None };
             // Of a call that was given up nothing is reserved any more: it stands in the books with what that was.
@@ -409,27 +409,28 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
         .map(|c| {
             let unknown = c.state == CallState::Sent;
             let keeps_slot = matches!(c.end, End::Unknown { keeps_slot: true, .. } | End::GivenUp);
-            let trouble = match c.end {
-                End::Rejected { trouble, .. } => trouble.as_ref(),
-                End::Unknown { trouble, .. } | End::Unusable { trouble } | End::TooLarge { trouble, .. } => {
-                    Some(trouble)
+            let failure = match c.end {
+                End::Rejected { failure, .. } => failure.as_ref(),
+                End::Unknown { failure, .. } | End::Unusable { failure } | End::TooLarge { failure, .. } => {
+                    Some(failure)
                 }
-                End::Answered { .. } | End::Spoken { .. } | End::Accepted { .. } | End::GivenUp => None,
+                End::Answered { .. } | End::Synthesized { .. } | End::Accepted { .. } | End::GivenUp => None,
             };
             let (request_id, expiry) = match c.end {
-                End::Answered { request_id, content_expiry, .. } | End::Spoken { request_id, content_expiry, .. } => {
+                End::Answered { request_id, content_expiry, .. }
+                | End::Synthesized { request_id, content_expiry, .. } => {
                     (request_id.as_deref(), content_expiry.as_deref())
                 }
                 End::Accepted { request_id } => (request_id.as_deref(), None),
-                _ => (trouble.and_then(|t| t.request_id.as_deref()), None),
+                _ => (failure.and_then(|t| t.request_id.as_deref()), None),
             };
             json!({
                 "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": u8::from(c.counts),
                 "open": u8::from(c.state.is_open()), "unknown": u8::from(unknown), "keeps_slot": u8::from(keeps_slot),
                 "departed": c.departed_at, "request_id": request_id,
-                "expiry": expiry, "status": trouble.and_then(|t| t.status), "kind": trouble.map(|t| t.kind),
-                "error": trouble.map(|t| t.message.as_str()), "units": c.units(),
-                "clip_bytes": if let End::Spoken { bytes, .. } = c.end { Some(bytes) } else { None },
+                "expiry": expiry, "status": failure.and_then(|t| t.status), "kind": failure.map(|t| t.kind),
+                "error": failure.map(|t| t.message.as_str()), "units": c.units(),
+                "clip_bytes": if let End::Synthesized { bytes, .. } = c.end { Some(bytes) } else { None },
             })
         })
         .collect();
@@ -472,7 +473,7 @@ pub(super) async fn give_up(conn: &mut SqliteConnection, calls: &[CallId], now: 
 
 /// A permit that nobody took: the call is as good as not made.
 pub(super) async fn never_sent(conn: &mut SqliteConnection, call: CallId, now: Millis) -> Result<(), StoreError> {
-    let end_as = End::Rejected { trouble: None, effect: PoolEffect::None, counts: false };
+    let end_as = End::Rejected { failure: None, effect: PoolEffect::None, counts: false };
     let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as, pauses: None };
     end(conn, &[&ended], now).await.map(|_| ())
 }

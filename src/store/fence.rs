@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Moment, PermitAsk, Shared, StoreError, claim, rows, sql::sql};
+use super::{Moment, PermitAsk, StoreError, StoreShared, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -161,7 +161,7 @@ pub(super) async fn in_flight(
 /// Money and room of the batches that are asked for.
 pub(super) async fn batches(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     asks: impl Iterator<Item = &PermitAsk>,
     now: &Moment,
 ) -> Result<HashMap<BatchId, Money>, StoreError> {
@@ -186,7 +186,7 @@ pub(super) async fn batches(
     );
     let rows = sqlx::query(sql(&statement))
         .bind(now.wall)
-        .bind(i64::from(shared.heeds_windows()))
+        .bind(i64::from(shared.enforces_windows()))
         .bind(now.boot)
         .bind(now.boot_id)
         .bind(shared.timing.lease_ms)

@@ -19,13 +19,13 @@ pub struct LineSet {
 
 /// A set as its statement takes it.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct PackedLines {
     pub(super) len: u64,
     pub(super) json: Arc<str>,
     pub(super) texts: Vec<Packed>,
 }
 
-impl Lines {
+impl PackedLines {
     /// Whether any of them speaks: the others need less to be read of them.
     pub(super) const fn speaks(&self) -> bool {
         !self.texts.is_empty()
@@ -56,7 +56,7 @@ impl LineSet {
     pub fn push(&mut self, j: &NewJob, place: u64) {
         let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
         let line = (j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place);
-        if j.expected.is_none() && j.adopted.is_none() && j.speech.is_none() && j.local.is_none() {
+        if j.expected.is_none() && j.adopted.is_none() && j.synthesis.is_none() && j.local.is_none() {
             return self.lines.push(&line);
         }
         // Only lines that have it carry it: most manifests are no listings.
@@ -71,12 +71,28 @@ impl LineSet {
             return self.lines.push_joined(&line, &found);
         }
         let (a, b, c, d, e, f, g, h, i) = line;
-        let Some(speech) = &j.speech else {
+        let Some(synthesis) = &j.synthesis else {
             return self.lines.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted));
         };
-        let text = &speech.text;
-        let spoken = (&speech.variant, Hex(text.id()), text.characters());
-        self.lines.push(&(a, b, c, d, e, f, g, h, i, bytes, etag, &j.adopted, spoken.0, spoken.1, spoken.2));
+        let text = &synthesis.text;
+        let synthesis_counts = (&synthesis.variant, Hex(text.id()), text.characters());
+        self.lines.push(&(
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            bytes,
+            etag,
+            &j.adopted,
+            synthesis_counts.0,
+            synthesis_counts.1,
+            synthesis_counts.2,
+        ));
         self.texts.add(text);
     }
 
@@ -98,8 +114,8 @@ impl LineSet {
         self.lines.len == 0
     }
 
-    pub(super) fn into_lines(self) -> Lines {
-        Lines { len: self.len(), texts: self.texts.pack(), json: self.lines.into_json() }
+    pub(super) fn into_lines(self) -> PackedLines {
+        PackedLines { len: self.len(), texts: self.texts.pack(), json: self.lines.into_json() }
     }
 
     pub(super) fn into_json(self) -> Arc<str> {
@@ -210,7 +226,7 @@ mod tests {
             expected: None,
             local: None,
             adopted: None,
-            speech: None,
+            synthesis: None,
         };
         let set: LineSet = [(&job, 0), (&job, 1)].into_iter().collect();
         assert_eq!(set.len(), 2);

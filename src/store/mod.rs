@@ -3,10 +3,12 @@
 //! All writing goes through one task per process (`writer`) that commits what is waiting as one transaction; reading goes
 //! through a small pool. Methods speak domain words, and hold for any engine behind them.
 
+mod audio_cache;
 mod beat;
 mod begin;
 mod callbacks;
 mod claim;
+mod clips;
 mod columns;
 mod content;
 mod control;
@@ -34,15 +36,13 @@ mod sample;
 mod schedules;
 mod scratch;
 mod settle;
-mod shelf;
 mod sizes;
-mod sounds;
 mod spend;
 mod spend_limits;
-mod spoken;
 mod spool;
 mod sql;
 mod submit;
+mod synthesis_counts;
 mod texts;
 mod uploads;
 mod views;
@@ -68,16 +68,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock, Millis};
 
 pub use crate::domain::body::Body;
-pub use begin::{Again, Begun};
-pub use callbacks::{Delivery, Effect, Expected, Says};
-pub use claim::{Claimed, Order, Want};
+pub use audio_cache::{AudioCache, CachedClip};
+pub use begin::{Begun, Resubmission};
+pub use callbacks::{Callback, CallbackContent, Effect, Expected};
+pub use claim::{ClaimRequest, Claimed, Order};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
 pub use diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadSet, LineSet};
-pub use notices::{NewNotice, Notice, Untold};
+pub use notices::{NewNotice, Notice, Undelivered};
 pub use open::{MIN_SQLITE, Opening, real_path};
 pub use outputs::{OutputFile, Ownership, Writes};
 pub use parts::PlannedPart;
@@ -88,20 +89,20 @@ pub use purchase::{Clip, Purchase};
 pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
 pub use scratch::Scratch;
 pub use settle::{Finish, Settled, Settlement, To};
-pub use shelf::{KeptSound, Shelf};
-pub use sizes::{KeptAnswers, Sizes};
+pub use sizes::{KeptAnswers, LedgerSizes};
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spend_limits::{Lifted, SpendNotice};
-pub use spool::{Sounds, SpoolLimits, SpoolPruned, SpoolView};
-pub use submit::{BadJob, NewBatch, NewJob, NewLocal, NewSpeech, Submitted};
+pub use spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
+pub use submit::{BadJob, NewBatch, NewJob, NewLocal, NewSynthesis, Submitted};
 pub use texts::Text;
 pub use uploads::Upload;
 pub use views::{
-    BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, SpeechCounts, Spending,
+    BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending,
+    SynthesisCounts,
 };
 pub use vitals::Vitals;
-pub use wanted::{LineMark, Reading, Rewanted};
-pub use window::Standing;
+pub use wanted::{LineMark, ReadLines, Rewanted};
+pub use window::BatchStatus;
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +121,7 @@ impl Default for Timing {
 
 /// What the writer shares with the handles.
 #[derive(Debug)]
-struct Shared {
+struct StoreShared {
     clock: Clock,
     timing: Timing,
     /// This process's row; 0 = it does not work on the ledger.
@@ -134,22 +135,22 @@ struct Shared {
     /// Cancelled when this process was asked to end: a ledger that cannot be written is waited for a little longer.
     hurry: CancellationToken,
     /// Cancelled when it is waited for no longer.
-    patience: CancellationToken,
+    give_up: CancellationToken,
     /// Transactions begun so far.
     transactions: AtomicU64,
     /// Whether this process starts calls only within the windows of their batches.
-    heeds_windows: AtomicBool,
+    enforces_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that is probed.
     probes: AtomicBool,
     /// Told when something became due here that nobody waits for.
-    stirred: Notify,
+    woken: Notify,
     /// The batches that do not read and that were told of.
     unreadable: Mutex<HashSet<i64>>,
 }
 
-impl Shared {
-    fn heeds_windows(&self) -> bool {
-        self.heeds_windows.load(Ordering::Relaxed)
+impl StoreShared {
+    fn enforces_windows(&self) -> bool {
+        self.enforces_windows.load(Ordering::Relaxed)
     }
 
     fn next_token(&self) -> i64 {
@@ -179,7 +180,7 @@ impl Moment {
 pub struct Store {
     commands: mpsc::Sender<writer::Command>,
     read: SqlitePool,
-    shared: Arc<Shared>,
+    shared: Arc<StoreShared>,
     path: Arc<PathBuf>,
     id: Arc<str>,
 }
@@ -231,7 +232,7 @@ impl Store {
     /// From now on nothing waits for a ledger that cannot be written: it is tried once, and refused. A paid answer that
     /// is refused so leaves its call open, and the next run asks the vendor's log for it.
     pub fn give_up(&self) {
-        self.shared.patience.cancel();
+        self.shared.give_up.cancel();
     }
 
     fn now(&self) -> Millis {
@@ -242,7 +243,7 @@ impl Store {
         Moment::of(&self.shared.clock)
     }
 
-    async fn send<T>(&self, make: impl FnOnce(Reply<T>) -> writer::Command) -> Result<T, StoreError> {
+    async fn send<T>(&self, make: impl FnOnce(WriterReply<T>) -> writer::Command) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(make(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -255,7 +256,7 @@ impl Store {
         T: Send + 'static,
         F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
     {
-        let any = self.send(|reply| writer::Command::Work(writer::Work::new(work, reply))).await?;
+        let any = self.send(|reply| writer::Command::WriterTask(writer::WriterTask::new(work, reply))).await?;
         Ok(*any.downcast::<T>().expect("the reply has the type of the work"))
     }
 
@@ -276,7 +277,7 @@ impl Store {
     }
 }
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type WriterReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[cfg(test)]
 mod again_tests;
@@ -297,11 +298,11 @@ mod prune_tests;
 #[cfg(test)]
 mod service_tests;
 #[cfg(test)]
-mod speech_tests;
-#[cfg(test)]
 mod spend_limit_tests;
 #[cfg(test)]
 mod submit_tests;
+#[cfg(test)]
+mod synthesis_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

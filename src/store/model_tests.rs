@@ -1,8 +1,8 @@
 //! Random operations on a ledger against a small model of it: two processes, three lines, and whatever may happen to
 //! their calls, in any order.
 
+mod limits;
 mod ops;
-mod walls;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use futures::future::join_all;
 use proptest::{collection::vec, prelude::*};
 use sqlx::Row;
 
-use self::ops::{How, Op, Where, op, told};
+use self::ops::{How, Op, Where, message, op};
 use super::{tests::*, *};
 use crate::domain::{
-    call::{ErrorKind, Trouble},
+    call::{CallFailure, ErrorKind},
     job::{BatchId, CallId, CallState, JobState, Step, Token, Why},
     pool::Limits,
 };
@@ -145,7 +145,7 @@ impl Pair {
                 let replaces = replaces.and_then(|n| pick(n, self.ids.len()));
                 self.permit(who, hand, replaces).await;
             }
-            Op::Work { who, hand } => {
+            Op::WriterTask { who, hand } => {
                 let Some(hand) = pick(hand, self.hands.len()) else { return };
                 self.work(who, hand).await;
             }
@@ -163,13 +163,13 @@ impl Pair {
             }
             Op::Receive { who, call, words, cost } => {
                 let Some(at) = pick(call, self.ids.len()) else { return };
-                let says = Says::Answer { request_id: None, audio_ms: None, cost };
-                self.receive(who, at, format!(r#"{{"transcription":"{words}"}}"#), says).await;
+                let content = CallbackContent::Answer { request_id: None, audio_ms: None, cost };
+                self.receive(who, at, format!(r#"{{"transcription":"{words}"}}"#), content).await;
             }
             Op::Fail { who, call } => {
                 let Some(at) = pick(call, self.ids.len()) else { return };
-                let says = Says::Failed(Trouble::new(ErrorKind::ServerError, "the vendor failed"));
-                self.receive(who, at, r#"{"status":"failed"}"#.into(), says).await;
+                let content = CallbackContent::Failed(CallFailure::new(ErrorKind::ServerError, "the vendor failed"));
+                self.receive(who, at, r#"{"status":"failed"}"#.into(), content).await;
             }
             // No time has passed for the heartbeats.
             Op::LeasesRunOut => self.clock.step(2 * LEASE),
@@ -254,8 +254,8 @@ impl Pair {
 
     /// Together, as the worker's and a reconciler's words may come.
     async fn ends(&mut self, who: usize, ends: &[(usize, How)]) {
-        let told = ends.iter().map(|(at, how)| self.stores[who].end(ended(self.ids[*at], told(*how))));
-        let replies: Vec<_> = join_all(told).await.into_iter().map(Result::unwrap).collect();
+        let message = ends.iter().map(|(at, how)| self.stores[who].end(ended(self.ids[*at], message(*how))));
+        let replies: Vec<_> = join_all(message).await.into_iter().map(Result::unwrap).collect();
         for ((at, how), reply) in ends.iter().zip(replies) {
             assert_eq!(self.end(*at, *how), reply.state, "{how:?}");
         }
@@ -284,10 +284,10 @@ impl Pair {
         self.close_books(line);
     }
 
-    async fn receive(&mut self, who: usize, at: usize, body: String, says: Says) {
-        let answer = match &says {
-            Says::Answer { cost, .. } => Some(*cost),
-            Says::Failed(_) => None,
+    async fn receive(&mut self, who: usize, at: usize, body: String, content: CallbackContent) {
+        let answer = match &content {
+            CallbackContent::Answer { cost, .. } => Some(*cost),
+            CallbackContent::Failed(_) => None,
         };
         let call = &self.calls[at];
         let closed = !call.is_open();
@@ -305,7 +305,7 @@ impl Pair {
                 Effect::Failed
             }
         };
-        let delivery = Delivery { call: self.ids[at], body: body.clone().into(), says };
+        let delivery = Callback { call: self.ids[at], body: body.clone().into(), content };
         assert_eq!(self.stores[who].receive(delivery).await.unwrap(), Some(expected));
         if expected != Effect::Repeated {
             self.calls[at].posted.push(body);

@@ -193,8 +193,8 @@ async fn a_late_answer_that_does_not_say_what_it_cost_is_not_free() {
     let job = claim(&l.store, 1).await.remove(0);
     let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
     l.store.end(ended(call, End::GivenUp)).await.unwrap();
-    let says = Says::Answer { request_id: None, audio_ms: None, cost: None };
-    let late = Delivery { call, body: r#"{"transcription":"late"}"#.into(), says };
+    let content = CallbackContent::Answer { request_id: None, audio_ms: None, cost: None };
+    let late = Callback { call, body: r#"{"transcription":"late"}"#.into(), content };
     assert_eq!(l.store.receive(late).await.unwrap(), Some(Effect::Answered));
     assert_eq!(l.store.batch("b").await.unwrap().unwrap().spent, 5_000);
 }

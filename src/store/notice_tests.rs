@@ -41,8 +41,8 @@ async fn the_same_is_posted_once_whoever_sees_it() {
     assert_eq!(posted.iter().filter(|posted| **posted).count(), 1);
     assert!(post(&l, notice("b", NoticeEvent::Finished, "later")).await, "finished once more after a retry");
     assert!(post(&l, notice("b", NoticeEvent::Paused, "1764000000000")).await);
-    let told = take(&l).await.unwrap();
-    assert!(l.store.notice_told(&told).await.unwrap());
+    let message = take(&l).await.unwrap();
+    assert!(l.store.notice_delivered(&message).await.unwrap());
     assert!(!post(&l, finished("b")).await, "also when it was told");
 }
 
@@ -60,10 +60,10 @@ async fn one_has_it_until_its_lease_runs_out_and_then_no_say_in_it() {
     l.clock.advance(LEASE);
     let second = take(&l).await.unwrap();
     assert_eq!((&second.uid, second.tries), (&first.uid, 2), "the receiver knows the repeat");
-    assert!(!l.store.notice_told(&first).await.unwrap());
-    assert_eq!(l.store.notice_failed(&first, 0, "late").await.unwrap(), Untold::NotOurs);
-    assert!(l.store.notice_told(&second).await.unwrap());
-    assert!(!l.store.notice_told(&second).await.unwrap());
+    assert!(!l.store.notice_delivered(&first).await.unwrap());
+    assert_eq!(l.store.notice_failed(&first, 0, "late").await.unwrap(), Undelivered::NotOurs);
+    assert!(l.store.notice_delivered(&second).await.unwrap());
+    assert!(!l.store.notice_delivered(&second).await.unwrap());
 }
 
 #[tokio::test]
@@ -76,12 +76,12 @@ async fn those_of_one_batch_are_told_in_turn() {
     assert_eq!((first.event, other.batch.as_str()), (NoticeEvent::Paused, "c"));
     assert_eq!(take(&l).await, None, "the second of b waits for the first");
     let due = l.clock.now() + 10_000;
-    assert_eq!(l.store.notice_failed(&first, due, "no").await.unwrap(), Untold::Again);
+    assert_eq!(l.store.notice_failed(&first, due, "no").await.unwrap(), Undelivered::Again);
     assert_eq!(take(&l).await, None, "also while that is to be tried again");
     l.clock.advance(10_000);
     let again = take(&l).await.unwrap();
     assert_eq!(again.uid, first.uid);
-    assert!(l.store.notice_told(&again).await.unwrap());
+    assert!(l.store.notice_delivered(&again).await.unwrap());
     assert_eq!(take(&l).await.unwrap().event, NoticeEvent::Finished);
     assert_eq!(l.store.notices_waiting().await.unwrap(), 2);
 }
@@ -95,11 +95,11 @@ async fn what_fails_for_a_day_is_given_up_and_kept_with_its_error() {
     for ms in [0, DAY - 1_000] {
         l.clock.advance(ms);
         let taken = take(&l).await.unwrap();
-        assert_eq!(l.store.notice_failed(&taken, l.clock.now(), "refused").await.unwrap(), Untold::Again);
+        assert_eq!(l.store.notice_failed(&taken, l.clock.now(), "refused").await.unwrap(), Undelivered::Again);
     }
     l.clock.advance(1_000);
     let last = take(&l).await.unwrap();
-    assert_eq!(l.store.notice_failed(&last, l.clock.now(), "HTTP 500").await.unwrap(), Untold::GivenUp);
+    assert_eq!(l.store.notice_failed(&last, l.clock.now(), "HTTP 500").await.unwrap(), Undelivered::GivenUp);
     assert_eq!(take(&l).await, None);
     let kept: (String, String, i64) =
         sqlx::query_as("SELECT state, error, tries FROM notices").fetch_one(&l.store.read).await.unwrap();
@@ -129,7 +129,7 @@ async fn after_thirty_days_it_is_forgotten() {
     let l = ledger().await;
     post(&l, finished("told")).await;
     let taken = take(&l).await.unwrap();
-    l.store.notice_told(&taken).await.unwrap();
+    l.store.notice_delivered(&taken).await.unwrap();
     post(&l, finished("waiting")).await;
     l.clock.advance(30 * DAY - 1_000);
     post(&l, finished("young")).await;

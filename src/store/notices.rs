@@ -54,7 +54,7 @@ pub struct Notice {
 
 /// What becomes of a notice that could not be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
+pub enum Undelivered {
     /// It is tried again.
     Again,
     /// It failed for a day: it is kept, and not tried any more.
@@ -145,19 +145,19 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn notice_told(&self, notice: &Notice) -> Result<bool, StoreError> {
+    pub async fn notice_delivered(&self, notice: &Notice) -> Result<bool, StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
-                let told = sqlx::query(
-                    "UPDATE notices SET state = 'told', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
+                let message = sqlx::query(
+                    "UPDATE notices SET state = 'delivered', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
                      WHERE id = $1 AND tries = $2 AND state = 'waiting'",
                 )
                 .bind(id)
                 .bind(tries)
                 .execute(conn)
                 .await?;
-                Ok(told.rows_affected() > 0)
+                Ok(message.rows_affected() > 0)
             })
         })
         .await
@@ -167,7 +167,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Untold, StoreError> {
+    pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Undelivered, StoreError> {
         let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
         self.write(move |conn, now| {
             let error = error.clone();
@@ -187,9 +187,9 @@ impl Store {
                 .fetch_optional(conn)
                 .await?;
                 Ok(match state.as_deref() {
-                    Some("given_up") => Untold::GivenUp,
-                    Some(_) => Untold::Again,
-                    None => Untold::NotOurs,
+                    Some("given_up") => Undelivered::GivenUp,
+                    Some(_) => Undelivered::Again,
+                    None => Undelivered::NotOurs,
                 })
             })
         })

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Shared, Store, StoreError, Timing, writer};
+use super::{Store, StoreError, StoreShared, Timing, writer};
 use crate::clock::Clock;
 
 /// The oldest SQLite without the WAL-reset bug.
@@ -104,7 +104,7 @@ impl Store {
         let read = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_lazy_with(common.read_only(true).pragma("cache_size", "-8192"));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StoreShared {
             clock: opening.clock,
             timing: opening.timing,
             process: AtomicI64::new(0),
@@ -112,11 +112,11 @@ impl Store {
             tokens: AtomicI64::new(1),
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),
-            patience: CancellationToken::new(),
+            give_up: CancellationToken::new(),
             transactions: AtomicU64::new(0),
-            heeds_windows: AtomicBool::new(false),
+            enforces_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
-            stirred: Notify::new(),
+            woken: Notify::new(),
             unreadable: Mutex::default(),
         });
         let (commands, inbox) = mpsc::channel(writer::BACKLOG);

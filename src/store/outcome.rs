@@ -39,17 +39,17 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn note_too_large(&self, call: CallId, told: &str) -> Result<(), StoreError> {
-        let told = told.to_owned();
+    pub async fn note_too_large(&self, call: CallId, message: &str) -> Result<(), StoreError> {
+        let message = message.to_owned();
         self.write(move |conn, _| {
-            let told = told.clone();
+            let message = message.clone();
             Box::pin(async move {
                 // note_too_large
                 sqlx::query(
                     "UPDATE calls SET error_kind = $1, error = $2 WHERE id = $3 AND state IN ('sent', 'accepted')",
                 )
                 .bind(ErrorKind::AnswerTooLarge)
-                .bind(told)
+                .bind(message)
                 .bind(call)
                 .execute(conn)
                 .await?;
@@ -202,7 +202,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn has_twin(&self, call: CallId) -> Result<bool, StoreError> {
+    pub async fn is_ambiguous(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (
                SELECT 1

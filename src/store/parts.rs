@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// Notes what the parts of a job are, before its first call. A part that was planned as something else by another
-    /// version of wavebatch is bought anew. `false`: the lease was lost.
+    /// version of wavebatch is bought again. `false`: the lease was lost.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -123,18 +123,18 @@ impl Store {
         .await
     }
 
-    /// Whether any job has bought this sound at that moment (ms since 1970) or later, and it counts yet: then what is in
+    /// Whether any job has bought this clip at that moment (ms since 1970) or later, and it counts yet: then what is in
     /// the spool is not what was there before.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn bought_since(&self, sound: Identity, at: Millis) -> Result<bool, StoreError> {
+    pub async fn bought_since(&self, cache_key: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (
                SELECT 1 FROM calls
                WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
         )
-        .bind(sound)
+        .bind(cache_key)
         .bind(at)
         .fetch_one(&self.read)
         .await?)
@@ -167,7 +167,7 @@ impl Store {
         .await
     }
 
-    /// Sets parts of a job aside, however they came to be there: they are bought anew. `false`: the lease was lost.
+    /// Sets parts of a job aside, however they came to be there: they are bought again. `false`: the lease was lost.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -196,7 +196,7 @@ impl Store {
         .await
     }
 
-    /// Sounds that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
+    /// Clips that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
     /// that are bought now.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl Store {
                 // What is to be spoken again is not needed as it was.
                 if let Some((asked, of)) = asked.zip(of.filter(|of| !of.no_reuse)) {
                     let text = unpack(row)?;
-                    let clips = asked.sounds(&of, std::str::from_utf8(&text).unwrap_or_default());
+                    let clips = asked.cache_keys(&of, std::str::from_utf8(&text).unwrap_or_default());
                     needed.extend(clips.map(|(_, clip)| clip));
                 }
             }

@@ -39,7 +39,7 @@ impl Store {
                 let lifts = kind.is_some_and(|kind| by_user || !(kind.only_the_user_lifts() || kind.ends_by_itself()));
                 if lifts {
                     lift(conn, batch, now).await?;
-                    fresh_patience(conn, now).await?;
+                    restart_patience_clock(conn, now).await?;
                 }
                 Ok(lifts)
             })
@@ -111,8 +111,8 @@ pub(super) async fn end_probe(
 }
 
 /// What waited for a pool that was out of reach tries at once, and is patient as long as before.
-pub(super) async fn fresh_patience(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
-    // fresh_patience
+pub(super) async fn restart_patience_clock(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
+    // restart_patience_clock
     sqlx::query(
         "UPDATE pools
          SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,

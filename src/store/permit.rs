@@ -12,10 +12,11 @@ use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    Claimed, Moment, Purchase, Shared, Store, StoreError, content,
+    Claimed, Moment, Purchase, Store, StoreError, StoreShared,
+    clips::{self, ClipFence},
+    content,
     fence::{Fence, Money, batches, fences, traffic},
     rows,
-    sounds::{self, ClipFence},
     spend_limits::{self, Bookings, Fit, SpendBooks},
     sql::sql,
     uploads::{self, Hints, Upload},
@@ -117,7 +118,7 @@ pub enum Denial {
     OpenCall,
     /// No new calls for this batch.
     BatchPaused,
-    /// Its batch's window is closed, and this process heeds that.
+    /// Its batch's window is closed, and this process obeys that.
     WindowClosed,
     /// It would pass `max_spend_usd`.
     SpendLimit,
@@ -137,7 +138,7 @@ pub enum Denial {
         until: Option<Millis>,
     },
     /// A call of unknown outcome for the same clip is parked: nobody buys it until the user's `retry`.
-    ClipParked,
+    ClipInManualReview,
     /// The same clip was bought since the audio cache was looked at: it is there now.
     SameClipKept {
         /// The call that it answered.
@@ -147,7 +148,7 @@ pub enum Denial {
     Refused(String),
 }
 
-type Verdict = Result<Permit, Denial>;
+type PermitResult = Result<Permit, Denial>;
 
 impl PermitAsk {
     /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
@@ -194,7 +195,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<Verdict, StoreError> {
+    pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
         self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
@@ -233,7 +234,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Granted {
     /// Place in the waiting list, and the verdict.
-    verdicts: Vec<(usize, Verdict)>,
+    verdicts: Vec<(usize, PermitResult)>,
     /// Whether asks wait on, and until when (`None` inside: until something ends).
     pub(super) wake: Option<Option<Millis>>,
 }
@@ -287,7 +288,7 @@ pub(super) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
 /// Looks at the waiting asks; `only`: at the one in this place.
 pub(super) async fn grant(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     hints: &mut Hints,
     (waiting, only): (&[PermitAsk], Option<usize>),
     now: &Moment,
@@ -306,7 +307,7 @@ pub(super) async fn grant(
     gates.dedup();
     for gate in gates {
         let asks: Vec<_> = asks.iter().filter(|(_, ask)| ask.gate() == gate).copied().collect();
-        let mut look = Look::start(conn, shared, &asks, now).await?;
+        let mut look = PermitRound::start(conn, shared, &asks, now).await?;
         look.judge(conn, &asks, (&mut money, &mut books, hints)).await?;
         look.write(conn, &money).await?;
         granted.verdicts.append(&mut look.verdicts);
@@ -318,8 +319,8 @@ pub(super) async fn grant(
 }
 
 /// A look at the asks of one gate.
-struct Look<'a> {
-    shared: &'a Shared,
+struct PermitRound<'a> {
+    shared: &'a StoreShared,
     now: &'a Moment,
     pool: Pool,
     account: &'a str,
@@ -329,7 +330,7 @@ struct Look<'a> {
     room: u32,
     fences: HashMap<(JobId, i64), Fence>,
     clips: Vec<ClipFence>,
-    verdicts: Vec<(usize, Verdict)>,
+    verdicts: Vec<(usize, PermitResult)>,
     intents: Vec<Intent<'a>>,
     /// Clips that are bought by this look.
     begun: HashMap<Identity, CallId>,
@@ -347,10 +348,10 @@ struct Intent<'a> {
     upload_bytes: Option<i64>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> PermitRound<'a> {
     async fn start(
         conn: &mut SqliteConnection,
-        shared: &'a Shared,
+        shared: &'a StoreShared,
         asks: &[(usize, &'a PermitAsk)],
         now: &'a Moment,
     ) -> Result<Self, StoreError> {
@@ -371,7 +372,7 @@ impl<'a> Look<'a> {
             pool,
             account,
             fences: fences(conn, asks.iter().map(|(_, ask)| *ask)).await?,
-            clips: sounds::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
+            clips: clips::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
             state,
             gate,
             room,
@@ -401,13 +402,13 @@ impl<'a> Look<'a> {
             let batch =
                 money.get_mut(&ask.batch).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
             let judged = match self.denial(ask, &self.clips[nth], batch) {
-                Some(denial) => Judged::Denied(denial),
+                Some(denial) => PermitDecision::Denied(denial),
                 None => self.afford(ask, batch, books),
             };
             match judged {
-                Judged::Denied(denial) => self.verdicts.push((*at, Err(denial))),
-                Judged::Waits => self.left = true,
-                Judged::Granted { reserve } => {
+                PermitDecision::Denied(denial) => self.verdicts.push((*at, Err(denial))),
+                PermitDecision::Waits => self.left = true,
+                PermitDecision::Granted { reserve } => {
                     batch.reserved += reserve;
                     batch.in_flight += 1;
                     let mut permit = self.begin(conn, hints, ask, reserve).await?;
@@ -434,26 +435,31 @@ impl<'a> Look<'a> {
     }
 
     /// Whether there is room and money for it now.
-    fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> Judged {
+    fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> PermitDecision {
         let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
-            let told = "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
-            return Judged::Denied(Denial::Refused(told.into()));
+            let message =
+                "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
+            return PermitDecision::Denied(Denial::Refused(message.into()));
         };
         // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
         let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
         let may_probe = self.state.outage_since.is_none() || ask.probes || unbilled;
         if self.room == 0 || !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
-            return Judged::Waits;
+            return PermitDecision::Waits;
         }
         if batch.has(reserve) {
             return match books.fit(ask, batch, reserve) {
-                Fit::Fits => Judged::Granted { reserve },
-                Fit::Perhaps => Judged::Waits,
-                Fit::Not(limit) => Judged::Denied(Denial::SpendPeriod { limit, reserve }),
+                Fit::Fits => PermitDecision::Granted { reserve },
+                Fit::Perhaps => PermitDecision::Waits,
+                Fit::Not(limit) => PermitDecision::Denied(Denial::SpendPeriod { limit, reserve }),
             };
         }
         // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
-        if batch.in_flight > 0 || batch.awaits { Judged::Waits } else { Judged::Denied(Denial::SpendLimit) }
+        if batch.in_flight > 0 || batch.awaits {
+            PermitDecision::Waits
+        } else {
+            PermitDecision::Denied(Denial::SpendLimit)
+        }
     }
 
     async fn begin(
@@ -509,7 +515,7 @@ impl<'a> Look<'a> {
 }
 
 /// What becomes of an ask now.
-enum Judged {
+enum PermitDecision {
     Denied(Denial),
     Waits,
     Granted { reserve: i64 },
@@ -540,8 +546,12 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Mone
     if let Some(call) = clip.kept {
         return Some(Denial::SameClipKept { call });
     }
-    if let Some((call, decided)) = clip.parked {
-        return Some(if decided { Denial::ClipParked } else { Denial::SameClipOpen { call, until: Some(now) } });
+    if let Some((call, decided)) = clip.manual_review {
+        return Some(if decided {
+            Denial::ClipInManualReview
+        } else {
+            Denial::SameClipOpen { call, until: Some(now) }
+        });
     }
     if !batch.open {
         return Some(Denial::BatchPaused);
@@ -551,7 +561,7 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Mone
 
 async fn insert(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     intents: &[Intent<'_>],
     now: &Moment,
 ) -> Result<(), StoreError> {

@@ -45,7 +45,7 @@ impl Store {
     /// The ledger or its directory cannot be written.
     pub async fn enlist(&self, settings: String) -> Result<Enlisted, StoreError> {
         self.watch_clock().await?;
-        self.bury_the_dead().await?;
+        self.reap().await?;
         let path = self.path.clone();
         // The lock is taken inside the transaction, so that nobody sees the row without it.
         let (id, lock) = self
@@ -55,8 +55,8 @@ impl Store {
                     let alone: bool =
                         sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
                     if alone {
-                        // An outage that nobody watched did not last: it is found out anew.
-                        pauses::fresh_patience(conn, now).await?;
+                        // An outage that nobody watched did not last: it is found out again.
+                        pauses::restart_patience_clock(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
                         "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES ($1, $2, $3, $4) RETURNING id",
@@ -87,22 +87,22 @@ impl Store {
     /// The ledger cannot be written; the lease then runs out by itself.
     pub async fn leave(&self, enlisted: Enlisted) -> Result<(), StoreError> {
         self.shared.process.store(0, Ordering::Release);
-        self.bury(enlisted.id).await
+        self.reap_process(enlisted.id).await
     }
 
     /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn bury_the_dead(&self) -> Result<usize, StoreError> {
+    pub async fn reap(&self) -> Result<usize, StoreError> {
         let me = self.shared.process.load(Ordering::Acquire);
         let others: Vec<(i64, Millis)> =
             sqlx::query_as("SELECT id, beat_at FROM processes WHERE id <> $1").bind(me).fetch_all(&self.read).await?;
-        let mut buried = 0;
+        let mut reaped = 0;
         for (id, beat_at) in others {
             let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
                 Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
-                // Whoever was to bury it died just then; or somebody removed the file of a living one, whose heartbeat
+                // Whoever was to reap it died just then; or somebody removed the file of a living one, whose heartbeat
                 // tells so.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     (self.now() - beat_at > self.timing().lease_ms).then_some(None)
@@ -110,22 +110,22 @@ impl Store {
                 Err(_) => None,
             };
             if let Some(_lock) = is_dead {
-                self.bury(id).await?;
-                buried += 1;
+                self.reap_process(id).await?;
+                reaped += 1;
             }
         }
-        Ok(buried)
+        Ok(reaped)
     }
 
     /// The lock's file goes before the row: a row without its file is a dead process's, and a file without its row nobody
     /// would ever look for.
-    async fn bury(&self, id: i64) -> Result<(), StoreError> {
+    async fn reap_process(&self, id: i64) -> Result<(), StoreError> {
         let path = lock_path(&self.path, id);
         self.write(move |conn, now| {
             let path = path.clone();
             Box::pin(async move {
                 let _ = std::fs::remove_file(path);
-                bury(conn, id, now).await
+                reap_process(conn, id, now).await
             })
         })
         .await
@@ -134,7 +134,7 @@ impl Store {
 
 /// Its jobs are due; its calls are awaited by nobody; their slots run out after a grace time, since
 /// the vendor may still work on them.
-async fn bury(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
+async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
     sqlx::query("UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'")
         .bind(now)
         .bind(process)
@@ -176,15 +176,15 @@ mod tests {
         let l = ledger().await;
         let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
         let alive = other.enlist("{}".into()).await.unwrap();
-        assert_eq!(l.store.bury_the_dead().await.unwrap(), 0);
+        assert_eq!(l.store.reap().await.unwrap(), 0);
         // Somebody removed it: as long as the process beats, it lives.
         std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
-        assert_eq!(l.store.bury_the_dead().await.unwrap(), 0);
-        // Or its burier died between the two.
+        assert_eq!(l.store.reap().await.unwrap(), 0);
+        // Or its reaper died between the two.
         drop(alive);
         other.shared.process.store(0, Ordering::Release);
         l.clock.advance(l.store.timing().lease_ms + 1_000);
-        assert_eq!(l.store.bury_the_dead().await.unwrap(), 1);
+        assert_eq!(l.store.reap().await.unwrap(), 1);
         assert_eq!(l.store.live_processes().await.unwrap(), [0_i64; 0]);
         let next = other.enlist("{}".into()).await.unwrap();
         let path = lock_path(&l.path, next.id());

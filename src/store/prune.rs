@@ -35,7 +35,7 @@ const PAGES_AT_ONCE: i64 = 500;
 /// once.
 const CHECKPOINT_EVERY: u32 = 8;
 /// How long emptying the log waits for a reader. Who writes waits as long.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Takes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
@@ -235,7 +235,7 @@ impl Log {
 
     async fn checkpoint(&mut self, store: &Store, mode: &str) {
         if self.conn.is_none() {
-            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(PATIENCE);
+            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(TIMEOUT);
             self.conn = options.disable_statement_logging().connect().await.ok();
         }
         if let Some(conn) = &mut self.conn {

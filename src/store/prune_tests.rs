@@ -37,7 +37,7 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     });
     store.submit(batch, jobs.collect(), vec![]).await.unwrap();
     store.end_submit(batch).await.unwrap();

@@ -19,7 +19,7 @@ pub enum Purchase {
         rate: MicroUsd,
     },
     /// Speech, paid for by the text's length.
-    Speech(Clip),
+    Clip(Clip),
 }
 
 /// A part of a text that is to be spoken.
@@ -34,7 +34,7 @@ pub struct Clip {
     /// At list price.
     pub cost: MicroUsd,
     /// Whether it is not bought where a call of unknown outcome for it is parked, or about to be.
-    pub heeds_parked: bool,
+    pub respects_manual_review: bool,
 }
 
 impl Purchase {
@@ -43,7 +43,7 @@ impl Purchase {
     pub const fn clip(&self) -> Option<&Clip> {
         match self {
             Self::Transcript { .. } => None,
-            Self::Speech(clip) => Some(clip),
+            Self::Clip(clip) => Some(clip),
         }
     }
 
@@ -54,7 +54,7 @@ impl Purchase {
             Self::Transcript { audio_ms, .. } => {
                 audio_ms.and_then(length::bounded).and_then(|ms| i64::try_from(ms).ok())
             }
-            Self::Speech(clip) => Some(clip.characters.into()),
+            Self::Clip(clip) => Some(clip.characters.into()),
         }
     }
 
@@ -66,7 +66,7 @@ impl Purchase {
                 let guess = u64::try_from(longest_ms).ok().filter(|ms| *ms > 0).unwrap_or(FIRST_GUESS_MS);
                 MicroUsd::share(rate, length::bounded(audio_ms.unwrap_or(guess))?, 60_000)
             }
-            Self::Speech(clip) => clip.cost,
+            Self::Clip(clip) => clip.cost,
         };
         (MicroUsd::ZERO..MicroUsd::MOST).contains(&cost).then_some(cost.0)
     }

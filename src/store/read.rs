@@ -56,11 +56,11 @@ impl Store {
 
     /// Of these batches those that read. Another one is told of once: it is no reason to leave the others alone.
     pub(super) fn readable<T>(&self, rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, StoreError>) -> Vec<T> {
-        let read = |row| read(row).map_err(|e| self.tell_unreadable(row, &e)).ok();
+        let read = |row| read(row).map_err(|e| self.log_unreadable(row, &e)).ok();
         rows.iter().filter_map(read).collect()
     }
 
-    fn tell_unreadable(&self, row: &SqliteRow, error: &StoreError) {
+    fn log_unreadable(&self, row: &SqliteRow, error: &StoreError) {
         let Ok(id) = row.try_get::<i64, _>("id") else { return };
         let name: String = row.try_get("name").unwrap_or_else(|_| id.to_string());
         if self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
@@ -135,7 +135,7 @@ impl Store {
             }
         }
         if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
-            let troubles = sqlx::query(
+            let failures = sqlx::query(
                 "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
                  FROM jobs
                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
@@ -145,12 +145,12 @@ impl Store {
             .bind(batch)
             .fetch_all(&self.read)
             .await?;
-            for row in troubles {
+            for row in failures {
                 let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = $1")
                     .bind(row.try_get::<i64, _>("first")?)
                     .fetch_one(&self.read)
                     .await?;
-                counts.troubles.push((
+                counts.failures.push((
                     row.try_get("state")?,
                     row.try_get("kind")?,
                     u64::from(rows::count(&row, "n")?),

@@ -244,7 +244,7 @@ impl Store {
             })
         })
         .await?;
-        self.stir();
+        self.wake();
         Ok(())
     }
 

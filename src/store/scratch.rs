@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::held;
+use crate::temp_lock;
 
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 const MARK: &str = "tmp-";
@@ -37,7 +37,7 @@ impl Scratch {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
                 Ok(file) => {
-                    if held::hold(&file)? {
+                    if temp_lock::hold(&file)? {
                         return Ok((Self { path, _held: file.try_clone()? }, file));
                     }
                 }
@@ -50,7 +50,7 @@ impl Scratch {
     pub fn sweep(dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(MARK) {
-                let _ = held::sweep(&entry.path());
+                let _ = temp_lock::sweep(&entry.path());
             }
         }
     }

@@ -11,27 +11,28 @@ use crate::domain::{
 const HOUR: i64 = 3_600_000;
 const MINUTES_15: i64 = 15 * 60_000;
 
-async fn heeding() -> Ledger {
+async fn enforcing() -> Ledger {
     let l = ledger().await;
     l.store.enlist("{}".into()).await.unwrap();
-    l.store.heed_windows();
+    l.store.enforce_windows();
     l
 }
 
-async fn standing(l: &Ledger, name: &str) -> Option<Standing> {
-    let all = l.store.standings(Environment::Live).await.unwrap();
-    all.into_iter().find(|(batch, _)| batch.name == name).map(|(_, standing)| standing)
+async fn batch_status(l: &Ledger, name: &str) -> Option<BatchStatus> {
+    let all = l.store.batch_statuses(Environment::Live).await.unwrap();
+    all.into_iter().find(|(batch, _)| batch.name == name).map(|(_, batch_status)| batch_status)
 }
 
 #[tokio::test]
 async fn outside_its_window_a_batch_begins_no_call() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("night"), 3).await;
     let opens = l.clock.now() + HOUR;
     l.store.set_schedule_window("night", Environment::Live, Some((opens, opens + HOUR))).await.unwrap();
     l.store.set_schedule_window("night", Environment::Live, Some((opens, opens + HOUR))).await.unwrap();
     assert!(claim(&l.store, 9).await.is_empty());
-    let want = || Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want =
+        || ClaimRequest { environment: Environment::Live, calls: vec![(Pool::Pulse, 9)], ..ClaimRequest::default() };
     assert_eq!(l.store.next_due(&want()).await.unwrap(), None, "nothing to be busy about");
     l.clock.advance(HOUR);
     let jobs = claim(&l.store, 2).await;
@@ -58,7 +59,7 @@ async fn who_was_asked_by_the_user_works_at_any_time() {
 
 #[tokio::test]
 async fn what_needs_no_call_is_done_at_any_time() {
-    let l = heeding().await;
+    let l = enforcing().await;
     l.submit(batch("night"), 1).await;
     let job = claim(&l.store, 1).await.remove(0);
     let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
@@ -80,21 +81,31 @@ async fn of_a_definition_the_oldest_batch_goes_first_and_definitions_take_turns(
     let order = Order::ByDefinition;
     let mut seen = Vec::new();
     for turn in 0..2 {
-        let want =
-            Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 4)], turn, order, ..Want::default() };
+        let want = ClaimRequest {
+            environment: Environment::Live,
+            calls: vec![(Pool::Pulse, 4)],
+            turn,
+            order,
+            ..ClaimRequest::default()
+        };
         let mut batches: Vec<i64> = l.store.claim(want).await.unwrap().iter().map(|job| job.batch.0).collect();
         batches.sort_unstable();
         seen.push(batches);
     }
     assert_eq!(seen, [[1, 1, 2, 2], [1, 1, 2, 2]], "the second night waits for the first");
-    let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 9)], order, ..Want::default() };
+    let want = ClaimRequest {
+        environment: Environment::Live,
+        calls: vec![(Pool::Pulse, 9)],
+        order,
+        ..ClaimRequest::default()
+    };
     let rest = l.store.claim(want).await.unwrap();
     assert!(rest.len() == 4 && rest.iter().all(|job| job.batch.0 == 3), "{rest:?}");
 }
 
 #[tokio::test]
 async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 5).await;
     l.store.pause(id, PauseKind::Quota, "no credit".into()).await.unwrap();
     let since = l.store.batch_by_id(id).await.unwrap().paused_at.unwrap();
@@ -124,7 +135,7 @@ async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
 
 #[tokio::test]
 async fn a_probe_that_fails_keeps_the_pause_and_a_source_at_fault_says_nothing() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 5).await;
     l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
@@ -164,7 +175,7 @@ async fn a_line_that_is_let_through_and_whose_worker_dies_is_taken_up_again() {
 
 #[tokio::test]
 async fn a_line_that_is_let_through_and_waits_for_its_answer_is_the_only_one() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 5).await;
     l.store.pause(id, PauseKind::Failures, "half of them".into()).await.unwrap();
     l.clock.advance(MINUTES_15);
@@ -185,7 +196,7 @@ async fn a_line_that_is_let_through_and_waits_for_its_answer_is_the_only_one() {
 
 #[tokio::test]
 async fn whether_a_sink_takes_something_again_is_tried_without_a_call() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 5).await;
     let bought = claim(&l.store, 1).await.remove(0);
     let to = To::Queued { due_at: l.clock.now(), call: None, source_try: false };
@@ -199,17 +210,17 @@ async fn whether_a_sink_takes_something_again_is_tried_without_a_call() {
 
 #[tokio::test]
 async fn a_users_pause_is_left_alone() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 1).await;
     l.store.pause(id, PauseKind::User, "by you".into()).await.unwrap();
     l.clock.advance(MINUTES_15 * 10);
     assert!(l.store.probe_paused(Environment::Live).await.unwrap().is_empty());
-    assert_eq!(standing(&l, "b").await, Some(Standing::Working), "nobody is told what they did themselves");
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Working), "nobody is told what they did themselves");
 }
 
 #[tokio::test]
 async fn a_promise_of_privacy_that_was_broken_is_not_tried_again() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 1).await;
     l.store.pause(id, PauseKind::Expiry, "not-entitled".into()).await.unwrap();
     for wait in [MINUTES_15, HOUR, 365 * 24 * HOUR] {
@@ -223,48 +234,48 @@ async fn a_promise_of_privacy_that_was_broken_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn each_standing_is_told_once() {
-    let l = heeding().await;
+async fn each_status_is_told_once() {
+    let l = enforcing().await;
     let id = l.submit(batch("b"), 2).await;
-    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Working));
     let closed = l.clock.now();
     l.store.set_schedule_window("b", Environment::Live, Some((closed - HOUR, closed))).await.unwrap();
-    assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
-    l.store.told(id, &Standing::WindowClosed(closed)).await.unwrap();
-    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::WindowClosed(closed)));
+    l.store.set_reported(id, &BatchStatus::WindowClosed(closed)).await.unwrap();
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Working));
     l.store.set_schedule_window("b", Environment::Live, None).await.unwrap();
     l.store.pause(id, PauseKind::Outage, "down".into()).await.unwrap();
-    let paused = Standing::Paused(l.store.batch_by_id(id).await.unwrap().paused_at.unwrap());
-    assert_eq!(standing(&l, "b").await, Some(paused.clone()));
-    l.store.told(id, &paused).await.unwrap();
-    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    let paused = BatchStatus::Paused(l.store.batch_by_id(id).await.unwrap().paused_at.unwrap());
+    assert_eq!(batch_status(&l, "b").await, Some(paused.clone()));
+    l.store.set_reported(id, &paused).await.unwrap();
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Working));
     l.store.resume(id, false).await.unwrap();
     for job in claim(&l.store, 9).await {
         l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
     }
-    assert_eq!(standing(&l, "b").await, Some(Standing::Over));
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Over));
     assert!(l.store.finish(id).await.unwrap());
-    let finished = Standing::Finished(l.store.batch_by_id(id).await.unwrap().finished_at.unwrap());
-    assert_eq!(standing(&l, "b").await, Some(finished.clone()), "and somebody may have died before telling");
-    l.store.told(id, &finished).await.unwrap();
-    assert_eq!(standing(&l, "b").await, None);
+    let finished = BatchStatus::Finished(l.store.batch_by_id(id).await.unwrap().finished_at.unwrap());
+    assert_eq!(batch_status(&l, "b").await, Some(finished.clone()), "and somebody may have died before telling");
+    l.store.set_reported(id, &finished).await.unwrap();
+    assert_eq!(batch_status(&l, "b").await, None);
 }
 
 #[tokio::test]
 async fn a_window_that_closes_over_a_call_waits_for_its_end() {
-    let l = heeding().await;
+    let l = enforcing().await;
     l.submit(batch("b"), 2).await;
     let job = claim(&l.store, 1).await.remove(0);
     let closed = l.clock.now();
     l.store.set_schedule_window("b", Environment::Live, Some((closed - HOUR, closed))).await.unwrap();
-    assert_eq!(standing(&l, "b").await, Some(Standing::Working));
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::Working));
     l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
-    assert_eq!(standing(&l, "b").await, Some(Standing::WindowClosed(closed)));
+    assert_eq!(batch_status(&l, "b").await, Some(BatchStatus::WindowClosed(closed)));
 }
 
 #[tokio::test]
 async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_too() {
-    let l = heeding().await;
+    let l = enforcing().await;
     let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
     l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap();
     assert_eq!(l.store.cancel(id).await.unwrap().jobs, 1);

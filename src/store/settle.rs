@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{OutputFile, Shared, Store, StoreError, control, outputs, pauses, sql::sql, writer::Command};
+use super::{OutputFile, Store, StoreError, StoreShared, control, outputs, pauses, sql::sql, writer::Command};
 use crate::{
     clock::Millis,
     domain::{
@@ -147,7 +147,7 @@ impl Store {
 
 pub(super) async fn settle(
     conn: &mut SqliteConnection,
-    shared: &Shared,
+    shared: &StoreShared,
     settlements: &[&Settlement],
     now: Millis,
 ) -> Result<Vec<Settled>, StoreError> {

@@ -12,7 +12,7 @@ const SAMPLE: u32 = 100;
 
 /// What the ledger takes on disk, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub struct LedgerSizes {
     /// The file.
     pub file: u64,
     /// Free pages in it.
@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn sizes(&self) -> Result<Sizes, StoreError> {
+    pub async fn sizes(&self) -> Result<LedgerSizes, StoreError> {
         let row = sqlx::query(
             "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
              (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
@@ -49,7 +49,7 @@ impl Store {
         let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
         let mut wal = self.path.as_os_str().to_os_string();
         wal.push("-wal");
-        Ok(Sizes {
+        Ok(LedgerSizes {
             file: fs::metadata(self.path()).map(|file| file.len()).or_else(|_| get("file"))?,
             free: get("free")?,
             wal: fs::metadata(wal).map_or(0, |file| file.len()),

@@ -104,11 +104,11 @@ async fn another_account_and_the_sandbox_have_days_of_their_own() {
     let (l, _, jobs, _me) = at("2026-11-29T12:00:00Z", 3).await;
     let sandboxed = NewBatch { environment: Environment::Sandbox, ..batch("sandboxed") };
     l.submit(sandboxed, 1).await;
-    let want = Want {
+    let want = ClaimRequest {
         environment: Environment::Sandbox,
         free: 9,
         calls: vec![(crate::domain::pool::Pool::Pulse, 9)],
-        ..Want::default()
+        ..ClaimRequest::default()
     };
     let sandboxed = l.store.claim(want).await.unwrap();
     let day = rule(Some(5_000), None, "UTC");
@@ -158,7 +158,7 @@ async fn what_is_under_way_is_waited_for_and_may_turn_out_cheaper() {
         let (store, ask) = (l.store.clone(), asking(&jobs[1], &day));
         async move { store.permit(ask).await.unwrap() }
     });
-    let refused = End::Rejected { trouble: None, effect: PoolEffect::None, counts: false };
+    let refused = End::Rejected { failure: None, effect: PoolEffect::None, counts: false };
     l.store.end(ended(first.call, refused)).await.unwrap();
     second.await.unwrap().unwrap();
     add_up(&l.store).await;
@@ -188,7 +188,7 @@ async fn sums_stay_right_through_every_end_of_a_call() {
     l.store.end(ended(calls[2], unknown(false))).await.unwrap();
     l.store.end(ended(calls[3], End::GivenUp)).await.unwrap();
     l.store
-        .end(ended(calls[4], End::Rejected { trouble: None, effect: PoolEffect::None, counts: false }))
+        .end(ended(calls[4], End::Rejected { failure: None, effect: PoolEffect::None, counts: false }))
         .await
         .unwrap();
     let sums = add_up(&l.store).await;
@@ -208,7 +208,7 @@ async fn a_call_that_leaves_late_is_counted_where_it_left() {
     let (l, _, jobs, _me) = at("2026-11-29T23:50:00Z", 2).await;
     let midnight = "2026-11-30T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
     let noted = l.store.permit(asking(&jobs[0], &None)).await.unwrap().unwrap();
-    let told = l.store.permit(asking(&jobs[1], &None)).await.unwrap().unwrap();
+    let reported = l.store.permit(asking(&jobs[1], &None)).await.unwrap().unwrap();
     l.clock.advance(midnight + 400 - l.clock.now());
     l.store.note_departure(noted.call).await.unwrap();
     let sums = add_up(&l.store).await;
@@ -216,8 +216,8 @@ async fn a_call_that_leaves_late_is_counted_where_it_left() {
         sums.iter().map(|sum| (sum.1, sum.3)).collect::<Vec<_>>(),
         [(quarter(midnight - 1), 5_000), (midnight, 5_000)]
     );
-    l.store.end(Ended { departed_at: Some(midnight + 400), ..ended(told.call, answered()) }).await.unwrap();
-    l.store.note_departure(told.call).await.unwrap();
+    l.store.end(Ended { departed_at: Some(midnight + 400), ..ended(reported.call, answered()) }).await.unwrap();
+    l.store.note_departure(reported.call).await.unwrap();
     let sums = add_up(&l.store).await;
     assert_eq!(sums.iter().map(|sum| (sum.1, sum.2, sum.3)).collect::<Vec<_>>(), [(midnight, 5_000, 5_000)]);
 }
@@ -331,14 +331,14 @@ async fn that_a_limit_is_close_is_noticed_once_by_whichever_process() {
     let second = open(&l.path, &l.clock).await;
     let _other = second.enlist("{}".into()).await.unwrap();
     let day = rule(Some(25_000), None, "UTC");
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (n, job) in jobs[..5].iter().enumerate() {
         let store = if n % 2 == 0 { &l.store } else { &second };
         let permit = store.permit(asking(job, &day)).await.unwrap().unwrap();
-        told.push(permit.close_limits.len());
+        reported.push(permit.close_limits.len());
         store.end(ended(permit.call, answered())).await.unwrap();
     }
-    assert_eq!(told, [0, 0, 0, 1, 0], "20,000 of 25,000");
+    assert_eq!(reported, [0, 0, 0, 1, 0], "20,000 of 25,000");
     let notices = second.spend_notices(Environment::Live).await.unwrap();
     assert_eq!(notices.len(), 1);
     assert_eq!((notices[0].batch, notices[0].period), (b, Period::Day));

@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::{
-    Moment, PermitAsk, Shared, Store, StoreError,
+    Moment, PermitAsk, Store, StoreError, StoreShared,
     fence::{Money, age, holds_slot},
     pauses,
     sql::sql,
@@ -31,11 +31,11 @@ use crate::{
 const PAUSE_LEAST_MS: Millis = 60_000;
 
 /// Whose money it is, and in which quarter of an hour it was spent.
-pub(super) type Place = (String, Environment, Millis);
+pub(super) type SpendQuarter = (String, Environment, Millis);
 
 /// Changes of what is spent and reserved, by place.
 #[derive(Debug, Default)]
-pub(super) struct Bookings(HashMap<Place, (i64, i64)>);
+pub(super) struct Bookings(HashMap<SpendQuarter, (i64, i64)>);
 
 impl Bookings {
     /// Adds amounts of a call that was sent at this moment. Either may be negative.
@@ -76,7 +76,7 @@ impl Bookings {
     }
 }
 
-/// Sums up all calls anew: their moments were changed many at a time.
+/// Sums up all calls again: their moments were changed many at a time.
 pub(super) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM spending").execute(&mut *conn).await?;
     // sum_up
@@ -152,7 +152,7 @@ pub(super) enum Fit {
 impl SpendBooks {
     pub(super) async fn load(
         conn: &mut SqliteConnection,
-        shared: &Shared,
+        shared: &StoreShared,
         asks: impl Iterator<Item = &PermitAsk>,
         batches: &HashMap<BatchId, Money>,
         now: &Moment,
@@ -204,7 +204,7 @@ impl SpendBooks {
         reserve: i64,
         now: Millis,
     ) -> Result<Vec<String>, StoreError> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for book in &mut self.0 {
             if book.account != ask.account || book.environment != batch.environment {
                 continue;
@@ -217,12 +217,12 @@ impl SpendBooks {
                     let words = one.close(&book.rule);
                     let place = (book.account.as_str(), book.environment);
                     if note_close(conn, place, one, (ask.batch, &words), now).await? {
-                        told.push(words);
+                        reported.push(words);
                     }
                 }
             }
         }
-        Ok(told)
+        Ok(reported)
     }
 }
 
@@ -390,7 +390,7 @@ impl Store {
             })
             .await?;
         if !lifted.is_empty() {
-            self.stir();
+            self.wake();
         }
         Ok(lifted)
     }

@@ -4,17 +4,17 @@ use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
 
 use serde_json::json;
 
-use super::{KeptSound, Scratch, Store, StoreError, sql::sql};
+use super::{CachedClip, Scratch, Store, StoreError, sql::sql};
 use crate::domain::identity::Identity;
 
 /// Files that a transaction removes at most.
 const AT_ONCE: usize = 200;
 
-/// So many sounds, and the length of their files.
+/// So many clips, and the length of their files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sounds {
+pub struct ClipTotals {
     /// How many.
-    pub sounds: u64,
+    pub clips: u64,
     /// Bytes.
     pub bytes: u64,
 }
@@ -23,21 +23,21 @@ pub struct Sounds {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolView {
     /// All of it.
-    pub all: Sounds,
+    pub all: ClipTotals,
     /// What unfinished jobs need.
-    pub needed: Sounds,
-    /// When a sound was bought or used, the longest ago.
+    pub needed: ClipTotals,
+    /// When a clip was bought or used, the longest ago.
     pub oldest: Option<SystemTime>,
     /// The same, the latest.
     pub newest: Option<SystemTime>,
 }
 
-/// What a sound has to go for. At least one is set.
+/// What a clip has to go for. At least one is set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpoolLimits {
     /// It was not used since.
     pub unused_since: Option<SystemTime>,
-    /// The shelf is larger: the longest unused go until it is not.
+    /// The audio cache is larger: the longest unused go until it is not.
     pub max_bytes: Option<u64>,
 }
 
@@ -45,17 +45,17 @@ pub struct SpoolLimits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolPruned {
     /// What went, or would go.
-    pub taken: Sounds,
+    pub taken: ClipTotals,
     /// What stayed because unfinished jobs need it.
-    pub needed: Sounds,
+    pub needed: ClipTotals,
     /// What stayed within the limits.
-    pub within: Sounds,
+    pub within: ClipTotals,
 }
 
-/// The shelf as it was a moment ago.
-pub(super) struct Seen {
+/// The audio cache as it was a moment ago.
+pub(super) struct CacheContents {
     /// The longest unused first.
-    pub(super) sounds: Vec<KeptSound>,
+    pub(super) clips: Vec<CachedClip>,
     pub(super) needed: HashSet<Identity>,
 }
 
@@ -65,16 +65,16 @@ impl Store {
     /// # Errors
     /// The ledger or the spool cannot be read.
     pub async fn spool_view(&self) -> Result<SpoolView, StoreError> {
-        let Seen { sounds, needed } = self.seen().await?;
+        let CacheContents { clips, needed } = self.seen().await?;
         let mut view = SpoolView::default();
-        for sound in &sounds {
-            view.all.add(sound);
-            if needed.contains(&sound.fingerprint) {
-                view.needed.add(sound);
+        for clip in &clips {
+            view.all.add(clip);
+            if needed.contains(&clip.cache_key) {
+                view.needed.add(clip);
             }
         }
-        view.oldest = sounds.first().map(|sound| sound.used_at);
-        view.newest = sounds.last().map(|sound| sound.used_at);
+        view.oldest = clips.first().map(|clip| clip.used_at);
+        view.newest = clips.last().map(|clip| clip.used_at);
         Ok(view)
     }
 
@@ -86,72 +86,71 @@ impl Store {
         let seen = self.seen().await?;
         let going = going(&seen, limits);
         let mut pruned = SpoolPruned::default();
-        for (sound, goes) in seen.sounds.iter().zip(&going) {
+        for (clip, goes) in seen.clips.iter().zip(&going) {
             match () {
-                () if *goes && dry_run => pruned.taken.add(sound),
+                () if *goes && dry_run => pruned.taken.add(clip),
                 () if *goes => {}
-                () if seen.needed.contains(&sound.fingerprint) => pruned.needed.add(sound),
-                () => pruned.within.add(sound),
+                () if seen.needed.contains(&clip.cache_key) => pruned.needed.add(clip),
+                () => pruned.within.add(clip),
             }
         }
         if dry_run {
             return Ok(pruned);
         }
-        let going: Vec<_> =
-            seen.sounds.into_iter().zip(going).filter(|(_, goes)| *goes).map(|(sound, _)| sound).collect();
+        let going: Vec<_> = seen.clips.into_iter().zip(going).filter(|(_, goes)| *goes).map(|(clip, _)| clip).collect();
         for set in going.chunks(AT_ONCE) {
             let (needed, used) = self.remove(set).await?;
-            for sound in set {
-                match sound.fingerprint {
-                    own if needed.contains(&own) => pruned.needed.add(sound),
-                    own if used.contains(&own) => pruned.within.add(sound),
-                    _ => pruned.taken.add(sound),
+            for clip in set {
+                match clip.cache_key {
+                    own if needed.contains(&own) => pruned.needed.add(clip),
+                    own if used.contains(&own) => pruned.within.add(clip),
+                    _ => pruned.taken.add(clip),
                 }
             }
         }
-        self.shelf().sweep();
+        self.audio_cache().sweep();
         Scratch::sweep(&self.spool());
         Ok(pruned)
     }
 
-    pub(super) async fn seen(&self) -> Result<Seen, StoreError> {
-        let shelf = self.shelf();
+    pub(super) async fn seen(&self) -> Result<CacheContents, StoreError> {
+        let audio_cache = self.audio_cache();
         let walked = tokio::task::spawn_blocking(move || {
-            let mut sounds = Vec::new();
-            shelf.walk(|sound| sounds.push(sound)).map(|()| sounds)
+            let mut clips = Vec::new();
+            audio_cache.walk(|clip| clips.push(clip)).map(|()| clips)
         });
-        let mut sounds = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
-        sounds.sort_unstable_by_key(|sound| (sound.used_at, sound.fingerprint.0));
-        Ok(Seen { sounds, needed: self.needed_cache_keys().await? })
+        let mut clips = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
+        clips.sort_unstable_by_key(|clip| (clip.used_at, clip.cache_key.0));
+        Ok(CacheContents { clips, needed: self.needed_cache_keys().await? })
     }
 
     fn unreadable(&self, source: io::Error) -> StoreError {
-        StoreError::Spool { path: self.shelf().root().to_owned(), source }
+        StoreError::Spool { path: self.audio_cache().root().to_owned(), source }
     }
 
     /// Removes files that no unfinished job needs. Says which ones it left: those that are needed now, and those that were
     /// used since they were seen.
     ///
-    /// Who reuses a sound notes that first, and looks at its file then. The notes are read and the files removed inside
+    /// Who reuses a clip notes that first, and looks at its file then. The notes are read and the files removed inside
     /// one write transaction: a note stands before it, and the file stays; or is written after it, and no file is found.
     pub(super) async fn remove(
         &self,
-        sounds: &[KeptSound],
+        clips: &[CachedClip],
     ) -> Result<(HashSet<Identity>, HashSet<Identity>), StoreError> {
-        let set = json!(sounds.iter().map(|sound| [sound.fingerprint.hex()]).collect::<Vec<_>>()).to_string();
+        let set = json!(clips.iter().map(|clip| [clip.cache_key.hex()]).collect::<Vec<_>>()).to_string();
         let files: Vec<(Identity, PathBuf, SystemTime)> =
-            sounds.iter().map(|sound| (sound.fingerprint, sound.path.clone(), sound.used_at)).collect();
+            clips.iter().map(|clip| (clip.cache_key, clip.path.clone(), clip.used_at)).collect();
         let (needed, used, failed) = self
             .write(move |conn, _| {
                 let (set, files) = (set.clone(), files.clone());
                 Box::pin(async move {
                     let needed: Vec<String> = sqlx::query_scalar(sql(NEEDED_OF)).bind(set).fetch_all(conn).await?;
                     let (mut spared, mut used, mut failed) = (HashSet::new(), HashSet::new(), None);
-                    for (sound, path, seen) in files {
-                        if needed.contains(&sound.hex()) {
-                            spared.insert(sound);
+                    for (clip, path, seen) in files {
+                        if needed.contains(&clip.hex()) {
+                            spared.insert(clip);
                         } else if fs::metadata(&path).and_then(|meta| meta.modified()).is_ok_and(|at| at > seen) {
-                            used.insert(sound);
+                            used.insert(clip);
                         } else if let Err(e) = fs::remove_file(&path)
                             && e.kind() != io::ErrorKind::NotFound
                         {
@@ -170,7 +169,7 @@ impl Store {
     }
 }
 
-/// Of these sounds, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
+/// Of these clips, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
 /// has asked for yet.
 const NEEDED_OF: &str = "SELECT r.v ->> 0
     FROM rows_of($1) AS r
@@ -185,26 +184,26 @@ const NEEDED_OF: &str = "SELECT r.v ->> 0
         SELECT 1 FROM calls AS c
         WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state IN ('sent', 'accepted'))";
 
-impl Sounds {
-    fn add(&mut self, sound: &KeptSound) {
-        self.sounds += 1;
-        self.bytes += sound.bytes;
+impl ClipTotals {
+    fn add(&mut self, clip: &CachedClip) {
+        self.clips += 1;
+        self.bytes += clip.bytes;
     }
 }
 
 /// Which of them go, the longest unused first.
-fn going(seen: &Seen, limits: SpoolLimits) -> Vec<bool> {
-    let mut left: u64 = seen.sounds.iter().map(|sound| sound.bytes).sum();
-    let goes = |sound: &KeptSound| {
-        let unused = limits.unused_since.is_some_and(|since| sound.used_at < since);
+fn going(seen: &CacheContents, limits: SpoolLimits) -> Vec<bool> {
+    let mut left: u64 = seen.clips.iter().map(|clip| clip.bytes).sum();
+    let goes = |clip: &CachedClip| {
+        let unused = limits.unused_since.is_some_and(|since| clip.used_at < since);
         let goes =
-            (unused || limits.max_bytes.is_some_and(|most| left > most)) && !seen.needed.contains(&sound.fingerprint);
+            (unused || limits.max_bytes.is_some_and(|most| left > most)) && !seen.needed.contains(&clip.cache_key);
         if goes {
-            left -= sound.bytes;
+            left -= clip.bytes;
         }
         goes
     };
-    seen.sounds.iter().map(goes).collect()
+    seen.clips.iter().map(goes).collect()
 }
 
 #[cfg(test)]
@@ -217,14 +216,17 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn seen(needed: &[u8]) -> Seen {
-        let sound = |n: u8| KeptSound {
-            fingerprint: Identity([n; 16]),
+    fn seen(needed: &[u8]) -> CacheContents {
+        let clip = |n: u8| CachedClip {
+            cache_key: Identity([n; 16]),
             path: PathBuf::new(),
             bytes: 10,
             used_at: at(u64::from(n) * 100),
         };
-        Seen { sounds: (1..=5).map(sound).collect(), needed: needed.iter().map(|n| Identity([*n; 16])).collect() }
+        CacheContents {
+            clips: (1..=5).map(clip).collect(),
+            needed: needed.iter().map(|n| Identity([*n; 16])).collect(),
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{
-    Again, BadSet, Begun, LineSet, Store, StoreError, Text, control, deliveries, lines::Lines, sql::sql, texts,
+    BadSet, Begun, LineSet, Resubmission, Store, StoreError, Text, control, deliveries, lines::PackedLines, sql::sql,
+    texts,
 };
 use crate::{
     clock::Millis,
@@ -84,7 +85,7 @@ pub struct NewJob {
     /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
     pub adopted: Option<String>,
     /// What it speaks.
-    pub speech: Option<NewSpeech>,
+    pub synthesis: Option<NewSynthesis>,
 }
 
 /// A local recording of a line.
@@ -98,7 +99,7 @@ pub struct NewLocal {
 
 /// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
 #[derive(Debug, Clone)]
-pub struct NewSpeech {
+pub struct NewSynthesis {
     /// The text.
     pub text: Text,
     /// Which of its line's jobs it is: voice and format.
@@ -148,7 +149,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn begin_submit(&self, batch: NewBatch) -> Result<(BatchId, bool), StoreError> {
-        let begun = self.begin(batch, Again::default()).await?;
+        let begun = self.begin(batch, Resubmission::default()).await?;
         Ok((begun.batch, begun.existed))
     }
 
@@ -213,7 +214,7 @@ impl Store {
             }
             self.cancel_lines(batch).await?;
         }
-        self.stir();
+        self.wake();
         Ok(())
     }
 
@@ -267,7 +268,7 @@ pub(super) const SAME_SOURCE: &str = "CASE
 async fn submit_set(
     conn: &mut SqliteConnection,
     begun: Begun,
-    (good, bad): (&Lines, &str),
+    (good, bad): (&PackedLines, &str),
     now: Millis,
 ) -> Result<Submitted, StoreError> {
     let batch = begun.batch;
@@ -284,7 +285,7 @@ async fn submit_set(
     .bind(now)
     .fetch_one(&mut *conn)
     .await?;
-    let place = Place { batch, task, ordinal, now };
+    let place = SetPlace { batch, task, ordinal, now };
     // In a batch that was made just now no line can meet an older self.
     if begun.existed && ordinal > 0 {
         (done.redelivered, done.pruned) = redeliver_renamed(conn, place, good).await?;
@@ -292,7 +293,7 @@ async fn submit_set(
         done.changed = supersede(conn, place, good).await?;
     }
     done.new = insert_new(conn, place, good).await?;
-    insert_bad(conn, Place { now: now.max(begun.at), ..place }, bad).await?;
+    insert_bad(conn, SetPlace { now: now.max(begun.at), ..place }, bad).await?;
     done.same = good.len.saturating_sub(done.new + done.changed);
     if begun.existed && done.new + done.changed + done.redelivered > 0 {
         control::unfinish(conn, batch).await?;
@@ -302,7 +303,7 @@ async fn submit_set(
 
 /// Where a set of lines goes.
 #[derive(Clone, Copy)]
-struct Place {
+struct SetPlace {
     batch: BatchId,
     task: TaskName,
     /// The last ordinal that is taken.
@@ -311,7 +312,11 @@ struct Place {
 }
 
 /// The same texts with the same options, whose outputs have other names now.
-async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(u64, u64), StoreError> {
+async fn redeliver_renamed(
+    conn: &mut SqliteConnection,
+    place: SetPlace,
+    good: &PackedLines,
+) -> Result<(u64, u64), StoreError> {
     if !good.speaks() {
         return Ok((0, 0));
     }
@@ -337,7 +342,7 @@ async fn redeliver_renamed(conn: &mut SqliteConnection, place: Place, good: &Lin
 
 /// The same recordings with the same options: a fresher signature, another place of the same file and other carried cells
 /// take the place of the old.
-async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<(), StoreError> {
+async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<(), StoreError> {
     // Joined with itself, the table would be read once a line.
     let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
     // refresh_same: nearly all lines have the same options, and are not to be found by those.
@@ -371,7 +376,7 @@ async fn refresh_same(conn: &mut SqliteConnection, place: Place, good: &Lines) -
     Ok(())
 }
 
-async fn supersede(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<u64, StoreError> {
+async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
     // supersede: whose process is gone has no worker any more, though its token still stands there.
     let old: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
@@ -434,7 +439,7 @@ async fn supersede(conn: &mut SqliteConnection, place: Place, good: &Lines) -> R
     Ok(u64::try_from(old.len()).unwrap_or(0))
 }
 
-async fn insert_new(conn: &mut SqliteConnection, place: Place, good: &Lines) -> Result<u64, StoreError> {
+async fn insert_new(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
     // insert_new
     let inserted = sqlx::query(sql(&format!(
@@ -464,7 +469,7 @@ async fn insert_new(conn: &mut SqliteConnection, place: Place, good: &Lines) -> 
     Ok(inserted.rows_affected())
 }
 
-async fn insert_bad(conn: &mut SqliteConnection, place: Place, bad: &str) -> Result<(), StoreError> {
+async fn insert_bad(conn: &mut SqliteConnection, place: SetPlace, bad: &str) -> Result<(), StoreError> {
     if bad == "[]" {
         return Ok(());
     }

@@ -33,7 +33,7 @@ fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     }
 }
 
@@ -49,7 +49,7 @@ async fn rows(store: &Store, begun: Begun) -> Vec<(String, JobState)> {
 #[tokio::test]
 async fn a_line_without_a_source_is_born_finished_and_can_get_one() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     let lines = vec![job(1, "a", None), job(2, "b", Some("/b.wav"))];
     assert_eq!(store.submit(begun.batch, lines.clone(), vec![]).await.unwrap().new, 2);
     let named = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
@@ -61,7 +61,12 @@ async fn a_line_without_a_source_is_born_finished_and_can_get_one() {
     assert_eq!(rows(&store, begun).await, named(JobState::Queued, JobState::Skipped));
     store.end_submit(begun.batch).await.unwrap();
     let _me = store.enlist("{}".into()).await.unwrap();
-    let want = Want { environment: Environment::Live, free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want = ClaimRequest {
+        environment: Environment::Live,
+        free: 9,
+        calls: vec![(Pool::Pulse, 9)],
+        ..ClaimRequest::default()
+    };
     let claimed = store.claim(want).await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["a"]);
 }
@@ -69,7 +74,7 @@ async fn a_line_without_a_source_is_born_finished_and_can_get_one() {
 #[tokio::test]
 async fn good_and_bad_lines_stand_in_the_order_first_seen() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     let keys = |rows: Vec<(String, JobState)>| rows.into_iter().map(|r| r.0).collect::<Vec<_>>().join(" ");
     for chunk in 0..2 {
         let line = chunk * 3;
@@ -85,10 +90,10 @@ async fn good_and_bad_lines_stand_in_the_order_first_seen() {
 #[tokio::test]
 async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     store.submit(begun.batch, vec![], vec![bad(2), bad(9)]).await.unwrap();
     store.clock().advance(1_000);
-    let again = store.begin(batch(), Again::default()).await.unwrap();
+    let again = store.begin(batch(), Resubmission::default()).await.unwrap();
     assert!(again.existed);
     // The clock was set back: a line that is still bad stays all the same.
     store.clock().step(-5_000);
@@ -100,7 +105,7 @@ async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
 #[tokio::test]
 async fn a_bad_line_never_takes_the_place_of_a_result() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     store.submit(begun.batch, vec![job(2, "line-000002", Some("https://h/"))], vec![]).await.unwrap();
     store.submit(begun.batch, vec![], vec![bad(2)]).await.unwrap();
     let row = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap().remove(0);
@@ -110,10 +115,10 @@ async fn a_bad_line_never_takes_the_place_of_a_result() {
 #[tokio::test]
 async fn cells_follow_their_columns() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     let line = NewJob { carried: Some(r#"["one","two"]"#.into()), ..job(1, "a", Some("/a")) };
     store.submit(begun.batch, vec![line, job(2, "b", None)], vec![]).await.unwrap();
-    let again = Again { carried: Some(vec![Some(1), None, Some(0)]), ..Again::default() };
+    let again = Resubmission { carried: Some(vec![Some(1), None, Some(0)]), ..Resubmission::default() };
     store.begin(batch(), again).await.unwrap();
     let rows = store.report_page(begun.batch, (0, 0), 9, false).await.unwrap();
     assert_eq!(rows[0].carried.as_deref(), Some(r#"["two","","one"]"#));
@@ -123,7 +128,7 @@ async fn cells_follow_their_columns() {
 #[tokio::test]
 async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_saw() {
     let (_dir, store) = ledger().await;
-    let begun = store.begin(batch(), Again::default()).await.unwrap();
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
     let seen = Listed { bytes: 7, etag: "e1".into() };
     let outputs = Some(r#"["s3://b/a.txt"]"#.to_owned());
     let listed = |line, key: &str, etag: &str| {
@@ -141,7 +146,12 @@ async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_sa
     assert_eq!((again.changed, again.same), (1, 2), "another ETag is another recording");
     store.end_submit(begun.batch).await.unwrap();
     let _me = store.enlist("{}".into()).await.unwrap();
-    let want = Want { environment: Environment::Live, free: 9, calls: vec![(Pool::Pulse, 9)], ..Want::default() };
+    let want = ClaimRequest {
+        environment: Environment::Live,
+        free: 9,
+        calls: vec![(Pool::Pulse, 9)],
+        ..ClaimRequest::default()
+    };
     let mut claimed = store.claim(want).await.unwrap();
     claimed.sort_by(|a, b| a.key.cmp(&b.key));
     let saw: Vec<_> = claimed.iter().map(|c| (c.key.as_str(), c.expected.clone().unwrap().etag)).collect();
@@ -152,17 +162,17 @@ async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_sa
 async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_changed() {
     let (_dir, store) = ledger().await;
     let new = NewBatch { spec: r#"{"task":"synthesize"}"#.into(), ..batch() };
-    let begun = store.begin(new.clone(), Again::default()).await.unwrap();
-    let spoken = |line, key: &str, variant: &str, text: &str| {
+    let begun = store.begin(new.clone(), Resubmission::default()).await.unwrap();
+    let synthesis_counts = |line, key: &str, variant: &str, text: &str| {
         let text = Text::new(text);
         let source_id = text.id();
-        let speech = Some(NewSpeech { text, variant: variant.into() });
-        NewJob { pool: Pool::Tts, source_id, speech, ..job(line, key, None) }
+        let synthesis = Some(NewSynthesis { text, variant: variant.into() });
+        NewJob { pool: Pool::Tts, source_id, synthesis, ..job(line, key, None) }
     };
     let long = "Namaste, दुनिया. ".repeat(200);
     let lines = |text: &str| {
-        let three = ["a/wav", "b/wav"].map(|variant| spoken(1, "one", variant, text));
-        three.into_iter().chain([spoken(2, "two", "a/wav", &long)]).collect::<Vec<_>>()
+        let three = ["a/wav", "b/wav"].map(|variant| synthesis_counts(1, "one", variant, text));
+        three.into_iter().chain([synthesis_counts(2, "two", "a/wav", &long)]).collect::<Vec<_>>()
     };
     assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().new, 3);
     assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().same, 3);

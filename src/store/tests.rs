@@ -6,7 +6,7 @@ use sqlx::{Connection, sqlite::SqliteConnectOptions};
 
 use super::*;
 use crate::domain::{
-    call::{ErrorKind, LogFlags, Trouble},
+    call::{CallFailure, ErrorKind, LogFlags},
     cost::MicroUsd,
     environment::Environment,
     identity::{options_identity, source_identity},
@@ -58,7 +58,7 @@ pub(super) fn job(line: u64, source: &str) -> NewJob {
         expected: None,
         local: None,
         adopted: None,
-        speech: None,
+        synthesis: None,
     }
 }
 
@@ -73,7 +73,12 @@ impl Ledger {
 }
 
 pub(super) async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
-    let want = Want { environment: Environment::Live, free: n, calls: vec![(Pool::Pulse, n)], ..Want::default() };
+    let want = ClaimRequest {
+        environment: Environment::Live,
+        free: n,
+        calls: vec![(Pool::Pulse, n)],
+        ..ClaimRequest::default()
+    };
     store.claim(want).await.unwrap()
 }
 
@@ -117,7 +122,7 @@ pub(super) fn answered() -> End {
 }
 
 pub(super) fn unknown(keeps_slot: bool) -> End {
-    End::Unknown { trouble: Trouble::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
+    End::Unknown { failure: CallFailure::new(ErrorKind::TimedOut, "late"), keeps_slot, effect: PoolEffect::None }
 }
 
 pub(super) fn settle(job: &Claimed, to: To) -> Settlement {
@@ -243,8 +248,8 @@ async fn a_set_of_refusals_is_one_storm_and_all_processes_see_it() {
     }
     l.clock.advance(10);
     let refused = |call| {
-        let trouble = Some(Trouble::new(ErrorKind::RateLimited, "429"));
-        let end = End::Rejected { trouble, effect: PoolEffect::Limited(None), counts: false };
+        let failure = Some(CallFailure::new(ErrorKind::RateLimited, "429"));
+        let end = End::Rejected { failure, effect: PoolEffect::Limited(None), counts: false };
         Ended { limits, ..ended(call, end) }
     };
     let taken_for = futures::future::join_all(calls.into_iter().map(|call| l.store.end(refused(call)))).await;
@@ -321,7 +326,12 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         .unwrap();
     let due = l
         .store
-        .next_due(&Want { environment: Environment::Live, free: 1, calls: vec![(Pool::Pulse, 1)], ..Want::default() })
+        .next_due(&ClaimRequest {
+            environment: Environment::Live,
+            free: 1,
+            calls: vec![(Pool::Pulse, 1)],
+            ..ClaimRequest::default()
+        })
         .await
         .unwrap()
         .unwrap();

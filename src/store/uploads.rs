@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::{Moment, StoreError};
 use crate::{
     clock::Millis,
-    domain::{padding::Sizes, pool::Pool},
+    domain::{padding::PaddingSizes, pool::Pool},
 };
 
 /// How long a size is taken after a call had it, in ms: for as long the log may be asked for that call.
@@ -22,7 +22,7 @@ pub struct Upload {
     /// Its length in bytes, without padding.
     pub bytes: u64,
     /// The padding that its container takes; `None`: none.
-    pub padding: Option<Sizes>,
+    pub padding: Option<PaddingSizes>,
 }
 
 /// Where to go on looking, for recordings of one size. Only hints: every size is looked up, since other processes give sizes
@@ -80,8 +80,8 @@ pub(super) async fn padding(
             if let Some(largest) = largest_taken(conn, account, pool, bytes, sizes, now).await? {
                 let given = u32::try_from(largest - bytes).unwrap_or(0);
                 // One that this recording can be given, too: containers differ in the least that they take.
-                let steps = given.saturating_sub(sizes.least()) / Sizes::STEP;
-                next = next.max(sizes.least().saturating_add(steps * Sizes::STEP));
+                let steps = given.saturating_sub(sizes.least()) / PaddingSizes::STEP;
+                next = next.max(sizes.least().saturating_add(steps * PaddingSizes::STEP));
             }
         }
         next = following(next, sizes);
@@ -91,8 +91,8 @@ pub(super) async fn padding(
 }
 
 /// The padding after this one.
-fn following(padding: u32, sizes: Sizes) -> u32 {
-    if padding < sizes.least() { sizes.least() } else { padding.saturating_add(Sizes::STEP) }
+fn following(padding: u32, sizes: PaddingSizes) -> u32 {
+    if padding < sizes.least() { sizes.least() } else { padding.saturating_add(PaddingSizes::STEP) }
 }
 
 async fn is_taken(
@@ -121,7 +121,7 @@ async fn largest_taken(
     account: &str,
     pool: Pool,
     bytes: i64,
-    sizes: Sizes,
+    sizes: PaddingSizes,
     now: &Moment,
 ) -> Result<Option<i64>, StoreError> {
     // largest_taken
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn paddings_follow_each_other_in_steps_of_two() {
-        let sizes = Sizes::new(10, 14).unwrap();
+        let sizes = PaddingSizes::new(10, 14).unwrap();
         let mut paddings = vec![0];
         while *paddings.last().unwrap() <= sizes.most() {
             paddings.push(following(*paddings.last().unwrap(), sizes));

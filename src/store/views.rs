@@ -101,7 +101,7 @@ pub struct Counts {
     /// Audio of the finished ones, in ms.
     pub audio_ms: u64,
     /// Failed and suspect by kind: state, kind, count, one key.
-    pub troubles: Vec<(JobState, String, u64, String)>,
+    pub failures: Vec<(JobState, String, u64, String)>,
 }
 
 impl Counts {
@@ -126,7 +126,7 @@ impl Counts {
 
 /// What a batch speaks, in characters of its lines' texts and in parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SpeechCounts {
+pub struct SynthesisCounts {
     /// Characters of all jobs.
     pub asked: u64,
     /// Of those, of the jobs that have a result.
@@ -141,7 +141,7 @@ pub struct SpeechCounts {
     pub reused_parts: u64,
 }
 
-impl std::ops::AddAssign for SpeechCounts {
+impl std::ops::AddAssign for SynthesisCounts {
     fn add_assign(&mut self, o: Self) {
         self.asked += o.asked;
         self.done += o.done;
@@ -152,7 +152,7 @@ impl std::ops::AddAssign for SpeechCounts {
     }
 }
 
-impl SpeechCounts {
+impl SynthesisCounts {
     /// Characters that are there.
     #[must_use]
     pub const fn there(&self) -> u64 {
@@ -265,7 +265,7 @@ pub struct JobFilter {
 pub struct JobDetail {
     /// The job.
     pub row: ReportRow,
-    /// How often the user's `retry` began it anew.
+    /// How often the user's `retry` began it again.
     pub generation: i64,
     /// When it is looked at again.
     pub due_at: Option<Millis>,

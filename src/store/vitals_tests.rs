@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 #[tokio::test]
-async fn vitals_are_those_of_what_is_not_finished_in_this_world() {
+async fn vitals_are_those_of_what_is_not_finished_in_this_environment() {
     let l = ledger().await;
     let finished = l.submit(batch("finished"), 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();

@@ -16,7 +16,7 @@ const LINES_AT_ONCE: i64 = 4_000;
 
 /// The lines that were read of a manifest, by hashes of 64 bits.
 #[derive(Debug, Clone, Default)]
-pub struct Reading {
+pub struct ReadLines {
     keys: HashSet<u64>,
     jobs: HashSet<u64>,
     /// Whether no line was left out. Else a line that was not read may be there.
@@ -53,7 +53,7 @@ impl LineMark {
     }
 }
 
-impl Reading {
+impl ReadLines {
     /// A line was read.
     pub fn add(&mut self, line: LineMark) {
         self.keys.insert(line.0);
@@ -80,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read or written.
-    pub async fn note_reading(&self, begun: Begun, reading: &Reading) -> Result<Rewanted, StoreError> {
+    pub async fn note_reading(&self, begun: Begun, reading: &ReadLines) -> Result<Rewanted, StoreError> {
         let mut done = Rewanted::default();
         let (before, all) = self.wanted_now(begun.batch).await?;
         if all == before && before == u64::try_from(reading.jobs.len()).unwrap_or(u64::MAX) {
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn a_line_is_gone_only_after_a_whole_reading_and_a_voice_is_dropped_with_its_line_there() {
-        let mut reading = Reading { whole: true, ..Reading::default() };
+        let mut reading = ReadLines { whole: true, ..ReadLines::default() };
         reading.add(LineMark::of("a", "magnus.wav"));
-        let judge = |reading: &Reading, key, variant, before| reading.judge(LineMark::of(key, variant), before);
+        let judge = |reading: &ReadLines, key, variant, before| reading.judge(LineMark::of(key, variant), before);
         use Wanted::{Dropped, Gone, Yes};
         assert_eq!(judge(&reading, "a", "magnus.wav", Dropped), Yes);
         assert_eq!(judge(&reading, "a", "avery.wav", Yes), Dropped);

@@ -15,7 +15,7 @@ const PROBE_AFTER: Millis = 15 * 60_000;
 
 /// How an unfinished, or just finished, batch stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum BatchStatus {
     /// It can be worked.
     Working,
     /// Nothing of it is due any more, and it is not marked as finished.
@@ -28,7 +28,7 @@ pub enum Standing {
     WindowClosed(Millis),
 }
 
-impl Standing {
+impl BatchStatus {
     /// As it is kept, if it is one to tell of.
     fn mark(&self) -> Option<String> {
         match self {
@@ -42,18 +42,18 @@ impl Standing {
 
 impl Store {
     /// From now on this process starts calls only within the windows of their batches.
-    pub fn heed_windows(&self) {
-        self.shared.heeds_windows.store(true, Ordering::Relaxed);
+    pub fn enforce_windows(&self) {
+        self.shared.enforces_windows.store(true, Ordering::Relaxed);
     }
 
     /// Waits until something may have become due here that nobody waits for.
-    pub async fn stirred(&self) {
-        self.shared.stirred.notified().await;
+    pub async fn woken(&self) {
+        self.shared.woken.notified().await;
     }
 
     /// Something may have become due: whoever works here is to look.
-    pub fn stir(&self) {
-        self.shared.stirred.notify_one();
+    pub fn wake(&self) {
+        self.shared.woken.notify_one();
     }
 
     /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
@@ -96,7 +96,7 @@ impl Store {
                 })
             })
             .await?;
-        self.stir();
+        self.wake();
         Ok(probed)
     }
 
@@ -104,8 +104,8 @@ impl Store {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn standings(&self, environment: Environment) -> Result<Vec<(BatchRow, Standing)>, StoreError> {
-        // standings
+    pub async fn batch_statuses(&self, environment: Environment) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
+        // batch_statuses
         let rows = sqlx::query(
             "SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
                window_until <= $2
@@ -119,15 +119,15 @@ impl Store {
         .bind(self.now())
         .fetch_all(&self.read)
         .await?;
-        Ok(self.readable(&rows, standing))
+        Ok(self.readable(&rows, batch_status))
     }
 
     /// Notes that a batch's report was written and that it was told how it stands.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn told(&self, batch: BatchId, standing: &Standing) -> Result<(), StoreError> {
-        let Some(mark) = standing.mark() else { return Ok(()) };
+    pub async fn set_reported(&self, batch: BatchId, batch_status: &BatchStatus) -> Result<(), StoreError> {
+        let Some(mark) = batch_status.mark() else { return Ok(()) };
         self.write(move |conn, _| {
             let mark = mark.clone();
             Box::pin(async move {
@@ -143,22 +143,22 @@ impl Store {
     }
 }
 
-fn standing(row: &SqliteRow) -> Result<(BatchRow, Standing), StoreError> {
+fn batch_status(row: &SqliteRow) -> Result<(BatchRow, BatchStatus), StoreError> {
     let batch = read::batch_row(row)?;
     let by: Option<String> = row.try_get("paused_by")?;
-    let standing = match batch.finished_at {
-        Some(at) => Standing::Finished(at),
-        None if batch.submitting_at.is_some() => Standing::Working,
-        None if !row.try_get::<bool, _>("unfinished")? => Standing::Over,
+    let batch_status = match batch.finished_at {
+        Some(at) => BatchStatus::Finished(at),
+        None if batch.submitting_at.is_some() => BatchStatus::Working,
+        None if !row.try_get::<bool, _>("unfinished")? => BatchStatus::Over,
         None if by.as_deref() == Some("wavebatch") => {
-            Standing::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
+            BatchStatus::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
         }
         None if row.try_get::<Option<bool>, _>("closed")? == Some(true) && by.is_none() => {
-            Standing::WindowClosed(row.try_get("window_until")?)
+            BatchStatus::WindowClosed(row.try_get("window_until")?)
         }
-        None => Standing::Working,
+        None => BatchStatus::Working,
     };
-    let told: Option<String> = row.try_get("reported")?;
-    let is_told = standing.mark().is_some_and(|mark| told == Some(mark));
-    Ok((batch, if is_told { Standing::Working } else { standing }))
+    let set_reported: Option<String> = row.try_get("reported")?;
+    let is_reported = batch_status.mark().is_some_and(|mark| set_reported == Some(mark));
+    Ok((batch, if is_reported { BatchStatus::Working } else { batch_status }))
 }

@@ -13,7 +13,8 @@ use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Reply, Settled, Settlement, Shared, StoreError, Want, beat,
+    ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Settled, Settlement, StoreError, StoreShared,
+    WriterReply, beat,
     callbacks::{self, Received},
     claim, end, permit, settle,
     uploads::Hints,
@@ -31,32 +32,32 @@ const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 /// How long a process that is asked to end waits for a ledger that cannot be written.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts anew in its file. It repeats most
+/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts again in its file. It repeats most
 /// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
 const SHORT_LOG: &str = "PRAGMA wal_autocheckpoint = 1000";
 /// How often a ledger that cannot be written is told of.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const REPEAT: Duration = Duration::from_secs(60);
 
 pub(super) enum Command {
-    Claim(Want, Reply<Vec<Claimed>>),
+    Claim(ClaimRequest, WriterReply<Vec<Claimed>>),
     Permit(Box<PermitAsk>),
-    End(Box<Ended>, Reply<EndReply>),
-    Settle(Box<Settlement>, Reply<Settled>),
-    Receive(Box<Received>, Reply<Option<Effect>>),
-    Work(Work),
+    End(Box<Ended>, WriterReply<EndReply>),
+    Settle(Box<Settlement>, WriterReply<Settled>),
+    Receive(Box<Received>, WriterReply<Option<Effect>>),
+    WriterTask(WriterTask),
 }
 
 type Made = Box<dyn Any + Send>;
 type WorkFn = dyn for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<Made, StoreError>> + Send + Sync;
 
 /// A piece of work that is not on the hot path.
-pub(super) struct Work {
+pub(super) struct WriterTask {
     run: Box<WorkFn>,
-    reply: Reply<Made>,
+    reply: WriterReply<Made>,
 }
 
-impl Work {
-    pub(super) fn new<T, F>(work: F, reply: Reply<Made>) -> Self
+impl WriterTask {
+    pub(super) fn new<T, F>(work: F, reply: WriterReply<Made>) -> Self
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
@@ -72,12 +73,12 @@ impl Work {
 
 /// What one transaction carries.
 #[derive(Default)]
-struct Group {
-    claims: Vec<(Want, Reply<Vec<Claimed>>)>,
-    ends: Vec<(Box<Ended>, Reply<EndReply>)>,
-    settles: Vec<(Box<Settlement>, Reply<Settled>)>,
-    receives: Vec<(Box<Received>, Reply<Option<Effect>>)>,
-    works: Vec<Work>,
+struct WriteGroup {
+    claims: Vec<(ClaimRequest, WriterReply<Vec<Claimed>>)>,
+    ends: Vec<(Box<Ended>, WriterReply<EndReply>)>,
+    settles: Vec<(Box<Settlement>, WriterReply<Settled>)>,
+    receives: Vec<(Box<Received>, WriterReply<Option<Effect>>)>,
+    works: Vec<WriterTask>,
 }
 
 /// What it leaves for its callers, told only once it is on disk.
@@ -91,7 +92,7 @@ struct Replies {
     permits: permit::Granted,
 }
 
-impl Group {
+impl WriteGroup {
     fn len(&self) -> usize {
         self.claims.len() + self.ends.len() + self.settles.len() + self.receives.len() + self.works.len()
     }
@@ -103,7 +104,7 @@ impl Group {
             Command::End(ended, reply) => self.ends.push((ended, reply)),
             Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
             Command::Receive(received, reply) => self.receives.push((received, reply)),
-            Command::Work(work) => self.works.push(work),
+            Command::WriterTask(work) => self.works.push(work),
         }
     }
 
@@ -118,16 +119,16 @@ impl Group {
     }
 
     fn answer(self, replies: Replies) {
-        fn tell<T>(replies: impl Iterator<Item = Reply<T>>, values: Vec<T>) {
+        fn reply_all<T>(replies: impl Iterator<Item = WriterReply<T>>, values: Vec<T>) {
             for (reply, value) in replies.zip(values) {
                 let _ = reply.send(Ok(value));
             }
         }
-        tell(self.claims.into_iter().map(|x| x.1), replies.claims);
-        tell(self.ends.into_iter().map(|x| x.1), replies.ends);
-        tell(self.settles.into_iter().map(|x| x.1), replies.settles);
-        tell(self.receives.into_iter().map(|x| x.1), replies.receives);
-        tell(self.works.into_iter().map(|x| x.reply), replies.works);
+        reply_all(self.claims.into_iter().map(|x| x.1), replies.claims);
+        reply_all(self.ends.into_iter().map(|x| x.1), replies.ends);
+        reply_all(self.settles.into_iter().map(|x| x.1), replies.settles);
+        reply_all(self.receives.into_iter().map(|x| x.1), replies.receives);
+        reply_all(self.works.into_iter().map(|x| x.reply), replies.works);
     }
 
     fn refuse(self, error: StoreError) {
@@ -154,13 +155,13 @@ impl Group {
 
 struct Writer {
     conn: SqliteConnection,
-    shared: Arc<Shared>,
+    shared: Arc<StoreShared>,
     waiting: Vec<PermitAsk>,
     /// When to look at the waiting permits again; `None` = only when something ends.
     wake: Option<Millis>,
     next_beat: Instant,
     /// Since it was last told that the ledger cannot be written.
-    told_broken: Option<Instant>,
+    logged_broken: Option<Instant>,
     /// Whether the disk is found to be full, since the log was last told to stay short.
     was_full: bool,
     /// Permits that nobody took: their calls were never sent, and the next transaction says so.
@@ -183,7 +184,7 @@ enum Permits {
 }
 
 /// Runs until every handle is gone.
-pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Command>, shared: Arc<Shared>) {
+pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Command>, shared: Arc<StoreShared>) {
     // Dropped last, however this ends: nobody may wait for it in vain.
     let _closed = shared.closed.clone().drop_guard();
     let mut writer = Writer {
@@ -192,13 +193,13 @@ pub(super) async fn run(conn: SqliteConnection, mut inbox: mpsc::Receiver<Comman
         waiting: Vec::new(),
         wake: None,
         next_beat: Instant::now(),
-        told_broken: None,
+        logged_broken: None,
         was_full: false,
         unsent: Vec::new(),
         hints: Hints::default(),
     };
     loop {
-        let mut group = Group::default();
+        let mut group = WriteGroup::default();
         let mut asked = false;
         let first = tokio::select! {
             biased;
@@ -236,7 +237,7 @@ impl Writer {
         };
         let wake = async {
             match self.wake {
-                _ if !self.unsent.is_empty() && self.told_broken.is_none() => {}
+                _ if !self.unsent.is_empty() && self.logged_broken.is_none() => {}
                 Some(at) if !self.waiting.is_empty() => self.shared.clock.sleep_until(at).await,
                 _ => std::future::pending().await,
             }
@@ -244,7 +245,7 @@ impl Writer {
         tokio::select! { () = beat => {}, () = wake => {} }
     }
 
-    async fn commit(&mut self, group: Group, asked: bool) {
+    async fn commit(&mut self, group: WriteGroup, asked: bool) {
         if std::mem::take(&mut self.was_full) {
             let _ = sqlx::query(SHORT_LOG).execute(&mut self.conn).await;
         }
@@ -260,7 +261,7 @@ impl Writer {
 
     /// Each command in a transaction of its own, and each waiting permit in one of its own: what cannot be done undoes
     /// nothing but itself.
-    async fn one_by_one(&mut self, group: Group) {
+    async fn one_by_one(&mut self, group: WriteGroup) {
         for one in group.apart() {
             match self.transact(&one, Permits::None).await {
                 Ok(replies) => self.deliver(one, replies),
@@ -270,13 +271,13 @@ impl Writer {
         let mut at = 0;
         while at < self.waiting.len() {
             let before = self.waiting.len();
-            match self.transact(&Group::default(), Permits::Only(at)).await {
-                Ok(replies) => self.deliver(Group::default(), replies),
-                Err(e) if e.is_passing() || e.is_fatal() => return self.one_failed(Group::default(), e).await,
+            match self.transact(&WriteGroup::default(), Permits::Only(at)).await {
+                Ok(replies) => self.deliver(WriteGroup::default(), replies),
+                Err(e) if e.is_passing() || e.is_fatal() => return self.one_failed(WriteGroup::default(), e).await,
                 Err(e) => {
                     tracing::error!(error = %e.reason(), "the ledger refuses a call's intent; its line fails");
                     let refused = permit::Granted::refused(at, &e);
-                    self.deliver(Group::default(), Replies { permits: refused, ..Replies::default() });
+                    self.deliver(WriteGroup::default(), Replies { permits: refused, ..Replies::default() });
                 }
             }
             // Whoever was answered is gone from the list.
@@ -287,8 +288,8 @@ impl Writer {
         self.wake = Some(self.shared.clock.now() + POLL_MS);
     }
 
-    fn deliver(&mut self, group: Group, mut replies: Replies) {
-        if self.told_broken.take().is_some() && self.works() {
+    fn deliver(&mut self, group: WriteGroup, mut replies: Replies) {
+        if self.logged_broken.take().is_some() && self.works() {
             // Whoever read that it could not, must read this too.
             tracing::warn!("the ledger can be written again");
         }
@@ -302,18 +303,18 @@ impl Writer {
 
     /// While the ledger cannot be written, a process that works admits nothing new, and what was paid for stays in hand:
     /// everything waits here until it can, or until patience ends.
-    async fn one_failed(&mut self, group: Group, mut error: StoreError) {
-        let (hurry, patience) = (self.shared.hurry.clone(), self.shared.patience.clone());
+    async fn one_failed(&mut self, group: WriteGroup, mut error: StoreError) {
+        let (hurry, give_up) = (self.shared.hurry.clone(), self.shared.give_up.clone());
         let mut hurried_since = None;
-        while error.is_passing() && group.len() > 0 && self.works() && !patience.is_cancelled() {
-            self.tell_broken(&error);
+        while error.is_passing() && group.len() > 0 && self.works() && !give_up.is_cancelled() {
+            self.log_broken(&error);
             if hurry.is_cancelled() && hurried_since.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT {
-                patience.cancel();
+                give_up.cancel();
                 break;
             }
             tokio::select! {
                 () = tokio::time::sleep(FULL_DISK_WAIT) => {}
-                () = patience.cancelled() => {}
+                () = give_up.cancelled() => {}
             }
             match self.transact(&group, Permits::None).await {
                 Ok(replies) => return self.deliver(group, replies),
@@ -323,9 +324,9 @@ impl Writer {
         self.wake = Some(self.shared.clock.now() + 1_000);
         if group.len() == 0 {
             if error.is_passing() {
-                self.tell_broken(&error);
+                self.log_broken(&error);
             } else {
-                self.told_broken.get_or_insert_with(Instant::now);
+                self.logged_broken.get_or_insert_with(Instant::now);
                 tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
             }
             self.next_beat = Instant::now() + Duration::from_millis(500);
@@ -335,16 +336,16 @@ impl Writer {
         }
     }
 
-    fn tell_broken(&mut self, error: &StoreError) {
+    fn log_broken(&mut self, error: &StoreError) {
         self.was_full |= matches!(error, StoreError::Full(_));
         let now = Instant::now();
-        if self.told_broken.is_none_or(|told| now.duration_since(told) >= TELL_AGAIN) {
-            self.told_broken = Some(now);
+        if self.logged_broken.is_none_or(|message| now.duration_since(message) >= REPEAT) {
+            self.logged_broken = Some(now);
             tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written: no call is begun, answers are kept in hand, and it is tried again every second");
         }
     }
 
-    async fn transact(&mut self, group: &Group, permits: Permits) -> Result<Replies, StoreError> {
+    async fn transact(&mut self, group: &WriteGroup, permits: Permits) -> Result<Replies, StoreError> {
         self.shared.transactions.fetch_add(1, Ordering::Relaxed);
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         // A command that panics is rolled back like one that is refused: the writer is all that this process can write by.
@@ -374,7 +375,7 @@ impl Writer {
         let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
     }
 
-    async fn fill(&mut self, group: &Group, permits: Permits) -> Result<(Replies, Option<Millis>), StoreError> {
+    async fn fill(&mut self, group: &WriteGroup, permits: Permits) -> Result<(Replies, Option<Millis>), StoreError> {
         let (conn, shared) = (&mut self.conn, &*self.shared);
         // Read after BEGIN IMMEDIATE: the wait for the lock must not make stamps old.
         let moment = Moment::of(&shared.clock);

@@ -49,7 +49,7 @@ struct Most {
 
 /// A response.
 #[derive(Debug, Clone)]
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// Of one that is too long: all of it, or nothing.
@@ -59,7 +59,7 @@ pub(super) struct Reply {
     pub(super) framed: bool,
 }
 
-impl Reply {
+impl HttpReply {
     /// Reads an answer that was paid for, to its end or until `deadline`. One that is too large to be read is taken in all
     /// the same, if it can be kept.
     pub(super) async fn read_answer(response: Response, deadline: Instant) -> Self {

@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::{
     answer::Ending,
-    classify::{Failure, request_id},
+    classify::{FailedReply, request_id},
     client::Client,
 };
 use crate::{
     domain::{
         body::{Arrived, Reader},
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
     },
     large::look_into,
 };
@@ -27,30 +27,30 @@ impl Client {
     pub(super) async fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         question: RequestBuilder,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, CallFailure> {
         let reply = self.exchange(question.header(AUTHORIZATION, self.bearer.clone()), MAX_BYTES, TIMEOUT).await?;
         if !reply.status.is_success() {
-            return Err(Failure::of(&reply).trouble());
+            return Err(FailedReply::of(&reply).failure());
         }
-        let trouble = |kind, message: String| Trouble {
+        let failure = |kind, message: String| CallFailure {
             status: Some(reply.status.as_u16()),
             request_id: request_id(&reply, None),
-            ..Trouble::new(kind, message)
+            ..CallFailure::new(kind, message)
         };
         match reply.ending {
             Ending::Complete => {}
             Ending::TooLong => {
                 let message = format!("the API's answer is larger than {} MB", MAX_BYTES >> 20);
-                return Err(trouble(ErrorKind::AnswerTooLarge, message));
+                return Err(failure(ErrorKind::AnswerTooLarge, message));
             }
             Ending::Cut | Ending::TimedOut => {
-                return Err(trouble(ErrorKind::Truncated, "the API's answer did not come whole".into()));
+                return Err(failure(ErrorKind::Truncated, "the API's answer did not come whole".into()));
             }
         }
         let body = reply.body.clone();
         let read = look_into(body.len(), move || read(&body)).await;
         read.map_err(|error| {
-            trouble(ErrorKind::UnusableAnswer, format!("the API's answer is not what it should be: {error}"))
+            failure(ErrorKind::UnusableAnswer, format!("the API's answer is not what it should be: {error}"))
         })
     }
 }

@@ -6,31 +6,31 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use super::{
-    answer::{Ending, Reply},
+    answer::{Ending, HttpReply},
     errors::Said,
     retry_after::retry_after,
     words,
 };
 use crate::domain::{
     body::{Arrived, Body, Reader},
-    call::{Answer, ErrorKind, Outcome, Trouble},
-    transcript::{Reading, TextField, Transcript, Want},
+    call::{Answer, CallFailure, ErrorKind, Outcome},
+    transcript::{AnswerDetail, AnswerReading, TextField, Transcript},
 };
 
 /// A reply that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum FailedReply {
     /// Refused by the API itself.
-    Refused(Trouble),
+    Refused(CallFailure),
     /// Whoever wrote it, the work may have been done.
-    Unknown(Trouble),
+    Unknown(CallFailure),
 }
 
-impl Failure {
+impl FailedReply {
     /// What a reply means whose status is no success.
-    pub(super) fn of(reply: &Reply) -> Self {
-        if let Some(trouble) = of_audio(reply, &Said::read(reply.explanation())) {
-            return Self::Refused(trouble);
+    pub(super) fn of(reply: &HttpReply) -> Self {
+        if let Some(failure) = of_audio(reply, &Said::read(reply.explanation())) {
+            return Self::Refused(failure);
         }
         match reply.status.as_u16() {
             504 => Self::Unknown(gateway(reply, &Said::read(reply.explanation()))),
@@ -40,18 +40,18 @@ impl Failure {
     }
 
     /// The trouble, where no money is at stake.
-    pub(super) fn trouble(self) -> Trouble {
+    pub(super) fn failure(self) -> CallFailure {
         match self {
-            Self::Refused(trouble) | Self::Unknown(trouble) => trouble,
+            Self::Refused(failure) | Self::Unknown(failure) => failure,
         }
     }
 }
 
-impl<A> From<Failure> for Outcome<A> {
-    fn from(failure: Failure) -> Self {
+impl<A> From<FailedReply> for Outcome<A> {
+    fn from(failure: FailedReply) -> Self {
         match failure {
-            Failure::Refused(trouble) => Self::Refused(trouble),
-            Failure::Unknown(trouble) => Self::Unknown(trouble),
+            FailedReply::Refused(failure) => Self::Refused(failure),
+            FailedReply::Unknown(failure) => Self::Unknown(failure),
         }
     }
 }
@@ -64,15 +64,18 @@ pub(super) fn incomplete<A>(
     request_id: Option<String>,
     body: Option<Body>,
 ) -> Option<Outcome<A>> {
-    let trouble =
-        |kind, message: String| Trouble { status: Some(status.as_u16()), request_id, ..Trouble::new(kind, message) };
+    let failure = |kind, message: String| CallFailure {
+        status: Some(status.as_u16()),
+        request_id,
+        ..CallFailure::new(kind, message)
+    };
     Some(match ending {
         Ending::Complete => return None,
         Ending::Cut => {
-            Outcome::Unknown(trouble(ErrorKind::Truncated, "the connection broke in the middle of the answer".into()))
+            Outcome::Unknown(failure(ErrorKind::Truncated, "the connection broke in the middle of the answer".into()))
         }
         Ending::TimedOut => {
-            Outcome::Unknown(trouble(ErrorKind::TimedOut, "time was up in the middle of the answer".into()))
+            Outcome::Unknown(failure(ErrorKind::TimedOut, "time was up in the middle of the answer".into()))
         }
         Ending::TooLong => {
             let message = match &body {
@@ -82,7 +85,7 @@ pub(super) fn incomplete<A>(
                 ),
                 None => "the answer is larger than any that is read (64 MB), and is not kept".into(),
             };
-            Outcome::TooLarge { trouble: trouble(ErrorKind::AnswerTooLarge, message), body }
+            Outcome::TooLarge { failure: failure(ErrorKind::AnswerTooLarge, message), body }
         }
     })
 }
@@ -91,11 +94,11 @@ pub(super) fn incomplete<A>(
 const REGION_HOSTS: &str = "https://api.india.smallest.ai, https://api.us.smallest.ai";
 
 /// What a reply to a transcription means; `posted`: its answer is to be posted.
-pub(super) fn outcome(reply: Reply, posted: bool) -> Outcome {
-    if reply.status.is_success() { success(reply, posted) } else { Failure::of(&reply).into() }
+pub(super) fn outcome(reply: HttpReply, posted: bool) -> Outcome {
+    if reply.status.is_success() { success(reply, posted) } else { FailedReply::of(&reply).into() }
 }
 
-fn success(reply: Reply, posted: bool) -> Outcome {
+fn success(reply: HttpReply, posted: bool) -> Outcome {
     let request_id = request_id(&reply, None);
     if reply.ending != Ending::Complete {
         let kept = Some(reply.body).filter(|body| !body.is_empty() && reply.ending == Ending::TooLong);
@@ -103,10 +106,11 @@ fn success(reply: Reply, posted: bool) -> Outcome {
         return incomplete.expect("it is not complete");
     }
     let status = Some(reply.status.as_u16());
-    let trouble = |kind, message: String, request_id| Trouble { status, request_id, ..Trouble::new(kind, message) };
+    let failure =
+        |kind, message: String, request_id| CallFailure { status, request_id, ..CallFailure::new(kind, message) };
     // What is large is read once more when it is written out: until then it is kept packed.
-    let want = if matches!(reply.body, Arrived::Whole(_)) { Want::All } else { Want::Facts };
-    let reading = Reading::of(reply.body.reader(), want);
+    let want = if matches!(reply.body, Arrived::Whole(_)) { AnswerDetail::All } else { AnswerDetail::Facts };
+    let reading = AnswerReading::of(reply.body.reader(), want);
     if posted && let Some(in_body) = processing(&reading) {
         return Outcome::Accepted { request_id: in_body.or(request_id) };
     }
@@ -115,33 +119,33 @@ fn success(reply: Reply, posted: bool) -> Outcome {
             request_id: usable.request_id.or(request_id),
             content_expiry: reply.header("x-content-expiry"),
             audio_ms: usable.transcript.duration_ms,
-            transcript: (want == Want::All).then_some(usable.transcript),
+            transcript: (want == AnswerDetail::All).then_some(usable.transcript),
             body: reply.body.into_body(),
         }),
         Err(Unusable { cut: true, .. }) if !reply.framed => {
             let message = "the answer ends in the middle".to_owned();
-            Outcome::Unknown(trouble(ErrorKind::Truncated, message, request_id))
+            Outcome::Unknown(failure(ErrorKind::Truncated, message, request_id))
         }
         Err(Unusable { why, request_id: in_body, .. }) => {
             let said = Said::of(|| reply.body.reader());
-            if let Some(trouble) = of_audio(&reply, &said) {
-                return Outcome::Refused(trouble);
+            if let Some(failure) = of_audio(&reply, &said) {
+                return Outcome::Refused(failure);
             }
             let message = format!("the API answered with success, but {why}");
-            Outcome::Unusable(trouble(ErrorKind::UnusableAnswer, message, in_body.or(request_id)))
+            Outcome::Unusable(failure(ErrorKind::UnusableAnswer, message, in_body.or(request_id)))
         }
     }
 }
 
 /// The request id in a body that says that the work has begun.
 #[expect(clippy::option_option, reason = "whether it says so, and whether it has an id")]
-fn processing(reading: &serde_json::Result<Reading>) -> Option<Option<String>> {
+fn processing(reading: &serde_json::Result<AnswerReading>) -> Option<Option<String>> {
     let reading = reading.as_ref().ok()?;
     let begun = matches!(&reading.status, TextField::Text(status) if status == "processing");
     (begun && reading.transcription.is_none()).then(|| id_in(reading))
 }
 
-fn id_in(reading: &Reading) -> Option<String> {
+fn id_in(reading: &AnswerReading) -> Option<String> {
     reading.transcript.request_id.as_deref().map(words::clean).filter(|id| !id.is_empty())
 }
 
@@ -165,7 +169,7 @@ pub(super) struct Unusable {
 
 /// Whether a body that was read is a transcription. Where it is not, it is looked into once more for why.
 pub(super) fn usable<'b>(
-    reading: serde_json::Result<Reading>,
+    reading: serde_json::Result<AnswerReading>,
     body: impl Fn() -> Reader<'b>,
 ) -> Result<Usable, Unusable> {
     let unusable = |why: &str, cut| Unusable { why: why.to_owned(), cut, failed: false, request_id: None };
@@ -215,18 +219,18 @@ fn beginning(body: Reader<'_>) -> Vec<u8> {
 }
 
 /// What is final, whatever the status: of this recording nothing will ever be transcribed.
-fn of_audio(reply: &Reply, said: &Said) -> Option<Trouble> {
+fn of_audio(reply: &HttpReply, said: &Said) -> Option<CallFailure> {
     let what = match said.of_audio? {
         "NoAudio" => "the API finds no audio in the recording",
         _ => "the API cannot decode the recording",
     };
-    Some(trouble(reply, said, ErrorKind::SourceNotAudio, what.to_owned()))
+    Some(failure(reply, said, ErrorKind::SourceNotAudio, what.to_owned()))
 }
 
-fn server_error(reply: &Reply) -> Failure {
+fn server_error(reply: &HttpReply) -> FailedReply {
     let said = Said::read(reply.explanation());
     if !said.by_api || reply.ending != Ending::Complete {
-        return Failure::Unknown(gateway(reply, &said));
+        return FailedReply::Unknown(gateway(reply, &said));
     }
     let what = match reply.status {
         StatusCode::SERVICE_UNAVAILABLE => "the API is not available for the moment",
@@ -235,26 +239,26 @@ fn server_error(reply: &Reply) -> Failure {
     refusal(reply, &said, ErrorKind::ServerError, what.to_owned())
 }
 
-fn gateway(reply: &Reply, said: &Said) -> Trouble {
+fn gateway(reply: &HttpReply, said: &Said) -> CallFailure {
     let what = match reply.status {
         StatusCode::GATEWAY_TIMEOUT => "a gateway before the API waited in vain",
         _ => "a gateway before the API, not the API itself, answered",
     };
-    trouble(reply, said, ErrorKind::Gateway, what.to_owned())
+    failure(reply, said, ErrorKind::Gateway, what.to_owned())
 }
 
-fn refused(reply: &Reply) -> Failure {
+fn refused(reply: &HttpReply) -> FailedReply {
     let said = Said::read(reply.explanation());
     let (kind, what) = verdict(reply, &said);
     refusal(reply, &said, kind, what)
 }
 
-fn refusal(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Failure {
-    Failure::Refused(trouble(reply, said, kind, what))
+fn refusal(reply: &HttpReply, said: &Said, kind: ErrorKind, what: String) -> FailedReply {
+    FailedReply::Refused(failure(reply, said, kind, what))
 }
 
 /// The kind of a refusal, and our words for it.
-fn verdict(reply: &Reply, said: &Said) -> (ErrorKind, String) {
+fn verdict(reply: &HttpReply, said: &Said) -> (ErrorKind, String) {
     let (kind, what) = match reply.status.as_u16() {
         _ if said.mentions("language_not_enabled_in_region") => {
             let language = said.language.as_deref().map_or_else(String::new, |it| format!(" `{}`", words::clean(it)));
@@ -300,19 +304,19 @@ fn retired(said: &Said) -> (ErrorKind, String) {
 }
 
 /// Our words, then theirs.
-fn trouble(reply: &Reply, said: &Said, kind: ErrorKind, what: String) -> Trouble {
+fn failure(reply: &HttpReply, said: &Said, kind: ErrorKind, what: String) -> CallFailure {
     let status = reply.status.as_u16();
     let page = if said.html { " with an HTML page" } else { "" };
     let theirs = said.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-    Trouble {
+    CallFailure {
         status: Some(status),
         request_id: request_id(reply, said.request_id.clone()),
         retry_after: retry_after(&reply.headers, Timestamp::now()),
-        ..Trouble::new(kind, format!("{what} ({status}{page}){theirs}"))
+        ..CallFailure::new(kind, format!("{what} ({status}{page}){theirs}"))
     }
 }
 
-pub(super) fn request_id(reply: &Reply, in_body: Option<String>) -> Option<String> {
+pub(super) fn request_id(reply: &HttpReply, in_body: Option<String>) -> Option<String> {
     in_body.or_else(|| reply.header("x-request-id").map(|id| words::clean(&id)))
 }
 
@@ -323,8 +327,8 @@ mod tests {
     use super::*;
     use crate::domain::body::{Arriving, LARGE};
 
-    fn reply(status: u16, body: &str) -> Reply {
-        Reply {
+    fn reply(status: u16, body: &str) -> HttpReply {
+        HttpReply {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),
             body: Arrived::Whole(body.to_owned().into()),
@@ -333,9 +337,9 @@ mod tests {
         }
     }
 
-    fn refusal_of(status: u16, body: &str) -> Trouble {
+    fn refusal_of(status: u16, body: &str) -> CallFailure {
         match outcome(reply(status, body), false) {
-            Outcome::Refused(trouble) => trouble,
+            Outcome::Refused(failure) => failure,
             other => panic!("{status} {body}: {other:?}"),
         }
     }
@@ -378,9 +382,9 @@ mod tests {
             (503, r#"{"error":"Worker temporarily unavailable"}"#, ErrorKind::ServerError),
             (302, "", ErrorKind::BadRequest),
         ] {
-            let trouble = refusal_of(status, body);
-            assert_eq!(trouble.kind, kind, "{status} {body}");
-            assert_eq!(trouble.status, Some(status));
+            let failure = refusal_of(status, body);
+            assert_eq!(failure.kind, kind, "{status} {body}");
+            assert_eq!(failure.status, Some(status));
         }
     }
 
@@ -393,9 +397,12 @@ mod tests {
         );
         assert_eq!(retired.request_id.as_deref(), Some("r9"));
         let region = r#"{"status":"error","error_code":"LANGUAGE_NOT_ENABLED_IN_REGION","message":"No.","language":"gu","region":"us"}"#;
-        let told = refusal_of(400, region).message;
-        assert!(told.starts_with("the language `gu` is not enabled in the account's region `us`; another"), "{told}");
-        assert!(told.contains("https://api.india.smallest.ai") && told.ends_with("(400): No."), "{told}");
+        let message = refusal_of(400, region).message;
+        assert!(
+            message.starts_with("the language `gu` is not enabled in the account's region `us`; another"),
+            "{message}"
+        );
+        assert!(message.contains("https://api.india.smallest.ai") && message.ends_with("(400): No."), "{message}");
         assert_eq!(
             refusal_of(403, "<html><title>Blocked</title></html>").message,
             "the account's plan or key does not include this (403 with an HTML page): Blocked"
@@ -405,12 +412,12 @@ mod tests {
     #[test]
     fn a_5xx_that_the_api_did_not_write_is_unknown() {
         let of_gateway =
-            |reply| matches!(outcome(reply, false), Outcome::Unknown(Trouble { kind: ErrorKind::Gateway, .. }));
+            |reply| matches!(outcome(reply, false), Outcome::Unknown(CallFailure { kind: ErrorKind::Gateway, .. }));
         assert!(of_gateway(reply(502, "<html><title>502</title></html>")));
         assert!(of_gateway(reply(503, "")));
         assert!(of_gateway(reply(500, r#"{"message":"Internal server error"}"#)));
         assert!(of_gateway(reply(504, r#"{"error":"Worker timed out"}"#)));
-        assert!(of_gateway(Reply { ending: Ending::Cut, ..reply(500, r#"{"error":"oops"}"#) }));
+        assert!(of_gateway(HttpReply { ending: Ending::Cut, ..reply(500, r#"{"error":"oops"}"#) }));
     }
 
     #[test]
@@ -442,11 +449,11 @@ mod tests {
     fn half_an_answer_is_unknown() {
         let half = r#"{"status":"success","transcri"#;
         for (reply, kind) in [
-            (Reply { ending: Ending::Cut, ..reply(200, half) }, ErrorKind::Truncated),
-            (Reply { ending: Ending::TimedOut, ..reply(200, half) }, ErrorKind::TimedOut),
-            (Reply { framed: false, ..reply(200, half) }, ErrorKind::Truncated),
+            (HttpReply { ending: Ending::Cut, ..reply(200, half) }, ErrorKind::Truncated),
+            (HttpReply { ending: Ending::TimedOut, ..reply(200, half) }, ErrorKind::TimedOut),
+            (HttpReply { framed: false, ..reply(200, half) }, ErrorKind::Truncated),
         ] {
-            assert!(matches!(outcome(reply, false), Outcome::Unknown(trouble) if trouble.kind == kind));
+            assert!(matches!(outcome(reply, false), Outcome::Unknown(failure) if failure.kind == kind));
         }
     }
 
@@ -461,7 +468,7 @@ mod tests {
             let mut arriving = Arriving::default();
             arriving.push(body.as_bytes());
             arriving.push(spaces.as_bytes());
-            Reply { body: arriving.finish(), ..reply(200, "") }
+            HttpReply { body: arriving.finish(), ..reply(200, "") }
         };
         let Outcome::Answered(answer) = outcome(large(small), false) else { panic!("it is one, too") };
         assert_eq!((answer.audio_ms, answer.request_id.as_deref()), (Some(1_500), Some("r1")));
@@ -475,8 +482,8 @@ mod tests {
             (r#"{"transcription":7}"#, "its `transcription` is no text"),
             (r#"{"transcription":"a","status":7}"#, "its status is no text"),
         ] {
-            let Outcome::Unusable(trouble) = outcome(large(body), false) else { panic!("{body} is none") };
-            assert!(trouble.message.contains(why), "{body}: {}", trouble.message);
+            let Outcome::Unusable(failure) = outcome(large(body), false) else { panic!("{body} is none") };
+            assert!(failure.message.contains(why), "{body}: {}", failure.message);
         }
         let begun = r#"{"status":"processing","request_id":"r1"}"#;
         assert_eq!(outcome(large(begun), true), Outcome::Accepted { request_id: Some("r1".into()) });
@@ -484,12 +491,12 @@ mod tests {
 
     #[test]
     fn one_that_is_too_large_is_kept_where_it_came_whole() {
-        let too_long = |body: &str| outcome(Reply { ending: Ending::TooLong, ..reply(200, body) }, false);
-        let Outcome::TooLarge { trouble, body } = too_long("{}") else { panic!("it is too large") };
-        assert_eq!((trouble.kind, body), (ErrorKind::AnswerTooLarge, Some("{}".into())));
-        assert!(trouble.message.contains("is kept in the ledger"), "{}", trouble.message);
-        let Outcome::TooLarge { trouble, body: None } = too_long("") else { panic!("nothing is there") };
-        assert!(trouble.message.contains("is not kept"), "{}", trouble.message);
+        let too_long = |body: &str| outcome(HttpReply { ending: Ending::TooLong, ..reply(200, body) }, false);
+        let Outcome::TooLarge { failure, body } = too_long("{}") else { panic!("it is too large") };
+        assert_eq!((failure.kind, body), (ErrorKind::AnswerTooLarge, Some("{}".into())));
+        assert!(failure.message.contains("is kept in the ledger"), "{}", failure.message);
+        let Outcome::TooLarge { failure, body: None } = too_long("") else { panic!("nothing is there") };
+        assert!(failure.message.contains("is not kept"), "{}", failure.message);
     }
 
     #[test]

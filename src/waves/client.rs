@@ -12,15 +12,15 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    answer::Reply,
+    answer::HttpReply,
     classify,
-    gate::{Departure, Gate, Keeper, Phase},
+    gate::{Departure, Gate, GateGuard, Phase},
     send::{Content, Outgoing, Settings, transport},
     words,
 };
 use crate::{
     domain::{
-        call::{ErrorKind, Outcome, Trouble},
+        call::{CallFailure, ErrorKind, Outcome},
         options::{ExpireContent, TranscribeOptions},
         padding::Patch,
     },
@@ -147,17 +147,17 @@ impl Client {
     /// Says of a 404 where it came from: which paths an installation serves is not ours to know.
     pub(super) fn with_path<A>(&self, outcome: Outcome<A>, path: &str) -> Outcome<A> {
         match outcome {
-            Outcome::Refused(trouble) => Outcome::Refused(self.trouble_with_path(trouble, path)),
+            Outcome::Refused(failure) => Outcome::Refused(self.failure_with_path(failure, path)),
             other => other,
         }
     }
 
-    pub(super) fn trouble_with_path(&self, trouble: Trouble, path: &str) -> Trouble {
-        if trouble.status != Some(404) || trouble.kind != ErrorKind::BadRequest {
-            return trouble;
+    pub(super) fn failure_with_path(&self, failure: CallFailure, path: &str) -> CallFailure {
+        if failure.status != Some(404) || failure.kind != ErrorKind::BadRequest {
+            return failure;
         }
-        let message = format!("{}; {} was tried", trouble.message, self.endpoint(path));
-        Trouble { message, ..trouble }
+        let message = format!("{}; {} was tried", failure.message, self.endpoint(path));
+        CallFailure { message, ..failure }
     }
 
     async fn attempt(
@@ -169,16 +169,16 @@ impl Client {
     ) -> Outcome {
         let (content, len, content_type) = match timeout_at(deadline, load(body)).await {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(trouble)) => return Outcome::NotSent(trouble),
+            Ok(Err(failure)) => return Outcome::NotSent(failure),
             Err(_) => {
                 let message = "time was up before the recording could be opened";
-                return Outcome::NotSent(Trouble::new(ErrorKind::SourceTimedOut, message));
+                return Outcome::NotSent(CallFailure::new(ErrorKind::SourceTimedOut, message));
             }
         };
         let request = self.request(call).header(CONTENT_TYPE, content_type);
         match self.depart(request, content, len, departs, deadline).await {
-            Ok((response, _keeper)) => {
-                let reply = Reply::read_answer(response, deadline).await;
+            Ok((response, _gate_guard)) => {
+                let reply = HttpReply::read_answer(response, deadline).await;
                 let posted = call.webhook.is_some();
                 look_into(reply.body.len(), move || classify::outcome(reply, posted)).await
             }
@@ -187,7 +187,7 @@ impl Client {
     }
 
     /// Sends a request that may cost money, and waits for the head of its response. The rest of the request is sent
-    /// for as long as the keeper is kept.
+    /// for as long as the guard is kept.
     pub(super) async fn depart<A>(
         &self,
         request: RequestBuilder,
@@ -195,15 +195,15 @@ impl Client {
         len: u64,
         departs: impl FnOnce() -> Departure + Send + 'static,
         deadline: Instant,
-    ) -> Result<(Response, Keeper), Outcome<A>> {
+    ) -> Result<(Response, GateGuard), Outcome<A>> {
         let gate = Gate::default();
-        let keeper = Keeper(gate.clone());
+        let gate_guard = GateGuard(gate.clone());
         let request = request
             .header(AUTHORIZATION, self.bearer.clone())
             .header(CONTENT_LENGTH, len)
             .body(Body::wrap_stream(Outgoing::new(gate.clone(), content, departs)));
         match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => Ok((response, keeper)),
+            Ok(Ok(response)) => Ok((response, gate_guard)),
             Ok(Err(error)) => Err(self.no_reply(gate.shut(), Some(error))),
             Err(_) => Err(self.no_reply(gate.shut(), None)),
         }
@@ -215,12 +215,12 @@ impl Client {
         request: RequestBuilder,
         most: u64,
         timeout: Duration,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<HttpReply, CallFailure> {
         let deadline = Instant::now() + timeout;
         match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => Ok(Reply::read(response, most, deadline).await),
+            Ok(Ok(response)) => Ok(HttpReply::read(response, most, deadline).await),
             Ok(Err(error)) => Err(self.unreached(Some(error))),
-            Err(_) => Err(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time")),
+            Err(_) => Err(CallFailure::new(ErrorKind::TimedOut, "the API did not answer in time")),
         }
     }
 
@@ -257,27 +257,27 @@ impl Client {
         let timed_out = error.as_ref().is_none_or(reqwest::Error::is_timeout);
         match phase {
             Phase::Stale => Outcome::Stale,
-            Phase::Broken(trouble) => Outcome::NotSent(trouble),
+            Phase::Broken(failure) => Outcome::NotSent(failure),
             Phase::Waiting => Outcome::NotSent(self.unreached(error)),
             Phase::Departed | Phase::Over if timed_out => {
-                Outcome::Unknown(Trouble::new(ErrorKind::TimedOut, "the API did not answer in time"))
+                Outcome::Unknown(CallFailure::new(ErrorKind::TimedOut, "the API did not answer in time"))
             }
             Phase::Departed | Phase::Over => {
                 let why = error.map(|error| format!(": {}", cause(error))).unwrap_or_default();
                 let message = format!("the connection broke before the API answered{why}");
-                Outcome::Unknown(Trouble::new(ErrorKind::ConnectionLost, message))
+                Outcome::Unknown(CallFailure::new(ErrorKind::ConnectionLost, message))
             }
         }
     }
 
     /// Why nothing was sent: the API is out of reach, or this machine lacks what a connection takes.
-    fn unreached(&self, error: Option<reqwest::Error>) -> Trouble {
+    fn unreached(&self, error: Option<reqwest::Error>) -> CallFailure {
         match error.as_ref().and_then(|error| io_fault::shortage(error)) {
             Some(lacking) => {
                 let host = self.base_url.origin().ascii_serialization();
-                Trouble::new(ErrorKind::LocalOutage, format!("no connection to {host} can be made: {lacking}"))
+                CallFailure::new(ErrorKind::LocalOutage, format!("no connection to {host} can be made: {lacking}"))
             }
-            None => Trouble::new(ErrorKind::Unreachable, self.unreachable(error)),
+            None => CallFailure::new(ErrorKind::Unreachable, self.unreachable(error)),
         }
     }
 
@@ -302,14 +302,14 @@ impl Client {
     ///
     /// # Errors
     /// It cannot be reached, or does not say `ok`.
-    pub async fn health(&self) -> Result<(), Trouble> {
+    pub async fn health(&self) -> Result<(), CallFailure> {
         let request = self.http.get(self.endpoint("/waves/v1/health"));
         let reply = self.exchange(request, MAX_HEALTH, Duration::from_secs(30)).await?;
         if reply.status == StatusCode::OK {
             return Ok(());
         }
         let message = format!("the API says that it is not well ({})", reply.status.as_u16());
-        Err(Trouble { status: Some(reply.status.as_u16()), ..Trouble::new(ErrorKind::ServerError, message) })
+        Err(CallFailure { status: Some(reply.status.as_u16()), ..CallFailure::new(ErrorKind::ServerError, message) })
     }
 }
 
@@ -321,9 +321,9 @@ pub(super) fn expiring(request: RequestBuilder, expire: ExpireContent) -> Reques
     }
 }
 
-async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), Trouble> {
+async fn load(body: SttBody) -> Result<(Content, u64, HeaderValue), CallFailure> {
     match body {
-        SttBody::File { len: 0, .. } => Err(Trouble::new(ErrorKind::SourceEmpty, "the recording has no bytes")),
+        SttBody::File { len: 0, .. } => Err(CallFailure::new(ErrorKind::SourceEmpty, "the recording has no bytes")),
         SttBody::File { path, len, content_type, patch } => {
             let sent = patch.as_ref().map_or(len, Patch::len);
             Ok((Content::open(&path, len, patch).await?, sent, media_type(content_type)))

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use crate::domain::{
-    call::{ErrorKind, Trouble},
+    call::{CallFailure, ErrorKind},
     lenient::{Take, take},
     pronunciation::Pronunciation,
 };
@@ -15,7 +15,7 @@ const PATH: &str = "/waves/v1/pronunciation-dicts";
 
 /// A dictionary as the account has it. The vendor gives it no name but its id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Dictionary {
+pub struct AccountDictionary {
     /// What a call names it by.
     pub id: String,
     /// Its words.
@@ -49,7 +49,7 @@ impl Client {
     ///
     /// # Errors
     /// The API cannot be reached, refuses, or answers with something else.
-    pub async fn dictionaries(&self) -> Result<Vec<Dictionary>, Trouble> {
+    pub async fn dictionaries(&self) -> Result<Vec<AccountDictionary>, CallFailure> {
         self.ask(self.http.get(self.endpoint(PATH))).await
     }
 
@@ -57,7 +57,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::dictionaries`]; where no answer came, it may have been made all the same.
-    pub async fn create_dictionary(&self, items: &[Pronunciation]) -> Result<Dictionary, Trouble> {
+    pub async fn create_dictionary(&self, items: &[Pronunciation]) -> Result<AccountDictionary, CallFailure> {
         self.write_dictionary(Method::POST, &json!({ "items": items })).await
     }
 
@@ -65,7 +65,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::dictionaries`]; sending the same again does no harm.
-    pub async fn update_dictionary(&self, id: &str, items: &[Pronunciation]) -> Result<Dictionary, Trouble> {
+    pub async fn update_dictionary(&self, id: &str, items: &[Pronunciation]) -> Result<AccountDictionary, CallFailure> {
         self.write_dictionary(Method::PUT, &json!({ "id": id, "items": items })).await
     }
 
@@ -73,16 +73,16 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::dictionaries`], or the answer does not say that it is gone.
-    pub async fn delete_dictionary(&self, id: &str) -> Result<(), Trouble> {
+    pub async fn delete_dictionary(&self, id: &str) -> Result<(), CallFailure> {
         let question = self.http.delete(self.endpoint(PATH)).json(&json!({ "id": id }));
         let answer: Deleted = self.ask(question).await?;
         if answer.deleted.0 {
             return Ok(());
         }
-        Err(Trouble::new(ErrorKind::UnusableAnswer, "the API does not say that the dictionary is gone"))
+        Err(CallFailure::new(ErrorKind::UnusableAnswer, "the API does not say that the dictionary is gone"))
     }
 
-    async fn write_dictionary(&self, method: Method, body: &Value) -> Result<Dictionary, Trouble> {
+    async fn write_dictionary(&self, method: Method, body: &Value) -> Result<AccountDictionary, CallFailure> {
         self.ask(self.http.request(method, self.endpoint(PATH)).json(body)).await
     }
 }

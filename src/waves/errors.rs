@@ -21,7 +21,7 @@ const LOOKED_AT: usize = 64 << 10;
 /// Codes by which a recording itself is at fault, whatever the status.
 const OF_AUDIO: [&str; 2] = ["AudioDecodeError", "NoAudio"];
 /// Values of a list that are told; of more, only that there are.
-const OPTIONS_TOLD: usize = 12;
+const OPTIONS_SHOWN: usize = 12;
 
 /// The fields that say something.
 const FIELDS: &[&str] = &[
@@ -304,10 +304,10 @@ fn with_options(message: String, fields: &Map<String, Value>) -> String {
         Some(Value::Array(options)) => options.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let told = options.iter().take(OPTIONS_TOLD).copied().collect::<Vec<_>>().join(", ");
-    let more = if options.len() > OPTIONS_TOLD { ", …" } else { "" };
+    let shown = options.iter().take(OPTIONS_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more = if options.len() > OPTIONS_SHOWN { ", …" } else { "" };
     let options = (!options.is_empty() && !options.iter().any(|option| message.contains(option)))
-        .then(|| format!("known there: {told}{more}"));
+        .then(|| format!("known there: {shown}{more}"));
     let notes: Vec<String> =
         received.map(|received| format!("received {received}")).into_iter().chain(options).collect();
     if notes.is_empty() { message } else { format!("{message} ({})", notes.join("; ")) }

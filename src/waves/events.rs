@@ -5,7 +5,7 @@ const LONGEST: usize = 16 * 1024 * 1024;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Event {
+pub(super) struct SseEvent {
     /// What `event:` said; empty if it said nothing.
     pub(super) name: String,
     /// The lines of `data:`, with line feeds between them.
@@ -24,13 +24,13 @@ pub(super) struct Events {
     after_cr: bool,
     /// A line was read, so that a byte order mark can no longer come.
     begun: bool,
-    next: Event,
+    next: SseEvent,
     has_data: bool,
 }
 
 impl Events {
     /// The events that this piece completes.
-    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<Vec<Event>, TooLong> {
+    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<Vec<SseEvent>, TooLong> {
         let mut events = Vec::new();
         if self.after_cr && !piece.is_empty() {
             self.after_cr = false;
@@ -51,12 +51,12 @@ impl Events {
     }
 
     /// The event that the end of the stream completes, though its empty line did not come.
-    pub(super) fn finish(&mut self) -> Option<Event> {
+    pub(super) fn finish(&mut self) -> Option<SseEvent> {
         let unended = if self.line.is_empty() { None } else { self.end_line() };
         unended.or_else(|| self.end_line())
     }
 
-    fn end_line(&mut self) -> Option<Event> {
+    fn end_line(&mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
         let line = if self.begun { &line[..] } else { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) };
         self.begun = true;
@@ -88,7 +88,7 @@ mod tests {
 
     fn read(stream: &[u8], by: usize) -> Vec<(String, String)> {
         let mut events = Events::default();
-        let mut all: Vec<Event> = stream.chunks(by).flat_map(|piece| events.push(piece).unwrap()).collect();
+        let mut all: Vec<SseEvent> = stream.chunks(by).flat_map(|piece| events.push(piece).unwrap()).collect();
         all.extend(events.finish());
         all.into_iter().map(|event| (event.name, String::from_utf8(event.data).unwrap())).collect()
     }

@@ -12,7 +12,7 @@ use serde_json::Number;
 
 use super::{
     errors::Said,
-    events::{Event, Events},
+    events::{Events, SseEvent},
 };
 use crate::domain::lenient::{Take, take};
 
@@ -23,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum StreamStep {
     /// So much audio (it may be none), and not the end.
     More(Vec<u8>),
     /// The last of the audio, and the mark.
@@ -40,29 +40,29 @@ pub(super) struct Frames(Events);
 
 impl Frames {
     /// What this piece of the stream completes. Behind the mark nothing is looked at.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Heard {
+    pub(super) fn push(&mut self, piece: &[u8]) -> StreamStep {
         match self.0.push(piece) {
             Ok(events) => gather(events),
-            Err(_) => Heard::TooLong,
+            Err(_) => StreamStep::TooLong,
         }
     }
 
     /// What the end of the stream completes.
-    pub(super) fn finish(&mut self) -> Heard {
+    pub(super) fn finish(&mut self) -> StreamStep {
         gather(self.0.finish())
     }
 }
 
-fn gather(events: impl IntoIterator<Item = Event>) -> Heard {
+fn gather(events: impl IntoIterator<Item = SseEvent>) -> StreamStep {
     let mut audio = Vec::new();
     for event in events {
         match frame(&event, &mut audio) {
             Ok(false) => {}
-            Ok(true) => return Heard::All(audio),
-            Err(why) => return Heard::Failed(why),
+            Ok(true) => return StreamStep::All(audio),
+            Err(why) => return StreamStep::Failed(why),
         }
     }
-    Heard::More(audio)
+    StreamStep::More(audio)
 }
 
 #[derive(Deserialize)]
@@ -129,7 +129,7 @@ impl Take for Failure {
 }
 
 /// Adds the audio of an event; whether it is the last.
-fn frame(event: &Event, audio: &mut Vec<u8>) -> Result<bool, String> {
+fn frame(event: &SseEvent, audio: &mut Vec<u8>) -> Result<bool, String> {
     let frame = match serde_json::from_slice::<Frame<'_>>(&event.data) {
         Ok(frame) => frame,
         Err(_) if event.name == "error" => return Err(failed(event)),
@@ -147,7 +147,7 @@ fn frame(event: &Event, audio: &mut Vec<u8>) -> Result<bool, String> {
     Ok(frame.done.0)
 }
 
-fn failed(event: &Event) -> String {
+fn failed(event: &SseEvent) -> String {
     let said = Said::read(&event.data).words.map(|words| format!(": {words}")).unwrap_or_default();
     format!("its stream tells of an error{said}")
 }
@@ -163,19 +163,19 @@ mod tests {
     }
 
     /// All that is heard of a stream in pieces of this size.
-    fn hear(stream: &str, by: usize) -> Heard {
+    fn hear(stream: &str, by: usize) -> StreamStep {
         let (mut frames, mut all) = (Frames::default(), Vec::new());
         for piece in stream.as_bytes().chunks(by) {
             match frames.push(piece) {
-                Heard::More(audio) => all.extend(audio),
-                Heard::All(audio) => return Heard::All([all, audio].concat()),
-                other @ (Heard::Failed(_) | Heard::TooLong) => return other,
+                StreamStep::More(audio) => all.extend(audio),
+                StreamStep::All(audio) => return StreamStep::All([all, audio].concat()),
+                other @ (StreamStep::Failed(_) | StreamStep::TooLong) => return other,
             }
         }
         match frames.finish() {
-            Heard::More(audio) => Heard::More([all, audio].concat()),
-            Heard::All(audio) => Heard::All([all, audio].concat()),
-            other @ (Heard::Failed(_) | Heard::TooLong) => other,
+            StreamStep::More(audio) => StreamStep::More([all, audio].concat()),
+            StreamStep::All(audio) => StreamStep::All([all, audio].concat()),
+            other @ (StreamStep::Failed(_) | StreamStep::TooLong) => other,
         }
     }
 
@@ -185,14 +185,14 @@ mod tests {
             [&audio("AQID"), ": still here\n\n", &audio("BA=="), &audio("BQ"), END, &audio("BgY="), "data: x\n\n"];
         let stream = stream.concat();
         for by in [1, 2, 7, 64, 10_000] {
-            assert_eq!(hear(&stream, by), Heard::All(vec![1, 2, 3, 4, 5]), "by {by}");
-            assert_eq!(hear(&stream.replace('\n', "\r\n"), by), Heard::All(vec![1, 2, 3, 4, 5]), "by {by}");
+            assert_eq!(hear(&stream, by), StreamStep::All(vec![1, 2, 3, 4, 5]), "by {by}");
+            assert_eq!(hear(&stream.replace('\n', "\r\n"), by), StreamStep::All(vec![1, 2, 3, 4, 5]), "by {by}");
         }
         let split = "data: {\"audio\":\ndata: \"AQID\",\ndata: \"done\":true}\n\n";
-        assert_eq!(hear(split, 5), Heard::All(vec![1, 2, 3]));
+        assert_eq!(hear(split, 5), StreamStep::All(vec![1, 2, 3]));
         assert_eq!(
             hear(&format!("{}event: ping\ndata: now\n\n{}", audio("AQID"), END.trim_end()), 9),
-            Heard::All(vec![1, 2, 3])
+            StreamStep::All(vec![1, 2, 3])
         );
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn only_a_true_done_is_the_end() {
         for not_the_end in ["{\"done\":false}", "{\"done\":\"true\"}", "{\"done\":1}", "{\"status\":\"200\"}", "{}"] {
             let stream = format!("{}data: {not_the_end}\n\n", audio("AQID"));
-            assert_eq!(hear(&stream, 11), Heard::More(vec![1, 2, 3]), "{not_the_end}");
+            assert_eq!(hear(&stream, 11), StreamStep::More(vec![1, 2, 3]), "{not_the_end}");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
             ("data: {\"audio\":7}", "an event of its stream cannot be read"),
         ] {
             let stream = format!("{}{frame}\n\n{END}", audio("AQID"));
-            assert_eq!(hear(&stream, 13), Heard::Failed(words.into()), "{frame}");
+            assert_eq!(hear(&stream, 13), StreamStep::Failed(words.into()), "{frame}");
         }
     }
 }

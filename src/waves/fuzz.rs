@@ -5,14 +5,14 @@ use reqwest::{StatusCode, header::HeaderMap};
 
 use super::{
     answer::{self, Ending},
+    audio_stream::AudioStream,
     classify,
-    frames::{Frames, Heard},
-    sound::Sound,
+    frames::{Frames, StreamStep},
 };
 use crate::domain::{
     body::Arrived,
     call::Outcome,
-    speech::{AudioFormat, SampleRate},
+    synthesis_options::{AudioFormat, SampleRate},
 };
 
 /// A reply, without headers.
@@ -34,7 +34,7 @@ pub struct Reply<'b> {
 #[must_use]
 pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
     let ending = if reply.cut { Ending::Cut } else { Ending::Complete };
-    let came = answer::Reply {
+    let came = answer::HttpReply {
         status: StatusCode::from_u16(reply.status).unwrap_or_default(),
         headers: HeaderMap::new(),
         body: Arrived::Whole(Bytes::copy_from_slice(reply.body)),
@@ -67,10 +67,10 @@ pub fn hear(stream: &[u8], by: usize) -> Stream {
             None => (frames.finish(), true),
         };
         match heard {
-            Heard::More(more) => audio.extend(more),
-            Heard::All(more) => return Stream { audio: [audio, more].concat(), end: Ok(true) },
-            Heard::Failed(why) => return Stream { audio: Vec::new(), end: Err(why) },
-            Heard::TooLong => return Stream { audio: Vec::new(), end: Err("an event is too long".into()) },
+            StreamStep::More(more) => audio.extend(more),
+            StreamStep::All(more) => return Stream { audio: [audio, more].concat(), end: Ok(true) },
+            StreamStep::Failed(why) => return Stream { audio: Vec::new(), end: Err(why) },
+            StreamStep::TooLong => return Stream { audio: Vec::new(), end: Err("an event is too long".into()) },
         }
         if last {
             return Stream { audio, end: Ok(false) };
@@ -80,8 +80,8 @@ pub fn hear(stream: &[u8], by: usize) -> Stream {
 
 /// Whether these bytes are audio of this format and rate, as an answer that says where it ends and as one that does not.
 #[must_use]
-pub fn is_sound(bytes: &[u8], format: AudioFormat, rate: SampleRate) -> (bool, bool) {
-    let mut sound = Sound::new(format, rate);
-    bytes.chunks(1_000).for_each(|piece| sound.push(piece));
-    (sound.check(true).is_ok(), sound.check(false).is_ok())
+pub fn is_whole_audio(bytes: &[u8], format: AudioFormat, rate: SampleRate) -> (bool, bool) {
+    let mut audio_stream = AudioStream::new(format, rate);
+    bytes.chunks(1_000).for_each(|piece| audio_stream.push(piece));
+    (audio_stream.check(true).is_ok(), audio_stream.check(false).is_ok())
 }

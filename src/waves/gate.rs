@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::call::Trouble;
+use crate::domain::call::CallFailure;
 
 /// Whether a call may still leave, said at the last moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Phase {
     /// The request, or a part of it, may have reached the vendor.
     Departed,
     /// The recording could not be read to its end, so the vendor cannot have the whole request.
-    Broken(Trouble),
+    Broken(CallFailure),
     /// Nobody waits for this call any more.
     Over,
 }
@@ -67,10 +67,10 @@ impl Gate {
     }
 
     /// Notes that the recording broke while it was sent.
-    pub(super) fn broken(&self, trouble: Trouble) -> Stopped {
+    pub(super) fn broken(&self, failure: CallFailure) -> Stopped {
         let mut phase = self.phase();
         if *phase == Phase::Departed {
-            *phase = Phase::Broken(trouble);
+            *phase = Phase::Broken(failure);
         }
         Stopped
     }
@@ -83,9 +83,9 @@ impl Gate {
 
 /// Shuts the gate when its call ends or is dropped.
 #[derive(Debug)]
-pub(super) struct Keeper(pub(super) Gate);
+pub(super) struct GateGuard(pub(super) Gate);
 
-impl Drop for Keeper {
+impl Drop for GateGuard {
     fn drop(&mut self) {
         self.0.shut();
     }
@@ -117,9 +117,9 @@ mod tests {
         let gate = Gate::default();
         gate.depart(|| Departure::Go).unwrap();
         gate.go_on().unwrap();
-        drop(Keeper(gate.clone()));
+        drop(GateGuard(gate.clone()));
         assert!(gate.go_on().is_err());
-        gate.broken(Trouble::new(ErrorKind::SourceChanged, "late"));
+        gate.broken(CallFailure::new(ErrorKind::SourceChanged, "late"));
         assert_eq!(gate.shut(), Phase::Over);
     }
 }

@@ -12,15 +12,15 @@ use tokio::{
 };
 
 use super::{
-    answer::{Ending, MAX_ANSWER, Reply, header, is_framed},
-    classify::{Failure, incomplete},
+    answer::{Ending, HttpReply, MAX_ANSWER, header, is_framed},
+    audio_stream::{AudioStream, Flaw},
+    classify::{FailedReply, incomplete},
     errors::Said,
-    frames::{Frames, Heard},
-    sound::{Flaw, Sound},
-    speech::{SpeechCall, SpeechOutcome, Spoken, Transport},
+    frames::{Frames, StreamStep},
+    synthesis::{SynthesisCall, SynthesisOutcome, SynthesizedAudio, Transport},
     words,
 };
-use crate::domain::call::{ErrorKind, Outcome, Trouble};
+use crate::domain::call::{CallFailure, ErrorKind, Outcome};
 
 /// Writes the audio of `response` to `into`, and says what the response means.
 ///
@@ -28,23 +28,23 @@ use crate::domain::call::{ErrorKind, Outcome, Trouble};
 /// `into` could not be written.
 pub(super) async fn listen<W: AsyncWrite + Unpin + ?Sized>(
     response: Response,
-    call: &SpeechCall<'_>,
+    call: &SynthesisCall<'_>,
     into: &mut W,
     deadline: Instant,
-) -> io::Result<SpeechOutcome> {
+) -> io::Result<SynthesisOutcome> {
     if !response.status().is_success() {
-        return Ok(Failure::of(&Reply::read_explanation(response, deadline).await).into());
+        return Ok(FailedReply::of(&HttpReply::read_explanation(response, deadline).await).into());
     }
     let head = Head::of(&response);
     if !head.may_be_heard(call.transport) {
-        return Ok(head.explained(&Reply::read_explanation(response, deadline).await));
+        return Ok(head.explained(&HttpReply::read_explanation(response, deadline).await));
     }
-    let mut tape = Tape { into, sound: Sound::new(call.wire_format(), call.rate) };
+    let mut tape = Tape { into, audio_stream: AudioStream::new(call.wire_format(), call.rate) };
     let played = match timeout_at(deadline, record(response, call.transport, &mut tape)).await {
         Ok(played) => played?,
         Err(_) => Played::Body(Ending::TimedOut),
     };
-    Ok(head.outcome(played, &tape.sound))
+    Ok(head.outcome(played, &tape.audio_stream))
 }
 
 async fn record<W: AsyncWrite + Unpin + ?Sized>(
@@ -94,15 +94,15 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
             Ok(Some(chunk)) => frames.push(&chunk),
             // The mark may lack the empty line behind it; anything else there is half an event.
             Ok(None) => match frames.finish() {
-                all @ Heard::All(_) => all,
-                Heard::More(_) | Heard::Failed(_) | Heard::TooLong => return Ok(Played::Unmarked),
+                all @ StreamStep::All(_) => all,
+                StreamStep::More(_) | StreamStep::Failed(_) | StreamStep::TooLong => return Ok(Played::Unmarked),
             },
         };
         let (audio, ended) = match heard {
-            Heard::More(audio) => (audio, false),
-            Heard::All(audio) => (audio, true),
-            Heard::Failed(why) => return Ok(Played::Unusable(why)),
-            Heard::TooLong => return Ok(Played::Body(Ending::TooLong)),
+            StreamStep::More(audio) => (audio, false),
+            StreamStep::All(audio) => (audio, true),
+            StreamStep::Failed(why) => return Ok(Played::Unusable(why)),
+            StreamStep::TooLong => return Ok(Played::Body(Ending::TooLong)),
         };
         if !tape.has_room_for(&audio) {
             return Ok(Played::Body(Ending::TooLong));
@@ -117,16 +117,16 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
 /// Where the audio goes, and what is known of it.
 struct Tape<'a, W: ?Sized> {
     into: &'a mut W,
-    sound: Sound,
+    audio_stream: AudioStream,
 }
 
 impl<W: AsyncWrite + Unpin + ?Sized> Tape<'_, W> {
     fn has_room_for(&self, piece: &[u8]) -> bool {
-        self.sound.bytes() + piece.len() as u64 <= MAX_ANSWER
+        self.audio_stream.bytes() + piece.len() as u64 <= MAX_ANSWER
     }
 
     async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.sound.push(piece);
+        self.audio_stream.push(piece);
         self.into.write_all(piece).await
     }
 }
@@ -162,7 +162,7 @@ impl Head {
     }
 
     /// The outcome of a success whose media type is not audio's.
-    fn explained(&self, reply: &Reply) -> SpeechOutcome {
+    fn explained(&self, reply: &HttpReply) -> SynthesisOutcome {
         if matches!(reply.ending, Ending::Cut | Ending::TimedOut)
             && let Some(outcome) = incomplete(reply.ending, self.status, self.request_id(), None)
         {
@@ -173,7 +173,7 @@ impl Head {
         self.unusable(&format!("with {media_type} instead of audio{said}"))
     }
 
-    fn outcome(&self, played: Played, sound: &Sound) -> SpeechOutcome {
+    fn outcome(&self, played: Played, audio_stream: &AudioStream) -> SynthesisOutcome {
         let framed = match played {
             Played::Body(ending) => {
                 if let Some(outcome) = incomplete(ending, self.status, self.request_id(), None) {
@@ -185,10 +185,10 @@ impl Head {
             Played::Unmarked => return self.truncated("the stream ends without its mark"),
             Played::Unusable(why) => return self.unusable(&why),
         };
-        match sound.check(framed) {
-            Ok(()) => Outcome::Answered(Spoken {
-                bytes: sound.bytes(),
-                format: sound.format(),
+        match audio_stream.check(framed) {
+            Ok(()) => Outcome::Answered(SynthesizedAudio {
+                bytes: audio_stream.bytes(),
+                format: audio_stream.format(),
                 content_type: self.content_type(),
                 request_id: self.request_id(),
                 content_expiry: header(&self.headers, "x-content-expiry"),
@@ -198,16 +198,20 @@ impl Head {
         }
     }
 
-    fn truncated(&self, why: &str) -> SpeechOutcome {
-        Outcome::Unknown(self.trouble(ErrorKind::Truncated, why.to_owned()))
+    fn truncated(&self, why: &str) -> SynthesisOutcome {
+        Outcome::Unknown(self.failure(ErrorKind::Truncated, why.to_owned()))
     }
 
-    fn unusable(&self, why: &str) -> SpeechOutcome {
+    fn unusable(&self, why: &str) -> SynthesisOutcome {
         let message = format!("the API answered with success, but {why}");
-        Outcome::Unusable(self.trouble(ErrorKind::UnusableAnswer, message))
+        Outcome::Unusable(self.failure(ErrorKind::UnusableAnswer, message))
     }
 
-    fn trouble(&self, kind: ErrorKind, message: String) -> Trouble {
-        Trouble { status: Some(self.status.as_u16()), request_id: self.request_id(), ..Trouble::new(kind, message) }
+    fn failure(&self, kind: ErrorKind, message: String) -> CallFailure {
+        CallFailure {
+            status: Some(self.status.as_u16()),
+            request_id: self.request_id(),
+            ..CallFailure::new(kind, message)
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::{Number, Value};
 
 use super::{
-    answer::{Ending, MAX_ANSWER, Reply},
+    answer::{Ending, HttpReply, MAX_ANSWER},
     client::Client,
     errors::Said,
 };
@@ -48,13 +48,13 @@ impl Client {
             .header(AUTHORIZATION, self.bearer.clone());
         match self.exchange(request, MAX_ANSWER, TIMEOUT).await {
             Ok(reply) => look_into(reply.body.len(), move || entries(&reply)).await,
-            Err(trouble) if trouble.kind == ErrorKind::LocalOutage => Err(LogError::Unasked(trouble.message)),
-            Err(trouble) => Err(LogError::Unreachable(trouble.message)),
+            Err(failure) if failure.kind == ErrorKind::LocalOutage => Err(LogError::Unasked(failure.message)),
+            Err(failure) => Err(LogError::Unreachable(failure.message)),
         }
     }
 }
 
-fn entries(reply: &Reply) -> Result<LogPage, LogError> {
+fn entries(reply: &HttpReply) -> Result<LogPage, LogError> {
     let status = reply.status.as_u16();
     if status != 200 {
         let words = Said::read(reply.explanation()).words.map(|words| format!(": {words}")).unwrap_or_default();

@@ -6,7 +6,7 @@
 mod account;
 mod answer;
 mod ask;
-mod breath;
+mod audio_stream;
 mod classify;
 mod client;
 mod dictionaries;
@@ -23,21 +23,21 @@ mod retry_after;
 mod send;
 #[cfg(test)]
 mod server;
-mod sound;
-mod speech;
+mod synthesis;
 #[cfg(test)]
-mod speech_tests;
+mod synthesis_tests;
 #[cfg(test)]
 mod tests;
 mod voices;
 mod words;
+mod yield_to_driver;
 
 pub use crate::domain::pronunciation::Pronunciation;
 pub use account::account;
 pub use client::{Client, ClientError, SttBody, SttCall};
-pub use dictionaries::Dictionary;
+pub use dictionaries::AccountDictionary;
 pub use gate::Departure;
 pub use posted::{Posted, read_callback};
 pub use send::Settings;
-pub use speech::{SpeechCall, SpeechOutcome, Spoken, Transport};
+pub use synthesis::{SynthesisCall, SynthesisOutcome, SynthesizedAudio, Transport};
 pub use voices::{Voice, voice_language};

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::domain::{
     body::Arrived,
-    call::{ErrorKind, Trouble},
-    transcript::{Reading, Want},
+    call::{CallFailure, ErrorKind},
+    transcript::{AnswerDetail, AnswerReading},
 };
 
 /// What a callback says.
@@ -21,7 +21,7 @@ pub enum Posted {
         audio_ms: Option<u64>,
     },
     /// The vendor could not do it.
-    Failed(Trouble),
+    Failed(CallFailure),
 }
 
 /// Reads the body of a callback.
@@ -29,7 +29,7 @@ pub enum Posted {
 /// # Errors
 /// Why it is none, in words.
 pub fn read_callback(body: &Arrived) -> Result<Posted, String> {
-    match usable(Reading::of(body.reader(), Want::Facts), || body.reader()) {
+    match usable(AnswerReading::of(body.reader(), AnswerDetail::Facts), || body.reader()) {
         Ok(Usable { request_id, transcript }) => Ok(Posted::Answer { request_id, audio_ms: transcript.duration_ms }),
         Err(Unusable { failed: false, why, .. }) => Err(why),
         Err(Unusable { request_id, .. }) => {
@@ -37,7 +37,7 @@ pub fn read_callback(body: &Arrived) -> Result<Posted, String> {
             let kind = if said.of_audio.is_some() { ErrorKind::SourceNotAudio } else { ErrorKind::ServerError };
             let theirs = said.words.map(|words| format!(": {words}")).unwrap_or_default();
             let message = format!("the API could not transcribe it{theirs}");
-            Ok(Posted::Failed(Trouble { request_id, ..Trouble::new(kind, message) }))
+            Ok(Posted::Failed(CallFailure { request_id, ..CallFailure::new(kind, message) }))
         }
     }
 }
@@ -53,11 +53,11 @@ mod tests {
         assert_eq!(read(whole), Ok(Posted::Answer { request_id: Some("r1".into()), audio_ms: None }));
         let long = r#"{"transcription":"","metadata":{"duration":1.5}}"#;
         assert_eq!(read(long), Ok(Posted::Answer { request_id: None, audio_ms: Some(1_500) }));
-        let Ok(Posted::Failed(trouble)) = read(r#"{"status":"failed","error":"no speech","request_id":"r2"}"#) else {
+        let Ok(Posted::Failed(failure)) = read(r#"{"status":"failed","error":"no speech","request_id":"r2"}"#) else {
             panic!("it failed")
         };
-        assert_eq!((trouble.kind, trouble.request_id.as_deref()), (ErrorKind::ServerError, Some("r2")));
-        assert!(trouble.message.contains("no speech"), "{}", trouble.message);
+        assert_eq!((failure.kind, failure.request_id.as_deref()), (ErrorKind::ServerError, Some("r2")));
+        assert!(failure.message.contains("no speech"), "{}", failure.message);
         for (body, why) in [
             ("", "empty"),
             ("{", "not JSON"),

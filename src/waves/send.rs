@@ -18,12 +18,12 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use super::{
-    breath::Breath,
     gate::{Departure, Gate, Stopped},
+    yield_to_driver::YieldToDriver,
 };
 use crate::{
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         padding::Patch,
     },
     io_fault::{self, IoFault},
@@ -115,14 +115,14 @@ impl Content {
     ///
     /// # Errors
     /// What is wrong with the recording. Nothing has been sent.
-    pub(super) async fn open(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, Trouble> {
+    pub(super) async fn open(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, CallFailure> {
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || Self::open_blocking(&path, len, patch))
-            .await
-            .unwrap_or_else(|_| Err(Trouble::new(ErrorKind::SourceUnreadable, "reading the recording was interrupted")))
+        tokio::task::spawn_blocking(move || Self::open_blocking(&path, len, patch)).await.unwrap_or_else(|_| {
+            Err(CallFailure::new(ErrorKind::SourceUnreadable, "reading the recording was interrupted"))
+        })
     }
 
-    fn open_blocking(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, Trouble> {
+    fn open_blocking(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, CallFailure> {
         if let Some(patch) = &patch
             && patch.source_len() != len
         {
@@ -146,7 +146,7 @@ impl Content {
         patched(patch.as_ref(), 0, all.into()).map(|all| Self::Whole(Some(all)))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Trouble>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CallFailure>>> {
         match self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Self::File(file) => file.poll(cx),
@@ -155,7 +155,7 @@ impl Content {
 }
 
 impl FileContent {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Trouble>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CallFailure>>> {
         loop {
             return Poll::Ready(match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
                 Some(Err(error)) => Some(Err(unreadable(&error))),
@@ -164,10 +164,10 @@ impl FileContent {
                         Some(before) => Some(Ok(before)),
                         None => continue,
                     },
-                    Err(trouble) => Some(Err(trouble)),
+                    Err(failure) => Some(Err(failure)),
                 },
                 None if self.read < self.len => {
-                    Some(Err(Trouble::new(ErrorKind::SourceChanged, "the recording shrank while it was sent")))
+                    Some(Err(CallFailure::new(ErrorKind::SourceChanged, "the recording shrank while it was sent")))
                 }
                 None => self.held.take().map(Ok),
             });
@@ -175,37 +175,37 @@ impl FileContent {
     }
 
     /// A piece that was read, as it is sent.
-    fn take(&mut self, chunk: Bytes) -> Result<Bytes, Trouble> {
+    fn take(&mut self, chunk: Bytes) -> Result<Bytes, CallFailure> {
         let at = self.read;
         self.read += chunk.len() as u64;
         if self.read > self.len {
-            return Err(Trouble::new(ErrorKind::SourceChanged, "the recording grew while it was sent"));
+            return Err(CallFailure::new(ErrorKind::SourceChanged, "the recording grew while it was sent"));
         }
         patched(self.patch.as_ref(), at, chunk)
     }
 }
 
 /// A piece of the recording with the edits that are made in it.
-fn patched(patch: Option<&Patch>, at: u64, piece: Bytes) -> Result<Bytes, Trouble> {
+fn patched(patch: Option<&Patch>, at: u64, piece: Bytes) -> Result<Bytes, CallFailure> {
     let Some(patch) = patch else { return Ok(piece) };
     patch.apply(at, piece).ok_or_else(|| {
-        Trouble::new(ErrorKind::SourceChanged, "the recording changed between being looked at and being sent")
+        CallFailure::new(ErrorKind::SourceChanged, "the recording changed between being looked at and being sent")
     })
 }
 
-fn changed(expected: u64, found: u64) -> Trouble {
+fn changed(expected: u64, found: u64) -> CallFailure {
     let message = format!("the recording changed: it had {expected} bytes, and now has {found}");
-    Trouble::new(ErrorKind::SourceChanged, message)
+    CallFailure::new(ErrorKind::SourceChanged, message)
 }
 
-fn unreadable(error: &io::Error) -> Trouble {
+fn unreadable(error: &io::Error) -> CallFailure {
     let message = format!("the recording cannot be read: {error}");
     match (IoFault::of(error), error.kind()) {
         (IoFault::Storage | IoFault::Machine, _) => {
-            Trouble::new(ErrorKind::LocalOutage, format!("{message}; {}", io_fault::remedy(error)))
+            CallFailure::new(ErrorKind::LocalOutage, format!("{message}; {}", io_fault::remedy(error)))
         }
-        (IoFault::File, io::ErrorKind::NotFound) => Trouble::new(ErrorKind::SourceMissing, message),
-        (IoFault::File, _) => Trouble::new(ErrorKind::SourceUnreadable, message),
+        (IoFault::File, io::ErrorKind::NotFound) => CallFailure::new(ErrorKind::SourceMissing, message),
+        (IoFault::File, _) => CallFailure::new(ErrorKind::SourceUnreadable, message),
     }
 }
 
@@ -214,13 +214,13 @@ pub(super) struct Outgoing {
     gate: Gate,
     departs: Option<Box<dyn FnOnce() -> Departure + Send>>,
     content: Content,
-    breath: Breath,
+    driver: YieldToDriver,
     next: Option<Bytes>,
 }
 
 impl Outgoing {
     pub(super) fn new(gate: Gate, content: Content, departs: impl FnOnce() -> Departure + Send + 'static) -> Self {
-        Self { gate, departs: Some(Box::new(departs)), content, breath: Breath::default(), next: None }
+        Self { gate, departs: Some(Box::new(departs)), content, driver: YieldToDriver::default(), next: None }
     }
 }
 
@@ -241,13 +241,13 @@ impl Stream for Outgoing {
         if this.next.is_none() {
             match ready!(this.content.poll(cx)) {
                 None => return Poll::Ready(None),
-                Some(Err(trouble)) => return Poll::Ready(Some(Err(this.gate.broken(trouble)))),
+                Some(Err(failure)) => return Poll::Ready(Some(Err(this.gate.broken(failure)))),
                 Some(Ok(piece)) => this.next = Some(piece),
             }
         }
         // What is small goes in one write with its headers: there is no middle in which to be refused.
         if matches!(this.content, Content::File(_)) {
-            ready!(this.breath.poll(cx));
+            ready!(this.driver.poll(cx));
         }
         Poll::Ready(this.next.take().map(Ok))
     }

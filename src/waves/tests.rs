@@ -23,7 +23,7 @@ use super::{
     server::{Peer, serve},
 };
 use crate::domain::{
-    call::{ErrorKind, LogEntry, LogError, LogFilter, LogPage, Outcome, Trouble},
+    call::{CallFailure, ErrorKind, LogEntry, LogError, LogFilter, LogPage, Outcome},
     extra::Extra,
     keywords::Keywords,
     options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions},
@@ -96,14 +96,14 @@ async fn answered_with(response: &'static str) -> Outcome {
 
 fn unknown(outcome: &Outcome) -> ErrorKind {
     match outcome {
-        Outcome::Unknown(trouble) => trouble.kind,
+        Outcome::Unknown(failure) => failure.kind,
         other => panic!("{other:?}"),
     }
 }
 
-fn not_sent(outcome: &Outcome) -> &Trouble {
+fn not_sent(outcome: &Outcome) -> &CallFailure {
     match outcome {
-        Outcome::NotSent(trouble) => trouble,
+        Outcome::NotSent(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
@@ -292,8 +292,8 @@ async fn half_an_answer_is_unknown() {
 #[tokio::test]
 async fn what_is_too_large_costs_one_call_however_it_ends() {
     let too_large = |outcome| match outcome {
-        Outcome::TooLarge { trouble, body } => {
-            assert_eq!((trouble.kind, trouble.status), (ErrorKind::AnswerTooLarge, Some(200)));
+        Outcome::TooLarge { failure, body } => {
+            assert_eq!((failure.kind, failure.status), (ErrorKind::AnswerTooLarge, Some(200)));
             body
         }
         other => panic!("{other:?}"),
@@ -319,21 +319,21 @@ async fn what_is_too_large_costs_one_call_however_it_ends() {
 async fn refusals_are_told_with_their_wait() {
     let response =
         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 23\r\n\r\n{\"error\":\"Rate limit.\"}";
-    let Outcome::Refused(trouble) = answered_with(response).await else { panic!() };
-    assert_eq!((trouble.kind, trouble.status), (ErrorKind::RateLimited, Some(429)));
-    assert_eq!(trouble.retry_after, Some(Duration::from_secs(7)));
-    assert_eq!(trouble.message, "the API asks for fewer calls (429): Rate limit.");
+    let Outcome::Refused(failure) = answered_with(response).await else { panic!() };
+    assert_eq!((failure.kind, failure.status), (ErrorKind::RateLimited, Some(429)));
+    assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(failure.message, "the API asks for fewer calls (429): Rate limit.");
     // The body is cut, but the status has said what counts.
     let half = answered_with("HTTP/1.1 401 Unauthorized\r\nContent-Length: 99\r\n\r\n{").await;
-    assert!(matches!(half, Outcome::Refused(trouble) if trouble.kind == ErrorKind::Unauthorized));
+    assert!(matches!(half, Outcome::Refused(failure) if failure.kind == ErrorKind::Unauthorized));
 }
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let moved = "HTTP/1.1 307 Moved\r\nLocation: https://else.example/x?sig=1\r\nContent-Length: 0\r\n\r\n";
-    let Outcome::Refused(trouble) = answered_with(moved).await else { panic!() };
+    let Outcome::Refused(failure) = answered_with(moved).await else { panic!() };
     assert_eq!(
-        trouble.message,
+        failure.message,
         "the API redirects to https://else.example/x; set the base URL to where it lives (307)"
     );
 }
@@ -349,8 +349,8 @@ async fn a_refusal_in_the_middle_of_the_upload_is_read() {
     })
     .await;
     let (_file, body) = recording(20_000_000);
-    let Outcome::Refused(trouble) = call_with(&url, body, Departure::Go, LONG).await else { panic!() };
-    assert_eq!(trouble.kind, ErrorKind::RateLimited);
+    let Outcome::Refused(failure) = call_with(&url, body, Departure::Go, LONG).await else { panic!() };
+    assert_eq!(failure.kind, ErrorKind::RateLimited);
     assert!(rest.recv().await.unwrap() < 20_000_000, "the upload went on");
 }
 

@@ -7,54 +7,54 @@ use serde::{
 
 use super::client::Client;
 use crate::domain::{
-    call::Trouble,
+    call::CallFailure,
     lenient::{Fill, Key, Past, Take, take},
     options::{NotListed, nearest},
-    speech::{SpeechLanguage, SpeechModel},
+    synthesis_options::{TtsLanguage, TtsModel},
 };
 
 /// The languages by the names that the catalog has for them.
-const NAMES: &[(&str, SpeechLanguage)] = &[
-    ("arabic", SpeechLanguage::Ar),
-    ("bangla", SpeechLanguage::Bn),
-    ("bengali", SpeechLanguage::Bn),
-    ("chinese", SpeechLanguage::Zh),
-    ("dutch", SpeechLanguage::Nl),
-    ("english", SpeechLanguage::En),
-    ("finnish", SpeechLanguage::Fi),
-    ("french", SpeechLanguage::Fr),
-    ("german", SpeechLanguage::De),
-    ("greek", SpeechLanguage::El),
-    ("gujarati", SpeechLanguage::Gu),
-    ("hindi", SpeechLanguage::Hi),
-    ("indonesian", SpeechLanguage::Id),
-    ("italian", SpeechLanguage::It),
-    ("japanese", SpeechLanguage::Ja),
-    ("kannada", SpeechLanguage::Kn),
-    ("korean", SpeechLanguage::Ko),
-    ("malay", SpeechLanguage::Ms),
-    ("malayalam", SpeechLanguage::Ml),
-    ("mandarin", SpeechLanguage::Zh),
-    ("marathi", SpeechLanguage::Mr),
-    ("norwegian", SpeechLanguage::No),
-    ("odia", SpeechLanguage::Or),
-    ("oriya", SpeechLanguage::Or),
-    ("polish", SpeechLanguage::Pl),
-    ("portuguese", SpeechLanguage::Pt),
-    ("punjabi", SpeechLanguage::Pa),
-    ("russian", SpeechLanguage::Ru),
-    ("spanish", SpeechLanguage::Es),
-    ("swedish", SpeechLanguage::Sv),
-    ("tamil", SpeechLanguage::Ta),
-    ("telugu", SpeechLanguage::Te),
-    ("turkish", SpeechLanguage::Tr),
-    ("vietnamese", SpeechLanguage::Vi),
+const NAMES: &[(&str, TtsLanguage)] = &[
+    ("arabic", TtsLanguage::Ar),
+    ("bangla", TtsLanguage::Bn),
+    ("bengali", TtsLanguage::Bn),
+    ("chinese", TtsLanguage::Zh),
+    ("dutch", TtsLanguage::Nl),
+    ("english", TtsLanguage::En),
+    ("finnish", TtsLanguage::Fi),
+    ("french", TtsLanguage::Fr),
+    ("german", TtsLanguage::De),
+    ("greek", TtsLanguage::El),
+    ("gujarati", TtsLanguage::Gu),
+    ("hindi", TtsLanguage::Hi),
+    ("indonesian", TtsLanguage::Id),
+    ("italian", TtsLanguage::It),
+    ("japanese", TtsLanguage::Ja),
+    ("kannada", TtsLanguage::Kn),
+    ("korean", TtsLanguage::Ko),
+    ("malay", TtsLanguage::Ms),
+    ("malayalam", TtsLanguage::Ml),
+    ("mandarin", TtsLanguage::Zh),
+    ("marathi", TtsLanguage::Mr),
+    ("norwegian", TtsLanguage::No),
+    ("odia", TtsLanguage::Or),
+    ("oriya", TtsLanguage::Or),
+    ("polish", TtsLanguage::Pl),
+    ("portuguese", TtsLanguage::Pt),
+    ("punjabi", TtsLanguage::Pa),
+    ("russian", TtsLanguage::Ru),
+    ("spanish", TtsLanguage::Es),
+    ("swedish", TtsLanguage::Sv),
+    ("tamil", TtsLanguage::Ta),
+    ("telugu", TtsLanguage::Te),
+    ("turkish", TtsLanguage::Tr),
+    ("vietnamese", TtsLanguage::Vi),
 ];
 
 /// The catalogs, and whose voices they list. In paths a model is written with hyphens.
-const CATALOGS: &[(&str, SpeechModel)] = &[
-    ("/waves/v1/lightning-v3.1/get_voices", SpeechModel::Lightning),
-    ("/waves/v1/lightning-v3.1-pro/get_voices", SpeechModel::LightningPro),
+const CATALOGS: &[(&str, TtsModel)] = &[
+    ("/waves/v1/lightning-v3.1/get_voices", TtsModel::Lightning),
+    ("/waves/v1/lightning-v3.1-pro/get_voices", TtsModel::LightningPro),
 ];
 
 /// A voice, as the catalog describes it. What the catalog does not say is empty.
@@ -65,7 +65,7 @@ pub struct Voice {
     /// What it is called.
     pub name: String,
     /// The models that it speaks by; empty where that is not known.
-    pub models: Vec<SpeechModel>,
+    pub models: Vec<TtsModel>,
     /// The languages it was trained on, by their codes; one that has no code here by its name in lower case.
     pub languages: Vec<String>,
     /// E.g. `british`.
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// The API cannot be reached, refuses, or answers with something else.
-    pub async fn voices(&self) -> Result<Vec<Voice>, Trouble> {
+    pub async fn voices(&self) -> Result<Vec<Voice>, CallFailure> {
         let mut all: Vec<Voice> = Vec::new();
         let (mut any, mut missing) = (false, None);
         for (path, model) in CATALOGS {
@@ -101,23 +101,23 @@ impl Client {
                         }
                     }
                 }
-                Err(trouble) if matches!(trouble.status, Some(400 | 404 | 410)) => missing = Some(trouble),
-                Err(trouble) => return Err(trouble),
+                Err(failure) if matches!(failure.status, Some(400 | 404 | 410)) => missing = Some(failure),
+                Err(failure) => return Err(failure),
             }
         }
         match missing {
-            Some(trouble) if !any => Err(trouble),
+            Some(failure) if !any => Err(failure),
             _ => Ok(all),
         }
     }
 
-    async fn catalog(&self, path: &str) -> Result<Vec<Voice>, Trouble> {
+    async fn catalog(&self, path: &str) -> Result<Vec<Voice>, CallFailure> {
         #[derive(Deserialize)]
         struct Catalog {
-            voices: Vec<Entry>,
+            voices: Vec<CatalogEntry>,
         }
         let asked: Result<Catalog, _> = self.ask(self.http.get(self.endpoint(path))).await;
-        let catalog = asked.map_err(|trouble| self.trouble_with_path(trouble, path))?;
+        let catalog = asked.map_err(|failure| self.failure_with_path(failure, path))?;
         Ok(catalog.voices.into_iter().filter_map(voice).collect())
     }
 }
@@ -126,14 +126,14 @@ impl Client {
 ///
 /// # Errors
 /// There is no such language, and which one is near.
-pub fn voice_language(text: &str) -> Result<SpeechLanguage, NotListed> {
+pub fn voice_language(text: &str) -> Result<TtsLanguage, NotListed> {
     let name = text.trim().to_lowercase();
-    let codes = || SpeechLanguage::ALL.iter().copied().filter(|language| *language != SpeechLanguage::Auto);
+    let codes = || TtsLanguage::ALL.iter().copied().filter(|language| *language != TtsLanguage::Auto);
     if let Some((_, language)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Ok(*language);
     }
     codes().find(|language| language.as_str() == name).ok_or_else(|| {
-        let codes = SpeechLanguage::NAMES.iter().copied().filter(|code| *code != SpeechLanguage::Auto.as_str());
+        let codes = TtsLanguage::NAMES.iter().copied().filter(|code| *code != TtsLanguage::Auto.as_str());
         let known = NAMES.iter().map(|(known, _)| *known).chain(codes);
         NotListed { what: "language", value: text.to_owned(), nearest: nearest(&name, known) }
     })
@@ -141,7 +141,7 @@ pub fn voice_language(text: &str) -> Result<SpeechLanguage, NotListed> {
 
 /// What the catalog says of a voice.
 #[derive(Default)]
-struct Entry {
+struct CatalogEntry {
     is_object: bool,
     id: Words,
     name: Words,
@@ -158,14 +158,14 @@ struct Tags {
     usecases: Words,
 }
 
-impl<'de> Deserialize<'de> for Entry {
+impl<'de> Deserialize<'de> for CatalogEntry {
     fn deserialize<D: Deserializer<'de>>(entry: D) -> Result<Self, D::Error> {
         let entry: Self = take(entry)?;
         if entry.is_object { Ok(entry) } else { Err(D::Error::custom("a voice is no object")) }
     }
 }
 
-impl Take for Entry {
+impl Take for CatalogEntry {
     fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         self.is_object = true;
         while let Some(name) = fields.next_key_seed(Key(&["voiceId", "displayName", "tags"]))? {
@@ -246,8 +246,8 @@ fn said(text: &str) -> Option<String> {
 }
 
 /// A voice, if it has an id.
-fn voice(entry: Entry) -> Option<Voice> {
-    let Entry { id: Words(mut id), name: Words(mut name), tags, .. } = entry;
+fn voice(entry: CatalogEntry) -> Option<Voice> {
+    let CatalogEntry { id: Words(mut id), name: Words(mut name), tags, .. } = entry;
     let one = |Words(words)| words.into_iter().next();
     let id = id.pop()?;
     Some(Voice {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_language_has_a_name() {
-        for language in SpeechLanguage::ALL.iter().filter(|language| **language != SpeechLanguage::Auto) {
+        for language in TtsLanguage::ALL.iter().filter(|language| **language != TtsLanguage::Auto) {
             assert!(NAMES.iter().any(|(_, named)| named == language), "{language}");
         }
         assert_eq!([code("English"), code("hi"), code("klingon")], ["en", "hi", "klingon"]);
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_language_has_a_code_and_names() {
         for text in ["hi", "Hindi", " HINDI "] {
-            assert_eq!(voice_language(text), Ok(SpeechLanguage::Hi));
+            assert_eq!(voice_language(text), Ok(TtsLanguage::Hi));
         }
         assert_eq!(voice_language("oriya"), voice_language("odia"));
         let near = |text| voice_language(text).unwrap_err().nearest;
@@ -321,6 +321,6 @@ mod tests {
             read(r#"{"voiceId":["a","b"," ",7],"voiceId":["c","d"],"tags":{"age":"young"},"tags":{"accent":"x"}}"#);
         let last = last.unwrap();
         assert_eq!((last.id.as_str(), last.age, last.accent.as_deref()), ("d", None, Some("x")));
-        assert!(serde_json::from_str::<Entry>("[]").is_err());
+        assert!(serde_json::from_str::<CatalogEntry>("[]").is_err());
     }
 }

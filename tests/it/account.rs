@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use wavebatch::sandbox::{Config, Sandbox};
 
-use crate::cli::{code, house, json, run, stderr, wavebatch};
+use crate::cli::{code, fixture, json, run, stderr, wavebatch};
 
 async fn sandbox() -> Sandbox {
     Sandbox::start(Config { key: Some("sk_right".into()), ..Config::default() }).await.unwrap()
@@ -26,7 +26,7 @@ fn stdout(output: &Output) -> String {
 
 #[test]
 fn voices_are_listed_and_chosen() {
-    let dir = house();
+    let dir = fixture();
     let all = run(dir.path(), &["voices", "--sandbox"]);
     assert_eq!(code(&all), 0, "{}", stderr(&all));
     assert!(stdout(&all).starts_with("id ") && stdout(&all).contains("middle aged  narration"), "{}", stdout(&all));
@@ -60,7 +60,7 @@ fn voices_are_listed_and_chosen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_from_asking_is_told() {
-    let (dir, sandbox) = (house(), sandbox().await);
+    let (dir, sandbox) = (fixture(), sandbox().await);
     let gone = "http://127.0.0.1:1".to_owned();
     fs::write(dir.path().join("w.csv"), "word,pronunciation\na,b\n").unwrap();
     for args in [&["voices"][..], &["dicts", "list"], &["dicts", "push", "w.csv"], &["dicts", "delete", "x"]] {
@@ -78,13 +78,14 @@ async fn what_keeps_from_asking_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dictionary_is_made_changed_and_deleted() {
-    let (dir, sandbox) = (house(), sandbox().await);
+    let (dir, sandbox) = (fixture(), sandbox().await);
     let dicts = |args: &[&str]| with_key(dir.path(), &sandbox.base_url(), "sk_right", &[&["dicts"], args].concat());
     fs::write(dir.path().join("bad.csv"), "word,pronunciation\n,x\na,\na,b\n").unwrap();
     let bad = dicts(&["push", "bad.csv"]);
     assert_eq!(code(&bad), 2);
-    for told in ["3 faults", "bad.csv:2: column `word`: is empty", "bad.csv:4: column `word`: `a` stands on line 3"] {
-        assert!(stderr(&bad).contains(told), "{}", stderr(&bad));
+    for message in ["3 faults", "bad.csv:2: column `word`: is empty", "bad.csv:4: column `word`: `a` stands on line 3"]
+    {
+        assert!(stderr(&bad).contains(message), "{}", stderr(&bad));
     }
     assert_eq!(sandbox.books().dictionary_calls, 0, "nothing was sent");
 

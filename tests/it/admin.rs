@@ -14,13 +14,13 @@ use wavebatch::{
     runner::{AfterDelivery, Event},
     sandbox::{Config, Fault, Match, What},
     server::{
-        Metrics, Patience, Receiver, ReceiverSettings, ScheduleState,
+        Metrics, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
         probe::{self, ProbeSettings},
     },
 };
 
 use crate::support::{
-    House,
+    Fixture,
     watching::{Lock, Page},
     web::{Page as Answer, Web},
 };
@@ -34,8 +34,8 @@ async fn status(url: &str) -> (u16, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_alive_and_ready_and_says_nothing_else() {
-    let house = House::new().await;
-    let admin = house.admin(&Metrics::new()).await;
+    let fixture = Fixture::new().await;
+    let admin = fixture.admin(&Metrics::new()).await;
     let at = format!("http://{}", admin.addr());
     assert_eq!(status(&format!("{at}/healthz")).await, (200, "ok\n".into()));
     assert_eq!(status(&format!("{at}/readyz")).await, (200, "ok\n".into()));
@@ -50,10 +50,10 @@ async fn it_is_alive_and_ready_and_says_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_ready_while_the_ledger_cannot_be_written() {
-    let house = House::new().await;
-    let admin = house.admin(&Metrics::new()).await;
+    let fixture = Fixture::new().await;
+    let admin = fixture.admin(&Metrics::new()).await;
     let (ready, alive) = (format!("http://{}/readyz", admin.addr()), format!("http://{}/healthz", admin.addr()));
-    let lock = Lock::on(house.store.path()).await;
+    let lock = Lock::on(fixture.store.path()).await;
     let began = Instant::now();
     let asked = futures::future::join_all((0..5).map(|_| status(&ready))).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -63,21 +63,21 @@ async fn it_is_not_ready_while_the_ledger_cannot_be_written() {
     assert_eq!(status(&alive).await.0, 200);
     assert_eq!(Page::of(admin.addr()).await.get("wavebatch_ledger_up"), 1.0, "it can be read");
     lock.release().await;
-    house.until("ready again", || async { status(&ready).await.0 == 200 }).await;
+    fixture.until("ready again", || async { status(&ready).await.0 == 200 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_told_in_numbers() {
-    let mut house = House::timeless(Config::default()).await;
-    house.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(100), concurrency: Some(8) })].into();
-    house.calls(5);
-    house.sandbox.script([Fault::new(Match::First(4), What::status(429))]);
+    let mut fixture = Fixture::timeless(Config::default()).await;
+    fixture.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(100), concurrency: Some(8) })].into();
+    fixture.calls(5);
+    fixture.sandbox.script([Fault::new(Match::First(4), What::status(429))]);
     let metrics = Metrics::new();
-    let (batch, ran) = house.go("", "concurrency = 1").await;
+    let (batch, ran) = fixture.go("", "concurrency = 1").await;
     ran.events.iter().for_each(|event| metrics.event(event));
-    house.all_well(batch, 5, 1).await;
+    fixture.all_well(batch, 5, 1).await;
 
-    let admin = house.admin(&metrics).await;
+    let admin = fixture.admin(&metrics).await;
     let page = Page::of(admin.addr()).await;
     for (sample, expected) in [
         ("wavebatch_ledger_up", 1.0),
@@ -100,7 +100,7 @@ async fn a_run_is_told_in_numbers() {
     ] {
         assert!((page.get(sample) - expected).abs() < 1e-9, "{sample} {}", page.get(sample));
     }
-    let spent = house.store.batch_by_id(batch).await.unwrap().spent;
+    let spent = fixture.store.batch_by_id(batch).await.unwrap().spent;
     assert!(spent > 0 && (page.get("wavebatch_spend_dollars") * 1e6 - spent as f64).abs() < 0.5);
     assert_eq!(page.find("wavebatch_limit_use_ratio{pool=\"tts\",limit=\"concurrency\"}"), None, "no limit is set");
     assert_eq!(page.find("wavebatch_probe_success"), None, "nothing is probed");
@@ -108,19 +108,19 @@ async fn a_run_is_told_in_numbers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_is_looked_at_once_in_five_seconds() {
-    let house = House::timeless(Config::default()).await;
-    let admin = house.admin(&Metrics::new()).await;
+    let fixture = Fixture::timeless(Config::default()).await;
+    let admin = fixture.admin(&Metrics::new()).await;
     let queued = "wavebatch_jobs{task=\"transcribe\",state=\"queued\"}";
     assert_eq!(Page::of(admin.addr()).await.get(queued), 0.0);
-    house.calls(3);
-    let batch = house.submit(&house.definition("", "")).await;
+    fixture.calls(3);
+    let batch = fixture.submit(&fixture.definition("", "")).await;
     assert_eq!(Page::of(admin.addr()).await.get(queued), 0.0, "the numbers of before");
-    house.clock.advance(60_000);
+    fixture.clock.advance(60_000);
     let page = Page::of(admin.addr()).await;
     assert_eq!((page.get(queued), page.get("wavebatch_lines_left")), (3.0, 3.0));
     assert!(page.get("wavebatch_oldest_due_seconds") >= 60.0);
-    house.store.pause(batch, PauseKind::User, "for now".into()).await.unwrap();
-    house.clock.advance(5_000);
+    fixture.store.pause(batch, PauseKind::User, "for now".into()).await.unwrap();
+    fixture.clock.advance(5_000);
     let page = Page::of(admin.addr()).await;
     assert_eq!(page.get("wavebatch_batches_paused{kind=\"user\"}"), 1.0);
     assert_eq!(page.get("wavebatch_batches_paused{kind=\"sink\"}"), 0.0);
@@ -129,24 +129,24 @@ async fn the_ledger_is_looked_at_once_in_five_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_deliveries_are_told_by_what_follows() {
-    let house = House::new().await;
-    house.calls(3);
-    let batch = house.submit(&house.definition("formats = [\"txt\"]", "")).await;
-    house.write("out/call-0001.txt/stands", "in the way");
+    let fixture = Fixture::new().await;
+    fixture.calls(3);
+    let batch = fixture.submit(&fixture.definition("formats = [\"txt\"]", "")).await;
+    fixture.write("out/call-0001.txt/stands", "in the way");
     let metrics = Metrics::new();
-    house.run(batch).await.events.iter().for_each(|event| metrics.event(event));
-    let admin = house.admin(&metrics).await;
+    fixture.run(batch).await.events.iter().for_each(|event| metrics.event(event));
+    let admin = fixture.admin(&metrics).await;
     let page = Page::of(admin.addr()).await;
     assert_eq!(page.get("wavebatch_deliveries_failed_total{then=\"refused\"}"), 1.0);
     assert_eq!(page.get("wavebatch_jobs_finished_total{state=\"failed\"}"), 1.0);
     assert_eq!(page.get("wavebatch_jobs_finished_total{state=\"succeeded\"}"), 2.0);
 
-    std::fs::remove_dir_all(house.path("out")).unwrap();
-    house.write("out", "no folder");
-    house.store.redeliver(batch).await.unwrap();
-    house.store.resume(batch, false).await.unwrap();
-    house.run(batch).await.events.iter().for_each(|event| metrics.event(event));
-    house.clock.advance(5_000);
+    std::fs::remove_dir_all(fixture.path("out")).unwrap();
+    fixture.write("out", "no folder");
+    fixture.store.redeliver(batch).await.unwrap();
+    fixture.store.resume(batch, false).await.unwrap();
+    fixture.run(batch).await.events.iter().for_each(|event| metrics.event(event));
+    fixture.clock.advance(5_000);
     let page = Page::of(admin.addr()).await;
     assert!(page.get("wavebatch_deliveries_failed_total{then=\"paused\"}") >= 1.0);
     assert_eq!(page.get("wavebatch_batches_paused{kind=\"sink\"}"), 1.0);
@@ -155,9 +155,9 @@ async fn failed_deliveries_are_told_by_what_follows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_schedules_and_notifications_are_shown() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let metrics = Metrics::new();
-    let admin = house.admin(&metrics).await;
+    let admin = fixture.admin(&metrics).await;
     let failed = |then| Event::DeliveryFailed { batch: BatchId(1), then };
     metrics.event(&failed(AfterDelivery::Retried));
     metrics.event(&failed(AfterDelivery::Retried));
@@ -196,32 +196,32 @@ async fn sinks_schedules_and_notifications_are_shown() {
     assert_eq!(page.find("wavebatch_schedule_broken{definition=\"bad \\\"one\\\"\"}"), None, "its file is gone");
 }
 
-fn settings(house: &House, public_url: &str) -> ProbeSettings {
+fn settings(fixture: &Fixture, public_url: &str) -> ProbeSettings {
     let every = Duration::from_millis(20);
-    ProbeSettings { every, ..ProbeSettings::new(public_url.parse().unwrap(), SECRET, house.clock.clone()) }
+    ProbeSettings { every, ..ProbeSettings::new(public_url.parse().unwrap(), SECRET, fixture.clock.clone()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receiver_is_probed_through_its_public_address() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let metrics = Metrics::new();
     let receive = ReceiverSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         secrets: vec![Secret::new([6; 32]), SECRET],
         rates: Rates::default(),
-        patience: Patience::default(),
+        timeouts: ServerTimeouts::default(),
         metrics: metrics.clone(),
     };
-    let receiver = Receiver::start(house.store.clone(), receive).await.unwrap();
-    let admin = house.admin(&metrics).await;
+    let receiver = Receiver::start(fixture.store.clone(), receive).await.unwrap();
+    let admin = fixture.admin(&metrics).await;
     let (public, stop) = (format!("http://{}/behind/a/proxy", receiver.addr()), CancellationToken::new());
-    let watching = tokio::spawn(probe::watch(settings(&house, &public), metrics.clone(), stop.clone()));
+    let watching = tokio::spawn(probe::watch(settings(&fixture, &public), metrics.clone(), stop.clone()));
     let probed = async |well: f64| Page::of(admin.addr()).await.find("wavebatch_probe_success") == Some(well);
-    house.until("well", || probed(1.0)).await;
+    fixture.until("well", || probed(1.0)).await;
     let at = Page::of(admin.addr()).await.get("wavebatch_probe_last_success_timestamp_seconds");
-    assert!((at - house.clock.now() as f64 / 1e3).abs() < 20.0, "{at}");
+    assert!((at - fixture.clock.now() as f64 / 1e3).abs() < 20.0, "{at}");
     receiver.shutdown().await;
-    house.until("it fails", || probed(0.0)).await;
+    fixture.until("it fails", || probed(0.0)).await;
     let last = Page::of(admin.addr()).await.get("wavebatch_probe_last_success_timestamp_seconds");
     assert!(last >= at, "it stays");
     stop.cancel();
@@ -230,9 +230,9 @@ async fn the_receiver_is_probed_through_its_public_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_that_fails_says_what_to_look_at() {
-    let house = House::new().await;
-    let told = async |url: &str| {
-        let settings = ProbeSettings { patience: Duration::from_millis(500), ..settings(&house, url) };
+    let fixture = Fixture::new().await;
+    let message = async |url: &str| {
+        let settings = ProbeSettings { timeouts: Duration::from_millis(500), ..settings(&fixture, url) };
         probe::once(&settings).await.unwrap_err().to_string()
     };
     for (status, words) in [
@@ -243,17 +243,17 @@ async fn a_probe_that_fails_says_what_to_look_at() {
         (502, "status 502: the proxy does not reach the receiver"),
     ] {
         let web = Web::serve([("*", Answer::Status(status))]).await;
-        let told = told(&web.url("/")).await;
-        assert!(told.starts_with(words), "{told}");
+        let message = message(&web.url("/")).await;
+        assert!(message.starts_with(words), "{message}");
     }
     let silent = Web::serve([("*", Answer::Hang)]).await;
-    assert!(told(&silent.url("/")).await.contains("did not answer within"));
+    assert!(message(&silent.url("/")).await.contains("did not answer within"));
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(
-        told(&format!("http://{gone}")).await,
+        message(&format!("http://{gone}")).await,
         format!("{gone} refuses the connection; is the reverse proxy running, and the port open?")
     );
     // No name ends in that, by RFC 6761.
-    let nowhere = told("http://wavebatch.invalid").await;
+    let nowhere = message("http://wavebatch.invalid").await;
     assert_eq!(nowhere, "the name wavebatch.invalid is not resolved; look at its DNS record");
 }

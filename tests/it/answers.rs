@@ -18,7 +18,7 @@ use wavebatch::{
 
 use crate::{
     cli::{code, stderr, wavebatch},
-    support::{House, KEY, speech::Speaking},
+    support::{Fixture, KEY, synthesis::SynthesisSetup},
 };
 
 /// Larger than any answer that is read.
@@ -58,93 +58,93 @@ fn spool_is_empty(store: &Store) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_answer_is_delivered_like_any_other() {
-    let house = House::new().await;
-    house.calls(1);
+    let fixture = Fixture::new().await;
+    fixture.calls(1);
     let body = words(4_300_000);
-    house.sandbox.script([Fault::new(Match::First(1), answered(&body))]);
+    fixture.sandbox.script([Fault::new(Match::First(1), answered(&body))]);
     let formats = "formats = [\"json\", \"txt\", \"srt\", \"vtt\"]\n[report]\ntranscript = true";
-    let (batch, ran) = house.go(formats, "").await;
+    let (batch, ran) = fixture.go(formats, "").await;
     assert_eq!(ran.end, RunEnd::Done);
-    assert_eq!(house.ends(batch).await["call-0001"].0, Suspect, "its length is not the file's");
+    assert_eq!(fixture.ends(batch).await["call-0001"].0, Suspect, "its length is not the file's");
     let hold = || {
-        assert!(house.output("call-0001.json") == body, "byte for byte");
-        let text = house.output("call-0001.txt");
+        assert!(fixture.output("call-0001.json") == body, "byte for byte");
+        let text = fixture.output("call-0001.txt");
         assert!(text.starts_with("Speaker 1: so we looked at the numbers again. so we") && text.len() > 200_000);
-        assert!(house.output("call-0001.srt").starts_with("1\n00:00:00,250 --> "));
-        assert!(house.output("call-0001.vtt").starts_with("WEBVTT\n\n00:00:00.250 --> "));
-        assert!(spool_is_empty(&house.store));
+        assert!(fixture.output("call-0001.srt").starts_with("1\n00:00:00,250 --> "));
+        assert!(fixture.output("call-0001.vtt").starts_with("WEBVTT\n\n00:00:00.250 --> "));
+        assert!(spool_is_empty(&fixture.store));
     };
     hold();
-    fs::remove_dir_all(house.path("out")).unwrap();
-    house.store.redeliver(batch).await.unwrap();
-    house.store.resume(batch, false).await.unwrap();
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    fs::remove_dir_all(fixture.path("out")).unwrap();
+    fixture.store.redeliver(batch).await.unwrap();
+    fixture.store.resume(batch, false).await.unwrap();
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     hold();
-    assert_eq!(house.sandbox.books().calls, 1, "from the kept answer");
+    assert_eq!(fixture.sandbox.books().calls, 1, "from the kept answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_too_large_costs_one_call_and_is_kept() {
-    let house = House::new().await;
-    house.calls(1);
+    let fixture = Fixture::new().await;
+    fixture.calls(1);
     let body = format!(r#"{{"transcription":"{}"}}"#, "a ".repeat(TOO_LARGE / 2));
-    house.sandbox.script([Fault::new(Match::First(2), answered(&body))]);
-    let (batch, ran) = house.go("", "").await;
+    fixture.sandbox.script([Fault::new(Match::First(2), answered(&body))]);
+    let (batch, ran) = fixture.go("", "").await;
     assert_eq!(ran.end, RunEnd::Done);
     let fails = || async {
-        let row = house.row(batch, "call-0001").await;
+        let row = fixture.row(batch, "call-0001").await;
         assert_eq!((row.state, row.error_kind.as_deref()), (Failed, Some("answer_too_large")), "{:?}", row.error);
         row.billed_calls
     };
     assert_eq!(fails().await, 1);
-    let call = house.job(batch, "call-0001").await.calls.remove(0);
+    let call = fixture.job(batch, "call-0001").await.calls.remove(0);
     assert_eq!(call.state, CallState::Lost);
     assert!(call.cost > 0, "it was billed");
-    let (kept, _) = house.store.answer(call.id).await.unwrap().expect("it is kept");
+    let (kept, _) = fixture.store.answer(call.id).await.unwrap().expect("it is kept");
     assert_eq!(kept.len(), body.len() as u64);
     assert!(kept.kept().0.len() < body.len() / 100, "packed");
     let mut start = [0; 20];
     kept.reader().read_exact(&mut start).unwrap();
     assert_eq!(&start[..], &body.as_bytes()[..20]);
 
-    house.store.resume(batch, false).await.unwrap();
-    house.run(batch).await;
-    assert_eq!(house.sandbox.books().calls, 1, "it is never tried again by itself");
-    assert_eq!(house.store.retry(all(batch)).await.unwrap(), 1);
-    house.run(batch).await;
-    assert_eq!((fails().await, house.sandbox.books().calls), (2, 2), "but when the user says so, and once");
-    assert_eq!(house.store.retry(all(batch)).await.unwrap(), 1);
-    house.run(batch).await;
-    assert_eq!(house.counts(batch).await.of(Succeeded), 1);
+    fixture.store.resume(batch, false).await.unwrap();
+    fixture.run(batch).await;
+    assert_eq!(fixture.sandbox.books().calls, 1, "it is never tried again by itself");
+    assert_eq!(fixture.store.retry(all(batch)).await.unwrap(), 1);
+    fixture.run(batch).await;
+    assert_eq!((fails().await, fixture.sandbox.books().calls), (2, 2), "but when the user says so, and once");
+    assert_eq!(fixture.store.retry(all(batch)).await.unwrap(), 1);
+    fixture.run(batch).await;
+    assert_eq!(fixture.counts(batch).await.of(Succeeded), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_is_it_tried_again_by_who_takes_over() {
-    let house = House::new().await;
-    house.calls(1);
+    let fixture = Fixture::new().await;
+    fixture.calls(1);
     let body = " ".repeat(TOO_LARGE);
-    house.sandbox.script([Fault::new(Match::Any, answered(&body))]);
-    let definition = house.definition("", "");
+    fixture.sandbox.script([Fault::new(Match::Any, answered(&body))]);
+    let definition = fixture.definition("", "");
     let run = |crash: Option<&str>| {
-        let mut command = child(&house, house.dir.path(), &["run", definition.to_str().unwrap()]);
+        let mut command = child(&fixture, fixture.dir.path(), &["run", definition.to_str().unwrap()]);
         crash.map(|at| command.env("WAVEBATCH_CRASH_AT", at));
         command
     };
     let mut first = run(Some("after-answer"));
     let killed = tokio::task::spawn_blocking(move || first.output().unwrap()).await.unwrap();
     assert_eq!(killed.status.code(), None, "{}", stderr(&killed));
-    assert_eq!(house.sandbox.books().calls, 1);
+    assert_eq!(fixture.sandbox.books().calls, 1);
     let mut second = run(None);
     let ended = tokio::task::spawn_blocking(move || second.output().unwrap()).await.unwrap();
-    assert_eq!((code(&ended), house.sandbox.books().calls), (1, 1), "{}", stderr(&ended));
+    assert_eq!((code(&ended), fixture.sandbox.books().calls), (1, 1), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("answer_too_large"), "{}", stderr(&ended));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_is_speech_that_is_too_large_bought_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut house = House::new().await;
-    house.base_url = Some(format!("http://{}", listener.local_addr().unwrap()));
+    let mut fixture = Fixture::new().await;
+    fixture.base_url = Some(format!("http://{}", listener.local_addr().unwrap()));
     let serving = tokio::spawn(async move {
         let mut calls = 0;
         loop {
@@ -153,11 +153,11 @@ async fn nor_is_speech_that_is_too_large_bought_again() {
             assert!(calls <= 1, "one call");
         }
     });
-    let batch = house.speak(&Speaking::default(), &[("one", "One short sentence.")]).await;
-    house.run(batch).await;
+    let batch = fixture.speak(&SynthesisSetup::default(), &[("one", "One short sentence.")]).await;
+    fixture.run(batch).await;
     assert!(!serving.is_finished(), "one call");
     serving.abort();
-    let row = house.row(batch, "one").await;
+    let row = fixture.row(batch, "one").await;
     assert_eq!((row.state, row.error_kind.as_deref(), row.billed_calls), (Failed, Some("answer_too_large"), 1));
 }
 
@@ -179,9 +179,9 @@ async fn speak(mut stream: TcpStream) -> bool {
 }
 
 /// The program, which calls the sandbox.
-fn child(house: &House, dir: &Path, args: &[&str]) -> std::process::Command {
+fn child(fixture: &Fixture, dir: &Path, args: &[&str]) -> std::process::Command {
     let mut command = wavebatch(dir, args);
-    command.env("SMALLEST_API_KEY", KEY).env("SMALLEST_BASE_URL", house.sandbox.base_url());
+    command.env("SMALLEST_API_KEY", KEY).env("SMALLEST_BASE_URL", fixture.sandbox.base_url());
     command.env("WAVEBATCH_DATABASE", format!("sqlite://{}", dir.join("wavebatch.db").display()));
     command
 }
@@ -189,12 +189,12 @@ fn child(house: &House, dir: &Path, args: &[&str]) -> std::process::Command {
 /// The peak memory of a whole run, in bytes, whose one line is answered with this.
 #[cfg(target_os = "linux")]
 async fn peak(body: &str) -> u64 {
-    let house = House::new().await;
-    let dir = house.path("child");
-    house.recording("child/rec/1.wav", "words", 1.0, 1);
-    house.sandbox.script([Fault::new(Match::Any, answered(body))]);
+    let fixture = Fixture::new().await;
+    let dir = fixture.path("child");
+    fixture.recording("child/rec/1.wav", "words", 1.0, 1);
+    fixture.sandbox.script([Fault::new(Match::Any, answered(body))]);
     let args = ["run", "rec", "--task", "transcribe", "--model", "pulse", "--language", "en", "-q"];
-    let mut run = child(&house, &dir, &args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut run = child(&fixture, &dir, &args).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", run.id());
     let mut peak = 0;
     let ended = loop {
@@ -207,7 +207,7 @@ async fn peak(body: &str) -> u64 {
         tokio::time::sleep(Duration::from_millis(3)).await;
     };
     assert!(matches!(ended.code(), Some(0 | 1)), "{ended}");
-    assert_eq!(house.sandbox.books().calls, 1);
+    assert_eq!(fixture.sandbox.books().calls, 1);
     assert!(dir.join("out").exists());
     peak * 1_000
 }

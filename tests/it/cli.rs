@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{House, service::program};
+use crate::support::{Fixture, service::program};
 
 /// The program in a folder of its own, with no environment that could mean anything to it.
 pub fn wavebatch(dir: &Path, args: &[&str]) -> Command {
@@ -36,7 +36,7 @@ pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
 }
 
-pub fn house() -> tempfile::TempDir {
+pub fn fixture() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -46,7 +46,7 @@ fn demo() -> String {
 
 #[test]
 fn the_first_command_leaves_outputs_and_the_second_has_nothing_to_do() {
-    let dir = house();
+    let dir = fixture();
     let first = run(dir.path(), &["run", &demo(), "--sandbox", "--json"]);
     assert_eq!(code(&first), 0, "{}", stderr(&first));
     assert!(stderr(&first).contains("wavebatch-sandbox.db (new)"), "{}", stderr(&first));
@@ -74,7 +74,7 @@ fn the_first_command_leaves_outputs_and_the_second_has_nothing_to_do() {
 
 #[test]
 fn without_a_usable_key_nothing_starts() {
-    let dir = house();
+    let dir = fixture();
     fs::write(dir.path().join("a.wav"), "RIFF").expect("a file");
     let ad_hoc = ["run", "a.wav", "--task", "transcribe", "--model", "pulse", "--language", "en"];
     let none = run(dir.path(), &ad_hoc);
@@ -93,7 +93,7 @@ fn without_a_usable_key_nothing_starts() {
 
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_a_status_of_2() {
-    let dir = house();
+    let dir = fixture();
     fs::write(dir.path().join("bad.toml"), "task = 'transcribe'\nmanifest = 'm.csv'\n[transcribe]\nmodle = 'pulse'\n")
         .expect("a file");
     fs::write(dir.path().join("m.csv"), "id,url\n1,a.wav\n1,b.wav\n").expect("a file");
@@ -116,7 +116,7 @@ fn what_is_wrong_is_told_with_its_place_and_a_status_of_2() {
 
 #[test]
 fn failed_lines_are_grouped_and_make_it_1() {
-    let dir = house();
+    let dir = fixture();
     fs::write(dir.path().join("page.wav"), "<!doctype html><html></html>").expect("a file");
     fs::write(dir.path().join("m.csv"), "id,url\n1,page.wav\n2,gone.wav\n").expect("a file");
     let args = ["run", "m.csv", "--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
@@ -131,7 +131,7 @@ fn failed_lines_are_grouped_and_make_it_1() {
 
 #[test]
 fn a_ledger_that_is_none_stops_it_with_what_to_do() {
-    let dir = house();
+    let dir = fixture();
     let missing = run(dir.path(), &["status"]);
     assert_eq!(code(&missing), 3);
     assert!(stderr(&missing).contains("hint: "), "{}", stderr(&missing));
@@ -144,7 +144,7 @@ fn a_ledger_that_is_none_stops_it_with_what_to_do() {
 
 #[test]
 fn json_logs_are_json_and_nothing_else() {
-    let dir = house();
+    let dir = fixture();
     let output = run(dir.path(), &["run", &demo(), "--sandbox", "--log-format", "json"]);
     assert_eq!(code(&output), 0);
     for line in stderr(&output).lines() {
@@ -154,11 +154,11 @@ fn json_logs_are_json_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_another_version_is_refused_by_every_verb_with_one_sentence() {
-    let house = House::new().await;
-    house.calls(1);
-    let definition = house.definition("", "");
-    let batch = house.submit(&definition).await;
-    let name = house.store.batch_by_id(batch).await.expect("a ledger").name;
+    let fixture = Fixture::new().await;
+    fixture.calls(1);
+    let definition = fixture.definition("", "");
+    let batch = fixture.submit(&definition).await;
+    let name = fixture.store.batch_by_id(batch).await.expect("a ledger").name;
     let (file, name) = (definition.to_str().expect("UTF-8"), name.as_str());
     let verbs: &[&[&str]] = &[
         &["run", file],
@@ -190,30 +190,30 @@ async fn a_ledger_of_another_version_is_refused_by_every_verb_with_one_sentence(
         (unreleased, "was made by an unreleased version of wavebatch, and this version cannot read it", "move it away"),
         (newer, "was written by a newer wavebatch (its schema is version 9999", "use the wavebatch that wrote it"),
     ] {
-        let mut ledger = house.ledger().await;
+        let mut ledger = fixture.ledger().await;
         // The newer one has the first migration that everybody knows.
         let kept: Vec<u8> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
             .fetch_one(&mut ledger)
             .await
             .expect("a ledger");
         sqlx::query(statement).execute(&mut ledger).await.expect("a ledger");
-        let before = fs::read(house.store.path()).expect("a ledger");
+        let before = fs::read(fixture.store.path()).expect("a ledger");
         for verb in verbs {
             let output =
-                program(&house, verb).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
-            let told = stderr(&output);
-            assert_eq!(output.status.code(), Some(3), "{verb:?}: {told}");
-            assert_eq!(told.matches(sentence).count(), 1, "{verb:?}: {told}");
-            assert_eq!(told.matches("hint: ").count(), 1, "{verb:?}: {told}");
-            assert!(told.contains(hint) && told.trim().lines().count() <= 2, "{verb:?}: {told}");
+                program(&fixture, verb).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(3), "{verb:?}: {message}");
+            assert_eq!(message.matches(sentence).count(), 1, "{verb:?}: {message}");
+            assert_eq!(message.matches("hint: ").count(), 1, "{verb:?}: {message}");
+            assert!(message.contains(hint) && message.trim().lines().count() <= 2, "{verb:?}: {message}");
             assert!(output.stdout.is_empty(), "{verb:?}");
         }
-        assert!(before == fs::read(house.store.path()).expect("a ledger"), "nothing was written");
+        assert!(before == fs::read(fixture.store.path()).expect("a ledger"), "nothing was written");
         sqlx::query("UPDATE _sqlx_migrations SET checksum = ? WHERE version = 1")
             .bind(kept)
             .execute(&mut ledger)
             .await
             .expect("a ledger");
     }
-    assert_eq!(house.sandbox.books().calls, 0);
+    assert_eq!(fixture.sandbox.books().calls, 0);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::cli::{code, house, run, stderr};
+use crate::cli::{code, fixture, run, stderr};
 
 /// A recording whose last page says that there is one sample: less than a millisecond.
 fn of_no_length() -> Vec<u8> {
@@ -17,7 +17,7 @@ fn of_no_length() -> Vec<u8> {
 
 #[test]
 fn a_panic_of_a_parser_is_none_of_the_users_business() {
-    let dir = house();
+    let dir = fixture();
     fs::write(dir.path().join("bent.opus"), of_no_length()).expect("a file");
     let ran = run(
         dir.path(),

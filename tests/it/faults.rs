@@ -1,6 +1,6 @@
 //! Every fault at every place where a call is made: the line that it befalls comes out right, at the cost of one more call
 //! at most, and its neighbours do not notice. Which test holds which fault, also of stores and disks, stands at the top of
-//! `walls`.
+//! `fault_matrix`.
 
 use std::{fs, time::Duration};
 
@@ -13,11 +13,11 @@ use wavebatch::{
         retry::PauseKind,
     },
     runner::RunEnd,
-    sandbox::{Config, Fault, Match, Shape, StatusFault, What},
+    sandbox::{Config, ErrorShape, Fault, Match, StatusFault, What},
     server::Receiver,
 };
 
-use crate::support::{House, speech::Speaking, watching::Lock};
+use crate::support::{Fixture, synthesis::SynthesisSetup, watching::Lock};
 
 /// Houses at once.
 const AT_ONCE: usize = 8;
@@ -44,38 +44,38 @@ enum Place {
 const PLACES: [Place; 4] = [Place::Sync, Place::Posted, Place::Speech, Place::Stream];
 
 /// Three lines at a place, the second of which meets the fault at its first call.
-async fn disturbed(place: Place, fault: &What) -> (House, BatchId, Option<Receiver>) {
-    let mut house = House::with(Config { webhook_backoff: Duration::from_millis(20), ..Config::default() }).await;
+async fn disturbed(place: Place, fault: &What) -> (Fixture, BatchId, Option<Receiver>) {
+    let mut fixture = Fixture::with(Config { webhook_backoff: Duration::from_millis(20), ..Config::default() }).await;
     let scripted = |matches| Fault::new(matches, fault.clone()).times(1);
     if matches!(place, Place::Speech | Place::Stream) {
-        house.sandbox.script([scripted(Match::Text("second".into()))]);
+        fixture.sandbox.script([scripted(Match::Text("second".into()))]);
         let transport = if place == Place::Stream { "sse" } else { "sync" };
-        let speaking = Speaking { synthesize: json!({ "transport": transport }), ..Speaking::default() };
-        let batch = house.speak(&speaking, &TEXTS).await;
-        return (house, batch, None);
+        let setup = SynthesisSetup { synthesize: json!({ "transport": transport }), ..SynthesisSetup::default() };
+        let batch = fixture.speak(&setup, &TEXTS).await;
+        return (fixture, batch, None);
     }
-    house.provable_calls(3);
-    let second = fs::metadata(house.path("rec/2.wav")).expect("a recording").len();
-    house.sandbox.script([scripted(Match::Size(second))]);
+    fixture.provable_calls(3);
+    let second = fs::metadata(fixture.path("rec/2.wav")).expect("a recording").len();
+    fixture.sandbox.script([scripted(Match::Size(second))]);
     if place == Place::Sync {
-        let batch = house.submit(&house.definition("formats = [\"txt\"]", "unknown_grace = \"200ms\"")).await;
-        return (house, batch, None);
+        let batch = fixture.submit(&fixture.definition("formats = [\"txt\"]", "unknown_grace = \"200ms\"")).await;
+        return (fixture, batch, None);
     }
     let rule = Rule { over_bytes: 0, overdue_ms: 600, grace_ms: 200, ..Rule::default() };
-    let receiver = house.listens(SECRET, rule).await;
+    let receiver = fixture.listens(SECRET, rule).await;
     let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
                 [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\n\
                 [run]\nunknown_grace = \"200ms\"\n";
-    let batch = house.submit(&house.write("night.toml", toml)).await;
-    (house, batch, Some(receiver))
+    let batch = fixture.submit(&fixture.write("night.toml", toml)).await;
+    (fixture, batch, Some(receiver))
 }
 
 /// What the line at a place must have become, if it went well.
-fn is_right(house: &House, place: Place, i: usize) -> bool {
+fn is_right(fixture: &Fixture, place: Place, i: usize) -> bool {
     match place {
-        Place::Sync | Place::Posted => house.output(&format!("call-{i}.txt")).trim() == format!("words of call {i}"),
+        Place::Sync | Place::Posted => fixture.output(&format!("call-{i}.txt")).trim() == format!("words of call {i}"),
         Place::Speech | Place::Stream => {
-            let wav = fs::read(house.spoken(&format!("call-{i}.wav"))).expect("an output");
+            let wav = fs::read(fixture.spoken(&format!("call-{i}.wav"))).expect("an output");
             // The sandbox hums for as long as the text would take.
             wav.starts_with(b"RIFF") && wav.len() > 10_000
         }
@@ -84,22 +84,22 @@ fn is_right(house: &House, place: Place, i: usize) -> bool {
 
 /// The row of the table: place × fault.
 async fn comes_out_right(place: Place, fault: What) {
-    let told = format!("{place:?} × {fault:?}");
-    let (house, batch, _receiver) = disturbed(place, &fault).await;
-    assert_eq!(house.run_ahead(batch).await.end, RunEnd::Done, "{told}");
-    for row in house.rows(batch).await {
+    let message = format!("{place:?} × {fault:?}");
+    let (fixture, batch, _receiver) = disturbed(place, &fault).await;
+    assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Done, "{message}");
+    for row in fixture.rows(batch).await {
         // Half of the samples, complete by all signs but their number: the text itself is the only witness.
         let short = place == Place::Speech && fault == What::Short200 && row.key == "call-2";
         let expected = if short { JobState::Suspect } else { JobState::Succeeded };
-        assert_eq!(row.state, expected, "{told}: {} {:?}", row.key, row.error);
+        assert_eq!(row.state, expected, "{message}: {} {:?}", row.key, row.error);
         let most = if row.key == "call-2" { 2 } else { 1 };
-        assert!(row.billed_calls <= most && row.billed_calls >= 1, "{told}: {} of {}", row.billed_calls, row.key);
+        assert!(row.billed_calls <= most && row.billed_calls >= 1, "{message}: {} of {}", row.billed_calls, row.key);
     }
-    assert!((1..=3).all(|i| is_right(&house, place, i)), "{told}");
-    let books = house.sandbox.books();
+    assert!((1..=3).all(|i| is_right(&fixture, place, i)), "{message}");
+    let books = fixture.sandbox.books();
     assert!(
         books.most_billed() <= 2 && books.calls <= 4 + u64::from(place == Place::Posted),
-        "{told}: {}",
+        "{message}: {}",
         books.calls
     );
 }
@@ -130,51 +130,51 @@ async fn each_fault_at_each_place_costs_one_more_call_at_most_and_no_line() {
     done.into_iter().for_each(|row| row.expect("a row that holds"));
 }
 
-const SHAPES: [Shape; 9] = [
-    Shape::Stt,
-    Shape::SttOlder,
-    Shape::SttRegion,
-    Shape::NoToken,
-    Shape::BadKey,
-    Shape::Tts,
-    Shape::Chat,
-    Shape::Html,
-    Shape::Nothing,
+const SHAPES: [ErrorShape; 9] = [
+    ErrorShape::Stt,
+    ErrorShape::SttOlder,
+    ErrorShape::SttRegion,
+    ErrorShape::NoToken,
+    ErrorShape::BadKey,
+    ErrorShape::Tts,
+    ErrorShape::Chat,
+    ErrorShape::Html,
+    ErrorShape::Nothing,
 ];
 
 /// The row of the table: place × status × shape.
-async fn means_what_it_says(place: Place, code: u16, shape: Shape) {
-    let told = format!("{place:?} × {code} as {shape:?}");
+async fn means_what_it_says(place: Place, code: u16, shape: ErrorShape) {
+    let message = format!("{place:?} × {code} as {shape:?}");
     let fault = What::Status(StatusFault { code, shape: Some(shape), ..StatusFault::default() });
-    let (house, batch, _receiver) = disturbed(place, &fault).await;
-    let ran = house.run_ahead(batch).await;
-    let counts = house.counts(batch).await;
-    let row = house.row(batch, "call-2").await;
+    let (fixture, batch, _receiver) = disturbed(place, &fault).await;
+    let ran = fixture.run_ahead(batch).await;
+    let counts = fixture.counts(batch).await;
+    let row = fixture.row(batch, "call-2").await;
     match code {
         // Its words are about the account's region, whatever the status.
-        400 | 401 if shape == Shape::SttRegion => {
-            assert_eq!(ran.end, RunEnd::Paused, "{told}");
-            let pause = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
-            assert_eq!(pause.0, PauseKind::Region, "{told}");
-            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{told}");
+        400 | 401 if shape == ErrorShape::SttRegion => {
+            assert_eq!(ran.end, RunEnd::Paused, "{message}");
+            let pause = fixture.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+            assert_eq!(pause.0, PauseKind::Region, "{message}");
+            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{message}");
         }
         // Whoever refuses the account blames no line.
         401 => {
-            assert_eq!(ran.end, RunEnd::Paused, "{told}");
-            let pause = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
-            assert_eq!(pause.0, PauseKind::Credentials, "{told}");
-            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{told}");
+            assert_eq!(ran.end, RunEnd::Paused, "{message}");
+            let pause = fixture.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+            assert_eq!(pause.0, PauseKind::Credentials, "{message}");
+            assert_eq!((counts.of(JobState::Failed), row.tries), (0, 0), "{message}");
         }
         400 => {
-            assert_eq!(ran.end, RunEnd::Done, "{told}");
-            assert_eq!((counts.of(JobState::Failed), counts.of(JobState::Succeeded)), (1, 2), "{told}");
-            assert_eq!((row.state, row.billed_calls), (JobState::Failed, 0), "{told}: {:?}", row.error);
-            assert!(row.error.is_some_and(|error| !error.is_empty()), "{told}");
+            assert_eq!(ran.end, RunEnd::Done, "{message}");
+            assert_eq!((counts.of(JobState::Failed), counts.of(JobState::Succeeded)), (1, 2), "{message}");
+            assert_eq!((row.state, row.billed_calls), (JobState::Failed, 0), "{message}: {:?}", row.error);
+            assert!(row.error.is_some_and(|error| !error.is_empty()), "{message}");
         }
         _ => {
-            assert_eq!(ran.end, RunEnd::Done, "{told}");
-            assert_eq!(counts.of(JobState::Succeeded), 3, "{told}: {:?}", row.error);
-            assert!(row.billed_calls <= 2, "{told}");
+            assert_eq!(ran.end, RunEnd::Done, "{message}");
+            assert_eq!(counts.of(JobState::Succeeded), 3, "{message}: {:?}", row.error);
+            assert!(row.billed_calls <= 2, "{message}");
         }
     }
 }
@@ -193,30 +193,30 @@ async fn each_shape_of_an_error_means_what_its_status_says() {
 }
 
 /// Forty recordings, in the middle of being worked: `disturb` happens once ten have arrived.
-async fn in_the_middle<F: Future<Output = ()>>(told: &str, disturb: impl FnOnce(House) -> (House, F)) {
+async fn in_the_middle<F: Future<Output = ()>>(message: &str, disturb: impl FnOnce(Fixture) -> (Fixture, F)) {
     const LINES: u64 = 40;
-    let house = House::with(Config { latency: Duration::from_millis(30), ..Config::default() }).await;
-    house.provable_calls(usize::try_from(LINES).expect("few"));
-    let batch = house.submit(&house.definition("", "concurrency = 4\nunknown_grace = \"200ms\"")).await;
-    let (house, disturbed) = disturb(house);
-    let (ran, ()) = tokio::join!(house.run(batch), async {
-        house.sandbox.arrivals(10).await;
+    let fixture = Fixture::with(Config { latency: Duration::from_millis(30), ..Config::default() }).await;
+    fixture.provable_calls(usize::try_from(LINES).expect("few"));
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 4\nunknown_grace = \"200ms\"")).await;
+    let (fixture, disturbed) = disturb(fixture);
+    let (ran, ()) = tokio::join!(fixture.run(batch), async {
+        fixture.sandbox.arrivals(10).await;
         disturbed.await;
     });
-    assert_eq!(ran.end, RunEnd::Done, "{told}");
-    house.all_well(batch, LINES, 1).await;
+    assert_eq!(ran.end, RunEnd::Done, "{message}");
+    fixture.all_well(batch, LINES, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_is_locked_for_eight_seconds_costs_nothing() {
-    in_the_middle("locked", |house| {
-        let path = house.path("wavebatch.db");
+    in_the_middle("locked", |fixture| {
+        let path = fixture.path("wavebatch.db");
         let disturb = async move {
             let lock = Lock::on(&path).await;
             tokio::time::sleep(Duration::from_secs(8)).await;
             lock.release().await;
         };
-        (house, disturb)
+        (fixture, disturb)
     })
     .await;
 }
@@ -224,9 +224,9 @@ async fn a_ledger_that_is_locked_for_eight_seconds_costs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_by_an_hour_costs_nothing() {
     for hour in [3_600_000, -3_600_000] {
-        in_the_middle(&format!("{hour} ms"), |house| {
-            let clock = house.clock.clone();
-            (house, async move { clock.advance(hour) })
+        in_the_middle(&format!("{hour} ms"), |fixture| {
+            let clock = fixture.clock.clone();
+            (fixture, async move { clock.advance(hour) })
         })
         .await;
     }

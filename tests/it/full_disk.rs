@@ -26,8 +26,8 @@ use wavebatch::{
 
 use self::disk::Disk;
 use crate::{
-    support::{House, KEY, SHORT, open, s3::S3Server, speech},
-    walls::{self, Kind, spoken_in_peace, submitted},
+    fault_matrix::{self, Kind, spoken_in_peace, submitted},
+    support::{Fixture, KEY, SHORT, open, s3::S3Server, synthesis},
 };
 
 mod disk;
@@ -36,29 +36,29 @@ const LINES: usize = 120;
 /// Room for some of the lines beyond what is there, in blocks of 512 bytes: about 16 kB of log a line.
 const BLOCKS: u64 = 1_000;
 
-async fn house() -> House {
-    let house = House::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
-    house.provable_calls(LINES);
-    house.definition("", "concurrency = 4\nunknown_grace = \"100ms\"");
-    house
+async fn fixture() -> Fixture {
+    let fixture = Fixture::with(Config { latency: Duration::from_millis(20), ..Config::default() }).await;
+    fixture.provable_calls(LINES);
+    fixture.definition("", "concurrency = 4\nunknown_grace = \"100ms\"");
+    fixture
 }
 
-fn wavebatch(house: &House, room: Option<u64>) -> Child {
-    let log = std::fs::metadata(house.path("wavebatch.db-wal")).map_or(0, |log| log.len());
+fn wavebatch(fixture: &Fixture, room: Option<u64>) -> Child {
+    let log = std::fs::metadata(fixture.path("wavebatch.db-wal")).map_or(0, |log| log.len());
     let limit = room.map(|n| log / 512 + n).map(|n| format!("trap '' XFSZ; ulimit -S -f {n};")).unwrap_or_default();
     let mut command = Command::new("sh");
     command
-        .current_dir(house.dir.path())
+        .current_dir(fixture.dir.path())
         .args(["-c", &format!("{limit} exec \"$0\" run night.toml --config wavebatch.toml")])
         .arg(env!("CARGO_BIN_EXE_wavebatch"))
         .env_remove("WAVEBATCH_DATABASE");
-    equipped(command, house).spawn().expect("the program")
+    equipped(command, fixture).spawn().expect("the program")
 }
 
-fn equipped(mut command: Command, house: &House) -> Command {
+fn equipped(mut command: Command, fixture: &Fixture) -> Command {
     command
         .env("SMALLEST_API_KEY", KEY)
-        .env("SMALLEST_BASE_URL", house.sandbox.base_url())
+        .env("SMALLEST_BASE_URL", fixture.sandbox.base_url())
         .env("WAVEBATCH_LEASE_MS", "500")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -67,12 +67,12 @@ fn equipped(mut command: Command, house: &House) -> Command {
 }
 
 /// Until no more calls arrive: the log has reached the limit.
-async fn until_stuck(house: &House) {
+async fn until_stuck(fixture: &Fixture) {
     let (mut seen, deadline) = ((0, 0), Instant::now() + Duration::from_secs(30));
     while seen.1 < 10 {
         assert!(Instant::now() < deadline, "it makes no calls: {seen:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let calls = house.sandbox.books().calls;
+        let calls = fixture.sandbox.books().calls;
         seen = if calls == seen.0 && calls > 0 { (calls, seen.1 + 1) } else { (calls, 0) };
     }
     assert!(seen.0 < LINES as u64, "the limit was never reached");
@@ -91,37 +91,37 @@ async fn end_of(child: Child) -> (Output, String) {
     (output, words)
 }
 
-async fn all_bought_once(house: &House) {
-    all_bought_once_in(&house.store, house).await;
+async fn all_bought_once(fixture: &Fixture) {
+    all_bought_once_in(&fixture.store, fixture).await;
 }
 
-async fn all_bought_once_in(store: &Store, house: &House) {
+async fn all_bought_once_in(store: &Store, fixture: &Fixture) {
     let batch = store.batch("night").await.expect("a ledger").expect("the batch").id;
     let counts = store.counts(batch).await.expect("a ledger");
     assert_eq!((counts.of(JobState::Succeeded), counts.total()), (LINES as u64, LINES as u64), "{counts:?}");
-    let books = house.sandbox.books();
+    let books = fixture.sandbox.books();
     assert_eq!((books.contents.len(), books.most_billed()), (LINES, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_on_when_there_is_room_again() {
-    let house = house().await;
-    let child = wavebatch(&house, Some(BLOCKS));
-    until_stuck(&house).await;
+    let fixture = fixture().await;
+    let child = wavebatch(&fixture, Some(BLOCKS));
+    until_stuck(&fixture).await;
     let pid = Pid::from_child(&child);
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: None, maximum: None }).expect("the limit is raised");
     let (output, words) = end_of(child).await;
     assert!(output.status.success(), "{words}");
     assert!(words.contains("the ledger cannot be written"), "{words}");
     assert!(words.contains("the ledger can be written again"), "{words}");
-    all_bought_once(&house).await;
+    all_bought_once(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_signals_end_it_and_the_next_run_buys_nothing_again() {
-    let house = house().await;
-    let child = wavebatch(&house, Some(BLOCKS));
-    until_stuck(&house).await;
+    let fixture = fixture().await;
+    let child = wavebatch(&fixture, Some(BLOCKS));
+    until_stuck(&fixture).await;
     let pid = Pid::from_child(&child);
     for _ in 0..2 {
         kill_process(pid, Signal::INT).expect("a living child");
@@ -130,43 +130,43 @@ async fn two_signals_end_it_and_the_next_run_buys_nothing_again() {
     let (output, words) = end_of(child).await;
     assert_eq!(output.status.code(), Some(130), "{words}");
     assert!(words.contains("free some space"), "{words}");
-    let (output, words) = end_of(wavebatch(&house, None)).await;
+    let (output, words) = end_of(wavebatch(&fixture, None)).await;
     assert!(output.status.success(), "{words}");
-    all_bought_once(&house).await;
+    all_bought_once(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_on_a_full_disk_goes_on_when_there_is_room() {
     let Some(disk) = Disk::of_kib(8 * 1_024) else { return };
-    let house = house().await;
+    let fixture = fixture().await;
     let inside = disk.inside().join("wavebatch.db");
     let command = |verb: &str| {
-        let mut command = disk.enter(house.dir.path(), env!("CARGO_BIN_EXE_wavebatch"));
+        let mut command = disk.enter(fixture.dir.path(), env!("CARGO_BIN_EXE_wavebatch"));
         command.args([verb, "night.toml", "--config", "wavebatch.toml"]).env("WAVEBATCH_DATABASE", &inside);
-        equipped(command, &house).spawn().expect("the program")
+        equipped(command, &fixture).spawn().expect("the program")
     };
     let (output, words) = end_of(command("submit")).await;
     assert!(output.status.success(), "{words}");
     disk.fill_but(BLOCKS as usize * 512);
     let child = command("run");
-    until_stuck(&house).await;
+    until_stuck(&fixture).await;
     disk.empty();
     let (output, words) = end_of(child).await;
     assert!(output.status.success(), "{words}");
-    for told in ["the ledger cannot be written", "free some space", "the ledger can be written again"] {
-        assert!(words.contains(told), "{told}: {words}");
+    for message in ["the ledger cannot be written", "free some space", "the ledger can be written again"] {
+        assert!(words.contains(message), "{message}: {words}");
     }
     // SQLite finds its way out of the other namespace, so that a copy is read.
     for ending in ["", "-wal"] {
         let _ =
-            std::fs::copy(disk.path().join(format!("wavebatch.db{ending}")), house.path(&format!("copy.db{ending}")));
+            std::fs::copy(disk.path().join(format!("wavebatch.db{ending}")), fixture.path(&format!("copy.db{ending}")));
     }
-    all_bought_once_in(&open(&house.path("copy.db"), &house.clock, SHORT).await, &house).await;
+    all_bought_once_in(&open(&fixture.path("copy.db"), &fixture.clock, SHORT).await, &fixture).await;
 }
 
 /// Works until that is said, makes room, and works to the end.
-async fn until_there_is_room(house: &House, batch: BatchId, disk: &Disk, words: &[&str]) {
-    let (runner, mut seen) = house.runner_on(&house.store);
+async fn until_there_is_room(fixture: &Fixture, batch: BatchId, disk: &Disk, words: &[&str]) {
+    let (runner, mut seen) = fixture.runner_on(&fixture.store);
     let (batches, over) = ([batch], CancellationToken::new());
     let run = async {
         let run = runner.run(&batches, CancellationToken::new(), CancellationToken::new());
@@ -186,7 +186,7 @@ async fn until_there_is_room(house: &House, batch: BatchId, disk: &Disk, words: 
         disk.empty();
         // What waits for half a minute need not do so here; it may have begun to wait only now.
         while !over.is_cancelled() {
-            house.clock.advance(31_000);
+            fixture.clock.advance(31_000);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -194,8 +194,8 @@ async fn until_there_is_room(house: &House, batch: BatchId, disk: &Disk, words: 
 }
 
 /// Has the spool of this house on that disk.
-fn spool_on(house: &House, disk: &Disk) {
-    let spool = house.store.spool();
+fn spool_on(fixture: &Fixture, disk: &Disk) {
+    let spool = fixture.store.spool();
     let _ = std::fs::remove_dir(&spool);
     std::os::unix::fs::symlink(disk.path(), spool).expect("a link");
 }
@@ -205,15 +205,15 @@ async fn outputs_wait_for_room() {
     let spoken = spoken_in_peace().await;
     for kind in [Kind::Calls, Kind::Book] {
         let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
-        let house = House::timeless(Config::default()).await;
+        let fixture = Fixture::timeless(Config::default()).await;
         let out = disk.path().join("out");
-        let batch = submitted(&house, kind, out.to_str().expect("UTF-8"), "", "2h").await;
+        let batch = submitted(&fixture, kind, out.to_str().expect("UTF-8"), "", "2h").await;
         disk.fill();
         let words = ["no room left for `", "/out/call-", "free some", "No space left", "answers are kept"];
-        until_there_is_room(&house, batch, &disk, &words).await;
-        house.all_well(batch, walls::LINES as u64, 1).await;
-        assert_eq!(house.sandbox.books().calls, walls::LINES as u64);
-        for i in 1..=walls::LINES {
+        until_there_is_room(&fixture, batch, &disk, &words).await;
+        fixture.all_well(batch, fault_matrix::LINES as u64, 1).await;
+        assert_eq!(fixture.sandbox.books().calls, fault_matrix::LINES as u64);
+        for i in 1..=fault_matrix::LINES {
             match kind {
                 Kind::Calls => {
                     let text = std::fs::read_to_string(out.join(format!("call-{i}.txt"))).expect("an output");
@@ -225,115 +225,115 @@ async fn outputs_wait_for_room() {
                 }
             }
         }
-        let outputs = walls::LINES * kind.formats().len();
+        let outputs = fault_matrix::LINES * kind.formats().len();
         assert_eq!(disk.files().len(), outputs + 1, "and the summary: {:?}", disk.files());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spool_waits_for_room() {
-    tokio::join!(bought_speech_waits(), recordings_wait(), what_is_joined_waits());
+    tokio::join!(bought_clip_waits(), recordings_wait(), what_is_joined_waits());
 }
 
-async fn bought_speech_waits() {
+async fn bought_clip_waits() {
     let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
-    let (house, spoken) = (House::timeless(Config::default()).await, spoken_in_peace().await);
-    spool_on(&house, &disk);
-    let batch = submitted(&house, Kind::Book, "out/", "", "2h").await;
+    let (fixture, spoken) = (Fixture::timeless(Config::default()).await, spoken_in_peace().await);
+    spool_on(&fixture, &disk);
+    let batch = submitted(&fixture, Kind::Book, "out/", "", "2h").await;
     disk.fill();
     let words = ["wavebatch.db-spool/speech cannot be written", "No space left", "make room there", "kept in hand"];
-    until_there_is_room(&house, batch, &disk, &words).await;
-    house.all_well(batch, walls::LINES as u64, 1).await;
-    assert_eq!(house.sandbox.books().calls, walls::LINES as u64);
+    until_there_is_room(&fixture, batch, &disk, &words).await;
+    fixture.all_well(batch, fault_matrix::LINES as u64, 1).await;
+    assert_eq!(fixture.sandbox.books().calls, fault_matrix::LINES as u64);
     spoken
         .iter()
-        .for_each(|(name, wav)| assert!(std::fs::read(house.spoken(name)).expect("an output") == *wav, "{name}"));
-    assert_eq!(disk.files().len(), walls::LINES, "nothing but what was bought: {:?}", disk.files());
+        .for_each(|(name, wav)| assert!(std::fs::read(fixture.spoken(name)).expect("an output") == *wav, "{name}"));
+    assert_eq!(disk.files().len(), fault_matrix::LINES, "nothing but what was bought: {:?}", disk.files());
 }
 
 async fn recordings_wait() {
     let Some(disk) = Disk::of_kib(2 * 1_024) else { return };
-    let (house, server) = (House::timeless(Config::default()).await, S3Server::start().await);
-    spool_on(&house, &disk);
+    let (fixture, server) = (Fixture::timeless(Config::default()).await, S3Server::start().await);
+    spool_on(&fixture, &disk);
     let sources = [1, 2, 3].map(|i| (format!("call-{i}"), format!("s3://calls/{i}.wav")));
     for i in 1..=3 {
         // Too long to be kept in memory.
-        server.put("calls", &format!("{i}.wav"), speech(&format!("words of call {i}"), 6.0 + i as f64 / 10.0, i));
+        server.put("calls", &format!("{i}.wav"), synthesis(&format!("words of call {i}"), 6.0 + i as f64 / 10.0, i));
     }
-    house.lines(&sources.each_ref().map(|(key, source)| (key.as_str(), source)));
+    fixture.lines(&sources.each_ref().map(|(key, source)| (key.as_str(), source)));
     let source = format!("[source]\nendpoint_url = \"{}\"\n", server.endpoint());
-    let batch = house.submit(&house.definition("formats = [\"txt\"]", &source)).await;
+    let batch = fixture.submit(&fixture.definition("formats = [\"txt\"]", &source)).await;
     disk.fill();
     let drain = CancellationToken::new();
     let until_each_was_tried = async {
         let tried = async || {
-            server.requests_about("GET", "/calls/") >= 3 && house.counts(batch).await.of(JobState::Queued) == 3
+            server.requests_about("GET", "/calls/") >= 3 && fixture.counts(batch).await.of(JobState::Queued) == 3
         };
-        house.until("each line was tried", tried).await;
+        fixture.until("each line was tried", tried).await;
         drain.cancel();
     };
-    let (ran, ()) = tokio::join!(house.run_until(batch, drain.clone()), until_each_was_tried);
+    let (ran, ()) = tokio::join!(fixture.run_until(batch, drain.clone()), until_each_was_tried);
     assert_eq!(ran.warnings().len(), 1, "told once, not for each line: {:?}", ran.warnings());
-    house.clock.advance(31_000);
+    fixture.clock.advance(31_000);
     let words =
         ["wavebatch.db-spool/fetch/", "cannot be written", "No space left", "make room there", "again every 30 s"];
-    until_there_is_room(&house, batch, &disk, &words).await;
-    house.all_well(batch, 3, 1).await;
-    assert_eq!(house.sandbox.books().calls, 3, "no call before its recording is here");
-    (1..=3).for_each(|i| assert_eq!(house.output(&format!("call-{i}.txt")), format!("words of call {i}\n")));
+    until_there_is_room(&fixture, batch, &disk, &words).await;
+    fixture.all_well(batch, 3, 1).await;
+    assert_eq!(fixture.sandbox.books().calls, 3, "no call before its recording is here");
+    (1..=3).for_each(|i| assert_eq!(fixture.output(&format!("call-{i}.txt")), format!("words of call {i}\n")));
     assert_eq!(disk.files(), [""; 0].map(std::path::PathBuf::from));
 }
 
 async fn what_is_joined_waits() {
     let Some(disk) = Disk::of_kib(8 * 1_024) else { return };
-    let chapter = async |house: &House| {
-        let text = crate::support::speech::prose(2).replace("\n\n", " ");
-        house.write("book.csv", format!("key,text\none,\"{text}\"\n"));
+    let chapter = async |fixture: &Fixture| {
+        let text = crate::support::synthesis::prose(2).replace("\n\n", " ");
+        fixture.write("book.csv", format!("key,text\none,\"{text}\"\n"));
         let toml = "name = \"book\"\noutput = \"out/\"\ntask = \"synthesize\"\nmanifest = \"book.csv\"\n[synthesize]\n\
                     model = \"lightning_v3.1\"\nvoice_id = \"avery\"\nlanguage = \"en\"\npart_chars = 80\n\
                     formats = [{ format = \"wav\", sample_rate = 24000 }]\n";
-        house.submit(&house.write("book.toml", toml)).await
+        fixture.submit(&fixture.write("book.toml", toml)).await
     };
-    let (peace, house) = (House::new().await, House::timeless(Config::default()).await);
+    let (peace, fixture) = (Fixture::new().await, Fixture::timeless(Config::default()).await);
     let batch = chapter(&peace).await;
     peace.run(batch).await;
     let wav = std::fs::read(peace.spoken("one.wav")).expect("an output");
-    spool_on(&house, &disk);
-    let batch = chapter(&house).await;
+    spool_on(&fixture, &disk);
+    let batch = chapter(&fixture).await;
     // Room for the parts, but not for all of them once more.
     disk.fill_but(wav.len() + wav.len() / 2);
     let words = ["wavebatch.db-spool/", "cannot be written", "No space left", "make room there", "again every 30 s"];
-    until_there_is_room(&house, batch, &disk, &words).await;
-    house.all_well(batch, 1, 1).await;
-    assert!(std::fs::read(house.spoken("one.wav")).expect("an output") == wav);
-    let (parts, calls) = (peace.sandbox.books().calls, house.sandbox.books().calls);
+    until_there_is_room(&fixture, batch, &disk, &words).await;
+    fixture.all_well(batch, 1, 1).await;
+    assert!(std::fs::read(fixture.spoken("one.wav")).expect("an output") == wav);
+    let (parts, calls) = (peace.sandbox.books().calls, fixture.sandbox.books().calls);
     assert!(parts > 2 && calls == parts, "{calls} calls for {parts} parts");
 }
 
 /// A few lines whose report goes to that folder.
-async fn reporting(to: &std::path::Path) -> House {
-    let house = House::with(Config { latency: Duration::from_millis(5), ..Config::default() }).await;
-    house.provable_calls(3);
-    house.definition("formats = [\"txt\"]", &format!("[report]\nto = \"{}/report.csv\"", to.display()));
-    house
+async fn reporting(to: &std::path::Path) -> Fixture {
+    let fixture = Fixture::with(Config { latency: Duration::from_millis(5), ..Config::default() }).await;
+    fixture.provable_calls(3);
+    fixture.definition("formats = [\"txt\"]", &format!("[report]\nto = \"{}/report.csv\"", to.display()));
+    fixture
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_without_room_is_told_and_the_same_command_writes_it() {
     for in_the_spool in [false, true] {
         let Some(disk) = Disk::of_kib(64) else { return };
-        let house = reporting(disk.path()).await;
+        let fixture = reporting(disk.path()).await;
         if in_the_spool {
-            house.definition("formats = [\"txt\"]", "");
-            spool_on(&house, &disk);
+            fixture.definition("formats = [\"txt\"]", "");
+            spool_on(&fixture, &disk);
         }
-        house.sandbox.hold();
-        let child = wavebatch(&house, None);
-        house.sandbox.waiting(3).await;
+        fixture.sandbox.hold();
+        let child = wavebatch(&fixture, None);
+        fixture.sandbox.waiting(3).await;
         // The blank report of the beginning has a page of its own, which another one fits into.
         let _ = std::fs::remove_file(disk.path().join("report.csv"));
         disk.fill();
-        house.sandbox.release();
+        fixture.sandbox.release();
         let (output, words) = end_of(child).await;
         assert_eq!(output.status.code(), Some(3), "{words}");
         let place: &[&str] = match in_the_spool {
@@ -346,16 +346,16 @@ async fn a_report_without_room_is_told_and_the_same_command_writes_it() {
             false => &["no room left for `", "/report.csv`; free some", "No space left"],
         };
         place.iter().for_each(|word| assert!(words.contains(word), "{word}: {words}"));
-        let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
-        assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3, "the lines are done all the same");
+        let batch = fixture.store.batch("night").await.expect("a ledger").expect("the batch").id;
+        assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 3, "the lines are done all the same");
 
         disk.empty();
-        let (output, words) = end_of(wavebatch(&house, None)).await;
+        let (output, words) = end_of(wavebatch(&fixture, None)).await;
         assert!(output.status.success(), "{words}");
-        let report = if in_the_spool { house.path("out/report.csv") } else { disk.path().join("report.csv") };
+        let report = if in_the_spool { fixture.path("out/report.csv") } else { disk.path().join("report.csv") };
         let report = csv::Reader::from_path(report).expect("a report").into_records().map(|row| row.expect("a row"));
         assert_eq!(report.filter(|row| &row[3] == "succeeded").count(), 3);
-        let books = house.sandbox.books();
+        let books = fixture.sandbox.books();
         assert_eq!((books.calls, books.most_billed()), (3, 1));
     }
 }
@@ -363,10 +363,10 @@ async fn a_report_without_room_is_told_and_the_same_command_writes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_has_no_room_is_found_before_the_first_call() {
     let Some(disk) = Disk::of_kib(64) else { return };
-    let house = reporting(disk.path()).await;
+    let fixture = reporting(disk.path()).await;
     disk.fill();
-    let (output, words) = end_of(wavebatch(&house, None)).await;
+    let (output, words) = end_of(wavebatch(&fixture, None)).await;
     assert_eq!(output.status.code(), Some(3), "{words}");
     assert!(words.contains("no room left for `") && words.contains("/report.csv`; free some"), "{words}");
-    assert_eq!(house.sandbox.books().calls, 0);
+    assert_eq!(fixture.sandbox.books().calls, 0);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use wavebatch::{
-    definition::{Definition, Faults, Manifest, Overrides, Row, ScanDepth},
+    definition::{Definition, Faults, Manifest, ManifestRow, Overrides, ScanDepth},
     tasks::synthesize::TextFindings,
 };
 
@@ -33,7 +33,7 @@ fn lines(definition: &Definition) -> Result<(), Faults> {
         assert!(look.notes.is_empty() && look.left_out.is_empty(), "{}: {:?}", definition.name, look.notes);
     }
     for row in manifest.lines(&scan)? {
-        let Row::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
+        let ManifestRow::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
         for job in line.jobs.iter().filter(|job| job.text.is_none()) {
             let source = job.source.as_deref().unwrap_or_default();
             let found = source.starts_with("http") || Path::new(source).is_file();

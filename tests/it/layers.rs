@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Pure types and decisions, and what every room may stand on.
-const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "held", "io_fault", "large", "pace", "s3"];
+const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "temp_lock", "io_fault", "large", "pace", "s3"];
 /// They know the ground, never each other.
 const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "render"];
 /// They know adapters and ground.

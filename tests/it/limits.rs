@@ -19,96 +19,96 @@ use wavebatch::{
     sandbox::{Config, Fault, Match, StatusFault, What},
 };
 
-use crate::support::{House, service::program};
+use crate::support::{Fixture, service::program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_minute_holds_more_calls_than_allowed() {
-    let mut house = House::timeless(Config::default()).await;
-    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(5), concurrency: None });
-    house.calls(12);
-    let batch = house.submit(&house.definition("", "")).await;
-    let (_, ()) = tokio::join!(house.run(batch), async {
+    let mut fixture = Fixture::timeless(Config::default()).await;
+    fixture.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(5), concurrency: None });
+    fixture.calls(12);
+    let batch = fixture.submit(&fixture.definition("", "")).await;
+    let (_, ()) = tokio::join!(fixture.run(batch), async {
         for calls in [5, 10] {
-            house.until("a full minute", || async { house.counts(batch).await.of(Succeeded) == calls }).await;
-            house.clock.advance(58_000);
+            fixture.until("a full minute", || async { fixture.counts(batch).await.of(Succeeded) == calls }).await;
+            fixture.clock.advance(58_000);
             tokio::time::sleep(Duration::from_millis(60)).await;
-            assert_eq!(house.sandbox.books().calls, calls);
-            house.clock.advance(4_000);
+            assert_eq!(fixture.sandbox.books().calls, calls);
+            fixture.clock.advance(4_000);
         }
     });
-    house.all_well(batch, 12, 1).await;
+    fixture.all_well(batch, 12, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_the_calls_in_flight() {
     let config = Config { latency: Duration::from_millis(10), concurrency: Some(3), ..Config::default() };
-    let mut house = House::with(config).await;
-    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(3) });
-    house.calls(40);
-    let batch = house.submit(&house.definition("", "concurrency = 8")).await;
-    let second = house.second_store().await;
+    let mut fixture = Fixture::with(config).await;
+    fixture.limits.insert(Pool::Pulse, Limits { requests_per_minute: None, concurrency: Some(3) });
+    fixture.calls(40);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 8")).await;
+    let second = fixture.second_store().await;
     let never = CancellationToken::new;
-    tokio::join!(house.run(batch), house.run_on(&second, batch, never(), never()));
-    house.all_well(batch, 40, 1).await;
-    let books = house.sandbox.books();
+    tokio::join!(fixture.run(batch), fixture.run_on(&second, batch, never(), never()));
+    fixture.all_well(batch, 40, 1).await;
+    let books = fixture.sandbox.books();
     assert_eq!(books.statuses.get(&429), None, "never above the limit");
     assert!(books.peak_in_flight <= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_the_minute() {
-    let mut house = House::timeless(Config { requests_per_minute: Some(6), ..Config::default() }).await;
-    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(6), concurrency: None });
-    house.calls(10);
-    let batch = house.submit(&house.definition("", "")).await;
-    let second = house.second_store().await;
+    let mut fixture = Fixture::timeless(Config { requests_per_minute: Some(6), ..Config::default() }).await;
+    fixture.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(6), concurrency: None });
+    fixture.calls(10);
+    let batch = fixture.submit(&fixture.definition("", "")).await;
+    let second = fixture.second_store().await;
     let drain = CancellationToken::new();
     tokio::join!(
-        house.run_until(batch, drain.clone()),
-        house.run_on(&second, batch, drain.clone(), CancellationToken::new()),
+        fixture.run_until(batch, drain.clone()),
+        fixture.run_on(&second, batch, drain.clone(), CancellationToken::new()),
         async {
-            house.until("a full minute", || async { house.counts(batch).await.of(Succeeded) == 6 }).await;
+            fixture.until("a full minute", || async { fixture.counts(batch).await.of(Succeeded) == 6 }).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             drain.cancel();
         }
     );
-    let books = house.sandbox.books();
+    let books = fixture.sandbox.books();
     assert_eq!((books.calls, books.statuses.get(&429)), (6, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_slow_down_together() {
-    let house = House::timeless(Config::default()).await;
-    house.calls(10);
-    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
-    let second = house.second_store().await;
+    let fixture = Fixture::timeless(Config::default()).await;
+    fixture.calls(10);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 1")).await;
+    let second = fixture.second_store().await;
     let limited = StatusFault { code: 429, retry_after: Some("20".into()), ..StatusFault::default() };
-    house.sandbox.script([Fault::new(Match::First(4), What::Status(limited))]);
+    fixture.sandbox.script([Fault::new(Match::First(4), What::Status(limited))]);
     let never = CancellationToken::new;
-    tokio::join!(house.run(batch), house.run_on(&second, batch, never(), never()), async {
-        house.until("the cooldown", || async { house.pool().await.state.cooldown_until > 0 }).await;
+    tokio::join!(fixture.run(batch), fixture.run_on(&second, batch, never(), never()), async {
+        fixture.until("the cooldown", || async { fixture.pool().await.state.cooldown_until > 0 }).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
-        assert_eq!(house.sandbox.books().calls, 4, "neither process calls");
-        assert!(house.pool().await.state.factor < 1.0);
-        house.clock.advance(20_001);
+        assert_eq!(fixture.sandbox.books().calls, 4, "neither process calls");
+        assert!(fixture.pool().await.state.factor < 1.0);
+        fixture.clock.advance(20_001);
     });
-    house.all_well(batch, 10, 1).await;
-    assert_eq!(house.sandbox.books().calls, 14);
+    fixture.all_well(batch, 10, 1).await;
+    assert_eq!(fixture.sandbox.books().calls, 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_costs_the_ledger_next_to_nothing() {
-    let mut house = House::timeless(Config::default()).await;
-    house.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(1), concurrency: None });
-    house.calls(60);
-    let batch = house.submit(&house.definition("", "concurrency = 4")).await;
+    let mut fixture = Fixture::timeless(Config::default()).await;
+    fixture.limits.insert(Pool::Pulse, Limits { requests_per_minute: Some(1), concurrency: None });
+    fixture.calls(60);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 4")).await;
     let drain = CancellationToken::new();
-    tokio::join!(house.run_until(batch, drain.clone()), async {
-        house.until("the first", || async { house.counts(batch).await.of(Succeeded) == 1 }).await;
+    tokio::join!(fixture.run_until(batch, drain.clone()), async {
+        fixture.until("the first", || async { fixture.counts(batch).await.of(Succeeded) == 1 }).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let before = house.store.transactions();
+        let before = fixture.store.transactions();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let spent = house.store.transactions() - before;
+        let spent = fixture.store.transactions() - before;
         assert!(spent <= 8, "{spent} transactions in a second of waiting");
         drain.cancel();
     });
@@ -116,17 +116,17 @@ async fn waiting_costs_the_ledger_next_to_nothing() {
 
 /// Four processes of the real program on one batch; killed when dropped.
 struct Crew<'a> {
-    house: &'a House,
+    fixture: &'a Fixture,
     workers: Vec<Child>,
 }
 
 impl<'a> Crew<'a> {
-    fn new(house: &'a House) -> Self {
-        Self { house, workers: (0..4).map(|_| Self::worker(house)).collect() }
+    fn new(fixture: &'a Fixture) -> Self {
+        Self { fixture, workers: (0..4).map(|_| Self::worker(fixture)).collect() }
     }
 
-    fn worker(house: &House) -> Child {
-        let mut work = program(house, &["work", "--batch", "night", "-q"]);
+    fn worker(fixture: &Fixture) -> Child {
+        let mut work = program(fixture, &["work", "--batch", "night", "-q"]);
         work.stderr(Stdio::null()).spawn().expect("the program")
     }
 
@@ -134,7 +134,7 @@ impl<'a> Crew<'a> {
     fn kill(&mut self, at: usize) {
         self.workers[at].kill().expect("a living child");
         self.workers[at].wait().expect("a dead child");
-        self.workers[at] = Self::worker(self.house);
+        self.workers[at] = Self::worker(self.fixture);
     }
 
     /// All of them at once: hardly a line is worked meanwhile.
@@ -144,7 +144,7 @@ impl<'a> Crew<'a> {
         }
         for at in 0..self.workers.len() {
             self.ended(at).await;
-            self.workers[at] = Self::worker(self.house);
+            self.workers[at] = Self::worker(self.fixture);
         }
     }
 
@@ -176,47 +176,47 @@ impl Meter {
         self.0.swap(0, Ordering::AcqRel)
     }
 
-    async fn watch(&self, house: &House) {
+    async fn watch(&self, fixture: &Fixture) {
         loop {
-            self.0.fetch_max(house.sandbox.books().in_flight, Ordering::AcqRel);
+            self.0.fetch_max(fixture.sandbox.books().in_flight, Ordering::AcqRel);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-fn at_once(house: &House, calls: u32) {
+fn at_once(fixture: &Fixture, calls: u32) {
     let limits = format!("[limits.pulse]\nrequests_per_minute = 0\nconcurrency = {calls}\n");
-    house.write("wavebatch.toml", limits);
+    fixture.write("wavebatch.toml", limits);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_they_are_told_to() {
     const LINES: usize = 150;
     let config = Config { latency: Duration::from_millis(150), keep: 1_000, ..Config::default() };
-    let house = House::with(config).await;
-    house.provable_calls(LINES);
-    at_once(&house, 6);
-    let batch = house.submit(&house.definition("", "concurrency = 16\nunknown_grace = \"1s\"")).await;
+    let fixture = Fixture::with(config).await;
+    fixture.provable_calls(LINES);
+    at_once(&fixture, 6);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 16\nunknown_grace = \"1s\"")).await;
     let meter = Meter(Arc::default());
-    let mut crew = Crew::new(&house);
+    let mut crew = Crew::new(&fixture);
     let trial = async {
         for kill in 1..=6_usize {
-            house.sandbox.arrivals(kill as u64 * 10).await;
+            fixture.sandbox.arrivals(kill as u64 * 10).await;
             crew.kill(kill % 4);
         }
-        house.sandbox.arrivals(75).await;
+        fixture.sandbox.arrivals(75).await;
         assert_eq!(meter.most(), 6, "all that is allowed, and no more");
 
-        at_once(&house, 3);
+        at_once(&fixture, 3);
         crew.restart().await;
         assert!(meter.most() <= 6, "some still believed in six");
-        let lowered = house.sandbox.books().calls;
-        house.sandbox.arrivals(lowered + 12).await;
+        let lowered = fixture.sandbox.books().calls;
+        fixture.sandbox.arrivals(lowered + 12).await;
         assert!(meter.most() <= 3);
 
         // A storm: every second call is refused for a while, and whoever asks for a permit slows down.
         let refused = Fault::new(Match::Every(2), What::status(429)).times(6);
-        house.sandbox.script([refused]);
+        fixture.sandbox.script([refused]);
         crew.kill(0);
         for at in 0..4 {
             assert_eq!(crew.ended(at).await, Some(0));
@@ -225,12 +225,12 @@ async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_
     };
     tokio::select! {
         () = trial => {}
-        () = meter.watch(&house) => {}
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("too few calls came: {:?}", house.counts(batch).await),
+        () = meter.watch(&fixture) => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("too few calls came: {:?}", fixture.counts(batch).await),
     }
-    house.all_well(batch, LINES as u64, 1).await;
-    let books = house.sandbox.books();
+    fixture.all_well(batch, LINES as u64, 1).await;
+    let books = fixture.sandbox.books();
     assert!(books.peak_in_flight <= 6, "{}", books.peak_in_flight);
     assert_eq!(books.statuses.get(&429), Some(&6));
-    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "a 429 uses up no try");
+    assert!(fixture.rows(batch).await.iter().all(|row| row.tries == 0), "a 429 uses up no try");
 }

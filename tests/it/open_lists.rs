@@ -8,12 +8,12 @@ use wavebatch::{
     audio::wav,
     domain::job::JobState,
     runner::RunEnd,
-    sandbox::{Config, Fault, Match, Sandbox, Shape, StatusFault, What},
+    sandbox::{Config, ErrorShape, Fault, Match, Sandbox, StatusFault, What},
 };
 
 use crate::{
-    cli::{code, house, json as out, run, stderr, wavebatch},
-    support::{House, KEY, speech},
+    cli::{code, fixture, json as out, run, stderr, wavebatch},
+    support::{Fixture, KEY, synthesis},
 };
 
 fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
@@ -23,7 +23,7 @@ fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
 /// A definition of two recordings.
 fn calls(dir: &Path, fields: &str) {
     for name in ["1.wav", "2.wav"] {
-        write(dir, name, speech(name, 1.0, 1));
+        write(dir, name, synthesis(name, 1.0, 1));
     }
     let head = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n";
     write(dir, "c.toml", format!("{head}{fields}\n"));
@@ -37,7 +37,7 @@ async fn against(dir: &Path, sandbox: &Sandbox, args: &[&str]) -> std::process::
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_no_list_is_told_once_and_passed_on() {
-    let (dir, sandbox) = (house(), Sandbox::start(Config::default()).await.unwrap());
+    let (dir, sandbox) = (fixture(), Sandbox::start(Config::default()).await.unwrap());
     write(
         dir.path(),
         "calls.csv",
@@ -47,13 +47,13 @@ async fn what_is_in_no_list_is_told_once_and_passed_on() {
         dir.path(),
         "[transcribe]\nmodel = \"pulse-2\"\nlanguage = \"tlh\"\n[extra.query]\npunctuate = true\ntier = \"plain\"\nrate = 0.5",
     );
-    let told = against(dir.path(), &sandbox, &["run", "c.toml"]).await;
-    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    let message = against(dir.path(), &sandbox, &["run", "c.toml"]).await;
+    assert_eq!(code(&message), 0, "{}", stderr(&message));
     for once in ["model `pulse-2` is not in the list of 2026-11; passed on as it is", "language `tlh`", "language `gu`"]
     {
-        assert_eq!(stderr(&told).matches(once).count(), 1, "{once}\n{}", stderr(&told));
+        assert_eq!(stderr(&message).matches(once).count(), 1, "{once}\n{}", stderr(&message));
     }
-    assert!(stderr(&told).contains(&format!("api       {}", sandbox.base_url())), "{}", stderr(&told));
+    assert!(stderr(&message).contains(&format!("api       {}", sandbox.base_url())), "{}", stderr(&message));
     let mut queries: Vec<String> = sandbox.books().requests.iter().map(|request| request.query.clone()).collect();
     queries.sort();
     assert_eq!(
@@ -69,11 +69,11 @@ async fn what_is_in_no_list_is_told_once_and_passed_on() {
     for (from, to) in [("rate = 0.5", "rate = 0.6"), ("rate = 0.5", "")] {
         let text = fs::read_to_string(dir.path().join("c.toml")).unwrap();
         write(dir.path(), "d.toml", text.replace(from, to));
-        let told = against(dir.path(), &sandbox, &["run", "d.toml", "--batch", "c", "--rebuy"]).await;
-        assert_eq!(code(&told), 2, "another definition's batch: {}", stderr(&told));
+        let message = against(dir.path(), &sandbox, &["run", "d.toml", "--batch", "c", "--rebuy"]).await;
+        assert_eq!(code(&message), 2, "another definition's batch: {}", stderr(&message));
         write(dir.path(), "c.toml", text.replace(from, to));
-        let told = against(dir.path(), &sandbox, &["run", "c.toml"]).await;
-        assert!(stderr(&told).contains("would be bought again"), "{}", stderr(&told));
+        let message = against(dir.path(), &sandbox, &["run", "c.toml"]).await;
+        assert!(stderr(&message).contains("would be bought again"), "{}", stderr(&message));
         write(dir.path(), "c.toml", text);
     }
     assert_eq!(sandbox.books().billed, 2);
@@ -87,41 +87,45 @@ async fn what_is_in_no_list_is_told_once_and_passed_on() {
 
 #[test]
 fn a_spend_limit_that_cannot_be_kept_names_the_price_to_write() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "calls.csv", "key,source,model\na,1.wav,\nb,2.wav,pulse-3\n");
     calls(dir.path(), "[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n[run]\nmax_spend_usd = 1.0");
     for verb in ["check", "submit"] {
-        let told = run(dir.path(), &[verb, "c.toml", "--sandbox"]);
-        assert_eq!(code(&told), 2, "{}", stderr(&told));
+        let message = run(dir.path(), &[verb, "c.toml", "--sandbox"]);
+        assert_eq!(code(&message), 2, "{}", stderr(&message));
         let words = "the price of `pulse-3` is not known. Write it into wavebatch.toml, in US dollars a minute:\n  [rates]\n  \"pulse-3\" = 0.005";
-        assert!(stderr(&told).contains(words), "{}", stderr(&told));
+        assert!(stderr(&message).contains(words), "{}", stderr(&message));
     }
     // So it is with the limit of all batches.
     calls(dir.path(), "[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"");
     write(dir.path(), "wavebatch.toml", "[spend]\nday_usd = 1.0\n");
-    let told = run(dir.path(), &["check", "c.toml", "--sandbox"]);
-    assert!(code(&told) == 2 && stderr(&told).contains("the price of `pulse-3` is not known"), "{}", stderr(&told));
+    let message = run(dir.path(), &["check", "c.toml", "--sandbox"]);
+    assert!(
+        code(&message) == 2 && stderr(&message).contains("the price of `pulse-3` is not known"),
+        "{}",
+        stderr(&message)
+    );
     write(
         dir.path(),
         "wavebatch.toml",
         "[spend]\nday_usd = 1.0\n[rates]\n\"pulse-3\" = 0.006\n[limits.pulse-3]\nrequests_per_minute = 0\n",
     );
-    let told = run(dir.path(), &["run", "c.toml", "--sandbox"]);
-    assert_eq!(code(&told), 0, "{}", stderr(&told));
-    assert!(stderr(&told).contains("0.000183") || stderr(&told).contains("pulse-3"), "{}", stderr(&told));
+    let message = run(dir.path(), &["run", "c.toml", "--sandbox"]);
+    assert_eq!(code(&message), 0, "{}", stderr(&message));
+    assert!(stderr(&message).contains("0.000183") || stderr(&message).contains("pulse-3"), "{}", stderr(&message));
 }
 
 #[test]
 fn what_cannot_be_an_extra_or_a_keyword_is_told_before_anything_is_sent() {
-    let dir = house();
+    let dir = fixture();
     let words: String = (0..101).map(|n| format!("word {n}\n")).collect();
     write(dir.path(), "words.txt", &words);
     write(dir.path(), "few.txt", "# names\nNorthwind:2\n\nGST\n");
     let fault = |rows: &str, fields: &str| {
         write(dir.path(), "calls.csv", rows);
         calls(dir.path(), &format!("[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n{fields}"));
-        let told = run(dir.path(), &["check", "c.toml", "--sandbox"]);
-        (code(&told), stderr(&told))
+        let message = run(dir.path(), &["check", "c.toml", "--sandbox"]);
+        (code(&message), stderr(&message))
     };
     let plain = "key,source\na,1.wav\n";
     for (rows, fields, words) in [
@@ -142,16 +146,16 @@ fn what_cannot_be_an_extra_or_a_keyword_is_told_before_anything_is_sent() {
         ("key,source,keywords\na,1.wav,\"GST,:2\"\n", "", "column `keywords`: `:2` names no word"),
         ("key,source,model\na,1.wav,pulse-pro\n", "keywords = [\"GST\"]", "`pulse-pro` listens for no keywords"),
     ] {
-        let (code, told) = fault(rows, fields);
-        assert!(code == 2 && told.contains(words), "{fields}\n{told}");
+        let (code, message) = fault(rows, fields);
+        assert!(code == 2 && message.contains(words), "{fields}\n{message}");
     }
-    let (code, told) = fault(plain, "keywords = \"few.txt\"");
-    assert_eq!(code, 0, "{told}");
+    let (code, message) = fault(plain, "keywords = \"few.txt\"");
+    assert_eq!(code, 0, "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn speech_of_unknown_kinds_is_passed_on_too() {
-    let (dir, sandbox) = (house(), Sandbox::start(Config::default()).await.unwrap());
+    let (dir, sandbox) = (fixture(), Sandbox::start(Config::default()).await.unwrap());
     let prompts = |rows: &str, fields: &str| {
         write(dir.path(), "p.csv", format!("key,text,extra.emotion\n{rows}"));
         let head =
@@ -164,9 +168,9 @@ async fn speech_of_unknown_kinds_is_passed_on_too() {
     );
     let text = fs::read_to_string(dir.path().join("p.toml")).unwrap().replacen("voice_id = \"nobody_yet\"\n", "", 1);
     write(dir.path(), "p.toml", text);
-    let told = against(dir.path(), &sandbox, &["run", "p.toml"]).await;
-    assert_eq!(code(&told), 0, "{}", stderr(&told));
-    assert!(stderr(&told).contains("format `opus` is not in the list"), "{}", stderr(&told));
+    let message = against(dir.path(), &sandbox, &["run", "p.toml"]).await;
+    assert_eq!(code(&message), 0, "{}", stderr(&message));
+    assert!(stderr(&message).contains("format `opus` is not in the list"), "{}", stderr(&message));
     assert!(!fs::read(dir.path().join("out/a.opus")).unwrap().is_empty());
     let row = fs::read_to_string(dir.path().join("out/report.csv")).unwrap();
     assert!(row.contains("lightning_v4") && row.contains(",opus,"), "{row}");
@@ -182,60 +186,60 @@ async fn speech_of_unknown_kinds_is_passed_on_too() {
         ("a,Hi,\n", "[extra.body]\nvoice_id = \"x\"", "`extra.body.voice_id`: `voice_id` cannot be an extra"),
     ] {
         prompts(rows, &format!("model = \"lightning_v3.1\"\n{fields}"));
-        let told = run(dir.path(), &["check", "p.toml", "--sandbox"]);
-        assert!(code(&told) == 2 && stderr(&told).contains(words), "{fields}\n{}", stderr(&told));
+        let message = run(dir.path(), &["check", "p.toml", "--sandbox"]);
+        assert!(code(&message) == 2 && stderr(&message).contains(words), "{fields}\n{}", stderr(&message));
     }
     prompts(&long, "model = \"lightning_v3.1\"\nformats = [\"opus\"]\npart_chars = 8000");
-    let told = run(dir.path(), &["check", "p.toml", "--sandbox"]);
-    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    let message = run(dir.path(), &["check", "p.toml", "--sandbox"]);
+    assert_eq!(code(&message), 0, "{}", stderr(&message));
 }
 
 #[test]
 fn a_voice_of_the_other_model_is_a_fault_unless_that_is_wanted() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", "key,text\na,Hello.\n");
     let ask = |verb: &str, model: &str, voice: &str, more: &[&str]| {
         let args = [verb, "p.csv", "--task", "synthesize", "--model", model, "--voice-id", voice, "--sandbox"];
-        let told = run(dir.path(), &[&args[..], more].concat());
-        (code(&told), stderr(&told))
+        let message = run(dir.path(), &[&args[..], more].concat());
+        (code(&message), stderr(&message))
     };
-    let (end, told) = ask("run", "lightning_v3.1", "meher", &[]);
+    let (end, message) = ask("run", "lightning_v3.1", "meher", &[]);
     assert!(
-        end == 2 && told.contains("`meher` is a voice of lightning_v3.1_pro, and here it is to speak by"),
-        "{told}"
+        end == 2 && message.contains("`meher` is a voice of lightning_v3.1_pro, and here it is to speak by"),
+        "{message}"
     );
-    let (end, told) = ask("run", "lightning_v3.1_pro", "nobody", &[]);
-    assert!(end == 2 && told.contains("the account has no voice `nobody`"), "{told}");
-    let (end, told) = ask("run", "lightning_v3.1", "meher", &["--voice-check", "warn"]);
-    assert!(end == 0 && told.contains("`meher` is a voice of lightning_v3.1_pro"), "{told}");
-    let (end, told) = ask("run", "lightning_v3.1_pro", "meher", &["--batch", "b"]);
-    assert!(end == 0 && !told.contains("is a voice of"), "{told}");
+    let (end, message) = ask("run", "lightning_v3.1_pro", "nobody", &[]);
+    assert!(end == 2 && message.contains("the account has no voice `nobody`"), "{message}");
+    let (end, message) = ask("run", "lightning_v3.1", "meher", &["--voice-check", "warn"]);
+    assert!(end == 0 && message.contains("`meher` is a voice of lightning_v3.1_pro"), "{message}");
+    let (end, message) = ask("run", "lightning_v3.1_pro", "meher", &["--batch", "b"]);
+    assert!(end == 0 && !message.contains("is a voice of"), "{message}");
 }
 
 /// Has forty answers lost, so that between each and the next there is a page of the log, and takes them up again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_found_on_whatever_page_of_the_log_it_stands() {
     const PAGES: usize = 40;
-    let house = House::timeless(Config::default()).await;
-    house.provable_calls(PAGES);
-    let batch = house.submit(&house.definition("formats = [\"txt\"]", "concurrency = 1")).await;
-    let (http, url) = (reqwest::Client::new(), house.sandbox.base_url());
+    let fixture = Fixture::timeless(Config::default()).await;
+    fixture.provable_calls(PAGES);
+    let batch = fixture.submit(&fixture.definition("formats = [\"txt\"]", "concurrency = 1")).await;
+    let (http, url) = (reqwest::Client::new(), fixture.sandbox.base_url());
     let mut lost = 0;
     for _ in 0..PAGES {
-        let (books, drain) = (house.sandbox.books(), CancellationToken::new());
+        let (books, drain) = (fixture.sandbox.books(), CancellationToken::new());
         // The newest entry can be read as the run begins, and nothing after that.
         let hidden = Fault::new(Match::From(books.log_calls + 2), What::LogsUnavailable);
-        house.sandbox.script([Fault::new(Match::Any, What::CutAfterWork), hidden]);
-        let one_is_lost = || async { house.sandbox.books().billed > books.billed };
+        fixture.sandbox.script([Fault::new(Match::Any, What::CutAfterWork), hidden]);
+        let one_is_lost = || async { fixture.sandbox.books().billed > books.billed };
         if lost < PAGES as u64 {
-            tokio::join!(house.run_until(batch, drain.clone()), async {
-                house.until("a lost call", one_is_lost).await;
+            tokio::join!(fixture.run_until(batch, drain.clone()), async {
+                fixture.until("a lost call", one_is_lost).await;
                 drain.cancel();
             });
         }
-        house.sandbox.unscript();
+        fixture.sandbox.unscript();
         // Another one may have begun before the run was told to stop.
-        lost += house.sandbox.books().billed - books.billed;
+        lost += fixture.sandbox.books().billed - books.billed;
         for filler in 0..50 {
             let body = wav::pcm16(1, 8_000, None, &[filler; 80]);
             let call = http.post(format!("{url}/waves/v1/stt/?model=pulse&language=en")).bearer_auth(KEY).body(body);
@@ -243,12 +247,12 @@ async fn a_lost_answer_is_found_on_whatever_page_of_the_log_it_stands() {
         }
     }
     assert_eq!(lost, PAGES as u64);
-    let before = house.sandbox.books();
-    let ran = house.run(batch).await;
+    let before = fixture.sandbox.books();
+    let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Done);
-    let after = house.sandbox.books();
+    let after = fixture.sandbox.books();
     assert_eq!(after.billed, before.billed, "none is bought again");
-    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), PAGES as u64);
+    assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), PAGES as u64);
     assert!(after.log_calls > before.log_calls);
 }
 
@@ -259,67 +263,71 @@ async fn what_no_line_is_to_blame_for_pauses_the_batch() {
         What::Status(StatusFault { code, shape, message, ..StatusFault::default() })
     };
     for (what, kind, words) in [
-        (status(410, Some(Shape::Retired), "gone"), "model", "recommends /waves/v1/tts; set another model"),
-        (status(400, Some(Shape::SttRegion), "no"), "region", "https://api.india.smallest.ai"),
-        (status(400, Some(Shape::Stt), "Please upgrade your plan"), "credentials", "Please upgrade your plan"),
+        (status(410, Some(ErrorShape::Retired), "gone"), "model", "recommends /waves/v1/tts; set another model"),
+        (status(400, Some(ErrorShape::SttRegion), "no"), "region", "https://api.india.smallest.ai"),
+        (status(400, Some(ErrorShape::Stt), "Please upgrade your plan"), "credentials", "Please upgrade your plan"),
     ] {
-        let house = House::new().await;
-        house.calls(5);
-        house.sandbox.script([Fault::new(Match::Any, what)]);
-        let (batch, ran) = house.go("", "concurrency = 1").await;
+        let fixture = Fixture::new().await;
+        fixture.calls(5);
+        fixture.sandbox.script([Fault::new(Match::Any, what)]);
+        let (batch, ran) = fixture.go("", "concurrency = 1").await;
         assert_eq!(ran.end, RunEnd::Paused, "{kind}");
         assert!(ran.paused().unwrap().contains(words), "{kind}: {:?}", ran.paused());
-        let row = house.store.batch_by_id(batch).await.unwrap();
+        let row = fixture.store.batch_by_id(batch).await.unwrap();
         assert_eq!(row.pause.unwrap().0.as_str(), kind);
-        assert_eq!((house.sandbox.books().billed, house.counts(batch).await.of(JobState::Failed)), (0, 0), "{kind}");
-        house.sandbox.unscript();
-        let ran = house.run(batch).await;
+        assert_eq!(
+            (fixture.sandbox.books().billed, fixture.counts(batch).await.of(JobState::Failed)),
+            (0, 0),
+            "{kind}"
+        );
+        fixture.sandbox.unscript();
+        let ran = fixture.run(batch).await;
         assert_eq!(ran.end, RunEnd::Paused, "until somebody lifts it");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_without_sound_is_final_whatever_the_status() {
-    let house = House::new().await;
-    house.calls(3);
+    let fixture = Fixture::new().await;
+    fixture.calls(3);
     let status = |code, shape| What::Status(StatusFault { code, shape: Some(shape), ..StatusFault::default() });
-    house.sandbox.script([
-        Fault::new(Match::Nth(1), status(500, Shape::AudioDecode)),
-        Fault::new(Match::Nth(2), status(503, Shape::NoAudio)),
+    fixture.sandbox.script([
+        Fault::new(Match::Nth(1), status(500, ErrorShape::AudioDecode)),
+        Fault::new(Match::Nth(2), status(503, ErrorShape::NoAudio)),
     ]);
-    let (batch, ran) = house.go("", "concurrency = 1").await;
+    let (batch, ran) = fixture.go("", "concurrency = 1").await;
     assert_eq!(ran.end, RunEnd::Done);
-    let ends = house.ends(batch).await;
+    let ends = fixture.ends(batch).await;
     let failed = ends.values().filter(|end| **end == (JobState::Failed, "source_not_audio".into())).count();
-    assert_eq!((failed, house.sandbox.books().calls), (2, 3), "{ends:?}");
+    assert_eq!((failed, fixture.sandbox.books().calls), (2, 3), "{ends:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expiry_that_is_unavailable_for_the_moment_is_asked_for_again_first() {
     let config = Config { content_expiry: "unavailable".into(), ..Config::default() };
-    let house = House::with(config).await;
-    house.calls(6);
-    let (batch, ran) = house.go("expire_content = true", "concurrency = 1").await;
+    let fixture = Fixture::with(config).await;
+    fixture.calls(6);
+    let (batch, ran) = fixture.go("expire_content = true", "concurrency = 1").await;
     assert_eq!(ran.end, RunEnd::Paused);
     assert!(ran.paused().unwrap().contains("`unavailable` instead of `applied`"), "{:?}", ran.paused());
-    assert_eq!(house.sandbox.books().billed, 3, "the third in a row");
-    assert_eq!(house.counts(batch).await.of(JobState::Failed), 0);
+    assert_eq!(fixture.sandbox.books().billed, 3, "the third in a row");
+    assert_eq!(fixture.counts(batch).await.of(JobState::Failed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pulse_posts_its_answers_where_that_is_always_wanted() {
     use wavebatch::domain::callback::{Rule, Secret};
-    let mut house = House::with(Config::default()).await;
-    let _receiver = house.listens(Secret::new([7; 32]), Rule::default()).await;
-    house.calls(2);
-    let (batch, ran) = house.go("webhook = \"always\"", "").await;
+    let mut fixture = Fixture::with(Config::default()).await;
+    let _receiver = fixture.listens(Secret::new([7; 32]), Rule::default()).await;
+    fixture.calls(2);
+    let (batch, ran) = fixture.go("webhook = \"always\"", "").await;
     assert_eq!(ran.end, RunEnd::Done);
-    house.all_well(batch, 2, 1).await;
-    assert_eq!(house.sandbox.books().deliveries, 2);
-    let text = fs::read_to_string(house.path("night.toml")).unwrap();
+    fixture.all_well(batch, 2, 1).await;
+    assert_eq!(fixture.sandbox.books().deliveries, 2);
+    let text = fs::read_to_string(fixture.path("night.toml")).unwrap();
     let text = text.replace("\"night\"", "\"auto\"").replace("always", "auto").replace("out/", "auto/");
-    let batch = house.submit(&house.write("auto.toml", text)).await;
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
-    assert_eq!(house.sandbox.books().deliveries, 2, "not proved, and so not by itself");
-    house.all_well(batch, 2, 2).await;
+    let batch = fixture.submit(&fixture.write("auto.toml", text)).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    assert_eq!(fixture.sandbox.books().deliveries, 2, "not proved, and so not by itself");
+    fixture.all_well(batch, 2, 2).await;
 }

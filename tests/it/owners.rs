@@ -19,7 +19,7 @@ use wavebatch::{
     store::Chosen,
 };
 
-use crate::support::House;
+use crate::support::Fixture;
 
 /// How the prompts are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,16 +44,16 @@ impl Default for Asked {
 }
 
 impl Asked {
-    fn write(&self, house: &House) {
+    fn write(&self, fixture: &Fixture) {
         let toml = format!(
             "name = \"ivr\"\ntask = \"synthesize\"\nmanifest = \"prompts.csv\"\noutput = \"out/\"\n[synthesize]\n\
              model = \"lightning_v3.1\"\nvoice_id = \"{}\"\nformats = {}\nname = \"{}\"\n",
             self.voice, self.formats, self.name
         );
-        house.write("ivr.toml", toml);
+        fixture.write("ivr.toml", toml);
         let rows: String =
             KEYS.iter().zip(self.texts).map(|(key, text)| format!("{key},menu-{text},{}\n", TEXTS[text])).collect();
-        house.write("prompts.csv", format!("key,menu,text\n{rows}"));
+        fixture.write("prompts.csv", format!("key,menu,text\n{rows}"));
     }
 
     /// The names of the audio files that are wanted, and what each says.
@@ -69,17 +69,17 @@ impl Asked {
     }
 }
 
-async fn submitted(house: &House, limit: Option<u64>) -> Submission {
+async fn submitted(fixture: &Fixture, limit: Option<u64>) -> Submission {
     let overrides = Overrides { limit, ..Overrides::default() };
-    let definition = Definition::load(&house.path("ivr.toml"), &overrides).expect("a good definition");
+    let definition = Definition::load(&fixture.path("ivr.toml"), &overrides).expect("a good definition");
     // What is asked for in another voice is meant.
     let options = SubmitOptions { rebuy: true, ..SubmitOptions::default() };
-    submit(&house.store, &definition, None, Environment::Live, &options).await.expect("submitted")
+    submit(&fixture.store, &definition, None, Environment::Live, &options).await.expect("submitted")
 }
 
-async fn done(house: &House) -> Submission {
-    let submission = submitted(house, None).await;
-    assert_eq!(house.run(submission.batch).await.end, RunEnd::Done);
+async fn done(fixture: &Fixture) -> Submission {
+    let submission = submitted(fixture, None).await;
+    assert_eq!(fixture.run(submission.batch).await.end, RunEnd::Done);
     submission
 }
 
@@ -87,13 +87,13 @@ async fn done(house: &House) -> Submission {
 async fn spoken() -> HashMap<(String, &'static str, usize), Vec<u8>> {
     let mut all = HashMap::new();
     for voice in VOICES {
-        let house = House::new().await;
+        let fixture = Fixture::new().await;
         let asked = Asked { voice, formats: FORMATS[1], texts: [0, 1, 2], ..Asked::default() };
-        asked.write(&house);
-        done(&house).await;
+        asked.write(&fixture);
+        done(&fixture).await;
         for (file, voice, text) in asked.files() {
             let ending = file.rsplit('.').next().expect("an ending").to_owned();
-            all.insert((ending, voice, text), fs::read(house.path("out").join(&file)).expect("a file"));
+            all.insert((ending, voice, text), fs::read(fixture.path("out").join(&file)).expect("a file"));
         }
     }
     let distinct: std::collections::HashSet<_> = all.values().collect();
@@ -129,24 +129,24 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Begins a run, and gives it up in the middle as a killed process would.
-async fn cut(house: &House, batch: BatchId) {
-    let (store, abort) = (house.second_store().await, CancellationToken::new());
-    let billed = house.sandbox.books().billed;
+async fn cut(fixture: &Fixture, batch: BatchId) {
+    let (store, abort) = (fixture.second_store().await, CancellationToken::new());
+    let billed = fixture.sandbox.books().billed;
     let aborting = async {
         for _ in 0..20 {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            if house.sandbox.books().billed > billed {
+            if fixture.sandbox.books().billed > billed {
                 break;
             }
         }
         abort.cancel();
     };
-    tokio::join!(house.run_on(&store, batch, CancellationToken::new(), abort.clone()), aborting);
+    tokio::join!(fixture.run_on(&store, batch, CancellationToken::new(), abort.clone()), aborting);
     store.close().await;
 }
 
 async fn check(steps: &[Step], spoken: &HashMap<(String, &'static str, usize), Vec<u8>>) {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let mut asked = Asked::default();
     let mut cuts = 0;
     for step in steps {
@@ -157,41 +157,41 @@ async fn check(steps: &[Step], spoken: &HashMap<(String, &'static str, usize), V
             Step::Text(line, text) => asked.texts[*line] = *text,
             Step::Limit(_) | Step::Cancel | Step::Retry | Step::Cut | Step::Run => {}
         }
-        asked.write(&house);
+        asked.write(&fixture);
         match step {
             Step::Limit(n) => {
-                let batch = submitted(&house, Some(*n)).await.batch;
-                house.run(batch).await;
+                let batch = submitted(&fixture, Some(*n)).await.batch;
+                fixture.run(batch).await;
             }
             Step::Cancel => {
-                let batch = submitted(&house, None).await.batch;
-                house.store.cancel(batch).await.expect("a ledger");
+                let batch = submitted(&fixture, None).await.batch;
+                fixture.store.cancel(batch).await.expect("a ledger");
             }
-            Step::Retry => retry(&house).await,
+            Step::Retry => retry(&fixture).await,
             Step::Cut => {
                 cuts += 1;
-                let batch = submitted(&house, None).await.batch;
-                cut(&house, batch).await;
+                let batch = submitted(&fixture, None).await.batch;
+                cut(&fixture, batch).await;
             }
-            Step::Run => drop(done(&house).await),
+            Step::Run => drop(done(&fixture).await),
             // A change that nobody runs, and the next one on top of it.
-            _ => drop(submitted(&house, None).await),
+            _ => drop(submitted(&fixture, None).await),
         }
     }
     // Cancelled lines come back by `retry` alone.
-    let batch = submitted(&house, None).await.batch;
-    retry(&house).await;
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
+    let batch = submitted(&fixture, None).await.batch;
+    retry(&fixture).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     for (file, voice, text) in asked.files() {
         let ending = file.rsplit('.').next().expect("an ending").to_owned();
-        let there = fs::read(house.path("out").join(&file)).unwrap_or_default();
+        let there = fs::read(fixture.path("out").join(&file)).unwrap_or_default();
         assert!(there == spoken[&(ending, voice, text)], "{file} is not {voice}'s {:?} after {steps:?}", TEXTS[text]);
     }
-    let rows = house.rows(batch).await;
+    let rows = fixture.rows(batch).await;
     assert_eq!(rows.len(), asked.files().len(), "one row for each output: {steps:?}");
     assert!(rows.iter().all(|row| row.state == JobState::Succeeded), "{steps:?}");
-    assert_eq!(house.counts(batch).await.total(), rows.len() as u64);
-    let books = house.sandbox.books();
+    assert_eq!(fixture.counts(batch).await.total(), rows.len() as u64);
+    let books = fixture.sandbox.books();
     let most = VOICES.len() * TEXTS.len();
     assert!(
         books.billed <= (most + cuts * KEYS.len() * 2) as u64,
@@ -202,22 +202,22 @@ async fn check(steps: &[Step], spoken: &HashMap<(String, &'static str, usize), V
         assert!(books.most_billed() <= 1, "nothing is bought twice where nothing was cut off: {steps:?}");
     }
     // And once more: nothing is left to do, and no file is touched.
-    let before = times(&house, &asked);
-    let calls = house.sandbox.books().calls;
-    let again = done(&house).await;
+    let before = times(&fixture, &asked);
+    let calls = fixture.sandbox.books().calls;
+    let again = done(&fixture).await;
     assert_eq!((again.submitted.new, again.submitted.changed, again.redelivered), (0, 0, 0), "{steps:?}");
-    assert_eq!((times(&house, &asked), house.sandbox.books().calls), (before, calls));
+    assert_eq!((times(&fixture, &asked), fixture.sandbox.books().calls), (before, calls));
 }
 
-async fn retry(house: &House) {
-    if let Some(batch) = house.store.batch("ivr").await.expect("a ledger") {
+async fn retry(fixture: &Fixture) {
+    if let Some(batch) = fixture.store.batch("ivr").await.expect("a ledger") {
         let chosen = Chosen { batch: batch.id, key: None, states: vec![], part: None };
-        house.store.retry(chosen).await.expect("a ledger");
+        fixture.store.retry(chosen).await.expect("a ledger");
     }
 }
 
-fn times(house: &House, asked: &Asked) -> Vec<Option<SystemTime>> {
-    let time = |file: &str| fs::metadata(house.path("out").join(file)).and_then(|meta| meta.modified()).ok();
+fn times(fixture: &Fixture, asked: &Asked) -> Vec<Option<SystemTime>> {
+    let time = |file: &str| fs::metadata(fixture.path("out").join(file)).and_then(|meta| meta.modified()).ok();
     asked.files().iter().map(|(file, ..)| time(file)).collect()
 }
 
@@ -234,61 +234,61 @@ fn whatever_is_changed_each_path_has_what_its_line_wants() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_voice_that_comes_back_has_its_files_again_and_buys_nothing() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let spoken = spoken().await;
     let there = |asked: &Asked| {
         for (file, voice, text) in asked.files() {
-            let bytes = fs::read(house.path("out").join(&file)).expect("a file");
+            let bytes = fs::read(fixture.path("out").join(&file)).expect("a file");
             assert!(bytes == spoken[&("wav".to_owned(), voice, text)], "{file}: not {voice}");
         }
     };
     let (magnus, avery) = (Asked::default(), Asked { voice: "avery", ..Asked::default() });
-    magnus.write(&house);
-    done(&house).await;
+    magnus.write(&fixture);
+    done(&fixture).await;
     there(&magnus);
-    avery.write(&house);
-    assert_eq!(done(&house).await.dropped, 3);
+    avery.write(&fixture);
+    assert_eq!(done(&fixture).await.dropped, 3);
     there(&avery);
-    let billed = house.sandbox.books().billed;
-    magnus.write(&house);
-    let back = done(&house).await;
+    let billed = fixture.sandbox.books().billed;
+    magnus.write(&fixture);
+    let back = done(&fixture).await;
     assert_eq!((back.submitted.new, back.redelivered, back.dropped), (0, 3, 3));
     there(&magnus);
     // `deliver` writes what is wanted, and `retry` has nothing of what is not.
-    fs::remove_file(house.path("out/a.wav")).expect("a file");
-    assert_eq!(house.store.redeliver(back.batch).await.expect("a ledger").0, 3);
-    assert_eq!(house.run(back.batch).await.end, RunEnd::Done);
+    fs::remove_file(fixture.path("out/a.wav")).expect("a file");
+    assert_eq!(fixture.store.redeliver(back.batch).await.expect("a ledger").0, 3);
+    assert_eq!(fixture.run(back.batch).await.end, RunEnd::Done);
     there(&magnus);
     let again = Chosen { batch: back.batch, key: Some("a".into()), states: vec![], part: None };
-    assert_eq!(house.store.plan_retry(&again).await.expect("a ledger").jobs, 1);
-    assert_eq!(house.sandbox.books().billed, billed);
-    let all = house.store.report_rows(back.batch, (0, 0), 99, (false, true)).await.expect("a ledger");
-    assert_eq!((all.len(), house.rows(back.batch).await.len()), (6, 3));
+    assert_eq!(fixture.store.plan_retry(&again).await.expect("a ledger").jobs, 1);
+    assert_eq!(fixture.sandbox.books().billed, billed);
+    let all = fixture.store.report_rows(back.batch, (0, 0), 99, (false, true)).await.expect("a ledger");
+    assert_eq!((all.len(), fixture.rows(back.batch).await.len()), (6, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_lines_that_change_names_with_each_other_both_get_theirs() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let toml = "name = \"ivr\"\ntask = \"synthesize\"\nmanifest = \"prompts.csv\"\noutput = \"out/\"\n[synthesize]\n\
          model = \"lightning_v3.1\"\nvoice_id = \"magnus\"\nformats = [\"wav\"]\nname = \"{file}\"\n";
-    house.write("ivr.toml", toml);
+    fixture.write("ivr.toml", toml);
     let write = |a: &str, b: &str| {
-        house.write("prompts.csv", format!("key,file,text\na,{a},Press one.\nb,{b},Please hold the line.\n"));
+        fixture.write("prompts.csv", format!("key,file,text\na,{a},Press one.\nb,{b},Please hold the line.\n"));
     };
-    let read = |name: &str| fs::read(house.path("out").join(name)).expect("a file");
+    let read = |name: &str| fs::read(fixture.path("out").join(name)).expect("a file");
     write("one", "two");
-    let first = done(&house).await;
+    let first = done(&fixture).await;
     let (one, two) = (read("one.wav"), read("two.wav"));
     assert!(one != two);
     write("two", "one");
-    assert_eq!(done(&house).await.redelivered, 2);
+    assert_eq!(done(&fixture).await.redelivered, 2);
     assert!(read("one.wav") == two && read("two.wav") == one);
-    assert_eq!(house.sandbox.books().billed, 2);
+    assert_eq!(fixture.sandbox.books().billed, 2);
     // A third takes the name of one that is gone.
-    house.write("prompts.csv", "key,file,text\na,two,Press one.\nc,one,Press two now.\n");
-    assert_eq!(done(&house).await.gone, 1);
+    fixture.write("prompts.csv", "key,file,text\na,two,Press one.\nc,one,Press two now.\n");
+    assert_eq!(done(&fixture).await.gone, 1);
     assert!(read("one.wav") != two && read("two.wav") == one);
-    let rows = house.rows(first.batch).await;
+    let rows = fixture.rows(first.batch).await;
     assert_eq!(
         rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(),
         ["a", "c"],
@@ -298,8 +298,8 @@ async fn two_lines_that_change_names_with_each_other_both_get_theirs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_prompts_one_text_is_changed_and_one_file_is_written() {
-    let house = House::new().await;
-    house.write(
+    let fixture = Fixture::new().await;
+    fixture.write(
         "ivr.toml",
         "name = \"ivr\"\ntask = \"synthesize\"\nmanifest = \"prompts.csv\"\noutput = \"out/\"\n[synthesize]\n\
          model = \"lightning_v3.1\"\nvoice_id = \"magnus\"\nformats = [\"wav\"]\nname = \"{menu}/{key}\"\n",
@@ -307,17 +307,17 @@ async fn of_many_prompts_one_text_is_changed_and_one_file_is_written() {
     let write = |changed: &str| {
         let rows: String =
             (0..60).map(|n| format!("k{n},m{},{}\n", n % 4, if n == 7 { changed } else { "Hello." })).collect();
-        house.write("prompts.csv", format!("key,menu,text\n{rows}"));
+        fixture.write("prompts.csv", format!("key,menu,text\n{rows}"));
     };
     let times = || -> Vec<SystemTime> {
-        let file = |n: usize| house.path(&format!("out/m{}/k{n}.wav", n % 4));
+        let file = |n: usize| fixture.path(&format!("out/m{}/k{n}.wav", n % 4));
         (0..60).map(|n| fs::metadata(file(n)).and_then(|meta| meta.modified()).expect("a file")).collect()
     };
     write("Hello.");
-    done(&house).await;
+    done(&fixture).await;
     let before = times();
     write("Goodbye.");
-    let again = done(&house).await;
+    let again = done(&fixture).await;
     assert_eq!((again.submitted.changed, again.submitted.same, again.redelivered), (1, 59, 0));
     let written: Vec<usize> = (0..60).filter(|n| times()[*n] != before[*n]).collect();
     assert_eq!(written, [7]);
@@ -325,42 +325,42 @@ async fn of_many_prompts_one_text_is_changed_and_one_file_is_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_share_a_clip_are_joined_anew_together() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let asked = Asked { texts: [0, 1, 0], ..Asked::default() };
-    asked.write(&house);
-    let batch = done(&house).await.batch;
-    let before = times(&house, &asked);
+    asked.write(&fixture);
+    let batch = done(&fixture).await.batch;
+    let before = times(&fixture, &asked);
     let first = Chosen { batch, key: Some("a".into()), states: vec![], part: Some(0) };
-    assert_eq!(house.store.plan_retry(&first).await.expect("a ledger").joined, 1, "c says the same");
-    house.store.retry(first).await.expect("a ledger");
+    assert_eq!(fixture.store.plan_retry(&first).await.expect("a ledger").joined, 1, "c says the same");
+    fixture.store.retry(first).await.expect("a ledger");
     // The next performance is another one.
-    house.sandbox.script([Fault::new(Match::Any, What::WrongDuration(1.2))]);
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
-    let after = times(&house, &asked);
+    fixture.sandbox.script([Fault::new(Match::Any, What::WrongDuration(1.2))]);
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    let after = times(&fixture, &asked);
     assert!(after[0] != before[0] && after[1] == before[1] && after[2] != before[2]);
-    let read = |name: &str| fs::read(house.path("out").join(name)).expect("a file");
+    let read = |name: &str| fs::read(fixture.path("out").join(name)).expect("a file");
     assert!(read("a.wav") == read("c.wav"));
-    assert_eq!(house.counts(batch).await.of(JobState::Succeeded), 3);
-    assert_eq!(house.sandbox.books().billed, 3, "two texts, and one again");
+    assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 3);
+    assert_eq!(fixture.sandbox.books().billed, 3, "two texts, and one again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_gone_takes_no_file_from_one_that_is_there() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let toml = "name = \"ivr\"\ntask = \"synthesize\"\nmanifest = \"prompts.csv\"\noutput = \"out/\"\n[synthesize]\n\
          model = \"lightning_v3.1\"\nvoice_id = \"magnus\"\nformats = [\"wav\"]\nname = \"{file}\"\n";
-    house.write("ivr.toml", toml);
-    house.write("prompts.csv", "key,file,text\na,one,Press one.\n");
-    let batch = submitted(&house, None).await.batch;
-    house.store.cancel(batch).await.expect("a ledger");
-    house.write("prompts.csv", "key,file,text\nb,one,Please hold the line.\n");
-    assert_eq!(done(&house).await.gone, 1);
-    let there = fs::read(house.path("out/one.wav")).expect("a file");
+    fixture.write("ivr.toml", toml);
+    fixture.write("prompts.csv", "key,file,text\na,one,Press one.\n");
+    let batch = submitted(&fixture, None).await.batch;
+    fixture.store.cancel(batch).await.expect("a ledger");
+    fixture.write("prompts.csv", "key,file,text\nb,one,Please hold the line.\n");
+    assert_eq!(done(&fixture).await.gone, 1);
+    let there = fs::read(fixture.path("out/one.wav")).expect("a file");
     // Tried again, the older line finds its name taken.
-    retry(&house).await;
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
-    assert!(fs::read(house.path("out/one.wav")).expect("a file") == there);
-    let rows = house.rows(batch).await;
+    retry(&fixture).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    assert!(fs::read(fixture.path("out/one.wav")).expect("a file") == there);
+    let rows = fixture.rows(batch).await;
     assert_eq!(rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["b"]);
-    assert_eq!(house.counts(batch).await.of(JobState::Failed), 0);
+    assert_eq!(fixture.counts(batch).await.of(JobState::Failed), 0);
 }

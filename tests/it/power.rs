@@ -15,10 +15,10 @@ use wavebatch::{
         pool::{Limits, Pool},
     },
     sandbox::Config,
-    store::{Claimed, End, Ended, Opening, PermitAsk, Purchase, Store, Want},
+    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitAsk, Purchase, Store},
 };
 
-use crate::support::House;
+use crate::support::Fixture;
 
 const LINES: usize = 24;
 /// A page in the log, with its header.
@@ -82,30 +82,31 @@ fn answered(call: CallId, body: &str) -> Ended {
 }
 
 /// Intents and answers, each noted with the length of the log when it was acknowledged.
-async fn promises(house: &House) -> Vec<Promise> {
-    house.provable_calls(LINES);
-    house.submit(&house.definition("", "")).await;
-    house.store.enlist("{}".into()).await.unwrap();
-    let want = Want { environment: Environment::Live, calls: vec![(Pool::Pulse, 100)], ..Want::default() };
-    let jobs = house.store.claim(want).await.unwrap();
+async fn promises(fixture: &Fixture) -> Vec<Promise> {
+    fixture.provable_calls(LINES);
+    fixture.submit(&fixture.definition("", "")).await;
+    fixture.store.enlist("{}".into()).await.unwrap();
+    let want =
+        ClaimRequest { environment: Environment::Live, calls: vec![(Pool::Pulse, 100)], ..ClaimRequest::default() };
+    let jobs = fixture.store.claim(want).await.unwrap();
     assert_eq!(jobs.len(), LINES);
-    let length = || fs::metadata(log_of(house.store.path())).unwrap().len();
+    let length = || fs::metadata(log_of(fixture.store.path())).unwrap().len();
     let mut promises = Vec::new();
     for job in &jobs {
-        let call = house.store.permit(ask(job)).await.unwrap().unwrap().call;
+        let call = fixture.store.permit(ask(job)).await.unwrap().unwrap().call;
         promises.push(Promise { job: job.job, generation: job.generation, call, answer: None, log: length() });
         let body = format!(r#"{{"status":"success","transcription":"words of {call}"}}"#);
-        house.store.end(answered(call, &body)).await.unwrap();
+        fixture.store.end(answered(call, &body)).await.unwrap();
         promises.push(Promise { job: job.job, generation: job.generation, call, answer: Some(body), log: length() });
     }
     promises
 }
 
 /// The ledger as the disk has it after the power is back.
-async fn after(house: &House, log: &[u8], from: u64, damage: Damage) -> (tempfile::TempDir, Store) {
+async fn after(fixture: &Fixture, log: &[u8], from: u64, damage: Damage) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wavebatch.db");
-    fs::copy(house.store.path(), &path).unwrap();
+    fs::copy(fixture.store.path(), &path).unwrap();
     let mut log = log.to_vec();
     let from = usize::try_from(from).unwrap().min(log.len());
     let behind = log.len() - from;
@@ -134,19 +135,19 @@ async fn is_kept(store: &Store, promise: &Promise) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_whatever_became_of_the_log_behind_it() {
-    let house = House::timeless(Config::default()).await;
-    let promises = promises(&house).await;
-    let log = fs::read(log_of(house.store.path())).unwrap();
+    let fixture = Fixture::timeless(Config::default()).await;
+    let promises = promises(&fixture).await;
+    let log = fs::read(log_of(fixture.store.path())).unwrap();
     assert_eq!(log.len() as u64, promises.last().unwrap().log, "it only grows");
     let mut tried = 0;
     for last in (0..promises.len()).step_by(5) {
         let from = promises[last].log;
         for (at, behind) in [0, 1, 24, 700, FRAME - 1, FRAME, FRAME + 9, 3 * FRAME + 2_000].into_iter().enumerate() {
             let damage = [Damage::Cut, Damage::Zeros, Damage::Garbage, Damage::Hole][(at + last) % 4];
-            let (_dir, store) = after(&house, &log, from + behind, damage).await;
+            let (_dir, store) = after(&fixture, &log, from + behind, damage).await;
             for promise in &promises[..=last] {
-                let told = || format!("{} of promise {last}, {damage:?} {behind} bytes behind it", promise.call);
-                assert!(is_kept(&store, promise).await, "{}", told());
+                let message = || format!("{} of promise {last}, {damage:?} {behind} bytes behind it", promise.call);
+                assert!(is_kept(&store, promise).await, "{}", message());
             }
             store.close().await;
             tried += 1;
@@ -158,11 +159,11 @@ async fn what_was_acknowledged_is_there_whatever_became_of_the_log_behind_it() {
 /// Else the lengths that are noted would say nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_front_of_the_noted_length_is_needed() {
-    let house = House::timeless(Config::default()).await;
-    let promises = promises(&house).await;
-    let log = fs::read(log_of(house.store.path())).unwrap();
+    let fixture = Fixture::timeless(Config::default()).await;
+    let promises = promises(&fixture).await;
+    let log = fs::read(log_of(fixture.store.path())).unwrap();
     for last in [promises.len() - 1, promises.len() / 2, 1] {
-        let (_dir, store) = after(&house, &log, promises[last].log - 1, Damage::Cut).await;
+        let (_dir, store) = after(&fixture, &log, promises[last].log - 1, Damage::Cut).await;
         assert!(!is_kept(&store, &promises[last]).await, "{last}");
         assert!(is_kept(&store, &promises[last - 1]).await, "{last}");
     }

@@ -32,12 +32,12 @@ use wavebatch::{
 };
 
 use crate::{
-    cli::{house, wavebatch},
+    cli::{fixture, wavebatch},
     support::{
-        House, KEY,
+        Fixture, KEY,
         pty::Pty,
         service::{Service, free_port, program},
-        speech,
+        synthesis,
         web::{Page, Web},
     },
 };
@@ -53,7 +53,7 @@ fn limit(limits: &str, name: &str) -> (String, String) {
 #[cfg(target_os = "linux")]
 #[test]
 fn it_takes_all_files_it_may_have_and_leaves_no_core_dump() {
-    let dir = house();
+    let dir = fixture();
     let program = wavebatch(dir.path(), &["sandbox", "--listen", "127.0.0.1:0"]);
     let mut shell = Command::new("sh");
     let run = "ulimit -Sn 128 && ulimit -Hn 512 && exec \"$0\" \"$@\"";
@@ -75,12 +75,12 @@ const LINES: usize = 40;
 /// Calls in flight.
 const IN_FLIGHT: usize = 4;
 
-async fn at_work() -> House {
-    let house = House::new().await;
-    house.provable_calls(LINES);
-    house.definition("", &format!("concurrency = {IN_FLIGHT}"));
-    house.sandbox.hold();
-    house
+async fn at_work() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.provable_calls(LINES);
+    fixture.definition("", &format!("concurrency = {IN_FLIGHT}"));
+    fixture.sandbox.hold();
+    fixture
 }
 
 /// `command` behind words that start it another way.
@@ -112,61 +112,61 @@ async fn ended(mut child: Child) -> ExitStatus {
 }
 
 /// What was in flight is paid for and there, and the next run buys only the rest.
-async fn nothing_was_cut(house: &House) {
-    let billed = house.sandbox.books().billed;
-    let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
-    let done = house.counts(batch).await.of(Succeeded);
+async fn nothing_was_cut(fixture: &Fixture) {
+    let billed = fixture.sandbox.books().billed;
+    let batch = fixture.store.batch("night").await.expect("a ledger").expect("the batch").id;
+    let done = fixture.counts(batch).await.of(Succeeded);
     assert!(done >= IN_FLIGHT as u64 && done < LINES as u64, "{done}");
     assert_eq!(done, billed, "no call was cut");
-    let status = program(house, &["run", "night.toml"]).stderr(Stdio::null()).status().expect("the program");
+    let status = program(fixture, &["run", "night.toml"]).stderr(Stdio::null()).status().expect("the program");
     assert_eq!(status.code(), Some(0));
-    house.all_well(batch, LINES as u64, 1).await;
+    fixture.all_well(batch, LINES as u64, 1).await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_goes_away_cuts_no_call() {
-    let house = at_work().await;
+    let fixture = at_work().await;
     // A session of its own, whose terminal this is: the kernel tells it when that goes, as after a dropped connection.
-    let run = through(&["setsid", "-c"], &program(&house, &["run", "night.toml", "-vv"]));
+    let run = through(&["setsid", "-c"], &program(&fixture, &["run", "night.toml", "-vv"]));
     let (user, child) = Pty::open().start(run);
-    house.sandbox.waiting(IN_FLIGHT).await;
+    fixture.sandbox.waiting(IN_FLIGHT).await;
     let pid = Pid::from_child(&child);
     drop(user);
     // The shell says it again, and the kernel once more when the shell has gone.
     for _ in 0..3 {
         kill_process(pid, Signal::HUP).expect("a living child");
     }
-    house.sandbox.release();
+    fixture.sandbox.release();
     assert_eq!(ended(child).await.code(), Some(129));
-    nothing_was_cut(&house).await;
+    nothing_was_cut(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_go_away_cut_no_call() {
-    let house = at_work().await;
-    let mut run = program(&house, &["run", "night.toml", "-vv", "--json"]);
+    let fixture = at_work().await;
+    let mut run = program(&fixture, &["run", "night.toml", "-vv", "--json"]);
     let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
-    house.sandbox.waiting(IN_FLIGHT).await;
+    fixture.sandbox.waiting(IN_FLIGHT).await;
     drop((child.stdout.take(), child.stderr.take()));
-    house.sandbox.release();
+    fixture.sandbox.release();
     assert_eq!(ended(child).await.code(), Some(0));
-    let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
-    house.all_well(batch, LINES as u64, 1).await;
+    let batch = fixture.store.batch("night").await.expect("a ledger").expect("the batch").id;
+    fixture.all_well(batch, LINES as u64, 1).await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_started_by_nohup_goes_on() {
-    let house = at_work().await;
-    let run = through(&["nohup"], &program(&house, &["run", "night.toml"]));
+    let fixture = at_work().await;
+    let run = through(&["nohup"], &program(&fixture, &["run", "night.toml"]));
     let child = { run }.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program");
-    house.sandbox.waiting(IN_FLIGHT).await;
+    fixture.sandbox.waiting(IN_FLIGHT).await;
     kill_process(Pid::from_child(&child), Signal::HUP).expect("a living child");
-    house.sandbox.release();
+    fixture.sandbox.release();
     assert_eq!(ended(child).await.code(), Some(0));
-    let batch = house.store.batch("night").await.expect("a ledger").expect("the batch").id;
-    house.all_well(batch, LINES as u64, 1).await;
+    let batch = fixture.store.batch("night").await.expect("a ledger").expect("the batch").id;
+    fixture.all_well(batch, LINES as u64, 1).await;
 }
 
 /// As of a shell that says nothing else: the kernel's own limit of open files.
@@ -182,18 +182,18 @@ async fn a_thousand_idle_connections_fail_no_line() {
     if own.maximum.is_some_and(|most| most < 4_096) {
         return;
     }
-    let house = House::new().await;
-    house.provable_calls(80);
-    let batch = house.submit(&house.definition("send = \"bytes\"", "concurrency = 16")).await;
+    let fixture = Fixture::new().await;
+    fixture.provable_calls(80);
+    let batch = fixture.submit(&fixture.definition("send = \"bytes\"", "concurrency = 16")).await;
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
-    let serve = program(&house, &["serve", "--admin-listen", "off", "--listen", &listen]);
+    let serve = program(&fixture, &["serve", "--admin-listen", "off", "--listen", &listen]);
     let few = format!("ulimit -n {USUAL_FILES} && exec \"$0\" \"$@\"");
     let serve = through(&["sh", "-c", &few], &serve);
-    house.sandbox.hold();
+    fixture.sandbox.hold();
     let service = Service::of(serve);
     service.says("callbacks").await;
-    house.sandbox.waiting(1).await;
+    fixture.sandbox.waiting(1).await;
     let mut idle = Vec::new();
     while idle.len() < IDLE
         && let Ok(connection) = timeout(CONNECT, TcpStream::connect(&listen)).await
@@ -202,12 +202,12 @@ async fn a_thousand_idle_connections_fail_no_line() {
     }
     // Who is not let in knocks on.
     let mut knocking: JoinSet<_> = (idle.len()..IDLE).map(|_| TcpStream::connect(listen.clone())).collect();
-    house.sandbox.release();
-    house
-        .until("the end", || async { house.store.batch_by_id(batch).await.is_ok_and(|b| b.finished_at.is_some()) })
+    fixture.sandbox.release();
+    fixture
+        .until("the end", || async { fixture.store.batch_by_id(batch).await.is_ok_and(|b| b.finished_at.is_some()) })
         .await;
-    house.all_well(batch, 80, 1).await;
-    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
+    fixture.all_well(batch, 80, 1).await;
+    assert!(fixture.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
     drop(idle);
     knocking.abort_all();
 }
@@ -224,77 +224,77 @@ fn without_files_left_work_waits_and_costs_nothing() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(this);
     let output = shell.args([inner, "--exact", "--ignored", "--nocapture"]).output().expect("a shell");
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let message = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && message.contains("1 passed"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test above, in a process of its own"]
 async fn in_a_process_without_files_left() {
-    let house = House::timeless(Config::default()).await;
-    let web = Web::serve([("/there.wav", Page::File(speech("from afar", 1.0, 3)))]).await;
-    house.recording("rec/small.wav", "small", 1.0, 1);
-    house.recording("rec/large.wav", "large", 9.0, 2);
-    house.recording("rec/first.wav", "first", 1.0, 4);
-    house.lines(&[
+    let fixture = Fixture::timeless(Config::default()).await;
+    let web = Web::serve([("/there.wav", Page::File(synthesis("from afar", 1.0, 3)))]).await;
+    fixture.recording("rec/small.wav", "small", 1.0, 1);
+    fixture.recording("rec/large.wav", "large", 9.0, 2);
+    fixture.recording("rec/first.wav", "first", 1.0, 4);
+    fixture.lines(&[
         ("first", "rec/first.wav".to_owned()),
         ("small", "rec/small.wav".to_owned()),
         ("large", "rec/large.wav".to_owned()),
         ("web", web.url("/there.wav")),
     ]);
-    let batch = house.submit(&house.definition("send = \"bytes\"", "max_tries = 1\nconcurrency = 1")).await;
-    house.sandbox.hold();
+    let batch = fixture.submit(&fixture.definition("send = \"bytes\"", "max_tries = 1\nconcurrency = 1")).await;
+    fixture.sandbox.hold();
     // The ledger's own files are open by then.
     for _ in 0..8 {
-        futures::future::join_all((0..8).map(|_| house.store.batches())).await;
+        futures::future::join_all((0..8).map(|_| fixture.store.batches())).await;
     }
-    let sink = Sink::open(house.path("elsewhere").to_str().expect("text"), &SinkSettings::default()).expect("a sink");
+    let sink = Sink::open(fixture.path("elsewhere").to_str().expect("text"), &SinkSettings::default()).expect("a sink");
     let pace = Pace { tries: 1, ..Pace::default() };
     let fetcher = Fetcher::new(FetchSettings { pace, ..FetchSettings::default() }).expect("a fetcher");
     let settings = Settings {
-        base_url: house.sandbox.base_url().parse().expect("an address"),
+        base_url: fixture.sandbox.base_url().parse().expect("an address"),
         key: SecretString::from(KEY),
         connect_timeout: Duration::from_secs(2),
         user_agent: "test".into(),
     };
     let client = Client::new(settings).expect("a client");
-    let (runner, mut seen) = house.runner_on(&house.store);
-    let spec = house.store.batch_by_id(batch).await.expect("a ledger").spec;
+    let (runner, mut seen) = fixture.runner_on(&fixture.store);
+    let spec = fixture.store.batch_by_id(batch).await.expect("a ledger").spec;
     let spec: BatchSpec = serde_json::from_str(&spec).expect("a specification");
     let options = &spec.task.read::<Transcription>().expect("of recordings").options;
     let end = tokio::spawn(async move {
         runner.run(&[batch], CancellationToken::new(), CancellationToken::new()).await.expect("a ledger")
     });
-    house.sandbox.waiting(1).await;
+    fixture.sandbox.waiting(1).await;
     let mut files = all_files();
 
-    let trouble = check_file(&house.path("rec/small.wav")).expect_err("no file is left");
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::LocalOutage, true), "{trouble}");
+    let failure = check_file(&fixture.path("rec/small.wav")).expect_err("no file is left");
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::LocalOutage, true), "{failure}");
     let url = web.url("/there.wav").parse().expect("an address");
     let fetched =
-        fetcher.fetch_or_keep(&url, &house.path("copy"), MAX_SOURCE_BYTES).await.expect_err("no socket is left");
+        fetcher.fetch_or_keep(&url, &fixture.path("copy"), MAX_SOURCE_BYTES).await.expect_err("no socket is left");
     assert!(matches!(&fetched, FetchError::Source(t) if t.kind == ErrorKind::LocalOutage), "{fetched}");
     let call = SttCall { options, word_timestamps: false, call_id: "1", webhook: None };
-    let body = SttBody::Bytes { content: speech("x", 1.0, 9).into(), content_type: "audio/wav".into() };
+    let body = SttBody::Bytes { content: synthesis("x", 1.0, 9).into(), content_type: "audio/wav".into() };
     let sent = client.transcribe(&call, body, || Departure::Go, Duration::from_secs(5)).await;
     assert!(matches!(&sent, Outcome::NotSent(t) if t.kind == ErrorKind::LocalOutage), "{sent:?}");
     let put = sink.put("a.txt", Content::Bytes("x".into()), "text/plain").await.expect_err("no file is left");
     assert_eq!(put.class(), SinkClass::Retry, "{put}");
 
     files.extend(all_files());
-    house.sandbox.release();
+    fixture.sandbox.release();
     loop {
         let event = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await.expect("a warning");
-        if matches!(event.expect("a runner"), Event::Warning(told) if told.contains("`ulimit -n`")) {
+        if matches!(event.expect("a runner"), Event::Warning(message) if message.contains("`ulimit -n`")) {
             break;
         }
     }
-    house.until("all lines to be put back", || async { house.counts(batch).await.of(Queued) == 4 }).await;
-    assert!(house.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
+    fixture.until("all lines to be put back", || async { fixture.counts(batch).await.of(Queued) == 4 }).await;
+    assert!(fixture.rows(batch).await.iter().all(|row| row.tries == 0), "no try was used up");
     drop(files);
-    house.clock.advance(31_000);
+    fixture.clock.advance(31_000);
     assert_eq!(end.await.expect("no panic"), RunEnd::Done);
-    house.all_well(batch, 4, 1).await;
+    fixture.all_well(batch, 4, 1).await;
 }
 
 /// Names in a folder for temporary files.
@@ -306,7 +306,7 @@ fn scratch(temp: &Path) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_check_left_goes_with_the_next() {
-    let dir = house();
+    let dir = fixture();
     let temp = dir.path().join("tmp");
     fs::create_dir(&temp).expect("a folder");
     let args = [

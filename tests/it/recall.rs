@@ -4,18 +4,18 @@ use std::{fs, path::Path};
 
 use crate::{
     cli::{code, run, stderr},
-    night::{BEFORE, DEFINITION, Night, ended},
-    support::{s3::Fault, speech},
+    dated_batch::{BEFORE, DEFINITION, DatedBatch, ended},
+    support::{s3::Fault, synthesis},
 };
 
 const BATCH: &str = "nightly-calls-2026-11-20";
 const REPORT: &str = "calls/nightly-calls-2026-11-20.csv";
 
-impl Night {
+impl DatedBatch {
     async fn well(&self, args: &[&str]) -> String {
-        let (code, told) = self.run(BEFORE, args).await;
-        assert_eq!(code, 0, "{args:?}: {told}");
-        told
+        let (code, message) = self.run(BEFORE, args).await;
+        assert_eq!(code, 0, "{args:?}: {message}");
+        message
     }
 
     fn csv(&self) -> Vec<u8> {
@@ -33,87 +33,87 @@ fn words(calls: std::ops::Range<usize>) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_in_a_bucket_keeps_what_it_had_when_answers_are_pruned() {
-    let night = Night::new().await;
-    night.record("2026/11/20", 0..20);
-    night.well(&["run", "night.toml"]).await;
-    let before = night.csv();
-    night.well(&["prune", "--older-than", "0s"]).await;
+    let dated = DatedBatch::new().await;
+    dated.record("2026/11/20", 0..20);
+    dated.well(&["run", "night.toml"]).await;
+    let before = dated.csv();
+    dated.well(&["prune", "--older-than", "0s"]).await;
     for args in [&["run", "night.toml"][..], &["report", BATCH]] {
-        night.well(args).await;
-        assert!(night.csv() == before, "{args:?}");
+        dated.well(args).await;
+        assert!(dated.csv() == before, "{args:?}");
     }
-    assert_eq!(night.s3.requests_about("GET", ".txt"), 0, "one report is read, and not every output");
+    assert_eq!(dated.s3.requests_about("GET", ".txt"), 0, "one report is read, and not every output");
 
-    night.s3.remove("acme-bi", REPORT);
-    night.well(&["report", BATCH]).await;
-    assert!(night.csv() == before, "from the outputs");
-    night.s3.remove("acme-transcripts", "2026/11/20/3_ann_1763625603.txt");
-    night.s3.fault("GET", REPORT, Fault::Status(403, "AccessDenied"));
-    let (code, told) = night.run(BEFORE, &["report", BATCH]).await;
-    assert_eq!(code, 3, "{told}");
+    dated.s3.remove("acme-bi", REPORT);
+    dated.well(&["report", BATCH]).await;
+    assert!(dated.csv() == before, "from the outputs");
+    dated.s3.remove("acme-transcripts", "2026/11/20/3_ann_1763625603.txt");
+    dated.s3.fault("GET", REPORT, Fault::Status(403, "AccessDenied"));
+    let (code, message) = dated.run(BEFORE, &["report", BATCH]).await;
+    assert_eq!(code, 3, "{message}");
     for words in [&format!("s3://acme-bi/{REPORT} is left as it is"), "hint:", "does not allow it"] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(message.contains(words), "{words}: {message}");
     }
-    assert!(night.csv() == before, "it is left as it is");
-    night.s3.lift();
-    night.s3.remove("acme-bi", REPORT);
-    night.well(&["report", BATCH]).await;
+    assert!(dated.csv() == before, "it is left as it is");
+    dated.s3.lift();
+    dated.s3.remove("acme-bi", REPORT);
+    dated.well(&["report", BATCH]).await;
     let mut expected = words(0..20);
-    let lost = night.report(BATCH).iter().position(|row| &row[20] == "answer_pruned").expect("neither has it");
-    assert!(night.report(BATCH)[lost][2].starts_with("3_"), "{:?}", night.report(BATCH)[lost]);
+    let lost = dated.report(BATCH).iter().position(|row| &row[20] == "answer_pruned").expect("neither has it");
+    assert!(dated.report(BATCH)[lost][2].starts_with("3_"), "{:?}", dated.report(BATCH)[lost]);
     expected[3] = String::new();
-    let (mut had, _) = (night.transcripts(), expected.sort());
+    let (mut had, _) = (dated.transcripts(), expected.sort());
     had.sort();
     assert_eq!(had, expected);
-    assert_eq!(night.house.sandbox.books().billed, 20);
+    assert_eq!(dated.fixture.sandbox.books().billed, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_ledger_writes_over_no_report_before_it_has_read_it() {
-    let night = Night::new().await;
-    night.record("2026/11/20", 0..5);
-    night.house.write("night.toml", DEFINITION.replace("[\"txt\"]", "[\"srt\", \"vtt\"]"));
-    night.well(&["run", "night.toml"]).await;
-    let before = night.transcripts();
-    night.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
-    assert_eq!(night.transcripts(), before, "submitting leaves it as it is");
-    assert_eq!(night.s3.uploads(), 0, "and nothing is left of the trial");
-    night.well(&["report", BATCH, "--database", "fresh.db"]).await;
-    assert_eq!(night.transcripts(), before, "the old report is the only one that has them");
-    assert_eq!(night.house.sandbox.books().billed, 5);
+    let dated = DatedBatch::new().await;
+    dated.record("2026/11/20", 0..5);
+    dated.fixture.write("night.toml", DEFINITION.replace("[\"txt\"]", "[\"srt\", \"vtt\"]"));
+    dated.well(&["run", "night.toml"]).await;
+    let before = dated.transcripts();
+    dated.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
+    assert_eq!(dated.transcripts(), before, "submitting leaves it as it is");
+    assert_eq!(dated.s3.uploads(), 0, "and nothing is left of the trial");
+    dated.well(&["report", BATCH, "--database", "fresh.db"]).await;
+    assert_eq!(dated.transcripts(), before, "the old report is the only one that has them");
+    assert_eq!(dated.fixture.sandbox.books().billed, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_goes_to_the_store_of_the_sink_wherever_the_outputs_go() {
-    let night = Night::new().await;
-    night.record("2026/11/20", 0..2);
-    let endpoint = night.s3.endpoint().to_owned();
+    let dated = DatedBatch::new().await;
+    dated.record("2026/11/20", 0..2);
+    let endpoint = dated.s3.endpoint().to_owned();
     let source = format!("[source]\nendpoint_url = \"{endpoint}\"\n");
     let own = |table: &str| format!("{table}\nendpoint_url = \"{endpoint}\"");
     let run = async |toml: String, args: &[&str]| {
-        night.house.write("night.toml", toml);
-        let mut command = night.command(BEFORE, &[&["run", "night.toml", "--again"][..], args].concat());
-        let told = ended(command.env_remove("AWS_ENDPOINT_URL_S3").spawn().expect("the program")).await;
-        assert_eq!(told.0, 0, "{}", told.1);
-        told.1
+        dated.fixture.write("night.toml", toml);
+        let mut command = dated.command(BEFORE, &[&["run", "night.toml", "--again"][..], args].concat());
+        let message = ended(command.env_remove("AWS_ENDPOINT_URL_S3").spawn().expect("the program")).await;
+        assert_eq!(message.0, 0, "{}", message.1);
+        message.1
     };
-    let directory = |batch: &str| night.house.path(batch).display().to_string();
+    let directory = |batch: &str| dated.fixture.path(batch).display().to_string();
     let elsewhere = directory("out-1");
     let sink = format!("{source}{}", own("[sink]"));
     let toml = DEFINITION.replace("[sink]", &sink);
-    let told = run(toml.clone(), &["--output", &elsewhere, "--batch", "one"]).await;
-    assert!(told.contains("s3://acme-bi/calls/one.csv"), "{told}");
-    assert_eq!(night.report("one").len(), 2);
-    assert_eq!(night.s3.stored("acme-bi", "calls/one.csv").unwrap().sse.as_deref(), Some("AES256"));
+    let message = run(toml.clone(), &["--output", &elsewhere, "--batch", "one"]).await;
+    assert!(message.contains("s3://acme-bi/calls/one.csv"), "{message}");
+    assert_eq!(dated.report("one").len(), 2);
+    assert_eq!(dated.s3.stored("acme-bi", "calls/one.csv").unwrap().sse.as_deref(), Some("AES256"));
 
     let toml = DEFINITION
         .replace("[sink]\nsse = \"AES256\"\n", &source)
         .replace("s3://acme-transcripts/{date:%Y/%m/%d}/", "out-2")
         .replace("[report]", &own("[report]"));
     run(toml.clone(), &["--batch", "two"]).await;
-    assert_eq!(night.report("two").len(), 2);
+    assert_eq!(dated.report("two").len(), 2);
     assert_eq!(
-        night.s3.stored("acme-bi", "calls/two.csv").unwrap().sse,
+        dated.s3.stored("acme-bi", "calls/two.csv").unwrap().sse,
         None,
         "a store of its own keeps it as it does"
     );
@@ -122,11 +122,11 @@ async fn a_report_goes_to_the_store_of_the_sink_wherever_the_outputs_go() {
     run(toml.clone(), &["--batch", "three", "--output", "out-3", "--report", "here/{batch}.csv"]).await;
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
     run(toml, &["--batch", "four", "--output", "out-4", "--report", "s3://acme-bi/calls/four.csv"]).await;
-    assert_eq!(night.report("four").len(), 2);
-    let mut command = night.command(BEFORE, &["report", "four", "--report", "s3://acme-bi/calls/five.csv"]);
-    let (code, told) = ended(command.env_remove("AWS_ENDPOINT_URL_S3").spawn().expect("the program")).await;
-    assert_eq!(code, 0, "{told}");
-    assert_eq!(night.report("five").len(), 2);
+    assert_eq!(dated.report("four").len(), 2);
+    let mut command = dated.command(BEFORE, &["report", "four", "--report", "s3://acme-bi/calls/five.csv"]);
+    let (code, message) = ended(command.env_remove("AWS_ENDPOINT_URL_S3").spawn().expect("the program")).await;
+    assert_eq!(code, 0, "{message}");
+    assert_eq!(dated.report("five").len(), 2);
 }
 
 fn recordings(dir: &Path, n: usize, column: Option<&str>) {
@@ -135,7 +135,7 @@ fn recordings(dir: &Path, n: usize, column: Option<&str>) {
     for i in 1..=n {
         let file = format!("rec/{i}.wav");
         if !dir.join(&file).exists() {
-            fs::write(dir.join(&file), speech(&format!("words of call {i}"), 1.0, i)).expect("a recording");
+            fs::write(dir.join(&file), synthesis(&format!("words of call {i}"), 1.0, i)).expect("a recording");
         }
         manifest.push_str(&format!("call-{i},{file}{}\n", column.map(|_| format!(",agent {i}")).unwrap_or_default()));
     }
@@ -199,8 +199,8 @@ fn a_report_that_does_not_read_is_left_and_told() {
     for args in [&["report", "calls", "--sandbox"][..], &[&["run"][..], &RUN, &["--formats", "srt"]].concat()] {
         let output = run(dir.path(), args);
         assert_eq!(code(&output), 3, "{args:?}: {}", stderr(&output));
-        let told = stderr(&output);
-        assert!(told.contains("report.csv is left as it is") && told.contains("hint:"), "{told}");
+        let message = stderr(&output);
+        assert!(message.contains("report.csv is left as it is") && message.contains("hint:"), "{message}");
         assert_eq!(fs::read(&report).unwrap(), gzipped);
     }
     fs::rename(&report, dir.path().join("report.csv.gz")).unwrap();
@@ -214,11 +214,11 @@ fn captions_of_lines_without_word_times_are_told_before_and_no_line_is_suspect()
     recordings(dir.path(), 3, None);
     well(dir.path(), "run", &["--formats", "json", "--word-timestamps=false"]);
     let more = ["--formats", "json,srt", "--word-timestamps=false"];
-    let told = "3 lines bought without word times: their captions share the length out";
+    let message = "3 lines bought without word times: their captions share the length out";
     let check = well(dir.path(), "check", &more);
-    assert!(check.contains(told), "{check}");
+    assert!(check.contains(message), "{check}");
     let run = well(dir.path(), "run", &more);
-    assert!(run.contains(told), "{run}");
+    assert!(run.contains(message), "{run}");
     assert_eq!(column(dir.path(), "status"), ["succeeded"; 3]);
     assert_eq!(column(dir.path(), "notes"), ["sandbox;words_not_asked"; 3]);
     let srt = fs::read_to_string(dir.path().join("sandbox-out/calls/call-1.srt")).unwrap();

@@ -19,12 +19,12 @@ use wavebatch::{
         job::{BatchId, CallId, JobState, RequestFingerprint, Step},
         pool::{Limits, Pool},
     },
-    server::{Admin, Metrics, Patience, Receiver, ReceiverSettings},
-    store::{Claimed, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To, Want},
+    server::{Admin, Metrics, Receiver, ReceiverSettings, ServerTimeouts},
+    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To},
 };
 
 use crate::support::{
-    House,
+    Fixture,
     watching::{Lock, Page},
 };
 
@@ -32,7 +32,7 @@ const SECRET: Secret = Secret::new([7; 32]);
 
 /// A house with a receiver, and lines whose calls wait for their answers.
 struct Hall {
-    house: House,
+    fixture: Fixture,
     receiver: Receiver,
     metrics: Metrics,
     admin: Admin,
@@ -42,30 +42,34 @@ struct Hall {
 
 impl Hall {
     async fn new(lines: usize) -> Self {
-        let house = House::new().await;
-        house.calls(lines);
+        let fixture = Fixture::new().await;
+        fixture.calls(lines);
         let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
                     [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\n";
-        let batch = house.submit(&house.write("night.toml", toml)).await;
+        let batch = fixture.submit(&fixture.write("night.toml", toml)).await;
         // The process that made the calls is gone by the time that they are answered.
-        let enlisted = house.store.enlist("{}".into()).await.unwrap();
-        let want = Want { environment: Environment::Live, calls: vec![(Pool::PulsePro, 10_000)], ..Want::default() };
+        let enlisted = fixture.store.enlist("{}".into()).await.unwrap();
+        let want = ClaimRequest {
+            environment: Environment::Live,
+            calls: vec![(Pool::PulsePro, 10_000)],
+            ..ClaimRequest::default()
+        };
         let mut calls = Vec::new();
-        for job in house.store.claim(want).await.unwrap() {
-            let call = house.store.permit(ask(&job)).await.unwrap().unwrap().call;
+        for job in fixture.store.claim(want).await.unwrap() {
+            let call = fixture.store.permit(ask(&job)).await.unwrap().unwrap().call;
             let end = End::Accepted { request_id: None };
             let limits = Limits::default();
-            house.store.end(Ended { call, departed_at: None, limits, end, pauses: None }).await.unwrap();
-            let to = To::Awaiting { call, until: house.clock.now() + 900_000 };
+            fixture.store.end(Ended { call, departed_at: None, limits, end, pauses: None }).await.unwrap();
+            let to = To::Awaiting { call, until: fixture.clock.now() + 900_000 };
             let (token, batch) = (job.token, job.batch);
-            assert!(house.store.settle(Settlement { job: job.job, batch, token, to }).await.unwrap());
+            assert!(fixture.store.settle(Settlement { job: job.job, batch, token, to }).await.unwrap());
             calls.push((job, call));
         }
-        house.store.leave(enlisted).await.unwrap();
+        fixture.store.leave(enlisted).await.unwrap();
         let metrics = Metrics::new();
-        let receiver = receiver(&house.store, Patience::default(), &metrics).await;
-        let admin = house.admin(&metrics).await;
-        Self { house, receiver, metrics, admin, batch, calls }
+        let receiver = receiver(&fixture.store, ServerTimeouts::default(), &metrics).await;
+        let admin = fixture.admin(&metrics).await;
+        Self { fixture, receiver, metrics, admin, batch, calls }
     }
 
     fn url(&self, nth: usize) -> String {
@@ -83,13 +87,13 @@ impl Hall {
 
     async fn state(&self, nth: usize) -> Step {
         let (job, _) = &self.calls[nth];
-        self.house.store.journal(job.job, 0, job.generation).await.unwrap().step(self.house.clock.now(), 15_000)
+        self.fixture.store.journal(job.job, 0, job.generation).await.unwrap().step(self.fixture.clock.now(), 15_000)
     }
 }
 
-async fn receiver(store: &Store, patience: Patience, metrics: &Metrics) -> Receiver {
+async fn receiver(store: &Store, timeouts: ServerTimeouts, metrics: &Metrics) -> Receiver {
     let (listen, metrics) = (([127, 0, 0, 1], 0).into(), metrics.clone());
-    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), patience, metrics };
+    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), timeouts, metrics };
     Receiver::start(store.clone(), settings).await.unwrap()
 }
 
@@ -144,12 +148,12 @@ async fn what_is_posted_is_kept_and_then_delivered() {
         assert_eq!(hall.post(nth, &words(nth)).await, 200);
         assert_eq!(hall.state(nth).await, Step::Deliver(hall.calls[nth].1));
     }
-    hall.house.run(hall.batch).await;
+    hall.fixture.run(hall.batch).await;
     for i in 1..=3 {
-        assert_eq!(hall.house.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
+        assert_eq!(hall.fixture.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
     }
-    assert_eq!(hall.house.sandbox.books().calls, 0, "nothing was asked for again");
-    let row = hall.house.store.batch_by_id(hall.batch).await.unwrap();
+    assert_eq!(hall.fixture.sandbox.books().calls, 0, "nothing was asked for again");
+    let row = hall.fixture.store.batch_by_id(hall.batch).await.unwrap();
     assert_eq!((row.spent, row.reserved), (3 * 2_000, 0), "half a minute each");
     hall.receiver.shutdown().await;
 }
@@ -161,11 +165,11 @@ async fn again_and_again_is_once() {
     let all = futures::future::join_all((0..10).map(|_| hall.post(0, &body))).await;
     assert_eq!(all, [200; 10]);
     assert_eq!(hall.post(0, &body.replace("words", "other words")).await, 200);
-    hall.house.run(hall.batch).await;
-    assert_eq!(hall.house.output("call-0001.txt").trim(), "words of call 1", "the first one counts");
+    hall.fixture.run(hall.batch).await;
+    assert_eq!(hall.fixture.output("call-0001.txt").trim(), "words of call 1", "the first one counts");
     // For a line that is done: kept, not used.
     assert_eq!(hall.post(0, &body).await, 200);
-    assert_eq!(hall.house.row(hall.batch, "call-0001").await.billed_calls, 1);
+    assert_eq!(hall.fixture.row(hall.batch, "call-0001").await.billed_calls, 1);
     for (effect, times) in [("answered", 1.0), ("repeated", 10.0), ("other", 1.0), ("surplus", 0.0)] {
         assert_eq!(hall.number(&kept(effect)).await, times, "{effect}");
     }
@@ -231,7 +235,7 @@ async fn a_failed_one_is_a_try() {
     let hall = Hall::new(1).await;
     assert_eq!(hall.post(0, r#"{"status":"failed","error":"no speech in it"}"#).await, 200);
     assert!(matches!(hall.state(0).await, Step::Call(_)));
-    let row = hall.house.row(hall.batch, "call-0001").await;
+    let row = hall.fixture.row(hall.batch, "call-0001").await;
     assert_eq!((row.state, row.tries, row.billed_calls), (JobState::Awaiting, 1, 0));
 }
 
@@ -239,20 +243,20 @@ async fn a_failed_one_is_a_try() {
 async fn who_says_nothing_keeps_nobody_waiting() {
     let hall = Hall::new(1).await;
     let short = Duration::from_millis(300);
-    let patience = Patience { head: short, body: short, end: short, ..Patience::default() };
-    let slow = receiver(&hall.house.store, patience, &hall.metrics).await;
+    let timeouts = ServerTimeouts { head: short, body: short, end: short, ..ServerTimeouts::default() };
+    let slow = receiver(&hall.fixture.store, timeouts, &hall.metrics).await;
     let mut silent = Vec::new();
     for _ in 0..500 {
         silent.push(TcpStream::connect(slow.addr()).await.unwrap());
     }
     let path = url(slow.addr(), hall.calls[0].1, &SECRET).replace(&format!("http://{}", slow.addr()), "");
     let dripping = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n{{");
-    let told = tokio::spawn({
+    let message = tokio::spawn({
         let (at, dripping) = (slow.addr(), dripping);
         async move { talk(at, dripping.as_bytes(), false).await }
     });
     assert_eq!(post(&url(slow.addr(), hall.calls[0].1, &SECRET), &words(0)).await, 200, "the honest are served");
-    assert!(told.await.unwrap().starts_with("HTTP/1.1 408"), "too slow");
+    assert!(message.await.unwrap().starts_with("HTTP/1.1 408"), "too slow");
     let mut one = [0; 1];
     for stream in &mut silent {
         let left = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut one)).await.expect("it is left");
@@ -273,20 +277,20 @@ async fn while_the_ledger_cannot_be_written_the_vendor_is_asked_to_come_again() 
 async fn so_it_is_by_a_process_that_works_and_holds_on_to_what_it_has() {
     let hall = Hall::new(1).await;
     let opening = Opening {
-        clock: hall.house.clock.clone(),
+        clock: hall.fixture.clock.clone(),
         busy_timeout: Duration::from_millis(20),
-        ..Opening::new(hall.house.store.path())
+        ..Opening::new(hall.fixture.store.path())
     };
     let (store, _) = Store::open(opening).await.unwrap();
     let enlisted = store.enlist("{}".into()).await.unwrap();
-    let working = receiver(&store, Patience::default(), &hall.metrics).await;
+    let working = receiver(&store, ServerTimeouts::default(), &hall.metrics).await;
     hall.is_asked_to_come_again(working.addr()).await;
     store.leave(enlisted).await.unwrap();
 }
 
 impl Hall {
     async fn is_asked_to_come_again(&self, at: SocketAddr) {
-        let lock = Lock::on(self.house.store.path()).await;
+        let lock = Lock::on(self.fixture.store.path()).await;
         let url = url(at, self.calls[0].1, &SECRET);
         let began = Instant::now();
         let answer = reqwest::Client::new().post(&url).body(words(0)).send().await.unwrap();
@@ -298,19 +302,19 @@ impl Hall {
         // Which of the two deliveries is the first, nobody can tell from here, and nobody needs to.
         assert_eq!(post(&url, &words(0)).await, 200);
         assert_eq!(self.state(0).await, Step::Deliver(self.calls[0].1));
-        self.house.until("both are counted", || async { self.number(&kept("repeated")).await == 1.0 }).await;
+        self.fixture.until("both are counted", || async { self.number(&kept("repeated")).await == 1.0 }).await;
         assert_eq!(self.number(&kept("answered")).await, 1.0);
-        self.house.run(self.batch).await;
-        assert_eq!(self.house.output("call-0001.txt").trim(), "words of call 1");
-        assert_eq!(self.house.row(self.batch, "call-0001").await.billed_calls, 1);
+        self.fixture.run(self.batch).await;
+        assert_eq!(self.fixture.output("call-0001.txt").trim(), "words of call 1");
+        assert_eq!(self.fixture.row(self.batch, "call-0001").await.billed_calls, 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_receivers_on_one_ledger_have_one_effect() {
     let hall = Hall::new(8).await;
-    let store = hall.house.second_store().await;
-    let second = receiver(&store, Patience::default(), &hall.metrics).await;
+    let store = hall.fixture.second_store().await;
+    let second = receiver(&store, ServerTimeouts::default(), &hall.metrics).await;
     let both = [hall.receiver.addr(), second.addr()];
     let posts =
         hall.calls.iter().enumerate().flat_map(|(nth, (_, call))| {
@@ -318,18 +322,18 @@ async fn two_receivers_on_one_ledger_have_one_effect() {
         });
     assert_eq!(futures::future::join_all(posts).await, [200; 16]);
     assert_eq!((hall.number(&kept("answered")).await, hall.number(&kept("repeated")).await), (8.0, 8.0));
-    hall.house.run(hall.batch).await;
+    hall.fixture.run(hall.batch).await;
     for i in 1..=8 {
-        assert_eq!(hall.house.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
-        assert_eq!(hall.house.row(hall.batch, &format!("call-{i:04}")).await.billed_calls, 1);
+        assert_eq!(hall.fixture.output(&format!("call-{i:04}.txt")).trim(), format!("words of call {i}"));
+        assert_eq!(hall.fixture.row(hall.batch, &format!("call-{i:04}")).await.billed_calls, 1);
     }
-    assert_eq!(hall.house.sandbox.books().calls, 0);
+    assert_eq!(hall.fixture.sandbox.books().calls, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_delay_of_a_callback_is_counted_from_its_calls_intent() {
     let hall = Hall::new(2).await;
-    hall.house.clock.advance(90_000);
+    hall.fixture.clock.advance(90_000);
     assert_eq!(hall.post(0, &words(0)).await, 200);
     assert_eq!(hall.post(0, &words(0)).await, 200, "again, which says nothing about the delay");
     assert_eq!(hall.post(1, r#"{"status":"failed","error":"no speech in it"}"#).await, 200);
@@ -346,7 +350,7 @@ async fn a_probe_is_answered_before_anything_else_and_counts_as_nothing() {
     let public = format!("http://{}/behind/a/proxy", hall.receiver.addr()).parse().unwrap();
     let probe = |secret| probe_address(&public, CallId::new().0, secret);
     let client = reqwest::Client::new();
-    let lock = Lock::on(hall.house.store.path()).await;
+    let lock = Lock::on(hall.fixture.store.path()).await;
     let answer = client.post(probe(&SECRET)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (204, ""));
     lock.release().await;
@@ -382,15 +386,15 @@ async fn large_bodies_wait_for_room() {
     drop(large.pop());
     go_on(&mut small).await;
     small.write_all(body.as_bytes()).await.unwrap();
-    let mut told = [0; 15];
-    small.read_exact(&mut told).await.unwrap();
-    assert_eq!(&told, b"HTTP/1.1 200 OK");
+    let mut message = [0; 15];
+    small.read_exact(&mut message).await.unwrap();
+    assert_eq!(&message, b"HTTP/1.1 200 OK");
 }
 
 /// Reads that the body may come, which is when there is room for it.
 async fn go_on(stream: &mut TcpStream) {
-    let mut told = [0; 25];
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut told)).await;
+    let mut message = [0; 25];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut message)).await;
     read.expect("there is room").unwrap();
-    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(&message, b"HTTP/1.1 100 Continue\r\n\r\n");
 }

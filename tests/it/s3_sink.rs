@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wavebatch::{
     domain::s3::{S3Settings, SinkSettings},
     pace::Pace,
-    s3::{Patience, S3, S3Kind},
+    s3::{S3, S3Kind, S3Timeouts},
     sink::{Bucket, Content, Item, MOST_READ, Sink, SinkClass, SinkError},
 };
 
@@ -17,7 +17,7 @@ use crate::support::s3::{Fault, S3Server};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// `s3://out/night/`, tried quickly.
+/// `s3://out/dated/`, tried quickly.
 fn sink(server: &S3Server) -> Sink {
     sink_of(server, SinkSettings::default())
 }
@@ -25,7 +25,7 @@ fn sink(server: &S3Server) -> Sink {
 fn sink_of(server: &S3Server, settings: SinkSettings) -> Sink {
     let pace = Pace { tries: 3, first: Duration::from_millis(5), longest: Duration::from_millis(10) };
     let bucket = Bucket::on(S3::new(&server.settings()), "s3://out/night", &settings).unwrap();
-    Sink::S3(bucket.patient(Patience { pace, answer: Duration::from_secs(2), ..Patience::default() }))
+    Sink::S3(bucket.patient(S3Timeouts { pace, answer: Duration::from_secs(2), ..S3Timeouts::default() }))
 }
 
 async fn server() -> S3Server {
@@ -224,7 +224,7 @@ async fn what_does_not_pass_is_classed() {
         server.fault("PUT", "a.txt", fault.clone());
         let error = put(&sink, "a.txt").await.unwrap_err();
         assert_eq!((kind(&error), error.class()), (kind_told, class), "{fault:?}: {error}");
-        assert!(error.told().starts_with("cannot write s3://out/night/a.txt: "), "{}", error.told());
+        assert!(error.message().starts_with("cannot write s3://out/night/a.txt: "), "{}", error.message());
         assert_eq!(server.requests("PUT") - before, requests, "{fault:?}");
         server.lift();
     }
@@ -251,7 +251,7 @@ async fn nobody_at_the_address_is_told_soon() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let store = S3Settings { endpoint_url: Some(endpoint.clone()), ..S3Settings::default() };
-    wavebatch::s3::lend(&endpoint, "a", "b");
+    wavebatch::s3::set_test_credentials(&endpoint, "a", "b");
     let sink = Sink::open("s3://out/night/", &SinkSettings { store, ..SinkSettings::default() }).unwrap();
     let begun = Instant::now();
     let error = sink.get("summary.json").await.unwrap_err();

@@ -14,7 +14,7 @@ use wavebatch::{
     media::{
         fetch::{FetchError, FetchSettings},
         s3::{ListError, ListedKey, Objects},
-        source::SourceTrouble,
+        source::SourceFailure,
     },
     pace::Pace,
     s3::S3Kind,
@@ -85,9 +85,9 @@ async fn fetch(objects: &Objects, expected: Option<&Listed>) -> Result<Vec<u8>, 
     }
 }
 
-async fn trouble(objects: &Objects, expected: Option<&Listed>) -> SourceTrouble {
+async fn failure(objects: &Objects, expected: Option<&Listed>) -> SourceFailure {
     match fetch(objects, expected).await {
-        Err(FetchError::Source(trouble)) => trouble,
+        Err(FetchError::Source(failure)) => failure,
         other => panic!("{other:?}"),
     }
 }
@@ -167,8 +167,8 @@ async fn a_cut_transfer_is_resumed() {
         assert!(fetch(&objects(&server), None).await.unwrap() == content);
     }
     server.fault("GET", "a.wav", Fault::Truncate(10));
-    let trouble = trouble(&objects(&server), None).await;
-    assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceUnavailable, true), "{trouble}");
+    let failure = failure(&objects(&server), None).await;
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceUnavailable, true), "{failure}");
 }
 
 #[tokio::test]
@@ -183,8 +183,8 @@ async fn an_object_that_changes_is_told() {
         (Listed { etag: "0123".into(), ..listed.clone() }, "etag"),
         (Listed { etag: String::new(), bytes: 2 }, "size alone"),
     ] {
-        let trouble = trouble(&quiet, Some(&expected)).await;
-        assert_eq!((trouble.kind, trouble.transient), (ErrorKind::SourceChanged, false), "{wrong}: {trouble}");
+        let failure = failure(&quiet, Some(&expected)).await;
+        assert_eq!((failure.kind, failure.transient), (ErrorKind::SourceChanged, false), "{wrong}: {failure}");
     }
     // It changes while it is fetched: without a listing, the new one is taken from its beginning.
     server.fault_times(1, "GET", "a.wav", Fault::Truncate(100_000));
@@ -209,15 +209,15 @@ async fn what_cannot_be_had_says_why() {
     let server = S3Server::start().await;
     server.bucket("calls");
     let objects = objects(&server);
-    let kind = |trouble: SourceTrouble| (trouble.kind, trouble.transient);
-    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceMissing, false));
+    let kind = |failure: SourceFailure| (failure.kind, failure.transient);
+    assert_eq!(kind(failure(&objects, None).await), (ErrorKind::SourceMissing, false));
     server.put("calls", "a.wav", "");
-    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceEmpty, false));
+    assert_eq!(kind(failure(&objects, None).await), (ErrorKind::SourceEmpty, false));
     server.put("calls", "a.wav", noise(1_000_001));
-    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceTooLarge, false));
+    assert_eq!(kind(failure(&objects, None).await), (ErrorKind::SourceTooLarge, false));
     server.put("calls", "a.wav", "abc");
     server.archive("calls", "a.wav", "GLACIER");
-    assert_eq!(kind(trouble(&objects, None).await), (ErrorKind::SourceArchived, false));
+    assert_eq!(kind(failure(&objects, None).await), (ErrorKind::SourceArchived, false));
     let before = server.requests("GET");
     for (fault, kind_told, requests) in [
         (Fault::Status(403, "AccessDenied"), (ErrorKind::SourceRefused, false), 1),
@@ -229,7 +229,7 @@ async fn what_cannot_be_had_says_why() {
     ] {
         let before = server.requests("GET");
         server.fault("GET", "a.wav", fault.clone());
-        assert_eq!(kind(trouble(&objects, None).await), kind_told, "{fault:?}");
+        assert_eq!(kind(failure(&objects, None).await), kind_told, "{fault:?}");
         assert_eq!(server.requests("GET") - before, requests, "{fault:?}");
         server.lift();
     }
@@ -293,7 +293,7 @@ async fn nobody_at_the_address_is_told_soon() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    wavebatch::s3::lend(&endpoint, "a", "b");
+    wavebatch::s3::set_test_credentials(&endpoint, "a", "b");
     let settings = S3Settings { endpoint_url: Some(endpoint.clone()), ..S3Settings::default() };
     let (kind, message) = first_action(&settings).await;
     assert_eq!(kind, S3Kind::Unavailable);
@@ -303,7 +303,7 @@ async fn nobody_at_the_address_is_told_soon() {
 #[tokio::test]
 async fn a_name_without_an_address_is_told_soon() {
     let endpoint = "http://no-such-store.invalid:9000";
-    wavebatch::s3::lend(endpoint, "a", "b");
+    wavebatch::s3::set_test_credentials(endpoint, "a", "b");
     let settings = S3Settings { endpoint_url: Some(endpoint.into()), ..S3Settings::default() };
     let (kind, message) = first_action(&settings).await;
     assert!(kind.is_passing() && message.contains(endpoint), "{message}");
@@ -352,7 +352,7 @@ async fn no_credentials_anywhere_are_told_soon() {
 async fn wrong_credentials_are_told_without_the_secret() {
     let server = S3Server::start().await;
     server.bucket("calls");
-    wavebatch::s3::lend(server.endpoint(), crate::support::s3::ACCESS_KEY, "hunter2hunter2");
+    wavebatch::s3::set_test_credentials(server.endpoint(), crate::support::s3::ACCESS_KEY, "hunter2hunter2");
     let (kind, message) = first_action(&server.settings()).await;
     assert_eq!(kind, S3Kind::BadCredentials, "{message}");
     assert!(message.contains("SignatureDoesNotMatch") && !message.contains("hunter2"), "{message}");
@@ -364,7 +364,7 @@ async fn a_listing_that_never_ends_is_left_with_a_word() {
     for n in 0..3 {
         server.put("calls", &format!("in/{n}.wav"), "x");
     }
-    for (fault, told, most) in
+    for (fault, message, most) in
         [(Fault::SameToken, "goes round in a circle", 4), (Fault::NothingForEver, "does not end", 1_100)]
     {
         server.fault("GET", "list-type=2", fault);
@@ -374,7 +374,7 @@ async fn a_listing_that_never_ends_is_left_with_a_word() {
                 assert_eq!(error.kind, S3Kind::Other);
                 let error = error.to_string();
                 assert!(
-                    error.starts_with("cannot list s3://calls/in/: the store's listing") && error.contains(told),
+                    error.starts_with("cannot list s3://calls/in/: the store's listing") && error.contains(message),
                     "{error}"
                 );
             }

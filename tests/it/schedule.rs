@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 
 use serde_json::Value;
 
-use crate::cli::{code, house, json, stderr, wavebatch};
+use crate::cli::{code, fixture, json, stderr, wavebatch};
 
 /// In Kolkata it is half past three in the afternoon of the 21st.
 const NOW: &str = "2026-11-21T10:00:00Z";
@@ -40,7 +40,7 @@ fn nightly(zone: &str, manifest: &str, window: &str) -> String {
 
 #[test]
 fn the_examples_say_when_they_run() {
-    let dir = house();
+    let dir = fixture();
     let jobs = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs");
     let listed = schedule(dir.path(), &[jobs]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));
@@ -60,16 +60,16 @@ fn the_examples_say_when_they_run() {
 
 #[test]
 fn lines_that_the_window_cannot_hold_are_counted() {
-    let dir = house();
+    let dir = fixture();
     calls(dir.path(), "calls.csv", 10_000);
     definition(dir.path(), "long", &nightly("Europe/Berlin", "calls.csv", "6h"));
     definition(dir.path(), "fits", &nightly("Europe/Berlin", "calls.csv", "6h47m"));
     let listed = schedule(dir.path(), &[]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));
-    let told = out(&listed);
-    assert!(told.contains("10,000, at least 6 h 39 min: 25 requests/min (preset standard"), "{told}");
-    assert_eq!(told.matches("do not fit").count(), 1, "{told}");
-    assert!(told.contains("1,125 calls do not fit into 6 h 0 min and wait for the next run"), "{told}");
+    let message = out(&listed);
+    assert!(message.contains("10,000, at least 6 h 39 min: 25 requests/min (preset standard"), "{message}");
+    assert_eq!(message.matches("do not fit").count(), 1, "{message}");
+    assert!(message.contains("1,125 calls do not fit into 6 h 0 min and wait for the next run"), "{message}");
 
     let listed = json(&schedule(dir.path(), &["jobs/long.toml", "jobs", "--json"]));
     let [fits, long] = &listed["definitions"].as_array().unwrap()[..] else { panic!("{listed:#}") };
@@ -88,7 +88,7 @@ fn lines_that_the_window_cannot_hold_are_counted() {
 
 #[test]
 fn a_broken_definition_stops_no_other() {
-    let dir = house();
+    let dir = fixture();
     calls(dir.path(), "calls.csv", 3);
     definition(dir.path(), "good", &nightly("America/New_York", "calls.csv", "6h"));
     definition(dir.path(), "cron", &nightly("UTC", "calls.csv", "6h").replace("0 2 * * *", "0 26 * * *"));
@@ -98,10 +98,13 @@ fn a_broken_definition_stops_no_other() {
     fs::write(dir.path().join("jobs/notes.txt"), "no definition").unwrap();
     let listed = schedule(dir.path(), &[]);
     assert_eq!(code(&listed), 2);
-    let (told, faults) = (out(&listed), stderr(&listed));
-    assert!(told.contains("Sun 2026-11-22 02:00 -05:00  2026-11-22 07:00 UTC  until 08:00  good-2026-11-21"), "{told}");
-    assert!(told.contains("  calls     3, within the first minute's requests"), "{told}");
-    assert!(told.contains("1 definition without a schedule\n3 definitions broken, and will not run"), "{told}");
+    let (message, faults) = (out(&listed), stderr(&listed));
+    assert!(
+        message.contains("Sun 2026-11-22 02:00 -05:00  2026-11-22 07:00 UTC  until 08:00  good-2026-11-21"),
+        "{message}"
+    );
+    assert!(message.contains("  calls     3, within the first minute's requests"), "{message}");
+    assert!(message.contains("1 definition without a schedule\n3 definitions broken, and will not run"), "{message}");
     for words in [
         "jobs/cron.toml:7:21: `schedule.cron`: hour `26`: 26 is not between 0 and 23",
         "jobs/gone.toml:6:12: `manifest`: there is no such file",
@@ -116,7 +119,7 @@ fn a_broken_definition_stops_no_other() {
 
 #[test]
 fn two_that_would_make_one_batch_are_told_and_so_is_one_batch_for_all_nights() {
-    let dir = house();
+    let dir = fixture();
     calls(dir.path(), "calls.csv", 3);
     let named = |name: &str| nightly("UTC", "calls.csv", "1h").replace("{name}", name);
     definition(dir.path(), "a", &named("calls"));
@@ -125,16 +128,16 @@ fn two_that_would_make_one_batch_are_told_and_so_is_one_batch_for_all_nights() {
     definition(dir.path(), "c", "manifest = \"calls.csv\"\nbatch = \"one\"\nschedule = { cron = \"@hourly\" }\n");
     let listed = schedule(dir.path(), &["--days", "2"]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));
-    let told = out(&listed);
-    assert!(told.contains("jobs/a.toml and jobs/b.toml would make the same batch, `calls-2026-11-30`"), "{told}");
-    assert!(told.contains("Tue 2026-12-01 04:30 +00:00"), "the next one, however far:\n{told}");
-    assert!(told.contains("note      the batch's name has no {date}: every run"), "{told}");
-    assert!(told.contains("and 38 more"), "ten of two days' hours:\n{told}");
+    let message = out(&listed);
+    assert!(message.contains("jobs/a.toml and jobs/b.toml would make the same batch, `calls-2026-11-30`"), "{message}");
+    assert!(message.contains("Tue 2026-12-01 04:30 +00:00"), "the next one, however far:\n{message}");
+    assert!(message.contains("note      the batch's name has no {date}: every run"), "{message}");
+    assert!(message.contains("and 38 more"), "ten of two days' hours:\n{message}");
 }
 
 #[test]
 fn a_manifest_of_a_day_to_come_is_no_fault() {
-    let dir = house();
+    let dir = fixture();
     definition(dir.path(), "a", &nightly("UTC", "{date:%Y-%m}/calls.csv", "6h"));
     let listed = schedule(dir.path(), &[]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));
@@ -146,7 +149,7 @@ fn a_manifest_of_a_day_to_come_is_no_fault() {
 
 #[test]
 fn without_definitions_there_is_something_to_say() {
-    let dir = house();
+    let dir = fixture();
     let none = schedule(dir.path(), &[]);
     assert_eq!(code(&none), 2);
     assert!(

@@ -15,13 +15,13 @@ use wavebatch::{
     report::summary::SummaryState,
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
-    server::{BatchNews, Keeper},
-    store::{NewBatch, Standing},
+    server::{BatchNews, Supervisor},
+    store::{BatchStatus, NewBatch},
 };
 
-use crate::night::Night;
+use crate::dated_batch::DatedBatch;
 use crate::support::{
-    House,
+    Fixture,
     ear::{Ear, Reply},
     service::{Service, free_port, program},
     watching::Lock,
@@ -34,45 +34,45 @@ fn latency(ms: u64) -> Config {
 }
 
 /// A definition of Pulse Pro whose answers are all posted.
-fn posted(house: &House) -> std::path::PathBuf {
+fn posted(fixture: &Fixture) -> std::path::PathBuf {
     let toml = "name = \"night\"\ntask = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
                 [transcribe]\nmodel = \"pulse-pro\"\nlanguage = \"en\"\nformats = [\"txt\"]\nwebhook = \"always\"\n\
                 [run]\nunknown_grace = \"300ms\"\n";
-    house.write(
+    fixture.write(
         "wavebatch.toml",
         "[limits.pulse]\nrequests_per_minute = 0\n[limits.pulse-pro]\nrequests_per_minute = 0\n",
     );
-    house.write("night.toml", toml)
+    fixture.write("night.toml", toml)
 }
 
-async fn finished(house: &House, batch: BatchId) {
-    house
+async fn finished(fixture: &Fixture, batch: BatchId) {
+    fixture
         .until("the end of the batch", async || {
-            house.store.batch_by_id(batch).await.is_ok_and(|row| row.finished_at.is_some())
+            fixture.store.batch_by_id(batch).await.is_ok_and(|row| row.finished_at.is_some())
         })
         .await;
 }
 
-fn summary(house: &House) -> serde_json::Value {
-    serde_json::from_str(&house.output("summary.json")).expect("a summary")
+fn summary(fixture: &Fixture) -> serde_json::Value {
+    serde_json::from_str(&fixture.output("summary.json")).expect("a summary")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_submitted_while_it_serves_is_worked_and_reported() {
-    let house = House::with(latency(0)).await;
-    house.provable_calls(12);
-    let service = Service::start(&house, &NO_PORTS);
+    let fixture = Fixture::with(latency(0)).await;
+    fixture.provable_calls(12);
+    let service = Service::start(&fixture, &NO_PORTS);
     service.says("workers   at work").await;
-    let batch = house.submit(&house.definition("", "")).await;
+    let batch = fixture.submit(&fixture.definition("", "")).await;
     service.says("batch finished").await;
-    house.all_well(batch, 12, 1).await;
-    assert_eq!(summary(&house)["state"], "finished");
-    assert_eq!(house.output("report.csv").lines().count(), 13);
+    fixture.all_well(batch, 12, 1).await;
+    assert_eq!(summary(&fixture)["state"], "finished");
+    assert_eq!(fixture.output("report.csv").lines().count(), 13);
     let (status, took, log) = service.stop().await;
     assert_eq!(status.code(), Some(143), "{log}");
     assert!(took < Duration::from_secs(8), "{took:?}");
     // A second start has nothing to tell of it.
-    let service = Service::start(&house, &NO_PORTS);
+    let service = Service::start(&fixture, &NO_PORTS);
     service.says("workers   at work").await;
     let (_, _, log) = service.stop().await;
     assert!(!log.contains("batch finished"), "{log}");
@@ -80,29 +80,29 @@ async fn what_is_submitted_while_it_serves_is_worked_and_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_hands_back_what_takes_too_long_and_the_next_start_goes_on() {
-    let house = House::with(latency(0)).await;
-    house.provable_calls(6);
-    let batch = house.submit(&house.definition("", "concurrency = 3\nunknown_grace = \"300ms\"")).await;
-    house.sandbox.hold();
-    let service = Service::start(&house, &NO_PORTS);
-    house.sandbox.arrivals(3).await;
+    let fixture = Fixture::with(latency(0)).await;
+    fixture.provable_calls(6);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 3\nunknown_grace = \"300ms\"")).await;
+    fixture.sandbox.hold();
+    let service = Service::start(&fixture, &NO_PORTS);
+    fixture.sandbox.arrivals(3).await;
     let (status, took, log) = service.stop().await;
     assert_eq!(status.code(), Some(143), "{log}");
     assert!(took < Duration::from_secs(8), "{took:?}\n{log}");
-    house.sandbox.release();
-    let service = Service::start(&house, &NO_PORTS);
-    finished(&house, batch).await;
-    house.all_well(batch, 6, 1).await;
+    fixture.sandbox.release();
+    let service = Service::start(&fixture, &NO_PORTS);
+    finished(&fixture, batch).await;
+    fixture.all_well(batch, 6, 1).await;
     drop(service);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_only_begun_to_ask() {
-    let house = House::with(latency(0)).await;
+    let fixture = Fixture::with(latency(0)).await;
     let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let service = Service::with(&house, &["--listen", &listen, "--admin-listen", &admin]);
+    let service = Service::with(&fixture, &["--listen", &listen, "--admin-listen", &admin]);
     service.says("workers   at work").await;
-    let lock = Lock::on(house.store.path()).await;
+    let lock = Lock::on(fixture.store.path()).await;
     let half = |to: &str| {
         let mut half = std::net::TcpStream::connect(to).expect("it listens");
         half.write_all(b"POST /callbacks/").expect("a connection");
@@ -114,7 +114,7 @@ async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_on
     assert!(took < Duration::from_secs(8), "{took:?}\n{log}");
     drop(open);
     // Nor is it waited for by one that only begins.
-    let service = Service::with(&house, &["--listen", "off", "--admin-listen", "off"]);
+    let service = Service::with(&fixture, &["--listen", "off", "--admin-listen", "off"]);
     service.hears_signals().await;
     let (status, took, log) = service.stop().await;
     assert_eq!(status.code(), Some(143), "{log}");
@@ -124,49 +124,49 @@ async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_serve_one_ledger_and_buy_each_line_once() {
-    let house = House::with(latency(20)).await;
-    house.provable_calls(80);
-    let services: Vec<_> = (0..3).map(|_| Service::start(&house, &NO_PORTS)).collect();
+    let fixture = Fixture::with(latency(20)).await;
+    fixture.provable_calls(80);
+    let services: Vec<_> = (0..3).map(|_| Service::start(&fixture, &NO_PORTS)).collect();
     for service in &services {
         service.says("workers   at work").await;
     }
-    let batch = house.submit(&house.definition("", "concurrency = 4")).await;
-    finished(&house, batch).await;
-    house.all_well(batch, 80, 1).await;
-    assert!(house.sandbox.books().peak_in_flight <= 4, "they share the batch's limit");
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 4")).await;
+    finished(&fixture, batch).await;
+    fixture.all_well(batch, 80, 1).await;
+    assert!(fixture.sandbox.books().peak_in_flight <= 4, "they share the batch's limit");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receiver_and_the_workers_may_be_two_processes_and_both_are_killed_again_and_again() {
     const LINES: usize = 60;
-    let house = House::with(latency(10)).await;
-    house.provable_calls(LINES);
+    let fixture = Fixture::with(latency(10)).await;
+    fixture.provable_calls(LINES);
     let lost = Fault::new(Match::Every(12), What::CallbackLost);
     let chance = |p, seed| Match::Probability { p, seed };
     let faults =
         [lost, Fault::new(chance(0.3, 7), What::CallbackEarly), Fault::new(chance(0.2, 9), What::CallbackTwice)];
-    house.sandbox.script(faults);
-    let batch = house.submit(&posted(&house)).await;
+    fixture.sandbox.script(faults);
+    let batch = fixture.submit(&posted(&fixture)).await;
     let (listen, public_url) = address();
     let receives = ["--no-workers", "--listen", listen.as_str()];
     let works = ["--listen", "off", "--public-url", public_url.as_str(), "--overdue", "3s", "--grace", "500ms"];
-    let (mut receiver, mut worker) = (Service::start(&house, &receives), Service::start(&house, &works));
+    let (mut receiver, mut worker) = (Service::start(&fixture, &receives), Service::start(&fixture, &works));
     for kill in 1..=4_u64 {
         // In turn while calls are accepted, and while their callbacks come in.
-        house.sandbox.arrivals(kill * 12).await;
+        fixture.sandbox.arrivals(kill * 12).await;
         worker.kill();
-        house.sandbox.callbacks_ended(kill * 6).await;
+        fixture.sandbox.callbacks_ended(kill * 6).await;
         receiver.kill();
-        worker = Service::start(&house, &works);
-        receiver = Service::start(&house, &receives);
+        worker = Service::start(&fixture, &works);
+        receiver = Service::start(&fixture, &receives);
     }
-    finished(&house, batch).await;
-    let counts = house.counts(batch).await;
+    finished(&fixture, batch).await;
+    let counts = fixture.counts(batch).await;
     assert_eq!((counts.of(JobState::Succeeded), counts.total()), (LINES as u64, LINES as u64), "{counts:?}");
     for i in 1..=LINES {
-        assert_eq!(house.output(&format!("call-{i}.txt")).trim(), format!("words of call {i}"));
+        assert_eq!(fixture.output(&format!("call-{i}.txt")).trim(), format!("words of call {i}"));
     }
-    assert_eq!(house.sandbox.books().most_billed(), 1, "the log proves each call");
+    assert_eq!(fixture.sandbox.books().most_billed(), 1, "the log proves each call");
     drop((receiver, worker));
 }
 
@@ -177,26 +177,26 @@ fn address() -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_it_from_starting_is_told_with_what_to_do() {
-    let house = House::with(latency(0)).await;
+    let fixture = Fixture::with(latency(0)).await;
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let told = |args: &[&str]| {
-        let done = program(&house, args).stderr(Stdio::piped()).output().expect("the program");
+    let message = |args: &[&str]| {
+        let done = program(&fixture, args).stderr(Stdio::piped()).output().expect("the program");
         (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
     let _keep = TcpListener::bind(&taken);
-    let (code, words) = told(&["serve", "--listen", &taken]);
+    let (code, words) = message(&["serve", "--listen", &taken]);
     assert_eq!(code, Some(3), "{words}");
     assert!(words.contains("cannot be received on") && words.contains("--listen"), "{words}");
-    let (code, words) = told(&["serve", "--public-url", "http://hooks.example.com"]);
+    let (code, words) = message(&["serve", "--public-url", "http://hooks.example.com"]);
     assert_eq!(code, Some(2), "{words}");
     assert!(words.contains("must begin with https://"), "{words}");
-    let (code, words) = told(&["serve", "--listen", "here"]);
+    let (code, words) = message(&["serve", "--listen", "here"]);
     assert_eq!(code, Some(2), "{words}");
     assert!(words.contains("is not an address and a port"), "{words}");
-    let secret = house.path("wavebatch.db-webhook-secret");
+    let secret = fixture.path("wavebatch.db-webhook-secret");
     readable_by_all(&secret);
-    let (code, words) = told(&["serve", "--listen", "off"]);
+    let (code, words) = message(&["serve", "--listen", "off"]);
     assert_eq!(code, Some(3), "{words}");
     assert!(words.contains("can be read by others") && words.contains("chmod 600"), "{words}");
 }
@@ -209,22 +209,22 @@ fn readable_by_all(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nightly_job_starts_on_time_from_one_bucket_to_another() {
-    let night = Night::new().await;
-    night.record("2026/11/21", 0..20);
+    let dated = DatedBatch::new().await;
+    dated.record("2026/11/21", 0..20);
     let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/nightly-calls.toml");
-    night.house.write("jobs/nightly-calls.toml", std::fs::read(jobs).expect("the example"));
+    dated.fixture.write("jobs/nightly-calls.toml", std::fs::read(jobs).expect("the example"));
     let ear = Ear::listen([Reply::Status(200)]).await;
     let settings = format!("[limits.pulse]\nrequests_per_minute = 0\n[notify]\nurl = \"{}\"\n", ear.url());
-    night.house.write("wavebatch.toml", settings);
+    dated.fixture.write("wavebatch.toml", settings);
     // Two o'clock in Kolkata is half past eight in the evening, UTC.
     let args = ["serve", "--definitions", "jobs", "--listen", "off", "--admin-listen", "127.0.0.1:0"];
-    let service = Service::of(night.command("2026-11-21T20:29:57Z", &args));
+    let service = Service::of(dated.command("2026-11-21T20:29:57Z", &args));
     service.says("batch started").await;
     service.says("batch finished").await;
-    assert_eq!(night.report("nightly-calls-2026-11-21").len(), 20);
-    assert_eq!(night.text("2026/11/21", 7), "words of call 7");
-    assert_eq!(night.house.sandbox.books().calls, 20);
-    service.says("told").await;
+    assert_eq!(dated.report("nightly-calls-2026-11-21").len(), 20);
+    assert_eq!(dated.text("2026/11/21", 7), "words of call 7");
+    assert_eq!(dated.fixture.sandbox.books().calls, 20);
+    service.says("notified").await;
     assert_eq!(ear.heard()[0].json()["batch"], "nightly-calls-2026-11-21");
     let (status, took, log) = service.stop().await;
     assert_eq!(status.code(), Some(143), "{log}");
@@ -238,15 +238,15 @@ struct Served {
     runner: tokio::task::JoinHandle<RunEnd>,
 }
 
-fn serve(house: &House) -> Served {
+fn serve(fixture: &Fixture) -> Served {
     let stop = CancellationToken::new();
-    let (told, news) = tokio::sync::mpsc::unbounded_channel();
+    let (message, news) = tokio::sync::mpsc::unbounded_channel();
     let tell = move |news: BatchNews| {
-        let _ = told.send(news);
+        let _ = message.send(news);
         async { Ok(()) }
     };
-    tokio::spawn(Keeper::new(house.store.clone(), Environment::Live, Rates::default(), tell).run(stop.clone()));
-    let (runner, _events) = house.runner_on(&house.store);
+    tokio::spawn(Supervisor::new(fixture.store.clone(), Environment::Live, Rates::default(), tell).run(stop.clone()));
+    let (runner, _events) = fixture.runner_on(&fixture.store);
     let drain = stop.clone();
     let runner = tokio::spawn(async move {
         runner.serve(drain, CancellationToken::new()).await.expect("a ledger that can be written")
@@ -267,153 +267,160 @@ impl Served {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_of_ours_ends_by_itself_once_one_line_goes_well() {
-    let house = House::timeless(latency(0)).await;
-    house.provable_calls(9);
-    house.sandbox.script([Fault::new(Match::Any, What::status(402))]);
-    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
-    let mut served = serve(&house);
+    let fixture = Fixture::timeless(latency(0)).await;
+    fixture.provable_calls(9);
+    fixture.sandbox.script([Fault::new(Match::Any, What::status(402))]);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 1")).await;
+    let mut served = serve(&fixture);
     let news = served.next().await;
-    assert!(matches!(news.standing, Standing::Paused(_)), "{news:?}");
+    assert!(matches!(news.batch_status, BatchStatus::Paused(_)), "{news:?}");
     assert_eq!(news.summary.state, SummaryState::Paused);
-    let calls = house.sandbox.books().calls;
+    let calls = fixture.sandbox.books().calls;
     // The wall still stands: one line finds out, and nobody is told again.
-    house.clock.advance(15 * 60_000);
-    house.sandbox.arrivals(calls + 1).await;
-    house
+    fixture.clock.advance(15 * 60_000);
+    fixture.sandbox.arrivals(calls + 1).await;
+    fixture
         .until("the pause", async || {
-            let row = house.store.batch_by_id(batch).await.expect("a ledger");
+            let row = fixture.store.batch_by_id(batch).await.expect("a ledger");
             row.pause.is_some_and(|(kind, _)| kind == PauseKind::Quota)
-                && house.counts(batch).await.of(JobState::Running) == 0
+                && fixture.counts(batch).await.of(JobState::Running) == 0
         })
         .await;
-    assert_eq!(house.sandbox.books().calls, calls + 1);
-    house.sandbox.unscript();
-    house.clock.advance(15 * 60_000);
+    assert_eq!(fixture.sandbox.books().calls, calls + 1);
+    fixture.sandbox.unscript();
+    fixture.clock.advance(15 * 60_000);
     let news = served.next().await;
-    assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
-    house.all_well(batch, 9, 1).await;
+    assert!(matches!(news.batch_status, BatchStatus::Finished(_)), "{news:?}");
+    fixture.all_well(batch, 9, 1).await;
     served.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_sends_no_further_recording_once_content_does_not_expire() {
-    let house = House::timeless(Config { content_expiry: "not-entitled".into(), ..latency(0) }).await;
-    house.provable_calls(9);
-    let batch = house.submit(&house.definition("expire_content = true", "concurrency = 1")).await;
-    let mut served = serve(&house);
+    let fixture = Fixture::timeless(Config { content_expiry: "not-entitled".into(), ..latency(0) }).await;
+    fixture.provable_calls(9);
+    let batch = fixture.submit(&fixture.definition("expire_content = true", "concurrency = 1")).await;
+    let mut served = serve(&fixture);
     let news = served.next().await;
-    assert!(matches!(news.standing, Standing::Paused(_)), "{news:?}");
-    let calls = house.sandbox.books().calls;
+    assert!(matches!(news.batch_status, BatchStatus::Paused(_)), "{news:?}");
+    let calls = fixture.sandbox.books().calls;
     // Hour after hour: what must not happen is given its time by the keeper's own looks.
     for _ in 0..4 {
-        house.clock.advance(3_600_000);
+        fixture.clock.advance(3_600_000);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    assert_eq!(house.sandbox.books().calls, calls, "one answer was enough");
-    let (kind, _) = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+    assert_eq!(fixture.sandbox.books().calls, calls, "one answer was enough");
+    let (kind, _) = fixture.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
     assert_eq!(kind, PauseKind::Expiry);
     served.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_closes_leaves_the_rest_for_the_next() {
-    let house = House::timeless(latency(0)).await;
-    house.provable_calls(6);
-    let batch = house.submit(&house.definition("", "concurrency = 1")).await;
-    let now = house.clock.now();
-    house
+    let fixture = Fixture::timeless(latency(0)).await;
+    fixture.provable_calls(6);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 1")).await;
+    let now = fixture.clock.now();
+    fixture
         .store
         .set_schedule_window("night", Environment::Live, Some((now - 1_000, now + 3_600_000)))
         .await
         .expect("a ledger");
-    house.sandbox.hold();
-    let mut served = serve(&house);
-    house.sandbox.arrivals(1).await;
-    house.clock.advance(3_600_000);
-    house.sandbox.release();
+    fixture.sandbox.hold();
+    let mut served = serve(&fixture);
+    fixture.sandbox.arrivals(1).await;
+    fixture.clock.advance(3_600_000);
+    fixture.sandbox.release();
     let news = served.next().await;
-    assert!(matches!(news.standing, Standing::WindowClosed(_)), "{news:?}");
+    assert!(matches!(news.batch_status, BatchStatus::WindowClosed(_)), "{news:?}");
     assert_eq!(news.summary.state, SummaryState::Waiting);
-    assert_eq!(summary(&house)["state"], "waiting");
-    assert_eq!(house.sandbox.books().calls, 1, "what was begun was finished, and nothing more");
-    let now = house.clock.now();
-    house.store.set_schedule_window("night", Environment::Live, Some((now, now + 3_600_000))).await.expect("a ledger");
+    assert_eq!(summary(&fixture)["state"], "waiting");
+    assert_eq!(fixture.sandbox.books().calls, 1, "what was begun was finished, and nothing more");
+    let now = fixture.clock.now();
+    fixture
+        .store
+        .set_schedule_window("night", Environment::Live, Some((now, now + 3_600_000)))
+        .await
+        .expect("a ledger");
     let news = served.next().await;
-    assert!(matches!(news.standing, Standing::Finished(_)), "{news:?}");
-    house.all_well(batch, 6, 1).await;
+    assert!(matches!(news.batch_status, BatchStatus::Finished(_)), "{news:?}");
+    fixture.all_well(batch, 6, 1).await;
     served.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_during_a_submission_holds_when_that_is_done() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let new = NewBatch::new("night", Environment::Live, Transcription::TASK, "{}".into());
-    let (batch, _) = house.store.begin_submit(new).await.expect("a ledger");
-    let told = program(&house, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
-    assert_eq!(told.status.code(), Some(0));
-    house.store.end_submit(batch).await.expect("a ledger");
-    let (kind, _) = house.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
+    let (batch, _) = fixture.store.begin_submit(new).await.expect("a ledger");
+    let message = program(&fixture, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
+    assert_eq!(message.status.code(), Some(0));
+    fixture.store.end_submit(batch).await.expect("a ledger");
+    let (kind, _) = fixture.store.batch_by_id(batch).await.expect("a ledger").pause.expect("a pause");
     assert_eq!(kind, PauseKind::User);
 }
 
 /// What the program says: exit status, stdout, stderr.
-fn says(house: &House, args: &[&str]) -> (i32, String, String) {
-    let told = program(house, args).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program");
+fn says(fixture: &Fixture, args: &[&str]) -> (i32, String, String) {
+    let message = program(fixture, args).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    (told.status.code().expect("no signal"), text(told.stdout), text(told.stderr))
+    (message.status.code().expect("no signal"), text(message.stdout), text(message.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_the_user_lifts_is_told_by_check_and_lifted_by_no_run() {
-    let house = House::new().await;
-    house.calls(2);
-    let definition = house.definition("", "");
-    let batch = house.submit(&definition).await;
-    let name = house.store.batch_by_id(batch).await.expect("a ledger").name;
+    let fixture = Fixture::new().await;
+    fixture.calls(2);
+    let definition = fixture.definition("", "");
+    let batch = fixture.submit(&definition).await;
+    let name = fixture.store.batch_by_id(batch).await.expect("a ledger").name;
     let file = definition.to_str().expect("UTF-8");
     for kind in [PauseKind::Expiry, PauseKind::User] {
-        house.store.pause(batch, kind, "they stay".into()).await.expect("a ledger");
-        let (code, told, _) = says(&house, &["check", file]);
+        fixture.store.pause(batch, kind, "they stay".into()).await.expect("a ledger");
+        let (code, message, _) = says(&fixture, &["check", file]);
         assert_eq!(code, 0);
         let paused = kind.in_words("they stay");
-        assert!(told.contains(&paused) && told.contains(&format!("`wavebatch resume {name}`")), "{told}");
+        assert!(message.contains(&paused) && message.contains(&format!("`wavebatch resume {name}`")), "{message}");
         for verb in [&["run", file][..], &["work", "--batch", &name]] {
-            let (code, _, told) = says(&house, verb);
-            assert_eq!(code, 3, "{told}");
-            assert!(told.contains(&paused) && told.contains(&format!("hint: wavebatch resume {name}")), "{told}");
+            let (code, _, message) = says(&fixture, verb);
+            assert_eq!(code, 3, "{message}");
+            assert!(
+                message.contains(&paused) && message.contains(&format!("hint: wavebatch resume {name}")),
+                "{message}"
+            );
         }
-        assert_eq!(house.sandbox.books().calls, 0, "not one recording leaves");
-        house.store.resume(batch, true).await.expect("a ledger");
+        assert_eq!(fixture.sandbox.books().calls, 0, "not one recording leaves");
+        fixture.store.resume(batch, true).await.expect("a ledger");
     }
-    house.store.pause(batch, PauseKind::Quota, "no credit".into()).await.expect("a ledger");
-    let (_, told, _) = says(&house, &["check", file]);
-    assert!(told.contains("paused (quota: no credit); running it again lets it go on"), "{told}");
-    let json: Value = serde_json::from_str(&says(&house, &["check", file, "--json"]).1).expect("JSON");
+    fixture.store.pause(batch, PauseKind::Quota, "no credit".into()).await.expect("a ledger");
+    let (_, message, _) = says(&fixture, &["check", file]);
+    assert!(message.contains("paused (quota: no credit); running it again lets it go on"), "{message}");
+    let json: Value = serde_json::from_str(&says(&fixture, &["check", file, "--json"]).1).expect("JSON");
     assert_eq!((&json["plan"]["state"], &json["plan"]["pause"]["kind"]), (&json!("paused"), &json!("quota")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
-    let house = House::new().await;
-    house.calls(2);
-    let definition = house.definition("", "");
-    let batch = house.submit(&definition).await;
-    let row = house.store.batch_by_id(batch).await.expect("a ledger");
+    let fixture = Fixture::new().await;
+    fixture.calls(2);
+    let definition = fixture.definition("", "");
+    let batch = fixture.submit(&definition).await;
+    let row = fixture.store.batch_by_id(batch).await.expect("a ledger");
     let new = NewBatch {
         definition: row.definition,
         ..NewBatch::new(&row.name, Environment::Live, Transcription::TASK, row.spec)
     };
-    house.store.begin_submit(new).await.expect("a ledger");
+    fixture.store.begin_submit(new).await.expect("a ledger");
     let file = definition.to_str().expect("UTF-8");
-    assert!(says(&house, &["check", file]).1.contains("its submission is under way"));
-    let mut ledger = house.ledger().await;
+    assert!(says(&fixture, &["check", file]).1.contains("its submission is under way"));
+    let mut ledger = fixture.ledger().await;
     sqlx::query("UPDATE batches SET submitting_at = submitting_at - 61000")
         .execute(&mut ledger)
         .await
         .expect("a ledger");
-    assert!(says(&house, &["check", file]).1.contains("cut off; submitting it again finishes it"));
-    let (code, _, told) = says(&house, &["work", "--batch", &row.name]);
-    assert!(code == 3 && told.contains("hint: submit it again"), "{told}");
+    assert!(says(&fixture, &["check", file]).1.contains("cut off; submitting it again finishes it"));
+    let (code, _, message) = says(&fixture, &["work", "--batch", &row.name]);
+    assert!(code == 3 && message.contains("hint: submit it again"), "{message}");
 }
 
 /// How a process ended whose clock was ahead.
@@ -435,35 +442,35 @@ async fn a_clock_that_was_ahead_while_nobody_lives_holds_nobody_up() {
     ];
     let rows = table.map(|(ahead, left, next)| {
         tokio::spawn(async move {
-            let told = format!("{ahead} s, {left:?}, {next:?}");
-            let house = House::with(latency(0)).await;
-            house.provable_calls(12);
-            let definition = house.definition("", "concurrency = 3\nunknown_grace = \"300ms\"");
-            house.sandbox.hold();
+            let message = format!("{ahead} s, {left:?}, {next:?}");
+            let fixture = Fixture::with(latency(0)).await;
+            fixture.provable_calls(12);
+            let definition = fixture.definition("", "concurrency = 3\nunknown_grace = \"300ms\"");
+            fixture.sandbox.hold();
             let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
             // Of a service, this is where its clock begins.
-            let mut first = program(&house, &["serve", "--listen", "off", "--admin-listen", "off"]);
+            let mut first = program(&fixture, &["serve", "--listen", "off", "--admin-listen", "off"]);
             first.env("WAVEBATCH_NOW", now.to_string());
             let first = Service::of(first);
             first.says("workers   at work").await;
-            let batch = house.submit(&definition).await;
-            house.sandbox.arrivals(3).await;
-            let mut ledger = house.ledger().await;
+            let batch = fixture.submit(&definition).await;
+            fixture.sandbox.arrivals(3).await;
+            let mut ledger = fixture.ledger().await;
             let newest: i64 =
                 sqlx::query_scalar("SELECT max(sent_at) FROM calls").fetch_one(&mut ledger).await.expect("calls");
-            assert!(newest > house.clock.now() + (ahead - 60) * 1_000, "{told}: its clock is ahead");
+            assert!(newest > fixture.clock.now() + (ahead - 60) * 1_000, "{message}: its clock is ahead");
             match left {
                 Left::Killed => first.kill(),
                 Left::Stopped => drop(first.stop().await),
             }
-            house.sandbox.release();
-            let _second = Service::of(program(&house, next));
+            fixture.sandbox.release();
+            let _second = Service::of(program(&fixture, next));
             let began = std::time::Instant::now();
-            while house.store.batch_by_id(batch).await.expect("a ledger").finished_at.is_none() {
-                assert!(began.elapsed() < Duration::from_secs(20), "{told}: {:?}", house.counts(batch).await);
+            while fixture.store.batch_by_id(batch).await.expect("a ledger").finished_at.is_none() {
+                assert!(began.elapsed() < Duration::from_secs(20), "{message}: {:?}", fixture.counts(batch).await);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            house.all_well(batch, 12, 1).await;
+            fixture.all_well(batch, 12, 1).await;
         })
     });
     for row in rows {

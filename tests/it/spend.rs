@@ -22,7 +22,7 @@ use wavebatch::{
     store::{Chosen, SpendAsk, SpendBy, SpendSums, Spent},
 };
 
-use crate::support::House;
+use crate::support::Fixture;
 
 /// What one call for one second of audio costs, in micro-USD.
 const A_CALL: i64 = 84;
@@ -30,35 +30,35 @@ const DAY: i64 = 86_400_000;
 
 /// Six lines of three agents and none. One answer is useless, one is lost on its way; a day later one line is bought again
 /// by `retry`.
-async fn night() -> (House, BatchId) {
-    let house = House::timeless(Config::default()).await;
+async fn dated() -> (Fixture, BatchId) {
+    let fixture = Fixture::timeless(Config::default()).await;
     let mut manifest = String::from("key,source,agent\n");
     for (i, agent) in ["Ann", "Bob", "Ann", "Bob", "\"=Eve, \"\"E\"\"\"", ""].iter().enumerate() {
-        house.recording(&format!("rec/{i}.wav"), &format!("words of call {i}"), 1.0, i);
+        fixture.recording(&format!("rec/{i}.wav"), &format!("words of call {i}"), 1.0, i);
         manifest.push_str(&format!("call-{i},rec/{i}.wav,{agent}\n"));
     }
-    house.write("calls.csv", manifest);
-    house.sandbox.script([
-        Fault::new(Match::Content(sha(&house, 1)), What::Garbage200).times(1),
-        Fault::new(Match::Content(sha(&house, 2)), What::CutAfterWork).times(1),
+    fixture.write("calls.csv", manifest);
+    fixture.sandbox.script([
+        Fault::new(Match::Content(sha(&fixture, 1)), What::Garbage200).times(1),
+        Fault::new(Match::Content(sha(&fixture, 2)), What::CutAfterWork).times(1),
         Fault::new(Match::Any, What::LogsAbsent),
     ]);
-    let (batch, _) = house.go("", "concurrency = 1").await;
-    house.clock.advance(DAY);
+    let (batch, _) = fixture.go("", "concurrency = 1").await;
+    fixture.clock.advance(DAY);
     let again = Chosen { batch, key: Some("call-4".into()), states: vec![], part: None };
-    assert_eq!(house.store.retry(again).await.unwrap(), 1);
-    house.run(batch).await;
-    house.all_well(batch, 6, 2).await;
-    (house, batch)
+    assert_eq!(fixture.store.retry(again).await.unwrap(), 1);
+    fixture.run(batch).await;
+    fixture.all_well(batch, 6, 2).await;
+    (fixture, batch)
 }
 
-fn sha(house: &House, recording: usize) -> String {
-    let bytes = fs::read(house.path(&format!("rec/{recording}.wav"))).unwrap();
+fn sha(fixture: &Fixture, recording: usize) -> String {
+    let bytes = fs::read(fixture.path(&format!("rec/{recording}.wav"))).unwrap();
     sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-async fn spent(house: &House, by: SpendBy) -> Spent {
-    house.store.spent(&ask(by)).await.unwrap()
+async fn spent(fixture: &Fixture, by: SpendBy) -> Spent {
+    fixture.store.spent(&ask(by)).await.unwrap()
 }
 
 fn ask(by: SpendBy) -> SpendAsk {
@@ -69,10 +69,10 @@ fn names(spent: &Spent) -> Vec<(Option<&str>, u64, i64)> {
     spent.groups.iter().map(|g| (g.name.as_deref(), g.sums.billed, g.sums.cost / A_CALL)).collect()
 }
 
-fn spend(house: &House, args: &[&str]) -> Output {
-    let ledger = format!("sqlite://{}", house.path("wavebatch.db").display());
+fn spend(fixture: &Fixture, args: &[&str]) -> Output {
+    let ledger = format!("sqlite://{}", fixture.path("wavebatch.db").display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
-    command.current_dir(house.dir.path()).args(args).args(["--database", &ledger]);
+    command.current_dir(fixture.dir.path()).args(args).args(["--database", &ledger]);
     for name in ["SMALLEST_API_KEY", "SMALLEST_BASE_URL", "WAVEBATCH_DATABASE", "WAVEBATCH_CONFIG"] {
         command.env_remove(name);
     }
@@ -85,13 +85,13 @@ fn text(output: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_agrees_with_the_summary_however_it_is_split() {
-    let (house, batch) = night().await;
-    let row = house.store.batch_by_id(batch).await.unwrap();
+    let (fixture, batch) = dated().await;
+    let row = fixture.store.batch_by_id(batch).await.unwrap();
     let spec: BatchSpec = serde_json::from_str(&row.spec).unwrap();
-    let summary = summarize(&house.store, batch, &spec, SummaryState::Finished, &Rates::default()).await.unwrap();
+    let summary = summarize(&fixture.store, batch, &spec, SummaryState::Finished, &Rates::default()).await.unwrap();
     let reason = |reason| summary.spend.by_reason.get(&reason).copied().unwrap_or(MicroUsd::ZERO).0;
 
-    let by_batch = spent(&house, SpendBy::Batch).await;
+    let by_batch = spent(&fixture, SpendBy::Batch).await;
     let total = by_batch.total;
     assert_eq!(names(&by_batch), [(Some("night"), 9, 9)]);
     assert_eq!((total.cost, row.spent), (summary.spend.total_usd.0, total.cost));
@@ -103,36 +103,36 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
     assert_eq!((total.lost, total.surplus, total.replaced), (2 * A_CALL, 0, A_CALL));
     assert_eq!((total.audio_ms, total.reserved), (9_000, 0));
 
-    let by_agent = spent(&house, SpendBy::Column("agent".into())).await;
-    let mut told = names(&by_agent);
-    assert!(told.is_sorted_by_key(|(_, _, cost)| -cost), "the most costly first: {told:?}");
-    told.sort_unstable();
-    assert_eq!(told, [(Some(""), 1, 1), (Some("=Eve, \"E\""), 2, 2), (Some("Ann"), 3, 3), (Some("Bob"), 3, 3)]);
+    let by_agent = spent(&fixture, SpendBy::Column("agent".into())).await;
+    let mut message = names(&by_agent);
+    assert!(message.is_sorted_by_key(|(_, _, cost)| -cost), "the most costly first: {message:?}");
+    message.sort_unstable();
+    assert_eq!(message, [(Some(""), 1, 1), (Some("=Eve, \"E\""), 2, 2), (Some("Ann"), 3, 3), (Some("Bob"), 3, 3)]);
     assert_eq!(by_agent.total, total);
-    let other = spent(&house, SpendBy::Column("team".into())).await;
+    let other = spent(&fixture, SpendBy::Column("team".into())).await;
     assert_eq!((names(&other), other.total), (vec![(None, 9, 9)], total));
-    let by_model = spent(&house, SpendBy::Model).await;
+    let by_model = spent(&fixture, SpendBy::Model).await;
     assert_eq!((names(&by_model), by_model.total), (vec![(Some("pulse"), 9, 9)], total));
 
-    let by_day = spent(&house, SpendBy::Day(vec![])).await;
+    let by_day = spent(&fixture, SpendBy::Day(vec![])).await;
     assert_eq!(by_day.groups.iter().map(|g| (g.sums.lines, g.sums.billed)).collect::<Vec<_>>(), [(6, 8), (1, 1)]);
     assert_eq!(by_day.total, total, "a line of two days is one line");
     let sandbox =
-        house.store.spent(&SpendAsk { environment: Environment::Sandbox, ..ask(SpendBy::Batch) }).await.unwrap();
+        fixture.store.spent(&SpendAsk { environment: Environment::Sandbox, ..ask(SpendBy::Batch) }).await.unwrap();
     assert_eq!(sandbox, Spent::default(), "nothing is mixed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_cuts_and_the_rest_is_added_up() {
-    let (house, batch) = night().await;
-    let sent = house.job(batch, "call-4").await.calls.last().unwrap().sent_at;
-    let late = house.store.spent(&SpendAsk { since: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
-    let early = house.store.spent(&SpendAsk { before: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
+    let (fixture, batch) = dated().await;
+    let sent = fixture.job(batch, "call-4").await.calls.last().unwrap().sent_at;
+    let late = fixture.store.spent(&SpendAsk { since: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
+    let early = fixture.store.spent(&SpendAsk { before: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
     assert_eq!((late.total.calls, early.total.calls), (1, 8));
     assert_eq!(late.total.retry, A_CALL);
 
-    let all = spent(&house, SpendBy::Column("agent".into())).await;
-    let two = house.store.spent(&SpendAsk { top: 2, ..ask(SpendBy::Column("agent".into())) }).await.unwrap();
+    let all = spent(&fixture, SpendBy::Column("agent".into())).await;
+    let two = fixture.store.spent(&SpendAsk { top: 2, ..ask(SpendBy::Column("agent".into())) }).await.unwrap();
     assert_eq!(two.groups, all.groups[..2]);
     let mut rest = SpendSums::default();
     all.groups[2..].iter().for_each(|group| rest += group.sums);
@@ -142,31 +142,31 @@ async fn a_range_cuts_and_the_rest_is_added_up() {
     let change = sent - DAY / 2;
     let day = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().strftime("%Y-%m-%d").to_string();
     let by = SpendBy::Day(vec![(0, 0), (change, 3 * DAY)]);
-    let newest = house.store.spent(&SpendAsk { top: 1, ..ask(by) }).await.unwrap();
+    let newest = fixture.store.spent(&SpendAsk { top: 1, ..ask(by) }).await.unwrap();
     assert_eq!(newest.groups[0].name, Some(day(sent + 3 * DAY)));
     assert_eq!((newest.others.0, newest.others.1.billed), (1, 8));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_changed_stands_under_its_cells_of_today() {
-    let house = House::new().await;
-    house.calls(2);
-    let (batch, _) = house.go("", "").await;
-    house.recording("rec/new.wav", "other words", 1.0, 77);
-    house
+    let fixture = Fixture::new().await;
+    fixture.calls(2);
+    let (batch, _) = fixture.go("", "").await;
+    fixture.recording("rec/new.wav", "other words", 1.0, 77);
+    fixture
         .write("calls.csv", "team,key,source,agent\nred,call-0001,rec/new.wav,Zoe\nblue,call-0002,rec/2.wav,agent 2\n");
-    house.go("", "").await;
-    assert_eq!(house.row(batch, "call-0001").await.billed_calls, 1, "of the new line");
-    let by_agent = spent(&house, SpendBy::Column("agent".into())).await;
+    fixture.go("", "").await;
+    assert_eq!(fixture.row(batch, "call-0001").await.billed_calls, 1, "of the new line");
+    let by_agent = spent(&fixture, SpendBy::Column("agent".into())).await;
     assert_eq!(names(&by_agent), [(Some("Zoe"), 2, 2), (Some("agent 2"), 1, 1)]);
-    let by_team = spent(&house, SpendBy::Column("team".into())).await;
+    let by_team = spent(&fixture, SpendBy::Column("team".into())).await;
     assert_eq!(names(&by_team), [(Some("red"), 2, 2), (Some("blue"), 1, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_shows_a_table_and_json() {
-    let (house, _) = night().await;
-    let table = spend(&house, &["spend", "--by", "agent", "--top", "3"]);
+    let (fixture, _) = dated().await;
+    let table = spend(&fixture, &["spend", "--by", "agent", "--top", "3"]);
     let shown = text(&table.stdout);
     assert_eq!(table.status.code(), Some(0), "{}", text(&table.stderr));
     for words in [
@@ -179,14 +179,14 @@ async fn the_program_shows_a_table_and_json() {
     ] {
         assert!(shown.contains(words), "{words:?} is not in\n{shown}");
     }
-    let json = spend(&house, &["spend", "--by", "agent", "--json", "--since", "yesterday", "--timezone", "UTC"]);
+    let json = spend(&fixture, &["spend", "--by", "agent", "--json", "--since", "yesterday", "--timezone", "UTC"]);
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["groups"].as_array().unwrap().len(), 4);
     assert_eq!((&json["total"]["cost_usd"], &json["total"]["billed_calls"]), (&0.000_756.into(), &9.into()));
     assert_eq!(json["total"]["by_reason"]["after_unknown_outcome"], 0.000_084);
     assert_eq!(json["others"], Value::Null);
 
-    let nothing = spend(&house, &["spend", "--until", "2021-01-01", "--timezone", "UTC"]);
+    let nothing = spend(&fixture, &["spend", "--until", "2021-01-01", "--timezone", "UTC"]);
     assert_eq!((nothing.status.code(), text(&nothing.stdout)), (Some(0), String::new()));
     assert_eq!(text(&nothing.stderr), "no calls until 2021-01-01 (UTC)\n");
     for (args, words) in [
@@ -198,7 +198,7 @@ async fn the_program_shows_a_table_and_json() {
         (&["spend", "--by", "agnet"], "hint: did you mean `agent`?"),
         (&["spend", "--timezone", "Mars/Base"], "there is no time zone `Mars/Base`"),
     ] {
-        let output = spend(&house, args);
+        let output = spend(&fixture, args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(text(&output.stderr).contains(words), "{args:?}: {}", text(&output.stderr));
     }
@@ -206,25 +206,25 @@ async fn the_program_shows_a_table_and_json() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_what_answers_take_and_prune_gives_it_back() {
-    let house = House::new().await;
-    house.calls(4);
-    let (batch, _) = house.go("", "keep_answers = \"1h\"").await;
-    house.write("wavebatch.db-spool/left", [0; 3_000]);
+    let fixture = Fixture::new().await;
+    fixture.calls(4);
+    let (batch, _) = fixture.go("", "keep_answers = \"1h\"").await;
+    fixture.write("wavebatch.db-spool/left", [0; 3_000]);
     let ledger = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap()["ledger"].clone();
-    let seen = ledger(&spend(&house, &["status", "--json"]));
+    let seen = ledger(&spend(&fixture, &["status", "--json"]));
     assert_eq!((&seen["answers"]["count"], &seen["answers"]["prunable"]["count"]), (&4.into(), &0.into()));
     assert_eq!((&seen["answers"]["next"]["count"], &seen["spool_bytes"]), (&4.into(), &3_000.into()));
     assert!(seen["answers"]["next_at"].is_string() && seen["wal_bytes"].as_u64() > Some(0), "{seen}");
-    let shown = text(&spend(&house, &["status"]).stdout);
+    let shown = text(&spend(&fixture, &["status"]).stdout);
     assert!(shown.contains(", spool 3.0 kB\n  4 answers kept, about "), "{shown}");
     assert!(shown.contains("\n  4 answers, about ") && shown.contains(", can go from "), "{shown}");
 
-    let early = text(&spend(&house, &["prune"]).stderr);
+    let early = text(&spend(&fixture, &["prune"]).stderr);
     assert!(early.starts_with("no answers to prune\n  4 answers kept"), "keep_answers is not over: {early}");
-    let all = text(&spend(&house, &["prune", "--older-than", "0s"]).stderr);
-    assert!(fs::metadata(house.path("wavebatch.db-wal")).unwrap().len() < 20_000, "the log is emptied");
+    let all = text(&spend(&fixture, &["prune", "--older-than", "0s"]).stderr);
+    assert!(fs::metadata(fixture.path("wavebatch.db-wal")).unwrap().len() < 20_000, "the log is emptied");
     assert!(all.starts_with("4 answers pruned, ") && !all.contains("kept"), "{all}");
-    assert_eq!(ledger(&spend(&house, &["status", "--json"]))["answers"]["count"], 0);
-    assert!(house.rows(batch).await.iter().all(|row| row.answer.is_none()));
-    assert_eq!(house.job(batch, "call-0001").await.calls[0].state, CallState::Answered, "rows stay");
+    assert_eq!(ledger(&spend(&fixture, &["status", "--json"]))["answers"]["count"], 0);
+    assert!(fixture.rows(batch).await.iter().all(|row| row.answer.is_none()));
+    assert_eq!(fixture.job(batch, "call-0001").await.calls[0].state, CallState::Answered, "rows stay");
 }

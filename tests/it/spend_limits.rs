@@ -19,9 +19,9 @@ use wavebatch::{
 use crate::{
     cli,
     support::{
-        House, KEY,
+        Fixture, KEY,
         ear::{Ear, Heard, Reply},
-        speech,
+        synthesis,
     },
 };
 
@@ -30,71 +30,71 @@ const A_CALL: i64 = 84;
 const HOUR: i64 = 3_600_000;
 
 /// A house whose day has 12 hours left, and may cost what seven calls do.
-async fn house() -> House {
-    let mut house = House::with(Config { latency: Duration::from_millis(5), ..Config::default() }).await;
-    house.spend = Some(Arc::new(SpendRule { day: Some(MicroUsd(600)), month: None, zone: TimeZone::UTC }));
-    house.clock.advance(36 * HOUR - house.clock.now() % (24 * HOUR));
-    house
+async fn fixture() -> Fixture {
+    let mut fixture = Fixture::with(Config { latency: Duration::from_millis(5), ..Config::default() }).await;
+    fixture.spend = Some(Arc::new(SpendRule { day: Some(MicroUsd(600)), month: None, zone: TimeZone::UTC }));
+    fixture.clock.advance(36 * HOUR - fixture.clock.now() % (24 * HOUR));
+    fixture
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_keep_the_days_limit_and_the_next_day_goes_on() {
-    let house = house().await;
-    house.calls(10);
+    let fixture = fixture().await;
+    fixture.calls(10);
     // Some calls are paid for and worth nothing: they count as well.
-    house.sandbox.script([Fault::new(Match::Nth(3), What::Garbage200)]);
-    let batch = house.submit(&house.definition("", "concurrency = 8")).await;
-    let second = house.second_store().await;
+    fixture.sandbox.script([Fault::new(Match::Nth(3), What::Garbage200)]);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 8")).await;
+    let second = fixture.second_store().await;
     let never = CancellationToken::new;
-    let (ran, _) = tokio::join!(house.run(batch), house.run_on(&second, batch, never(), never()));
+    let (ran, _) = tokio::join!(fixture.run(batch), fixture.run_on(&second, batch, never(), never()));
     assert_eq!(ran.end, RunEnd::Paused);
-    assert_eq!(house.sandbox.books().billed, 7, "600 buys 7 calls of 84");
-    let row = house.store.batch_by_id(batch).await.unwrap();
+    assert_eq!(fixture.sandbox.books().billed, 7, "600 buys 7 calls of 84");
+    let row = fixture.store.batch_by_id(batch).await.unwrap();
     assert_eq!((row.spent, row.reserved), (7 * A_CALL, 0));
     let (kind, reason) = row.pause.unwrap();
     assert_eq!(kind, PauseKind::SpendDay);
     assert!(reason.starts_with("spend limit of the day: another call could pass 0.0006 USD"), "{reason}");
     // Another run has nothing to spend, either.
-    assert_eq!(house.run(batch).await.end, RunEnd::Paused);
-    assert_eq!(house.sandbox.books().billed, 7);
-    house.clock.advance(12 * HOUR);
-    assert_eq!(house.run(batch).await.end, RunEnd::Done);
-    house.all_well(batch, 10, 2).await;
-    let rule = house.spend.as_ref().unwrap();
-    let uses = house.store.spend_uses(None, Environment::Live, rule).await.unwrap();
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Paused);
+    assert_eq!(fixture.sandbox.books().billed, 7);
+    fixture.clock.advance(12 * HOUR);
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    fixture.all_well(batch, 10, 2).await;
+    let rule = fixture.spend.as_ref().unwrap();
+    let uses = fixture.store.spend_uses(None, Environment::Live, rule).await.unwrap();
     assert_eq!((uses[0].period, uses[0].spent), (Period::Day, MicroUsd(4 * A_CALL)), "of today alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_goes_on_at_midnight() {
-    let house = house().await;
-    house.calls(10);
-    let batch = house.submit(&house.definition("", "concurrency = 2")).await;
-    let (runner, events) = house.runner_on(&house.store);
+    let fixture = fixture().await;
+    fixture.calls(10);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 2")).await;
+    let (runner, events) = fixture.runner_on(&fixture.store);
     let stop = CancellationToken::new();
     let served = tokio::spawn({
         let stop = stop.clone();
         async move { runner.serve(stop, CancellationToken::new()).await }
     });
     let rests = async || {
-        let (row, counts) = (house.store.batch_by_id(batch).await.unwrap(), house.counts(batch).await);
+        let (row, counts) = (fixture.store.batch_by_id(batch).await.unwrap(), fixture.counts(batch).await);
         row.pause.is_some() && counts.of(Running) == 0
     };
-    house.until("the limit", rests).await;
-    let counts = house.counts(batch).await;
+    fixture.until("the limit", rests).await;
+    let counts = fixture.counts(batch).await;
     assert_eq!((counts.of(Succeeded), counts.of(Queued)), (7, 3));
-    let settings = house.store.live_settings().await.unwrap();
+    let settings = fixture.store.live_settings().await.unwrap();
     assert!(settings[0].1.contains(r#""spend":{"day_usd":0.0006"#), "others compare it: {}", settings[0].1);
-    house.clock.advance(12 * HOUR - 60_000);
+    fixture.clock.advance(12 * HOUR - 60_000);
     // It looks each second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(house.counts(batch).await.of(Queued), 3, "the day is not over");
-    house.clock.advance(60_000);
-    house.until("the next day", async || house.counts(batch).await.of(Succeeded) == 10).await;
+    assert_eq!(fixture.counts(batch).await.of(Queued), 3, "the day is not over");
+    fixture.clock.advance(60_000);
+    fixture.until("the next day", async || fixture.counts(batch).await.of(Succeeded) == 10).await;
     stop.cancel();
     served.await.unwrap().unwrap();
     drop(events);
-    house.all_well(batch, 10, 1).await;
+    fixture.all_well(batch, 10, 1).await;
 }
 
 /// A zone in which the next midnight is at least twelve hours away.
@@ -120,9 +120,9 @@ async fn wavebatch(dir: &Path, args: &[&str], api: &Sandbox) -> Output {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_is_close_or_reached_is_told_once() {
     let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
-    let dir = cli::house();
+    let dir = cli::fixture();
     for i in 1..=2 {
-        fs::write(dir.path().join(format!("{i}.wav")), speech(&format!("words of call {i}"), 1.0, i)).unwrap();
+        fs::write(dir.path().join(format!("{i}.wav")), synthesis(&format!("words of call {i}"), 1.0, i)).unwrap();
     }
     fs::write(dir.path().join("calls.csv"), "key,source\ncall-1,1.wav\ncall-2,2.wav\n").unwrap();
     let definition = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/\"\n\
@@ -140,9 +140,9 @@ async fn a_limit_that_is_close_or_reached_is_told_once() {
     assert!(said.contains(close) && said.contains("spend limit of the day: another call"), "{said}");
     assert_eq!(api.books().billed, 1);
     assert_eq!(events(), ["spend_close", "paused"]);
-    let told = ear.heard()[0].json();
-    assert!(told["reason"].as_str().unwrap().starts_with(close), "{told}");
-    assert_eq!((&told["batch"], &told["definition"]), (&"night".into(), &"night".into()));
+    let message = ear.heard()[0].json();
+    assert!(message["reason"].as_str().unwrap().starts_with(close), "{message}");
+    assert_eq!((&message["batch"], &message["definition"]), (&"night".into(), &"night".into()));
 
     // Neither another run nor `resume` gets past it, and nobody is told again.
     for args in [&["run", "night.toml"][..], &["resume", "night"], &["work"]] {
@@ -160,9 +160,12 @@ async fn a_limit_that_is_close_or_reached_is_told_once() {
         assert_eq!((&shown[0]["reserved_usd"], &shown[0]["timezone"]), (&0.0.into(), &far_from_midnight().into()));
     }
     for verb in ["status", "spend"] {
-        let told = wavebatch(dir.path(), &[verb], &api).await;
-        let told = String::from_utf8(told.stdout).unwrap();
-        assert!(told.contains("spend limit of the day: $") && told.contains("spend limit of the month: $"), "{told}");
+        let message = wavebatch(dir.path(), &[verb], &api).await;
+        let message = String::from_utf8(message.stdout).unwrap();
+        assert!(
+            message.contains("spend limit of the day: $") && message.contains("spend limit of the month: $"),
+            "{message}"
+        );
     }
 
     settings(dir.path(), &ear, "0.5");

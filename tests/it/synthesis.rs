@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Output};
 use wavebatch::sandbox::{Config, Sandbox};
 
 use crate::{
-    cli::{code, house, json, run, stderr, wavebatch},
-    night::{BEFORE, Night},
+    cli::{code, fixture, json, run, stderr, wavebatch},
+    dated_batch::{BEFORE, DatedBatch},
     support::KEY,
 };
 
@@ -38,7 +38,7 @@ fn against(sandbox: &Sandbox, dir: &Path, args: &[&str]) -> Output {
 
 #[test]
 fn a_check_multiplies_out_and_says_what_is_new() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", format!("{PROMPTS}shout,\"Please HOLD the line. <b>Now</b>\"\nagain,Goodbye!\n"));
     definition(dir.path(), "voices = [\"avery\", \"liam\"]\nformats = [\"wav\", \"pcm\", \"ulaw\"]");
     let check = run(dir.path(), &["check", "p.toml"]);
@@ -54,7 +54,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
         assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
     }
     let plan = &json(&run(dir.path(), &["check", "p.toml", "--json"]))["plan"];
-    assert_eq!((&plan["lines"], &plan["jobs"], &plan["speech"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
+    assert_eq!((&plan["lines"], &plan["jobs"], &plan["synthesis"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
     assert!(!dir.path().join("wavebatch.db").exists(), "a check writes nothing");
     let parts = run(dir.path(), &["check", "p.toml", "--parts", "--key", "bye"]);
     let parts = stdout(&parts);
@@ -66,7 +66,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
 
 #[test]
 fn what_is_left_out_of_a_chapter_is_told() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "book/1.md", "# One\n\nIt began.\n\n| a |\n|---|\n| b |\n\n![x](y.png)\n");
     let args = ["check", "book", "--task", "synthesize", "--model", "lightning_v3.1", "--voice-id", "magnus"];
     let check = run(dir.path(), &args);
@@ -77,7 +77,7 @@ fn what_is_left_out_of_a_chapter_is_told() {
 
 #[test]
 fn what_is_wrong_is_told_all_together() {
-    let dir = house();
+    let dir = fixture();
     let path = dir.path();
     write(path, "words.csv", "word,pronunciation\nAcme,\nb,x\nb,y\n");
     write(path, "empty.txt", "");
@@ -92,8 +92,8 @@ fn what_is_wrong_is_told_all_together() {
         path,
         "voice_id = \"avery\"\nspeed = 2.5\nlanguage = \"e ng\"\nformats = [\"mulaw\", { format = \"wav\", sample_rate = 11025 }]\npronunciations = \"words.csv\"",
     );
-    let told = run(path, &["submit", "p.toml", "--sandbox"]);
-    assert_eq!(code(&told), 2);
+    let message = run(path, &["submit", "p.toml", "--sandbox"]);
+    assert_eq!(code(&message), 2);
     for words in [
         "p.toml:6:9: `synthesize.speed`: 2.5 is not between 0.5 and 2",
         "p.toml:7:12: `synthesize.language`: `e ng` cannot be a language",
@@ -109,32 +109,32 @@ fn what_is_wrong_is_told_all_together() {
         "p.csv:7: column `language`: `j p` cannot be a language",
         "p.csv:8: column `text`: is empty",
     ] {
-        assert!(stderr(&told).contains(words), "{words}\n{}", stderr(&told));
+        assert!(stderr(&message).contains(words), "{words}\n{}", stderr(&message));
     }
     assert!(!path.join("wavebatch-sandbox.db").exists() || !path.join("sandbox-out").exists(), "nothing was started");
     definition(path, "model = \"lightning v3\"\nvoice_id = \"avery\"");
-    let told = run(path, &["check", "p.toml"]);
-    assert!(stderr(&told).contains("`lightning v3` cannot be a model"), "{}", stderr(&told));
+    let message = run(path, &["check", "p.toml"]);
+    assert!(stderr(&message).contains("`lightning v3` cannot be a model"), "{}", stderr(&message));
 }
 
 #[test]
 fn two_outputs_of_one_name_are_told_with_a_way_out() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", PROMPTS);
     definition(dir.path(), "voices = [\"avery\", \"liam\"]\nname = \"{key}\"");
-    let told = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
-    assert_eq!(code(&told), 2);
+    let message = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
+    assert_eq!(code(&message), 2);
     assert!(
-        stderr(&told).contains("`hello.wav` would be the name of two outputs: liam in wav at 24000 Hz, and avery"),
+        stderr(&message).contains("`hello.wav` would be the name of two outputs: liam in wav at 24000 Hz, and avery"),
         "{}",
-        stderr(&told)
+        stderr(&message)
     );
-    assert!(stderr(&told).contains("add `{voice_id}` to `name` in [synthesize]"));
+    assert!(stderr(&message).contains("add `{voice_id}` to `name` in [synthesize]"));
 }
 
 #[test]
 fn submitting_again_does_nothing_and_a_new_name_delivers() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", PROMPTS);
     definition(dir.path(), "voices = [\"avery\", \"liam\"]");
     let first = run(dir.path(), &["submit", "p.toml", "--sandbox"]);
@@ -172,22 +172,23 @@ fn submitting_again_does_nothing_and_a_new_name_delivers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_account_is_asked_for_its_voices_once_a_day() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
-    let dir = house();
+    let dir = fixture();
     write(
         dir.path(),
         "p.csv",
         "key,text,voice_id,language\n1,Hi,avrey,\n2,Hi,,\n3,Hi,voice_mine,\n4,Hi,avery,hi\n5,Hi,meher,\n",
     );
     definition(dir.path(), "voice_id = \"magnus\"");
-    let told = against(&sandbox, dir.path(), &["submit", "p.toml"]);
-    assert_eq!(code(&told), 2, "{}", stderr(&told));
+    let message = against(&sandbox, dir.path(), &["submit", "p.toml"]);
+    assert_eq!(code(&message), 2, "{}", stderr(&message));
     assert!(
-        stderr(&told).contains("p.csv:2: column `voice_id`: the account has no voice `avrey`; did you mean `avery`?"),
+        stderr(&message)
+            .contains("p.csv:2: column `voice_id`: the account has no voice `avrey`; did you mean `avery`?"),
         "{}",
-        stderr(&told)
+        stderr(&message)
     );
     let other = "p.csv:6: column `voice_id`: `meher` is a voice of lightning_v3.1_pro, and here it is to speak by";
-    assert!(stderr(&told).contains(other), "{}", stderr(&told));
+    assert!(stderr(&message).contains(other), "{}", stderr(&message));
     assert!(!dir.path().join("out").exists(), "nothing was written");
     let check = against(&sandbox, dir.path(), &["check", "p.toml"]);
     assert_eq!(code(&check), 2, "what the account said is known now: {}", stderr(&check));
@@ -220,7 +221,7 @@ async fn the_account_is_asked_for_its_voices_once_a_day() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dictionary_goes_to_the_account_when_its_words_change() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", PROMPTS);
     write(dir.path(), "words.csv", "word,pronunciation\nHello,hal-lo\n");
     definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
@@ -265,7 +266,7 @@ async fn the_dictionary_goes_to_the_account_when_its_words_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_words_of_a_dictionary_buy_only_the_parts_that_have_them() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
-    let dir = house();
+    let dir = fixture();
     let sentence = |n: usize, name: &str| format!("Sentence {n} of the long and quiet evening says {name} to all. ");
     let chapter = |from: usize, name: &str| -> String {
         (from..from + 20).map(|n| sentence(n, if n == from + 7 { name } else { "nothing" })).collect()
@@ -309,7 +310,7 @@ fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn the_demos_run_in_the_sandbox() {
-    let dir = house();
+    let dir = fixture();
     let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
     for name in ["demo-prompts", "demo-audiobook"] {
         let ran = run(dir.path(), &["run", jobs.join(name).with_extension("toml").to_str().unwrap(), "--sandbox"]);
@@ -334,7 +335,7 @@ fn the_demos_run_in_the_sandbox() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_only_presentation_buys_nothing_and_is_joined_anew() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", "key,text\none,\"First paragraph.\n\nSecond paragraph.\"\n");
     let out = dir.path().join("out/p");
     let asked = |fields: &'static str, args: &'static [&str]| {
@@ -378,7 +379,7 @@ async fn what_is_only_presentation_buys_nothing_and_is_joined_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_bought_with_the_words_of_another_batch() {
     let sandbox = Sandbox::start(Config::default()).await.unwrap();
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", PROMPTS);
     write(dir.path(), "words.csv", "word,pronunciation\nHello,hal-lo\n");
     definition(dir.path(), "voice_id = \"avery\"\npronunciations = \"words.csv\"");
@@ -399,7 +400,7 @@ async fn nothing_is_bought_with_the_words_of_another_batch() {
 
 #[test]
 fn a_part_has_one_number_everywhere() {
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", "key,text\na,\"Before it.\n\n* * *\n\nAfter it.\"\n");
     definition(dir.path(), "voice_id = \"avery\"");
     let check = stdout(&run(dir.path(), &["check", "p.toml", "--parts"]));
@@ -411,7 +412,7 @@ fn a_part_has_one_number_everywhere() {
 async fn what_a_stand_in_hummed_is_not_what_another_address_says() {
     let (trial, real) =
         (Sandbox::start(Config::default()).await.unwrap(), Sandbox::start(Config::default()).await.unwrap());
-    let dir = house();
+    let dir = fixture();
     write(dir.path(), "p.csv", PROMPTS);
     definition(dir.path(), "voice_id = \"avery\"");
     let ask = |sandbox: &Sandbox, batch: &str| {
@@ -428,30 +429,30 @@ async fn what_a_stand_in_hummed_is_not_what_another_address_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn speech_goes_to_a_store_as_transcripts_do() {
-    let night = Night::new().await;
-    night.house.write("p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
+    let dated = DatedBatch::new().await;
+    dated.fixture.write("p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
     let toml = "task = \"synthesize\"\nmanifest = \"s3://acme-calls/texts/p.csv\"\noutput = \"s3://acme-transcripts/{batch}/\"\n\
                 [synthesize]\nmodel = \"lightning_v3.1\"\nvoices = [\"avery\", \"liam\"]\nlanguage = \"en\"\n\
                 formats = [\"wav\", \"mp3\"]\ncaptions = [\"srt\"]\n";
-    night.house.write("speech.toml", toml);
-    night.s3.put("acme-calls", "texts/p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
-    let (code, told) = night.run(BEFORE, &["run", "speech.toml"]).await;
-    assert_eq!(code, 0, "{told}");
-    let keys = night.s3.keys("acme-transcripts");
+    dated.fixture.write("speech.toml", toml);
+    dated.s3.put("acme-calls", "texts/p.csv", "key,text\nivr/hello,Hello and welcome.\nbye,Goodbye!\n");
+    let (code, message) = dated.run(BEFORE, &["run", "speech.toml"]).await;
+    assert_eq!(code, 0, "{message}");
+    let keys = dated.s3.keys("acme-transcripts");
     for name in
         ["ivr/hello.avery.wav", "ivr/hello.liam.mp3", "bye.avery.srt", "bye.liam.wav", "report.csv", "summary.json"]
     {
         assert!(keys.contains(&format!("speech/{name}")), "{name}: {keys:?}");
     }
-    let wav = night.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap();
+    let wav = dated.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap();
     assert_eq!(wav.len(), 44 + 2 * 8 * 24_000 / 15, "eight characters");
-    let calls = night.house.sandbox.books().calls;
+    let calls = dated.fixture.sandbox.books().calls;
     // The store is emptied: all of it is joined again, and nothing bought.
-    for key in night.s3.keys("acme-transcripts").iter().filter(|key| key.ends_with(".wav")) {
-        night.s3.remove("acme-transcripts", key);
+    for key in dated.s3.keys("acme-transcripts").iter().filter(|key| key.ends_with(".wav")) {
+        dated.s3.remove("acme-transcripts", key);
     }
-    let (code, told) = night.run(BEFORE, &["deliver", "speech"]).await;
-    assert_eq!(code, 0, "{told}");
-    assert_eq!(night.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap(), wav);
-    assert_eq!(night.house.sandbox.books().calls, calls);
+    let (code, message) = dated.run(BEFORE, &["deliver", "speech"]).await;
+    assert_eq!(code, 0, "{message}");
+    assert_eq!(dated.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap(), wav);
+    assert_eq!(dated.fixture.sandbox.books().calls, calls);
 }

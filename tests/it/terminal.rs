@@ -6,23 +6,23 @@ use serde_json::Value;
 use wavebatch::domain::printable::is_steering;
 
 use crate::{
-    cli::{house, run, wavebatch},
-    support::{pty::Pty, speech},
+    cli::{fixture, run, wavebatch},
+    support::{pty::Pty, synthesis},
 };
 
 /// Sets the title, clears the screen, paints, turns the order round, and breaks the line: in ESC and in C1.
 const EVIL: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}2J\u{202e}\u{2066}\u{2028}\u{7f}";
 
 /// A place with something hostile in every name: of a folder, a recording, a manifest, a definition, columns, cells, sources.
-fn hostile_house() -> tempfile::TempDir {
-    let dir = house();
+fn hostile_fixture() -> tempfile::TempDir {
+    let dir = fixture();
     let rec = dir.path().join("rec");
     fs::create_dir(&rec).unwrap();
-    fs::write(rec.join("a.wav"), speech("words", 1.0, 1)).unwrap();
+    fs::write(rec.join("a.wav"), synthesis("words", 1.0, 1)).unwrap();
     fs::write(rec.join("x.\u{1b}]0;pwned\u{7}"), "").unwrap();
     fs::write(rec.join(OsStr::from_bytes(b"y.\xff\x1b[2J")), "").unwrap();
     fs::create_dir(dir.path().join(format!("d{EVIL}"))).unwrap();
-    fs::write(dir.path().join(format!("d{EVIL}/a.wav")), speech("words", 1.0, 2)).unwrap();
+    fs::write(dir.path().join(format!("d{EVIL}/a.wav")), synthesis("words", 1.0, 2)).unwrap();
     let head = format!("key,source,note,{}\n", EVIL.replace('\u{2028}', ""));
     let rows = format!("k\u{202e}1,rec/a.wav,{EVIL},1\nk2,\u{2028}\u{202e}gone.wav,n,2\n");
     fs::write(dir.path().join(format!("m{EVIL}.csv")), format!("{head}{rows}")).unwrap();
@@ -66,7 +66,7 @@ fn shown(dir: &Path, args: &[&str]) -> String {
 
 #[test]
 fn no_verb_lets_a_name_steer_the_terminal() {
-    let dir = hostile_house();
+    let dir = hostile_fixture();
     let dir = dir.path();
     let task = ["--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
     let with = |words: &[&'static str]| [words, &task].concat();
@@ -128,15 +128,15 @@ fn no_verb_lets_a_name_steer_the_terminal() {
         command
     });
     is_harmless(&seen, "an argument that is no text");
-    let speech = ["--task", "synthesize", "--model", "lightning_v3.1", "--voice-id", "avery", "--sandbox"];
+    let synthesis = ["--task", "synthesize", "--model", "lightning_v3.1", "--voice-id", "avery", "--sandbox"];
     let texts = format!("p{EVIL}.csv");
-    shown(dir, &[&["check", &texts, "--parts"], &speech[..]].concat());
-    shown(dir, &[&["check", &texts], &speech[..]].concat());
+    shown(dir, &[&["check", &texts, "--parts"], &synthesis[..]].concat());
+    shown(dir, &[&["check", &texts], &synthesis[..]].concat());
 }
 
 #[test]
 fn colours_of_our_own_stay() {
-    let dir = hostile_house();
+    let dir = hostile_fixture();
     let (seen, _) = Pty::run({
         let mut command = wavebatch(dir.path(), &["status", "--nix", EVIL]);
         command.env_remove("NO_COLOR").env("TERM", "xterm");
@@ -148,7 +148,7 @@ fn colours_of_our_own_stay() {
 
 #[test]
 fn json_means_the_same_and_steers_nothing() {
-    let dir = hostile_house();
+    let dir = hostile_fixture();
     let dir = dir.path();
     let task = ["--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
     run(dir, &[&["run", "m.csv", "--batch", "two"], &task[..]].concat());
@@ -171,7 +171,7 @@ fn json_means_the_same_and_steers_nothing() {
 
 #[test]
 fn a_report_is_data_in_a_file_and_shown_on_a_terminal() {
-    let dir = hostile_house();
+    let dir = hostile_fixture();
     let dir = dir.path();
     let task = ["--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
     run(dir, &[&["run", "m.csv", "--batch", "two"], &task[..]].concat());
@@ -188,7 +188,7 @@ fn a_report_is_data_in_a_file_and_shown_on_a_terminal() {
 
 #[test]
 fn logs_steer_nothing() {
-    let dir = hostile_house();
+    let dir = hostile_fixture();
     let dir = dir.path();
     let forged = "a\u{2028}\u{202e}forged";
     fs::write(dir.join("f.csv"), format!("key,source\nk,{forged}.wav\n")).unwrap();

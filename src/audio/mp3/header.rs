@@ -1,6 +1,6 @@
 //! The four bytes at the head of a frame, and what they say.
 
-use crate::domain::speech::SampleRate;
+use crate::domain::synthesis_options::SampleRate;
 
 /// Bit rates in kbit/s by index; MPEG-1, then MPEG-2 and 2.5. Index 0 ("free") and 15 (forbidden) are nobody's.
 const KBITS: [[u32; 15]; 2] = [

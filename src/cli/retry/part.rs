@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::{
-    Stop,
+    CliError,
     parts::{JobParts, Moment, PartNow, PartState, clock},
     words::{counted, dollars},
 };
@@ -27,7 +27,7 @@ pub(super) enum Which {
 }
 
 /// A part that can be spoken again, and what that takes.
-pub(super) struct Again {
+pub(super) struct PartRetry {
     /// Counted from 0.
     pub(super) part: i64,
     jobs: u64,
@@ -37,11 +37,11 @@ pub(super) struct Again {
     missing: Bill,
 }
 
-/// Sounds to buy, each once however many jobs need it.
+/// Clips to buy, each once however many jobs need it.
 #[derive(Default)]
 struct Bill(HashMap<Identity, (u64, MicroUsd)>);
 
-impl Again {
+impl PartRetry {
     /// Finds the part in all jobs of a line. `None`: there is no job.
     pub(super) async fn look(
         store: &Store,
@@ -49,7 +49,7 @@ impl Again {
         rates: &Rates,
         which: Which,
         jobs: &[JobDetail],
-    ) -> Result<Option<Self>, Stop> {
+    ) -> Result<Option<Self>, CliError> {
         let mut found = Vec::new();
         for job in jobs {
             let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
@@ -57,27 +57,29 @@ impl Again {
                 Which::Numbered(number) => parts.numbered(number),
                 Which::HeardAt(moment) => parts.heard_at(moment),
             };
-            let nth = nth.map_err(|fault| Stop::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
+            let nth = nth.map_err(|fault| CliError::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
             found.push((nth, parts));
         }
         let Some((nth, first)) = found.first() else { return Ok(None) };
         if let (Some((other, parts)), Which::HeardAt(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
             let (one, two) = ((nth + 1, first.who()), (other + 1, parts.who()));
-            let told =
+            let message =
                 format!("at {} part {} of {} is heard, and part {} of {}", clock(ms), one.0, one.1, two.0, two.1);
-            return Err(Stop::usage(told).hint("name it with --part; it is spoken again by all voices of the line"));
+            return Err(
+                CliError::usage(message).hint("name it with --part; it is spoken again by all voices of the line")
+            );
         }
         let (mut bought, mut missing) = (Bill::default(), Bill::default());
         for (nth, job) in &found {
             for (at, part) in job.parts.iter().enumerate() {
                 match part.state {
                     _ if at == *nth => bought.add(entry(job, part, rates)),
-                    PartState::Missing | PartState::Anew => missing.add(entry(job, part, rates)),
+                    PartState::Missing | PartState::Forced => missing.add(entry(job, part, rates)),
                     _ => {}
                 }
             }
         }
-        missing.0.retain(|sound, _| !bought.0.contains_key(sound));
+        missing.0.retain(|cache_key, _| !bought.0.contains_key(cache_key));
         Ok(Some(Self {
             part: i64::try_from(*nth).unwrap_or(i64::MAX),
             jobs: found.len() as u64,
@@ -88,12 +90,12 @@ impl Again {
     }
 
     /// What is bought, and what it costs.
-    pub(super) fn told(&self, batch: &str, key: &str, rates: &Rates) -> String {
-        let (jobs, price) = (counted(self.jobs, "job"), self.bought.told());
+    pub(super) fn message(&self, batch: &str, key: &str, rates: &Rates) -> String {
+        let (jobs, price) = (counted(self.jobs, "job"), self.bought.message());
         let part = self.part + 1;
         let other = match self.missing.0.len() {
             0 => String::new(),
-            n => format!("; and {} to be bought too, {}", counted(n as u64, "other part"), self.missing.told()),
+            n => format!("; and {} to be bought too, {}", counted(n as u64, "other part"), self.missing.message()),
         };
         format!(
             "{batch}: part {part} of {key} spoken again for {jobs}, {price}{other} (list price of {}): {}",
@@ -109,7 +111,7 @@ pub(super) async fn characters(
     asked: &Synthesis,
     rates: &Rates,
     jobs: &[JobDetail],
-) -> Result<u64, Stop> {
+) -> Result<u64, CliError> {
     let mut bill = Bill::default();
     for job in jobs {
         let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
@@ -123,7 +125,7 @@ pub(super) async fn characters(
         for (nth, part) in parts.parts.iter().enumerate() {
             match part.state {
                 PartState::Silent => {}
-                PartState::Missing | PartState::Anew => bill.add(entry(&parts, part, rates)),
+                PartState::Missing | PartState::Forced => bill.add(entry(&parts, part, rates)),
                 _ if again(nth) => bill.add(entry(&parts, part, rates)),
                 _ => {}
             }
@@ -132,23 +134,23 @@ pub(super) async fn characters(
     Ok(bill.chars())
 }
 
-type Entry = (Identity, u64, MicroUsd);
+type ClipBill = (Identity, u64, MicroUsd);
 
-fn entry(job: &JobParts, part: &PartNow, rates: &Rates) -> Entry {
+fn entry(job: &JobParts, part: &PartNow, rates: &Rates) -> ClipBill {
     let chars = part.part.chars() as u64;
-    (part.fingerprint, chars, rates.speech_cost(job.options.model, chars))
+    (part.cache_key, chars, rates.synthesis_cost(job.options.model, chars))
 }
 
 impl Bill {
-    fn add(&mut self, (sound, chars, cost): Entry) {
-        self.0.insert(sound, (chars, cost));
+    fn add(&mut self, (cache_key, chars, cost): ClipBill) {
+        self.0.insert(cache_key, (chars, cost));
     }
 
     fn chars(&self) -> u64 {
         self.0.values().map(|(chars, _)| chars).sum()
     }
 
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let cost: MicroUsd = self.0.values().map(|(_, cost)| *cost).sum();
         format!("{}, about {}", counted(self.chars(), "character"), dollars(cost.0))
     }

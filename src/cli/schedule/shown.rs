@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Listing, Load, Planned, Times};
 use crate::cli::{
+    messages::{self, fact},
     progress::least_time,
-    tell::{self, fact},
     words::{counted, duration, grouped},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 /// Runs of a definition that are told one by one.
 const SHOWN: usize = 10;
 
-pub(super) fn told(listing: &Listing) -> String {
+pub(super) fn message(listing: &Listing) -> String {
     let mut blocks: Vec<String> = listing.planned.iter().map(planned).collect();
     let mut end: Vec<String> = listing.same.iter().map(|(files, name)| same(files, name)).collect();
     match (listing.without, listing.planned.is_empty()) {
@@ -122,7 +122,7 @@ fn load(load: &Load, times: &Times) -> Vec<String> {
     if calls == 0 {
         return vec![fact("calls", "none: as it is now, nothing is left to do")];
     }
-    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), tell::finish(calls, limits)))];
+    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), messages::finish(calls, limits)))];
     if let (Some(over @ 1..), Some(window)) = (over, times.window) {
         let window = duration(window.as_millis() as u64);
         facts.push(fact(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        tell::fact,
+        messages::fact,
         words::{counted, dollars, grouped, shorten, table},
     },
     By,
@@ -77,14 +77,14 @@ fn minutes(ms: u64) -> String {
 /// Where the money went, and what these numbers are.
 pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
     let mut facts = Vec::new();
-    let mut tell =
+    let mut print =
         |name: &str, parts: &[(i64, &str)]| {
             let parts = parts.iter().filter(|(cost, _)| *cost > 0).enumerate();
             facts.extend(parts.map(|(nth, (cost, words))| {
                 fact(if nth == 0 { name } else { "" }, format!("{} {words}", dollars(*cost)))
             }));
         };
-    tell(
+    print(
         "why",
         &[
             (total.first, "for first calls"),
@@ -92,7 +92,7 @@ pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
             (total.retry, "for calls after a useless answer, or by `retry`"),
         ],
     );
-    tell(
+    print(
         "not used",
         &[
             (total.lost, "of it for calls that were given up, and may have been billed"),
@@ -100,7 +100,7 @@ pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
             (total.replaced, "of it for answers set aside to be bought again"),
         ],
     );
-    tell("open", &[(total.reserved, "more at most for calls that are open")]);
+    print("open", &[(total.reserved, "more at most for calls that are open")]);
     facts.push(fact("prices", format!("an estimate at list price; the price table is of {}", rates.as_of)));
     facts.join("\n")
 }

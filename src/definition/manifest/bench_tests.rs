@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::{
-    definition::{AdHoc, Overrides, Row, Scan, ScanDepth},
+    definition::{AdHoc, ManifestRow, Overrides, Scan, ScanDepth},
     domain::{batch::LineOverrides, key::Key, s3::Listed, transcription::Transcription},
 };
 
@@ -63,11 +63,15 @@ impl Bench {
         Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, &self.over)
     }
 
-    pub(super) fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<Row>), String> {
+    pub(super) fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<ManifestRow>), String> {
         self.read_copy(sources, None)
     }
 
-    pub(super) fn read_copy(&self, sources: &[&str], copy: Option<&Spooled>) -> Result<(Scan, Vec<Row>), String> {
+    pub(super) fn read_copy(
+        &self,
+        sources: &[&str],
+        copy: Option<&Spooled>,
+    ) -> Result<(Scan, Vec<ManifestRow>), String> {
         let read = || {
             let definition = self.definition(sources)?;
             let manifest = Manifest::open(&definition, copy)?;
@@ -82,8 +86,8 @@ impl Bench {
         let (scan, rows) = self.read(sources).unwrap();
         assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
         let good = |row| match row {
-            Row::Good(line) => line.into(),
-            Row::Bad(bad) => panic!("{bad:?}"),
+            ManifestRow::Good(line) => line.into(),
+            ManifestRow::Bad(bad) => panic!("{bad:?}"),
         };
         rows.into_iter().map(good).collect()
     }

@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    lines::Lines,
+    lines::LineReader,
     record::{Next, Record},
 };
 
@@ -19,7 +19,7 @@ pub(super) const MAX_COLUMNS: usize = 4096;
 
 /// A file's objects.
 pub(super) struct Jsonl {
-    lines: Lines,
+    lines: LineReader,
     columns: HashMap<String, usize>,
 }
 
@@ -51,12 +51,12 @@ impl<'de: 'l, 'l> Deserialize<'de> for Fields<'l> {
 pub(super) struct Name<'l>(#[serde(borrow)] pub(super) Cow<'l, str>);
 
 impl Jsonl {
-    pub(super) fn new(lines: Lines, columns: &[String]) -> Self {
+    pub(super) fn new(lines: LineReader, columns: &[String]) -> Self {
         let columns = columns.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
         Self { lines, columns }
     }
 
-    pub(super) fn into_lines(self) -> Lines {
+    pub(super) fn into_lines(self) -> LineReader {
         self.lines
     }
 
@@ -65,7 +65,7 @@ impl Jsonl {
     ///
     /// # Errors
     /// `Ok(Err(line))`: the line with which there are too many columns.
-    pub(super) fn columns_of(mut lines: Lines, limit: u64) -> io::Result<Result<Vec<String>, u64>> {
+    pub(super) fn columns_of(mut lines: LineReader, limit: u64) -> io::Result<Result<Vec<String>, u64>> {
         let mut columns = Vec::new();
         let mut seen = HashMap::new();
         for _ in 0..limit {

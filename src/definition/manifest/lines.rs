@@ -8,13 +8,13 @@ use super::{
 };
 
 /// A file's lines.
-pub(super) struct Lines {
+pub(super) struct LineReader {
     input: Input,
     line: u64,
     bytes: Vec<u8>,
 }
 
-impl Lines {
+impl LineReader {
     pub(super) fn new(input: Input) -> Self {
         Self { input, line: 0, bytes: Vec::new() }
     }

@@ -13,7 +13,7 @@ mod lines;
 mod listed;
 mod listing;
 #[cfg(test)]
-mod night_tests;
+mod listing_tests;
 #[cfg(test)]
 mod property_tests;
 mod record;
@@ -35,7 +35,7 @@ use self::{
     csv::Csv,
     input::Input,
     jsonl::{Jsonl, MAX_COLUMNS},
-    lines::Lines as PlainLines,
+    lines::LineReader as PlainLines,
     record::Next,
     rows::{Kind, Rows},
 };
@@ -48,7 +48,7 @@ use crate::domain::options::listed;
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
     base::Base,
-    columns::{KEY_NAMES, Rule, Uses, extras, key_of, rule_name},
+    columns::{KEY_NAMES, NameRule, Uses, extras, key_of, rule_name},
     records::UnnamedColumns,
     repeats::About,
 };
@@ -60,7 +60,7 @@ pub use self::{
         Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
         Refusal, ScanDepth,
     },
-    scan::{BadLine, Lines, Row, Scan},
+    scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
 
 listed! {
@@ -122,9 +122,9 @@ impl<'d> Manifest<'d> {
     /// # Panics
     /// If a copy is needed and none is given.
     pub fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
-        let told = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
+        let message = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
-        let base = Base::of(definition).map_err(|e| told(&e))?;
+        let base = Base::of(definition).map_err(|e| message(&e))?;
         let columns = match columns_of(definition, &kind) {
             Err(faults) if faults.is_only_empty() && definition.allow_empty => None,
             columns => Some(columns?),
@@ -200,7 +200,7 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
 /// The names of the manifest's columns, checked.
 fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
     let shown = definition.manifest.as_str();
-    let told = |e: io::Error| match e.kind() {
+    let message = |e: io::Error| match e.kind() {
         io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
         _ => Faults::from(Fault::of_file(shown, io_message(&e))),
     };
@@ -208,12 +208,12 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
     let Kind::File(path, format) = kind else {
         return Ok(unnamed.files.map(str::to_owned).to_vec());
     };
-    let input = Input::open(path).map_err(told)?;
+    let input = Input::open(path).map_err(message)?;
     match format {
         ManifestFormat::Lines => Ok(vec![unnamed.line.to_owned()]),
         ManifestFormat::Csv | ManifestFormat::Tsv => {
             let mut record = Record::default();
-            match Csv::new(input, format.delimiter()).next(&mut record).map_err(told)? {
+            match Csv::new(input, format.delimiter()).next(&mut record).map_err(message)? {
                 Next::End => Err(Fault::of_nothing(shown, "is empty").into()),
                 Next::Unreadable(bad) => Err(Fault::of_line(shown, bad.number, None, bad.message).into()),
                 Next::Line if record.len() > MAX_COLUMNS => Err(too_many_columns(shown, record.number)),
@@ -226,11 +226,11 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
         }
         ManifestFormat::Jsonl => {
             let limit = definition.limit.unwrap_or(u64::MAX);
-            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(told)?;
+            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(message)?;
             let columns = columns.map_err(|line| too_many_columns(shown, line))?;
             if columns.is_empty() {
                 // Then what is wrong with its lines says more than that no column was found.
-                unreadable_objects(shown, path, limit).map_err(told)?.map_or(Ok(columns), Err)
+                unreadable_objects(shown, path, limit).map_err(message)?.map_or(Ok(columns), Err)
             } else {
                 Ok(columns)
             }

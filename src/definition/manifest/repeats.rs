@@ -55,17 +55,17 @@ impl Repeats {
     }
 
     /// The faults to tell: a few as they are, many as the first and a count.
-    pub(super) fn told(self) -> Faults {
-        let mut told = Faults::default();
+    pub(super) fn message(self) -> Faults {
+        let mut message = Faults::default();
         for Alike { about, mut first, count } in self.0 {
             if count > FEW as u64 {
                 first.truncate(1);
                 first[0].message.push_str(&format!(", and so on in {} more lines", count - 1));
             }
             first[0].message.push_str(about.hint());
-            first.into_iter().for_each(|fault| told.push(fault));
+            first.into_iter().for_each(|fault| message.push(fault));
         }
-        told
+        message
     }
 }
 
@@ -82,8 +82,8 @@ mod tests {
         for line in 2..=1_001 {
             repeats.add(About::Option, Fault::of_line("f", line, Some("language"), "`English` is not a language"));
         }
-        let told = repeats.told().to_string();
-        let lines: Vec<_> = told.lines().collect();
+        let message = repeats.message().to_string();
+        let lines: Vec<_> = message.lines().collect();
         assert_eq!(
             lines[0],
             "f:2: column `url`: is empty; to let such lines pass as skipped say no_source = \"skip\" (--no-source skip)"
@@ -92,6 +92,6 @@ mod tests {
         assert!(
             lines[2].starts_with("f:2: column `language`: `English` is not a language, and so on in 999 more lines; a")
         );
-        assert!(lines[2].ends_with("option_columns = [] (--option-columns '')") && lines.len() == 3, "{told}");
+        assert!(lines[2].ends_with("option_columns = [] (--option-columns '')") && lines.len() == 3, "{message}");
     }
 }

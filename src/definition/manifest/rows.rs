@@ -8,7 +8,7 @@ use super::{
     csv::Csv,
     input::Input,
     jsonl::Jsonl,
-    lines::Lines,
+    lines::LineReader,
     listed::Objects,
     listing::{Files, Ignored, Listing},
     record::{Next, Record},
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 pub(super) enum Rows {
     Csv { csv: Box<Csv>, width: usize },
     Jsonl(Box<Jsonl>),
-    Lines(Box<Lines>),
+    Lines(Box<LineReader>),
     Listing(Box<Listing>),
     Listed(Box<Objects>),
     Files(Files),
@@ -55,8 +55,8 @@ impl Kind {
                         csv.next(&mut Record::default())?;
                         Rows::Csv { csv, width: columns.len() }
                     }
-                    ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(Lines::new(input), columns))),
-                    ManifestFormat::Lines => Rows::Lines(Box::new(Lines::new(input))),
+                    ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(input), columns))),
+                    ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(input))),
                 }
             }
             Self::Listing { root, pattern, filters } => {

@@ -58,7 +58,7 @@ pub struct BadLine {
 
 /// A line of the second reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row {
+pub enum ManifestRow {
     /// A good one.
     Good(ManifestLine),
     /// A bad one.
@@ -123,7 +123,7 @@ impl<'d> Manifest<'d> {
             (tally, reading) = self.read_all(depth, &later)?;
         }
         let mut faults = std::mem::take(&mut tally.faults);
-        faults.merge_by_line(std::mem::take(&mut tally.repeats).told());
+        faults.merge_by_line(std::mem::take(&mut tally.repeats).message());
         if !doubled.is_empty() {
             faults.merge_by_line(self.doubled_keys(&doubled)?);
         }
@@ -157,8 +157,8 @@ impl<'d> Manifest<'d> {
     ///
     /// # Errors
     /// A manifest that can no longer be opened.
-    pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<Lines<'m>, Faults> {
-        Ok(Lines { scan, reading: Some(self.reading(ScanDepth::Faults)?) })
+    pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<ManifestLines<'m>, Faults> {
+        Ok(ManifestLines { scan, reading: Some(self.reading(ScanDepth::Faults)?) })
     }
 
     fn reading(&self, depth: ScanDepth) -> Result<Reading<'_>, Faults> {
@@ -215,9 +215,9 @@ impl<'d> Manifest<'d> {
     /// Tells doubled keys in words, which takes another reading: the first kept only their hashes.
     fn doubled_keys(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
         let mut faults = Faults::default();
-        let mut told = doubled.iter().take(Faults::LIMIT).peekable();
+        let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
         let mut reading = self.reading(ScanDepth::Faults)?;
-        while let Some(wanted) = told.peek()
+        while let Some(wanted) = message.peek()
             && let Some(next) = reading.next()?
         {
             let Reading { judge, record, .. } = &mut reading;
@@ -229,7 +229,7 @@ impl<'d> Manifest<'d> {
                 };
                 let fault = self.records.doubled_key(&key, wanted.first);
                 faults.push(self.line_fault(number, LineFault { column: self.columns().key.clone(), ..fault }));
-                told.next();
+                listed.next();
             }
         }
         faults.more += (doubled.len() - faults.list.len()) as u64;
@@ -244,13 +244,13 @@ impl<'d> Manifest<'d> {
         if numbers.is_empty() {
             return Ok(Faults::default());
         }
-        let told = &numbers[..numbers.len().min(Faults::LIMIT)];
-        let wanted = told.iter().flat_map(|(line, first)| [*line, *first]);
+        let message = &numbers[..numbers.len().min(Faults::LIMIT)];
+        let wanted = message.iter().flat_map(|(line, first)| [*line, *first]);
         let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
         let mut repeats = Faults::default();
         // What clashes in one line does so in all: one line is told.
         let mut within = 0;
-        for (number, first) in told {
+        for (number, first) in message {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
             within += u64::from(line.number == first.number);
             if line.number != first.number || within == 1 {
@@ -261,7 +261,7 @@ impl<'d> Manifest<'d> {
         }
         let more_within = numbers.iter().filter(|(line, first)| line == first).count().saturating_sub(1) as u64;
         let between = numbers.iter().filter(|(line, first)| line != first).count();
-        let told_between = told.iter().filter(|(line, first)| line != first).count();
+        let told_between = message.iter().filter(|(line, first)| line != first).count();
         repeats.more += more_within + (between - told_between) as u64;
         Ok(repeats)
     }
@@ -303,13 +303,13 @@ impl<'d> Manifest<'d> {
 }
 
 /// The lines of a manifest. After an `Err` there are no more.
-pub struct Lines<'m> {
+pub struct ManifestLines<'m> {
     scan: &'m Scan,
     reading: Option<Reading<'m>>,
 }
 
-impl Lines<'_> {
-    fn next_row(&mut self) -> Result<Option<Row>, Faults> {
+impl ManifestLines<'_> {
+    fn next_row(&mut self) -> Result<Option<ManifestRow>, Faults> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let manifest = reading.manifest;
         let Some(next) = reading.next()? else { return self.finish().map(|()| None) };
@@ -322,14 +322,14 @@ impl Lines<'_> {
                 let number = unreadable.number;
                 let carried = vec![String::new(); manifest.columns().carried_at.len()];
                 let fault = in_words(&[manifest.unreadable(unreadable)]);
-                return Ok(Some(Row::Bad(BadLine { number, fault, carried })));
+                return Ok(Some(ManifestRow::Bad(BadLine { number, fault, carried })));
             }
             Ok(()) => match judge.judge(record) {
                 Ok(key) => match self.scan.doubled.get(&number) {
                     None => {
                         let key = Key::new(key).expect("the judge has checked the key");
                         let (jobs, carried) = (judge.jobs(record), carried());
-                        return Ok(Some(Row::Good(ManifestLine { number, key, jobs, carried })));
+                        return Ok(Some(ManifestRow::Good(ManifestLine { number, key, jobs, carried })));
                     }
                     Some(first) => vec![manifest.records.doubled_key(&key, *first)],
                 },
@@ -337,7 +337,7 @@ impl Lines<'_> {
                 Err(Refusal::Stop(message)) => return Err(manifest.stopped(number, message)),
             },
         };
-        Ok(Some(Row::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
+        Ok(Some(ManifestRow::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
     }
 
     /// At the end: the same content as in the first reading?
@@ -356,8 +356,8 @@ impl Lines<'_> {
     }
 }
 
-impl Iterator for Lines<'_> {
-    type Item = Result<Row, Faults>;
+impl Iterator for ManifestLines<'_> {
+    type Item = Result<ManifestRow, Faults>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.next_row().transpose();

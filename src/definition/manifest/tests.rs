@@ -6,7 +6,7 @@ use super::{
     bench_tests::{Bench, Line, keys_and_sources},
     *,
 };
-use crate::definition::{NoSource, Row};
+use crate::definition::{ManifestRow, NoSource};
 
 #[test]
 fn a_csv_becomes_lines() {
@@ -66,10 +66,10 @@ fn json_lines_carry_what_is_nested() {
 fn bad_json_is_told_by_line() {
     let bench = Bench::new();
     bench.write("a.jsonl", "{\"url\":\"/a.wav\"}\n[1]\n{\"url\":\n{\"url\":\"a\",\"url\":\"b\"}\n");
-    let told = bench.read(&["a.jsonl"]).unwrap_err();
-    let lines: Vec<_> = told.lines().collect();
+    let message = bench.read(&["a.jsonl"]).unwrap_err();
+    let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines[0], "a.jsonl:2: is not a JSON object");
-    assert!(lines[1].starts_with("a.jsonl:3: is not JSON: EOF while parsing a value at character"), "{told}");
+    assert!(lines[1].starts_with("a.jsonl:3: is not JSON: EOF while parsing a value at character"), "{message}");
     assert_eq!(lines[2], "a.jsonl:4: column `url`: stands twice");
     bench.write("b.jsonl", "not json\n");
     assert_eq!(bench.read(&["b.jsonl"]).unwrap_err(), "b.jsonl:1: is not a JSON object");
@@ -117,7 +117,7 @@ fn without_a_source_column_the_command_that_names_it_is_told() {
 
 #[test]
 fn manifests_that_are_none_are_told() {
-    for (content, told) in [
+    for (content, message) in [
         ("", "calls.csv: is empty"),
         ("\n\r\n", "calls.csv: is empty"),
         ("key,source\n", "calls.csv: has a header, and no lines below it"),
@@ -128,7 +128,7 @@ fn manifests_that_are_none_are_told() {
         ("key;source\n1;2\n", "calls.csv:1: has one column, `key;source`"),
     ] {
         let fault = Bench::with(content).fault();
-        assert!(fault.starts_with(told), "{content:?}: {fault}");
+        assert!(fault.starts_with(message), "{content:?}: {fault}");
     }
     assert_eq!(Bench::new().fault(), "calls.csv: there is no such file");
     let utf16 = Bench::with([0xff, 0xfe, b'k', 0, b'e', 0]);
@@ -154,7 +154,7 @@ fn every_bad_row_is_told() {
     content.extend(b"10,");
     content.extend(std::iter::repeat_n(b'x', 10 << 20));
     content.extend(b",,\n11,\"/i.wav,,\n12,/j.wav,,\n");
-    let told = Bench::with(content).fault();
+    let message = Bench::with(content).fault();
     let starts = [
         "calls.csv:2: has 2 fields, and the header has 4",
         "calls.csv:3: has 5 fields, and the header has 4",
@@ -169,8 +169,8 @@ fn every_bad_row_is_told() {
         "calls.csv:12: has over 1 MiB",
         "calls.csv:13: a quote is opened here and never closed (the file ends on line 15)",
     ];
-    let lines: Vec<_> = told.lines().collect();
-    assert_eq!(lines.len(), starts.len(), "{told}");
+    let lines: Vec<_> = message.lines().collect();
+    assert_eq!(lines.len(), starts.len(), "{message}");
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}\n{start}");
     }
@@ -198,17 +198,17 @@ fn a_gzip_cut_in_the_middle_is_told() {
     write!(gz, "key,source\n{rows}").unwrap();
     let packed = gz.finish().unwrap();
     bench.write("calls.csv", &packed[..packed.len() / 2]);
-    let told = bench.fault();
-    assert!(told.starts_with("calls.csv: after line ") && told.contains(": cannot be unpacked: "), "{told}");
+    let message = bench.fault();
+    assert!(message.starts_with("calls.csv: after line ") && message.contains(": cannot be unpacked: "), "{message}");
 }
 
 #[test]
 fn beyond_the_limit_faults_are_counted() {
     let rows: String = (0..50).map(|_| "a,/x.wav\n").collect();
-    let told = Bench::with(format!("key,source\n{rows}")).fault();
-    assert_eq!(told.lines().count(), 21);
-    assert!(told.starts_with("calls.csv:3: column `key`: the key `a` is also that of line 2\n"), "{told}");
-    assert!(told.ends_with("… and 29 more"), "{told}");
+    let message = Bench::with(format!("key,source\n{rows}")).fault();
+    assert_eq!(message.lines().count(), 21);
+    assert!(message.starts_with("calls.csv:3: column `key`: the key `a` is also that of line 2\n"), "{message}");
+    assert!(message.ends_with("… and 29 more"), "{message}");
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn bad_lines_can_be_skipped_and_both_readings_agree() {
     let short: Vec<_> = rows
         .iter()
         .map(|row| match row {
-            Row::Good(line) => (line.number, true, line.carried[0].as_str()),
-            Row::Bad(bad) => (bad.number, false, bad.carried[0].as_str()),
+            ManifestRow::Good(line) => (line.number, true, line.carried[0].as_str()),
+            ManifestRow::Bad(bad) => (bad.number, false, bad.carried[0].as_str()),
         })
         .collect();
     assert_eq!(short, [(2, true, "n1"), (3, false, "n2"), (4, false, ""), (5, false, "n3"), (6, true, "n4")]);
-    let Row::Bad(bad) = &rows[1] else { panic!() };
+    let ManifestRow::Bad(bad) = &rows[1] else { panic!() };
     assert_eq!(bad.fault, "the key `a` is also that of line 2");
 }
 
@@ -311,8 +311,8 @@ fn directories_globs_and_files_are_manifests() {
         none.starts_with("rec: no recordings are found (passed over: 2 left out by include or exclude); if"),
         "{none}"
     );
-    let told = bench.read(&["rec/a.wav", "rec"]).unwrap_err();
-    assert!(told.contains("`rec` is a directory; give one manifest, one directory or prefix"), "{told}");
+    let message = bench.read(&["rec/a.wav", "rec"]).unwrap_err();
+    assert!(message.contains("`rec` is a directory; give one manifest, one directory or prefix"), "{message}");
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn copies_stand_for_stdin_and_the_web() {
         assert!(definition.origin.needs_copy());
         let manifest = Manifest::open(&definition, Some(&copy)).unwrap();
         let scan = manifest.scan(ScanDepth::Faults).unwrap();
-        let Some(Ok(Row::Good(line))) = manifest.lines(&scan).unwrap().next() else { panic!() };
+        let Some(Ok(ManifestRow::Good(line))) = manifest.lines(&scan).unwrap().next() else { panic!() };
         (definition.manifest.clone(), Line::from(line).source.unwrap())
     };
     let local = Path::new(&bench.root()).join("1.wav").to_string_lossy().into_owned();

@@ -11,7 +11,8 @@ pub(super) fn parse(text: &str) -> Prose {
         None => (0, text),
     };
     let left_out = LeftOut { front_matter, ..LeftOut::default() };
-    let mut reader = Reader { paragraphs: Vec::new(), left_out, text: String::new(), heading: false, skipping: 0 };
+    let mut reader =
+        MarkdownReader { paragraphs: Vec::new(), left_out, text: String::new(), heading: false, skipping: 0 };
     // Known so that they are not taken for text.
     let syntax = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
@@ -47,7 +48,7 @@ fn is_field(line: &str) -> bool {
 }
 
 /// Gathers paragraphs from what the parser sees.
-struct Reader {
+struct MarkdownReader {
     paragraphs: Vec<Paragraph>,
     left_out: LeftOut,
     /// Of the paragraph under way.
@@ -57,7 +58,7 @@ struct Reader {
     skipping: u32,
 }
 
-impl Reader {
+impl MarkdownReader {
     fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Start(_) if self.skipping > 0 => self.skipping += 1,

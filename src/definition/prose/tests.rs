@@ -9,8 +9,8 @@ fn markdown(text: &str) -> Prose {
 
 /// Paragraphs, headings with `#`.
 fn said(text: &str) -> Vec<String> {
-    let told = |p: Paragraph| if p.heading { format!("#{}", p.text) } else { p.text };
-    markdown(text).paragraphs.into_iter().map(told).collect()
+    let message = |p: Paragraph| if p.heading { format!("#{}", p.text) } else { p.text };
+    markdown(text).paragraphs.into_iter().map(message).collect()
 }
 
 fn fault(bytes: &[u8]) -> String {
@@ -28,8 +28,11 @@ fn what_the_machine_lacks_is_not_the_files_fault() {
     for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::HOSTDOWN] {
         assert!(matches!(of(errno), ProseFault::Away { .. }), "{errno}");
     }
-    let told = of(Errno::MFILE).to_string();
-    assert!(told.starts_with("cannot be read now: Too many open files") && told.contains("ulimit -n"), "{told}");
+    let message = of(Errno::MFILE).to_string();
+    assert!(
+        message.starts_with("cannot be read now: Too many open files") && message.contains("ulimit -n"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -101,14 +104,14 @@ fn what_is_no_text_is_told() {
 fn files_that_cannot_be_read_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let told = |name: &str| read(&at(name), ProseKind::Plain).unwrap_err().to_string();
+    let message = |name: &str| read(&at(name), ProseKind::Plain).unwrap_err().to_string();
     fs::create_dir(at("folder.txt")).unwrap();
     let size = usize::try_from(MAX_BYTES).unwrap();
     fs::write(at("big.txt"), vec![b'a'; size + 1]).unwrap();
     fs::write(at("full.txt"), vec![b'a'; size]).unwrap();
-    assert_eq!(told("none.txt"), "there is no such file");
-    assert_eq!(told("folder.txt"), "is a directory, not a text");
-    assert_eq!(told("big.txt"), "has over 10 MB; split it");
+    assert_eq!(message("none.txt"), "there is no such file");
+    assert_eq!(message("folder.txt"), "is a directory, not a text");
+    assert_eq!(message("big.txt"), "has over 10 MB; split it");
     assert_eq!(read(&at("full.txt"), ProseKind::Plain).unwrap().paragraphs.len(), 1);
 }
 

@@ -14,29 +14,33 @@ use super::super::{
     targets::local,
     template::Template,
 };
-use super::{SpeechDraft, Synthesizing};
+use super::{SynthesisDraft, Synthesizing};
 use crate::domain::{
     extra::Extra,
     options::ExpireContent,
-    speech::{AudioFormat, PART_CHARS, SpeechModel, SpeechOptions, Speed},
-    synthesis::{self, Dictionary, OutputFormat, Pause, SpeechOption, Synthesis, Transport, default_name},
+    synthesis::{self, Dictionary, OutputFormat, Pause, Synthesis, SynthesisOption, Transport, default_name},
+    synthesis_options::{AudioFormat, PART_CHARS, Speed, SynthesisOptions, TtsModel},
 };
 
 impl Builder<'_> {
     /// And whether lines can be judged by it: without a model, their options cannot.
-    pub(in super::super) fn synthesizing(&mut self, said: &SpeechDraft, date: Option<Date>) -> (TaskDefinition, bool) {
-        let text = self.over.speech.text_column.as_ref().or(said.text.as_ref());
+    pub(in super::super) fn synthesizing(
+        &mut self,
+        said: &SynthesisDraft,
+        date: Option<Date>,
+    ) -> (TaskDefinition, bool) {
+        let text = self.over.synthesis.text_column.as_ref().or(said.text.as_ref());
         let text_column = self.column("columns.text", text, date);
         let text_file_column = self.column("columns.text_file", said.text_file.as_ref(), date);
-        let option_columns = self.option_columns(said.option_columns.clone(), SpeechOption::ALL);
+        let option_columns = self.option_columns(said.option_columns.clone(), SynthesisOption::ALL);
         let (dictionary, pronunciations) = self.pronunciations(said).unzip();
         let (synthesis, judged) = self.synthesis(said, dictionary);
-        let no_reuse = self.over.speech.no_reuse;
+        let no_reuse = self.over.synthesis.no_reuse;
         let asked = Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, no_reuse };
         (TaskDefinition::Synthesize(Box::new(asked)), judged)
     }
 
-    fn synthesis(&mut self, said: &SpeechDraft, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
+    fn synthesis(&mut self, said: &SynthesisDraft, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
         let mut options = said.options.clone();
         self.set_options("synthesize", |option, text| options.set(option, text));
         self.missing("synthesize.model", options.model.is_none(), "model = \"lightning_v3.1\"");
@@ -44,7 +48,7 @@ impl Builder<'_> {
         options.voice_id = None;
         let formats = self.output_formats(said);
         let name = self.name_of_outputs(said).unwrap_or_else(|| default_name(&voices, &formats));
-        let flags = &self.over.speech;
+        let flags = &self.over.synthesis;
         let mut captions = Vec::new();
         for caption in flags.captions.as_ref().or(said.captions.as_ref()).into_iter().flatten() {
             if !captions.contains(caption) {
@@ -56,8 +60,8 @@ impl Builder<'_> {
             checked.map_err(|message| self.fault("synthesize.part_chars", message)).unwrap_or(PART_CHARS)
         });
         let pause = Pause::default();
-        let model = options.model.unwrap_or(SpeechModel::LightningPro);
-        let base = SpeechOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
+        let model = options.model.unwrap_or(TtsModel::LightningPro);
+        let base = SynthesisOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
         let synthesis = Synthesis {
             options: options.apply(&base),
             voices,
@@ -82,8 +86,8 @@ impl Builder<'_> {
     }
 
     /// The voices that are asked for; there may be none, where each line has its own.
-    fn voices(&mut self, said: &SpeechDraft) -> Vec<String> {
-        if let Some(flag) = &self.over.speech.voices {
+    fn voices(&mut self, said: &SynthesisDraft) -> Vec<String> {
+        if let Some(flag) = &self.over.synthesis.voices {
             return flag.clone();
         }
         if said.voices.is_some() && said.options.voice_id.is_some() {
@@ -100,7 +104,7 @@ impl Builder<'_> {
         }
     }
 
-    fn output_formats(&mut self, said: &SpeechDraft) -> Vec<OutputFormat> {
+    fn output_formats(&mut self, said: &SynthesisDraft) -> Vec<OutputFormat> {
         let Some(flag) = &self.over.formats else {
             return said.formats.clone().unwrap_or_else(|| vec![OutputFormat::of(AudioFormat::Wav)]);
         };
@@ -119,8 +123,8 @@ impl Builder<'_> {
         if formats.is_empty() && !flag.is_empty() { vec![OutputFormat::of(AudioFormat::Wav)] } else { formats }
     }
 
-    fn name_of_outputs(&mut self, said: &SpeechDraft) -> Option<String> {
-        let name = self.over.speech.name.as_ref().or(said.name.as_ref())?;
+    fn name_of_outputs(&mut self, said: &SynthesisDraft) -> Option<String> {
+        let name = self.over.synthesis.name.as_ref().or(said.name.as_ref())?;
         match Template::parse(name) {
             Ok(_) => Some(name.clone()),
             Err(fault) => {
@@ -131,8 +135,8 @@ impl Builder<'_> {
     }
 
     /// The dictionary's file, read: what is wrong with it is told together with all else.
-    fn pronunciations(&mut self, said: &SpeechDraft) -> Option<(Dictionary, Pronunciations)> {
-        let (path, base) = match (&self.over.speech.pronunciations, &said.pronunciations) {
+    fn pronunciations(&mut self, said: &SynthesisDraft) -> Option<(Dictionary, Pronunciations)> {
+        let (path, base) = match (&self.over.synthesis.pronunciations, &said.pronunciations) {
             (Some(flag), _) => (flag, PathBuf::new()),
             (None, said) => (said.as_ref()?, self.base.clone()),
         };
@@ -162,8 +166,8 @@ impl Builder<'_> {
 }
 
 /// The defaults of everything but the model, which has none.
-const fn spoken_by(model: SpeechModel) -> SpeechOptions {
-    SpeechOptions {
+const fn spoken_by(model: TtsModel) -> SynthesisOptions {
+    SynthesisOptions {
         model,
         voice_id: String::new(),
         language: None,

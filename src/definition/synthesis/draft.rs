@@ -10,23 +10,23 @@ use toml::{
 use super::super::{
     draft::{named, some},
     text::{did_you_mean, excerpt, ticked},
-    walk::{Section, Walk, Wrong},
+    walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
     extra::Extra,
-    speech::{AudioFormat, SampleRate},
     synthesis::{
-        CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechOption, SpeechOverrides, Transport, ending, part_chars,
+        CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending, part_chars,
     },
+    synthesis_options::{AudioFormat, SampleRate},
 };
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
-pub(in super::super) struct SpeechDraft {
+pub(in super::super) struct SynthesisDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
-    pub(super) option_columns: Option<Vec<SpeechOption>>,
-    pub(super) options: SpeechOverrides,
+    pub(super) option_columns: Option<Vec<SynthesisOption>>,
+    pub(super) options: SynthesisOverrides,
     pub(super) voices: Option<Vec<String>>,
     pub(super) formats: Option<Vec<OutputFormat>>,
     pub(super) name: Option<String>,
@@ -39,7 +39,7 @@ pub(in super::super) struct SpeechDraft {
     pub(super) transport: Option<Transport>,
 }
 
-impl SpeechDraft {
+impl SynthesisDraft {
     /// What `[extra]` says.
     pub(in super::super) fn set_extra(&mut self, extra: Extra) {
         self.options.extra = extra;
@@ -53,10 +53,10 @@ impl SpeechDraft {
 
 /// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
 pub(in super::super) fn read<'t>(
-    walk: &mut Walk<'t>,
+    walk: &mut TomlWalk<'t>,
     root: &mut Section<'t>,
     columns: &mut Section<'t>,
-) -> SpeechDraft {
+) -> SynthesisDraft {
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);
@@ -79,7 +79,7 @@ pub(in super::super) fn read<'t>(
     let pronunciations = walk.text(s, "pronunciations", some);
     let transport = walk.text(s, "transport", named);
     walk.close(section);
-    SpeechDraft {
+    SynthesisDraft {
         text,
         text_file,
         option_columns,
@@ -97,13 +97,13 @@ pub(in super::super) fn read<'t>(
     }
 }
 
-fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> SpeechOverrides {
-    let mut options = SpeechOverrides::default();
-    for option in SpeechOption::ALL.iter().copied() {
+fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {
+    let mut options = SynthesisOverrides::default();
+    for option in SynthesisOption::ALL.iter().copied() {
         let wanted = match option {
-            SpeechOption::Speed => "a number",
-            SpeechOption::MathNotation => "true or false",
-            SpeechOption::ExpireContent => "true, false or \"try\"",
+            SynthesisOption::Speed => "a number",
+            SynthesisOption::MathNotation => "true or false",
+            SynthesisOption::ExpireContent => "true, false or \"try\"",
             _ => "a string",
         };
         walk.take(section, option.as_str(), |value| {
@@ -124,7 +124,7 @@ fn read_options<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> SpeechOve
 }
 
 /// The formats; nothing if one of them is wrong, for then what is missing cannot be told.
-fn read_formats<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
+fn read_formats<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
     let mut wrong = Vec::new();
     let taken = walk.take(section, "formats", |value| {
         let items = value.as_array().ok_or(Wrong::Type("a list of formats"))?;

@@ -5,9 +5,9 @@ mod draft;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::draft::{SpeechDraft, read};
+pub(super) use self::draft::{SynthesisDraft, read};
 use super::{pronunciations::Pronunciations, template::Template};
-use crate::domain::synthesis::{SpeechOption, Synthesis};
+use crate::domain::synthesis::{Synthesis, SynthesisOption};
 
 /// What a synthesis asks for.
 #[derive(Debug, Clone)]
@@ -19,9 +19,9 @@ pub struct Synthesizing {
     /// The column or template for the text's file, where it is named.
     pub text_file_column: Option<Template>,
     /// The options that columns may override.
-    pub option_columns: Vec<SpeechOption>,
+    pub option_columns: Vec<SynthesisOption>,
     /// The words of the dictionary, where there is one.
     pub pronunciations: Option<Pronunciations>,
-    /// What is bought for these lines is bought afresh, whatever is on the shelf.
+    /// What is bought for these lines is bought afresh, whatever is in the audio cache.
     pub no_reuse: bool,
 }

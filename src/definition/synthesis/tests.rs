@@ -2,8 +2,8 @@ use std::{fs, path::Path};
 
 use super::{super::*, *};
 use crate::domain::{
-    speech::{SampleRate, SpeechLanguage},
     synthesis::{CaptionFormat, Transport},
+    synthesis_options::{SampleRate, TtsLanguage},
 };
 
 const WHOLE: &str = r#"
@@ -58,11 +58,11 @@ fn the_whole_example_is_read() {
     let root = dir.path().canonicalize().unwrap();
     assert_eq!((shared.name.as_str(), shared.batch.as_str()), ("ivr-prompts", "ivr-prompts"));
     assert_eq!(shared.origin, Origin::File(root.join("jobs/prompts.csv")));
-    assert_eq!(option_columns, [SpeechOption::VoiceId, SpeechOption::Language]);
+    assert_eq!(option_columns, [SynthesisOption::VoiceId, SynthesisOption::Language]);
     assert_eq!(text_column, Some(Template::of_name("words")));
     let options = &synthesis.options;
     assert_eq!((options.voice_id.as_str(), options.speed.thousandths()), ("avery", 1_500));
-    assert_eq!(options.number_pronunciation_language, Some(SpeechLanguage::Hi));
+    assert_eq!(options.number_pronunciation_language, Some(TtsLanguage::Hi));
     assert!(options.math_notation);
     let formats: Vec<_> = synthesis.formats.iter().map(|f| (f.sample_rate.hz(), f.ending.as_str())).collect();
     assert_eq!(formats, [(24_000, "wav"), (8_000, "ul")]);
@@ -89,7 +89,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
 
 #[test]
 fn all_that_is_wrong_is_told_at_its_place() {
-    let told = faults(
+    let message = faults(
         "[synthesize]\nmodel = \"lightning v3\"\nvoices = [\"avery\"]\nvoice_id = \"devansh\"\nspeed = 3\n\
          formats = [\"mulaw\",\n { format = \"wav\", sample_rate = 22050 },\n { ending = \"x\" }, { formt = \"wav\" }, 7]\n\
          part_chars = 8001\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
@@ -114,34 +114,40 @@ fn all_that_is_wrong_is_told_at_its_place() {
         "18:12: `synthesize.language`: `e/n` cannot be a language",
         "19:17: `synthesize.math_notation`: must be true or false, not a string",
     ];
-    assert_eq!(told.len(), wanted.len(), "{told:#?}");
-    for (told, wanted) in told.iter().zip(wanted) {
-        assert!(told.starts_with(&format!("jobs/a.toml:{wanted}")), "{told}\n{wanted}");
+    assert_eq!(message.len(), wanted.len(), "{message:#?}");
+    for (message, wanted) in message.iter().zip(wanted) {
+        assert!(message.starts_with(&format!("jobs/a.toml:{wanted}")), "{message}\n{wanted}");
     }
 }
 
 #[test]
 fn rules_between_fields_are_told() {
-    let told = |fields: &str| faults(&format!("[synthesize]\nmodel = \"lightning_v3.1\"\n{fields}")).join("\n");
-    assert!(told("language = \"ja\"").contains("`lightning_v3.1` does not speak `ja`; use model ="));
-    assert!(told("voices = []").contains("`synthesize.voices`: names no voice"));
-    assert!(told("formats = []").contains("`synthesize.formats`: names no format: nothing would be written"));
-    assert!(told("formats = [\"wav\", \"wav\"]").contains("wav at 24000 Hz stands twice"));
-    assert!(told("name = \"{key\"").contains("`synthesize.name`: a `{` is never closed"));
-    let told = faults("[transcribe]\nmodel = \"pulse\"\n").join("\n");
-    assert!(told.contains("`transcribe`: there is no such field") && told.contains("`synthesize.model`: is missing"));
+    let message = |fields: &str| faults(&format!("[synthesize]\nmodel = \"lightning_v3.1\"\n{fields}")).join("\n");
+    assert!(message("language = \"ja\"").contains("`lightning_v3.1` does not speak `ja`; use model ="));
+    assert!(message("voices = []").contains("`synthesize.voices`: names no voice"));
+    assert!(message("formats = []").contains("`synthesize.formats`: names no format: nothing would be written"));
+    assert!(message("formats = [\"wav\", \"wav\"]").contains("wav at 24000 Hz stands twice"));
+    assert!(message("name = \"{key\"").contains("`synthesize.name`: a `{` is never closed"));
+    let message = faults("[transcribe]\nmodel = \"pulse\"\n").join("\n");
+    assert!(
+        message.contains("`transcribe`: there is no such field") && message.contains("`synthesize.model`: is missing")
+    );
 }
 
 #[test]
 fn the_task_decides_which_fields_there_are() {
-    let told = load("task = \"synthesise\"\nmanifest = \"prompts.csv\"\n").1.unwrap_err().to_string();
-    assert!(told.contains("jobs/a.toml:1:8: `task`: `synthesise` is not a task; did you mean `synthesize`?"), "{told}");
-    let told = load("manifest = \"s3://bucket/texts/\"\n[synthesize]\n").1.unwrap_err().to_string();
+    let message = load("task = \"synthesise\"\nmanifest = \"prompts.csv\"\n").1.unwrap_err().to_string();
     assert!(
-        told.contains("`task`: is missing; e.g. task = \"synthesize\"") && told.contains("copy them to a directory")
+        message.contains("jobs/a.toml:1:8: `task`: `synthesise` is not a task; did you mean `synthesize`?"),
+        "{message}"
     );
-    let told = load("task = \"transcribe\"\nmanifest = \"prompts.csv\"\n[synthesize]\n").1.unwrap_err().to_string();
-    assert!(told.contains("`synthesize`: there is no such field"), "{told}");
+    let message = load("manifest = \"s3://bucket/texts/\"\n[synthesize]\n").1.unwrap_err().to_string();
+    assert!(
+        message.contains("`task`: is missing; e.g. task = \"synthesize\"")
+            && message.contains("copy them to a directory")
+    );
+    let message = load("task = \"transcribe\"\nmanifest = \"prompts.csv\"\n[synthesize]\n").1.unwrap_err().to_string();
+    assert!(message.contains("`synthesize`: there is no such field"), "{message}");
 }
 
 #[test]
@@ -175,11 +181,11 @@ fn texts_are_named_on_the_command_line() {
     for (name, text) in [("one.md", "# One"), ("two.txt", "Two."), ("p.csv", "key,words\n1,Hi\n"), ("a.wav", "x")] {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    let flags = SpeechFlags {
+    let flags = SynthesisFlags {
         voices: Some(vec!["avery".into(), "liam".into()]),
         text_column: Some("words".into()),
         part_chars: Some(100),
-        ..SpeechFlags::default()
+        ..SynthesisFlags::default()
     };
     let over = Overrides {
         working_dir: Some(dir.path().to_path_buf()),
@@ -187,9 +193,9 @@ fn texts_are_named_on_the_command_line() {
         formats: Some(vec!["wav".into(), "ulaw".into()]),
         ..Overrides::default()
     };
-    let ad_hoc = |sources: &[&str], speech: &SpeechFlags| {
+    let ad_hoc = |sources: &[&str], synthesis: &SynthesisFlags| {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-        let over = Overrides { speech: speech.clone(), ..over.clone() };
+        let over = Overrides { synthesis: synthesis.clone(), ..over.clone() };
         Definition::ad_hoc(&AdHoc { task: crate::domain::synthesis::Synthesis::TASK, sources }, &over)
     };
     let definition = ad_hoc(&["p.csv"], &flags).unwrap();
@@ -201,13 +207,13 @@ fn texts_are_named_on_the_command_line() {
         (scan.lines, scan.jobs, crate::tasks::synthesize::TextFindings::of(&scan).unwrap().voices.0.len())
     };
     assert_eq!(scan(&definition), (1, 4, 2));
-    let plain = SpeechFlags { text_column: None, ..flags };
+    let plain = SynthesisFlags { text_column: None, ..flags };
     for (sources, batch, lines) in [(&["one.md"][..], "one", 1), (&["one.md", "two.txt"], "files", 2), (&["."], "", 2)]
     {
         let definition = ad_hoc(sources, &plain).unwrap();
         assert_eq!(scan(&definition), (lines, lines * 4, 2), "{sources:?}");
         assert!(batch.is_empty() || sources.len() > 1 || definition.batch.as_str() == batch);
     }
-    let told = ad_hoc(&["one.md", "a.wav"], &plain).unwrap_err().to_string();
-    assert!(told.contains("`a.wav` is no text (.txt, .md); give one manifest"), "{told}");
+    let message = ad_hoc(&["one.md", "a.wav"], &plain).unwrap_err().to_string();
+    assert!(message.contains("`a.wav` is no text (.txt, .md); give one manifest"), "{message}");
 }

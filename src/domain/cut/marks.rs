@@ -4,7 +4,7 @@ use unicode_segmentation::GraphemeCursor;
 
 /// How a character can end a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum EndMark {
     /// `.`: before white space, unless it belongs to an abbreviation or a number.
     Point,
     /// `!`, `?`: before white space.
@@ -15,21 +15,21 @@ pub(super) enum Stop {
     Full,
 }
 
-pub(super) fn stop(c: char) -> Option<Stop> {
+pub(super) fn stop(c: char) -> Option<EndMark> {
     match c {
-        '.' => Some(Stop::Point),
-        '!' | '?' => Some(Stop::Call),
+        '.' => Some(EndMark::Point),
+        '!' | '?' => Some(EndMark::Call),
         _ if c.is_ascii() => None,
-        '…' | '‥' => Some(Stop::Trail),
-        '‼' | '‽' | '⁇' | '⁈' | '⁉' | '⸮' | '\u{37e}' => Some(Stop::Call),
+        '…' | '‥' => Some(EndMark::Trail),
+        '‼' | '‽' | '⁇' | '⁈' | '⁉' | '⸮' | '\u{37e}' => Some(EndMark::Call),
         // The list of Unicode's property STerm, as far as a living script uses it; fullwidth forms.
-        '\u{589}' | '\u{61d}'..='\u{61f}' | '\u{6d4}' | '\u{700}'..='\u{702}' | '\u{7f9}' => Some(Stop::Full),
-        '\u{964}' | '\u{965}' | '\u{e5a}' | '\u{e5b}' | '\u{f0d}' | '\u{f0e}' | '\u{104b}' => Some(Stop::Full),
-        '\u{1362}' | '\u{1367}' | '\u{1368}' | '\u{166e}' | '\u{17d4}' | '\u{17d5}' => Some(Stop::Full),
-        '\u{1803}' | '\u{1809}' | '\u{1b5e}' | '\u{1b5f}' | '\u{1c3b}' | '\u{1c3c}' => Some(Stop::Full),
-        '\u{1c7e}' | '\u{1c7f}' | '\u{a4ff}' | '\u{a8ce}' | '\u{a8cf}' | '\u{a9c8}' | '\u{a9c9}' => Some(Stop::Full),
-        '\u{aaf0}' | '\u{aaf1}' | '\u{abeb}' => Some(Stop::Full),
-        '。' | '！' | '？' | '．' | '｡' | '﹒' | '﹖' | '﹗' | '︒' | '︕' | '︖' => Some(Stop::Full),
+        '\u{589}' | '\u{61d}'..='\u{61f}' | '\u{6d4}' | '\u{700}'..='\u{702}' | '\u{7f9}' => Some(EndMark::Full),
+        '\u{964}' | '\u{965}' | '\u{e5a}' | '\u{e5b}' | '\u{f0d}' | '\u{f0e}' | '\u{104b}' => Some(EndMark::Full),
+        '\u{1362}' | '\u{1367}' | '\u{1368}' | '\u{166e}' | '\u{17d4}' | '\u{17d5}' => Some(EndMark::Full),
+        '\u{1803}' | '\u{1809}' | '\u{1b5e}' | '\u{1b5f}' | '\u{1c3b}' | '\u{1c3c}' => Some(EndMark::Full),
+        '\u{1c7e}' | '\u{1c7f}' | '\u{a4ff}' | '\u{a8ce}' | '\u{a8cf}' | '\u{a9c8}' | '\u{a9c9}' => Some(EndMark::Full),
+        '\u{aaf0}' | '\u{aaf1}' | '\u{abeb}' => Some(EndMark::Full),
+        '。' | '！' | '？' | '．' | '｡' | '﹒' | '﹖' | '﹗' | '︒' | '︕' | '︖' => Some(EndMark::Full),
         _ => None,
     }
 }

@@ -16,12 +16,12 @@ use std::ops::Range;
 
 pub use self::paragraph::{flat, paragraphs};
 use self::sentence::Sentences;
-use super::speech::MAX_PART_CHARS;
+use super::synthesis_options::MAX_PART_CHARS;
 
 /// What is bought by one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The text as it is sent: trimmed, its white space single spaces, so that wrapping lines anew changes nothing.
+    /// The text as it is sent: trimmed, its white space single spaces, so that wrapping lines again changes nothing.
     pub text: String,
     /// The paragraph that it is of, from 0.
     pub paragraph: u32,

@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{
     abbreviation::takes_point,
     marks::{
-        Stop, closes, hangs, is_comma, is_dash, is_either_quote, is_inside_grapheme, is_long_dash, is_spaced_comma,
+        EndMark, closes, hangs, is_comma, is_dash, is_either_quote, is_inside_grapheme, is_long_dash, is_spaced_comma,
         stop,
     },
 };
@@ -66,7 +66,7 @@ fn seam_at_space(before: &str, after: &str) -> Option<Seam> {
     let bare = before.trim_end_matches(|c| closes(c) || is_either_quote(c));
     let last = bare.chars().next_back().unwrap_or(' ');
     let stops = match stop(last) {
-        Some(Stop::Point) => !takes_point(&bare[..bare.len() - 1], after),
+        Some(EndMark::Point) => !takes_point(&bare[..bare.len() - 1], after),
         other => other.is_some(),
     };
     if stops || is_spaced_comma(last) || is_comma(last) || is_dash(last) && parts_clauses(before) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     abbreviation::takes_point,
-    marks::{self, Stop, closes, hangs, is_either_quote, is_inside_grapheme, is_unspaced, opens},
+    marks::{self, EndMark, closes, hangs, is_either_quote, is_inside_grapheme, is_unspaced, opens},
 };
 
 /// The sentences of a paragraph on one line, trimmed, in order; together they are all of it.
@@ -21,7 +21,7 @@ pub(super) struct Sentences<'t> {
 struct Run {
     /// Where the sentence ends, if it does.
     end: usize,
-    stop: Stop,
+    stop: EndMark,
     /// Whether a quote or a bracket closes behind the stop.
     closed: bool,
 }
@@ -32,7 +32,7 @@ impl<'t> Sentences<'t> {
     }
 
     /// The next stop from `at`.
-    fn find_stop(&mut self, at: usize) -> Option<(usize, Stop)> {
+    fn find_stop(&mut self, at: usize) -> Option<(usize, EndMark)> {
         for (offset, c) in self.text[at..].char_indices() {
             let found = match c {
                 '"' => {
@@ -40,7 +40,9 @@ impl<'t> Sentences<'t> {
                     None
                 }
                 // In Greek it asks.
-                ';' => self.text[..at + offset].ends_with(|c| matches!(c, '\u{370}'..='\u{3ff}')).then_some(Stop::Call),
+                ';' => {
+                    self.text[..at + offset].ends_with(|c| matches!(c, '\u{370}'..='\u{3ff}')).then_some(EndMark::Call)
+                }
                 _ => marks::stop(c),
             };
             if let Some(stop) = found {
@@ -51,15 +53,15 @@ impl<'t> Sentences<'t> {
     }
 
     /// All that belongs to the stop at `at`: more stops, quotes and brackets that close, also behind a space (`« Oui ! »`).
-    fn run(&self, at: usize, stop: Stop) -> Run {
+    fn run(&self, at: usize, stop: EndMark) -> Run {
         let first = self.text[at..].chars().next().map_or(0, char::len_utf8);
         let mut run = Run { end: at + first, stop, closed: false };
-        let mut points = usize::from(stop == Stop::Point);
+        let mut points = usize::from(stop == EndMark::Point);
         loop {
             let start = run.end;
             for c in self.text[run.end..].chars() {
                 let Some(stop) = marks::stop(c) else { break };
-                points += usize::from(stop == Stop::Point);
+                points += usize::from(stop == EndMark::Point);
                 run.stop = stronger(run.stop, stop);
                 run.end += c.len_utf8();
             }
@@ -72,8 +74,8 @@ impl<'t> Sentences<'t> {
                 break;
             }
         }
-        if points > 1 && run.stop == Stop::Point {
-            run.stop = Stop::Trail;
+        if points > 1 && run.stop == EndMark::Point {
+            run.stop = EndMark::Trail;
         }
         run
     }
@@ -98,7 +100,7 @@ impl<'t> Sentences<'t> {
         if is_inside_grapheme(self.text, run.end + usize::from(next == ' ')) {
             return false;
         }
-        if run.stop == Stop::Full {
+        if run.stop == EndMark::Full {
             let quotes = run.closed && matches!(next, '\u{3041}'..='\u{309f}');
             let number = next.is_numeric() && self.text[..run.end].ends_with('．');
             return !quotes && !number;
@@ -109,10 +111,10 @@ impl<'t> Sentences<'t> {
         let after = &rest[1..];
         let goes_on = after.trim_start_matches(opens).starts_with(char::is_lowercase);
         match run.stop {
-            Stop::Trail => !goes_on,
-            Stop::Call | Stop::Full => !(goes_on && run.closed),
-            Stop::Point if goes_on && self.has_capitals() => false,
-            Stop::Point => run.closed || !takes_point(&self.text[self.from..at], after),
+            EndMark::Trail => !goes_on,
+            EndMark::Call | EndMark::Full => !(goes_on && run.closed),
+            EndMark::Point if goes_on && self.has_capitals() => false,
+            EndMark::Point => run.closed || !takes_point(&self.text[self.from..at], after),
         }
     }
 
@@ -146,12 +148,12 @@ impl Iterator for Sentences<'_> {
 }
 
 /// Of two stops in one run, the one that decides.
-const fn stronger(a: Stop, b: Stop) -> Stop {
+const fn stronger(a: EndMark, b: EndMark) -> EndMark {
     match (a, b) {
-        (Stop::Full, _) | (_, Stop::Full) => Stop::Full,
-        (Stop::Call, _) | (_, Stop::Call) => Stop::Call,
-        (Stop::Trail, _) | (_, Stop::Trail) => Stop::Trail,
-        (Stop::Point, Stop::Point) => Stop::Point,
+        (EndMark::Full, _) | (_, EndMark::Full) => EndMark::Full,
+        (EndMark::Call, _) | (_, EndMark::Call) => EndMark::Call,
+        (EndMark::Trail, _) | (_, EndMark::Trail) => EndMark::Trail,
+        (EndMark::Point, EndMark::Point) => EndMark::Point,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::speech::SpeechLanguage;
+use crate::domain::synthesis_options::TtsLanguage;
 
 /// A script other than Latin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +115,8 @@ impl Script {
 }
 
 /// The scripts that a language is written in, beside Latin; nothing where any may come.
-const fn written_in(language: SpeechLanguage) -> Option<&'static [Script]> {
-    use SpeechLanguage as L;
+const fn written_in(language: TtsLanguage) -> Option<&'static [Script]> {
+    use TtsLanguage as L;
     Some(match language {
         L::Auto | L::Other(_) => return None,
         L::Hi | L::Mr => &[Script::Devanagari],
@@ -153,7 +153,7 @@ const fn written_in(language: SpeechLanguage) -> Option<&'static [Script]> {
 }
 
 /// The first word in a script that the language is not written in.
-pub(super) fn foreign(text: &str, language: SpeechLanguage) -> Option<(Script, Range<usize>)> {
+pub(super) fn foreign(text: &str, language: TtsLanguage) -> Option<(Script, Range<usize>)> {
     let known = written_in(language)?;
     let foreign = |c: char| Script::of(c).filter(|script| c.is_alphabetic() && !known.contains(script));
     let (start, script) = text.char_indices().find_map(|(at, c)| Some((at, foreign(c)?)))?;

@@ -66,7 +66,7 @@ fn fields_are_read_as_cron_reads_them() {
 #[test]
 fn a_fault_says_which_field_and_what_is_allowed() {
     let steps = "lists (1,3), ranges (1-5), steps (*/2, 1-5/2)";
-    for (text, told) in [
+    for (text, message) in [
         ("60 2 * * *", format!("minute `60`: 60 is not between 0 and 59; allowed: *, 0 to 59, {steps}")),
         ("0 24 * * *", format!("hour `24`: 24 is not between 0 and 23; allowed: *, 0 to 23, {steps}")),
         ("0 2 0 * *", format!("day of the month `0`: 0 is not between 1 and 31; allowed: *, 1 to 31, {steps}")),
@@ -76,9 +76,9 @@ fn a_fault_says_which_field_and_what_is_allowed() {
             format!("day of the week `8`: 8 is not between 0 and 7; allowed: *, 0 to 7 or sun to sat, {steps}"),
         ),
     ] {
-        assert_eq!(text.parse::<Cron>().unwrap_err().to_string(), told);
+        assert_eq!(text.parse::<Cron>().unwrap_err().to_string(), message);
     }
-    for (text, told) in [
+    for (text, message) in [
         ("0 22-2 * * *", "hour `22-2`: `22-2` goes backwards; write 22-23,0-2;"),
         ("0 0 * * sat-mon", "`sat-mon` goes backwards; write 6-6,0-1;"),
         ("5/15 * * * *", "a step is for * or a range; write 5-59/15;"),
@@ -101,7 +101,7 @@ fn a_fault_says_which_field_and_what_is_allowed() {
         ("@reboot", "`@reboot` is not known; known: @yearly, @annually, @monthly, @weekly, @daily"),
     ] {
         let fault = text.parse::<Cron>().unwrap_err().to_string();
-        assert!(fault.contains(told), "{text}: {fault}");
+        assert!(fault.contains(message), "{text}: {fault}");
     }
     assert!("0 0 30 2 mon".parse::<Cron>().is_ok(), "a Monday will do");
 }

@@ -7,14 +7,14 @@ use super::{
         extra::Extra,
         options::{ExpireContent, listed},
         overrides::flag,
-        speech::{SpeechLanguage, SpeechModel, SpeechOptions, Speed, voice_id},
+        synthesis_options::{Speed, SynthesisOptions, TtsLanguage, TtsModel, voice_id},
     },
     CaptionFormat, OutputFormat,
 };
 
 listed! {
     /// An option of one text: a field of `[synthesize]`, and a column that a manifest may have.
-    SpeechOption, "synthesis option" {
+    SynthesisOption, "synthesis option" {
         /// The model.
         Model = "model",
         /// The voice, in place of all of the definition's.
@@ -36,17 +36,17 @@ listed! {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of SpeechOptions, described there")]
-pub struct SpeechOverrides {
+pub struct SynthesisOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<SpeechModel>,
+    pub model: Option<TtsModel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voice_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub language: Option<SpeechLanguage>,
+    pub language: Option<TtsLanguage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub number_pronunciation_language: Option<SpeechLanguage>,
+    pub number_pronunciation_language: Option<TtsLanguage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub math_notation: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub struct SpeechOverrides {
 pub struct Rendition {
     /// The line's own options, and always its voice.
     #[serde(flatten)]
-    pub overrides: SpeechOverrides,
+    pub overrides: SynthesisOverrides,
     /// In which format.
     pub format: OutputFormat,
     /// Its name, without the ending; unique among the batch's outputs with that ending.
@@ -100,37 +100,37 @@ impl Rendition {
     }
 }
 
-impl SpeechOverrides {
+impl SynthesisOverrides {
     /// Sets one option from its text.
     ///
     /// # Errors
     /// What is wrong with the text, with the nearest valid value.
-    pub fn set(&mut self, option: SpeechOption, text: &str) -> Result<(), String> {
+    pub fn set(&mut self, option: SynthesisOption, text: &str) -> Result<(), String> {
         fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
             text.parse().map(Some).map_err(|e: T::Err| e.to_string())
         }
         match option {
-            SpeechOption::Model => self.model = named(text)?,
-            SpeechOption::VoiceId => {
+            SynthesisOption::Model => self.model = named(text)?,
+            SynthesisOption::VoiceId => {
                 voice_id(text)?;
                 self.voice_id = Some(text.to_owned());
             }
-            SpeechOption::Language => self.language = named(text)?,
-            SpeechOption::Speed => {
+            SynthesisOption::Language => self.language = named(text)?,
+            SynthesisOption::Speed => {
                 let factor: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
                 self.speed = Some(Speed::new(factor)?);
             }
-            SpeechOption::NumberPronunciationLanguage => self.number_pronunciation_language = named(text)?,
-            SpeechOption::MathNotation => self.math_notation = flag(text)?,
-            SpeechOption::ExpireContent => self.expire_content = named(&text.to_ascii_lowercase())?,
+            SynthesisOption::NumberPronunciationLanguage => self.number_pronunciation_language = named(text)?,
+            SynthesisOption::MathNotation => self.math_notation = flag(text)?,
+            SynthesisOption::ExpireContent => self.expire_content = named(&text.to_ascii_lowercase())?,
         }
         Ok(())
     }
 
     /// `base` with these options in place of its own.
     #[must_use]
-    pub fn apply(&self, base: &SpeechOptions) -> SpeechOptions {
-        SpeechOptions {
+    pub fn apply(&self, base: &SynthesisOptions) -> SynthesisOptions {
+        SynthesisOptions {
             model: self.model.unwrap_or(base.model),
             voice_id: self.voice_id.as_ref().unwrap_or(&base.voice_id).clone(),
             language: self.language.or(base.language),

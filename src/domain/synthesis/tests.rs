@@ -2,15 +2,15 @@ use super::super::{
     extra::Extra,
     options::ExpireContent,
     pronunciation::Pronunciation,
-    speech::{PART_CHARS, SpeechLanguage, SpeechModel, Speed},
+    synthesis_options::{PART_CHARS, Speed, TtsLanguage, TtsModel},
 };
 use super::*;
 
-fn options() -> SpeechOptions {
-    SpeechOptions {
-        model: SpeechModel::Lightning,
+fn options() -> SynthesisOptions {
+    SynthesisOptions {
+        model: TtsModel::Lightning,
         voice_id: "avery".into(),
-        language: Some(SpeechLanguage::En),
+        language: Some(TtsLanguage::En),
         speed: Speed::NORMAL,
         number_pronunciation_language: None,
         extra: Extra::default(),
@@ -62,40 +62,40 @@ fn a_pronunciation_shapes_only_what_has_its_word() {
     let bought = OutputFormat::of(AudioFormat::Wav).bought();
     let with = |dictionary| Synthesis { dictionary, ..synthesis() };
     let (none, old, new) = (with(None), with(Some(dictionary("gif", "gif"))), with(Some(dictionary("gif", "jif"))));
-    let sound = |asked: &Synthesis, text: &str| asked.sound(&options(), text, bought);
+    let cache_key = |asked: &Synthesis, text: &str| asked.cache_key(&options(), text, bought);
     let line = |asked: &Synthesis, text: &str| asked.identity_of(&options(), text);
     for same in [&none, &old, &new] {
-        assert_eq!(sound(same, "Gifted."), sound(&none, "Gifted."));
+        assert_eq!(cache_key(same, "Gifted."), cache_key(&none, "Gifted."));
         assert_eq!(line(same, "Gifted."), line(&none, "Gifted."));
     }
-    assert_ne!(sound(&old, "A GIF."), sound(&new, "A GIF."));
+    assert_ne!(cache_key(&old, "A GIF."), cache_key(&new, "A GIF."));
     assert_ne!(line(&old, "A GIF."), line(&new, "A GIF."));
     assert_ne!(old.identity(&options()), new.identity(&options()), "of all lines together it is another one");
 }
 
 #[test]
-fn each_thing_that_shapes_the_sound_changes_the_fingerprint() {
+fn each_thing_that_shapes_the_sound_changes_the_cache_key() {
     let bought = OutputFormat::of(AudioFormat::Wav).bought();
-    let change = |change: &dyn Fn(&mut SpeechOptions)| {
+    let change = |change: &dyn Fn(&mut SynthesisOptions)| {
         let mut changed = options();
         change(&mut changed);
-        changed.fingerprint("Hello.", bought, None, None)
+        changed.cache_key("Hello.", bought, None, None)
     };
     let own = change(&|_| {});
     let all = [
         own,
-        options().fingerprint("Hello", bought, None, None),
-        options().fingerprint("Hello.", Bought { format: AudioFormat::Mp3, ..bought }, None, None),
-        options().fingerprint("Hello.", Bought { sample_rate: SampleRate::Hz8000, ..bought }, None, None),
-        options().fingerprint("Hello.", bought, Some(&dictionary("hello", "he-lo")), None),
-        options().fingerprint("Hello.", bought, Some(&dictionary("hello", "hal-lo")), None),
-        options().fingerprint("Hello.", bought, None, Some("http://localhost:9")),
-        change(&|o| o.model = SpeechModel::LightningPro),
+        options().cache_key("Hello", bought, None, None),
+        options().cache_key("Hello.", ClipFormat { format: AudioFormat::Mp3, ..bought }, None, None),
+        options().cache_key("Hello.", ClipFormat { sample_rate: SampleRate::Hz8000, ..bought }, None, None),
+        options().cache_key("Hello.", bought, Some(&dictionary("hello", "he-lo")), None),
+        options().cache_key("Hello.", bought, Some(&dictionary("hello", "hal-lo")), None),
+        options().cache_key("Hello.", bought, None, Some("http://localhost:9")),
+        change(&|o| o.model = TtsModel::LightningPro),
         change(&|o| o.voice_id = "devansh".into()),
-        change(&|o| o.language = Some(SpeechLanguage::Hi)),
+        change(&|o| o.language = Some(TtsLanguage::Hi)),
         change(&|o| o.language = None),
         change(&|o| o.speed = Speed::new(1.001).unwrap()),
-        change(&|o| o.number_pronunciation_language = Some(SpeechLanguage::En)),
+        change(&|o| o.number_pronunciation_language = Some(TtsLanguage::En)),
         change(&|o| o.math_notation = true),
     ];
     let distinct: std::collections::HashSet<_> = all.iter().copied().collect();
@@ -121,7 +121,7 @@ fn names_tell_apart_what_a_line_makes() {
 fn every_broken_rule_is_told() {
     let mut asked = synthesis();
     assert_eq!(asked.faults(), []);
-    asked.options.language = Some(SpeechLanguage::Ja);
+    asked.options.language = Some(TtsLanguage::Ja);
     asked.voices.extend(["avery".into(), "a b".into()]);
     asked.formats.push(OutputFormat { ending: "srt".into(), ..OutputFormat::of(AudioFormat::Wav) });
     let fields: Vec<_> = asked.faults().iter().map(|fault| fault.field).collect();
@@ -152,28 +152,28 @@ fn the_ledger_gives_back_what_it_took() {
 
 #[test]
 fn a_line_sets_its_options_from_text() {
-    for option in SpeechOption::ALL {
+    for option in SynthesisOption::ALL {
         let text = match option {
-            SpeechOption::Model => "lightning_v3.1_pro",
-            SpeechOption::VoiceId => "devansh",
-            SpeechOption::Language | SpeechOption::NumberPronunciationLanguage => "hi",
-            SpeechOption::Speed => "1.25",
-            SpeechOption::MathNotation => "TRUE",
-            SpeechOption::ExpireContent => "try",
+            SynthesisOption::Model => "lightning_v3.1_pro",
+            SynthesisOption::VoiceId => "devansh",
+            SynthesisOption::Language | SynthesisOption::NumberPronunciationLanguage => "hi",
+            SynthesisOption::Speed => "1.25",
+            SynthesisOption::MathNotation => "TRUE",
+            SynthesisOption::ExpireContent => "try",
         };
-        let mut overrides = SpeechOverrides::default();
+        let mut overrides = SynthesisOverrides::default();
         assert!(overrides.is_empty());
         overrides.set(*option, text).unwrap();
         assert_ne!(overrides.apply(&options()), options(), "{option}");
         let json = serde_json::to_value(&overrides).unwrap();
         assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [option.as_str()]);
     }
-    let mut overrides = SpeechOverrides::default();
-    let mut told = |option, text| overrides.set(option, text).unwrap_err();
-    assert_eq!(told(SpeechOption::Speed, "fast"), "`fast` is not a number");
-    assert_eq!(told(SpeechOption::Speed, "3"), "3 is not between 0.5 and 2");
-    assert!(told(SpeechOption::Model, "lightning v3").starts_with("`lightning v3` cannot be a model"));
-    assert!(told(SpeechOption::VoiceId, "a,b").starts_with("`a,b` cannot be"));
+    let mut overrides = SynthesisOverrides::default();
+    let mut message = |option, text| overrides.set(option, text).unwrap_err();
+    assert_eq!(message(SynthesisOption::Speed, "fast"), "`fast` is not a number");
+    assert_eq!(message(SynthesisOption::Speed, "3"), "3 is not between 0.5 and 2");
+    assert!(message(SynthesisOption::Model, "lightning v3").starts_with("`lightning v3` cannot be a model"));
+    assert!(message(SynthesisOption::VoiceId, "a,b").starts_with("`a,b` cannot be"));
     assert!(overrides.is_empty());
 }
 
@@ -184,17 +184,17 @@ fn what_one_more_rate_or_format_costs_is_told() {
             sample_rate: *sample_rate,
             ..OutputFormat::of(*format)
         };
-        Synthesis { formats: formats.iter().map(own).collect(), ..synthesis() }.purchases_told()
+        Synthesis { formats: formats.iter().map(own).collect(), ..synthesis() }.purchases_in_words()
     };
     let (wide, narrow) = (SampleRate::Hz24000, SampleRate::Hz8000);
     assert_eq!(of(&[(AudioFormat::Wav, wide), (AudioFormat::Ulaw, wide), (AudioFormat::Pcm, wide)]), None);
-    let told = of(&[
+    let message = of(&[
         (AudioFormat::Wav, wide),
         (AudioFormat::Pcm, wide),
         (AudioFormat::Ulaw, narrow),
         (AudioFormat::Mp3, wide),
     ]);
-    let told = told.unwrap();
+    let message = message.unwrap();
     let start = "each text is bought 3 times, and each time costs as much as the first: for wav and pcm at 24000 Hz, for ulaw at 8000 Hz, for mp3 at 24000 Hz.";
-    assert!(told.starts_with(start), "{told}");
+    assert!(message.starts_with(start), "{message}");
 }

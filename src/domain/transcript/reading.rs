@@ -23,7 +23,7 @@ const UTTERANCE: [&str; 2] = ["text", "transcript"];
 
 /// What of an answer is wanted in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub enum AnswerDetail {
     /// What the books need: neither its text nor its words.
     Facts,
     /// Its text as well.
@@ -48,7 +48,7 @@ pub enum TextField {
 
 /// An answer, read. Of a field that stands twice the last one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reading {
+pub struct AnswerReading {
     /// What `status` says.
     pub status: TextField,
     /// Whether there is a `transcription`: `None` without the field, `Some(false)` where it holds no text.
@@ -57,12 +57,12 @@ pub struct Reading {
     pub transcript: Transcript,
 }
 
-impl Reading {
+impl AnswerReading {
     /// Reads a body. What is no object has no fields.
     ///
     /// # Errors
     /// The body is not JSON, or what is kept of it is damaged.
-    pub fn of(body: Reader<'_>, want: Want) -> serde_json::Result<Self> {
+    pub fn of(body: Reader<'_>, want: AnswerDetail) -> serde_json::Result<Self> {
         let mut reading = Self::default();
         let is_large = matches!(body, Reader::Packed(_));
         read(body, Fill(&mut Top { want, is_large, into: &mut reading }))?;
@@ -72,32 +72,32 @@ impl Reading {
 
 /// The answer itself.
 struct Top<'r> {
-    want: Want,
+    want: AnswerDetail,
     is_large: bool,
-    into: &'r mut Reading,
+    into: &'r mut AnswerReading,
 }
 
 impl Take for Top<'_> {
     fn object<'de, A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
-        let Reading { status, transcription, transcript } = &mut *self.into;
+        let AnswerReading { status, transcription, transcript } = &mut *self.into;
         while let Some(name) = fields.next_key_seed(Key(FIELDS))? {
             match name.map(|at| FIELDS[at]) {
                 Some("status") => fields.next_value_seed(Fill(status))?,
-                Some("transcription") if self.is_large && self.want != Want::Facts => {
+                Some("transcription") if self.is_large && self.want != AnswerDetail::Facts => {
                     let text = long_text(fields.next_value()?).map_err(A::Error::custom)?;
                     *transcription = Some(text.is_some());
                     transcript.text = text.unwrap_or_default();
                 }
                 Some("transcription") => {
                     let mut text =
-                        Text { into: &mut transcript.text, wanted: self.want != Want::Facts, is_there: false };
+                        Text { into: &mut transcript.text, wanted: self.want != AnswerDetail::Facts, is_there: false };
                     fields.next_value_seed(Fill(&mut text))?;
                     *transcription = Some(text.is_there);
                 }
-                Some("words") if self.want == Want::All => {
+                Some("words") if self.want == AnswerDetail::All => {
                     fields.next_value_seed(Fill(&mut Entries { names: WORD, into: &mut transcript.words }))?;
                 }
-                Some("utterances") if self.want == Want::All => {
+                Some("utterances") if self.want == AnswerDetail::All => {
                     fields
                         .next_value_seed(Fill(&mut Entries { names: UTTERANCE, into: &mut transcript.utterances }))?;
                 }

@@ -5,11 +5,11 @@ use std::fs;
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Map, Value};
 
-use super::{Reading, Spoken, TextField, Timeline, Transcript, Want};
+use super::{AnswerDetail, AnswerReading, TextField, TimedText, Timeline, Transcript};
 use crate::domain::body::{Body, Reader};
 
 /// What a reading comes to, by way of values.
-fn by_values(answer: &[u8]) -> Option<Reading> {
+fn by_values(answer: &[u8]) -> Option<AnswerReading> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let status = match answer.get("status") {
         None => TextField::Absent,
@@ -26,11 +26,11 @@ fn by_values(answer: &[u8]) -> Option<Reading> {
         language: string(answer.get("language")),
         request_id: string(answer.get("request_id")),
     };
-    Some(Reading { status, transcription: transcription.map(Value::is_string), transcript })
+    Some(AnswerReading { status, transcription: transcription.map(Value::is_string), transcript })
 }
 
 fn timed(list: Option<&Value>, names: &[&str]) -> Timeline {
-    let mut entries: Vec<Spoken<'_>> = Vec::new();
+    let mut entries: Vec<TimedText<'_>> = Vec::new();
     let (mut any_time, mut last_ms) = (false, 0);
     for entry in list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
         let Some(text) = names.iter().find_map(|n| entry.get(*n)?.as_str()) else { continue };
@@ -42,7 +42,7 @@ fn timed(list: Option<&Value>, names: &[&str]) -> Timeline {
         let start_ms = start.unwrap_or_else(|| end.map_or(last_ms, |e| e.min(last_ms)));
         let end_ms = end.unwrap_or(start_ms).max(start_ms);
         last_ms = end_ms;
-        entries.push(Spoken { text, start_ms, end_ms, speaker: speaker(entry) });
+        entries.push(TimedText { text, start_ms, end_ms, speaker: speaker(entry) });
     }
     if !any_time {
         return Timeline::default();
@@ -76,8 +76,8 @@ fn string(value: Option<&Value>) -> Option<String> {
 fn hold(answer: &[u8]) {
     let shown = || String::from_utf8_lossy(answer).into_owned();
     let expected = by_values(answer);
-    let read = |want| Reading::of(Reader::Whole(answer), want);
-    let all = read(Want::All);
+    let read = |want| AnswerReading::of(Reader::Whole(answer), want);
+    let all = read(AnswerDetail::All);
     assert_eq!(all.as_ref().ok(), expected.as_ref(), "{}", shown());
     if let Err(error) = &all {
         let as_values = serde_json::from_slice::<Value>(answer).unwrap_err();
@@ -86,19 +86,19 @@ fn hold(answer: &[u8]) {
     let padded = [answer, &b" ".repeat(1_100)].concat();
     let body = Body::from(&padded[..]);
     assert!(body.kept().1);
-    let packed = Reading::of(body.reader(), Want::All);
+    let packed = AnswerReading::of(body.reader(), AnswerDetail::All);
     assert_eq!(packed.as_ref().ok(), expected.as_ref(), "packed: {}", shown());
 
     let without_words = expected.map(|mut all| {
         (all.transcript.words, all.transcript.utterances) = Default::default();
         all
     });
-    assert_eq!(read(Want::Text).ok(), without_words);
+    assert_eq!(read(AnswerDetail::Text).ok(), without_words);
     let facts = without_words.map(|mut all| {
         all.transcript.text.clear();
         all
     });
-    assert_eq!(read(Want::Facts).ok(), facts);
+    assert_eq!(read(AnswerDetail::Facts).ok(), facts);
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -315,7 +315,7 @@ fn the_corpus_is_read_as_by_values() {
 fn a_very_long_name_is_cut_between_characters() {
     let long = "ü".repeat(10_000);
     let answer = format!(r#"{{"transcription":"{long}","status":"a{long}","request_id":"{long}"}}"#);
-    let reading = Reading::of(Reader::Whole(answer.as_bytes()), Want::All).unwrap();
+    let reading = AnswerReading::of(Reader::Whole(answer.as_bytes()), AnswerDetail::All).unwrap();
     assert_eq!(reading.transcript.text, long);
     assert_eq!(reading.transcript.request_id.unwrap().len(), 4 << 10);
     assert!(matches!(reading.status, TextField::Text(status) if status.len() == (4 << 10) - 1));

@@ -5,7 +5,7 @@ const LONGEST_MS: u64 = (1 << 40) - 1;
 
 /// A word or an utterance, and when it was said. `start_ms <= end_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spoken<'t> {
+pub struct TimedText<'t> {
     /// The text as written, with its punctuation.
     pub text: &'t str,
     /// Begin, from the start of the recording.
@@ -41,7 +41,7 @@ impl Timeline {
     ///
     /// # Panics
     /// The texts together are longer than 4 GB, which no answer is.
-    pub fn push(&mut self, said: Spoken<'_>) {
+    pub fn push(&mut self, said: TimedText<'_>) {
         let at = self.text.len();
         self.text.push_str(said.text);
         self.push_tail(at, said.start_ms, said.end_ms, said.speaker);
@@ -60,19 +60,19 @@ impl Timeline {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Spoken<'_>> + ExactSizeIterator {
-        self.entries.iter().map(|entry| self.spoken(entry))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = TimedText<'_>> + ExactSizeIterator {
+        self.entries.iter().map(|entry| self.timed_text(entry))
     }
 
     /// All from the first for which `is_before` is false on; it must be true for those that come before.
-    pub fn from_point(&self, is_before: impl Fn(Spoken<'_>) -> bool) -> impl Iterator<Item = Spoken<'_>> {
-        let first = self.entries.partition_point(|entry| is_before(self.spoken(entry)));
-        self.entries[first..].iter().map(|entry| self.spoken(entry))
+    pub fn from_point(&self, is_before: impl Fn(TimedText<'_>) -> bool) -> impl Iterator<Item = TimedText<'_>> {
+        let first = self.entries.partition_point(|entry| is_before(self.timed_text(entry)));
+        self.entries[first..].iter().map(|entry| self.timed_text(entry))
     }
 
-    fn spoken(&self, entry: &Entry) -> Spoken<'_> {
+    fn timed_text(&self, entry: &Entry) -> TimedText<'_> {
         let at = entry.at as usize;
-        Spoken {
+        TimedText {
             text: &self.text[at..at + entry.len as usize],
             start_ms: time(entry.start, entry.high[0]),
             end_ms: time(entry.end, entry.high[1]),
@@ -122,8 +122,8 @@ impl PartialEq for Timeline {
 
 impl Eq for Timeline {}
 
-impl<'s> FromIterator<Spoken<'s>> for Timeline {
-    fn from_iter<I: IntoIterator<Item = Spoken<'s>>>(said: I) -> Self {
+impl<'s> FromIterator<TimedText<'s>> for Timeline {
+    fn from_iter<I: IntoIterator<Item = TimedText<'s>>>(said: I) -> Self {
         let mut all = Self::default();
         said.into_iter().for_each(|one| all.push(one));
         all
@@ -151,20 +151,20 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let all = [
-            Spoken { text: "ü", start_ms: 0, end_ms: u64::from(u32::MAX), speaker: None },
-            Spoken { text: "", start_ms: 100_000_000_000, end_ms: LONGEST_MS, speaker: Some(0) },
-            Spoken { text: "last.", start_ms: 1 << 32, end_ms: (1 << 32) + 1, speaker: Some(u32::MAX) },
+            TimedText { text: "ü", start_ms: 0, end_ms: u64::from(u32::MAX), speaker: None },
+            TimedText { text: "", start_ms: 100_000_000_000, end_ms: LONGEST_MS, speaker: Some(0) },
+            TimedText { text: "last.", start_ms: 1 << 32, end_ms: (1 << 32) + 1, speaker: Some(u32::MAX) },
         ];
         let line: Timeline = all.into_iter().collect();
         assert!(line.iter().eq(all) && line.len() == 3 && !line.is_empty());
         assert_eq!(size_of::<Entry>(), 24);
-        let beyond = [Spoken { end_ms: u64::MAX, ..all[0] }].into_iter().collect::<Timeline>();
+        let beyond = [TimedText { end_ms: u64::MAX, ..all[0] }].into_iter().collect::<Timeline>();
         assert_eq!(beyond.iter().next().map(|said| said.end_ms), Some(LONGEST_MS));
     }
 
     #[test]
     fn order_is_by_begin_and_else_as_it_came() {
-        let said = |text, start_ms| Spoken { text, start_ms, end_ms: start_ms, speaker: None };
+        let said = |text, start_ms| TimedText { text, start_ms, end_ms: start_ms, speaker: None };
         let mut line: Timeline = [said("c", 1 << 33), said("a", 5), said("b", 5), said("d", 4)].into_iter().collect();
         line.sort();
         let texts = |line: &Timeline| line.iter().map(|said| said.text).collect::<String>();

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Look, zeros_after};
+use super::{SparseReader, zeros_after};
 use crate::domain::padding::Edit;
 
 const LAST: u8 = 0x80;
@@ -49,7 +49,7 @@ impl Block {
 }
 
 impl Layout {
-    pub(super) fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+    pub(super) fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<Self> {
         let first = Block { at: 4, header: look.bytes(4)? };
         if first.kind() != STREAMINFO || first.end() != 42 {
             return None;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Look, zeros_after};
+use super::{SparseReader, zeros_after};
 use crate::{audio::mp3::Header, domain::padding::Edit};
 
 /// The length of a tag's header, and that of its frames of versions 2.3 and 2.4.
@@ -42,7 +42,7 @@ pub(super) struct Tag {
 }
 
 impl Layout {
-    pub(super) fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+    pub(super) fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<Self> {
         let head: [u8; 10] = look.bytes(0)?;
         let layout = if head.starts_with(b"ID3") { Self::Tagged(Tag::read(look, head)?) } else { Self::Untagged };
         let audio = match layout {
@@ -96,7 +96,7 @@ impl Tag {
     /// The tag with this header, if its frames and zeros fill it and nothing but its size depends on their length: no
     /// extended header, which can have a checksum and the padding's length, and no footer, which forbids padding. With
     /// unsynchronisation the lengths of frames are not those of the file.
-    fn read<R: Read + Seek>(look: &mut Look<'_, R>, head: [u8; 10]) -> Option<Self> {
+    fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>, head: [u8; 10]) -> Option<Self> {
         let [b'I', b'D', b'3', version @ 2..=4, 0, flags, size @ ..] = head else { return None };
         let known = if version == 2 { 0 } else { EXPERIMENTAL };
         if flags & !known != 0 {
@@ -118,7 +118,7 @@ impl Tag {
 }
 
 /// Where the last frame of a tag ends: at its end, or where padding begins.
-fn frames_end<R: Read + Seek>(look: &mut Look<'_, R>, version: u8, end: u64) -> Option<u64> {
+fn frames_end<R: Read + Seek>(look: &mut SparseReader<'_, R>, version: u8, end: u64) -> Option<u64> {
     let mut at = HEADER;
     loop {
         let head = look.up_to(at, HEADER.min(end - at))?;
@@ -141,7 +141,7 @@ fn frames_end<R: Read + Seek>(look: &mut Look<'_, R>, version: u8, end: u64) -> 
 }
 
 /// Whether frames of audio begin at `at`, as many as [`FRAMES`] or up to the end of the audio.
-fn begins_with_frames<R: Read + Seek>(look: &mut Look<'_, R>, at: u64) -> Option<bool> {
+fn begins_with_frames<R: Read + Seek>(look: &mut SparseReader<'_, R>, at: u64) -> Option<bool> {
     let window = look.up_to(at, WINDOW)?;
     let Some(kind) = Header::parse(&window) else { return Some(false) };
     let mut from = 0;
@@ -157,7 +157,7 @@ fn begins_with_frames<R: Read + Seek>(look: &mut Look<'_, R>, at: u64) -> Option
 }
 
 /// Whether an ID3v2 tag ends the file, before an ID3v1 tag or without one: a file has one such tag.
-fn has_tag_at_end<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<bool> {
+fn has_tag_at_end<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<bool> {
     const ID3V1: u64 = 128;
     for after in [0, ID3V1] {
         let Some(at) = look.len.checked_sub(after + HEADER) else { continue };

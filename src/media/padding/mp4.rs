@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Look, zeros_after};
+use super::{SparseReader, zeros_after};
 use crate::domain::padding::Edit;
 
 /// A file whose boxes fill it exactly, and in which nothing counts from its end.
@@ -13,7 +13,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+    pub(super) fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<Self> {
         let (mut at, mut free) = (0, 0);
         let mut has_movie = false;
         while at < look.len {
@@ -47,7 +47,7 @@ pub(super) fn pad(len: u64, extra: u32) -> Vec<Edit> {
 }
 
 /// The kind of the box at `at`, and its size in bytes, its header included. A box of open size is none.
-fn header<R: Read + Seek>(look: &mut Look<'_, R>, at: u64) -> Option<([u8; 4], u64)> {
+fn header<R: Read + Seek>(look: &mut SparseReader<'_, R>, at: u64) -> Option<([u8; 4], u64)> {
     let [a, b, c, d, kind @ ..]: [u8; 8] = look.bytes(at)?;
     let (size, least) = match u32::from_be_bytes([a, b, c, d]) {
         1 => (u64::from_be_bytes(look.bytes(at.checked_add(8)?)?), 16),

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Look, zeros_after};
+use super::{SparseReader, zeros_after};
 use crate::{
     audio::wav::{ALAW, FLOAT, MULAW, PCM},
     domain::padding::Edit,
@@ -25,7 +25,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn read<R: Read + Seek>(look: &mut Look<'_, R>) -> Option<Self> {
+    pub(super) fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<Self> {
         let head: [u8; 12] = look.bytes(0)?;
         if &head[8..] != b"WAVE" || head[4..8] != riff_size(look.len)? {
             return None;

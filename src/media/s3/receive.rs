@@ -11,8 +11,8 @@ use crate::{
         call::ErrorKind,
         s3::{Listed, S3Address},
     },
-    media::{fetch::FetchError, source::SourceTrouble, transfer::Part},
-    s3::{S3Kind, Trouble},
+    media::{fetch::FetchError, source::SourceFailure, transfer::PartialFile},
+    s3::{S3Failure, S3Kind},
 };
 
 /// What a fetch keeps from one try to the next.
@@ -35,7 +35,7 @@ impl Receiving<'_> {
     pub(super) async fn copy(
         &self,
         mut answer: GetObjectOutput,
-        part: &mut Part,
+        part: &mut PartialFile,
         progress: &mut Progress,
     ) -> Result<(), FetchError> {
         let after = first_byte(answer.content_range()).unwrap_or(0);
@@ -59,7 +59,7 @@ impl Receiving<'_> {
                 Ok(Some(Ok(chunk))) => part.append(&chunk).await?,
                 Ok(None) => break Ok(()),
                 Ok(Some(Err(error))) => {
-                    let corrupt = Trouble::broken(&error).kind == S3Kind::Checksum;
+                    let corrupt = S3Failure::broken(&error).kind == S3Kind::Checksum;
                     if corrupt || total.is_some_and(|total| part.len() >= total) {
                         // Which of the bytes are wrong is unknown.
                         *progress = Progress::default();
@@ -69,7 +69,7 @@ impl Receiving<'_> {
                 Err(_) => {
                     let message =
                         format!("{} fell silent for {:?} after {} bytes", self.at, self.idle_timeout, part.len());
-                    break Err(SourceTrouble::passing(ErrorKind::SourceTimedOut, message));
+                    break Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message));
                 }
             }
         };
@@ -83,7 +83,7 @@ impl Receiving<'_> {
     }
 
     /// What can be told before the body is read.
-    fn check(&self, total: Option<u64>, etag: Option<&str>, max: u64) -> Result<(), SourceTrouble> {
+    fn check(&self, total: Option<u64>, etag: Option<&str>, max: u64) -> Result<(), SourceFailure> {
         if let Some(listed) = self.expected {
             let other_etag = etag.is_some_and(|etag| !listed.etag.is_empty() && etag.trim_matches('"') != listed.etag);
             if other_etag || total.is_some_and(|total| total != listed.bytes) {
@@ -97,19 +97,19 @@ impl Receiving<'_> {
         }
     }
 
-    fn empty(&self) -> SourceTrouble {
-        SourceTrouble::lasting(ErrorKind::SourceEmpty, format!("{} is empty", self.at))
+    fn empty(&self) -> SourceFailure {
+        SourceFailure::lasting(ErrorKind::SourceEmpty, format!("{} is empty", self.at))
     }
 
-    fn too_large(&self, max: u64) -> SourceTrouble {
+    fn too_large(&self, max: u64) -> SourceFailure {
         let message = format!("{} has more than the {max} bytes that are allowed", self.at);
-        SourceTrouble::lasting(ErrorKind::SourceTooLarge, message)
+        SourceFailure::lasting(ErrorKind::SourceTooLarge, message)
     }
 
-    fn cut(&self, after: u64, total: Option<u64>) -> SourceTrouble {
+    fn cut(&self, after: u64, total: Option<u64>) -> SourceFailure {
         let of = total.map(|bytes| format!(" of {bytes}")).unwrap_or_default();
         let message = format!("{} was cut after {after}{of} bytes", self.at);
-        SourceTrouble::passing(ErrorKind::SourceUnavailable, message)
+        SourceFailure::passing(ErrorKind::SourceUnavailable, message)
     }
 }
 

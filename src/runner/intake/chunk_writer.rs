@@ -53,11 +53,13 @@ impl<'a> ChunkWriter<'a> {
 
     fn add(&mut self, job: &NewJob) {
         self.chunk.good.push(job, self.place);
-        let variant = job.speech.as_ref().map_or("", |speech| speech.variant.as_str());
+        let variant = job.synthesis.as_ref().map_or("", |synthesis| synthesis.variant.as_str());
         self.chunk.marks.push(LineMark::of(&job.key, variant));
         // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
-        self.text +=
-            job.speech.as_ref().map_or(0, |speech| usize::try_from(speech.text.characters()).unwrap_or(usize::MAX));
+        self.text += job
+            .synthesis
+            .as_ref()
+            .map_or(0, |synthesis| usize::try_from(synthesis.text.characters()).unwrap_or(usize::MAX));
         self.place += 1;
     }
 

@@ -108,7 +108,7 @@ pub struct Compared {
 pub(super) struct Comparison {
     pub(super) diff: Diff,
     pub(super) verdicts: Arc<Verdicts>,
-    pub(super) told: Compared,
+    pub(super) message: Compared,
     /// The parameters in which all addresses of lines that are there differ, and in nothing else; and how many these are.
     pub(super) parameters: Option<(Vec<String>, u64)>,
     /// What would be bought, where that is counted.
@@ -142,9 +142,9 @@ pub(super) async fn compare(
             }
         }
     }
-    let mut told = Compared::default();
+    let mut message = Compared::default();
     if diff.to_read > 0 {
-        read_all(store, batch, (reader, known), (&diff, watch), &mut verdicts, &mut told).await?;
+        read_all(store, batch, (reader, known), (&diff, watch), &mut verdicts, &mut message).await?;
     }
     let verdicts = Arc::new(verdicts);
     let parameters = addresses.only_in(diff.same_urls);
@@ -159,10 +159,10 @@ pub(super) async fn compare(
             surveying = count(surveying, chunk.lines, found.jobs()?).await?;
         }
     }
-    told.renewed = diff.renewed;
-    told.other = diff.other_source;
-    told.unreadable = diff.unseen + diff.to_read;
-    Ok(Comparison { diff, verdicts, told, parameters, purchases: surveying.map(Survey::found) })
+    message.renewed = diff.renewed;
+    message.other = diff.other_source;
+    message.unreadable = diff.unseen + diff.to_read;
+    Ok(Comparison { diff, verdicts, message, parameters, purchases: surveying.map(Survey::found) })
 }
 
 /// Counts what all lines of a manifest would buy, where the ledger has none of them.
@@ -202,7 +202,7 @@ async fn read_all(
     (reader, known): (&Reader, Option<Arc<Verdicts>>),
     (diff, watch): (&Diff, &ReadWatch),
     verdicts: &mut Verdicts,
-    told: &mut Compared,
+    message: &mut Compared,
 ) -> Result<(), IntakeError> {
     let progress = Arc::new(Mutex::new(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 }));
     watch.hear(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 });
@@ -220,14 +220,14 @@ async fn read_all(
                 watch.hear(*progress);
             })
         });
-        for Read { line, path, content } in reading.await.map_err(|_| IntakeError::Interrupted)? {
+        for ReadFile { line, path, content } in reading.await.map_err(|_| IntakeError::Interrupted)? {
             match content {
                 Ok((seen, content)) => {
-                    told.read += 1;
-                    told.read_bytes += seen.bytes;
+                    message.read += 1;
+                    message.read_bytes += seen.bytes;
                     verdicts.contents.insert(line, (seen, content));
                 }
-                Err(why) if told.named.len() < NAMED => told.named.push(format!("`{path}` {why}")),
+                Err(why) if message.named.len() < NAMED => message.named.push(format!("`{path}` {why}")),
                 Err(_) => {}
             }
         }
@@ -236,14 +236,14 @@ async fn read_all(
 }
 
 /// A file that was read, or could not be.
-struct Read {
+struct ReadFile {
     line: u64,
     path: String,
     content: Result<(SeenFile, ContentHash), ContentError>,
 }
 
 /// Reads files side by side, as many as there are processors.
-fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + Sync) -> Vec<Read> {
+fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + Sync) -> Vec<ReadFile> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -251,7 +251,7 @@ fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + 
             && let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed))
         {
             let content = hash_file(Path::new(&file.path), &heard).map(|(stamp, content)| (stamp.seen, content));
-            done.push(Read { line: file.line, path: file.path.clone(), content });
+            done.push(ReadFile { line: file.line, path: file.path.clone(), content });
         }
         done
     };

@@ -50,8 +50,8 @@ pub async fn copy_manifest(
     if !definition.origin.needs_copy() {
         return Ok(None);
     }
-    let told = |source| IntakeError::Copy { dir: dir.to_owned(), source };
-    let (scratch, file) = Scratch::create(dir, "manifest").map_err(told)?;
+    let message = |source| IntakeError::Copy { dir: dir.to_owned(), source };
+    let (scratch, file) = Scratch::create(dir, "manifest").map_err(message)?;
     let objects = || Objects::new(&definition.source);
     let manifest = || definition.manifest.clone();
     let fetched = match &definition.origin {
@@ -62,10 +62,10 @@ pub async fn copy_manifest(
         Origin::S3Object(at) => objects().fetch(at, None, scratch.path(), MAX_BYTES).await.map(|_| ()),
         Origin::S3Prefix(at) => match list(&objects(), at, file).await {
             Ok(()) => Ok(()),
-            Err(ListError::Taken(source)) => return Err(told(source)),
+            Err(ListError::Taken(source)) => return Err(message(source)),
             Err(ListError::Store(source)) => return Err(IntakeError::List { manifest: manifest(), source }),
         },
-        _ => return write(file, stdin).await.map_err(told).map(|()| Some(copied(scratch))),
+        _ => return write(file, stdin).await.map_err(message).map(|()| Some(copied(scratch))),
     };
     fetched.map_err(|source| IntakeError::Fetch { manifest: manifest(), source })?;
     Ok(Some(copied(scratch)))

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use crate::{
     definition::Faults,
-    domain::{call::Trouble, cost::MicroUsd, environment::Environment, printable::printable},
+    domain::{call::CallFailure, cost::MicroUsd, environment::Environment, printable::printable},
     media::fetch::FetchError,
     s3::S3Error,
     sink::SinkError,
@@ -200,10 +200,10 @@ pub enum IntakeError {
     Voices(Faults),
     /// The account does not say which voices it has, and would not speak either.
     #[error("the account's voices cannot be had: {}", .0.message)]
-    Account(Trouble),
+    Account(CallFailure),
     /// The words of the pronunciations did not come to the account.
     #[error("the pronunciations cannot be put on the account: {}", .0.message)]
-    Dictionary(Trouble),
+    Dictionary(CallFailure),
     /// A remote manifest cannot be had.
     #[error("the manifest {manifest} cannot be fetched")]
     Fetch {
@@ -259,7 +259,7 @@ impl IntakeError {
             | Self::Voices(_)
             | Self::ForeignSummary { .. } => ExitClass::Usage,
             Self::Fetch { source: FetchError::Credentials(_), .. } => ExitClass::Usage,
-            Self::Fetch { source: FetchError::Source(trouble), .. } if !trouble.transient => ExitClass::Usage,
+            Self::Fetch { source: FetchError::Source(failure), .. } if !failure.transient => ExitClass::Usage,
             Self::Fetch { .. }
             | Self::Sources(_)
             | Self::Account(_)

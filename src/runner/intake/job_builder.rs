@@ -7,7 +7,7 @@ use crate::{
     definition::{BadLine, Definition, ManifestLine, manifest::JobDraft},
     domain::identity::{Identity, Passport, listed_identity, source_identity},
     media::content::Stamp,
-    store::{BadJob, NewJob, NewLocal, NewSpeech, Text},
+    store::{BadJob, NewJob, NewLocal, NewSynthesis, Text},
 };
 
 /// Makes jobs of lines.
@@ -50,7 +50,7 @@ impl<'d> JobBuilder<'d> {
                 Some(text) => (None, text.id()),
                 None => self.source(number, &mut draft),
             };
-            let speech = text.map(|text| NewSpeech { text, variant: std::mem::take(&mut draft.variant) });
+            let synthesis = text.map(|text| NewSynthesis { text, variant: std::mem::take(&mut draft.variant) });
             let JobDraft { source, expected, overrides, options_id, pool, .. } = draft;
             let last = left == 0;
             let key = if last { std::mem::take(&mut key) } else { key.clone() };
@@ -67,7 +67,7 @@ impl<'d> JobBuilder<'d> {
                 expected,
                 local,
                 adopted,
-                speech,
+                synthesis,
             });
         }
     }

@@ -8,17 +8,17 @@ use super::{
 use crate::{
     definition::{Columns, Definition},
     domain::{batch::BatchSpec, environment::Environment, task::TaskName},
-    store::{Again, BatchRow, Diff, Store, StoreError},
+    store::{BatchRow, Diff, Resubmission, Store, StoreError},
 };
 
 /// A batch that is there.
-pub(super) struct Known {
+pub(super) struct ExistingBatch {
     pub(super) row: BatchRow,
     pub(super) spec: BatchSpec,
     task: &'static dyn IntakeTask,
 }
 
-impl Known {
+impl ExistingBatch {
     /// The batch of this name, if there is one; it must be of the same definition, task and environment.
     pub(super) async fn find(
         store: &Store,
@@ -67,8 +67,8 @@ impl Known {
     }
 
     /// Whether what is answered has to be rendered or put somewhere else.
-    pub(super) fn is_presented_anew(&self, spec: &BatchSpec) -> bool {
-        self.task.is_presented_anew(&self.spec.task, &spec.task) || self.spec.output != spec.output
+    pub(super) fn is_presented_again(&self, spec: &BatchSpec) -> bool {
+        self.task.is_presented_again(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
     /// Lines whose captions would share their length out: their answers are kept, and were bought without word times.
@@ -86,11 +86,11 @@ impl Known {
     }
 
     /// What a new specification means for the lines that are there.
-    pub(super) fn again(&self, spec: &BatchSpec) -> Again {
+    pub(super) fn again(&self, spec: &BatchSpec) -> Resubmission {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);
         let moved = self.spec.carried != spec.carried;
-        Again {
-            redeliver: self.is_presented_anew(spec),
+        Resubmission {
+            redeliver: self.is_presented_again(spec),
             elsewhere: self.spec.output != spec.output,
             carried: moved.then(|| spec.carried.iter().map(place).collect()),
         }
@@ -124,6 +124,6 @@ impl Known {
 /// Jobs in the ledger whose lines were good once, whatever became of them.
 pub(super) async fn good_jobs(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
     let counts = store.counts(row.id).await?;
-    let bad: u64 = counts.troubles.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();
+    let bad: u64 = counts.failures.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();
     Ok(counts.total() - bad)
 }

@@ -15,9 +15,9 @@ mod readable;
 mod reader;
 mod resolved;
 mod sample;
-#[cfg(test)]
-mod speech_tests;
 mod submit;
+#[cfg(test)]
+mod synthesis_tests;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{IntakeError, reader::Reader};
 use crate::{
-    definition::{Definition, Faults, Manifest, Row, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestRow, Spooled},
     domain::s3::S3Address,
     media::{s3::Objects, source::Source},
     s3::S3Kind,
@@ -23,7 +23,7 @@ pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reade
             let manifest = Manifest::open(&definition, copy.as_ref())?;
             let mut found = Vec::new();
             for row in manifest.lines(&scan)?.take(LOOKED_AT) {
-                let Row::Good(line) = row? else { continue };
+                let ManifestRow::Good(line) = row? else { continue };
                 let sources = line.jobs.iter().filter_map(|job| job.source.as_deref());
                 found.extend(sources.filter_map(|source| match Source::parse(source) {
                     Ok(Source::S3(at)) => Some(at),

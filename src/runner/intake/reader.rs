@@ -8,7 +8,7 @@ use super::{
     IntakeError, IntakeTask, adopt::Adopt, chunk_writer::ChunkWriter, compare::Verdicts, job_builder::JobBuilder,
 };
 use crate::{
-    definition::{Definition, Faults, Manifest, ManifestLine, Row, Scan, ScanDepth, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
     store::{BadSet, LineMark, LineSet},
 };
 
@@ -40,12 +40,12 @@ pub(super) struct Wanted {
 }
 
 type ReadChunk = Result<Chunk, Faults>;
-type Asked = (mpsc::Sender<ReadChunk>, Wanted);
+type ChunkRequest = (mpsc::Sender<ReadChunk>, Wanted);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
     pub(super) scan: Arc<Scan>,
-    asks: blocking::Sender<Asked>,
+    asks: blocking::Sender<ChunkRequest>,
 }
 
 /// One more reading.
@@ -97,7 +97,7 @@ fn serve(
     copy: Option<&Spooled>,
     (task, depth): (&dyn IntakeTask, ScanDepth),
     scanned: oneshot::Sender<Result<Arc<Scan>, Faults>>,
-    asked: &blocking::Receiver<Asked>,
+    asked: &blocking::Receiver<ChunkRequest>,
 ) {
     let opened = Manifest::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan(depth)?), manifest)));
     let (scan, manifest) = match opened {
@@ -127,8 +127,8 @@ fn read(
 ) -> Result<(), Faults> {
     for row in manifest.lines(scan)? {
         let wanted = match row? {
-            Row::Good(line) => writer.good(line, builder),
-            Row::Bad(line) => writer.bad(line),
+            ManifestRow::Good(line) => writer.good(line, builder),
+            ManifestRow::Bad(line) => writer.bad(line),
         };
         if !wanted {
             return Ok(());

@@ -7,7 +7,7 @@ use super::{
     Amount, IntakeError, IntakeTask, Purchases, Rebuy,
     compare::{Compared, ReadWatch, Verdicts, compare, count_new},
     dated_batch::{DatedBatch, same_dated_batch, spec_of},
-    known::Known,
+    known::ExistingBatch,
     reader::Reader,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct Resolved {
     /// Whether it is an older dated batch, under its name.
     pub(super) is_older: bool,
     /// The batch in the ledger, if it is there.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<ExistingBatch>,
     /// What was compared to find that out.
     verdicts: Option<Arc<Verdicts>>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Resolving<'a> {
 
 /// How the lines stand with the ledger.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct JobPlan {
     /// The lines against the ledger's; all new where there is no batch.
     pub(super) diff: Diff,
     /// What would be bought, where it is bought in parts.
@@ -100,8 +100,8 @@ impl Resolved {
         store: Option<&Store>,
         how: &Resolving<'_>,
         agreed: bool,
-    ) -> Result<Standing, IntakeError> {
-        let survey = || self.task.survey(&self.definition, store.map(Store::shelf));
+    ) -> Result<JobPlan, IntakeError> {
+        let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache));
         let Some((store, known)) = store.zip(self.known.as_ref()) else {
             let scan = &self.reader.scan;
             let purchases = match survey() {
@@ -109,7 +109,7 @@ impl Resolved {
                 None => None,
             };
             let diff = Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() };
-            return Ok(Standing { diff, purchases, ..Standing::default() });
+            return Ok(JobPlan { diff, purchases, ..JobPlan::default() });
         };
         let batch = (store, known.row.id);
         let verdicts = self.verdicts.clone();
@@ -119,9 +119,9 @@ impl Resolved {
             return Err(IntakeError::OtherParameters { batch: known.row.name.clone(), parameters, lines });
         }
         let rebuy = self.rebuy(&found.diff, found.purchases.as_ref(), how.rates);
-        Ok(Standing {
+        Ok(JobPlan {
             diff: found.diff,
-            compared: if self.task.has_sources() { found.told } else { Compared::default() },
+            compared: if self.task.has_sources() { found.message } else { Compared::default() },
             verdicts: Some(found.verdicts),
             readdressed,
             rebuy: rebuy.filter(|_| known.is_redefined(&self.spec(), &self.reader.scan.columns)),
@@ -149,9 +149,9 @@ async fn find(
     store: Option<&Store>,
     asked: (&Definition, &'static dyn IntakeTask),
     environment: Environment,
-) -> Result<Option<Known>, IntakeError> {
+) -> Result<Option<ExistingBatch>, IntakeError> {
     match store {
-        Some(store) => Known::find(store, asked, environment).await,
+        Some(store) => ExistingBatch::find(store, asked, environment).await,
         None => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 
 use super::IntakeError;
 use crate::{
-    definition::{Definition, Faults, Manifest, Row, Scan, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestRow, Scan, Spooled},
     domain::{
         estimate::{Guess, Sampled, guess},
         s3::S3Address,
@@ -31,11 +31,11 @@ const AT_ONCE: usize = 16;
 const HEAD: u64 = 64 << 10;
 const TAIL: u64 = 16 << 10;
 /// Longer than this nobody waits for an estimate.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The recordings whose size is known without opening them.
 #[derive(Debug, Default)]
-struct Sizes {
+struct KnownSizes {
     lines: u64,
     bytes: u64,
     picked: Vec<(String, u64)>,
@@ -63,18 +63,18 @@ pub(super) async fn measure(
         }
     });
     // What was not seen in time makes the guess a wider one, no more.
-    let _ = tokio::time::timeout(PATIENCE, look).await;
+    let _ = tokio::time::timeout(TIMEOUT, look).await;
     let seen = seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(guess(&seen, sizes.bytes, sizes.lines).map(|guess| (guess, sizes.lines)))
 }
 
 /// Adds sizes up, and picks recordings evenly over the manifest: neighbours are often alike.
-fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<Sizes, Faults> {
+fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<KnownSizes, Faults> {
     let manifest = Manifest::open(definition, copy)?;
     let every = scan.lines.div_ceil(MOST as u64).max(1);
-    let mut sizes = Sizes::default();
+    let mut sizes = KnownSizes::default();
     for row in manifest.lines(scan)? {
-        let Row::Good(line) = row? else { continue };
+        let ManifestRow::Good(line) = row? else { continue };
         for job in line.jobs {
             let Some(source) = job.source else { continue };
             let local = || fs::metadata(&source).ok().filter(|_| source.starts_with('/')).map(|meta| meta.len());

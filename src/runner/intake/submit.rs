@@ -8,7 +8,7 @@ use super::{
     adopt::Adopt,
     compare::{Compared, ReadWatch},
     dated_batch::spec_of,
-    known::Known,
+    known::ExistingBatch,
     ownership, readable,
     reader::{Reader, Wanted},
     resolved::{Resolved, Resolving},
@@ -21,7 +21,7 @@ use crate::{
         summary::SummaryState,
     },
     sink::Sink,
-    store::{Begun, NewBatch, Reading, Rewanted, Store, Submitted},
+    store::{Begun, NewBatch, ReadLines, Rewanted, Store, Submitted},
 };
 
 /// What the user has agreed to.
@@ -59,7 +59,7 @@ pub struct Submission {
     /// Whether it was there.
     pub existed: bool,
     /// Whether it is an older dated batch, under its name: its manifest and options are these.
-    pub same_night: bool,
+    pub older_batch: bool,
     /// Good lines of the manifest.
     pub lines: u64,
     /// What they come to: jobs.
@@ -161,7 +161,7 @@ pub async fn submit(
         name: row.name,
         spec,
         existed: begun.existed,
-        same_night: is_older,
+        older_batch: is_older,
         lines: reader.scan.lines,
         submitted,
         purchases: found.purchases,
@@ -204,7 +204,7 @@ async fn check_account(
 /// Makes sure that the output is ours, and that it can be written: with the first summary.
 async fn claim_output(
     store: &Store,
-    known: Option<&Known>,
+    known: Option<&ExistingBatch>,
     spec: &BatchSpec,
     definition: &Definition,
     options: &SubmitOptions,
@@ -246,8 +246,8 @@ async fn write_lines(
     begun: Begun,
     reader: &Reader,
     wanted: Wanted,
-) -> Result<(Submitted, Reading), IntakeError> {
-    let (mut submitted, mut reading) = (Submitted::default(), Reading::default());
+) -> Result<(Submitted, ReadLines), IntakeError> {
+    let (mut submitted, mut reading) = (Submitted::default(), ReadLines::default());
     let mut chunks = reader.chunks(wanted);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);

@@ -12,10 +12,10 @@ use crate::{
     },
     domain::{
         cost::{MicroUsd, Rates},
-        speech::SpeechModel,
+        synthesis_options::TtsModel,
         task::TaskSpec,
     },
-    store::{JobPlan, Shelf, Store, StoreError},
+    store::{AudioCache, JobPlan, Store, StoreError},
 };
 
 /// A task whose lines can be submitted.
@@ -33,7 +33,7 @@ pub trait IntakeTask: fmt::Debug + Send + Sync {
     fn outputs(&self, definition: &Definition, key: &str, job: &JobDraft) -> Vec<String>;
 
     /// Whether what is answered looks another way than before: it is delivered again, and buys nothing.
-    fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
+    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
 
     /// Whether outputs are asked for that need word times, and were not: answers that were bought without have none for them.
     fn adds_captions(&self, _before: &TaskSpec, _now: &TaskSpec) -> bool {
@@ -50,8 +50,8 @@ pub trait IntakeTask: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Counts what the jobs of a manifest would buy, where they are bought in parts. `shelf`: what is kept already.
-    fn survey(&self, _definition: &Definition, _shelf: Option<Shelf>) -> Option<Box<dyn Survey>> {
+    /// Counts what the jobs of a manifest would buy, where they are bought in parts. `audio_cache`: what is kept already.
+    fn survey(&self, _definition: &Definition, _shelf: Option<AudioCache>) -> Option<Box<dyn Survey>> {
         None
     }
 
@@ -108,7 +108,7 @@ pub trait Survey: Send {
 }
 
 /// Characters, by the model that speaks them.
-pub type Characters = BTreeMap<SpeechModel, u64>;
+pub type Characters = BTreeMap<TtsModel, u64>;
 
 /// What would be bought in parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub struct Purchases {
     pub all_characters: Characters,
     /// Jobs that would be worked.
     pub jobs: u64,
-    /// Parts that would be bought for them: those whose sound is neither kept nor bought for another of them.
+    /// Parts that would be bought for them: those whose clip is neither kept nor bought for another of them.
     pub parts: u64,
     /// Characters of these.
     pub characters: Characters,
@@ -144,5 +144,5 @@ impl Purchases {
 }
 
 fn cost(characters: &Characters, rates: &Rates) -> MicroUsd {
-    characters.iter().map(|(model, characters)| rates.speech_cost(*model, *characters)).sum()
+    characters.iter().map(|(model, characters)| rates.synthesis_cost(*model, *characters)).sum()
 }

@@ -24,8 +24,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        Again, BatchRow, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Purchase, Settlement, Store,
-        Submitted, To, Want,
+        BatchRow, ClaimRequest, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Purchase, Resubmission,
+        Settlement, Store, Submitted, To,
     },
 };
 
@@ -33,19 +33,19 @@ const TOML: &str = "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"
                     no_source = \"skip\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n";
 const CSV: &str = "key,url,who\na,https://h.org/a.wav?Signature=1&Expires=9,Ann\nb,https://h.org/b.wav?Signature=1&Expires=9,Bob\nc,,Cy\n";
 
-struct World {
+struct Fixture {
     dir: tempfile::TempDir,
     store: Store,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
-        let world = Self { dir, store };
-        world.write("calls.toml", TOML);
-        world.write("calls.csv", CSV);
-        world
+        let fixture = Self { dir, store };
+        fixture.write("calls.toml", TOML);
+        fixture.write("calls.csv", CSV);
+        fixture
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -91,9 +91,14 @@ impl World {
     /// Works everything that is due, as a run would.
     async fn work(&self) {
         let me = self.store.enlist("{}".into()).await.unwrap();
-        let want = Want { environment: Environment::Live, free: 99, calls: vec![(Pool::Pulse, 99)], ..Want::default() };
+        let want = ClaimRequest {
+            environment: Environment::Live,
+            free: 99,
+            calls: vec![(Pool::Pulse, 99)],
+            ..ClaimRequest::default()
+        };
         for job in self.store.claim(want).await.unwrap() {
-            let trace = RequestFingerprint {
+            let request = RequestFingerprint {
                 model: "pulse".into(),
                 language: "en".into(),
                 flags: LogFlags::default(),
@@ -106,7 +111,7 @@ impl World {
                 "acc".into(),
                 Pool::Pulse,
                 Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
-                trace,
+                request,
             );
             if let Ok(permit) = self.store.permit(ask).await.unwrap() {
                 let end = End::Answered {
@@ -145,7 +150,7 @@ fn usage(result: Result<Submission, IntakeError>) -> IntakeError {
 
 #[tokio::test]
 async fn the_same_manifest_twice_adds_nothing() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let plan = w.plan().await;
     assert_eq!((plan.existed, plan.diff.new, plan.diff.idle, plan.gone), (false, 3, 1, 0));
     assert_eq!((plan.estimate.lines, plan.estimate.unknown), (2, 2));
@@ -163,14 +168,14 @@ async fn the_same_manifest_twice_adds_nothing() {
 
 #[tokio::test]
 async fn a_plan_needs_no_ledger() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let plan = plan(None, &w.load("calls.toml"), None, Environment::Live, &PlanOptions::default()).await.unwrap();
     assert_eq!((plan.diff.new, plan.scan.columns.carried.clone()), (3, vec!["who".to_owned()]));
 }
 
 #[tokio::test]
 async fn a_changed_line_is_queued_and_a_fresh_signature_is_not() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.work().await;
     w.write("calls.csv", &CSV.replace("Signature=1", "Signature=2"));
@@ -188,7 +193,7 @@ async fn a_changed_line_is_queued_and_a_fresh_signature_is_not() {
 
 #[tokio::test]
 async fn lines_that_are_gone_stay_and_are_told() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.write("calls.csv", "key,url,team,who\nb,https://h.org/b.wav,T,Bob\n");
     assert_eq!(w.plan().await.gone, 2);
@@ -201,7 +206,7 @@ async fn lines_that_are_gone_stay_and_are_told() {
 
 #[tokio::test]
 async fn other_options_of_the_definition_buy_only_when_told_to() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.write("calls.toml", &TOML.replace("\"en\"", "\"hi\""));
     assert_eq!(w.submit().await.unwrap().submitted.changed, 2, "nothing was bought yet");
@@ -222,7 +227,7 @@ async fn other_options_of_the_definition_buy_only_when_told_to() {
 
 #[tokio::test]
 async fn an_option_in_the_manifest_is_the_lines_own_change() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.work().await;
     w.write(
@@ -238,7 +243,7 @@ async fn an_option_in_the_manifest_is_the_lines_own_change() {
 
 #[tokio::test]
 async fn other_formats_are_delivered_from_kept_answers() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.work().await;
     w.write("calls.toml", &TOML.replace("[\"txt\"]", "[\"json\", \"txt\"]"));
@@ -262,8 +267,8 @@ async fn other_formats_are_delivered_from_kept_answers() {
 }
 
 #[tokio::test]
-async fn a_batch_is_of_one_definition_and_one_world() {
-    let w = World::new().await;
+async fn a_batch_is_of_one_definition_and_one_environment() {
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.write("other.toml", &format!("batch = \"calls\"\n{TOML}"));
     let options = SubmitOptions::default();
@@ -278,7 +283,7 @@ async fn a_batch_is_of_one_definition_and_one_world() {
 
 #[tokio::test]
 async fn bad_lines_stand_in_the_report_until_they_are_mended() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.write("calls.csv", &CSV.replace("a,https", "../a,https"));
     let submission = w.submit().await.unwrap();
     assert_eq!((submission.bad, submission.submitted.new, submission.faults.total()), (1, 2, 1));
@@ -299,7 +304,7 @@ async fn bad_lines_stand_in_the_report_until_they_are_mended() {
 
 #[tokio::test]
 async fn without_skipping_nothing_is_submitted() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.write("calls.toml", &TOML.replace("bad_lines = \"skip\"\n", ""));
     w.write("calls.csv", &CSV.replace("a,https", "../a,https"));
     assert!(matches!(usage(w.submit().await), IntakeError::Faults(_)));
@@ -309,7 +314,7 @@ async fn without_skipping_nothing_is_submitted() {
 
 #[tokio::test]
 async fn what_was_cut_off_is_completed() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let definition = w.load("calls.toml");
     let header = w.plan().await.scan.columns.clone();
     let spec = definition.spec(&header);
@@ -317,7 +322,7 @@ async fn what_was_cut_off_is_completed() {
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
     let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
-    w.store.begin(batch, Again::default()).await.unwrap();
+    w.store.begin(batch, Resubmission::default()).await.unwrap();
     assert!(w.batch().await.submitting_at.is_some());
     let done = w.submit().await.unwrap();
     assert_eq!((done.existed, done.submitted.new), (true, 3));
@@ -326,7 +331,7 @@ async fn what_was_cut_off_is_completed() {
 
 #[tokio::test]
 async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
     let limited = Definition::load(&w.path("calls.toml"), &over).unwrap();
     let options = SubmitOptions::default();
@@ -338,7 +343,7 @@ async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
 
 #[tokio::test]
 async fn a_local_file_that_was_never_sent_is_taken_as_it_is() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.write("calls.csv", "key,url\na,rec/a.wav\n");
     fs::create_dir(w.path("rec")).unwrap();
     w.submit().await.unwrap();
@@ -350,7 +355,7 @@ async fn a_local_file_that_was_never_sent_is_taken_as_it_is() {
 
 #[tokio::test]
 async fn standard_input_is_copied_and_the_copy_goes() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let over = Overrides {
         working_dir: Some(w.dir.path().to_owned()),
         batch: Some("piped".into()),

@@ -25,14 +25,14 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Courier {
     client: Client,
-    patience: Duration,
+    timeouts: Duration,
 }
 
 impl Courier {
-    pub(super) fn new(patience: Duration) -> reqwest::Result<Self> {
+    pub(super) fn new(timeouts: Duration) -> reqwest::Result<Self> {
         // Only a 2xx of the address that was given acknowledges.
         let client = Client::builder().redirect(Policy::none()).no_proxy().user_agent("wavebatch-sandbox");
-        Ok(Self { client: client.build()?, patience })
+        Ok(Self { client: client.build()?, timeouts })
     }
 
     /// Sends `body` to where `hook` says: the status of the answer, or why there was none.
@@ -41,11 +41,11 @@ impl Courier {
         let request =
             request.header(header::CONTENT_TYPE, "application/json").header(header::CONTENT_LENGTH, body.len());
         let request = match form {
-            Form::Whole => request.body(body).timeout(self.patience),
-            Form::Half => request.body(Body::wrap_stream(halved(body.into()))).timeout(self.patience),
+            Form::Whole => request.body(body).timeout(self.timeouts),
+            Form::Half => request.body(Body::wrap_stream(halved(body.into()))).timeout(self.timeouts),
             Form::Drip(pause) => {
                 let body = Body::wrap_stream(in_pieces(body.into(), pause));
-                request.body(body).timeout(self.patience + pause * PIECES)
+                request.body(body).timeout(self.timeouts + pause * PIECES)
             }
         };
         match request.send().await {

@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use super::acknowledges;
 use crate::sandbox::{
     errors::Refusal,
+    handler_state::HandlerState,
     hook::Hook,
     logs::{Page, open, stamp},
-    world::World,
 };
 
 /// One delivery.
 #[derive(Debug)]
-struct Delivery {
+struct SandboxDelivery {
     id: u64,
     request_id: String,
     url: String,
@@ -35,7 +35,7 @@ struct Delivery {
     ended: Option<(Result<u16, String>, Duration)>,
 }
 
-impl Delivery {
+impl SandboxDelivery {
     fn to_json(&self) -> Value {
         let (status, code, error) = match &self.ended {
             None => ("pending", None, String::new()),
@@ -63,13 +63,13 @@ impl Delivery {
 #[derive(Debug)]
 pub(in crate::sandbox) struct Log {
     keep: usize,
-    pages: Mutex<Pages>,
+    pages: Mutex<DeliveryPages>,
 }
 
 #[derive(Debug, Default)]
-struct Pages {
+struct DeliveryPages {
     begun: u64,
-    deliveries: VecDeque<Delivery>,
+    deliveries: VecDeque<SandboxDelivery>,
 }
 
 impl Log {
@@ -81,7 +81,7 @@ impl Log {
     pub(super) fn begun(&self, request_id: &str, hook: &Hook, nth: u32) -> u64 {
         self.with(|pages| {
             pages.begun += 1;
-            pages.deliveries.push_front(Delivery {
+            pages.deliveries.push_front(SandboxDelivery {
                 id: pages.begun,
                 request_id: request_id.to_owned(),
                 url: hook.url.clone(),
@@ -110,22 +110,24 @@ impl Log {
     }
 
     fn page(&self, page: Page) -> (Vec<Value>, usize) {
-        self.with(|pages| (page.of(pages.deliveries.iter()).map(Delivery::to_json).collect(), pages.deliveries.len()))
+        self.with(|pages| {
+            (page.of(pages.deliveries.iter()).map(SandboxDelivery::to_json).collect(), pages.deliveries.len())
+        })
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Pages) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut DeliveryPages) -> T) -> T {
         f(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// `GET /waves/v1/analytics/webhooks/logs`
 pub(in crate::sandbox) async fn list(
-    State(world): State<Arc<World>>,
+    State(state): State<Arc<HandlerState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    open(&world, &headers)?;
+    open(&state, &headers)?;
     let page = Page::parse(query)?;
-    let (data, total) = world.callbacks.log.page(page);
+    let (data, total) = state.callbacks.log.page(page);
     Ok(page.answer(&data, total))
 }

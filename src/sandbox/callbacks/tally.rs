@@ -40,7 +40,7 @@ pub enum CallbackEnd {
 }
 
 #[derive(Debug, Default)]
-struct Pages {
+struct TallyPages {
     deliveries: u64,
     deliveries_ended: u64,
     acknowledged: u64,
@@ -53,7 +53,7 @@ struct Pages {
 #[derive(Debug)]
 pub(in crate::sandbox) struct Tally {
     keep: usize,
-    pages: watch::Sender<Pages>,
+    pages: watch::Sender<TallyPages>,
 }
 
 impl Tally {
@@ -93,7 +93,7 @@ impl Tally {
 
     /// A callback is no longer owed.
     pub(super) fn over(&self, number: u64, end: CallbackEnd) {
-        let count = |pages: &mut Pages| match end {
+        let count = |pages: &mut TallyPages| match end {
             CallbackEnd::Acknowledged => pages.acknowledged += 1,
             CallbackEnd::GivenUp => pages.given_up += 1,
             CallbackEnd::Lost => pages.lost += 1,
@@ -102,7 +102,7 @@ impl Tally {
     }
 
     pub(super) fn reset(&self) {
-        self.pages.send_replace(Pages::default());
+        self.pages.send_replace(TallyPages::default());
     }
 
     /// Waits until so many deliveries have ended.
@@ -131,7 +131,7 @@ impl Tally {
         }
     }
 
-    fn change(&self, number: u64, all: impl FnOnce(&mut Pages), one: impl FnOnce(&mut CallbackBooks)) {
+    fn change(&self, number: u64, all: impl FnOnce(&mut TallyPages), one: impl FnOnce(&mut CallbackBooks)) {
         self.pages.send_modify(|pages| {
             all(pages);
             if let Some(call) = pages.calls.get_mut(&number) {
@@ -140,7 +140,7 @@ impl Tally {
         });
     }
 
-    async fn until(&self, reached: impl Fn(&Pages) -> bool) {
+    async fn until(&self, reached: impl Fn(&TallyPages) -> bool) {
         self.pages.subscribe().wait_for(|pages| reached(pages)).await.expect("the tally holds the sender");
     }
 }

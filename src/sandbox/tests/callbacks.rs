@@ -139,7 +139,7 @@ async fn any_2xx_acknowledges_and_nothing_else() {
     peer.sandbox.callbacks_ended(1).await;
     assert_eq!(peer.first().statuses, [500, 404, 302, 204].map(Some));
     assert_eq!((peer.first().acknowledged, peer.first().end), (1, Some(CallbackEnd::Acknowledged)));
-    let bodies: Vec<_> = receiver.all().iter().map(receiver::Delivery::json).collect();
+    let bodies: Vec<_> = receiver.all().iter().map(receiver::SandboxDelivery::json).collect();
     assert!(bodies.len() == 4 && bodies.iter().all(|body| *body == bodies[0]));
 
     let (status, log) = peer.deliveries("").await;

@@ -8,9 +8,9 @@ use crate::{
         call::{ErrorKind, LogFilter, Outcome},
         extra::Extra,
         options::ExpireContent,
-        speech::{AudioFormat, SampleRate, SpeechModel, SpeechOptions, Speed},
+        synthesis_options::{AudioFormat, SampleRate, Speed, SynthesisOptions, TtsModel},
     },
-    waves::{Client, Departure, Pronunciation, Settings, SpeechCall, SpeechOutcome, Transport},
+    waves::{Client, Departure, Pronunciation, Settings, SynthesisCall, SynthesisOutcome, Transport},
 };
 
 const TEXT: &str = "The quick brown fox jumps over the lazy dog.";
@@ -25,9 +25,9 @@ fn client(sandbox: &Sandbox) -> Client {
     Client::new(settings).unwrap()
 }
 
-fn options() -> SpeechOptions {
-    SpeechOptions {
-        model: SpeechModel::Lightning,
+fn options() -> SynthesisOptions {
+    SynthesisOptions {
+        model: TtsModel::Lightning,
         voice_id: "avery".into(),
         language: None,
         speed: Speed::NORMAL,
@@ -43,9 +43,9 @@ async fn speak(
     format: AudioFormat,
     rate: SampleRate,
     transport: Transport,
-) -> (SpeechOutcome, Vec<u8>) {
+) -> (SynthesisOutcome, Vec<u8>) {
     let (options, mut written) = (options(), Vec::new());
-    let call = SpeechCall {
+    let call = SynthesisCall {
         options: &options,
         text: TEXT,
         format,
@@ -93,10 +93,10 @@ async fn every_format_and_rate_is_spoken_and_heard() {
 async fn every_fault_has_its_outcome() {
     let sync = |what| (what, Transport::Sync);
     let sse = |what| (what, Transport::Sse);
-    let class = |outcome: SpeechOutcome| match outcome {
-        Outcome::Refused(trouble) => ("refused", trouble.kind),
-        Outcome::Unknown(trouble) => ("unknown", trouble.kind),
-        Outcome::Unusable(trouble) => ("unusable", trouble.kind),
+    let class = |outcome: SynthesisOutcome| match outcome {
+        Outcome::Refused(failure) => ("refused", failure.kind),
+        Outcome::Unknown(failure) => ("unknown", failure.kind),
+        Outcome::Unusable(failure) => ("unusable", failure.kind),
         other => panic!("{other:?}"),
     };
     for ((what, transport), expected) in [
@@ -146,7 +146,7 @@ async fn voices_are_listed() {
     let untagged = voices.iter().find(|voice| voice.id == "jordan").unwrap();
     assert!(untagged.languages.is_empty() && untagged.gender.is_none());
     let of = |id: &str| voices.iter().find(|voice| voice.id == id).unwrap().models.clone();
-    assert_eq!((of("avery"), of("meher")), (vec![SpeechModel::Lightning], vec![SpeechModel::LightningPro]));
+    assert_eq!((of("avery"), of("meher")), (vec![TtsModel::Lightning], vec![TtsModel::LightningPro]));
     assert_eq!(sandbox.books().voice_calls, 2, "each model has a list of its own");
 }
 

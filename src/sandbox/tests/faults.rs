@@ -21,13 +21,13 @@ fn billed_and_cut(peer: &Peer) -> (u64, u64) {
 #[tokio::test]
 async fn a_status_comes_in_any_shape() {
     let shapes = [
-        (Shape::Stt, "/error"),
-        (Shape::SttOlder, "/errors"),
-        (Shape::SttRegion, "/error_code"),
-        (Shape::NoToken, "/message"),
-        (Shape::BadKey, "/error"),
-        (Shape::Tts, "/message"),
-        (Shape::Chat, "/error/request_id"),
+        (ErrorShape::Stt, "/error"),
+        (ErrorShape::SttOlder, "/errors"),
+        (ErrorShape::SttRegion, "/error_code"),
+        (ErrorShape::NoToken, "/message"),
+        (ErrorShape::BadKey, "/error"),
+        (ErrorShape::Tts, "/message"),
+        (ErrorShape::Chat, "/error/request_id"),
     ];
     for (shape, field) in shapes {
         let fault =

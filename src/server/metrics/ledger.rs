@@ -39,7 +39,7 @@ pub(in crate::server) struct Watched {
 }
 
 /// One look at the ledger.
-pub(super) struct Seen {
+pub(super) struct LedgerSample {
     vitals: Vitals,
     pools: Vec<(PoolView, Limits)>,
     spend: Vec<SpendUse>,
@@ -47,7 +47,7 @@ pub(super) struct Seen {
 }
 
 impl Watched {
-    pub(super) async fn look(&self) -> Result<Seen, StoreError> {
+    pub(super) async fn look(&self) -> Result<LedgerSample, StoreError> {
         let vitals = self.store.vitals(self.environment).await?;
         let mut pools = Vec::with_capacity(Pool::ALL.len());
         for pool in Pool::ALL {
@@ -58,7 +58,7 @@ impl Watched {
             Some(rule) => self.store.spend_uses(Some(&self.account), self.environment, rule).await?,
             None => Vec::new(),
         };
-        Ok(Seen { vitals, pools, spend, now: self.store.clock().now() })
+        Ok(LedgerSample { vitals, pools, spend, now: self.store.clock().now() })
     }
 }
 
@@ -119,8 +119,8 @@ impl LedgerGauges {
     }
 
     /// Every value of a closed list is there, nought or not: what comes and goes cannot be watched.
-    pub(super) fn set(&self, seen: &Seen) {
-        let Seen { vitals, pools, spend, now } = seen;
+    pub(super) fn set(&self, seen: &LedgerSample) {
+        let LedgerSample { vitals, pools, spend, now } = seen;
         self.up.set(1);
         for task in TASKS {
             for state in JobState::ALL.iter().filter(|state| **state != JobState::Superseded) {

@@ -28,7 +28,7 @@ use super::{ScheduleState, receiver::Refusal};
 use crate::{
     clock::Millis,
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         job::{BatchId, JobState},
         pool::Pool,
     },
@@ -46,7 +46,7 @@ const LEDGER_TIME: Duration = Duration::from_secs(5);
 const DELAYS: [f64; 13] =
     [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 43_200.0];
 /// A sink that fails is tried at least every 30 s; one that was not tried for longer is nobody's trouble any more.
-const SINK_TROUBLE: Duration = Duration::from_secs(120);
+const SINK_FAILURE: Duration = Duration::from_secs(120);
 
 /// Everything that this process counts. Clones count together.
 #[derive(Debug, Clone)]
@@ -112,11 +112,11 @@ impl Metrics {
     pub fn event(&self, event: &Event) {
         let counts = &self.0.counts;
         match event {
-            Event::CallEnded { pool, how, trouble, .. } => {
+            Event::CallEnded { pool, how, failure, .. } => {
                 let pool = label_of(*pool);
-                let outcome = outcome(*how, trouble.as_ref());
+                let outcome = outcome(*how, failure.as_ref());
                 counts.calls.get_or_create(&OfCall { pool, outcome }).inc();
-                if trouble.as_ref().is_some_and(is_429) {
+                if failure.as_ref().is_some_and(is_429) {
                     counts.rate_limited.get_or_create(&OfPool { pool }).inc();
                 }
             }
@@ -210,7 +210,7 @@ impl Metrics {
             Some(timeout(LEDGER_TIME, watched.look()).await)
         };
         let mut sinks = lock(&self.0.sinks);
-        sinks.retain(|_, failed_at| failed_at.elapsed() < SINK_TROUBLE);
+        sinks.retain(|_, failed_at| failed_at.elapsed() < SINK_FAILURE);
         self.0.counts.sinks_down.set(i64::try_from(sinks.len()).unwrap_or(i64::MAX));
         drop(sinks);
         let _page = lock(&self.0.page);
@@ -324,17 +324,17 @@ const fn name_of(effect: Effect) -> &'static str {
     }
 }
 
-fn outcome(how: CallEnd, trouble: Option<&Trouble>) -> &'static str {
-    match (how, trouble) {
+fn outcome(how: CallEnd, failure: Option<&CallFailure>) -> &'static str {
+    match (how, failure) {
         (CallEnd::Answered, _) => "answered",
         (CallEnd::Accepted, _) => "accepted",
         (CallEnd::Unsent, _) => "unsent",
-        (CallEnd::Failed, trouble) => trouble.map_or("failed", |trouble| trouble.kind.as_str()),
+        (CallEnd::Failed, failure) => failure.map_or("failed", |failure| failure.kind.as_str()),
     }
 }
 
-fn is_429(trouble: &Trouble) -> bool {
-    trouble.status == Some(429) || trouble.kind == ErrorKind::RateLimited
+fn is_429(failure: &CallFailure) -> bool {
+    failure.status == Some(429) || failure.kind == ErrorKind::RateLimited
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -19,7 +19,7 @@ use tokio::{
 /// What of its stderr is looked at, in bytes.
 const KEPT: usize = 4_096;
 /// What of that is told, in characters.
-const TOLD: usize = 300;
+const LISTED: usize = 300;
 /// How long stderr is read on after the command ended: what it left running may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What gives access to something, beside `WAVEBATCH_…_SECRET`.
@@ -105,8 +105,8 @@ fn last_line(heard: &[u8]) -> String {
     if line.is_empty() {
         return String::new();
     }
-    let told: String = line.chars().filter(|c| !c.is_control()).take(TOLD).collect();
-    format!(": {told}")
+    let message: String = line.chars().filter(|c| !c.is_control()).take(LISTED).collect();
+    format!(": {message}")
 }
 
 /// A command with all that it started. Dropped, it is killed.

@@ -21,7 +21,7 @@ use crate::{
     clock::{Clock, Millis},
     definition::Notify,
     domain::{callback::Secret, notice::wait_ms},
-    store::{NewNotice, Notice, Store, StoreError, Untold},
+    store::{NewNotice, Notice, Store, StoreError, Undelivered},
 };
 
 /// Notifications under way at once.
@@ -52,14 +52,14 @@ pub struct Target {
 
 /// How long the other side may take.
 #[derive(Debug, Clone, Copy)]
-pub struct NotifyPatience {
+pub struct NotifyTimeouts {
     /// Whoever is posted to.
     pub url: Duration,
     /// A command.
     pub command: Duration,
 }
 
-impl Default for NotifyPatience {
+impl Default for NotifyTimeouts {
     fn default() -> Self {
         Self { url: Duration::from_secs(10), command: Duration::from_secs(60) }
     }
@@ -78,7 +78,7 @@ pub struct NotifySettings {
     /// What posts are signed with. Without one, nothing is posted.
     pub secret: Option<Secret>,
     /// How long the other side may take.
-    pub patience: NotifyPatience,
+    pub timeouts: NotifyTimeouts,
     /// Hears of each try, whether it went well.
     pub on_sent: Arc<dyn Fn(bool) + Send + Sync>,
 }
@@ -93,12 +93,12 @@ impl NotifySettings {
     /// These targets with everything else as usual.
     #[must_use]
     pub fn new(target: Option<Target>, own: OwnTarget, secret: Option<Secret>) -> Self {
-        Self { target, own, secret, patience: NotifyPatience::default(), on_sent: Arc::new(|_| ()) }
+        Self { target, own, secret, timeouts: NotifyTimeouts::default(), on_sent: Arc::new(|_| ()) }
     }
 
     /// Whether somebody wants to know of this definition's batches. `own`: that it names somebody itself.
     #[must_use]
-    pub fn tells(&self, definition: &str, own: bool) -> bool {
+    pub fn notifies(&self, definition: &str, own: bool) -> bool {
         self.target_of(definition, own).is_some()
     }
 
@@ -118,16 +118,16 @@ impl NotifySettings {
         let news: Map<String, Value> = serde_json::from_str(body).map_err(|e| format!("what was to be told: {e}"))?;
         let body = serde_json::to_string(&Whole { id: uid, news: &news }).expect("what was JSON is JSON");
         match &target.to {
-            Notify::Command(text) => command::run(text, &target.dir, &body, &news, self.patience.command).await,
+            Notify::Command(text) => command::run(text, &target.dir, &body, &news, self.timeouts.command).await,
             Notify::Url(url) => {
                 let secret = self.secret.as_ref().ok_or("there is no secret to sign it with")?;
-                post::send(url, secret, (uid, body), now, self.patience.url).await
+                post::send(url, secret, (uid, body), now, self.timeouts.url).await
             }
         }
     }
 
     /// Tells it now, once, without a ledger: where that is what is wrong. `None`: nobody wants to know.
-    pub async fn tell_directly(&self, notice: &NewNotice) -> Option<Result<(), String>> {
+    pub async fn notify_directly(&self, notice: &NewNotice) -> Option<Result<(), String>> {
         let target = self.target_of(&notice.definition, notice.own)?;
         let sent = self.send(&target, &Uuid::now_v7().to_string(), &notice.body, Clock::system().now()).await;
         (self.on_sent)(sent.is_ok());
@@ -222,7 +222,7 @@ impl Notifier {
             let Some(notice) = self.store.take_notice(LEASE_MS).await? else { break };
             let (me, cut) = (self.clone(), cut.clone());
             under_way.spawn(async move {
-                if let Err(e) = me.tell(&notice, &cut).await {
+                if let Err(e) = me.notify(&notice, &cut).await {
                     tracing::warn!(batch.name = notice.batch, error = %e, "what became of a notification could not be noted");
                 }
             });
@@ -230,7 +230,7 @@ impl Notifier {
         Ok(())
     }
 
-    async fn tell(&self, notice: &Notice, cut: &CancellationToken) -> Result<(), StoreError> {
+    async fn notify(&self, notice: &Notice, cut: &CancellationToken) -> Result<(), StoreError> {
         let now = self.store.clock().now();
         let Some(target) = self.settings.target_of(&notice.definition, notice.own) else {
             return self.store.notice_left(notice, now + LEFT_MS).await;
@@ -243,16 +243,16 @@ impl Notifier {
         let (batch, event) = (notice.batch.as_str(), notice.event);
         match sent {
             Ok(()) => {
-                self.store.notice_told(notice).await?;
-                tracing::info!(batch.name = batch, %event, notification.id = notice.uid, "told");
+                self.store.notice_delivered(notice).await?;
+                tracing::info!(batch.name = batch, %event, notification.id = notice.uid, "notified");
             }
             Err(error) => {
                 let wait = wait_ms(notice.tries, jitter());
                 let becomes = self.store.notice_failed(notice, self.store.clock().now() + wait, &error).await?;
                 let what = match becomes {
-                    Untold::Again => "nobody could be told; it is tried again",
-                    Untold::GivenUp => "nobody could be told for a day; given up",
-                    Untold::NotOurs => "nobody could be told; somebody else has it by now",
+                    Undelivered::Again => "nobody could be told; it is tried again",
+                    Undelivered::GivenUp => "nobody could be told for a day; given up",
+                    Undelivered::NotOurs => "nobody could be told; somebody else has it by now",
                 };
                 let (id, tries) = (&notice.uid, notice.tries);
                 tracing::warn!(batch.name = batch, %event, notification.id = id, tries, error, "{what}");

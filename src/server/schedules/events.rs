@@ -68,7 +68,7 @@ pub enum Scheduling {
         /// Lines that are new or changed.
         added: u64,
         /// It is the batch of an older night, which had the same manifest and options.
-        same_night: bool,
+        older_batch: bool,
         /// What the user should know.
         warnings: Vec<String>,
         /// What is wrong with lines that are skipped.

@@ -70,18 +70,18 @@ pub(super) struct Planned {
 #[derive(Debug)]
 pub struct Folder {
     dirs: Vec<PathBuf>,
-    entries: Mutex<Entries>,
+    entries: Mutex<FolderEntries>,
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    files: BTreeMap<PathBuf, Entry>,
+struct FolderEntries {
+    files: BTreeMap<PathBuf, FolderEntry>,
     /// Folders that could not be read, and how that was told.
     dirs: BTreeMap<PathBuf, String>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct FolderEntry {
     stamp: Stamp,
     /// As it was read last; of a broken one, before it broke.
     table: Option<Timetable>,
@@ -110,7 +110,7 @@ impl Folder {
         Self { dirs, entries: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, FolderEntries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +118,7 @@ impl Folder {
     #[must_use]
     pub fn notify_of(&self, definition: &str) -> Option<(Notify, PathBuf)> {
         let entries = self.lock();
-        let own = |entry: &Entry| entry.clash.is_none() && entry.name() == Some(definition);
+        let own = |entry: &FolderEntry| entry.clash.is_none() && entry.name() == Some(definition);
         let (file, entry) = entries.files.iter().find(|(_, entry)| own(entry))?;
         let notify = entry.table.as_ref()?.notify.clone()?;
         Some((notify, file.parent().unwrap_or(Path::new("")).to_owned()))
@@ -146,7 +146,7 @@ impl Folder {
     pub(super) fn broken(&self) -> Vec<String> {
         let entries = self.lock();
         let broken = entries.files.iter().filter(|(_, entry)| !entry.is_good());
-        let name = |(file, entry): (&PathBuf, &Entry)| entry.name().map_or_else(|| stem(file), str::to_owned);
+        let name = |(file, entry): (&PathBuf, &FolderEntry)| entry.name().map_or_else(|| stem(file), str::to_owned);
         broken.map(name).collect()
     }
 
@@ -184,7 +184,7 @@ impl Folder {
     }
 
     /// The files that are there. Of a folder that cannot be read just now, those that were.
-    fn list(&self, entries: &mut Entries, said: &mut Vec<Scheduling>) -> Vec<PathBuf> {
+    fn list(&self, entries: &mut FolderEntries, said: &mut Vec<Scheduling>) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for dir in &self.dirs {
             match definitions_in(dir) {
@@ -196,9 +196,9 @@ impl Folder {
                 }
                 Err(e) => {
                     files.extend(entries.files.keys().filter(|file| file.parent() == Some(dir)).cloned());
-                    let told = format!("the folder of definitions cannot be read: {e}");
-                    if entries.dirs.insert(dir.clone(), told.clone()).as_ref() != Some(&told) {
-                        let faults = Fault::of_file(dir.display().to_string(), told).into();
+                    let message = format!("the folder of definitions cannot be read: {e}");
+                    if entries.dirs.insert(dir.clone(), message.clone()).as_ref() != Some(&message) {
+                        let faults = Fault::of_file(dir.display().to_string(), message).into();
                         said.push(Scheduling::Broken { file: dir.clone(), faults });
                     }
                 }
@@ -208,7 +208,7 @@ impl Folder {
     }
 }
 
-impl Entry {
+impl FolderEntry {
     fn name(&self) -> Option<&str> {
         self.table.as_ref().map(|table| table.name.as_str())
     }
@@ -223,7 +223,7 @@ fn stem(file: &Path) -> String {
 }
 
 /// Reads one file, and says what has become of it.
-fn reread(file: &Path, stamp: Stamp, known: Option<&Entry>, now: Timestamp) -> (Entry, Option<Scheduling>) {
+fn reread(file: &Path, stamp: Stamp, known: Option<&FolderEntry>, now: Timestamp) -> (FolderEntry, Option<Scheduling>) {
     let was_broken = known.and_then(|entry| entry.broken.as_ref());
     let clash = known.and_then(|entry| entry.clash.clone());
     match read(file, now) {
@@ -235,13 +235,13 @@ fn reread(file: &Path, stamp: Stamp, known: Option<&Entry>, now: Timestamp) -> (
                 (Some(_), None) => Scheduling::Changed { definition, file, scheduled },
                 (Some(_), Some(_)) => Scheduling::Mended { definition, file },
             };
-            (Entry { stamp, table: Some(table), broken: None, clash }, Some(what))
+            (FolderEntry { stamp, table: Some(table), broken: None, clash }, Some(what))
         }
         Err(faults) => {
             let new = was_broken.is_none_or(|was| *was != faults);
             let what = new.then(|| Scheduling::Broken { file: file.to_owned(), faults: faults.clone() });
             let table = known.and_then(|entry| entry.table.clone());
-            (Entry { stamp, table, broken: Some(faults), clash }, what)
+            (FolderEntry { stamp, table, broken: Some(faults), clash }, what)
         }
     }
 }
@@ -260,7 +260,7 @@ fn read(file: &Path, now: Timestamp) -> Result<Timetable, Faults> {
 }
 
 /// Finds definitions of one name, and such as would make the same batch: the second by its file's name starts nothing.
-fn clashes(files: &mut BTreeMap<PathBuf, Entry>, now: Timestamp) -> Vec<Scheduling> {
+fn clashes(files: &mut BTreeMap<PathBuf, FolderEntry>, now: Timestamp) -> Vec<Scheduling> {
     let (mut names, mut batches) = (BTreeMap::new(), BTreeMap::new());
     let mut said = Vec::new();
     let good = files.iter_mut().filter(|(_, entry)| entry.broken.is_none());

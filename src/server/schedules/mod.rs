@@ -42,7 +42,7 @@ const SETTLE_EVERY: Millis = 3_600_000;
 /// How often it is looked at how schedules stand, in ms.
 const STATES_EVERY: Millis = 30_000;
 /// How long it sleeps at most, whatever the clock does meanwhile.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Definitions whose runs are started at once: one store that does not answer is not to hold the others up.
 const AT_ONCE: usize = 4;
 
@@ -66,7 +66,7 @@ pub struct SchedulerSettings {
 /// Starts batches on time.
 #[derive(Debug)]
 pub struct Scheduler {
-    house: Arc<House>,
+    shared: Arc<SchedulerState>,
     /// The rule that each definition was last looked at under.
     rules: HashMap<String, Schedule>,
     /// When the folders are looked at again.
@@ -77,7 +77,7 @@ pub struct Scheduler {
 
 /// What all starts share.
 #[derive(Debug)]
-struct House {
+struct SchedulerState {
     store: Store,
     fetcher: Fetcher,
     settings: SchedulerSettings,
@@ -86,8 +86,8 @@ struct House {
     states: Mutex<Vec<ScheduleState>>,
 }
 
-impl House {
-    fn say(&self, event: Scheduling) {
+impl SchedulerState {
+    fn emit(&self, event: Scheduling) {
         // Nobody may be listening; that is no reason to stop.
         let _ = self.events.send(event);
     }
@@ -109,14 +109,14 @@ impl Scheduler {
     ) -> Self {
         let folder = Arc::new(Folder::new(settings.dirs.clone()));
         let states = Mutex::default();
-        let house = Arc::new(House { store, fetcher, settings, events, folder, states });
-        Self { house, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
+        let shared = Arc::new(SchedulerState { store, fetcher, settings, events, folder, states });
+        Self { shared, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
     }
 
     /// The definitions that it looks at.
     #[must_use]
     pub fn folder(&self) -> Arc<Folder> {
-        Arc::clone(&self.house.folder)
+        Arc::clone(&self.shared.folder)
     }
 
     /// Starts what is due, until it is told to stop. A submission that is under way then is left, and begun again by
@@ -132,14 +132,14 @@ impl Scheduler {
         let ended = self.keep(&mut starts, &ending).await;
         ending.cancel();
         while let Some(done) = starts.join_next().await {
-            heed(flat(done))?;
+            wait_out(flat(done))?;
         }
         ended?;
-        heed(self.notice(&self.house.folder.planned(), true).await)
+        wait_out(self.notice(&self.shared.folder.planned(), true).await)
     }
 
     async fn keep(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
-        let clock = self.house.store.clock().clone();
+        let clock = self.shared.store.clock().clone();
         while !stop.is_cancelled() {
             let now = clock.now();
             // A clock that was set back is no reason to look away until then.
@@ -148,17 +148,17 @@ impl Scheduler {
                 self.next_look = now + LOOK_EVERY;
             }
             // Runs are noticed by the wall clock: one that was set back must not silence them until it has caught up.
-            heed(self.house.store.watch_clock().await)?;
-            heed(self.check(starts, stop).await)?;
+            wait_out(self.shared.store.watch_clock().await)?;
+            wait_out(self.check(starts, stop).await)?;
             let wake = self.next_moment().await?;
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(done) = starts.join_next() => {
                     self.next_states = Millis::MIN;
-                    heed(flat(done))?;
+                    wait_out(flat(done))?;
                 }
                 () = clock.sleep_until(wake) => {}
-                () = tokio::time::sleep(PATIENCE) => {}
+                () = tokio::time::sleep(TIMEOUT) => {}
             }
         }
         Ok(())
@@ -166,30 +166,30 @@ impl Scheduler {
 
     /// Looks at the folders, and says what is new there.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let (folder, now) = (self.folder(), moment(self.house.store.clock().now()));
+        let (folder, now) = (self.folder(), moment(self.shared.store.clock().now()));
         // What breaks there is looked at again the next time.
         let said = tokio::task::spawn_blocking(move || folder.look(now)).await.unwrap_or_default();
         let any = !said.is_empty();
-        said.into_iter().for_each(|event| self.house.say(event));
+        said.into_iter().for_each(|event| self.shared.emit(event));
         if any {
             self.next_states = Millis::MIN;
-            heed(self.tell_foreign_names(now).await)?;
+            wait_out(self.report_foreign_names(now).await)?;
         }
         Ok(())
     }
 
     /// Tells of definitions whose next batch has the name of another definition's.
-    async fn tell_foreign_names(&self, now: Timestamp) -> Result<(), StoreError> {
-        for Planned { file, table, schedule } in self.house.folder.planned() {
+    async fn report_foreign_names(&self, now: Timestamp) -> Result<(), StoreError> {
+        for Planned { file, table, schedule } in self.shared.folder.planned() {
             let next = schedule.next(now).and_then(|run| table.batch(run.date).ok());
             let Some(name) = next else { continue };
-            let Some(row) = self.house.store.batch(name.as_str()).await? else { continue };
+            let Some(row) = self.shared.store.batch(name.as_str()).await? else { continue };
             if row.definition != table.name {
                 let why = format!(
                     "there is a batch `{name}` already, and it is of the definition `{}`; give its batches names of their own",
                     row.definition
                 );
-                self.house.say(Scheduling::Clash { definition: table.name, file, why });
+                self.shared.emit(Scheduling::Clash { definition: table.name, file, why });
             }
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Scheduler {
 
     /// Notices what came, and starts what is due.
     async fn check(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
-        let planned = self.house.folder.planned();
+        let planned = self.shared.folder.planned();
         self.set_windows(&planned).await?;
         self.notice(&planned, false).await?;
         self.rules = planned
@@ -207,35 +207,35 @@ impl Scheduler {
             .collect();
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
         while starts.len() < AT_ONCE {
-            let Some(run) = self.house.store.take_run(self.house.settings.environment, &names).await? else { break };
+            let Some(run) = self.shared.store.take_run(self.shared.settings.environment, &names).await? else { break };
             let Some(planned) = planned.iter().find(|one| one.table.name == run.definition) else { break };
-            starts.spawn(start::start(Arc::clone(&self.house), planned.clone(), run, stop.clone()));
+            starts.spawn(start::start(Arc::clone(&self.shared), planned.clone(), run, stop.clone()));
         }
-        let now = self.house.store.clock().now();
+        let now = self.shared.store.clock().now();
         if now < self.next_states && self.next_states <= now + STATES_EVERY {
             return Ok(());
         }
         self.next_states = now + STATES_EVERY;
-        self.tell_states(&planned).await
+        self.report_states(&planned).await
     }
 
     /// The rules of definitions that are broken just now: they hold until those are mended.
     fn broken_rules(&self) -> Vec<(String, Schedule)> {
-        let broken = self.house.folder.broken();
+        let broken = self.shared.folder.broken();
         let rules = broken.into_iter().filter_map(|name| Some((name.clone(), self.rules.get(&name)?.clone())));
         rules.collect()
     }
 
     /// Gives the batches of each definition the window that is open now, or comes next.
     async fn set_windows(&self, planned: &[Planned]) -> Result<(), StoreError> {
-        let (store, environment) = (&self.house.store, self.house.settings.environment);
+        let (store, environment) = (&self.shared.store, self.shared.settings.environment);
         let now = moment(store.clock().now());
         for one in planned {
             let window = one.schedule.window_at(now);
             let window = window.map(|window| (window.from.as_millisecond(), window.until.as_millisecond()));
             store.set_schedule_window(&one.table.name, environment, window).await?;
         }
-        for name in self.house.folder.unplanned() {
+        for name in self.shared.folder.unplanned() {
             store.set_schedule_window(&name, environment, None).await?;
         }
         Ok(())
@@ -243,7 +243,7 @@ impl Scheduler {
 
     /// Notes the runs that came since the last look; `all`: and, of each definition, that nothing else did.
     async fn notice(&self, planned: &[Planned], all: bool) -> Result<(), StoreError> {
-        let (store, environment) = (&self.house.store, self.house.settings.environment);
+        let (store, environment) = (&self.shared.store, self.shared.settings.environment);
         let settled: BTreeMap<String, Millis> = store.settled(environment).await?.into_iter().collect();
         for one in planned {
             let Some(from) = settled.get(&one.table.name) else {
@@ -258,7 +258,7 @@ impl Scheduler {
     }
 
     async fn notice_one(&self, one: &Planned, from: Millis, all: bool) -> Result<(), StoreError> {
-        let (store, name) = (&self.house.store, &one.table.name);
+        let (store, name) = (&self.shared.store, &one.table.name);
         let to = store.clock().now();
         // Until now the old rule held: its nights are not those of the new one.
         let old = self.rules.get(name).filter(|old| rule(old) != rule(&one.schedule));
@@ -271,7 +271,7 @@ impl Scheduler {
         }
         let settling = Settling {
             definition: name.clone(),
-            environment: self.house.settings.environment,
+            environment: self.shared.settings.environment,
             from,
             to,
             runs: runs.iter().map(|run| NewRun { at: run.at.as_millisecond(), date: run.date }).collect(),
@@ -280,33 +280,33 @@ impl Scheduler {
         let Some(gone) = store.settle_schedule(settling).await? else { return Ok(()) };
         let dropped = |at, why: &str| Scheduling::Dropped { definition: name.clone(), at, why: why.to_owned() };
         for run in gone {
-            self.house.say(dropped(run.at, "it could not be started so far, and a later run does its work"));
+            self.shared.emit(dropped(run.at, "it could not be started so far, and a later run does its work"));
         }
         if let Some(run) = skipped.filter(|_| schedule.missed == Missed::Skip) {
-            self.house.say(dropped(run.at.as_millisecond(), "it was missed, and missed = \"skip\""));
+            self.shared.emit(dropped(run.at.as_millisecond(), "it was missed, and missed = \"skip\""));
         }
         Ok(())
     }
 
     /// When to look again.
     async fn next_moment(&self) -> Result<Millis, StoreError> {
-        let now = self.house.store.clock().now();
-        let planned = self.house.folder.planned();
+        let now = self.shared.store.clock().now();
+        let planned = self.shared.folder.planned();
         let next = |one: &Planned| Some(one.schedule.next(moment(now))?.at.as_millisecond());
         let ends = |one: &Planned| Some(one.schedule.window_at(moment(now))?.until.as_millisecond());
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
-        let due = match self.house.store.next_run_due(self.house.settings.environment, &names).await {
+        let due = match self.shared.store.next_run_due(self.shared.settings.environment, &names).await {
             Ok(due) => due,
-            Err(e) => heed(Err(e)).map(|()| None)?,
+            Err(e) => wait_out(Err(e)).map(|()| None)?,
         };
         let moments = planned.iter().flat_map(|one| [next(one), ends(one)]).flatten().chain(due);
         Ok(moments.chain([self.next_look]).min().unwrap_or(self.next_look).max(now + 1))
     }
 
     /// Says how all schedules stand, if that has changed.
-    async fn tell_states(&self, planned: &[Planned]) -> Result<(), StoreError> {
-        let now = moment(self.house.store.clock().now());
-        let views = self.house.store.schedule_views(self.house.settings.environment).await?;
+    async fn report_states(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        let now = moment(self.shared.store.clock().now());
+        let views = self.shared.store.schedule_views(self.shared.settings.environment).await?;
         let state = |definition: String, broken: bool, next: Option<Millis>| {
             let view = views.iter().find(|view| view.definition == definition);
             ScheduleState {
@@ -322,12 +322,12 @@ impl Scheduler {
             let next = one.schedule.next(now).map(|run| run.at.as_millisecond());
             state(one.table.name.clone(), false, next)
         });
-        let broken = self.house.folder.broken().into_iter().map(|name| state(name, true, None));
+        let broken = self.shared.folder.broken().into_iter().map(|name| state(name, true, None));
         let states: Vec<_> = good.chain(broken).collect();
-        let mut last = self.house.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.shared.states.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != states {
             last.clone_from(&states);
-            self.house.say(Scheduling::States(states));
+            self.shared.emit(Scheduling::States(states));
         }
         Ok(())
     }
@@ -342,8 +342,8 @@ fn flat(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<
     })
 }
 
-/// What passes, or is the trouble of one definition, is waited for: all that is due stays so.
-fn heed(result: Result<(), StoreError>) -> Result<(), StoreError> {
+/// What passes, or is the failure of one definition, is waited for: all that is due stays so.
+fn wait_out(result: Result<(), StoreError>) -> Result<(), StoreError> {
     result.or_else(|e| {
         if e.is_fatal() {
             return Err(e);

@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{super::in_words, House, Scheduling, folder::Planned, moment};
+use super::{super::in_words, SchedulerState, Scheduling, folder::Planned, moment};
 use crate::{
     clock::Millis,
     definition::{Definition, Fault, Faults, Overrides},
@@ -39,7 +39,7 @@ impl Tried {
 /// Starts a run that is taken, holding its lease meanwhile. Told to stop, it gives the lease back: the run is due as before,
 /// and a batch that is half submitted is completed by who submits it again.
 pub(super) async fn start(
-    house: Arc<House>,
+    shared: Arc<SchedulerState>,
     planned: Planned,
     run: TakenRun,
     stop: CancellationToken,
@@ -47,34 +47,34 @@ pub(super) async fn start(
     let tried = tokio::select! {
         biased;
         () = stop.cancelled() => {
-            house.store.give_run_back(&run).await?;
+            shared.store.give_run_back(&run).await?;
             return Ok(());
         }
-        lost = hold(&house, &run) => return lost,
-        tried = attempt(&house, &planned, &run) => tried,
+        lost = hold(&shared, &run) => return lost,
+        tried = attempt(&shared, &planned, &run) => tried,
     };
     match tried {
-        Ok(tried) => conclude(&house, &run, tried).await,
+        Ok(tried) => conclude(&shared, &run, tried).await,
         Err(e) => Err(e),
     }
 }
 
 /// Renews the lease until it is lost to somebody else.
-async fn hold(house: &House, run: &TakenRun) -> Result<(), StoreError> {
-    let beat = Duration::from_millis(u64::try_from(house.store.timing().beat_ms).unwrap_or(1_000));
+async fn hold(shared: &SchedulerState, run: &TakenRun) -> Result<(), StoreError> {
+    let beat = Duration::from_millis(u64::try_from(shared.store.timing().beat_ms).unwrap_or(1_000));
     loop {
         tokio::time::sleep(beat).await;
-        if !house.store.renew_run(run).await? {
+        if !shared.store.renew_run(run).await? {
             return Ok(());
         }
     }
 }
 
-async fn attempt(house: &House, planned: &Planned, run: &TakenRun) -> Result<Tried, StoreError> {
-    if let Some(why) = over(house, planned, run) {
+async fn attempt(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Result<Tried, StoreError> {
+    if let Some(why) = over(shared, planned, run) {
         return Ok(Tried::Dropped(why));
     }
-    let definition = match load(house, planned, run).await {
+    let definition = match load(shared, planned, run).await {
         Ok(definition) => definition,
         Err(faults) => {
             let batch = planned.table.batch(run.date).ok().map(|name| name.as_str().to_owned());
@@ -85,11 +85,11 @@ async fn attempt(house: &House, planned: &Planned, run: &TakenRun) -> Result<Tri
         return Ok(Tried::Waits(format!("{} was changed just now", planned.file.display())));
     }
     let name = definition.batch.as_str().to_owned();
-    if let Some(why) = waits(house, planned, run, &definition).await? {
+    if let Some(why) = waits(shared, planned, run, &definition).await? {
         return Ok(Tried::Waits(why));
     }
-    house.store.run_begins(run, &name).await?;
-    match submit(house, planned, &definition).await {
+    shared.store.run_begins(run, &name).await?;
+    match submit(shared, planned, &definition).await {
         Ok(done) => Ok(Tried::Started(Box::new(done))),
         // Neither the definition nor its manifest is to blame, and what is wrong cannot be noted either.
         Err(IntakeError::Store(e)) if e.is_passing() => Err(e),
@@ -101,8 +101,8 @@ async fn attempt(house: &House, planned: &Planned, run: &TakenRun) -> Result<Tri
 }
 
 /// Why a run is not started any more.
-fn over(house: &House, planned: &Planned, run: &TakenRun) -> Option<String> {
-    let now = moment(house.store.clock().now());
+fn over(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Option<String> {
+    let now = moment(shared.store.clock().now());
     let too_many = run.newer_dates as usize >= MOST_MISSED;
     match planned.schedule.missed {
         Missed::Skip if !planned.schedule.is_on_time(moment(run.at), now) => {
@@ -113,12 +113,12 @@ fn over(house: &House, planned: &Planned, run: &TakenRun) -> Option<String> {
     }
 }
 
-async fn load(house: &House, planned: &Planned, run: &TakenRun) -> Result<Definition, Faults> {
-    let settings = &house.settings;
+async fn load(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Result<Definition, Faults> {
+    let settings = &shared.settings;
     let overrides = Overrides {
         now: Some(moment(run.at)),
         output: settings.sandbox_output.clone(),
-        sandbox_world: settings.environment == Environment::Sandbox,
+        sandbox: settings.environment == Environment::Sandbox,
         ..Overrides::default()
     };
     let file = planned.file.clone();
@@ -130,14 +130,14 @@ async fn load(house: &House, planned: &Planned, run: &TakenRun) -> Result<Defini
 
 /// Why nothing is to be submitted now, though nothing is wrong.
 async fn waits(
-    house: &House,
+    shared: &SchedulerState,
     planned: &Planned,
     run: &TakenRun,
     definition: &Definition,
 ) -> Result<Option<String>, StoreError> {
     let name = definition.batch.as_str();
-    let Some(row) = house.store.batch(name).await? else { return Ok(None) };
-    if row.definition != definition.name || row.environment != house.settings.environment {
+    let Some(row) = shared.store.batch(name).await? else { return Ok(None) };
+    if row.definition != definition.name || row.environment != shared.settings.environment {
         return Ok(None); // The submission refuses it, with all the words.
     }
     if let Some((kind, reason)) = &row.pause
@@ -154,13 +154,17 @@ async fn waits(
     {
         return Ok(None);
     }
-    let since = house.store.last_start(name).await?.unwrap_or(row.submitted_at);
-    let runs = planned.schedule.was_open_since(moment(since), moment(house.store.clock().now()));
+    let since = shared.store.last_start(name).await?.unwrap_or(row.submitted_at);
+    let runs = planned.schedule.was_open_since(moment(since), moment(shared.store.clock().now()));
     Ok(runs.then(|| format!("the batch `{name}` still runs; it is started again when that is finished")))
 }
 
-async fn submit(house: &House, planned: &Planned, definition: &Definition) -> Result<Submission, IntakeError> {
-    let House { store, settings, fetcher, .. } = house;
+async fn submit(
+    shared: &SchedulerState,
+    planned: &Planned,
+    definition: &Definition,
+) -> Result<Submission, IntakeError> {
+    let SchedulerState { store, settings, fetcher, .. } = shared;
     let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
     let options = SubmitOptions {
         // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
@@ -178,32 +182,32 @@ async fn submit(house: &House, planned: &Planned, definition: &Definition) -> Re
     Ok(done)
 }
 
-async fn conclude(house: &House, run: &TakenRun, tried: Tried) -> Result<(), StoreError> {
-    let store = &house.store;
+async fn conclude(shared: &SchedulerState, run: &TakenRun, tried: Tried) -> Result<(), StoreError> {
+    let store = &shared.store;
     let (definition, at, now) = (run.definition.clone(), run.at, store.clock().now());
     let told_before = |why: &str| run.why.as_deref() == Some(why);
     match tried {
         Tried::Started(done) => {
             let ours = store.run_started(run, &done.name).await?;
-            store.stir();
+            store.wake();
             if ours {
-                house.say(started(run, *done));
+                shared.emit(started(run, *done));
             }
         }
         Tried::Failed { batch, why, hint } => {
             let wait = FIRST_WAIT.saturating_mul(1 << run.failures.min(10)).min(LONGEST_WAIT);
             if store.run_failed(run, now + wait, &why).await? && !told_before(&why) {
-                house.say(Scheduling::CouldNotStart { definition, batch, at, why, hint });
+                shared.emit(Scheduling::CouldNotStart { definition, batch, at, why, hint });
             }
         }
         Tried::Waits(why) => {
             if store.run_waits(run, now + LOOK_AGAIN, &why).await? && !told_before(&why) {
-                house.say(Scheduling::Waits { definition, at, why });
+                shared.emit(Scheduling::Waits { definition, at, why });
             }
         }
         Tried::Dropped(why) => {
             if store.run_dropped(run, &why).await? {
-                house.say(Scheduling::Dropped { definition, at, why });
+                shared.emit(Scheduling::Dropped { definition, at, why });
             }
         }
     }
@@ -217,7 +221,7 @@ fn started(run: &TakenRun, done: Submission) -> Scheduling {
         batch: done.batch,
         name: done.name,
         added: done.submitted.new + done.submitted.changed,
-        same_night: done.same_night,
+        older_batch: done.older_batch,
         warnings: done.warnings,
         faults: done.faults,
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::{
     domain::{
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         job::JobState,
     },
     store::{End, PoolEffect, tests::unknown},
@@ -41,7 +41,7 @@ pub(super) enum Op {
         replaces: Option<usize>,
     },
     /// What a worker does that keeps to its journal.
-    Work {
+    WriterTask {
         who: usize,
         hand: usize,
     },
@@ -106,7 +106,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         5 => who.clone().prop_map(|who| Op::Claim { who }),
         2 => (who.clone(), n.clone(), proptest::option::of(n.clone()))
             .prop_map(|(who, hand, replaces)| Op::Permit { who, hand, replaces }),
-        6 => (who.clone(), n.clone()).prop_map(|(who, hand)| Op::Work { who, hand }),
+        6 => (who.clone(), n.clone()).prop_map(|(who, hand)| Op::WriterTask { who, hand }),
         6 => (who.clone(), n.clone(), how()).prop_map(|(who, call, how)| Op::End { who, call, how }),
         3 => (who.clone(), [n.clone(), n.clone()], [how(), how()])
             .prop_map(|(who, calls, how)| Op::Ends { who, calls, how }),
@@ -122,8 +122,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
 }
 
 /// What the ledger is told of it.
-pub(super) fn told(how: How) -> End {
-    let trouble = || Trouble::new(ErrorKind::ServerError, "no");
+pub(super) fn message(how: How) -> End {
+    let failure = || CallFailure::new(ErrorKind::ServerError, "no");
     match how {
         How::Answered(cost) => End::Answered {
             body: r#"{"transcription":"hi"}"#.into(),
@@ -134,9 +134,9 @@ pub(super) fn told(how: How) -> End {
             cost,
         },
         How::Accepted => End::Accepted { request_id: None },
-        How::Rejected => End::Rejected { trouble: Some(trouble()), effect: PoolEffect::None, counts: true },
+        How::Rejected => End::Rejected { failure: Some(failure()), effect: PoolEffect::None, counts: true },
         How::Unknown => unknown(false),
-        How::Unusable => End::Unusable { trouble: trouble() },
+        How::Unusable => End::Unusable { failure: failure() },
         How::GivenUp => End::GivenUp,
     }
 }

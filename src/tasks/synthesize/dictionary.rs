@@ -9,7 +9,7 @@ use crate::{
     },
     domain::{
         batch::BatchSpec,
-        call::{ErrorKind, Trouble},
+        call::{CallFailure, ErrorKind},
         synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
     },
@@ -32,8 +32,8 @@ pub(super) async fn push(
         return Ok(None);
     };
     let Some(account) = account else {
-        let trouble = Trouble::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
-        return Err(IntakeError::Dictionary(trouble));
+        let failure = CallFailure::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
+        return Err(IntakeError::Dictionary(failure));
     };
     put(store, account, dictionary, words).await
 }
@@ -53,7 +53,7 @@ async fn put(
             Ok(all) if all.iter().all(|there| there.id != *id) => (before, same) = (None, false),
             Ok(_) => {}
             Err(_) if same && !forgets => {}
-            Err(trouble) => return Err(IntakeError::Dictionary(trouble)),
+            Err(failure) => return Err(IntakeError::Dictionary(failure)),
         }
     }
     if let Some((id, _)) = before.as_ref().filter(|_| same) {

@@ -10,7 +10,7 @@ use crate::{
         task::TaskSpec,
     },
     runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
-    store::{Shelf, Store},
+    store::{AudioCache, Store},
 };
 
 /// The task.
@@ -40,7 +40,7 @@ impl IntakeTask for Synthesize {
     }
 
     /// A name is each job's own, and compared line by line.
-    fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {
             let Synthesis { pause, mut captions, .. } = spec.read().ok()?;
             captions.sort_unstable();
@@ -54,8 +54,8 @@ impl IntakeTask for Synthesize {
         definition.clone().asked_at(origin)
     }
 
-    fn survey(&self, definition: &Definition, shelf: Option<Shelf>) -> Option<Box<dyn Survey>> {
-        Some(Box::new(SpeechSurvey::new(definition.synthesizing()?, shelf)))
+    fn survey(&self, definition: &Definition, audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
+        Some(Box::new(SpeechSurvey::new(definition.synthesizing()?, audio_cache)))
     }
 
     fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {

@@ -7,10 +7,10 @@ use crate::{
     definition::{Definition, Manifest, Row, ScanDepth, Spooled},
     domain::{
         cut::{self, Part},
-        synthesis::Bought,
+        synthesis::ClipFormat,
     },
     runner::intake::IntakeError,
-    store::{Shelf, Store},
+    store::{AudioCache, Store},
 };
 
 /// Parts that may be ready before anybody takes them.
@@ -26,12 +26,12 @@ pub struct PartLine {
     /// Who speaks.
     pub voice_id: String,
     /// What is bought.
-    pub bought: Bought,
+    pub bought: ClipFormat,
     /// Its number in the text, from 1.
     pub number: u64,
     /// Its length.
     pub characters: u64,
-    /// Whether its sound is on the shelf.
+    /// Whether its sound is in the audio cache.
     pub kept: bool,
     /// What is sent.
     pub text: String,
@@ -43,11 +43,11 @@ pub type Parts = mpsc::Receiver<Result<PartLine, IntakeError>>;
 /// Reads the manifest, and cuts every text, or that of one key.
 pub fn parts(store: Option<&Store>, definition: &Definition, copy: Option<&Spooled>, key: Option<&str>) -> Parts {
     let (out, parts) = mpsc::channel(AHEAD);
-    let (shelf, definition, copy) = (store.map(Store::shelf), definition.clone(), copy.cloned());
+    let (audio_cache, definition, copy) = (store.map(Store::audio_cache), definition.clone(), copy.cloned());
     let key = key.map(str::to_owned);
     tokio::task::spawn_blocking(move || {
         let mut hand_out = |part| out.blocking_send(Ok(part)).is_ok();
-        if let Err(error) = cut_all(&definition, copy.as_ref(), key.as_deref(), shelf.as_ref(), &mut hand_out) {
+        if let Err(error) = cut_all(&definition, copy.as_ref(), key.as_deref(), audio_cache.as_ref(), &mut hand_out) {
             let _ = out.blocking_send(Err(error));
         }
     });
@@ -58,14 +58,14 @@ fn cut_all(
     definition: &Definition,
     copy: Option<&Spooled>,
     key: Option<&str>,
-    shelf: Option<&Shelf>,
+    audio_cache: Option<&AudioCache>,
     hand_out: &mut impl FnMut(PartLine) -> bool,
 ) -> Result<(), IntakeError> {
     let Some(asked) = definition.synthesizing() else { return Ok(()) };
     let manifest = Manifest::open(definition, copy)?;
     let scan = manifest.scan(ScanDepth::Faults)?;
     for row in manifest.lines(&scan)? {
-        let Row::Good(line) = row? else { continue };
+        let ManifestRow::Good(line) = row? else { continue };
         if key.is_some_and(|key| key != line.key.as_str()) {
             continue;
         }
@@ -81,8 +81,9 @@ fn cut_all(
             }
             seen.push((output.voice_id().to_owned(), bought));
             for (part, number) in &parts {
-                let sound = asked.synthesis.sound(&options, &part.text, bought);
-                let kept = shelf.map_or(Ok(false), |shelf| shelf.is_kept(sound, bought.format))?;
+                let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
+                let kept =
+                    audio_cache.map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))?;
                 let part = PartLine {
                     line: line.number,
                     key: line.key.to_string(),

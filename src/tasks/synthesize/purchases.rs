@@ -8,18 +8,18 @@ use crate::{
     domain::{
         cut::{self, Part},
         identity::Identity,
-        speech::SpeechOptions,
-        synthesis::{Bought, Rendition, Synthesis},
+        synthesis::{ClipFormat, Rendition, Synthesis},
+        synthesis_options::SynthesisOptions,
     },
     runner::intake::{Purchases, Survey},
-    store::{JobPlan, Shelf, StoreError},
+    store::{AudioCache, JobPlan, StoreError},
 };
 
 /// Counts parts and characters, line by line.
 pub(super) struct SpeechSurvey {
     synthesis: Synthesis,
     /// What is kept, where that may be used.
-    shelf: Option<Shelf>,
+    audio_cache: Option<AudioCache>,
     found: Purchases,
     /// What is bought for one of the jobs serves all others.
     bought: HashSet<Identity>,
@@ -27,32 +27,38 @@ pub(super) struct SpeechSurvey {
 }
 
 impl SpeechSurvey {
-    pub(super) fn new(asked: &Synthesizing, shelf: Option<Shelf>) -> Self {
+    pub(super) fn new(asked: &Synthesizing, audio_cache: Option<AudioCache>) -> Self {
         let (found, bought, bought_again) = Default::default();
-        let shelf = shelf.filter(|_| !asked.no_reuse);
-        Self { synthesis: asked.synthesis.clone(), shelf, found, bought, bought_again }
+        let audio_cache = audio_cache.filter(|_| !asked.no_reuse);
+        Self { synthesis: asked.synthesis.clone(), audio_cache, found, bought, bought_again }
     }
 
     /// Adds the parts of a job that would be worked.
-    fn buy(&mut self, options: &SpeechOptions, bought: Bought, parts: &[Part], again: bool) -> Result<(), StoreError> {
+    fn buy(
+        &mut self,
+        options: &SynthesisOptions,
+        bought: ClipFormat,
+        parts: &[Part],
+        again: bool,
+    ) -> Result<(), StoreError> {
         for part in parts {
-            let (sound, characters) = (self.synthesis.sound(options, &part.text, bought), part.chars() as u64);
-            let is_new = !self.bought.contains(&sound) && !self.is_kept(sound, bought)?;
+            let (cache_key, characters) = (self.synthesis.cache_key(options, &part.text, bought), part.chars() as u64);
+            let is_new = !self.bought.contains(&cache_key) && !self.is_kept(cache_key, bought)?;
             if is_new {
-                self.bought.insert(sound);
+                self.bought.insert(cache_key);
                 self.found.parts += 1;
                 *self.found.characters.entry(options.model).or_default() += characters;
             }
             // Counted by itself: that another job buys it too is no excuse.
-            if again && (is_new || self.bought.contains(&sound)) && self.bought_again.insert(sound) {
+            if again && (is_new || self.bought.contains(&cache_key)) && self.bought_again.insert(cache_key) {
                 *self.found.again_characters.entry(options.model).or_default() += characters;
             }
         }
         Ok(())
     }
 
-    fn is_kept(&self, sound: Identity, bought: Bought) -> Result<bool, StoreError> {
-        self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.is_kept(sound, bought.format))
+    fn is_kept(&self, cache_key: Identity, bought: ClipFormat) -> Result<bool, StoreError> {
+        self.audio_cache.as_ref().map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         options::nearest,
-        speech::{SpeechLanguage, SpeechModel},
+        synthesis_options::{TtsLanguage, TtsModel},
     },
     runner::intake::{AccountCheck, IntakeError, VoiceCheck},
     store::{Scratch, Store},
@@ -26,7 +26,7 @@ use crate::{
 /// Names that are proposed for one that is unknown.
 const PROPOSED: usize = 3;
 /// Warnings that are told one by one.
-const TOLD: usize = 20;
+const LISTED: usize = 20;
 /// How long an account's voices are taken for granted.
 const FRESH: Duration = Duration::from_hours(24);
 
@@ -55,7 +55,7 @@ pub struct KnownVoice {
     id: String,
     languages: Vec<String>,
     /// The models that it speaks by.
-    models: Vec<SpeechModel>,
+    models: Vec<TtsModel>,
 }
 
 impl From<&Voice> for KnownVoice {
@@ -89,7 +89,7 @@ pub fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice])
         }
         for warning in [language(asked, voice), unlisted_model(asked, voices)].into_iter().flatten() {
             let place = if seen.by_line { format!("{manifest}:{}: ", seen.first) } else { String::new() };
-            if judged.warnings.len() < TOLD { judged.warnings.push(place + &warning) } else { more += 1 }
+            if judged.warnings.len() < LISTED { judged.warnings.push(place + &warning) } else { more += 1 }
         }
     }
     if more > 0 {
@@ -124,7 +124,7 @@ fn placed(manifest: &str, seen: VoiceUse, message: String) -> Fault {
 
 /// The voice was not trained on the language that it is to speak.
 fn language(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
-    let language = asked.language.filter(|language| *language != SpeechLanguage::Auto)?;
+    let language = asked.language.filter(|language| *language != TtsLanguage::Auto)?;
     if voice.languages.is_empty() || voice.languages.iter().any(|own| own == language.as_str()) {
         return None;
     }
@@ -180,12 +180,12 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
                 let _ = remember(store, &account.name, &voices);
                 judge(manifest, requested, &voices)
             }
-            Err(trouble) if matches!(trouble.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
-                return Err(IntakeError::Account(trouble));
+            Err(failure) if matches!(failure.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
+                return Err(IntakeError::Account(failure));
             }
-            Err(trouble) => match stale {
+            Err(failure) => match stale {
                 Some(judged) => judged,
-                None => return Ok(vec![format!("voices were not checked: {}", trouble.message)]),
+                None => return Ok(vec![format!("voices were not checked: {}", failure.message)]),
             },
         },
     };
@@ -210,8 +210,8 @@ mod tests {
     use super::*;
 
     fn voices() -> Vec<KnownVoice> {
-        use SpeechModel::{Lightning, LightningPro};
-        let voice = |id: &str, languages: &[&str], models: &[SpeechModel]| KnownVoice {
+        use TtsModel::{Lightning, LightningPro};
+        let voice = |id: &str, languages: &[&str], models: &[TtsModel]| KnownVoice {
             id: id.into(),
             languages: languages.iter().map(|code| (*code).to_owned()).collect(),
             models: models.to_vec(),
@@ -223,24 +223,23 @@ mod tests {
         ]
     }
 
-    fn requested(voices_asked: &[(&str, &str, SpeechModel, Option<SpeechLanguage>)]) -> RequestedVoices {
-        let asked =
-            |(at, (voice, by, model, language)): (usize, &(&str, &str, SpeechModel, Option<SpeechLanguage>))| {
-                let asked = RequestedVoice { voice_id: (*voice).into(), model: *model, language: *language };
-                (asked, VoiceUse { first: at as u64 + 2, lines: 1, by_line: *by == "line" })
-            };
+    fn requested(voices_asked: &[(&str, &str, TtsModel, Option<TtsLanguage>)]) -> RequestedVoices {
+        let asked = |(at, (voice, by, model, language)): (usize, &(&str, &str, TtsModel, Option<TtsLanguage>))| {
+            let asked = RequestedVoice { voice_id: (*voice).into(), model: *model, language: *language };
+            (asked, VoiceUse { first: at as u64 + 2, lines: 1, by_line: *by == "line" })
+        };
         RequestedVoices(voices_asked.iter().enumerate().map(asked).collect())
     }
 
     #[test]
     fn unknown_voices_are_told_once_with_the_nearest_and_clones_pass() {
-        use SpeechModel::Lightning;
+        use TtsModel::Lightning;
         let requested = requested(&[
             ("avrey", "definition", Lightning, None),
-            ("avrey", "definition", Lightning, Some(SpeechLanguage::En)),
-            ("voice_abc", "line", Lightning, Some(SpeechLanguage::Hi)),
+            ("avrey", "definition", Lightning, Some(TtsLanguage::En)),
+            ("voice_abc", "line", Lightning, Some(TtsLanguage::Hi)),
             ("zzzzzz", "line", Lightning, None),
-            ("jordan", "line", Lightning, Some(SpeechLanguage::Hi)),
+            ("jordan", "line", Lightning, Some(TtsLanguage::Hi)),
         ]);
         let judged = judge("p.csv", &requested, &voices());
         assert_eq!(
@@ -253,27 +252,30 @@ mod tests {
 
     #[test]
     fn a_language_that_is_not_the_voices_is_warned_of_and_a_model_is_a_fault() {
-        use SpeechModel::{Lightning, LightningPro};
+        use TtsModel::{Lightning, LightningPro};
         let requested = requested(&[
-            ("avery", "line", Lightning, Some(SpeechLanguage::Hi)),
-            ("avery", "line", Lightning, Some(SpeechLanguage::Auto)),
-            ("avery", "line", LightningPro, Some(SpeechLanguage::En)),
-            ("avery", "line", LightningPro, Some(SpeechLanguage::Hi)),
+            ("avery", "line", Lightning, Some(TtsLanguage::Hi)),
+            ("avery", "line", Lightning, Some(TtsLanguage::Auto)),
+            ("avery", "line", LightningPro, Some(TtsLanguage::En)),
+            ("avery", "line", LightningPro, Some(TtsLanguage::Hi)),
             ("avery", "line", "lightning_v4".parse().unwrap(), None),
-            ("meher", "definition", Lightning, Some(SpeechLanguage::Hi)),
-            ("meher", "definition", LightningPro, Some(SpeechLanguage::Hi)),
+            ("meher", "definition", Lightning, Some(TtsLanguage::Hi)),
+            ("meher", "definition", LightningPro, Some(TtsLanguage::Hi)),
             ("jordan", "definition", LightningPro, None),
         ]);
         let judged = judge("p.csv", &requested, &voices());
         assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
-        let told = judged.faults.to_string();
-        let told: Vec<_> = told.lines().collect();
-        assert_eq!(told.len(), 2, "{told:#?}");
+        let message = judged.faults.to_string();
+        let message: Vec<_> = message.lines().collect();
+        assert_eq!(message.len(), 2, "{message:#?}");
         let pair =
             "column `voice_id`: `avery` is a voice of lightning_v3.1, and here it is to speak by lightning_v3.1_pro";
-        assert!(told[0].contains(pair), "{told:#?}");
-        assert!(told[1].starts_with("`synthesize.voice_id`: `meher` is a voice of lightning_v3.1_pro"), "{told:#?}");
-        assert!(told[1].ends_with("(`wavebatch voices --model lightning_v3.1`)"), "{told:#?}");
+        assert!(message[0].contains(pair), "{message:#?}");
+        assert!(
+            message[1].starts_with("`synthesize.voice_id`: `meher` is a voice of lightning_v3.1_pro"),
+            "{message:#?}"
+        );
+        assert!(message[1].ends_with("(`wavebatch voices --model lightning_v3.1`)"), "{message:#?}");
         let lenient = judged.lenient();
         assert_eq!((lenient.faults.is_empty(), lenient.warnings.len()), (true, 3));
         let standard: Vec<_> = voices().into_iter().filter(|voice| voice.id == "avery").collect();

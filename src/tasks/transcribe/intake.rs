@@ -35,7 +35,7 @@ impl IntakeTask for Transcribe {
         formats(definition).iter().map(|format| format!("{key}.{format}")).collect()
     }
 
-    fn is_presented_anew(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let sorted = |spec: &TaskSpec| {
             let mut formats = spec.read::<Transcription>().ok()?.formats;
             formats.sort_unstable();

@@ -61,8 +61,8 @@ async fn a_large_page_of_the_log_is_kept_packed_and_junk_is_not_kept() {
     assert_eq!((&log[2].transcription, log[2].language.as_str()), (&"7.5".into(), ""));
     assert!(log.iter().all(|entry| entry.duration_s == Some(5.5)));
 
-    let told = log_of(format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(10_000))).await.unwrap_err().to_string();
-    assert!(told.contains("more than 10000 entries on a page"), "{told}");
+    let message = log_of(format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(10_000))).await.unwrap_err().to_string();
+    assert!(message.contains("more than 10000 entries on a page"), "{message}");
 }
 
 #[tokio::test]
@@ -72,8 +72,8 @@ async fn a_catalog_is_read_up_to_a_length() {
         peer.respond("200 OK", "", &format!("{{\"voices\":[{}{{}}]}}", "{},".repeat(3_000_000))).await;
     })
     .await;
-    let trouble = client(&url).voices().await.unwrap_err();
-    assert_eq!(trouble.kind, ErrorKind::AnswerTooLarge, "{}", trouble.message);
+    let failure = client(&url).voices().await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::AnswerTooLarge, "{}", failure.message);
 }
 
 #[tokio::test]

@@ -9,16 +9,16 @@ use crate::{
     support::{
         KEY,
         ear::{Ear, Heard, Reply},
-        speech,
+        synthesis,
     },
 };
 
 /// A folder with a definition of two lines, and these settings.
-fn night(settings: &str, own: &str) -> tempfile::TempDir {
-    let dir = cli::house();
+fn dated(settings: &str, own: &str) -> tempfile::TempDir {
+    let dir = cli::fixture();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     for i in 1..=2 {
-        fs::write(dir.path().join(format!("{i}.wav")), speech(&format!("words of call {i}"), 1.0, i)).unwrap();
+        fs::write(dir.path().join(format!("{i}.wav")), synthesis(&format!("words of call {i}"), 1.0, i)).unwrap();
     }
     write("calls.csv", "key,source\ncall-1,1.wav\ncall-2,2.wav\n");
     write("wavebatch.toml", settings);
@@ -48,7 +48,7 @@ fn events(heard: &[Heard]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_batch_is_told_once_with_its_figures() {
     let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
-    let dir = night(&url(&ear), "");
+    let dir = dated(&url(&ear), "");
     let submitted = wavebatch(dir.path(), &["submit", "night.toml"], Some(&api), &[]).await;
     assert_eq!(cli::code(&submitted), 0, "{}", cli::stderr(&submitted));
     let (one, two) = tokio::join!(
@@ -60,17 +60,17 @@ async fn a_finished_batch_is_told_once_with_its_figures() {
     }
     let heard = ear.heard();
     assert_eq!(events(&heard), ["finished"], "three runs, two of them at once");
-    let told = heard[0].json();
+    let message = heard[0].json();
     let out = dir.path().join("out");
-    assert_eq!(told["report"], out.join("report.csv").to_str().unwrap());
-    assert_eq!(told["summary"], out.join("summary.json").to_str().unwrap());
+    assert_eq!(message["report"], out.join("report.csv").to_str().unwrap());
+    assert_eq!(message["summary"], out.join("summary.json").to_str().unwrap());
     assert!(out.join("summary.json").exists());
-    assert_eq!((&told["batch"], &told["definition"]), (&"night".into(), &"night".into()));
+    assert_eq!((&message["batch"], &message["definition"]), (&"night".into(), &"night".into()));
     assert_eq!(
-        (&told["state"], &told["lines"]["succeeded"], &told["lines_left"]),
+        (&message["state"], &message["lines"]["succeeded"], &message["lines_left"]),
         (&"finished".into(), &2.into(), &0.into())
     );
-    assert!(told["spend_usd"].as_f64().unwrap() > 0.0);
+    assert!(message["spend_usd"].as_f64().unwrap() > 0.0);
     let secret = fs::read_to_string(dir.path().join("wavebatch.db-notify-secret")).unwrap();
     assert_eq!(secret.trim().len(), 64);
     let ledger = fs::read(dir.path().join("wavebatch.db")).unwrap();
@@ -90,15 +90,15 @@ async fn a_finished_batch_is_told_once_with_its_figures() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_is_told_with_its_reason_each_time() {
     let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
-    let dir = night(&url(&ear), "");
+    let dir = dated(&url(&ear), "");
     for n in 1..=2 {
         let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[("SMALLEST_API_KEY", "wrong")]).await;
         assert_eq!(cli::code(&ran), 3, "{}", cli::stderr(&ran));
         assert_eq!(events(&ear.heard()), vec!["paused"; n]);
     }
-    let told = ear.heard()[0].json();
-    assert_eq!((&told["state"], &told["lines_left"]), (&"paused".into(), &2.into()));
-    assert!(told["reason"].as_str().unwrap().contains("401"), "{told}");
+    let message = ear.heard()[0].json();
+    assert_eq!((&message["state"], &message["lines_left"]), (&"paused".into(), &2.into()));
+    assert!(message["reason"].as_str().unwrap().contains("401"), "{message}");
     wavebatch(dir.path(), &["pause", "night"], None, &[]).await;
     let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
     assert_eq!(cli::code(&ran), 3);
@@ -108,13 +108,13 @@ async fn a_pause_is_told_with_its_reason_each_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_start_is_told_with_a_ledger_and_without() {
     let ear = Ear::listen([Reply::Status(200)]).await;
-    let dir = night("", &url(&ear));
+    let dir = dated("", &url(&ear));
     let ran = wavebatch(dir.path(), &["run", "night.toml"], None, &[]).await;
     assert_eq!(cli::code(&ran), 3);
     assert!(!dir.path().join("wavebatch.db").exists());
-    let told = ear.wait(1).await[0].json();
-    assert_eq!((&told["event"], &told["state"]), (&"could_not_start".into(), &serde_json::Value::Null));
-    assert!(told["reason"].as_str().unwrap().starts_with("SMALLEST_API_KEY is not set"), "{told}");
+    let message = ear.wait(1).await[0].json();
+    assert_eq!((&message["event"], &message["state"]), (&"could_not_start".into(), &serde_json::Value::Null));
+    assert!(message["reason"].as_str().unwrap().starts_with("SMALLEST_API_KEY is not set"), "{message}");
     fs::write(dir.path().join("calls.csv"), "key,source\n1,1.wav\n1,2.wav\n").unwrap();
     let env = [("SMALLEST_API_KEY", KEY), ("SMALLEST_BASE_URL", "http://127.0.0.1:9")];
     // A service manager that tries again and again is told of once.
@@ -141,13 +141,13 @@ async fn what_could_not_start_is_told_with_a_ledger_and_without() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_cannot_be_used_is_told_of_too() {
     let (api, ear) = (Sandbox::start(Config::default()).await.unwrap(), Ear::listen([Reply::Status(200)]).await);
-    let dir = night(&url(&ear), "");
+    let dir = dated(&url(&ear), "");
     fs::write(dir.path().join("wavebatch.db"), "not a database, but long enough to look like one".repeat(100)).unwrap();
     let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
     assert_eq!(cli::code(&ran), 3, "{}", cli::stderr(&ran));
-    let told = ear.heard()[0].json();
-    assert_eq!((&told["event"], &told["batch"]), (&"could_not_start".into(), &"night".into()));
-    assert!(told["reason"].as_str().unwrap().contains("is damaged"), "{told}");
+    let message = ear.heard()[0].json();
+    assert_eq!((&message["event"], &message["batch"]), (&"could_not_start".into(), &"night".into()));
+    assert!(message["reason"].as_str().unwrap().contains("is damaged"), "{message}");
     // Nor does it help the exit status if nobody listens.
     fs::write(dir.path().join("wavebatch.toml"), "[notify]\ncommand = \"exit 9\"\n").unwrap();
     let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
@@ -165,7 +165,7 @@ async fn a_ledger_that_cannot_be_used_is_told_of_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_sees_no_secret() {
     let api = Sandbox::start(Config::default()).await.unwrap();
-    let dir = night("", "[notify]\ncommand = \"env > env.txt; cat > told.json\"\n");
+    let dir = dated("", "[notify]\ncommand = \"env > env.txt; cat > told.json\"\n");
     let secret = "ab".repeat(32);
     let secrets = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "WAVEBATCH_WEBHOOK_SECRET", "WAVEBATCH_NOTIFY_SECRET"];
     let mut env = secrets.map(|name| (name, secret.as_str())).to_vec();
@@ -188,7 +188,7 @@ async fn a_command_sees_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_that_fails_changes_nothing_but_the_log() {
     let api = Sandbox::start(Config::default()).await.unwrap();
-    let dir = night("[notify]\ncommand = \"echo tried >> tries; echo no such room >&2; exit 7\"\n", "");
+    let dir = dated("[notify]\ncommand = \"echo tried >> tries; echo no such room >&2; exit 7\"\n", "");
     let ran = wavebatch(dir.path(), &["run", "night.toml"], Some(&api), &[]).await;
     assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
     assert!(cli::stderr(&ran).contains("status 7: no such room"), "{}", cli::stderr(&ran));
@@ -205,14 +205,14 @@ async fn a_notification_that_fails_changes_nothing_but_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_sandbox_only_who_listens_here_is_told() {
-    let dir = night("[notify]\ncommand = \"touch told\"\n", "");
+    let dir = dated("[notify]\ncommand = \"touch told\"\n", "");
     let ran = wavebatch(dir.path(), &["run", "night.toml", "--sandbox"], None, &[]).await;
     assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
     assert!(!dir.path().join("told").exists());
     let ear = Ear::listen([Reply::Status(200)]).await;
-    let dir = night(&url(&ear), "");
+    let dir = dated(&url(&ear), "");
     let ran = wavebatch(dir.path(), &["run", "night.toml", "--sandbox"], None, &[]).await;
     assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
-    let told = ear.heard()[0].json();
-    assert_eq!((&told["event"], &told["sandbox"]), (&"finished".into(), &true.into()));
+    let message = ear.heard()[0].json();
+    assert_eq!((&message["event"], &message["sandbox"]), (&"finished".into(), &true.into()));
 }

@@ -19,7 +19,7 @@ use wavebatch::{
     store::{ReportRow, Store, StoreError},
 };
 
-use crate::support::House;
+use crate::support::Fixture;
 
 /// Each night at two in Kolkata, which is half past eight in the evening of UTC.
 pub const NIGHT: &str = r#"task = "transcribe"
@@ -40,46 +40,46 @@ pub fn ms(text: &str) -> i64 {
 }
 
 /// A house whose clock shows this moment.
-pub async fn house(now: &str) -> House {
-    House::timeless_at(ms(now)).await
+pub async fn fixture(now: &str) -> Fixture {
+    Fixture::timeless_at(ms(now)).await
 }
 
 /// Moves the clock to this moment.
-pub fn set(house: &House, now: &str) {
-    house.clock.advance(ms(now) - house.clock.now());
+pub fn set(fixture: &Fixture, now: &str) {
+    fixture.clock.advance(ms(now) - fixture.clock.now());
 }
 
-pub fn definition(house: &House, name: &str, text: &str) {
-    house.write(&format!("jobs/{name}.toml"), text);
+pub fn definition(fixture: &Fixture, name: &str, text: &str) {
+    fixture.write(&format!("jobs/{name}.toml"), text);
 }
 
 /// Recordings of these numbers, each another one, in a manifest beside the definitions.
-pub fn manifest(house: &House, name: &str, calls: std::ops::Range<usize>) {
+pub fn manifest(fixture: &Fixture, name: &str, calls: std::ops::Range<usize>) {
     let mut lines = String::from("key,source\n");
     for i in calls {
-        house.recording(&format!("jobs/rec/{i}.wav"), &format!("words of call {i}"), 0.5, i);
+        fixture.recording(&format!("jobs/rec/{i}.wav"), &format!("words of call {i}"), 0.5, i);
         lines.push_str(&format!("call-{i},rec/{i}.wav\n"));
     }
-    house.write(&format!("jobs/{name}.csv"), lines);
+    fixture.write(&format!("jobs/{name}.csv"), lines);
 }
 
 /// A scheduler at work.
 pub struct Service {
     seen: UnboundedReceiver<Scheduling>,
-    pub told: Vec<Scheduling>,
+    pub message: Vec<Scheduling>,
     pub folder: std::sync::Arc<Folder>,
     pub task: JoinHandle<Result<(), StoreError>>,
     stop: CancellationToken,
 }
 
 impl Service {
-    pub fn start(house: &House) -> Self {
-        Self::on(&house.store, house)
+    pub fn start(fixture: &Fixture) -> Self {
+        Self::on(&fixture.store, fixture)
     }
 
-    pub fn on(store: &Store, house: &House) -> Self {
+    pub fn on(store: &Store, fixture: &Fixture) -> Self {
         let settings = SchedulerSettings {
-            dirs: vec![house.path("jobs")],
+            dirs: vec![fixture.path("jobs")],
             environment: Environment::Live,
             origin: None,
             rates: Rates::default(),
@@ -91,7 +91,7 @@ impl Service {
         let scheduler = Scheduler::new(store.clone(), fetcher, settings, events);
         let (folder, stop) = (scheduler.folder(), CancellationToken::new());
         let task = tokio::spawn(scheduler.run(stop.clone()));
-        Self { seen, told: Vec::new(), folder, task, stop }
+        Self { seen, message: Vec::new(), folder, task, stop }
     }
 
     /// Waits until this is said. What was said before does not count.
@@ -100,10 +100,10 @@ impl Service {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(Some(event)) = tokio::time::timeout(left, self.seen.recv()).await else {
-                panic!("waited in vain: {what}; it said {:#?}", self.told);
+                panic!("waited in vain: {what}; it said {:#?}", self.message);
             };
             let found = is(&event);
-            self.told.push(event);
+            self.message.push(event);
             if let Some(found) = found {
                 return found;
             }
@@ -129,16 +129,16 @@ impl Service {
     }
 
     /// Waits until it has looked at everything that there is at this moment, moved on by 10 s.
-    pub async fn looks(&mut self, house: &House) {
+    pub async fn looks(&mut self, fixture: &Fixture) {
         for _ in 0..2 {
-            let name = format!("sign-{}", house.clock.now());
+            let name = format!("sign-{}", fixture.clock.now());
             // A file without a schedule is only noticed.
             definition(
-                house,
+                fixture,
                 &name,
                 "task = \"transcribe\"\nmanifest = \"none.csv\"\ntranscribe = { model = \"pulse\", language = \"en\" }\n",
             );
-            house.clock.advance(10_001);
+            fixture.clock.advance(10_001);
             let is = |event: &Scheduling| match event {
                 Scheduling::Found { definition, .. } if *definition == name => Some(()),
                 // It was seen half-written first.
@@ -152,9 +152,9 @@ impl Service {
     /// How often something of this kind was said so far.
     pub fn count(&mut self, is: impl Fn(&Scheduling) -> bool) -> usize {
         while let Ok(event) = self.seen.try_recv() {
-            self.told.push(event);
+            self.message.push(event);
         }
-        self.told.iter().filter(|event| is(event)).count()
+        self.message.iter().filter(|event| is(event)).count()
     }
 
     pub fn count_starts(&mut self) -> usize {
@@ -167,7 +167,7 @@ impl Service {
         let ended = tokio::time::timeout(Duration::from_secs(8), &mut self.task).await;
         ended.expect("it ends").unwrap().unwrap();
         self.count(|_| true);
-        self.told
+        self.message
     }
 
     /// Ends it as `kill -9` does.
@@ -177,37 +177,37 @@ impl Service {
     }
 }
 
-/// Works all batches of the house, oldest first and within their windows, until `done`.
-pub async fn work<F: Future<Output = bool>>(house: &House, what: &str, done: impl FnMut() -> F) {
-    house.store.heed_windows();
-    let (runner, _seen) = house.runner_on(&house.store);
+/// Works all batches of the fixture, oldest first and within their windows, until `done`.
+pub async fn work<F: Future<Output = bool>>(fixture: &Fixture, what: &str, done: impl FnMut() -> F) {
+    fixture.store.enforce_windows();
+    let (runner, _seen) = fixture.runner_on(&fixture.store);
     let (runner, drain) = (runner.in_order(Order::OldestFirst), CancellationToken::new());
     let working = {
         let drain = drain.clone();
         tokio::spawn(async move { runner.run(&[], drain, CancellationToken::new()).await })
     };
-    house.until(what, done).await;
+    fixture.until(what, done).await;
     drain.cancel();
     working.await.unwrap().unwrap();
 }
 
-pub async fn finished(house: &House, batch: &str) -> bool {
-    house.store.batch(batch).await.unwrap().is_some_and(|row| row.finished_at.is_some())
+pub async fn finished(fixture: &Fixture, batch: &str) -> bool {
+    fixture.store.batch(batch).await.unwrap().is_some_and(|row| row.finished_at.is_some())
 }
 
-pub async fn id(house: &House, batch: &str) -> BatchId {
-    house.store.batch(batch).await.unwrap().expect("that batch").id
+pub async fn id(fixture: &Fixture, batch: &str) -> BatchId {
+    fixture.store.batch(batch).await.unwrap().expect("that batch").id
 }
 
-pub async fn rows(house: &House, batch: &str) -> Vec<ReportRow> {
-    house.rows(id(house, batch).await).await
+pub async fn rows(fixture: &Fixture, batch: &str) -> Vec<ReportRow> {
+    fixture.rows(id(fixture, batch).await).await
 }
 
-pub async fn batches(house: &House) -> Vec<String> {
-    house.store.batches().await.unwrap().into_iter().map(|row| row.name).collect()
+pub async fn batches(fixture: &Fixture) -> Vec<String> {
+    fixture.store.batches().await.unwrap().into_iter().map(|row| row.name).collect()
 }
 
-pub fn text(house: &House, path: &str) -> String {
-    let path: PathBuf = house.path("out").join(path);
+pub fn text(fixture: &Fixture, path: &str) -> String {
+    let path: PathBuf = fixture.path("out").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -1,11 +1,11 @@
-//! A house for one test: a folder, a sandbox on a real socket, a ledger, recordings.
+//! All that one test needs: a folder, a sandbox on a real socket, a ledger, recordings.
 
 pub mod crash;
 pub mod ear;
 pub mod pty;
 pub mod s3;
 pub mod service;
-pub mod speech;
+pub mod synthesis;
 pub mod watching;
 pub mod web;
 
@@ -41,7 +41,7 @@ use wavebatch::{
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
-    server::{Metrics, Patience, Receiver, ReceiverSettings},
+    server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
     store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
     waves::{Client, Settings, account},
 };
@@ -52,7 +52,7 @@ pub const LONG: Timing = Timing { lease_ms: 100_000_000, beat_ms: 500 };
 /// Leases that a test can wait for.
 pub const SHORT: Timing = Timing { lease_ms: 3_000, beat_ms: 500 };
 
-pub struct House {
+pub struct Fixture {
     pub dir: TempDir,
     pub sandbox: Sandbox,
     pub store: Store,
@@ -82,7 +82,7 @@ impl Ran {
     }
 }
 
-impl House {
+impl Fixture {
     pub async fn new() -> Self {
         Self::with(Config::default()).await
     }
@@ -121,14 +121,14 @@ impl House {
 
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("below the house")).expect("a folder");
+        fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
         fs::write(&path, content).expect("a file");
         path
     }
 
     /// A recording of `seconds`, whose words the sandbox knows. Each number makes another content.
     pub fn recording(&self, name: &str, words: &str, seconds: f64, number: usize) -> PathBuf {
-        self.write(name, speech(words, seconds, number))
+        self.write(name, synthesis(words, seconds, number))
     }
 
     /// `n` recordings of one second and a manifest with their keys.
@@ -179,7 +179,7 @@ impl House {
             listen: ([127, 0, 0, 1], 0).into(),
             secrets: vec![secret.clone()],
             rates: Rates::default(),
-            patience: Patience::default(),
+            timeouts: ServerTimeouts::default(),
             metrics: Metrics::new(),
         };
         let receiver = Receiver::start(self.store.clone(), settings).await.expect("a port");
@@ -356,7 +356,7 @@ pub async fn open(path: &Path, clock: &Clock, timing: Timing) -> Store {
 }
 
 /// A WAV of 8 kHz with words for the sandbox; `number` goes into the samples.
-pub fn speech(words: &str, seconds: f64, number: usize) -> Vec<u8> {
+pub fn synthesis(words: &str, seconds: f64, number: usize) -> Vec<u8> {
     let n = (seconds * 8_000.0) as usize;
     let samples: Vec<i16> = (0..n).map(|i| if i % 97 == 0 { (number % 30_000) as i16 } else { 0 }).collect();
     wav::pcm16(1, 8_000, Some(words), &samples)

@@ -138,7 +138,7 @@ impl S3Server {
                 tokio::select! { () = serve(listener, serving) => {}, _ = stopped => {} }
             });
         });
-        wavebatch::s3::lend(&endpoint, ACCESS_KEY, SECRET_KEY);
+        wavebatch::s3::set_test_credentials(&endpoint, ACCESS_KEY, SECRET_KEY);
         Self { endpoint, state, _stop }
     }
 

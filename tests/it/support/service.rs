@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{House, KEY};
+use super::{Fixture, KEY};
 
 /// A service; killed when dropped.
 pub struct Service {
@@ -21,14 +21,14 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port()
 }
 
-/// The program in a house, with its sandbox as the API.
-pub fn program(house: &House, args: &[&str]) -> Command {
+/// The program in a fixture, with its sandbox as the API.
+pub fn program(fixture: &Fixture, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wavebatch"));
     command
-        .current_dir(house.dir.path())
+        .current_dir(fixture.dir.path())
         .args(args)
         .env("SMALLEST_API_KEY", KEY)
-        .env("SMALLEST_BASE_URL", house.sandbox.base_url())
+        .env("SMALLEST_BASE_URL", fixture.sandbox.base_url())
         .env("WAVEBATCH_LEASE_MS", "1500")
         .env_remove("WAVEBATCH_DATABASE")
         .stdin(Stdio::null())
@@ -38,15 +38,15 @@ pub fn program(house: &House, args: &[&str]) -> Command {
 
 impl Service {
     /// Starts `wavebatch serve` with these arguments and no admin address.
-    pub fn start(house: &House, args: &[&str]) -> Self {
+    pub fn start(fixture: &Fixture, args: &[&str]) -> Self {
         let all: Vec<&str> = ["--admin-listen", "off"].iter().chain(args).copied().collect();
-        Self::with(house, &all)
+        Self::with(fixture, &all)
     }
 
     /// Starts `wavebatch serve` with exactly these arguments.
-    pub fn with(house: &House, args: &[&str]) -> Self {
+    pub fn with(fixture: &Fixture, args: &[&str]) -> Self {
         let all: Vec<&str> = ["serve"].iter().chain(args).copied().collect();
-        Self::of(program(house, &all))
+        Self::of(program(fixture, &all))
     }
 
     /// Starts a command that serves.

@@ -6,7 +6,7 @@ use wavebatch::domain::environment::Environment;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use wavebatch::server::{Admin, AdminSettings, Metrics};
 
-use super::House;
+use super::Fixture;
 
 /// A page of `/metrics`.
 pub struct Page(pub String);
@@ -63,7 +63,7 @@ impl Page {
     }
 }
 
-impl House {
+impl Fixture {
     /// An admin address of this house.
     pub async fn admin(&self, metrics: &Metrics) -> Admin {
         let settings = AdminSettings {

@@ -5,7 +5,7 @@ use crate::domain::environment::Environment;
 
 #[tokio::test]
 async fn an_output_belongs_to_one_batch_of_one_ledger() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.submit().await.unwrap();
     let take_over = SubmitOptions { take_over: true, ..SubmitOptions::default() };
     // Another batch of the same ledger.
@@ -32,7 +32,7 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
 
 #[tokio::test]
 async fn an_older_copy_of_the_ledger_is_refused() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     let submission = w.submit().await.unwrap();
     w.work().await;
     let sink = Sink::open(&submission.spec.output, &submission.spec.sink).unwrap();
@@ -47,7 +47,7 @@ async fn an_older_copy_of_the_ledger_is_refused() {
 
 #[tokio::test]
 async fn an_output_that_cannot_be_written_is_found_before_anything_is_recorded() {
-    let w = World::new().await;
+    let w = Fixture::new().await;
     w.write("out", "a file where a folder should be");
     let error = w.submit().await.unwrap_err();
     assert!(matches!(error, IntakeError::Sink(_)), "{error}");

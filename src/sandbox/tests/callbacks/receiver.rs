@@ -24,14 +24,14 @@ pub(super) struct Receiver {
 
 #[derive(Default)]
 struct Notes {
-    deliveries: Mutex<Vec<Delivery>>,
+    deliveries: Mutex<Vec<SandboxDelivery>>,
     statuses: Mutex<VecDeque<u16>>,
     meeting: Mutex<Option<Arc<Barrier>>>,
 }
 
 /// What came.
 #[derive(Debug, Clone)]
-pub(super) struct Delivery {
+pub(super) struct SandboxDelivery {
     pub at: Instant,
     /// How long its body took.
     pub took: Duration,
@@ -42,7 +42,7 @@ pub(super) struct Delivery {
     pub body: Option<Vec<u8>>,
 }
 
-impl Delivery {
+impl SandboxDelivery {
     pub fn json(&self) -> Value {
         serde_json::from_slice(self.body.as_ref().unwrap()).unwrap()
     }
@@ -67,11 +67,11 @@ impl Receiver {
         *self.notes.meeting.lock().unwrap() = Some(Arc::new(Barrier::new(n)));
     }
 
-    pub fn all(&self) -> Vec<Delivery> {
+    pub fn all(&self) -> Vec<SandboxDelivery> {
         self.notes.deliveries.lock().unwrap().clone()
     }
 
-    pub fn only(&self) -> Delivery {
+    pub fn only(&self) -> SandboxDelivery {
         let mut all = self.all();
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
@@ -90,7 +90,7 @@ async fn receive(State(notes): State<Arc<Notes>>, request: Request) -> StatusCod
     let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
     let body = axum::body::to_bytes(body, usize::MAX).await.ok().map(Vec::from);
     let broken = body.is_none();
-    notes.deliveries.lock().unwrap().push(Delivery {
+    notes.deliveries.lock().unwrap().push(SandboxDelivery {
         at,
         took: at.elapsed(),
         method: parts.method.clone(),

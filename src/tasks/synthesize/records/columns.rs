@@ -7,7 +7,7 @@ use crate::{
         manifest::{Columns, KEY_NAMES, OpenManifest, Rule, Uses, extras, rule_name},
         text::ticked,
     },
-    domain::{speech::OWN_BODY, synthesis::SpeechOption},
+    domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
 /// Where each thing that a line has comes from.
@@ -20,7 +20,7 @@ pub(super) struct TextColumns {
     pub(super) key: Option<Rule>,
     pub(super) text: Option<Rule>,
     pub(super) file: Option<Rule>,
-    pub(super) options: Vec<(SpeechOption, usize)>,
+    pub(super) options: Vec<(SynthesisOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
     pub(super) name: OutputName,
@@ -48,17 +48,17 @@ impl TextColumns {
             ));
         }
         let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(Rule::column));
-        let options: Vec<(SpeechOption, usize)> = columns
+        let options: Vec<(SynthesisOption, usize)> = columns
             .iter()
             .enumerate()
             .filter(|(at, _)| !of_files && !used.contains(&Some(*at)))
-            .filter_map(|(at, name)| Some((name.parse::<SpeechOption>().ok()?, at)))
+            .filter_map(|(at, name)| Some((name.parse::<SynthesisOption>().ok()?, at)))
             .filter(|(option, _)| asked.option_columns.contains(option))
             .collect();
         let free = |at: usize| !of_files && !used.contains(&Some(at));
         let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
         let extras = extras.map_err(&mut fault).unwrap_or_default();
-        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SpeechOption::VoiceId) {
+        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SynthesisOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
         let name = OutputName::of(&asked.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     judge::TextLine,
-    look::{Look, Looking},
+    look::{Looking, TextsPreview},
     requested_voices::RequestedVoices,
 };
 use crate::{
@@ -18,7 +18,7 @@ pub struct TextFindings {
     /// Which voices are asked for.
     pub voices: RequestedVoices,
     /// What was seen in the texts, where the reading looked for that.
-    pub look: Option<Look>,
+    pub look: Option<TextsPreview>,
 }
 
 impl TextFindings {

@@ -18,12 +18,12 @@ use crate::{
         identity::Identity,
         key::{Key, KeyFault},
         pool::Pool,
-        speech::{MAX_PART_CHARS, SpeechOptions},
-        synthesis::{Rendition, SpeechOverrides},
+        synthesis::{Rendition, SynthesisOverrides},
+        synthesis_options::{MAX_PART_CHARS, SynthesisOptions},
     },
 };
 
-/// Sets of options whose identities are remembered; beyond, the memory starts anew.
+/// Sets of options whose identities are remembered; beyond, the memory starts again.
 const REMEMBERED: usize = 64;
 
 /// Judges lines one by one.
@@ -33,7 +33,7 @@ pub(super) struct TextJudge<'m> {
     files: Option<Sha256>,
     /// The line that was judged last, if it is a good one.
     line: Option<TextLine>,
-    identities: Vec<(SpeechOverrides, Identity)>,
+    identities: Vec<(SynthesisOverrides, Identity)>,
     gathering: Gathering,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct TextLine {
     /// What of the file is not spoken.
     pub(super) left_out: LeftOut,
     /// Its options, with its first voice.
-    pub(super) options: SpeechOptions,
+    pub(super) options: SynthesisOptions,
     /// What is made of it, by voice and format.
     pub(super) outputs: Vec<Rendition>,
 }
@@ -174,7 +174,7 @@ impl<'m> TextJudge<'m> {
         Some(LineFault::new(columns.text_name.clone().or_else(|| columns.file_name.clone()), message))
     }
 
-    fn identity(&mut self, overrides: &SpeechOverrides, text: &str) -> Identity {
+    fn identity(&mut self, overrides: &SynthesisOverrides, text: &str) -> Identity {
         let synthesis = &self.texts.asked.synthesis;
         if synthesis.dictionary.is_some() {
             return synthesis.identity_of(&overrides.apply(&synthesis.options), text);
@@ -190,8 +190,8 @@ impl<'m> TextJudge<'m> {
         id
     }
 
-    fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SpeechOverrides {
-        let mut said = SpeechOverrides::default();
+    fn options(&self, record: &Record, faults: &mut Vec<LineFault>) -> SynthesisOverrides {
+        let mut said = SynthesisOverrides::default();
         let own = |name: String, message| LineFault::of_option(Some(name), message);
         let mut filled = Vec::new();
         for (option, at) in &self.texts.columns.options {
@@ -256,8 +256,8 @@ impl<'m> TextJudge<'m> {
             _ if file.starts_with('/') => file.to_owned(),
             Base::Dir(dir) => clean(&Path::new(dir).join(file)).to_string_lossy().into_owned(),
             Base::Url(_) | Base::S3(_) => {
-                let told = "the manifest does not lie in a directory, and so the path has to be absolute";
-                return Err(NoText::Line(told.into()));
+                let message = "the manifest does not lie in a directory, and so the path has to be absolute";
+                return Err(NoText::Line(message.into()));
             }
         };
         let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain);

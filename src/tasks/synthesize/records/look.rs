@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use super::judge::TextLine;
 use crate::{
     definition::prose::LeftOut,
-    domain::{cut, key::Key, prompts, speech::SpeechModel},
+    domain::{cut, key::Key, prompts, synthesis_options::TtsModel},
 };
 
 /// What was seen.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct TextsPreview {
     /// Parts to be bought: the most calls that will be made, each tried once.
     pub parts: u64,
     /// Characters of these parts, by the model that speaks them.
-    pub characters: BTreeMap<SpeechModel, u64>,
-    /// What may not be meant to be spoken, at most [`Look::LIMIT`].
+    pub characters: BTreeMap<TtsModel, u64>,
+    /// What may not be meant to be spoken, at most [`TextsPreview::LIMIT`].
     pub notes: Vec<TextNote>,
     /// How many more there are.
     pub more: u64,
-    /// The files of which something is left out, at most [`Look::LIMIT`], and what.
+    /// The files of which something is left out, at most [`TextsPreview::LIMIT`], and what.
     pub left_out: Vec<(String, LeftOut)>,
     /// How many more such files there are.
     pub more_left_out: u64,
@@ -36,7 +36,7 @@ pub struct TextNote {
     pub what: String,
 }
 
-impl Look {
+impl TextsPreview {
     /// How many lines are told one by one.
     pub const LIMIT: usize = 20;
 
@@ -52,7 +52,7 @@ impl Look {
 /// A look in the making, line by line.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
-    look: Look,
+    look: TextsPreview,
     lengths: Vec<usize>,
     /// The longest so far: of those that are much longer than others, no more are told.
     longest: Vec<(usize, u64, Key)>,
@@ -74,7 +74,7 @@ impl Looking {
             look.note(line.number, &line.key, warning.to_string());
         }
         if let Some(file) = line.file.as_ref().filter(|_| !line.left_out.is_empty()) {
-            if look.left_out.len() < Look::LIMIT {
+            if look.left_out.len() < TextsPreview::LIMIT {
                 look.left_out.push((file.clone(), line.left_out));
             } else {
                 look.more_left_out += 1;
@@ -84,11 +84,11 @@ impl Looking {
         lengths.push(length);
         longest.push((length, line.number, line.key.clone()));
         longest.sort_unstable_by_key(|(length, ..)| std::cmp::Reverse(*length));
-        longest.truncate(Look::LIMIT);
+        longest.truncate(TextsPreview::LIMIT);
     }
 
     /// All of it: which texts are much longer than the others shows at the end.
-    pub(super) fn finish(self) -> Look {
+    pub(super) fn finish(self) -> TextsPreview {
         let Self { mut look, lengths, mut longest } = self;
         let Some(found) = prompts::much_longer(&lengths) else { return look };
         let (count, median) = (found.which.len(), found.median);

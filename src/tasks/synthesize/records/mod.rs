@@ -17,7 +17,7 @@ use self::{
 };
 pub use self::{
     findings::TextFindings,
-    look::{Look, TextNote},
+    look::{TextNote, TextsPreview},
     requested_voices::{RequestedVoice, RequestedVoices, VoiceUse},
 };
 use crate::{
@@ -30,8 +30,8 @@ use crate::{
         text::excerpt,
     },
     domain::{
-        speech::SpeechLanguage,
         synthesis::{Rendition, Synthesis},
+        synthesis_options::TtsLanguage,
     },
 };
 
@@ -110,6 +110,6 @@ fn renditions(line: &ManifestLine) -> Vec<Rendition> {
     line.jobs.iter().filter_map(rendition).collect()
 }
 
-fn language(output: &Rendition, asked: &Synthesis) -> Option<SpeechLanguage> {
+fn language(output: &Rendition, asked: &Synthesis) -> Option<TtsLanguage> {
     output.overrides.language.or(asked.options.language)
 }

@@ -6,7 +6,7 @@ use crate::{
         template::{Names, Segment, Template},
         text::{did_you_mean, excerpt, ticked},
     },
-    domain::{options::listed, speech::SpeechOptions, synthesis::OutputFormat},
+    domain::{options::listed, synthesis::OutputFormat, synthesis_options::SynthesisOptions},
 };
 
 listed! {
@@ -71,7 +71,7 @@ impl OutputName {
     }
 
     /// The name of a line's output.
-    pub(super) fn text(&self, record: &Record, key: &str, options: &SpeechOptions, format: &OutputFormat) -> String {
+    pub(super) fn text(&self, record: &Record, key: &str, options: &SynthesisOptions, format: &OutputFormat) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
             Part::Cell(at) => record.cell(*at).trim().to_owned(),

@@ -5,8 +5,8 @@ use crate::{
     definition::{Synthesizing, manifest::Record, text::excerpt},
     domain::{
         key::Key,
-        speech::SpeechLanguage,
-        synthesis::{Rendition, SpeechOverrides},
+        synthesis::{Rendition, SynthesisOverrides},
+        synthesis_options::TtsLanguage,
     },
 };
 
@@ -16,13 +16,13 @@ pub(super) fn outputs(
     columns: &TextColumns,
     record: &Record,
     key: &str,
-    own: &SpeechOverrides,
+    own: &SynthesisOverrides,
     voices: &[String],
 ) -> Result<Vec<Rendition>, String> {
     let synthesis = &asked.synthesis;
     let mut outputs: Vec<Rendition> = Vec::with_capacity(voices.len() * synthesis.formats.len());
     for voice in voices {
-        let overrides = SpeechOverrides { voice_id: Some(voice.clone()), ..own.clone() };
+        let overrides = SynthesisOverrides { voice_id: Some(voice.clone()), ..own.clone() };
         let options = overrides.apply(&synthesis.options);
         for format in &synthesis.formats {
             let name = columns.name.text(record, key, &options, format);
@@ -43,7 +43,7 @@ pub(super) fn outputs(
 pub(super) struct Named<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
-    pub(super) language: Option<SpeechLanguage>,
+    pub(super) language: Option<TtsLanguage>,
 }
 
 /// What to add to the name to tell two outputs apart.

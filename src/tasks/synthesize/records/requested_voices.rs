@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::judge::TextLine;
-use crate::domain::speech::{SpeechLanguage, SpeechModel};
+use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
 
 /// Every voice with what it is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub struct RequestedVoice {
     /// Who.
     pub voice_id: String,
     /// By which model.
-    pub model: SpeechModel,
+    pub model: TtsModel,
     /// In which language, if one is said.
-    pub language: Option<SpeechLanguage>,
+    pub language: Option<TtsLanguage>,
 }
 
 /// Where a voice is asked for.

@@ -5,7 +5,7 @@ use crate::{
     definition::{Definition, Manifest, Overrides, Row, Scan},
     domain::{
         cut::{flat, paragraphs},
-        speech::{SpeechModel, SpeechOptions},
+        synthesis_options::{SynthesisOptions, TtsModel},
     },
 };
 
@@ -16,7 +16,7 @@ struct TextLine {
     key: String,
     text: String,
     /// Its options, with its first voice.
-    options: SpeechOptions,
+    options: SynthesisOptions,
     outputs: Vec<Rendition>,
     carried: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl Bench {
         Definition::load(Path::new("a.toml"), &over)
     }
 
-    fn read(&self) -> Result<(Scan, Look, Vec<Row>), String> {
+    fn read(&self) -> Result<(Scan, TextsPreview, Vec<Row>), String> {
         let definition = self.load().map_err(|e| e.to_string())?;
         let read = |manifest: Manifest<'_>| {
             let scan = manifest.scan(ScanDepth::Look)?;
@@ -84,8 +84,8 @@ impl Bench {
 
     fn line(&self, row: &Row) -> TextLine {
         match row {
-            Row::Good(line) => TextLine::of(line, &self.load().unwrap().synthesizing().unwrap().synthesis),
-            Row::Bad(bad) => panic!("{bad:?}"),
+            ManifestRow::Good(line) => TextLine::of(line, &self.load().unwrap().synthesizing().unwrap().synthesis),
+            ManifestRow::Bad(bad) => panic!("{bad:?}"),
         }
     }
 
@@ -113,7 +113,7 @@ fn lines_times_voices_times_formats() {
     let (scan, look, rows) = bench.read().unwrap();
     assert_eq!((scan.lines, scan.jobs, look.parts), (800, 6_400, 6_400), "two rates, and so two purchases");
     let own: u64 = (1..=800).map(|line: u32| 14 + line.to_string().len() as u64).sum();
-    assert_eq!(look.characters, [(SpeechModel::Lightning, own * 8)].into());
+    assert_eq!(look.characters, [(TtsModel::Lightning, own * 8)].into());
     let first = bench.line(&rows[0]);
     assert_eq!(files(&first)[..3], ["p1.a.wav", "p1.a.ulaw", "p1.b.wav"]);
     assert_eq!(first.outputs[1].variant(), "a|ulaw|8000");
@@ -134,10 +134,10 @@ fn a_line_has_its_own_options_and_columns_make_names() {
     let lines = bench.good();
     assert_eq!(files(&lines[0]), ["en/main/1-a.wav", "en/main/1-b.wav"]);
     assert_eq!(files(&lines[1]), ["hi/main/2-devansh.wav"]);
-    assert_eq!((lines[1].number, lines[1].options.language), (3, Some(SpeechLanguage::Hi)));
+    assert_eq!((lines[1].number, lines[1].options.language), (3, Some(TtsLanguage::Hi)));
     assert_eq!(lines[1].options.speed.thousandths(), 1_250);
     assert_eq!(lines[0].outputs[1].overrides.voice_id.as_deref(), Some("b"));
-    assert_eq!(lines[1].outputs[0].overrides.language, Some(SpeechLanguage::Hi));
+    assert_eq!(lines[1].outputs[0].overrides.language, Some(TtsLanguage::Hi));
     assert_eq!((lines[1].text.as_str(), lines[1].chars()), ("One.\n\nTwo.", 8));
     assert_eq!(lines[0].carried, ["main"]);
 }
@@ -149,7 +149,7 @@ fn all_bad_lines_are_told_with_their_columns() {
         "prompts.csv",
         "key,text,text_file,language,speed\n1,  ,,,\n2,Hi,a.txt,,\n3,,gone.txt,,\n4,Hi,,ja,\n5,Hi,,,9\n6,...,,,\n../7,Hi,,,\n8,,https://x.org/a.txt,,\n",
     );
-    let told = bench.fault();
+    let message = bench.fault();
     for wanted in [
         ":2: column `text`: is empty: there is nothing to be spoken",
         ":3: column `text_file`: stands beside a text; a line has the one or the other",
@@ -160,14 +160,14 @@ fn all_bad_lines_are_told_with_their_columns() {
         ":8: column `key`: `../7`: a key may not have `.` or `..`",
         ":9: column `text_file`: `https://x.org/a.txt`: texts are read from files, and not from `https:`",
     ] {
-        assert!(told.contains(&format!("prompts.csv{wanted}")), "{wanted}\n{told}");
+        assert!(message.contains(&format!("prompts.csv{wanted}")), "{wanted}\n{message}");
     }
-    assert_eq!(told.lines().count(), 8, "{told}");
+    assert_eq!(message.lines().count(), 8, "{message}");
     let skipping = Bench { root: "manifest = \"prompts.csv\"\nbad_lines = \"skip\"", ..bench };
     skipping.write("prompts.csv", "key,text\n1,One\n1,Two\n3,\n");
     let (scan, _, rows) = skipping.read().unwrap();
     assert_eq!((scan.lines, scan.bad, scan.jobs, rows.len()), (1, 2, 1, 3));
-    let Row::Bad(bad) = &rows[1] else { panic!() };
+    let ManifestRow::Bad(bad) = &rows[1] else { panic!() };
     assert_eq!(bad.fault, "column `key`: the key is also that of line 2");
 }
 
@@ -180,9 +180,9 @@ fn a_text_that_cannot_be_read_now_stops_the_reading_and_is_no_bad_line() {
         let bench = Bench::new(root, "voice_id = \"a\"");
         bench.write("a.txt", "Good.");
         bench.write("prompts.csv", "key,text_file\n1,a.txt\n2,/proc/self/mem\n3,a.txt\n");
-        let told = bench.fault();
-        assert!(told.starts_with("prompts.csv:3: the text `/proc/self/mem` cannot be read now: "), "{told}");
-        assert!(told.contains("look at that disk or mount") && told.lines().count() == 1, "{told}");
+        let message = bench.fault();
+        assert!(message.starts_with("prompts.csv:3: the text `/proc/self/mem` cannot be read now: "), "{message}");
+        assert!(message.contains("look at that disk or mount") && message.lines().count() == 1, "{message}");
         // What is the file's own fault is its line's.
         bench.write("prompts.csv", "key,text_file\n1,a.txt\n2,a.txt/b.txt\n");
         match bad_lines {
@@ -200,25 +200,25 @@ fn a_text_that_cannot_be_read_now_stops_the_reading_and_is_no_bad_line() {
 fn two_outputs_of_one_name_are_told_with_a_way_out() {
     let mut bench = Bench::new(PROMPTS, "voices = [\"a\", \"b\"]\nname = \"{key}\"");
     bench.write("prompts.csv", "key,menu,text\n1,m,Hi\n2,m,Ho\n");
-    let told = bench.fault();
+    let message = bench.fault();
     assert!(
-        told.starts_with("prompts.csv:2: `1.wav` would be the name of two outputs: b in wav at 24000 Hz, and a in")
+        message.starts_with("prompts.csv:2: `1.wav` would be the name of two outputs: b in wav at 24000 Hz, and a in")
     );
-    assert!(told.ends_with("of line 2; add `{voice_id}` to `name` in [synthesize]\n… and 1 more"), "{told}");
+    assert!(message.ends_with("of line 2; add `{voice_id}` to `name` in [synthesize]\n… and 1 more"), "{message}");
     bench.fields = "voice_id = \"a\"\nname = \"{menu}\"".into();
-    let told = bench.fault();
+    let message = bench.fault();
     assert!(
-        told.starts_with("prompts.csv:3: `m.wav`")
-            && told.ends_with("of line 2; add `{key}` to `name` in [synthesize]")
+        message.starts_with("prompts.csv:3: `m.wav`")
+            && message.ends_with("of line 2; add `{key}` to `name` in [synthesize]")
     );
     bench.fields =
         "voice_id = \"a\"\nname = \"{key}\"\nformats = [\"wav\", { format = \"pcm\", ending = \"wav\" }]".into();
     assert!(bench.fault().contains("add `{format}`"));
     bench.fields = "voice_id = \"a\"\nname = \"{mneu}/{key}\"".into();
-    let told = bench.fault();
+    let message = bench.fault();
     assert!(
-        told.contains("the output's name: nothing is called `mneu`; did you mean `menu`?; known: `key`, `voice_id`"),
-        "{told}"
+        message.contains("the output's name: nothing is called `mneu`; did you mean `menu`?; known: `key`, `voice_id`"),
+        "{message}"
     );
     bench.fields = "voice_id = \"a\"\nname = \"../{key}\"".into();
     assert!(bench.fault().contains("its output would be called `../1`: a name may not have `.` or `..`"));
@@ -228,9 +228,9 @@ fn two_outputs_of_one_name_are_told_with_a_way_out() {
 fn columns_and_voices_that_are_missing_are_told() {
     let mut bench = Bench::new(PROMPTS, "");
     bench.write("prompts.csv", "id,words\n1,Hi\n");
-    let told = bench.fault();
-    assert!(told.contains("no column is known to hold the text; found: `id`, `words`"), "{told}");
-    assert!(told.contains("no voice is named"), "{told}");
+    let message = bench.fault();
+    assert!(message.contains("no column is known to hold the text; found: `id`, `words`"), "{message}");
+    assert!(message.contains("no voice is named"), "{message}");
     bench.root = "manifest = \"prompts.csv\"\ncolumns = { text = \"words\" }";
     bench.write("prompts.csv", "id,words,voice_id\n1,Hi,a\n2,Ho,\n");
     assert!(bench.fault().starts_with("prompts.csv:3: column `voice_id`: is empty, and the definition names no voice"));

@@ -60,7 +60,7 @@ impl FileNames {
     }
 
     /// What is wrong with a name that does not match.
-    pub(super) fn told(&self, source: &str) -> String {
+    pub(super) fn message(&self, source: &str) -> String {
         format!(
             "the name `{}` does not match name_pattern `{}`",
             excerpt(&source_name(source)),

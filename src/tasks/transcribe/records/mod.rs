@@ -33,7 +33,7 @@ use crate::{
 /// The columns of plain lines, and of files.
 pub(crate) const UNNAMED: UnnamedColumns = UnnamedColumns { line: "source", files: ["source", "key"] };
 
-/// Distinct sets of option cells that are remembered; beyond, the memory starts anew.
+/// Distinct sets of option cells that are remembered; beyond, the memory starts again.
 const REMEMBERED: usize = 4096;
 
 /// Finds out what the columns of a manifest of recordings are for.
@@ -185,7 +185,8 @@ impl LineJudge for RecordingJudge<'_> {
         let mut faults = options.faults.clone();
         faults.extend(self.check_source(source, options.send));
         if let Some(names) = columns.names.as_ref().filter(|_| record.unmatched) {
-            faults.push(LineFault::new(Some(columns.source_name.clone()), names.told(&columns.named_source(record))));
+            faults
+                .push(LineFault::new(Some(columns.source_name.clone()), names.message(&columns.named_source(record))));
         }
         let key = match &columns.key {
             Some(rule) => rule.text(record),

@@ -20,7 +20,7 @@ pub(super) struct Call {
     /// When it ended, in ms since 1970.
     pub ended_at: i64,
     /// Its fingerprint, in hexadecimal; of speech alone.
-    pub sound: Option<String>,
+    pub cache_key: Option<String>,
     /// Its line's batch and key, and its part.
     pub part: (String, String, i64),
 }
@@ -76,7 +76,7 @@ impl Ledger {
                 id: row.get("id"),
                 state: row.get("state"),
                 ended_at: row.get("ended_at"),
-                sound: row.get::<Option<String>, _>("sound").filter(|sound| !sound.is_empty()),
+                cache_key: row.get::<Option<String>, _>("sound").filter(|cache_key| !cache_key.is_empty()),
                 part: (row.get("batch"), row.get("key"), row.get("part")),
             })
             .collect()

@@ -1,9 +1,9 @@
 //! An ordeal: processes of the real program on one ledger, killed and stopped while they work, and what became of it.
 //! It needs nothing of the tests but their S3 store, so that `examples/crash.rs` shares it.
 
-mod cast;
 mod dice;
 mod ledger;
+mod processes;
 mod verdict;
 mod work;
 
@@ -18,9 +18,9 @@ use wavebatch::sandbox::{Config, Sandbox};
 
 pub use self::verdict::Verdict;
 use self::{
-    cast::{Cast, LEASE},
     dice::Dice,
     ledger::Ledger,
+    processes::{LEASE, Processes},
     work::Work,
 };
 use super::s3::{Fault, S3Server};
@@ -83,30 +83,30 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     let s3 = S3Server::start().await;
     s3.bucket(BUCKET);
     let (mut dice, mut deeds) = (Dice::new(plan.seed), Deeds::default());
-    let mut cast = Cast::new(plan, &dir, &sandbox.base_url(), s3.environment());
-    let mut work = Work::new(&dir, plan, &cast.listen);
-    submit(&mut work, &cast, &mut dice, &mut deeds).await;
+    let mut processes = Processes::new(plan, &dir, &sandbox.base_url(), s3.environment());
+    let mut work = Work::new(&dir, plan, &processes.listen);
+    submit(&mut work, &processes, &mut dice, &mut deeds).await;
     let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
-    cast.enter(&mut dice);
+    processes.enter(&mut dice);
     while deeds.kills() < plan.kills || began.elapsed() < plan.time {
         tokio::time::sleep(dice.millis(20..220)).await;
-        disturb(&mut cast, &mut ledger, &mut dice, &mut deeds).await;
+        disturb(&mut processes, &mut ledger, &mut dice, &mut deeds).await;
         spoil(&s3, &mut dice, &mut deeds);
         if ledger.unfinished().await.is_empty() {
-            submit(&mut work, &cast, &mut dice, &mut deeds).await;
+            submit(&mut work, &processes, &mut dice, &mut deeds).await;
         }
     }
     let disturbed = began.elapsed();
     s3.lift();
     deeds.refused = s3.met();
-    calm_down(&mut cast, &mut ledger, &mut deeds).await;
+    calm_down(&mut processes, &mut ledger, &mut deeds).await;
     let calm = Instant::now();
     while !ledger.unfinished().await.is_empty() && calm.elapsed() < CALM {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    cast.leave().await;
+    processes.leave().await;
     // A last clean run: whatever a process that died left behind goes now, or never.
-    let last = cast.program(&["work", "-q"], "last").status().expect("the program");
+    let last = processes.program(&["work", "-q"], "last").status().expect("the program");
     let clean = work.undisturbed(plan).await;
     Verdict::find(verdict::Evidence {
         plan,
@@ -124,18 +124,18 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
 }
 
 /// The next round of batches; now and then the submitter dies, and it is done again.
-async fn submit(work: &mut Work, cast: &Cast, dice: &mut Dice, deeds: &mut Deeds) {
+async fn submit(work: &mut Work, processes: &Processes, dice: &mut Dice, deeds: &mut Deeds) {
     for definition in work.next_round(dice) {
         let args = ["submit", definition.as_str(), "-q"];
         if dice.percent(30) {
-            let mut submitter = cast.program(&args, "submit").spawn().expect("the program");
+            let mut submitter = processes.program(&args, "submit").spawn().expect("the program");
             tokio::time::sleep(dice.millis(5..150)).await;
             let _ = submitter.kill();
             let _ = submitter.wait();
             deeds.submits_killed += 1;
         }
-        let submitter = cast.program(&args, "submit").spawn().expect("the program");
-        cast::ended(submitter, &definition, &work.dir).await;
+        let submitter = processes.program(&args, "submit").spawn().expect("the program");
+        processes::ended(submitter, &definition, &work.dir).await;
     }
 }
 
@@ -152,42 +152,42 @@ fn spoil(s3: &S3Server, dice: &mut Dice, deeds: &mut Deeds) {
 }
 
 /// The last kills: from now on nobody is stopped, and nobody dies.
-async fn calm_down(cast: &mut Cast, ledger: &mut Ledger, deeds: &mut Deeds) {
-    for at in cast.dead() {
-        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
-        *deeds.kills.entry(cast.moment(at)).or_default() += 1;
-        cast.enter_for_good(at);
+async fn calm_down(processes: &mut Processes, ledger: &mut Ledger, deeds: &mut Deeds) {
+    for at in processes.dead() {
+        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        *deeds.kills.entry(processes.moment(at)).or_default() += 1;
+        processes.enter_for_good(at);
     }
-    for at in cast.fused() {
-        cast.stop(at, Duration::ZERO);
-        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
-        cast.kill(at);
+    for at in processes.fused() {
+        processes.stop(at, Duration::ZERO);
+        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        processes.kill(at);
         *deeds.kills.entry("any").or_default() += 1;
-        cast.enter_for_good(at);
+        processes.enter_for_good(at);
     }
-    cast.wake();
+    processes.wake();
 }
 
 /// One process is killed, or stopped beyond its lease, or nothing happens; those that died at their moment come again.
-async fn disturb(cast: &mut Cast, ledger: &mut Ledger, dice: &mut Dice, deeds: &mut Deeds) {
-    for at in cast.dead() {
-        deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(at))).await);
-        *deeds.kills.entry(cast.moment(at)).or_default() += 1;
-        cast.enter_again(at, dice);
+async fn disturb(processes: &mut Processes, ledger: &mut Ledger, dice: &mut Dice, deeds: &mut Deeds) {
+    for at in processes.dead() {
+        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        *deeds.kills.entry(processes.moment(at)).or_default() += 1;
+        processes.enter_again(at, dice);
     }
-    cast.go_on();
+    processes.go_on();
     let victim = dice.pick(&[0, 1, 2]);
     match dice.roll(0..100) {
-        0..25 if !cast.is_stopped(victim) => {
+        0..25 if !processes.is_stopped(victim) => {
             // Stopped first, so that the ledger can be asked what it has on the wire.
-            cast.stop(victim, Duration::ZERO);
-            deeds.in_flight.extend(ledger.in_flight(Some(cast.pid(victim))).await);
-            cast.kill(victim);
+            processes.stop(victim, Duration::ZERO);
+            deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(victim))).await);
+            processes.kill(victim);
             *deeds.kills.entry("any").or_default() += 1;
-            cast.enter_again(victim, dice);
+            processes.enter_again(victim, dice);
         }
-        25..32 if !cast.any_stopped() => {
-            cast.stop(victim, LEASE + dice.millis(0..1_000));
+        25..32 if !processes.any_stopped() => {
+            processes.stop(victim, LEASE + dice.millis(0..1_000));
             // It may have stopped with the ledger's lock in hand, and then nobody else's heart beats.
             deeds.in_flight.extend(ledger.in_flight(None).await);
             deeds.stops += 1;

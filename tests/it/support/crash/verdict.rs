@@ -20,7 +20,7 @@ use super::{
 /// Numbers, and what is wrong with them.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    told: Vec<String>,
+    message: Vec<String>,
     /// Promises that were broken, in words.
     pub broken: Vec<String>,
     /// Kills, all in all.
@@ -54,7 +54,7 @@ impl Evidence<'_> {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.told.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        self.message.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         self.broken.iter().try_for_each(|line| writeln!(f, "BROKEN    {line}"))
     }
 }
@@ -67,20 +67,20 @@ impl Verdict {
         verdict.lines(&mut evidence).await;
         verdict.outputs(&evidence);
         verdict.transcripts(&evidence);
-        verdict.speech(&evidence, &calls);
+        verdict.synthesis(&evidence, &calls);
         verdict.caps(&evidence);
         verdict.ledger(&mut evidence, &calls).await;
         verdict.spool(&evidence, &calls);
         if verdict.broken.is_empty() {
             fs::remove_dir_all(&evidence.dir).expect("its own folder");
         } else {
-            verdict.told(format!("kept      {}", evidence.dir.display()));
+            verdict.message(format!("kept      {}", evidence.dir.display()));
         }
         verdict
     }
 
-    fn told(&mut self, line: String) {
-        self.told.push(line);
+    fn message(&mut self, line: String) {
+        self.message.push(line);
     }
 
     fn holds(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
@@ -93,8 +93,8 @@ impl Verdict {
         let Evidence { plan, deeds, disturbed, work, last, .. } = evidence;
         let moments: Vec<_> = deeds.kills.iter().map(|(moment, times)| format!("{moment} {times}")).collect();
         (self.kills, self.moments) = (deeds.kills(), deeds.kills.clone());
-        self.told(format!("seed      {}", plan.seed));
-        self.told(format!(
+        self.message(format!("seed      {}", plan.seed));
+        self.message(format!(
             "deeds     {} kills, {} stops, {} submitters killed, {} outputs refused in {:.0} s; {} batches",
             deeds.kills(),
             deeds.stops,
@@ -103,7 +103,7 @@ impl Verdict {
             disturbed.as_secs_f64(),
             work.batches.len()
         ));
-        self.told(format!("moments   {}", moments.join(", ")));
+        self.message(format!("moments   {}", moments.join(", ")));
         self.holds(last.success(), || format!("the last run: {last}"));
     }
 
@@ -129,12 +129,12 @@ impl Verdict {
             let well = rows.iter().all(|(_, state)| state == "succeeded");
             self.holds(once && well, || format!("{name}: its report has {} rows: {rows:?}", rows.len()));
         }
-        self.told(format!("lines     {lines}, each finished once"));
+        self.message(format!("lines     {lines}, each finished once"));
     }
 
     /// Outputs are right for their line, byte for byte.
     fn outputs(&mut self, evidence: &Evidence<'_>) {
-        let (mut texts, mut sounds, mut in_bucket) = (0, 0, 0);
+        let (mut texts, mut clips, mut in_bucket) = (0, 0, 0);
         for batch in &evidence.work.batches {
             let place = evidence.clean.path().join("out").join(&batch.name);
             in_bucket += if batch.in_bucket { batch.lines.len() } else { 0 };
@@ -145,7 +145,7 @@ impl Verdict {
                     let (have, want) = (output("wav"), fs::read(place.join(format!("{key}.wav"))).ok());
                     let same = have == want && have.is_some_and(|have| !have.is_empty());
                     self.holds(same, || format!("{}: other audio than undisturbed", name()));
-                    sounds += 1;
+                    clips += 1;
                     continue;
                 }
                 let text = output("txt").unwrap_or_default();
@@ -156,8 +156,8 @@ impl Verdict {
                 texts += 1;
             }
         }
-        self.told(format!(
-            "outputs   {texts} transcripts and {sounds} chapters, byte for byte; {in_bucket} of them in a bucket"
+        self.message(format!(
+            "outputs   {texts} transcripts and {clips} chapters, byte for byte; {in_bucket} of them in a bucket"
         ));
         self.bucket(evidence);
     }
@@ -192,20 +192,20 @@ impl Verdict {
         }
         let twice = bought.values().filter(|times| **times > 1).count();
         let lines = evidence.work.batches.iter().filter(|b| b.kind != Kind::Book).map(|b| b.lines.len()).sum::<usize>();
-        self.told(format!("bought    {} recordings for {lines} lines; {twice} of them twice", bought.len()));
+        self.message(format!("bought    {} recordings for {lines} lines; {twice} of them twice", bought.len()));
         self.holds(twice == 0, || format!("{twice} recordings were bought again though the log proved their calls"));
         self.holds(bought.len() == lines && bought.values().all(|times| *times > 0), || "not all were bought".into());
     }
 
     /// Nothing proves a part's call but its file: one more for each that was in flight at a kill, and none for a part that
     /// was answered.
-    fn speech(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
+    fn synthesis(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
         let (_, tts) = by_kind(&evidence.books);
         let known: HashMap<&str, &Call> = calls.iter().map(|call| (call.id.as_str(), call)).collect();
         let mut answered: HashMap<&str, i64> = HashMap::new();
         for call in calls.iter().filter(|call| call.state == "answered") {
-            if let Some(sound) = &call.sound {
-                let at = answered.entry(sound).or_insert(call.ended_at);
+            if let Some(cache_key) = &call.cache_key {
+                let at = answered.entry(cache_key).or_insert(call.ended_at);
                 *at = call.ended_at.min(*at);
             }
         }
@@ -217,15 +217,16 @@ impl Verdict {
                 strangers += 1;
                 continue;
             };
-            let (billed, excused) = parts.entry(call.sound.as_deref().unwrap_or_default()).or_default();
+            let (billed, excused) = parts.entry(call.cache_key.as_deref().unwrap_or_default()).or_default();
             *billed += 1;
             *excused += u64::from(evidence.deeds.in_flight.contains(&id));
-            let kept_at = call.sound.as_deref().and_then(|sound| answered.get(sound)).copied().unwrap_or(i64::MAX);
+            let kept_at =
+                call.cache_key.as_deref().and_then(|cache_key| answered.get(cache_key)).copied().unwrap_or(i64::MAX);
             late += u64::from(record.at_ms > kept_at);
         }
         let again: u64 = parts.values().map(|(billed, _)| billed - 1).sum();
         let unexcused = parts.values().filter(|(billed, excused)| billed - 1 > *excused).count();
-        self.told(format!(
+        self.message(format!(
             "spoken    {} parts; {again} calls more, each for one that was in flight at a kill; {late} after an answer",
             parts.len()
         ));
@@ -235,18 +236,18 @@ impl Verdict {
     }
 
     fn caps(&mut self, evidence: &Evidence<'_>) {
-        let mut told = Vec::new();
+        let mut message = Vec::new();
         for (pool, cap) in CAPS {
             let model = evidence.books.models.get(pool).copied().unwrap_or_default();
-            told.push(format!("{pool} {} of {cap}", model.peak_in_flight));
+            message.push(format!("{pool} {} of {cap}", model.peak_in_flight));
             self.holds(model.peak_in_flight <= cap, || format!("{pool}: {} in flight", model.peak_in_flight));
             let most = evidence.plan.requests_per_minute;
             if pool == "pulse" && most > 0 {
-                told.push(format!("{} a minute of {most}", model.most_in_a_minute));
+                message.push(format!("{} a minute of {most}", model.most_in_a_minute));
                 self.holds(model.most_in_a_minute <= most, || format!("{} calls in a minute", model.most_in_a_minute));
             }
         }
-        self.told(format!("caps      {}", told.join(", ")));
+        self.message(format!("caps      {}", message.join(", ")));
     }
 
     async fn ledger(&mut self, evidence: &mut Evidence<'_>, calls: &[Call]) {
@@ -260,7 +261,7 @@ impl Verdict {
         let paid =
             calls.iter().filter(|c| ["answered", "lost", "surplus", "replaced"].contains(&c.state.as_str())).count();
         let billed = evidence.books.billed;
-        self.told(format!("ledger    {integrity}; {by_state:?}; {paid} may be billed, {billed} were"));
+        self.message(format!("ledger    {integrity}; {by_state:?}; {paid} may be billed, {billed} were"));
         self.holds(integrity == "ok", || integrity.clone());
         self.holds(paid as u64 >= billed, || format!("the ledger counts {paid} calls, and {billed} were billed"));
         self.holds(answers.values().all(|answers| *answers <= 1), || "a part has two answers".into());
@@ -270,7 +271,7 @@ impl Verdict {
 
     /// Nothing lies in the spool, or beside the ledger, that no row knows.
     fn spool(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
-        let known: HashSet<&str> = calls.iter().filter_map(|call| call.sound.as_deref()).collect();
+        let known: HashSet<&str> = calls.iter().filter_map(|call| call.cache_key.as_deref()).collect();
         let (mut files, mut unknown) = (0, Vec::new());
         let spool = evidence.dir.join("wavebatch.db-spool");
         for entry in walk(&spool) {
@@ -285,7 +286,7 @@ impl Verdict {
         unknown.extend(walk(&evidence.dir).into_iter().filter(|path| path.extension().is_some_and(|e| e == "lock")));
         let outputs = walk(&evidence.dir.join("out"));
         unknown.extend(outputs.into_iter().filter(|path| name_of(path).starts_with(".wavebatch-tmp-")));
-        self.told(format!("spool     {files} files, {} unknown there or in the outputs", unknown.len()));
+        self.message(format!("spool     {files} files, {} unknown there or in the outputs", unknown.len()));
         self.holds(unknown.is_empty(), || format!("files that no row knows: {unknown:?}"));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use wavebatch::{audio::wav, sandbox::Sandbox};
 
-use super::{BUCKET, CAPS, Plan, cast, dice::Dice};
+use super::{BUCKET, CAPS, Plan, dice::Dice, processes};
 
 /// How the lines of a batch are worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,8 @@ impl Work {
             let definition = definition.replace(&format!("s3://{BUCKET}/"), "out/");
             fs::write(dir.path().join(&toml), definition).expect("a file");
             let args = ["run", &toml, "-q"];
-            let run = cast::command(&plan.program, dir.path(), &sandbox.base_url(), &args, "clean").spawn();
-            cast::ended(run.expect("the program"), "an undisturbed run", dir.path()).await;
+            let run = processes::command(&plan.program, dir.path(), &sandbox.base_url(), &args, "clean").spawn();
+            processes::ended(run.expect("the program"), "an undisturbed run", dir.path()).await;
         }
         dir
     }

@@ -63,8 +63,8 @@ impl S3 for Memory {
             None => (stored.body, None),
             Some(range) => {
                 let range = range.check(total as u64)?;
-                let told = format!("bytes {}-{}/{total}", range.start, range.end - 1);
-                (stored.body.slice(range.start as usize..range.end as usize), Some(told))
+                let message = format!("bytes {}-{}/{total}", range.start, range.end - 1);
+                (stored.body.slice(range.start as usize..range.end as usize), Some(message))
             }
         };
         Ok(S3Response::new(GetObjectOutput {

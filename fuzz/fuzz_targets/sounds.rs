@@ -1,8 +1,0 @@
-//! What is asserted: `src/fuzzed/sounds.rs`.
-
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use wavebatch_fuzz as _;
-
-fuzz_target!(|input: &[u8]| wavebatch::fuzzed::sounds(input));

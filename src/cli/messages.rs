@@ -1,0 +1,313 @@
+//! What the user is told before and after.
+
+use super::{
+    Exit, Screen,
+    progress::least_time,
+    reading,
+    session::Published,
+    synthesis,
+    words::{counted, dollars, duration, grouped, printable, shell},
+};
+use crate::{
+    config::{Config, PoolLimits},
+    definition::{Definition, manifest::Ignored},
+    domain::{
+        batch::BatchSpec, cost::Rates, environment::Environment, job::JobState, options::SttModel, row::RowStatus,
+        synthesis::Synthesis, transcription::Transcription,
+    },
+    report::summary::SummaryState,
+    runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
+    store::Counts,
+};
+
+/// The model of transcripts.
+pub(super) fn stt(spec: &BatchSpec) -> SttModel {
+    spec.task.read::<Transcription>().ok().map_or(SttModel::Pulse, |asked| asked.options.model)
+}
+
+/// One fact under its name, on one line.
+pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
+    format!("  {name:<9} {}", printable(value.as_ref()))
+}
+
+/// Where everything is kept.
+pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
+    let new = if fresh { " (new)" } else { "" };
+    let mut facts = vec![fact("ledger", format!("{}{new}", config.database.display()))];
+    facts.extend(config.file.as_ref().map(|file| fact("settings", file.display().to_string())));
+    facts.extend(config.origin().filter(|_| !config.is_of_sandbox()).map(|origin| fact("api", origin)));
+    facts
+}
+
+/// The columns that override options.
+pub(super) fn option_columns(columns: &[String]) -> Option<String> {
+    let how = "set options of their lines (--option-columns '' turns that off)";
+    (!columns.is_empty()).then(|| fact("columns", format!("{} {how}", columns.join(", "))))
+}
+
+/// What a listing passed over.
+pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
+    let ignored: Vec<_> = ignored.iter().map(|(kind, n)| format!("{} {kind}", grouped(*n))).collect();
+    (!ignored.is_empty()).then(|| fact("ignored", ignored.join(", ")))
+}
+
+/// Of lines whose captions have no word times to go by.
+pub(super) const WITHOUT_WORD_TIMES: &str =
+    " bought without word times: their captions share the length out; `retry --key` buys one again with them";
+
+/// What submitting did.
+pub(super) fn submitted(done: &Submission) -> Vec<String> {
+    let s = &done.submitted;
+    let mut parts = Vec::new();
+    for (n, what) in [(s.new, "new"), (s.changed, "changed"), (s.same, "there already"), (done.bad, "bad")] {
+        if n > 0 {
+            parts.push(format!("{} {what}", grouped(n)));
+        }
+    }
+    if parts.is_empty() {
+        parts.push("none: there is nothing to do".into());
+    }
+    let mut facts = Vec::new();
+    let synthesis = done.spec.task.read::<Synthesis>().ok();
+    let one = if synthesis.is_some() { "output" } else { "line" };
+    if done.older_batch {
+        let message = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
+        facts.push(fact("goes on", message));
+    }
+    match synthesis {
+        Some(asked) => {
+            facts.push(fact("lines", synthesis::product(done.lines, s.new + s.changed + s.same, &asked)));
+            facts.push(fact("", parts.join(", ")));
+        }
+        None => facts.push(fact("lines", parts.join(", "))),
+    }
+    facts.extend(passed_over(&done.ignored));
+    facts.extend(reading::compared(&done.compared, done.readdressed.as_deref()));
+    let mut some = |n: u64, words: &str| {
+        if n > 0 {
+            facts.push(fact("", format!("{}{words}", counted(n, one))));
+        }
+    };
+    some(done.adopted, " whose outputs were there already: done");
+    some(done.without_source, " without a source: nothing to do");
+    some(done.gone, " of the batch are not in the manifest any more; they stay in its report");
+    some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
+    some(done.redelivered, " rendered and delivered again from kept answers");
+    some(done.without_word_times, WITHOUT_WORD_TIMES);
+    some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
+    facts
+}
+
+/// Of jobs that nobody asks for any more.
+pub(super) fn gone(spec: &BatchSpec) -> &'static str {
+    match spec.task.name {
+        Transcription::TASK => " of the batch are not in the manifest any more; they stay",
+        _ => " of the batch are of lines that are gone, or of voices or formats that are not asked for any more",
+    }
+}
+
+/// What is left to do, what it costs, and how long it takes at least.
+pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, rates: &Rates) -> Vec<String> {
+    let left = counts.unfinished();
+    if left == 0 {
+        return Vec::new();
+    }
+    if let Some(asked) = spec.task.read::<Synthesis>().ok() {
+        let mut facts = vec![fact("cost", synthesis::price(asked.options.model, rates))];
+        facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
+        facts.push(fact("time", finish(left, limits)));
+        return facts;
+    }
+    let model = stt(spec);
+    let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
+    let price = price(model, rates);
+    let cost = match (done, counts.audio_ms) {
+        _ if rates.known_per_minute(model).is_none() => price,
+        (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
+        (done, known) => {
+            let audio_ms = known / done * left;
+            let cost = dollars(rates.cost(model, audio_ms).0);
+            format!("about {cost} for {} of audio, judging by the {} done ({price})", duration(audio_ms), grouped(done))
+        }
+    };
+    let mut facts = vec![fact("cost", cost)];
+    facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
+    facts.push(fact("time", finish(left, limits)));
+    facts
+}
+
+/// The list price of a model.
+pub(super) fn price(model: SttModel, rates: &Rates) -> String {
+    match rates.known_per_minute(model) {
+        Some(price) => format!("{} a minute by {model}, list price of {}", dollars(price.0), rates.as_of),
+        None => unpriced(model.as_str()),
+    }
+}
+
+/// What is told where nobody has said what a model costs.
+pub(super) fn unpriced(model: &str) -> String {
+    format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
+}
+
+/// The same for the sandbox.
+pub(super) fn sandbox_outlook(counts: &Counts) -> Vec<String> {
+    if counts.unfinished() == 0 { Vec::new() } else { vec![fact("cost", "none: the sandbox neither bills nor limits")] }
+}
+
+/// The least time, and which limit binds.
+pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
+    let at_once = match limits.limits.concurrency {
+        Some(n) => format!("{n} calls in flight ({})", limits.concurrency_by),
+        None => format!("{DEFAULT_CONCURRENCY} calls in flight"),
+    };
+    match limits.limits.requests_per_minute {
+        Some(rate) => {
+            let least = match least_time(calls, rate) {
+                0 => "within the first minute's requests".to_owned(),
+                ms => format!("at least {}", duration(ms)),
+            };
+            format!("{least}: {rate} requests/min ({})", limits.rate_by)
+        }
+        None => format!("as fast as {at_once} go; no limit of requests/min ({})", limits.rate_by),
+    }
+}
+
+/// The limits of a batch's model, lowered by its definition.
+pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
+    let pool = spec.task.pool();
+    config.limits_of(pool).lowered(&spec.run)
+}
+
+/// The definition's first line.
+pub(super) fn headline(definition: &Definition, environment: Environment) -> String {
+    let task = definition.task.task();
+    let sandbox = match (environment, task) {
+        (Environment::Sandbox, Transcription::TASK) => " in the sandbox: nothing is sent, transcripts are invented",
+        (Environment::Sandbox, Synthesis::TASK) => " in the sandbox: nothing is sent, audio is invented",
+        _ => "",
+    };
+    format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
+}
+
+/// What a batch's end means for the summary.
+pub(super) fn state_of(end: RunEnd, paused: bool, unfinished: u64) -> SummaryState {
+    match end {
+        _ if paused => SummaryState::Paused,
+        RunEnd::Interrupted if unfinished > 0 => SummaryState::Interrupted,
+        _ if unfinished > 0 => SummaryState::Running,
+        RunEnd::Done | RunEnd::Paused | RunEnd::Interrupted => SummaryState::Finished,
+    }
+}
+
+/// Tells how a batch stands after the work, and what that means for the exit status.
+pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -> Exit {
+    let summary = &published.summary;
+    screen.message(&format!("\n{}", summary.to_table(screen.width())));
+    match &published.failed {
+        None => {
+            let outputs = summary.outputs.trim_end_matches('/');
+            match summary.report.strip_prefix(outputs) {
+                Some(name) if name.starts_with('/') => {
+                    screen.message(&fact("report", format!("{}, summary.json", summary.report)));
+                }
+                _ => {
+                    screen.message(&fact("report", &summary.report));
+                    screen.message(&fact("summary", format!("{outputs}/summary.json")));
+                }
+            }
+        }
+        Some(stop) => screen.error(&stop.message()),
+    }
+    if published.sandbox {
+        screen.message(&fact("note", "the sandbox is free; the spend is what the API would have asked"));
+    }
+    let name = shell(&summary.batch);
+    match summary.state {
+        SummaryState::Paused => {
+            // In full, however long: it is what the user has to do something about.
+            screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
+            screen.message(&match published.pause {
+                Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),
+                Some(kind) if kind.ends_by_itself() => {
+                    "-> the same command goes on once the limit is raised, or then".to_owned()
+                }
+                _ => "-> mend that, and the same command goes on".to_owned(),
+            });
+            Exit::Blocked
+        }
+        SummaryState::Interrupted => {
+            screen.message("-> the same command goes on");
+            interrupted
+        }
+        SummaryState::Running | SummaryState::Waiting => Exit::Success,
+        SummaryState::Finished if published.failed.is_some() => Exit::Blocked,
+        SummaryState::Finished => {
+            let bad = [RowStatus::Failed, RowStatus::Suspect, RowStatus::Cancelled].map(|s| summary.count(s));
+            Exit::of_lines(bad.iter().sum(), summary.total(), published.spec.run.tolerate)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::SetBy,
+        domain::{cost::RATES_AS_OF, pool::Limits},
+    };
+
+    fn limits(rate: Option<u32>, concurrency: Option<u32>) -> PoolLimits {
+        PoolLimits {
+            limits: Limits { requests_per_minute: rate, concurrency },
+            rate_by: SetBy::Preset(crate::config::Plan::Standard),
+            concurrency_by: SetBy::Definition,
+        }
+    }
+
+    #[test]
+    fn the_binding_limit_is_named() {
+        let preset = "(preset standard; change it in wavebatch.toml [limits])";
+        assert_eq!(finish(1_000, &limits(Some(25), None)), format!("at least 39 min 0 s: 25 requests/min {preset}"));
+        assert_eq!(
+            finish(20, &limits(Some(25), None)),
+            format!("within the first minute's requests: 25 requests/min {preset}")
+        );
+        assert_eq!(
+            finish(20, &limits(None, Some(4))),
+            format!("as fast as 4 calls in flight (the definition's [run]) go; no limit of requests/min {preset}")
+        );
+    }
+
+    #[test]
+    fn the_cost_is_judged_by_what_is_done() {
+        let spec: BatchSpec = serde_json::from_value(serde_json::json!({
+            "definition": "d", "task": "transcribe", "manifest": "m", "output": "/o",
+            "asked": { "formats": ["json"], "options": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
+                "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
+                "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } },
+            "run": {}, "report": {}, "carried": [], "option_columns": [],
+        }))
+        .unwrap();
+        let message = |counts: &Counts| outlook(counts, &spec, &limits(None, None), &Rates::default());
+        let mut counts = Counts::default();
+        assert!(message(&counts).is_empty());
+        counts.by_state.insert(JobState::Queued, 10);
+        assert!(message(&counts)[0].contains("how long the audio is shows as it is opened"));
+        counts.by_state.insert(JobState::Succeeded, 2);
+        counts.audio_ms = 120_000;
+        let price = format!("$0.005 a minute by pulse, list price of {RATES_AS_OF}");
+        assert_eq!(
+            message(&counts)[0],
+            fact("cost", format!("about $0.05 for 10 min 0 s of audio, judging by the 2 done ({price})"))
+        );
+    }
+
+    #[test]
+    fn an_end_is_read_by_what_is_left() {
+        assert_eq!(state_of(RunEnd::Done, false, 0), SummaryState::Finished);
+        assert_eq!(state_of(RunEnd::Interrupted, false, 0), SummaryState::Finished, "the last one was in flight");
+        assert_eq!(state_of(RunEnd::Interrupted, false, 3), SummaryState::Interrupted);
+        assert_eq!(state_of(RunEnd::Paused, true, 3), SummaryState::Paused);
+        assert_eq!(state_of(RunEnd::Paused, false, 0), SummaryState::Finished, "another batch was paused");
+    }
+}

@@ -1,0 +1,49 @@
+//! What is done beside the work, once a run: answers past their time are taken, leftovers of dead processes removed.
+
+use std::sync::Arc;
+
+use super::RunnerShared;
+use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
+
+/// How long after its end an output is still swept, in ms: a process may have died on it while another one finished it.
+const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
+
+/// Nothing here is worth stopping a run for.
+pub(super) async fn maintain(shared: Arc<RunnerShared>) {
+    if let Err(e) = prune(&shared).await {
+        tracing::warn!(error = %e, "old answers could not be pruned");
+    }
+}
+
+/// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of those that are worked on, or
+/// were lately.
+async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
+    let now = shared.store.clock().now();
+    let mut taken = 0;
+    for row in shared.store.batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
+        let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) else { continue };
+        let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
+        match row.finished_at {
+            Some(at) if at.saturating_add(keep) <= now => {
+                let pruned = shared.store.prune(Some(row.id), at + 1).await?;
+                taken += pruned.answers + pruned.callbacks;
+            }
+            Some(at) if at.saturating_add(SWEPT_FOR) <= now => {}
+            _ => {
+                if let Ok(sink) = Sink::open(&spec.output, &spec.sink)
+                    && let Err(e) = sink.sweep().await
+                {
+                    tracing::debug!(error = %e, "the output could not be swept");
+                }
+            }
+        }
+    }
+    if taken > 0 {
+        tracing::info!(
+            answers = taken,
+            "answers past keep_answers pruned, what else was posted for their calls among them"
+        );
+        shared.store.shrink().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Batches of a service: their ends are noted and told, their reports written, and pauses that wavebatch made are tried.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use tokio::{
+    task::{Id, JoinSet},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::in_words;
+use crate::{
+    clock::Millis,
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
+    report::{
+        publish::{PublishError, publish, summarize},
+        summary::{Summary, SummaryState},
+    },
+    sink::Sink,
+    store::{BatchRow, BatchStatus, Store, StoreError},
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Reports that are written at once; the others' turn comes with the next look.
+const AT_ONCE: usize = 4;
+/// After so many tries at its report, a batch's end is told without it.
+const MAX_TRIES: u32 = 3;
+/// A batch whose submission takes longer was most likely left half submitted, in ms.
+const SUBMITTING_LONG: Millis = 15 * 60_000;
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// A batch stands otherwise than it did.
+#[derive(Debug, Clone)]
+pub struct BatchNews {
+    /// The batch.
+    pub batch: BatchRow,
+    /// How it stands now.
+    pub batch_status: BatchStatus,
+    /// The same on one page.
+    pub summary: Summary,
+    /// Why report and summary are not where they should be.
+    pub unpublished: Option<String>,
+}
+
+/// Looks after the batches of one environment.
+#[derive(Debug)]
+pub struct Supervisor<T> {
+    store: Store,
+    environment: Environment,
+    rates: Rates,
+    notify: T,
+    /// Batches whose report is being written.
+    writing: HashSet<BatchId>,
+    failed: HashMap<BatchId, Failed>,
+    /// Batches that are being submitted, since when as far as we saw; `None`: that it takes long is told.
+    submitting: HashMap<BatchId, Option<Millis>>,
+}
+
+/// A report that could not be written.
+#[derive(Debug)]
+struct Failed {
+    times: u32,
+    again: Instant,
+}
+
+impl<T, F> Supervisor<T>
+where
+    T: Fn(BatchNews) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), StoreError>> + Send,
+{
+    /// A supervisor that tells news by `notify`. What is told was never told before, unless a process was killed just then.
+    #[must_use]
+    pub fn new(store: Store, environment: Environment, rates: Rates, notify: T) -> Self {
+        Self {
+            store,
+            environment,
+            rates,
+            notify,
+            writing: HashSet::new(),
+            failed: HashMap::new(),
+            submitting: HashMap::new(),
+        }
+    }
+
+    /// Looks after them until it is stopped.
+    ///
+    /// # Errors
+    /// The ledger could not be told.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut writers: JoinSet<Result<Option<String>, StoreError>> = JoinSet::new();
+        let mut written: HashMap<Id, BatchId> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(done) = writers.join_next_with_id() => {
+                    let (id, result) = match done {
+                        Ok((id, result)) => (id, result),
+                        Err(e) => (e.id(), Ok(Some(e.to_string()))),
+                    };
+                    if let Some(batch) = written.remove(&id) {
+                        self.writing.remove(&batch);
+                        match result {
+                            Ok(unpublished) => self.note(batch, unpublished),
+                            // One batch that does not read is no reason to leave the others alone.
+                            Err(e) if !e.is_fatal() => self.note(batch, Some(e.reason())),
+                            Err(e) => return Err(e),
+                        }
+                    }
+                }
+                _ = tick.tick() => match self.look().await {
+                    Ok(news) => {
+                        for (batch, batch_status) in news.into_iter().take(AT_ONCE.saturating_sub(writers.len())) {
+                            let id = batch.id;
+                            let task = writers.spawn(self.write(batch, batch_status));
+                            written.insert(task.id(), id);
+                        }
+                    }
+                    Err(e) if !e.is_fatal() => {
+                        tracing::warn!(error = %e.reason(), "batches cannot be looked after now");
+                    }
+                    Err(e) => return Err(e),
+                },
+            }
+        }
+    }
+
+    /// Probes what is paused, and finds what there is to tell.
+    async fn look(&mut self) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
+        self.store.watch_clock().await?;
+        self.probe().await?;
+        self.news().await
+    }
+
+    fn write(
+        &mut self,
+        batch: BatchRow,
+        batch_status: BatchStatus,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send + 'static {
+        self.writing.insert(batch.id);
+        let without_report = self.failed.get(&batch.id).is_some_and(|failed| failed.times + 1 >= MAX_TRIES);
+        let (store, rates, notify) = (self.store.clone(), self.rates.clone(), self.notify.clone());
+        async move { write(&store, &rates, batch, batch_status, without_report, notify).await }
+    }
+
+    /// One line of each batch that wavebatch paused is tried now and then.
+    async fn probe(&self) -> Result<(), StoreError> {
+        for (batch, kind) in self.store.probe_paused(self.environment).await? {
+            tracing::info!(batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
+        }
+        Ok(())
+    }
+
+    /// The batches of which there is something to tell, now.
+    async fn news(&mut self) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
+        let mut news = Vec::new();
+        let batch_statuses = self.store.batch_statuses(self.environment).await?;
+        self.watch_submissions(batch_statuses.iter().map(|(batch, _)| batch));
+        for (batch, batch_status) in batch_statuses {
+            if batch.cancelled_at.is_some() {
+                self.store.finish_cancel(batch.id).await?;
+            }
+            let waits = self.failed.get(&batch.id).is_some_and(|failed| failed.again > Instant::now());
+            match batch_status {
+                BatchStatus::Working => {}
+                _ if waits || self.writing.contains(&batch.id) => {}
+                BatchStatus::Over => {
+                    if self.store.finish(batch.id).await?
+                        && let Some(at) = self.store.batch_by_id(batch.id).await?.finished_at
+                    {
+                        news.push((self.store.batch_by_id(batch.id).await?, BatchStatus::Finished(at)));
+                    }
+                }
+                batch_status => news.push((batch, batch_status)),
+            }
+        }
+        Ok(news)
+    }
+
+    /// Tells, once, of batches that nobody may ever finish submitting: nobody works them either.
+    fn watch_submissions<'b>(&mut self, batches: impl Iterator<Item = &'b BatchRow>) {
+        let now = self.store.clock().now();
+        let mut before = std::mem::take(&mut self.submitting);
+        for batch in batches.filter(|batch| batch.submitting_at.is_some()) {
+            let since = match before.remove(&batch.id).unwrap_or(Some(now)) {
+                Some(since) if now - since >= SUBMITTING_LONG => {
+                    tracing::warn!(
+                        batch.name = batch.name,
+                        "it has been submitting for 15 min, and is not worked until that is done; if its submission was cut off, submit it again"
+                    );
+                    None
+                }
+                since => since,
+            };
+            self.submitting.insert(batch.id, since);
+        }
+    }
+
+    fn note(&mut self, batch: BatchId, unpublished: Option<String>) {
+        let Some(why) = unpublished else {
+            self.failed.remove(&batch);
+            return;
+        };
+        let times = self.failed.get(&batch).map_or(0, |failed| failed.times) + 1;
+        let wait = FIRST_WAIT.saturating_mul(1 << (times - 1).min(10)).min(LONGEST_WAIT);
+        tracing::warn!(batch.id = batch.0, error = why, retry_s = wait.as_secs(), "a report could not be written");
+        self.failed.insert(batch, Failed { times, again: Instant::now() + wait });
+    }
+}
+
+/// Writes a batch's report and tells how it stands. Returns why the report could not be written, if so.
+async fn write<T, F>(
+    store: &Store,
+    rates: &Rates,
+    batch: BatchRow,
+    batch_status: BatchStatus,
+    without_report: bool,
+    notify: T,
+) -> Result<Option<String>, StoreError>
+where
+    T: Fn(BatchNews) -> F,
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let state = match batch_status {
+        BatchStatus::Finished(_) => SummaryState::Finished,
+        BatchStatus::Paused(_) => SummaryState::Paused,
+        BatchStatus::WindowClosed(_) => SummaryState::Waiting,
+        BatchStatus::Working | BatchStatus::Over => SummaryState::Running,
+    };
+    let spec: BatchSpec = serde_json::from_str(&batch.spec)
+        .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
+    let published = match Sink::open(&spec.output, &spec.sink) {
+        Ok(sink) => publish(store, &batch, &spec, &sink, state, rates).await,
+        Err(e) => Err(PublishError::Sink(e)),
+    };
+    let (summary, unpublished) = match published {
+        Ok(summary) => (summary, None),
+        Err(PublishError::Store(e)) => return Err(e),
+        Err(e) => {
+            let why = in_words(&e);
+            if !without_report {
+                return Ok(Some(why));
+            }
+            (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
+        }
+    };
+    notify(BatchNews {
+        batch: batch.clone(),
+        batch_status: batch_status.clone(),
+        summary,
+        unpublished: unpublished.clone(),
+    })
+    .await?;
+    if unpublished.is_none() {
+        store.set_reported(batch.id, &batch_status).await?;
+    }
+    Ok(unpublished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewBatch, Opening};
+
+    #[tokio::test]
+    async fn a_submission_that_takes_long_is_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
+        let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
+        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let mut supervisor = Supervisor::new(store.clone(), Environment::Live, Rates::default(), |_| async { Ok(()) });
+        assert!(supervisor.look().await.unwrap().is_empty());
+        store.clock().advance(SUBMITTING_LONG - 1_000);
+        supervisor.look().await.unwrap();
+        assert!(supervisor.submitting[&batch].is_some(), "not yet");
+        store.clock().advance(1_000);
+        supervisor.look().await.unwrap();
+        assert_eq!(supervisor.submitting[&batch], None, "it is told");
+        supervisor.look().await.unwrap();
+        assert_eq!(supervisor.submitting[&batch], None, "once");
+        store.end_submit(batch).await.unwrap();
+        supervisor.look().await.unwrap();
+        assert!(supervisor.submitting.is_empty());
+    }
+}

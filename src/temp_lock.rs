@@ -1,0 +1,165 @@
+//! Temporary files and folders that belong to a process for as long as it lives: it holds a lock on each, which the kernel
+//! takes away when it dies, so that whoever sweeps can tell the dead's from the living's.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// Where files cannot be locked, one that is younger may still be somebody's.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+
+/// Holds a file that was just made until its last handle is closed. `false`: a sweep came between, and it is gone.
+///
+/// # Errors
+/// What the file is cannot be read.
+pub fn hold(file: &File) -> io::Result<bool> {
+    let is_swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0;
+    Ok(!is_swept)
+}
+
+/// Removes a file that nobody holds, and says whether it did.
+#[must_use]
+pub fn sweep(path: &Path) -> bool {
+    let Some(meta) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else { return false };
+    let Ok(file) = OpenOptions::new().read(true).open(path) else { return false };
+    let is_left = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => {
+            meta.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE)
+        }
+    };
+    // Under the lock, so that whoever makes it again under this name finds out.
+    is_left && fs::remove_file(path).is_ok()
+}
+
+/// The file of a folder that its owner holds.
+const LOCK: &str = ".lock";
+
+/// A temporary folder that only its owner can enter. It goes with this value, or with the next sweep once its process is
+/// dead.
+#[derive(Debug)]
+pub struct LockedFolder {
+    dir: TempDir,
+    _lock: File,
+}
+
+impl LockedFolder {
+    /// Makes one in `parent`, which may be a place that everybody writes to. Its name begins with `prefix`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
+        loop {
+            let dir = tempfile::Builder::new()
+                .prefix(prefix)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(parent)?;
+            let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join(LOCK));
+            match lock {
+                // A sweep came between.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+                Ok(lock) => {
+                    if hold(&lock)? {
+                        return Ok(Self { dir, _lock: lock });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Removes the folders in `parent` whose names begin with `prefix`, that belong to this user, and that nobody holds.
+    pub fn sweep(parent: &Path, prefix: &str) {
+        let user = rustix::process::geteuid().as_raw();
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(prefix) {
+                continue;
+            }
+            // Not of what a link leads to: anybody may have put it there.
+            let own = entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
+            if own && is_left(&entry.path()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// Whether nobody holds the folder. One without a lock is being made, or its owner died right then.
+fn is_left(folder: &Path) -> bool {
+    match fs::symlink_metadata(folder.join(LOCK)) {
+        Ok(_) => sweep(&folder.join(LOCK)),
+        Err(_) => {
+            let made = fs::symlink_metadata(folder).and_then(|meta| meta.modified()).ok();
+            made.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_its_owner_or_with_the_next_sweep() {
+        const PREFIX: &str = "wavebatch-x-";
+        let parent = tempfile::tempdir().unwrap();
+        let names = || {
+            let mut names: Vec<_> = fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            names.sort();
+            names
+        };
+        let folder = LockedFolder::create(parent.path(), PREFIX).unwrap();
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(folder.path().join("manifest"), "x").unwrap();
+        // As a killed process leaves it, with a file in it, and as one that died before it had a lock.
+        let left = parent.path().join(format!("{PREFIX}left"));
+        let (young, old) = (parent.path().join(format!("{PREFIX}young")), parent.path().join(format!("{PREFIX}old")));
+        [&left, &young, &old].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        fs::write(left.join(LOCK), "").unwrap();
+        fs::write(left.join("manifest"), "x").unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_hours(25);
+        File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        let (other, link) = (parent.path().join("other"), parent.path().join(format!("{PREFIX}link")));
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join(LOCK), "").unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        LockedFolder::sweep(parent.path(), PREFIX);
+        let mut stay = vec![folder.path().to_owned(), young.clone(), other.clone(), link.clone()];
+        stay.sort();
+        assert_eq!(names(), stay, "what is held, what is being made, and what is not ours");
+        assert!(other.join(LOCK).exists());
+        drop(folder);
+        assert_eq!(names().len(), 3);
+        LockedFolder::sweep(&parent.path().join("missing"), PREFIX);
+    }
+
+    #[test]
+    fn what_is_held_stays_and_what_was_swept_cannot_be_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tmp");
+        let held = File::create(&path).unwrap();
+        assert!(hold(&held).unwrap());
+        let other = held.try_clone().unwrap();
+        drop(held);
+        assert!(!sweep(&path), "by another handle of its owner");
+        drop(other);
+        assert!(sweep(&path) && !path.exists());
+        let late = File::create(&path).unwrap();
+        assert!(sweep(&path));
+        assert!(!hold(&late).unwrap());
+        assert!(!sweep(dir.path()) && !sweep(&path), "a folder, and nothing");
+    }
+}

@@ -1,0 +1,225 @@
+//! A text that is spoken: one call, from the request to its outcome.
+
+use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
+
+use reqwest::{
+    RequestBuilder,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::{io::AsyncWrite, time::Instant};
+
+use super::{
+    client::{Client, expiring, name},
+    gate::Departure,
+    listen::listen,
+    send::Content,
+};
+use crate::domain::{
+    call::Outcome,
+    synthesis_options::{AudioFormat, SampleRate, SynthesisOptions, TtsLanguage, TtsModel},
+};
+
+/// The longest id that the API takes, in characters.
+const LONGEST_ID: usize = 128;
+
+/// How the audio comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In one answer, in the format asked for.
+    Sync,
+    /// In server-sent events while it is made. They carry samples, so [`AudioFormat::Pcm`] is what is asked for and
+    /// what comes, whatever the call's format: 16 bits, little-endian, mono, at the rate asked for.
+    Sse,
+}
+
+/// What a synthesis asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct SynthesisCall<'a> {
+    /// Model, voice and pace.
+    pub options: &'a SynthesisOptions,
+    /// What is spoken: at most [`MAX_PART_CHARS`](crate::domain::speech::MAX_PART_CHARS) characters.
+    pub text: &'a str,
+    /// The format of the audio.
+    pub format: AudioFormat,
+    /// Its rate.
+    pub rate: SampleRate,
+    /// Ids of pronunciation dictionaries.
+    pub dictionaries: &'a [String],
+    /// How the audio comes.
+    pub transport: Transport,
+    /// The call's id in the journal. The vendor sees it as `request_id`.
+    pub call_id: &'a str,
+    /// What the call belongs to. The vendor sees it as `session_id`, in characters that it takes.
+    pub session: &'a str,
+}
+
+/// Audio that came whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SynthesizedAudio {
+    /// How many bytes were written.
+    pub bytes: u64,
+    /// What they are. Checked: of this format, at the rate asked for where the format tells it, and all there.
+    pub format: AudioFormat,
+    /// The media type that the answer gave.
+    pub content_type: Option<String>,
+    /// The vendor's request id.
+    pub request_id: Option<String>,
+    /// `x-content-expiry`, where the answer has it.
+    pub content_expiry: Option<String>,
+}
+
+/// How a synthesis ended.
+pub type SynthesisOutcome = Outcome<SynthesizedAudio>;
+
+impl Client {
+    /// Has a text spoken into `into` and says how that ended, at the latest after `timeout`.
+    ///
+    /// `departs` is asked as for [`Client::transcribe`]. What stands in `into` is audio only where the call is
+    /// [`Outcome::Answered`]; it is flushed then, but not synced to its disk.
+    ///
+    /// # Errors
+    /// `into` could not be written. The vendor had begun to answer, so the call may have been billed, and whatever is
+    /// bought next would be lost in the same way.
+    pub async fn synthesize<W: AsyncWrite + Unpin + Send + ?Sized>(
+        &self,
+        call: &SynthesisCall<'_>,
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        timeout: Duration,
+        into: &mut W,
+    ) -> io::Result<SynthesisOutcome> {
+        let start = Instant::now();
+        let outcome = self.speak(call, departs, start + timeout, into).await;
+        let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ended = outcome.as_ref().map_or("not_written", name);
+        tracing::debug!(call.id = call.call_id, elapsed_ms, outcome = ended, "call ended");
+        outcome
+    }
+
+    async fn speak<W: AsyncWrite + Unpin + Send + ?Sized>(
+        &self,
+        call: &SynthesisCall<'_>,
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        deadline: Instant,
+        into: &mut W,
+    ) -> io::Result<SynthesisOutcome> {
+        let body = serde_json::to_vec(&TtsBody::by(call)).expect("numbers and strings always make JSON");
+        let len = body.len() as u64;
+        let content = Content::Whole(Some(body.into()));
+        match self.depart(self.synthesis_request(call), content, len, departs, deadline).await {
+            Ok((response, _gate_guard)) => {
+                Ok(self.with_path(listen(response, call, into, deadline).await?, path(call.transport)))
+            }
+            Err(outcome) => Ok(outcome),
+        }
+    }
+
+    fn synthesis_request(&self, call: &SynthesisCall<'_>) -> RequestBuilder {
+        let request = match call.transport {
+            // Whatever the format: without it the answer can be empty.
+            Transport::Sync => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "audio/wav"),
+            Transport::Sse => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "*/*"),
+        };
+        let request = request.query(&call.options.extra.query.iter().collect::<Vec<_>>());
+        expiring(request.header(CONTENT_TYPE, "application/json"), call.options.expire_content)
+    }
+}
+
+impl SynthesisCall<'_> {
+    /// The format that is asked for and comes.
+    pub(super) const fn wire_format(&self) -> AudioFormat {
+        match self.transport {
+            Transport::Sync => self.format,
+            Transport::Sse => AudioFormat::Pcm,
+        }
+    }
+}
+
+const fn path(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Sync => "/waves/v1/tts",
+        Transport::Sse => "/waves/v1/tts/live",
+    }
+}
+
+/// The request's body.
+#[derive(Debug, Serialize)]
+struct TtsBody<'a> {
+    text: &'a str,
+    voice_id: &'a str,
+    model: TtsModel,
+    sample_rate: u32,
+    output_format: AudioFormat,
+    speed: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<TtsLanguage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number_pronunciation_language: Option<TtsLanguage>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    math_notation: bool,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pronunciation_dicts: &'a [String],
+    session_id: Cow<'a, str>,
+    request_id: Cow<'a, str>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    extra: BTreeMap<&'a str, Value>,
+}
+
+impl<'a> TtsBody<'a> {
+    fn by(call: &SynthesisCall<'a>) -> Self {
+        let options = call.options;
+        Self {
+            text: call.text,
+            voice_id: &options.voice_id,
+            model: options.model,
+            sample_rate: call.rate.hz(),
+            output_format: call.wire_format(),
+            speed: options.speed.factor(),
+            language: options.language,
+            number_pronunciation_language: options.number_pronunciation_language,
+            math_notation: options.math_notation,
+            pronunciation_dicts: call.dictionaries,
+            session_id: wire_id(call.session),
+            request_id: wire_id(call.call_id),
+            extra: options.extra.body.iter().map(|(name, json)| (name.as_str(), as_kept(json))).collect(),
+        }
+    }
+}
+
+/// A value as it is kept; one that is no JSON is a text.
+fn as_kept(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| json.into())
+}
+
+/// An id in the characters that the API takes: itself where it can be, else what can be of it and a hash of the whole,
+/// so that two ids do not become one.
+fn wire_id(id: &str) -> Cow<'_, str> {
+    let taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(taken) {
+        return Cow::Borrowed(id);
+    }
+    let readable: String = id.chars().map(|c| if taken(c) { c } else { '-' }).take(100).collect();
+    let hash: String = Sha256::digest(id).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Cow::Owned(format!("{readable}.{hash}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_sent_as_they_are_or_told_apart() {
+        assert_eq!(wire_id("ivr-prompts_2.1"), "ivr-prompts_2.1");
+        let long = "x".repeat(129);
+        let ids = ["", "a b", "a/b", "a-b.", "günther", &long, &long[1..]].map(wire_id);
+        for (at, id) in ids.iter().enumerate() {
+            assert!((1..=LONGEST_ID).contains(&id.len()), "{id}");
+            assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)), "{id}");
+            assert!(!ids[..at].contains(id), "{id}");
+        }
+        assert_eq!(wire_id("a b"), wire_id("a b"));
+    }
+}

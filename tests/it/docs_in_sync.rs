@@ -1,0 +1,308 @@
+//! What the README says in closed lists and examples, held against the code.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use wavebatch::{
+    definition::{Definition, Overrides},
+    domain::{
+        batch::LineOption,
+        built_in::TASKS,
+        call::ErrorKind,
+        callback::Secret,
+        cost::{MicroUsd, Rates},
+        notice::NoticeEvent,
+        options::Language,
+        pool::{Limits, Pool},
+        retry::PauseKind,
+        row::{Note, RowStatus},
+        spend::SpendRule,
+        synthesis::SynthesisOption,
+    },
+    report::row::Column,
+    server::{
+        Metrics, News, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
+        probe::{ProbeSettings, watch},
+    },
+};
+
+use crate::{
+    cli,
+    support::{Fixture, watching::Page},
+};
+
+#[test]
+fn the_readme_lists_what_the_report_can_say() {
+    let readme = readme();
+    let report = section(&readme, "## The report");
+    for name in ErrorKind::NAMES.iter().chain(Note::NAMES).chain(RowStatus::NAMES) {
+        assert!(report.contains(&format!("`{name}`")), "`{name}` is not in \"The report\"");
+    }
+    for task in TASKS {
+        let columns = Column::of(task).iter().map(|column| column.as_str()).collect::<Vec<_>>().join(",");
+        assert!(report.contains(&columns), "the columns of {task}, in their order: {columns}");
+    }
+}
+
+#[test]
+fn the_readme_lists_the_options_of_a_line() {
+    let readme = readme();
+    let definitions = section(&readme, "## Definitions and manifests");
+    for name in LineOption::NAMES {
+        assert!(definitions.contains(name), "`{name}` is not in \"Definitions and manifests\"");
+    }
+    let synthesis = section(&readme, "## Speech");
+    for name in SynthesisOption::NAMES {
+        assert!(synthesis.contains(name), "`{name}` is not in \"Speech\"");
+    }
+    for language in Language::NAMES {
+        assert!(definitions.contains(&format!("`{language}`")), "the language `{language}`");
+    }
+}
+
+#[test]
+fn every_definition_in_the_readme_is_without_fault() {
+    let readme = readme();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("calls.csv"), "call_id,recording_url\n1,https://rec.example.com/1.wav\n").unwrap();
+    fs::write(dir.path().join("prompts.csv"), "prompt,words,file\nhello,Hello.,\n").unwrap();
+    fs::write(dir.path().join("brand-names.csv"), "word,pronunciation\nWaves,weivz\n").unwrap();
+    let mut checked = 0;
+    for (nth, block) in blocks(&readme, "toml").into_iter().enumerate().filter(|(_, b)| b.contains("task = ")) {
+        let path = dir.path().join(format!("{nth}.toml"));
+        fs::write(&path, block).unwrap();
+        Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+        checked += 1;
+    }
+    assert!(checked > 1, "the README shows a definition of each task");
+}
+
+#[test]
+fn the_readme_shows_what_is_told() {
+    let readme = readme();
+    let message = section(&readme, "## Being told");
+    for event in NoticeEvent::NAMES {
+        assert!(message.contains(&format!("| `{event}` |")), "`{event}` is not in \"Being told\"");
+    }
+    let shown: Map<String, Value> = serde_json::from_str(blocks(message, "json")[0]).unwrap();
+    let news = News::could_not_start("d", "b", "", 0).notice("", false).body;
+    let news: Map<String, Value> = serde_json::from_str(&news).unwrap();
+    let fields: Vec<_> = std::iter::once("id").chain(news.keys().map(String::as_str)).collect();
+    assert_eq!(shown.keys().map(String::as_str).collect::<Vec<_>>(), fields);
+}
+
+#[test]
+fn the_readme_lists_why_a_batch_pauses() {
+    let readme = readme();
+    let pauses = section(&readme, "## Pauses");
+    let listed: Vec<&str> = pauses.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, PauseKind::NAMES);
+}
+
+#[test]
+fn the_gate_finds_the_readmes_two_commands() {
+    let readme = readme();
+    let commands = blocks(section(&readme, "## The first two minutes"), "sh");
+    assert_eq!(&commands[..2], ["cargo run --release -- run jobs/demo-calls.toml --sandbox\n", "cargo test\n"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_lists_the_metrics_and_the_alerts() {
+    let page = everything().await;
+    let readme = readme();
+    let watching = section(&readme, "## Watching it");
+    let cells = |line: &str| line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let bare = |cell: &str| cell.replace('`', "");
+    let rows = watching.lines().filter(|line| line.starts_with("| `wavebatch_")).map(cells);
+    let listed: BTreeMap<_, _> = rows
+        .map(|row| {
+            let labels = row[2].split(", ").map(bare).filter(|label| !label.is_empty()).collect::<Vec<_>>();
+            (bare(&row[0]), (row[1].clone(), labels))
+        })
+        .collect();
+    let mut shown = page.metrics();
+    shown.get_mut("wavebatch_callback_delay_seconds").unwrap().1.retain(|label| label != "le");
+    assert_eq!(listed, shown);
+
+    let alerts = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/alerts.yml")).unwrap();
+    let names = page.names();
+    let used: Vec<String> = alerts.match_indices("wavebatch_").map(|(at, _)| name_at(&alerts[at..])).collect();
+    assert!(used.len() > 8, "{used:?}");
+    for name in used {
+        assert!(names.contains(&name.as_str()), "{name} in alerts.yml is no metric");
+    }
+    let rules: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let message: Vec<String> =
+        watching.lines().filter(|line| line.starts_with("| `Wavebatch")).map(|l| bare(&cells(l)[0])).collect();
+    assert_eq!((message, 5), (rules.iter().map(ToString::to_string).collect(), rules.len()));
+    for part in ["expr:", "for:", "severity:", "summary:"] {
+        assert_eq!(alerts.matches(part).count(), 5, "{part}");
+    }
+}
+
+/// A page on which every metric has a number.
+async fn everything() -> Page {
+    let mut fixture = Fixture::new().await;
+    fixture.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(25), concurrency: None })].into();
+    let most = Some(MicroUsd(1_000_000));
+    fixture.spend = Some(Arc::new(SpendRule { day: most, month: most, zone: TimeZone::UTC }));
+    let metrics = Metrics::new();
+    let settings = ReceiverSettings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        secrets: vec![Secret::new([1; 32])],
+        rates: Rates::default(),
+        timeouts: ServerTimeouts::default(),
+        metrics: metrics.clone(),
+    };
+    let receiver = Receiver::start(fixture.store.clone(), settings).await.unwrap();
+    let public_url = format!("http://{}", receiver.addr()).parse().unwrap();
+    let probe = ProbeSettings::new(public_url, Secret::new([1; 32]), fixture.clock.clone());
+    let (definition, moment) = ("nightly".to_owned(), Some(fixture.clock.now()));
+    let schedule =
+        ScheduleState { definition, broken: false, next: moment, last_started: moment, waiting: 0, left_over: 0 };
+    metrics.schedules(vec![schedule]);
+    let stop = CancellationToken::new();
+    tokio::spawn(watch(probe, metrics.clone(), stop.clone()));
+    let admin = fixture.admin(&metrics).await;
+    fixture
+        .until("a probe", || async { Page::of(admin.addr()).await.find("wavebatch_probe_success") == Some(1.0) })
+        .await;
+    stop.cancel();
+    Page::of(admin.addr()).await
+}
+
+fn name_at(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+}
+
+#[test]
+fn deploy_names_flags_that_there_are() {
+    let dir = cli::fixture();
+    let help = |args: &[&str]| String::from_utf8(cli::run(dir.path(), args).stdout).unwrap();
+    let verbs = help(&["--help"]);
+    let (mut helps, mut checked) = (BTreeMap::new(), 0);
+    for (path, text) in deployed() {
+        for (verb, flags, certain) in text.lines().filter_map(command) {
+            if !verbs.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))) {
+                // This one may be missing from a build, and has then no flags to be held against.
+                assert!(!certain || verb == "serve", "{}: there is no verb {verb}", path.display());
+                continue;
+            }
+            let message = helps.entry(verb.clone()).or_insert_with(|| help(&[&verb, "--help"]));
+            for flag in flags {
+                assert!(message.contains(&flag), "{}: `wavebatch {verb}` has no {flag}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(helps.contains_key("run") && helps.contains_key("check") && checked > 2, "{helps:?}");
+}
+
+#[test]
+fn deploy_names_files_and_variables_that_there_are() {
+    let (root, readme) = (Path::new(env!("CARGO_MANIFEST_DIR")), readme());
+    let settings = section(&readme, "## Settings");
+    let guide = fs::read_to_string(root.join("deploy/README.md")).unwrap();
+    for (path, text) in deployed() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(guide.contains(name) || name == "README.md", "deploy/README.md does not say what {name} is for");
+        for word in text.split(|c: char| c.is_whitespace() || "()`\",=".contains(c)) {
+            let word = word.trim_end_matches(['.', ':', ';']);
+            if let Some(definition) = word.rsplit_once("jobs/").map(|(_, name)| name).filter(|n| n.ends_with(".toml")) {
+                assert!(root.join("jobs").join(definition).exists(), "{name}: {word}");
+            }
+            if word.starts_with("deploy/") {
+                assert!(root.join(word).exists(), "{name}: {word}");
+            }
+            if word.starts_with("WAVEBATCH_") || word.starts_with("SMALLEST_") {
+                assert!(settings.contains(&format!("`{word}`")), "{name}: {word} is not in the README's \"Settings\"");
+            }
+        }
+        for link in text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()) {
+            assert!(path.with_file_name(link).exists(), "{name}: {link}");
+        }
+        for copied in text.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--"))
+        {
+            let mut sources: Vec<_> = copied.split(' ').collect();
+            sources.pop();
+            assert!(sources.iter().all(|source| root.join(source).exists()), "{name}: {copied}");
+        }
+    }
+}
+
+/// The files of `deploy/`.
+fn deployed() -> Vec<(PathBuf, String)> {
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")];
+    let mut files = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => files.push((path.clone(), fs::read_to_string(path).unwrap())),
+            }
+        }
+    }
+    assert!(files.len() > 8, "{files:?}");
+    files
+}
+
+/// The verb and flags of a line that may start the program, and whether it certainly does: a unit's, or a list of
+/// arguments. Prose has the program's name, too.
+fn command(line: &str) -> Option<(String, Vec<String>, bool)> {
+    let certain = ["ExecStart=", "args: [\"", "CMD [\"serve"].iter().any(|start| line.trim_start().starts_with(start));
+    let words: Vec<_> =
+        line.split(|c: char| c.is_whitespace() || "[]\",`".contains(c)).filter(|w| !w.is_empty()).collect();
+    let starts =
+        |word: &&str| *word == "wavebatch" || word.ends_with("/bin/wavebatch") || ["args:", "CMD"].contains(word);
+    let at = words.iter().rposition(starts)?;
+    let verb = (*words.get(at + 1)?).to_owned();
+    let flags = words[at + 1..].iter().filter(|word| word.starts_with("--")).map(|word| (*word).to_owned());
+    Some((verb, flags.collect(), certain))
+}
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// From a heading to the next of its rank.
+fn section<'t>(text: &'t str, heading: &str) -> &'t str {
+    let start = text.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("no heading {heading:?}"));
+    let rest = &text[start..];
+    rest[1..].find("\n## ").map_or(rest, |end| &rest[..=end])
+}
+
+/// The fenced blocks in this language.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    let starts = text.match_indices(&fence).map(|(at, fence)| at + fence.len());
+    starts.filter_map(|start| text[start..].split_once("```").map(|(block, _)| block)).collect()
+}
+
+#[test]
+fn the_guarantees_name_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/GUARANTEES.md")).unwrap();
+    let named: Vec<(&str, &str)> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(_, test)| test.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    for (room, test) in named {
+        let tests = vec![root.join(format!("tests/it/{room}.rs")), root.join(format!("tests/it/{room}"))];
+        let places = if tests[0].exists() { tests } else { vec![root.join("src").join(room)] };
+        let files = places.iter().flat_map(|place| walkdir::WalkDir::new(place).into_iter().filter_map(Result::ok));
+        let mut texts = files.filter(|f| f.file_type().is_file()).map(|f| fs::read_to_string(f.path()).unwrap());
+        assert!(texts.any(|text| text.contains(&format!("fn {test}()"))), "there is no test {room}::{test}");
+    }
+}
