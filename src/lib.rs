@@ -1,5 +1,6 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
 
+pub mod app;
 pub mod audio;
 pub mod cli;
 pub mod clock;

@@ -3,7 +3,11 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, CliError, Exit, context::Context};
+use super::{
+    Cli,
+    context::Context,
+    error::{CliError, Exit},
+};
 
 /// Print the completions of a shell
 #[derive(Debug, Args)]

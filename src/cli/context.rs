@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, Global, Screen, words::counted};
+use super::{Global, error::CliError, screen::Screen};
 use crate::{
+    app::{Settings, batch_of, open_ledger},
     config::{Config, Env, Flags},
-    store::{BatchPhase, BatchRow, Store, StoreError},
+    domain::environment::Environment,
+    store::{BatchPhase, BatchRow, Store},
 };
-
-/// The account of the stand-in inside the process, whatever port it got.
-pub const SANDBOX_ACCOUNT: &str = "sandbox";
 
 /// A batch of this ledger.
 #[derive(Debug, Args)]
@@ -53,12 +52,15 @@ impl Context {
         Ok(Config::load(&flags, &self.env, &cwd)?)
     }
 
-    /// The ledger, which has to be there.
-    pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Config), CliError> {
-        let config = self.config(sandbox)?;
-        let (store, _) =
-            Store::open(config.opening(false)).await.map_err(|e| CliError::of_ledger(e, &config.database))?;
-        Ok((store, config))
+    /// What a session is opened with.
+    pub fn settings(&self, sandbox: bool) -> Result<Settings, CliError> {
+        Ok(Settings::new(self.config(sandbox)?, self.env.clone(), Environment::sandboxed(sandbox)))
+    }
+
+    /// The ledger, which has to be there, and the settings.
+    pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Settings), CliError> {
+        let settings = self.settings(sandbox)?;
+        Ok((open_ledger(&settings).await?, settings))
     }
 
     /// One batch of a ledger. Whatever is asked of one whose submission was cut off, that is told first: lines are missing.
@@ -78,28 +80,5 @@ impl Context {
         let (store, _) = self.ledger(named.ledger.sandbox).await?;
         let row = self.batch_in(&store, &named.batch).await?;
         Ok((store, row))
-    }
-}
-
-/// One batch by name; if there is none, the nearest name is told.
-async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, CliError> {
-    if let Some(row) = store.batch(name).await? {
-        return Ok(row);
-    }
-    let names: Vec<String> = store.batches().await?.into_iter().map(|row| row.name).collect();
-    let near = crate::domain::options::nearest(name, names.iter().map(String::as_str));
-    let hint = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            format!("{} has {}; `wavebatch status` lists them", store.path().display(), counted_batches(names.len()))
-        }
-    };
-    Err(CliError::from(StoreError::NoBatch(name.to_owned())).hint(hint))
-}
-
-fn counted_batches(n: usize) -> String {
-    match n {
-        1 => counted(1, "batch"),
-        n => format!("{n} batches"),
     }
 }

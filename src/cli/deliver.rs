@@ -3,13 +3,13 @@
 use clap::Args;
 
 use super::{
-    CliError, Context, Exit,
-    context::BatchArgs,
-    session::{Api, Session},
+    context::{BatchArgs, Context},
+    error::{CliError, Exit},
+    terminal::Terminal,
     words::{counted, shell},
     work,
 };
-use crate::runner::Order;
+use crate::{app::Session, runner::Order};
 
 /// Write all outputs of a batch again from kept answers
 ///
@@ -23,13 +23,11 @@ pub struct Deliver {
 
 impl Deliver {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let sandbox = self.named.ledger.sandbox;
-        let config = context.config(sandbox)?;
-        let api = Api::open_idle(context, &config, sandbox).await?;
-        let session = Session::open(context, config, api, false).await?;
-        let row = context.batch_in(&session.store, &self.named.batch).await?;
+        let settings = context.settings(self.named.ledger.sandbox)?.without_calls().of_existing_ledger();
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
+        let row = context.batch_in(session.store(), &self.named.batch).await?;
         let (screen, name) = (&context.screen, shell(&row.name));
-        let unfinished = session.store.counts(row.id).await?.unfinished();
+        let unfinished = session.store().counts(row.id).await?.unfinished();
         if unfinished > 0 {
             // Working it now would make the other lines' calls too, which nobody asked for.
             return Err(CliError::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name))
@@ -37,7 +35,7 @@ impl Deliver {
                     "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"
                 )));
         }
-        let (delivered, pruned) = session.store.redeliver(row.id).await?;
+        let (delivered, pruned) = session.store().redeliver(row.id).await?;
         screen.message(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
@@ -47,7 +45,7 @@ impl Deliver {
         }
         let exit = match delivered {
             0 => Exit::Success,
-            _ => work::to_the_end(&session, &[row], Order::ByTurns, &work::Show::default()).await?,
+            _ => work::to_the_end(context, &session, &[row], Order::ByTurns, &work::Show::default()).await?,
         };
         session.close().await;
         Ok(exit)

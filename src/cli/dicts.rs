@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::Context,
-    session::Api,
+    error::{CliError, Exit},
     words::{counted, grouped, printable, table},
 };
 use crate::{
+    app::{Api, AppError},
     config::KEY,
     definition::pronunciations,
     domain::{
@@ -94,12 +94,11 @@ impl Dicts {
 }
 
 async fn open(context: &Context) -> Result<Api, CliError> {
-    let config = context.config(false)?;
-    if context.env.key.is_none() {
-        let hint = format!("export {KEY}=sk_…; or try it with an API that `wavebatch sandbox` serves");
-        return Err(CliError::blocked(format!("{KEY} is not set")).hint(hint));
-    }
-    Api::open(context, &config, false).await
+    Api::open(&context.settings(false)?).await.map_err(|error| match error {
+        AppError::NoKey => CliError::from(error)
+            .hint(format!("export {KEY}=sk_…; or try it with an API that `wavebatch sandbox` serves")),
+        error => error.into(),
+    })
 }
 
 impl List {

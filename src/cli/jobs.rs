@@ -4,13 +4,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
     parts::JobParts,
-    session::spec_of,
     words::{clock, counted, dollars, duration, grouped, moment, rfc3339, table},
 };
 use crate::{
+    app::spec_of,
     domain::{
         job::{JobState, Wanted},
         query::QueryRules,
@@ -100,7 +100,7 @@ impl Jobs {
         jobs: &[JobDetail],
     ) -> Result<(), CliError> {
         let screen = &context.screen;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = spec_of(batch)?;
         let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
         let mut message = Vec::new();
         for job in jobs {

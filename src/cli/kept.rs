@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    CliError,
+    error::CliError,
     words::{bytes, counted, grouped, moment, rfc3339},
 };
 use crate::{

@@ -1,14 +1,15 @@
 //! What the user is told before and after.
 
 use super::{
-    Exit, Screen,
+    error::{CliError, Exit},
     progress::least_time,
     reading,
-    session::Published,
+    screen::Screen,
     synthesis,
-    words::{counted, dollars, duration, grouped, printable, shell},
+    words::{counted, dollars, duration, fact, grouped, shell, unpriced},
 };
 use crate::{
+    app::Published,
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
     domain::{
@@ -16,18 +17,13 @@ use crate::{
         synthesis::Synthesis, transcription::Transcription,
     },
     report::summary::SummaryState,
-    runner::{DEFAULT_CONCURRENCY, RunEnd, intake::Submission},
+    runner::{DEFAULT_CONCURRENCY, intake::Submission},
     store::Counts,
 };
 
 /// The model of transcripts.
 pub(super) fn stt(spec: &BatchSpec) -> SttModel {
     spec.task.read::<Transcription>().ok().map_or(SttModel::Pulse, |asked| asked.options.model)
-}
-
-/// One fact under its name, on one line.
-pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
-    format!("  {name:<9} {}", printable(value.as_ref()))
 }
 
 /// Where everything is kept.
@@ -144,11 +140,6 @@ pub(super) fn price(model: SttModel, rates: &Rates) -> String {
     }
 }
 
-/// What is told where nobody has said what a model costs.
-pub(super) fn unpriced(model: &str) -> String {
-    format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
-}
-
 /// The same for the sandbox.
 pub(super) fn sandbox_outlook(counts: &Counts) -> Vec<String> {
     if counts.unfinished() == 0 { Vec::new() } else { vec![fact("cost", "none: the sandbox neither bills nor limits")] }
@@ -189,21 +180,12 @@ pub(super) fn headline(definition: &Definition, environment: Environment) -> Str
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
 }
 
-/// What a batch's end means for the summary.
-pub(super) fn state_of(end: RunEnd, paused: bool, unfinished: u64) -> SummaryState {
-    match end {
-        _ if paused => SummaryState::Paused,
-        RunEnd::Interrupted if unfinished > 0 => SummaryState::Interrupted,
-        _ if unfinished > 0 => SummaryState::Running,
-        RunEnd::Done | RunEnd::Paused | RunEnd::Interrupted => SummaryState::Finished,
-    }
-}
-
 /// Tells how a batch stands after the work, and what that means for the exit status.
-pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -> Exit {
-    let summary = &published.summary;
+pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) -> Exit {
+    let Published { summary, spec, sandbox, pause, failed } = published;
+    let unpublished = failed.is_some();
     screen.message(&format!("\n{}", summary.to_table(screen.width())));
-    match &published.failed {
+    match failed {
         None => {
             let outputs = summary.outputs.trim_end_matches('/');
             match summary.report.strip_prefix(outputs) {
@@ -216,9 +198,9 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
                 }
             }
         }
-        Some(stop) => screen.error(&stop.message()),
+        Some(error) => screen.error(&CliError::from(error).message()),
     }
-    if published.sandbox {
+    if sandbox {
         screen.message(&fact("note", "the sandbox is free; the spend is what the API would have asked"));
     }
     let name = shell(&summary.batch);
@@ -226,7 +208,7 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
         SummaryState::Paused => {
             // In full, however long: it is what the user has to do something about.
             screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
-            screen.message(&match published.pause {
+            screen.message(&match pause {
                 Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()
@@ -240,10 +222,10 @@ pub(super) fn after(screen: &Screen, published: &Published, interrupted: Exit) -
             interrupted
         }
         SummaryState::Running | SummaryState::Waiting => Exit::Success,
-        SummaryState::Finished if published.failed.is_some() => Exit::Blocked,
+        SummaryState::Finished if unpublished => Exit::Blocked,
         SummaryState::Finished => {
             let bad = [RowStatus::Failed, RowStatus::Suspect, RowStatus::Cancelled].map(|s| summary.count(s));
-            Exit::of_lines(bad.iter().sum(), summary.total(), published.spec.run.tolerate)
+            Exit::of_lines(bad.iter().sum(), summary.total(), spec.run.tolerate)
         }
     }
 }
@@ -300,14 +282,5 @@ mod tests {
             message(&counts)[0],
             fact("cost", format!("about $0.05 for 10 min 0 s of audio, judging by the 2 done ({price})"))
         );
-    }
-
-    #[test]
-    fn an_end_is_read_by_what_is_left() {
-        assert_eq!(state_of(RunEnd::Done, false, 0), SummaryState::Finished);
-        assert_eq!(state_of(RunEnd::Interrupted, false, 0), SummaryState::Finished, "the last one was in flight");
-        assert_eq!(state_of(RunEnd::Interrupted, false, 3), SummaryState::Interrupted);
-        assert_eq!(state_of(RunEnd::Paused, true, 3), SummaryState::Paused);
-        assert_eq!(state_of(RunEnd::Paused, false, 0), SummaryState::Finished, "another batch was paused");
     }
 }

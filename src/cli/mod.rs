@@ -1,18 +1,17 @@
 //! The command line: one file per verb. The only place that prints.
 
 mod bars;
+mod callbacks;
 mod cancel;
 mod check;
 mod completions;
 mod context;
 mod deliver;
 mod dicts;
-mod exit;
-mod hooks;
+mod error;
 mod jobs;
 mod kept;
 mod messages;
-mod notify;
 mod parts;
 mod pause;
 mod progress;
@@ -26,7 +25,6 @@ mod sandbox;
 mod schedule;
 mod screen;
 mod serve;
-mod session;
 mod sources;
 mod spend;
 mod spend_limits;
@@ -34,6 +32,7 @@ mod spool;
 mod status;
 mod submit;
 mod synthesis;
+mod terminal;
 mod voices;
 mod watch;
 mod words;
@@ -51,7 +50,7 @@ use std::{
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub use self::exit::{CliError, Exit};
+pub use self::error::{CliError, Exit};
 use self::{context::Context, screen::Screen};
 use crate::{
     domain::printable::{printable, printable_lines},

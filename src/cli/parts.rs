@@ -5,7 +5,7 @@ use std::{fs::File, io::BufReader, path::PathBuf, str::FromStr};
 use serde_json::{Value, json};
 
 use super::{
-    CliError,
+    error::CliError,
     words::{counted, grouped, table},
 };
 use crate::{

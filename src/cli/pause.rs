@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
     words::{counted, shell},
 };
 use crate::domain::retry::PauseKind;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    CliError, Exit,
     context::{Context, LedgerFlags},
+    error::{CliError, Exit},
     kept::{PrunableAnswers, kept_until},
     words::{bytes, counted},
 };

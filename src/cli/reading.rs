@@ -1,43 +1,9 @@
-//! Local recordings that are read to be compared with those of the ledger: how far that is, and what came of it.
+//! Local recordings that were read to be compared with those of the ledger: what came of it.
 
-use std::sync::OnceLock;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{
-    Screen,
-    messages::fact,
-    words::{bytes, counted, grouped},
-};
-use crate::runner::intake::{Compared, ReadProgress, ReadWatch};
-
-/// Tells how much is to be read before the first file is, and draws a bar where bars can be drawn.
-pub(super) fn watch(screen: &Screen) -> ReadWatch {
-    let (screen, bar) = (screen.clone(), OnceLock::new());
-    ReadWatch::new(move |progress: ReadProgress| {
-        let ReadProgress { files, bytes: all, read } = progress;
-        let bar: &Option<ProgressBar> = bar.get_or_init(|| {
-            let found = counted(files, "recording");
-            screen.message(&fact(
-                "reading",
-                format!("{found} ({}) found in another way than before, to compare", bytes(all)),
-            ));
-            screen.draws().then(|| {
-                let style = ProgressStyle::with_template("{bar:32} {msg}")
-                    .expect("a constant template that is right")
-                    .progress_chars("█▉▊▋▌▍▎▏ ");
-                screen.bars().add(ProgressBar::new(all).with_style(style))
-            })
-        });
-        let Some(bar) = bar else { return };
-        bar.set_position(read);
-        bar.set_message(format!("{} of {} read", bytes(read), bytes(all)));
-        if read >= all {
-            bar.finish_and_clear();
-        }
-    })
-}
+use super::words::{bytes, counted, fact, grouped};
+use crate::runner::intake::Compared;
 
 /// What came of it.
 pub(super) fn compared(compared: &Compared, readdressed: Option<&str>) -> Vec<String> {

@@ -9,13 +9,13 @@ use std::{
 use clap::Args;
 
 use super::{
-    CliError, Context, Exit,
-    context::BatchArgs,
+    context::{BatchArgs, Context},
+    error::{CliError, Exit},
     screen::Data,
-    session::{publish_batch, spec_of},
 };
 use crate::{
-    config::Config,
+    app::{AppError, publish_batch, spec_of},
+    domain::cost::Rates,
     report::{
         publish::{put_report, report_to, summarize},
         summary::SummaryState,
@@ -47,16 +47,16 @@ pub struct Report {
 
 impl Report {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, config) = context.ledger(self.named.ledger.sandbox).await?;
+        let (store, settings) = context.ledger(self.named.ledger.sandbox).await?;
         let row = context.batch_in(&store, &self.named.batch).await?;
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let summary = summarize(&store, row.id, &spec_of(&row.name, &row.spec)?, state, &config.rates).await?;
+                let summary = summarize(&store, row.id, &spec_of(&row)?, state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
-            None => beside(context, &store, &config, &row, state).await?,
+            None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
         store.close().await;
         Ok(Exit::Success)
@@ -76,13 +76,13 @@ async fn state(store: &Store, row: &BatchRow) -> Result<SummaryState, CliError> 
 async fn beside(
     context: &Context,
     store: &Store,
-    config: &Config,
+    rates: &Rates,
     row: &BatchRow,
     state: SummaryState,
 ) -> Result<(), CliError> {
-    let published = publish_batch(store, config, row.id, state).await?;
-    if let Some(stop) = published.failed {
-        return Err(stop);
+    let published = publish_batch(store, rates, row.id, state).await?;
+    if let Some(error) = published.failed {
+        return Err(error.into());
     }
     let screen = &context.screen;
     screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
@@ -97,7 +97,7 @@ async fn write(
     file: &PathBuf,
     with_dropped: bool,
 ) -> Result<(), CliError> {
-    let spec = spec_of(&row.name, &row.spec)?;
+    let spec = spec_of(row)?;
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
         put_report(store, row, &spec, with_dropped, address).await?;
         context.screen.message(&format!("{}: written to {address}", row.name));
@@ -118,10 +118,13 @@ async fn write(
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
     let out = BufWriter::new(File::create(&temporary).map_err(message)?);
-    let written = report_to(store, row, &spec, with_dropped, out).await.map_err(CliError::from).and_then(|out| {
-        out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(message)?;
-        std::fs::rename(&temporary, file).map_err(message)
-    });
+    let written = report_to(store, row, &spec, with_dropped, out)
+        .await
+        .map_err(|e| CliError::from(AppError::from(e)))
+        .and_then(|out| {
+            out.into_inner().map_err(|e| e.into_error()).and_then(|f| f.sync_all()).map_err(message)?;
+            std::fs::rename(&temporary, file).map_err(message)
+        });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
 };
 
 /// Lift a pause, the user's or wavebatch's own

@@ -6,15 +6,14 @@ use clap::Args;
 
 use self::part::{PartRetry, Which};
 use super::{
-    CliError, Exit,
     context::{BatchArgs, Context},
+    error::{CliError, Exit},
     jobs::no_parts,
-    messages::unpriced,
     parts::Moment,
-    session::spec_of,
-    words::{counted, dollars, duration, shell},
+    words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
+    app::spec_of,
     domain::{
         batch::BatchSpec,
         built_in::BuiltIn,
@@ -59,7 +58,7 @@ impl Retry {
         self.check_states()?;
         let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let spec = spec_of(&batch.name, &batch.spec)?;
+        let spec = spec_of(&batch)?;
         let mut chosen = self.chosen(batch.id);
         let again = self.again(&store, &batch, &spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);

@@ -1,21 +1,23 @@
 //! `wavebatch run`
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::{
-    CliError, Context, Exit,
+    callbacks::CallbackFlags,
     check::{self, CheckFlags},
-    hooks::{self, HookFlags},
-    messages,
-    notify::{self, Notifications},
-    session::{Api, Session},
+    context::Context,
+    error::{CliError, Exit},
     sources::Sources,
     submit::submit,
-    words::counted,
+    terminal::Terminal,
+    words::{counted, fact},
     work::{self, Show},
 };
 use crate::{
-    domain::job::BatchId,
+    app::{AppError, NotStarted, Session, check_public_url, could_not_start, user_pause},
+    domain::{environment::Environment, job::BatchId},
     runner::{Order, intake::Submission},
     store::BatchRow,
 };
@@ -43,7 +45,7 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    hooks: HookFlags,
+    callbacks: CallbackFlags,
 }
 
 impl Run {
@@ -52,100 +54,101 @@ impl Run {
             return check::check(context, &self.sources, CheckFlags { json: self.json, ..CheckFlags::default() }).await;
         }
         let ended = self.work(context).await;
-        if let Err(stop) = &ended {
-            notify::could_not_start(context, &self.sources, stop).await;
+        if let Err(error) = &ended {
+            self.tell_not_started(context, error).await;
         }
         ended
     }
 
+    /// Tells whoever wants to know that the run of a definition ended with an error.
+    async fn tell_not_started(&self, context: &Context, error: &CliError) {
+        let Some(file) = self.sources.file() else { return };
+        if matches!(error.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || error.is_closed_pipe() {
+            return;
+        }
+        let config = context.config(self.sources.sandbox).ok();
+        let definition = self.sources.definition(&context.env).ok();
+        let message = error.message();
+        let run = NotStarted {
+            config: config.as_ref(),
+            env: &context.env,
+            environment: Environment::sandboxed(self.sources.sandbox),
+            file: Path::new(file),
+            definition: definition.as_ref(),
+            reason: message.strip_prefix("error: ").unwrap_or(&message),
+        };
+        could_not_start(run, &Terminal::events(&context.screen)).await;
+    }
+
     async fn work(&self, context: &Context) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
-        let config = self.hooks.over(context.config(sandbox)?);
-        let definition = self.sources.definition(&context.env)?.asked_at(config.origin());
-        hooks::check(&definition, &config, sandbox)?;
-        let api = Api::open(context, &config, sandbox).await?;
-        let session = Session::open(context, config, api, true).await?;
+        let settings = self.callbacks.over(context.settings(sandbox)?);
+        let definition = self.sources.definition(&context.env)?.asked_at(settings.config.origin());
+        check_public_url(&definition, &settings.config, sandbox)?;
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let file = self.sources.file();
-        let notifications =
-            Notifications::new(context, Some(&session.config), file.map(|file| (&definition, file)), sandbox);
+        let notifications = session.notifications(file.map(|file| (&definition, Path::new(file))));
         let show = Show { definition: file.map(str::to_owned), json: self.json, notifications };
-        let done = match submit(&session, &definition, &self.sources).await {
+        let done = match submit(context, &session, &definition, &self.sources).await {
             Ok(done) => done,
-            Err(mut stop) if stop.is_nothing_found() => {
+            Err(mut error) if error.is_nothing_found() => {
                 // An empty night is no reason to leave an older one half done.
-                let older = self.unfinished(&session, &definition.name, None).await?;
+                let older = self.unfinished(context, &session, &definition.name, None).await?;
                 if !older.is_empty() {
-                    let exit = work::to_the_end(&session, &older, Order::OldestFirst, &show).await?;
-                    stop.exit = if exit.code() > stop.exit.code() { exit } else { stop.exit };
+                    let exit = work::to_the_end(context, &session, &older, Order::OldestFirst, &show).await?;
+                    error.exit = if exit.code() > error.exit.code() { exit } else { error.exit };
                 }
-                return Err(stop);
+                return Err(error);
             }
-            Err(stop) => return Err(stop),
+            Err(error) => return Err(error),
         };
-        let batches = self.batches(&session, &done).await?;
-        try_again(&session, &done).await?;
-        work::print_outlook(&session, &session.store.batch_by_id(done.batch).await?, done.purchases.is_some()).await?;
-        let exit = work::to_the_end(&session, &batches, Order::OldestFirst, &show).await?;
+        let batches = self.batches(context, &session, &done).await?;
+        let again = session.retry_free(&done).await?;
+        if again > 0 {
+            context.screen.message(&fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
+        }
+        let this = session.store().batch_by_id(done.batch).await?;
+        work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
+        let exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
         session.close().await;
         Ok(exit)
     }
 
     /// What is worked: the definition's own unfinished batches, oldest first, and then this one.
-    async fn batches(&self, session: &Session<'_>, done: &Submission) -> Result<Vec<BatchRow>, CliError> {
-        let mut batches = self.unfinished(session, &done.spec.definition, Some(done.batch)).await?;
-        let this = session.store.batch_by_id(done.batch).await?;
+    async fn batches(
+        &self,
+        context: &Context,
+        session: &Session,
+        done: &Submission,
+    ) -> Result<Vec<BatchRow>, CliError> {
+        let mut batches = self.unfinished(context, session, &done.spec.definition, Some(done.batch)).await?;
+        let this = session.store().batch_by_id(done.batch).await?;
         // Somebody else may be submitting it as well; the work waits for that.
-        if let Some((why, hint)) = work::held(&this) {
-            return Err(CliError::blocked(why).hint(hint));
+        if let Some(paused) = user_pause(&this) {
+            return Err(AppError::NotWorkable(paused).into());
         }
         batches.push(this);
         Ok(batches)
     }
-}
 
-impl Run {
     /// The definition's other batches that are not finished, oldest first, unless `--only` leaves them.
     async fn unfinished(
         &self,
-        session: &Session<'_>,
+        context: &Context,
+        session: &Session,
         definition: &str,
         but: Option<BatchId>,
     ) -> Result<Vec<BatchRow>, CliError> {
         if self.sources.file().is_none() || self.only {
             return Ok(Vec::new());
         }
-        let unfinished = |row: &BatchRow| {
-            Some(row.id) != but
-                && row.definition == definition
-                && row.environment == session.environment()
-                && row.finished_at.is_none()
-        };
-        let screen = &session.context.screen;
-        let mut batches = Vec::new();
-        for row in session.store.batches().await?.into_iter().filter(unfinished) {
-            match work::why_not(&row) {
-                None => {
-                    let name = &row.name;
-                    screen
-                        .message(&messages::fact("first", format!("{name}, which is not finished (--only leaves it)")));
-                    batches.push(row);
-                }
-                // Lines that never came to the ledger would be missed by nobody.
-                Some((why, hint)) => screen.warn(&format!("{why}\nhint: {hint}")),
-            }
+        let screen = &context.screen;
+        let found = session.unfinished_of(definition, but).await?;
+        for row in &found.batches {
+            screen.message(&fact("first", format!("{}, which is not finished (--only leaves it)", row.name)));
         }
-        Ok(batches)
+        // Lines that never came to the ledger would be missed by nobody.
+        found.left.iter().for_each(|left| screen.warn(&format!("{}\nhint: {}", left.why, left.hint)));
+        Ok(found.batches)
     }
-}
-
-/// Tries again what costs nothing.
-async fn try_again(session: &Session<'_>, done: &Submission) -> Result<(), CliError> {
-    let screen = &session.context.screen;
-    if done.existed {
-        let again = session.store.retry_free(done.batch).await?;
-        if again > 0 {
-            screen.message(&messages::fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use super::{CliError, Exit, context::Context, words::counted};
+use super::{
+    context::Context,
+    error::{CliError, Exit},
+    words::counted,
+};
 use crate::{
     definition::text,
     sandbox::{self, Books},
@@ -67,7 +71,7 @@ impl Sandbox {
         shutdown.drain.cancelled().await;
         context.screen.message(&books(&server.books()));
         server.shutdown().await;
-        Ok(Exit::of_signal(&shutdown))
+        Ok(Exit::of_signal(shutdown.signal()))
     }
 }
 

@@ -10,8 +10,13 @@ use std::{
 use clap::Args;
 use jiff::{Timestamp, ToSpan};
 
-use super::{CliError, Context, Exit, messages};
+use super::{
+    context::Context,
+    error::{CliError, Exit},
+    messages,
+};
 use crate::{
+    app::find_ledger,
     config::{Config, PoolLimits},
     definition::{Definition, Fault, Faults, Overrides, Timetable},
     domain::{
@@ -22,7 +27,7 @@ use crate::{
     },
     runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
     server::{definitions_in, distinct, names_ahead},
-    store::{ScheduleView, Store, StoreError},
+    store::{ScheduleView, Store},
 };
 
 /// Runs of one definition that are looked at; one that runs every minute would fill books.
@@ -88,18 +93,15 @@ enum ListingItem {
 
 impl Schedule {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let config = context.config(false)?;
-        let store = match Store::open(config.opening(false)).await {
-            Ok((store, _)) => Some(store),
-            Err(StoreError::Missing(_)) => None,
-            Err(e) => return Err(CliError::of_ledger(e, &config.database)),
-        };
+        let settings = context.settings(false)?;
+        let store = find_ledger(&settings).await?;
         let now = context.env.now.unwrap_or_else(Timestamp::now);
         let views = match &store {
             Some(store) => store.schedule_views(Environment::Live).await?,
             None => Vec::new(),
         };
-        let listing_context = ScheduleContext { config: &config, store: store.as_ref(), views, now, days: self.days };
+        let listing_context =
+            ScheduleContext { config: &settings.config, store: store.as_ref(), views, now, days: self.days };
         let listing = listing_context.list(&files(&self.from)?).await;
         if let Some(store) = store {
             store.close().await;

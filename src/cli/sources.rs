@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::{ArgAction, Args};
 
 use crate::{
+    app::{Consent, SANDBOX_OUTPUT},
     config::Env,
     definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SynthesisFlags, text},
     domain::{
@@ -16,9 +17,6 @@ use crate::{
     },
     runner::intake::VoiceCheck,
 };
-
-/// Where outputs of the sandbox go, whatever the definition says.
-pub(super) const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
 
 /// Names in one argument; which there are depends on the task.
 #[derive(Debug, Clone)]
@@ -220,6 +218,18 @@ impl Sources {
         match self.sources.as_slice() {
             [one] if is_definition(one) => Some(one),
             _ => None,
+        }
+    }
+
+    /// What the user has agreed to.
+    pub(super) fn consent(&self) -> Consent {
+        Consent {
+            rebuy: self.rebuy,
+            take_over: self.take_over,
+            adopt: self.adopt,
+            again: self.again,
+            update_source: self.update_source,
+            voice_check: self.voice_check.unwrap_or_default(),
         }
     }
 

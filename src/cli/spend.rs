@@ -9,8 +9,8 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::{Context, LedgerFlags},
+    error::{CliError, Exit},
     spend_limits::SpendLimits,
 };
 use crate::{
@@ -78,7 +78,7 @@ struct Range {
 
 impl Spend {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, config) = context.ledger(self.ledger.sandbox).await?;
+        let (store, settings) = context.ledger(self.ledger.sandbox).await?;
         let range = self.range(store.clock().now())?;
         let environment = Environment::sandboxed(self.ledger.sandbox);
         if let By::Column(column) = &self.by {
@@ -97,10 +97,10 @@ impl Spend {
             top: self.top.unwrap_or(if self.json { usize::MAX } else { TOP }),
         };
         let spent = store.spent(&ask).await?;
-        let limits = SpendLimits::look(&store, &config, context, self.ledger.sandbox).await?;
+        let limits = SpendLimits::look(&store, &settings).await?;
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", self.in_json(&spent, &range, &config.rates, &limits)))?;
+            screen.json(&format!("{:#}", self.in_json(&spent, &range, &settings.config.rates, &limits)))?;
         } else if spent.total.calls == 0 {
             screen.message(&format!("no calls {}", range.words()));
         } else {
@@ -111,7 +111,7 @@ impl Spend {
                 self.by.words(),
                 range.words(),
                 shown::lines(&spent, &self.by, screen.result_width()),
-                shown::why(&spent.total, &config.rates),
+                shown::why(&spent.total, &settings.config.rates),
                 limits.words(),
             ))?;
         }

@@ -3,28 +3,17 @@
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Context,
-    context::SANDBOX_ACCOUNT,
+    error::CliError,
     words::{dollars, rfc3339},
 };
 use crate::{
-    config::Config,
+    app::Settings,
     domain::{
         batch::MicroUsd,
-        environment::Environment,
         spend::{SpendRule, SpendUse},
     },
     store::Store,
-    waves::account,
 };
-
-/// The account that is looked at; without a key it is not known which.
-pub(super) fn account_of(context: &Context, config: &Config, sandbox: bool) -> Option<String> {
-    if sandbox {
-        return Some(SANDBOX_ACCOUNT.to_owned());
-    }
-    context.env.key.as_ref().map(|key| account(&config.base_url, key))
-}
 
 /// What is committed of each limit that is set.
 #[derive(Debug, Default)]
@@ -32,15 +21,10 @@ pub(super) struct SpendLimits(Vec<(SpendUse, std::sync::Arc<SpendRule>)>);
 
 impl SpendLimits {
     /// As they stand now. Without a key all accounts of the ledger count.
-    pub(super) async fn look(
-        store: &Store,
-        config: &Config,
-        context: &Context,
-        sandbox: bool,
-    ) -> Result<Self, CliError> {
-        let Some(rule) = &config.spend else { return Ok(Self::default()) };
-        let account = account_of(context, config, sandbox);
-        let uses = store.spend_uses(account.as_deref(), Environment::sandboxed(sandbox), rule).await?;
+    pub(super) async fn look(store: &Store, settings: &Settings) -> Result<Self, CliError> {
+        let Some(rule) = &settings.config.spend else { return Ok(Self::default()) };
+        let account = settings.account();
+        let uses = store.spend_uses(account.as_deref(), settings.environment, rule).await?;
         Ok(Self(uses.into_iter().map(|one| (one, rule.clone())).collect()))
     }
 

@@ -6,10 +6,9 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::{Context, LedgerFlags},
-    messages::fact,
-    words::{bytes, counted, moment, rfc3339},
+    error::{CliError, Exit},
+    words::{bytes, counted, fact, moment, rfc3339},
 };
 use crate::{
     definition::text,

@@ -4,14 +4,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Exit,
     context::{Context, LedgerFlags},
+    error::{CliError, Exit},
     kept::PrunableAnswers,
-    spend_limits::{SpendLimits, account_of},
+    spend_limits::SpendLimits,
     words::{bytes, clock, counted, dollars, duration, grouped, moment, rfc3339, shell, table},
 };
 use crate::{
-    config::Config,
+    app::Settings,
     domain::{
         batch::{BatchSpec, MicroUsd},
         job::JobState,
@@ -58,12 +58,12 @@ struct StatusView {
 
 impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, config) = context.ledger(self.ledger.sandbox).await?;
+        let (store, settings) = context.ledger(self.ledger.sandbox).await?;
         let rows = match &self.batch {
             Some(name) => vec![context.batch_in(&store, name).await?],
             None => store.batches().await?,
         };
-        let seen = StatusView::look(&store, &config, context, rows, self.ledger.sandbox).await?;
+        let seen = StatusView::look(&store, &settings, rows).await?;
         let screen = &context.screen;
         if self.json {
             screen.json(&format!("{:#}", seen.in_json()))?;
@@ -83,13 +83,7 @@ impl Status {
 }
 
 impl StatusView {
-    async fn look(
-        store: &Store,
-        config: &Config,
-        context: &Context,
-        rows: Vec<BatchRow>,
-        sandbox: bool,
-    ) -> Result<Self, CliError> {
+    async fn look(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> Result<Self, CliError> {
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {
             let counts = store.counts(row.id).await?;
@@ -102,9 +96,9 @@ impl StatusView {
         }
         let mut pools = Vec::new();
         // Pools belong to an account; without a key it is not known which.
-        let account = account_of(context, config, sandbox);
+        let account = settings.account();
         for pool in Pool::ALL {
-            let limits = config.limits_of(*pool).limits;
+            let limits = settings.config.limits_of(*pool).limits;
             if let Some(account) = &account {
                 pools.push((store.pool(account, *pool, &limits).await?, limits));
             }
@@ -115,7 +109,7 @@ impl StatusView {
             kept: PrunableAnswers::look(store).await?,
             batches,
             pools,
-            spend_limits: SpendLimits::look(store, config, context, sandbox).await?,
+            spend_limits: SpendLimits::look(store, settings).await?,
             processes: store.live_settings().await?,
             now: store.clock().now(),
         })

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    messages::fact,
-    words::{counted, dollars, grouped, printable},
-};
+use super::words::{counted, dollars, fact, grouped, printable, unpriced};
 use crate::{
     definition::Definition,
     domain::{cost::Rates, synthesis::Synthesis, synthesis_options::TtsModel},
@@ -51,7 +48,7 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
 
 /// The list price of a model.
 pub(super) fn price(model: TtsModel, rates: &Rates) -> String {
-    let Some(price) = rates.known_per_10k_chars(model) else { return super::messages::unpriced(model.as_str()) };
+    let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
     let price = price.to_string();
     let price = price.trim_end_matches('0').trim_end_matches('.');
     format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)

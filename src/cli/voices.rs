@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    CliError, Exit,
     context::Context,
-    session::Api,
+    error::{CliError, Exit},
     words::{counted, grouped, printable, shell, shorten, table},
 };
 use crate::{
+    app::Api,
     domain::{
         options::nearest,
         synthesis_options::{TtsLanguage, TtsModel},
@@ -56,8 +56,7 @@ pub struct Voices {
 
 impl Voices {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let config = context.config(self.sandbox)?;
-        let api = Api::open(context, &config, self.sandbox).await?;
+        let api = Api::open(&context.settings(self.sandbox)?).await?;
         let all = api.client().voices().await?;
         api.close().await;
         let screen = &context.screen;

@@ -1,6 +1,6 @@
 //! Watching a run: a bar on a terminal, else a line every ten seconds; and each event in the log.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{
@@ -9,18 +9,15 @@ use tokio::{
 };
 
 use super::{
-    Screen,
     progress::{Meter, PoolNow},
+    screen::Screen,
     words::shorten,
 };
 use crate::{
-    domain::{
-        job::{BatchId, JobState},
-        pool::{Limits, Pool},
-        synthesis::Synthesis,
-    },
+    app::Watched,
+    domain::{job::JobState, synthesis::Synthesis},
     runner::Event,
-    store::{Store, StoreError, SynthesisCounts},
+    store::{StoreError, SynthesisCounts},
 };
 
 const TICK: Duration = Duration::from_secs(1);
@@ -31,84 +28,75 @@ const FEW: u64 = 10_000;
 /// Events taken at once, so that a burst of them costs one drawing.
 const AT_ONCE: usize = 1_024;
 
-/// What is watched.
-pub(super) struct Watch {
-    pub(super) screen: Screen,
-    pub(super) store: Store,
-    pub(super) account: String,
-    pub(super) limits: HashMap<Pool, Limits>,
-    pub(super) batches: Vec<BatchId>,
+/// Follows work until nobody speaks any more.
+pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: UnboundedReceiver<Event>) {
+    let clock = watched.store.clock().clone();
+    let mut meter = Meter::new(clock.now());
+    let mut view = View::new(screen);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut ticks, mut taken) = (0_u64, Vec::with_capacity(AT_ONCE));
+    loop {
+        tokio::select! {
+            n = events.recv_many(&mut taken, AT_ONCE) => {
+                if n == 0 {
+                    break;
+                }
+                let now = clock.now();
+                for event in taken.drain(..) {
+                    log(&event, screen);
+                    meter.event(&event, now);
+                }
+                view.count(&meter);
+            }
+            _ = tick.tick() => {
+                if let Err(e) = look(&watched, &mut meter, ticks).await {
+                    // The runner meets the same and says so; here only the numbers grow old.
+                    tracing::debug!(error = %e, "no fresh numbers from the ledger");
+                }
+                view.show(&meter, clock.now(), ticks);
+                ticks += 1;
+            }
+        }
+    }
+    view.close();
 }
 
-impl Watch {
-    /// Follows the run until nobody speaks any more.
-    pub(super) async fn follow(self, mut events: UnboundedReceiver<Event>) {
-        let mut meter = Meter::new(self.store.clock().now());
-        let mut view = View::new(&self.screen);
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut ticks, mut taken) = (0_u64, Vec::with_capacity(AT_ONCE));
-        loop {
-            tokio::select! {
-                n = events.recv_many(&mut taken, AT_ONCE) => {
-                    if n == 0 {
-                        break;
-                    }
-                    let now = self.store.clock().now();
-                    for event in taken.drain(..) {
-                        log(&event, &self.screen);
-                        meter.event(&event, now);
-                    }
-                    view.count(&meter);
-                }
-                _ = tick.tick() => {
-                    if let Err(e) = self.look(&mut meter, ticks).await {
-                        // The runner meets the same and says so; here only the numbers grow old.
-                        tracing::debug!(error = %e, "no fresh numbers from the ledger");
-                    }
-                    view.show(&meter, self.store.clock().now(), ticks);
-                    ticks += 1;
-                }
-            }
+async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), StoreError> {
+    let Watched { store, account, limits, batches } = watched;
+    for (pool, limits) in limits {
+        let view = store.pool(account, *pool, limits).await?;
+        if view.traffic.in_window > 0 || view.traffic.in_flight > 0 || meter.pools.contains_key(pool) {
+            let effective = view.state.effective(limits, store.clock().now());
+            meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window });
         }
-        view.close();
     }
+    if ticks.is_multiple_of(SLOWLY) {
+        let (mut counts, mut spent, mut is_synthesis) = (Vec::with_capacity(batches.len()), 0_i64, true);
+        for batch in batches {
+            counts.push(store.counts(*batch).await?);
+            let row = store.batch_by_id(*batch).await?;
+            spent = spent.saturating_add(row.spent);
+            is_synthesis &= row.task == Synthesis::TASK;
+        }
+        meter.rebase(&counts, spent);
+        if is_synthesis {
+            count_speech(watched, meter).await?;
+        }
+    } else if meter.is_synthesis() && meter.total <= FEW {
+        count_speech(watched, meter).await?;
+    }
+    Ok(())
+}
 
-    async fn look(&self, meter: &mut Meter, ticks: u64) -> Result<(), StoreError> {
-        for (pool, limits) in &self.limits {
-            let view = self.store.pool(&self.account, *pool, limits).await?;
-            if view.traffic.in_window > 0 || view.traffic.in_flight > 0 || meter.pools.contains_key(pool) {
-                let effective = view.state.effective(limits, self.store.clock().now());
-                meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window });
-            }
-        }
-        if ticks.is_multiple_of(SLOWLY) {
-            let (mut counts, mut spent, mut is_synthesis) = (Vec::with_capacity(self.batches.len()), 0_i64, true);
-            for batch in &self.batches {
-                counts.push(self.store.counts(*batch).await?);
-                let row = self.store.batch_by_id(*batch).await?;
-                spent = spent.saturating_add(row.spent);
-                is_synthesis &= row.task == Synthesis::TASK;
-            }
-            meter.rebase(&counts, spent);
-            if is_synthesis {
-                self.listen(meter).await?;
-            }
-        } else if meter.is_synthesis() && meter.total <= FEW {
-            self.listen(meter).await?;
-        }
-        Ok(())
+/// What is spoken so far: of a book, that is all there is to see.
+async fn count_speech(watched: &Watched, meter: &mut Meter) -> Result<(), StoreError> {
+    let mut all = SynthesisCounts::default();
+    for batch in &watched.batches {
+        all += watched.store.synthesis_counts(*batch).await?;
     }
-
-    /// What is spoken so far: of a book, that is all there is to see.
-    async fn listen(&self, meter: &mut Meter) -> Result<(), StoreError> {
-        let mut all = SynthesisCounts::default();
-        for batch in &self.batches {
-            all += self.store.synthesis_counts(*batch).await?;
-        }
-        meter.update_synthesis(all, self.store.clock().now());
-        Ok(())
-    }
+    meter.update_synthesis(all, watched.store.clock().now());
+    Ok(())
 }
 
 /// Where the numbers go.

@@ -11,6 +11,16 @@ pub fn counted(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// One fact under its name, on one line.
+pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
+    format!("  {name:<9} {}", printable(value.as_ref()))
+}
+
+/// What is told where nobody has said what a model costs.
+pub(super) fn unpriced(model: &str) -> String {
+    format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
+}
+
 /// `45 s`, `3 min 12 s`, `20 h 42 min`, `3 d 4 h`
 #[must_use]
 pub fn duration(ms: u64) -> String {

@@ -86,6 +86,21 @@ pub async fn publish(
     left.map_or(Ok(summary), Err)
 }
 
+/// The same at the output that the batch was asked for.
+///
+/// # Errors
+/// As of [`publish`]; the output cannot be opened.
+pub async fn publish_at_output(
+    store: &Store,
+    batch: &BatchRow,
+    spec: &BatchSpec,
+    state: SummaryState,
+    rates: &Rates,
+) -> Result<Summary, PublishError> {
+    let sink = Sink::open(&spec.output, &spec.sink)?;
+    publish(store, batch, spec, &sink, state, rates).await
+}
+
 async fn write_report(store: &Store, batch: &BatchRow, spec: &BatchSpec, sink: &Sink) -> Result<(), PublishError> {
     let place = report_place(spec, sink)?;
     put_at(store, batch, spec, false, place).await

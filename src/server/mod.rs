@@ -23,17 +23,3 @@ pub use schedules::{
 pub use secret::{NOTIFY_SECRET, SecretError, WEBHOOK_SECRET, notify_secret, secrets};
 pub use serve::ServerTimeouts;
 pub use supervisor::{BatchNews, Supervisor};
-
-/// An error and its causes, those that say nothing new left out.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        next = cause.source();
-    }
-    words
-}

@@ -11,15 +11,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::in_words;
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
+    domain::{batch::BatchSpec, causes::in_words, cost::Rates, environment::Environment, job::BatchId},
     report::{
-        publish::{PublishError, publish, summarize},
+        publish::{PublishError, publish_at_output, summarize},
         summary::{Summary, SummaryState},
     },
-    sink::Sink,
     store::{BatchRow, BatchStatus, Store, StoreError},
 };
 
@@ -234,10 +232,7 @@ where
     };
     let spec: BatchSpec = serde_json::from_str(&batch.spec)
         .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
-    let published = match Sink::open(&spec.output, &spec.sink) {
-        Ok(sink) => publish(store, &batch, &spec, &sink, state, rates).await,
-        Err(e) => Err(PublishError::Sink(e)),
-    };
+    let published = publish_at_output(store, &batch, &spec, state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),

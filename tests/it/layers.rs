@@ -2,27 +2,37 @@
 //! Only production code is looked at; a test may use what it likes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-/// Pure types and decisions, and what every room may stand on.
-const GROUND: &[&str] = &["domain", "audio", "clock", "crash", "temp_lock", "io_fault", "large", "pace", "s3"];
-/// They know the ground, never each other.
-const ADAPTERS: &[&str] = &["definition", "store", "waves", "media", "sink", "render"];
-/// They know adapters and ground.
-const PIPELINE: &[&str] = &["runner", "report"];
-/// What is done with a line: they know pipeline, adapters and ground.
-const TASKS: &[&str] = &["tasks"];
-/// They know everyone below; nobody below knows them.
-const SURFACES: &[&str] = &["sandbox", "server", "cli", "config", "fuzzed", "process", "telemetry", "shutdown"];
+/// Rooms from the ground up: each knows those of the layers below it, and of its own layer only the ground each other.
+const LAYERS: &[&[&str]] = &[
+    // Pure types and decisions, and what every room may stand on.
+    &["domain", "audio", "clock", "crash", "temp_lock", "io_fault", "large", "pace", "s3", "process", "shutdown"],
+    // Adapters.
+    &["definition", "store", "waves", "media", "sink", "render"],
+    // The pipeline, and what it is told by.
+    &["runner", "report", "config"],
+    // What is done with a line.
+    &["tasks"],
+    // What listens, and what a service is made of.
+    &["server", "sandbox"],
+    // What front ends drive.
+    &["app"],
+    // Front ends.
+    &["cli", "telemetry", "fuzzed"],
+];
 /// Arrows between rooms of one layer, beyond the plan, each with its reason.
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.
     ("runner", "report"),
-    // Until a registry is handed down, the tasks are looked up by name where they begin.
+    // Until a registry is handed down, the tasks are looked up where they begin.
     ("definition", "tasks"),
     ("runner", "tasks"),
+    // The command line says how the log is written.
+    ("cli", "telemetry"),
 ];
 
 /// What may be named where; an empty list is nowhere (yet).
@@ -36,6 +46,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("backoff::", &["pace"]),
     ("clap::", &["cli"]),
     ("anyhow::", &["cli"]),
+    ("indicatif::", &["cli", "telemetry"]),
+    ("tracing_subscriber::", &["telemetry"]),
     ("print!", &["cli"]),
     ("println!", &["cli"]),
     ("eprint!", &["cli"]),
@@ -49,12 +61,90 @@ const HOMES: &[(&str, &[&str])] = &[
 /// What the domain, being pure, may not name.
 const NOT_IN_DOMAIN: &[&str] = &["tokio::", "std::fs", "std::net", "std::env", "std::process", "SystemTime::now"];
 
+/// Files that use each other in a circle, and are to be untangled. Nothing may be added.
+const KNOWN_CIRCLES: &[&[&str]] = &[
+    &["cli/drive.rs", "cli/hooks.rs", "cli/reading.rs", "cli/spoken.rs", "cli/tell.rs"],
+    &[
+        "definition/build.rs",
+        "definition/draft.rs",
+        "definition/manifest/columns.rs",
+        "definition/manifest/judge.rs",
+        "definition/manifest/mod.rs",
+        "definition/manifest/texts/mod.rs",
+        "definition/notify.rs",
+        "definition/origin.rs",
+        "definition/overrides.rs",
+        "definition/schedule.rs",
+        "definition/synthesis/draft.rs",
+        "definition/task.rs",
+    ],
+    &["definition/manifest/texts/cast.rs", "definition/manifest/texts/judge.rs", "definition/manifest/texts/scan.rs"],
+    &["domain/call.rs", "domain/transcript.rs"],
+    &["domain/open.rs", "domain/options.rs"],
+    &["media/fetch.rs", "media/transfer.rs"],
+    &["render/captions.rs", "render/timing.rs"],
+    &["render/lines.rs", "render/pieces.rs"],
+    &["report/lines.rs", "report/publish.rs", "report/recall.rs", "report/summarize.rs"],
+    &["report/summary.rs", "report/table.rs"],
+    &[
+        "runner/attempt.rs",
+        "runner/call.rs",
+        "runner/deliver.rs",
+        "runner/logbook.rs",
+        "runner/marks.rs",
+        "runner/outputs.rs",
+        "runner/reconcile.rs",
+        "runner/recording.rs",
+        "runner/speak/mod.rs",
+        "runner/worker.rs",
+    ],
+    &["runner/batch.rs", "runner/disk.rs"],
+    &[
+        "runner/intake/compare.rs",
+        "runner/intake/pen.rs",
+        "runner/intake/reader.rs",
+        "runner/intake/scanned.rs",
+        "runner/intake/seal.rs",
+        "runner/intake/speech.rs",
+    ],
+    &["runner/intake/found.rs", "runner/intake/plan.rs"],
+    &["runner/speak/buy.rs", "runner/speak/lost.rs", "runner/speak/part.rs", "runner/speak/survey.rs"],
+    &["sandbox/books.rs", "sandbox/callbacks/tally.rs"],
+    &["sandbox/call.rs", "sandbox/reply.rs"],
+    &["sandbox/callbacks.rs", "sandbox/dictionaries.rs", "sandbox/logs.rs", "sandbox/world.rs"],
+    &["server/metrics/mod.rs", "server/receiver.rs"],
+    &[
+        "store/beat.rs",
+        "store/begin.rs",
+        "store/callbacks.rs",
+        "store/claim.rs",
+        "store/control.rs",
+        "store/deliveries.rs",
+        "store/end.rs",
+        "store/fence.rs",
+        "store/lines.rs",
+        "store/open.rs",
+        "store/outputs.rs",
+        "store/packed.rs",
+        "store/parts.rs",
+        "store/permit.rs",
+        "store/settle.rs",
+        "store/sounds.rs",
+        "store/spend_limits.rs",
+        "store/submit.rs",
+        "store/texts.rs",
+        "store/wanted.rs",
+        "store/writer.rs",
+    ],
+    &["waves/listen.rs", "waves/speech.rs"],
+];
+
 /// One file of `src/`, without its comments and tests.
 struct Source {
     path: PathBuf,
     room: String,
-    /// Names between the crate's root and this file's module.
-    depth: usize,
+    /// The module, as names from the crate's root.
+    module: Vec<String>,
     code: String,
 }
 
@@ -105,6 +195,17 @@ fn the_domain_does_no_io() {
 }
 
 #[test]
+fn files_use_each_other_in_no_circle() {
+    let sources = sources();
+    let circles = circles(&uses_between(&sources));
+    let known = |circle: &BTreeSet<String>| {
+        KNOWN_CIRCLES.iter().any(|known| circle.iter().all(|file| known.contains(&file.as_str())))
+    };
+    let new: Vec<_> = circles.iter().filter(|circle| !known(circle)).collect();
+    assert!(new.is_empty(), "these files use each other in a circle:\n{new:#?}");
+}
+
+#[test]
 fn the_checks_see_what_they_look_for() {
     let code =
         "use crate::{\n    clock::Millis,\n    domain::{a::B, c},\n    store,\n};\nfn f() { crate::waves::go() }";
@@ -113,16 +214,223 @@ fn the_checks_see_what_they_look_for() {
     assert!(names("use sqlx::Row;", "sqlx::") && !names("my_sqlx::Row", "sqlx::"));
     let text = "// crate::a\nlet a = \"https://b\"; // crate::c\n#[cfg(test)]\nmod tests;\nlet d = 1;\n#[cfg(test)]\nmod t {\n}\n";
     assert_eq!(production(text), "let a = \"https://b\";\nlet d = 1;\n");
-    assert!(may_use("runner", "store") && may_use("cli", "sandbox") && may_use("sink", "sink"));
-    assert!(!may_use("store", "sink") && !may_use("domain", "clock") && !may_use("report", "runner"));
+    assert!(may_use("runner", "store") && may_use("app", "server") && may_use("sink", "sink"));
+    assert!(
+        !may_use("store", "sink")
+            && !may_use("domain", "clock")
+            && !may_use("report", "runner")
+            && !may_use("server", "app")
+    );
     assert!(!may_use("report", "cli") && !may_use("store", "nowhere"));
-    let source = |depth, code: &str| Source { path: PathBuf::new(), room: "a".into(), depth, code: code.into() };
-    assert!(climbs_out(&source(2, "use super::super::store;")) && !climbs_out(&source(3, "use super::super::b;")));
+    let source = |module: &str, code: &str| Source {
+        path: PathBuf::from(module.replace("::", "/")),
+        room: "a".into(),
+        module: names_of(module),
+        code: code.into(),
+    };
+    assert!(climbs_out(&source("a::b", "use super::super::store;")));
+    assert!(!climbs_out(&source("a::b::c", "use super::super::b;")));
+    let files = [
+        source("a", "mod b;\nmod c;\nmod d;\npub use self::{b::B, c::{C, D as E}};\nuse d::run;\n"),
+        source("a::b", "use super::{E, d};\nfn f() { d::run() }\n"),
+        source("a::c", "use crate::a::{\n    d::{self, X},\n    Own,\n};\n"),
+        source("a::d", "pub fn run() { super::b::go() }\n"),
+    ];
+    let uses = uses_between(&files);
+    let of = |file: &str| uses[file].iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!((of("a/b"), of("a/c"), of("a/d")), (vec!["a/c", "a/d"], vec!["a/d"], vec!["a/b"]));
+    assert_eq!(circles(&uses), [["a/b", "a/c", "a/d"].map(str::to_owned).into()]);
+}
+
+/// Which file uses which, but for those above and below it: a module and its parts are one thing.
+fn uses_between(sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
+    let modules: BTreeMap<&[String], &Source> =
+        sources.iter().map(|source| (source.module.as_slice(), source)).collect();
+    let imports: BTreeMap<&[String], Vec<Import>> =
+        sources.iter().map(|source| (source.module.as_slice(), imports(source))).collect();
+    let mut uses = BTreeMap::new();
+    for source in sources {
+        let mut used = BTreeSet::new();
+        for path in paths_used(source, &imports[source.module.as_slice()], &modules) {
+            let Some(home) = home_of(&path, &modules, &imports, 8) else { continue };
+            if !home.starts_with(&source.module) && !source.module.starts_with(home) {
+                used.insert(shown(modules[home]));
+            }
+        }
+        uses.insert(shown(source), used);
+    }
+    uses
+}
+
+/// The groups of files each of which is used, by way of others, by all of its group.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    let reached: BTreeMap<&String, BTreeSet<&String>> = uses.keys().map(|from| (from, reach(from, uses))).collect();
+    let mut circles: Vec<BTreeSet<String>> = Vec::new();
+    for (from, reached_from) in &reached {
+        let both = reached_from.iter().filter(|to| reached.get(**to).is_some_and(|back| back.contains(from)));
+        let circle: BTreeSet<String> = both.map(|file| (*file).clone()).collect();
+        if circle.len() > 1 && !circles.contains(&circle) {
+            circles.push(circle);
+        }
+    }
+    circles
+}
+
+fn reach<'u>(from: &'u String, uses: &'u BTreeMap<String, BTreeSet<String>>) -> BTreeSet<&'u String> {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(file) = next.pop() {
+        next.extend(uses.get(file).into_iter().flatten().filter(|used| reached.insert(*used)));
+    }
+    reached
+}
+
+fn shown(source: &Source) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    source.path.strip_prefix(&root).unwrap_or(&source.path).display().to_string()
+}
+
+/// A name that a `use` brings in, and what it stands for.
+struct Import {
+    name: String,
+    path: Vec<String>,
+}
+
+/// What all `use`s of a file bring in, by their paths from the crate's root; of other crates, nothing.
+fn imports(source: &Source) -> Vec<Import> {
+    let mut imports = Vec::new();
+    let mut rest = source.code.as_str();
+    while let Some((line, after)) = rest.split_once('\n') {
+        let statement = line.trim_start();
+        let statement =
+            statement.strip_prefix("pub").map_or(statement, |open| open.split_once(' ').unwrap_or_default().1);
+        let start = rest;
+        rest = after;
+        if statement.starts_with("use ") {
+            let tree = start.split_once("use ").unwrap_or_default().1;
+            flatten(tree.split(';').next().unwrap_or_default(), &[], &mut |path, name| {
+                imports.extend(absolute(path, source).map(|path| Import { name: name.to_owned(), path }));
+            });
+        }
+    }
+    imports
+}
+
+/// Each path of a `use` tree, and the name that it gets.
+fn flatten(tree: &str, before: &[String], found: &mut impl FnMut(Vec<String>, &str)) {
+    let tree = tree.trim();
+    if let Some((head, list)) = tree.split_once('{') {
+        let head = [before, &names_of(head.trim_end_matches("::"))].concat();
+        let list = list.trim_end().strip_suffix('}').unwrap_or(list);
+        let (mut depth, mut start) = (0_usize, 0);
+        for (at, c) in list.char_indices().chain([(list.len(), ',')]) {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    flatten(&list[start..at], &head, found);
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+    } else if !tree.is_empty() {
+        let (path, alias) = tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias)));
+        let mut path = [before, &names_of(path)].concat();
+        if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+        let name = alias.map_or_else(|| path.last().cloned().unwrap_or_default(), str::to_owned);
+        found(path, name.trim());
+    }
+}
+
+fn names_of(path: &str) -> Vec<String> {
+    path.split("::").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// A path from the crate's root, if it is one of this crate's.
+fn absolute(mut path: Vec<String>, source: &Source) -> Option<Vec<String>> {
+    let mut base = source.module.clone();
+    match path.first()?.as_str() {
+        "crate" => {
+            path.remove(0);
+            return Some(path);
+        }
+        "self" => {
+            path.remove(0);
+        }
+        "super" => {
+            while path.first().is_some_and(|name| name == "super") {
+                path.remove(0);
+                base.pop()?;
+            }
+        }
+        first if names(&source.code, &format!("mod {first};")) => {}
+        _ => return None,
+    }
+    base.extend(path);
+    Some(base)
+}
+
+/// Every path of this crate that a file names: in its `use`s, by what they bring in, or in full.
+fn paths_used(source: &Source, imports: &[Import], modules: &BTreeMap<&[String], &Source>) -> Vec<Vec<String>> {
+    // What a file hands on is no use of its own.
+    let handed_on = |import: &Import| {
+        source.code.lines().any(|line| line.starts_with("pub") && names(line, &import.name))
+            && source.path.ends_with("mod.rs")
+    };
+    let mut paths: Vec<Vec<String>> = Vec::new();
+    for import in imports.iter().filter(|import| !handed_on(import)) {
+        paths.push(import.path.clone());
+        if modules.contains_key(import.path.as_slice()) {
+            let inside = names_after(&source.code, &format!("{}::", import.name));
+            paths.extend(inside.into_iter().map(|name| [import.path.clone(), vec![name]].concat()));
+        }
+    }
+    for root in ["crate::", "super::"] {
+        for (at, _) in source.code.match_indices(root) {
+            if source.code[..at].ends_with("::") {
+                continue;
+            }
+            let path = &source.code[at..];
+            let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(path.len());
+            paths.extend(absolute(names_of(&path[..end]), source));
+        }
+    }
+    paths
+}
+
+/// The names that follow `prefix`, where that stands by itself.
+fn names_after(code: &str, prefix: &str) -> Vec<String> {
+    let free = |at: usize| {
+        let before = code[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+    };
+    let found = code.match_indices(prefix).filter(|(at, _)| free(*at));
+    found.map(|(at, _)| word(&code[at + prefix.len()..])).filter(|name| !name.is_empty()).collect()
+}
+
+/// The module in which what a path names is written: where a module only hands it on, the one that it is handed from.
+fn home_of<'m>(
+    path: &[String],
+    modules: &BTreeMap<&'m [String], &Source>,
+    imports: &BTreeMap<&'m [String], Vec<Import>>,
+    hops: usize,
+) -> Option<&'m [String]> {
+    let (module, _) = (0..=path.len()).rev().find_map(|len| modules.get_key_value(&path[..len]))?;
+    let rest = &path[module.len()..];
+    let Some(name) = rest.first() else { return Some(module) };
+    match imports[module].iter().find(|import| import.name == *name) {
+        Some(import) if hops > 0 => {
+            home_of(&[&import.path, &rest[1..]].concat(), modules, imports, hops - 1).or(Some(module))
+        }
+        _ => Some(module),
+    }
 }
 
 /// 0 is the ground.
 fn rank(room: &str) -> Option<usize> {
-    [GROUND, ADAPTERS, PIPELINE, TASKS, SURFACES].iter().position(|layer| layer.contains(&room))
+    LAYERS.iter().position(|layer| layer.contains(&room))
 }
 
 fn may_use(room: &str, used: &str) -> bool {
@@ -132,7 +440,7 @@ fn may_use(room: &str, used: &str) -> bool {
     let (Some(from), Some(to)) = (rank(room), rank(used)) else { return false };
     match room {
         "domain" => false,
-        _ => to < from || from == 0 && to == 0 || SURFACES.contains(&room),
+        _ => to < from || from == 0 && to == 0,
     }
 }
 
@@ -184,7 +492,7 @@ fn names(code: &str, word: &str) -> bool {
 
 /// Whether a chain of `super::` reaches the crate's root, where the other rooms are.
 fn climbs_out(source: &Source) -> bool {
-    let chain = "super::".repeat(source.depth);
+    let chain = "super::".repeat(source.module.len());
     names(&source.code, &chain)
 }
 
@@ -235,7 +543,7 @@ fn gather(root: &Path, dir: &Path, sources: &mut Vec<Source>) {
                 names.pop();
             }
             let code = production(&fs::read_to_string(&path).unwrap());
-            sources.push(Source { path, room: names[0].clone(), depth: names.len(), code });
+            sources.push(Source { path, room: names[0].clone(), module: names, code });
         }
     }
 }

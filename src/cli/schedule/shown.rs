@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::{Listing, Load, Planned, Times};
 use crate::cli::{
-    messages::{self, fact},
+    messages,
     progress::least_time,
-    words::{counted, duration, grouped},
+    words::{counted, duration, fact, grouped},
 };
 use crate::{
     clock::Millis,

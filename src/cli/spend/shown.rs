@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        messages::fact,
-        words::{counted, dollars, grouped, shorten, table},
-    },
+    super::words::{counted, dollars, fact, grouped, shorten, table},
     By,
 };
 use crate::{

@@ -19,7 +19,7 @@ pub(crate) const KEY_NAMES: [&str; 2] = ["key", "id"];
 
 /// How a text is made from a line's cells.
 #[derive(Debug)]
-pub(crate) enum Rule {
+pub(crate) enum NameRule {
     /// One cell as it is.
     Cell(usize),
     /// Several, with text between.
@@ -33,7 +33,7 @@ pub(crate) enum Part {
     Cell(usize),
 }
 
-impl Rule {
+impl NameRule {
     /// The text for a line, without the space around it; empty where all of its cells are.
     pub(crate) fn text<'r>(&self, record: &'r Record) -> Cow<'r, str> {
         match self {
@@ -111,9 +111,9 @@ impl Uses<'_> {
         names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
     }
 
-    pub(crate) fn rule(&self, template: &Template, limit: usize) -> Result<Rule, String> {
+    pub(crate) fn rule(&self, template: &Template, limit: usize) -> Result<NameRule, String> {
         if let [Segment::Name(name)] = template.segments() {
-            return self.find(&[name], limit).map(Rule::Cell).ok_or_else(|| self.unknown(name, limit, None));
+            return self.find(&[name], limit).map(NameRule::Cell).ok_or_else(|| self.unknown(name, limit, None));
         }
         let names = KnownNames {
             name: &self.definition.name,
@@ -139,7 +139,7 @@ impl Uses<'_> {
                 ticked(&self.columns[..limit])
             ));
         }
-        Ok(Rule::Filled(parts))
+        Ok(NameRule::Filled(parts))
     }
 
     fn unknown(&self, name: &str, limit: usize, known: Option<&[String]>) -> String {
@@ -156,10 +156,10 @@ impl Uses<'_> {
     }
 }
 
-pub(crate) fn rule_name(rule: &Rule, columns: &[String]) -> String {
+pub(crate) fn rule_name(rule: &NameRule, columns: &[String]) -> String {
     match rule {
-        Rule::Cell(index) => columns[*index].clone(),
-        Rule::Filled(parts) => parts
+        NameRule::Cell(index) => columns[*index].clone(),
+        NameRule::Filled(parts) => parts
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.clone(),

@@ -217,7 +217,7 @@ impl<'d> Manifest<'d> {
         let mut faults = Faults::default();
         let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
         let mut reading = self.reading(ScanDepth::Faults)?;
-        while let Some(wanted) = message.peek()
+        while let Some(wanted) = listed.peek()
             && let Some(next) = reading.next()?
         {
             let Reading { judge, record, .. } = &mut reading;
@@ -244,13 +244,13 @@ impl<'d> Manifest<'d> {
         if numbers.is_empty() {
             return Ok(Faults::default());
         }
-        let message = &numbers[..numbers.len().min(Faults::LIMIT)];
-        let wanted = message.iter().flat_map(|(line, first)| [*line, *first]);
+        let listed = &numbers[..numbers.len().min(Faults::LIMIT)];
+        let wanted = listed.iter().flat_map(|(line, first)| [*line, *first]);
         let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
         let mut repeats = Faults::default();
-        // What clashes in one line does so in all: one line is told.
+        // What clashes in one line does so in all: one line is listed.
         let mut within = 0;
-        for (number, first) in message {
+        for (number, first) in listed {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
             within += u64::from(line.number == first.number);
             if line.number != first.number || within == 1 {
@@ -261,7 +261,7 @@ impl<'d> Manifest<'d> {
         }
         let more_within = numbers.iter().filter(|(line, first)| line == first).count().saturating_sub(1) as u64;
         let between = numbers.iter().filter(|(line, first)| line != first).count();
-        let told_between = message.iter().filter(|(line, first)| line != first).count();
+        let told_between = listed.iter().filter(|(line, first)| line != first).count();
         repeats.more += more_within + (between - told_between) as u64;
         Ok(repeats)
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::{
-    definition::{Definition, Manifest, Overrides, Row, ScanDepth},
+    definition::{Definition, Manifest, ManifestRow, Overrides, ScanDepth},
     domain::{
         cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
         synthesis::Rendition, synthesis::Synthesis,

@@ -4,11 +4,12 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{super::in_words, SchedulerState, Scheduling, folder::Planned, moment};
+use super::{SchedulerState, Scheduling, folder::Planned, moment};
 use crate::{
     clock::Millis,
     definition::{Definition, Fault, Faults, Overrides},
     domain::{
+        causes::in_words,
         environment::Environment,
         schedule::{MOST_MISSED, Missed},
     },

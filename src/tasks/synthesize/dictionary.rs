@@ -17,7 +17,7 @@ use crate::{
         DEFAULT_CONCURRENCY,
         intake::{Account, IntakeError},
     },
-    store::{Again, BatchRow, NewBatch, Store, StoreError},
+    store::{BatchRow, NewBatch, Resubmission, Store, StoreError},
 };
 
 /// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Says what was
@@ -103,6 +103,6 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         pause_on_failures: spec.run.pause_on_failures,
     };
-    let begun = store.begin(batch, Again::default()).await?;
+    let begun = store.begin(batch, Resubmission::default()).await?;
     Ok(store.end_submit(begun.batch).await?)
 }

@@ -12,6 +12,6 @@ pub use self::{
     dictionary::renew_dictionary,
     intake::Synthesize,
     parts::{PartLine, Parts, parts},
-    records::{Look, RequestedVoice, RequestedVoices, TextFindings, TextNote, VoiceUse},
+    records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
     voices::{Judgement, KnownVoice, judge, remembered},
 };

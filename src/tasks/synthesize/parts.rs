@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::records::rendition;
 use crate::{
-    definition::{Definition, Manifest, Row, ScanDepth, Spooled},
+    definition::{Definition, Manifest, ManifestRow, ScanDepth, Spooled},
     domain::{
         cut::{self, Part},
         synthesis::ClipFormat,

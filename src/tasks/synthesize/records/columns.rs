@@ -4,7 +4,7 @@ use super::output_name::OutputName;
 use crate::{
     definition::{
         Faults, Synthesizing,
-        manifest::{Columns, KEY_NAMES, OpenManifest, Rule, Uses, extras, rule_name},
+        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, extras, rule_name},
         text::ticked,
     },
     domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
@@ -17,9 +17,9 @@ pub(super) struct TextColumns {
     /// The column or template of the text, and that of its file.
     pub(super) text_name: Option<String>,
     pub(super) file_name: Option<String>,
-    pub(super) key: Option<Rule>,
-    pub(super) text: Option<Rule>,
-    pub(super) file: Option<Rule>,
+    pub(super) key: Option<NameRule>,
+    pub(super) text: Option<NameRule>,
+    pub(super) file: Option<NameRule>,
     pub(super) options: Vec<(SynthesisOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
@@ -35,7 +35,7 @@ impl TextColumns {
         let uses = Uses { definition, columns: &columns, own: columns.len(), of_files };
         let mut rule = |template: Option<&_>, names: &[&str]| match template {
             Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
-            None => uses.find(names, columns.len()).map(Rule::Cell),
+            None => uses.find(names, columns.len()).map(NameRule::Cell),
         };
         let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
         let text = rule(asked.text_column.as_ref(), &["text"]);
@@ -47,7 +47,7 @@ impl TextColumns {
                 "no column is known to hold the text; found: {found}. Call it `text` (or `text_file`), or name it in the definition: columns = {{ text = \"…\" }}"
             ));
         }
-        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(Rule::column));
+        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(NameRule::column));
         let options: Vec<(SynthesisOption, usize)> = columns
             .iter()
             .enumerate()
@@ -66,7 +66,7 @@ impl TextColumns {
         let special = |at: &usize| options.iter().any(|(_, own)| own == at) || extras.iter().any(|(_, own)| own == at);
         let taken = |at: &usize| of_files || used.contains(&Some(*at)) || special(at);
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
-        let shown = |rule: &Option<Rule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
+        let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let option_names = options.iter().map(|(option, _)| option.to_string());
         let (text_name, file_name) = (shown(&text), shown(&file));
         let columns = Columns {

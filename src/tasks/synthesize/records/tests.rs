@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::{
-    definition::{Definition, Manifest, Overrides, Row, Scan},
+    definition::{Definition, Manifest, ManifestRow, Overrides, Scan},
     domain::{
         cut::{flat, paragraphs},
         synthesis_options::{SynthesisOptions, TtsModel},
@@ -71,7 +71,7 @@ impl Bench {
         Definition::load(Path::new("a.toml"), &over)
     }
 
-    fn read(&self) -> Result<(Scan, TextsPreview, Vec<Row>), String> {
+    fn read(&self) -> Result<(Scan, TextsPreview, Vec<ManifestRow>), String> {
         let definition = self.load().map_err(|e| e.to_string())?;
         let read = |manifest: Manifest<'_>| {
             let scan = manifest.scan(ScanDepth::Look)?;
@@ -82,7 +82,7 @@ impl Bench {
         Manifest::open(&definition, None).and_then(read).map_err(|e: Faults| e.to_string())
     }
 
-    fn line(&self, row: &Row) -> TextLine {
+    fn line(&self, row: &ManifestRow) -> TextLine {
         match row {
             ManifestRow::Good(line) => TextLine::of(line, &self.load().unwrap().synthesizing().unwrap().synthesis),
             ManifestRow::Bad(bad) => panic!("{bad:?}"),

@@ -6,7 +6,7 @@ use super::file_names::{FileNames, groups};
 use crate::{
     definition::{
         Faults, Transcribing,
-        manifest::{Columns, KEY_NAMES, OpenManifest, Record, Rule, Uses, extras, rule_name},
+        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Record, Uses, extras, rule_name},
         paths::looks_like_source,
         template::Template,
         text::{shell_word, ticked},
@@ -25,8 +25,8 @@ pub(super) struct RecordingColumns {
     pub(super) names: Option<FileNames>,
     /// Whether the lines are files, whose names stand in the first column.
     of_files: bool,
-    pub(super) key: Option<Rule>,
-    pub(super) source: Rule,
+    pub(super) key: Option<NameRule>,
+    pub(super) source: NameRule,
     pub(super) options: Vec<(LineOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
@@ -57,18 +57,18 @@ impl RecordingColumns {
         };
         let key = match &definition.key_column {
             Some(template) => named(template, columns.len()),
-            None => uses.find(&KEY_NAMES, columns.len()).map(Rule::Cell),
+            None => uses.find(&KEY_NAMES, columns.len()).map(NameRule::Cell),
         };
         let source = match &asked.source_column {
             // Of a line of a manifest, the file's name is known only by its source.
             Some(template) => named(template, if of_files { columns.len() } else { own }),
-            None => uses.find(&SOURCE_NAMES, own).map(Rule::Cell),
+            None => uses.find(&SOURCE_NAMES, own).map(NameRule::Cell),
         };
         if source.is_none() && asked.source_column.is_none() {
             faults.push(manifest.fault(no_source(manifest, &columns[..own])));
         }
         let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
-        let used = [key.as_ref().and_then(Rule::column), source.column()];
+        let used = [key.as_ref().and_then(NameRule::column), source.column()];
         let options: Vec<(LineOption, usize)> = columns
             .iter()
             .enumerate()
@@ -106,7 +106,7 @@ impl RecordingColumns {
     pub(super) fn of_nothing() -> Self {
         let source_name = SOURCE_NAMES[0].to_owned();
         let columns = Columns { content: vec![source_name.clone()], ..Columns::default() };
-        let (options, extras, source) = (Vec::new(), Vec::new(), Rule::Cell(0));
+        let (options, extras, source) = (Vec::new(), Vec::new(), NameRule::Cell(0));
         Self { columns, source_name, names: None, of_files: false, key: None, source, options, extras }
     }
 

@@ -1,14 +1,14 @@
 //! Exit statuses, and errors on their way to one.
 
-use std::{fmt, io, path::Path, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 use crate::{
+    app::AppError,
     definition::Faults,
-    domain::call::{CallFailure, ErrorKind},
+    domain::{call::CallFailure, causes::in_words},
     report::publish::PublishError,
     runner::intake::{ExitClass, IntakeError},
-    shutdown::{Shutdown, Signal},
-    sink::SinkError,
+    shutdown::Signal,
     store::StoreError,
     waves::ClientError,
 };
@@ -49,8 +49,8 @@ impl Exit {
 
     /// After a signal.
     #[must_use]
-    pub fn of_signal(shutdown: &Shutdown) -> Self {
-        match shutdown.signal() {
+    pub const fn of_signal(signal: Option<Signal>) -> Self {
+        match signal {
             Some(Signal::Terminate) => Self::Terminated,
             Some(Signal::Hangup) => Self::HungUp,
             Some(Signal::Interrupt) | None => Self::Interrupted,
@@ -113,130 +113,69 @@ impl CliError {
         self.error.downcast_ref::<Faults>().is_some_and(Faults::is_only_empty)
     }
 
-    /// Which ledger is meant, where the error itself does not say.
-    #[must_use]
-    pub fn of_ledger(error: StoreError, path: &Path) -> Self {
-        let message = error.to_string().contains(&*path.to_string_lossy());
-        let mut stop = Self::from(error);
-        if !message {
-            stop.error = stop.error.context(path.display().to_string());
-        }
-        stop
-    }
-
-    /// The error and its causes, those that say nothing new left out.
-    fn causes(&self) -> String {
-        let mut message = self.error.to_string();
-        for cause in self.error.chain().skip(1).map(ToString::to_string) {
-            if !message.contains(&cause) {
-                message = format!("{message}: {cause}");
-            }
-        }
-        message
-    }
-
     /// As it is printed, once.
     #[must_use]
     pub fn message(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         match self.error.downcast_ref::<Faults>() {
             Some(faults) if faults.total() > 1 => format!("error: {} faults\n{faults}{hint}", faults.total()),
-            _ => format!("error: {}{hint}", self.causes()),
+            _ => format!("error: {}{hint}", in_words(self.error.as_ref())),
         }
     }
 }
 
-impl From<Faults> for CliError {
-    fn from(faults: Faults) -> Self {
-        Self { exit: Exit::Usage, error: faults.into(), hint: None }
+impl From<AppError> for CliError {
+    fn from(error: AppError) -> Self {
+        use AppError::{Faults, Intake, Interrupted, InterruptedOpening, Io, NoBatch, Publish, Store};
+        let (exit, hint) = (exit_of(&error), error.hint());
+        // What is said by an error of a lower room is that error.
+        let error = match error {
+            Faults(error) => error.into(),
+            Intake(IntakeError::Voices(error)) => error.into(),
+            Intake(error) => error.into(),
+            Io(error) => error.into(),
+            Store(error) | NoBatch { source: error, .. } => error.into(),
+            Publish(error) => error.into(),
+            error @ (Interrupted(_) | InterruptedOpening(_)) => anyhow::anyhow!("{error}"),
+            error => error.into(),
+        };
+        Self { exit, error, hint }
     }
 }
 
-impl From<IntakeError> for CliError {
-    fn from(error: IntakeError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        match error {
-            IntakeError::Faults(faults) => faults.into(),
-            IntakeError::Voices(faults) => Self { hint, ..faults.into() },
-            IntakeError::Store(error) => error.into(),
-            error => {
-                let exit = match error.exit_class() {
-                    ExitClass::Usage => Exit::Usage,
-                    ExitClass::CouldNotRun => Exit::Blocked,
-                };
-                Self { exit, error: error.into(), hint }
+const fn exit_of(error: &AppError) -> Exit {
+    match error {
+        AppError::Faults(_)
+        | AppError::NoPublicUrl
+        | AppError::NoBatch { .. }
+        | AppError::Store(StoreError::NoBatch(_))
+        | AppError::Intake(IntakeError::Voices(_))
+        | AppError::NoDirectory(_)
+        | AppError::OtherEnvironment { .. }
+        | AppError::NoParts(_)
+        | AppError::NoSuchPart(_)
+        | AppError::SeveralParts(_) => Exit::Usage,
+        AppError::Intake(error) => match error.exit_class() {
+            ExitClass::Usage => Exit::Usage,
+            ExitClass::CouldNotRun => Exit::Blocked,
+        },
+        AppError::Interrupted(signal) | AppError::InterruptedOpening(signal) => Exit::of_signal(*signal),
+        _ => Exit::Blocked,
+    }
+}
+
+/// What the rooms below `app` say, told like what it says itself.
+macro_rules! by_way_of_app {
+    ($($error:ty),+) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                AppError::from(error).into()
             }
         }
-    }
+    )+};
 }
 
-impl From<PublishError> for CliError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Store(error) => error.into(),
-            PublishError::Sink(error) => error.into(),
-            // The reader of stdout may have gone.
-            PublishError::Output(error) => error.into(),
-            error @ PublishError::OldReport { .. } => {
-                let hint = "restore it or make it readable, and run the same command again; to have a report without those transcripts, move it away first";
-                Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
-            }
-            error @ PublishError::Spool { .. } => {
-                let hint =
-                    "make room in that folder, and make it writable for this user; the same command writes the report";
-                Self { exit: Exit::Blocked, error: error.into(), hint: Some(hint.into()) }
-            }
-        }
-    }
-}
-
-impl From<StoreError> for CliError {
-    fn from(error: StoreError) -> Self {
-        let exit = if matches!(error, StoreError::NoBatch(_)) { Exit::Usage } else { Exit::Blocked };
-        let hint = error.hint().map(str::to_owned);
-        Self { exit, error: error.into(), hint }
-    }
-}
-
-impl From<SinkError> for CliError {
-    fn from(error: SinkError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        Self { exit: Exit::Blocked, error: error.into(), hint }
-    }
-}
-
-impl From<ClientError> for CliError {
-    fn from(error: ClientError) -> Self {
-        let about_key = matches!(error, ClientError::KeyEmpty | ClientError::KeyControl | ClientError::KeyNotAscii);
-        let error = anyhow::Error::from(error);
-        if about_key {
-            let hint = format!("set {key} again, e.g. {key}=\"$(tr -d '\\n' < key-file)\"", key = crate::config::KEY);
-            Self { exit: Exit::Blocked, error: error.context(crate::config::KEY), hint: Some(hint) }
-        } else {
-            Self { exit: Exit::Blocked, error, hint: None }
-        }
-    }
-}
-
-/// Of a question to the API; what calls run into is the runner's.
-impl From<CallFailure> for CliError {
-    fn from(failure: CallFailure) -> Self {
-        let stop = Self::blocked(&failure.message);
-        match failure.kind {
-            ErrorKind::Unauthorized => {
-                stop.hint(format!("is {} whole, and of an account at this address?", crate::config::KEY))
-            }
-            ErrorKind::Forbidden => stop.hint("ask the account's owner, or the vendor, what the key may do"),
-            ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Gateway => {
-                stop.hint("is the address right? SMALLEST_BASE_URL or `base_url` in wavebatch.toml say it")
-            }
-            ErrorKind::RateLimited | ErrorKind::ServerError | ErrorKind::Truncated => {
-                stop.hint("try again in a minute")
-            }
-            _ => stop,
-        }
-    }
-}
+by_way_of_app!(Faults, IntakeError, PublishError, StoreError, ClientError, CallFailure);
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
@@ -247,20 +186,15 @@ impl From<io::Error> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::Fault;
+    use crate::{definition::Fault, domain::call::ErrorKind, sink::SinkError};
 
     #[test]
     fn statuses_are_the_documented_ones() {
         use Exit::{Blocked, HungUp, Interrupted, Lines, Success, Terminated, Usage};
         let all = [Success, Lines, Usage, Blocked, Interrupted, Terminated, HungUp];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143, 129]);
-        let shutdown = Shutdown::default();
-        assert_eq!(Exit::of_signal(&shutdown), Interrupted);
-        shutdown.hear(Signal::Terminate);
-        assert_eq!(Exit::of_signal(&shutdown), Terminated);
-        let shutdown = Shutdown::default();
-        shutdown.hear(Signal::Hangup);
-        assert_eq!(Exit::of_signal(&shutdown), HungUp);
+        let signals = [None, Some(Signal::Interrupt), Some(Signal::Terminate), Some(Signal::Hangup)];
+        assert_eq!(signals.map(Exit::of_signal), [Interrupted, Interrupted, Terminated, HungUp]);
     }
 
     #[test]
@@ -291,6 +225,6 @@ mod tests {
         assert!(CliError::from(broken()).is_closed_pipe());
         assert!(CliError::from(PublishError::Output(broken())).is_closed_pipe());
         let sink = SinkError::Unavailable { address: "s3://b".into(), source: broken() };
-        assert!(!CliError::from(sink).is_closed_pipe(), "a connection of ours is another matter");
+        assert!(!CliError::from(AppError::from(sink)).is_closed_pipe(), "a connection of ours is another matter");
     }
 }

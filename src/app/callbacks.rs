@@ -1,0 +1,243 @@
+//! Where callbacks come in: a receiver of this process, for as long as it works, or one of another process.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use secrecy::ExposeSecret;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{
+    error::AppError,
+    events::{CallbacksAt, Event, Events},
+    publish::spec_of,
+    session::Session,
+    settings::Settings,
+};
+use crate::{
+    config::{Config, Listen},
+    definition::Definition,
+    domain::{
+        batch::BatchSpec,
+        callback::Secret,
+        job::BatchId,
+        options::{SttModel, WebhookMode},
+        transcription::Transcription,
+    },
+    runner::Webhook,
+    server::{
+        Metrics, Receiver, ReceiverSettings, ServerTimeouts,
+        probe::{self, ProbeSettings},
+        secrets,
+    },
+    store::Store,
+};
+
+/// How often it is looked whether whoever receives for this ledger still does.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long the probe waits that asks whether another process receives.
+const PROBE_TIME: Duration = Duration::from_secs(3);
+
+/// Where answers can be posted to, and who receives them.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    /// What the runner needs for it; `None`: no answer is posted.
+    pub(super) webhook: Option<Webhook>,
+    pub(super) receiver: Option<Receiver>,
+    standby: Option<Standby>,
+}
+
+impl Callbacks {
+    /// Opens a receiver, if answers of these batches may be posted to us and nobody receives them yet.
+    pub(super) async fn of_work(session: &Session, batches: &[BatchId]) -> Result<Self, AppError> {
+        let (settings, store) = (&session.settings, &session.store);
+        let webhook = &settings.config.webhook;
+        if webhook.public_url.is_none() && !settings.is_sandbox() || !may_be_posted_of(store, batches).await? {
+            return Ok(Self::default());
+        }
+        let secrets = webhook_secrets(settings, store)?;
+        let Some(secret) = secrets.first().cloned() else { return Ok(Self::default()) };
+        let receiving =
+            Receiving { secrets, timeouts: ServerTimeouts::default(), metrics: Metrics::new(), service: false };
+        let asked_by = |public_url| Some(Webhook { public_url, secret: secret.clone(), rule: webhook.rule });
+        if settings.is_sandbox() {
+            let receiver = receiving.start(session, ANY_PORT).await?;
+            return Ok(Self { webhook: asked_by(address_of(&receiver)), receiver: Some(receiver), standby: None });
+        }
+        let (Some(public_url), listen) = (webhook.public_url.clone(), webhook.listen) else {
+            return Ok(Self::default());
+        };
+        let mut callbacks = Self { webhook: asked_by(public_url.clone()), ..Self::default() };
+        let Listen::On(here) = listen else { return Ok(callbacks) };
+        let probe = ProbeSettings::new(public_url.clone(), secret.clone(), store.clock().clone());
+        let probe = ProbeSettings { timeouts: PROBE_TIME, ..probe };
+        let taking_over = receiving.settings(here, &settings.config);
+        let standby = || Standby::new(store.clone(), taking_over.clone(), probe.clone(), Arc::clone(&session.events));
+        if probe::once(&probe).await.is_ok() {
+            session.say(Event::Callbacks(CallbacksAt::Elsewhere(public_url)));
+            callbacks.standby = Some(standby());
+            return Ok(callbacks);
+        }
+        match receiving.start(session, here).await {
+            Ok(receiver) => {
+                session.say(Event::Callbacks(CallbacksAt::Here { addr: receiver.addr(), public_url }));
+                callbacks.receiver = Some(receiver);
+            }
+            Err(AppError::CallbacksUnheard { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+                session.say(Event::Warning(format!(
+                    "somebody listens on {here} already, and {public_url} does not lead to a receiver of this ledger: until it does, results are found in the vendor's log only"
+                )));
+                callbacks.standby = Some(standby());
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(callbacks)
+    }
+
+    /// Opens the receiver of a service. `listen`: where, if the command line says so.
+    pub(super) async fn of_service(
+        session: &Session,
+        listen: Option<Listen>,
+        metrics: Metrics,
+    ) -> Result<Self, AppError> {
+        let (settings, webhook) = (&session.settings, &session.settings.config.webhook);
+        let secrets = webhook_secrets(settings, &session.store)?;
+        let secret = secrets.first().cloned();
+        let listen = match listen {
+            None if settings.is_sandbox() => Listen::On(ANY_PORT),
+            given => given.unwrap_or(webhook.listen),
+        };
+        let timeouts = ServerTimeouts { end: Duration::from_secs(1), ..ServerTimeouts::default() };
+        let receiving = Receiving { secrets, timeouts, metrics, service: true };
+        let receiver = match listen {
+            Listen::Off => None,
+            Listen::On(listen) => Some(receiving.start(session, listen).await?),
+        };
+        let here = receiver.as_ref().map(address_of).filter(|_| settings.is_sandbox());
+        let public_url = webhook.public_url.clone().or(here);
+        let asked_by = public_url.zip(secret);
+        let webhook = asked_by.map(|(public_url, secret)| Webhook { public_url, secret, rule: webhook.rule });
+        Ok(Self { webhook, receiver, standby: None })
+    }
+
+    /// Ends the receiver, and whoever waits to take over.
+    pub(super) async fn close(self) {
+        let standing_in = match self.standby {
+            Some(standby) => standby.close().await,
+            None => None,
+        };
+        for receiver in self.receiver.into_iter().chain(standing_in) {
+            receiver.shutdown().await;
+        }
+    }
+}
+
+/// The sandbox posts to this machine; any free port will do.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn address_of(receiver: &Receiver) -> Url {
+    Url::parse(&format!("http://{}", receiver.addr())).expect("an address and a port are a URL")
+}
+
+fn webhook_secrets(settings: &Settings, store: &Store) -> Result<Vec<Secret>, AppError> {
+    let given = settings.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
+    Ok(secrets(store.path(), given)?)
+}
+
+/// What a receiver is started with, wherever it listens.
+struct Receiving {
+    secrets: Vec<Secret>,
+    timeouts: ServerTimeouts,
+    metrics: Metrics,
+    service: bool,
+}
+
+impl Receiving {
+    fn settings(&self, listen: SocketAddr, config: &Config) -> ReceiverSettings {
+        ReceiverSettings {
+            listen,
+            secrets: self.secrets.clone(),
+            rates: config.rates.clone(),
+            timeouts: self.timeouts,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn start(&self, session: &Session, listen: SocketAddr) -> Result<Receiver, AppError> {
+        let settings = self.settings(listen, session.config());
+        let unheard = |source| AppError::CallbacksUnheard { listen, source, service: self.service };
+        Receiver::start(session.store.clone(), settings).await.map_err(unheard)
+    }
+}
+
+/// Takes over when whoever received for this ledger has gone.
+struct Standby {
+    stop: CancellationToken,
+    waiting: JoinHandle<Option<Receiver>>,
+}
+
+impl Standby {
+    fn new(store: Store, settings: ReceiverSettings, probe: ProbeSettings, events: Events) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let waiting = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stopped.cancelled() => return None,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+                if probe::once(&probe).await.is_ok() {
+                    continue;
+                }
+                if let Ok(receiver) = Receiver::start(store.clone(), settings.clone()).await {
+                    events.event(Event::Callbacks(CallbacksAt::TakenOver(receiver.addr())));
+                    stopped.cancelled().await;
+                    return Some(receiver);
+                }
+            }
+        });
+        Self { stop, waiting }
+    }
+
+    async fn close(self) -> Option<Receiver> {
+        self.stop.cancel();
+        self.waiting.await.ok().flatten()
+    }
+}
+
+/// Whether answers of one of these batches may be posted; without batches named, whichever are open.
+async fn may_be_posted_of(store: &Store, batches: &[BatchId]) -> Result<bool, AppError> {
+    let mut posted = batches.is_empty();
+    for batch in batches {
+        posted |= may_be_posted(&spec_of(&store.batch_by_id(*batch).await?)?);
+    }
+    Ok(posted)
+}
+
+fn may_be_posted(spec: &BatchSpec) -> bool {
+    let Some(asked) = spec.task.read::<Transcription>().ok() else { return false };
+    // A column may set another model for a line.
+    let pro = asked.options.model == SttModel::PulsePro || spec.option_columns.iter().any(|column| column == "model");
+    match asked.webhook {
+        WebhookMode::Auto => pro,
+        WebhookMode::Always => true,
+        WebhookMode::Never => false,
+    }
+}
+
+/// Answers that are always to be posted need an address.
+///
+/// # Errors
+/// There is none.
+pub fn check_public_url(definition: &Definition, config: &Config, sandbox: bool) -> Result<(), AppError> {
+    let always = definition.transcribing().is_some_and(|asked| asked.webhook == WebhookMode::Always);
+    match always && !sandbox && config.webhook.public_url.is_none() {
+        true => Err(AppError::NoPublicUrl),
+        false => Ok(()),
+    }
+}

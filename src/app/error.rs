@@ -1,0 +1,261 @@
+//! Why a session could not do what it was asked for.
+
+use std::{error::Error, io, net::SocketAddr, path::PathBuf};
+
+use crate::{
+    config::KEY,
+    definition::Faults,
+    domain::{
+        call::{CallFailure, ErrorKind},
+        causes::in_words,
+        environment::Environment,
+    },
+    report::publish::PublishError,
+    runner::intake::IntakeError,
+    server::SecretError,
+    shutdown::Signal,
+    sink::SinkError,
+    store::StoreError,
+    waves::ClientError,
+};
+
+/// Why a session could not do what it was asked for. [`AppError::hint`] says what the user can do.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Settings, a definition, a manifest or pronunciations are wrong.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// There is no key to ask the API by.
+    #[error("{KEY} is not set")]
+    NoKey,
+    /// The vendor is told no address to post answers to, and the definition wants nothing else.
+    #[error("webhook = \"always\", and the vendor is told no address to post answers to")]
+    NoPublicUrl,
+    /// The key is none that can be sent.
+    #[error("{KEY}: {0}")]
+    BadKey(ClientError),
+    /// A client of the API cannot be made.
+    #[error(transparent)]
+    Client(ClientError),
+    /// Downloads cannot be made.
+    #[error(transparent)]
+    Fetcher(Box<dyn Error + Send + Sync>),
+    /// The API does not answer a question as it should. What calls run into is the runner's.
+    #[error("{}", .0.message)]
+    Api(CallFailure),
+    /// The ledger cannot be opened, or the service lost it; the error does not say which ledger it is.
+    #[error("{}: {source}", path.display())]
+    Ledger {
+        /// The ledger.
+        path: PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
+    /// The ledger does not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger has no batch of this name.
+    #[error("{source}")]
+    NoBatch {
+        /// The error.
+        source: StoreError,
+        /// The nearest name, if there is one like it; else how many there are.
+        hint: String,
+    },
+    /// Nothing was submitted.
+    #[error(transparent)]
+    Intake(IntakeError),
+    /// A report cannot be written.
+    #[error(transparent)]
+    Publish(PublishError),
+    /// Outputs cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// There is no secret for callbacks.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Callbacks cannot be received.
+    #[error("callbacks cannot be received on {listen}: {source}")]
+    CallbacksUnheard {
+        /// Where they were to be received.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+        /// Whether a service was to receive them.
+        service: bool,
+    },
+    /// Health and metrics cannot be served.
+    #[error("health and metrics cannot be served on {listen}: {source}")]
+    AdminUnheard {
+        /// Where they were to be served.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Definitions are looked for where no directory is.
+    #[error("{} is no directory", .0.display())]
+    NoDirectory(PathBuf),
+    /// A part of the service panicked.
+    #[error("a part of the service broke: {0}")]
+    ServiceBroke(tokio::task::JoinError),
+    /// A signal came.
+    #[error("interrupted")]
+    Interrupted(Option<Signal>),
+    /// A signal came while a ledger that is locked was waited for.
+    #[error("interrupted before the ledger was open")]
+    InterruptedOpening(Option<Signal>),
+    /// A batch is not worked as it is.
+    #[error("{}", .0.why)]
+    NotWorkable(NotWorkable),
+    /// A batch belongs to the other environment.
+    #[error("the batch `{batch}` belongs to {}", environment.in_words())]
+    OtherEnvironment {
+        /// Its name.
+        batch: String,
+        /// What it belongs to.
+        environment: Environment,
+    },
+    /// Lines have no parts where no text is cut.
+    #[error("{0} is no batch of speech: its lines have no parts")]
+    NoParts(String),
+    /// The part of a line that is meant is not there, or not known.
+    #[error("{0}")]
+    NoSuchPart(String),
+    /// Several parts are meant.
+    #[error("{0}")]
+    SeveralParts(String),
+    /// The system does not let it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Why a batch is not worked, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotWorkable {
+    /// Why.
+    pub why: String,
+    /// What lets it be worked.
+    pub hint: String,
+}
+
+impl AppError {
+    /// Why the ledger at `path` cannot be used, with its path where the error does not say it.
+    #[must_use]
+    pub fn of_ledger(source: StoreError, path: &std::path::Path) -> Self {
+        match source.to_string().contains(&*path.to_string_lossy()) {
+            true => Self::Store(source),
+            false => Self::Ledger { path: path.to_owned(), source },
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoKey => format!("export {KEY}=sk_…; or try everything without an account with --sandbox"),
+            Self::NoPublicUrl => {
+                "set it in wavebatch.toml: [webhook] public_url = \"https://hooks.example.com/wavebatch\"".into()
+            }
+            Self::BadKey(_) => format!("set {KEY} again, e.g. {KEY}=\"$(tr -d '\\n' < key-file)\""),
+            Self::Api(failure) => return hint_of_question(failure),
+            Self::Ledger { source, .. } | Self::Store(source) => return source.hint().map(str::to_owned),
+            Self::NoBatch { hint, .. } => hint.clone(),
+            Self::Intake(error) => return error.hint().map(str::to_owned),
+            Self::Publish(error) => return hint_of_report(error),
+            Self::Sink(error) => return error.hint().map(str::to_owned),
+            Self::CallbacksUnheard { service: false, .. } => {
+                "choose another address with --listen, or in wavebatch.toml: [webhook] listen = \"127.0.0.1:8081\""
+                    .into()
+            }
+            Self::CallbacksUnheard { service: true, .. } => "choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none".into(),
+            Self::AdminUnheard { .. } => "choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none".into(),
+            Self::NoDirectory(_) => "--definitions names the directory that the definitions are in".into(),
+            Self::Interrupted(_) => "run the same command to go on".into(),
+            Self::NotWorkable(NotWorkable { hint, .. }) => hint.clone(),
+            Self::OtherEnvironment { environment: Environment::Sandbox, .. } => "add --sandbox".into(),
+            Self::OtherEnvironment { environment: Environment::Live, .. } => "leave --sandbox out".into(),
+            Self::SeveralParts(_) => "name it with --part; it is spoken again by all voices of the line".into(),
+            Self::Faults(_)
+            | Self::Client(_)
+            | Self::Fetcher(_)
+            | Self::Secret(_)
+            | Self::ServiceBroke(_)
+            | Self::InterruptedOpening(_)
+            | Self::NoParts(_)
+            | Self::NoSuchPart(_)
+            | Self::Io(_) => return None,
+        };
+        Some(hint)
+    }
+
+    /// The error, its causes that say something new, and the hint: for who is told of it outside the process.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let words = in_words(self);
+        match self.hint() {
+            Some(hint) => format!("{words}\nhint: {hint}"),
+            None => words,
+        }
+    }
+}
+
+fn hint_of_question(failure: &CallFailure) -> Option<String> {
+    match failure.kind {
+        ErrorKind::Unauthorized => Some(format!("is {KEY} whole, and of an account at this address?")),
+        ErrorKind::Forbidden => Some("ask the account's owner, or the vendor, what the key may do".into()),
+        ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Gateway => {
+            Some("is the address right? SMALLEST_BASE_URL or `base_url` in wavebatch.toml say it".into())
+        }
+        ErrorKind::RateLimited | ErrorKind::ServerError | ErrorKind::Truncated => Some("try again in a minute".into()),
+        _ => None,
+    }
+}
+
+fn hint_of_report(error: &PublishError) -> Option<String> {
+    match error {
+        PublishError::Store(error) => error.hint().map(str::to_owned),
+        PublishError::Sink(error) => error.hint().map(str::to_owned),
+        PublishError::Output(_) => None,
+        PublishError::OldReport { .. } => Some("restore it or make it readable, and run the same command again; to have a report without those transcripts, move it away first".into()),
+        PublishError::Spool { .. } => {
+            Some("make room in that folder, and make it writable for this user; the same command writes the report".into())
+        }
+    }
+}
+
+impl From<IntakeError> for AppError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Faults(faults) => Self::Faults(faults),
+            IntakeError::Store(error) => Self::Store(error),
+            error => Self::Intake(error),
+        }
+    }
+}
+
+impl From<PublishError> for AppError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => Self::Store(error),
+            PublishError::Sink(error) => Self::Sink(error),
+            // The reader of stdout may have gone.
+            PublishError::Output(error) => Self::Io(error),
+            error => Self::Publish(error),
+        }
+    }
+}
+
+impl From<ClientError> for AppError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::KeyEmpty | ClientError::KeyControl | ClientError::KeyNotAscii => Self::BadKey(error),
+            error => Self::Client(error),
+        }
+    }
+}
+
+impl From<CallFailure> for AppError {
+    fn from(failure: CallFailure) -> Self {
+        Self::Api(failure)
+    }
+}

@@ -1,0 +1,53 @@
+//! A ledger that is looked at, or told what to do, without working it.
+
+use super::{error::AppError, settings::Settings};
+use crate::{
+    domain::options::nearest,
+    store::{BatchRow, Store, StoreError},
+};
+
+/// Opens the ledger, which has to be there.
+///
+/// # Errors
+/// It is not there, locked, or damaged.
+pub async fn open_ledger(settings: &Settings) -> Result<Store, AppError> {
+    let config = &settings.config;
+    let opened = Store::open(config.opening(false)).await;
+    opened.map(|(store, _)| store).map_err(|e| AppError::of_ledger(e, &config.database))
+}
+
+/// The same; `None` where it is not there.
+///
+/// # Errors
+/// It is locked, or damaged.
+pub async fn find_ledger(settings: &Settings) -> Result<Option<Store>, AppError> {
+    match open_ledger(settings).await {
+        Ok(store) => Ok(Some(store)),
+        Err(AppError::Store(StoreError::Missing(_)) | AppError::Ledger { source: StoreError::Missing(_), .. }) => {
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// One batch by name.
+///
+/// # Errors
+/// There is none; then the nearest name is the hint.
+pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
+    if let Some(row) = store.batch(name).await? {
+        return Ok(row);
+    }
+    let names: Vec<String> = store.batches().await?.into_iter().map(|row| row.name).collect();
+    let hint = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let batches = match names.len() {
+                1 => "1 batch".to_owned(),
+                n => format!("{n} batches"),
+            };
+            format!("{} has {batches}; `wavebatch status` lists them", store.path().display())
+        }
+    };
+    Err(AppError::NoBatch { source: StoreError::NoBatch(name.to_owned()), hint })
+}

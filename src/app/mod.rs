@@ -1,0 +1,30 @@
+//! What a front end drives: a [`Session`] submits definitions and works batches; a [`Service`] does it until it is stopped.
+//! It takes settings and an event sink, and returns an [`AppError`]. It never prints, and knows no command line.
+
+mod api;
+mod callbacks;
+mod check;
+mod error;
+mod events;
+mod ledger;
+mod notify;
+mod publish;
+mod run;
+mod service;
+mod session;
+mod settings;
+mod submit;
+
+pub use api::Api;
+pub use callbacks::check_public_url;
+pub use check::{Checked, check, each_part};
+pub use error::{AppError, NotWorkable};
+pub use events::{CallbacksAt, Event, EventSink, Events, Watched};
+pub use ledger::{batch_of, find_ledger, open_ledger};
+pub use notify::{NotStarted, Notifications, could_not_start};
+pub use publish::{Published, publish_batch, spec_of};
+pub use run::{Workable, user_pause};
+pub use service::{Service, ServiceSettings};
+pub use session::Session;
+pub use settings::{SANDBOX_ACCOUNT, SANDBOX_OUTPUT, Settings, account_of};
+pub use submit::Consent;

@@ -1,0 +1,61 @@
+//! Report and summary of a batch, written beside its outputs.
+
+use super::error::AppError;
+use crate::{
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, retry::PauseKind},
+    report::{
+        publish::{publish_at_output, summarize},
+        summary::{Summary, SummaryState},
+    },
+    store::{BatchRow, Store, StoreError},
+};
+
+/// How a batch stands, and what kept that from being written beside its outputs.
+#[derive(Debug)]
+pub struct Published {
+    /// How it stands.
+    pub summary: Summary,
+    /// What it was asked for.
+    pub spec: BatchSpec,
+    /// Whether it is the sandbox's.
+    pub sandbox: bool,
+    /// What paused it, if it is paused.
+    pub pause: Option<PauseKind>,
+    /// Why report and summary are not where they should be.
+    pub failed: Option<AppError>,
+}
+
+/// Writes report and summary of a batch; where they cannot be written, the summary is made all the same.
+///
+/// # Errors
+/// The ledger does not tell.
+pub async fn publish_batch(
+    store: &Store,
+    rates: &Rates,
+    batch: BatchId,
+    state: SummaryState,
+) -> Result<Published, AppError> {
+    let row = store.batch_by_id(batch).await?;
+    let spec = spec_of(&row)?;
+    // Boxed, since what calls this is deep already.
+    let publishing = Box::pin(publish_at_output(store, &row, &spec, state, rates));
+    let (summary, failed) = match publishing.await {
+        Ok(summary) => (summary, None),
+        Err(e) => (summarize(store, batch, &spec, state, rates).await?, Some(AppError::from(e))),
+    };
+    Ok(Published {
+        summary,
+        spec,
+        sandbox: row.environment == Environment::Sandbox,
+        pause: row.pause.as_ref().map(|(kind, _)| *kind),
+        failed,
+    })
+}
+
+/// What a batch was asked for.
+///
+/// # Errors
+/// The ledger holds something else.
+pub fn spec_of(row: &BatchRow) -> Result<BatchSpec, StoreError> {
+    serde_json::from_str(&row.spec).map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", row.name)))
+}

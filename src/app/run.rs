@@ -1,0 +1,242 @@
+//! Working batches to their end.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc::unbounded_channel, time::timeout};
+
+use super::{
+    callbacks::Callbacks,
+    error::{AppError, NotWorkable},
+    events::{Event, Events, Watched},
+    notify::Notifications,
+    publish::{Published, publish_batch},
+    session::Session,
+};
+use crate::{
+    domain::job::BatchId,
+    report::{summary::SummaryState, words::shell},
+    runner::{Order, RunEnd},
+    shutdown::Shutdown,
+    store::{BatchRow, BatchStatus},
+    tasks::synthesize,
+};
+
+/// How long whoever watches may take for the last events of a run.
+const WATCH_TIME: Duration = Duration::from_secs(2);
+
+/// Batches that were looked for: what is worked, and why the others are not.
+#[derive(Debug, Default)]
+pub struct Workable {
+    /// What is worked, oldest first.
+    pub batches: Vec<BatchRow>,
+    /// Why others are not.
+    pub left: Vec<NotWorkable>,
+}
+
+impl Workable {
+    fn of(rows: impl Iterator<Item = BatchRow>) -> Self {
+        let mut found = Self::default();
+        for row in rows {
+            match why_not(&row) {
+                None => found.batches.push(row),
+                Some(why) => found.left.push(why),
+            }
+        }
+        found
+    }
+}
+
+impl Session {
+    /// All batches of this environment that are not finished.
+    ///
+    /// # Errors
+    /// The ledger does not tell.
+    pub async fn unfinished(&self) -> Result<Workable, AppError> {
+        let rows = self.store.batches().await?.into_iter();
+        Ok(Workable::of(rows.filter(|row| row.environment == self.environment() && row.finished_at.is_none())))
+    }
+
+    /// A definition's batches that are not finished, but for one.
+    ///
+    /// # Errors
+    /// The ledger does not tell.
+    pub async fn unfinished_of(&self, definition: &str, but: Option<BatchId>) -> Result<Workable, AppError> {
+        let mut found = self.store.batches().await?;
+        found.retain(|row| {
+            Some(row.id) != but
+                && row.definition == definition
+                && row.environment == self.environment()
+                && row.finished_at.is_none()
+        });
+        Ok(Workable::of(found.into_iter()))
+    }
+
+    /// A batch that is worked because it was asked for.
+    ///
+    /// # Errors
+    /// It belongs to the other environment; only the user lets it go on; it is not whole.
+    pub fn workable(&self, row: BatchRow) -> Result<BatchRow, AppError> {
+        if row.environment != self.environment() {
+            return Err(AppError::OtherEnvironment { batch: row.name, environment: row.environment });
+        }
+        match why_not(&row) {
+            Some(why) => Err(AppError::NotWorkable(why)),
+            None => Ok(row),
+        }
+    }
+
+    /// Works batches until nothing is due, then writes how each stands, and tells whoever wants to know. `ended` hears of
+    /// each of them as it is written.
+    ///
+    /// # Errors
+    /// The ledger fails; a second signal comes while a report is written; `ended` fails.
+    pub async fn run(
+        &self,
+        batches: &[BatchRow],
+        order: Order,
+        notifications: &Notifications,
+        mut ended: impl FnMut(Published) -> io::Result<()>,
+    ) -> Result<(), AppError> {
+        let left = self.lift_pauses(batches).await?;
+        let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
+        let end = if left == 0 {
+            self.say(Event::NothingLeft);
+            for id in &ids {
+                self.store.finish(*id).await?;
+            }
+            RunEnd::Done
+        } else {
+            self.work(&ids, order).await?
+        };
+        notifications.note_spend_limits(self).await;
+        for id in ids {
+            ended(self.conclude(id, end, notifications).await?)?;
+        }
+        notifications.flush(&self.store, &self.shutdown).await;
+        Ok(())
+    }
+
+    /// Opens paused batches again, and returns how many lines of all of them are left.
+    async fn lift_pauses(&self, batches: &[BatchRow]) -> Result<u64, AppError> {
+        let place = (self.account_name(), self.environment());
+        for lifted in self.store.lift_spend_pauses(place, self.config().spend.clone(), true).await? {
+            self.say(Event::GoesOn { batch: lifted.name, kind: lifted.kind, reason: lifted.reason });
+        }
+        let mut left = 0;
+        for row in batches {
+            if self.store.resume(row.id, false).await?
+                && let Some((kind, reason)) = row.pause.clone()
+            {
+                self.say(Event::GoesOn { batch: row.name.clone(), kind, reason });
+            }
+            synthesize::renew_dictionary(&self.store, self.account().as_ref(), row).await?;
+            left += self.store.counts(row.id).await?.unfinished();
+        }
+        Ok(left)
+    }
+
+    /// Works these batches to the end, or until they are paused or a signal comes.
+    async fn work(&self, batches: &[BatchId], order: Order) -> Result<RunEnd, AppError> {
+        let callbacks = Callbacks::of_work(self, batches).await?;
+        let (events, heard) = unbounded_channel();
+        let watched = Watched {
+            store: self.store.clone(),
+            account: self.account_name().to_owned(),
+            limits: self.config().pool_limits(),
+            batches: batches.to_vec(),
+        };
+        let watching = tokio::spawn(Arc::clone(&self.events).follow(watched, heard));
+        let runner = self.runner(callbacks.webhook.clone(), events).in_order(order);
+        let draining = tokio::spawn(say_draining(Arc::clone(&self.events), self.shutdown.clone()));
+        let end = runner.run(batches, self.shutdown.drain.clone(), self.shutdown.abort.clone()).await;
+        // Whoever watches ends when the last who could speak is gone.
+        drop(runner);
+        let _ = timeout(WATCH_TIME, watching).await;
+        draining.abort();
+        callbacks.close().await;
+        Ok(end?)
+    }
+
+    /// Writes how a batch stands after the work, and notes it for whoever wants to know.
+    async fn conclude(
+        &self,
+        batch: BatchId,
+        end: RunEnd,
+        notifications: &Notifications,
+    ) -> Result<Published, AppError> {
+        let row = self.store.batch_by_id(batch).await?;
+        let unfinished = self.store.counts(batch).await?.unfinished();
+        let state = state_of(end, row.pause.is_some(), unfinished);
+        let published = tokio::select! {
+            published = publish_batch(&self.store, &self.config().rates, batch, state) => published?,
+            // The signal that ended the work is the reason for this report; only one more ends it too.
+            () = self.shutdown.next() => return Err(self.interrupted()),
+        };
+        notifications.note_end(self, &row, &published).await;
+        if published.failed.is_none() {
+            // A service that comes later has nothing to add.
+            let batch_status = match (state, row.pause.is_some(), self.store.batch_by_id(batch).await?) {
+                (SummaryState::Finished, _, row) => row.finished_at.map(BatchStatus::Finished),
+                (SummaryState::Paused, true, row) => row.paused_at.map(BatchStatus::Paused),
+                _ => None,
+            };
+            if let Some(batch_status) = batch_status {
+                self.store.set_reported(batch, &batch_status).await?;
+            }
+        }
+        Ok(published)
+    }
+}
+
+async fn say_draining(events: Events, shutdown: Shutdown) {
+    shutdown.drain.cancelled().await;
+    events.event(Event::Draining);
+    shutdown.abort.cancelled().await;
+    events.event(Event::Leaving);
+}
+
+/// Why a batch cannot be worked, and what to do.
+fn why_not(row: &BatchRow) -> Option<NotWorkable> {
+    let half = || {
+        let name = &row.name;
+        row.submitting_at.is_some().then(|| NotWorkable {
+            why: format!(
+                "the batch `{name}` is being submitted, or its submission was cut off: it is not worked until it is whole"
+            ),
+            hint: "submit it again: that finishes it".into(),
+        })
+    };
+    user_pause(row).or_else(half)
+}
+
+/// Why only the user lets the batch go on, if so, and how.
+#[must_use]
+pub fn user_pause(row: &BatchRow) -> Option<NotWorkable> {
+    let (kind, reason) = row.pause.as_ref().filter(|(kind, _)| kind.only_the_user_lifts())?;
+    let why = format!("the batch `{}` is {}", row.name, kind.in_words(reason));
+    Some(NotWorkable { why, hint: format!("wavebatch resume {}", shell(&row.name)) })
+}
+
+/// What a batch's end means for the summary.
+fn state_of(end: RunEnd, paused: bool, unfinished: u64) -> SummaryState {
+    match end {
+        _ if paused => SummaryState::Paused,
+        RunEnd::Interrupted if unfinished > 0 => SummaryState::Interrupted,
+        _ if unfinished > 0 => SummaryState::Running,
+        RunEnd::Done | RunEnd::Paused | RunEnd::Interrupted => SummaryState::Finished,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_read_by_what_is_left() {
+        assert_eq!(state_of(RunEnd::Done, false, 0), SummaryState::Finished);
+        assert_eq!(state_of(RunEnd::Interrupted, false, 0), SummaryState::Finished, "the last one was in flight");
+        assert_eq!(state_of(RunEnd::Interrupted, false, 3), SummaryState::Interrupted);
+        assert_eq!(state_of(RunEnd::Paused, true, 3), SummaryState::Paused);
+        assert_eq!(state_of(RunEnd::Paused, false, 0), SummaryState::Finished, "another batch was paused");
+    }
+}

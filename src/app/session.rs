@@ -1,0 +1,129 @@
+//! A session: one ledger, one account, and who hears what becomes of it.
+
+use std::future::Future;
+
+use super::{
+    api::{Api, fetcher},
+    error::AppError,
+    events::{Event, Events},
+    settings::Settings,
+};
+use crate::{
+    config::Config,
+    domain::environment::Environment,
+    media::fetch::Fetcher,
+    process,
+    runner::{self, Runner, RunnerConfig, Webhook, intake::Account},
+    shutdown::Shutdown,
+    store::Store,
+};
+
+/// All that submitting to a ledger and working it takes.
+pub struct Session {
+    pub(super) settings: Settings,
+    pub(super) events: Events,
+    pub(super) store: Store,
+    pub(super) shutdown: Shutdown,
+    pub(super) fetcher: Fetcher,
+    fresh: bool,
+    api: Api,
+}
+
+impl Session {
+    /// Opens API and ledger, and listens to signals.
+    ///
+    /// # Errors
+    /// There is no key where calls are to be made; the ledger is not there, locked or damaged; a signal came first.
+    pub async fn open(settings: Settings, events: Events) -> Result<Self, AppError> {
+        let api = Api::open(&settings).await?;
+        if let Some(warning) = process::too_few_files() {
+            events.event(Event::Warning(warning));
+        }
+        let shutdown = Shutdown::listen()?;
+        let fetcher = fetcher()?;
+        let opened = tokio::select! {
+            biased;
+            // A ledger that is locked keeps whoever opens it for many seconds.
+            () = shutdown.drain.cancelled() => return Err(AppError::InterruptedOpening(shutdown.signal())),
+            opened = Store::open(settings.config.opening(settings.create)) => opened,
+        };
+        let (store, fresh) = opened.map_err(|e| AppError::of_ledger(e, &settings.config.database))?;
+        Ok(Self { settings, events, store, shutdown, fetcher, fresh, api })
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether the ledger was made just now.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The settings of the file, with flags and environment merged in.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.settings.config
+    }
+
+    /// Where calls go.
+    #[must_use]
+    pub const fn environment(&self) -> Environment {
+        self.api.environment()
+    }
+
+    /// The signals that came since the session was opened.
+    #[must_use]
+    pub const fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// The account, if there is a key to ask it by.
+    pub(super) fn account(&self) -> Option<Account> {
+        self.api.account()
+    }
+
+    /// The account's name in the ledger.
+    pub(super) fn account_name(&self) -> &str {
+        self.api.account_name()
+    }
+
+    pub(super) fn say(&self, event: Event) {
+        self.events.event(event);
+    }
+
+    /// Does `work` unless a signal comes first. The ledger needs no care: what was not committed was not begun.
+    pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, AppError> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.drain.cancelled() => Err(self.interrupted()),
+            done = work => Ok(done),
+        }
+    }
+
+    pub(super) fn interrupted(&self) -> AppError {
+        AppError::Interrupted(self.shutdown.signal())
+    }
+
+    /// A runner of this account, and where its answers are posted to.
+    pub(super) fn runner(&self, webhook: Option<Webhook>, events: runner::Events) -> Runner {
+        let config = RunnerConfig {
+            environment: self.environment(),
+            account: self.account_name().to_owned(),
+            limits: self.config().pool_limits(),
+            spend: self.config().spend.clone(),
+            rates: self.config().rates.clone(),
+            webhook,
+        };
+        Runner::new(self.store.clone(), self.api.client().clone(), self.fetcher.clone(), config, events)
+    }
+
+    /// Ends everything in order.
+    pub async fn close(self) {
+        self.api.close().await;
+        self.store.close().await;
+    }
+}

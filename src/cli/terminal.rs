@@ -1,0 +1,95 @@
+//! What a session says, on the screen and in the log.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{
+    screen::Screen,
+    watch::{self, follow},
+    words::{bytes, counted, fact},
+};
+use crate::{
+    app::{CallbacksAt, Event, EventSink, Events, Watched},
+    runner::{self, intake::ReadProgress},
+};
+
+/// The screen as a session's event sink.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    screen: Screen,
+    /// The bar of recordings that are read; `None` where no bar can be drawn.
+    reading: OnceLock<Option<ProgressBar>>,
+}
+
+impl Terminal {
+    pub(super) fn events(screen: &Screen) -> Events {
+        Arc::new(Self { screen: screen.clone(), reading: OnceLock::new() })
+    }
+
+    /// Tells how much is to be read before the first file is, and draws a bar where bars can be drawn.
+    fn reading(&self, progress: ReadProgress) {
+        let ReadProgress { files, bytes: all, read } = progress;
+        let bar = self.reading.get_or_init(|| {
+            let found = counted(files, "recording");
+            self.screen.message(&fact(
+                "reading",
+                format!("{found} ({}) found in another way than before, to compare", bytes(all)),
+            ));
+            self.screen.draws().then(|| {
+                let style = ProgressStyle::with_template("{bar:32} {msg}")
+                    .expect("a constant template that is right")
+                    .progress_chars("█▉▊▋▌▍▎▏ ");
+                self.screen.bars().add(ProgressBar::new(all).with_style(style))
+            })
+        });
+        let Some(bar) = bar else { return };
+        bar.set_position(read);
+        bar.set_message(format!("{} of {} read", bytes(read), bytes(all)));
+        if read >= all {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl EventSink for Terminal {
+    fn event(&self, event: Event) {
+        let screen = &self.screen;
+        match event {
+            Event::Warning(words) => screen.warn(&words),
+            Event::Reading(progress) => self.reading(progress),
+            Event::GoesOn { batch, kind, reason } => {
+                screen.message(&format!("{batch} was {} and goes on", kind.in_words(&reason)));
+            }
+            Event::NothingLeft => screen.message("nothing was left to do"),
+            Event::Callbacks(at) => screen.message(&fact("callbacks", callbacks(&at))),
+            Event::Draining => screen.message(
+                "finishing what is in flight; Ctrl-C again leaves at once, and the next run asks what became of it",
+            ),
+            Event::Leaving => screen.message("leaving"),
+            Event::Stopping => screen.message("stopping: what is in flight has 5 s"),
+            Event::Runner(event) => watch::log(&event, screen),
+        }
+    }
+
+    fn follow(
+        self: Arc<Self>,
+        watched: Watched,
+        heard: UnboundedReceiver<runner::Event>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { follow(&self.screen, watched, heard).await })
+    }
+}
+
+fn callbacks(at: &CallbacksAt) -> String {
+    match at {
+        CallbacksAt::Here { addr, public_url } => format!("received on {addr} for {public_url}"),
+        CallbacksAt::Elsewhere(public_url) => format!("received by another process for {public_url}"),
+        CallbacksAt::TakenOver(addr) => format!("from now on received on {addr}"),
+    }
+}

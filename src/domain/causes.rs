@@ -1,0 +1,18 @@
+//! An error in words, with what caused it.
+
+use std::error::Error;
+
+/// An error and its causes, those that say nothing new left out.
+#[must_use]
+pub fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        next = cause.source();
+    }
+    words
+}
