@@ -1,15 +1,28 @@
 //! Jobs of a manifest put into sets, each for one statement.
 
-use super::{job_builder::JobBuilder, reader::Chunk};
+use super::job_builder::JobBuilder;
 use crate::{
     definition::{BadLine, ManifestLine},
-    store::{LineMark, LineSet, NewJob},
+    store::{BadSet, LineMark, LineSet, NewJob},
 };
 
 /// Jobs a set.
 const CHUNK: u64 = 5_000;
 /// Bytes of text a set: of long texts there are few.
 const CHUNK_TEXT: usize = 4 << 20;
+
+/// Jobs for one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) good: LineSet,
+    pub(super) bad: BadSet,
+    /// By which the good ones are known again when all were read.
+    pub(super) marks: Vec<LineMark>,
+    /// The lines of the good ones, where they are asked for.
+    pub(super) lines: Vec<ManifestLine>,
+    /// No more come after it.
+    pub(super) last: bool,
+}
 
 /// Writes sets, and hands each out when it is full. The jobs of a line are in one set.
 pub(super) struct ChunkWriter<'a> {

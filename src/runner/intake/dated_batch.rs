@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     IntakeError, IntakeTask,
-    compare::{Comparison, ReadWatch, Verdicts, compare},
+    compare::{Comparison, ReadWatch, compare},
+    known_sources::KnownSources,
     reader::Reader,
 };
 use crate::{
@@ -31,7 +32,7 @@ pub(super) struct DatedBatch {
     /// The definition, under that batch's name.
     pub(super) definition: Definition,
     /// What was read to find that out.
-    pub(super) verdicts: Option<Arc<Verdicts>>,
+    pub(super) sources: Option<Arc<KnownSources>>,
 }
 
 /// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a batch
@@ -57,16 +58,16 @@ pub(super) async fn same_dated_batch(
     if !is_same(&ours, &theirs) {
         return Ok(None);
     }
-    let mut verdicts = None;
+    let mut sources = None;
     if task.has_sources() {
         let found = compare((store, newest.id), definition, (reader, None), watch, || None).await?;
-        let Comparison { diff, verdicts: known, .. } = found;
+        let Comparison { diff, sources: known, .. } = found;
         if diff.other_source > 0 {
             return Ok(None);
         }
-        verdicts = Some(known);
+        sources = Some(known);
     }
-    Ok(Some(DatedBatch { definition: under_its_name(definition, &newest, theirs), verdicts }))
+    Ok(Some(DatedBatch { definition: under_its_name(definition, &newest, theirs), sources }))
 }
 
 /// Whether two batches of one definition are the same work, whatever their dates.

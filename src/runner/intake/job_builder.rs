@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{IntakeTask, adopt::Adopt, compare::Verdicts};
+use super::{IntakeTask, adopt::Adopt, known_sources::KnownSources};
 use crate::{
     definition::{BadLine, Definition, ManifestLine, manifest::JobDraft},
     domain::identity::{Identity, Passport, listed_identity, source_identity},
@@ -17,16 +17,16 @@ pub(super) struct JobBuilder<'d> {
     /// What stands in the sink already.
     adopt: Option<&'d Adopt>,
     /// What is known already of lines that the ledger has in another way.
-    verdicts: Option<&'d Verdicts>,
+    sources: Option<&'d KnownSources>,
 }
 
 impl<'d> JobBuilder<'d> {
     pub(super) fn new(
         definition: &'d Definition,
         task: &'d dyn IntakeTask,
-        (adopt, verdicts): (Option<&'d Adopt>, Option<&'d Verdicts>),
+        (adopt, sources): (Option<&'d Adopt>, Option<&'d KnownSources>),
     ) -> Self {
-        Self { definition, task, adopt, verdicts }
+        Self { definition, task, adopt, sources }
     }
 
     /// The jobs of a good line. Of a local file this asks the system for its size and time.
@@ -87,14 +87,14 @@ impl<'d> JobBuilder<'d> {
         let source = draft.source.as_deref().unwrap_or_default();
         if let Some(path) = draft.local.take() {
             let passport = Passport { path, seen: Stamp::at(Path::new(source)).map(|stamp| stamp.seen) };
-            let content = self.verdicts.and_then(|verdicts| verdicts.content(line, passport.seen?));
+            let content = self.sources.and_then(|sources| sources.content(line, passport.seen?));
             let id = passport.identity();
             return (Some(NewLocal { passport, content }), id);
         }
         if let Some(listed) = &draft.expected {
             return (None, listed_identity(source, &listed.etag));
         }
-        let known = self.verdicts.and_then(|verdicts| verdicts.alias(line));
+        let known = self.sources.and_then(|sources| sources.alias(line));
         (None, known.unwrap_or_else(|| source_identity(source, &self.definition.queries)))
     }
 }

@@ -9,6 +9,7 @@ mod dated_batch;
 mod error;
 mod job_builder;
 mod known;
+mod known_sources;
 mod ownership;
 mod plan;
 mod readable;

@@ -5,28 +5,16 @@ use std::sync::{Arc, mpsc as blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    IntakeError, IntakeTask, adopt::Adopt, chunk_writer::ChunkWriter, compare::Verdicts, job_builder::JobBuilder,
+    IntakeError, IntakeTask,
+    adopt::Adopt,
+    chunk_writer::{Chunk, ChunkWriter},
+    job_builder::JobBuilder,
+    known_sources::KnownSources,
 };
-use crate::{
-    definition::{Definition, Faults, Manifest, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
-    store::{BadSet, LineMark, LineSet},
-};
+use crate::definition::{Definition, Faults, Manifest, ManifestRow, Scan, ScanDepth, Spooled};
 
 /// Chunks that may be ready before anybody takes them.
 const AHEAD: usize = 2;
-
-/// Jobs for one transaction.
-#[derive(Debug, Default)]
-pub(super) struct Chunk {
-    pub(super) good: LineSet,
-    pub(super) bad: BadSet,
-    /// By which the good ones are known again when all were read.
-    pub(super) marks: Vec<LineMark>,
-    /// The lines of the good ones, where they are asked for.
-    pub(super) lines: Vec<ManifestLine>,
-    /// No more come after it.
-    pub(super) last: bool,
-}
 
 /// What a reading is asked for.
 #[derive(Debug, Default)]
@@ -34,7 +22,7 @@ pub(super) struct Wanted {
     /// Lines whose outputs are there say so.
     pub(super) adopt: Option<Arc<Adopt>>,
     /// So do those whose sources were compared.
-    pub(super) verdicts: Option<Arc<Verdicts>>,
+    pub(super) sources: Option<Arc<KnownSources>>,
     /// The lines go with their jobs.
     pub(super) lines: bool,
 }
@@ -111,7 +99,7 @@ fn serve(
         // A chunk that cannot be sent says that nobody waits for the rest.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
         let mut writer = ChunkWriter::new(wanted.lines, &mut hand_out);
-        let known = (wanted.adopt.as_deref(), wanted.verdicts.as_deref());
+        let known = (wanted.adopt.as_deref(), wanted.sources.as_deref());
         if let Err(faults) = read(&manifest, &scan, &JobBuilder::new(definition, task, known), &mut writer) {
             let _ = out.blocking_send(Err(faults));
         }

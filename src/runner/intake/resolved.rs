@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Amount, IntakeError, IntakeTask, Purchases, Rebuy,
-    compare::{Compared, ReadWatch, Verdicts, compare, count_new},
+    compare::{Compared, ReadWatch, compare, count_new},
     dated_batch::{DatedBatch, same_dated_batch, spec_of},
     known::ExistingBatch,
     reader::Reader,
@@ -28,7 +28,7 @@ pub(super) struct Resolved {
     /// The batch in the ledger, if it is there.
     pub(super) known: Option<ExistingBatch>,
     /// What was compared to find that out.
-    verdicts: Option<Arc<Verdicts>>,
+    sources: Option<Arc<KnownSources>>,
 }
 
 /// How it is to be resolved.
@@ -51,7 +51,7 @@ pub(super) struct JobPlan {
     /// What comparing sources has told.
     pub(super) compared: Compared,
     /// The same by line, for the next reading.
-    pub(super) verdicts: Option<Arc<Verdicts>>,
+    pub(super) sources: Option<Arc<KnownSources>>,
     /// The address that the batch had, where it has another one from now on.
     pub(super) readdressed: Option<String>,
     /// What other options of the definition would buy again.
@@ -76,15 +76,15 @@ impl Resolved {
             None => None,
         };
         let is_older = older.is_some();
-        let (definition, known, verdicts) = match older {
-            Some(DatedBatch { definition, verdicts }) => {
+        let (definition, known, sources) = match older {
+            Some(DatedBatch { definition, sources }) => {
                 let known = find(store, (&definition, task), how.environment).await?;
-                (definition, known, verdicts)
+                (definition, known, sources)
             }
             None => (definition.clone(), known, None),
         };
         let definition = known.as_ref().map_or_else(|| definition.clone(), |known| known.at_its_origin(&definition));
-        Ok(Self { definition, task, reader, is_older, known, verdicts })
+        Ok(Self { definition, task, reader, is_older, known, sources })
     }
 
     /// What the ledger would keep of the definition.
@@ -112,8 +112,8 @@ impl Resolved {
             return Ok(JobPlan { diff, purchases, ..JobPlan::default() });
         };
         let batch = (store, known.row.id);
-        let verdicts = self.verdicts.clone();
-        let found = compare(batch, &self.definition, (&self.reader, verdicts), how.watch, survey).await?;
+        let sources = self.sources.clone();
+        let found = compare(batch, &self.definition, (&self.reader, sources), how.watch, survey).await?;
         let readdressed = known.readdressed(store, &self.definition, &found.diff, agreed).await?;
         if let Some((parameters, lines)) = found.parameters.filter(|_| !agreed) {
             return Err(IntakeError::OtherParameters { batch: known.row.name.clone(), parameters, lines });
@@ -122,7 +122,7 @@ impl Resolved {
         Ok(JobPlan {
             diff: found.diff,
             compared: if self.task.has_sources() { found.message } else { Compared::default() },
-            verdicts: Some(found.verdicts),
+            sources: Some(found.sources),
             readdressed,
             rebuy: rebuy.filter(|_| known.is_redefined(&self.spec(), &self.reader.scan.columns)),
             purchases: found.purchases,

@@ -137,7 +137,7 @@ pub async fn submit(
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
     let (submitted, mut reading) =
-        write_lines(store, begun, &reader, Wanted { adopt, verdicts: found.verdicts, lines: false }).await?;
+        write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    judge::TextLine,
     look::{Looking, TextsPreview},
     requested_voices::RequestedVoices,
+    text_line::TextLine,
 };
 use crate::{
     definition::manifest::{Gathered, Scan, ScanDepth},

@@ -4,7 +4,7 @@ use std::{borrow::Cow, path::Path, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
-use super::{Texts, findings::Gathering, outputs::outputs};
+use super::{Texts, findings::Gathering, outputs::outputs, text_line::TextLine};
 use crate::{
     definition::{
         manifest::{Base, Gathered, JobDraft, LineFault, LineJudge, Record, Refusal, ScanDepth, key_of},
@@ -19,7 +19,7 @@ use crate::{
         key::{Key, KeyFault},
         pool::Pool,
         synthesis::{Rendition, SynthesisOverrides},
-        synthesis_options::{MAX_PART_CHARS, SynthesisOptions},
+        synthesis_options::MAX_PART_CHARS,
     },
 };
 
@@ -35,34 +35,6 @@ pub(super) struct TextJudge<'m> {
     line: Option<TextLine>,
     identities: Vec<(SynthesisOverrides, Identity)>,
     gathering: Gathering,
-}
-
-/// A good line.
-#[derive(Debug)]
-pub(super) struct TextLine {
-    pub(super) number: u64,
-    pub(super) key: Key,
-    /// What is spoken; an empty line parts two paragraphs.
-    pub(super) text: String,
-    /// The file that it is from: an absolute path.
-    pub(super) file: Option<String>,
-    /// What of the file is not spoken.
-    pub(super) left_out: LeftOut,
-    /// Its options, with its first voice.
-    pub(super) options: SynthesisOptions,
-    /// What is made of it, by voice and format.
-    pub(super) outputs: Vec<Rendition>,
-}
-
-impl TextLine {
-    /// How often its text is bought: by each voice, once for all formats that share a purchase.
-    pub(super) fn purchases(&self) -> u64 {
-        let mut bought: Vec<_> =
-            self.outputs.iter().map(|output| (output.voice_id(), output.format.bought())).collect();
-        bought.sort_unstable();
-        bought.dedup();
-        bought.len() as u64
-    }
 }
 
 /// Why a line has no text.

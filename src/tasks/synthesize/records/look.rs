@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::TextLine;
+use super::text_line::TextLine;
 use crate::{
     definition::prose::LeftOut,
     domain::{cut, key::Key, prompts, synthesis_options::TtsModel},

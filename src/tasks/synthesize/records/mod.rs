@@ -9,6 +9,7 @@ mod outputs;
 mod requested_voices;
 #[cfg(test)]
 mod tests;
+mod text_line;
 
 use self::{
     columns::TextColumns,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::TextLine;
+use super::text_line::TextLine;
 use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
 
 /// Every voice with what it is asked for.
