@@ -8,12 +8,11 @@ use self::part::{PartRetry, Which};
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
-    jobs::no_parts,
     parts::Moment,
     words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
-    app::spec_of,
+    app::{AppError, spec_of},
     domain::{
         batch::BatchSpec,
         built_in::BuiltIn,
@@ -98,7 +97,7 @@ impl Retry {
         rates: &Rates,
     ) -> Result<Option<PartRetry>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
-        let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
+        let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {

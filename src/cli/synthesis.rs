@@ -1,13 +1,11 @@
 //! What the user is told of texts before they are spoken.
 
-use serde_json::{Value, json};
-
 use super::words::{counted, dollars, fact, grouped, printable, unpriced};
 use crate::{
     definition::Definition,
     domain::{cost::Rates, synthesis::Synthesis, synthesis_options::TtsModel},
-    runner::intake::{Characters, Plan, Purchases},
-    tasks::synthesize::{PartLine, TextFindings, TextsPreview},
+    runner::intake::Purchases,
+    tasks::synthesize::{PartLine, TextsPreview},
 };
 
 /// `800 lines × 4 voices × 2 formats = 6,400 outputs`
@@ -89,42 +87,4 @@ pub(super) fn part(part: &PartLine) -> String {
     let kept = if part.kept { "kept" } else { "new" };
     let head = format!("{} {} {} at {} Hz", part.key, part.voice_id, part.bought.format, part.bought.sample_rate);
     printable(&format!("{head}  {:>4}  {:>3}  {kept:<4}  {}", part.number, part.characters, part.text)).into_owned()
-}
-
-pub(super) fn part_in_json(part: &PartLine) -> Value {
-    json!({
-        "line": part.line,
-        "key": part.key,
-        "voice_id": part.voice_id,
-        "format": part.bought.format,
-        "sample_rate": part.bought.sample_rate.hz(),
-        "part": part.number,
-        "characters": part.characters,
-        "kept": part.kept,
-        "text": part.text,
-    })
-}
-
-pub(super) fn plan_in_json(plan: &Plan, rates: &Rates) -> Option<Value> {
-    let found = plan.purchases.as_ref()?;
-    let look = TextFindings::of(&plan.scan)?.look.as_ref()?;
-    let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
-    let by_model = |characters: &Characters| -> Value {
-        characters.iter().map(|(model, n)| (model.to_string(), json!(n))).collect::<serde_json::Map<_, _>>().into()
-    };
-    Some(json!({
-        "outputs": found.jobs,
-        "parts": found.all_parts,
-        "characters": by_model(&found.all_characters),
-        "new_parts": found.parts,
-        "new_characters": by_model(&found.characters),
-        "cost_usd": Some(found.cost(rates)).filter(|_| priced),
-        "warnings": look.notes.iter().map(|note| json!({
-            "line": note.number, "key": note.key.as_str(), "what": note.what,
-        })).collect::<Vec<_>>(),
-        "more_warnings": look.more,
-        "left_out": look.left_out.iter().map(|(file, what)| json!({
-            "file": file, "what": what.to_string(),
-        })).collect::<Vec<_>>(),
-    }))
 }

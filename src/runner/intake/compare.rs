@@ -2,7 +2,7 @@
 //! only that differs, by what is in them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fmt,
     path::Path,
     sync::{
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     definition::{Definition, ManifestLine},
     domain::{
-        identity::{ContentHash, Identity, SeenFile},
+        identity::{ContentHash, SeenFile},
         job::BatchId,
     },
     media::content::{ContentError, hash_file},

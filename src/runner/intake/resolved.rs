@@ -8,6 +8,7 @@ use super::{
     compare::{Compared, ReadWatch, compare, count_new},
     dated_batch::{DatedBatch, same_dated_batch, spec_of},
     known::ExistingBatch,
+    known_sources::KnownSources,
     reader::Reader,
 };
 use crate::{

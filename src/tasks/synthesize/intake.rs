@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{dictionary, purchases::SpeechSurvey, records::rendition, voices};
+use super::{Synthesize, dictionary, purchases::SpeechSurvey, records::rendition, voices};
 use crate::{
     definition::{Definition, manifest::JobDraft},
     domain::{
@@ -12,10 +12,6 @@ use crate::{
     runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
     store::{AudioCache, Store},
 };
-
-/// The task.
-#[derive(Debug, Clone, Copy)]
-pub struct Synthesize;
 
 impl IntakeTask for Synthesize {
     /// The manifest's hash says what its texts are.

@@ -6,12 +6,16 @@ mod parts;
 mod purchases;
 mod records;
 mod voices;
+mod work;
 
 pub(crate) use self::records::{UNNAMED, open_records};
 pub use self::{
     dictionary::renew_dictionary,
-    intake::Synthesize,
     parts::{PartLine, Parts, parts},
     records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
     voices::{Judgement, KnownVoice, judge, remembered},
 };
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Synthesize;

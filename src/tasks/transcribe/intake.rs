@@ -1,5 +1,6 @@
 //! Submitting recordings.
 
+use super::Transcribe;
 use crate::{
     definition::{Definition, manifest::JobDraft},
     domain::{
@@ -10,10 +11,6 @@ use crate::{
     },
     runner::intake::{IntakeTask, OutputEndings},
 };
-
-/// The task.
-#[derive(Debug, Clone, Copy)]
-pub struct Transcribe;
 
 impl IntakeTask for Transcribe {
     fn has_sources(&self) -> bool {

@@ -2,6 +2,10 @@
 
 mod intake;
 mod records;
+mod work;
 
-pub use self::intake::Transcribe;
 pub(crate) use self::records::{UNNAMED, name_pattern, open_records};
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Transcribe;

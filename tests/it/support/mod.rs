@@ -37,12 +37,13 @@ use wavebatch::{
     media::fetch::{FetchSettings, Fetcher},
     pace::Pace,
     runner::{
-        Event, RunEnd, Runner, RunnerConfig, Webhook,
+        Event, Makers, Means, RunEnd, Runner, RunnerConfig, Webhook,
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
     server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
     store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
+    tasks,
     waves::{Client, Settings, account},
 };
 
@@ -64,6 +65,8 @@ pub struct Fixture {
     pub base_url: Option<String>,
     /// Where answers are posted to, if they are.
     pub webhook: Option<Webhook>,
+    /// The tasks that the runner knows.
+    pub makers: Makers,
 }
 
 /// What a run left behind.
@@ -112,7 +115,17 @@ impl Fixture {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new(), spend: None, base_url: None, webhook: None }
+        Self {
+            dir,
+            sandbox,
+            store,
+            clock,
+            limits: HashMap::new(),
+            spend: None,
+            base_url: None,
+            webhook: None,
+            makers: tasks::makers(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -218,7 +231,8 @@ impl Fixture {
         })
         .expect("a fetcher");
         let (events, seen) = mpsc::unbounded_channel();
-        (Runner::new(store.clone(), client, fetcher, config, events), seen)
+        let means = Means { store: store.clone(), client, fetcher };
+        (Runner::new(means, &self.makers, config, events), seen)
     }
 
     pub fn account(&self) -> String {

@@ -1,6 +1,5 @@
 //! What a job says, part by part, and which of it is in the audio cache already.
 
-use super::{super::RunnerShared, part::Ready};
 use crate::{
     domain::{
         call::ErrorKind,
@@ -11,29 +10,53 @@ use crate::{
         synthesis::{ClipFormat, Rendition, Synthesis},
         synthesis_options::SynthesisOptions,
     },
-    store::{Claimed, Finish, PlannedPart, StoreError},
+    runner::JobInHand,
+    store::{Finish, PlannedPart, StoreError},
 };
+
+/// How a part came to the audio cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// By a call of its own job.
+    pub(super) bought: bool,
+    /// How many of that job's calls for it may have been billed.
+    pub(super) billed: u32,
+    /// What that call came with, if it was made just now.
+    pub(super) answer: Option<KeptClip>,
+}
+
+/// What is worth keeping of an answer beside its audio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KeptClip {
+    /// Length of the file.
+    pub(super) bytes: u64,
+    pub(super) request_id: Option<String>,
+    pub(super) content_expiry: Option<String>,
+    /// From intent to answer, in ms.
+    pub(super) processing_ms: i64,
+}
 
 /// What a job says, and how.
 #[derive(Debug)]
-pub(super) struct SynthesisJob<'a> {
+pub(super) struct Script<'a> {
     pub(super) synthesis: &'a Synthesis,
     pub(super) options: SynthesisOptions,
     pub(super) rendition: Rendition,
     pub(super) bought: ClipFormat,
     pub(super) parts: Vec<Part>,
-    /// What each part is named by in the audio cache; `None`: it says nothing.
+    /// What the clip of each part is known by; `None`: it says nothing.
     pub(super) cache_keys: Vec<Option<Identity>>,
     /// Of all parts that say something, in Unicode scalar values.
     pub(super) characters: u64,
 }
 
-impl<'a> SynthesisJob<'a> {
-    pub(super) async fn of(shared: &RunnerShared, synthesis: &'a Synthesis, job: &Claimed) -> Result<Self, StoreError> {
+impl<'a> Script<'a> {
+    pub(super) async fn of(on: JobInHand<'_>, synthesis: &'a Synthesis) -> Result<Self, StoreError> {
+        let job = on.job();
         let unexpected = |what: String| StoreError::Unexpected(format!("`{}`: {what}", job.key));
         let json = job.overrides.as_deref().ok_or_else(|| unexpected("it has no voice and no format".into()))?;
         let rendition: Rendition = serde_json::from_str(json).map_err(|e| unexpected(format!("its options: {e}")))?;
-        let text = shared.store.text(job.job).await?.ok_or_else(|| unexpected("it has no text".into()))?;
+        let text = on.store().text(job.job).await?.ok_or_else(|| unexpected("it has no text".into()))?;
         let options = rendition.overrides.apply(&synthesis.options);
         let bought = rendition.format.bought();
         let (asked, voiced) = (synthesis.clone(), options.clone());
@@ -53,7 +76,7 @@ impl<'a> SynthesisJob<'a> {
         self.cache_keys.iter().flatten().count() as u64
     }
 
-    /// What is known of the job before it is spoken.
+    /// What is known of the job before its parts are bought.
     pub(super) fn facts(&self) -> Facts {
         Facts { parts: Some(self.count()), ..Facts::default() }
     }
@@ -141,14 +164,9 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    async fn of(
-        shared: &RunnerShared,
-        job: &Claimed,
-        synthesis_job: &SynthesisJob<'_>,
-        journals: &Journals,
-    ) -> Result<Self, StoreError> {
-        let all = if synthesis_job.rendition.no_reuse { Some(shared.store.submitted_at(job.job).await?) } else { None };
-        let parts = (0..).take(synthesis_job.parts.len()).map(|part| journals.forced_since(part)).collect();
+    async fn of(on: JobInHand<'_>, script: &Script<'_>, journals: &Journals) -> Result<Self, StoreError> {
+        let all = if script.rendition.no_reuse { Some(on.store().submitted_at(on.job().job).await?) } else { None };
+        let parts = (0..).take(script.parts.len()).map(|part| journals.forced_since(part)).collect();
         Ok(Self { all, parts })
     }
 
@@ -157,24 +175,21 @@ impl Fresh {
     }
 }
 
-/// Looks at the audio cache for all parts at once, and notes what is reused. What takes more than a look is left to be found out
+/// Looks into the audio cache for all parts at once, and notes what is reused. What takes more than a look is left to be found out
 /// part by part. `None`: the lease is lost.
-pub(super) async fn survey(
-    shared: &RunnerShared,
-    job: &Claimed,
-    synthesis_job: &SynthesisJob<'_>,
-) -> Result<Option<Surveyed>, StoreError> {
-    let mut journals = shared.store.journals(job.job, job.generation).await?;
-    if synthesis_job.is_planned_otherwise(&journals) {
-        if !shared.store.plan_parts(job.job, job.token, &synthesis_job.plan(&[])).await? {
+pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Option<Surveyed>, StoreError> {
+    let (store, job) = (on.store(), on.job());
+    let mut journals = store.journals(job.job, job.generation).await?;
+    if script.is_planned_otherwise(&journals) {
+        if !store.plan_parts(job.job, job.token, &script.plan(&[])).await? {
             return Ok(None);
         }
-        journals = shared.store.journals(job.job, job.generation).await?;
+        journals = store.journals(job.job, job.generation).await?;
     }
-    let fresh = Fresh::of(shared, job, synthesis_job, &journals).await?;
-    let mut ready = vec![None; synthesis_job.parts.len()];
+    let fresh = Fresh::of(on, script, &journals).await?;
+    let mut ready = vec![None; script.parts.len()];
     let (mut own, mut others) = (Vec::new(), Vec::new());
-    for (at, cache_key) in synthesis_job.cache_keys.iter().enumerate() {
+    for (at, cache_key) in script.cache_keys.iter().enumerate() {
         let Some(cache_key) = *cache_key else { continue };
         let journal = journals.of(index(at));
         if journal.calls.iter().any(|call| call.state == CallState::Answered) {
@@ -184,14 +199,14 @@ pub(super) async fn survey(
         }
     }
     let mut lost = Lost { bought: own.iter().map(|(at, _)| *at).collect(), reused: Vec::new() };
-    for (at, _) in in_audio_cache(shared, synthesis_job, own).await? {
+    for (at, _) in in_cache(on, script, own).await? {
         ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
     }
-    let found = in_audio_cache(shared, synthesis_job, others).await?;
-    let noted = if !synthesis_job.is_planned(&journals) {
-        shared.store.plan_parts(job.job, job.token, &synthesis_job.plan(&found)).await?
+    let found = in_cache(on, script, others).await?;
+    let noted = if !script.is_planned(&journals) {
+        store.plan_parts(job.job, job.token, &script.plan(&found)).await?
     } else if !found.is_empty() {
-        shared.store.reuse(job.job, job.token, found.iter().map(|(at, _)| index(*at)).collect()).await?
+        store.reuse(job.job, job.token, found.iter().map(|(at, _)| index(*at)).collect()).await?
     } else {
         true
     };
@@ -200,32 +215,32 @@ pub(super) async fn survey(
     }
     if !found.is_empty() {
         // Looked at again: what was noted first cannot be pruned in between.
-        for (at, _) in in_audio_cache(shared, synthesis_job, found).await? {
+        for (at, _) in in_cache(on, script, found).await? {
             ready[at] = Some(Ready::default());
         }
     }
     lost.bought.retain(|at| ready[*at].is_none());
     let without =
-        synthesis_job.cache_keys.iter().enumerate().filter(|(at, _)| ready[*at].is_none() && !lost.bought.contains(at));
+        script.cache_keys.iter().enumerate().filter(|(at, _)| ready[*at].is_none() && !lost.bought.contains(at));
     let reused: Vec<_> = without
         .filter_map(|(at, cache_key)| Some((at, (*cache_key)?)))
         .filter(|(at, _)| journals.reused.contains(&index(*at)))
         .collect();
     if !reused.is_empty() {
         lost.reused = reused.iter().map(|(at, _)| *at).collect();
-        let there = in_audio_cache(shared, synthesis_job, reused).await?;
+        let there = in_cache(on, script, reused).await?;
         lost.reused.retain(|at| there.iter().all(|(other, _)| other != at));
     }
     Ok(Some(Surveyed { ready, journals, fresh, lost }))
 }
 
 /// Those of the parts whose clip is in the audio cache. They are used now.
-async fn in_audio_cache(
-    shared: &RunnerShared,
-    synthesis_job: &SynthesisJob<'_>,
+async fn in_cache(
+    on: JobInHand<'_>,
+    script: &Script<'_>,
     parts: Vec<(usize, Identity)>,
 ) -> Result<Vec<(usize, Identity)>, StoreError> {
-    let (audio_cache, format) = (shared.store.audio_cache(), synthesis_job.bought.format);
+    let (audio_cache, format) = (on.store().audio_cache(), script.bought.format);
     let look = move || {
         let mut found = Vec::with_capacity(parts.len());
         for (at, cache_key) in parts {

@@ -1,7 +1,6 @@
 //! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
 
 use std::{
-    collections::HashSet,
     fs::File,
     io::{self, BufReader, Cursor},
     path::{Path, PathBuf},
@@ -11,12 +10,11 @@ use std::{
 use bytes::Bytes;
 use url::Url;
 
-use super::{disk, worker::ActivePart};
 use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
         identity::{ContentHash, SeenFile},
-        options::{SendMode, SttModel},
+        options::{SendMode, SttModel, TranscribeOptions},
         s3::S3Address,
     },
     media::{
@@ -26,7 +24,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
-    store::{Claimed, Scratch, Store},
+    runner::{JobInHand, Leftover, disk, one_call::Prepared},
     waves::SttBody,
 };
 
@@ -35,45 +33,6 @@ const SMALL: u64 = 64 * 1024;
 
 /// How long a signed address is good for.
 const SIGNED_FOR: Duration = Duration::from_secs(3_600);
-
-/// What became of preparing.
-pub(super) enum Prepared {
-    /// It can be sent.
-    Ready,
-    /// The source is to blame.
-    CallFailure {
-        /// Why.
-        failure: CallFailure,
-        /// Whether another try may help.
-        transient: bool,
-    },
-    /// This machine, or a disk or mount of it, is to blame, and no line.
-    Disk(String),
-    /// The store of the recordings does not know us: no line will fare better.
-    Refused(String),
-}
-
-/// A file of the spool that is of use for one claim alone. It goes with this value, or once its process is dead.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    pub(super) path: PathBuf,
-}
-
-impl Leftover {
-    /// A name that nobody else ever has: the token tells the process and this very claim.
-    pub(super) fn new(store: &Store, job: &Claimed, what: &str) -> Self {
-        let path = fetches(store)
-            .join(format!("{}-{}", job.token.0 >> 32, job.token.0 & 0xffff_ffff))
-            .with_extension(format!("{}.{what}", job.job.0));
-        Self { path }
-    }
-}
-
-impl Drop for Leftover {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
 
 /// A local file and what was in it.
 #[derive(Debug, Clone)]
@@ -184,36 +143,22 @@ impl Recording {
         self.content.as_ref()?.changed().await
     }
 
-    pub(super) async fn prepare(&mut self, work: &ActivePart<'_>) -> Prepared {
-        if self.ready.is_some() {
-            return Prepared::Ready;
-        }
-        let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-        if let Some(message) = work.batch.local_outage.too_long(work.now(), limit) {
-            return Prepared::Refused(message);
-        }
-        let prepared = self.prepare_now(work).await;
-        if let Prepared::Disk(message) = &prepared {
-            work.batch.local_outage.failed(work.now(), message);
-        }
-        prepared
-    }
-
-    async fn prepare_now(&mut self, work: &ActivePart<'_>) -> Prepared {
-        let result = match Source::parse(&work.job.source) {
-            Ok(Source::Http(url)) if goes_as_url(work, &url) => {
+    /// Brings it into a shape that can be sent.
+    pub(super) async fn prepare(&mut self, on: JobInHand<'_>, options: &TranscribeOptions) -> Prepared {
+        let result = match Source::parse(&on.job().source) {
+            Ok(Source::Http(url)) if goes_as_url(on, options, &url) => {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
             Ok(Source::File(path)) => self.look_into(path).await,
-            Ok(Source::S3(at)) if work.asked.options.send == SendMode::Url => match presign(work, &at).await {
+            Ok(Source::S3(at)) if options.send == SendMode::Url => match presign(on, &at).await {
                 Ok(url) => {
                     self.ready = Some(SttBody::Url(url));
                     Ok(())
                 }
                 Err(e) => return not_fetched(e),
             },
-            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(work, &remote).await {
+            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(on, &remote).await {
                 Ok((_, Some(content))) => {
                     let padding = padding::plan(&mut Cursor::new(&content));
                     self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))
@@ -237,18 +182,18 @@ impl Recording {
     }
 
     /// Brings it to the spool; a small one into memory.
-    async fn fetch(&mut self, work: &ActivePart<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
-        let copy = Leftover::new(&work.shared.store, work.job, "audio");
+    async fn fetch(&mut self, on: JobInHand<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
+        let copy = Leftover::new(on, "audio");
         let path = copy.path.clone();
         let fetched = match from {
             Source::Http(url) => {
-                let fetcher = work.shared.fetcher.clone().with_private_redirects(work.batch.spec.private_redirects);
+                let fetcher = on.fetcher().clone().with_private_redirects(on.spec().private_redirects);
                 fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
             }
             Source::S3(at) => {
-                let expected = work.job.expected.as_ref();
-                let fetched = work.batch.objects.fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
-                work.batch.store_outage.works(at);
+                let expected = on.job().expected.as_ref();
+                let fetched = on.objects().fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                on.store_gave(at);
                 fetched
             }
             Source::File(path) => return Ok((path.clone(), None)),
@@ -340,60 +285,36 @@ fn open(path: &Path) -> io::Result<(Probe, File)> {
 }
 
 /// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
-async fn presign(work: &ActivePart<'_>, at: &S3Address) -> Result<Url, FetchError> {
-    let objects = &work.batch.objects;
-    objects.look(at, work.job.expected.as_ref()).await?;
-    work.batch.store_outage.works(at);
-    objects.presign(at, SIGNED_FOR).await
+async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
+    on.objects().look(at, on.job().expected.as_ref()).await?;
+    on.store_gave(at);
+    on.objects().presign(at, SIGNED_FOR).await
 }
 
 fn not_fetched(error: FetchError) -> Prepared {
     match error {
-        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Disk(t.message),
+        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Machine(t.message),
         FetchError::Source(t) => {
             Prepared::CallFailure { transient: t.transient, failure: CallFailure::new(t.kind, t.message) }
         }
         FetchError::Credentials(message) => Prepared::Refused(message),
-        FetchError::Disk { path, source } => Prepared::Disk(disk::message(&path, &source)),
+        FetchError::Disk { path, source } => Prepared::Machine(disk::message(&path, &source)),
     }
 }
 
 /// Whether the vendor fetches the recording itself.
-fn goes_as_url(work: &ActivePart<'_>, url: &Url) -> bool {
-    match work.asked.options.send {
+fn goes_as_url(on: JobInHand<'_>, options: &TranscribeOptions, url: &Url) -> bool {
+    match options.send {
         SendMode::Bytes => false,
-        SendMode::Url => work.asked.options.model != SttModel::PulsePro,
+        SendMode::Url => options.model != SttModel::PulsePro,
         // With a spend limit each recording is measured before it is paid for.
         SendMode::Auto => {
-            work.asked.options.model == SttModel::Pulse
-                && work.batch.spec.run.max_spend_usd.is_none()
-                && work.shared.config.spend.is_none()
+            options.model == SttModel::Pulse
+                && on.run().max_spend_usd.is_none()
+                && on.config().spend.is_none()
                 && Source::Http(url.clone()).is_public_http()
         }
     }
-}
-
-fn fetches(store: &Store) -> PathBuf {
-    store.spool().join("fetch")
-}
-
-/// Removes what dead processes left in the spool.
-pub(super) async fn sweep(store: &Store) {
-    let Ok(alive) = store.live_processes().await else { return };
-    let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, audio_cache, folder) = (store.spool(), store.audio_cache(), fetches(store));
-    let _ = tokio::task::spawn_blocking(move || {
-        Scratch::sweep(&spool);
-        audio_cache.sweep();
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());
-            if owner.is_some_and(|process| !alive.contains(&process)) {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
-    })
-    .await;
 }
 
 #[cfg(test)]

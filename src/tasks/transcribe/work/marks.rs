@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, RunnerShared, logbook::Shown};
-use crate::domain::{job::RequestFingerprint, transcript::Transcript};
+use super::logbook::{LogBook, Shown};
+use crate::{
+    domain::{job::RequestFingerprint, transcript::Transcript},
+    runner::{Event, JobInHand},
+};
 
 /// When the log is asked for a call, from its answer on: entries may come late.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
@@ -46,43 +49,46 @@ impl Marks {
     }
 }
 
-/// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
-/// `cursor`: the newest entry before the call.
-pub(super) fn check(
-    shared: &RunnerShared,
-    cursor: Option<String>,
-    sent: RequestFingerprint,
-    answer: Option<&Transcript>,
-) {
-    let words = answer.map(|answer| answer.text.trim().to_owned()).filter(|words| !words.is_empty());
-    let (Some(cursor), Some(words)) = (cursor, words) else { return };
-    if !shared.marks.begin() {
-        return;
-    }
-    let (log, marks, clock) = (shared.log.clone(), shared.marks.clone(), shared.store.clock().clone());
-    // Whoever listens waits for all who may still say something: a run is not to wait for this look.
-    let (events, drain) = (shared.events.downgrade(), shared.drain.clone());
-    tokio::spawn(async move {
-        for wait in LOOKS {
-            let until = clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-            tokio::select! {
-                () = clock.sleep_until(until) => {}
-                () = drain.cancelled() => return marks.end(UNCHECKED),
-            }
-            match log.shows(&cursor, &sent, &words).await {
-                Ok(Shown::AsSent) => return marks.end(SHOWN),
-                Ok(Shown::Otherwise(bytes)) => {
-                    marks.end(HIDDEN);
-                    if let Some(events) = events.upgrade() {
-                        let _ = events.send(Event::Warning(otherwise(sent.bytes, bytes)));
-                    }
-                    return;
-                }
-                Ok(Shown::Not) | Err(_) => {}
-            }
+impl Marks {
+    /// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
+    /// `cursor`: the newest entry before the call.
+    pub(super) fn check(
+        &self,
+        (log, cursor): (&LogBook, Option<String>),
+        on: JobInHand<'_>,
+        sent: RequestFingerprint,
+        answer: Option<&Transcript>,
+    ) {
+        let words = answer.map(|answer| answer.text.trim().to_owned()).filter(|words| !words.is_empty());
+        let (Some(cursor), Some(words)) = (cursor, words) else { return };
+        if !self.begin() {
+            return;
         }
-        marks.end(UNCHECKED);
-    });
+        let (log, marks, clock) = (log.clone(), self.clone(), on.store().clock().clone());
+        // Whoever listens waits for all who may still say something: a run is not to wait for this look.
+        let (events, drain) = (on.events().downgrade(), on.drain().clone());
+        tokio::spawn(async move {
+            for wait in LOOKS {
+                let until = clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                tokio::select! {
+                    () = clock.sleep_until(until) => {}
+                    () = drain.cancelled() => return marks.end(UNCHECKED),
+                }
+                match log.shows(&cursor, &sent, &words).await {
+                    Ok(Shown::AsSent) => return marks.end(SHOWN),
+                    Ok(Shown::Otherwise(bytes)) => {
+                        marks.end(HIDDEN);
+                        if let Some(events) = events.upgrade() {
+                            let _ = events.send(Event::Warning(otherwise(sent.bytes, bytes)));
+                        }
+                        return;
+                    }
+                    Ok(Shown::Not) | Err(_) => {}
+                }
+            }
+            marks.end(UNCHECKED);
+        });
+    }
 }
 
 fn otherwise(sent: Option<u64>, shown: Option<u64>) -> String {

@@ -1,19 +1,12 @@
-//! A part's call, and its audio in the audio cache before anything else is done with it.
+//! A part's call, and its clip in the audio cache before anything else is done with it.
 
 use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    super::{
-        RunnerShared,
-        batch::Batch,
-        call::{Caller, Departs},
-        disk,
-        reconcile::grace_ms,
-    },
-    part::ClipReceipt,
-    survey::SynthesisJob,
+    SynthesisBatch,
+    survey::{KeptClip, Script},
 };
 use crate::{
     domain::{
@@ -23,6 +16,7 @@ use crate::{
         synthesis::Transport,
         synthesis_options::{AudioFormat, PART_CHARS},
     },
+    runner::{Caller, Departs, JobInHand, disk, reconcile::grace_ms},
     store::{Clip, End, Permit, Purchase},
     waves::{self, SynthesisCall},
 };
@@ -34,31 +28,31 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 const RETRY: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
-/// Has one part spoken.
-pub(super) struct ClipCaller<'a> {
-    pub(super) shared: &'a RunnerShared,
-    pub(super) batch: &'a Batch,
-    pub(super) synthesis_job: &'a SynthesisJob<'a>,
+/// Buys the clip of one part.
+pub(super) struct PartCaller<'a> {
+    pub(super) on: JobInHand<'a>,
+    pub(super) batch: &'a SynthesisBatch,
+    pub(super) script: &'a Script<'a>,
     pub(super) text: &'a str,
     pub(super) clip: Clip,
-    /// What is in the audio cache under this name is to be replaced.
+    /// What the audio cache has under this key is to be replaced.
     pub(super) replaces: bool,
 }
 
-impl Caller for ClipCaller<'_> {
-    type Answer = ClipReceipt;
+impl Caller for PartCaller<'_> {
+    type Answer = KeptClip;
 
     fn buys(&self) -> Purchase {
         Purchase::Clip(self.clip)
     }
 
     fn unpriced(&self) -> Option<&str> {
-        let model = &self.synthesis_job.options.model;
-        self.shared.config.rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
+        let model = &self.script.options.model;
+        self.on.config().rates.known_per_10k_chars(*model).is_none().then(|| model.as_str())
     }
 
     fn request_fingerprint(&self) -> RequestFingerprint {
-        let options = &self.synthesis_job.options;
+        let options = &self.script.options;
         RequestFingerprint {
             model: options.model.to_string(),
             language: options.language.map(|language| language.to_string()).unwrap_or_default(),
@@ -70,48 +64,47 @@ impl Caller for ClipCaller<'_> {
     }
 
     fn timeout(&self) -> Duration {
-        self.batch.spec.run.call_timeout.unwrap_or_else(|| {
+        self.on.run().call_timeout.unwrap_or_else(|| {
             // What is longer than a recommended part is longer under way.
             let beyond = u64::from(self.clip.characters).saturating_sub(PART_CHARS as u64);
-            let expected_ms = self.synthesis_job.synthesis.expected_ms(beyond, self.synthesis_job.options.speed);
+            let expected_ms = self.script.synthesis.expected_ms(beyond, self.script.options.speed);
             (TIMEOUT + Duration::from_millis(expected_ms)).min(TIMEOUT_MAX)
         })
     }
 
     fn grace_ms(&self) -> i64 {
-        let Self { synthesis_job, clip, .. } = self;
-        let expected_ms = synthesis_job.synthesis.expected_ms(clip.characters.into(), synthesis_job.options.speed);
-        grace_ms(self.batch.spec.run.unknown_grace, Some(expected_ms))
+        let Self { script, clip, .. } = self;
+        let expected_ms = script.synthesis.expected_ms(clip.characters.into(), script.options.speed);
+        grace_ms(self.on.run().unknown_grace, Some(expected_ms))
     }
 
-    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<ClipReceipt> {
-        let Self { synthesis_job, .. } = self;
+    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<KeptClip> {
+        let Self { script, .. } = self;
         let id = permit.call.to_string();
-        let dictionaries: Vec<String> =
-            synthesis_job.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
+        let dictionaries: Vec<String> = script.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();
         let call = SynthesisCall {
-            options: &synthesis_job.options,
+            options: &script.options,
             text: self.text,
-            format: synthesis_job.bought.format,
-            rate: synthesis_job.bought.sample_rate,
+            format: script.bought.format,
+            rate: script.bought.sample_rate,
             dictionaries: &dictionaries,
-            transport: transport(synthesis_job.synthesis.transport, synthesis_job.bought.format),
+            transport: transport(script.synthesis.transport, script.bought.format),
             call_id: &id,
-            session: &self.batch.name,
+            session: self.on.batch_name(),
         };
         let timeout = self.timeout();
         // A part is at most a few minutes of sound. In memory it survives a disk that is full.
         let mut audio = Vec::new();
-        let outcome = self.shared.client.synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
+        let outcome = self.on.client().synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         let outcome = outcome.expect("memory takes what it is given");
-        self.shared.note_local_outage(None, &outcome);
+        self.on.note_local_outage(&outcome);
         match outcome {
             Outcome::Answered(spoken) => {
                 // The request is over: another one may be under way before the disk has this one's audio. What cannot be
                 // noted now is noted with the end.
-                let _ = self.shared.store.free_slot(permit.call).await;
+                let _ = self.on.store().free_slot(permit.call).await;
                 match self.keep(audio.into()).await {
-                    Ok(bytes) => Outcome::Answered(ClipReceipt {
+                    Ok(bytes) => Outcome::Answered(KeptClip {
                         bytes,
                         request_id: spoken.request_id,
                         content_expiry: spoken.content_expiry,
@@ -120,11 +113,11 @@ impl Caller for ClipCaller<'_> {
                     Err(failure) => Outcome::Unknown(failure),
                 }
             }
-            other => other.map(|_| ClipReceipt::default()),
+            other => other.map(|_| KeptClip::default()),
         }
     }
 
-    fn answered(&self, answer: &ClipReceipt) -> End {
+    fn answered(&self, answer: &KeptClip) -> End {
         End::Synthesized {
             bytes: answer.bytes,
             found: false,
@@ -133,26 +126,26 @@ impl Caller for ClipCaller<'_> {
         }
     }
 
-    fn expiry<'a>(&self, answer: &'a ClipReceipt) -> (ExpireContent, Option<&'a str>) {
-        (self.synthesis_job.options.expire_content, answer.content_expiry.as_deref())
+    fn expiry<'a>(&self, answer: &'a KeptClip) -> (ExpireContent, Option<&'a str>) {
+        (self.script.options.expire_content, answer.content_expiry.as_deref())
     }
 }
 
-impl ClipCaller<'_> {
-    /// Puts bought audio in the audio cache. While that cannot be written it is kept in hand, and nothing new is begun in this
+impl PartCaller<'_> {
+    /// Puts bought audio into the audio cache. While that cannot be written it is kept in hand, and nothing new is begun in this
     /// turn.
     async fn keep(&self, audio: Bytes) -> Result<u64, CallFailure> {
         let mut waited = None;
         loop {
             let message = match self.put(audio.clone()).await {
                 Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => disk::message(self.shared.store.audio_cache().root(), &e),
+                Err(e) => disk::message(self.on.store().audio_cache().root(), &e),
             };
             if waited.is_none() {
-                self.shared.report_disk(format!("{message}; bought speech is kept in hand, and tried every second"));
+                self.on.report_disk(format!("{message}; bought speech is kept in hand, and tried every second"));
                 waited = Some(Duration::ZERO);
             }
-            if self.shared.drain.is_cancelled() {
+            if self.on.drain().is_cancelled() {
                 waited = waited.map(|time| time + RETRY);
             }
             if waited.is_some_and(|time| time > LAST_WAIT) {
@@ -165,8 +158,8 @@ impl ClipCaller<'_> {
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
         // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
         let _writing = self.batch.writing.acquire().await;
-        let (audio_cache, cache_key, replaces) = (self.shared.store.audio_cache(), self.clip.cache_key, self.replaces);
-        let format = self.synthesis_job.bought.format;
+        let (audio_cache, cache_key, replaces) = (self.on.store().audio_cache(), self.clip.cache_key, self.replaces);
+        let format = self.script.bought.format;
         let putting = tokio::task::spawn_blocking(move || {
             let (draft, mut file) = audio_cache.draft()?;
             file.write_all(&audio)?;

@@ -13,7 +13,7 @@ type TurnPlace = (i64, i64, u64);
 
 /// So many at once.
 #[derive(Debug)]
-pub(in super::super) struct Turns {
+pub(super) struct Turns {
     size: usize,
     state: Mutex<TurnState>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    pub(in super::super) fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         Self { size, state: Mutex::new(TurnState { free: size, asked: 0, waiting: BTreeMap::new() }) }
     }
 

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use super::call::Reach;
 use crate::{
     clock::Clock,
     domain::{
@@ -17,6 +16,7 @@ use crate::{
         job::{CallId, RequestFingerprint},
         length,
     },
+    runner::Reach,
     waves::Client,
 };
 
@@ -41,7 +41,7 @@ const LENGTH_SLACK_MS: u64 = 50;
 
 /// What a walk found for one call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum LogMatch {
+pub(super) enum LogMatch {
     /// The one entry that fits.
     One(Box<LogEntry>),
     /// None that fits.
@@ -52,7 +52,7 @@ pub enum LogMatch {
 
 /// A reader of one account's log.
 #[derive(Debug, Clone)]
-pub struct LogBook {
+pub(super) struct LogBook {
     client: Client,
     clock: Clock,
     known: Arc<Mutex<KnownLog>>,
@@ -126,8 +126,7 @@ impl Cursor {
 
 impl LogBook {
     /// A reader that has read nothing.
-    #[must_use]
-    pub fn new(client: Client, clock: Clock) -> Self {
+    pub(super) fn new(client: Client, clock: Clock) -> Self {
         Self {
             client,
             clock,
@@ -143,8 +142,7 @@ impl LogBook {
     }
 
     /// The newest entry seen so far: a call's own entry is newer. `None` = the log could not be read.
-    #[must_use]
-    pub fn cursor(&self) -> Option<String> {
+    pub(super) fn cursor(&self) -> Option<String> {
         self.known().newest.as_ref().map(Cursor::text)
     }
 
