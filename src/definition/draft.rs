@@ -12,42 +12,23 @@ use super::{
     fault::{Fault, Faults},
     manifest::{ManifestFormat, name_pattern},
     notify::{self, Notify},
-    schedule::{self, ScheduleDraft},
+    policy::{BadLines, NoSource},
+    schedule_draft::{self, ScheduleDraft},
     stores::{self, SourceDraft},
     synthesis::{self, SynthesisDraft},
-    text::{dollars, duration, share},
+    text::{dollars, duration, named, share, some},
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
     batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
     built_in::task_named,
     keywords::Keywords,
-    options::{TranscriptFormat, WebhookMode, listed},
+    options::{TranscriptFormat, WebhookMode},
     s3::{S3Settings, SinkSettings},
     synthesis::Synthesis,
     task::TaskName,
     transcription::Transcription,
 };
-
-listed! {
-    /// What happens to a manifest's bad lines.
-    BadLines, "policy for bad lines" {
-        /// Any bad line stops the submission.
-        Fault = "fault",
-        /// The good lines are submitted; a bad one stands in the report as failed.
-        Skip = "skip",
-    }
-}
-
-listed! {
-    /// What happens to a line that names no recording.
-    NoSource, "policy for lines without a source" {
-        /// It is a bad line.
-        Fault = "fault",
-        /// There is nothing to do for it: it stands in the report as skipped.
-        Skip = "skip",
-    }
-}
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug)]
@@ -152,14 +133,6 @@ fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn some(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
-}
-
-pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|e: T::Err| e.to_string())
-}
-
 /// Which task's fields a file has, by its word or else by its table.
 fn task_of(table: &DeTable<'_>) -> TaskName {
     let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| task_named(task).ok());
@@ -226,7 +199,7 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>) -> Draft {
     let sink = walk.section(&mut root, "sink");
     draft.s3_sink = stores::read_sink(walk, sink);
     let schedule = walk.section(&mut root, "schedule");
-    draft.schedule = schedule::read(walk, schedule);
+    draft.schedule = schedule_draft::read(walk, schedule);
     draft.notify = notify::read(walk, &mut root);
     walk.close(root);
     draft

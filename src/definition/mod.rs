@@ -18,7 +18,9 @@ pub(crate) mod notify;
 mod origin;
 mod overrides;
 mod paths;
+mod policy;
 mod schedule;
+mod schedule_draft;
 #[cfg(test)]
 mod schedule_tests;
 mod stores;
@@ -44,12 +46,12 @@ use crate::domain::{
 
 use self::template::Template;
 pub use self::{
-    draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, ManifestRow, Scan, Spooled},
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, SynthesisFlags},
+    policy::{BadLines, NoSource},
     schedule::Timetable,
     synthesis::Synthesizing,
     task::{TaskDefinition, Transcribing},

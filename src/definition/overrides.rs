@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{draft::NoSource, manifest::ManifestFormat};
+use super::{manifest::ManifestFormat, policy::NoSource};
 use crate::domain::{batch::MicroUsd, synthesis::CaptionFormat, task::TaskName};
 
 /// A batch without a definition's file: sources and options on the command line.

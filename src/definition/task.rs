@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{Synthesizing, draft::NoSource, template::Template, text::ticked};
+use super::{Synthesizing, policy::NoSource, template::Template, text::ticked};
 use crate::domain::{
     batch::LineOption,
     keywords::INVENTING_WEIGHT,

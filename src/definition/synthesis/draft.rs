@@ -8,8 +8,7 @@ use toml::{
 };
 
 use super::super::{
-    draft::{named, some},
-    text::{did_you_mean, excerpt, ticked},
+    text::{did_you_mean, excerpt, named, some, ticked},
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
