@@ -13,6 +13,7 @@
 //!     definition::{Definition, Overrides},
 //!     domain::{environment::Environment, row::RowStatus},
 //!     runner::Order,
+//!     tasks::Registry,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -36,7 +37,7 @@
 //! let settings = Settings::new(config, Env::default(), Environment::Sandbox);
 //! let session = Session::open(settings, Arc::new(|_: Event| ())).await?;
 //!
-//! let definition = Definition::load(&dir.path().join("hello.toml"), &Overrides::default())?;
+//! let definition = Definition::load(&dir.path().join("hello.toml"), Registry::built_in().definitions(), &Overrides::default())?;
 //! let submission = session.submit(&definition, Consent::default(), tokio::io::empty()).await?;
 //! let batch = session.store().batch_by_id(submission.batch).await?;
 //! let nobody = session.notifications(None);
@@ -63,6 +64,7 @@
 //! | [`cli`], [`telemetry`] | one file per verb, and the progress bars; the log |
 //! | [`app`] | what a front end drives: sessions, services, and the views behind every `--json` |
 //! | [`server`], [`sandbox`] | what listens and what a service is made of; the stand-in for the API |
+//! | [`tasks`] | what can be done with a line: one folder a task, and the registry that names them |
 //! | [`runner`], [`report`], [`config`] | claims, calls and deliveries; `report.csv` and `summary.json`; `wavebatch.toml` |
 //! | [`definition`], [`store`], [`waves`], [`media`], [`sink`], [`render`] | definitions and manifests, the ledger, the API's client, recordings, outputs, formats |
 //! | [`domain`], [`audio`], and what every room stands on | types and decisions without I/O; what audio is |
@@ -91,6 +93,7 @@ pub mod server;
 pub mod shutdown;
 pub mod sink;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod temp_lock;
 pub mod waves;

@@ -15,7 +15,6 @@ use url::Url;
 use super::{
     error::AppError,
     events::{CallbacksAt, Event, Events},
-    publish::spec_of,
     session::Session,
     settings::Settings,
 };
@@ -214,7 +213,7 @@ impl Standby {
 async fn may_be_posted_of(store: &Store, batches: &[BatchId]) -> Result<bool, AppError> {
     let mut posted = batches.is_empty();
     for batch in batches {
-        posted |= may_be_posted(&spec_of(&store.batch_by_id(*batch).await?)?);
+        posted |= may_be_posted(store.batch_by_id(*batch).await?.specification()?);
     }
     Ok(posted)
 }

@@ -27,7 +27,7 @@ pub use events::{CallbacksAt, Event, EventSink, Events, Watched};
 pub use ledger::{batch_of, find_ledger, open_ledger};
 pub use notify::{NotStarted, Notifications, could_not_start};
 pub use parts::{JobParts, PartNow, PartState};
-pub use publish::{Published, publish_batch, spec_of};
+pub use publish::{Published, publish_batch};
 pub use run::{Workable, user_pause};
 pub use schedule::{Listing, Load, Planned, list_schedules};
 pub use service::{Service, ServiceSettings};

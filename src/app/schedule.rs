@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    config::{Config, PoolLimits},
+    config::PoolLimits,
     definition::{Definition, Fault, Faults, Overrides, Timetable},
     domain::{
         batch::BatchName,
@@ -104,12 +104,12 @@ pub async fn list_schedules(
         None => Vec::new(),
     };
     let now = settings.env.now.unwrap_or_else(Timestamp::now);
-    Ok(ScheduleContext { config: &settings.config, store, views, now, days }.list(files).await)
+    Ok(ScheduleContext { settings, store, views, now, days }.list(files).await)
 }
 
 /// What definitions are held against.
 struct ScheduleContext<'a> {
-    config: &'a Config,
+    settings: &'a Settings,
     store: Option<&'a Store>,
     views: Vec<ScheduleView>,
     now: Timestamp,
@@ -143,17 +143,17 @@ impl ScheduleContext<'_> {
 
     async fn look(&self, path: &Path) -> Result<ListingItem, Faults> {
         // Of a file that is wrong by itself, all is told that is.
-        let all = |faults| load_at(path, self.now).err().unwrap_or(faults);
+        let all = |faults| self.load_at(path, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
-        let table = Timetable::read(path, &overrides).map_err(all)?;
+        let table = Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
-            return load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
+            return self.load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
         };
         let (runs, more) = self.runs(&times, &table).map_err(|fault| all(fault.into()))?;
         let file = path.display().to_string();
-        let (load, notes) = match load_at(path, runs[0].0.at) {
+        let (load, notes) = match self.load_at(path, runs[0].0.at) {
             Ok(definition) => {
-                let definition = definition.asked_at(self.config.origin());
+                let definition = definition.asked_at(self.settings.config.origin());
                 (self.load(&file, &definition, runs[0].0.window, &table).await?, definition.notes())
             }
             // That of a day to come is there by then, or not: now nobody can know.
@@ -181,6 +181,12 @@ impl ScheduleContext<'_> {
         Ok((runs, more as u64))
     }
 
+    /// A definition as it is at this moment.
+    fn load_at(&self, path: &Path, now: Timestamp) -> Result<Definition, Faults> {
+        let overrides = Overrides { now: Some(now), ..Overrides::default() };
+        Definition::load(path, crate::tasks::Registry::built_in().definitions(), &overrides)
+    }
+
     async fn load(
         &self,
         file: &str,
@@ -194,11 +200,11 @@ impl ScheduleContext<'_> {
         let asked = PlanOptions {
             again: false,
             update_source: false,
-            rates: self.config.rates.clone(),
+            rates: self.settings.config.rates.clone(),
             watch: ReadWatch::default(),
         };
         match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
-            Ok(plan) => Ok(counted(&plan, window, limits_of(self.config, &plan.spec))),
+            Ok(plan) => Ok(counted(&plan, window, limits_of(&self.settings.config, &plan.spec))),
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))
             }
@@ -206,11 +212,6 @@ impl ScheduleContext<'_> {
             Err(e) => Err(Fault::of_file(file, in_words(&e)).into()),
         }
     }
-}
-
-/// A definition as it is at this moment.
-fn load_at(path: &Path, now: Timestamp) -> Result<Definition, Faults> {
-    Definition::load(path, &Overrides { now: Some(now), ..Overrides::default() })
 }
 
 /// Definitions that share a name, each group once.

@@ -13,9 +13,10 @@ use crate::{
     domain::environment::Environment,
     media::fetch::Fetcher,
     process,
-    runner::{self, Runner, RunnerConfig, Webhook, intake::Account},
+    runner::{self, Means, Runner, RunnerConfig, Webhook, intake::Account},
     shutdown::Shutdown,
     store::Store,
+    tasks,
 };
 
 /// All that submitting to a ledger and working it takes.
@@ -118,7 +119,9 @@ impl Session {
             rates: self.config().rates.clone(),
             webhook,
         };
-        Runner::new(self.store.clone(), self.api.client().clone(), self.fetcher.clone(), config, events)
+        let means =
+            Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };
+        Runner::new(means, tasks::Registry::built_in().makers(), config, events)
     }
 
     /// Ends everything in order.

@@ -10,11 +10,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    domain::{
-        batch::{BatchSpec, MicroUsd},
-        pool::Pool,
-        transcription::Transcription,
-    },
+    domain::{batch::MicroUsd, pool::Pool, transcription::Transcription},
     store::{BatchRow, KeptAnswers, Store, SynthesisCounts},
 };
 
@@ -63,8 +59,11 @@ async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, A
         Transcription::TASK => None,
         _ => Some(synthesis(&store.synthesis_counts(row.id).await?)),
     };
-    let spec = serde_json::from_str::<BatchSpec>(&row.spec).ok();
-    let (manifest, outputs) = spec.map(|spec| (spec.manifest, spec.output)).unzip();
+    let (places, unreadable) = match row.spec.read() {
+        Ok(spec) => (Some((spec.manifest.clone(), spec.output.clone())), None),
+        Err(fault) => (None, Some(fault.to_owned())),
+    };
+    let (manifest, outputs) = places.unzip();
     let failures = counts.failures.iter().map(|(state, kind, count, key)| FailureView {
         state: *state,
         kind: kind.clone(),
@@ -81,6 +80,7 @@ async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, A
         environment: row.environment,
         manifest,
         outputs,
+        unreadable,
         total: counts.total(),
         failures: failures.collect(),
         audio_seconds: Seconds(counts.audio_ms),
@@ -119,8 +119,8 @@ pub async fn answers(store: &Store) -> Result<AnswersView, AppError> {
 /// When the answers of a batch have been kept long enough, in ms since 1970; `None` as long as it is not finished.
 #[must_use]
 pub fn kept_until(row: &BatchRow) -> Option<Millis> {
-    let spec: BatchSpec = serde_json::from_str(&row.spec).ok()?;
-    let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
+    // Of one whose specification does not read nobody knows it.
+    let keep = i64::try_from(row.spec.read().ok()?.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
     row.finished_at.map(|at| at.saturating_add(keep))
 }
 

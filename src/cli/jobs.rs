@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{
-        AppError, JobParts, spec_of,
+        AppError, JobParts,
         views::{CallView, JobView, RenditionView},
     },
     domain::{
@@ -102,7 +102,7 @@ impl Jobs {
         jobs: &[JobDetail],
     ) -> Result<(), CliError> {
         let screen = &context.screen;
-        let spec = spec_of(batch)?;
+        let spec = batch.specification()?;
         let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
         let mut found = Vec::new();
         for job in jobs {

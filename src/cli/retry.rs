@@ -12,7 +12,7 @@ use super::{
     words::{counted, dollars, duration, shell, unpriced},
 };
 use crate::{
-    app::{AppError, spec_of},
+    app::AppError,
     domain::{
         batch::BatchSpec,
         built_in::BuiltIn,
@@ -57,9 +57,9 @@ impl Retry {
         self.check_states()?;
         let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let spec = spec_of(&batch)?;
+        let spec = batch.specification()?;
         let mut chosen = self.chosen(batch.id);
-        let again = self.again(&store, &batch, &spec, &rates).await?;
+        let again = self.again(&store, &batch, spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
         if let (Some(asked), Some(_)) = (spec.task.read::<Synthesis>().ok(), &self.key) {
@@ -69,7 +69,7 @@ impl Retry {
         let screen = &context.screen;
         screen.message(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
-            _ => message(&batch.name, &spec, &plan, &rates),
+            _ => message(&batch.name, spec, &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");

@@ -17,7 +17,7 @@ use crate::{
         self,
         views::{GroupView, GroupsView, SpendLimitView, SpendView},
     },
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, options::nearest},
+    domain::{cost::Rates, environment::Environment, options::nearest},
     store::{SpendAsk, SpendBy, SpendGroup, Spent, Store},
 };
 
@@ -256,7 +256,8 @@ fn zone(text: &str) -> Result<TimeZone, String> {
 /// A column that no batch has is a slip of the pen, unless there is no batch at all.
 async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), CliError> {
     let batches = store.batches().await?.into_iter().filter(|row| row.environment == environment);
-    let specs: Vec<BatchSpec> = batches.filter_map(|row| serde_json::from_str(&row.spec).ok()).collect();
+    let batches: Vec<_> = batches.collect();
+    let specs: Vec<_> = batches.iter().filter_map(|row| row.spec.read().ok()).collect();
     let mut known: Vec<&str> = specs.iter().flat_map(|spec| &spec.carried).map(String::as_str).collect();
     if specs.is_empty() || known.contains(&column) {
         return Ok(());

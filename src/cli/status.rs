@@ -145,6 +145,8 @@ fn one(batch: &BatchView) -> String {
     }
     if let Some(pause) = &batch.pause {
         fact("reason", printable(&pause.reason).into_owned());
+    } else if let Some(fault) = &batch.unreadable {
+        fact("reason", format!("its specification does not read ({})", printable(fault)));
     }
     let by_state: Vec<_> =
         batch.lines.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();

@@ -161,11 +161,7 @@ pub(super) fn log(event: &Event, screen: &Screen) {
             tracing::info!(job.key = key, job.state = %state, kind, error = words, "line finished badly");
         }
         Event::Finished { key, state, .. } => tracing::debug!(job.key = key, job.state = %state, "line finished"),
-        // Put back untouched, as by a drain.
-        Event::Requeued { key, reason, .. } if reason.is_empty() => tracing::debug!(job.key = key, "line put back"),
-        Event::Requeued { key, reason, due_at, .. } => {
-            tracing::info!(job.key = key, reason, due_at, "line will be tried again");
-        }
+        Event::Requeued { key, .. } => tracing::debug!(job.key = key, "line put back"),
         Event::Held { pool, by: Some((bound, until)) } => {
             tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");
         }

@@ -5,17 +5,17 @@ use std::time::Duration;
 use crate::domain::{batch::MicroUsd, options::nearest};
 
 /// A text that says something.
-pub(super) fn some(text: &str) -> Result<String, String> {
+pub(crate) fn some(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
 }
 
 /// A value that its text names.
-pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+pub(crate) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
 /// "; did you mean `x`?", or nothing.
-pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
+pub(crate) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
     match nearest(value, known.iter().map(AsRef::as_ref)) {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
@@ -23,7 +23,7 @@ pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
 }
 
 /// `a`, `b`, `c`
-pub(super) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
 }
 
@@ -38,7 +38,7 @@ pub(super) fn shell_word(text: &str) -> String {
 }
 
 /// The beginning of a text, fit for one line of a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         short.push('…');

@@ -180,6 +180,21 @@ listed! {
     }
 }
 
+impl SuspectReason {
+    /// Why a result is suspect, in words.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Empty => {
+                "the transcript is empty though there is over 2 s of audio; allow_silence = true accepts that"
+            }
+            Self::DurationMismatch => "the API heard another length than the file has: part of it may be missing",
+            Self::TooShort => "the speech is shorter than its text can be",
+            Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` buys them",
+        }
+    }
+}
+
 /// Why this transcript cannot be right, if something speaks against it.
 ///
 /// `audio_ms` is the length that was probed; `exact` says that header and size of the file agree on it, without which

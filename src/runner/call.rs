@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    CallEnd, Event, disk,
-    worker::{ActivePart, Next, jitter},
+    events::{CallEnd, Event},
+    job::{JobInHand, Next, PartInHand, jitter},
+    shared::RunnerShared,
 };
 use crate::{
     crash,
@@ -20,7 +21,7 @@ use crate::{
         identity::{ContentHash, SeenFile},
         job::{CallId, CallState, RequestFingerprint, Why},
         options::ExpireContent,
-        pool::{Limited, Pool},
+        pool::Limited,
         retry::{self, PauseKind, RetryDecision},
     },
     store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
@@ -33,7 +34,7 @@ const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
 const LATE_MS: i64 = 500;
 
 /// What is called for a part.
-pub(super) trait Caller {
+pub trait Caller: Sync {
     /// What an answer is by the time that it is durable, or can be made so by the journal.
     type Answer: Send;
 
@@ -43,8 +44,13 @@ pub(super) trait Caller {
     /// Its model, if nobody has told what that costs.
     fn unpriced(&self) -> Option<&str>;
 
-    /// What the vendor's log would show of it.
+    /// What the vendor's log would show of it, where there is one.
     fn request_fingerprint(&self) -> RequestFingerprint;
+
+    /// The newest entry of the vendor's log that is known, if its calls stand in a log: its own will be newer.
+    fn log_cursor(&self) -> Option<String> {
+        None
+    }
 
     /// The recording that it uploads, if it does.
     fn upload(&self) -> Option<Upload> {
@@ -75,119 +81,164 @@ pub(super) trait Caller {
 
     /// What the answer says of its content's expiry, and what was asked for.
     fn expiry<'a>(&self, answer: &'a Self::Answer) -> (ExpireContent, Option<&'a str>);
+
+    /// Whether the API answers what costs nothing. Where its calls stand in a log, that is reading it; else the API is asked
+    /// how it is.
+    fn reach(&self, on: JobInHand<'_>) -> impl Future<Output = Reach> + Send {
+        async move { Reach::of_health(on.client().health().await.err()) }
+    }
 }
 
-/// What an attempt leads to.
-pub(super) enum Attempt<A> {
+/// What an attempt leads to. The last three are for calls that buy something with a `cache_key`.
+#[derive(Debug)]
+pub enum Attempt<A> {
     /// The answer is on disk.
-    Answered { call: CallId, answer: A, processing_ms: i64 },
+    Answered {
+        /// The call.
+        call: CallId,
+        /// Its answer.
+        answer: A,
+        /// From its intent to its answer, in ms.
+        processing_ms: i64,
+    },
     /// Anything else.
     Next(Next),
-    /// Another call buys the same clip, until then; or nobody waits for it any more.
-    ClipOpen { call: CallId, until: Option<i64> },
-    /// The same clip was bought meanwhile.
-    ClipKept,
-    /// A call for the same clip is parked.
-    ClipInManualReview,
+    /// Another call buys what has the same key.
+    SameOpen {
+        /// That call.
+        call: CallId,
+        /// Until when; `None`: nobody waits for it any more.
+        until: Option<i64>,
+    },
+    /// What has the same key was bought meanwhile.
+    SameKept,
+    /// A call for what has the same key is parked.
+    SameParked,
 }
 
-/// Makes a call, if it may be made, and another one for as long as only permits are in the way.
-pub(super) async fn attempt<A, C: Caller>(
-    work: &mut ActivePart<'_, A>,
+/// Makes a call, if it may be made, and another one for as long as only permits are in the way. `replaces`: an open call that is
+/// given up with the new one's intent.
+///
+/// # Errors
+/// The ledger cannot be read or written.
+pub async fn attempt<C: Caller>(
+    part: &mut PartInHand<'_>,
     caller: &C,
     why: Why,
     mut replaces: Option<CallId>,
 ) -> Result<Attempt<C::Answer>, StoreError> {
-    let limited = work.batch.spec.run.max_spend_usd.is_some() || work.shared.config.rates.are_limited;
-    if let Some(model) = caller.unpriced().filter(|_| limited) {
-        let reason = format!(
-            "the spend limit cannot be kept: the price of `{model}` is not known; write it into wavebatch.toml, under [rates]"
-        );
-        work.shared.pause(work.batch.id, PauseKind::SpendLimit, &reason).await?;
-        return Ok(Attempt::Next(work.put_back(work.now())));
+    if let Some(next) = unpriced(part, caller).await? {
+        return Ok(Attempt::Next(next));
     }
     loop {
         let probe = match replaces {
-            Some(call) => probe(work, call).await?,
+            Some(call) => probe(part, caller, call).await?,
             None => Probe::Needless,
         };
         if let Probe::Wait(next) = probe {
             return Ok(Attempt::Next(next));
         }
         let probes = matches!(probe, Probe::Reached);
-        let permit = match permit(work, caller, why, replaces, probes).await? {
+        let permit = match permit(part, caller, why, (replaces, probes)).await? {
             Ok(permit) => permit,
             Err(other) => return Ok(other),
         };
         crash::point("after-intent");
         // Whatever was to be given up is given up by now.
         replaces = None;
-        let departs = Departs::new(permit.clone(), work.shared.store.clone());
-        let departed = Arc::clone(&departs.departed);
-        let outcome = caller.send(&permit, departs).await;
-        crash::point("after-request");
-        let departed = departed.load(Ordering::Acquire);
-        let departed_at = (departed - permit.sent_at > LATE_MS).then_some(departed);
-
-        let limits = work.limits();
-        let end = match &outcome {
-            Outcome::Answered(answer) => caller.answered(answer),
-            failed => end_of_failed(failed),
-        };
-        let cost = match &end {
-            End::Answered { cost, .. } => cost.unwrap_or(0),
-            End::Synthesized { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
-            _ => 0,
-        };
-        let pauses =
-            if let Outcome::Answered(answer) = &outcome { broken_promise(work.shared, caller, answer) } else { None };
-        let ended = Ended { call: permit.call, departed_at, limits, end, pauses: pauses.clone() };
-        let reply = work.shared.store.end(ended).await?;
-        crash::point("after-answer");
-        if let Some((kind, reason)) = pauses {
-            work.shared.pause(work.batch.id, kind, &reason).await?;
-        }
-        let failure = failure_of(&outcome).cloned();
-        let how = how(&outcome);
-        work.shared.emit(Event::CallEnded { pool: work.pool, how, failure: failure.clone(), cost });
-        match outcome {
-            // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
-            Outcome::Answered(_) if !reply.worked => return Ok(Attempt::Next(Next::Lost)),
-            // Another call's answer came first, and is the one that counts.
-            Outcome::Answered(_) if reply.state != CallState::Answered => return Ok(Attempt::Next(Next::Look)),
-            Outcome::Answered(answer) => {
-                let processing_ms = work.now() - permit.sent_at;
-                return Ok(Attempt::Answered { call: permit.call, answer, processing_ms });
-            }
-            // Whoever looks at the journal next sees until when its answer is awaited; or that it is there already.
-            Outcome::Accepted { .. } => return Ok(Attempt::Next(Next::Look)),
-            Outcome::Stale => continue,
-            _ => {}
-        }
-        let failure = failure.expect("only an answer and a stale permit have none");
-        tracing::info!(job.key = work.job.key, call.id = %permit.call, kind = %failure.kind, status = failure.status,
-            request_id = failure.request_id, "call failed: {}", failure.message);
-        work.reload().await?;
-        // Else the pool's cooldown does the waiting: the next permit comes when it is over.
-        if let Some(next) = after(work, permit.call, &failure, &reply).await? {
-            return Ok(Attempt::Next(next));
+        if let Some(done) = send(part, caller, permit).await? {
+            return Ok(done);
         }
     }
 }
 
+/// Pauses the batch where a spend limit cannot be kept, since nobody knows what the call costs.
+async fn unpriced<C: Caller>(part: &PartInHand<'_>, caller: &C) -> Result<Option<Next>, StoreError> {
+    let on = part.on;
+    let limited = on.run().max_spend_usd.is_some() || on.config().rates.are_limited;
+    let Some(model) = caller.unpriced().filter(|_| limited) else { return Ok(None) };
+    let reason = format!(
+        "the spend limit cannot be kept: the price of `{model}` is not known; write it into wavebatch.toml, under [rates]"
+    );
+    on.pause(PauseKind::SpendLimit, &reason).await?;
+    Ok(Some(part.put_back(part.now())))
+}
+
+/// Makes the call that is permitted, and notes how it ended. `None`: ask for another permit.
+async fn send<C: Caller>(
+    part: &mut PartInHand<'_>,
+    caller: &C,
+    permit: Permit,
+) -> Result<Option<Attempt<C::Answer>>, StoreError> {
+    let departs = Departs::new(permit.clone(), part.on.store().clone());
+    let departed = Arc::clone(&departs.departed);
+    let outcome = caller.send(&permit, departs).await;
+    crash::point("after-request");
+    let departed = departed.load(Ordering::Acquire);
+    let departed_at = (departed - permit.sent_at > LATE_MS).then_some(departed);
+    let reply = note_end(part, caller, (permit.call, departed_at), &outcome).await?;
+    let failure = failure_of(&outcome).cloned();
+    let failure = match outcome {
+        // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
+        Outcome::Answered(_) if !reply.worked => return Ok(Some(Attempt::Next(Next::Lost))),
+        // Another call's answer came first, and is the one that counts.
+        Outcome::Answered(_) if reply.state != CallState::Answered => return Ok(Some(Attempt::Next(Next::Look))),
+        Outcome::Answered(answer) => {
+            let processing_ms = part.now() - permit.sent_at;
+            return Ok(Some(Attempt::Answered { call: permit.call, answer, processing_ms }));
+        }
+        // Whoever looks at the journal next sees until when its answer is awaited; or that it is there already.
+        Outcome::Accepted { .. } => return Ok(Some(Attempt::Next(Next::Look))),
+        Outcome::Stale => return Ok(None),
+        _ => failure.expect("only an answer and a stale permit have none"),
+    };
+    tracing::info!(job.key = part.on.job().key, call.id = %permit.call, kind = %failure.kind, status = failure.status,
+        request_id = failure.request_id, "call failed: {}", failure.message);
+    part.reload().await?;
+    // Else the pool's cooldown does the waiting: the next permit comes when it is over.
+    Ok(after(part, caller, permit.call, (&failure, &reply)).await?.map(Attempt::Next))
+}
+
+/// Notes how a call ended, and tells it.
+async fn note_end<C: Caller>(
+    part: &PartInHand<'_>,
+    caller: &C,
+    (call, departed_at): (CallId, Option<i64>),
+    outcome: &Outcome<C::Answer>,
+) -> Result<EndReply, StoreError> {
+    let on = part.on;
+    let end = match outcome {
+        Outcome::Answered(answer) => caller.answered(answer),
+        failed => end_of_failed(failed),
+    };
+    let cost = match &end {
+        End::Answered { cost, .. } => cost.unwrap_or(0),
+        End::Synthesized { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
+        _ => 0,
+    };
+    let pauses = if let Outcome::Answered(answer) = outcome { broken_promise(on.shared, caller, answer) } else { None };
+    let ended = Ended { call, departed_at, limits: part.limits(), end, pauses: pauses.clone() };
+    let reply = on.store().end(ended).await?;
+    crash::point("after-answer");
+    if let Some((kind, reason)) = pauses {
+        on.pause(kind, &reason).await?;
+    }
+    on.emit(Event::CallEnded { pool: part.pool, how: how(outcome), failure: failure_of(outcome).cloned(), cost });
+    Ok(reply)
+}
+
 /// Waits for the right to call. A drain ends the wait.
-async fn permit<A, C: Caller>(
-    work: &ActivePart<'_, A>,
+async fn permit<C: Caller>(
+    part: &PartInHand<'_>,
     caller: &C,
     why: Why,
-    replaces: Option<CallId>,
-    probes: bool,
+    (replaces, probes): (Option<CallId>, bool),
 ) -> Result<Result<Permit, Attempt<C::Answer>>, StoreError> {
-    let shared = work.shared;
+    let on = part.on;
     let ask = PermitAsk {
-        part: work.part,
-        limits: work.limits(),
-        spend: shared.config.spend.clone(),
+        part: part.part,
+        limits: part.limits(),
+        spend: on.config().spend.clone(),
         why,
         replaces,
         probes,
@@ -196,43 +247,37 @@ async fn permit<A, C: Caller>(
         timeout_ms: i64::try_from(caller.timeout().as_millis()).unwrap_or(i64::MAX / 4),
         grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),
-        log_cursor: shared.log.cursor(),
-        ..PermitAsk::new(
-            work.job,
-            shared.config.account.clone(),
-            work.pool,
-            caller.buys(),
-            caller.request_fingerprint(),
-        )
+        log_cursor: caller.log_cursor(),
+        ..PermitAsk::new(on.job(), on.config().account.clone(), part.pool, caller.buys(), caller.request_fingerprint())
     };
     let verdict = tokio::select! {
         biased;
-        verdict = shared.store.permit(ask) => verdict?,
-        () = shared.drain.cancelled() => return Ok(Err(Attempt::Next(work.put_back(work.now())))),
+        verdict = on.store().permit(ask) => verdict?,
+        () = on.drain().cancelled() => return Ok(Err(Attempt::Next(part.put_back(part.now())))),
     };
     Ok(match verdict {
         Ok(permit) => {
-            shared.emit(Event::CallStarted { pool: work.pool });
-            permit.close_limits.iter().for_each(|words| shared.emit(Event::Warning(words.clone())));
+            on.emit(Event::CallStarted { pool: part.pool });
+            permit.close_limits.iter().for_each(|words| on.emit(Event::Warning(words.clone())));
             Ok(permit)
         }
         Err(Denial::LeaseLost) => Err(Attempt::Next(Next::Lost)),
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
-        Err(Denial::SameClipOpen { call, until }) => Err(Attempt::ClipOpen { call, until }),
-        Err(Denial::SameClipKept { .. }) => Err(Attempt::ClipKept),
-        Err(Denial::ClipInManualReview) => Err(Attempt::ClipInManualReview),
+        Err(Denial::SameClipOpen { call, until }) => Err(Attempt::SameOpen { call, until }),
+        Err(Denial::SameClipKept { .. }) => Err(Attempt::SameKept),
+        Err(Denial::ClipInManualReview) => Err(Attempt::SameParked),
         Err(Denial::BatchPaused | Denial::WindowClosed | Denial::Dropped) => {
-            Err(Attempt::Next(work.put_back(work.now())))
+            Err(Attempt::Next(part.put_back(part.now())))
         }
         Err(Denial::Refused(reason)) => Err(Attempt::Next(Next::fail(ErrorKind::LedgerRefused, reason))),
         Err(Denial::SpendLimit) => {
             let reason = "another call could pass max_spend_usd; raise it to go on";
-            shared.pause(work.batch.id, PauseKind::SpendLimit, reason).await?;
-            Err(Attempt::Next(work.put_back(work.now())))
+            on.pause(PauseKind::SpendLimit, reason).await?;
+            Err(Attempt::Next(part.put_back(part.now())))
         }
         Err(Denial::SpendPeriod { limit, reserve }) => {
-            shared.pause_for_spend(work.batch.id, &limit, reserve).await?;
-            Err(Attempt::Next(work.put_back(work.now())))
+            on.shared.pause_for_spend(on.batch.id, &limit, reserve).await?;
+            Err(Attempt::Next(part.put_back(part.now())))
         }
     })
 }
@@ -240,7 +285,7 @@ async fn permit<A, C: Caller>(
 /// The last moment before the first byte leaves: a permit that went stale meanwhile (SIGSTOP, suspend) must not be used,
 /// since another worker may have given the call up.
 #[derive(Debug)]
-pub(super) struct Departs {
+pub struct Departs {
     permit: Permit,
     store: Store,
     departed: Arc<AtomicI64>,
@@ -251,7 +296,9 @@ impl Departs {
         Self { permit, store, departed: Arc::default() }
     }
 
-    pub(super) fn asked(self) -> Departure {
+    /// Asked when the first byte is to leave: whether it may.
+    #[must_use]
+    pub fn asked(self) -> Departure {
         // Before it is asked whether that is too late: then this moment is not, either.
         let now = self.store.clock().now();
         if self.permit.is_stale() {
@@ -340,52 +387,56 @@ const fn failed(ours: bool, failure: &CallFailure) -> PoolEffect {
 }
 
 /// What follows from the failure that a call ended with; `None` = ask for another permit.
-async fn after<A>(
-    work: &mut ActivePart<'_, A>,
+async fn after<C: Caller>(
+    part: &mut PartInHand<'_>,
+    caller: &C,
     call: CallId,
-    failure: &CallFailure,
-    reply: &EndReply,
+    (failure, reply): (&CallFailure, &EndReply),
 ) -> Result<Option<Next>, StoreError> {
-    if let Some(next) = outage(work, failure, reply).await? {
+    if let Some(next) = outage(part, failure, reply).await? {
         return Ok(Some(next));
     }
     let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
     // No other line says whether the API works: what costs nothing does.
-    if reply.in_doubt && reach(work).await == Reach::Out {
-        let (account, asked) = (work.shared.config.account.clone(), failure.retry_after);
-        probe_at = Some(work.shared.store.out_of_reach(account, work.pool, call, asked).await?);
-        tracing::warn!(pool = %work.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
-        work.reload().await?;
+    if reply.in_doubt && caller.reach(part.on).await == Reach::Out {
+        let (account, asked) = (part.on.config().account.clone(), failure.retry_after);
+        probe_at = Some(part.on.store().out_of_reach(account, part.pool, call, asked).await?);
+        tracing::warn!(pool = %part.pool, "the API is out of reach; it is probed until it answers, and no line uses up a try");
+        part.reload().await?;
     }
     if reply.state == CallState::Sent {
         // Its outcome is unknown: the log is the first to be asked. Another call is not made before its time.
-        work.not_before = failure.retry_after.map_or(0, |asked| work.now() + retry::asked_ms(asked));
+        part.not_before = failure.retry_after.map_or(0, |asked| part.now() + retry::asked_ms(asked));
         return Ok(Some(Next::Look));
     }
     if let (ErrorKind::ServerError | ErrorKind::Unreachable, Some(probe_at)) = (failure.kind, probe_at) {
-        return Ok(Some(work.put_back(probe_at.max(work.now()))));
+        return Ok(Some(part.put_back(probe_at.max(part.now()))));
     }
-    let mut used = work.used();
-    if reply.limited == Some(Limited::Isolated) {
-        used.limited = work.journal.limited_in_a_row();
+    try_again(part, failure, reply.limited == Some(Limited::Isolated)).await
+}
+
+/// Another try, by what the part has used up. `isolated`: its 429 is its line's alone.
+async fn try_again(part: &PartInHand<'_>, failure: &CallFailure, isolated: bool) -> Result<Option<Next>, StoreError> {
+    let mut used = part.used();
+    if isolated {
+        used.limited = part.journal.limited_in_a_row();
     }
     let source_try =
         matches!(failure.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
     if source_try {
         used.tries += 1;
     }
-    let max_tries = work.batch.spec.run.max_tries;
-    let verdict = retry::verdict(failure, used, max_tries, jitter());
+    let verdict = retry::verdict(failure, used, part.on.run().max_tries, jitter());
     Ok(match verdict {
         RetryDecision::Again => None,
         RetryDecision::Later(wait) => {
-            let due_at = work.now() + i64::try_from(wait).unwrap_or(30_000);
-            Some(Next::Leave(To::Queued { due_at, call: Some(work.pool), source_try }))
+            let due_at = part.now() + i64::try_from(wait).unwrap_or(30_000);
+            Some(Next::Leave(To::Queued { due_at, call: Some(part.pool), source_try }))
         }
         RetryDecision::Fail => Some(Next::fail(failure.kind, message(failure))),
         RetryDecision::Pause(kind) => {
-            work.shared.pause(work.batch.id, kind, &message(failure)).await?;
-            Some(work.put_back(work.now()))
+            part.on.pause(kind, &message(failure)).await?;
+            Some(part.put_back(part.now()))
         }
     })
 }
@@ -399,27 +450,21 @@ fn message(failure: &CallFailure) -> String {
 }
 
 /// Pauses the batch when the API has been out of reach, or has answered nothing but 429, for too long.
-async fn outage<A>(
-    work: &ActivePart<'_, A>,
-    failure: &CallFailure,
-    reply: &EndReply,
-) -> Result<Option<Next>, StoreError> {
-    let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-    let now = work.now();
+async fn outage(part: &PartInHand<'_>, failure: &CallFailure, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+    let (limit, now) = (part.on.outage_limit_ms(), part.now());
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
-        format!(
-            "the API at {} has been out of reach for {} min: {}",
-            work.shared.client.host(),
-            limit / 60_000,
-            failure.message
-        )
+        format!("{}: {}", out_of_reach(part, limit), failure.message)
     } else if reply.only_limited_since.is_some_and(|t| now - t >= limit) {
         format!("the API has answered nothing but 429 for {} min: {}", limit / 60_000, failure.message)
     } else {
         return Ok(None);
     };
-    work.shared.pause(work.batch.id, PauseKind::Outage, &reason).await?;
-    Ok(Some(work.put_back(now)))
+    part.on.pause(PauseKind::Outage, &reason).await?;
+    Ok(Some(part.put_back(now)))
+}
+
+fn out_of_reach(part: &PartInHand<'_>, limit: i64) -> String {
+    format!("the API at {} has been out of reach for {} min", part.on.client().host(), limit / 60_000)
 }
 
 /// What an outage means for a line whose last call may have been billed.
@@ -428,52 +473,38 @@ enum Probe {
     Needless,
     /// The API answers what is free: this line may call, alone, and its answer says whether the outage is over.
     Reached,
-    /// It is not its turn, or the log does not answer either.
+    /// It is not its turn, or what is free is not answered either.
     Wait(Next),
 }
 
 /// In an outage a line whose last call may have been billed probes last, and not by calling: what is free comes first.
-async fn probe<A>(work: &ActivePart<'_, A>, call: CallId) -> Result<Probe, StoreError> {
-    let shared = work.shared;
-    let account = shared.config.account.clone();
-    let Some((mine, since, probe_at)) = shared.store.take_probe(account.clone(), work.pool, call).await? else {
+async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Result<Probe, StoreError> {
+    let on = part.on;
+    let account = on.config().account.clone();
+    let Some((mine, since, probe_at)) = on.store().take_probe(account.clone(), part.pool, call).await? else {
         return Ok(Probe::Needless);
     };
     let mut again_at = probe_at;
     if mine {
-        match reach(work).await {
+        match caller.reach(on).await {
             Reach::Within => return Ok(Probe::Reached),
             // The vendor was not asked: its outage is neither longer nor over.
-            Reach::Unasked(message) => {
-                shared.report_disk(format!("{message}; {}", disk::again()));
-                let wait = i64::try_from(retry::LOCAL_WAIT_MS).unwrap_or(30_000);
-                return Ok(Probe::Wait(work.put_back(work.now() + wait)));
-            }
+            Reach::Unasked(message) => return Ok(Probe::Wait(part.put_back(on.wait_for_machine(&message)))),
             Reach::Out => {}
         }
-        shared.store.probe_failed(account, work.pool).await?;
-        let limit = i64::try_from(work.batch.spec.run.outage_limit.as_millis()).unwrap_or(i64::MAX);
-        if work.now() - since >= limit {
-            let reason =
-                format!("the API at {} has been out of reach for {} min", shared.client.host(), limit / 60_000);
-            shared.pause(work.batch.id, PauseKind::Outage, &reason).await?;
+        on.store().probe_failed(account, part.pool).await?;
+        let limit = on.outage_limit_ms();
+        if part.now() - since >= limit {
+            on.pause(PauseKind::Outage, &out_of_reach(part, limit)).await?;
         }
-        again_at = work.now() + 1_000;
+        again_at = part.now() + 1_000;
     }
-    Ok(Probe::Wait(work.put_back(again_at.max(work.now() + 200))))
-}
-
-/// Whether the API answers what costs nothing: its log; or, since there is none of speech, how it is.
-async fn reach<A>(work: &ActivePart<'_, A>) -> Reach {
-    match work.pool {
-        Pool::Tts => Reach::of_health(work.shared.client.health().await.err()),
-        Pool::Pulse | Pool::PulsePro | Pool::Other(_) => work.shared.log.reach().await,
-    }
+    Ok(Probe::Wait(part.put_back(again_at.max(part.now() + 200))))
 }
 
 /// Whether the API answers what costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reach {
+pub enum Reach {
     /// It answers, if only with a refusal.
     Within,
     /// It does not.
@@ -494,7 +525,8 @@ impl Reach {
     }
 
     /// The same of asking for its log.
-    pub(super) fn of_log(error: Option<LogError>) -> Self {
+    #[must_use]
+    pub fn of_log(error: Option<LogError>) -> Self {
         match error {
             None | Some(LogError::Absent(_)) => Self::Within,
             Some(LogError::Unreachable(_)) => Self::Out,
@@ -504,11 +536,7 @@ impl Reach {
 }
 
 /// Why the batch must stop after this answer: its content was to expire, and does not.
-fn broken_promise<C: Caller>(
-    shared: &super::RunnerShared,
-    caller: &C,
-    answer: &C::Answer,
-) -> Option<(PauseKind, String)> {
+fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
     let (policy, answered) = caller.expiry(answer);
     if !breaks_expiry(policy, answered, &shared.expiry_unavailable) {
         return None;

@@ -9,20 +9,14 @@ use std::{
     },
 };
 
-use super::{RunnerShared, batch::Batch};
-use crate::{
-    domain::{
-        call::{ErrorKind, Outcome},
-        retry::LOCAL_WAIT_MS,
-    },
-    io_fault,
-};
+use crate::{domain::retry::LOCAL_WAIT_MS, io_fault};
 
 /// How long all lines that wait for it are told of with one word, in ms.
 const REPEAT_MS: i64 = 60_000;
 
 /// Where it happened, what the system said, and what helps.
-pub(super) fn message(path: &Path, error: &io::Error) -> String {
+#[must_use]
+pub fn message(path: &Path, error: &io::Error) -> String {
     format!("{} cannot be written ({error}); {}", path.display(), io_fault::remedy(error))
 }
 
@@ -38,7 +32,7 @@ impl MessageInterval {
     }
 }
 
-/// How long the recordings of a batch could not be read because of this machine, a disk or a mount.
+/// How long the sources of a batch could not be read because of this machine, a disk or a mount.
 #[derive(Debug, Default)]
 pub(super) struct LocalOutage(Mutex<Option<(i64, String)>>);
 
@@ -63,21 +57,8 @@ impl LocalOutage {
     }
 }
 
-impl RunnerShared {
-    /// Tells of a call that could not be sent for want of something here.
-    pub(super) fn note_local_outage<A>(&self, batch: Option<&Batch>, outcome: &Outcome<A>) {
-        match (outcome, batch) {
-            (Outcome::NotSent(failure), _) if failure.kind == ErrorKind::LocalOutage => {
-                self.report_disk(format!("{}; {}", failure.message, again()));
-                if let Some(batch) = batch {
-                    batch.local_outage.failed(self.store.clock().now(), &failure.message);
-                }
-            }
-            (Outcome::NotSent(_) | Outcome::Stale, _) | (_, None) => {}
-            (_, Some(batch)) => batch.local_outage.works(),
-        }
-    }
-}
+/// How soon it is tried again what this machine could not do, in ms.
+pub(super) const AGAIN_MS: i64 = LOCAL_WAIT_MS.cast_signed();
 
 /// The end of a sentence about what befell a line.
 pub(super) fn again() -> String {

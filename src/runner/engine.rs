@@ -12,16 +12,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Order, RunEnd, RunnerShared, batch::DEFAULT_CONCURRENCY, maintenance, recording, worker};
+use super::{
+    batch::{Batch, DEFAULT_CONCURRENCY},
+    batches::Batches,
+    events::Event,
+    leftover, maintenance,
+    maker::RunMakers,
+    shared::RunnerShared,
+    worker,
+};
 use crate::{
     crash,
     domain::{
         call::ErrorKind,
         job::{BatchId, JobId, JobState},
-        pool::{Bound, Gate, Limits, Pool},
+        pool::{Bound, Gate, Lane, Limits, Pool},
         retry::PauseKind,
     },
-    store::{ClaimRequest, Claimed, Finish, Settlement, Store, StoreError, To},
+    store::{ClaimRequest, Claimed, Finish, Order, Settlement, Store, StoreError, To},
 };
 
 /// Workers for jobs that need no call: they render and write.
@@ -41,6 +49,17 @@ const REAP_EVERY: u32 = 5;
 /// How often a service does maintenance, in ticks.
 const MAINTENANCE_TICKS: u32 = 6 * 3_600;
 
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Nothing is due any more.
+    Done,
+    /// At least one batch is paused.
+    Paused,
+    /// The user stopped it.
+    Interrupted,
+}
+
 /// When a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
@@ -50,15 +69,10 @@ pub(super) enum Until {
     Stopped,
 }
 
-/// Which workers a job takes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Lane {
-    Free,
-    Call(Pool),
-}
-
 struct Engine {
     shared: Arc<RunnerShared>,
+    makers: Arc<RunMakers>,
+    batches: Batches,
     only: Vec<BatchId>,
     order: Order,
     until: Until,
@@ -77,7 +91,7 @@ struct Engine {
 }
 
 pub(super) async fn run(
-    shared: Arc<RunnerShared>,
+    (shared, makers): (Arc<RunnerShared>, Arc<RunMakers>),
     only: &[BatchId],
     (order, until): (Order, Until),
     drain: CancellationToken,
@@ -86,14 +100,16 @@ pub(super) async fn run(
     if shared.drain.is_cancelled() {
         return Ok(RunEnd::Interrupted);
     }
-    shared.batches.forget();
+    shared.forget_pauses();
     let settings = settings(&shared);
-    let enlisted = shared.store.enlist(settings).await?;
-    recording::sweep(&shared.store).await;
+    let enlisted = shared.store().enlist(settings).await?;
+    leftover::sweep(shared.store()).await;
     let maintenance = tokio::spawn(maintenance::maintain(Arc::clone(&shared)));
-    shared.log.refresh_within(Duration::from_secs(2)).await;
+    makers.begin().await;
     let mut engine = Engine {
         shared: Arc::clone(&shared),
+        makers,
+        batches: Batches::default(),
         only: only.to_vec(),
         order,
         until,
@@ -113,7 +129,7 @@ pub(super) async fn run(
         async move {
             drain.cancelled().await;
             shared.drain.cancel();
-            shared.store.hurry();
+            shared.store().hurry();
         }
     });
     let end = tokio::select! {
@@ -125,11 +141,11 @@ pub(super) async fn run(
     while engine.workers.join_next().await.is_some() {}
     tell.abort();
     if abort.is_cancelled() {
-        shared.store.give_up();
+        shared.store().give_up();
     } else {
         let _ = tokio::time::timeout(MAINTENANCE_TIME, maintenance).await;
     }
-    let left = match shared.store.leave(enlisted).await {
+    let left = match shared.store().leave(enlisted).await {
         // All that was to be done is done, and in the ledger: this process's lock is free without a word there, too.
         Err(e) if e.is_passing() && end.is_ok() && !drain.is_cancelled() => {
             tracing::warn!(error = %e, "the end of this process is not noted in the ledger; the next one notes it");
@@ -201,10 +217,10 @@ impl Engine {
                 return self.ended().await.map(Some);
             }
             if let Some(want) = want {
-                next = self.shared.store.next_due(&want).await?;
+                next = self.shared.store().next_due(&want).await?;
             }
         }
-        let store = self.shared.store.clone();
+        let store = self.shared.store().clone();
         tokio::select! {
             Some(done) = self.workers.join_next_with_id() => self.done(done).await?,
             () = wait_until(&store, next) => {}
@@ -257,24 +273,24 @@ impl Engine {
         if want.calls.is_empty() && want.free == 0 {
             return Ok((false, None));
         }
-        let claimed = self.shared.store.claim(want).await?;
+        let claimed = self.shared.store().claim(want).await?;
         self.claimed_at = Instant::now();
         let any = !claimed.is_empty();
         if any {
             crash::point("after-claim");
         }
-        let mut batches = HashMap::new();
+        let mut opened = HashMap::new();
         for job in claimed {
-            if let Entry::Vacant(unread) = batches.entry(job.batch) {
-                unread.insert(self.shared.batches.get(&self.shared.store, &self.shared.config, job.batch).await);
+            if let Entry::Vacant(unread) = opened.entry(job.batch) {
+                unread.insert(self.batches.get(&self.shared, &self.makers, job.batch).await);
             }
-            let lane = job.lane.map_or(Lane::Free, Lane::Call);
+            let lane = Lane::from(job.lane);
             let shared = Arc::clone(&self.shared);
             // What is claimed has a worker in any case: without one its lease would be renewed for ever.
-            let task = match &batches[&job.batch] {
-                Ok(Ok(batch)) => {
+            let task = match &opened[&job.batch] {
+                Ok(Ok(open)) => {
                     self.shared.emit(Event::Claimed { batch: job.batch });
-                    self.workers.spawn(worker::work(shared, Arc::clone(batch), job.clone()))
+                    self.workers.spawn(worker::work(shared, Arc::clone(open), job.clone()))
                 }
                 Ok(Err(unworkable)) => {
                     self.workers.spawn(worker::give_back(shared, job.clone(), Some(unworkable.clone())))
@@ -293,8 +309,7 @@ impl Engine {
 
     /// Enough workers to keep every permitted call on the wire while others prepare and deliver.
     fn workers_for(&self, pool: Pool) -> u32 {
-        let batches = self.shared.batches.seen();
-        let asked = batches.iter().map(|b| b.concurrency()).max().unwrap_or(DEFAULT_CONCURRENCY);
+        let asked = self.batches.seen().map(Batch::concurrency).max().unwrap_or(DEFAULT_CONCURRENCY);
         let calls = self.shared.config.limits(pool).concurrency.map_or(asked, |n| n.min(asked));
         calls * 2 + 8
     }
@@ -321,7 +336,7 @@ impl Engine {
     async fn failed_in_the_ledger(&mut self, job: &Claimed, error: StoreError) -> Result<(), StoreError> {
         let reason = error.reason();
         tracing::error!(job.key = job.key, error = %reason, "a line's worker failed in the ledger");
-        self.shared.store.abandon_calls(job.job).await?;
+        self.shared.store().abandon_calls(job.job).await?;
         if error.is_passing() {
             return self.put_back(job, false).await;
         }
@@ -330,7 +345,7 @@ impl Engine {
 
     /// A worker panicked. Once it may have been a matter of time; a line that breaks its worker again is given up.
     async fn broke(&mut self, job: &Claimed, error: &JoinError) -> Result<(), StoreError> {
-        self.shared.store.abandon_calls(job.job).await?;
+        self.shared.store().abandon_calls(job.job).await?;
         let times = self.broken.entry(job.job).or_default();
         *times += 1;
         let times = *times;
@@ -344,7 +359,7 @@ impl Engine {
     }
 
     async fn put_back(&self, job: &Claimed, source_try: bool) -> Result<(), StoreError> {
-        let due_at = self.shared.store.clock().now() + 30_000;
+        let due_at = self.shared.store().clock().now() + 30_000;
         let to = To::Queued { due_at, call: None, source_try };
         self.settle(job, to).await
     }
@@ -372,27 +387,27 @@ impl Engine {
     }
 
     async fn settle(&self, job: &Claimed, to: To) -> Result<(), StoreError> {
-        self.shared.store.settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
+        self.shared.store().settle(Settlement { job: job.job, batch: job.batch, token: job.token, to }).await?;
         Ok(())
     }
 
     async fn tick(&mut self, ticks: u32) -> Result<(), StoreError> {
         self.lift_spend_pauses(false).await?;
         if ticks.is_multiple_of(REAP_EVERY) {
-            self.shared.store.reap().await?;
-            self.shared.batches.forget_resumed(&self.shared.store).await?;
+            self.shared.store().reap().await?;
+            self.shared.forget_resumed().await?;
         }
         if self.until == Until::Stopped && ticks.is_multiple_of(MAINTENANCE_TICKS) {
-            self.shared.batches.forget_finished(&self.shared.store).await?;
+            self.batches.forget_finished(&self.shared).await?;
             tokio::spawn(maintenance::maintain(Arc::clone(&self.shared)));
         }
-        self.shared.log.keep_fresh(!self.workers.is_empty());
+        self.makers.tick(!self.workers.is_empty());
         self.find_pools().await?;
         for pool in &self.pools {
             if self.held.values().any(|(lane, _)| *lane == Lane::Call(*pool)) {
                 let limits = self.shared.config.limits(*pool);
-                let view = self.shared.store.pool(&self.shared.config.account, *pool, &limits).await?;
-                let by = match view.state.gate(&limits, &view.traffic, self.shared.store.clock().now()) {
+                let view = self.shared.store().pool(&self.shared.config.account, *pool, &limits).await?;
+                let by = match view.state.gate(&limits, &view.traffic, self.shared.store().clock().now()) {
                     Gate::Open(_) | Gate::Shut { bound: Bound::InFlight, .. } => None,
                     Gate::Shut { until, bound } => Some((bound, until)),
                 };
@@ -406,16 +421,16 @@ impl Engine {
     async fn lift_spend_pauses(&self, at_once: bool) -> Result<(), StoreError> {
         let config = &self.shared.config;
         let place = (config.account.as_str(), config.environment);
-        for lifted in self.shared.store.lift_spend_pauses(place, config.spend.clone(), at_once).await? {
+        for lifted in self.shared.store().lift_spend_pauses(place, config.spend.clone(), at_once).await? {
             tracing::info!(batch.name = lifted.name, kind = %lifted.kind, "the batch goes on: it fits into its spend limit again");
-            self.shared.batches.forget_pause(lifted.batch);
+            self.shared.forget_pause(lifted.batch);
         }
         Ok(())
     }
 
     /// Takes note of models that lines ask for and this release does not know: each has a pool of its own.
     async fn find_pools(&mut self) -> Result<(), StoreError> {
-        for pool in self.shared.store.pools_waited_for(self.shared.config.environment).await? {
+        for pool in self.shared.store().pools_waited_for(self.shared.config.environment).await? {
             if !self.pools.contains(&pool) {
                 self.pools.push(pool);
             }
@@ -426,14 +441,14 @@ impl Engine {
     /// Whether nothing is left to do in any of the batches. A batch whose last job is done is marked finished.
     async fn over(&mut self) -> Result<bool, StoreError> {
         for batch in self.targets().await? {
-            self.shared.store.finish_cancel(batch).await?;
-            if self.shared.store.is_working(batch).await? && !self.shared.store.finish(batch).await? {
+            self.shared.store().finish_cancel(batch).await?;
+            if self.shared.store().is_working(batch).await? && !self.shared.store().finish(batch).await? {
                 return Ok(false);
             }
         }
         // A batch that was open when we worked on it will be open again as soon as its new lines are in.
-        for batch in self.shared.batches.seen() {
-            if self.shared.store.batch_by_id(batch.id).await?.submitting_at.is_some() {
+        for batch in self.batches.seen() {
+            if self.shared.store().batch_by_id(batch.id).await?.submitting_at.is_some() {
                 return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_TIMEOUT);
             }
         }
@@ -445,13 +460,13 @@ impl Engine {
         if !self.only.is_empty() {
             return Ok(self.only.clone());
         }
-        let rows = self.shared.store.batches().await?;
+        let rows = self.shared.store().batches().await?;
         Ok(rows.into_iter().filter(|b| b.environment == self.shared.config.environment).map(|b| b.id).collect())
     }
 
     async fn ended(&self) -> Result<RunEnd, StoreError> {
         for batch in self.targets().await? {
-            if self.shared.store.batch_by_id(batch).await?.pause.is_some() {
+            if self.shared.store().batch_by_id(batch).await?.pause.is_some() {
                 return Ok(RunEnd::Paused);
             }
         }

@@ -51,8 +51,6 @@ pub enum Event {
         batch: BatchId,
         /// Its key.
         key: String,
-        /// Why.
-        reason: String,
         /// When it is looked at again, ms since 1970.
         due_at: i64,
     },

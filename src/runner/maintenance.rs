@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::RunnerShared;
-use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
+use super::shared::RunnerShared;
+use crate::{sink::Sink, store::StoreError};
 
 /// How long after its end an output is still swept, in ms: a process may have died on it while another one finished it.
 const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
@@ -18,14 +18,15 @@ pub(super) async fn maintain(shared: Arc<RunnerShared>) {
 /// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of those that are worked on, or
 /// were lately.
 async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
-    let now = shared.store.clock().now();
+    let now = shared.store().clock().now();
     let mut taken = 0;
-    for row in shared.store.batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
-        let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) else { continue };
+    for row in shared.store().batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
+        // Whoever works on it says that it does not read.
+        let Ok(spec) = row.spec.read() else { continue };
         let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
         match row.finished_at {
             Some(at) if at.saturating_add(keep) <= now => {
-                let pruned = shared.store.prune(Some(row.id), at + 1).await?;
+                let pruned = shared.store().prune(Some(row.id), at + 1).await?;
                 taken += pruned.answers + pruned.callbacks;
             }
             Some(at) if at.saturating_add(SWEPT_FOR) <= now => {}
@@ -43,7 +44,7 @@ async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
             answers = taken,
             "answers past keep_answers pruned, what else was posted for their calls among them"
         );
-        shared.store.shrink().await?;
+        shared.store().shrink().await?;
     }
     Ok(())
 }

@@ -10,18 +10,19 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    deliver::{DISK_RETRY_MS, sink_failure},
     disk,
-    worker::{ActivePart, Next, jitter},
+    events::{AfterDelivery, Event},
+    job::{JobInHand, Next, jitter},
 };
 use crate::{
-    domain::{call::ErrorKind, hex::hex},
-    sink::{Content, Item},
-    store::{Finish, OutputFile, Ownership, StoreError, To, Writes},
+    domain::{call::ErrorKind, hex::hex, retry::PauseKind},
+    sink::{Content, Item, SinkClass, SinkError},
+    store::{Finish, OutputFile, Ownership, StoreError, Writes},
 };
 
 /// Files that stand where they should.
-pub(super) struct WrittenOutputs {
+#[derive(Debug)]
+pub struct WrittenOutputs {
     addresses: Vec<String>,
     files: Vec<OutputFile>,
     rewritten: bool,
@@ -29,23 +30,24 @@ pub(super) struct WrittenOutputs {
 
 impl WrittenOutputs {
     /// What the ledger keeps of them.
-    pub(super) fn note(self, finish: Finish) -> Finish {
+    #[must_use]
+    pub fn note(self, finish: Finish) -> Finish {
         let outputs = Some(serde_json::json!(self.addresses).to_string());
         Finish { outputs, files: self.files, rewritten: self.rewritten, ..finish }
     }
 }
 
 /// Writes the files of a job that never had any, and whose names no other job can have.
-pub(super) async fn write_first<A>(
-    work: &ActivePart<'_, A>,
-    items: Vec<Item>,
-) -> Result<Result<WrittenOutputs, Next>, StoreError> {
+///
+/// # Errors
+/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
-    let receipts = match work.batch.sink.put_all(items).await {
+    let receipts = match on.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
-        Err(e) => return sink_failure(work, e).await.map(Err),
+        Err(e) => return sink_failed(on, e).await.map(Err),
     };
-    work.batch.sink_failing_since.store(0, Ordering::Relaxed);
+    on.batch.sink_failing_since.store(0, Ordering::Relaxed);
     let (mut addresses, mut files) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
     for (path, receipt) in names.into_iter().zip(receipts) {
         addresses.push(receipt.address);
@@ -55,31 +57,31 @@ pub(super) async fn write_first<A>(
 }
 
 /// Writes those of a job's files that are not there already as they are to be. Where another job owns one of them, or this
-/// one's output is not wanted any more, nothing is written.
-pub(super) async fn write<A>(
-    work: &ActivePart<'_, A>,
+/// one's output is not wanted any more, nothing is written. `writes`: whether another job of the batch still writes a file.
+///
+/// # Errors
+/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+pub async fn write(
+    on: JobInHand<'_>,
     items: Vec<Item>,
     writes: Writes,
 ) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let (items, files) = match with_checksums(items).await {
         Ok(known) => known,
         Err(e) => {
-            work.shared.report_disk(format!(
-                "{}; its lines are tried again every 30 s",
-                disk::message(Path::new("the spool"), &e)
-            ));
-            return Ok(Err(put_back(work, DISK_RETRY_MS)));
+            let due_at = on.wait_for_machine(&disk::message(Path::new("the spool"), &e));
+            return Ok(Err(Next::again_at(due_at)));
         }
     };
-    let job = (work.job.job, work.job.batch, work.job.token);
-    let unchanged = match work.shared.store.own(job, files.clone(), writes).await? {
+    let job = (on.job().job, on.job().batch, on.job().token);
+    let unchanged = match on.store().own(job, files.clone(), writes).await? {
         Ownership::Owned(unchanged) => unchanged,
-        Ownership::Dropped => return Ok(Err(put_back(work, 0))),
+        Ownership::Dropped => return Ok(Err(Next::again_at(on.now()))),
         // Two lines may have changed their names with each other: they must not wait in step.
         Ownership::Busy => {
             #[expect(clippy::cast_possible_truncation, reason = "at most a second")]
             let wait = 200 + (jitter() * 1_000.0) as i64;
-            return Ok(Err(put_back(work, wait)));
+            return Ok(Err(Next::again_at(on.now() + wait)));
         }
         Ownership::Taken { path, key } => {
             let message = format!("`{path}` is the output of the line `{key}`: outputs need names of their own");
@@ -89,15 +91,11 @@ pub(super) async fn write<A>(
     };
     let missing =
         items.into_iter().zip(&unchanged).filter(|(_, unchanged)| !**unchanged).map(|(item, _)| item).collect();
-    if let Err(next) = write_first(work, missing).await? {
+    if let Err(next) = write_first(on, missing).await? {
         return Ok(Err(next));
     }
-    let addresses = files.iter().map(|file| work.batch.sink.address(&file.path)).collect();
+    let addresses = files.iter().map(|file| on.batch.sink.address(&file.path)).collect();
     Ok(Ok(WrittenOutputs { addresses, files, rewritten: true }))
-}
-
-fn put_back<A>(work: &ActivePart<'_, A>, wait: i64) -> Next {
-    Next::Leave(To::Queued { due_at: work.now() + wait, call: None, source_try: false })
 }
 
 /// The files as they are to be, by name and checksum.
@@ -127,6 +125,46 @@ async fn with_checksums(items: Vec<Item>) -> io::Result<(Vec<Item>, Vec<OutputFi
 }
 
 /// Every other owner still writes its files: no two lines can have one name.
-pub(super) fn always() -> Writes {
+#[must_use]
+pub fn always() -> Writes {
     Arc::new(|_, _| true)
+}
+
+/// The answer stays; only the delivery is tried again, or the batch waits for the user.
+async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreError> {
+    let message = error.message();
+    // Whoever finds the batch paused has to do something about it.
+    let paused = || error.hint().map_or_else(|| message.clone(), |hint| format!("{message}; {hint}"));
+    let now = on.now();
+    let failed = |then| on.emit(Event::DeliveryFailed { batch: on.batch.id, then });
+    match error.class() {
+        SinkClass::Line => {
+            failed(AfterDelivery::Refused);
+            Ok(Next::fail(ErrorKind::SinkRefused, message))
+        }
+        SinkClass::Pause => {
+            failed(AfterDelivery::Paused);
+            on.pause(PauseKind::Sink, &paused()).await?;
+            Ok(Next::again_at(now))
+        }
+        SinkClass::Retry => {
+            let failing = &on.batch.sink_failing_since;
+            let since = match failing.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    let message = format!("{message}; answers are kept, and deliveries are tried again");
+                    on.emit(Event::Warning(message));
+                    now
+                }
+                Err(since) => since,
+            };
+            let limit = on.outage_limit_ms();
+            if now - since >= limit {
+                failed(AfterDelivery::Paused);
+                on.pause(PauseKind::Sink, &paused()).await?;
+                return Ok(Next::again_at(now));
+            }
+            failed(AfterDelivery::Retried);
+            Ok(Next::again_at(now + ((now - since) / 4).clamp(1_000, 30_000)))
+        }
+    }
 }

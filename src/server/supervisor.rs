@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, causes::in_words, cost::Rates, environment::Environment, job::BatchId},
+    domain::{causes::in_words, cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{PublishError, publish_at_output, summarize},
         summary::{Summary, SummaryState},
+        task_of,
     },
     store::{BatchRow, BatchStatus, Store, StoreError},
 };
@@ -230,9 +231,10 @@ where
         BatchStatus::WindowClosed(_) => SummaryState::Waiting,
         BatchStatus::Working | BatchStatus::Over => SummaryState::Running,
     };
-    let spec: BatchSpec = serde_json::from_str(&batch.spec)
-        .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
-    let published = publish_at_output(store, &batch, &spec, state, rates).await;
+    let spec = batch.specification()?;
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), spec)?;
+    let published = publish_at_output(store, &batch, (spec, &*task), state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),
@@ -241,7 +243,7 @@ where
             if !without_report {
                 return Ok(Some(why));
             }
-            (summarize(store, batch.id, &spec, state, rates).await?, Some(why))
+            (summarize(store, batch.id, (spec, &*task), state, rates).await?, Some(why))
         }
     };
     notify(BatchNews {
@@ -260,14 +262,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewBatch, Opening};
+    use crate::store::{NewBatch, Opening, Resubmission};
 
     #[tokio::test]
     async fn a_submission_that_takes_long_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let mut supervisor = Supervisor::new(store.clone(), Environment::Live, Rates::default(), |_| async { Ok(()) });
         assert!(supervisor.look().await.unwrap().is_empty());
         store.clock().advance(SUBMITTING_LONG - 1_000);

@@ -20,6 +20,13 @@ pub enum Purchase {
     },
     /// Speech, paid for by the text's length.
     Clip(Clip),
+    /// Anything else whose price is known before.
+    Priced {
+        /// How much of it, in the units of its task.
+        units: u32,
+        /// At list price.
+        cost: MicroUsd,
+    },
 }
 
 /// A part of a text that is to be spoken.
@@ -42,7 +49,7 @@ impl Purchase {
     #[must_use]
     pub const fn clip(&self) -> Option<&Clip> {
         match self {
-            Self::Transcript { .. } => None,
+            Self::Transcript { .. } | Self::Priced { .. } => None,
             Self::Clip(clip) => Some(clip),
         }
     }
@@ -55,6 +62,7 @@ impl Purchase {
                 audio_ms.and_then(length::bounded).and_then(|ms| i64::try_from(ms).ok())
             }
             Self::Clip(clip) => Some(clip.characters.into()),
+            Self::Priced { units, .. } => Some((*units).into()),
         }
     }
 
@@ -67,6 +75,7 @@ impl Purchase {
                 MicroUsd::share(rate, length::bounded(audio_ms.unwrap_or(guess))?, 60_000)
             }
             Self::Clip(clip) => clip.cost,
+            Self::Priced { cost, .. } => cost,
         };
         (MicroUsd::ZERO..MicroUsd::MOST).contains(&cost).then_some(cost.0)
     }

@@ -176,11 +176,23 @@ impl Client {
             }
         };
         let request = self.request(call).header(CONTENT_TYPE, content_type);
+        let posted = call.webhook.is_some();
+        self.buy(request, (content, len), departs, deadline, move |reply| classify::outcome(reply, posted)).await
+    }
+
+    /// Sends a request that may cost money, reads all of its answer, and says what that means.
+    pub(super) async fn buy<A: Send + 'static>(
+        &self,
+        request: RequestBuilder,
+        (content, len): (Content, u64),
+        departs: impl FnOnce() -> Departure + Send + 'static,
+        deadline: Instant,
+        read: impl FnOnce(HttpReply) -> Outcome<A> + Send + 'static,
+    ) -> Outcome<A> {
         match self.depart(request, content, len, departs, deadline).await {
             Ok((response, _gate_guard)) => {
                 let reply = HttpReply::read_answer(response, deadline).await;
-                let posted = call.webhook.is_some();
-                look_into(reply.body.len(), move || classify::outcome(reply, posted)).await
+                look_into(reply.body.len(), move || read(reply)).await
             }
             Err(outcome) => outcome,
         }

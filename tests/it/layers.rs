@@ -15,6 +15,8 @@ const LAYERS: &[&[&str]] = &[
     &["definition", "store", "waves", "media", "sink", "render"],
     // The pipeline, and what it is told by.
     &["runner", "report", "config"],
+    // What can be done with a line: tasks know the rooms below, which know none of them by name.
+    &["tasks"],
     // What listens, and what a service is made of.
     &["server", "sandbox"],
     // What front ends drive.
@@ -58,18 +60,7 @@ const NOT_IN_DOMAIN: &[&str] = &["tokio::", "std::fs", "std::net", "std::env", "
 
 /// Rooms that still have files which use each other in a circle, and how many files these are at most. Each is to be
 /// untangled, and then goes from here; in the other rooms there is none.
-const STILL_IN_CIRCLES: &[(&str, usize)] = &[
-    ("definition", 15),
-    ("domain", 4),
-    ("media", 2),
-    ("render", 4),
-    ("report", 6),
-    ("runner", 24),
-    ("sandbox", 8),
-    ("server", 2),
-    ("store", 21),
-    ("waves", 2),
-];
+const STILL_IN_CIRCLES: &[(&str, usize)] = &[("definition", 13), ("report", 6), ("runner", 8)];
 
 /// One file of `src/`, without its comments and tests.
 struct Source {

@@ -85,6 +85,9 @@ pub struct BatchView {
     pub manifest: Option<String>,
     /// Where its outputs go.
     pub outputs: Option<String>,
+    /// Why neither is known: its specification does not read.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
     /// Jobs by state.
     pub lines: BTreeMap<JobState, u64>,
     /// All jobs.

@@ -7,7 +7,7 @@ use wavebatch::{
     definition::{Columns, Definition, Overrides},
     domain::{environment::Environment, retry::PauseKind, transcription::Transcription},
     server::Scheduling,
-    store::{NewBatch, NewRun, Settling},
+    store::{NewBatch, NewRun, Resubmission, Settling},
 };
 
 use crate::cli::{json, wavebatch};
@@ -135,15 +135,20 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let taken = store.take_run(Environment::Live, &[name.into()]).await.unwrap().expect("it is due");
     // And half way through: its batch is there, and none of its lines.
     let definition = Overrides { now: Some("2026-11-20T20:30:00Z".parse().unwrap()), ..Overrides::default() };
-    let definition = Definition::load(&fixture.path("jobs/night.toml"), &definition).unwrap();
+    let definition = Definition::load(
+        &fixture.path("jobs/night.toml"),
+        wavebatch::tasks::Registry::built_in().definitions(),
+        &definition,
+    )
+    .unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
     let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
-    let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
+    let spec = (&definition.spec(&columns)).into();
     let batch = NewBatch {
         definition: name.into(),
         ..NewBatch::new(definition.batch.as_str(), Environment::Live, Transcription::TASK, spec)
     };
-    store.begin_submit(batch).await.unwrap();
+    store.begin(batch, Resubmission::default()).await.unwrap();
     drop(taken);
 
     let mut service = Service::start(&fixture);

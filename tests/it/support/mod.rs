@@ -37,12 +37,13 @@ use wavebatch::{
     media::fetch::{FetchSettings, Fetcher},
     pace::Pace,
     runner::{
-        Event, RunEnd, Runner, RunnerConfig, Webhook,
+        Event, Makers, Means, RunEnd, Runner, RunnerConfig, Webhook,
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
     server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
-    store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
+    store::{BadSet, Begun, Counts, JobDetail, JobFilter, NewJob, Opening, PoolView, ReportRow, Store, Timing},
+    tasks,
     waves::{Client, Settings, account},
 };
 
@@ -51,6 +52,13 @@ pub const KEY: &str = "sk_test";
 pub const LONG: Timing = Timing { lease_ms: 100_000_000, beat_ms: 500 };
 /// Leases that a test can wait for.
 pub const SHORT: Timing = Timing { lease_ms: 3_000, beat_ms: 500 };
+
+/// Submits lines of a batch.
+pub async fn submit_lines(store: &Store, batch: BatchId, jobs: &[NewJob]) {
+    let begun = Begun { batch, existed: true, at: store.clock().now(), redelivered: 0, pruned: 0 };
+    let set = jobs.iter().zip(0..).collect();
+    store.submit_sets(begun, vec![(set, BadSet::default())]).await.expect("a ledger");
+}
 
 pub struct Fixture {
     pub dir: TempDir,
@@ -64,6 +72,8 @@ pub struct Fixture {
     pub base_url: Option<String>,
     /// Where answers are posted to, if they are.
     pub webhook: Option<Webhook>,
+    /// The tasks that the runner knows.
+    pub makers: Makers,
 }
 
 /// What a run left behind.
@@ -112,7 +122,17 @@ impl Fixture {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = open(&dir.path().join("wavebatch.db"), &clock, timing).await;
         let sandbox = Sandbox::start(config).await.expect("a sandbox");
-        Self { dir, sandbox, store, clock, limits: HashMap::new(), spend: None, base_url: None, webhook: None }
+        Self {
+            dir,
+            sandbox,
+            store,
+            clock,
+            limits: HashMap::new(),
+            spend: None,
+            base_url: None,
+            webhook: None,
+            makers: tasks::Registry::built_in().makers().clone(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -189,7 +209,9 @@ impl Fixture {
     }
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
-        let definition = Definition::load(definition, &Overrides::default()).expect("a good definition");
+        let definition =
+            Definition::load(definition, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+                .expect("a good definition");
         submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::default())
             .await
             .expect("submitted")
@@ -218,7 +240,8 @@ impl Fixture {
         })
         .expect("a fetcher");
         let (events, seen) = mpsc::unbounded_channel();
-        (Runner::new(store.clone(), client, fetcher, config, events), seen)
+        let means = Means { store: store.clone(), client, fetcher };
+        (Runner::new(means, &self.makers, config, events), seen)
     }
 
     pub fn account(&self) -> String {

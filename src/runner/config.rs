@@ -1,0 +1,65 @@
+//! What a runner works with, and under which terms.
+
+use std::{collections::HashMap, sync::Arc};
+
+use url::Url;
+
+use crate::{
+    domain::{
+        callback::{Rule, Secret},
+        cost::Rates,
+        environment::Environment,
+        pool::{Limits, Pool},
+        spend::SpendRule,
+    },
+    media::fetch::Fetcher,
+    store::Store,
+    waves::Client,
+};
+
+/// What a runner works with. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// The ledger.
+    pub store: Store,
+    /// The API.
+    pub client: Client,
+    /// What brings remote sources here.
+    pub fetcher: Fetcher,
+}
+
+/// What a runner works under.
+#[derive(Debug, Clone)]
+pub struct RunnerConfig {
+    /// Batches of the other environment are not touched.
+    pub environment: Environment,
+    /// The account: a hash of base URL and key.
+    pub account: String,
+    /// The account's limits by pool.
+    pub limits: HashMap<Pool, Limits>,
+    /// What the account may spend in a day and in a month, in all batches together.
+    pub spend: Option<Arc<SpendRule>>,
+    /// List prices.
+    pub rates: Rates,
+    /// Where answers can be posted to; `None`: all are waited for.
+    pub webhook: Option<Webhook>,
+}
+
+/// Where answers can be posted to.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// What the vendor reaches a receiver of this ledger by.
+    pub public_url: Url,
+    /// What addresses are made with.
+    pub secret: Secret,
+    /// When, and for how long.
+    pub rule: Rule,
+}
+
+impl RunnerConfig {
+    /// The account's limits of a pool.
+    #[must_use]
+    pub fn limits(&self, pool: Pool) -> Limits {
+        self.limits.get(&pool).copied().unwrap_or_else(|| pool.default_limits(self.environment))
+    }
+}

@@ -1,0 +1,116 @@
+//! What the engine and all workers share.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::{Means, RunnerConfig},
+    disk::MessageInterval,
+    events::{Event, Events},
+};
+use crate::{
+    domain::{job::BatchId, retry::PauseKind, spend::SpendUse},
+    store::{Store, StoreError},
+};
+
+#[derive(Debug)]
+pub(super) struct RunnerShared {
+    pub(super) means: Means,
+    pub(super) config: RunnerConfig,
+    pub(super) events: Events,
+    /// Cancelled: no further call, and what waits for one goes back to the queue.
+    pub(super) drain: CancellationToken,
+    /// Answers in a row whose content could not be made to expire for the moment.
+    pub(super) expiry_unavailable: AtomicU32,
+    /// When it was told that the spool cannot be written.
+    disk: MessageInterval,
+    /// Batches that this process paused, and has told so.
+    paused: Mutex<HashSet<BatchId>>,
+}
+
+impl RunnerShared {
+    pub(super) fn new(means: Means, config: RunnerConfig, events: Events) -> Self {
+        Self {
+            means,
+            config,
+            events,
+            drain: CancellationToken::new(),
+            expiry_unavailable: AtomicU32::default(),
+            disk: MessageInterval::default(),
+            paused: Mutex::default(),
+        }
+    }
+
+    pub(super) const fn store(&self) -> &Store {
+        &self.means.store
+    }
+
+    pub(super) fn emit(&self, event: Event) {
+        // Nobody may be watching; that is no reason to stop.
+        let _ = self.events.send(event);
+    }
+
+    /// Tells of a spool that cannot be used; seldom, though it befalls each line.
+    pub(super) fn report_disk(&self, message: String) {
+        if self.disk.is_due(self.store().clock().now()) {
+            self.emit(Event::Warning(message));
+        }
+    }
+
+    /// Pauses a batch, and says so once however many workers run into the same wall.
+    pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
+        self.store().pause(batch, kind, reason.to_owned()).await?;
+        self.report_paused(batch, kind, reason);
+        Ok(())
+    }
+
+    /// Pauses a batch, a call of which did not fit into a spend limit.
+    pub(super) async fn pause_for_spend(
+        &self,
+        batch: BatchId,
+        limit: &SpendUse,
+        reserve: i64,
+    ) -> Result<(), StoreError> {
+        let Some(rule) = &self.config.spend else { return Ok(()) };
+        let reason = limit.reached(rule);
+        self.store().pause_for_spend(batch, limit, reserve, reason.clone()).await?;
+        self.report_paused(batch, limit.period.pause(), &reason);
+        Ok(())
+    }
+
+    fn report_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
+        if self.paused().insert(batch) {
+            tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
+            self.emit(Event::Paused { batch, kind, reason: reason.to_owned() });
+        }
+    }
+
+    /// A batch goes on: its next pause is told.
+    pub(super) fn forget_pause(&self, batch: BatchId) {
+        self.paused().remove(&batch);
+    }
+
+    /// All batches go on.
+    pub(super) fn forget_pauses(&self) {
+        self.paused().clear();
+    }
+
+    /// A batch that goes on may be paused again, and that is to be told again.
+    pub(super) async fn forget_resumed(&self) -> Result<(), StoreError> {
+        let paused: Vec<BatchId> = self.paused().iter().copied().collect();
+        for batch in paused {
+            if self.store().batch_by_id(batch).await?.pause.is_none() {
+                self.forget_pause(batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn paused(&self) -> MutexGuard<'_, HashSet<BatchId>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! The fields that only a synthesis batch's definition has, before the defaults.
+
+use std::{fmt::Display, ops::RangeInclusive};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    definition::{
+        Page,
+        text::{did_you_mean, excerpt, named, some, ticked},
+        walk::{Section, TomlWalk, Wrong},
+    },
+    domain::{
+        synthesis::{
+            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending,
+            part_chars,
+        },
+        synthesis_options::{AudioFormat, SampleRate},
+    },
+};
+
+/// What a file said; `None` where it said nothing.
+#[derive(Debug, Default)]
+pub(super) struct SynthesisDraft {
+    pub(super) text: Option<String>,
+    pub(super) text_file: Option<String>,
+    pub(super) option_columns: Option<Vec<SynthesisOption>>,
+    pub(super) options: SynthesisOverrides,
+    pub(super) voices: Option<Vec<String>>,
+    pub(super) formats: Option<Vec<OutputFormat>>,
+    pub(super) name: Option<String>,
+    pub(super) part_chars: Option<usize>,
+    pub(super) sentence_ms: Option<u32>,
+    pub(super) paragraph_ms: Option<u32>,
+    pub(super) max_chars_per_second: Option<f64>,
+    pub(super) captions: Option<Vec<CaptionFormat>>,
+    pub(super) pronunciations: Option<String>,
+    pub(super) transport: Option<Transport>,
+}
+
+/// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
+pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
+    let Page { walk, root, columns } = page;
+    let text = walk.text(columns, "text", some);
+    let text_file = walk.text(columns, "text_file", some);
+    let option_columns = walk.list(root, "option_columns", named);
+    let mut section = walk.section(root, "synthesize");
+    let s = &mut section;
+    let options = read_options(walk, s);
+    let voices = walk.list(s, "voices", some);
+    let formats = read_formats(walk, s);
+    let name = walk.text(s, "name", some);
+    let parts = walk.take(s, "part_chars", |value| part_chars(whole(value)?).map_err(Wrong::Value));
+    let mut pause = walk.section(s, "pause");
+    let mut silence = |name| walk.take(&mut pause, name, |value| within(value, 0..=MAX_PAUSE_MS));
+    let (sentence_ms, paragraph_ms) = (silence("sentence_ms"), silence("paragraph_ms"));
+    walk.close(pause);
+    let max_chars_per_second = walk.take(s, "max_chars_per_second", |value| match number(value)? {
+        most @ 0.0..=1_000.0 => Ok(most),
+        other => Err(Wrong::Value(format!("{other} is not between 0 (off) and 1000"))),
+    });
+    let captions = walk.list(s, "captions", named);
+    let pronunciations = walk.text(s, "pronunciations", some);
+    let transport = walk.text(s, "transport", named);
+    walk.close(section);
+    SynthesisDraft {
+        text,
+        text_file,
+        option_columns,
+        options,
+        voices,
+        formats,
+        name,
+        part_chars: parts,
+        sentence_ms,
+        paragraph_ms,
+        max_chars_per_second,
+        captions,
+        pronunciations,
+        transport,
+    }
+}
+
+fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {
+    let mut options = SynthesisOverrides::default();
+    for option in SynthesisOption::ALL.iter().copied() {
+        let wanted = match option {
+            SynthesisOption::Speed => "a number",
+            SynthesisOption::MathNotation => "true or false",
+            SynthesisOption::ExpireContent => "true, false or \"try\"",
+            _ => "a string",
+        };
+        walk.take(section, option.as_str(), |value| {
+            let number;
+            let text = match value {
+                DeValue::String(text) if wanted == "a string" || wanted.contains('"') => text.as_ref(),
+                DeValue::Boolean(flag) if wanted.starts_with("true") => ["false", "true"][usize::from(*flag)],
+                DeValue::Integer(_) | DeValue::Float(_) if wanted == "a number" => {
+                    number = self::number(value)?.to_string();
+                    &number
+                }
+                _ => return Err(Wrong::Type(wanted)),
+            };
+            options.set(option, text).map_err(Wrong::Value)
+        });
+    }
+    options
+}
+
+/// The formats; nothing if one of them is wrong, for then what is missing cannot be told.
+fn read_formats<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
+    let mut wrong = Vec::new();
+    let taken = walk.take(section, "formats", |value| {
+        let items = value.as_array().ok_or(Wrong::Type("a list of formats"))?;
+        Ok(items.iter().filter_map(|item| format_of(item, &mut wrong)).collect::<Vec<_>>())
+    });
+    let taken = taken.filter(|_| wrong.is_empty());
+    for (at, message) in wrong {
+        walk.fault(at, Some("synthesize.formats".to_owned()), message);
+    }
+    taken
+}
+
+type Faulty = Vec<(usize, String)>;
+
+fn format_of(item: &Spanned<DeValue<'_>>, wrong: &mut Faulty) -> Option<OutputFormat> {
+    let at = item.span().start;
+    let format = match item.get_ref() {
+        DeValue::String(name) => AudioFormat::named(name).map(OutputFormat::of),
+        DeValue::Table(table) => return table_format(table, at, wrong),
+        _ => Err("must be formats like \"wav\", or { format = \"ulaw\", sample_rate = 8000, ending = \"ul\" }".into()),
+    };
+    format.map_err(|message| wrong.push((at, message))).ok()
+}
+
+fn table_format(table: &DeTable<'_>, at: usize, wrong: &mut Faulty) -> Option<OutputFormat> {
+    const FIELDS: [&str; 3] = ["format", "sample_rate", "ending"];
+    let (mut format, mut sample_rate, mut own_ending) = (None, None, None);
+    let before = wrong.len();
+    for (name, value) in table {
+        let (name, text) = (name.get_ref().as_ref(), value.get_ref().as_str());
+        let wanted = |what: &str| format!("`{name}` must be {what}");
+        let taken = match name {
+            "format" => text.ok_or_else(|| wanted("a string")).and_then(|text| {
+                format = Some(AudioFormat::named(text)?);
+                Ok(())
+            }),
+            "sample_rate" => match value.get_ref().as_integer().map(ToString::to_string) {
+                Some(hz) => {
+                    sample_rate = hz.parse().ok().and_then(SampleRate::from_hz);
+                    let known = SampleRate::NAMES.join(", ");
+                    sample_rate.map(drop).ok_or_else(|| format!("{hz} is not a sample rate; known: {known}"))
+                }
+                None => Err(wanted("a whole number")),
+            },
+            "ending" => text.ok_or_else(|| wanted("a string")).and_then(|text| {
+                own_ending = Some(text.to_owned());
+                ending(text)
+            }),
+            other => {
+                let near = did_you_mean(other, &FIELDS);
+                Err(format!("a format has no `{}`{near}; known: {}", excerpt(other), ticked(&FIELDS)))
+            }
+        };
+        if let Err(message) = taken {
+            wrong.push((value.span().start, message));
+        }
+    }
+    if format.is_none() && wrong.len() == before {
+        wrong.push((at, "names no format; e.g. { format = \"ulaw\", sample_rate = 8000 }".into()));
+    }
+    let own = OutputFormat::of(format.filter(|_| wrong.len() == before)?);
+    Some(OutputFormat {
+        sample_rate: sample_rate.unwrap_or(own.sample_rate),
+        ending: own_ending.unwrap_or(own.ending),
+        format: own.format,
+    })
+}
+
+fn whole(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    within(value, 0..=u32::MAX)
+}
+
+fn within(value: &DeValue<'_>, range: RangeInclusive<u32>) -> Result<u32, Wrong> {
+    let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
+    let taken = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|taken| range.contains(taken));
+    taken.ok_or_else(|| not_between(number, range.start(), range.end()))
+}
+
+fn number(value: &DeValue<'_>) -> Result<f64, Wrong> {
+    let text = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        _ => return Err(Wrong::Type("a number")),
+    };
+    text.parse().map_err(|_| Wrong::Value(format!("`{text}` is not a number")))
+}
+
+fn not_between(number: impl Display, from: impl Display, to: impl Display) -> Wrong {
+    Wrong::Value(format!("{number} is not between {from} and {to}"))
+}

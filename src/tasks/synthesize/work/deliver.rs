@@ -1,0 +1,237 @@
+//! From clips in the audio cache to outputs in the sink: joined as a stream, verified, captioned. Nothing here costs money.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{
+    SynthesisJob,
+    survey::{KeptClip, Ready, Script},
+};
+use crate::{
+    audio::{AudioError, Joiner, sample_to_ms, verify},
+    domain::{
+        call::ErrorKind,
+        facts::Facts,
+        job::JobState,
+        options::ExpireContent,
+        row::Note,
+        synthesis::{Rendition, Span, timed_sentences},
+        transcript::SuspectReason,
+    },
+    render::synthesis_captions,
+    runner::{Leftover, Next, disk, outputs},
+    sink::{Content, Item},
+    store::{AudioCache, Finish, StoreError, Writes},
+};
+
+/// What became of joining.
+struct Joined {
+    spans: Vec<Option<Span>>,
+    /// Nothing where the format does not tell.
+    audio_ms: Option<u64>,
+    /// Parts that cannot be what their text says.
+    too_short: Vec<usize>,
+}
+
+/// Why nothing could be joined.
+enum Unjoined {
+    /// This part's clip is no such audio.
+    Part(usize, AudioError),
+    /// It was joined, and is not what it should be; or the disk is to blame.
+    File(AudioError),
+}
+
+/// Joins the parts, and writes the outputs.
+pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
+    let (script, on) = (job.script, job.on);
+    let leftover = Leftover::new(on, "joined");
+    let joined = match join(script, on.store().audio_cache(), leftover.path.clone()).await {
+        Ok(joined) => joined,
+        // What cannot be read now (too many open files, for one) is not damaged.
+        Err(
+            Unjoined::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
+            | Unjoined::Part(_, ref why @ AudioError::Read(ref error)),
+        ) if error.kind() != io::ErrorKind::NotFound => {
+            let message = match why {
+                AudioError::Write(_) => disk::message(&leftover.path, error),
+                _ => format!("the spool cannot be read: {error}"),
+            };
+            return Ok(Next::again_at(on.wait_for_machine(&message)));
+        }
+        Err(Unjoined::Part(at, error)) => return damaged(job, at, &error).await,
+        Err(Unjoined::File(error)) => {
+            let finish = script.failed(ErrorKind::UnusableAnswer, format!("its parts do not make one file: {error}"));
+            return Ok(Next::finish(finish));
+        }
+    };
+    // Joining takes its time: another line's outputs may stand where its own would.
+    if !on.is_held().await? {
+        return Ok(Next::Lost);
+    }
+    let items = items(script, &joined, leftover.path.clone());
+    let written = match outputs::write(on, items, writes(script)).await? {
+        Ok(written) => written,
+        Err(next) => return Ok(next),
+    };
+    let paid_again = ready.iter().flatten().any(|ready| ready.billed > 1);
+    let all: Vec<&KeptClip> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
+    let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
+    let short = joined.too_short.first().map(|at| match (script.name_of(*at), joined.too_short.len() - 1) {
+        (Some(part), 0) => format!("{part}: {}", SuspectReason::TooShort.in_words()),
+        (Some(part), more) => format!("{part} and {more} more: {}", SuspectReason::TooShort.in_words()),
+        (None, _) => SuspectReason::TooShort.in_words().to_owned(),
+    });
+    let finish = Finish {
+        made_by: Some(on.spec_as_read()),
+        state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
+        error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
+        error: short,
+        facts: Facts {
+            audio_ms: joined.audio_ms,
+            reused_parts: Some(script.count().saturating_sub(bought)),
+            ..script.facts()
+        }
+        .or(on.job().facts),
+        units: Some(script.characters),
+        request_id: all.iter().find_map(|kept| kept.request_id.clone()),
+        content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
+        processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
+        notes: notes(script, &all, paid_again),
+        doubtful: joined.too_short.iter().map(|at| super::index(*at)).collect(),
+        ..Finish::default()
+    };
+    Ok(Next::finish(written.note(finish)))
+}
+
+fn notes(script: &Script<'_>, answers: &[&KeptClip], paid_again: bool) -> Option<String> {
+    let kept_by_vendor = |kept: &&&KeptClip| kept.content_expiry.as_deref() != Some("applied");
+    let not_expiring =
+        script.options.expire_content != ExpireContent::No && answers.iter().any(|kept| kept_by_vendor(&kept));
+    let notes: Vec<&str> = [not_expiring.then_some(Note::NotExpiring), paid_again.then_some(Note::PaidAgain)]
+        .into_iter()
+        .flatten()
+        .map(|note| note.as_str())
+        .collect();
+    (!notes.is_empty()).then(|| notes.join(";"))
+}
+
+/// Whether another job of the batch, by its options, still writes a file.
+fn writes(script: &Script<'_>) -> Writes {
+    let captions = script.synthesis.captions.clone();
+    Arc::new(move |overrides, path| {
+        let rendition = overrides.and_then(|json| serde_json::from_str::<Rendition>(json).ok());
+        rendition.is_some_and(|rendition| rendition.files(&captions).iter().any(|file| file == path))
+    })
+}
+
+/// The audio, and the captions beside it.
+fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
+    let format = script.rendition.format.format;
+    let mut items = vec![Item {
+        name: script.rendition.file(),
+        content: Content::Draft(audio),
+        content_type: format.content_type(),
+    }];
+    if let Some(audio_ms) = joined.audio_ms.filter(|_| script.rendition.captions) {
+        let sentences = timed_sentences(&script.parts, &joined.spans);
+        items.extend(script.synthesis.captions.iter().map(|caption| Item {
+            name: format!("{}.{caption}", script.rendition.name),
+            content: Content::Bytes(synthesis_captions(*caption, &sentences, audio_ms)),
+            content_type: caption.content_type(),
+        }));
+    }
+    items
+}
+
+/// Joins the parts into one file, and looks at it again.
+async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, Unjoined> {
+    struct Piece {
+        path: Option<PathBuf>,
+        least_ms: u64,
+        pause_ms: u32,
+    }
+    let (bought, format, pause) = (script.bought, script.rendition.format.clone(), script.synthesis.pause);
+    let least = least_ms(script);
+    let pauses = pause.after(&script.parts);
+    let pieces: Vec<Piece> = (script.parts.iter().zip(&script.cache_keys).zip(pauses))
+        .map(|((part, cache_key), pause_ms)| Piece {
+            path: cache_key.map(|cache_key| audio_cache.path(cache_key, bought.format)),
+            least_ms: least(timed_chars(&part.text)),
+            pause_ms,
+        })
+        .collect();
+    let joining = move || {
+        let mut joiner = Joiner::new(bought.format, bought.sample_rate);
+        let (mut spans, mut too_short) = (Vec::with_capacity(pieces.len()), Vec::new());
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let span = match piece.path {
+                None => None,
+                Some(path) => {
+                    let start = joiner.samples();
+                    joiner.part(path).map_err(|e| Unjoined::Part(at, e))?;
+                    let ms = |samples| sample_to_ms(samples, bought.sample_rate);
+                    let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
+                    if !bought.format.is_opaque() && span.end_ms - span.start_ms < piece.least_ms {
+                        too_short.push(at);
+                    }
+                    Some(span)
+                }
+            };
+            spans.push(span);
+            joiner.pause(piece.pause_ms);
+        }
+        let file = || -> io::Result<File> {
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            File::create(&to)
+        };
+        let mut out = BufWriter::with_capacity(256 << 10, file().map_err(|e| Unjoined::File(AudioError::Write(e)))?);
+        let joined = joiner.join(format.format, &mut out).map_err(Unjoined::File)?;
+        drop(out);
+        verify(&to, format.format, bought.sample_rate, joined.samples).map_err(Unjoined::File)?;
+        let audio_ms = (!bought.format.is_opaque()).then(|| sample_to_ms(joined.samples, joined.rate));
+        Ok(Joined { spans, audio_ms, too_short })
+    };
+    tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
+}
+
+/// How long so many characters have to last at least, in ms.
+fn least_ms(script: &Script<'_>) -> impl Fn(u64) -> u64 {
+    let most = script.synthesis.max_chars_per_second * script.options.speed.factor();
+    move |characters| {
+        if most <= 0.0 {
+            return 0;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a part has at most 8,000 characters"
+        )]
+        let ms = (characters as f64 * 1_000.0 / most) as u64;
+        ms
+    }
+}
+
+/// Characters that take their time. A row of dots takes none, and nothing else is allowed for: of a short prompt half
+/// would pass for all of it.
+fn timed_chars(text: &str) -> u64 {
+    text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).count() as u64
+}
+
+/// A clip is no audio any more: the disk has lost some of it. It is out of the way for the next `retry`.
+async fn damaged(job: SynthesisJob<'_>, at: usize, error: &AudioError) -> Result<Next, StoreError> {
+    let (script, store, claimed) = (job.script, job.on.store(), job.on.job());
+    if let Some(cache_key) = script.cache_keys[at] {
+        store.audio_cache().discard(cache_key, script.bought.format);
+    }
+    store.set_parts_aside(claimed.job, claimed.token, vec![super::index(at)]).await?;
+    let part = script.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();
+    let message = format!("{part}its audio in the spool is damaged ({error}); `wavebatch retry` buys it again");
+    Ok(Next::finish(script.failed(ErrorKind::AnswerLost, message)))
+}

@@ -1,0 +1,286 @@
+//! One part's life: its clip is found, waited for, bought, or given up.
+
+use std::io;
+
+use super::{
+    SynthesisJob,
+    call::PartCaller,
+    lost,
+    survey::{KeptClip, Ready},
+    turns::Turn,
+    wait_for_cache,
+};
+use crate::{
+    domain::{
+        batch::OnUnknown,
+        call::ErrorKind,
+        identity::Identity,
+        job::{CallId, CallRecord, Step, Why},
+        retry::{self, PauseKind},
+    },
+    runner::{Attempt, Next, PartInHand, attempt, jitter_of, reconcile},
+    store::{Clip, End, Finish, StoreError, To},
+};
+
+/// Why a part's clip is not in the audio cache.
+pub(super) enum NotReady {
+    /// To be looked at again then; at once: the job cannot go on now.
+    Later(i64),
+    /// Another job buys the same clip.
+    Waits { call: CallId, until: i64 },
+    /// It cannot be had, and so neither can the job.
+    Failed(Box<Finish>),
+    /// Somebody else has the job.
+    Lost,
+    /// The ledger cannot be read or written.
+    Ledger(StoreError),
+}
+
+impl From<StoreError> for NotReady {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+/// A part that says something.
+pub(super) struct PartJob<'a> {
+    pub(super) of: SynthesisJob<'a>,
+    pub(super) part: PartInHand<'a>,
+    /// Its place in the script.
+    pub(super) at: usize,
+    /// What its clip is known by.
+    pub(super) cache_key: Identity,
+    /// Only what was bought then or later will do, if that is given.
+    pub(super) since: Option<i64>,
+}
+
+impl<'a> PartJob<'a> {
+    /// Gets its clip into the audio cache.
+    pub(super) async fn get(&mut self) -> Result<Ready, NotReady> {
+        let _turn = self.turn().await?;
+        loop {
+            // Before the look: what is bought after it, the ledger tells.
+            let looked_at = self.part.now();
+            let is_kept = self.is_kept().await?;
+            if !is_kept {
+                self.heed_dictionary().await?;
+            }
+            let (why, replaces) = match self.part.step(looked_at) {
+                Step::Deliver(_) if is_kept => return Ok(self.own(None)),
+                Step::Deliver(call) => return Err(self.gone(call).await?),
+                step if is_kept => return self.found(step).await,
+                Step::PutBack { call, until } | Step::Await { call, until } => {
+                    return Err(NotReady::Waits { call, until });
+                }
+                Step::Reconcile(call) => {
+                    self.may_follow(&call).await?;
+                    (Why::Unknown, Some(call.id))
+                }
+                Step::Call(why) => {
+                    self.may_begin()?;
+                    (why, None)
+                }
+            };
+            if let Some(ready) = self.buy(looked_at, why, replaces).await? {
+                return Ok(ready);
+            }
+        }
+    }
+
+    /// Waits for its turn at the API. A drain ends the wait.
+    async fn turn(&self) -> Result<Turn, NotReady> {
+        let on = self.part.on;
+        tokio::select! {
+            biased;
+            turn = self.of.batch.turns.take(on.job().job.0, self.part.part) => Ok(turn),
+            () = on.drain().cancelled() => Err(NotReady::Later(on.now())),
+        }
+    }
+
+    /// Whether its clip is in the audio cache, and new enough.
+    async fn is_kept(&self) -> Result<bool, NotReady> {
+        let (audio_cache, cache_key, format) =
+            (self.part.on.store().audio_cache(), self.cache_key, self.of.script.bought.format);
+        let look = tokio::task::spawn_blocking(move || audio_cache.find(cache_key, format));
+        let found = look.await.expect("looking at the audio cache does not panic");
+        // What cannot be seen now may be there all the same.
+        if found.map_err(|error| self.unseen(&error))?.is_none() {
+            return Ok(false);
+        }
+        Ok(match self.since {
+            Some(since) => self.part.on.store().bought_since(self.cache_key, since).await?,
+            None => true,
+        })
+    }
+
+    /// The length of its clip, if that is in the audio cache.
+    fn kept_bytes(&self) -> Result<Option<u64>, NotReady> {
+        let found = self.part.on.store().audio_cache().find(self.cache_key, self.of.script.bought.format);
+        found.map_err(|error| self.unseen(&error))
+    }
+
+    fn unseen(&self, error: &io::Error) -> NotReady {
+        NotReady::Later(wait_for_cache(self.part.on, error))
+    }
+
+    /// A dictionary is changed in its place: another batch may have brought other words, or the key be another account's. What
+    /// came then would be kept as what was asked for, and so nothing is bought.
+    async fn heed_dictionary(&self) -> Result<(), NotReady> {
+        let on = self.part.on;
+        let Some(asked) = &self.of.script.synthesis.dictionary else { return Ok(()) };
+        let known = on.store().dictionary(&on.config().account, &asked.file).await?;
+        if known.is_some_and(|(id, hash)| hash == asked.hash && asked.id.as_ref() == Some(&id)) {
+            return Ok(());
+        }
+        let file = &asked.file;
+        let message = format!(
+            "the account's dictionary of {file} is not the one that the batch was submitted with; submit the batch again"
+        );
+        on.pause(PauseKind::Dictionary, &message).await?;
+        Err(NotReady::Later(on.now()))
+    }
+
+    /// Whether a call may be made where none is open.
+    fn may_begin(&self) -> Result<(), NotReady> {
+        self.part.spent(None).map_or(Ok(()), |end| Err(self.failed(end)))
+    }
+
+    /// Whether a call may follow one of unknown outcome whose clip is not there.
+    async fn may_follow(&self, call: &CallRecord) -> Result<(), NotReady> {
+        let unknown_at = self.part.unknown_since(call).await?;
+        if self.part.on.run().on_unknown == OnUnknown::Park {
+            self.part.give_up(call.id).await?;
+            return Err(self.failed(reconcile::manual_review()));
+        }
+        if let Some(end) = self.part.spent(call.error_kind) {
+            self.part.give_up(call.id).await?;
+            return Err(self.failed(end));
+        }
+        // Who died while it was under way has waited already.
+        let wait = match call.error_kind.filter(|_| call.counts) {
+            Some(kind) => retry::wait_ms(kind, self.part.journal.tries(), jitter_of(call.id)),
+            None => 0,
+        };
+        let due = self.part.not_before().max(unknown_at + i64::try_from(wait).unwrap_or(300_000));
+        if self.part.now() < due { Err(NotReady::Later(due)) } else { Ok(()) }
+    }
+
+    /// Makes a call. `None`: look again.
+    async fn buy(&mut self, looked_at: i64, why: Why, replaces: Option<CallId>) -> Result<Option<Ready>, NotReady> {
+        let caller = self.caller(looked_at);
+        let mut attempted = attempt(&mut self.part, &caller, why, replaces).await?;
+        if let Attempt::SameOpen { call, until: None } = attempted {
+            self.adopt(call).await?;
+            attempted = attempt(&mut self.part, &caller, Why::Unknown, Some(call)).await?;
+        }
+        match attempted {
+            Attempt::Answered { answer, processing_ms, .. } => {
+                Ok(Some(self.own(Some(KeptClip { processing_ms, ..answer }))))
+            }
+            Attempt::SameOpen { call, until: Some(until) } => Err(NotReady::Waits { call, until }),
+            Attempt::SameOpen { until: None, .. } | Attempt::Next(Next::Look) => {
+                self.part.reload().await?;
+                Ok(None)
+            }
+            Attempt::SameKept => Ok(None),
+            Attempt::SameParked => Err(self.failed(reconcile::manual_review())),
+            Attempt::Next(Next::Lost) => Err(NotReady::Lost),
+            Attempt::Next(Next::Leave(to)) => Err(match to {
+                To::Finished(finish) => self.failed(*finish),
+                To::Queued { due_at: due, .. } | To::Waiting { until: due, .. } | To::Awaiting { until: due, .. } => {
+                    NotReady::Later(due)
+                }
+            }),
+        }
+    }
+
+    fn caller(&self, looked_at: i64) -> PartCaller<'a> {
+        let SynthesisJob { on, batch, script } = self.of;
+        let text = &script.parts[self.at];
+        let characters = u32::try_from(text.chars()).unwrap_or(u32::MAX);
+        let clip = Clip {
+            cache_key: self.cache_key,
+            looked_at,
+            characters,
+            cost: on.config().rates.synthesis_cost(script.options.model, characters.into()),
+            // What was parked for another job is bought for none, until the user's `retry`.
+            respects_manual_review: on.run().on_unknown == OnUnknown::Park && on.job().generation == 0,
+        };
+        PartCaller { on, batch, script, text: &text.text, clip, replaces: self.since.is_some() }
+    }
+
+    /// Bought by its own job: just now, with this answer, or before.
+    fn own(&self, answer: Option<KeptClip>) -> Ready {
+        let now = u32::from(answer.is_some());
+        Ready { bought: true, billed: self.part.journal.billed() + now, answer }
+    }
+
+    /// A clip that is there without a row that says so: of an open call it is the answer, else somebody else's.
+    async fn found(&self, step: Step) -> Result<Ready, NotReady> {
+        let store = self.part.on.store();
+        let open = self.part.journal.calls.iter().find(|call| call.is_open());
+        if let Some(open) = open.filter(|_| !matches!(step, Step::PutBack { .. })) {
+            let bytes = self.kept_bytes()?.unwrap_or(0);
+            return if self.end_found(open.id, bytes).await? { Ok(self.own(None)) } else { Err(NotReady::Lost) };
+        }
+        let job = self.part.on.job();
+        if !store.reuse(job.job, job.token, vec![self.part.part]).await? {
+            return Err(NotReady::Lost);
+        }
+        // Looked at again: what was noted first cannot be pruned in between.
+        if self.kept_bytes()?.is_none() {
+            return Err(NotReady::Later(self.part.now() + 1));
+        }
+        store.audio_cache().touch(self.cache_key, self.of.script.bought.format);
+        Ok(Ready::default())
+    }
+
+    /// Whether the job is still worked.
+    async fn end_found(&self, call: CallId, bytes: u64) -> Result<bool, StoreError> {
+        let end = End::Synthesized { bytes, found: true, request_id: None, content_expiry: None };
+        let worked = self.part.end(call, end).await?;
+        tracing::info!(job.key = self.part.on.job().key, call.id = %call, "its audio was in the spool");
+        Ok(worked)
+    }
+
+    /// Whether a call may take the place of somebody else's for the same clip that nobody waits for any more.
+    async fn adopt(&self, call: CallId) -> Result<(), NotReady> {
+        if self.since.is_none()
+            && let Some(bytes) = self.kept_bytes()?
+        {
+            self.end_found(call, bytes).await?;
+            return Err(NotReady::Later(self.part.now() + 1));
+        }
+        match self.part.on.run().on_unknown {
+            OnUnknown::Retry => Ok(()),
+            // The user was told, and said `retry`.
+            OnUnknown::Park if self.part.on.job().generation > 0 => Ok(()),
+            OnUnknown::Park => Err(self.failed(reconcile::manual_review())),
+        }
+    }
+
+    /// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
+    async fn gone(&self, call: CallId) -> Result<NotReady, StoreError> {
+        if let Some(finish) = lost::pruned(self.of).await? {
+            return Ok(NotReady::Failed(Box::new(finish)));
+        }
+        self.part.on.store().set_aside(self.part.on.job().job, call).await?;
+        let message = "its audio was bought, and is gone from the spool; `wavebatch retry` buys it again";
+        Ok(self.failed(Finish::failed(ErrorKind::AnswerLost, message.into())))
+    }
+
+    /// The end of the job by one of its parts, which it names.
+    fn failed(&self, finish: Finish) -> NotReady {
+        let script = self.of.script;
+        let error = finish.error.map(|message| match script.name_of(self.at) {
+            Some(part) => format!("{part}: {message}"),
+            None => message,
+        });
+        NotReady::Failed(Box::new(Finish {
+            error,
+            units: Some(script.characters),
+            facts: script.facts().or(self.part.on.job().facts),
+            ..finish
+        }))
+    }
+}

@@ -1,0 +1,260 @@
+//! What a job says, part by part, and which of it is in the audio cache already.
+
+use crate::{
+    domain::{
+        call::ErrorKind,
+        cut::{Part, cut},
+        facts::Facts,
+        identity::Identity,
+        job::{CallRecord, CallState, Journals},
+        synthesis::{ClipFormat, Rendition, Synthesis},
+        synthesis_options::SynthesisOptions,
+    },
+    runner::JobInHand,
+    store::{Finish, PlannedPart, StoreError},
+};
+
+/// How a part came to the audio cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// By a call of its own job.
+    pub(super) bought: bool,
+    /// How many of that job's calls for it may have been billed.
+    pub(super) billed: u32,
+    /// What that call came with, if it was made just now.
+    pub(super) answer: Option<KeptClip>,
+}
+
+/// What is worth keeping of an answer beside its audio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KeptClip {
+    /// Length of the file.
+    pub(super) bytes: u64,
+    pub(super) request_id: Option<String>,
+    pub(super) content_expiry: Option<String>,
+    /// From intent to answer, in ms.
+    pub(super) processing_ms: i64,
+}
+
+/// What a job says, and how.
+#[derive(Debug)]
+pub(super) struct Script<'a> {
+    pub(super) synthesis: &'a Synthesis,
+    pub(super) options: SynthesisOptions,
+    pub(super) rendition: Rendition,
+    pub(super) bought: ClipFormat,
+    pub(super) parts: Vec<Part>,
+    /// What the clip of each part is known by; `None`: it says nothing.
+    pub(super) cache_keys: Vec<Option<Identity>>,
+    /// Of all parts that say something, in Unicode scalar values.
+    pub(super) characters: u64,
+}
+
+impl<'a> Script<'a> {
+    pub(super) async fn of(on: JobInHand<'_>, synthesis: &'a Synthesis) -> Result<Self, StoreError> {
+        let job = on.job();
+        let unexpected = |what: String| StoreError::Unexpected(format!("`{}`: {what}", job.key));
+        let json = job.overrides.as_deref().ok_or_else(|| unexpected("it has no voice and no format".into()))?;
+        let rendition: Rendition = serde_json::from_str(json).map_err(|e| unexpected(format!("its options: {e}")))?;
+        let text = on.store().text(job.job).await?.ok_or_else(|| unexpected("it has no text".into()))?;
+        let options = rendition.overrides.apply(&synthesis.options);
+        let bought = rendition.format.bought();
+        let (asked, voiced) = (synthesis.clone(), options.clone());
+        let cutting = tokio::task::spawn_blocking(move || {
+            let parts = cut(&text, asked.part_chars);
+            let cache_key = |part: &Part| part.has_words().then(|| asked.cache_key(&voiced, &part.text, bought));
+            let cache_keys = parts.iter().map(cache_key).collect();
+            (parts, cache_keys)
+        });
+        let (parts, cache_keys): (Vec<Part>, Vec<_>) = cutting.await.expect("cutting a text does not panic");
+        let characters = parts.iter().filter(|part| part.has_words()).map(|part| part.chars() as u64).sum();
+        Ok(Self { synthesis, options, rendition, bought, parts, cache_keys, characters })
+    }
+
+    /// How many parts say something.
+    pub(super) fn count(&self) -> u64 {
+        self.cache_keys.iter().flatten().count() as u64
+    }
+
+    /// What is known of the job before its parts are bought.
+    pub(super) fn facts(&self) -> Facts {
+        Facts { parts: Some(self.count()), ..Facts::default() }
+    }
+
+    /// The end of the job, with what is known of it.
+    pub(super) fn failed(&self, kind: ErrorKind, message: String) -> Finish {
+        Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, message) }
+    }
+
+    /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
+    pub(super) fn name_of(&self, at: usize) -> Option<String> {
+        const SHOWN: usize = 32;
+        if self.count() < 2 {
+            return None;
+        }
+        let text = &self.parts[at].text;
+        let shown: String = text.chars().take(SHOWN).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        Some(format!("part {} (\"{}{more}\")", at + 1, shown.trim_end()))
+    }
+
+    /// The parts as they are planned; `reused`: those whose clip is there.
+    fn plan(&self, reused: &[(usize, Identity)]) -> Vec<PlannedPart> {
+        let planned = |(at, cache_key): (usize, &Option<Identity>)| {
+            let characters = u32::try_from(self.parts[at].chars()).unwrap_or(u32::MAX);
+            let reused = reused.iter().any(|(other, _)| *other == at);
+            Some(PlannedPart { part: index(at), cache_key: (*cache_key)?, characters, reused })
+        };
+        self.cache_keys.iter().enumerate().filter_map(planned).collect()
+    }
+
+    /// Whether another version of wavebatch cut this text in another way: what it bought is of other parts.
+    fn is_planned_otherwise(&self, journals: &Journals) -> bool {
+        let other = |(at, cache_key): (usize, &Option<Identity>)| {
+            journals.planned.get(&index(at)).is_some_and(|planned| Some(*planned) != *cache_key)
+        };
+        self.cache_keys.iter().enumerate().any(other)
+    }
+
+    /// Whether the ledger knows these parts as what they are.
+    fn is_planned(&self, journals: &Journals) -> bool {
+        let known = |(at, cache_key): (usize, &Option<Identity>)| {
+            cache_key.is_none_or(|cache_key| journals.planned.get(&index(at)) == Some(&cache_key))
+        };
+        self.cache_keys.iter().enumerate().all(known)
+    }
+}
+
+/// What the audio cache and the journals say of a job's parts.
+#[derive(Debug)]
+pub(super) struct Surveyed {
+    /// How each part came to the audio cache; `None`: it is not there, or says nothing.
+    pub(super) ready: Vec<Option<Ready>>,
+    pub(super) journals: Journals,
+    pub(super) fresh: Fresh,
+    pub(super) lost: Lost,
+}
+
+/// Parts that were there once, and whose files are gone from the audio cache.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// This job's calls have bought them.
+    pub(super) bought: Vec<usize>,
+    /// Somebody else's have.
+    pub(super) reused: Vec<usize>,
+}
+
+impl Lost {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bought.is_empty() && self.reused.is_empty()
+    }
+
+    /// All of them, as the ledger counts them.
+    pub(super) fn parts(&self) -> Vec<i64> {
+        self.bought.iter().chain(&self.reused).map(|at| index(*at)).collect()
+    }
+}
+
+/// From when on a clip must be, for parts that not any will do for.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    /// For all of them.
+    all: Option<i64>,
+    parts: Vec<Option<i64>>,
+}
+
+impl Fresh {
+    async fn of(on: JobInHand<'_>, script: &Script<'_>, journals: &Journals) -> Result<Self, StoreError> {
+        let all = if script.rendition.no_reuse { Some(on.store().submitted_at(on.job().job).await?) } else { None };
+        let parts = (0..).take(script.parts.len()).map(|part| journals.forced_since(part)).collect();
+        Ok(Self { all, parts })
+    }
+
+    pub(super) fn since(&self, at: usize) -> Option<i64> {
+        self.all.max(self.parts.get(at).copied().flatten())
+    }
+}
+
+/// Looks into the audio cache for all parts at once, and notes what is reused. What takes more than a look is left to be found out
+/// part by part. `None`: the lease is lost.
+pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Option<Surveyed>, StoreError> {
+    let (store, job) = (on.store(), on.job());
+    let mut journals = store.journals(job.job, job.generation).await?;
+    if script.is_planned_otherwise(&journals) {
+        if !store.plan_parts(job.job, job.token, &script.plan(&[])).await? {
+            return Ok(None);
+        }
+        journals = store.journals(job.job, job.generation).await?;
+    }
+    let fresh = Fresh::of(on, script, &journals).await?;
+    let mut ready = vec![None; script.parts.len()];
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (at, cache_key) in script.cache_keys.iter().enumerate() {
+        let Some(cache_key) = *cache_key else { continue };
+        let journal = journals.of(index(at));
+        if journal.calls.iter().any(|call| call.state == CallState::Answered) {
+            own.push((at, cache_key));
+        } else if fresh.since(at).is_none() && !journal.calls.iter().any(CallRecord::is_open) {
+            others.push((at, cache_key));
+        }
+    }
+    let mut lost = Lost { bought: own.iter().map(|(at, _)| *at).collect(), reused: Vec::new() };
+    for (at, _) in in_cache(on, script, own).await? {
+        ready[at] = Some(Ready { bought: true, billed: journals.of(index(at)).billed(), answer: None });
+    }
+    let found = in_cache(on, script, others).await?;
+    let noted = if !script.is_planned(&journals) {
+        store.plan_parts(job.job, job.token, &script.plan(&found)).await?
+    } else if !found.is_empty() {
+        store.reuse(job.job, job.token, found.iter().map(|(at, _)| index(*at)).collect()).await?
+    } else {
+        true
+    };
+    if !noted {
+        return Ok(None);
+    }
+    if !found.is_empty() {
+        // Looked at again: what was noted first cannot be pruned in between.
+        for (at, _) in in_cache(on, script, found).await? {
+            ready[at] = Some(Ready::default());
+        }
+    }
+    lost.bought.retain(|at| ready[*at].is_none());
+    let without =
+        script.cache_keys.iter().enumerate().filter(|(at, _)| ready[*at].is_none() && !lost.bought.contains(at));
+    let reused: Vec<_> = without
+        .filter_map(|(at, cache_key)| Some((at, (*cache_key)?)))
+        .filter(|(at, _)| journals.reused.contains(&index(*at)))
+        .collect();
+    if !reused.is_empty() {
+        lost.reused = reused.iter().map(|(at, _)| *at).collect();
+        let there = in_cache(on, script, reused).await?;
+        lost.reused.retain(|at| there.iter().all(|(other, _)| other != at));
+    }
+    Ok(Some(Surveyed { ready, journals, fresh, lost }))
+}
+
+/// Those of the parts whose clip is in the audio cache. They are used now.
+async fn in_cache(
+    on: JobInHand<'_>,
+    script: &Script<'_>,
+    parts: Vec<(usize, Identity)>,
+) -> Result<Vec<(usize, Identity)>, StoreError> {
+    let (audio_cache, format) = (on.store().audio_cache(), script.bought.format);
+    let look = move || {
+        let mut found = Vec::with_capacity(parts.len());
+        for (at, cache_key) in parts {
+            if audio_cache.is_kept(cache_key, format)? {
+                audio_cache.touch(cache_key, format);
+                found.push((at, cache_key));
+            }
+        }
+        Ok(found)
+    };
+    tokio::task::spawn_blocking(look).await.expect("looking at the audio cache does not panic")
+}
+
+/// A part as the ledger counts it.
+pub(super) fn index(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,168 @@
+//! A recording's call: what is sent, and what its answer says.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::TranscriptionJob;
+use crate::{
+    domain::{
+        call::{Answer, CallFailure, ErrorKind, LogFlags, Outcome},
+        callback::address,
+        identity::{ContentHash, SeenFile},
+        job::RequestFingerprint,
+        options::ExpireContent,
+    },
+    media::padding::PaddingPlan,
+    runner::{Caller, Departs, JobInHand, Reach, Webhook, reconcile::grace_ms},
+    store::{End, Permit, Purchase, Upload},
+    waves::SttCall,
+};
+
+/// So many callbacks in a row that do not come, and long recordings are waited for again.
+const OVERDUE_MOST: u32 = 3;
+const TIMEOUT_BASE: Duration = Duration::from_secs(120);
+const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// A call's time-out: two minutes and the audio's length, at most fifteen minutes, unless the definition says otherwise.
+fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
+    setting.unwrap_or_else(|| match audio_ms {
+        Some(ms) => (TIMEOUT_BASE + Duration::from_millis(ms)).min(TIMEOUT_MAX),
+        None => TIMEOUT_MAX,
+    })
+}
+
+/// Where the answer is posted to, if it is: not to us where three in a row did not come.
+pub(super) fn webhook<'a>(job: &TranscriptionJob<'a>) -> Option<&'a Webhook> {
+    let webhook = job.on.config().webhook.as_ref()?;
+    let trusted = job.kept.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;
+    let known = (job.recording.audio_ms(), job.recording.bytes());
+    webhook.rule.applies(job.asked.webhook, job.options.model, known, trusted).then_some(webhook)
+}
+
+impl Caller for TranscriptionJob<'_> {
+    type Answer = Answer;
+
+    fn buys(&self) -> Purchase {
+        let rate = self.on.config().rates.per_minute(self.options.model);
+        Purchase::Transcript { audio_ms: self.recording.audio_ms(), rate }
+    }
+
+    fn unpriced(&self) -> Option<&str> {
+        let model = &self.options.model;
+        self.on.config().rates.known_per_minute(*model).is_none().then(|| model.as_str())
+    }
+
+    fn request_fingerprint(&self) -> RequestFingerprint {
+        let o = &self.options;
+        RequestFingerprint {
+            model: o.model.to_string(),
+            language: o.language.to_string(),
+            flags: LogFlags {
+                word_timestamps: self.word_timestamps(),
+                diarize: o.diarize,
+                redact_pii: o.redact_pii,
+                redact_pci: o.redact_pci,
+                emotion_detection: o.emotion_detection,
+                gender_detection: o.gender_detection,
+            },
+            bytes: self.recording.bytes(),
+            audio_ms: self.recording.audio_ms(),
+            keywords: o.keywords.clone(),
+        }
+    }
+
+    fn log_cursor(&self) -> Option<String> {
+        self.kept.log.cursor()
+    }
+
+    fn upload(&self) -> Option<Upload> {
+        let marked = self.on.run().mark_uploads && self.kept.marks.are_of_use();
+        let padding = self.recording.padding().filter(|_| marked).map(PaddingPlan::takes);
+        Some(Upload { bytes: self.recording.bytes()?, padding })
+    }
+
+    fn content(&self) -> Option<(SeenFile, ContentHash)> {
+        self.recording.content()
+    }
+
+    fn timeout(&self) -> Duration {
+        timeout(self.on.run().call_timeout, self.recording.audio_ms())
+    }
+
+    fn grace_ms(&self) -> i64 {
+        grace_ms(self.on.run().unknown_grace, self.recording.audio_ms())
+    }
+
+    fn overdue_after(&self) -> Option<i64> {
+        let after = self.webhook?.rule.overdue_after(self.recording.audio_ms());
+        Some(i64::try_from(after).unwrap_or(i64::MAX / 2))
+    }
+
+    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
+        if !self.recording.stays().await {
+            let message = "the recording changed after it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
+        }
+        let id = permit.call.to_string();
+        let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
+        let call = SttCall {
+            options: &self.options,
+            word_timestamps: self.word_timestamps(),
+            call_id: &id,
+            webhook: posted_to.as_ref(),
+        };
+        let padding = (permit.padding > 0).then_some(permit.padding);
+        let Some(body) = self.recording.body_with(padding) else {
+            let message = "the recording is not what it was when it was looked at";
+            return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
+        };
+        let cursor = self.kept.log.cursor();
+        let lease = (self.on.job().job, self.on.job().token);
+        let outcome = self.on.client().transcribe(&call, body, move || departs.asked(), self.timeout()).await;
+        self.on.note_source_read(&outcome);
+        if !matches!(outcome, Outcome::NotSent(_) | Outcome::Stale)
+            && let Some((seen, content)) = self.recording.changed().await
+            && let Err(error) = self.on.store().note_content(lease, seen, content).await
+        {
+            tracing::warn!(call.id = %permit.call, error = %error, "a recording changed while it was sent, which is not noted");
+        }
+        if let (Some(extra), Outcome::Answered(answer)) = (padding, &outcome) {
+            let bytes = self.recording.bytes_with(Some(extra));
+            let sent = RequestFingerprint { bytes, ..self.request_fingerprint() };
+            self.kept.marks.check((&self.kept.log, cursor), self.on, sent, answer.transcript.as_ref());
+        }
+        outcome
+    }
+
+    fn answered(&self, answer: &Answer) -> End {
+        let audio_ms = answer.audio_ms.or(self.recording.audio_ms());
+        End::Answered {
+            body: answer.body.clone(),
+            from_log: false,
+            request_id: answer.request_id.clone(),
+            content_expiry: answer.content_expiry.clone(),
+            audio_ms,
+            cost: audio_ms.map(|ms| self.on.config().rates.cost(self.options.model, ms).0),
+        }
+    }
+
+    fn expiry<'a>(&self, answer: &'a Answer) -> (ExpireContent, Option<&'a str>) {
+        (self.options.expire_content, answer.content_expiry.as_deref())
+    }
+
+    async fn reach(&self, _: JobInHand<'_>) -> Reach {
+        self.kept.log.reach().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_two_minutes_and_the_audios_length() {
+        assert_eq!(timeout(None, Some(30_000)), Duration::from_secs(150));
+        assert_eq!(timeout(None, Some(3_600_000)), Duration::from_secs(900));
+        assert_eq!(timeout(None, None), Duration::from_secs(900));
+        assert_eq!(timeout(Some(Duration::from_secs(7)), Some(30_000)), Duration::from_secs(7));
+    }
+}

@@ -1,0 +1,293 @@
+//! From a kept answer to outputs in the sink. Nothing here costs money, so it may be done as often as it takes.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use super::{TranscriptionJob, recording::Recording};
+use crate::{
+    domain::{
+        batch::OnLostWords,
+        body::Body,
+        call::{Answer, ErrorKind},
+        facts::Facts,
+        job::{CallId, JobState},
+        options::{ExpireContent, SttModel, TranscriptFormat},
+        row::Note,
+        transcript::{SuspectReason, Transcript, TranscriptError, suspect},
+    },
+    large::look_into,
+    media::probe::Probe,
+    render::{self, render},
+    runner::{
+        Event, Leftover, Next, PartInHand, disk,
+        one_call::{FreshAnswer, KeptAnswer},
+        outputs,
+    },
+    sink::{Content, Item},
+    store::{AnswerFacts, Finish, StoreError},
+};
+
+/// What is known of a recording when its answer is judged.
+#[derive(Debug, Clone, Copy, Default)]
+struct RecordingFacts {
+    audio_ms: Option<u64>,
+    exact: bool,
+    channels: Option<u16>,
+}
+
+impl RecordingFacts {
+    fn of(probe: Option<Probe>) -> Self {
+        probe.map(|p| Self { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels }).unwrap_or_default()
+    }
+}
+
+/// An answer whose outputs are to be written.
+struct AnswerInHand {
+    call: CallId,
+    body: Body,
+    /// Where it was read before.
+    transcript: Option<Transcript>,
+    facts: AnswerFacts,
+    known: RecordingFacts,
+    /// Outputs may be there.
+    again: bool,
+}
+
+/// An answer that has just come.
+pub(super) async fn deliver_fresh(
+    job: &TranscriptionJob<'_>,
+    part: &PartInHand<'_>,
+    fresh: FreshAnswer<Answer>,
+) -> Result<Next, StoreError> {
+    let FreshAnswer { call, answer, processing_ms } = fresh;
+    let facts = AnswerFacts {
+        request_id: answer.request_id,
+        content_expiry: answer.content_expiry,
+        processing_ms: Some(processing_ms),
+        from_log: false,
+    };
+    let known = RecordingFacts::of(job.recording.probe);
+    let answer = AnswerInHand { call, body: answer.body, transcript: answer.transcript, facts, known, again: false };
+    deliver(job, part, answer).await
+}
+
+/// An answer from the ledger: after a crash, a sink's outage, or for other formats.
+pub(super) async fn deliver_kept(
+    job: &TranscriptionJob<'_>,
+    part: &PartInHand<'_>,
+    kept: KeptAnswer,
+) -> Result<Next, StoreError> {
+    // The length is worth a look at a file that is still there; nothing is fetched for it.
+    let known = RecordingFacts::of(Recording::new().peek(&part.on.job().source).await);
+    // Looking took its time.
+    if !part.on.is_held().await? {
+        return Ok(Next::Lost);
+    }
+    let KeptAnswer { call, body, facts } = kept;
+    deliver(job, part, AnswerInHand { call, body, transcript: None, facts, known, again: true }).await
+}
+
+/// Writes the outputs of an answer.
+async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: AnswerInHand) -> Result<Next, StoreError> {
+    let on = part.on;
+    let AnswerInHand { call, body, transcript, facts, known, again } = answer;
+    let formats = &job.asked.formats;
+    // What is large is written to the spool: in memory its outputs would be larger still.
+    let leftovers: Vec<_> = match body.is_large() {
+        true => formats.iter().map(|format| Leftover::new(on, format.as_str())).collect(),
+        false => Vec::new(),
+    };
+    let (is_large, len) = (body.is_large(), body.len());
+    let rendering = Rendering {
+        key: on.job().key.clone(),
+        formats: formats.clone(),
+        drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
+        known,
+        allow_silence: job.options.allow_silence,
+        words_asked: words_asked(job, part, call),
+        redo_lost_words: facts.from_log && on.run().on_lost_words == OnLostWords::Redo,
+    };
+    let (heard, items) = match look_into(len, move || rendering.render(&body, transcript)).await {
+        Ok(Rendered::All(heard, items)) => (heard, items),
+        Ok(Rendered::WordsLost) => {
+            on.store().set_aside(on.job().job, call).await?;
+            return Ok(Next::Look);
+        }
+        Err(Unrendered::Answer(e)) => return unreadable(part, call, &e).await,
+        Err(Unrendered::Disk(path, e)) => {
+            return Ok(Next::again_at(on.wait_for_machine(&disk::message(&path, &e))));
+        }
+    };
+    // What is large may have waited.
+    if is_large && !on.is_held().await? {
+        return Ok(Next::Lost);
+    }
+    let written = if again {
+        outputs::write(on, items, outputs::always()).await?
+    } else {
+        outputs::write_first(on, items).await?
+    };
+    let written = match written {
+        Ok(written) => written,
+        Err(next) => return Ok(next),
+    };
+    if known.channels.is_some_and(|n| n > 1) && !job.batch.stereo_told.swap(true, Ordering::Relaxed) {
+        let message = "some recordings have several channels; the API works on one, and may mix the speakers";
+        on.emit(Event::Warning(message.into()));
+    }
+    Ok(Next::finish(written.note(finish(job, part, (heard, facts), known))))
+}
+
+fn finish(
+    job: &TranscriptionJob<'_>,
+    part: &PartInHand<'_>,
+    (heard, facts): (JudgedAnswer, AnswerFacts),
+    known: RecordingFacts,
+) -> Finish {
+    Finish {
+        made_by: Some(part.on.spec_as_read()),
+        state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
+        facts: Facts { audio_ms: heard.audio_ms.or(known.audio_ms), channels: known.channels, ..Facts::default() }
+            .or(part.on.job().facts),
+        units: heard.audio_ms.or(known.audio_ms),
+        error_kind: heard.doubt.map(|r| r.to_string()),
+        error: heard.doubt.map(|r| r.in_words().to_owned()),
+        notes: notes(job, part, (&heard, &facts), known),
+        request_id: facts.request_id.or(heard.request_id),
+        content_expiry: facts.content_expiry,
+        processing_ms: facts.processing_ms,
+        source_try: false,
+        ..Finish::default()
+    }
+}
+
+/// Whether the call asked for word times. One that is not in the journal yet was made with the options of now.
+fn words_asked(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, call: CallId) -> bool {
+    let made = part.journal.calls.iter().find(|made| made.id == call);
+    made.map_or_else(|| job.word_timestamps(), |made| made.request.flags.word_timestamps)
+}
+
+/// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
+async fn unreadable(part: &PartInHand<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
+    part.on.store().set_aside(part.on.job().job, call).await?;
+    let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
+    Ok(Next::fail(ErrorKind::UnusableAnswer, message))
+}
+
+/// What is to be made of an answer.
+struct Rendering {
+    key: String,
+    formats: Vec<TranscriptFormat>,
+    /// Where the outputs of a large answer go, one for each format; none: they stay in memory.
+    drafts: Vec<PathBuf>,
+    known: RecordingFacts,
+    allow_silence: bool,
+    /// Whether its call asked for word times.
+    words_asked: bool,
+    redo_lost_words: bool,
+}
+
+/// What became of it.
+enum Rendered {
+    /// What is told of it, and the files of its job.
+    All(JudgedAnswer, Vec<Item>),
+    /// It lacks the words that a format needs, and is to be bought again.
+    WordsLost,
+}
+
+/// Why nothing became of it.
+enum Unrendered {
+    Answer(TranscriptError),
+    Disk(PathBuf, io::Error),
+}
+
+/// What is told of an answer.
+struct JudgedAnswer {
+    doubt: Option<SuspectReason>,
+    audio_ms: Option<u64>,
+    request_id: Option<String>,
+    is_empty: bool,
+    has_speakers: bool,
+    /// Captions were asked for only after it was bought without word times.
+    words_not_asked: bool,
+}
+
+impl Rendering {
+    fn render(self, body: &Body, transcript: Option<Transcript>) -> Result<Rendered, Unrendered> {
+        let transcript = match transcript {
+            Some(transcript) => transcript,
+            None => Transcript::of(body).map_err(Unrendered::Answer)?,
+        };
+        let words_needed = self.formats.iter().any(|f| f.needs_words());
+        let known = self.known;
+        let doubt =
+            suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed && self.words_asked);
+        if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
+            return Ok(Rendered::WordsLost);
+        }
+        let mut items = Vec::with_capacity(self.formats.len());
+        for (nth, format) in self.formats.iter().enumerate() {
+            let content = match self.drafts.get(nth) {
+                None => {
+                    let file = render(*format, &transcript, body);
+                    Content::Bytes(file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?)
+                }
+                Some(path) => {
+                    draft(path, *format, &transcript, body).map_err(|e| Unrendered::Disk(path.clone(), e))?;
+                    Content::Draft(path.clone())
+                }
+            };
+            let name = format!("{}.{format}", self.key);
+            items.push(Item { name, content, content_type: format.content_type() });
+        }
+        let heard = JudgedAnswer {
+            doubt,
+            audio_ms: transcript.duration_ms,
+            is_empty: transcript.is_empty(),
+            has_speakers: transcript.has_speakers(),
+            words_not_asked: words_needed && !self.words_asked && !transcript.is_empty() && !transcript.has_times(),
+            request_id: transcript.request_id,
+        };
+        Ok(Rendered::All(heard, items))
+    }
+}
+
+/// Writes one output of a large answer to the spool.
+fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &Body) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
+    render::write(format, transcript, body, &mut file)?;
+    file.flush()
+}
+
+fn notes(
+    job: &TranscriptionJob<'_>,
+    part: &PartInHand<'_>,
+    (heard, facts): (&JudgedAnswer, &AnswerFacts),
+    known: RecordingFacts,
+) -> Option<String> {
+    let o = &job.options;
+    let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
+    let no_speakers = o.diarize && !heard.is_empty && !heard.has_speakers;
+    let not_expiring = o.expire_content != ExpireContent::No && facts.content_expiry.as_deref() != Some("applied");
+    let notes: Vec<Note> = [
+        facts.from_log.then_some(Note::Recovered),
+        heard.doubt.map(Note::from),
+        heard.words_not_asked.then_some(Note::WordsNotAsked),
+        known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
+        not_redacted.then_some(Note::NotRedacted),
+        (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),
+        not_expiring.then_some(Note::NotExpiring),
+        (part.journal.billed() > 1).then_some(Note::PaidAgain),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!notes.is_empty()).then(|| notes.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(";"))
+}

@@ -1,0 +1,121 @@
+//! Whether the vendor's log shows uploads as they were sent. Uploads are padded to sizes of their own, by which a lost call
+//! is found in that log; where it shows other sizes, padding would hide calls instead of telling them apart.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use super::logbook::{LogBook, Shown};
+use crate::{
+    domain::{job::RequestFingerprint, transcript::Transcript},
+    runner::{Event, JobInHand},
+};
+
+/// When the log is asked for a call, from its answer on: entries may come late.
+const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+/// So many calls are looked for in vain, and no further one is.
+const CALLS_MOST: u8 = 3;
+
+const UNCHECKED: u8 = 0;
+const CHECKING: u8 = 1;
+const SHOWN: u8 = 2;
+const HIDDEN: u8 = 3;
+
+/// What a run knows of it. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Marks {
+    state: Arc<AtomicU8>,
+    looked_for: Arc<AtomicU8>,
+}
+
+impl Marks {
+    /// Whether uploads are to be padded.
+    pub(super) fn are_of_use(&self) -> bool {
+        self.state.load(Ordering::Acquire) != HIDDEN
+    }
+
+    fn begin(&self) -> bool {
+        self.looked_for.load(Ordering::Acquire) < CALLS_MOST
+            && self.state.compare_exchange(UNCHECKED, CHECKING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn end(&self, state: u8) {
+        self.looked_for.fetch_add(1, Ordering::AcqRel);
+        self.state.store(state, Ordering::Release);
+    }
+}
+
+impl Marks {
+    /// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
+    /// `cursor`: the newest entry before the call.
+    pub(super) fn check(
+        &self,
+        (log, cursor): (&LogBook, Option<String>),
+        on: JobInHand<'_>,
+        sent: RequestFingerprint,
+        answer: Option<&Transcript>,
+    ) {
+        let words = answer.map(|answer| answer.text.trim().to_owned()).filter(|words| !words.is_empty());
+        let (Some(cursor), Some(words)) = (cursor, words) else { return };
+        if !self.begin() {
+            return;
+        }
+        let (log, marks, clock) = (log.clone(), self.clone(), on.store().clock().clone());
+        // Whoever listens waits for all who may still say something: a run is not to wait for this look.
+        let (events, drain) = (on.events().downgrade(), on.drain().clone());
+        tokio::spawn(async move {
+            for wait in LOOKS {
+                let until = clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                tokio::select! {
+                    () = clock.sleep_until(until) => {}
+                    () = drain.cancelled() => return marks.end(UNCHECKED),
+                }
+                match log.shows(&cursor, &sent, &words).await {
+                    Ok(Shown::AsSent) => return marks.end(SHOWN),
+                    Ok(Shown::Otherwise(bytes)) => {
+                        marks.end(HIDDEN);
+                        if let Some(events) = events.upgrade() {
+                            let _ = events.send(Event::Warning(otherwise(sent.bytes, bytes)));
+                        }
+                        return;
+                    }
+                    Ok(Shown::Not) | Err(_) => {}
+                }
+            }
+            marks.end(UNCHECKED);
+        });
+    }
+}
+
+fn otherwise(sent: Option<u64>, shown: Option<u64>) -> String {
+    let sent = sent.map_or_else(String::new, |bytes| format!(" of {bytes} bytes"));
+    let shown = shown.map_or_else(|| "without a size".to_owned(), |bytes| format!("with {bytes} bytes"));
+    format!(
+        "the vendor's log shows an upload{sent} {shown}: uploads are not given sizes of their own any more, and of recordings that are alike a lost call may be bought again"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_is_looked_for_at_a_time_and_three_at_most() {
+        let marks = Marks::default();
+        assert!(marks.begin() && !marks.begin() && marks.are_of_use());
+        for _ in 1..CALLS_MOST {
+            marks.end(UNCHECKED);
+            assert!(marks.begin());
+        }
+        marks.end(UNCHECKED);
+        assert!(!marks.begin() && marks.are_of_use(), "nobody knows");
+        let hidden = Marks::default();
+        hidden.begin();
+        hidden.end(HIDDEN);
+        assert!(!hidden.are_of_use() && !hidden.begin());
+    }
+}

@@ -1,0 +1,152 @@
+//! One job of a transcription batch: its recording, its call, and the vendor's log as its witness.
+
+mod call;
+mod deliver;
+mod logbook;
+mod lookup;
+mod marks;
+mod recording;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+
+use self::{logbook::LogBook, marks::Marks, recording::Recording};
+use super::Transcribe;
+use crate::{
+    domain::{
+        batch::{BatchSpec, LineOverrides},
+        call::Answer,
+        job::CallRecord,
+        options::TranscribeOptions,
+        pool::Pool,
+        task::SpecError,
+        transcription::Transcription,
+    },
+    runner::{
+        BatchMaker, Event, JobInHand, Maker, Means, Next, OneCall, PartInHand, RunMaker, RunnerConfig, Webhook,
+        one_call::{self, FreshAnswer, KeptAnswer, Prepared},
+        reconcile::Reconciled,
+    },
+    store::{Claimed, StoreError, To},
+};
+
+/// How long a run waits for the log before its first call: a slow log must not hold up the calls.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Maker for Transcribe {
+    fn join(&self, means: &Means) -> Arc<dyn RunMaker> {
+        let log = LogBook::new(means.client.clone(), means.store.clock().clone());
+        Arc::new(TranscriptionRun(Arc::new(RunState { log, marks: Marks::default(), overdue: AtomicU32::new(0) })))
+    }
+}
+
+/// What a runner keeps from batch to batch.
+#[derive(Debug)]
+struct RunState {
+    log: LogBook,
+    marks: Marks,
+    /// Callbacks that were overdue since one has come.
+    overdue: AtomicU32,
+}
+
+#[derive(Debug)]
+struct TranscriptionRun(Arc<RunState>);
+
+impl RunMaker for TranscriptionRun {
+    fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError> {
+        let (kept, asked) = (Arc::clone(&self.0), spec.task.read()?);
+        Ok(Arc::new(TranscriptionBatch { kept, asked, stereo_told: AtomicBool::new(false) }))
+    }
+
+    fn begin(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.log.refresh_within(LOG_PATIENCE))
+    }
+
+    fn tick(&self, busy: bool) {
+        self.0.log.keep_fresh(busy);
+    }
+}
+
+#[derive(Debug)]
+struct TranscriptionBatch {
+    kept: Arc<RunState>,
+    asked: Transcription,
+    /// The warning about stereo is for the user, not for each line.
+    stereo_told: AtomicBool,
+}
+
+impl BatchMaker for TranscriptionBatch {
+    fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
+        Box::pin(async move { one_call::work(TranscriptionJob::new(self, on)?, on).await })
+    }
+}
+
+/// A recording to be transcribed.
+struct TranscriptionJob<'a> {
+    on: JobInHand<'a>,
+    batch: &'a TranscriptionBatch,
+    kept: &'a RunState,
+    asked: &'a Transcription,
+    options: TranscribeOptions,
+    recording: Recording,
+    /// Where its answer is posted to, if it is.
+    webhook: Option<&'a Webhook>,
+}
+
+impl<'a> TranscriptionJob<'a> {
+    fn new(batch: &'a TranscriptionBatch, on: JobInHand<'a>) -> Result<Self, StoreError> {
+        let options = overrides(on.job())?.apply(&batch.asked.options);
+        let (kept, asked) = (&*batch.kept, &batch.asked);
+        Ok(Self { on, batch, kept, asked, options, recording: Recording::new(), webhook: None })
+    }
+
+    /// Whether word times are asked for.
+    fn word_timestamps(&self) -> bool {
+        self.options.sends_word_timestamps(&self.asked.formats)
+    }
+}
+
+fn overrides(job: &Claimed) -> Result<LineOverrides, StoreError> {
+    let Some(json) = &job.overrides else { return Ok(LineOverrides::default()) };
+    serde_json::from_str(json).map_err(|e| StoreError::Unexpected(format!("options of `{}`: {e}", job.key)))
+}
+
+impl OneCall for TranscriptionJob<'_> {
+    fn pool(&self) -> Pool {
+        self.options.model.into()
+    }
+
+    async fn prepare(&mut self) -> Prepared {
+        let prepared = self.recording.prepare(self.on, &self.options).await;
+        self.webhook = call::webhook(self);
+        prepared
+    }
+
+    async fn look(&mut self, part: &PartInHand<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
+        if call.overdue_at.is_some() && call.unknown_at.is_none() {
+            self.kept.overdue.fetch_add(1, Ordering::Relaxed);
+            self.on.emit(Event::CallbackOverdue { pool: part.pool });
+            tracing::warn!(job.key = self.on.job().key, call.id = %call.id, "a callback is overdue; the vendor's log is asked");
+        }
+        lookup::look(self, part, call).await
+    }
+
+    async fn deliver(&mut self, part: &PartInHand<'_>, fresh: FreshAnswer<Answer>) -> Result<Next, StoreError> {
+        deliver::deliver_fresh(self, part, fresh).await
+    }
+
+    async fn deliver_kept(&mut self, part: &PartInHand<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
+        // Callbacks come again.
+        if part.journal.calls.iter().any(|call| call.id == kept.call && call.overdue_at.is_some()) {
+            self.kept.overdue.store(0, Ordering::Relaxed);
+        }
+        deliver::deliver_kept(self, part, kept).await
+    }
+}

@@ -1,0 +1,381 @@
+//! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Cursor},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::{
+    domain::{
+        call::{CallFailure, ErrorKind},
+        identity::{ContentHash, SeenFile},
+        options::{SendMode, SttModel, TranscribeOptions},
+        s3::S3Address,
+    },
+    media::{
+        content::{ContentError, Stamp, hash_file},
+        fetch::FetchError,
+        padding::{self, PaddingPlan},
+        probe::{self, Kind, Probe},
+        source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
+    },
+    runner::{JobInHand, Leftover, disk, one_call::Prepared},
+    waves::SttBody,
+};
+
+/// Up to here a recording is read when it is looked at: 64 KiB.
+const SMALL: u64 = 64 * 1024;
+
+/// How long a signed address is good for.
+const SIGNED_FOR: Duration = Duration::from_secs(3_600);
+
+/// A local file and what was in it.
+#[derive(Debug, Clone)]
+pub(super) struct LocalContent {
+    path: PathBuf,
+    /// By what it is known again.
+    stamp: Stamp,
+    hash: ContentHash,
+}
+
+impl LocalContent {
+    /// Whether the file is what it was.
+    async fn stays(&self) -> bool {
+        let path = self.path.clone();
+        let now =
+            tokio::task::spawn_blocking(move || Stamp::at(&path)).await.expect("looking at a file does not panic");
+        now == Some(self.stamp)
+    }
+
+    /// What to note of it once it was sent, if that is not what was noted before: a file that changed meanwhile may have been
+    /// sent half one way and half the other.
+    async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+        if self.stays().await {
+            return None;
+        }
+        let path = self.path.clone();
+        let hashed = tokio::task::spawn_blocking(move || hash_file(&path, |_| ())).await;
+        Some(match hashed.expect("reading a file does not panic") {
+            Ok((stamp, hash)) if hash == self.hash => (stamp.seen, Some(hash)),
+            _ => (self.stamp.seen, None),
+        })
+    }
+}
+
+/// A recording in hand. A copy in the spool goes with it.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    ready: Option<SttBody>,
+    pub(super) probe: Option<Probe>,
+    padding: Option<PaddingPlan>,
+    /// Of a local file, what was in it when it was looked at.
+    content: Option<LocalContent>,
+    _copy: Option<Leftover>,
+}
+
+impl Recording {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
+    /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
+    pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
+        let ready = self.ready.clone()?;
+        let Some(extra) = extra else { return Some(ready) };
+        let patch = self.padding()?.apply(extra)?;
+        match ready {
+            SttBody::File { path, len, content_type, .. } => {
+                Some(SttBody::File { path, len, content_type, patch: Some(patch) })
+            }
+            SttBody::Bytes { content, content_type } => {
+                Some(SttBody::Bytes { content: patch.apply(0, content)?, content_type })
+            }
+            SttBody::Url(_) => None,
+        }
+    }
+
+    /// How it can be padded, if it can.
+    pub(super) const fn padding(&self) -> Option<&PaddingPlan> {
+        self.padding.as_ref()
+    }
+
+    /// Bytes that the vendor will see; unknown when it fetches a URL itself.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.bytes_with(None)
+    }
+
+    /// Bytes that the vendor will see with that much padding.
+    pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
+        let len = match self.ready.as_ref()? {
+            SttBody::File { len, .. } => *len,
+            SttBody::Bytes { content, .. } => content.len() as u64,
+            SttBody::Url(_) => return None,
+        };
+        Some(len + u64::from(extra.unwrap_or_default()))
+    }
+
+    pub(super) fn audio_ms(&self) -> Option<u64> {
+        self.probe.and_then(|p| p.audio_ms)
+    }
+
+    /// What a local file has in it, and how it was found.
+    pub(super) fn content(&self) -> Option<(SeenFile, ContentHash)> {
+        self.content.as_ref().map(|content| (content.stamp.seen, content.hash))
+    }
+
+    /// Whether a local file is still what was looked at. Others are copies of our own.
+    pub(super) async fn stays(&self) -> bool {
+        match &self.content {
+            Some(content) => content.stays().await,
+            None => true,
+        }
+    }
+
+    /// What to note of a local file that changed since it was looked at; `None` in its place for the content: nobody knows
+    /// what was sent.
+    pub(super) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
+        self.content.as_ref()?.changed().await
+    }
+
+    /// Brings it into a shape that can be sent.
+    pub(super) async fn prepare(&mut self, on: JobInHand<'_>, options: &TranscribeOptions) -> Prepared {
+        let result = match Source::parse(&on.job().source) {
+            Ok(Source::Http(url)) if goes_as_url(on, options, &url) => {
+                self.ready = Some(SttBody::Url(url));
+                return Prepared::Ready;
+            }
+            Ok(Source::File(path)) => self.look_into(path).await,
+            Ok(Source::S3(at)) if options.send == SendMode::Url => match presign(on, &at).await {
+                Ok(url) => {
+                    self.ready = Some(SttBody::Url(url));
+                    Ok(())
+                }
+                Err(e) => return not_fetched(e),
+            },
+            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(on, &remote).await {
+                Ok((_, Some(content))) => {
+                    let padding = padding::plan(&mut Cursor::new(&content));
+                    self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))
+                }
+                Ok((path, None)) => self.look_at(path).await,
+                Err(e) => return not_fetched(e),
+            },
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(()) => Prepared::Ready,
+            Err(failure) => not_fetched(failure.into()),
+        }
+    }
+
+    /// Looks at a local file without sending it; `None` where there is none.
+    pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
+        let Ok(Source::File(path)) = Source::parse(source) else { return None };
+        self.look_at(path).await.ok()?;
+        self.probe
+    }
+
+    /// Brings it to the spool; a small one into memory.
+    async fn fetch(&mut self, on: JobInHand<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
+        let copy = Leftover::new(on, "audio");
+        let path = copy.path.clone();
+        let fetched = match from {
+            Source::Http(url) => {
+                let fetcher = on.fetcher().clone().with_private_redirects(on.spec().private_redirects);
+                fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
+            }
+            Source::S3(at) => {
+                let expected = on.job().expected.as_ref();
+                let fetched = on.objects().fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                on.store_gave(at);
+                fetched
+            }
+            Source::File(path) => return Ok((path.clone(), None)),
+        };
+        if fetched.content.is_none() {
+            self._copy = Some(copy);
+        }
+        Ok((path, fetched.content))
+    }
+
+    /// Looks at a local file, and reads it to know what is in it.
+    async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
+        let file = path.clone();
+        let hashed = tokio::task::spawn_blocking(move || {
+            check_file(&file)?;
+            hash_file(&file, |_| ()).map_err(|e| match e {
+                ContentError::Io(e) => SourceFailure::of_file(&file, &e),
+                ContentError::Changed => SourceFailure {
+                    kind: ErrorKind::SourceChanged,
+                    message: format!("`{}` {e}: it is still being written", file.display()),
+                    transient: true,
+                },
+            })
+        });
+        let (stamp, hash) = hashed.await.expect("reading a file does not panic")?;
+        self.look_at(path.clone()).await?;
+        let content = LocalContent { path, stamp, hash };
+        // What was looked at has to be what was read.
+        if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
+            self.ready = None;
+            return Err(SourceFailure {
+                kind: ErrorKind::SourceChanged,
+                message: format!("`{}` changed while it was read", content.path.display()),
+                transient: true,
+            });
+        }
+        self.content = Some(content);
+        Ok(())
+    }
+
+    async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
+        let looked = tokio::task::spawn_blocking(move || {
+            let len = check_file(&path)?;
+            let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
+            let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
+            let content = content.filter(|c| c.len() as u64 == len);
+            let padding = match &content {
+                Some(content) => padding::plan(&mut Cursor::new(content)),
+                // Without a buffer: a few bytes are read at each place.
+                None => padding::plan(&mut &file),
+            };
+            Ok((path, len, probe, padding, content))
+        });
+        let (path, len, probe, padding, content) = looked.await.expect("looking at a file does not panic")?;
+        self.take(len, probe, padding, content.map(Bytes::from).ok_or(path))
+    }
+
+    /// Takes a recording that was looked at: in memory, or a file.
+    fn take(
+        &mut self,
+        len: u64,
+        probe: Probe,
+        padding: Option<PaddingPlan>,
+        content: Result<Bytes, PathBuf>,
+    ) -> Result<(), SourceFailure> {
+        if let Kind::NotAudio(what) = probe.kind {
+            return Err(SourceFailure {
+                kind: ErrorKind::SourceNotAudio,
+                message: format!("the source is {what}, not audio"),
+                transient: false,
+            });
+        }
+        let content_type = probe.content_type.to_owned();
+        self.ready = Some(match content {
+            Ok(content) => SttBody::Bytes { content, content_type },
+            Err(path) => SttBody::File { path, len, content_type, patch: None },
+        });
+        self.probe = Some(probe);
+        self.padding = padding;
+        Ok(())
+    }
+}
+
+/// Opens a file, and says what it seems to be.
+fn open(path: &Path) -> io::Result<(Probe, File)> {
+    let file = File::open(path)?;
+    let probe = probe::probe_reader(&mut BufReader::new(&file))?;
+    Ok((probe, file))
+}
+
+/// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
+async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
+    on.objects().look(at, on.job().expected.as_ref()).await?;
+    on.store_gave(at);
+    on.objects().presign(at, SIGNED_FOR).await
+}
+
+fn not_fetched(error: FetchError) -> Prepared {
+    match error {
+        FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Machine(t.message),
+        FetchError::Source(t) => {
+            Prepared::CallFailure { transient: t.transient, failure: CallFailure::new(t.kind, t.message) }
+        }
+        FetchError::Credentials(message) => Prepared::Refused(message),
+        FetchError::Disk { path, source } => Prepared::Machine(disk::message(&path, &source)),
+    }
+}
+
+/// Whether the vendor fetches the recording itself.
+fn goes_as_url(on: JobInHand<'_>, options: &TranscribeOptions, url: &Url) -> bool {
+    match options.send {
+        SendMode::Bytes => false,
+        SendMode::Url => options.model != SttModel::PulsePro,
+        // With a spend limit each recording is measured before it is paid for.
+        SendMode::Auto => {
+            options.model == SttModel::Pulse
+                && on.run().max_spend_usd.is_none()
+                && on.config().spend.is_none()
+                && Source::Http(url.clone()).is_public_http()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::audio::wav;
+
+    /// A recording that was looked at, and its file.
+    async fn looked_at(content: &[u8]) -> (Recording, tempfile::NamedTempFile) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let mut recording = Recording::new();
+        assert!(recording.peek(file.path().to_str().unwrap()).await.is_some());
+        (recording, file)
+    }
+
+    #[tokio::test]
+    async fn it_can_be_padded_from_memory_and_from_a_file() {
+        for samples in [1_000, 100_000] {
+            let content = wav::pcm16(1, 8000, None, &vec![7; samples]);
+            let (recording, _file) = looked_at(&content).await;
+            let plan = *recording.padding().unwrap();
+            assert_eq!(Some(plan), padding::plan(&mut Cursor::new(&content)));
+            for extra in [8, 100, 65_536] {
+                let patch = plan.apply(extra).unwrap();
+                assert_eq!(recording.bytes_with(Some(extra)), Some(patch.len()));
+                match recording.body_with(Some(extra)).unwrap() {
+                    SttBody::Bytes { content: sent, .. } => {
+                        assert!(content.len() as u64 <= SMALL);
+                        assert_eq!(Some(sent), patch.apply(0, content.clone().into()));
+                    }
+                    SttBody::File { len, patch: sent, .. } => {
+                        assert_eq!((len, sent), (content.len() as u64, Some(patch)));
+                        assert!(len > SMALL);
+                    }
+                    SttBody::Url(_) => panic!("a file"),
+                }
+            }
+            assert!(recording.body_with(Some(9)).is_none());
+            assert_eq!(recording.bytes(), Some(content.len() as u64));
+            let is_as_it_is = match recording.body_with(None).expect("it is ready") {
+                SttBody::Bytes { content: sent, .. } => sent == content,
+                SttBody::File { patch, .. } => patch.is_none(),
+                SttBody::Url(_) => false,
+            };
+            assert!(is_as_it_is);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_room_is_sent_as_it_is_or_not_at_all() {
+        let mut lies = wav::pcm16(1, 8000, None, &[7; 1_000]);
+        lies.push(0);
+        for content in [lies, vec![0x55; 100_000]] {
+            let (recording, _file) = looked_at(&content).await;
+            assert!(recording.padding().is_none() && recording.body_with(Some(8)).is_none());
+            assert!(recording.body_with(None).is_some());
+        }
+        let nothing = Recording::new();
+        assert!(nothing.body_with(None).is_none() && nothing.bytes_with(Some(8)).is_none());
+    }
+}

@@ -1,0 +1,30 @@
+//! A third task, in a folder of its own: an endpoint says a text again, and what it says is the output.
+
+mod stub;
+mod work;
+
+use serde::{Deserialize, Serialize};
+use wavebatch::domain::task::{Asked, Task, TaskName};
+
+pub use stub::Stub;
+
+/// The task.
+#[derive(Debug, Clone, Copy)]
+pub struct Echo;
+
+/// What a batch asks of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echoing {
+    /// How often the text is said.
+    pub times: u32,
+}
+
+impl Asked for Echoing {
+    const TASK: TaskName = TaskName::of("echo");
+}
+
+impl Task for Echo {
+    fn name(&self) -> TaskName {
+        Echoing::TASK
+    }
+}
