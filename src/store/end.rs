@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, clips, fence, packed, pauses, rows, sql::sql};
+use super::{Body, StoreError, clips, fence, packed, pauses, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{OutputFile, Store, StoreError, StoreShared, control, pauses, sql::sql};
+use super::{OutputFile, StoreError, StoreShared, control, pauses, sql::sql};
 use crate::{
     clock::Millis,
     domain::{

@@ -25,14 +25,6 @@ impl StoredSpec {
         self.spec.as_deref().map_err(|fault| &**fault)
     }
 
-    /// The same, to be kept.
-    ///
-    /// # Errors
-    /// As of [`Self::read`].
-    pub fn shared(&self) -> Result<Arc<BatchSpec>, &str> {
-        self.spec.clone().map_err(|_| self.read().err().unwrap_or_default())
-    }
-
     /// Its text, by which two of them are told apart.
     #[must_use]
     pub const fn json(&self) -> &Arc<str> {

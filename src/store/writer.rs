@@ -10,7 +10,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Settled, Settlement, StoreError, StoreShared,
