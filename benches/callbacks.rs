@@ -92,7 +92,12 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
     fs::write(dir.join("night.toml"), DEFINITION).expect("a definition");
     let (store, _) =
         Store::open(Opening { create: true, ..Opening::new(dir.join("wavebatch.db")) }).await.expect("a ledger");
-    let definition = Definition::load(&dir.join("night.toml"), &Overrides::default()).expect("a good definition");
+    let definition = Definition::load(
+        &dir.join("night.toml"),
+        wavebatch::tasks::Registry::built_in().definitions(),
+        &Overrides::default(),
+    )
+    .expect("a good definition");
     let origin = Url::parse(NOWHERE).expect("an address");
     let definition = definition.asked_at(Some(NOWHERE.to_owned()));
     submit(&store, &definition, None, Environment::Live, &SubmitOptions::default()).await.expect("submitted");

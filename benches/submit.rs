@@ -35,7 +35,8 @@ async fn main() {
     let (took, counts) = timed(store.counts(batch)).await;
     println!("counts of {} jobs: {took:.3?}", counts.expect("counts").total());
     let rates = Rates::default();
-    let (took, _) = timed(summarize(&store, batch, &spec, SummaryState::Running, &rates)).await;
+    let (took, _) =
+        timed(summarize(&store, batch, (&spec, &wavebatch::tasks::Transcribe), SummaryState::Running, &rates)).await;
     println!("summary of the same: {took:.3?}");
 
     let definition = load(dir.path(), "many");
@@ -44,7 +45,8 @@ async fn main() {
     let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, &PlanOptions::default())).await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
-    let (took, _) = timed(report_to(&store, &row, &spec, false, std::io::sink())).await;
+    let (took, _) =
+        timed(report_to(&store, &row, (&spec, &wavebatch::tasks::Transcribe), false, std::io::sink())).await;
     println!("report of the same: {took:.2?}");
 
     let slow = claims(&store, many).await;
@@ -71,7 +73,12 @@ async fn submitted(dir: &Path, name: &str, lines: u64) -> (Store, BatchId, Batch
 }
 
 fn load(dir: &Path, name: &str) -> Definition {
-    Definition::load(&dir.join(format!("{name}.toml")), &Overrides::default()).expect("a valid definition")
+    Definition::load(
+        &dir.join(format!("{name}.toml")),
+        wavebatch::tasks::Registry::built_in().definitions(),
+        &Overrides::default(),
+    )
+    .expect("a valid definition")
 }
 
 fn write_manifest(path: &Path, lines: u64) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use crate::{
     report::{
         publish::{publish_at_output, summarize},
         summary::{Summary, SummaryState},
+        task_of,
     },
     store::Store,
 };
@@ -37,11 +38,13 @@ pub async fn publish_batch(
 ) -> Result<Published, AppError> {
     let row = store.batch_by_id(batch).await?;
     let spec = row.specification()?;
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), spec)?;
     // Boxed, since what calls this is deep already.
-    let publishing = Box::pin(publish_at_output(store, &row, spec, state, rates));
+    let publishing = Box::pin(publish_at_output(store, &row, (spec, &*task), state, rates));
     let (summary, failed) = match publishing.await {
         Ok(summary) => (summary, None),
-        Err(e) => (summarize(store, batch, spec, state, rates).await?, Some(AppError::from(e))),
+        Err(e) => (summarize(store, batch, (spec, &*task), state, rates).await?, Some(AppError::from(e))),
     };
     Ok(Published {
         summary,

@@ -121,7 +121,7 @@ impl Session {
         };
         let means =
             Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };
-        Runner::new(means, &tasks::makers(), config, events)
+        Runner::new(means, tasks::Registry::built_in().makers(), config, events)
     }
 
     /// Ends everything in order.

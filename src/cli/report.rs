@@ -19,6 +19,7 @@ use crate::{
     report::{
         publish::{put_report, report_to, summarize},
         summary::SummaryState,
+        task_of,
     },
     sink::is_s3,
     store::{BatchRow, Store},
@@ -52,7 +53,10 @@ impl Report {
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let summary = summarize(&store, row.id, row.specification()?, state, &settings.config.rates).await?;
+                let spec = row.specification()?;
+                let registry = crate::tasks::Registry::built_in();
+                let task = task_of(registry.reports(), spec)?;
+                let summary = summarize(&store, row.id, (spec, &*task), state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
@@ -98,27 +102,29 @@ async fn write(
     with_dropped: bool,
 ) -> Result<(), CliError> {
     let spec = row.specification()?;
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), spec)?;
+    let of = (spec, &*task);
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
-        put_report(store, row, spec, with_dropped, address).await?;
+        put_report(store, row, of, with_dropped, address).await?;
         context.screen.message(&format!("{}: written to {address}", row.name));
         return Ok(());
     }
     if file.as_os_str() == "-" {
-        report_to(store, row, spec, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
+        report_to(store, row, of, with_dropped, BufWriter::new(Data::to(io::stdout()))).await?;
         return Ok(());
     }
     let message = |e: io::Error| CliError::blocked(format!("{} cannot be written: {e}", file.display()));
     // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
-        report_to(store, row, spec, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?)))
-            .await?;
+        report_to(store, row, of, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?))).await?;
         return Ok(());
     }
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = file.with_file_name(name);
     let out = BufWriter::new(File::create(&temporary).map_err(message)?);
-    let written = report_to(store, row, spec, with_dropped, out)
+    let written = report_to(store, row, of, with_dropped, out)
         .await
         .map_err(|e| CliError::from(AppError::from(e)))
         .and_then(|out| {

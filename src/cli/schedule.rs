@@ -169,7 +169,7 @@ impl ScheduleContext<'_> {
         // Of a file that is wrong by itself, all is told that is.
         let all = |faults| load_at(path, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
-        let table = Timetable::read(path, &overrides).map_err(all)?;
+        let table = Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
             return load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
         };
@@ -234,7 +234,11 @@ impl ScheduleContext<'_> {
 
 /// A definition as it is at this moment.
 fn load_at(path: &Path, now: Timestamp) -> Result<Definition, Faults> {
-    Definition::load(path, &Overrides { now: Some(now), ..Overrides::default() })
+    Definition::load(
+        path,
+        crate::tasks::Registry::built_in().definitions(),
+        &Overrides { now: Some(now), ..Overrides::default() },
+    )
 }
 
 /// Definitions that share a name, each group once.

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use crate::{
     app::{Consent, SANDBOX_OUTPUT},
     config::Env,
-    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, SynthesisFlags, text},
+    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
     domain::{
         batch::MicroUsd,
         built_in::task_named,
@@ -16,6 +16,7 @@ use crate::{
         task::TaskName,
     },
     runner::intake::VoiceCheck,
+    tasks::synthesize::SynthesisFlags,
 };
 
 /// Names in one argument; which there are depends on the task.
@@ -200,7 +201,9 @@ impl Sources {
             (Some(_), Some(_)) => {
                 Err(Fault::of_flag("task", "is for sources without a definition; the definition says it").into())
             }
-            (Some(file), None) => Definition::load(Path::new(file), &overrides),
+            (Some(file), None) => {
+                Definition::load(Path::new(file), crate::tasks::Registry::built_in().definitions(), &overrides)
+            }
             (None, _) if self.sources.iter().any(|source| is_definition(source)) => {
                 Err(Fault::of_file("", "a definition is run by itself: give one *.toml and nothing else").into())
             }
@@ -208,7 +211,11 @@ impl Sources {
                 let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en, or --task synthesize --model lightning_v3.1 --voice-id avery";
                 Err(Fault::of_flag("task", message).into())
             }
-            (None, Some(task)) => Definition::ad_hoc(&AdHoc { task, sources: self.sources.clone() }, &overrides),
+            (None, Some(task)) => Definition::ad_hoc(
+                &AdHoc { task, sources: self.sources.clone() },
+                crate::tasks::Registry::built_in().definitions(),
+                &overrides,
+            ),
         }
     }
 
@@ -250,7 +257,7 @@ impl Sources {
             limit: self.limit,
             options: self.options(),
             formats: self.formats.as_ref().map(|formats| formats.0.clone()),
-            synthesis: self.synthesis(),
+            flags: self.synthesis().into(),
             concurrency: self.concurrency,
             max_spend: self.max_spend,
             tolerate: self.tolerate,

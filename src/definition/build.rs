@@ -4,13 +4,15 @@ use std::{
     fmt::Display,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Definition, Fault, Faults, Filters, Manifest, Origin, Overrides, TaskDefinition,
+    AdHoc, BadLines, Built, Definition, DefinitionTask, Fault, Faults, Filters, Manifest, Origin, Overrides,
+    TaskDefinition,
     dates::When,
     draft::{self, Draft, Places},
     manifest::texts::Texts,
@@ -21,57 +23,70 @@ use super::{
 };
 use crate::domain::{
     batch::{BatchName, RunSettings},
-    synthesis::Synthesis,
-    transcription::Transcription,
+    task::Tasks,
 };
 
-/// What is known besides the draft.
-pub(super) struct Builder<'a> {
-    pub(super) over: &'a Overrides,
+/// A definition being built: what is known besides the draft.
+pub struct Builder<'a> {
+    /// The command line.
+    pub over: &'a Overrides,
+    /// The task that is asked for.
+    task: Arc<dyn DefinitionTask>,
     places: Places,
-    pub(super) faults: Vec<Fault>,
+    /// What was found wrong so far.
+    pub faults: Vec<Fault>,
     /// What is wrong with other files that it names.
-    pub(super) others: Faults,
+    pub others: Faults,
     /// The working directory, absolute.
-    pub(super) cwd: PathBuf,
+    pub cwd: PathBuf,
     /// The directory that relative paths of the draft begin at, as typed.
-    pub(super) base: PathBuf,
+    pub base: PathBuf,
     /// A date is asked for, and cannot be told: what is named by it is not looked for.
     date_is_wrong: bool,
 }
 
-pub(super) fn from_file(path: &Path, over: &Overrides) -> Result<Definition, Faults> {
-    let (mut builder, draft) = open(path, over)?;
+pub(super) fn from_file(
+    path: &Path,
+    tasks: &Tasks<dyn DefinitionTask>,
+    over: &Overrides,
+) -> Result<Definition, Faults> {
+    let (mut builder, draft) = open(path, tasks, over)?;
     if !builder.in_file("task") {
-        builder.fault("task", format!("is missing; e.g. task = \"{}\"", draft.task));
+        builder.fault("task", format!("is missing; e.g. task = \"{}\"", builder.task.name()));
     }
     builder.build(draft, None)
 }
 
 /// Reads a definition's file as far as it can be told alone.
-pub(super) fn open<'a>(path: &Path, over: &'a Overrides) -> Result<(Builder<'a>, Draft), Faults> {
+pub(super) fn open<'a>(
+    path: &Path,
+    tasks: &Tasks<dyn DefinitionTask>,
+    over: &'a Overrides,
+) -> Result<(Builder<'a>, Draft), Faults> {
     let shown = path.to_string_lossy().into_owned();
     let cwd = working_dir(over)?;
     let text = draft::text_of(&cwd.join(path), &shown)?;
-    let (mut draft, places, faults) = draft::read(&shown, &text);
-    if places.file.is_empty() {
-        return Err(Faults::from_iter(faults)); // Not TOML: what is missing cannot be told from what was not read.
-    }
+    let (mut draft, places, faults) = draft::read(&shown, &text, tasks)?;
     draft.name.get_or_insert_with(|| paths::stem(paths::file_name(&shown)).to_owned());
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok((Builder { over, places, faults, others: Faults::default(), cwd, base, date_is_wrong: false }, draft))
+    let (task, others) = (Arc::clone(&draft.task), Faults::default());
+    Ok((Builder { over, task, places, faults, others, cwd, base, date_is_wrong: false }, draft))
 }
 
-pub(super) fn from_command_line(ad_hoc: &AdHoc, over: &Overrides) -> Result<Definition, Faults> {
+pub(super) fn from_command_line(
+    ad_hoc: &AdHoc,
+    tasks: &Tasks<dyn DefinitionTask>,
+    over: &Overrides,
+) -> Result<Definition, Faults> {
+    let task = tasks.named(ad_hoc.task.as_str()).map_err(|message| Fault::of_flag("task", message))?;
     let cwd = working_dir(over)?;
     let name = Origin::batch_name(&ad_hoc.sources, &cwd);
-    let texts = ad_hoc.task == Synthesis::TASK;
-    let origin = Origin::of_sources(&ad_hoc.sources, &cwd, over.manifest_format, texts);
+    let origin = Origin::of_sources(&ad_hoc.sources, &cwd, over.manifest_format, task.reads_texts());
     let manifest = ad_hoc.sources.first().cloned();
-    let draft = Draft { name: Some(name), manifest, ..Draft::of(ad_hoc.task) };
+    let draft = Draft { name: Some(name), manifest, ..Draft::of(task) };
     let (places, base) = (Places::default(), PathBuf::new());
-    let others = Faults::default();
-    let mut builder = Builder { over, places, faults: Vec::new(), others, cwd, base, date_is_wrong: false };
+    let (faults, others, task) = (Vec::new(), Faults::default(), Arc::clone(task));
+    let mut builder = Builder { over, task, places, faults, others, cwd, base, date_is_wrong: false };
     let origin = origin.unwrap_or_else(|message| {
         let what = if let [one] = ad_hoc.sources.as_slice() { one.as_str() } else { "" };
         builder.faults.push(Fault::of_file(what, message));
@@ -87,8 +102,8 @@ fn working_dir(over: &Overrides) -> Result<PathBuf, Faults> {
 
 impl Builder<'_> {
     /// Notes a fault of a field, at the flag if a flag decided it.
-    pub(super) fn fault(&mut self, field: &str, message: impl Into<String>) {
-        let fault = match self.over.flag_of(field) {
+    pub fn fault(&mut self, field: &str, message: impl Into<String>) {
+        let fault = match self.over.flag_of(field, &*self.task) {
             Some(flag) => Fault::of_flag(&flag, message),
             None if self.places.file.is_empty() => Fault::of_flag(&flag_name(field), message),
             None => self.places.fault(field, message),
@@ -97,25 +112,22 @@ impl Builder<'_> {
     }
 
     /// Whether the file has this field, rightly or wrongly: then it is not missing.
-    pub(super) fn in_file(&self, field: &str) -> bool {
+    pub fn in_file(&self, field: &str) -> bool {
         self.places.at.contains_key(field)
     }
 
     /// Notes that a field is missing, unless it was only wrong.
-    pub(super) fn missing(&mut self, field: &str, missing: bool, example: &str) {
-        if missing && !self.in_file(field) && self.over.flag_of(field).is_none() {
+    pub fn missing(&mut self, field: &str, missing: bool, example: &str) {
+        if missing && !self.in_file(field) && self.over.flag_of(field, &*self.task).is_none() {
             let hint = if self.places.file.is_empty() { String::new() } else { format!("; e.g. {example}") };
             self.fault(field, format!("is missing{hint}"));
         }
     }
 
     fn build(mut self, draft: Draft, origin: Option<Origin>) -> Result<Definition, Faults> {
-        self.refuse_flags_of_others(draft.task);
+        self.refuse_flags_of_others();
         let date = self.date(&draft);
-        let (task, judged) = match draft.task {
-            Transcription::TASK => (self.transcribing(&draft, date), true),
-            _ => self.synthesizing(&draft.synthesis, date),
-        };
+        let Built { task, judged } = draft.own.build(&mut self, date);
         let mut definition = self.definition(draft, origin, date, task);
         if self.faults.is_empty() && self.others.is_empty() {
             return Ok(definition);
@@ -124,8 +136,14 @@ impl Builder<'_> {
         Err(self.all_faults(&definition, judged))
     }
 
+    fn refuse_flags_of_others(&mut self) {
+        let message = format!("says nothing where the task is `{}`", self.task.name());
+        let foreign = self.over.foreign_to(&*self.task);
+        self.faults.extend(foreign.iter().map(|name| Fault::of_flag(name, message.as_str())));
+    }
+
     /// Sets the options that flags name.
-    pub(super) fn set_options<O: FromStr>(&mut self, table: &str, mut set: impl FnMut(O, &str) -> Result<(), String>) {
+    pub fn set_options<O: FromStr>(&mut self, table: &str, mut set: impl FnMut(O, &str) -> Result<(), String>) {
         for (name, text) in &self.over.options {
             let set = name.parse().map(|option| set(option, text));
             if let Ok(Err(message)) = set {
@@ -135,11 +153,7 @@ impl Builder<'_> {
     }
 
     /// The columns that may override options: what a flag says, or else the file, or else all of them.
-    pub(super) fn option_columns<O: FromStr<Err: Display> + Copy>(
-        &mut self,
-        said: Option<Vec<O>>,
-        all: &[O],
-    ) -> Vec<O> {
+    pub fn option_columns<O: FromStr<Err: Display> + Copy>(&mut self, said: Option<Vec<O>>, all: &[O]) -> Vec<O> {
         let Some(flag) = &self.over.option_columns else { return said.unwrap_or_else(|| all.to_vec()) };
         let named = |(name, faults): (&String, &mut Vec<String>)| -> Option<O> {
             name.parse().map_err(|e: O::Err| faults.push(e.to_string())).ok()
@@ -156,7 +170,7 @@ impl Builder<'_> {
         mut draft: Draft,
         origin: Option<Origin>,
         date: Option<Date>,
-        task: TaskDefinition,
+        task: Arc<dyn TaskDefinition>,
     ) -> Definition {
         let over = self.over;
         let name = draft.name.take().unwrap_or_default();
@@ -168,11 +182,12 @@ impl Builder<'_> {
         draft.report.sink = self.report_sink(&draft, report_to.as_deref());
         let (origin, manifest) = self.origin(&draft, &names, origin);
         let address = self.address(&draft, origin.as_ref());
-        let filters = Filters { texts: draft.task == Synthesis::TASK, ..self.filters(&draft, origin.as_ref()) };
+        let filters = Filters { texts: self.task.reads_texts(), ..self.filters(&draft, origin.as_ref()) };
         let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
         let run = self.run(&draft);
         let schedule = self.schedule(&draft);
         Definition {
+            of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
@@ -294,9 +309,9 @@ impl Builder<'_> {
                 let Some(filled) = self.fill("manifest", &typed, names) else { return (None, String::new()) };
                 let format = self.over.manifest_format.or(draft.manifest_format);
                 let dir = self.cwd.join(&typed_in);
-                let origin = match draft.task {
-                    Transcription::TASK => Origin::of_manifest(&filled, &dir, format),
-                    _ => Origin::of_texts(&filled, &dir, format),
+                let origin = match self.task.reads_texts() {
+                    false => Origin::of_manifest(&filled, &dir, format),
+                    true => Origin::of_texts(&filled, &dir, format),
                 };
                 let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
                 origin.map_err(named).map(|origin| (origin, filled))
@@ -347,7 +362,7 @@ impl Builder<'_> {
     }
 
     /// A column's name or a template over columns; a plain name is a template of that one name.
-    pub(super) fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
+    pub fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
         let text = text?;
         let template =
             if text.contains(['{', '}']) { Template::parse(text) } else { Ok(Template::of_name(text.trim())) };
@@ -364,9 +379,10 @@ impl Builder<'_> {
 
 /// Reads the manifest for its faults alone.
 fn scan(definition: &Definition) -> Result<(), Faults> {
-    match &definition.task {
-        TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, None)?.scan().map(drop),
-        TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, None)?.scan().map(drop),
+    match (definition.transcribing(), definition.synthesizing()) {
+        (Some(asked), _) => Manifest::open(definition, asked, None)?.scan().map(drop),
+        (_, Some(asked)) => Texts::open(definition, asked, None)?.scan().map(drop),
+        (None, None) => Ok(()),
     }
 }
 
@@ -382,10 +398,8 @@ fn globs(patterns: &[String]) -> Result<GlobSet, String> {
 }
 
 fn flag_name(field: &str) -> String {
-    match field {
-        "columns.key" => "key-column".into(),
-        "columns.source" => "source-column".into(),
-        "columns.text" => "text-column".into(),
-        _ => field.rsplit('.').next().unwrap_or(field).replace('_', "-"),
+    match field.strip_prefix("columns.") {
+        Some(column) => format!("{}-column", column.replace('_', "-")),
+        None => field.rsplit('.').next().unwrap_or(field).replace('_', "-"),
     }
 }

@@ -38,7 +38,7 @@ fn load(text: &str, over: Overrides) -> (tempfile::TempDir, Result<Definition, F
     fs::write(dir.path().join("jobs/calls.csv"), "key,source\n1,https://x.org/1.wav\n").unwrap();
     let working_dir = Some(dir.path().to_path_buf());
     let over = Overrides { working_dir, now: Some(NOW.parse().unwrap()), ..over };
-    let loaded = Definition::load(Path::new("jobs/a.toml"), &over);
+    let loaded = Definition::load(Path::new("jobs/a.toml"), crate::tasks::Registry::built_in().definitions(), &over);
     (dir, loaded)
 }
 
@@ -230,7 +230,11 @@ fn sources_in_a_store_make_batches_of_their_own() {
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str]| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, &over)
+        Definition::ad_hoc(
+            &AdHoc { task: Transcription::TASK, sources },
+            crate::tasks::Registry::built_in().definitions(),
+            &over,
+        )
     };
     for (sources, batch, manifest) in [
         (&["s3://acme/2026/11/20/"][..], "20", "s3://acme/2026/11/20/"),

@@ -1,32 +1,27 @@
 //! A definition's file, field by field, before the command line and the defaults.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::tz::TimeZone;
-use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
 use super::{
     dates::{self, When},
     extra,
     fault::{Fault, Faults},
-    manifest::{ManifestFormat, name_pattern},
+    manifest::ManifestFormat,
     notify::{self, Notify},
     schedule::{self, ScheduleDraft},
     stores::{self, SourceDraft},
-    synthesis::{self, SynthesisDraft},
+    task::{DefinitionTask, Page, TaskDraft},
     text::{dollars, duration, share},
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
-    batch::{LineOption, LineOverrides, ReportSettings, RunSettings},
-    built_in::task_named,
-    keywords::Keywords,
-    options::{TranscriptFormat, WebhookMode, listed},
+    batch::{ReportSettings, RunSettings},
+    options::listed,
     s3::{S3Settings, SinkSettings},
-    synthesis::Synthesis,
-    task::TaskName,
-    transcription::Transcription,
+    task::Tasks,
 };
 
 listed! {
@@ -54,7 +49,9 @@ listed! {
 pub(super) struct Draft {
     pub(super) name: Option<String>,
     /// Where the file does not say it rightly, which task's fields it has.
-    pub(super) task: TaskName,
+    pub(super) task: Arc<dyn DefinitionTask>,
+    /// What it says of its task alone.
+    pub(super) own: Box<dyn TaskDraft>,
     pub(super) date: Option<When>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) batch: Option<String>,
@@ -62,19 +59,10 @@ pub(super) struct Draft {
     pub(super) manifest_format: Option<ManifestFormat>,
     pub(super) output: Option<String>,
     pub(super) key: Option<String>,
-    pub(super) source: Option<String>,
     pub(super) include: Option<Vec<String>>,
     pub(super) exclude: Option<Vec<String>>,
-    pub(super) option_columns: Option<Vec<LineOption>>,
-    pub(super) name_pattern: Option<Regex>,
     pub(super) bad_lines: Option<BadLines>,
-    pub(super) no_source: Option<NoSource>,
     pub(super) allow_empty: Option<bool>,
-    pub(super) options: LineOverrides,
-    /// A file of words to listen for.
-    pub(super) keywords_file: Option<String>,
-    pub(super) formats: Option<Vec<TranscriptFormat>>,
-    pub(super) webhook: Option<WebhookMode>,
     pub(super) run: RunSettings,
     pub(super) report: ReportSettings,
     pub(super) report_to: Option<String>,
@@ -82,7 +70,6 @@ pub(super) struct Draft {
     pub(super) sources: SourceDraft,
     pub(super) follow_links: Option<bool>,
     pub(super) s3_sink: SinkSettings,
-    pub(super) synthesis: SynthesisDraft,
     pub(super) schedule: ScheduleDraft,
     pub(super) notify: Option<Notify>,
 }
@@ -95,25 +82,33 @@ pub(super) struct Places {
 }
 
 /// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
-pub(super) fn read(file: &str, text: &str) -> (Draft, Places, Vec<Fault>) {
+///
+/// # Errors
+/// It is not TOML: what is missing cannot be told from what was not read.
+pub(super) fn read(
+    file: &str,
+    text: &str,
+    tasks: &Tasks<dyn DefinitionTask>,
+) -> Result<(Draft, Places, Vec<Fault>), Faults> {
     let mut walk = TomlWalk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
             walk.fault(error.span().map_or(0, |span| span.start), None, error.message());
         }
-        return (Draft::of(Transcription::TASK), Places::default(), walk.faults);
+        return Err(walk.faults.into_iter().collect());
     }
-    let draft = read_root(&mut walk, table.get_ref());
+    let draft = read_root(&mut walk, table.get_ref(), tasks);
     walk.report_unknown();
-    (draft, Places { file: file.to_owned(), at: walk.places }, walk.faults)
+    Ok((draft, Places { file: file.to_owned(), at: walk.places }, walk.faults))
 }
 
 impl Draft {
     /// One that says nothing else.
-    pub(super) fn of(task: TaskName) -> Self {
+    pub(super) fn of(task: &Arc<dyn DefinitionTask>) -> Self {
         Self {
-            task,
+            task: Arc::clone(task),
+            own: task.blank(),
             name: None,
             date: None,
             timezone: None,
@@ -122,18 +117,10 @@ impl Draft {
             manifest_format: None,
             output: None,
             key: None,
-            source: None,
             include: None,
             exclude: None,
-            option_columns: None,
-            name_pattern: None,
             bad_lines: None,
-            no_source: None,
             allow_empty: None,
-            options: LineOverrides::default(),
-            keywords_file: None,
-            webhook: None,
-            formats: None,
             run: RunSettings::default(),
             report: ReportSettings::default(),
             report_to: None,
@@ -141,7 +128,6 @@ impl Draft {
             sources: SourceDraft::default(),
             follow_links: None,
             s3_sink: SinkSettings::default(),
-            synthesis: SynthesisDraft::default(),
             schedule: ScheduleDraft::default(),
             notify: None,
         }
@@ -152,30 +138,25 @@ fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn some(text: &str) -> Result<String, String> {
+pub(crate) fn some(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
 }
 
-pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+pub(crate) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
-/// Which task's fields a file has, by its word or else by its table.
-fn task_of(table: &DeTable<'_>) -> TaskName {
-    let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| task_named(task).ok());
-    let by_table = || match table.contains_key("synthesize") && !table.contains_key("transcribe") {
-        true => Synthesis::TASK,
-        false => Transcription::TASK,
-    };
-    said.unwrap_or_else(by_table)
+/// Which task's fields a file has, by its word or else by its table; the first task's where neither says it.
+fn task_of<'a>(table: &DeTable<'_>, tasks: &'a Tasks<dyn DefinitionTask>) -> &'a Arc<dyn DefinitionTask> {
+    let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| tasks.named(task).ok());
+    let by_table = || tasks.iter().find(|task| table.contains_key(task.name().as_str()));
+    said.or_else(by_table).or_else(|| tasks.iter().next()).expect("there is a task")
 }
 
-fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>) -> Draft {
-    let (task, mut root) = (task_of(table), Section::root(table));
-    let synthesis = task == Synthesis::TASK;
-    walk.text(&mut root, "task", task_named);
+fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<dyn DefinitionTask>) -> Draft {
+    let (task, mut root) = (task_of(table, tasks), Section::root(table));
+    walk.text(&mut root, "task", |text| tasks.named(text).map(drop));
     let mut draft = Draft {
-        task,
         name: walk.text(&mut root, "name", some),
         date: walk.take(&mut root, "date", |value| match dates::when_of(value) {
             Some(when) => when.map_err(Wrong::Value),
@@ -189,33 +170,19 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>) -> Draft {
         include: walk.list(&mut root, "include", any),
         exclude: walk.list(&mut root, "exclude", any),
         follow_links: walk.flag(&mut root, "follow_links"),
-        option_columns: if synthesis { None } else { walk.list(&mut root, "option_columns", named) },
-        name_pattern: if synthesis { None } else { walk.text(&mut root, "name_pattern", name_pattern) },
         bad_lines: walk.text(&mut root, "bad_lines", named),
-        no_source: if synthesis { None } else { walk.text(&mut root, "no_source", named) },
         allow_empty: walk.flag(&mut root, "allow_empty"),
         ..Draft::of(task)
     };
     let mut columns = walk.section(&mut root, "columns");
     draft.key = walk.text(&mut columns, "key", some);
-    if synthesis {
-        draft.synthesis = synthesis::read(walk, &mut root, &mut columns);
-    } else {
-        draft.source = walk.text(&mut columns, "source", some);
-        let transcribe = walk.section(&mut root, "transcribe");
-        read_transcribe(walk, transcribe, &mut draft);
-    }
+    draft.own = task.read(&mut Page { walk, root: &mut root, columns: &mut columns });
     walk.close(columns);
-    let extra = extra::read(walk, &mut root, task);
-    if synthesis {
-        draft.synthesis.set_extra(extra);
-    } else {
-        draft.options.extra = extra;
-    }
+    draft.own.set_extra(extra::read(walk, &mut root, task.extra()));
     let run = walk.section(&mut root, "run");
     draft.run = read_run(walk, run);
     let mut report = walk.section(&mut root, "report");
-    if !synthesis {
+    if task.has_transcripts() {
         draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
     }
     draft.report_to = walk.text(&mut report, "to", some);
@@ -230,46 +197,6 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>) -> Draft {
     draft.notify = notify::read(walk, &mut root);
     walk.close(root);
     draft
-}
-
-fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft: &mut Draft) {
-    let mut options = LineOverrides::default();
-    for option in LineOption::ALL.iter().copied().filter(|option| *option != LineOption::Keywords) {
-        let wanted = match option {
-            LineOption::Model | LineOption::Language | LineOption::Redact | LineOption::Send => "a string",
-            LineOption::ExpireContent => "true, false or \"try\"",
-            _ => "true or false",
-        };
-        walk.take(&mut section, option.as_str(), |value| {
-            let text = match value {
-                DeValue::String(text) if wanted.contains('"') || wanted == "a string" => text.as_ref(),
-                DeValue::Boolean(true) if wanted != "a string" => "true",
-                DeValue::Boolean(false) if wanted != "a string" => "false",
-                _ => return Err(Wrong::Type(wanted)),
-            };
-            options.set(option, text).map_err(Wrong::Value)
-        });
-    }
-    walk.any_of(&mut section, LineOption::Keywords.as_str(), |value| {
-        match value {
-            DeValue::String(file) => draft.keywords_file = Some(some(file)?),
-            DeValue::Array(entries) => {
-                let entries: Option<Vec<&str>> = entries.iter().map(|entry| entry.get_ref().as_str()).collect();
-                let entries = entries.ok_or("must be a list of strings, like [\"Northwind:2\", \"GST\"]")?;
-                options.keywords = Some(Keywords::new(entries)?);
-            }
-            _ => {
-                return Err(
-                    "must be a list of strings, like [\"Northwind:2\", \"GST\"], or the name of a file".to_owned()
-                );
-            }
-        }
-        Ok(())
-    });
-    draft.options = options;
-    draft.formats = walk.list(&mut section, "formats", named);
-    draft.webhook = walk.text(&mut section, "webhook", named);
-    walk.close(section);
 }
 
 fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSettings {

@@ -3,27 +3,20 @@
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::walk::{Section, TomlWalk};
-use crate::domain::{
-    extra::{Extra, canonical_json, check_name},
-    options::OWN_QUERY,
-    synthesis_options::OWN_BODY,
-    task::TaskName,
-    transcription::Transcription,
+use super::{
+    task::ExtraRules,
+    walk::{Section, TomlWalk},
 };
+use crate::domain::extra::{Extra, canonical_json, check_name};
 
 /// Reads the table.
-pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, task: TaskName) -> Extra {
+pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, rules: ExtraRules) -> Extra {
     let mut section = walk.section(root, "extra");
-    let (owned_query, owned_body): (&[&str], &[&str]) = match task {
-        Transcription::TASK => (OWN_QUERY, &[]),
-        _ => (&[], OWN_BODY),
-    };
     let mut extra = Extra::default();
     let mut query = walk.section(&mut section, "query");
     for name in query.others() {
         let taken = walk.any_of(&mut query, &name, |value| {
-            check_name(&name, owned_query)?;
+            check_name(&name, rules.query)?;
             plain(value).ok_or_else(|| "must be a string, a number, true or false: a query has nothing else".to_owned())
         });
         extra.query.extend(taken.map(|text| (name, text)));
@@ -32,10 +25,7 @@ pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, task: Ta
     let mut body = walk.section(&mut section, "body");
     for name in body.others() {
         let taken = walk.any_of(&mut body, &name, |value| {
-            if task == Transcription::TASK {
-                return Err("a transcription's body is the recording itself; write it in [extra.query]".to_owned());
-            }
-            check_name(&name, owned_body)?;
+            check_name(&name, rules.body?)?;
             Ok(canonical_json(&json(value)?))
         });
         extra.body.extend(taken.map(|json| (name, json)));

@@ -7,30 +7,32 @@ pub mod prose;
 pub mod template;
 pub mod text;
 
-mod build;
+pub mod build;
 #[cfg(test)]
 mod dated_tests;
 pub(crate) mod dates;
-mod draft;
+pub(crate) mod draft;
 mod extra;
-mod foreign;
 pub(crate) mod notify;
 mod origin;
 mod overrides;
-mod paths;
+pub(crate) mod paths;
 mod schedule;
 #[cfg(test)]
 mod schedule_tests;
 mod stores;
 mod synthesis;
-mod targets;
+pub(crate) mod targets;
 mod task;
 #[cfg(test)]
 mod tests;
-mod transcription;
-pub(crate) mod walk;
+pub mod walk;
 
-use std::path::{Path, PathBuf};
+use std::{
+    any::Any,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use globset::GlobSet;
 use jiff::civil::Date;
@@ -40,19 +42,20 @@ use crate::domain::{
     query::QueryRules,
     s3::{S3Settings, SinkSettings},
     schedule::Schedule,
+    task::Tasks,
 };
 
-use self::template::Template;
 pub use self::{
     draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, ManifestRow, Scan, Spooled},
     notify::Notify,
     origin::Origin,
-    overrides::{AdHoc, Overrides, SynthesisFlags},
+    overrides::{AdHoc, Overrides, TaskFlags},
     schedule::Timetable,
     synthesis::Synthesizing,
-    task::{TaskDefinition, Transcribing},
+    task::{Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, Transcribing},
+    template::Template,
 };
 
 /// How a batch is made, with the command line merged in: everything but the manifest's lines.
@@ -60,8 +63,10 @@ pub use self::{
 pub struct Definition {
     /// The definition's name; of an ad-hoc batch, the name made from its sources.
     pub name: String,
-    /// What is done with each line, and how.
-    pub task: TaskDefinition,
+    /// What is done with each line.
+    pub of: Arc<dyn DefinitionTask>,
+    /// How it is done.
+    pub task: Arc<dyn TaskDefinition>,
     /// The batch's name.
     pub batch: BatchName,
     /// The batch's date, where one is asked for.
@@ -129,41 +134,41 @@ impl Definition {
     ///
     /// # Errors
     /// Every fault of the file and of what it and the command line ask for together.
-    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
-        build::from_file(path, overrides)
+    pub fn load(path: &Path, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
+        build::from_file(path, tasks, overrides)
     }
 
     /// A definition of what the command line alone says.
     ///
     /// # Errors
     /// Every fault of it.
-    pub fn ad_hoc(ad_hoc: &AdHoc, overrides: &Overrides) -> Result<Self, Faults> {
-        build::from_command_line(ad_hoc, overrides)
+    pub fn ad_hoc(ad_hoc: &AdHoc, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
+        build::from_command_line(ad_hoc, tasks, overrides)
     }
 
     /// What a transcription asks for.
     #[must_use]
     pub fn transcribing(&self) -> Option<&Transcribing> {
-        match &self.task {
-            TaskDefinition::Transcribe(asked) => Some(asked),
-            TaskDefinition::Synthesize(_) => None,
-        }
+        self.asks()
     }
 
     /// What a synthesis asks for.
     #[must_use]
     pub fn synthesizing(&self) -> Option<&Synthesizing> {
-        match &self.task {
-            TaskDefinition::Transcribe(_) => None,
-            TaskDefinition::Synthesize(asked) => Some(asked),
-        }
+        self.asks()
+    }
+
+    /// What it asks of the task whose definitions are of type `T`.
+    #[must_use]
+    pub fn asks<T: TaskDefinition>(&self) -> Option<&T> {
+        (&*self.task as &dyn Any).downcast_ref()
     }
 
     /// The same, asked for at another address than the vendor's own.
     #[must_use]
     pub fn asked_at(mut self, origin: Option<String>) -> Self {
-        if let TaskDefinition::Synthesize(asked) = &mut self.task {
-            asked.synthesis.origin = origin;
+        if let Some(task) = self.task.asked_at(origin) {
+            self.task = task;
         }
         self
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{draft::NoSource, manifest::ManifestFormat};
-use crate::domain::{batch::MicroUsd, synthesis::CaptionFormat, task::TaskName};
+use super::{draft::NoSource, manifest::ManifestFormat, task::DefinitionTask};
+use crate::domain::{batch::MicroUsd, task::TaskName};
 
 /// A batch without a definition's file: sources and options on the command line.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +55,8 @@ pub struct Overrides {
     pub options: Vec<(&'static str, String)>,
     /// `--formats`, by name.
     pub formats: Option<Vec<String>>,
-    /// The flags of synthesis alone.
-    pub synthesis: SynthesisFlags,
+    /// The flags that not every task has.
+    pub flags: TaskFlags,
     /// `--concurrency`
     pub concurrency: Option<u32>,
     /// `--max-spend`
@@ -71,45 +71,54 @@ pub struct Overrides {
     pub working_dir: Option<PathBuf>,
 }
 
-/// The command line's flags that only a synthesis has.
+/// The flags that not every task has, by name and without their dashes, each with what it was given: nothing, one value or
+/// several.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct SynthesisFlags {
-    /// `--voice-id`: one or more, in place of the definition's.
-    pub voices: Option<Vec<String>>,
-    /// `--name`: of the outputs.
-    pub name: Option<String>,
-    /// `--part-chars`
-    pub part_chars: Option<u32>,
-    /// `--captions`
-    pub captions: Option<Vec<CaptionFormat>>,
-    /// `--pronunciations`: a file.
-    pub pronunciations: Option<String>,
-    /// `--text-column`: a column's name, or a template over columns.
-    pub text_column: Option<String>,
-    /// `--no-reuse`: what is in the audio cache will not do.
-    pub no_reuse: bool,
+pub struct TaskFlags(Vec<(&'static str, Vec<String>)>);
+
+impl FromIterator<(&'static str, Vec<String>)> for TaskFlags {
+    fn from_iter<I: IntoIterator<Item = (&'static str, Vec<String>)>>(flags: I) -> Self {
+        Self(flags.into_iter().collect())
+    }
 }
 
-impl SynthesisFlags {
-    /// Those that are set, by name.
-    pub(super) fn set(&self) -> impl Iterator<Item = &'static str> {
-        let flags = [
-            ("voice-id", self.voices.is_some()),
-            ("name", self.name.is_some()),
-            ("part-chars", self.part_chars.is_some()),
-            ("captions", self.captions.is_some()),
-            ("pronunciations", self.pronunciations.is_some()),
-            ("text-column", self.text_column.is_some()),
-            ("no-reuse", self.no_reuse),
-        ];
-        flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
+impl TaskFlags {
+    /// Whether this flag is set.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.all(name).is_some()
+    }
+
+    /// What a flag was given, if it is set.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Option<&[String]> {
+        self.0.iter().find(|(own, _)| *own == name).map(|(_, values)| values.as_slice())
+    }
+
+    /// What a flag of one value was given, if it is set.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<&String> {
+        self.all(name)?.first()
     }
 }
 
 impl Overrides {
+    /// Of the flags that not every task has, those that are set.
+    fn flags_of_tasks(&self) -> impl Iterator<Item = &'static str> {
+        let shared = [("source-column", self.source_column.is_some()), ("no-source", self.no_source.is_some())];
+        let own = self.flags.0.iter().map(|(name, _)| (*name, true));
+        shared.into_iter().chain(own).filter(|(_, set)| *set).map(|(name, _)| name)
+    }
+
+    /// What is set of the flags that only other tasks have: what they were meant to do would not be done.
+    pub(super) fn foreign_to(&self, task: &dyn DefinitionTask) -> Vec<String> {
+        let options = self.options.iter().map(|(name, _)| *name).filter(|name| !task.takes_option(name));
+        let flags = self.flags_of_tasks().filter(|name| !task.flags().contains(name));
+        options.map(dashed).chain(flags.map(str::to_owned)).collect()
+    }
+
     /// Whether a flag decides this field of a definition, and which.
-    pub(super) fn flag_of(&self, field: &str) -> Option<String> {
-        let synthesis = |name: &str| self.synthesis.set().any(|flag| flag == name);
+    pub(super) fn flag_of(&self, field: &str, task: &dyn DefinitionTask) -> Option<String> {
         let set = match field {
             "date" => self.date.is_some(),
             "no_source" => self.no_source.is_some(),
@@ -124,16 +133,26 @@ impl Overrides {
             "option_columns" => self.option_columns.is_some(),
             "columns.key" if self.key_column.is_some() => return Some("key-column".into()),
             "columns.source" if self.source_column.is_some() => return Some("source-column".into()),
-            "columns.text" if self.synthesis.text_column.is_some() => return Some("text-column".into()),
-            "synthesize.voice_id" | "synthesize.voices" if synthesis("voice-id") => return Some("voice-id".into()),
-            "transcribe.formats" | "synthesize.formats" => self.formats.is_some(),
-            _ => {
-                let of_task = field.strip_prefix("transcribe.").or_else(|| field.strip_prefix("synthesize."));
-                of_task.is_some_and(|name| {
-                    self.options.iter().any(|(own, _)| *own == name) || synthesis(&name.replace('_', "-"))
-                })
-            }
+            _ => return self.flag_of_task(field, task),
         };
-        set.then(|| field.rsplit('.').next().unwrap_or(field).replace('_', "-"))
+        set.then(|| dashed(field))
     }
+
+    fn flag_of_task(&self, field: &str, task: &dyn DefinitionTask) -> Option<String> {
+        if let Some(column) = field.strip_prefix("columns.") {
+            return Some(format!("{column}-column")).filter(|flag| self.flags.has(flag));
+        }
+        let name = field.strip_prefix(task.name().as_str())?.strip_prefix('.')?;
+        let flag = task.flag_of(name).map_or_else(|| dashed(name), str::to_owned);
+        let is_set = match name {
+            "formats" => self.formats.is_some(),
+            _ => self.options.iter().any(|(own, _)| *own == name) || self.flags.has(&flag),
+        };
+        is_set.then_some(flag)
+    }
+}
+
+/// The flag of a field or an option.
+fn dashed(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).replace('_', "-")
 }

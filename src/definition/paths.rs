@@ -16,7 +16,7 @@ const AUDIO: &[&str] = &[
 ];
 
 /// An I/O error in a user's words.
-pub(super) fn io_message(error: &io::Error) -> String {
+pub(crate) fn io_message(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "may not be read (permission denied)".into(),

@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Pronunciations, Faults> {
 }
 
 /// The same, of a file that the user knows by another name.
-pub(super) fn read_shown(path: &Path, shown: &str) -> Result<Pronunciations, Faults> {
+pub(crate) fn read_shown(path: &Path, shown: &str) -> Result<Pronunciations, Faults> {
     let mut reading = PronunciationReader { file: shown, ..PronunciationReader::default() };
     if let Err(e) = reading.all(path) {
         let message = if e.kind() == io::ErrorKind::Other { e.to_string() } else { io_message(&e) };

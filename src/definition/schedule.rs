@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use jiff::{civil::Date, tz::TimeZone};
 
 use super::{
-    Faults, Notify, Overrides,
+    DefinitionTask, Faults, Notify, Overrides,
     build::{self, Builder},
     dates::{self, When},
     draft::Draft,
@@ -16,6 +16,7 @@ use super::{
 use crate::domain::{
     batch::BatchName,
     schedule::{Cron, CronFault, Day, Missed, Schedule},
+    task::Tasks,
 };
 
 /// A window may reach this much beyond the next run.
@@ -109,8 +110,8 @@ fn uses_date(text: &str) -> bool {
 
 /// Whether another day has other lines, or other recordings or outputs for the same cells.
 fn lines_use_date(draft: &Draft) -> bool {
-    let lines = [&draft.manifest, &draft.key, &draft.source].into_iter().flatten();
-    lines.chain(draft.synthesis.templates()).any(|text| uses_date(text))
+    let lines = [&draft.manifest, &draft.key].into_iter().flatten().map(String::as_str);
+    lines.chain(draft.own.templates()).any(uses_date)
 }
 
 /// What the user should know of a schedule.
@@ -144,8 +145,8 @@ impl Timetable {
     ///
     /// # Errors
     /// What is wrong with the file alone. [`Definition::load`](super::Definition::load) finds the same, and more.
-    pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
-        let (mut builder, draft) = build::open(path, overrides)?;
+    pub fn read(path: &Path, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
+        let (mut builder, draft) = build::open(path, tasks, overrides)?;
         let schedule = builder.schedule(&draft);
         if !builder.faults.is_empty() {
             return Err(builder.faults.into_iter().collect());

@@ -23,7 +23,10 @@ fn read(text: &str) -> Read {
     let over =
         Overrides { working_dir: Some(dir.path().into()), now: Some(AT.parse().unwrap()), ..Overrides::default() };
     let path = Path::new("a.toml");
-    Read { loaded: Definition::load(path, &over), timetable: Timetable::read(path, &over) }
+    Read {
+        loaded: Definition::load(path, crate::tasks::Registry::built_in().definitions(), &over),
+        timetable: Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &over),
+    }
 }
 
 fn fault(text: &str) -> String {

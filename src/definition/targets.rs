@@ -99,7 +99,7 @@ impl Builder<'_> {
 }
 
 /// A path of a definition as an absolute one.
-pub(super) fn local(text: &str, base: PathBuf) -> Result<String, String> {
+pub(crate) fn local(text: &str, base: PathBuf) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("has control characters".to_owned());
     }

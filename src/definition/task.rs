@@ -1,26 +1,117 @@
-//! What only one of the tasks is asked for.
+//! What a definition asks of its task, and what a task has to tell of definitions.
 
+use std::{any::Any, fmt, sync::Arc};
+
+use jiff::civil::Date;
 use regex::Regex;
 
-use super::{Synthesizing, draft::NoSource, template::Template, text::ticked};
+use super::{
+    build::Builder,
+    draft::NoSource,
+    template::Template,
+    walk::{Section, TomlWalk},
+};
 use crate::domain::{
     batch::LineOption,
-    keywords::INVENTING_WEIGHT,
+    extra::Extra,
     open::Unlisted,
-    options::{SttModel, TranscribeOptions, TranscriptFormat, WebhookMode},
-    synthesis::Synthesis,
-    task::TaskName,
-    task::TaskSpec,
-    transcription::Transcription,
+    options::{TranscribeOptions, TranscriptFormat, WebhookMode},
+    task::{Task, TaskName, TaskSpec},
 };
 
-/// A task, and how it is done.
-#[derive(Debug, Clone)]
-pub enum TaskDefinition {
-    /// Recordings become transcripts.
-    Transcribe(Box<Transcribing>),
-    /// Texts become speech.
-    Synthesize(Box<Synthesizing>),
+/// A task, as definitions know it.
+pub trait DefinitionTask: Task {
+    /// Reads all that only this task's files say.
+    fn read(&self, page: &mut Page<'_, '_>) -> Box<dyn TaskDraft>;
+
+    /// What a batch without a file says: nothing.
+    fn blank(&self) -> Box<dyn TaskDraft>;
+
+    /// Whether its lines are texts: then files of prose are lines by themselves, and recordings are none.
+    fn reads_texts(&self) -> bool {
+        false
+    }
+
+    /// What `[extra]` may say.
+    fn extra(&self) -> ExtraRules;
+
+    /// Whether it has an option of this name.
+    fn takes_option(&self, name: &str) -> bool;
+
+    /// The flags of the command line that not every task has, without their dashes: those of this one.
+    fn flags(&self) -> &'static [&'static str];
+
+    /// The flag that says the same as a field of its table, where that has another name.
+    fn flag_of(&self, _field: &str) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A definition's file, where a task reads what is its own.
+pub struct Page<'w, 't> {
+    /// The file.
+    pub walk: &'w mut TomlWalk<'t>,
+    /// The file's own table.
+    pub root: &'w mut Section<'t>,
+    /// `[columns]`
+    pub columns: &'w mut Section<'t>,
+}
+
+/// What a file said of its task, before the command line and the defaults.
+pub trait TaskDraft: fmt::Debug {
+    /// Takes what `[extra]` says.
+    fn set_extra(&mut self, extra: Extra);
+
+    /// Of the fields that are filled in for each line, what they say.
+    fn templates(&self) -> Vec<&str>;
+
+    /// Merges the command line and the defaults into it. What is wrong is told to the builder, and something stands in its
+    /// place.
+    fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built;
+}
+
+/// What became of a draft.
+#[derive(Debug)]
+pub struct Built {
+    /// What is asked for.
+    pub task: Arc<dyn TaskDefinition>,
+    /// Whether lines can be judged by it.
+    pub judged: bool,
+}
+
+/// The parameters that `[extra]` may not set, since the program sets them.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtraRules {
+    /// Those of the query.
+    pub query: &'static [&'static str],
+    /// Those of the body; or why it may set none there.
+    pub body: Result<&'static [&'static str], &'static str>,
+}
+
+/// What a definition asks of its task, with the command line and the defaults merged in.
+pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
+    /// The task.
+    fn task(&self) -> TaskName;
+
+    /// The model of every line that does not say otherwise.
+    fn model(&self) -> &str;
+
+    /// What it asks for that is in none of our lists.
+    fn unlisted(&self) -> Vec<Unlisted>;
+
+    /// What the ledger keeps of it.
+    fn spec(&self) -> TaskSpec;
+
+    /// The templates that read a line's cells: what they make may depend on the date.
+    fn templates(&self) -> Vec<Template>;
+
+    /// What the user should know before the start.
+    fn notes(&self) -> Vec<String>;
+
+    /// The same, asked for at another address than the vendor's own; `None` where that makes no difference.
+    fn asked_at(&self, _origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {
+        None
+    }
 }
 
 /// What a transcription asks for.
@@ -39,82 +130,5 @@ pub struct Transcribing {
     /// What happens to lines without a source.
     pub no_source: NoSource,
     /// What makes columns of the recordings' file names.
-    pub(super) name_pattern: Option<Regex>,
-}
-
-impl TaskDefinition {
-    /// Its name.
-    #[must_use]
-    pub const fn task(&self) -> TaskName {
-        match self {
-            Self::Transcribe(_) => Transcription::TASK,
-            Self::Synthesize(_) => Synthesis::TASK,
-        }
-    }
-
-    /// The model of every line that does not say otherwise.
-    #[must_use]
-    pub fn model(&self) -> &str {
-        match self {
-            Self::Transcribe(asked) => asked.options.model.as_str(),
-            Self::Synthesize(asked) => asked.synthesis.options.model.as_str(),
-        }
-    }
-
-    /// What it asks for that is in none of our lists.
-    #[must_use]
-    pub fn unlisted(&self) -> Vec<Unlisted> {
-        match self {
-            Self::Transcribe(asked) => asked.options.unlisted().collect(),
-            Self::Synthesize(asked) => asked.synthesis.unlisted().collect(),
-        }
-    }
-
-    /// What the ledger keeps of it.
-    pub(super) fn spec(&self) -> TaskSpec {
-        match self {
-            Self::Transcribe(asked) => {
-                let (options, formats) = (asked.options.clone(), asked.formats.clone());
-                TaskSpec::of(&Transcription { options, formats, webhook: asked.webhook })
-            }
-            Self::Synthesize(asked) => TaskSpec::of(&asked.synthesis),
-        }
-    }
-
-    /// The templates that read a line's cells: what they make may depend on the date.
-    #[must_use]
-    pub fn templates(&self) -> Vec<Template> {
-        match self {
-            Self::Transcribe(asked) => asked.source_column.iter().cloned().collect(),
-            Self::Synthesize(asked) => {
-                let columns = [&asked.text_column, &asked.text_file_column].into_iter().flatten().cloned();
-                columns.chain(Template::parse(&asked.synthesis.name).ok()).collect()
-            }
-        }
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        let asked = match self {
-            Self::Transcribe(asked) => asked,
-            Self::Synthesize(asked) => return asked.synthesis.purchases_in_words().into_iter().collect(),
-        };
-        let mut notes = Vec::new();
-        let captions: Vec<_> = asked.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();
-        if !captions.is_empty() && asked.options.word_timestamps == Some(false) {
-            notes.push(format!("word_timestamps is on: {} cannot be made without", captions.join(" and ")));
-        }
-        if asked.options.diarize && asked.options.word_timestamps == Some(false) && captions.is_empty() {
-            notes.push("word_timestamps is on: diarize gives nothing without".to_owned());
-        }
-        if asked.options.diarize && asked.options.model == SttModel::PulsePro {
-            notes.push("`pulse-pro` gives no speakers on the wire: diarize will have no effect".to_owned());
-        }
-        let inventing = ticked(&asked.options.keywords.inventing().collect::<Vec<_>>());
-        if !inventing.is_empty() {
-            notes.push(format!(
-                "keywords with a weight above {INVENTING_WEIGHT} are heard where nobody said them: {inventing}"
-            ));
-        }
-        notes
-    }
+    pub(crate) name_pattern: Option<Regex>,
 }

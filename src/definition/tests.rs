@@ -56,7 +56,7 @@ fn load(text: &str, over: Overrides) -> (tempfile::TempDir, Result<Definition, F
     fs::write(dir.path().join("jobs/a.toml"), text).unwrap();
     fs::write(dir.path().join("jobs/calls.csv"), "call_id,recording_url\n1,https://x.org/1.wav\n").unwrap();
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..over };
-    let loaded = Definition::load(Path::new("jobs/a.toml"), &over);
+    let loaded = Definition::load(Path::new("jobs/a.toml"), crate::tasks::Registry::built_in().definitions(), &over);
     (dir, loaded)
 }
 
@@ -177,7 +177,12 @@ fn what_is_not_toml_is_told_by_line() {
     assert!(message[0].starts_with("jobs/a.toml:2:"), "{message:?}");
     let message = faults(&format!("{SMALL}language = \"hi\"\n"));
     assert!(message[0].starts_with("jobs/a.toml:6:1: "), "{message:?}");
-    let missing = Definition::load(Path::new("/nowhere/x.toml"), &Overrides::default()).unwrap_err();
+    let missing = Definition::load(
+        Path::new("/nowhere/x.toml"),
+        crate::tasks::Registry::built_in().definitions(),
+        &Overrides::default(),
+    )
+    .unwrap_err();
     assert_eq!(missing.to_string(), "/nowhere/x.toml: there is no such file");
 }
 
@@ -188,7 +193,9 @@ fn the_manifests_faults_are_told_with_the_definitions() {
     fs::write(dir.path().join("a.toml"), text).unwrap();
     fs::write(dir.path().join("calls.csv"), "call_id,recording_url,model\n..,/1.wav,\n2,/2.wav,pu ls\n").unwrap();
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-    let message = Definition::load(Path::new("a.toml"), &over).unwrap_err().to_string();
+    let message = Definition::load(Path::new("a.toml"), crate::tasks::Registry::built_in().definitions(), &over)
+        .unwrap_err()
+        .to_string();
     let starts = ["a.toml:6:1: `transcribe.zzz`", "calls.csv:2: column `call_id`", "calls.csv:3: column `model`"];
     assert_eq!(message.lines().count(), starts.len(), "{message}");
     assert!(message.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{message}");
@@ -243,7 +250,11 @@ fn ad_hoc_batches_are_named_after_their_sources() {
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), options, ..Overrides::default() };
     let ad_hoc = |sources: &[&str], over: &Overrides| {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, over)
+        Definition::ad_hoc(
+            &AdHoc { task: Transcription::TASK, sources },
+            crate::tasks::Registry::built_in().definitions(),
+            over,
+        )
     };
     for (sources, batch, manifest) in [
         (&["calls.csv"][..], "calls", "calls.csv"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{batch::MicroUsd, options::nearest};
 
 /// "; did you mean `x`?", or nothing.
-pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
+pub(crate) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
     match nearest(value, known.iter().map(AsRef::as_ref)) {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
@@ -13,7 +13,7 @@ pub(super) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
 }
 
 /// `a`, `b`, `c`
-pub(super) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
 }
 
@@ -28,7 +28,7 @@ pub(super) fn shell_word(text: &str) -> String {
 }
 
 /// The beginning of a text, fit for one line of a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         short.push('…');

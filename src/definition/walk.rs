@@ -14,7 +14,7 @@ use super::{
 use crate::domain::options::nearest;
 
 /// Why a value was not taken.
-pub(crate) enum Wrong {
+pub enum Wrong {
     /// Of another type than the one named.
     Type(&'static str),
     /// Of the right type, but not a valid value.
@@ -22,19 +22,19 @@ pub(crate) enum Wrong {
 }
 
 /// A file being walked.
-pub(crate) struct TomlWalk<'t> {
+pub struct TomlWalk<'t> {
     file: &'t str,
     text: &'t str,
     /// What was found wrong so far.
-    pub(crate) faults: Vec<Fault>,
+    pub faults: Vec<Fault>,
     /// Where the value of each dotted name stands: line and character.
-    pub(crate) places: BTreeMap<String, (u64, u64)>,
+    pub places: BTreeMap<String, (u64, u64)>,
     known: Vec<String>,
     unknown: Vec<(String, Range<usize>)>,
 }
 
 /// One table of it; absent tables read as empty.
-pub(crate) struct Section<'t> {
+pub struct Section<'t> {
     /// Its dotted name; empty for the file's own.
     prefix: String,
     table: Option<&'t DeTable<'t>>,
@@ -43,12 +43,12 @@ pub(crate) struct Section<'t> {
 
 impl<'t> Section<'t> {
     /// The file's own table.
-    pub(crate) fn root(table: &'t DeTable<'t>) -> Self {
+    pub fn root(table: &'t DeTable<'t>) -> Self {
         Self { prefix: String::new(), table: Some(table), asked: Vec::new() }
     }
 
     /// The names in it that nobody has asked for yet.
-    pub(crate) fn others(&self) -> Vec<String> {
+    pub fn others(&self) -> Vec<String> {
         let names = self.table.into_iter().flat_map(|table| table.keys()).map(|name| name.get_ref().to_string());
         names.filter(|name| !self.asked.contains(name)).collect()
     }
@@ -59,13 +59,14 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> TomlWalk<'t> {
-    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
+    /// A walk through this text of a file of this name.
+    pub fn new(file: &'t str, text: &'t str) -> Self {
         let (faults, places, known, unknown) = Default::default();
         Self { file, text, faults, places, known, unknown }
     }
 
     /// Notes a fault at a byte of the file.
-    pub(crate) fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
+    pub fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
         let (line, position) = self.line_of(at);
         self.faults.push(Fault {
             line: Some(line),
@@ -76,7 +77,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// Notes a fault of a field that was read rightly.
-    pub(crate) fn fault_of(&mut self, dotted: &str, message: impl Into<String>) {
+    pub fn fault_of(&mut self, dotted: &str, message: impl Into<String>) {
         let place = Some(Place::Field(dotted.to_owned()));
         let Some(&(line, position)) = self.places.get(dotted) else { return };
         if self.faults.iter().all(|fault| fault.place != place) {
@@ -93,7 +94,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// Takes one field through `read`; a fault is noted and reads as absent.
-    pub(crate) fn take<T>(
+    pub fn take<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &str,
@@ -121,7 +122,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// A text that `parse` understands.
-    pub(crate) fn text<T>(
+    pub fn text<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &str,
@@ -134,7 +135,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// A value of any type that `parse` understands.
-    pub(crate) fn any_of<T>(
+    pub fn any_of<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &str,
@@ -144,12 +145,12 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn flag(&mut self, section: &mut Section<'t>, name: &str) -> Option<bool> {
+    pub fn flag(&mut self, section: &mut Section<'t>, name: &str) -> Option<bool> {
         self.take(section, name, |value| value.as_bool().ok_or(Wrong::Type("true or false")))
     }
 
     /// A whole number from 1.
-    pub(crate) fn count(&mut self, section: &mut Section<'t>, name: &str) -> Option<u32> {
+    pub fn count(&mut self, section: &mut Section<'t>, name: &str) -> Option<u32> {
         self.take(section, name, |value| {
             let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
             match u32::from_str_radix(number.as_str(), number.radix()) {
@@ -160,7 +161,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// A list of texts that `parse` understands.
-    pub(crate) fn list<T>(
+    pub fn list<T>(
         &mut self,
         section: &mut Section<'t>,
         name: &str,
@@ -186,7 +187,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// A table of texts. `name_of` takes a name and its value, beside those taken before, and gives the name to keep.
-    pub(crate) fn texts(
+    pub fn texts(
         &mut self,
         section: &mut Section<'t>,
         name: &str,
@@ -208,13 +209,13 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// A table inside this one.
-    pub(crate) fn section(&mut self, parent: &mut Section<'t>, name: &str) -> Section<'t> {
+    pub fn section(&mut self, parent: &mut Section<'t>, name: &str) -> Section<'t> {
         let table = self.take(parent, name, |value| value.as_table().ok_or(Wrong::Type("a table")));
         Section { prefix: parent.dotted(name), table, asked: Vec::new() }
     }
 
     /// Notes what stands in a table and was not asked for.
-    pub(crate) fn close(&mut self, section: Section<'t>) {
+    pub fn close(&mut self, section: Section<'t>) {
         for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {
             let name = key.get_ref();
             if !section.asked.iter().any(|asked| asked == name.as_ref()) {
@@ -224,7 +225,7 @@ impl<'t> TomlWalk<'t> {
     }
 
     /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
-    pub(crate) fn report_unknown(&mut self) {
+    pub fn report_unknown(&mut self) {
         for (dotted, span) in std::mem::take(&mut self.unknown) {
             let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
             let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;

@@ -1,9 +1,11 @@
 //! A task's name, and what a batch asks of it, as the ledger keeps it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+use super::options::nearest;
 
 /// What is done with each line of a batch, by name: `transcribe`, `synthesize`. As small as a number, and copied like one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +82,79 @@ impl fmt::Display for TaskName {
 impl fmt::Debug for TaskName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What every part of the program may ask of a task.
+pub trait Task: fmt::Debug + Send + Sync {
+    /// Its name: in definitions, of its table there, in the ledger and on the command line.
+    fn name(&self) -> TaskName;
+
+    /// Whether what it buys is a text, so that a report can have it.
+    fn has_transcripts(&self) -> bool {
+        false
+    }
+
+    /// Whether a line has several jobs, and each of them parts that are bought by themselves and told by their number.
+    fn has_parts(&self) -> bool {
+        false
+    }
+}
+
+/// The tasks that there are, as one room of the program knows them, in the order in which they are told. None is named
+/// twice.
+pub struct Tasks<T: ?Sized>(Arc<[Arc<T>]>);
+
+impl<T: Task + ?Sized> Tasks<T> {
+    /// The task of this name.
+    #[must_use]
+    pub fn get(&self, name: TaskName) -> Option<&Arc<T>> {
+        self.iter().find(|task| task.name() == name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<T>> {
+        self.0.iter()
+    }
+
+    /// The task that somebody wrote.
+    ///
+    /// # Errors
+    /// There is none of this name, and which is the nearest.
+    pub fn named(&self, text: &str) -> Result<&Arc<T>, String> {
+        self.iter().find(|task| task.name().as_str() == text).ok_or_else(|| {
+            let names: Vec<TaskName> = self.iter().map(|task| task.name()).collect();
+            let near = nearest(text, names.iter().map(TaskName::as_str));
+            format!(
+                "`{text}` is not a task{}",
+                near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+            )
+        })
+    }
+}
+
+impl<T: ?Sized> FromIterator<Arc<T>> for Tasks<T> {
+    fn from_iter<I: IntoIterator<Item = Arc<T>>>(tasks: I) -> Self {
+        Self(tasks.into_iter().collect())
+    }
+}
+
+impl<T: ?Sized> Default for Tasks<T> {
+    /// None.
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
+
+impl<T: ?Sized> Clone for Tasks<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Task + ?Sized> fmt::Debug for Tasks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|task| task.name())).finish()
     }
 }
 

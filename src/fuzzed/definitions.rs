@@ -19,10 +19,10 @@ pub fn definitions(folder: &Path, toml: &[u8]) {
     let now = "2026-03-29T00:30:00Z".parse().expect("a moment");
     let overrides = Overrides { now: Some(now), working_dir: Some(folder.to_path_buf()), ..Overrides::default() };
 
-    let loaded = Definition::load(&path, &overrides);
-    let again = Definition::load(&path, &overrides);
+    let loaded = Definition::load(&path, crate::tasks::Registry::built_in().definitions(), &overrides);
+    let again = Definition::load(&path, crate::tasks::Registry::built_in().definitions(), &overrides);
     assert_eq!(format!("{loaded:?}"), format!("{again:?}"));
-    let timetable = Timetable::read(&path, &overrides);
+    let timetable = Timetable::read(&path, crate::tasks::Registry::built_in().definitions(), &overrides);
     match (&loaded, &timetable) {
         (Ok(definition), Ok(timetable)) => {
             assert_eq!(definition.name, timetable.name);

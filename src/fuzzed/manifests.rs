@@ -39,7 +39,11 @@ pub fn manifests(folder: &Path, input: &[u8]) {
         true => vec![("voice_id", "magnus".to_owned()), ("model", "lightning_v3.1".to_owned())],
     };
     let task = if synthesis { Synthesis::TASK } else { Transcription::TASK };
-    let definition = Definition::ad_hoc(&AdHoc { task, sources: vec![name.to_owned()] }, &over);
+    let definition = Definition::ad_hoc(
+        &AdHoc { task, sources: vec![name.to_owned()] },
+        crate::tasks::Registry::built_in().definitions(),
+        &over,
+    );
     let definition = definition.unwrap_or_else(|faults| panic!("{faults}"));
     if synthesis { texts(&definition) } else { recordings(&definition) }
 }

@@ -8,11 +8,9 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use super::{
     defuse::defuse,
     row::{Column, Row},
+    task::ReportTask,
 };
-use crate::domain::{
-    synthesis_options::{AudioFormat, SampleRate},
-    task::TaskName,
-};
+use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 const PREFIX: &str = "manifest_";
 /// The longest transcript that is put together with its row before it is written, in bytes.
@@ -25,6 +23,7 @@ pub struct ReportWriter<W: io::Write> {
     /// Reused for cells that have to be put together.
     scratch: String,
     columns: Vec<Column>,
+    own: usize,
     carried: usize,
 }
 
@@ -34,7 +33,7 @@ impl<W: io::Write> ReportWriter<W> {
     ///
     /// # Errors
     /// If `writer` fails.
-    pub fn new(writer: W, task: TaskName, carried: &[String], transcript: bool) -> io::Result<Self> {
+    pub fn new(writer: W, task: &dyn ReportTask, carried: &[String], transcript: bool) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
             .quote_style(QuoteStyle::Necessary)
@@ -42,7 +41,8 @@ impl<W: io::Write> ReportWriter<W> {
             .from_writer(writer);
         csv.write_record(header(task, carried, transcript)).map_err(cause)?;
         let columns = shown(task, transcript).collect();
-        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, carried: carried.len() })
+        let own = task.own_columns().len();
+        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried: carried.len() })
     }
 
     /// Appends a row. Carried cells that it lacks are empty, those beyond the header are dropped.
@@ -53,6 +53,9 @@ impl<W: io::Write> ReportWriter<W> {
         self.record.clear();
         for nth in 0..self.columns.len() {
             self.cell(row, self.columns[nth]);
+        }
+        for nth in 0..self.own {
+            self.maybe(row.own.get(nth).map(String::as_str));
         }
         for nth in 0..self.carried {
             self.maybe(row.carried.get(nth).map(String::as_str));
@@ -164,17 +167,18 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
 }
 
 /// The task's columns that are asked for.
-fn shown(task: TaskName, transcript: bool) -> impl Iterator<Item = Column> {
-    Column::of(task).iter().copied().filter(move |column| transcript || *column != Column::Transcript)
+fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<Item = Column> {
+    task.columns().iter().copied().filter(move |column| transcript || *column != Column::Transcript)
 }
 
 /// Our names, then the manifest's: with a prefix, or several, where a name is taken.
-fn header(task: TaskName, carried: &[String], transcript: bool) -> Vec<String> {
-    let mut taken: HashSet<String> = Column::of(task).iter().map(ToString::to_string).collect();
+fn header(task: &dyn ReportTask, carried: &[String], transcript: bool) -> Vec<String> {
+    let own = || task.own_columns().iter().map(|name| (*name).to_owned());
+    let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
     // A name that is free keeps it, whichever of the others would like to be called so.
     let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
     let free: Vec<bool> = safe.iter().map(|name| taken.insert(name.clone())).collect();
-    let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).collect();
+    let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).chain(own()).collect();
     for (mut name, free) in safe.into_iter().zip(free) {
         while !free && !taken.insert(name.clone()) {
             name.insert_str(0, PREFIX);
@@ -201,9 +205,8 @@ mod tests {
         call::ErrorKind,
         cost::MicroUsd,
         row::{Note, RowStatus},
-        synthesis::Synthesis,
-        transcription::Transcription,
     };
+    use crate::tasks::{Synthesize, Transcribe};
 
     fn row() -> Row {
         Row {
@@ -237,15 +240,16 @@ mod tests {
             notes: vec![Note::Sandbox, Note::Stereo],
             content_expiry: Some("applied".into()),
             transcript: Some("Hello,\n\"you\"".into()),
+            own: vec![],
             carried: vec!["+919812345678".into(), "=1+1".into()],
         }
     }
 
     fn written(rows: &[Row], carried: &[&str], transcript: bool) -> String {
-        written_for(Transcription::TASK, rows, carried, transcript)
+        written_for(&Transcribe, rows, carried, transcript)
     }
 
-    fn written_for(task: TaskName, rows: &[Row], carried: &[&str], transcript: bool) -> String {
+    fn written_for(task: &dyn ReportTask, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
         let mut report = ReportWriter::new(Vec::new(), task, &carried, transcript).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
@@ -284,7 +288,7 @@ mod tests {
             carried: vec!["=1+1".into(), "x".into()],
             ..row()
         };
-        let report = written_for(Synthesis::TASK, &[spoken], &["voice_id", "source"], true);
+        let report = written_for(&Synthesize, &[spoken], &["voice_id", "source"], true);
         insta::assert_snapshot!(report, @r#"
         batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,manifest_voice_id,source
         ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,'=1+1,x
@@ -342,8 +346,8 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(Transcription::TASK, &carried, false)[22..], names);
-        assert_eq!(header(Transcription::TASK, &carried, true)[23..], names);
+        assert_eq!(header(&Transcribe, &carried, false)[22..], names);
+        assert_eq!(header(&Transcribe, &carried, true)[23..], names);
     }
 
     proptest! {

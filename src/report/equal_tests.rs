@@ -12,6 +12,7 @@ use super::{
     publish_tests::{Fixture, job},
     row::Row,
     summary::SummaryState,
+    task::ReportTask,
 };
 use crate::{
     domain::{
@@ -21,11 +22,10 @@ use crate::{
         facts::Facts,
         job::JobState,
         row::{Note, RowStatus},
-        synthesis::Synthesis,
         synthesis_options::{AudioFormat, SampleRate},
-        transcription::Transcription,
     },
     store::{End, Finish, NewJob, To},
+    tasks::{Synthesize, Transcribe},
 };
 
 /// What a cell may have to stand. An apostrophe of the user's own before a formula is the one thing that cannot be told
@@ -96,6 +96,7 @@ fn row() -> impl Strategy<Value = Row> {
         submitted_at: rest.0,
         started_at: rest.1,
         finished_at: rest.2,
+        own: Vec::new(),
         carried: rest.3,
     })
 }
@@ -125,7 +126,7 @@ proptest! {
 
     #[test]
     fn every_field_of_every_row_is_read_back(rows in vec(row(), 0..5), synthesis in any::<bool>(), transcript in any::<bool>()) {
-        let task = if synthesis { Synthesis::TASK } else { Transcription::TASK };
+        let task: &dyn ReportTask = if synthesis { &Synthesize } else { &Transcribe };
         let names = ["who", "key", "=who"].map(str::to_owned);
         let mut report = ReportWriter::new(Vec::new(), task, &names, transcript).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());

@@ -5,18 +5,16 @@ use serde_json::Value;
 use super::{
     recall::{Recalled, is_adopted},
     row::Row,
+    task::{AskedOfJob, AskedOfJobs},
 };
 use crate::{
     domain::{
-        batch::{BatchSpec, LineOverrides},
-        built_in::BuiltIn,
+        batch::BatchSpec,
         call::ErrorKind,
         cost::MicroUsd,
         job::{JobState, Wanted},
         row::{Note, RowStatus},
-        synthesis::Rendition,
         transcript::Transcript,
-        transcription::Transcription,
     },
     store::{ReportRow, RowAnswer},
 };
@@ -26,17 +24,11 @@ use crate::{
 pub(super) struct RowContext {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
-    /// What it asks of its task.
-    pub(super) asked: BuiltIn,
+    /// What its jobs ask for.
+    pub(super) asked: Box<dyn AskedOfJobs>,
+    /// Whether the report has transcripts.
+    pub(super) transcripts: bool,
     pub(super) sandbox: bool,
-}
-
-/// What a line asks for.
-#[derive(Debug, Default)]
-struct Options {
-    model: Option<String>,
-    language: Option<String>,
-    rendition: Option<Rendition>,
 }
 
 impl RowContext {
@@ -44,14 +36,13 @@ impl RowContext {
     /// ledger's.
     pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {
         // Without the transcript's column the answers are not even looked for; those of speech are files.
-        let asked = self.spec.report.transcript && self.spec.task.is::<Transcription>();
-        asked && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
+        self.transcripts && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
 
     /// The report's row. Its transcript is that of an answer that came with it, or what was recalled of it.
     pub(super) fn row(&self, line: ReportRow, recalled: Option<Recalled>) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
-        let Options { model, language, rendition } = self.options(&line, kind);
+        let asked = self.asked_of(&line, kind);
         // Of what was adopted the ledger has nothing else.
         let adopted = recalled.as_ref().filter(|_| is_adopted(&line));
         Row {
@@ -69,12 +60,13 @@ impl RowContext {
             carried: cells(line.carried.as_deref()),
             line: Some(line.line),
             key: line.key,
-            output_name: rendition.as_ref().map(Rendition::file),
-            model,
-            language,
-            output_format: rendition.as_ref().map(|own| own.format.format),
-            sample_rate: rendition.as_ref().map(|own| own.format.sample_rate),
-            voice_id: rendition.and_then(|own| own.overrides.voice_id),
+            output_name: asked.output_name,
+            model: asked.model,
+            language: asked.language,
+            output_format: asked.output_format,
+            sample_rate: asked.sample_rate,
+            voice_id: asked.voice_id,
+            own: asked.own,
             characters: line.characters,
             parts: line.parts,
             reused_parts: line.reused_parts,
@@ -93,34 +85,8 @@ impl RowContext {
     }
 
     /// Of a bad line nobody knows what it asks for.
-    fn options(&self, line: &ReportRow, kind: Option<ErrorKind>) -> Options {
-        if kind == Some(ErrorKind::BadLine) {
-            return Options::default();
-        }
-        let own = line.overrides.as_deref();
-        match &self.asked {
-            BuiltIn::Transcribe(asked) => {
-                let own: LineOverrides = own.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-                let model = own.model.unwrap_or(asked.options.model);
-                let language = own.language.unwrap_or(asked.options.language);
-                Options {
-                    model: Some(model.as_str().to_owned()),
-                    language: Some(language.as_str().to_owned()),
-                    rendition: None,
-                }
-            }
-            BuiltIn::Synthesize(synthesize) => {
-                let Some(own) = own.and_then(|json| serde_json::from_str::<Rendition>(json).ok()) else {
-                    return Options::default();
-                };
-                let options = own.overrides.apply(&synthesize.options);
-                Options {
-                    model: Some(options.model.as_str().to_owned()),
-                    language: options.language.map(|language| language.as_str().to_owned()),
-                    rendition: Some(own),
-                }
-            }
-        }
+    fn asked_of(&self, line: &ReportRow, kind: Option<ErrorKind>) -> AskedOfJob {
+        if kind == Some(ErrorKind::BadLine) { AskedOfJob::default() } else { self.asked.of(line) }
     }
 
     fn notes(&self, line: &ReportRow, recalled: bool) -> Vec<Note> {

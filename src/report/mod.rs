@@ -18,4 +18,7 @@ mod summarize;
 #[cfg(test)]
 mod synthesis_tests;
 mod table;
+mod task;
 pub(crate) mod words;
+
+pub use self::task::{AskedOfJob, AskedOfJobs, ReportTask, task_of};

@@ -13,9 +13,10 @@ use super::{
     lines::RowContext,
     recall::{Recall, Recalled},
     summary::{Summary, SummaryState},
+    task::ReportTask,
 };
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, transcription::Transcription},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment},
     large::look_into,
     sink::{Content, Sink, SinkError},
     store::{BatchRow, ReportRow, RowAnswer, Scratch, Store, StoreError},
@@ -70,18 +71,18 @@ pub enum PublishError {
 pub async fn publish(
     store: &Store,
     batch: &BatchRow,
-    spec: &BatchSpec,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
     sink: &Sink,
     state: SummaryState,
     rates: &Rates,
 ) -> Result<Summary, PublishError> {
-    let written = write_report(store, batch, spec, sink).await;
+    let written = write_report(store, batch, (spec, task), sink).await;
     // A report that stays as it is keeps nobody from the summary.
     let left = match written {
         Err(error @ PublishError::OldReport { .. }) => Some(error),
         written => written.map(|()| None)?,
     };
-    let summary = summarize(store, batch.id, spec, state, rates).await?;
+    let summary = summarize(store, batch.id, (spec, task), state, rates).await?;
     put_summary(sink, &summary).await?;
     left.map_or(Ok(summary), Err)
 }
@@ -93,17 +94,22 @@ pub async fn publish(
 pub async fn publish_at_output(
     store: &Store,
     batch: &BatchRow,
-    spec: &BatchSpec,
+    of: (&BatchSpec, &dyn ReportTask),
     state: SummaryState,
     rates: &Rates,
 ) -> Result<Summary, PublishError> {
-    let sink = Sink::open(&spec.output, &spec.sink)?;
-    publish(store, batch, spec, &sink, state, rates).await
+    let sink = Sink::open(&of.0.output, &of.0.sink)?;
+    publish(store, batch, of, &sink, state, rates).await
 }
 
-async fn write_report(store: &Store, batch: &BatchRow, spec: &BatchSpec, sink: &Sink) -> Result<(), PublishError> {
+async fn write_report(
+    store: &Store,
+    batch: &BatchRow,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
+    sink: &Sink,
+) -> Result<(), PublishError> {
     let place = report_place(spec, sink)?;
-    put_at(store, batch, spec, false, place).await
+    put_at(store, batch, (spec, task), false, place).await
 }
 
 /// Writes the report of a batch to the object at this address, in the store that its report goes to.
@@ -113,25 +119,25 @@ async fn write_report(store: &Store, batch: &BatchRow, spec: &BatchSpec, sink: &
 pub async fn put_report(
     store: &Store,
     batch: &BatchRow,
-    spec: &BatchSpec,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
     with_dropped: bool,
     address: &str,
 ) -> Result<(), PublishError> {
     let place = Sink::open_file(address, spec.report_sink())?;
-    put_at(store, batch, spec, with_dropped, place).await
+    put_at(store, batch, (spec, task), with_dropped, place).await
 }
 
 async fn put_at(
     store: &Store,
     batch: &BatchRow,
-    spec: &BatchSpec,
+    of: (&BatchSpec, &dyn ReportTask),
     with_dropped: bool,
     (place, name): (Sink, String),
 ) -> Result<(), PublishError> {
     let dir = store.spool();
     let message = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(message)?;
-    let written: Result<File, PublishError> = report_to(store, batch, spec, with_dropped, file).await;
+    let written: Result<File, PublishError> = report_to(store, batch, of, with_dropped, file).await;
     written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
     Ok(())
@@ -151,7 +157,7 @@ pub(super) fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, Strin
 ///
 /// # Errors
 /// The sink does not take it.
-pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkError> {
+pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink: &Sink) -> Result<(), SinkError> {
     if spec.report_to.is_none() {
         return Ok(());
     }
@@ -159,8 +165,8 @@ pub async fn put_blank_report(spec: &BatchSpec, sink: &Sink) -> Result<(), SinkE
     if place.has(&name).await? {
         return place.try_out(&name).await;
     }
-    let header = ReportWriter::new(Vec::new(), spec.task.name, &spec.carried, spec.report.transcript)
-        .and_then(ReportWriter::finish);
+    let header =
+        ReportWriter::new(Vec::new(), task, &spec.carried, spec.report.transcript).and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
     place.put(&name, Content::Bytes(header.into()), CSV).await.map(|_| ())
 }
@@ -180,24 +186,22 @@ pub async fn put_summary(sink: &Sink, summary: &Summary) -> Result<(), SinkError
 pub async fn report_to<W: Write + Send + 'static>(
     store: &Store,
     batch: &BatchRow,
-    spec: &BatchSpec,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
     with_dropped: bool,
     out: W,
 ) -> Result<W, PublishError> {
-    let transcript = spec.report.transcript && spec.task.is::<Transcription>();
-    let asked = spec
-        .task
-        .built_in()
-        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name)))?;
+    let transcript = spec.report.transcript && task.has_transcripts();
+    let unread = |e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name));
     let lines = RowContext {
         batch: batch.name.clone(),
         spec: spec.clone(),
-        asked,
+        asked: task.jobs(&spec.task).map_err(unread)?,
+        transcripts: transcript,
         sandbox: batch.environment == Environment::Sandbox,
     };
     let lines = Arc::new(lines);
     let mut recall = Recall::new(spec, store.spool());
-    let mut writer = ReportWriter::new(out, spec.task.name, &spec.carried, transcript).map_err(PublishError::Output)?;
+    let mut writer = ReportWriter::new(out, task, &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
     let mut page = store.report_rows(batch.id, (0, 0), limit, (transcript, with_dropped)).await?;
     while let Some(last) = page.last() {

@@ -155,7 +155,10 @@ impl Fixture {
     pub(super) async fn publish(&self, state: SummaryState) -> (Summary, Vec<HashMap<String, String>>) {
         let sink = Sink::open(&self.spec.output, &self.spec.sink).unwrap();
         let row = self.store.batch_by_id(self.batch).await.unwrap();
-        let summary = publish(&self.store, &row, &self.spec, &sink, state, &Rates::default()).await.unwrap();
+        let summary =
+            publish(&self.store, &row, (&self.spec, &crate::tasks::Transcribe), &sink, state, &Rates::default())
+                .await
+                .unwrap();
         let csv = sink.get(REPORT).await.unwrap().unwrap();
         let rows = csv::Reader::from_reader(csv.as_slice()).deserialize().collect::<Result<_, _>>().unwrap();
         (summary, rows)
@@ -256,7 +259,7 @@ async fn pages_meet_without_a_gap() {
         let mut w = Fixture::new(Environment::Live, 2_099).await;
         w.spec.report.transcript = transcript;
         let row = w.store.batch_by_id(w.batch).await.unwrap();
-        let csv = report_to(&w.store, &row, &w.spec, false, Vec::new()).await.unwrap();
+        let csv = report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), false, Vec::new()).await.unwrap();
         let mut reader = csv::Reader::from_reader(csv.as_slice());
         let lines: Vec<u64> = reader.records().map(|r| r.unwrap()[1].parse().unwrap()).collect();
         assert_eq!(lines, (1..=2_100).collect::<Vec<_>>());

@@ -29,7 +29,9 @@ impl Fixture {
         let sink = Sink::open(&self.spec.output, &self.spec.sink).unwrap();
         let row = self.store.batch_by_id(self.batch).await.unwrap();
         let rates = Rates::default();
-        publish(&self.store, &row, &self.spec, &sink, SummaryState::Finished, &rates).await.map(|_| ())
+        publish(&self.store, &row, (&self.spec, &crate::tasks::Transcribe), &sink, SummaryState::Finished, &rates)
+            .await
+            .map(|_| ())
     }
 
     /// Answers a line and settles it, with these addresses as its outputs.
@@ -95,7 +97,8 @@ async fn what_is_pruned_stays_in_the_report() {
         assert_eq!(fs::read_dir(w.store.spool()).unwrap().count(), 0, "nothing is left in the spool");
         // Elsewhere too, as `report -o` writes it.
         let row = w.store.batch_by_id(w.batch).await.unwrap();
-        let elsewhere = report_to(&w.store, &row, &w.spec, true, Vec::new()).await.unwrap();
+        let elsewhere =
+            report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), true, Vec::new()).await.unwrap();
         assert!(elsewhere == before.as_bytes());
     }
 }
@@ -277,13 +280,13 @@ async fn the_first_report_of_a_batch_is_written_over_nothing() {
     let to = w.dir.path().join("bi/night.csv");
     w.spec.report_to = Some(to.display().to_string());
     let sink = Sink::open(&w.spec.output, &w.spec.sink).unwrap();
-    put_blank_report(&w.spec, &sink).await.unwrap();
+    put_blank_report((&w.spec, &crate::tasks::Transcribe), &sink).await.unwrap();
     assert!(fs::read_to_string(&to).unwrap().starts_with("batch,line,key"), "a place that can be written");
     fs::write(&to, "somebody's").unwrap();
-    put_blank_report(&w.spec, &sink).await.unwrap();
+    put_blank_report((&w.spec, &crate::tasks::Transcribe), &sink).await.unwrap();
     assert_eq!(fs::read_to_string(&to).unwrap(), "somebody's");
     assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "no trace of the trial");
     fs::remove_file(&to).unwrap();
     fs::create_dir(&to).unwrap();
-    assert!(put_blank_report(&w.spec, &sink).await.is_err(), "a folder stands there");
+    assert!(put_blank_report((&w.spec, &crate::tasks::Transcribe), &sink).await.is_err(), "a folder stands there");
 }

@@ -6,8 +6,6 @@ use crate::domain::{
     options::listed,
     row::{Note, RowStatus},
     synthesis_options::{AudioFormat, SampleRate},
-    task::TaskName,
-    transcription::Transcription,
 };
 
 listed! {
@@ -76,72 +74,6 @@ listed! {
     }
 }
 
-impl Column {
-    /// The columns of a task's reports, in their order.
-    #[must_use]
-    pub const fn of(task: TaskName) -> &'static [Self] {
-        match task {
-            Transcription::TASK => TRANSCRIPTION,
-            _ => SYNTHESIS,
-        }
-    }
-}
-
-const TRANSCRIPTION: &[Column] = &[
-    Column::Batch,
-    Column::Line,
-    Column::Key,
-    Column::Status,
-    Column::Source,
-    Column::Outputs,
-    Column::Model,
-    Column::Language,
-    Column::AudioSeconds,
-    Column::Channels,
-    Column::Tries,
-    Column::BilledCalls,
-    Column::CostUsd,
-    Column::RequestId,
-    Column::SubmittedAt,
-    Column::StartedAt,
-    Column::FinishedAt,
-    Column::ProcessingMs,
-    Column::ErrorKind,
-    Column::Error,
-    Column::Notes,
-    Column::ContentExpiry,
-    Column::Transcript,
-];
-
-const SYNTHESIS: &[Column] = &[
-    Column::Batch,
-    Column::Line,
-    Column::Key,
-    Column::OutputName,
-    Column::Status,
-    Column::Outputs,
-    Column::Model,
-    Column::Language,
-    Column::VoiceId,
-    Column::OutputFormat,
-    Column::SampleRate,
-    Column::Characters,
-    Column::AudioSeconds,
-    Column::Parts,
-    Column::ReusedParts,
-    Column::Tries,
-    Column::BilledCalls,
-    Column::CostUsd,
-    Column::RequestId,
-    Column::SubmittedAt,
-    Column::StartedAt,
-    Column::FinishedAt,
-    Column::ProcessingMs,
-    Column::ErrorKind,
-    Column::Error,
-    Column::Notes,
-];
-
 /// What the report says of one job. Times are milliseconds since 1970; `None` is an empty cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -205,6 +137,8 @@ pub struct Row {
     pub content_expiry: Option<String>,
     /// The transcript.
     pub transcript: Option<String>,
+    /// The task's own columns.
+    pub own: Vec<String>,
     /// The manifest's own columns, in the order of the carried names.
     pub carried: Vec<String>,
 }

@@ -12,7 +12,7 @@ use crate::{
         call::ErrorKind,
         cost::{MicroUsd, Rates},
         job::{BatchId, JobState, Why},
-        synthesis::Synthesis,
+        task::Task,
     },
     store::{Counts, Spending, Store, StoreError},
 };
@@ -24,14 +24,14 @@ use crate::{
 pub async fn summarize(
     store: &Store,
     batch: BatchId,
-    spec: &BatchSpec,
+    of: (&BatchSpec, &dyn Task),
     state: SummaryState,
     rates: &Rates,
 ) -> Result<Summary, StoreError> {
     let row = store.batch_by_id(batch).await?;
     let counts = store.counts(batch).await?;
     let spending = store.spending(batch).await?;
-    let mut summary = blank(store, &row.name, spec, state, rates);
+    let mut summary = blank(store, &row.name, of, state, rates);
     summary.ledger.newest_call = store.newest_call(batch).await?.map(|call| call.to_string());
     summary.pause_reason = row.pause.map(|(_, reason)| reason);
     summary.started_at = row.started_at;
@@ -52,7 +52,13 @@ pub async fn summarize(
 
 /// The summary of a batch that has no lines yet.
 #[must_use]
-pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, rates: &Rates) -> Summary {
+pub fn blank(
+    store: &Store,
+    batch: &str,
+    (spec, task): (&BatchSpec, &dyn Task),
+    state: SummaryState,
+    rates: &Rates,
+) -> Summary {
     let ledger = LedgerRef { id: store.id().to_owned(), path: store.path().display().to_string(), newest_call: None };
     Summary {
         format: FORMAT,
@@ -70,7 +76,7 @@ pub fn blank(store: &Store, batch: &str, spec: &BatchSpec, state: SummaryState, 
         failures: Vec::new(),
         suspects: Vec::new(),
         audio_seconds: 0.0,
-        synthesis: spec.task.is::<Synthesis>().then(SynthesisSummary::default),
+        synthesis: task.has_parts().then(SynthesisSummary::default),
         calls: 0,
         billed_calls: 0,
         spend: Spend::default(),

@@ -126,7 +126,10 @@ impl Prompts {
         let sink = Sink::open(&self.spec.output, &self.spec.sink).unwrap();
         let row = self.store.batch("ivr").await.unwrap().unwrap();
         let state = SummaryState::Running;
-        let summary = publish(&self.store, &row, &self.spec, &sink, state, &Rates::default()).await.unwrap();
+        let summary =
+            publish(&self.store, &row, (&self.spec, &crate::tasks::Synthesize), &sink, state, &Rates::default())
+                .await
+                .unwrap();
         (String::from_utf8(sink.get(REPORT).await.unwrap().unwrap().to_vec()).unwrap(), summary)
     }
 }

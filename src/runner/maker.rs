@@ -11,16 +11,13 @@ use super::{
 use crate::{
     domain::{
         batch::BatchSpec,
-        task::{SpecError, TaskName},
+        task::{SpecError, Task, TaskName},
     },
     store::{StoreError, To},
 };
 
 /// A task, as the runner knows it.
-pub trait Maker: Debug + Send + Sync {
-    /// Its name.
-    fn name(&self) -> TaskName;
-
+pub trait Maker: Task {
     /// Joins a runner, once in the runner's life.
     fn join(&self, means: &Means) -> Arc<dyn RunMaker>;
 }

@@ -17,6 +17,7 @@ use crate::{
     report::{
         publish::{PublishError, publish_at_output, summarize},
         summary::{Summary, SummaryState},
+        task_of,
     },
     store::{BatchRow, BatchStatus, Store, StoreError},
 };
@@ -231,7 +232,9 @@ where
         BatchStatus::Working | BatchStatus::Over => SummaryState::Running,
     };
     let spec = batch.specification()?;
-    let published = publish_at_output(store, &batch, spec, state, rates).await;
+    let registry = crate::tasks::Registry::built_in();
+    let task = task_of(registry.reports(), spec)?;
+    let published = publish_at_output(store, &batch, (spec, &*task), state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),
@@ -240,7 +243,7 @@ where
             if !without_report {
                 return Ok(Some(why));
             }
-            (summarize(store, batch.id, spec, state, rates).await?, Some(why))
+            (summarize(store, batch.id, (spec, &*task), state, rates).await?, Some(why))
         }
     };
     notify(BatchNews {

@@ -82,7 +82,7 @@ async fn a_specification_of_a_newer_version_pauses_its_batch_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_does_not_read_is_left_alone() {
-    let damage = "UPDATE batches SET task = 'sing' WHERE id = $1";
+    let damage = "UPDATE batches SET task = 'sing!' WHERE id = $1";
     let (fixture, bad, _, _) = beside_a_good_one(damage).await;
     assert!(fixture.store.batch_by_id(bad).await.is_err());
     let names: Vec<_> = fixture.store.batches().await.expect("the others").into_iter().map(|row| row.name).collect();

@@ -14,7 +14,6 @@ use wavebatch::{
     definition::{Definition, Overrides},
     domain::{
         batch::LineOption,
-        built_in::TASKS,
         call::ErrorKind,
         callback::Secret,
         cost::{MicroUsd, Rates},
@@ -26,11 +25,11 @@ use wavebatch::{
         spend::SpendRule,
         synthesis::SynthesisOption,
     },
-    report::row::Column,
     server::{
         Metrics, News, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
         probe::{ProbeSettings, watch},
     },
+    tasks::Registry,
 };
 
 use crate::{
@@ -45,9 +44,9 @@ fn the_readme_lists_what_the_report_can_say() {
     for name in ErrorKind::NAMES.iter().chain(Note::NAMES).chain(RowStatus::NAMES) {
         assert!(report.contains(&format!("`{name}`")), "`{name}` is not in \"The report\"");
     }
-    for task in TASKS {
-        let columns = Column::of(task).iter().map(|column| column.as_str()).collect::<Vec<_>>().join(",");
-        assert!(report.contains(&columns), "the columns of {task}, in their order: {columns}");
+    for task in Registry::built_in().reports().iter() {
+        let columns = task.columns().iter().map(|column| column.as_str()).collect::<Vec<_>>().join(",");
+        assert!(report.contains(&columns), "the columns of {}, in their order: {columns}", task.name());
     }
 }
 
@@ -78,7 +77,8 @@ fn every_definition_in_the_readme_is_without_fault() {
     for (nth, block) in blocks(&readme, "toml").into_iter().enumerate().filter(|(_, b)| b.contains("task = ")) {
         let path = dir.path().join(format!("{nth}.toml"));
         fs::write(&path, block).unwrap();
-        Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+        Definition::load(&path, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+            .unwrap_or_else(|faults| panic!("{faults}\n{block}"));
         checked += 1;
     }
     assert!(checked > 1, "the README shows a definition of each task");

@@ -6,8 +6,7 @@ use std::{
 };
 
 use wavebatch::definition::{
-    Definition, Faults, Manifest, ManifestRow, Overrides, Synthesizing, TaskDefinition, Transcribing,
-    manifest::texts::Texts,
+    Definition, Faults, Manifest, ManifestRow, Overrides, Synthesizing, Transcribing, manifest::texts::Texts,
 };
 
 /// A fresh clone is small.
@@ -17,13 +16,16 @@ const MAX_BYTES: u64 = 1_000_000;
 fn every_definition_in_jobs_is_without_fault() {
     for path in definitions() {
         let shown = path.display();
-        let definition = Definition::load(&path, &Overrides::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let definition =
+            Definition::load(&path, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+                .unwrap_or_else(|faults| panic!("{faults}"));
         if definition.origin.needs_copy() {
             continue;
         }
-        match &definition.task {
-            TaskDefinition::Transcribe(asked) => recordings(&definition, asked),
-            TaskDefinition::Synthesize(asked) => texts(&definition, asked),
+        match (definition.transcribing(), definition.synthesizing()) {
+            (Some(asked), _) => recordings(&definition, asked),
+            (_, Some(asked)) => texts(&definition, asked),
+            (None, None) => unreachable!("there are two tasks"),
         }
         .unwrap_or_else(|faults| panic!("{shown}: {faults}"));
     }

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["definition", "store", "waves", "media", "sink", "render"],
     // The pipeline, and what it is told by.
     &["runner", "report", "config"],
-    // The tasks, whose list is handed down to the pipeline.
+    // What can be done with a line: tasks know the rooms below, which know none of them by name.
     &["tasks"],
     // What listens, and what a service is made of.
     &["server", "sandbox"],

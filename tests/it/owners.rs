@@ -71,7 +71,9 @@ impl Asked {
 
 async fn submitted(fixture: &Fixture, limit: Option<u64>) -> Submission {
     let overrides = Overrides { limit, ..Overrides::default() };
-    let definition = Definition::load(&fixture.path("ivr.toml"), &overrides).expect("a good definition");
+    let definition =
+        Definition::load(&fixture.path("ivr.toml"), wavebatch::tasks::Registry::built_in().definitions(), &overrides)
+            .expect("a good definition");
     // What is asked for in another voice is meant.
     let options = SubmitOptions { rebuy: true, ..SubmitOptions::default() };
     submit(&fixture.store, &definition, None, Environment::Live, &options).await.expect("submitted")

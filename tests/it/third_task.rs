@@ -166,7 +166,7 @@ async fn a_line_that_a_third_task_lost_is_retried_alone() {
 async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it() {
     let (mut fixture, stub) = fixture().await;
     let batch = batch(&fixture, &["one"], json!({})).await;
-    let known = std::mem::replace(&mut fixture.makers, tasks::makers());
+    let known = std::mem::replace(&mut fixture.makers, tasks::Registry::built_in().makers().clone());
     let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Paused);
     assert_eq!(ran.paused().as_deref(), Some("its task `echo` is not known to this program"));

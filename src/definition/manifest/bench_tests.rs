@@ -39,7 +39,11 @@ impl Bench {
 
     pub(super) fn definition(&self, sources: &[&str]) -> Result<Definition, Faults> {
         let sources = sources.iter().map(|s| (*s).to_owned()).collect();
-        Definition::ad_hoc(&AdHoc { task: Transcription::TASK, sources }, &self.over)
+        Definition::ad_hoc(
+            &AdHoc { task: Transcription::TASK, sources },
+            crate::tasks::Registry::built_in().definitions(),
+            &self.over,
+        )
     }
 
     pub(super) fn read(&self, sources: &[&str]) -> Result<(Scan, Vec<ManifestRow>), String> {

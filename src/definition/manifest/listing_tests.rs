@@ -39,7 +39,11 @@ impl ListedBench {
 
     fn definition(&self) -> Result<Definition, Faults> {
         self.bench.write("a.toml", &self.text);
-        Definition::load(&self.bench.dir.path().join("a.toml"), &self.bench.over)
+        Definition::load(
+            &self.bench.dir.path().join("a.toml"),
+            crate::tasks::Registry::built_in().definitions(),
+            &self.bench.over,
+        )
     }
 
     fn read_as(&self, copy: &str) -> Result<(Scan, Vec<ManifestRow>), Faults> {

@@ -47,13 +47,14 @@ use super::{
 };
 use crate::domain::options::listed;
 
+pub(super) use self::listing::pattern;
+pub(crate) use self::names::name_pattern;
 pub use self::{
     columns::{Columns, Header},
     listed::{ListedObject, ListingWriter},
     listing::Ignored,
     scan::{BadLine, Line, ManifestLines, ManifestRow, Scan},
 };
-pub(super) use self::{listing::pattern, names::name_pattern};
 
 listed! {
     /// How a manifest is written.

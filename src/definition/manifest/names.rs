@@ -9,7 +9,7 @@ use super::record::Record;
 ///
 /// # Errors
 /// It does not compile, or names no group.
-pub(in super::super) fn name_pattern(text: &str) -> Result<Regex, String> {
+pub(crate) fn name_pattern(text: &str) -> Result<Regex, String> {
     let regex = Regex::new(text).map_err(|e| format!("is not a pattern: {}", reason(&e)))?;
     if groups(&regex).next().is_none() {
         return Err(

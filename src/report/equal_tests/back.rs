@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::super::{
     defuse::defuse,
     row::{Column, Row},
+    task::ReportTask,
 };
-use crate::domain::{cost::MicroUsd, row::RowStatus, task::TaskName, transcription::Transcription};
+use crate::domain::{cost::MicroUsd, row::RowStatus};
 
 /// A cell without the apostrophe that disarms it.
 pub(super) fn plain(cell: &str) -> String {
@@ -65,6 +66,7 @@ fn row(header: &StringRecord, record: &StringRecord, carried: usize) -> Row {
             .unwrap_or_default(),
         content_expiry: cell(Column::ContentExpiry),
         transcript: cell(Column::Transcript),
+        own: Vec::new(),
         carried: record.iter().skip(own).map(plain).collect(),
     }
 }
@@ -77,9 +79,9 @@ fn thousands(cell: &str, decimals: usize) -> u64 {
 }
 
 /// The row as far as the task's columns tell of it.
-pub(super) fn seen_by(row: Row, task: TaskName, transcript: bool) -> Row {
-    match task {
-        Transcription::TASK => Row {
+pub(super) fn seen_by(row: Row, task: &dyn ReportTask, transcript: bool) -> Row {
+    match task.has_parts() {
+        false => Row {
             output_name: None,
             voice_id: None,
             output_format: None,
@@ -90,6 +92,6 @@ pub(super) fn seen_by(row: Row, task: TaskName, transcript: bool) -> Row {
             transcript: row.transcript.filter(|_| transcript),
             ..row
         },
-        _ => Row { source: String::new(), channels: None, content_expiry: None, transcript: None, ..row },
+        true => Row { source: String::new(), channels: None, content_expiry: None, transcript: None, ..row },
     }
 }

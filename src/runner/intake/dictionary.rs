@@ -1,11 +1,11 @@
 //! The definition's pronunciations on the account that is to speak.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{super::DEFAULT_CONCURRENCY, IntakeError, requested_voices::Account};
 use crate::{
     definition::{
-        Definition, TaskDefinition,
+        Definition,
         pronunciations::{self, Pronunciations},
     },
     domain::{
@@ -23,7 +23,7 @@ pub(super) async fn push(
     account: Option<&Account>,
     definition: &mut Definition,
 ) -> Result<Option<String>, IntakeError> {
-    let TaskDefinition::Synthesize(asked) = &mut definition.task else { return Ok(None) };
+    let Some(mut asked) = definition.synthesizing().cloned() else { return Ok(None) };
     let (Some(dictionary), Some(words)) = (&mut asked.synthesis.dictionary, &asked.pronunciations) else {
         return Ok(None);
     };
@@ -31,7 +31,9 @@ pub(super) async fn push(
         let failure = CallFailure::new(ErrorKind::Unauthorized, "there is no key to ask the account by");
         return Err(IntakeError::Dictionary(failure));
     };
-    put(store, account, dictionary, words).await
+    let said = put(store, account, dictionary, words).await?;
+    definition.task = Arc::new(asked);
+    Ok(said)
 }
 
 async fn put(

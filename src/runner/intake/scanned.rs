@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     definition::{
-        Columns, Definition, Fault, Faults, Manifest, ManifestRow, Scan, Spooled, TaskDefinition,
+        Columns, Definition, Fault, Faults, Manifest, ManifestRow, Scan, Spooled,
         manifest::{
             Ignored,
             texts::{TextRow, TextScan, Texts},
@@ -90,9 +90,10 @@ pub(super) enum Opened<'d> {
 
 impl<'d> Opened<'d> {
     pub(super) fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
-        match &definition.task {
-            TaskDefinition::Transcribe(asked) => Manifest::open(definition, asked, copy).map(Self::Recordings),
-            TaskDefinition::Synthesize(asked) => Texts::open(definition, asked, copy).map(Self::Texts),
+        match (definition.transcribing(), definition.synthesizing()) {
+            (Some(asked), _) => Manifest::open(definition, asked, copy).map(Self::Recordings),
+            (_, Some(asked)) => Texts::open(definition, asked, copy).map(Self::Texts),
+            (None, None) => unreachable!("there are two tasks"),
         }
     }
 
@@ -140,8 +141,9 @@ impl<'d> Opened<'d> {
         known: (Option<&Adopt>, Option<&Verdicts>),
         writer: &mut ChunkWriter<'_>,
     ) -> Result<(), Faults> {
-        match (self, &scan.of, &definition.task) {
-            (Self::Recordings(manifest), ScanOf::Recordings(scan), TaskDefinition::Transcribe(asked)) => {
+        match (self, &scan.of) {
+            (Self::Recordings(manifest), ScanOf::Recordings(scan)) => {
+                let asked = definition.transcribing().expect("a manifest is opened and read by one definition");
                 let (adopt, verdicts) = known;
                 let mut builder = JobBuilder::new(&asked.options, &definition.queries, verdicts);
                 for row in manifest.lines(scan)? {
@@ -154,7 +156,8 @@ impl<'d> Opened<'d> {
                     }
                 }
             }
-            (Self::Texts(texts), ScanOf::Texts(scan), TaskDefinition::Synthesize(asked)) => {
+            (Self::Texts(texts), ScanOf::Texts(scan)) => {
+                let asked = definition.synthesizing().expect("a manifest is opened and read by one definition");
                 let mut builder = SynthesisJobBuilder::new(&asked.synthesis);
                 for row in texts.lines(scan)? {
                     let taken = match row? {

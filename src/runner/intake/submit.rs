@@ -19,10 +19,12 @@ use super::{
 };
 use crate::{
     definition::{Definition, Faults, Spooled, manifest::Ignored},
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
     report::{
+        ReportTask,
         publish::{blank, put_blank_report, put_summary, summarize},
         summary::SummaryState,
+        task_of,
     },
     sink::Sink,
     store::{Begun, NewBatch, ReadLines, Rewanted, Store, Submitted},
@@ -31,6 +33,8 @@ use crate::{
 /// What the user has agreed to.
 #[derive(Debug, Clone, Default)]
 pub struct SubmitOptions {
+    /// The tasks, as reports know them.
+    pub reports: Tasks<dyn ReportTask>,
     /// Finished lines may be bought again because the definition's options changed.
     pub rebuy: bool,
     /// The output may be written whoever it belongs to.
@@ -176,7 +180,8 @@ pub async fn submit(
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
-        let summary = summarize(store, row.id, &spec, SummaryState::Finished, &options.rates).await?;
+        let summary =
+            summarize(store, row.id, (&spec, &*definition.of), SummaryState::Finished, &options.rates).await?;
         put_summary(&sink, &summary).await?;
     }
     Ok(Submission {
@@ -219,12 +224,12 @@ async fn claim_output(
     }
     let state = SummaryState::Running;
     let summary = match known {
-        Some(known) => summarize(store, known.row.id, spec, state, &options.rates).await?,
-        None => blank(store, definition.batch.as_str(), spec, state, &options.rates),
+        Some(known) => summarize(store, known.row.id, (spec, &*definition.of), state, &options.rates).await?,
+        None => blank(store, definition.batch.as_str(), (spec, &*definition.of), state, &options.rates),
     };
     put_summary(&sink, &summary).await?;
-    if known.is_none() {
-        put_blank_report(spec, &sink).await?;
+    if known.is_none() && spec.report_to.is_some() {
+        put_blank_report((spec, &*task_of(&options.reports, spec)?), &sink).await?;
     }
     Ok(sink)
 }

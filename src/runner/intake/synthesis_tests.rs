@@ -43,7 +43,8 @@ impl Fixture {
 
     fn load(&self) -> Definition {
         let over = Overrides { working_dir: Some(self.dir.path().to_owned()), ..Overrides::default() };
-        Definition::load(&self.dir.path().join("p.toml"), &over).unwrap()
+        Definition::load(&self.dir.path().join("p.toml"), crate::tasks::Registry::built_in().definitions(), &over)
+            .unwrap()
     }
 
     async fn try_submit(&self, options: &SubmitOptions) -> Result<Submission, IntakeError> {
@@ -226,7 +227,9 @@ async fn bad_lines_and_the_first_lines_are_as_ever() {
     let mended = w.submit().await;
     assert_eq!((mended.bad, mended.submitted.new, mended.submitted.same, mended.gone), (0, 4, 6, 0));
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
-    let limited = Definition::load(&w.dir.path().join("p.toml"), &over).unwrap();
+    let limited =
+        Definition::load(&w.dir.path().join("p.toml"), crate::tasks::Registry::built_in().definitions(), &over)
+            .unwrap();
     let done = submit(&w.store, &limited, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
     assert_eq!((done.lines, done.submitted.same, done.gone), (1, 4, 0));
     w.write("p.toml", &format!("allow_empty = true\n{TOML}"));
@@ -253,8 +256,13 @@ async fn what_is_to_be_bought_afresh_says_so() {
     w.speak().await;
     w.write("p.csv", &format!("{CSV}d,m,Goodbye.,\n"));
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), ..Overrides::default() };
-    let synthesis = crate::definition::SynthesisFlags { no_reuse: true, ..Default::default() };
-    let afresh = Definition::load(&w.dir.path().join("p.toml"), &Overrides { synthesis, ..over }).unwrap();
+    let flags = crate::tasks::synthesize::SynthesisFlags { no_reuse: true, ..Default::default() }.into();
+    let afresh = Definition::load(
+        &w.dir.path().join("p.toml"),
+        crate::tasks::Registry::built_in().definitions(),
+        &Overrides { flags, ..over },
+    )
+    .unwrap();
     let reused = w.plan().await.synthesis.unwrap().purchases.parts;
     let done = submit(&w.store, &afresh, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
     assert_eq!((done.submitted.new, done.submitted.same), (4, 10));

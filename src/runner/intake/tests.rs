@@ -58,7 +58,7 @@ impl Fixture {
 
     fn load(&self, name: &str) -> Definition {
         let over = Overrides { working_dir: Some(self.dir.path().to_owned()), ..Overrides::default() };
-        Definition::load(&self.path(name), &over).unwrap()
+        Definition::load(&self.path(name), crate::tasks::Registry::built_in().definitions(), &over).unwrap()
     }
 
     async fn submit_with(&self, options: &SubmitOptions) -> Result<Submission, IntakeError> {
@@ -84,7 +84,15 @@ impl Fixture {
     }
 
     async fn report(&self, submission: &Submission) -> Vec<String> {
-        let out = report_to(&self.store, &self.batch().await, &submission.spec, false, Vec::new()).await.unwrap();
+        let out = report_to(
+            &self.store,
+            &self.batch().await,
+            (&submission.spec, &crate::tasks::Transcribe),
+            false,
+            Vec::new(),
+        )
+        .await
+        .unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -320,7 +328,8 @@ async fn what_was_cut_off_is_completed() {
     let spec = definition.spec(&header);
     let batch = NewBatch::new("calls", Environment::Live, Transcription::TASK, (&spec).into());
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
-    let summary = blank(&w.store, "calls", &spec, SummaryState::Running, &Rates::default());
+    let summary =
+        blank(&w.store, "calls", (&spec, &crate::tasks::Transcribe), SummaryState::Running, &Rates::default());
     put_summary(&sink, &summary).await.unwrap();
     w.store.begin(batch, Resubmission::default()).await.unwrap();
     assert!(w.batch().await.submitting_at.is_some());
@@ -333,7 +342,8 @@ async fn what_was_cut_off_is_completed() {
 async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
     let w = Fixture::new().await;
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
-    let limited = Definition::load(&w.path("calls.toml"), &over).unwrap();
+    let limited =
+        Definition::load(&w.path("calls.toml"), crate::tasks::Registry::built_in().definitions(), &over).unwrap();
     let options = SubmitOptions::default();
     assert_eq!(submit(&w.store, &limited, None, Environment::Live, &options).await.unwrap().submitted.new, 1);
     assert_eq!(w.submit().await.unwrap().submitted, Submitted { new: 2, same: 1, ..Submitted::default() });
@@ -365,7 +375,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
         ..Overrides::default()
     };
     let ad_hoc = AdHoc { task: Transcription::TASK, sources: vec!["-".into()] };
-    let definition = Definition::ad_hoc(&ad_hoc, &over).unwrap();
+    let definition = Definition::ad_hoc(&ad_hoc, crate::tasks::Registry::built_in().definitions(), &over).unwrap();
     let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
     let spool = w.store.spool();
     let copy = copy_manifest(&definition, &spool, &fetcher, CSV.as_bytes()).await.unwrap().unwrap();

@@ -250,10 +250,13 @@ fn reread(file: &Path, stamp: Stamp, known: Option<&FolderEntry>, now: Timestamp
 fn read(file: &Path, now: Timestamp) -> Result<Timetable, Faults> {
     let at = |now| Overrides { now: Some(now), ..Overrides::default() };
     // Of a file that is wrong by itself, all is told that is.
-    let all = |faults| Definition::load(file, &at(now)).err().unwrap_or(faults);
-    let table = Timetable::read(file, &at(now)).map_err(all)?;
+    let all = |faults| {
+        Definition::load(file, crate::tasks::Registry::built_in().definitions(), &at(now)).err().unwrap_or(faults)
+    };
+    let table = Timetable::read(file, crate::tasks::Registry::built_in().definitions(), &at(now)).map_err(all)?;
     let next = table.schedule.as_ref().and_then(|schedule| schedule.next(now));
-    match Definition::load(file, &at(next.map_or(now, |run| run.at))) {
+    match Definition::load(file, crate::tasks::Registry::built_in().definitions(), &at(next.map_or(now, |run| run.at)))
+    {
         Err(faults) if !faults.list.iter().all(|fault| fault.is_of_field("manifest")) => Err(faults),
         _ => Ok(table),
     }

@@ -1,7 +1,24 @@
 //! Recordings become transcripts.
 
+mod definition;
+mod report;
 mod work;
+
+use crate::domain::{
+    task::{Task, TaskName},
+    transcription::Transcription,
+};
 
 /// The task.
 #[derive(Debug, Clone, Copy)]
 pub struct Transcribe;
+
+impl Task for Transcribe {
+    fn name(&self) -> TaskName {
+        Transcription::TASK
+    }
+
+    fn has_transcripts(&self) -> bool {
+        true
+    }
+}

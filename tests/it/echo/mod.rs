@@ -4,7 +4,7 @@ mod stub;
 mod work;
 
 use serde::{Deserialize, Serialize};
-use wavebatch::domain::task::{Asked, TaskName};
+use wavebatch::domain::task::{Asked, Task, TaskName};
 
 pub use stub::Stub;
 
@@ -21,4 +21,10 @@ pub struct Echoing {
 
 impl Asked for Echoing {
     const TASK: TaskName = TaskName::of("echo");
+}
+
+impl Task for Echo {
+    fn name(&self) -> TaskName {
+        Echoing::TASK
+    }
 }

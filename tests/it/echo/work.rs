@@ -14,7 +14,7 @@ use wavebatch::{
         job::{JobState, RequestFingerprint},
         options::ExpireContent,
         pool::Pool,
-        task::{Asked, SpecError, TaskName},
+        task::SpecError,
     },
     runner::{
         BatchMaker, Caller, Departs, JobInHand, Maker, Means, Next, OneCall, PartInHand, RunMaker, RunnerConfig,
@@ -29,10 +29,6 @@ use wavebatch::{
 use super::{Echo, Echoing};
 
 impl Maker for Echo {
-    fn name(&self) -> TaskName {
-        Echoing::TASK
-    }
-
     fn join(&self, _: &Means) -> Arc<dyn RunMaker> {
         Arc::new(*self)
     }

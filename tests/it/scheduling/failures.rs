@@ -135,7 +135,12 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let taken = store.take_run(Environment::Live, &[name.into()]).await.unwrap().expect("it is due");
     // And half way through: its batch is there, and none of its lines.
     let definition = Overrides { now: Some("2026-11-20T20:30:00Z".parse().unwrap()), ..Overrides::default() };
-    let definition = Definition::load(&fixture.path("jobs/night.toml"), &definition).unwrap();
+    let definition = Definition::load(
+        &fixture.path("jobs/night.toml"),
+        wavebatch::tasks::Registry::built_in().definitions(),
+        &definition,
+    )
+    .unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
     let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
     let spec = (&definition.spec(&columns)).into();

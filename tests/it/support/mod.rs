@@ -131,7 +131,7 @@ impl Fixture {
             spend: None,
             base_url: None,
             webhook: None,
-            makers: tasks::makers(),
+            makers: tasks::Registry::built_in().makers().clone(),
         }
     }
 
@@ -209,7 +209,9 @@ impl Fixture {
     }
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
-        let definition = Definition::load(definition, &Overrides::default()).expect("a good definition");
+        let definition =
+            Definition::load(definition, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
+                .expect("a good definition");
         submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::default())
             .await
             .expect("submitted")

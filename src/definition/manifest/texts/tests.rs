@@ -37,7 +37,7 @@ impl Bench {
         );
         self.write("a.toml", &text);
         let over = Overrides { working_dir: Some(self.dir.path().to_path_buf()), ..Overrides::default() };
-        Definition::load(Path::new("a.toml"), &over)
+        Definition::load(Path::new("a.toml"), crate::tasks::Registry::built_in().definitions(), &over)
     }
 
     fn read(&self) -> Result<(TextScan, TextsPreview, Vec<TextRow>), String> {

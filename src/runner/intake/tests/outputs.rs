@@ -38,7 +38,10 @@ async fn an_older_copy_of_the_ledger_is_refused() {
     let sink = Sink::open(&submission.spec.output, &submission.spec.sink).unwrap();
     let rates = Rates::default();
     let state = SummaryState::Finished;
-    let mut summary = publish(&w.store, &w.batch().await, &submission.spec, &sink, state, &rates).await.unwrap();
+    let mut summary =
+        publish(&w.store, &w.batch().await, (&submission.spec, &crate::tasks::Transcribe), &sink, state, &rates)
+            .await
+            .unwrap();
     w.submit().await.unwrap();
     summary.ledger.newest_call = Some(crate::domain::job::CallId::new().to_string());
     put_summary(&sink, &summary).await.unwrap();

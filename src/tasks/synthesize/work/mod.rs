@@ -26,14 +26,8 @@ use crate::{
     audio::wav,
     clock::Clock,
     domain::{
-        batch::BatchSpec,
-        call::ErrorKind,
-        identity::Identity,
-        job::CallId,
-        pool::Pool,
-        synthesis::Synthesis,
-        synthesis_options::AudioFormat,
-        task::{SpecError, TaskName},
+        batch::BatchSpec, call::ErrorKind, identity::Identity, job::CallId, pool::Pool, synthesis::Synthesis,
+        synthesis_options::AudioFormat, task::SpecError,
     },
     io_fault,
     runner::{BatchMaker, DEFAULT_CONCURRENCY, JobInHand, Maker, Means, Next, PartInHand, RunMaker, RunnerConfig},
@@ -44,10 +38,6 @@ use crate::{
 const WRITERS: usize = 2;
 
 impl Maker for Synthesize {
-    fn name(&self) -> TaskName {
-        Synthesis::TASK
-    }
-
     fn join(&self, _: &Means) -> Arc<dyn RunMaker> {
         Arc::new(*self)
     }

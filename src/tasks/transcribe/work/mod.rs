@@ -26,7 +26,7 @@ use crate::{
         job::CallRecord,
         options::TranscribeOptions,
         pool::Pool,
-        task::{SpecError, TaskName},
+        task::SpecError,
         transcription::Transcription,
     },
     runner::{
@@ -41,10 +41,6 @@ use crate::{
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Maker for Transcribe {
-    fn name(&self) -> TaskName {
-        Transcription::TASK
-    }
-
     fn join(&self, means: &Means) -> Arc<dyn RunMaker> {
         let log = LogBook::new(means.client.clone(), means.store.clock().clone());
         Arc::new(TranscriptionRun(Arc::new(RunState { log, marks: Marks::default(), overdue: AtomicU32::new(0) })))

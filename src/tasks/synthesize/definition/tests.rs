@@ -1,9 +1,12 @@
 use std::{fs, path::Path};
 
-use super::{super::*, *};
-use crate::domain::{
-    synthesis::{CaptionFormat, Transport},
-    synthesis_options::{SampleRate, TtsLanguage},
+use super::*;
+use crate::{
+    definition::{AdHoc, Definition, Faults, Origin, Overrides, manifest},
+    domain::{
+        synthesis::{CaptionFormat, Transport},
+        synthesis_options::{SampleRate, TtsLanguage},
+    },
 };
 
 const WHOLE: &str = r#"
@@ -39,7 +42,7 @@ pub(super) fn load(text: &str) -> (tempfile::TempDir, Result<Definition, Faults>
     fs::write(dir.path().join("jobs/prompts.csv"), "prompt,words\nhello,Hello.\n").unwrap();
     fs::write(dir.path().join("jobs/brand-names.csv"), "word,pronunciation\nAcme,ak-mee\n").unwrap();
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-    let loaded = Definition::load(Path::new("jobs/a.toml"), &over);
+    let loaded = Definition::load(Path::new("jobs/a.toml"), crate::tasks::Registry::built_in().definitions(), &over);
     (dir, loaded)
 }
 
@@ -163,7 +166,9 @@ fn the_dictionary_is_read_with_all_else() {
         );
         write("a.toml", &text);
         let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
-        Definition::load(Path::new("a.toml"), &over).unwrap_err().to_string()
+        Definition::load(Path::new("a.toml"), crate::tasks::Registry::built_in().definitions(), &over)
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(
         load("words.csv"),
@@ -195,8 +200,12 @@ fn texts_are_named_on_the_command_line() {
     };
     let ad_hoc = |sources: &[&str], synthesis: &SynthesisFlags| {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-        let over = Overrides { synthesis: synthesis.clone(), ..over.clone() };
-        Definition::ad_hoc(&AdHoc { task: crate::domain::synthesis::Synthesis::TASK, sources }, &over)
+        let over = Overrides { flags: synthesis.clone().into(), ..over.clone() };
+        Definition::ad_hoc(
+            &AdHoc { task: Synthesis::TASK, sources },
+            crate::tasks::Registry::built_in().definitions(),
+            &over,
+        )
     };
     let definition = ad_hoc(&["p.csv"], &flags).unwrap();
     let asked = definition.synthesizing().unwrap();

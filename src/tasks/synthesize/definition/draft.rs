@@ -7,22 +7,25 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::super::{
-    draft::{named, some},
-    text::{did_you_mean, excerpt, ticked},
-    walk::{Section, TomlWalk, Wrong},
-};
-use crate::domain::{
-    extra::Extra,
-    synthesis::{
-        CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending, part_chars,
+use crate::{
+    definition::{
+        Page,
+        draft::{named, some},
+        text::{did_you_mean, excerpt, ticked},
+        walk::{Section, TomlWalk, Wrong},
     },
-    synthesis_options::{AudioFormat, SampleRate},
+    domain::{
+        synthesis::{
+            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending,
+            part_chars,
+        },
+        synthesis_options::{AudioFormat, SampleRate},
+    },
 };
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug, Default)]
-pub(in super::super) struct SynthesisDraft {
+pub(super) struct SynthesisDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
     pub(super) option_columns: Option<Vec<SynthesisOption>>,
@@ -39,24 +42,9 @@ pub(in super::super) struct SynthesisDraft {
     pub(super) transport: Option<Transport>,
 }
 
-impl SynthesisDraft {
-    /// What `[extra]` says.
-    pub(in super::super) fn set_extra(&mut self, extra: Extra) {
-        self.options.extra = extra;
-    }
-
-    /// Of the fields that are filled in for each line, what they say.
-    pub(in super::super) fn templates(&self) -> impl Iterator<Item = &String> {
-        [&self.text, &self.text_file, &self.name].into_iter().flatten()
-    }
-}
-
 /// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
-pub(in super::super) fn read<'t>(
-    walk: &mut TomlWalk<'t>,
-    root: &mut Section<'t>,
-    columns: &mut Section<'t>,
-) -> SynthesisDraft {
+pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
+    let Page { walk, root, columns } = page;
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);

@@ -1,11 +1,5 @@
-//! Definitions of synthesis batches: `[synthesize]`, beside what all definitions have.
+//! What a synthesis batch asks for.
 
-mod build;
-mod draft;
-#[cfg(test)]
-mod tests;
-
-pub(super) use self::draft::{SynthesisDraft, read};
 use super::{pronunciations::Pronunciations, template::Template};
 use crate::domain::synthesis::{Synthesis, SynthesisOption};
 

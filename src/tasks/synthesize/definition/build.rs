@@ -1,0 +1,200 @@
+//! What a synthesis batch is asked for, from what a file says, the command line, and the defaults.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::civil::Date;
+
+use super::{
+    draft::SynthesisDraft,
+    flags::{CAPTIONS, NAME, NO_REUSE, PART_CHARS as PART_CHARS_FLAG, PRONUNCIATIONS, TEXT_COLUMN, VOICE_ID},
+};
+use crate::{
+    definition::{
+        Built, Synthesizing, Template,
+        build::Builder,
+        pronunciations::{self, Pronunciations},
+        targets::local,
+    },
+    domain::{
+        extra::Extra,
+        options::ExpireContent,
+        synthesis::{
+            self, CaptionFormat, Dictionary, OutputFormat, Pause, Synthesis, SynthesisOption, Transport, default_name,
+        },
+        synthesis_options::{AudioFormat, PART_CHARS, Speed, SynthesisOptions, TtsModel},
+    },
+};
+
+/// Lines can be judged by it unless it has no model: then their options cannot.
+pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Date>) -> Built {
+    let text = on.over.flags.one(TEXT_COLUMN).or(said.text.as_ref());
+    let text_column = on.column("columns.text", text, date);
+    let text_file_column = on.column("columns.text_file", said.text_file.as_ref(), date);
+    let option_columns = on.option_columns(said.option_columns.clone(), SynthesisOption::ALL);
+    let (dictionary, pronunciations) = said.pronunciations(on).unzip();
+    let (synthesis, judged) = said.synthesis(on, dictionary);
+    let no_reuse = on.over.flags.has(NO_REUSE);
+    let asked = Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, no_reuse };
+    Built { task: Arc::new(asked), judged }
+}
+
+impl SynthesisDraft {
+    fn synthesis(&self, on: &mut Builder<'_>, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
+        let mut options = self.options.clone();
+        on.set_options("synthesize", |option, text| options.set(option, text));
+        on.missing("synthesize.model", options.model.is_none(), "model = \"lightning_v3.1\"");
+        let voices = self.voices(on);
+        options.voice_id = None;
+        let formats = self.output_formats(on);
+        let name = self.name_of_outputs(on).unwrap_or_else(|| default_name(&voices, &formats));
+        let captions = self.captions(on);
+        let part_chars = on.over.flags.one(PART_CHARS_FLAG).map(|text| {
+            let chars = text.parse::<u32>().map_err(|e| format!("`{text}`: {e}"));
+            let checked = chars.and_then(synthesis::part_chars);
+            checked.map_err(|message| on.fault("synthesize.part_chars", message)).unwrap_or(PART_CHARS)
+        });
+        let pause = Pause::default();
+        let model = options.model.unwrap_or(TtsModel::LightningPro);
+        let base = SynthesisOptions { voice_id: voices.first().cloned().unwrap_or_default(), ..spoken_by(model) };
+        let synthesis = Synthesis {
+            options: options.apply(&base),
+            voices,
+            formats,
+            name,
+            part_chars: part_chars.or(self.part_chars).unwrap_or(PART_CHARS),
+            pause: Pause {
+                sentence_ms: self.sentence_ms.unwrap_or(pause.sentence_ms),
+                paragraph_ms: self.paragraph_ms.unwrap_or(pause.paragraph_ms),
+            },
+            max_chars_per_second: self.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
+            captions,
+            dictionary,
+            transport: self.transport.unwrap_or(Transport::Auto),
+            origin: None,
+        };
+        let judged = options.model.is_some();
+        for fault in synthesis.faults().into_iter().filter(|_| judged) {
+            on.fault(&format!("synthesize.{}", fault.field), fault.message);
+        }
+        (synthesis, judged)
+    }
+
+    /// The captions that are asked for, none twice.
+    fn captions(&self, on: &mut Builder<'_>) -> Vec<CaptionFormat> {
+        let mut captions = Vec::new();
+        let mut add = |caption: CaptionFormat| {
+            if !captions.contains(&caption) {
+                captions.push(caption);
+            }
+        };
+        match on.over.flags.all(CAPTIONS) {
+            None => self.captions.iter().flatten().copied().for_each(add),
+            Some(flag) => {
+                for text in flag {
+                    match text.parse::<CaptionFormat>() {
+                        Ok(caption) => add(caption),
+                        Err(fault) => on.fault("synthesize.captions", fault.to_string()),
+                    }
+                }
+            }
+        }
+        captions
+    }
+
+    /// The voices that are asked for; there may be none, where each line has its own.
+    fn voices(&self, on: &mut Builder<'_>) -> Vec<String> {
+        if let Some(flag) = on.over.flags.all(VOICE_ID) {
+            return flag.to_vec();
+        }
+        if self.voices.is_some() && self.options.voice_id.is_some() {
+            on.fault("synthesize.voices", "goes in place of `voice_id`; leave one of them out");
+        }
+        match &self.voices {
+            Some(voices) => {
+                if voices.is_empty() {
+                    on.fault("synthesize.voices", "names no voice");
+                }
+                voices.clone()
+            }
+            None => self.options.voice_id.iter().cloned().collect(),
+        }
+    }
+
+    fn output_formats(&self, on: &mut Builder<'_>) -> Vec<OutputFormat> {
+        let Some(flag) = &on.over.formats else {
+            return self.formats.clone().unwrap_or_else(|| vec![OutputFormat::of(AudioFormat::Wav)]);
+        };
+        let mut formats = Vec::new();
+        for name in flag {
+            match AudioFormat::named(name) {
+                // What the file says of its rate and ending still holds.
+                Ok(format) => match self.formats.iter().flatten().filter(|own| own.format == format) {
+                    own if own.clone().count() > 0 => formats.extend(own.cloned()),
+                    _ => formats.push(OutputFormat::of(format)),
+                },
+                Err(message) => on.fault("synthesize.formats", message),
+            }
+        }
+        // Then it names some, if not rightly.
+        if formats.is_empty() && !flag.is_empty() { vec![OutputFormat::of(AudioFormat::Wav)] } else { formats }
+    }
+
+    fn name_of_outputs(&self, on: &mut Builder<'_>) -> Option<String> {
+        let name = on.over.flags.one(NAME).or(self.name.as_ref())?;
+        match Template::parse(name) {
+            Ok(_) => Some(name.clone()),
+            Err(fault) => {
+                on.fault("synthesize.name", fault.to_string());
+                None
+            }
+        }
+    }
+
+    /// The dictionary's file, read: what is wrong with it is told together with all else.
+    fn pronunciations(&self, on: &mut Builder<'_>) -> Option<(Dictionary, Pronunciations)> {
+        let (path, base) = match (on.over.flags.one(PRONUNCIATIONS), &self.pronunciations) {
+            (Some(flag), _) => (flag, PathBuf::new()),
+            (None, file) => (file.as_ref()?, on.base.clone()),
+        };
+        let field = "synthesize.pronunciations";
+        let file = match local(path, on.cwd.join(&base)) {
+            Ok(file) => file,
+            Err(message) => {
+                on.fault(field, message);
+                return None;
+            }
+        };
+        if !Path::new(&file).is_file() {
+            on.fault(field, format!("`{}`: there is no such file", base.join(path).display()));
+            return None;
+        }
+        match pronunciations::read_shown(Path::new(&file), &base.join(path).to_string_lossy()) {
+            Ok(words) => {
+                let dictionary = Dictionary { file, hash: words.hex(), words: words.items.clone().into(), id: None };
+                Some((dictionary, words))
+            }
+            Err(faults) => {
+                on.others.extend(faults);
+                None
+            }
+        }
+    }
+}
+
+/// The defaults of everything but the model, which has none.
+const fn spoken_by(model: TtsModel) -> SynthesisOptions {
+    SynthesisOptions {
+        model,
+        voice_id: String::new(),
+        language: None,
+        speed: Speed::NORMAL,
+        number_pronunciation_language: None,
+        math_notation: false,
+        expire_content: ExpireContent::No,
+        extra: Extra { query: BTreeMap::new(), body: BTreeMap::new() },
+    }
+}

@@ -1,0 +1,50 @@
+//! The flags of the command line that only a synthesis has.
+
+use crate::{definition::TaskFlags, domain::synthesis::CaptionFormat};
+
+pub(super) const VOICE_ID: &str = "voice-id";
+pub(super) const NAME: &str = "name";
+pub(super) const PART_CHARS: &str = "part-chars";
+pub(super) const CAPTIONS: &str = "captions";
+pub(super) const PRONUNCIATIONS: &str = "pronunciations";
+pub(super) const TEXT_COLUMN: &str = "text-column";
+pub(super) const NO_REUSE: &str = "no-reuse";
+
+/// All of them.
+pub(super) const NAMES: &[&str] = &[VOICE_ID, NAME, PART_CHARS, CAPTIONS, PRONUNCIATIONS, TEXT_COLUMN, NO_REUSE];
+
+/// The command line's flags that only a synthesis has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SynthesisFlags {
+    /// `--voice-id`: one or more, in place of the definition's.
+    pub voices: Option<Vec<String>>,
+    /// `--name`: of the outputs.
+    pub name: Option<String>,
+    /// `--part-chars`
+    pub part_chars: Option<u32>,
+    /// `--captions`
+    pub captions: Option<Vec<CaptionFormat>>,
+    /// `--pronunciations`: a file.
+    pub pronunciations: Option<String>,
+    /// `--text-column`: a column's name, or a template over columns.
+    pub text_column: Option<String>,
+    /// `--no-reuse`: what is in the audio cache will not do.
+    pub no_reuse: bool,
+}
+
+impl From<SynthesisFlags> for TaskFlags {
+    fn from(said: SynthesisFlags) -> Self {
+        let one = |text: Option<String>| text.map(|text| vec![text]);
+        let captions = said.captions.map(|all| all.iter().map(ToString::to_string).collect());
+        let flags = [
+            (VOICE_ID, said.voices),
+            (NAME, one(said.name)),
+            (PART_CHARS, one(said.part_chars.map(|chars| chars.to_string()))),
+            (CAPTIONS, captions),
+            (PRONUNCIATIONS, one(said.pronunciations)),
+            (TEXT_COLUMN, one(said.text_column)),
+            (NO_REUSE, said.no_reuse.then(Vec::new)),
+        ];
+        flags.into_iter().filter_map(|(name, values)| Some((name, values?))).collect()
+    }
+}

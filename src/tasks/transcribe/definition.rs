@@ -1,0 +1,283 @@
+//! `[transcribe]`, and what else a definition says of a transcription.
+
+use std::{fs, io, sync::Arc};
+
+use jiff::civil::Date;
+use regex::Regex;
+use toml::de::DeValue;
+
+use super::Transcribe;
+use crate::{
+    definition::{
+        Built, DefinitionTask, ExtraRules, NoSource, Page, Place, TaskDefinition, TaskDraft, Template, Transcribing,
+        build::Builder,
+        draft::{named, some},
+        manifest::name_pattern,
+        paths::io_message,
+        targets::local,
+        text::ticked,
+        walk::{Section, TomlWalk, Wrong},
+    },
+    domain::{
+        batch::{LineOption, LineOverrides},
+        extra::Extra,
+        keywords::{INVENTING_WEIGHT, Keywords},
+        open::Unlisted,
+        options::{
+            ExpireContent, Language, OWN_QUERY, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat,
+            WebhookMode,
+        },
+        task::{TaskName, TaskSpec},
+        transcription::Transcription,
+    },
+};
+
+/// What a file said; `None` where it said nothing.
+#[derive(Debug, Default)]
+struct Draft {
+    source: Option<String>,
+    option_columns: Option<Vec<LineOption>>,
+    name_pattern: Option<Regex>,
+    no_source: Option<NoSource>,
+    options: LineOverrides,
+    /// A file of words to listen for.
+    keywords_file: Option<String>,
+    formats: Option<Vec<TranscriptFormat>>,
+    webhook: Option<WebhookMode>,
+}
+
+impl DefinitionTask for Transcribe {
+    fn read(&self, page: &mut Page<'_, '_>) -> Box<dyn TaskDraft> {
+        let Page { walk, root, columns } = page;
+        let mut draft = Draft {
+            option_columns: walk.list(root, "option_columns", named),
+            name_pattern: walk.text(root, "name_pattern", name_pattern),
+            no_source: walk.text(root, "no_source", named),
+            source: walk.text(columns, "source", some),
+            ..Draft::default()
+        };
+        let section = walk.section(root, "transcribe");
+        read_transcribe(walk, section, &mut draft);
+        Box::new(draft)
+    }
+
+    fn blank(&self) -> Box<dyn TaskDraft> {
+        Box::new(Draft::default())
+    }
+
+    fn extra(&self) -> ExtraRules {
+        let no_body = "a transcription's body is the recording itself; write it in [extra.query]";
+        ExtraRules { query: OWN_QUERY, body: Err(no_body) }
+    }
+
+    fn takes_option(&self, name: &str) -> bool {
+        name.parse::<LineOption>().is_ok()
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["source-column", "no-source"]
+    }
+}
+
+impl TaskDraft for Draft {
+    fn set_extra(&mut self, extra: Extra) {
+        self.options.extra = extra;
+    }
+
+    fn templates(&self) -> Vec<&str> {
+        self.source.iter().map(String::as_str).collect()
+    }
+
+    fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built {
+        let options = self.options(on);
+        let formats = self.formats(on);
+        let source = on.over.source_column.as_ref().or(self.source.as_ref());
+        let source_column = on.column("columns.source", source, date);
+        let option_columns = on.option_columns(self.option_columns.clone(), LineOption::ALL);
+        let asked = Transcribing {
+            // With options that are wrong themselves, a line's cannot be judged.
+            option_columns: if options.is_some() { option_columns } else { Vec::new() },
+            options: options.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
+            formats,
+            webhook: self.webhook.unwrap_or(WebhookMode::Auto),
+            source_column,
+            no_source: on.over.no_source.or(self.no_source).unwrap_or(NoSource::Fault),
+            name_pattern: self.name_pattern.clone(),
+        };
+        Built { task: Arc::new(asked), judged: true }
+    }
+}
+
+impl Draft {
+    fn options(&self, on: &mut Builder<'_>) -> Option<TranscribeOptions> {
+        let mut said = self.options.clone();
+        if let Some(file) = &self.keywords_file {
+            said.keywords = keywords_of(on, file);
+        }
+        on.set_options("transcribe", |option, text| said.set(option, text));
+        for (field, missing, example) in [
+            ("transcribe.model", said.model.is_none(), "model = \"pulse\""),
+            ("transcribe.language", said.language.is_none(), "language = \"en\""),
+        ] {
+            on.missing(field, missing, example);
+        }
+        let options = said.apply(&options_of(said.model?, said.language?));
+        for fault in options.faults() {
+            on.fault(&format!("transcribe.{}", fault.field), fault.message);
+        }
+        Some(options)
+    }
+
+    fn formats(&self, on: &mut Builder<'_>) -> Vec<TranscriptFormat> {
+        let default = vec![TranscriptFormat::Json, TranscriptFormat::Txt];
+        let mut asked = self.formats.clone().unwrap_or(default);
+        if let Some(flag) = &on.over.formats {
+            let named = |name: &String| name.parse().map_err(|e: crate::domain::options::NotListed| e.to_string());
+            let (taken, wrong): (Vec<_>, Vec<_>) = flag.iter().map(named).partition(Result::is_ok);
+            asked = taken.into_iter().flatten().collect();
+            wrong.into_iter().filter_map(Result::err).for_each(|message| on.fault("transcribe.formats", message));
+        }
+        let is_wrong = |place: &Option<Place>| match place {
+            Some(Place::Field(name)) => name == "transcribe.formats",
+            Some(Place::Flag(name)) => name == "--formats",
+            _ => false,
+        };
+        if asked.is_empty() && !on.faults.iter().any(|fault| is_wrong(&fault.place)) {
+            on.fault("transcribe.formats", "names no format: nothing would be written");
+        }
+        let mut formats = Vec::new();
+        asked.into_iter().for_each(|format| {
+            if !formats.contains(&format) {
+                formats.push(format)
+            }
+        });
+        formats
+    }
+}
+
+/// The words of a file; what is wrong with it is a fault.
+fn keywords_of(on: &mut Builder<'_>, file: &str) -> Option<Keywords> {
+    /// No list of a hundred words comes near this; a recording named by mistake does.
+    const LIMIT: u64 = 1 << 16;
+    let field = "transcribe.keywords";
+    let shown = on.base.join(file);
+    let read = local(file, on.cwd.join(&on.base)).and_then(|path| match fs::metadata(&path) {
+        Ok(meta) if !meta.is_file() => Err("is no file".to_owned()),
+        Ok(meta) if meta.len() > LIMIT => Err("has over 64 KiB, and so is no list of words".to_owned()),
+        Ok(_) => fs::read(&path).map_err(|e| io_message(&e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err("there is no such file; words themselves are written as a list, [\"Northwind:2\", \"GST\"]".to_owned())
+        }
+        Err(e) => Err(io_message(&e)),
+    });
+    let words = read.and_then(|bytes| {
+        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+        Keywords::of_lines(&text)
+    });
+    words.map_err(|message| on.fault(field, format!("`{}`: {message}", shown.display()))).ok()
+}
+
+/// The defaults of everything but model and language, which have none.
+fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
+    TranscribeOptions {
+        model,
+        language,
+        word_timestamps: None,
+        diarize: false,
+        redact_pii: false,
+        redact_pci: false,
+        redact: Redact::Strict,
+        emotion_detection: false,
+        gender_detection: false,
+        expire_content: ExpireContent::No,
+        allow_silence: false,
+        send: SendMode::Auto,
+        keywords: Keywords::default(),
+        extra: Extra::default(),
+    }
+}
+
+/// Reads the task's table.
+fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft: &mut Draft) {
+    let mut options = LineOverrides::default();
+    for option in LineOption::ALL.iter().copied().filter(|option| *option != LineOption::Keywords) {
+        let wanted = match option {
+            LineOption::Model | LineOption::Language | LineOption::Redact | LineOption::Send => "a string",
+            LineOption::ExpireContent => "true, false or \"try\"",
+            _ => "true or false",
+        };
+        walk.take(&mut section, option.as_str(), |value| {
+            let text = match value {
+                DeValue::String(text) if wanted.contains('"') || wanted == "a string" => text.as_ref(),
+                DeValue::Boolean(true) if wanted != "a string" => "true",
+                DeValue::Boolean(false) if wanted != "a string" => "false",
+                _ => return Err(Wrong::Type(wanted)),
+            };
+            options.set(option, text).map_err(Wrong::Value)
+        });
+    }
+    walk.any_of(&mut section, LineOption::Keywords.as_str(), |value| {
+        match value {
+            DeValue::String(file) => draft.keywords_file = Some(some(file)?),
+            DeValue::Array(entries) => {
+                let entries: Option<Vec<&str>> = entries.iter().map(|entry| entry.get_ref().as_str()).collect();
+                let entries = entries.ok_or("must be a list of strings, like [\"Northwind:2\", \"GST\"]")?;
+                options.keywords = Some(Keywords::new(entries)?);
+            }
+            _ => {
+                return Err(
+                    "must be a list of strings, like [\"Northwind:2\", \"GST\"], or the name of a file".to_owned()
+                );
+            }
+        }
+        Ok(())
+    });
+    draft.options = options;
+    draft.formats = walk.list(&mut section, "formats", named);
+    draft.webhook = walk.text(&mut section, "webhook", named);
+    walk.close(section);
+}
+
+impl TaskDefinition for Transcribing {
+    fn task(&self) -> TaskName {
+        Transcription::TASK
+    }
+
+    fn model(&self) -> &str {
+        self.options.model.as_str()
+    }
+
+    fn unlisted(&self) -> Vec<Unlisted> {
+        self.options.unlisted().collect()
+    }
+
+    fn spec(&self) -> TaskSpec {
+        let (options, formats) = (self.options.clone(), self.formats.clone());
+        TaskSpec::of(&Transcription { options, formats, webhook: self.webhook })
+    }
+
+    fn templates(&self) -> Vec<Template> {
+        self.source_column.iter().cloned().collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let captions: Vec<_> = self.formats.iter().filter(|f| f.needs_words()).map(|f| f.as_str()).collect();
+        if !captions.is_empty() && self.options.word_timestamps == Some(false) {
+            notes.push(format!("word_timestamps is on: {} cannot be made without", captions.join(" and ")));
+        }
+        if self.options.diarize && self.options.word_timestamps == Some(false) && captions.is_empty() {
+            notes.push("word_timestamps is on: diarize gives nothing without".to_owned());
+        }
+        if self.options.diarize && self.options.model == SttModel::PulsePro {
+            notes.push("`pulse-pro` gives no speakers on the wire: diarize will have no effect".to_owned());
+        }
+        let inventing = ticked(&self.options.keywords.inventing().collect::<Vec<_>>());
+        if !inventing.is_empty() {
+            notes.push(format!(
+                "keywords with a weight above {INVENTING_WEIGHT} are heard where nobody said them: {inventing}"
+            ));
+        }
+        notes
+    }
+}
