@@ -11,12 +11,12 @@ use proptest::{collection::vec, prelude::*};
 use sqlx::Row;
 
 use self::ops::{How, Op, Where, message, op};
-use super::{tests::*, *};
 use crate::domain::{
     call::{CallFailure, ErrorKind},
     job::{BatchId, CallId, CallState, JobState, Step, Token, Why},
     pool::Limits,
 };
+use crate::store::{tests::*, *};
 
 /// What is reserved for a call: a minute at 5,000 micro-USD.
 const RESERVE: i64 = 5_000;
