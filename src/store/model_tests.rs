@@ -339,7 +339,7 @@ impl Pair {
         let mut found = BTreeMap::new();
         for row in rows.unwrap() {
             let state: String = row.get("state");
-            let id = rows::call_id(&row, "id").unwrap().unwrap();
+            let id = crate::store::engine::rows::call_id(&row, "id").unwrap().unwrap();
             found.insert(id, (state, row.get::<i64, _>("cost"), row.get::<i64, _>("reserve")));
         }
         let expected = self.ids.iter().zip(&self.calls).map(|(id, call)| {

@@ -173,7 +173,8 @@ async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::ledger, *};
+    use super::*;
+    use crate::store::tests::ledger;
     use crate::store::{Opening, Store};
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 
 use super::Change;
-use crate::store::{StoreError, spend_limits::Bookings};
+use crate::store::{StoreError, calls::spend_limits::Bookings};
 
 /// Frees what was reserved for calls that are over, and books what they cost.
 pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
