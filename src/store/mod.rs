@@ -42,7 +42,7 @@ use crate::clock::{self, Clock, Millis};
 pub use crate::domain::body::Body;
 pub use batches::begin::{Begun, NewBatch, Resubmission};
 pub use batches::control::{Cancelled, Chosen, Retried};
-pub use batches::diff::{Diff, Readdressed, ToRead};
+pub use batches::diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
 pub use batches::spec::StoredSpec;
 pub use batches::submit::Submitted;
