@@ -66,7 +66,7 @@ const STILL_IN_CIRCLES: &[(&str, usize)] = &[
     ("media", 2),
     ("render", 4),
     ("report", 6),
-    ("runner", 24),
+    ("runner", 8),
     ("sandbox", 8),
     ("server", 2),
     ("waves", 2),

@@ -87,7 +87,7 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
     let (fixture, batch) = dated().await;
     let row = fixture.store.batch_by_id(batch).await.unwrap();
     let spec = row.specification().unwrap();
-    let of = (spec, &wavebatch::tasks::Transcribe as &dyn wavebatch::report::ReportTask);
+    let of = (spec, &wavebatch::tasks::Transcribe as &dyn wavebatch::domain::task::Task);
     let summary = summarize(&fixture.store, batch, of, SummaryState::Finished, &Rates::default()).await.unwrap();
     let reason = |reason| summary.spend.by_reason.get(&reason).copied().unwrap_or(MicroUsd::ZERO).0;
 
