@@ -153,10 +153,7 @@ fn judge(
 }
 
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {
-    let mut unchecked = Vec::new();
-    if definition.transcribing().is_some() {
-        unchecked.push("the recordings: whether they are there, are audio, and how long they are".to_owned());
-    }
+    let mut unchecked: Vec<String> = definition.task.unchecked().map(str::to_owned).into_iter().collect();
     if !settings.is_sandbox() {
         unchecked.push(match settings.env.key {
             Some(_) => "the key: whether the API accepts it".into(),

@@ -1,6 +1,5 @@
 //! `wavebatch check`
 
-use crate::domain::synthesis::Synthesis;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -19,6 +18,7 @@ use crate::{
     app::{self, Checked, Settings, check_public_url},
     config::{Config, SetBy},
     definition::Definition,
+    report::{AskedOfBatch, asked_of},
     runner::intake::{Estimate, IntakeError, Plan},
     store::BatchPhase,
 };
@@ -59,16 +59,20 @@ impl Check {
 
 pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let settings = context.settings(sources.sandbox)?;
-    let definition = sources.definition(&context.env)?.asked_at(settings.config.origin());
+    let definition = sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
     if ask.parts {
         return parts(context, &settings, &definition, &ask).await;
     }
     let events = Terminal::events(&context.screen);
     let checked = app::check(&settings, &definition, sources.consent(), &events, tokio::io::stdin()).await?;
+    let asked = match &checked.plan {
+        Some(plan) => Some(asked_of(settings.tasks.reports(), &plan.spec)?),
+        None => None,
+    };
     let screen = &context.screen;
     match ask.json {
-        true => screen.json(&format!("{:#}", in_json(&definition, &settings.config, &checked)))?,
-        false => screen.result(&message(&definition, &settings, &checked))?,
+        true => screen.json(&format!("{:#}", in_json(&definition, &settings.config, (&checked, asked.as_deref()))))?,
+        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref())))?,
     }
     match checked.plan.and_then(|plan| plan.rebuy) {
         Some(rebuy) if !sources.rebuy => {
@@ -101,15 +105,20 @@ async fn parts(
     }
 }
 
-fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> String {
+fn message(
+    definition: &Definition,
+    settings: &Settings,
+    (checked, asked): (&Checked, Option<&dyn AskedOfBatch>),
+) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
-    let (plan, config) = (plan.as_ref(), &settings.config);
-    let mut facts = vec![messages::headline(definition, settings.environment)];
+    let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
+    let mut facts = vec![messages::headline(definition, &settings.tasks, settings.environment)];
     facts.extend(messages::places(config, *new_ledger));
     facts.push(fact("manifest", &definition.manifest));
-    if let Some(plan) = plan {
+    if let Some((plan, asked)) = plan {
+        let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan));
-        facts.extend(lines(plan));
+        facts.extend(lines(plan, asked, gone));
         facts.extend(messages::option_columns(&plan.spec.option_columns));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }
@@ -118,9 +127,9 @@ fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> S
     facts.extend(synthesis::pronunciations(definition));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
-    if let Some(plan) = plan {
+    if let Some((plan, asked)) = plan {
         facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
-        facts.extend(cost(plan, config));
+        facts.extend(cost(plan, asked, config));
         facts
             .extend(plan.synthesis.iter().flat_map(|synthesis| synthesis::look(&definition.manifest, &synthesis.look)));
         if !plan.scan.faults.is_empty() {
@@ -151,7 +160,7 @@ fn plan_facts(plan: &Plan) -> Vec<String> {
     facts
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
+fn lines(plan: &Plan, asked: &dyn AskedOfBatch, gone: &str) -> Vec<String> {
     let diff = &plan.diff;
     let parts = [
         (diff.new, "new"),
@@ -162,11 +171,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
-    let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
-        Some(asked) => {
-            let product = synthesis::product(plan.scan.lines, plan.scan.jobs, &asked);
-            (vec![fact("lines", product), fact("", parts.join(", "))], "output")
-        }
+    let (mut facts, one) = match asked.product(plan.scan.lines, plan.scan.jobs) {
+        Some(product) => (vec![fact("lines", product), fact("", parts.join(", "))], "output"),
         None => (vec![fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
@@ -175,19 +181,19 @@ fn lines(plan: &Plan) -> Vec<String> {
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, messages::gone(&plan.spec));
+    some(plan.gone, gone);
     some(plan.redelivered, " rendered and delivered again from kept answers");
     some(plan.without_word_times, messages::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
 
-fn cost(plan: &Plan, config: &Config) -> Vec<String> {
+fn cost(plan: &Plan, asked: &dyn AskedOfBatch, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
-    let limits = messages::limits_of(config, &plan.spec);
+    let limits = messages::limits_of(config, &plan.spec, asked);
     if limits.rate_by == SetBy::Sandbox {
         let synthesis = plan
             .synthesis
@@ -231,12 +237,12 @@ fn about(estimate: &Estimate) -> String {
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
 }
 
-fn in_json(definition: &Definition, config: &Config, checked: &Checked) -> Value {
+fn in_json(definition: &Definition, config: &Config, (checked, asked): (&Checked, Option<&dyn AskedOfBatch>)) -> Value {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
     let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
-    let plan = plan.map(|plan| {
-        let limits = messages::limits_of(config, &plan.spec);
+    let plan = plan.zip(asked).map(|(plan, asked)| {
+        let limits = messages::limits_of(config, &plan.spec, asked);
         let priced = plan.synthesis.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         let calls = plan.synthesis.as_ref().map_or(plan.estimate.lines, |synthesis| synthesis.purchases.parts);
         let least = limits.limits.requests_per_minute.map(|rate| least_time(calls, rate));

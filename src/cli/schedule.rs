@@ -25,9 +25,11 @@ use crate::{
         pool::WINDOW_MS,
         schedule::{Occurrence, Schedule as Times, Window},
     },
+    report::asked_of,
     runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
     server::{definitions_in, distinct, names_ahead},
     store::{ScheduleView, Store},
+    tasks::Registry,
 };
 
 /// Runs of one definition that are looked at; one that runs every minute would fill books.
@@ -100,8 +102,14 @@ impl Schedule {
             Some(store) => store.schedule_views(Environment::Live).await?,
             None => Vec::new(),
         };
-        let listing_context =
-            ScheduleContext { config: &settings.config, store: store.as_ref(), views, now, days: self.days };
+        let listing_context = ScheduleContext {
+            config: &settings.config,
+            tasks: &context.tasks,
+            store: store.as_ref(),
+            views,
+            now,
+            days: self.days,
+        };
         let listing = listing_context.list(&files(&self.from)?).await;
         if let Some(store) = store {
             store.close().await;
@@ -133,6 +141,7 @@ fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
 
 /// What definitions are held against.
 struct ScheduleContext<'a> {
+    tasks: &'a Registry,
     config: &'a Config,
     store: Option<&'a Store>,
     views: Vec<ScheduleView>,
@@ -167,15 +176,15 @@ impl ScheduleContext<'_> {
 
     async fn look(&self, path: &Path) -> Result<ListingItem, Faults> {
         // Of a file that is wrong by itself, all is told that is.
-        let all = |faults| load_at(path, self.now).err().unwrap_or(faults);
+        let all = |faults| load_at(path, self.tasks, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
-        let table = Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &overrides).map_err(all)?;
+        let table = Timetable::read(path, self.tasks.definitions(), &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
-            return load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
+            return load_at(path, self.tasks, self.now).map(|definition| ListingItem::Without(definition.batch));
         };
         let (runs, more) = self.runs(&times, &table).map_err(|fault| all(fault.into()))?;
         let file = path.display().to_string();
-        let (load, notes) = match load_at(path, runs[0].0.at) {
+        let (load, notes) = match load_at(path, self.tasks, runs[0].0.at) {
             Ok(definition) => {
                 let definition = definition.asked_at(self.config.origin());
                 (self.load(&file, &definition, runs[0].0.window, &table).await?, definition.notes())
@@ -222,7 +231,11 @@ impl ScheduleContext<'_> {
             watch: ReadWatch::default(),
         };
         match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
-            Ok(plan) => Ok(counted(&plan, window, messages::limits_of(self.config, &plan.spec))),
+            Ok(plan) => {
+                let asked =
+                    asked_of(self.tasks.reports(), &plan.spec).map_err(|e| Fault::of_file(file, e.to_string()))?;
+                Ok(counted(&plan, window, messages::limits_of(self.config, &plan.spec, &*asked)))
+            }
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))
             }
@@ -233,12 +246,8 @@ impl ScheduleContext<'_> {
 }
 
 /// A definition as it is at this moment.
-fn load_at(path: &Path, now: Timestamp) -> Result<Definition, Faults> {
-    Definition::load(
-        path,
-        crate::tasks::Registry::built_in().definitions(),
-        &Overrides { now: Some(now), ..Overrides::default() },
-    )
+fn load_at(path: &Path, tasks: &Registry, now: Timestamp) -> Result<Definition, Faults> {
+    Definition::load(path, tasks.definitions(), &Overrides { now: Some(now), ..Overrides::default() })
 }
 
 /// Definitions that share a name, each group once.

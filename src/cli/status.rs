@@ -16,7 +16,6 @@ use crate::{
         batch::{BatchSpec, MicroUsd},
         job::JobState,
         pool::{Limits, Pool},
-        transcription::Transcription,
     },
     store::{BatchPhase, BatchRow, Counts, LedgerSizes, PoolView, Store, SynthesisCounts},
 };
@@ -87,9 +86,9 @@ impl StatusView {
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {
             let counts = store.counts(row.id).await?;
-            let synthesis = match row.task {
-                Transcription::TASK => None,
-                _ => Some(store.synthesis_counts(row.id).await?),
+            let synthesis = match settings.tasks.has_parts(row.task) {
+                false => None,
+                true => Some(store.synthesis_counts(row.id).await?),
             };
             let phase = row.phase(counts.unfinished(), store.clock().now());
             batches.push(BatchView { row, counts, phase, synthesis });

@@ -122,12 +122,9 @@ async fn load(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Res
         sandbox: settings.environment == Environment::Sandbox,
         ..Overrides::default()
     };
-    let file = planned.file.clone();
+    let (file, tasks) = (planned.file.clone(), settings.tasks.definitions().clone());
     let shown = file.display().to_string();
-    let loaded = tokio::task::spawn_blocking(move || {
-        Definition::load(&file, crate::tasks::Registry::built_in().definitions(), &overrides)
-    })
-    .await;
+    let loaded = tokio::task::spawn_blocking(move || Definition::load(&file, &tasks, &overrides)).await;
     let loaded = loaded.unwrap_or_else(|_| Err(Fault::of_file(shown, "could not be read to its end").into()));
     loaded.map(|definition| definition.asked_at(settings.origin.clone()))
 }
@@ -171,7 +168,7 @@ async fn submit(
     let SchedulerState { store, settings, fetcher, .. } = shared;
     let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
     let options = SubmitOptions {
-        reports: crate::tasks::Registry::built_in().reports().clone(),
+        reports: shared.settings.tasks.reports().clone(),
         // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
         // of yesterday, as with `run`.
         again: planned.schedule.dated_lines,

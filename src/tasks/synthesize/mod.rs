@@ -4,7 +4,7 @@ mod definition;
 mod report;
 mod work;
 
-pub use self::definition::SynthesisFlags;
+pub use self::{definition::SynthesisFlags, report::price_of};
 use crate::domain::{
     synthesis::Synthesis,
     task::{Task, TaskName},
