@@ -29,8 +29,8 @@ use wavebatch::{
         transcription::Transcription,
     },
     store::{
-        ClaimRequest, Claimed, End, Ended, Finish, LedgerSizes, NewBatch, NewJob, Opening, PermitAsk, Purchase,
-        Settlement, Store, To,
+        BadSet, ClaimRequest, Claimed, End, Ended, Finish, LedgerSizes, LineSet, NewBatch, NewJob, Opening, PermitAsk,
+        Purchase, Resubmission, Settlement, Store, To,
     },
 };
 
@@ -61,7 +61,8 @@ async fn main() {
         let full = store.sizes().await.expect("sizes");
         batches.push(batch);
         if nth == 0 {
-            let (answers, bytes) = store.kept_answers().await.expect("answers");
+            let kept = store.kept_by_batch().await.expect("answers");
+            let (answers, bytes) = (kept[0].answers, kept[0].bytes);
             println!(
                 "raw {:.0} MB ({:.1} kB a line), answers {:.0} MB ({:.1} kB a line): {:.1} : 1; ledger and log {:.0} MB",
                 raw as f64 / MB,
@@ -103,9 +104,11 @@ async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
         definition: "night".into(),
         ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
     };
-    let (batch, _) = store.begin_submit(new).await.expect("a batch");
-    let jobs = (1..=lines).map(|line| job(nth, line)).collect();
-    store.submit(batch, jobs, vec![]).await.expect("lines");
+    let begun = store.begin(new, Resubmission::default()).await.expect("a batch");
+    let batch = begun.batch;
+    let mut jobs = LineSet::default();
+    (1..=lines).zip(0..).for_each(|(line, place)| jobs.push(&job(nth, line), place));
+    store.submit_sets(begun, vec![(jobs, BadSet::default())]).await.expect("lines");
     store.end_submit(batch).await.expect("submitted");
     let mut raw = 0;
     loop {

@@ -47,7 +47,7 @@ CREATE TABLE batches (
     pending           TEXT,
     -- `cancel` came: lines that a submission in progress still adds are cancelled when it ends. A new submission lifts it.
     cancelled_at      INTEGER,
-    paused_by         TEXT    CHECK (paused_by IN ('user', 'wavebatch')),
+    -- Why it is paused; `user`: the user paused it, all others wavebatch itself.
     pause_kind        TEXT,
     -- The same in words.
     pause_reason      TEXT,
@@ -86,7 +86,6 @@ CREATE TABLE batches (
     resumed_at        INTEGER NOT NULL,
     started_at        INTEGER,
     finished_at       INTEGER,
-    CHECK ((state = 'paused') = (paused_by IS NOT NULL)),
     CHECK ((state = 'paused') = (pause_kind IS NOT NULL)),
     CHECK (pause_until IS NULL OR state = 'paused'),
     CHECK ((pause_until IS NULL) = (pause_reserve IS NULL)),

@@ -15,7 +15,6 @@ use url::Url;
 use super::{
     error::AppError,
     events::{CallbacksAt, Event, Events},
-    publish::spec_of,
     session::Session,
     settings::Settings,
 };
@@ -209,8 +208,9 @@ impl Standby {
 async fn may_be_posted(session: &Session, batches: &[BatchId]) -> Result<bool, AppError> {
     let mut posted = batches.is_empty();
     for batch in batches {
-        let spec = spec_of(&session.store.batch_by_id(*batch).await?)?;
-        posted |= asked_of(session.settings.tasks.reports(), &spec)?.may_be_posted(&spec.option_columns);
+        let row = session.store.batch_by_id(*batch).await?;
+        let spec = row.specification()?;
+        posted |= asked_of(session.settings.tasks.reports(), spec)?.may_be_posted(&spec.option_columns);
     }
     Ok(posted)
 }

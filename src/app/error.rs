@@ -118,12 +118,6 @@ pub enum AppError {
     /// Lines have no parts where no text is cut.
     #[error("{0} is no batch of speech: its lines have no parts")]
     NoParts(String),
-    /// The part of a line that is meant is not there, or not known.
-    #[error("{0}")]
-    NoSuchPart(String),
-    /// Several parts are meant.
-    #[error("{0}")]
-    SeveralParts(String),
     /// The system does not let it.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -174,7 +168,6 @@ impl AppError {
             Self::NotWorkable(NotWorkable { hint, .. }) => hint.clone(),
             Self::OtherEnvironment { environment: Environment::Sandbox, .. } => "add --sandbox".into(),
             Self::OtherEnvironment { environment: Environment::Live, .. } => "leave --sandbox out".into(),
-            Self::SeveralParts(_) => "name it with --part; it is spoken again by all voices of the line".into(),
             Self::Faults(_)
             | Self::Client(_)
             | Self::Fetcher(_)
@@ -182,7 +175,6 @@ impl AppError {
             | Self::ServiceBroke(_)
             | Self::InterruptedOpening(_)
             | Self::NoParts(_)
-            | Self::NoSuchPart(_)
             | Self::Io(_) => return None,
         };
         Some(hint)

@@ -9,7 +9,7 @@ use crate::{
         summary::{Summary, SummaryState},
         task_of,
     },
-    store::{BatchRow, Store, StoreError},
+    store::Store,
 };
 
 /// How a batch stands, and what kept that from being written beside its outputs.
@@ -38,27 +38,19 @@ pub async fn publish_batch(
     state: SummaryState,
 ) -> Result<Published, AppError> {
     let row = store.batch_by_id(batch).await?;
-    let spec = spec_of(&row)?;
-    let task = task_of(tasks, &spec)?;
+    let spec = row.specification()?;
+    let task = task_of(tasks, spec)?;
     // Boxed, since what calls this is deep already.
-    let publishing = Box::pin(publish_at_output(store, &row, (&spec, &*task), state, rates));
+    let publishing = Box::pin(publish_at_output(store, &row, (spec, &*task), state, rates));
     let (summary, failed) = match publishing.await {
         Ok(summary) => (summary, None),
-        Err(e) => (summarize(store, batch, (&spec, &*task), state, rates).await?, Some(AppError::from(e))),
+        Err(e) => (summarize(store, batch, (spec, &*task), state, rates).await?, Some(AppError::from(e))),
     };
     Ok(Published {
         summary,
-        spec,
+        spec: spec.clone(),
         sandbox: row.environment == Environment::Sandbox,
         pause: row.pause.as_ref().map(|(kind, _)| *kind),
         failed,
     })
-}
-
-/// What a batch was asked for.
-///
-/// # Errors
-/// The ledger holds something else.
-pub fn spec_of(row: &BatchRow) -> Result<BatchSpec, StoreError> {
-    serde_json::from_str(&row.spec).map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", row.name)))
 }

@@ -1,13 +1,11 @@
 //! `wavebatch check`
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::{
     context::Context,
     error::{CliError, Exit},
     messages::{self, stt},
-    progress::least_time,
     reading,
     sources::Sources,
     synthesis,
@@ -15,7 +13,10 @@ use super::{
     words::{counted, dollars, duration, fact, grouped, shell},
 };
 use crate::{
-    app::{self, Checked, Settings, check_public_url},
+    app::{
+        self, Checked, Settings, check_public_url,
+        views::{CheckView, PartView, PlanView},
+    },
     config::{Config, SetBy},
     definition::Definition,
     report::{AskedOfBatch, asked_of},
@@ -71,7 +72,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
     };
     let screen = &context.screen;
     match ask.json {
-        true => screen.json(&format!("{:#}", in_json(&definition, &settings.config, (&checked, asked.as_deref()))))?,
+        true => screen.view(&view(&definition, &settings.config, (&checked, asked.as_deref())))?,
         false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref())))?,
     }
     match checked.plan.and_then(|plan| plan.rebuy) {
@@ -95,7 +96,7 @@ async fn parts(
     }
     let screen = &context.screen;
     let print = |part| match ask.json {
-        true => screen.json(&synthesis::part_in_json(&part).to_string()),
+        true => screen.views([PartView::from(&part)]),
         false => screen.result(&synthesis::part(&part)),
     };
     let found = app::each_part(settings, definition, ask.key.as_deref(), tokio::io::stdin(), print).await?;
@@ -237,61 +238,22 @@ fn about(estimate: &Estimate) -> String {
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
 }
 
-fn in_json(definition: &Definition, config: &Config, (checked, asked): (&Checked, Option<&dyn AskedOfBatch>)) -> Value {
+fn view<'v>(
+    definition: &'v Definition,
+    config: &'v Config,
+    (checked, asked): (&'v Checked, Option<&dyn AskedOfBatch>),
+) -> CheckView<'v> {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
-    let unlisted = plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default();
-    let plan = plan.zip(asked).map(|(plan, asked)| {
-        let limits = messages::limits_of(config, &plan.spec, asked);
+    let of_plan = |(plan, asked): (&'v Plan, &dyn AskedOfBatch)| {
         let priced = plan.synthesis.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        let calls = plan.synthesis.as_ref().map_or(plan.estimate.lines, |synthesis| synthesis.purchases.parts);
-        let least = limits.limits.requests_per_minute.map(|rate| least_time(calls, rate));
-        json!({
-            "existed": plan.existed,
-            "pause": plan.pause.as_ref().map(|(kind, reason)| json!({ "kind": kind, "reason": reason })),
-            "state": plan.phase,
-            "lines": plan.scan.lines,
-            "jobs": plan.scan.jobs,
-            "new": plan.diff.new,
-            "changed": plan.diff.changed,
-            "done": plan.diff.done,
-            "open": plan.diff.open,
-            "bad": plan.scan.bad,
-            "without_source": plan.scan.without_source,
-            "gone": plan.gone,
-            "recordings": reading::in_json(&plan.compared, plan.readdressed.as_deref()),
-            "without_word_times": plan.without_word_times,
-            "option_columns": plan.spec.option_columns,
-            "bad_lines": plan.scan.faults.list.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "rebuy": plan.rebuy.map(|rebuy| json!({ "lines": rebuy.lines, "cost_usd": rebuy.cost })),
-            "synthesis": plan.synthesis.as_ref().map(|synthesis| synthesis::plan_in_json(synthesis, &config.rates)),
-            "estimate": {
-                "lines": plan.estimate.lines,
-                "of_unknown_length": plan.estimate.unknown,
-                "audio_seconds": plan.estimate.audio_ms as f64 / 1_000.0,
-                "audio_seconds_give_or_take": plan.estimate.give_or_take_ms as f64 / 1_000.0,
-                "headers_read": plan.estimate.sampled,
-                "cost_usd": Some(plan.estimate.cost).filter(|_| priced),
-                "cost_usd_give_or_take": Some(plan.estimate.give_or_take).filter(|_| priced),
-                "least_seconds": least.map(|ms| ms / 1_000),
-                "requests_per_minute": limits.limits.requests_per_minute,
-                "limit_set_by": limits.rate_by.to_string(),
-            },
-        })
-    });
-    json!({
-        "batch": definition.batch,
-        "task": definition.task.task(),
-        "model": definition.task.model(),
-        "ledger": { "path": config.database, "new": new_ledger },
-        "settings": config.file,
-        "manifest": definition.manifest,
-        "outputs": definition.output,
-        "report": definition.report_to,
-        "notes": definition.notes(),
-        "unlisted": unlisted,
-        "plan": plan,
-        "not_checked": unchecked,
-        "voices": voices,
-    })
+        PlanView::of(plan, &messages::limits_of(config, &plan.spec, asked), &config.rates, priced)
+    };
+    CheckView {
+        unlisted: plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default(),
+        plan: plan.zip(asked).map(of_plan),
+        not_checked: unchecked,
+        voices,
+        ..CheckView::of(definition, config, *new_ledger)
+    }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::{
     context::Context,
@@ -11,7 +10,7 @@ use super::{
     words::{counted, grouped, printable, table},
 };
 use crate::{
-    app::{Api, AppError},
+    app::{Api, AppError, views::DictionaryView},
     config::KEY,
     definition::pronunciations,
     domain::{
@@ -107,7 +106,7 @@ impl List {
         let all = api.client().dictionaries().await?;
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", all.iter().map(in_json).collect::<Value>()))?;
+            screen.view(&all.iter().map(DictionaryView::from).collect::<Vec<_>>())?;
         } else if !all.is_empty() {
             screen.result(&lines(&all, screen.result_width()))?;
         }
@@ -214,10 +213,6 @@ fn lines(all: &[AccountDictionary], width: usize) -> String {
         })
         .collect();
     table(&["id", "words", "made", "first words"], &rows, &[1], width)
-}
-
-fn in_json(dictionary: &AccountDictionary) -> Value {
-    json!({ "id": dictionary.id, "created_at": dictionary.created_at, "items": dictionary.items })
 }
 
 #[cfg(test)]

@@ -152,9 +152,7 @@ const fn exit_of(error: &AppError) -> Exit {
         | AppError::Intake(IntakeError::Voices(_))
         | AppError::NoDirectory(_)
         | AppError::OtherEnvironment { .. }
-        | AppError::NoParts(_)
-        | AppError::NoSuchPart(_)
-        | AppError::SeveralParts(_) => Exit::Usage,
+        | AppError::NoParts(_) => Exit::Usage,
         AppError::Intake(error) => match error.exit_class() {
             ExitClass::Usage => Exit::Usage,
             ExitClass::CouldNotRun => Exit::Blocked,

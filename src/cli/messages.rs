@@ -2,7 +2,6 @@
 
 use super::{
     error::{CliError, Exit},
-    progress::least_time,
     reading,
     screen::Screen,
     words::{counted, dollars, duration, fact, grouped, shell, unpriced},
@@ -12,8 +11,8 @@ use crate::{
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
     domain::{
-        batch::BatchSpec, cost::Rates, environment::Environment, job::JobState, options::SttModel, row::RowStatus,
-        task::Task, transcription::Transcription,
+        batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState,
+        options::SttModel, row::RowStatus, task::Task, transcription::Transcription,
     },
     report::{AskedOfBatch, Rest, summary::SummaryState},
     runner::{DEFAULT_CONCURRENCY, intake::Submission},

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::words::{clock, counted, dollars, duration, grouped};
 use crate::{
     domain::{
+        estimate::least_time,
         job::JobState,
         pool::{Bound, Limits, Pool},
     },
@@ -45,12 +46,6 @@ pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>
     let by_pace = (finished > 0).then(|| left.saturating_mul(in_ms) / finished);
     let by_limit = limit.filter(|_| left > 0).map(|limit| least_time(left.saturating_add(used), limit));
     by_pace.max(by_limit)
-}
-
-/// The least time in ms that `calls` take under a limit of calls a minute: the first lot starts at once.
-pub(super) fn least_time(calls: u64, per_minute: u32) -> u64 {
-    let limit = u64::from(per_minute.max(1));
-    (calls.saturating_sub(1) / limit).saturating_mul(60_000)
 }
 
 /// What is known of a pool right now.

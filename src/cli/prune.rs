@@ -7,10 +7,11 @@ use clap::Args;
 use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
-    kept::{PrunableAnswers, kept_until},
+    kept,
     words::{bytes, counted},
 };
 use crate::{
+    app::{answers, kept_until},
     definition::text,
     store::{BatchRow, Pruned},
 };
@@ -74,7 +75,7 @@ impl Prune {
             let answers = counted(pruned.answers, "answer");
             screen.message(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
-        let kept = PrunableAnswers::look(&store).await?.words();
+        let kept = kept::words(&answers(&store).await?);
         if !kept.is_empty() {
             screen.message(&kept);
         }

@@ -1,7 +1,5 @@
 //! Local recordings that were read to be compared with those of the ledger: what came of it.
 
-use serde_json::{Value, json};
-
 use super::words::{bytes, counted, fact, grouped};
 use crate::runner::intake::Compared;
 
@@ -35,16 +33,4 @@ pub(super) fn compared(compared: &Compared, readdressed: Option<&str>) -> Vec<St
         facts.push(fact("unread", format!("{what} cannot be read to be compared; what is known of them stays{named}")));
     }
     facts
-}
-
-/// The same for programs.
-pub(super) fn in_json(compared: &Compared, readdressed: Option<&str>) -> Value {
-    json!({
-        "read": compared.read,
-        "read_bytes": compared.read_bytes,
-        "renewed": compared.renewed,
-        "other": compared.other,
-        "unreadable": compared.unreadable,
-        "address_before": readdressed,
-    })
 }

@@ -14,7 +14,7 @@ use super::{
     screen::Data,
 };
 use crate::{
-    app::{AppError, publish_batch, spec_of},
+    app::{AppError, publish_batch},
     domain::cost::Rates,
     report::{
         publish::{put_report, report_to, summarize},
@@ -53,9 +53,9 @@ impl Report {
         let state = state(&store, &row).await?;
         match &self.output {
             _ if self.json => {
-                let spec = spec_of(&row)?;
-                let task = task_of(context.tasks.reports(), &spec)?;
-                let summary = summarize(&store, row.id, (&spec, &*task), state, &settings.config.rates).await?;
+                let spec = row.specification()?;
+                let task = task_of(context.tasks.reports(), spec)?;
+                let summary = summarize(&store, row.id, (spec, &*task), state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
             Some(file) => write(context, &store, &row, file, self.with_dropped).await?,
@@ -100,9 +100,9 @@ async fn write(
     file: &PathBuf,
     with_dropped: bool,
 ) -> Result<(), CliError> {
-    let spec = spec_of(row)?;
-    let task = task_of(context.tasks.reports(), &spec)?;
-    let of = (&spec, &*task);
+    let spec = row.specification()?;
+    let task = task_of(context.tasks.reports(), spec)?;
+    let of = (spec, &*task);
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
         put_report(store, row, of, with_dropped, address).await?;
         context.screen.message(&format!("{}: written to {address}", row.name));

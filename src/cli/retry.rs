@@ -8,12 +8,11 @@ use self::part::{PartRetry, Which};
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
-    jobs::no_parts,
     parts::Moment,
     words::{counted, shell},
 };
 use crate::{
-    app::spec_of,
+    app::AppError,
     domain::{
         batch::BatchSpec,
         cost::Rates,
@@ -59,21 +58,21 @@ impl Retry {
         self.check_states()?;
         let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
-        let spec = spec_of(&batch)?;
+        let spec = batch.specification()?;
         let mut chosen = self.chosen(batch.id);
-        let again = self.again(&store, &batch, &spec, &rates).await?;
+        let again = self.again(&store, &batch, spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
-        let task = task_of(context.tasks.reports(), &spec)?;
+        let task = task_of(context.tasks.reports(), spec)?;
         if task.has_parts() && self.key.is_some() {
-            let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
+            let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
             // The ledger does not know which jobs are made of the same clips; of one line that can be looked up.
             plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
         screen.message(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
-            _ => message(&batch.name, (&*task, &*asked_of(context.tasks.reports(), &spec)?), &plan, &rates),
+            _ => message(&batch.name, (&*task, &*asked_of(context.tasks.reports(), spec)?), &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
@@ -101,7 +100,7 @@ impl Retry {
         rates: &Rates,
     ) -> Result<Option<PartRetry>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
-        let asked = spec.task.read::<Synthesis>().map_err(|_| no_parts(&batch.name))?;
+        let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {

@@ -115,7 +115,7 @@ impl Schedule {
             store.close().await;
         }
         match self.json {
-            true => context.screen.json(&format!("{:#}", shown::in_json(&listing)))?,
+            true => context.screen.view(&shown::view(&listing))?,
             false => context.screen.result(&shown::message(&listing))?,
         }
         for (_, faults) in &listing.broken {

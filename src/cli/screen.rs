@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
 use rustix::io::Errno;
+use serde::Serialize;
 
 use crate::{
     domain::printable::{printable_json, printable_lines},
@@ -73,6 +74,27 @@ impl Screen {
     /// As of [`Screen::result`].
     pub fn json(&self, json: &str) -> io::Result<()> {
         Self::put(&printable_json(json))
+    }
+
+    /// Writes a view to stdout, as JSON on lines of its own.
+    ///
+    /// # Errors
+    /// As of [`Screen::result`].
+    pub fn view(&self, view: &impl Serialize) -> io::Result<()> {
+        self.json(&serde_json::to_string_pretty(view).expect("a view is JSON"))
+    }
+
+    /// Writes views to stdout, a JSON object a line.
+    ///
+    /// # Errors
+    /// As of [`Screen::result`].
+    pub fn views<V: Serialize>(&self, views: impl IntoIterator<Item = V>) -> io::Result<()> {
+        let mut lines = String::new();
+        for view in views {
+            lines.push_str(&serde_json::to_string(&view).expect("a view is JSON"));
+            lines.push('\n');
+        }
+        if lines.is_empty() { Ok(()) } else { self.json(&lines) }
     }
 
     fn put(text: &str) -> io::Result<()> {

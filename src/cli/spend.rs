@@ -6,16 +6,19 @@ use std::str::FromStr;
 
 use clap::Args;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
-use serde_json::{Value, json};
 
 use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
-    spend_limits::SpendLimits,
+    spend_limits,
 };
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, options::nearest},
-    store::{SpendAsk, SpendBy, Spent, Store},
+    app::{
+        self,
+        views::{GroupView, GroupsView, SpendLimitView, SpendView},
+    },
+    domain::{cost::Rates, environment::Environment, options::nearest},
+    store::{SpendAsk, SpendBy, SpendGroup, Spent, Store},
 };
 
 /// Groups that the table tells one by one.
@@ -97,10 +100,10 @@ impl Spend {
             top: self.top.unwrap_or(if self.json { usize::MAX } else { TOP }),
         };
         let spent = store.spent(&ask).await?;
-        let limits = SpendLimits::look(&store, &settings).await?;
+        let limits = app::spend_limits(&store, &settings).await?;
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", self.in_json(&spent, &range, &settings.config.rates, &limits)))?;
+            screen.view(&self.view(&spent, &range, &settings.config.rates, limits))?;
         } else if spent.total.calls == 0 {
             screen.message(&format!("no calls {}", range.words()));
         } else {
@@ -112,7 +115,7 @@ impl Spend {
                 range.words(),
                 shown::lines(&spent, &self.by, screen.result_width()),
                 shown::why(&spent.total, &settings.config.rates),
-                limits.words(),
+                spend_limits::words(&limits),
             ))?;
         }
         store.close().await;
@@ -135,21 +138,28 @@ impl Spend {
         }
     }
 
-    fn in_json(&self, spent: &Spent, range: &Range, rates: &Rates, limits: &SpendLimits) -> Value {
+    fn view<'v>(
+        &'v self,
+        spent: &'v Spent,
+        range: &'v Range,
+        rates: &'v Rates,
+        spend_limits: Vec<SpendLimitView>,
+    ) -> SpendView<'v> {
         let (n, sums) = &spent.others;
-        json!({
-            "by": self.by.kind(),
-            "column": if let By::Column(column) = &self.by { Some(column) } else { None },
-            "since": range.since.map(|day| day.to_string()),
-            "until": range.until.map(|day| day.to_string()),
-            "timezone": range.zone.iana_name(),
-            "groups": spent.groups.iter().map(|group| shown::in_json("group", json!(group.name), &group.sums)).collect::<Vec<_>>(),
-            "others": (*n > 0).then(|| shown::in_json("groups", json!(n), sums)),
-            "total": shown::in_json("groups", json!(spent.groups.len() as u64 + n), &spent.total),
-            "estimate": "at the list price of each call's time; rates are those of today",
-            "rates": rates,
-            "spend_limits": limits.in_json(),
-        })
+        let group = |group: &'v SpendGroup| GroupView { group: group.name.as_deref(), sums: (&group.sums).into() };
+        SpendView {
+            by: self.by.kind(),
+            column: if let By::Column(column) = &self.by { Some(column) } else { None },
+            since: range.since.map(|day| day.to_string()),
+            until: range.until.map(|day| day.to_string()),
+            timezone: range.zone.iana_name(),
+            groups: spent.groups.iter().map(group).collect(),
+            others: (*n > 0).then(|| GroupsView { groups: *n, sums: sums.into() }),
+            total: GroupsView { groups: spent.groups.len() as u64 + n, sums: (&spent.total).into() },
+            estimate: "at the list price of each call's time; rates are those of today",
+            rates,
+            spend_limits,
+        }
     }
 }
 
@@ -246,7 +256,8 @@ fn zone(text: &str) -> Result<TimeZone, String> {
 /// A column that no batch has is a slip of the pen, unless there is no batch at all.
 async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), CliError> {
     let batches = store.batches().await?.into_iter().filter(|row| row.environment == environment);
-    let specs: Vec<BatchSpec> = batches.filter_map(|row| serde_json::from_str(&row.spec).ok()).collect();
+    let batches: Vec<_> = batches.collect();
+    let specs: Vec<_> = batches.iter().filter_map(|row| row.spec.read().ok()).collect();
     let mut known: Vec<&str> = specs.iter().flat_map(|spec| &spec.carried).map(String::as_str).collect();
     if specs.is_empty() || known.contains(&column) {
         return Ok(());

@@ -3,16 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
-    words::{bytes, counted, fact, moment, rfc3339},
+    words::{bytes, counted, fact, moment},
 };
 use crate::{
+    app::views::{ClipsView, Moment, SpoolPrunedView, SpoolView},
     definition::text,
-    store::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView},
+    store::SpoolLimits,
 };
 
 /// Show what bought speech is kept, or trim it
@@ -71,15 +71,15 @@ impl Spool {
             return prune.run(context).await;
         }
         let (store, _) = context.ledger(self.ledger.sandbox).await?;
-        let view = store.spool_view().await?;
         let folder = store.audio_cache().root().display().to_string();
+        let view = SpoolView::of(&store.spool_view().await?, folder);
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", view_in_json(&view, &folder)))?;
+            screen.view(&view)?;
         } else if view.all.clips == 0 {
-            screen.message(&format!("no bought speech is kept in {folder}"));
+            screen.message(&format!("no bought speech is kept in {}", view.folder));
         } else {
-            screen.result(&shown(&view, &folder))?;
+            screen.result(&shown(&view))?;
         }
         store.close().await;
         Ok(Exit::Success)
@@ -92,47 +92,48 @@ impl Prune {
         // No file is older than the epoch: an age beyond it takes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
-        let pruned = store.prune_spool(limits, self.dry_run).await?;
+        let pruned = SpoolPrunedView::of(&store.prune_spool(limits, self.dry_run).await?, self.dry_run);
         let screen = &context.screen;
         if self.json {
-            screen.json(&format!("{:#}", pruned_in_json(&pruned, self.dry_run)))?;
+            screen.view(&pruned)?;
         } else {
-            screen.message(&message(&pruned, self.max_size, self.dry_run));
+            screen.message(&message(&pruned, self.max_size));
         }
         store.close().await;
         Ok(Exit::Success)
     }
 }
 
-fn shown(view: &SpoolView, folder: &str) -> String {
-    let used = |at: Option<SystemTime>| at.map(|at| moment(ms(at))).unwrap_or_default();
+fn shown(view: &SpoolView) -> String {
+    let used = |at: Option<Moment>| at.map(|at| moment(at.0)).unwrap_or_default();
     let needed = match view.needed.clips {
         0 => "nothing".into(),
         _ => amount(view.needed),
     };
     let facts = [
         fact("speech", amount(view.all)),
-        fact("used", format!("the longest ago {}, last {}", used(view.oldest), used(view.newest))),
+        fact("used", format!("the longest ago {}, last {}", used(view.oldest_use), used(view.newest_use))),
         fact("needed", format!("{needed}, by unfinished jobs")),
-        fact("folder", folder),
+        fact("folder", &view.folder),
     ];
     facts.join("\n")
 }
 
-fn message(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
-    let took = match pruned.taken.clips {
+fn message(pruned: &SpoolPrunedView, most: Option<u64>) -> String {
+    let SpoolPrunedView { dry_run, removed, needed, within_limits } = *pruned;
+    let took = match removed.clips {
         0 => "nothing to remove".into(),
-        _ if dry_run => format!("{} would go", amount(pruned.taken)),
-        _ => format!("{} removed", amount(pruned.taken)),
+        _ if dry_run => format!("{} would go", amount(removed)),
+        _ => format!("{} removed", amount(removed)),
     };
     let mut words = vec![took];
-    if pruned.needed.clips > 0 {
-        words.push(format!("{} stay, for unfinished jobs need them", amount(pruned.needed)));
+    if needed.clips > 0 {
+        words.push(format!("{} stay, for unfinished jobs need them", amount(needed)));
     }
-    if pruned.within.clips > 0 {
-        words.push(format!("{} stay within the limits", amount(pruned.within)));
+    if within_limits.clips > 0 {
+        words.push(format!("{} stay within the limits", amount(within_limits)));
     }
-    let left = pruned.needed.bytes + pruned.within.bytes;
+    let left = needed.bytes + within_limits.bytes;
     if let Some(most) = most.filter(|most| left > *most) {
         words.push(format!("that is more than {}, until those jobs are finished", bytes(most)));
     }
@@ -140,37 +141,8 @@ fn message(pruned: &SpoolPruned, most: Option<u64>, dry_run: bool) -> String {
 }
 
 /// `1,204 clips, 3.4 MB`
-fn amount(clips: ClipTotals) -> String {
-    format!("{}, {}", counted(clips.clips, "clip"), bytes(clips.bytes))
-}
-
-fn ms(at: SystemTime) -> i64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn in_json(clips: ClipTotals) -> Value {
-    json!({ "clips": clips.clips, "bytes": clips.bytes })
-}
-
-fn view_in_json(view: &SpoolView, folder: &str) -> Value {
-    json!({
-        "folder": folder,
-        "clips": view.all.clips,
-        "bytes": view.all.bytes,
-        "needed": in_json(view.needed),
-        "oldest_use": view.oldest.map(ms).and_then(rfc3339),
-        "newest_use": view.newest.map(ms).and_then(rfc3339),
-    })
-}
-
-fn pruned_in_json(pruned: &SpoolPruned, dry_run: bool) -> Value {
-    json!({
-        "dry_run": dry_run,
-        "removed": in_json(pruned.taken),
-        "needed": in_json(pruned.needed),
-        "within_limits": in_json(pruned.within),
-    })
+fn amount(of: ClipsView) -> String {
+    format!("{}, {}", counted(of.clips, "clip"), bytes(of.bytes))
 }
 
 /// Reads `10GB`, `500 MB`, `1.5GiB`, `0`.
@@ -211,16 +183,16 @@ mod tests {
 
     #[test]
     fn what_went_and_what_stays_is_told_with_the_reason() {
-        let clips = |clips, bytes| ClipTotals { clips, bytes };
-        let mut pruned = SpoolPruned { taken: clips(1_204, 3_400_000), ..SpoolPruned::default() };
-        assert_eq!(message(&pruned, None, false), "1,204 clips, 3.4 MB removed");
-        pruned.needed = clips(2, 9_000);
-        pruned.within = clips(1, 500);
+        let of = |clips, bytes| ClipsView { clips, bytes };
+        let nothing = SpoolPrunedView { dry_run: false, removed: of(0, 0), needed: of(0, 0), within_limits: of(0, 0) };
+        let mut pruned = SpoolPrunedView { removed: of(1_204, 3_400_000), ..nothing };
+        assert_eq!(message(&pruned, None), "1,204 clips, 3.4 MB removed");
+        (pruned.needed, pruned.within_limits, pruned.dry_run) = (of(2, 9_000), of(1, 500), true);
         assert_eq!(
-            message(&pruned, Some(5_000), true),
+            message(&pruned, Some(5_000)),
             "1,204 clips, 3.4 MB would go; 2 clips, 9.0 kB stay, for unfinished jobs need them; \
              1 clip, 500 B stay within the limits; that is more than 5.0 kB, until those jobs are finished"
         );
-        assert_eq!(message(&SpoolPruned::default(), Some(0), false), "nothing to remove");
+        assert_eq!(message(&nothing, Some(0)), "nothing to remove");
     }
 }

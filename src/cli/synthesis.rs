@@ -1,12 +1,10 @@
 //! What the user is told of texts before they are spoken.
 
-use serde_json::{Value, json};
-
 use super::words::{counted, dollars, fact, grouped, printable};
 use crate::{
     definition::{Definition, manifest::texts::TextsPreview},
     domain::cost::Rates,
-    runner::intake::{Characters, PartLine, Purchases, SynthesisPlan},
+    runner::intake::{PartLine, Purchases},
     tasks::synthesize::price_of,
 };
 
@@ -70,41 +68,4 @@ pub(super) fn part(part: &PartLine) -> String {
     let kept = if part.kept { "kept" } else { "new" };
     let head = format!("{} {} {} at {} Hz", part.key, part.voice_id, part.bought.format, part.bought.sample_rate);
     printable(&format!("{head}  {:>4}  {:>3}  {kept:<4}  {}", part.number, part.characters, part.text)).into_owned()
-}
-
-pub(super) fn part_in_json(part: &PartLine) -> Value {
-    json!({
-        "line": part.line,
-        "key": part.key,
-        "voice_id": part.voice_id,
-        "format": part.bought.format,
-        "sample_rate": part.bought.sample_rate.hz(),
-        "part": part.number,
-        "characters": part.characters,
-        "kept": part.kept,
-        "text": part.text,
-    })
-}
-
-pub(super) fn plan_in_json(plan: &SynthesisPlan, rates: &Rates) -> Value {
-    let found = &plan.purchases;
-    let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
-    let by_model = |characters: &Characters| -> Value {
-        characters.iter().map(|(model, n)| (model.to_string(), json!(n))).collect::<serde_json::Map<_, _>>().into()
-    };
-    json!({
-        "outputs": found.jobs,
-        "parts": found.all_parts,
-        "characters": by_model(&found.all_characters),
-        "new_parts": found.parts,
-        "new_characters": by_model(&found.characters),
-        "cost_usd": Some(found.cost(rates)).filter(|_| priced),
-        "warnings": plan.look.notes.iter().map(|note| json!({
-            "line": note.number, "key": note.key.as_str(), "what": note.what,
-        })).collect::<Vec<_>>(),
-        "more_warnings": plan.look.more,
-        "left_out": plan.look.left_out.iter().map(|(file, what)| json!({
-            "file": file, "what": what.to_string(),
-        })).collect::<Vec<_>>(),
-    })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     words::{counted, grouped, printable, shell, shorten, table},
 };
 use crate::{
-    app::Api,
+    app::{Api, views::VoiceView},
     domain::{
         options::nearest,
         synthesis_options::{TtsLanguage, TtsModel},
@@ -62,7 +61,7 @@ impl Voices {
         let screen = &context.screen;
         let found: Vec<&Voice> = all.iter().filter(|voice| self.wants(voice)).collect();
         if self.json {
-            screen.json(&format!("{:#}", found.iter().map(|voice| in_json(voice)).collect::<Value>()))?;
+            screen.view(&found.iter().map(|voice| VoiceView::from(*voice)).collect::<Vec<_>>())?;
         } else if !found.is_empty() {
             screen.result(&lines(&found, screen.result_width()))?;
             screen.message(&format!("\n{}", counted(found.len() as u64, "voice")));
@@ -158,20 +157,6 @@ fn lines(voices: &[&Voice], width: usize) -> String {
 
 fn models(voice: &Voice) -> String {
     voice.models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn in_json(voice: &Voice) -> Value {
-    json!({
-        "id": voice.id,
-        "name": voice.name,
-        "models": voice.models,
-        "languages": voice.languages,
-        "gender": voice.gender,
-        "accent": voice.accent,
-        "age": voice.age,
-        "emotions": voice.emotions,
-        "use_cases": voice.usecases,
-    })
 }
 
 #[cfg(test)]

@@ -38,12 +38,6 @@ pub fn clock(ms: i64) -> String {
     moment(ms).split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-/// RFC 3339 in UTC with milliseconds, for programs.
-#[must_use]
-pub fn rfc3339(ms: i64) -> Option<String> {
-    Timestamp::from_millisecond(ms).ok().map(|at| format!("{at:.3}"))
-}
-
 /// Rows below a header, each column as wide as its widest cell; the last is cut to fit `width`. Columns in `right` are
 /// numbers.
 #[must_use]

@@ -11,7 +11,7 @@ use super::{
     words::{counted, fact},
 };
 use crate::{
-    app::{Notifications, Published, Session, spec_of},
+    app::{Notifications, Published, Session},
     domain::environment::Environment,
     report::asked_of,
     runner::Order,
@@ -114,13 +114,13 @@ pub(super) async fn print_outlook(
     row: &BatchRow,
     costed: bool,
 ) -> Result<(), CliError> {
-    let (spec, config) = (spec_of(row)?, session.config());
-    let asked = asked_of(context.tasks.reports(), &spec)?;
+    let (spec, config) = (row.specification()?, session.config());
+    let asked = asked_of(context.tasks.reports(), spec)?;
     let counts = session.store().counts(row.id).await?;
     let facts = match session.environment() {
         Environment::Sandbox => messages::sandbox_outlook(&counts),
         Environment::Live => {
-            messages::outlook(&counts, (&spec, &*asked), &messages::limits_of(config, &spec, &*asked), &config.rates)
+            messages::outlook(&counts, (spec, &*asked), &messages::limits_of(config, spec, &*asked), &config.rates)
         }
     };
     let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());

@@ -52,6 +52,13 @@ pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
     Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled })
 }
 
+/// The least time in ms that `calls` take under a limit of calls a minute: the first lot starts at once.
+#[must_use]
+pub fn least_time(calls: u64, per_minute: u32) -> u64 {
+    let limit = u64::from(per_minute.max(1));
+    (calls.saturating_sub(1) / limit).saturating_mul(60_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,9 @@
 //! The arithmetic of limits: how many calls may start now, and how a pool slows down, recovers, and sits out an outage.
 //! Everything is a function of what the journal says and of one small row per pool; nothing here keeps a counter.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     environment::Environment, open::open_list, options::SttModel, retry::asked_ms, synthesis_options::TtsModel,
@@ -47,6 +47,55 @@ impl From<SttModel> for Pool {
 impl From<TtsModel> for Pool {
     fn from(_: TtsModel) -> Self {
         Self::Tts
+    }
+}
+
+/// What the next look at a job needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// No call: something is to be delivered or reconciled, or a lease has run out.
+    Free,
+    /// A call of this pool.
+    Call(Pool),
+}
+
+impl Lane {
+    /// Its one spelling.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Free => "free",
+            Self::Call(pool) => pool.as_str(),
+        }
+    }
+
+    /// The pool of the call that it needs.
+    #[must_use]
+    pub const fn pool(self) -> Option<Pool> {
+        match self {
+            Self::Free => None,
+            Self::Call(pool) => Some(pool),
+        }
+    }
+}
+
+impl From<Option<Pool>> for Lane {
+    fn from(pool: Option<Pool>) -> Self {
+        pool.map_or(Self::Free, Self::Call)
+    }
+}
+
+impl FromStr for Lane {
+    type Err = <Pool as FromStr>::Err;
+
+    fn from_str(lane: &str) -> Result<Self, Self::Err> {
+        if lane == "free" { Ok(Self::Free) } else { lane.parse().map(Self::Call) }
+    }
+}
+
+impl Serialize for Lane {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -24,8 +24,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, ClaimRequest, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase, RowAnswer,
-        Settlement, Store, To,
+        BadJob, ClaimRequest, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase,
+        Resubmission, RowAnswer, Settlement, Store, To,
     },
 };
 
@@ -92,8 +92,8 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
-        let new = NewBatch::new("calls", environment, Transcription::TASK, serde_json::to_string(&spec).unwrap());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let new = NewBatch::new("calls", environment, Transcription::TASK, (&spec).into());
+        let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();
         store.end_submit(batch).await.unwrap();

@@ -21,7 +21,7 @@ use crate::{
     sink::Sink,
     store::{
         BadJob, ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening, PermitAsk,
-        Purchase, Settlement, Store, Text, To,
+        Purchase, Resubmission, Settlement, Store, Text, To,
     },
 };
 
@@ -73,8 +73,8 @@ impl Prompts {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(&dir.path().join("out").display().to_string());
-        let new = NewBatch::new("ivr", Environment::Live, Synthesis::TASK, serde_json::to_string(&spec).unwrap());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
+        let new = NewBatch::new("ivr", Environment::Live, Synthesis::TASK, (&spec).into());
+        let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let own = r#","language":"hi","model":"lightning_v3.1_pro""#;
         let jobs = vec![
             job(1, "", "wav", "24000", "wav"),

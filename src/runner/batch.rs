@@ -18,7 +18,7 @@ pub const DEFAULT_CONCURRENCY: u32 = 16;
 pub(super) struct Batch {
     pub(super) id: BatchId,
     pub(super) name: String,
-    pub(super) spec: BatchSpec,
+    pub(super) spec: Arc<BatchSpec>,
     /// The same as it was read.
     pub(super) read: Arc<str>,
     pub(super) sink: Sink,
@@ -54,11 +54,11 @@ impl Batch {
             Err(e) if e.is_fatal() || e.is_passing() => return Err(e),
             Err(e) => return Ok(Err(Unworkable::by_spec(e.reason()))),
         };
-        let spec: BatchSpec = match serde_json::from_str(&row.spec) {
+        let spec = match row.spec.shared() {
             Ok(spec) => spec,
-            Err(e) => {
+            Err(fault) => {
                 return Ok(Err(Unworkable::by_spec(format!(
-                    "its specification does not read ({e}); a newer wavebatch may have submitted it: work it with that one, or submit it again"
+                    "its specification does not read ({fault}); a newer wavebatch may have submitted it: work it with that one, or submit it again"
                 ))));
             }
         };
@@ -73,7 +73,7 @@ impl Batch {
             local_outage: LocalOutage::default(),
             name: row.name,
             spec,
-            read: row.spec.into(),
+            read: Arc::clone(row.spec.json()),
             sink,
             sink_failing_since: AtomicI64::new(0),
         }))

@@ -26,7 +26,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         job::{BatchId, JobId, JobState},
-        pool::{Bound, Gate, Limits, Pool},
+        pool::{Bound, Gate, Lane, Limits, Pool},
         retry::PauseKind,
     },
     store::{ClaimRequest, Claimed, Finish, Order, Settlement, Store, StoreError, To},
@@ -67,13 +67,6 @@ pub(super) enum Until {
     NothingDue,
     /// It is asked to stop.
     Stopped,
-}
-
-/// Which workers a job takes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Lane {
-    Free,
-    Call(Pool),
 }
 
 struct Engine {
@@ -291,7 +284,7 @@ impl Engine {
             if let Entry::Vacant(unread) = opened.entry(job.batch) {
                 unread.insert(self.batches.get(&self.shared, &self.makers, job.batch).await);
             }
-            let lane = job.lane.map_or(Lane::Free, Lane::Call);
+            let lane = Lane::from(job.lane);
             let shared = Arc::clone(&self.shared);
             // What is claimed has a worker in any case: without one its lease would be renewed for ever.
             let task = match &opened[&job.batch] {

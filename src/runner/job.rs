@@ -15,7 +15,7 @@ use crate::{
     domain::{
         batch::{BatchSpec, RunSettings},
         call::{ErrorKind, Outcome},
-        job::{CallId, CallRecord, Journal},
+        job::{CallId, CallRecord, Journal, Step, Why},
         pool::{Limits, Pool},
         retry::{self, PauseKind, Used},
         s3::S3Address,
@@ -52,7 +52,7 @@ impl<'a> JobInHand<'a> {
 
     /// What its batch was asked for.
     #[must_use]
-    pub const fn spec(self) -> &'a BatchSpec {
+    pub fn spec(self) -> &'a BatchSpec {
         &self.batch.spec
     }
 
@@ -64,7 +64,7 @@ impl<'a> JobInHand<'a> {
 
     /// How its batch runs.
     #[must_use]
-    pub const fn run(self) -> &'a RunSettings {
+    pub fn run(self) -> &'a RunSettings {
         &self.batch.spec.run
     }
 
@@ -259,6 +259,16 @@ impl<'a> PartInHand<'a> {
     #[must_use]
     pub fn now(&self) -> i64 {
         self.on.now()
+    }
+
+    /// What to do with it at `now`, by its journal.
+    #[must_use]
+    pub fn step(&self, now: i64) -> Step {
+        match self.journal.step(now, self.on.store().timing().lease_ms) {
+            // The user asked again.
+            Step::Call(Why::First) if self.on.job().generation > 0 => Step::Call(Why::Retry),
+            step => step,
+        }
     }
 
     /// The account's limits, lowered by the definition where it does.

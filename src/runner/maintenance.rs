@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::shared::RunnerShared;
-use crate::{domain::batch::BatchSpec, sink::Sink, store::StoreError};
+use crate::{sink::Sink, store::StoreError};
 
 /// How long after its end an output is still swept, in ms: a process may have died on it while another one finished it.
 const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
@@ -21,7 +21,8 @@ async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
     let now = shared.store().clock().now();
     let mut taken = 0;
     for row in shared.store().batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
-        let Ok(spec) = serde_json::from_str::<BatchSpec>(&row.spec) else { continue };
+        // Whoever works on it says that it does not read.
+        let Ok(spec) = row.spec.read() else { continue };
         let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
         match row.finished_at {
             Some(at) if at.saturating_add(keep) <= now => {

@@ -122,8 +122,7 @@ struct Steps<'a, T> {
 
 impl<T: OneCall> Steps<'_, T> {
     async fn next(&mut self) -> Result<Next, StoreError> {
-        let lease_ms = self.part.on.store().timing().lease_ms;
-        match self.part.journal.step(self.part.now(), lease_ms) {
+        match self.part.step(self.part.now()) {
             Step::Deliver(call) => self.deliver_kept(call).await,
             Step::Await { call, until } => Ok(Next::Leave(To::Awaiting { call, until })),
             Step::PutBack { call, until } => Ok(Next::Leave(To::Waiting { call, until })),
@@ -172,7 +171,6 @@ impl<T: OneCall> Steps<'_, T> {
         if let Some(next) = self.prepare(replaces).await? {
             return Ok(next);
         }
-        let why = if why == Why::First && self.part.on.job().generation > 0 { Why::Retry } else { why };
         match call::attempt(&mut self.part, &self.task, why, replaces.map(|call| call.id)).await? {
             Attempt::Answered { call, answer, processing_ms } => {
                 self.task.deliver(&self.part, FreshAnswer { call, answer, processing_ms }).await

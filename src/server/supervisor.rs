@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Millis,
-    domain::{batch::BatchSpec, causes::in_words, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
+    domain::{causes::in_words, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
     report::{
         ReportTask,
         publish::{PublishError, publish_at_output, summarize},
@@ -240,10 +240,9 @@ where
         BatchStatus::WindowClosed(_) => SummaryState::Waiting,
         BatchStatus::Working | BatchStatus::Over => SummaryState::Running,
     };
-    let spec: BatchSpec = serde_json::from_str(&batch.spec)
-        .map_err(|e| StoreError::Unexpected(format!("batch `{}`: {e}", batch.name)))?;
-    let task = task_of(tasks, &spec)?;
-    let published = publish_at_output(store, &batch, (&spec, &*task), state, rates).await;
+    let spec = batch.specification()?;
+    let task = task_of(tasks, spec)?;
+    let published = publish_at_output(store, &batch, (spec, &*task), state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
         Err(PublishError::Store(e)) => return Err(e),
@@ -252,7 +251,7 @@ where
             if !without_report {
                 return Ok(Some(why));
             }
-            (summarize(store, batch.id, (&spec, &*task), state, rates).await?, Some(why))
+            (summarize(store, batch.id, (spec, &*task), state, rates).await?, Some(why))
         }
     };
     notify(BatchNews {
@@ -271,18 +270,16 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewBatch, Opening};
+    use crate::store::{NewBatch, Opening, Resubmission};
 
     #[tokio::test]
     async fn a_submission_that_takes_long_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
-        let (batch, _) = store.begin_submit(new).await.unwrap();
-        let mut supervisor =
-            Supervisor::new(store.clone(), Environment::Live, (Rates::default(), Tasks::default()), |_| async {
-                Ok(())
-            });
+        let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
+        let terms = (Rates::default(), Tasks::default());
+        let mut supervisor = Supervisor::new(store.clone(), Environment::Live, terms, |_| async { Ok(()) });
         assert!(supervisor.look().await.unwrap().is_empty());
         store.clock().advance(SUBMITTING_LONG - 1_000);
         supervisor.look().await.unwrap();

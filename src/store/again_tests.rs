@@ -7,7 +7,7 @@ use crate::domain::job::JobState;
 async fn submitting_again_adds_only_what_is_new() {
     let l = ledger().await;
     let b = l.submit(batch("b"), 3).await;
-    let (_, there) = l.store.begin_submit(batch("b")).await.unwrap();
+    let Begun { batch: _, existed: there, .. } = l.store.begin(batch("b"), Resubmission::default()).await.unwrap();
     assert!(there);
     let mut lines: Vec<NewJob> = (1..=4).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
     lines[1] = NewJob { key: "k2".into(), ..job(2, "/other/2.wav") };
@@ -26,7 +26,7 @@ async fn submitting_again_adds_only_what_is_new() {
 #[tokio::test]
 async fn a_fresh_signature_takes_the_old_ones_place() {
     let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let b = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=1&Expires=1")], vec![]).await.unwrap();
     let again = l.store.submit(b, vec![job(1, "https://h/a.wav?Signature=2&Expires=2")], vec![]).await.unwrap();
     assert_eq!(again.same, 1);
@@ -136,7 +136,7 @@ async fn the_call_of_a_cancelled_line_is_booked_when_its_process_is_gone() {
 #[tokio::test]
 async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
     let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let b = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     let bad = BadJob { line: 2, fault: "too few fields".into(), carried: None };
     l.store.submit(b, vec![job(1, "/1.wav")], vec![bad]).await.unwrap();
     let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
@@ -158,7 +158,7 @@ async fn outputs_of_another_specification_are_made_once_more() {
     };
     assert_eq!(l.store.conclude(settle(&jobs[0], made_by("{}"))).await.unwrap(), Settled::Done);
     let other = NewBatch { spec: r#"{"formats":["srt"]}"#.into(), ..batch("b") };
-    l.store.begin_submit(other).await.unwrap();
+    l.store.begin(other, Resubmission::default()).await.unwrap();
     l.store.end_submit(b).await.unwrap();
     assert_eq!(l.store.conclude(settle(&jobs[1], made_by("{}"))).await.unwrap(), Settled::Again);
     assert_eq!(l.store.conclude(settle(&jobs[1], made_by("{}"))).await.unwrap(), Settled::Lost, "its lease ended");

@@ -11,9 +11,6 @@ const CLOCK_SLACK_MS: i64 = 2_000;
 impl Store {
     /// Looks whether the wall clock was set back since anybody wrote here, also while nobody ran: then stamps that lie in
     /// its future are pulled back. Notes how late it is. For processes that have no heartbeat.
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn watch_clock(&self) -> Result<(), StoreError> {
         let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
         let ahead = self.now() - newest;
@@ -48,15 +45,18 @@ pub(super) async fn beat(
     for statement in [
         "UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'",
         // The successor of a superseded job waits as long as that job's worker is at it.
-        "UPDATE jobs SET due_at = $1
-         WHERE state = 'queued' AND due_at IS NOT NULL
-           AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
+        r"-- beat::beat
+          UPDATE jobs SET due_at = $1
+          WHERE state = 'queued' AND due_at IS NOT NULL
+            AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
     ] {
         sqlx::query(statement).bind(until).bind(process).execute(&mut *conn).await?;
     }
-    // beat: a call that should have ended long ago is not on the wire any more.
     sqlx::query(concat!(
-        "UPDATE calls SET slot_until = $1 WHERE slot_until > 0 AND process = $2 AND ",
+        r"-- beat::beat: a call that should have ended long ago is not on the wire any more.
+          UPDATE calls
+          SET slot_until = $1
+          WHERE slot_until > 0 AND process = $2 AND ",
         age!("$3", "$4", "$5"),
         " < timeout_ms + $6"
     ))
@@ -75,12 +75,12 @@ pub(super) async fn beat(
 /// Calls of a process that is gone: their outcome is unknown from now on. The vendor may still work on them, so each keeps
 /// its slot for as long as that may take.
 pub(super) async fn orphan_calls(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
-    // orphan_calls
     sqlx::query(
-        "UPDATE calls
-         SET process = NULL, unknown_at = coalesce(unknown_at, $1),
-           slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
-         WHERE slot_until IS NOT NULL AND process = $2",
+        r"-- beat::orphan_calls
+          UPDATE calls
+          SET process = NULL, unknown_at = coalesce(unknown_at, $1),
+            slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
+          WHERE slot_until IS NOT NULL AND process = $2",
     )
     .bind(now)
     .bind(process)

@@ -4,11 +4,52 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::{NewBatch, Store, StoreError, control, deliveries, outputs, sql::sql};
-use crate::{clock::Millis, domain::job::BatchId};
+use super::{Store, StoreError, StoredSpec, control, deliveries, sql::sql};
+use crate::{
+    clock::Millis,
+    domain::{environment::Environment, job::BatchId, task::TaskName},
+};
 
 /// Lines that one transaction looks at: others wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
+
+/// A batch as its definition has it now.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// Unique in the ledger.
+    pub name: String,
+    /// The definition's name.
+    pub definition: String,
+    /// Where its calls go.
+    pub environment: Environment,
+    /// What it does with each line.
+    pub task: TaskName,
+    /// The whole specification.
+    pub spec: StoredSpec,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// Calls at once.
+    pub concurrency: Option<u32>,
+    /// Whether a bad share pauses it.
+    pub pause_on_failures: bool,
+}
+
+impl NewBatch {
+    /// A batch without limits.
+    #[must_use]
+    pub fn new(name: &str, environment: Environment, task: TaskName, spec: StoredSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            definition: name.to_owned(),
+            environment,
+            task,
+            spec,
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        }
+    }
+}
 
 /// What a new specification means for the lines of a batch that is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,9 +98,6 @@ pub(super) struct Pending {
 impl Store {
     /// Records a batch, or the newest specification of one that is there together with what that means for its lines.
     /// Until [`Store::end_submit`] it is not worked.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn begin(&self, batch: NewBatch, again: Resubmission) -> Result<Begun, StoreError> {
         if let Some(row) = self.batch(&batch.name).await? {
             // What a killed `cancel` or submission left half done comes first.
@@ -92,9 +130,6 @@ impl Store {
     }
 
     /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
@@ -121,23 +156,20 @@ impl Store {
     }
 
     /// Every line was read: bad lines that were not among them are mended or gone, and leave the report. Returns how many.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn drop_mended(&self, begun: Begun) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {
             let some = self
                 .write(move |conn, _| {
                     Box::pin(async move {
-                        // drop_mended
                         let gone = sqlx::query(
-                            "UPDATE jobs
-                             SET state = 'superseded'
-                             WHERE id IN (
-                               SELECT id FROM jobs
-                               WHERE batch = $1 AND state = 'failed' AND error_kind = 'bad_line' AND finished_at < $2
-                               LIMIT $3)",
+                            r"-- begin::drop_mended
+                              UPDATE jobs
+                              SET state = 'superseded'
+                              WHERE id IN (
+                                SELECT id FROM jobs
+                                WHERE batch = $1 AND state = 'failed' AND error_kind = 'bad_line' AND finished_at < $2
+                                LIMIT $3)",
                         )
                         .bind(begun.batch)
                         .bind(begun.at)
@@ -158,12 +190,12 @@ impl Store {
 }
 
 async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<Option<BatchId>, StoreError> {
-    // begin: update
     Ok(sqlx::query_scalar(
-        "UPDATE batches
-         SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL
-         WHERE name = $6
-         RETURNING id",
+        r"-- begin::update
+          UPDATE batches
+          SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL
+          WHERE name = $6
+          RETURNING id",
     )
     .bind(&batch.spec)
     .bind(batch.max_spend)
@@ -176,14 +208,14 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
 }
 
 async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
-    // begin: insert. It has its window at once: a service that works beside the submission must not begin its calls early.
     Ok(sqlx::query_scalar(
-        "INSERT INTO batches (name, definition, task, environment, spec, state, submitting_at, max_spend, concurrency,
-           pause_on_failures, submitted_at, resumed_at, window_from, window_until)
-         SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
-         FROM (SELECT 1 AS one) AS o
-         LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
-         RETURNING id",
+        r"-- begin::insert: It has its window at once: a service that works beside the submission must not begin its calls early.
+          INSERT INTO batches (name, definition, task, environment, spec, state, submitting_at, max_spend, concurrency,
+            pause_on_failures, submitted_at, resumed_at, window_from, window_until)
+          SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
+          FROM (SELECT 1 AS one) AS o
+          LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
+          RETURNING id",
     )
     .bind(&batch.name)
     .bind(&batch.definition)
@@ -219,13 +251,13 @@ async fn carry_out_some(
     let Some(pending) = pending else { return Ok(None) };
     let mut pending: Pending = serde_json::from_str(&pending)
         .map_err(|e| StoreError::Unexpected(format!("what is pending of batch {}: {e}", batch.0)))?;
-    // carry_out_some
     let lines = sqlx::query(
-        "SELECT id, ordinal, carried
-         FROM jobs
-         WHERE batch = $1 AND (ordinal, id) > ($2, $3)
-         ORDER BY ordinal, id
-         LIMIT $4",
+        r"-- begin::carry_out_some
+          SELECT id, ordinal, carried
+          FROM jobs
+          WHERE batch = $1 AND (ordinal, id) > ($2, $3)
+          ORDER BY ordinal, id
+          LIMIT $4",
     )
     .bind(batch)
     .bind(pending.after.0)
@@ -253,7 +285,7 @@ async fn carry_out_some(
             lines.iter().map(|line| Ok(json!([line.try_get::<i64, _>("id")?]))).collect::<Result<Vec<_>, StoreError>>();
         let ids = json!(ids?).to_string();
         if pending.force {
-            outputs::forget_checksums(conn, &ids).await?;
+            deliveries::forget_checksums(conn, &ids).await?;
         }
         done = deliveries::redeliver(conn, &ids, now).await?;
         if done.0 > 0 {
@@ -272,11 +304,11 @@ fn moved_cells(carried: &str, places: &[Option<usize>]) -> String {
 }
 
 async fn carry_over(conn: &mut SqliteConnection, moved: &[Value]) -> Result<(), StoreError> {
-    // carry_over
-    sqlx::query(sql("UPDATE jobs
-         SET carried = r.v ->> 1
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND jobs.state <> 'superseded'"))
+    sqlx::query(sql(r"-- begin::carry_over
+            UPDATE jobs
+            SET carried = r.v ->> 1
+            FROM rows_of($1) AS r
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND jobs.state <> 'superseded'"))
     .bind(json!(moved).to_string())
     .execute(conn)
     .await?;

@@ -9,13 +9,14 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::sql, writer::Command};
+use super::{Body, End, Ended, PoolEffect, Store, StoreError, end, packed, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
         call::CallFailure,
         hex::hex,
         job::{CallId, CallState},
+        options::listed,
         pool::Limits,
     },
     large::look_into,
@@ -53,21 +54,22 @@ pub enum CallbackContent {
     Failed(CallFailure),
 }
 
-/// What a callback did. Whichever it is, the vendor need not send it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It is its call's answer.
-    Answered,
-    /// It is one, and another call had answered before.
-    Surplus,
-    /// Its call has failed, which is a try.
-    Failed,
-    /// The same came before.
-    Repeated,
-    /// Another body came before, which counts. This one is kept beside.
-    Other,
-    /// Its call was closed before: nothing.
-    Ignored,
+listed! {
+    /// What a callback did. Whichever it is, the vendor need not send it again.
+    Effect, "effect of a callback" {
+        /// It is its call's answer.
+        Answered = "answered",
+        /// It is one, and another call had answered before.
+        Surplus = "surplus",
+        /// Its call has failed, which is a try.
+        Failed = "failed",
+        /// The same came before.
+        Repeated = "repeated",
+        /// Another body came before, which counts. This one is kept beside.
+        Other = "other",
+        /// Its call was closed before: nothing.
+        Ignored = "ignored",
+    }
 }
 
 /// A call that a callback is for.
@@ -83,9 +85,6 @@ pub struct Expected {
 
 impl Store {
     /// The call of this id, if there is one.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
         let row = sqlx::query("SELECT request ->> 'model' AS model, state, sent_at FROM calls WHERE id = $1")
             .bind(call)
@@ -99,23 +98,6 @@ impl Store {
             })
         };
         row.map(expected).transpose()
-    }
-
-    /// Keeps a callback and what it means for its call and its job. `None`: there is no such call. When this returns, it
-    /// is on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn receive(&self, delivery: Callback) -> Result<Option<Effect>, StoreError> {
-        let Callback { call, body, content } = delivery;
-        let digest = {
-            let body = body.clone();
-            look_into(body.len(), move || digest(&body)).await?
-        };
-        let received = Received { call, body, digest, content };
-        let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
-        self.wake();
-        Ok(effect)
     }
 }
 
@@ -131,12 +113,23 @@ fn digest(body: &Body) -> Result<[u8; 32], StoreError> {
     }
 }
 
-/// A delivery on its way to the writer.
+/// A callback on its way to the writer.
 pub(super) struct Received {
     call: CallId,
     body: Body,
     digest: [u8; 32],
     content: CallbackContent,
+}
+
+impl Received {
+    pub(super) async fn of(callback: Callback) -> Result<Self, StoreError> {
+        let Callback { call, body, content } = callback;
+        let digest = {
+            let body = body.clone();
+            look_into(body.len(), move || digest(&body)).await?
+        };
+        Ok(Self { call, body, digest, content })
+    }
 }
 
 /// Takes deliveries, in sets. Of one call each set has one: whether it is the first, the next has to see.
@@ -244,14 +237,14 @@ impl Received {
 
 async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, CalledBack>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
-    // look_up
-    let rows = sqlx::query(sql("SELECT c.id, c.state,
-           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
-           (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
-             + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
-           EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
-         FROM rows_of($1) AS r
-         JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
+    let rows = sqlx::query(sql(r"-- callbacks::look_up
+            SELECT c.id, c.state,
+              (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
+              (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
+                + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
+              EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
     .bind(json!(asked).to_string())
     .fetch_all(conn)
     .await?;
@@ -282,23 +275,20 @@ async fn keep(
         return Ok(());
     }
     let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
+        r"-- callbacks::keep
+          INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
     );
     insert.push_values(kept, |mut row, (delivery, effect)| {
-        let (name, beside) = match effect {
-            Effect::Answered => ("answered", false),
-            Effect::Surplus => ("surplus", false),
-            Effect::Failed => ("failed", true),
-            Effect::Other => ("other", true),
-            Effect::Repeated | Effect::Ignored => ("ignored", true),
-        };
-        let beside = beside && has_room(delivery.call);
+        // A repeated one is only counted, and its first effect stays.
+        let effect = if *effect == Effect::Repeated { Effect::Ignored } else { *effect };
+        // The body of an answer stands among the answers.
+        let beside = !matches!(effect, Effect::Answered | Effect::Surplus) && has_room(delivery.call);
         let (body, is_packed) = delivery.body.kept();
         row.push_bind(delivery.call)
             .push_bind(now)
             .push_bind(1)
             .push_bind(delivery.digest.as_slice())
-            .push_bind(name)
+            .push_bind(effect)
             .push_bind(beside.then_some(is_packed))
             .push_bind(packed::bytes(&delivery.body))
             .push_bind(beside.then_some(body));
@@ -316,11 +306,11 @@ async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Mi
     if calls.is_empty() {
         return Ok(());
     }
-    // wake
-    sqlx::query(sql("UPDATE jobs
-         SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
-         WHERE state = 'awaiting' AND id IN (
-           SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
+    sqlx::query(sql(r"-- callbacks::wake
+            UPDATE jobs
+            SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
+            WHERE state = 'awaiting' AND id IN (
+              SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
     .bind(now)
     .bind(json!(calls).to_string())
     .execute(conn)

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, StoreShared, rows, sql::sql, writer::Command};
+use super::{Store, StoreError, StoreShared, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
         environment::Environment,
         facts::Facts,
         job::{BatchId, JobId, Token},
-        pool::Pool,
+        pool::{Lane, Pool},
         s3::Listed,
     },
 };
@@ -61,9 +61,9 @@ impl Default for ClaimRequest {
 
 impl ClaimRequest {
     /// Lanes with room, and how much.
-    fn lanes(&self) -> impl Iterator<Item = (&str, u32)> {
-        let calls = self.calls.iter().map(|(pool, n)| (pool.as_str(), *n));
-        calls.chain([("free", self.free)]).filter(|(_, room)| *room > 0)
+    fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> {
+        let calls = self.calls.iter().map(|(pool, n)| (Lane::Call(*pool), *n));
+        calls.chain([(Lane::Free, self.free)]).filter(|(_, room)| *room > 0)
     }
 }
 
@@ -101,31 +101,19 @@ pub struct Claimed {
 }
 
 impl Store {
-    /// Claims jobs that are due.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn claim(&self, want: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
-        self.send(|reply| Command::Claim(want, reply)).await
-    }
-
     /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn next_due(&self, want: &ClaimRequest) -> Result<Option<Millis>, StoreError> {
-        let lanes: Vec<&str> = want.lanes().map(|(lane, _)| lane).collect();
-        // next_due
         let statement = format!(
-            "SELECT min(due) FROM (
-               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
-               FROM batches AS b
-               CROSS JOIN rows_of($1) AS l
-               WHERE b.state = 'open' AND {WORKABLE} AND b.finished_at IS NULL AND b.environment = $2
-                 AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
+            r"-- claim::next_due
+              SELECT min(due) FROM (
+                SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+                FROM batches AS b
+                CROSS JOIN rows_of($1) AS l
+                WHERE b.state = 'open' AND {WORKABLE} AND b.finished_at IS NULL AND b.environment = $2
+                  AND (l.v ->> 0 = 'free' OR $4 = 0 OR {IN_WINDOW}) {}) AS moments",
             among("b.id", &want.batches)
         );
-        let lanes: Vec<_> = lanes.into_iter().map(|lane| [lane]).collect();
+        let lanes: Vec<_> = want.lanes().map(|(lane, _)| [lane]).collect();
         Ok(sqlx::query_scalar(sql(&statement))
             .bind(serde_json::json!(lanes).to_string())
             .bind(want.environment)
@@ -138,28 +126,25 @@ impl Store {
 
 impl Store {
     /// The pools that unfinished lines wait for.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
         // Of each batch only the first line of each lane is looked at: there may be millions.
-        // pools_waited_for
-        let lanes: Vec<String> = sqlx::query_scalar(
-            "WITH RECURSIVE lanes (batch, lane) AS (
-               SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
-               FROM batches
-               WHERE finished_at IS NULL AND environment = $1
-               UNION ALL
-               SELECT l.batch,
-                 (SELECT min(j.lane) FROM jobs AS j WHERE j.batch = l.batch AND j.lane > l.lane AND j.due_at IS NOT NULL)
-               FROM lanes AS l
-               WHERE l.lane IS NOT NULL)
-             SELECT DISTINCT lane FROM lanes WHERE lane IS NOT NULL AND lane <> 'free'",
+        let lanes: Vec<Lane> = sqlx::query_scalar(
+            r"-- claim::pools_waited_for
+              WITH RECURSIVE lanes (batch, lane) AS (
+                SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                FROM batches
+                WHERE finished_at IS NULL AND environment = $1
+                UNION ALL
+                SELECT l.batch,
+                  (SELECT min(j.lane) FROM jobs AS j WHERE j.batch = l.batch AND j.lane > l.lane AND j.due_at IS NOT NULL)
+                FROM lanes AS l
+                WHERE l.lane IS NOT NULL)
+              SELECT DISTINCT lane FROM lanes WHERE lane IS NOT NULL AND lane <> 'free'",
         )
         .bind(environment)
         .fetch_all(&self.read)
         .await?;
-        Ok(lanes.iter().filter_map(|lane| lane.parse().ok()).collect())
+        Ok(lanes.into_iter().filter_map(Lane::pool).collect())
     }
 }
 
@@ -208,13 +193,13 @@ pub(super) async fn claim(
     let mut free = want.free;
     // Whether a sink takes something again is found out by what is bought already.
     for batch in open.iter_mut().filter(|batch| batch.probing && batch.sink && batch.most > 0) {
-        if free > 0 && claim_of(conn, shared, batch, ("free", 1), now, &mut claimed).await? > 0 {
+        if free > 0 && claim_of(conn, shared, batch, (Lane::Free, 1), now, &mut claimed).await? > 0 {
             free -= 1;
         }
     }
     for (lane, room) in want.lanes() {
-        let mut room = if lane == "free" { free } else { room };
-        let takers = |b: &Open| b.most > 0 && (lane == "free" || b.in_window);
+        let mut room = if lane == Lane::Free { free } else { room };
+        let takers = |b: &Open| b.most > 0 && (lane == Lane::Free || b.in_window);
         let groups = groups(&open, want.order, takers);
         // First everybody's fair share, then what others left.
         let share = room.div_ceil(u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1));
@@ -241,7 +226,7 @@ async fn claim_of(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
     batch: &mut Open,
-    (lane, take): (&str, u32),
+    (lane, take): (Lane, u32),
     now: Millis,
     claimed: &mut Vec<Claimed>,
 ) -> Result<u32, StoreError> {
@@ -272,16 +257,16 @@ async fn open(
     want: &ClaimRequest,
     now: Millis,
 ) -> Result<Vec<Open>, StoreError> {
-    // open
     let statement = format!(
-        "SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
-           coalesce(pause_kind = 'sink', 1 = 0) AS sink,
-           (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
-           CASE WHEN probing = 1 THEN NOT EXISTS (
-             SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
-         FROM batches
-         WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
-         ORDER BY id",
+        r"-- claim::open
+          SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
+            coalesce(pause_kind = 'sink', 1 = 0) AS sink,
+            (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
+            CASE WHEN probing = 1 THEN NOT EXISTS (
+              SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
+          FROM batches
+          WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
+          ORDER BY id",
         among("id", &want.batches)
     );
     let rows = sqlx::query(sql(&statement))
@@ -335,25 +320,25 @@ async fn claim_lane(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
     batch: &Open,
-    (lane, take): (&str, u32),
+    (lane, take): (Lane, u32),
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
     let token = shared.next_token();
     let which = if batch.chosen.is_some() { "id = $8 AND" } else { "" };
-    // claim_lane
     let statement = format!(
-        "UPDATE jobs
-         SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
-           after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
-             THEN after END,
-           started_at = coalesce(started_at, $4)
-         WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
-         RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
-           wanted = 'dropped' AS dropped,
-           EXISTS (
-             SELECT 1 FROM calls
-             WHERE job = jobs.id
-               AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
+        r"-- claim::claim_lane
+          UPDATE jobs
+          SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
+            after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+              THEN after END,
+            started_at = coalesce(started_at, $4)
+          WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
+          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
+            wanted = 'dropped' AS dropped,
+            EXISTS (
+              SELECT 1 FROM calls
+              WHERE job = jobs.id
+                AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
     );
     let rows = sqlx::query(sql(&statement))
         .bind(token)
@@ -366,8 +351,7 @@ async fn claim_lane(
         .bind(batch.chosen)
         .fetch_all(&mut *conn)
         .await?;
-    let mut claimed =
-        rows.iter().map(|r| claimed(r, Token(token), lane.parse().ok())).collect::<Result<Vec<_>, _>>()?;
+    let mut claimed = rows.iter().map(|r| claimed(r, Token(token), lane.pool())).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_unstable_by_key(|c| c.job);
     Ok(claimed)
 }

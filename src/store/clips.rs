@@ -38,21 +38,21 @@ pub(super) async fn fences(
         return Ok(fences);
     }
     let set = serde_json::Value::from(set).to_string();
-    // fences: an open call is its job's to decide on as long as that job is at work or has its moment to come, and its
-    // process's as long as that lives and may wait for its answer, however late the heartbeat is.
     let open = sqlx::query(sql(
-        "SELECT nth, id, CASE WHEN alive > due AND alive > slot THEN alive WHEN due > slot THEN due ELSE slot END AS until
-         FROM (
-           SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, coalesce(c.slot_until, 0) AS slot, coalesce(j.due_at, 0) AS due,
-             CASE WHEN EXISTS (SELECT 1 FROM processes AS p WHERE p.id = c.process)
-               THEN $2 + c.timeout_ms + $5
-                 - CASE WHEN c.boot_id = $4 AND $3 - c.boot_ms < $2 - c.sent_at THEN $3 - c.boot_ms ELSE $2 - c.sent_at END
-               ELSE 0 END AS alive
-           FROM rows_of($1) AS r
-           CROSS JOIN calls AS c
-           JOIN jobs AS j ON j.id = c.job
-           WHERE c.account = r.v ->> 1 AND c.cache_key = unhex(r.v ->> 2) AND c.state IN ('sent', 'accepted')
-             AND c.cache_key IS NOT NULL) AS o",
+        r"-- clips::fences: an open call is its job's to decide on as long as that job is at work or has its moment to come, and its
+          -- process's as long as that lives and may wait for its answer, however late the heartbeat is.
+          SELECT nth, id, CASE WHEN alive > due AND alive > slot THEN alive WHEN due > slot THEN due ELSE slot END AS until
+          FROM (
+            SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, coalesce(c.slot_until, 0) AS slot, coalesce(j.due_at, 0) AS due,
+              CASE WHEN EXISTS (SELECT 1 FROM processes AS p WHERE p.id = c.process)
+                THEN $2 + c.timeout_ms + $5
+                  - CASE WHEN c.boot_id = $4 AND $3 - c.boot_ms < $2 - c.sent_at THEN $3 - c.boot_ms ELSE $2 - c.sent_at END
+                ELSE 0 END AS alive
+            FROM rows_of($1) AS r
+            CROSS JOIN calls AS c
+            JOIN jobs AS j ON j.id = c.job
+            WHERE c.account = r.v ->> 1 AND c.cache_key = unhex(r.v ->> 2) AND c.state IN ('sent', 'accepted')
+              AND c.cache_key IS NOT NULL) AS o",
     ))
     .bind(&set)
     .bind(now.wall)
@@ -67,12 +67,12 @@ pub(super) async fn fences(
         let until = (until > now.wall).then(|| until.min(now.wall + 4 * lease_ms));
         at(&mut fences, &row)?.open = Some((row.try_get("id")?, until));
     }
-    // fences
-    let kept = sqlx::query(sql("SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id
-         FROM rows_of($1) AS r
-         CROSS JOIN calls AS c
-         WHERE c.cache_key = unhex(r.v ->> 2) AND c.state = 'answered' AND c.cache_key IS NOT NULL
-           AND c.ended_at >= CAST(r.v ->> 3 AS BIGINT)"))
+    let kept = sqlx::query(sql(r"-- clips::fences
+            SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id
+            FROM rows_of($1) AS r
+            CROSS JOIN calls AS c
+            WHERE c.cache_key = unhex(r.v ->> 2) AND c.state = 'answered' AND c.cache_key IS NOT NULL
+              AND c.ended_at >= CAST(r.v ->> 3 AS BIGINT)"))
     .bind(&set)
     .fetch_all(&mut *conn)
     .await?;
@@ -80,18 +80,19 @@ pub(super) async fn fences(
         at(&mut fences, &row)?.kept = Some(row.try_get("id")?);
     }
     if respects {
-        // fences: given up and settled are two transactions: in between nobody may slip through.
-        let manual_review =
-            sqlx::query(sql("SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, j.state = 'failed' AS decided
-             FROM rows_of($1) AS r
-             CROSS JOIN calls AS c
-             JOIN jobs AS j ON j.id = c.job AND j.generation = c.generation
-             WHERE c.cache_key = unhex(r.v ->> 2) AND c.cache_key IS NOT NULL AND c.state = 'lost'
-               AND c.unknown_at IS NOT NULL AND c.job <> CAST(r.v ->> 4 AS BIGINT) AND CAST(r.v ->> 5 AS BIGINT) = 1
-               AND (j.state = 'running' OR (j.state = 'failed' AND j.error_kind = 'unknown_outcome'))"))
-            .bind(&set)
-            .fetch_all(&mut *conn)
-            .await?;
+        let manual_review = sqlx::query(sql(
+            r"-- clips::fences: given up and settled are two transactions: in between nobody may slip through.
+              SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, j.state = 'failed' AS decided
+              FROM rows_of($1) AS r
+              CROSS JOIN calls AS c
+              JOIN jobs AS j ON j.id = c.job AND j.generation = c.generation
+              WHERE c.cache_key = unhex(r.v ->> 2) AND c.cache_key IS NOT NULL AND c.state = 'lost'
+                AND c.unknown_at IS NOT NULL AND c.job <> CAST(r.v ->> 4 AS BIGINT) AND CAST(r.v ->> 5 AS BIGINT) = 1
+                AND (j.state = 'running' OR (j.state = 'failed' AND j.error_kind = 'unknown_outcome'))",
+        ))
+        .bind(&set)
+        .fetch_all(&mut *conn)
+        .await?;
         for row in manual_review {
             at(&mut fences, &row)?.manual_review = Some((row.try_get("id")?, row.try_get("decided")?));
         }
@@ -110,11 +111,11 @@ pub(super) async fn wake(conn: &mut SqliteConnection, closed: &[CallId], now: Mi
         return Ok(());
     }
     let closed: Vec<_> = closed.iter().map(|call| [call.0.simple().to_string()]).collect();
-    // wake
     sqlx::query(sql(
-        "UPDATE jobs
-         SET due_at = CASE WHEN due_at < $2 THEN due_at ELSE $2 END, waits_for = NULL
-         WHERE waits_for IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r) AND waits_for IS NOT NULL AND state = 'queued'",
+        r"-- clips::wake
+          UPDATE jobs
+          SET due_at = CASE WHEN due_at < $2 THEN due_at ELSE $2 END, waits_for = NULL
+          WHERE waits_for IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r) AND waits_for IS NOT NULL AND state = 'queued'",
     ))
     .bind(json!(closed).to_string())
     .bind(now)
@@ -130,21 +131,21 @@ pub(super) async fn rejoin(conn: &mut SqliteConnection, bought: &[CallId], now: 
         return Ok(());
     }
     let bought: Vec<_> = bought.iter().map(|call| [call.0.simple().to_string()]).collect();
-    // join_anew
-    sqlx::query(sql("WITH c AS (
-           SELECT c.job, c.batch, c.cache_key FROM rows_of($1) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))
-         UPDATE jobs
-         SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
-         WHERE state IN ('succeeded', 'suspect') AND wanted <> 'dropped' AND id IN (
-           SELECT p.job
-           FROM c
-           JOIN job_parts AS p ON p.cache_key = c.cache_key AND p.reused = 1 AND p.job <> c.job
-           JOIN jobs AS j ON j.id = p.job AND j.batch = c.batch
-           UNION
-           SELECT k.job
-           FROM c
-           JOIN calls AS k ON k.cache_key = c.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered'
-             AND k.job <> c.job AND k.batch = c.batch)"))
+    sqlx::query(sql(r"-- clips::join_anew
+            WITH c AS (
+              SELECT c.job, c.batch, c.cache_key FROM rows_of($1) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))
+            UPDATE jobs
+            SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
+            WHERE state IN ('succeeded', 'suspect') AND wanted <> 'dropped' AND id IN (
+              SELECT p.job
+              FROM c
+              JOIN job_parts AS p ON p.cache_key = c.cache_key AND p.reused = 1 AND p.job <> c.job
+              JOIN jobs AS j ON j.id = p.job AND j.batch = c.batch
+              UNION
+              SELECT k.job
+              FROM c
+              JOIN calls AS k ON k.cache_key = c.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered'
+                AND k.job <> c.job AND k.batch = c.batch)"))
     .bind(json!(bought).to_string())
     .bind(now)
     .execute(conn)

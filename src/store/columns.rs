@@ -3,13 +3,14 @@
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 use uuid::Uuid;
 
+use super::Effect;
 use crate::domain::{
     call::ErrorKind,
     environment::Environment,
     identity::Identity,
     job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
-    pool::Pool,
+    pool::{Lane, Pool},
     retry::PauseKind,
     spend::Period,
     task::TaskName,
@@ -100,7 +101,21 @@ macro_rules! as_bytes {
     )+ };
 }
 
-as_text!(CallState, Environment, ErrorKind, JobState, NoticeEvent, PauseKind, Period, Pool, TaskName, Wanted, Why);
+as_text!(
+    CallState,
+    Effect,
+    Environment,
+    ErrorKind,
+    JobState,
+    Lane,
+    NoticeEvent,
+    PauseKind,
+    Period,
+    Pool,
+    TaskName,
+    Wanted,
+    Why
+);
 as_number!(BatchId, JobId, Token);
 as_bytes! {
     CallId: |id| id.0.as_bytes().to_vec(), |bytes| CallId(Uuid::from_bytes(bytes));

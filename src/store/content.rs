@@ -23,12 +23,12 @@ pub(super) async fn note(
     if set.is_empty() {
         return Ok(());
     }
-    // note
-    sqlx::query(sql("UPDATE jobs
-         SET source_hash = unhex(r.v ->> 1), source_bytes = CAST(r.v ->> 2 AS BIGINT),
-           source_mtime = CAST(r.v ->> 3 AS BIGINT), source_inode = CAST(r.v ->> 4 AS BIGINT)
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL"))
+    sqlx::query(sql(r"-- content::note
+            UPDATE jobs
+            SET source_hash = unhex(r.v ->> 1), source_bytes = CAST(r.v ->> 2 AS BIGINT),
+              source_mtime = CAST(r.v ->> 3 AS BIGINT), source_inode = CAST(r.v ->> 4 AS BIGINT)
+            FROM rows_of($1) AS r
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL"))
     .bind(json!(set).to_string())
     .execute(conn)
     .await?;
@@ -39,9 +39,6 @@ impl Store {
     /// Notes of a claimed job how its file was found after it was sent, and what it contains. `content`: `None` where the
     /// file changed meanwhile, so that nobody knows what the vendor has heard; then no file is ever taken for the same.
     /// Nothing happens where the lease is lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn note_content(
         &self,
         (job, token): (JobId, Token),
@@ -51,12 +48,12 @@ impl Store {
         let bytes = i64::try_from(seen.bytes).unwrap_or(i64::MAX);
         self.write(move |conn, _| {
             Box::pin(async move {
-                // note_content
                 sqlx::query(
-                    "UPDATE jobs
-                     SET source_hash = $3, source_bytes = $4, source_inode = $6,
-                       source_mtime = CASE WHEN length($3) = 0 THEN NULL ELSE $5 END
-                     WHERE id = $1 AND token = $2 AND source_path IS NOT NULL",
+                    r"-- content::note_content
+                      UPDATE jobs
+                      SET source_hash = $3, source_bytes = $4, source_inode = $6,
+                        source_mtime = CASE WHEN length($3) = 0 THEN NULL ELSE $5 END
+                      WHERE id = $1 AND token = $2 AND source_path IS NOT NULL",
                 )
                 .bind(job)
                 .bind(token)

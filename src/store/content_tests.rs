@@ -24,7 +24,7 @@ fn found(folder: &str, path: &str, seen: Option<SeenFile>, content: Option<u8>) 
 /// A ledger whose one line was read before its call, and answered.
 async fn heard(content: Option<u8>) -> (Ledger, BatchId, (JobId, Token)) {
     let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let b = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     l.store.submit(b, vec![found("/r", "1.wav", Some(FIRST), None)], vec![]).await.unwrap();
     l.store.end_submit(b).await.unwrap();
     l.store.enlist("{}".into()).await.unwrap();
@@ -86,7 +86,7 @@ async fn who_has_lost_the_lease_notes_nothing() {
 #[tokio::test]
 async fn a_file_that_nobody_read_is_taken_as_it_is_and_proves_nothing() {
     let l = ledger().await;
-    let (b, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let b = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     l.store.submit(b, vec![found("/r", "1.wav", Some(FIRST), None)], vec![]).await.unwrap();
     for (line, unproven) in [
         (found("/r", "1.wav", Some(FIRST), None), 0),

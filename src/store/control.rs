@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, end, outputs, parts::is_kept, rows, sql::sql};
+use super::{Store, StoreError, deliveries, end, parts::is_kept, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId, JobState},
@@ -56,12 +56,14 @@ pub struct Cancelled {
     pub in_flight: u64,
 }
 
+pub(super) const AWAITED_CALLS: &str = r"-- control::cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
+        SELECT count(DISTINCT job)
+        FROM calls
+        WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL";
+
 impl Store {
     /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
     /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
         let in_flight = self
             .write(move |conn, now| {
@@ -71,15 +73,7 @@ impl Store {
                         .bind(now)
                         .execute(&mut *conn)
                         .await?;
-                    // cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
-                    let in_flight: i64 = sqlx::query_scalar(
-                        "SELECT count(DISTINCT job)
-                         FROM calls
-                         WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL",
-                    )
-                    .bind(batch)
-                    .fetch_one(conn)
-                    .await?;
+                    let in_flight: i64 = sqlx::query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
                     Ok(u64::try_from(in_flight).unwrap_or(0))
                 })
             })
@@ -103,14 +97,12 @@ impl Store {
 
     /// Finishes what a killed `cancel` left half done, if one did: else what makes a line due again would have the rest
     /// bought, too.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
         let half_done: bool = sqlx::query_scalar(
-            "SELECT EXISTS (
-               SELECT 1 FROM batches
-               WHERE id = $1 AND cancelled_at IS NOT NULL AND finished_at IS NULL AND submitting_at IS NULL)",
+            r"-- control::finish_cancel
+              SELECT EXISTS (
+                SELECT 1 FROM batches
+                WHERE id = $1 AND cancelled_at IS NOT NULL AND finished_at IS NULL AND submitting_at IS NULL)",
         )
         .bind(batch)
         .fetch_one(&self.read)
@@ -122,9 +114,6 @@ impl Store {
     }
 
     /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn let_others_write(&self) -> Result<(), StoreError> {
         let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
             .bind(self.shared.process.load(Ordering::Acquire))
@@ -137,24 +126,21 @@ impl Store {
     }
 
     /// What [`Store::retry`] would do.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
-        // plan_retry
         let row = sqlx::query(sql(&format!(
-            "WITH chosen AS ({CHOSEN}),
-               bought AS (
-                 SELECT c.id, c.kept,
-                   CASE WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
-                     THEN (SELECT CASE WHEN count(*) = count(p.units) THEN coalesce(sum(p.units), 0) END
-                           FROM job_parts AS p WHERE p.job = c.id AND ({ASIDE} OR NOT {PRESENT}))
-                     ELSE c.units END AS units
-                 FROM chosen AS c)
-             SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries,
-               coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS units,
-               count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
-             FROM bought",
+            r"-- control::plan_retry
+              WITH chosen AS ({CHOSEN}),
+                bought AS (
+                  SELECT c.id, c.kept,
+                    CASE WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
+                      THEN (SELECT CASE WHEN count(*) = count(p.units) THEN CAST(coalesce(sum(p.units), 0) AS BIGINT) END
+                            FROM job_parts AS p WHERE p.job = c.id AND ({ASIDE} OR NOT {PRESENT}))
+                      ELSE c.units END AS units
+                  FROM chosen AS c)
+              SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries,
+                CAST(coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS BIGINT) AS units,
+                count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
+              FROM bought",
             CHOSEN = chosen_jobs("j.id IS NOT NULL"),
             ASIDE = ASIDE,
             PRESENT = PRESENT,
@@ -165,21 +151,21 @@ impl Store {
         .bind(chosen.part)
         .fetch_one(&self.read)
         .await?;
-        // plan_retry
         let joined: i64 = sqlx::query_scalar(sql(&format!(
-            "WITH chosen AS ({CHOSEN}),
-               aside AS (
-                 SELECT DISTINCT p.cache_key FROM chosen AS c JOIN job_parts AS p ON p.job = c.id
-                 WHERE p.cache_key IS NOT NULL AND {ASIDE})
-             SELECT count(*)
-             FROM jobs AS j
-             WHERE j.id IN (
-                 SELECT p.job FROM aside AS a JOIN job_parts AS p ON p.cache_key = a.cache_key AND p.reused = 1
-                 UNION
-                 SELECT k.job FROM aside AS a
-                 JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
-               AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
-               AND j.id NOT IN (SELECT id FROM chosen)",
+            r"-- control::plan_retry
+              WITH chosen AS ({CHOSEN}),
+                aside AS (
+                  SELECT DISTINCT p.cache_key FROM chosen AS c JOIN job_parts AS p ON p.job = c.id
+                  WHERE p.cache_key IS NOT NULL AND {ASIDE})
+              SELECT count(*)
+              FROM jobs AS j
+              WHERE j.id IN (
+                  SELECT p.job FROM aside AS a JOIN job_parts AS p ON p.cache_key = a.cache_key AND p.reused = 1
+                  UNION
+                  SELECT k.job FROM aside AS a
+                  JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
+                AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
+                AND j.id NOT IN (SELECT id FROM chosen)",
             CHOSEN = chosen_jobs("j.id IS NOT NULL"),
             ASIDE = ASIDE,
         )))
@@ -200,51 +186,45 @@ impl Store {
 
     /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought, unless the job is
     /// suspect or was chosen by key though it had succeeded.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
         self.finish_cancel(chosen.batch).await?;
-        // retry: the lines as they are now. Each step looks at the states of its own lines again.
-        let ids: Vec<i64> = sqlx::query_scalar(sql("SELECT id
-             FROM jobs
-             WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
-               AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line' AND wanted <> 'dropped'
-             ORDER BY id"))
+        let ids: Vec<i64> = sqlx::query_scalar(sql(
+            r"-- control::retry: the lines as they are now. Each step looks at the states of its own lines again.
+              SELECT id
+              FROM jobs
+              WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
+                AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line' AND wanted <> 'dropped'
+              ORDER BY id",
+        ))
         .bind(chosen.batch)
         .bind(states(&chosen))
         .bind(&chosen.key)
         .fetch_all(&self.read)
         .await?;
-        let mut retried = 0;
-        for some in ids.chunks(JOBS_AT_ONCE) {
-            let (ids, chosen) = (id_rows(some), chosen.clone());
-            retried += self
-                .write(move |conn, now| {
-                    let (ids, chosen) = (ids.clone(), chosen.clone());
-                    Box::pin(async move { retry_some(conn, &chosen, &ids, now).await })
-                })
-                .await?;
-            self.let_others_write().await?;
-        }
+        let retried = self.retry_in_steps(&ids, chosen, false).await?;
         self.wake();
         Ok(retried)
     }
 
     /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
         self.finish_cancel(batch).await?;
-        // retry_free
         let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT id FROM jobs WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped' ORDER BY id",
+            r"-- control::retry_free
+              SELECT id
+              FROM jobs
+              WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped'
+              ORDER BY id",
         )
         .bind(batch)
         .fetch_all(&self.read)
         .await?;
         let chosen = Chosen { batch, key: None, states: vec![JobState::Failed], part: None };
+        self.retry_in_steps(&ids, chosen, true).await
+    }
+
+    /// Puts these jobs back in the queue, some at a time; `free`: only those of which nothing is bought. Returns how many.
+    async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<u64, StoreError> {
         let mut retried = 0;
         for some in ids.chunks(JOBS_AT_ONCE) {
             let (ids, chosen) = (id_rows(some), chosen.clone());
@@ -252,19 +232,8 @@ impl Store {
                 .write(move |conn, now| {
                     let (ids, chosen) = (ids.clone(), chosen.clone());
                     Box::pin(async move {
-                        // retry_free: nothing of these is bought.
-                        let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
-                            "SELECT j.id
-                             FROM rows_of($1) AS r
-                             JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-                             WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\\_%' ESCAPE '\\' OR ",
-                            is_kept!("j"),
-                            ")"
-                        )))
-                        .bind(ids)
-                        .fetch_all(&mut *conn)
-                        .await?;
-                        if free.is_empty() { Ok(0) } else { retry_some(conn, &chosen, &id_rows(&free), now).await }
+                        let ids = if free { free_of(conn, &ids).await? } else { ids };
+                        retry_some(conn, &chosen, &ids, now).await
                     })
                 })
                 .await?;
@@ -274,19 +243,16 @@ impl Store {
     }
 
     /// Marks a batch that has nothing due as finished. Returns whether it is.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                // finish
                 let done: Option<i64> = sqlx::query_scalar(
-                    "UPDATE batches
-                     SET finished_at = coalesce(finished_at, $1)
-                     WHERE id = $2 AND submitting_at IS NULL
-                       AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
-                     RETURNING finished_at",
+                    r"-- control::finish
+                      UPDATE batches
+                      SET finished_at = coalesce(finished_at, $1)
+                      WHERE id = $2 AND submitting_at IS NULL
+                        AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                      RETURNING finished_at",
                 )
                 .bind(now)
                 .bind(batch)
@@ -297,6 +263,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Of these failed jobs those of which nothing is bought when they are tried again.
+async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
+    let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
+        r"-- control::free_of
+          SELECT j.id
+          FROM rows_of($1) AS r
+          JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+          WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\_%' ESCAPE '\' OR ",
+        is_kept!("j"),
+        ")"
+    )))
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(id_rows(&free))
 }
 
 fn id_rows(ids: &[i64]) -> String {
@@ -350,27 +333,35 @@ fn states(chosen: &Chosen) -> String {
 /// Puts some of the chosen jobs back in the queue: with what is kept, or with calls to be made.
 async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now: Millis) -> Result<u64, StoreError> {
     let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
-    // retry_some: which of them, and which of their parts are set aside.
-    let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!("SELECT id, kept FROM ({}) AS c", chosen_jobs(which))))
-        .bind(chosen.batch)
-        .bind(states(chosen))
-        .bind(&chosen.key)
-        .bind(chosen.part)
-        .bind(ids)
-        .fetch_all(&mut *conn)
-        .await?;
+    let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
+        r"-- control::retry_some: which of them, and which of their parts are set aside.
+          SELECT id, kept
+          FROM ({}) AS c",
+        chosen_jobs(which)
+    )))
+    .bind(chosen.batch)
+    .bind(states(chosen))
+    .bind(&chosen.key)
+    .bind(chosen.part)
+    .bind(ids)
+    .fetch_all(&mut *conn)
+    .await?;
     if let Some(part) = chosen.part {
         // A job that was never worked has no plan yet: the part is known by its number alone.
-        sqlx::query(sql("INSERT INTO job_parts (job, part)
-             SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
-             ON CONFLICT (job, part) DO NOTHING"))
+        sqlx::query(sql(r"-- control::retry_some
+                INSERT INTO job_parts (job, part)
+                SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
+                ON CONFLICT (job, part) DO NOTHING"))
         .bind(id_rows(&jobs.iter().map(|job| job.0).collect::<Vec<_>>()))
         .bind(part)
         .execute(&mut *conn)
         .await?;
     }
     let aside: Vec<(i64, i64)> = sqlx::query_as(sql(&format!(
-        "SELECT p.job, p.part FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id WHERE {ASIDE}",
+        r"-- control::retry_some
+          SELECT p.job, p.part
+          FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id
+          WHERE {ASIDE}",
         chosen_jobs(which)
     )))
     .bind(chosen.batch)
@@ -391,24 +382,26 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
 /// Sets parts aside, however they came to be there: `[[job, part], …]`. What the audio cache had until now will not do.
 async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Result<(), StoreError> {
     for statement in [
-        "DELETE FROM answers
-         WHERE call IN (
-           SELECT c.id FROM rows_of($1) AS r
-           JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
-           WHERE c.state = 'answered')",
-        "UPDATE calls
-         SET state = 'replaced'
-         WHERE id IN (
-           SELECT c.id FROM rows_of($1) AS r
-           JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
-           WHERE c.state = 'answered')",
+        r"-- control::set_aside
+          DELETE FROM answers
+          WHERE call IN (
+            SELECT c.id FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+            WHERE c.state = 'answered')",
+        r"-- control::set_aside
+          UPDATE calls
+          SET state = 'replaced'
+          WHERE id IN (
+            SELECT c.id FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+            WHERE c.state = 'answered')",
     ] {
         sqlx::query(sql(statement)).bind(parts).execute(&mut *conn).await?;
     }
-    // set_aside
-    sqlx::query(sql("UPDATE job_parts
-         SET reused = 0, forced_at = $2
-         WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+    sqlx::query(sql(r"-- control::set_aside
+            UPDATE job_parts
+            SET reused = 0, forced_at = $2
+            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
     .bind(parts)
     .bind(now)
     .execute(conn)
@@ -420,25 +413,25 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
 async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
     // What is retried is written again, whatever stands there.
-    outputs::forget_checksums(conn, &set).await?;
-    // requeue: what was in doubt is bought again, or delivered again and judged again.
-    sqlx::query(sql("UPDATE job_parts
-         SET doubtful = 0
-         WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    deliveries::forget_checksums(conn, &set).await?;
+    sqlx::query(sql(r"-- control::requeue: what was in doubt is bought again, or delivered again and judged anew.
+            UPDATE job_parts
+            SET doubtful = 0
+            WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
     .bind(&set)
     .execute(&mut *conn)
     .await?;
-    // requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
-    // for it still.
     sqlx::query(sql(
-        "UPDATE jobs
-         SET state = 'queued',
-           due_at = CASE WHEN EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
-             THEN $2 + 60000 ELSE $2 END,
-           generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
-           lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
+        r"-- control::requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
+          -- for it still.
+          UPDATE jobs
+          SET state = 'queued',
+            due_at = CASE WHEN EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+              THEN $2 + 60000 ELSE $2 END,
+            generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
+            lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
+          FROM rows_of($1) AS r
+          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
     ))
     .bind(&set)
     .bind(now)
@@ -449,22 +442,23 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
 
 /// Something is due again. Unless its lines are being submitted, a `cancel` that came before does not hold for it.
 pub(super) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
-    // unfinish: a batch that goes on has its window at once.
     sqlx::query(
-        "UPDATE batches
-         SET window_from = s.window_from, window_until = s.window_until
-         FROM schedules AS s
-         WHERE batches.id = $1 AND batches.finished_at IS NOT NULL AND s.definition = batches.definition
-           AND s.environment = batches.environment",
+        r"-- control::unfinish: a batch that goes on has its window at once.
+          UPDATE batches
+          SET window_from = s.window_from, window_until = s.window_until
+          FROM schedules AS s
+          WHERE batches.id = $1 AND batches.finished_at IS NOT NULL AND s.definition = batches.definition
+            AND s.environment = batches.environment",
     )
     .bind(batch)
     .execute(&mut *conn)
     .await?;
     sqlx::query(
-        "UPDATE batches
-         SET finished_at = NULL, lately_well = 0, lately_badly = 0,
-           cancelled_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE cancelled_at END
-         WHERE id = $1",
+        r"-- control::unfinish
+          UPDATE batches
+          SET finished_at = NULL, lately_well = 0, lately_badly = 0,
+            cancelled_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE cancelled_at END
+          WHERE id = $1",
     )
     .bind(batch)
     .execute(conn)
@@ -474,9 +468,12 @@ pub(super) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Res
 
 /// Gives up open calls of a batch that nobody waits for, at most so many. Returns whether there may be more.
 async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
-    // give_up_unawaited: by the open calls, as in `cancel`.
     let unawaited = sqlx::query(
-        "SELECT id FROM calls WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL LIMIT $2",
+        r"-- control::give_up_unawaited: by the open calls, as in `cancel`.
+          SELECT id
+          FROM calls
+          WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL
+          LIMIT $2",
     )
     .bind(batch)
     .bind(CALLS_AT_ONCE)
@@ -488,11 +485,11 @@ async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Mil
 
 /// Takes some jobs of a batch back. `None`: none was left, and the batch is marked as finished.
 async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
-    // cancel_some
     let done = sqlx::query(
-        "UPDATE jobs
-         SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $1, lane = 'free'
-         WHERE id IN (SELECT id FROM jobs WHERE batch = $2 AND due_at IS NOT NULL LIMIT $3)",
+        r"-- control::cancel_some
+          UPDATE jobs
+          SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $1, lane = 'free'
+          WHERE id IN (SELECT id FROM jobs WHERE batch = $2 AND due_at IS NOT NULL LIMIT $3)",
     )
     .bind(now)
     .bind(batch)
@@ -502,12 +499,16 @@ async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -
     if done.rows_affected() > 0 {
         return Ok(Some(done.rows_affected()));
     }
-    // cancel_some: one that is being submitted may get more.
-    sqlx::query("UPDATE batches SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL AND submitting_at IS NULL")
-        .bind(now)
-        .bind(batch)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        r"-- control::cancel_some: one that is being submitted may get more.
+          UPDATE batches
+          SET finished_at = $1
+          WHERE id = $2 AND finished_at IS NULL AND submitting_at IS NULL",
+    )
+    .bind(now)
+    .bind(batch)
+    .execute(conn)
+    .await?;
     Ok(None)
 }
 
@@ -517,11 +518,11 @@ pub(super) async fn give_up_open_calls_of(
     jobs: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    // give_up_open_calls_of
-    let open = sqlx::query(sql("SELECT c.id
-         FROM rows_of($1) AS r
-         JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
-         WHERE c.state IN ('sent', 'accepted')"))
+    let open = sqlx::query(sql(r"-- control::give_up_open_calls_of
+            SELECT c.id
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+            WHERE c.state IN ('sent', 'accepted')"))
     .bind(jobs)
     .fetch_all(&mut *conn)
     .await?;
@@ -540,17 +541,17 @@ pub(super) async fn release_successors(
     stopped: &[i64],
     now: Millis,
 ) -> Result<(), StoreError> {
-    // release_successors
-    sqlx::query(sql("WITH held AS (
-           SELECT o.id AS stopped, h.id AS older
-           FROM rows_of($1) AS r
-           JOIN jobs AS o ON o.id = CAST(r.v ->> 0 AS BIGINT)
-           LEFT JOIN jobs AS h ON h.id = o.after AND h.token IS NOT NULL)
-         UPDATE jobs
-         SET after = held.older,
-           due_at = CASE WHEN state <> 'queued' THEN due_at WHEN held.older IS NULL THEN $2 ELSE $2 + 60000 END
-         FROM held
-         WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL"))
+    sqlx::query(sql(r"-- control::release_successors
+            WITH held AS (
+              SELECT o.id AS stopped, h.id AS older
+              FROM rows_of($1) AS r
+              JOIN jobs AS o ON o.id = CAST(r.v ->> 0 AS BIGINT)
+              LEFT JOIN jobs AS h ON h.id = o.after AND h.token IS NOT NULL)
+            UPDATE jobs
+            SET after = held.older,
+              due_at = CASE WHEN state <> 'queued' THEN due_at WHEN held.older IS NULL THEN $2 ELSE $2 + 60000 END
+            FROM held
+            WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL"))
     .bind(id_rows(stopped))
     .bind(now)
     .execute(conn)

@@ -28,9 +28,6 @@ pub struct AnswerFacts {
 
 impl Store {
     /// The calls of a part since the user's last `retry`, and any that is open or answered, oldest first.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn journal(&self, job: JobId, part: i64, generation: i64) -> Result<Journal, StoreError> {
         let calls = sqlx::query(concat!(
             "SELECT ",
@@ -51,16 +48,14 @@ impl Store {
     }
 
     /// A kept answer; `None` if it was pruned.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn answer(&self, call: CallId) -> Result<Option<(Body, AnswerFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
-               c.ended_at - c.sent_at AS ms
-             FROM answers AS a
-             JOIN calls AS c ON c.id = a.call
-             WHERE a.call = $1",
+            r"-- deliveries::answer
+              SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
+                c.ended_at - c.sent_at AS ms
+              FROM answers AS a
+              JOIN calls AS c ON c.id = a.call
+              WHERE a.call = $1",
         )
         .bind(call)
         .fetch_optional(&self.read)
@@ -76,18 +71,15 @@ impl Store {
     }
 
     /// How many lines of a batch have an answer that is kept and was bought without word times.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn without_word_times(&self, batch: BatchId) -> Result<u64, StoreError> {
-        // without_word_times
         let lines: i64 = sqlx::query_scalar(
-            "SELECT count(*)
-             FROM jobs AS j
-             JOIN calls AS c ON c.job = j.id
-             JOIN answers AS a ON a.call = c.id
-             WHERE j.batch = $1 AND j.state <> 'superseded' AND j.wanted <> 'dropped' AND c.state = 'answered' AND c.part = 0
-               AND c.request LIKE '%\"word_timestamps\":false%'",
+            r#"-- deliveries::without_word_times
+               SELECT count(*)
+               FROM jobs AS j
+               JOIN calls AS c ON c.job = j.id
+               JOIN answers AS a ON a.call = c.id
+               WHERE j.batch = $1 AND j.state <> 'superseded' AND j.wanted <> 'dropped' AND c.state = 'answered' AND c.part = 0
+                 AND c.request LIKE '%"word_timestamps":false%'"#,
         )
         .bind(batch)
         .fetch_one(&self.read)
@@ -99,23 +91,23 @@ impl Store {
 /// Has those of the jobs (`[[job], …]`) delivered again that are finished and whose answer is kept. Returns how many, and how
 /// many answers are pruned.
 pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
-    // redeliver
     let pruned: i64 = sqlx::query_scalar(sql(concat!(
-        "SELECT count(*)
-         FROM rows_of($1) AS r
-         JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-         WHERE j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND NOT ",
+        r"-- deliveries::redeliver
+          SELECT count(*)
+          FROM rows_of($1) AS r
+          JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+          WHERE j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND NOT ",
         is_kept!("j")
     )))
     .bind(jobs)
     .fetch_one(&mut *conn)
     .await?;
-    // redeliver
     let done = sqlx::query(sql(concat!(
-        "UPDATE jobs
-         SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
-         WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
-           AND state IN ('succeeded', 'suspect', 'failed') AND wanted <> 'dropped' AND ",
+        r"-- deliveries::redeliver
+          UPDATE jobs
+          SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
+          WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
+            AND state IN ('succeeded', 'suspect', 'failed') AND wanted <> 'dropped' AND ",
         is_kept!("jobs")
     )))
     .bind(jobs)
@@ -123,4 +115,16 @@ pub(super) async fn redeliver(conn: &mut SqliteConnection, jobs: &str, now: Mill
     .execute(conn)
     .await?;
     Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
+}
+
+/// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
+pub(super) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
+    sqlx::query(sql(r"-- deliveries::forget_checksums
+            UPDATE outputs
+            SET checksum = NULL
+            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(jobs)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -4,27 +4,22 @@ use super::{Store, StoreError};
 
 impl Store {
     /// The id of an account's dictionary of this name (its file), and the hash of what it said when it was put there.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn dictionary(&self, account: &str, name: &str) -> Result<Option<(String, String)>, StoreError> {
         let sql = "SELECT id, hash FROM dictionaries WHERE account = $1 AND name = $2";
         Ok(sqlx::query_as(sql).bind(account).bind(name).fetch_optional(&self.read).await?)
     }
 
     /// Remembers it.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn keep_dictionary(&self, account: &str, name: &str, id: &str, hash: &str) -> Result<(), StoreError> {
         let [account, name, id, hash] = [account, name, id, hash].map(str::to_owned);
         self.write(move |conn, _| {
             let [account, name, id, hash] = [&account, &name, &id, &hash].map(String::clone);
             Box::pin(async move {
                 sqlx::query(
-                    "INSERT INTO dictionaries (account, name, id, hash)
-                     VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (account, name) DO UPDATE SET id = excluded.id, hash = excluded.hash",
+                    r"-- dictionaries::keep_dictionary
+                      INSERT INTO dictionaries (account, name, id, hash)
+                      VALUES ($1, $2, $3, $4)
+                      ON CONFLICT (account, name) DO UPDATE SET id = excluded.id, hash = excluded.hash",
                 )
                 .bind(account)
                 .bind(name)

@@ -4,8 +4,9 @@ use sqlx::Row;
 
 use super::{
     LineSet, NewJob, Store, StoreError,
+    lines::incoming,
     sql::sql,
-    submit::{IS_RENAMED, SAME_SOURCE, incoming},
+    submit::{IS_RENAMED, SAME_SOURCE},
 };
 use crate::domain::{identity::Identity, job::BatchId};
 
@@ -101,62 +102,57 @@ impl std::ops::AddAssign for Diff {
 
 impl Store {
     /// What submitting these lines would do.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
         self.diff_set(batch, lines.iter().zip(0..).collect()).await
     }
 
     /// The same of a set that is ready.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
         // diff_set: a line of which nothing says that its recording is another one stays as it is.
         let incoming = incoming(true);
         let row = sqlx::query(sql(&format!(
-            "WITH
-               i AS MATERIALIZED ({incoming}),
-               e AS MATERIALIZED (
-                 SELECT i.source IS NULL AND i.text IS NULL AS idle, i.options_id AS wanted_id, i.source_path AS path,
-                   i.source_bytes AS bytes, {SAME_SOURCE} AS source,
-                   i.source_path IS DISTINCT FROM j.source_path OR i.source_mtime IS DISTINCT FROM j.source_mtime
-                     OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS moved,
-                   i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
-                     OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
-                   coalesce(i.source LIKE 'http%', 1 = 0) AS web,
-                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
-                 FROM i
-                 LEFT JOIN jobs AS j
-                   ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
-               d AS (
-                 SELECT e.*, coalesce(source, 1) AND options_id = wanted_id AS same,
-                   coalesce(source, 1) AND options_id <> wanted_id AS redefined,
-                   state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, state = 'failed' AS failed,
-                   state IN ('succeeded', 'suspect')
-                     OR EXISTS (SELECT 1 FROM calls AS c WHERE c.job = e.id AND c.state = 'answered') AS bought,
-                   state IN ('queued', 'running', 'awaiting') AS unfinished
-                 FROM e)
-             SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE id IS NOT NULL AND NOT same) AS changed,
-               count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open,
-               count(*) FILTER (WHERE same AND failed) AS failed, count(*) FILTER (WHERE same AND done AND rejoined) AS redelivered,
-               count(*) FILTER (WHERE redefined AND bought) AS rebuy,
-               coalesce(CAST(sum(units) FILTER (WHERE redefined AND bought) AS BIGINT), 0) AS rebuy_ms,
-               count(*) FILTER (WHERE idle AND (id IS NULL OR NOT same)) AS idle,
-               count(units) FILTER (WHERE redefined OR (same AND unfinished)) AS known,
-               coalesce(CAST(sum(units) FILTER (WHERE redefined OR (same AND unfinished)) AS BIGINT), 0) AS known_ms,
-               count(*) FILTER (WHERE id IS NOT NULL AND source) AS same_source,
-               count(*) FILTER (WHERE id IS NOT NULL AND NOT source) AS other_source,
-               count(*) FILTER (WHERE id IS NOT NULL AND source AND web) AS same_urls,
-               count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NULL AND touched)
-                 AS unproven,
-               count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NOT NULL AND moved)
-                 AS renewed,
-               count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NOT NULL) AS to_read,
-               coalesce(CAST(sum(bytes) FILTER (WHERE id IS NOT NULL AND source IS NULL) AS BIGINT), 0) AS to_read_bytes,
-               count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NULL) AS unseen
-             FROM d"
+            r"-- diff::diff_set
+              WITH
+                i AS MATERIALIZED ({incoming}),
+                e AS MATERIALIZED (
+                  SELECT i.source IS NULL AND i.text IS NULL AS idle, i.options_id AS wanted_id, i.source_path AS path,
+                    i.source_bytes AS bytes, {SAME_SOURCE} AS source,
+                    i.source_path IS DISTINCT FROM j.source_path OR i.source_mtime IS DISTINCT FROM j.source_mtime
+                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS moved,
+                    i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
+                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
+                    coalesce(i.source LIKE 'http%', 1 = 0) AS web,
+                    j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
+                  FROM i
+                  LEFT JOIN jobs AS j
+                    ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
+                d AS (
+                  SELECT e.*, coalesce(source, 1 = 1) AND options_id = wanted_id AS same,
+                    coalesce(source, 1 = 1) AND options_id <> wanted_id AS redefined,
+                    state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, state = 'failed' AS failed,
+                    state IN ('succeeded', 'suspect')
+                      OR EXISTS (SELECT 1 FROM calls AS c WHERE c.job = e.id AND c.state = 'answered') AS bought,
+                    state IN ('queued', 'running', 'awaiting') AS unfinished
+                  FROM e)
+              SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE id IS NOT NULL AND NOT same) AS changed,
+                count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open,
+                count(*) FILTER (WHERE same AND failed) AS failed, count(*) FILTER (WHERE same AND done AND rejoined) AS redelivered,
+                count(*) FILTER (WHERE redefined AND bought) AS rebuy,
+                coalesce(CAST(sum(units) FILTER (WHERE redefined AND bought) AS BIGINT), 0) AS rebuy_ms,
+                count(*) FILTER (WHERE idle AND (id IS NULL OR NOT same)) AS idle,
+                count(units) FILTER (WHERE redefined OR (same AND unfinished)) AS known,
+                coalesce(CAST(sum(units) FILTER (WHERE redefined OR (same AND unfinished)) AS BIGINT), 0) AS known_ms,
+                count(*) FILTER (WHERE id IS NOT NULL AND source) AS same_source,
+                count(*) FILTER (WHERE id IS NOT NULL AND NOT source) AS other_source,
+                count(*) FILTER (WHERE id IS NOT NULL AND source AND web) AS same_urls,
+                count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NULL AND touched)
+                  AS unproven,
+                count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NOT NULL AND moved)
+                  AS renewed,
+                count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NOT NULL) AS to_read,
+                coalesce(CAST(sum(bytes) FILTER (WHERE id IS NOT NULL AND source IS NULL) AS BIGINT), 0) AS to_read_bytes,
+                count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NULL) AS unseen
+              FROM d"
         )))
         .bind(&*lines.into_json())
         .bind(batch)
@@ -187,18 +183,15 @@ impl Store {
     }
 
     /// The lines of a set whose local files have to be read.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn to_read(&self, batch: BatchId, lines: LineSet) -> Result<Vec<ToRead>, StoreError> {
         let incoming = incoming(true);
-        // to_read
         let rows: Vec<(i64, String)> = sqlx::query_as(sql(&format!(
-            "WITH i AS MATERIALIZED ({incoming})
-             SELECT i.line, i.source
-             FROM i
-             JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-             WHERE {SAME_SOURCE} IS NULL AND i.source_bytes IS NOT NULL"
+            r"-- diff::to_read
+              WITH i AS MATERIALIZED ({incoming})
+              SELECT i.line, i.source
+              FROM i
+              JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+              WHERE {SAME_SOURCE} IS NULL AND i.source_bytes IS NOT NULL"
         )))
         .bind(&*lines.into_json())
         .bind(batch)
@@ -208,19 +201,16 @@ impl Store {
     }
 
     /// The lines of a set that have another address than the ledger, neither of them a local file.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<Readdressed>, StoreError> {
         let incoming = incoming(true);
-        // readdressed
         let rows: Vec<(i64, String, String, Identity)> = sqlx::query_as(sql(&format!(
-            "WITH i AS MATERIALIZED ({incoming})
-             SELECT i.line, i.source, j.source, j.source_id
-             FROM i
-             JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-             WHERE i.source IS NOT NULL AND j.source IS NOT NULL AND i.text IS NULL
-               AND i.source_path IS NULL AND j.source_path IS NULL AND j.source_id <> i.source_id"
+            r"-- diff::readdressed
+              WITH i AS MATERIALIZED ({incoming})
+              SELECT i.line, i.source, j.source, j.source_id
+              FROM i
+              JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+              WHERE i.source IS NOT NULL AND j.source IS NOT NULL AND i.text IS NULL
+                AND i.source_path IS NULL AND j.source_path IS NULL AND j.source_id <> i.source_id"
         )))
         .bind(&*lines.into_json())
         .bind(batch)

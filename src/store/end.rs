@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 mod money;
 
-use super::{Body, Store, StoreError, clips, fence, packed, pauses, rows, sql::sql, writer::Command};
+use super::{Body, StoreError, clips, fence, packed, pauses, rows, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
@@ -145,16 +145,6 @@ pub struct EndReply {
     pub only_limited_since: Option<Millis>,
 }
 
-impl Store {
-    /// Commits how a call ended. When this returns, its answer is on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be written; the answer is tried again as long as the disk is only full.
-    pub async fn end(&self, ended: Ended) -> Result<EndReply, StoreError> {
-        self.send(|reply| Command::End(Box::new(ended), reply)).await
-    }
-}
-
 struct KnownCall {
     batch: i64,
     job: i64,
@@ -262,21 +252,21 @@ async fn look_up(
     ends: &[&Ended],
 ) -> Result<(HashMap<CallId, KnownCall>, Vec<CallId>), StoreError> {
     let ids = json!(ends.iter().map(|e| [e.call.0.simple().to_string()]).collect::<Vec<_>>()).to_string();
-    // look_up
     let rows = sqlx::query(sql(
-        "SELECT c.id, c.batch, c.job, c.part, c.account, b.environment, c.pool, c.state, c.sent_at,
-           c.reserve, c.cost,
-           EXISTS (
-             SELECT 1 FROM calls AS o
-             WHERE o.job = c.job AND o.part = c.part AND o.take = c.take AND o.state = 'answered' AND o.id <> c.id) AS rival,
-           EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = c.id) AS waited_for,
-           c.cache_key IS NOT NULL AND EXISTS (
-             SELECT 1 FROM job_parts AS p WHERE p.job = c.job AND p.part = c.part AND p.forced_at IS NOT NULL) AS forced,
-           c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
-         FROM rows_of($1) AS r
-         JOIN calls AS c ON c.id = unhex(r.v ->> 0)
-         JOIN jobs AS j ON j.id = c.job
-         JOIN batches AS b ON b.id = c.batch",
+        r"-- end::look_up
+          SELECT c.id, c.batch, c.job, c.part, c.account, b.environment, c.pool, c.state, c.sent_at,
+            c.reserve, c.cost,
+            EXISTS (
+              SELECT 1 FROM calls AS o
+              WHERE o.job = c.job AND o.part = c.part AND o.take = c.take AND o.state = 'answered' AND o.id <> c.id) AS rival,
+            EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = c.id) AS waited_for,
+            c.cache_key IS NOT NULL AND EXISTS (
+              SELECT 1 FROM job_parts AS p WHERE p.job = c.job AND p.part = c.part AND p.forced_at IS NOT NULL) AS forced,
+            c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
+          FROM rows_of($1) AS r
+          JOIN calls AS c ON c.id = unhex(r.v ->> 0)
+          JOIN jobs AS j ON j.id = c.job
+          JOIN batches AS b ON b.id = c.batch",
     ))
     .bind(ids)
     .fetch_all(conn)
@@ -434,22 +424,22 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             })
         })
         .collect();
-    // write_calls
     sqlx::query(sql(
-        "UPDATE calls
-         SET state = v ->> 'state', cost = CAST(v ->> 'cost' AS BIGINT),
-           counts = CASE WHEN CAST(v ->> 'counts' AS BIGINT) = 1 THEN 1 ELSE counts END,
-           reserve = CASE WHEN CAST(v ->> 'open' AS BIGINT) = 1 THEN reserve ELSE 0 END,
-           slot_until = CASE WHEN CAST(v ->> 'keeps_slot' AS BIGINT) = 1 THEN slot_until END,
-           process = NULL, ended_at = $2,
-           unknown_at = CASE WHEN CAST(v ->> 'unknown' AS BIGINT) = 1 THEN coalesce(unknown_at, $2) ELSE unknown_at END,
-           sent_at = CASE WHEN CAST(v ->> 'departed' AS BIGINT) > sent_at THEN CAST(v ->> 'departed' AS BIGINT) ELSE sent_at END,
-           request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry),
-           status = coalesce(CAST(v ->> 'status' AS BIGINT), status), error_kind = coalesce(v ->> 'kind', error_kind),
-           error = coalesce(v ->> 'error', error), units = coalesce(CAST(v ->> 'units' AS BIGINT), units),
-           clip_bytes = coalesce(CAST(v ->> 'clip_bytes' AS BIGINT), clip_bytes)
-         FROM rows_of($1) AS r
-         WHERE calls.id = unhex(v ->> 'id')",
+        r"-- end::write_calls
+          UPDATE calls
+          SET state = v ->> 'state', cost = CAST(v ->> 'cost' AS BIGINT),
+            counts = CASE WHEN CAST(v ->> 'counts' AS BIGINT) = 1 THEN 1 ELSE counts END,
+            reserve = CASE WHEN CAST(v ->> 'open' AS BIGINT) = 1 THEN reserve ELSE 0 END,
+            slot_until = CASE WHEN CAST(v ->> 'keeps_slot' AS BIGINT) = 1 THEN slot_until END,
+            process = NULL, ended_at = $2,
+            unknown_at = CASE WHEN CAST(v ->> 'unknown' AS BIGINT) = 1 THEN coalesce(unknown_at, $2) ELSE unknown_at END,
+            sent_at = CASE WHEN CAST(v ->> 'departed' AS BIGINT) > sent_at THEN CAST(v ->> 'departed' AS BIGINT) ELSE sent_at END,
+            request_id = coalesce(v ->> 'request_id', request_id), content_expiry = coalesce(v ->> 'expiry', content_expiry),
+            status = coalesce(CAST(v ->> 'status' AS BIGINT), status), error_kind = coalesce(v ->> 'kind', error_kind),
+            error = coalesce(v ->> 'error', error), units = coalesce(CAST(v ->> 'units' AS BIGINT), units),
+            clip_bytes = coalesce(CAST(v ->> 'clip_bytes' AS BIGINT), clip_bytes)
+          FROM rows_of($1) AS r
+          WHERE calls.id = unhex(v ->> 'id')",
     ))
     .bind(serde_json::Value::from(set).to_string())
     .bind(now)

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use sqlx::error::DatabaseError;
 
 /// The ledger could not be told, or could not tell.
+///
+/// Every method of [`Store`](super::Store) that returns it fails where the ledger cannot be read or written. Where one has
+/// further reasons, it names them.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the write lock for longer than the busy time-out.

@@ -98,9 +98,11 @@ pub(super) async fn traffic(
     lease_ms: i64,
     now: &Moment,
 ) -> Result<Traffic, StoreError> {
-    // traffic: in flight
     let in_flight: i64 = sqlx::query_scalar(concat!(
-        "SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND ",
+        r"-- fence::traffic: in flight
+          SELECT count(*)
+          FROM calls
+          WHERE account = $1 AND pool = $2 AND ",
         holds_slot!("$3", "$4", "$5", "$6")
     ))
     .bind(account)
@@ -113,11 +115,11 @@ pub(super) async fn traffic(
     .await?;
     let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
     if let Some(limit) = limits.requests_per_minute {
-        // traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
         let row = sqlx::query(concat!(
-            "SELECT count(*) FILTER (WHERE age < $6) AS n, max(age) FILTER (WHERE age < $6) AS oldest
-             FROM (
-               SELECT ",
+            r"-- fence::traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
+              SELECT count(*) FILTER (WHERE age < $6) AS n, max(age) FILTER (WHERE age < $6) AS oldest
+              FROM (
+                SELECT ",
             age!("$3", "$4", "$5"),
             " AS age
                FROM calls
@@ -169,21 +171,7 @@ pub(super) async fn batches(
     let mut ids: Vec<BatchId> = asks.inspect(|ask| limited |= ask.spend.is_some()).map(|ask| ask.batch).collect();
     ids.sort_unstable();
     ids.dedup();
-    // batches
-    let statement = format!(
-        "SELECT id, {workable} AS open,
-           ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
-           environment, max_spend, spent, reserved, longest_units, concurrency,
-           CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
-             ELSE (SELECT count(*) FROM calls INDEXED BY calls_by_slot WHERE {holds_slot} AND batch = batches.id) END AS in_flight,
-           (max_spend IS NOT NULL OR $6 = 1)
-             AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
-         FROM batches
-         WHERE 1 = 1 {among}",
-        workable = claim::WORKABLE,
-        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
-        among = claim::among("id", &ids)
-    );
+    let statement = batches_of(&ids);
     let rows = sqlx::query(sql(&statement))
         .bind(now.wall)
         .bind(i64::from(shared.enforces_windows()))
@@ -214,26 +202,43 @@ pub(super) async fn batches(
     Ok(found)
 }
 
+pub(super) fn batches_of(ids: &[BatchId]) -> String {
+    format!(
+        r"-- fence::batches: by the calls in flight, which are few, and not by all of the batch (hence the plus).
+          SELECT id, {workable} AS open,
+            ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
+            environment, max_spend, spent, reserved, longest_units, concurrency,
+            CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
+              ELSE (SELECT count(*) FROM calls WHERE {holds_slot} AND +batch = batches.id) END AS in_flight,
+            (max_spend IS NOT NULL OR $6 = 1)
+              AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
+          FROM batches
+          WHERE 1 = 1 {among}",
+        workable = claim::WORKABLE,
+        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
+        among = claim::among("id", ids)
+    )
+}
+
 /// The fence of each part that is asked for, by job and part.
 pub(super) async fn fences(
     conn: &mut SqliteConnection,
     asks: impl Iterator<Item = &PermitAsk>,
 ) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
     let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
-    // fences
-    let rows =
-        sqlx::query(sql("SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
-           j.wanted = 'dropped' AS dropped,
-           EXISTS (
-             SELECT 1 FROM calls AS c
-             WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state = 'answered') AS answered,
-           (SELECT c.id FROM calls AS c
-            WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state IN ('sent', 'accepted')) AS open
-         FROM rows_of($1) AS r
-         JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)"))
-        .bind(set)
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(sql(r"-- fence::fences
+            SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
+              j.wanted = 'dropped' AS dropped,
+              EXISTS (
+                SELECT 1 FROM calls AS c
+                WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state = 'answered') AS answered,
+              (SELECT c.id FROM calls AS c
+               WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state IN ('sent', 'accepted')) AS open
+            FROM rows_of($1) AS r
+            JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)"))
+    .bind(set)
+    .fetch_all(conn)
+    .await?;
     let mut fences = HashMap::with_capacity(rows.len());
     for row in rows {
         let fence = Fence {

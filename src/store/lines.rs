@@ -5,10 +5,144 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::{
-    BadJob, NewJob,
+    Text,
     texts::{Packed, Texts},
 };
-use crate::domain::{hex::hex, identity::Identity, key::Key};
+use crate::domain::{
+    hex::hex,
+    identity::{ContentHash, Identity, Passport},
+    key::Key,
+    pool::Pool,
+    s3::Listed,
+};
+
+/// A line that can be worked, or that names no recording and is skipped.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its place in the manifest, from 1.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Where its recording is; `None`: the line names none.
+    pub source: Option<String>,
+    /// Identity of the recording; of a local file it counts only until that is read.
+    pub source_id: Identity,
+    /// Identity of what shapes the call.
+    pub options_id: Identity,
+    /// JSON of options that differ from the batch's.
+    pub overrides: Option<String>,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+    /// Where its call goes.
+    pub pool: Pool,
+    /// What a listing knew of its recording.
+    pub expected: Option<Listed>,
+    /// Of a local recording, how it was found.
+    pub local: Option<NewLocal>,
+    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
+    pub adopted: Option<String>,
+    /// What it speaks.
+    pub synthesis: Option<NewSynthesis>,
+}
+
+/// A local recording of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLocal {
+    /// How it was found.
+    pub passport: Passport,
+    /// What is in it, where it was read to be compared with what the ledger knows.
+    pub content: Option<ContentHash>,
+}
+
+/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
+#[derive(Debug, Clone)]
+pub struct NewSynthesis {
+    /// The text.
+    pub text: Text,
+    /// Which of its line's jobs it is: voice and format.
+    pub variant: String,
+}
+
+/// A line that cannot: it stands in the report until it is mended.
+#[derive(Debug, Clone)]
+pub struct BadJob {
+    /// Its place in the manifest.
+    pub line: u64,
+    /// What is wrong with it.
+    pub fault: String,
+    /// JSON array of carried cells.
+    pub carried: Option<String>,
+}
+
+/// What stands at a place of an entry's array, and how it is read from there.
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    Text,
+    Number,
+    /// Bytes in hex.
+    Hex,
+}
+
+/// The fields of a good line, in their order. Those at the end may be missing, and are NULL then.
+const LINE: [(&str, Cell); 19] = [
+    ("line", Cell::Number),
+    ("key", Cell::Text),
+    ("source", Cell::Text),
+    ("source_id", Cell::Hex),
+    ("options_id", Cell::Hex),
+    ("overrides", Cell::Text),
+    ("carried", Cell::Text),
+    ("pool", Cell::Text),
+    ("place", Cell::Number),
+    ("source_bytes", Cell::Number),
+    ("source_etag", Cell::Text),
+    ("adopted", Cell::Text),
+    ("variant", Cell::Text),
+    ("text", Cell::Hex),
+    ("units", Cell::Number),
+    ("source_path", Cell::Text),
+    ("source_mtime", Cell::Number),
+    ("source_hash", Cell::Hex),
+    ("source_inode", Cell::Number),
+];
+
+/// The fields of a bad line, in their order.
+const BAD_LINE: [(&str, Cell); 5] = [
+    ("line", Cell::Number),
+    ("key", Cell::Text),
+    ("fault", Cell::Text),
+    ("carried", Cell::Text),
+    ("place", Cell::Number),
+];
+
+/// The good lines of the set `$1` as rows. Most sets have no texts, and less is read of their lines.
+pub(super) fn incoming(speaks: bool) -> String {
+    let cell = |nth: usize, name: &str, cell: Cell| match name {
+        "variant" if speaks => format!("coalesce({}, '') AS variant", read(nth, cell)),
+        "variant" => "'' AS variant".to_owned(),
+        "text" | "units" if !speaks => format!("NULL AS {name}"),
+        _ => format!("{} AS {name}", read(nth, cell)),
+    };
+    rows_of(&LINE, cell)
+}
+
+/// The bad lines of the set `$1` as rows.
+pub(super) fn incoming_bad() -> String {
+    rows_of(&BAD_LINE, |nth, name, cell| format!("{} AS {name}", read(nth, cell)))
+}
+
+fn rows_of(fields: &[(&str, Cell)], cell: impl Fn(usize, &str, Cell) -> String) -> String {
+    let cells: Vec<_> = fields.iter().enumerate().map(|(nth, (name, kind))| cell(nth, name, *kind)).collect();
+    format!("SELECT {} FROM rows_of($1) AS r", cells.join(", "))
+}
+
+fn read(nth: usize, cell: Cell) -> String {
+    match cell {
+        Cell::Text => format!("v ->> {nth}"),
+        Cell::Number => format!("CAST(v ->> {nth} AS BIGINT)"),
+        Cell::Hex => format!("unhex(v ->> {nth})"),
+    }
+}
 
 /// Good lines, ready for one statement.
 #[derive(Debug, Clone, Default)]

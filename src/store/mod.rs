@@ -10,6 +10,7 @@ mod callbacks;
 mod claim;
 mod clips;
 mod columns;
+mod commands;
 mod content;
 mod control;
 mod deliveries;
@@ -18,7 +19,9 @@ mod diff;
 mod end;
 mod error;
 mod fence;
+mod intent;
 mod lines;
+mod look;
 mod notices;
 mod open;
 mod outcome;
@@ -37,6 +40,8 @@ mod schedules;
 mod scratch;
 mod settle;
 mod sizes;
+mod space;
+mod spec;
 mod spend;
 mod spend_limits;
 mod spool;
@@ -56,7 +61,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -69,7 +74,7 @@ use crate::clock::{self, Clock, Millis};
 
 pub use crate::domain::body::Body;
 pub use audio_cache::{AudioCache, CachedClip};
-pub use begin::{Begun, Resubmission};
+pub use begin::{Begun, NewBatch, Resubmission};
 pub use callbacks::{Callback, CallbackContent, Effect, Expected};
 pub use claim::{ClaimRequest, Claimed, Order};
 pub use control::{Cancelled, Chosen, Retried};
@@ -77,7 +82,7 @@ pub use deliveries::AnswerFacts;
 pub use diff::{Diff, Readdressed, ToRead};
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
-pub use lines::{BadSet, LineSet};
+pub use lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
 pub use notices::{NewNotice, Notice, Undelivered};
 pub use open::{MIN_SQLITE, Opening, real_path};
 pub use outputs::{OutputFile, Ownership, Writes};
@@ -90,10 +95,11 @@ pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRu
 pub use scratch::Scratch;
 pub use settle::{Finish, Settled, Settlement, To};
 pub use sizes::{KeptAnswers, LedgerSizes};
+pub use spec::StoredSpec;
 pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
 pub use spend_limits::{Lifted, SpendNotice};
 pub use spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
-pub use submit::{BadJob, NewBatch, NewJob, NewLocal, NewSynthesis, Submitted};
+pub use submit::Submitted;
 pub use texts::Text;
 pub use uploads::Upload;
 pub use views::{
@@ -136,8 +142,6 @@ struct StoreShared {
     hurry: CancellationToken,
     /// Cancelled when it is waited for no longer.
     give_up: CancellationToken,
-    /// Transactions begun so far.
-    transactions: AtomicU64,
     /// Whether this process starts calls only within the windows of their batches.
     enforces_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that is probed.
@@ -208,12 +212,6 @@ impl Store {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
-    }
-
-    /// Write transactions that this process began so far: what its work costs the ledger.
-    #[must_use]
-    pub fn transactions(&self) -> u64 {
-        self.shared.transactions.load(Ordering::Relaxed)
     }
 
     /// The folder beside the ledger for what is too big for it.
@@ -293,6 +291,8 @@ mod model_tests;
 mod money_tests;
 #[cfg(test)]
 mod notice_tests;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]

@@ -144,7 +144,7 @@ async fn answers_are_pruned_and_rows_stay() {
     };
     l.store.end(ended(p.call, end)).await.unwrap();
     assert_eq!(l.store.answer(p.call).await.unwrap().unwrap().0.whole().unwrap(), body, "packed and unpacked");
-    assert!(l.store.kept_answers().await.unwrap().1 < 1_000);
+    assert!(l.store.kept_answers().await.1 < 1_000);
     l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap();
     assert_eq!(l.store.prune(None, i64::MAX).await.unwrap().answers, 0, "the batch is not finished");
     assert!(l.store.finish(b).await.unwrap());
@@ -152,7 +152,7 @@ async fn answers_are_pruned_and_rows_stay() {
     l.store.shrink().await.unwrap();
     assert!(l.store.answer(p.call).await.unwrap().is_none());
     assert_eq!(l.store.redeliver(b).await.unwrap(), (0, 1));
-    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let id = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     assert_eq!(l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same, 1, "nothing is bought again");
 }
 

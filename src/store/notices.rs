@@ -84,9 +84,6 @@ const IS_DUE: &str = concat!("SELECT EXISTS (", due!("1"), ")");
 impl Store {
     /// Keeps what somebody is to be told. `false`: the same was posted before. What else of this definition could not be
     /// told so far is due at once.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn post_notice(&self, new: NewNotice) -> Result<bool, StoreError> {
         let uid = Uuid::now_v7().to_string();
         self.write(move |conn, now| {
@@ -98,9 +95,6 @@ impl Store {
 
     /// Takes the notice that is due first, for `lease_ms`; then somebody else may. Of one batch only the oldest is taken:
     /// they are told in turn.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn take_notice(&self, lease_ms: i64) -> Result<Option<Notice>, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -124,17 +118,11 @@ impl Store {
     }
 
     /// Whether [`take_notice`](Self::take_notice) would have one at `by`. Reads only.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn is_notice_due(&self, by: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await?)
     }
 
     /// Notices that are neither told nor given up.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn notices_waiting(&self) -> Result<u64, StoreError> {
         let waiting: i64 =
             sqlx::query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
@@ -142,16 +130,15 @@ impl Store {
     }
 
     /// It was told. `false`: somebody else has taken it since, and tells it again.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_delivered(&self, notice: &Notice) -> Result<bool, StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
                 let message = sqlx::query(
-                    "UPDATE notices SET state = 'delivered', due_at = NULL, leased = 0, failing_since = NULL, error = NULL \
-                     WHERE id = $1 AND tries = $2 AND state = 'waiting'",
+                    r"-- notices::notice_told
+                      UPDATE notices
+                      SET state = 'delivered', due_at = NULL, leased = 0, failing_since = NULL, error = NULL
+                      WHERE id = $1 AND tries = $2 AND state = 'waiting'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -164,19 +151,19 @@ impl Store {
     }
 
     /// It could not be told, for this reason, in which no secret belongs; it is due again at `due`.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Undelivered, StoreError> {
         let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
         self.write(move |conn, now| {
             let error = error.clone();
             Box::pin(async move {
-                let state: Option<String> = sqlx::query_scalar(
-                    "UPDATE notices SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0, \
-                     state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END, \
-                     due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END \
-                     WHERE id = $1 AND tries = $2 AND state = 'waiting' RETURNING state",
+                let given_up: Option<bool> = sqlx::query_scalar(
+                    r"-- notices::notice_failed
+                      UPDATE notices
+                      SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0,
+                        state = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN 'given_up' ELSE 'waiting' END,
+                        due_at = CASE WHEN coalesce(failing_since, $3) + $6 <= $3 THEN NULL ELSE $4 END
+                      WHERE id = $1 AND tries = $2 AND state = 'waiting'
+                      RETURNING state = 'given_up'",
                 )
                 .bind(id)
                 .bind(tries)
@@ -186,9 +173,9 @@ impl Store {
                 .bind(GIVE_UP_MS)
                 .fetch_optional(conn)
                 .await?;
-                Ok(match state.as_deref() {
-                    Some("given_up") => Undelivered::GivenUp,
-                    Some(_) => Undelivered::Again,
+                Ok(match given_up {
+                    Some(true) => Undelivered::GivenUp,
+                    Some(false) => Undelivered::Again,
                     None => Undelivered::NotOurs,
                 })
             })
@@ -197,15 +184,15 @@ impl Store {
     }
 
     /// It is put back untried, for who knows whom to tell; it is due again at `due`.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn notice_left(&self, notice: &Notice, due: Millis) -> Result<(), StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE notices SET due_at = $1, leased = 0, tries = tries - 1 WHERE id = $2 AND tries = $3 AND state = 'waiting'",
+                    r"-- notices::notice_left
+                      UPDATE notices
+                      SET due_at = $1, leased = 0, tries = tries - 1
+                      WHERE id = $2 AND tries = $3 AND state = 'waiting'",
                 )
                 .bind(due)
                 .bind(id)
@@ -219,26 +206,21 @@ impl Store {
     }
 
     /// Forgets notices that were posted over 30 days ago. Returns how many of them nobody was told of.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let gone: Vec<String> = sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state")
-                    .bind(now - KEEP_MS)
-                    .fetch_all(conn)
-                    .await?;
-                Ok(gone.iter().filter(|state| *state == "waiting").count() as u64)
+                let untold: Vec<bool> =
+                    sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state = 'waiting'")
+                        .bind(now - KEEP_MS)
+                        .fetch_all(conn)
+                        .await?;
+                Ok(untold.iter().filter(|untold| **untold).count() as u64)
             })
         })
         .await
     }
 
     /// When a batch was first submitted or last resumed: which of its pauses it is that it is in.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
         Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await?)
     }
@@ -246,8 +228,10 @@ impl Store {
 
 async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
     let posted = sqlx::query(
-        "INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8) ON CONFLICT (definition, batch, event, about) DO NOTHING",
+        r"-- notices::post
+          INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8)
+          ON CONFLICT (definition, batch, event, about) DO NOTHING",
     )
     .bind(uid)
     .bind(&new.definition)
@@ -259,10 +243,15 @@ async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Mil
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE notices SET due_at = $1 WHERE definition = $2 AND due_at > $1 AND leased = 0")
-        .bind(now)
-        .bind(new.definition)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        r"-- notices::post
+          UPDATE notices
+          SET due_at = $1
+          WHERE definition = $2 AND due_at > $1 AND leased = 0",
+    )
+    .bind(now)
+    .bind(new.definition)
+    .execute(conn)
+    .await?;
     Ok(posted.rows_affected() > 0)
 }

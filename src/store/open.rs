@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64},
     },
     time::{Duration, Instant},
 };
@@ -21,14 +21,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Store, StoreError, StoreShared, Timing, writer};
+use super::{Store, StoreError, StoreShared, Timing, space::WRITER_CACHE, writer};
 use crate::clock::Clock;
 
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
-
-/// The writer's page cache, as SQLite takes it: in KiB, and negative.
-pub(super) const WRITER_CACHE: &str = "-65536";
 
 /// Between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
@@ -113,7 +110,6 @@ impl Store {
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),
             give_up: CancellationToken::new(),
-            transactions: AtomicU64::new(0),
             enforces_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
             woken: Notify::new(),
@@ -226,7 +222,10 @@ async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, Stor
         return Ok(id);
     }
     sqlx::query(
-        "INSERT INTO ledger (one, id, created_at, newest_at) VALUES (1, $1, $2, $2) ON CONFLICT (one) DO NOTHING",
+        r"-- open::ledger_id
+          INSERT INTO ledger (one, id, created_at, newest_at)
+          VALUES (1, $1, $2, $2)
+          ON CONFLICT (one) DO NOTHING",
     )
     .bind(Uuid::now_v7().to_string())
     .bind(now)

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Settlement, Store, StoreError, To, sql::sql, wanted};
+use super::{Store, StoreError, sql::sql, wanted};
 use crate::domain::job::{BatchId, JobId, Token, Wanted};
 
 /// A file of a job.
@@ -57,9 +57,6 @@ impl Store {
     /// Makes a job the owner of its files, just before they are written. A file that is about to change has no checksum
     /// until the job is settled: whoever is killed in between has it written again. `writes` tells of another owner
     /// whether it still writes that file.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn own(
         &self,
         (job, batch, token): (JobId, BatchId, Token),
@@ -75,9 +72,6 @@ impl Store {
     }
 
     /// Whether a job owns a file.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn has_files(&self, job: JobId) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM outputs WHERE job = $1)";
         Ok(sqlx::query_scalar(sql).bind(job).fetch_one(&self.read).await?)
@@ -135,10 +129,10 @@ async fn own(
         }
     }
     if !rows.is_empty() {
-        // own
-        sqlx::query(sql("INSERT INTO outputs (batch, path, job, checksum)
-             SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
-             ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
+        sqlx::query(sql(r"-- outputs::own
+                INSERT INTO outputs (batch, path, job, checksum)
+                SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
+                ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
         .bind(json!(rows).to_string())
         .bind(batch)
         .bind(job)
@@ -152,13 +146,13 @@ async fn own(
 }
 
 async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Result<Option<Owner>, StoreError> {
-    // owner
     let row = sqlx::query(
-        "SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
-           o.checksum
-         FROM outputs AS o
-         JOIN jobs AS j ON j.id = o.job
-         WHERE o.batch = $1 AND o.path = $2",
+        r"-- outputs::owner
+          SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
+            o.checksum
+          FROM outputs AS o
+          JOIN jobs AS j ON j.id = o.job
+          WHERE o.batch = $1 AND o.path = $2",
     )
     .bind(batch)
     .bind(path)
@@ -174,55 +168,4 @@ async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Resul
         superseded: row.try_get("superseded")?,
         wanted: row.try_get("wanted")?,
     }))
-}
-
-/// Notes the files of jobs that were settled just now. Files that such a job does not write any more are nobody's.
-pub(super) async fn note_files(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    done: &HashSet<i64>,
-) -> Result<(), StoreError> {
-    let (mut written, mut again) = (Vec::new(), Vec::new());
-    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
-        let To::Finished(finish) = &s.to else { continue };
-        written.extend(finish.files.iter().map(|file| json!([s.batch.0, file.path, s.job.0, file.checksum])));
-        if finish.rewritten && !finish.files.is_empty() {
-            again.push(json!([s.job.0]));
-        }
-    }
-    if written.is_empty() {
-        return Ok(());
-    }
-    let written = json!(written).to_string();
-    // note_files
-    sqlx::query(sql("INSERT INTO outputs (batch, path, job, checksum)
-         SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
-         ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
-    .bind(&written)
-    .execute(&mut *conn)
-    .await?;
-    if !again.is_empty() {
-        // note_files
-        sqlx::query(sql(
-            "DELETE FROM outputs
-             WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
-               AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
-        ))
-        .bind(&written)
-        .bind(json!(again).to_string())
-        .execute(conn)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
-pub(super) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
-    sqlx::query(sql("UPDATE outputs
-         SET checksum = NULL
-         WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
-    .bind(jobs)
-    .execute(conn)
-    .await?;
-    Ok(())
 }

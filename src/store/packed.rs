@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{StoreError, open::WRITER_CACHE};
+use super::{StoreError, space};
 use crate::domain::{
     body::{self, Body},
     job::CallId,
@@ -44,10 +44,9 @@ pub(super) async fn insert_answers(
         insert(conn, &small).await?;
     }
     for answer in large.chunks(1) {
-        // Else all its pages would stay in the cache.
-        sqlx::query("PRAGMA cache_size = -2048").execute(&mut *conn).await?;
+        space::set_cache(conn, true).await?;
         let inserted = insert(conn, answer).await;
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA cache_size = {WRITER_CACHE}"))).execute(&mut *conn).await?;
+        space::set_cache(conn, false).await?;
         inserted?;
     }
     Ok(())

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     clock::{Millis, boot_id},
     domain::{
-        batch::BatchSpec,
         identity::Identity,
         job::{BatchId, JobId, Journals, Token},
         synthesis::Rendition,
@@ -59,15 +58,13 @@ pub struct PlannedPart {
 }
 
 async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+    let sql = r"-- parts::is_mine
+            SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
     Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(conn).await?)
 }
 
 impl Store {
     /// The journals of all parts of a job: their calls since the user's last `retry`, and any that is open or answered.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
         // journals
@@ -105,9 +102,6 @@ impl Store {
 
     /// Notes what the parts of a job are, before its first call. A part that was planned as something else by another
     /// version of wavebatch is bought again. `false`: the lease was lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn plan_parts(&self, job: JobId, token: Token, parts: &[PlannedPart]) -> Result<bool, StoreError> {
         let set = part_rows(parts);
         self.write(move |conn, _| {
@@ -125,14 +119,12 @@ impl Store {
 
     /// Whether any job has bought this clip at that moment (ms since 1970) or later, and it counts yet: then what is in
     /// the spool is not what was there before.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn bought_since(&self, cache_key: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (
-               SELECT 1 FROM calls
-               WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
+            r"-- parts::bought_since
+              SELECT EXISTS (
+                SELECT 1 FROM calls
+                WHERE cache_key = $1 AND cache_key IS NOT NULL AND state = 'answered' AND ended_at >= $2)",
         )
         .bind(cache_key)
         .bind(at)
@@ -142,9 +134,6 @@ impl Store {
 
     /// Notes planned parts whose clip is in the audio cache. `false`: the lease was lost. What is noted first and looked at
     /// then cannot be pruned in between.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn reuse(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -152,10 +141,10 @@ impl Store {
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    // reuse
-                    sqlx::query(sql("UPDATE job_parts
-                         SET reused = 1
-                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+                    sqlx::query(sql(r"-- parts::reuse
+                            UPDATE job_parts
+                            SET reused = 1
+                            WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
                     .bind(set)
                     .bind(job)
                     .execute(conn)
@@ -168,9 +157,6 @@ impl Store {
     }
 
     /// Sets parts of a job aside, however they came to be there: they are bought again. `false`: the lease was lost.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_parts_aside(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -178,14 +164,15 @@ impl Store {
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    // set_parts_aside
                     for statement in [
-                        "UPDATE calls
-                         SET state = 'replaced'
-                         WHERE job = $2 AND state = 'answered' AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
-                        "UPDATE job_parts
-                         SET reused = 0
-                         WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                        r"-- parts::set_parts_aside
+                          UPDATE calls
+                          SET state = 'replaced'
+                          WHERE job = $2 AND state = 'answered' AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                        r"-- parts::set_parts_aside
+                          UPDATE job_parts
+                          SET reused = 0
+                          WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
                     ] {
                         sqlx::query(sql(statement)).bind(&set).bind(job).execute(&mut *conn).await?;
                     }
@@ -198,24 +185,21 @@ impl Store {
 
     /// Clips that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
     /// that are bought now.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
-        // needed_cache_keys
         let needed: Vec<Identity> = sqlx::query_scalar(
-            "SELECT c.cache_key
-             FROM jobs AS j
-             JOIN calls AS c ON c.job = j.id
-             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.cache_key IS NOT NULL
-             UNION
-             SELECT p.cache_key
-             FROM jobs AS j
-             JOIN job_parts AS p ON p.job = j.id
-             WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND p.cache_key IS NOT NULL
-               AND (p.reused = 1 OR p.forced_at IS NULL)
-             UNION
-             SELECT cache_key FROM calls WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL",
+            r"-- parts::needed_cache_keys
+              SELECT c.cache_key
+              FROM jobs AS j
+              JOIN calls AS c ON c.job = j.id
+              WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND c.state = 'answered' AND c.cache_key IS NOT NULL
+              UNION
+              SELECT p.cache_key
+              FROM jobs AS j
+              JOIN job_parts AS p ON p.job = j.id
+              WHERE (j.due_at IS NOT NULL OR j.token IS NOT NULL) AND p.cache_key IS NOT NULL
+                AND (p.reused = 1 OR p.forced_at IS NULL)
+              UNION
+              SELECT cache_key FROM calls WHERE state IN ('sent', 'accepted') AND cache_key IS NOT NULL",
         )
         .fetch_all(&self.read)
         .await?;
@@ -229,15 +213,15 @@ impl Store {
     async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
         let (mut after, mut specs) = (0_i64, HashMap::new());
         loop {
-            // add_asked_for
             let rows = sqlx::query(
-                "SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
-                 FROM jobs AS j
-                 JOIN texts AS t ON t.id = j.text
-                 WHERE j.id > $1 AND j.due_at IS NOT NULL
-                   AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = j.id AND p.cache_key IS NOT NULL)
-                 ORDER BY j.id
-                 LIMIT $2",
+                r"-- parts::add_asked_for
+                  SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
+                  FROM jobs AS j
+                  JOIN texts AS t ON t.id = j.text
+                  WHERE j.id > $1 AND j.due_at IS NOT NULL
+                    AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = j.id AND p.cache_key IS NOT NULL)
+                  ORDER BY j.id
+                  LIMIT $2",
             )
             .bind(after)
             .bind(JOBS_AT_ONCE)
@@ -249,9 +233,9 @@ impl Store {
                 let batch: BatchId = row.try_get("batch")?;
                 if let Entry::Vacant(unread) = specs.entry(batch) {
                     // One that cannot be read cannot be worked either.
-                    unread.insert(serde_json::from_str::<BatchSpec>(&self.batch_by_id(batch).await?.spec).ok());
+                    unread.insert(self.batch_by_id(batch).await?.spec);
                 }
-                let asked = specs[&batch].as_ref().and_then(|spec| spec.task.read::<Synthesis>().ok());
+                let asked = specs[&batch].read().ok().and_then(|spec| spec.task.read::<Synthesis>().ok());
                 let of: Option<String> = row.try_get("overrides")?;
                 let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
                 // What is to be spoken again is not needed as it was.
@@ -276,24 +260,25 @@ fn part_rows(parts: &[PlannedPart]) -> String {
 }
 
 async fn plan(conn: &mut SqliteConnection, job: JobId, set: &str) -> Result<(), StoreError> {
-    // plan: what was bought for another text of that part is not this part.
-    sqlx::query(sql("UPDATE calls
-         SET state = 'replaced'
-         WHERE job = $2 AND state = 'answered' AND part IN (
-           SELECT p.part
-           FROM rows_of($1) AS r
-           JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
-           WHERE p.cache_key <> unhex(r.v ->> 1))"))
+    sqlx::query(sql(r"-- parts::plan: what was bought for another text of that part is not this part.
+            UPDATE calls
+            SET state = 'replaced'
+            WHERE job = $2 AND state = 'answered' AND part IN (
+              SELECT p.part
+              FROM rows_of($1) AS r
+              JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
+              WHERE p.cache_key <> unhex(r.v ->> 1))"))
     .bind(set)
     .bind(job)
     .execute(&mut *conn)
     .await?;
     sqlx::query(sql(
-        "INSERT INTO job_parts (job, part, cache_key, units, reused)
-         SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
-         FROM rows_of($1) AS r
-         WHERE 1 = 1
-         ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
+        r"-- parts::plan
+          INSERT INTO job_parts (job, part, cache_key, units, reused)
+          SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
+          FROM rows_of($1) AS r
+          WHERE 1 = 1
+          ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
     ))
     .bind(set)
     .bind(job)

@@ -11,9 +11,6 @@ use crate::{
 
 impl Store {
     /// Pauses a batch: no new claims and no new calls.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn pause(&self, batch: BatchId, kind: PauseKind, reason: String) -> Result<(), StoreError> {
         self.write(move |conn, now| {
             let reason = reason.clone();
@@ -25,9 +22,6 @@ impl Store {
     /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
     /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), only if `by_user`. Returns whether there was one to
     /// lift.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn resume(&self, batch: BatchId, by_user: bool) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -49,12 +43,12 @@ impl Store {
 }
 
 pub(super) async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<(), StoreError> {
-    // lift
     sqlx::query(
-        "UPDATE batches
-         SET state = 'open', paused_by = NULL, pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
-           pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
-         WHERE id = $2",
+        r"-- pauses::lift
+          UPDATE batches
+          SET state = 'open', pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
+            pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = NULL, resumed_at = $1, lately_well = 0, lately_badly = 0
+          WHERE id = $2",
     )
     .bind(now)
     .bind(batch)
@@ -71,16 +65,14 @@ pub(super) async fn pause_in(
     reason: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let by = if kind == PauseKind::User { "user" } else { "wavebatch" };
-    // pause_in: whoever was let through met the same cause: the pause lasts, and its probe is over.
     sqlx::query(
-        "UPDATE batches
-         SET state = 'paused', paused_by = $1, pause_kind = $2, pause_reason = $3, paused_at = coalesce(paused_at, $5),
-           pause_until = NULL, pause_reserve = NULL, probing = 0, probe_job = NULL, probed_at = CASE WHEN probing = 1 THEN $5 ELSE probed_at END
-         WHERE id = $4
-           AND (state = 'open' OR probing = 1 OR (state = 'paused' AND paused_by = 'wavebatch' AND $1 = 'user'))",
+        r"-- pauses::pause_in: whoever was let through met the same cause: the pause lasts, and its probe is over.
+          UPDATE batches
+          SET state = 'paused', pause_kind = $1, pause_reason = $2, paused_at = coalesce(paused_at, $4),
+            pause_until = NULL, pause_reserve = NULL, probing = 0, probe_job = NULL,
+            probed_at = CASE WHEN probing = 1 THEN $4 ELSE probed_at END
+          WHERE id = $3 AND (state = 'open' OR probing = 1 OR ($1 = 'user' AND pause_kind <> 'user'))",
     )
-    .bind(by)
     .bind(kind)
     .bind(reason)
     .bind(batch)
@@ -101,23 +93,27 @@ pub(super) async fn end_probe(
     if well {
         return lift(conn, batch, now).await;
     }
-    // end_probe
-    sqlx::query("UPDATE batches SET probing = 0, probe_job = NULL, probed_at = $1 WHERE id = $2 AND probing = 1")
-        .bind(now)
-        .bind(batch)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        r"-- pauses::end_probe
+          UPDATE batches
+          SET probing = 0, probe_job = NULL, probed_at = $1
+          WHERE id = $2 AND probing = 1",
+    )
+    .bind(now)
+    .bind(batch)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// What waited for a pool that was out of reach tries at once, and is patient as long as before.
 pub(super) async fn restart_patience_clock(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
-    // restart_patience_clock
     sqlx::query(
-        "UPDATE pools
-         SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,
-           probe_at = CASE WHEN probe_at < $1 THEN probe_at ELSE $1 END,
-           probe_ms = CASE WHEN probe_ms < 1000 THEN probe_ms ELSE 1000 END",
+        r"-- pauses::fresh_patience
+          UPDATE pools
+          SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,
+            probe_at = CASE WHEN probe_at < $1 THEN probe_at ELSE $1 END,
+            probe_ms = CASE WHEN probe_ms < 1000 THEN probe_ms ELSE 1000 END",
     )
     .bind(now)
     .execute(conn)

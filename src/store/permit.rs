@@ -1,33 +1,17 @@
 //! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
-//! calls in flight, its rate, its cooldown, the batch's money, and
-//! that of the account's day and month.
+//! calls in flight, its rate, its cooldown, the batch's money, and that of the account's day and month (`look`).
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::Arc;
 
-use serde_json::json;
-use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::{
-    Claimed, Moment, Purchase, Store, StoreError, StoreShared,
-    clips::{self, ClipFence},
-    content,
-    fence::{Fence, Money, batches, fences, traffic},
-    rows,
-    spend_limits::{self, Bookings, Fit, SpendBooks},
-    sql::sql,
-    uploads::{self, Hints, Upload},
-    writer,
-};
+use super::{Claimed, Purchase, StoreError, uploads::Upload};
 use crate::{
     clock::{Clock, Millis},
     domain::{
-        identity::{ContentHash, Identity, SeenFile},
+        identity::{ContentHash, SeenFile},
         job::{BatchId, CallId, JobId, RequestFingerprint, Token, Why},
-        pool::{Bound, Gate, Limits, Pool, PoolState},
+        pool::{Limits, Pool},
         spend::{SpendRule, SpendUse},
     },
 };
@@ -75,7 +59,7 @@ pub struct PermitAsk {
     pub log_cursor: Option<String>,
     /// What the vendor's log would show.
     pub request: RequestFingerprint,
-    /// Where the verdict goes; filled in by [`Store::permit`].
+    /// Where the verdict goes; filled in by [`Store::permit`](super::Store::permit).
     pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
 }
 
@@ -90,10 +74,10 @@ pub struct Permit {
     pub padding: u32,
     /// What is to be told: spend limits that have come close by it.
     pub close_limits: Vec<String>,
-    good_until: Millis,
+    pub(super) good_until: Millis,
     /// The end of the day or month whose spend limit it was judged by, on the wall clock.
-    spent_until: Millis,
-    clock: Clock,
+    pub(super) spent_until: Millis,
+    pub(super) clock: Clock,
 }
 
 impl Permit {
@@ -148,7 +132,7 @@ pub enum Denial {
     Refused(String),
 }
 
-type PermitResult = Result<Permit, Denial>;
+pub(super) type PermitResult = Result<Permit, Denial>;
 
 impl PermitAsk {
     /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
@@ -180,53 +164,13 @@ impl PermitAsk {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.reply.as_ref().is_none_or(writer::is_abandoned)
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
     /// The gate that it waits at. A definition may have lowered the limits for its own calls: each set of limits is a gate
     /// of its own.
-    fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
+    pub(super) fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
         (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
-    }
-}
-
-impl Store {
-    /// Waits for a permit: until the pool has room, or the call must not be made.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        ask.reply = Some(reply);
-        self.commands.send(writer::Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// A permitted call left noticeably later than its intent: the rate is counted from now on.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
-        let clock = self.clock().clone();
-        let (sent_at, boot_ms) = (clock.now(), clock.boot());
-        self.write(move |conn, _| {
-            Box::pin(async move {
-                spend_limits::note_departure(conn, call, sent_at).await?;
-                // note_departure
-                sqlx::query(
-                    "UPDATE calls
-                     SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
-                     WHERE id = $1 AND state = 'sent' AND sent_at < $2",
-                )
-                .bind(call)
-                .bind(sent_at)
-                .bind(boot_ms)
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
     }
 }
 
@@ -234,7 +178,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Granted {
     /// Place in the waiting list, and the verdict.
-    verdicts: Vec<(usize, PermitResult)>,
+    pub(super) verdicts: Vec<(usize, PermitResult)>,
     /// Whether asks wait on, and until when (`None` inside: until something ends).
     pub(super) wake: Option<Option<Millis>>,
 }
@@ -264,7 +208,7 @@ impl Granted {
         (self.wake, unsent)
     }
 
-    fn look_again(&mut self, wake: Option<Millis>) {
+    pub(super) fn look_again(&mut self, wake: Option<Millis>) {
         self.wake = Some(match self.wake {
             None => wake,
             Some(before) => [before, wake].into_iter().flatten().min(),
@@ -283,344 +227,4 @@ pub(super) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
             let _ = reply.send(Err(error.take().unwrap_or(StoreError::Closed)));
         }
     }
-}
-
-/// Looks at the waiting asks; `only`: at the one in this place.
-pub(super) async fn grant(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    hints: &mut Hints,
-    (waiting, only): (&[PermitAsk], Option<usize>),
-    now: &Moment,
-) -> Result<Granted, StoreError> {
-    let mut granted = Granted::default();
-    if shared.process.load(Ordering::Acquire) == 0 {
-        return Ok(granted);
-    }
-    let asks: Vec<(usize, &PermitAsk)> =
-        waiting.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)).collect();
-    let mut money = batches(conn, shared, asks.iter().map(|(_, ask)| *ask), now).await?;
-    let spenders = asks.iter().map(|(_, ask)| *ask);
-    let mut books = SpendBooks::load(conn, shared, spenders, &money, now).await?;
-    let mut gates: Vec<_> = asks.iter().map(|(_, ask)| ask.gate()).collect();
-    gates.sort_unstable();
-    gates.dedup();
-    for gate in gates {
-        let asks: Vec<_> = asks.iter().filter(|(_, ask)| ask.gate() == gate).copied().collect();
-        let mut look = PermitRound::start(conn, shared, &asks, now).await?;
-        look.judge(conn, &asks, (&mut money, &mut books, hints)).await?;
-        look.write(conn, &money).await?;
-        granted.verdicts.append(&mut look.verdicts);
-        if look.left {
-            granted.look_again(look.until());
-        }
-    }
-    Ok(granted)
-}
-
-/// A look at the asks of one gate.
-struct PermitRound<'a> {
-    shared: &'a StoreShared,
-    now: &'a Moment,
-    pool: Pool,
-    account: &'a str,
-    state: PoolState,
-    gate: Gate,
-    /// Calls that may begin.
-    room: u32,
-    fences: HashMap<(JobId, i64), Fence>,
-    clips: Vec<ClipFence>,
-    verdicts: Vec<(usize, PermitResult)>,
-    intents: Vec<Intent<'a>>,
-    /// Clips that are bought by this look.
-    begun: HashMap<Identity, CallId>,
-    /// Parts that have a call by this look.
-    parts: HashSet<(JobId, i64)>,
-    /// Whether asks wait on.
-    left: bool,
-}
-
-/// A call that is about to be on disk.
-struct Intent<'a> {
-    ask: &'a PermitAsk,
-    call: CallId,
-    reserve: i64,
-    upload_bytes: Option<i64>,
-}
-
-impl<'a> PermitRound<'a> {
-    async fn start(
-        conn: &mut SqliteConnection,
-        shared: &'a StoreShared,
-        asks: &[(usize, &'a PermitAsk)],
-        now: &'a Moment,
-    ) -> Result<Self, StoreError> {
-        let first = asks[0].1;
-        let (account, pool, lease_ms) = (first.account.as_str(), first.pool, shared.timing.lease_ms);
-        let state = rows::pool_state(conn, account, pool).await?;
-        let limits = state.effective(&first.limits, now.wall);
-        let traffic = traffic(conn, (account, pool), &limits, lease_ms, now).await?;
-        let gate = state.gate(&first.limits, &traffic, now.wall);
-        let mut room = if let Gate::Open(room) = gate { room } else { 0 };
-        // The log took this probe's turn, and the call is its second half.
-        if is_second_half(gate) && asks.iter().any(|(_, ask)| ask.probes) {
-            room = 1;
-        }
-        Ok(Self {
-            shared,
-            now,
-            pool,
-            account,
-            fences: fences(conn, asks.iter().map(|(_, ask)| *ask)).await?,
-            clips: clips::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
-            state,
-            gate,
-            room,
-            verdicts: Vec::new(),
-            intents: Vec::new(),
-            begun: HashMap::new(),
-            parts: HashSet::new(),
-            left: false,
-        })
-    }
-
-    /// When to look again at those that wait on; `None`: when a call ends.
-    const fn until(&self) -> Option<Millis> {
-        match self.gate {
-            Gate::Shut { bound: Bound::InFlight, .. } | Gate::Open(_) => None,
-            Gate::Shut { until, .. } => until,
-        }
-    }
-
-    async fn judge(
-        &mut self,
-        conn: &mut SqliteConnection,
-        asks: &[(usize, &'a PermitAsk)],
-        (money, books, hints): (&mut HashMap<BatchId, Money>, &mut SpendBooks, &mut Hints),
-    ) -> Result<(), StoreError> {
-        for (nth, (at, ask)) in asks.iter().enumerate() {
-            let batch =
-                money.get_mut(&ask.batch).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
-            let judged = match self.denial(ask, &self.clips[nth], batch) {
-                Some(denial) => PermitDecision::Denied(denial),
-                None => self.afford(ask, batch, books),
-            };
-            match judged {
-                PermitDecision::Denied(denial) => self.verdicts.push((*at, Err(denial))),
-                PermitDecision::Waits => self.left = true,
-                PermitDecision::Granted { reserve } => {
-                    batch.reserved += reserve;
-                    batch.in_flight += 1;
-                    let mut permit = self.begin(conn, hints, ask, reserve).await?;
-                    permit.spent_until = books.until(ask, batch);
-                    permit.close_limits = books.grant(conn, (ask, batch), reserve, self.now.wall).await?;
-                    self.verdicts.push((*at, Ok(permit)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Why this call must not be made, whatever room there is.
-    fn denial(&self, ask: &PermitAsk, clip: &ClipFence, batch: &Money) -> Option<Denial> {
-        if let Some(denial) = denied(ask, self.fences.get(&(ask.job, ask.part)), clip, batch, self.now.wall) {
-            return Some(denial);
-        }
-        // Asked for twice at once: neither sees the other's call yet.
-        if self.parts.contains(&(ask.job, ask.part)) {
-            return Some(Denial::OpenCall);
-        }
-        let call = self.begun.get(&ask.buys.clip()?.cache_key)?;
-        Some(Denial::SameClipOpen { call: *call, until: Some(self.now.wall + self.shared.timing.lease_ms) })
-    }
-
-    /// Whether there is room and money for it now.
-    fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> PermitDecision {
-        let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
-            let message =
-                "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
-            return PermitDecision::Denied(Denial::Refused(message.into()));
-        };
-        // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
-        let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
-        let may_probe = self.state.outage_since.is_none() || ask.probes || unbilled;
-        if self.room == 0 || !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
-            return PermitDecision::Waits;
-        }
-        if batch.has(reserve) {
-            return match books.fit(ask, batch, reserve) {
-                Fit::Fits => PermitDecision::Granted { reserve },
-                Fit::Perhaps => PermitDecision::Waits,
-                Fit::Not(limit) => PermitDecision::Denied(Denial::SpendPeriod { limit, reserve }),
-            };
-        }
-        // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
-        if batch.in_flight > 0 || batch.awaits {
-            PermitDecision::Waits
-        } else {
-            PermitDecision::Denied(Denial::SpendLimit)
-        }
-    }
-
-    async fn begin(
-        &mut self,
-        conn: &mut SqliteConnection,
-        hints: &mut Hints,
-        ask: &'a PermitAsk,
-        reserve: i64,
-    ) -> Result<Permit, StoreError> {
-        let (call, place) = (CallId::new(), (self.account, self.pool));
-        let mut padding = 0;
-        let mut upload_bytes = None;
-        if let Some(upload) = &ask.upload {
-            let given: Vec<_> =
-                self.intents.iter().filter_map(|intent| Some((self.pool, intent.upload_bytes?))).collect();
-            padding = uploads::padding(conn, hints, place, upload, &given, self.now).await?;
-            upload_bytes = i64::try_from(upload.bytes).ok().map(|bytes| bytes.saturating_add(padding.into()));
-        }
-        self.room -= 1;
-        self.intents.push(Intent { ask, call, reserve, upload_bytes });
-        self.parts.insert((ask.job, ask.part));
-        self.begun.extend(ask.buys.clip().map(|clip| (clip.cache_key, call)));
-        let good_until = self.now.boot + self.shared.timing.lease_ms / 2;
-        Ok(Permit {
-            call,
-            sent_at: self.now.wall,
-            padding,
-            close_limits: Vec::new(),
-            good_until,
-            spent_until: Millis::MAX,
-            clock: self.shared.clock.clone(),
-        })
-    }
-
-    async fn write(&mut self, conn: &mut SqliteConnection, money: &HashMap<BatchId, Money>) -> Result<(), StoreError> {
-        if self.intents.is_empty() {
-            return Ok(());
-        }
-        insert(conn, self.shared, &self.intents, self.now).await?;
-        let mut bookings = Bookings::default();
-        for Intent { ask, reserve, .. } in &self.intents {
-            if let Some(batch) = money.get(&ask.batch) {
-                bookings.add(self.account, batch.environment, self.now.wall, (0, *reserve));
-            }
-        }
-        bookings.write(conn).await?;
-        if self.state.outage_since.is_some() {
-            self.state.probe_at = self.now.wall + self.state.probe_ms.max(1);
-            rows::save_pool_state(conn, self.account, self.pool, &self.state).await?;
-        }
-        Ok(())
-    }
-}
-
-/// What becomes of an ask now.
-enum PermitDecision {
-    Denied(Denial),
-    Waits,
-    Granted { reserve: i64 },
-}
-
-/// An outage's probe is under way already, by a look at the log.
-const fn is_second_half(gate: Gate) -> bool {
-    matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage })
-}
-
-fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Money, now: Millis) -> Option<Denial> {
-    let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token)) else {
-        return Some(Denial::LeaseLost);
-    };
-    if fence.answered {
-        return Some(Denial::AlreadyAnswered);
-    }
-    if fence.dropped {
-        return Some(Denial::Dropped);
-    }
-    match clip.open.filter(|(call, _)| fence.open != Some(*call)) {
-        // Another part's call that is nobody's any more is given up like an own one.
-        Some((call, None)) if fence.open.is_none() && ask.replaces == Some(call) => {}
-        Some((call, until)) => return Some(Denial::SameClipOpen { call, until }),
-        None if fence.open != ask.replaces => return Some(Denial::OpenCall),
-        None => {}
-    }
-    if let Some(call) = clip.kept {
-        return Some(Denial::SameClipKept { call });
-    }
-    if let Some((call, decided)) = clip.manual_review {
-        return Some(if decided {
-            Denial::ClipInManualReview
-        } else {
-            Denial::SameClipOpen { call, until: Some(now) }
-        });
-    }
-    if !batch.open {
-        return Some(Denial::BatchPaused);
-    }
-    (!batch.in_window).then_some(Denial::WindowClosed)
-}
-
-async fn insert(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    intents: &[Intent<'_>],
-    now: &Moment,
-) -> Result<(), StoreError> {
-    let replaced: Vec<CallId> = intents.iter().filter_map(|intent| intent.ask.replaces).collect();
-    super::end::give_up(conn, &replaced, now.wall).await?;
-    let row = |Intent { ask, call, reserve, upload_bytes }: &Intent<'_>| {
-        let clip = ask.buys.clip();
-        let bytes = upload_bytes.and_then(|bytes| u64::try_from(bytes).ok()).or(ask.request.bytes);
-        json!({
-            "id": call.0.simple().to_string(), "job": ask.job.0, "part": ask.part, "batch": ask.batch.0,
-            "account": ask.account, "pool": ask.pool, "why": ask.why, "reserve": reserve, "units": ask.buys.units(),
-            "timeout": ask.timeout_ms.max(0), "grace": ask.grace_ms.max(0),
-            "overdue": ask.overdue_after.map(|after| now.wall.saturating_add(after)), "cursor": ask.log_cursor,
-            "request": RequestFingerprint { bytes, ..ask.request.clone() }, "upload": upload_bytes,
-            "source_bytes": ask.upload.map(|upload| upload.bytes), "clip": clip.map(|clip| clip.cache_key.hex()),
-        })
-    };
-    let set = serde_json::Value::from(intents.iter().map(row).collect::<Vec<_>>()).to_string();
-    content::note(conn, intents.iter().filter_map(|intent| Some((intent.ask.job, intent.ask.content?)))).await?;
-    // insert: the plan of a job that has one part is made with its first call; that of others stands there already.
-    sqlx::query(sql("INSERT INTO job_parts (job, part, units, bytes, cache_key)
-         SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
-           CAST(v ->> 'source_bytes' AS BIGINT), unhex(v ->> 'clip')
-         FROM rows_of($1) AS r
-         WHERE 1 = 1
-         ON CONFLICT (job, part) DO NOTHING"))
-    .bind(&set)
-    .execute(&mut *conn)
-    .await?;
-    // insert
-    sqlx::query(sql(
-        "INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
-           grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
-         SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
-           v ->> 'account', v ->> 'pool', 'sent', v ->> 'why', $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
-           CAST(v ->> 'timeout' AS BIGINT), CAST(v ->> 'grace' AS BIGINT), $5, $6, CAST(v ->> 'overdue' AS BIGINT),
-           CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
-           CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')
-         FROM rows_of($1) AS r
-         JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)",
-    ))
-    .bind(&set)
-    .bind(now.wall)
-    .bind(now.boot_id)
-    .bind(now.boot)
-    .bind(now.wall + shared.timing.lease_ms)
-    .bind(shared.process.load(Ordering::Acquire))
-    .execute(&mut *conn)
-    .await?;
-    // insert
-    sqlx::query(sql("UPDATE batches
-         SET reserved = reserved + m.sum
-         FROM (
-           SELECT CAST(v ->> 'batch' AS BIGINT) AS batch, CAST(sum(CAST(v ->> 'reserve' AS BIGINT)) AS BIGINT) AS sum
-           FROM rows_of($1) AS r
-           GROUP BY 1) AS m
-         WHERE batches.id = m.batch"))
-    .bind(set)
-    .execute(conn)
-    .await?;
-    Ok(())
 }

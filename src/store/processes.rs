@@ -59,7 +59,10 @@ impl Store {
                         pauses::restart_patience_clock(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
-                        "INSERT INTO processes (pid, started_at, beat_at, settings) VALUES ($1, $2, $3, $4) RETURNING id",
+                        r"-- processes::enlist
+                          INSERT INTO processes (pid, started_at, beat_at, settings)
+                          VALUES ($1, $2, $3, $4)
+                          RETURNING id",
                     )
                     .bind(i64::from(std::process::id()))
                     .bind(now)
@@ -91,9 +94,6 @@ impl Store {
     }
 
     /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn reap(&self) -> Result<usize, StoreError> {
         let me = self.shared.process.load(Ordering::Acquire);
         let others: Vec<(i64, Millis)> =
@@ -141,17 +141,22 @@ async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) ->
         .execute(&mut *conn)
         .await?;
     let superseded: Vec<i64> = sqlx::query_scalar(
-        "UPDATE jobs SET token = NULL, process = NULL WHERE process = $1 AND state = 'superseded' RETURNING id",
+        r"-- processes::bury
+          UPDATE jobs
+          SET token = NULL, process = NULL
+          WHERE process = $1 AND state = 'superseded'
+          RETURNING id",
     )
     .bind(process)
     .fetch_all(&mut *conn)
     .await?;
     control::release_successors(conn, &superseded, now).await?;
     let unawaited = sqlx::query(
-        "SELECT c.id
-         FROM calls AS c
-         JOIN jobs AS j ON j.id = c.job
-         WHERE c.slot_until IS NOT NULL AND c.process = $1 AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
+        r"-- processes::bury
+          SELECT c.id
+          FROM calls AS c
+          JOIN jobs AS j ON j.id = c.job
+          WHERE c.slot_until IS NOT NULL AND c.process = $1 AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
     )
     .bind(process)
     .fetch_all(&mut *conn)

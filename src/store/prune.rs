@@ -1,12 +1,14 @@
 //! Giving space back: kept answers are taken once nobody will ask for them; rows and receipts stay, so that nothing is
 //! bought again. All in short steps, since calls in flight wait for the same writer.
 
-use std::time::Duration;
-
 use serde_json::json;
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::Row;
 
-use super::{Store, StoreError, rows, sql::sql};
+use super::{
+    Store, StoreError, rows,
+    space::{self, Log},
+    sql::sql,
+};
 use crate::{
     clock::Millis,
     domain::{hex::hex, job::BatchId},
@@ -29,19 +31,9 @@ pub struct Pruned {
 const AT_ONCE: u32 = 500;
 /// Bytes of answers a transaction takes at most, but for a single one: each of their pages is read to be freed.
 const BYTES_AT_ONCE: u64 = 1_000_000;
-/// Pages a transaction gives back at most.
-const PAGES_AT_ONCE: i64 = 500;
-/// After so many transactions the write-ahead log is brought in: the writer would otherwise do it inside a commit, all at
-/// once.
-const CHECKPOINT_EVERY: u32 = 8;
-/// How long emptying the log waits for a reader. Who writes waits as long.
-const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Takes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
         let batches: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
@@ -78,10 +70,11 @@ impl Store {
                     let calls = calls.clone();
                     Box::pin(async move {
                         // The batch may have been taken up again since.
-                        let taken: Vec<i64> = sqlx::query_scalar(sql("DELETE FROM answers
-                             WHERE call IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r)
-                               AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)
-                             RETURNING length(body)"))
+                        let taken: Vec<i64> = sqlx::query_scalar(sql(r"-- prune::prune_one
+                                DELETE FROM answers
+                                WHERE call IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r)
+                                  AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)
+                                RETURNING length(body)"))
                         .bind(calls)
                         .bind(batch)
                         .bind(finished_before)
@@ -105,13 +98,13 @@ impl Store {
         log: &mut Log,
         pruned: &mut Pruned,
     ) -> Result<(), StoreError> {
-        // prune_callbacks
         let kept = sqlx::query(
-            "SELECT b.id, length(b.body) AS size
-             FROM calls AS c
-             CROSS JOIN callbacks AS b
-             WHERE b.call = c.id AND c.batch = $1 AND b.body IS NOT NULL
-             ORDER BY b.id",
+            r"-- prune::prune_callbacks
+              SELECT b.id, length(b.body) AS size
+              FROM calls AS c
+              CROSS JOIN callbacks AS b
+              WHERE b.call = c.id AND c.batch = $1 AND b.body IS NOT NULL
+              ORDER BY b.id",
         )
         .bind(batch)
         .fetch_all(&self.read)
@@ -128,11 +121,13 @@ impl Store {
                 .write(move |conn, _| {
                     let ids = ids.clone();
                     Box::pin(async move {
-                        // prune_callbacks: the batch may have been taken up again since.
-                        let taken = sqlx::query(sql("UPDATE callbacks
-                             SET body = NULL, packed = NULL
-                             WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND body IS NOT NULL
-                               AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)"))
+                        let taken = sqlx::query(sql(
+                            r"-- prune::prune_callbacks: the batch may have been taken up again since.
+                              UPDATE callbacks
+                              SET body = NULL, packed = NULL
+                              WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND body IS NOT NULL
+                                AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)",
+                        ))
                         .bind(ids)
                         .bind(batch)
                         .bind(finished_before)
@@ -155,12 +150,13 @@ impl Store {
     /// not among calls that are older than every answer: ids grow with time.
     async fn page(&self, batch: i64, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let found = sqlx::query(
-            "SELECT c.id, length(a.body) AS size
-             FROM calls AS c
-             CROSS JOIN answers AS a
-             WHERE a.call = c.id AND c.batch = $1 AND c.id > $2 AND c.id >= (SELECT min(call) FROM answers)
-             ORDER BY c.id
-             LIMIT $3",
+            r"-- prune::page
+              SELECT c.id, length(a.body) AS size
+              FROM calls AS c
+              CROSS JOIN answers AS a
+              WHERE a.call = c.id AND c.batch = $1 AND c.id > $2 AND c.id >= (SELECT min(call) FROM answers)
+              ORDER BY c.id
+              LIMIT $3",
         )
         .bind(batch)
         .bind(after)
@@ -179,23 +175,10 @@ impl Store {
     }
 
     /// Gives free pages back to the file system, and empties the write-ahead log.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn shrink(&self) -> Result<(), StoreError> {
         let mut log = Log::default();
         loop {
-            let (before, left): (i64, i64) = self
-                .write(|conn, _| {
-                    Box::pin(async move {
-                        let free = "PRAGMA freelist_count";
-                        let before = sqlx::query_scalar(free).fetch_one(&mut *conn).await?;
-                        let vacuum = format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})");
-                        sqlx::query(sqlx::AssertSqlSafe(vacuum)).fetch_all(&mut *conn).await?;
-                        Ok((before, sqlx::query_scalar(free).fetch_one(conn).await?))
-                    })
-                })
-                .await?;
+            let (before, left) = self.write(|conn, _| Box::pin(space::give_back(conn))).await?;
             // A ledger that somebody rewrote with other settings gives nothing back.
             if left == 0 || left >= before {
                 break;
@@ -205,50 +188,5 @@ impl Store {
         log.empty(self).await;
         log.close().await;
         Ok(())
-    }
-}
-
-/// A connection beside the writer's that brings the write-ahead log into the ledger. What it cannot do now, the writer
-/// does later: nothing of it is an error.
-#[derive(Default)]
-struct Log {
-    conn: Option<SqliteConnection>,
-    steps: u32,
-}
-
-impl Log {
-    /// Notes a transaction; from time to time the log is brought in, beside those who read and write.
-    async fn step(&mut self, store: &Store) {
-        self.steps += 1;
-        if self.steps.is_multiple_of(CHECKPOINT_EVERY) {
-            self.checkpoint(store, "PASSIVE").await;
-            // Without the ledger there is nothing to wait for; the next step says so.
-            let _ = store.let_others_write().await;
-        }
-    }
-
-    /// Brings everything in and cuts the log to nothing. Only then is the file itself as small as it can be.
-    async fn empty(&mut self, store: &Store) {
-        self.checkpoint(store, "PASSIVE").await;
-        self.checkpoint(store, "TRUNCATE").await;
-    }
-
-    async fn checkpoint(&mut self, store: &Store, mode: &str) {
-        if self.conn.is_none() {
-            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(TIMEOUT);
-            self.conn = options.disable_statement_logging().connect().await.ok();
-        }
-        if let Some(conn) = &mut self.conn {
-            let sql = format!("PRAGMA wal_checkpoint({mode})");
-            if let Err(e) = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(conn).await {
-                tracing::debug!(error = %e, "the write-ahead log was not brought in");
-            }
-        }
-    }
-
-    async fn close(self) {
-        if let Some(conn) = self.conn {
-            let _ = conn.close().await;
-        }
     }
 }

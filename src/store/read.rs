@@ -46,9 +46,6 @@ pub(super) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
 
 impl Store {
     /// All batches, oldest first.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
         let rows = sqlx::query(BATCHES).fetch_all(&self.read).await?;
         Ok(self.readable(&rows, batch_row))
@@ -69,9 +66,6 @@ impl Store {
     }
 
     /// One batch by name.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
         let row = sqlx::query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()
@@ -96,18 +90,13 @@ impl Store {
     }
 
     /// Whether a job is still worked by whoever has this token.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+        let sql = r"-- read::holds
+                SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
         Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
     }
 
     /// Jobs by state, and what went wrong by kind.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let task: Option<TaskName> =
@@ -117,12 +106,12 @@ impl Store {
             Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
             _ => "units",
         };
-        // counts
         let states = sqlx::query(sql(&format!(
-            "SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
-             FROM jobs
-             WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
-             GROUP BY state"
+            r"-- read::counts
+              SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
+              FROM jobs
+              WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
+              GROUP BY state"
         )))
         .bind(batch)
         .fetch_all(&self.read)
@@ -136,11 +125,12 @@ impl Store {
         }
         if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
             let failures = sqlx::query(
-                "SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
-                 FROM jobs
-                 WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
-                 GROUP BY state, error_kind
-                 ORDER BY n DESC, kind",
+                r"-- read::counts
+                  SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
+                  FROM jobs
+                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
+                  GROUP BY state, error_kind
+                  ORDER BY n DESC, kind",
             )
             .bind(batch)
             .fetch_all(&self.read)
@@ -162,18 +152,16 @@ impl Store {
     }
 
     /// What a batch spent, by model and reason.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
-            "SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
-               count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
-               CAST(sum(c.cost) AS BIGINT) AS cost
-             FROM calls AS c
-             WHERE c.batch = $1
-             GROUP BY 1, 2
-             ORDER BY 1, 2",
+            r"-- read::spending
+              SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
+                count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
+                CAST(sum(c.cost) AS BIGINT) AS cost
+              FROM calls AS c
+              WHERE c.batch = $1
+              GROUP BY 1, 2
+              ORDER BY 1, 2",
         )
         .bind(batch)
         .fetch_all(&self.read)
@@ -193,9 +181,6 @@ impl Store {
     }
 
     /// A page of the report: jobs in the order first seen, after `(ordinal, id)`.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn report_page(
         &self,
         batch: BatchId,
@@ -207,9 +192,6 @@ impl Store {
     }
 
     /// The same, with answers, and with rows of what is not asked for any more, or without them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn report_rows(
         &self,
         batch: BatchId,
@@ -225,9 +207,6 @@ impl Store {
     }
 
     /// Jobs with their calls.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
         let found = sqlx::query(JOBS)
             .bind(batch)
@@ -262,9 +241,6 @@ impl Store {
     }
 
     /// Every pool that has been used, with `limits` to count by.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
         let mut conn = self.read.acquire().await?;
         let now = self.moment();
@@ -275,9 +251,6 @@ impl Store {
     }
 
     /// Settings of the processes that work on this ledger, as they gave them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
         let since = self.now() - self.shared.timing.lease_ms;
         Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
@@ -287,12 +260,12 @@ impl Store {
     }
 
     /// Calls that are open, in one batch or in all.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM calls WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
+            r"-- read::open_calls
+              SELECT count(*)
+              FROM calls
+              WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
         )
         .bind(batch.map(|b| b.0))
         .fetch_one(&self.read)
@@ -301,9 +274,6 @@ impl Store {
     }
 
     /// The newest call of a batch: what `summary.json` proves the ledger's age by.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
         Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
             .bind(batch)
@@ -312,9 +282,6 @@ impl Store {
     }
 
     /// Whether this ledger made that call.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)")
             .bind(call)
@@ -329,10 +296,10 @@ macro_rules! report_columns {
          j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
          j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
          j.source_tries + (
-           SELECT coalesce(sum(counts), 0) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
+           SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
          (SELECT count(*) FROM calls AS c
           WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
-         (SELECT coalesce(sum(cost), 0) FROM calls AS c WHERE c.job = j.id) AS cost"
+         (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
     };
 }
 /// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.

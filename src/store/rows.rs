@@ -108,17 +108,18 @@ pub(super) async fn save_pool_state(
     state: &PoolState,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, refused, factor, remembered, storm_since, stepped_at,
-           limited_at, round_since, round_clean, base_in_flight, only_limited_since, failing, failing_job, failing_times,
-           outage_since, probe_at, probe_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-         ON CONFLICT (account, pool) DO UPDATE SET cooldown_until = excluded.cooldown_until,
-           cooldown_ms = excluded.cooldown_ms, refused = excluded.refused, factor = excluded.factor,
-           remembered = excluded.remembered, storm_since = excluded.storm_since, stepped_at = excluded.stepped_at,
-           limited_at = excluded.limited_at, round_since = excluded.round_since, round_clean = excluded.round_clean,
-           base_in_flight = excluded.base_in_flight, only_limited_since = excluded.only_limited_since,
-           failing = excluded.failing, failing_job = excluded.failing_job, failing_times = excluded.failing_times,
-           outage_since = excluded.outage_since, probe_at = excluded.probe_at, probe_ms = excluded.probe_ms",
+        r"-- rows::save_pool_state
+          INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, refused, factor, remembered, storm_since, stepped_at,
+            limited_at, round_since, round_clean, base_in_flight, only_limited_since, failing, failing_job, failing_times,
+            outage_since, probe_at, probe_ms)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+          ON CONFLICT (account, pool) DO UPDATE SET cooldown_until = excluded.cooldown_until,
+            cooldown_ms = excluded.cooldown_ms, refused = excluded.refused, factor = excluded.factor,
+            remembered = excluded.remembered, storm_since = excluded.storm_since, stepped_at = excluded.stepped_at,
+            limited_at = excluded.limited_at, round_since = excluded.round_since, round_clean = excluded.round_clean,
+            base_in_flight = excluded.base_in_flight, only_limited_since = excluded.only_limited_since,
+            failing = excluded.failing, failing_job = excluded.failing_job, failing_times = excluded.failing_times,
+            outage_since = excluded.outage_since, probe_at = excluded.probe_at, probe_ms = excluded.probe_ms",
     )
     .bind(account)
     .bind(pool.as_str())

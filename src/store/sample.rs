@@ -5,12 +5,14 @@ use crate::domain::job::BatchId;
 
 impl Store {
     /// What the line with this key ran into, in words.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn error_of(&self, batch: BatchId, key: &str) -> Result<Option<String>, StoreError> {
         let error: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT error FROM jobs WHERE batch = $1 AND key = $2 AND state <> 'superseded' ORDER BY variant LIMIT 1",
+            r"-- sample::error_of
+              SELECT error
+              FROM jobs
+              WHERE batch = $1 AND key = $2 AND state <> 'superseded'
+              ORDER BY variant
+              LIMIT 1",
         )
         .bind(batch)
         .bind(key)

@@ -42,9 +42,6 @@ pub struct TakenRun {
 
 impl Store {
     /// The definitions with a schedule that this ledger knows, and until when their runs are settled.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn settled(&self, environment: Environment) -> Result<Vec<(String, Millis)>, StoreError> {
         Ok(sqlx::query_as("SELECT definition, settled_to FROM schedules WHERE environment = $1")
             .bind(environment)
@@ -53,18 +50,16 @@ impl Store {
     }
 
     /// A definition with a schedule is seen for the first time: nothing before now was missed.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn begin_schedule(&self, definition: &str, environment: Environment) -> Result<(), StoreError> {
         let definition = definition.to_owned();
         self.write(move |conn, now| {
             let definition = definition.clone();
             Box::pin(async move {
                 sqlx::query(
-                    "INSERT INTO schedules (definition, environment, settled_to)
-                     VALUES ($1, $2, $3)
-                     ON CONFLICT (definition, environment) DO NOTHING",
+                    r"-- schedules::begin_schedule
+                      INSERT INTO schedules (definition, environment, settled_to)
+                      VALUES ($1, $2, $3)
+                      ON CONFLICT (definition, environment) DO NOTHING",
                 )
                 .bind(definition)
                 .bind(environment)
@@ -79,9 +74,6 @@ impl Store {
 
     /// Notes the runs that came, due at once. A later run of the same date takes the place of one that was not started
     /// yet; those of other dates that were let go so are returned. `None`: somebody else was first, and nothing is noted.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn settle_schedule(&self, settling: Settling) -> Result<Option<Vec<NewRun>>, StoreError> {
         self.write(move |conn, now| {
             let settling = settling.clone();
@@ -92,9 +84,6 @@ impl Store {
 
     /// Takes the oldest run of these definitions that is due, for the length of a lease. One run of a definition is
     /// started at a time.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn take_run(
         &self,
         environment: Environment,
@@ -119,18 +108,15 @@ impl Store {
     }
 
     /// The next moment from now on at which a run of these definitions is due.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn next_run_due(
         &self,
         environment: Environment,
         definitions: &[String],
     ) -> Result<Option<Millis>, StoreError> {
-        // next_run_due
-        Ok(sqlx::query_scalar(sql("SELECT min(due_at)
-             FROM runs
-             WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
+        Ok(sqlx::query_scalar(sql(r"-- schedules::next_run_due
+                SELECT min(due_at)
+                FROM runs
+                WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
         .bind(environment)
         .bind(self.now())
         .bind(name_rows(definitions))
@@ -140,27 +126,18 @@ impl Store {
 
     /// Its submission to this batch begins; whoever takes the run after us goes on with that. Returns whether the lease was
     /// still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let batch = batch.to_owned();
         self.end_taking(run, "batch = $5", move |query| query.bind(batch.clone())).await
     }
 
     /// Renews the lease. Returns whether it was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn renew_run(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let due_at = self.now() + self.timing().lease_ms;
         self.end_taking(run, "due_at = $5", move |query| query.bind(due_at)).await
     }
 
     /// The run's batch was submitted. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let (now, batch) = (self.now(), batch.to_owned());
         let set = "state = 'started', due_at = NULL, taken = 0, ended_at = $5, batch = $6, why = NULL";
@@ -168,9 +145,6 @@ impl Store {
     }
 
     /// It could not be started, and is due again at this moment. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = failures + 1, batch = NULL, why = $6";
@@ -178,9 +152,6 @@ impl Store {
     }
 
     /// It has to wait, and nothing is wrong. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = 0, why = $6";
@@ -188,9 +159,6 @@ impl Store {
     }
 
     /// It is let go. Returns whether the lease was still ours.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
         let (now, why) = (self.now(), why.to_owned());
         let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = $5, why = $6";
@@ -198,9 +166,6 @@ impl Store {
     }
 
     /// The lease is given back: whoever comes next may take it at once.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let now = self.now();
         self.end_taking(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
@@ -208,9 +173,6 @@ impl Store {
 
     /// Sets from when until when calls of the definition's batches may begin, of those to come too. One that is not open
     /// yet leaves a batch alone whose last window closed and that was not told of so far.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_schedule_window(
         &self,
         definition: &str,
@@ -225,10 +187,10 @@ impl Store {
         let run = move |statement: String, now: Millis| {
             sqlx::query(sql(&statement)).bind(name.clone()).bind(environment).bind(from).bind(until).bind(now)
         };
-        // set_schedule_window
         let differs = format!(
-            "SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND $5 > 0)
-               OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
+            r"-- schedules::set_schedule_window
+              SELECT EXISTS (SELECT 1 FROM schedules WHERE {DIFFERS} AND $5 > 0)
+                OR EXISTS (SELECT 1 FROM batches WHERE {DIFFERS} AND {UNFINISHED})"
         );
         if !run(differs, self.now()).fetch_one(&self.read).await?.try_get::<bool, _>(0)? {
             return Ok(());
@@ -249,9 +211,6 @@ impl Store {
     }
 
     /// When a run was last started that this batch is of.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
         Ok(sqlx::query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
             .bind(batch)
@@ -267,9 +226,11 @@ impl Store {
         values: impl Fn(Query<'static>) -> Query<'static> + Send + Sync + 'static,
     ) -> Result<bool, StoreError> {
         let run = run.clone();
-        // end_taking
         let statement = format!(
-            "UPDATE runs SET {set} WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
+            r"-- schedules::end_taking
+              UPDATE runs
+              SET {set}
+              WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
         );
         self.write(move |conn, _| {
             let query = sqlx::query(sql(&statement));
@@ -303,15 +264,15 @@ async fn take(
     now: Millis,
     until: Millis,
 ) -> Result<Option<TakenRun>, StoreError> {
-    // take
     let statement = format!(
-        "UPDATE runs
-         SET taken = 1, tries = tries + 1, due_at = $4
-         WHERE (definition, at) = (SELECT definition, at {TAKEABLE}) AND environment = $1
-         RETURNING definition, at, date, failures, why, batch, tries, (
-           SELECT count(DISTINCT n.date) FROM runs AS n
-           WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
-             AND n.date <> runs.date) AS newer"
+        r"-- schedules::take
+          UPDATE runs
+          SET taken = 1, tries = tries + 1, due_at = $4
+          WHERE (definition, at) = (SELECT definition, at {TAKEABLE}) AND environment = $1
+          RETURNING definition, at, date, failures, why, batch, tries, (
+            SELECT count(DISTINCT n.date) FROM runs AS n
+            WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
+              AND n.date <> runs.date) AS newer"
     );
     let row =
         sqlx::query(sql(&statement)).bind(environment).bind(now).bind(names).bind(until).fetch_optional(conn).await?;

@@ -276,7 +276,7 @@ async fn a_window_that_closes_over_a_call_waits_for_its_end() {
 #[tokio::test]
 async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_too() {
     let l = enforcing().await;
-    let (id, _) = l.store.begin_submit(batch("b")).await.unwrap();
+    let id = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
     l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap();
     assert_eq!(l.store.cancel(id).await.unwrap().jobs, 1);
     let begun = Begun { batch: id, existed: false, at: l.clock.now(), redelivered: 0, pruned: 0 };

@@ -9,14 +9,14 @@ use std::{
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::{OutputFile, Store, StoreError, StoreShared, control, outputs, pauses, sql::sql, writer::Command};
+use super::{OutputFile, StoreError, StoreShared, control, pauses, sql::sql};
 use crate::{
     clock::Millis,
     domain::{
         call::ErrorKind,
         facts::Facts,
         job::{BatchId, CallId, JobId, JobState, Token},
-        pool::Pool,
+        pool::{Lane, Pool},
         retry::PauseKind,
     },
 };
@@ -127,24 +127,6 @@ impl Finish {
     }
 }
 
-impl Store {
-    /// Settles a job.
-    ///
-    /// # Errors
-    /// The ledger cannot be written; tried again as long as the disk is only full.
-    pub async fn conclude(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.send(|reply| Command::Settle(Box::new(settlement), reply)).await
-    }
-
-    /// Settles a job. `false`: the lease was lost, and nothing was written.
-    ///
-    /// # Errors
-    /// As of [`Store::conclude`].
-    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
-        Ok(self.conclude(settlement).await? != Settled::Lost)
-    }
-}
-
 pub(super) async fn settle(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -156,28 +138,28 @@ pub(super) async fn settle(
     }
     let outdated = outdated(conn, settlements).await?;
     let first_seq = take_seq(conn, settlements, &outdated, now).await?;
-    // settle
     let rows = sqlx::query(sql(
-        "UPDATE jobs
-         SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'),
-           due_at = CASE
-             WHEN wanted = 'dropped' AND v ->> 'state' = 'queued' THEN NULL
-             WHEN v ->> 'until' IS NULL OR EXISTS (
-               SELECT 1 FROM calls AS c WHERE c.id = unhex(v ->> 'until') AND c.state IN ('sent', 'accepted'))
-             THEN CAST(v ->> 'due' AS BIGINT) ELSE $2 END,
-           lane = v ->> 'lane',
-           source_tries = source_tries + CAST(v ->> 'source_try' AS BIGINT),
-           finished_at = CASE WHEN v ->> 'due' IS NULL THEN $2 END,
-           seq = coalesce(CAST(v ->> 'seq' AS BIGINT), seq),
-           units = coalesce(CAST(v ->> 'units' AS BIGINT), units), facts = coalesce(v ->> 'facts', facts),
-           error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id),
-           notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry),
-           outputs = coalesce(v ->> 'outputs', outputs),
-           processing_ms = coalesce(CAST(v ->> 'processing_ms' AS BIGINT), processing_ms)
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(v ->> 'job' AS BIGINT) AND jobs.token = CAST(v ->> 'token' AS BIGINT) AND jobs.state = 'running'
-         RETURNING jobs.id, jobs.seq, due_at IS NULL AND EXISTS (
-           SELECT 1 FROM calls AS c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
+        r"-- settle::settle
+          UPDATE jobs
+          SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'),
+            due_at = CASE
+              WHEN wanted = 'dropped' AND v ->> 'state' = 'queued' THEN NULL
+              WHEN v ->> 'until' IS NULL OR EXISTS (
+                SELECT 1 FROM calls AS c WHERE c.id = unhex(v ->> 'until') AND c.state IN ('sent', 'accepted'))
+              THEN CAST(v ->> 'due' AS BIGINT) ELSE $2 END,
+            lane = v ->> 'lane',
+            source_tries = source_tries + CAST(v ->> 'source_try' AS BIGINT),
+            finished_at = CASE WHEN v ->> 'due' IS NULL THEN $2 END,
+            seq = coalesce(CAST(v ->> 'seq' AS BIGINT), seq),
+            units = coalesce(CAST(v ->> 'units' AS BIGINT), units), facts = coalesce(v ->> 'facts', facts),
+            error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id),
+            notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry),
+            outputs = coalesce(v ->> 'outputs', outputs),
+            processing_ms = coalesce(CAST(v ->> 'processing_ms' AS BIGINT), processing_ms)
+          FROM rows_of($1) AS r
+          WHERE jobs.id = CAST(v ->> 'job' AS BIGINT) AND jobs.token = CAST(v ->> 'token' AS BIGINT) AND jobs.state = 'running'
+          RETURNING jobs.id, jobs.seq, due_at IS NULL AND EXISTS (
+            SELECT 1 FROM calls AS c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
     ))
     .bind(set(settlements, &outdated, first_seq, now))
     .bind(now)
@@ -204,7 +186,7 @@ pub(super) async fn settle(
     let replies: Vec<Settled> = settlements.iter().map(settled).collect();
     let done: HashSet<i64> = held.difference(&outdated).copied().collect();
     note_doubts(conn, settlements, &done).await?;
-    outputs::note_files(conn, settlements, &done).await?;
+    note_files(conn, settlements, &done).await?;
     if shared.probes.load(Ordering::Relaxed) {
         end_probes(conn, settlements, &done, now).await?;
     }
@@ -247,11 +229,11 @@ async fn take_seq(
         return Ok(0);
     }
     let n = i64::try_from(n).unwrap_or(i64::MAX);
-    // take_seq
     let last: i64 = sqlx::query_scalar(
-        "UPDATE ledger
-         SET seq = seq + $1, newest_at = CASE WHEN $2 > newest_at THEN $2 ELSE newest_at END
-         RETURNING seq",
+        r"-- settle::take_seq
+          UPDATE ledger
+          SET seq = seq + $1, newest_at = CASE WHEN $2 > newest_at THEN $2 ELSE newest_at END
+          RETURNING seq",
     )
     .bind(n)
     .bind(now)
@@ -274,11 +256,11 @@ async fn close_gaps(
         return Ok(());
     }
     let set: Vec<_> = kept.iter().zip(first..).map(|(s, seq)| json!([s.job.0, seq])).collect();
-    // close_gaps
-    sqlx::query(sql("UPDATE jobs
-         SET seq = CAST(r.v ->> 1 AS BIGINT)
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
+    sqlx::query(sql(r"-- settle::close_gaps
+            UPDATE jobs
+            SET seq = CAST(r.v ->> 1 AS BIGINT)
+            FROM rows_of($1) AS r
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
     .bind(json!(set).to_string())
     .execute(&mut *conn)
     .await?;
@@ -292,24 +274,24 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
         .iter()
         .map(|s| match &s.to {
             To::Finished(_) if outdated.contains(&s.job.0) => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": "free", "source_try": 0,
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": now, "lane": Lane::Free, "source_try": 0,
             }),
             To::Queued { due_at, call, source_try } => json!({
                 "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": due_at,
-                "lane": call.as_ref().map_or("free", Pool::as_str), "source_try": u8::from(*source_try),
+                "lane": Lane::from(*call), "source_try": u8::from(*source_try),
             }),
             To::Waiting { call, until } => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": "free",
+                "job": s.job.0, "token": s.token.0, "state": JobState::Queued, "due": until, "lane": Lane::Free,
                 "source_try": 0, "waits": call.0.simple().to_string(), "until": call.0.simple().to_string(),
             }),
             To::Awaiting { call, until } => json!({
-                "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": "free",
+                "job": s.job.0, "token": s.token.0, "state": JobState::Awaiting, "due": until, "lane": Lane::Free,
                 "source_try": 0, "until": call.0.simple().to_string(),
             }),
             To::Finished(f) => {
                 next_seq += 1;
                 json!({
-                    "job": s.job.0, "token": s.token.0, "state": f.state, "lane": "free", "seq": next_seq - 1,
+                    "job": s.job.0, "token": s.token.0, "state": f.state, "lane": Lane::Free, "seq": next_seq - 1,
                     "source_try": u8::from(f.source_try), "units": f.units, "facts": f.facts.to_json(),
                     "error_kind": f.error_kind, "error": f.error, "request_id": f.request_id, "notes": f.notes,
                     "expiry": f.content_expiry, "outputs": f.outputs, "processing_ms": f.processing_ms,
@@ -318,6 +300,46 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
         })
         .collect();
     serde_json::Value::from(set).to_string()
+}
+
+/// Notes the files of jobs that were settled just now. Files that such a job does not write any more are nobody's.
+async fn note_files(
+    conn: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    done: &HashSet<i64>,
+) -> Result<(), StoreError> {
+    let (mut written, mut again) = (Vec::new(), Vec::new());
+    for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
+        let To::Finished(finish) = &s.to else { continue };
+        written.extend(finish.files.iter().map(|file| json!([s.batch.0, file.path, s.job.0, file.checksum])));
+        if finish.rewritten && !finish.files.is_empty() {
+            again.push(json!([s.job.0]));
+        }
+    }
+    if written.is_empty() {
+        return Ok(());
+    }
+    let written = json!(written).to_string();
+    sqlx::query(sql(r"-- settle::note_files
+            INSERT INTO outputs (batch, path, job, checksum)
+            SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
+            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
+    .bind(&written)
+    .execute(&mut *conn)
+    .await?;
+    if !again.is_empty() {
+        sqlx::query(sql(
+            r"-- settle::note_files
+              DELETE FROM outputs
+              WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
+                AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
+        ))
+        .bind(&written)
+        .bind(json!(again).to_string())
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// What a `retry` of a suspect job will buy.
@@ -335,10 +357,10 @@ async fn note_doubts(
     if set.is_empty() {
         return Ok(());
     }
-    // note_doubts
-    sqlx::query(sql("UPDATE job_parts
-         SET doubtful = 1
-         WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+    sqlx::query(sql(r"-- settle::note_doubts
+            UPDATE job_parts
+            SET doubtful = 1
+            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
     .bind(serde_json::Value::from(set).to_string())
     .execute(conn)
     .await?;
@@ -349,13 +371,13 @@ async fn note_doubts(
 /// their money would stay reserved for ever.
 async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
     let jobs = json!(settlements.iter().map(|s| [s.job.0]).collect::<Vec<_>>()).to_string();
-    // close_books
     let open = sqlx::query(sql(
-        "SELECT c.id
-         FROM rows_of($1) AS r
-         JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
-         JOIN jobs AS j ON j.id = c.job
-         WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL AND j.due_at IS NULL AND j.state <> 'superseded'",
+        r"-- settle::close_books
+          SELECT c.id
+          FROM rows_of($1) AS r
+          JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+          JOIN jobs AS j ON j.id = c.job
+          WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL AND j.due_at IS NULL AND j.state <> 'superseded'",
     ))
     .bind(jobs)
     .fetch_all(&mut *conn)
@@ -371,7 +393,10 @@ async fn release_superseded(
 ) -> Result<(), StoreError> {
     for s in settlements {
         let gone = sqlx::query(
-            "UPDATE jobs SET token = NULL, process = NULL WHERE id = $1 AND token = $2 AND state = 'superseded'",
+            r"-- settle::release_superseded
+              UPDATE jobs
+              SET token = NULL, process = NULL
+              WHERE id = $1 AND token = $2 AND state = 'superseded'",
         )
         .bind(s.job.0)
         .bind(s.token.0)
@@ -425,10 +450,11 @@ async fn judge(
     }
     for (batch, (well, badly)) in batches {
         let row = sqlx::query(
-            "UPDATE batches
-             SET lately_well = lately_well + $1, lately_badly = lately_badly + $2
-             WHERE id = $3
-             RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures = 1 AS judged, resumed_at",
+            r"-- settle::judge
+              UPDATE batches
+              SET lately_well = lately_well + $1, lately_badly = lately_badly + $2
+              WHERE id = $3
+              RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures = 1 AS judged, resumed_at",
         )
         .bind(well)
         .bind(badly)
@@ -438,12 +464,13 @@ async fn judge(
         let (well, badly): (i64, i64) = (row.try_get("well")?, row.try_get("badly")?);
         if row.try_get("judged")? && well + badly >= SETTLED_TO_JUDGE && badly > well {
             let worst: Option<(String, i64)> = sqlx::query_as(
-                "SELECT coalesce(error_kind, state), count(*) AS n
-                 FROM jobs
-                 WHERE batch = $1 AND state IN ('failed', 'suspect') AND finished_at >= $2
-                 GROUP BY 1
-                 ORDER BY n DESC
-                 LIMIT 1",
+                r"-- settle::judge
+                  SELECT coalesce(error_kind, state), count(*) AS n
+                  FROM jobs
+                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND finished_at >= $2
+                  GROUP BY 1
+                  ORDER BY n DESC
+                  LIMIT 1",
             )
             .bind(batch)
             .bind(row.try_get::<i64, _>("resumed_at")?)

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use sqlx::Row;
 
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError, rows, space};
 use crate::domain::job::BatchId;
 
 /// Answers looked at to guess the size of a batch's: to look at each would read most of the ledger.
@@ -36,52 +36,26 @@ pub struct KeptAnswers {
 
 impl Store {
     /// What the ledger takes on disk.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn sizes(&self) -> Result<LedgerSizes, StoreError> {
-        let row = sqlx::query(
-            "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file, \
-             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
-        )
-        .fetch_one(&self.read)
-        .await?;
-        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
+        let (pages, free) = space::page_bytes(&mut *self.read.acquire().await?).await?;
         let mut wal = self.path.as_os_str().to_os_string();
         wal.push("-wal");
         Ok(LedgerSizes {
-            file: fs::metadata(self.path()).map(|file| file.len()).or_else(|_| get("file"))?,
-            free: get("free")?,
+            file: fs::metadata(self.path()).map(|file| file.len()).unwrap_or(pages),
+            free,
             wal: fs::metadata(wal).map_or(0, |file| file.len()),
             spool: within(&self.spool()),
         })
     }
 
-    /// How many answers are kept, and the bytes that they take in the ledger. Walks over all of them.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub async fn kept_answers(&self) -> Result<(u64, u64), StoreError> {
-        let row = sqlx::query("SELECT count(*) AS n, coalesce(sum(length(body)), 0) AS bytes FROM answers")
-            .fetch_one(&self.read)
-            .await?;
-        let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
-        Ok((get("n")?, get("bytes")?))
-    }
-
     /// The batches that have kept answers. Walks over indexes alone, but for a sample of each batch.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn kept_by_batch(&self) -> Result<Vec<KeptAnswers>, StoreError> {
         // Ids of calls grow with time: of batches that are older than the oldest answer no call is looked at.
         let found = sqlx::query(
-            "WITH oldest AS MATERIALIZED (SELECT min(call) AS call FROM answers) \
-             SELECT b.id, (SELECT count(*) FROM oldest o CROSS JOIN calls c CROSS JOIN answers a \
-                 WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id) AS n, \
-               (SELECT avg(size) FROM (SELECT length(a.body) AS size FROM oldest o CROSS JOIN calls c CROSS JOIN answers a \
-                 WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id LIMIT $1)) AS size \
-             FROM batches b",
+            r"-- sizes::kept_by_batch
+              WITH oldest AS MATERIALIZED (SELECT min(call) AS call FROM answers) SELECT b.id,
+                (SELECT count(*) FROM oldest o CROSS JOIN calls c CROSS JOIN answers a WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id) AS n, (SELECT CAST(avg(size) AS DOUBLE PRECISION) FROM (SELECT length(a.body) AS size FROM oldest o CROSS JOIN calls c CROSS JOIN answers a WHERE c.batch = b.id AND c.id >= o.call AND a.call = c.id LIMIT $1)) AS size
+              FROM batches b",
         )
         .bind(SAMPLE)
         .fetch_all(&self.read)

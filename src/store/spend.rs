@@ -1,13 +1,17 @@
 //! What was spent, added up over batches: one walk over the calls, grouped by the ledger itself.
 
-use crate::domain::environment::Environment;
 use std::collections::VecDeque;
 
 use futures::TryStreamExt;
+use jiff::{Span, civil::date};
+use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, rows, sql::sql};
-use crate::clock::Millis;
+use super::{Store, StoreError, StoredSpec, rows, sql::sql};
+use crate::{
+    clock::Millis,
+    domain::{environment::Environment, job::BatchId},
+};
 
 /// What to add up.
 #[derive(Debug, Clone)]
@@ -109,9 +113,6 @@ impl std::ops::AddAssign for SpendSums {
 
 impl Store {
     /// What was spent.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spent(&self, ask: &SpendAsk) -> Result<Spent, StoreError> {
         // One view of the ledger for both readings.
         let mut view = self.read.begin().await?;
@@ -127,7 +128,8 @@ impl SpendBy {
     /// The group of a call, and how it is named once it is one.
     fn sql(&self) -> (String, &'static str) {
         match self {
-            Self::Day(offsets) => (day(offsets), "date(grp * 86400, 'unixepoch')"),
+            // The day is named where it is read: engines write dates differently.
+            Self::Day(offsets) => (day(offsets), "CAST(grp AS TEXT)"),
             Self::Batch => ("c.batch".into(), "(SELECT name FROM batches WHERE id = grp)"),
             Self::Model => ("coalesce(c.request ->> 'model', c.pool)".into(), "grp"),
             // A superseded job's cells may stand under the columns of an older manifest; the line's of today count.
@@ -156,52 +158,52 @@ const BILLED: &str = "c.state NOT IN ('rejected', 'sent', 'accepted')";
 
 async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, StoreError> {
     let (group, name) = ask.by.sql();
-    let column = if let SpendBy::Column(column) = &ask.by { Some(column) } else { None };
-    let order = if matches!(ask.by, SpendBy::Day(_)) { "name" } else { "cost DESC, name" };
+    let by_day = matches!(ask.by, SpendBy::Day(_));
+    let order = if by_day { "grp" } else { "cost DESC, name" };
+    let places = places(conn, ask).await?;
     // Materialized, so that what is sorted has small rows: a call's request and a job's cells are left behind.
-    // grouped
     let statement = format!(
-        "WITH
-           places AS MATERIALIZED (
-             SELECT b.id, (
-               SELECT '$[' || e.key || ']' FROM json_each(b.spec, '$.carried') AS e WHERE e.value = $4 LIMIT 1) AS place
-             FROM batches AS b
-             WHERE b.environment = $1),
-           spent AS MATERIALIZED (
-             SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve,
-               CASE WHEN {BILLED} AND j.text IS NULL THEN coalesce(c.units, j.units, 0) ELSE 0 END AS ms,
-               CASE WHEN {BILLED} AND j.text IS NOT NULL THEN coalesce(c.units, 0) ELSE 0 END AS characters
-             FROM calls AS c
-             JOIN places AS p ON p.id = c.batch
-             JOIN jobs AS j ON j.id = c.job
-             WHERE {IN_RANGE}),
-           sums AS (
-             SELECT grp, count(DISTINCT CASE WHEN billed THEN job END) AS lines, count(*) AS calls,
-               count(*) FILTER (WHERE billed) AS billed, sum(ms) AS audio_ms, sum(characters) AS characters, sum(cost) AS cost,
-               sum(reserve) AS reserved,
-               coalesce(sum(cost) FILTER (WHERE why = 'first'), 0) AS first,
-               coalesce(sum(cost) FILTER (WHERE why = 'unknown'), 0) AS unknown,
-               coalesce(sum(cost) FILTER (WHERE why = 'retry'), 0) AS retry,
-               coalesce(sum(cost) FILTER (WHERE state = 'lost'), 0) AS lost,
-               coalesce(sum(cost) FILTER (WHERE state = 'surplus'), 0) AS surplus,
-               coalesce(sum(cost) FILTER (WHERE state = 'replaced'), 0) AS replaced
-             FROM spent
-             GROUP BY grp)
-         SELECT {name} AS name, * FROM sums ORDER BY {order}"
+        r"-- spend::grouped
+          WITH
+            places AS MATERIALIZED (
+              SELECT CAST(v ->> 0 AS BIGINT) AS id, CAST(v ->> 1 AS BIGINT) AS place
+              FROM rows_of($1) AS r),
+            spent AS MATERIALIZED (
+              SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve,
+                CASE WHEN {BILLED} AND j.text IS NULL THEN coalesce(c.units, j.units, 0) ELSE 0 END AS ms,
+                CASE WHEN {BILLED} AND j.text IS NOT NULL THEN coalesce(c.units, 0) ELSE 0 END AS characters
+              FROM calls AS c
+              JOIN places AS p ON p.id = c.batch
+              JOIN jobs AS j ON j.id = c.job
+              WHERE {IN_RANGE}),
+            sums AS (
+              SELECT grp, count(DISTINCT CASE WHEN billed THEN job END) AS lines, count(*) AS calls,
+                count(*) FILTER (WHERE billed) AS billed, CAST(sum(ms) AS BIGINT) AS audio_ms,
+                CAST(sum(characters) AS BIGINT) AS characters, CAST(sum(cost) AS BIGINT) AS cost,
+                CAST(sum(reserve) AS BIGINT) AS reserved,
+                CAST(coalesce(sum(cost) FILTER (WHERE why = 'first'), 0) AS BIGINT) AS first,
+                CAST(coalesce(sum(cost) FILTER (WHERE why = 'unknown'), 0) AS BIGINT) AS unknown,
+                CAST(coalesce(sum(cost) FILTER (WHERE why = 'retry'), 0) AS BIGINT) AS retry,
+                CAST(coalesce(sum(cost) FILTER (WHERE state = 'lost'), 0) AS BIGINT) AS lost,
+                CAST(coalesce(sum(cost) FILTER (WHERE state = 'surplus'), 0) AS BIGINT) AS surplus,
+                CAST(coalesce(sum(cost) FILTER (WHERE state = 'replaced'), 0) AS BIGINT) AS replaced
+              FROM spent
+              GROUP BY grp)
+          SELECT {name} AS name, * FROM sums ORDER BY {order}"
     );
     let mut found = sqlx::query(sql(&statement))
-        .bind(ask.environment)
+        .bind(places)
         .bind(ask.since.unwrap_or(0))
         .bind(ask.before.unwrap_or(Millis::MAX))
-        .bind(column)
         .fetch(conn);
     let (mut kept, mut others, mut total) = (VecDeque::new(), (0, SpendSums::default()), SpendSums::default());
     while let Some(row) = found.try_next().await? {
-        let group = SpendGroup { name: row.try_get("name")?, sums: sums(&row)? };
+        let name: Option<String> = row.try_get("name")?;
+        let group = SpendGroup { name: name.map(|name| if by_day { date_of(&name) } else { name }), sums: sums(&row)? };
         total += group.sums;
         kept.push_back(group);
         if kept.len() > ask.top {
-            let out = if matches!(ask.by, SpendBy::Day(_)) { kept.pop_front() } else { kept.pop_back() };
+            let out = if by_day { kept.pop_front() } else { kept.pop_back() };
             others.0 += 1;
             others.1 += out.map(|group| group.sums).unwrap_or_default();
         }
@@ -209,13 +211,34 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
     Ok(Spent { groups: kept.into(), others, total })
 }
 
+/// The batches of the environment, each with the place of the asked column among its carried ones: `[[id, place], …]`. One
+/// whose specification does not read has no column.
+async fn places(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<String, StoreError> {
+    let batches: Vec<(BatchId, StoredSpec)> = sqlx::query_as("SELECT id, spec FROM batches WHERE environment = $1")
+        .bind(ask.environment)
+        .fetch_all(conn)
+        .await?;
+    let place = |spec: &StoredSpec| match (&ask.by, spec.read()) {
+        (SpendBy::Column(column), Ok(spec)) => spec.carried.iter().position(|carried| carried == column),
+        _ => None,
+    };
+    Ok(json!(batches.iter().map(|(batch, spec)| (batch.0, place(spec))).collect::<Vec<_>>()).to_string())
+}
+
+/// `2026-11-21` of a number of days since 1970.
+fn date_of(days: &str) -> String {
+    let since = days.parse::<i64>().ok().and_then(|days| Span::new().try_days(days).ok());
+    let date = since.and_then(|since| date(1970, 1, 1).checked_add(since).ok());
+    date.map_or_else(|| days.to_owned(), |date| date.to_string())
+}
+
 /// Lines with a billed call, each once.
 async fn lines(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<u64, StoreError> {
-    // lines
     let statement = format!(
-        "SELECT count(DISTINCT c.job) AS n
-         FROM calls AS c
-         WHERE {IN_RANGE} AND {BILLED} AND c.batch IN (SELECT id FROM batches WHERE environment = $1)"
+        r"-- spend::lines
+          SELECT count(DISTINCT c.job) AS n
+          FROM calls AS c
+          WHERE {IN_RANGE} AND {BILLED} AND c.batch IN (SELECT id FROM batches WHERE environment = $1)"
     );
     let row = sqlx::query(sql(&statement))
         .bind(ask.environment)

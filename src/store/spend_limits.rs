@@ -60,15 +60,16 @@ impl Bookings {
             return Ok(());
         }
         // Bookings::write
-        sqlx::query(sql("INSERT INTO spending (account, environment, quarter, spent, reserved)
-             SELECT v ->> 0, v ->> 1, CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT), CAST(v ->> 4 AS BIGINT)
-             FROM rows_of($1) AS r
-             WHERE 1 = 1
-             ON CONFLICT (account, environment, quarter) DO UPDATE
-             SET spent = CASE WHEN spending.spent > 8000000000000000000 THEN spending.spent
-                 ELSE spending.spent + excluded.spent END,
-               reserved = CASE WHEN spending.reserved > 8000000000000000000 THEN spending.reserved
-                 ELSE spending.reserved + excluded.reserved END"))
+        sqlx::query(sql(r"-- spend_limits::write
+                INSERT INTO spending (account, environment, quarter, spent, reserved)
+                SELECT v ->> 0, v ->> 1, CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT), CAST(v ->> 4 AS BIGINT)
+                FROM rows_of($1) AS r
+                WHERE 1 = 1
+                ON CONFLICT (account, environment, quarter) DO UPDATE
+                SET spent = CASE WHEN spending.spent > 8000000000000000000 THEN spending.spent
+                    ELSE spending.spent + excluded.spent END,
+                  reserved = CASE WHEN spending.reserved > 8000000000000000000 THEN spending.reserved
+                    ELSE spending.reserved + excluded.reserved END"))
         .bind(serde_json::Value::from(set).to_string())
         .execute(conn)
         .await?;
@@ -79,15 +80,15 @@ impl Bookings {
 /// Sums up all calls again: their moments were changed many at a time.
 pub(super) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM spending").execute(&mut *conn).await?;
-    // sum_up
     sqlx::query(sql(&format!(
-        "INSERT INTO spending (account, environment, quarter, spent, reserved)
-         SELECT c.account, b.environment, c.sent_at - c.sent_at % {QUARTER_MS}, CAST(sum(c.cost) AS BIGINT),
-           CAST(sum(c.reserve) AS BIGINT)
-         FROM calls AS c
-         JOIN batches AS b ON b.id = c.batch
-         WHERE c.cost > 0 OR c.reserve > 0
-         GROUP BY 1, 2, 3"
+        r"-- spend_limits::sum_up
+          INSERT INTO spending (account, environment, quarter, spent, reserved)
+          SELECT c.account, b.environment, c.sent_at - c.sent_at % {QUARTER_MS}, CAST(sum(c.cost) AS BIGINT),
+            CAST(sum(c.reserve) AS BIGINT)
+          FROM calls AS c
+          JOIN batches AS b ON b.id = c.batch
+          WHERE c.cost > 0 OR c.reserve > 0
+          GROUP BY 1, 2, 3"
     )))
     .execute(conn)
     .await?;
@@ -104,12 +105,12 @@ async fn uses(
     let mut uses: Vec<SpendUse> = rule.at(now).collect();
     let whose = if account.is_some() { "account = $1" } else { "$1 IS NULL" };
     for one in &mut uses {
-        // uses: no row counts for more than a billion dollars, so that the sum is one.
         let row = sqlx::query(sql(&format!(
-            "SELECT CAST(coalesce(sum(CASE WHEN spent > $5 THEN $5 ELSE spent END), 0) AS BIGINT) AS spent,
-               CAST(coalesce(sum(CASE WHEN reserved > $5 THEN $5 ELSE reserved END), 0) AS BIGINT) AS reserved
-             FROM spending
-             WHERE {whose} AND environment = $2 AND quarter >= $3 AND quarter < $4"
+            r"-- spend_limits::uses: no row counts for more than a billion dollars, so that the sum is one.
+              SELECT CAST(coalesce(sum(CASE WHEN spent > $5 THEN $5 ELSE spent END), 0) AS BIGINT) AS spent,
+                CAST(coalesce(sum(CASE WHEN reserved > $5 THEN $5 ELSE reserved END), 0) AS BIGINT) AS reserved
+              FROM spending
+              WHERE {whose} AND environment = $2 AND quarter >= $3 AND quarter < $4"
         )))
         .bind(account)
         .bind(environment)
@@ -234,25 +235,27 @@ impl SpendBook {
     }
 }
 
+pub(super) const IS_IN_FLIGHT: &str = concat!(
+    r"-- spend_limits::is_in_flight: by the calls in flight, which are few, and not by all of the account (hence the text that adds nothing).
+      SELECT EXISTS (SELECT 1 FROM calls WHERE account || '' = $1 AND ",
+    holds_slot!("$2", "$3", "$4", "$5"),
+    ")"
+);
+
 async fn is_in_flight(
     conn: &mut SqliteConnection,
     account: &str,
     lease_ms: i64,
     now: &Moment,
 ) -> Result<bool, StoreError> {
-    // is_in_flight
-    Ok(sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT 1 FROM calls INDEXED BY calls_by_slot WHERE account = $1 AND ",
-        holds_slot!("$2", "$3", "$4", "$5"),
-        ")"
-    ))
-    .bind(account)
-    .bind(now.wall)
-    .bind(now.boot)
-    .bind(now.boot_id)
-    .bind(lease_ms)
-    .fetch_one(conn)
-    .await?)
+    Ok(sqlx::query_scalar(IS_IN_FLIGHT)
+        .bind(account)
+        .bind(now.wall)
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(lease_ms)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Notes that a limit is close. Returns whether nobody had.
@@ -263,11 +266,11 @@ async fn note_close(
     (batch, words): (BatchId, &str),
     now: Millis,
 ) -> Result<bool, StoreError> {
-    // note_close
     let noted = sqlx::query(
-        "INSERT INTO spend_notices (account, environment, period, from_at, until_at, max_spend, batch, words, noticed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         ON CONFLICT (account, environment, period, from_at, max_spend) DO NOTHING",
+        r"-- spend_limits::note_close
+          INSERT INTO spend_notices (account, environment, period, from_at, until_at, max_spend, batch, words, noticed_at)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+          ON CONFLICT (account, environment, period, from_at, max_spend) DO NOTHING",
     )
     .bind(account)
     .bind(environment)
@@ -317,9 +320,6 @@ pub struct Lifted {
 
 impl Store {
     /// What is committed of each limit now. Without an account: of all accounts together.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spend_uses(
         &self,
         account: Option<&str>,
@@ -331,9 +331,6 @@ impl Store {
     }
 
     /// Pauses a batch, a call of which did not fit into a spend limit.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn pause_for_spend(
         &self,
         batch: BatchId,
@@ -346,11 +343,11 @@ impl Store {
             let reason = reason.clone();
             Box::pin(async move {
                 pauses::pause_in(conn, batch, kind, &reason, now).await?;
-                // pause_for_spend: the least call that does not fit is the first that will.
                 sqlx::query(
-                    "UPDATE batches
-                     SET pause_until = $2, pause_reserve = CASE WHEN pause_reserve < $3 THEN pause_reserve ELSE $3 END
-                     WHERE id = $1 AND state = 'paused' AND pause_kind = $4",
+                    r"-- spend_limits::pause_for_spend: the least call that does not fit is the first that will.
+                      UPDATE batches
+                      SET pause_until = $2, pause_reserve = CASE WHEN pause_reserve < $3 THEN pause_reserve ELSE $3 END
+                      WHERE id = $1 AND state = 'paused' AND pause_kind = $4",
                 )
                 .bind(batch)
                 .bind(until)
@@ -366,9 +363,6 @@ impl Store {
 
     /// Lifts the pauses for spend limits whose day or month is over, or whose call would fit now; the latter, unless
     /// `at_once`, of pauses that have lasted a minute. Returns what was lifted.
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn lift_spend_pauses(
         &self,
         (account, environment): (&str, Environment),
@@ -396,13 +390,13 @@ impl Store {
     }
 
     /// The limits that came close and of which nobody was told yet, as long as their day or month lasts.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn spend_notices(&self, environment: Environment) -> Result<Vec<SpendNotice>, StoreError> {
-        // spend_notices
         let rows = sqlx::query(
-            "SELECT * FROM spend_notices WHERE environment = $1 AND posted = 0 AND until_at > $2 ORDER BY noticed_at",
+            r"-- spend_limits::spend_notices
+              SELECT *
+              FROM spend_notices
+              WHERE environment = $1 AND posted = 0 AND until_at > $2
+              ORDER BY noticed_at",
         )
         .bind(environment)
         .bind(self.now())
@@ -424,19 +418,16 @@ impl Store {
     }
 
     /// A notification of it was posted, or nobody wants to know.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn spend_notice_posted(&self, notice: &SpendNotice) -> Result<(), StoreError> {
         let notice = notice.clone();
         self.write(move |conn, _| {
             let notice = notice.clone();
             Box::pin(async move {
-                // spend_notice_posted
                 sqlx::query(
-                    "UPDATE spend_notices
-                     SET posted = 1
-                     WHERE account = $1 AND environment = $2 AND period = $3 AND from_at = $4 AND max_spend = $5",
+                    r"-- spend_limits::spend_notice_posted
+                      UPDATE spend_notices
+                      SET posted = 1
+                      WHERE account = $1 AND environment = $2 AND period = $3 AND from_at = $4 AND max_spend = $5",
                 )
                 .bind(notice.account)
                 .bind(notice.environment)
@@ -453,10 +444,11 @@ impl Store {
 }
 
 /// Batches that are paused for a spend limit.
-const PAUSED_FOR_SPEND: &str = "SELECT id, name, pause_kind, coalesce(pause_reason, '') AS pause_reason, paused_at,
-       pause_until, pause_reserve
-     FROM batches
-     WHERE state = 'paused' AND pause_kind IN ('spend_day', 'spend_month') AND environment = $1";
+const PAUSED_FOR_SPEND: &str = r"-- spend_limits::paused_for_spend
+        SELECT id, name, pause_kind, coalesce(pause_reason, '') AS pause_reason, paused_at,
+          pause_until, pause_reserve
+        FROM batches
+        WHERE state = 'paused' AND pause_kind IN ('spend_day', 'spend_month') AND environment = $1";
 
 async fn lift(
     conn: &mut SqliteConnection,
@@ -496,12 +488,12 @@ pub(super) async fn note_departure(
     call: CallId,
     departed_at: Millis,
 ) -> Result<(), StoreError> {
-    // note_departure
     let row = sqlx::query(
-        "SELECT c.account, b.environment, c.sent_at, c.cost, c.reserve
-         FROM calls AS c
-         JOIN batches AS b ON b.id = c.batch
-         WHERE c.id = $1 AND c.state = 'sent' AND c.sent_at < $2",
+        r"-- spend_limits::note_departure
+          SELECT c.account, b.environment, c.sent_at, c.cost, c.reserve
+          FROM calls AS c
+          JOIN batches AS b ON b.id = c.batch
+          WHERE c.id = $1 AND c.state = 'sent' AND c.sent_at < $2",
     )
     .bind(call)
     .bind(departed_at)

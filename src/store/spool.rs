@@ -171,18 +171,19 @@ impl Store {
 
 /// Of these clips, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
 /// has asked for yet.
-const NEEDED_OF: &str = "SELECT r.v ->> 0
-    FROM rows_of($1) AS r
-    WHERE EXISTS (
-        SELECT 1 FROM calls AS c JOIN jobs AS j ON j.id = c.job
-        WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state = 'answered'
-          AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
-      OR EXISTS (
-        SELECT 1 FROM job_parts AS p JOIN jobs AS j ON j.id = p.job
-        WHERE p.cache_key = unhex(r.v ->> 0) AND p.reused = 1 AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
-      OR EXISTS (
-        SELECT 1 FROM calls AS c
-        WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state IN ('sent', 'accepted'))";
+const NEEDED_OF: &str = r"-- spool::needed_of
+        SELECT r.v ->> 0
+        FROM rows_of($1) AS r
+        WHERE EXISTS (
+            SELECT 1 FROM calls AS c JOIN jobs AS j ON j.id = c.job
+            WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state = 'answered'
+              AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+          OR EXISTS (
+            SELECT 1 FROM job_parts AS p JOIN jobs AS j ON j.id = p.job
+            WHERE p.cache_key = unhex(r.v ->> 0) AND p.reused = 1 AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+          OR EXISTS (
+            SELECT 1 FROM calls AS c
+            WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state IN ('sent', 'accepted'))";
 
 impl ClipTotals {
     fn add(&mut self, clip: &CachedClip) {

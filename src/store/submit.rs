@@ -6,116 +6,15 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{
-    BadSet, Begun, LineSet, Resubmission, Store, StoreError, Text, control, deliveries, lines::PackedLines, sql::sql,
+    BadSet, Begun, LineSet, Store, StoreError, control, deliveries,
+    lines::{PackedLines, incoming, incoming_bad},
+    sql::sql,
     texts,
 };
 use crate::{
     clock::Millis,
-    domain::{
-        environment::Environment,
-        identity::{ContentHash, Identity, Passport},
-        job::BatchId,
-        pool::Pool,
-        s3::Listed,
-        task::TaskName,
-    },
+    domain::{identity::Identity, job::BatchId, task::TaskName},
 };
-
-/// A batch as its definition has it now.
-#[derive(Debug, Clone)]
-pub struct NewBatch {
-    /// Unique in the ledger.
-    pub name: String,
-    /// The definition's name.
-    pub definition: String,
-    /// Where its calls go.
-    pub environment: Environment,
-    /// What it does with each line.
-    pub task: TaskName,
-    /// JSON of the whole specification.
-    pub spec: String,
-    /// Micro-USD over all runs.
-    pub max_spend: Option<i64>,
-    /// Calls at once.
-    pub concurrency: Option<u32>,
-    /// Whether a bad share pauses it.
-    pub pause_on_failures: bool,
-}
-
-impl NewBatch {
-    /// A batch without limits.
-    #[must_use]
-    pub fn new(name: &str, environment: Environment, task: TaskName, spec: String) -> Self {
-        Self {
-            name: name.to_owned(),
-            definition: name.to_owned(),
-            environment,
-            task,
-            spec,
-            max_spend: None,
-            concurrency: None,
-            pause_on_failures: true,
-        }
-    }
-}
-
-/// A line that can be worked, or that names no recording and is skipped.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// Its place in the manifest, from 1.
-    pub line: u64,
-    /// Its key.
-    pub key: String,
-    /// Where its recording is; `None`: the line names none.
-    pub source: Option<String>,
-    /// Identity of the recording; of a local file it counts only until that is read.
-    pub source_id: Identity,
-    /// Identity of what shapes the call.
-    pub options_id: Identity,
-    /// JSON of options that differ from the batch's.
-    pub overrides: Option<String>,
-    /// JSON array of carried cells.
-    pub carried: Option<String>,
-    /// Where its call goes.
-    pub pool: Pool,
-    /// What a listing knew of its recording.
-    pub expected: Option<Listed>,
-    /// Of a local recording, how it was found.
-    pub local: Option<NewLocal>,
-    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
-    pub adopted: Option<String>,
-    /// What it speaks.
-    pub synthesis: Option<NewSynthesis>,
-}
-
-/// A local recording of a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewLocal {
-    /// How it was found.
-    pub passport: Passport,
-    /// What is in it, where it was read to be compared with what the ledger knows.
-    pub content: Option<ContentHash>,
-}
-
-/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
-#[derive(Debug, Clone)]
-pub struct NewSynthesis {
-    /// The text.
-    pub text: Text,
-    /// Which of its line's jobs it is: voice and format.
-    pub variant: String,
-}
-
-/// A line that cannot: it stands in the report until it is mended.
-#[derive(Debug, Clone)]
-pub struct BadJob {
-    /// Its place in the manifest.
-    pub line: u64,
-    /// What is wrong with it.
-    pub fault: String,
-    /// JSON array of carried cells.
-    pub carried: Option<String>,
-}
 
 /// What submitting did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -143,33 +42,8 @@ impl std::ops::AddAssign for Submitted {
 }
 
 impl Store {
-    /// Records a batch, or the newest specification of one that is there. Until [`Store::end_submit`] it is not worked.
-    /// The second value: whether it was there.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn begin_submit(&self, batch: NewBatch) -> Result<(BatchId, bool), StoreError> {
-        let begun = self.begin(batch, Resubmission::default()).await?;
-        Ok((begun.batch, begun.existed))
-    }
-
-    /// Submits a set of lines, in one transaction.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub async fn submit(&self, batch: BatchId, good: Vec<NewJob>, bad: Vec<BadJob>) -> Result<Submitted, StoreError> {
-        let begun = Begun { batch, existed: true, at: self.now(), redelivered: 0, pruned: 0 };
-        let places = u64::try_from(good.len()).unwrap_or(0);
-        let good: LineSet = good.iter().zip(0..).collect();
-        let bad: BadSet = bad.iter().zip(places..).collect();
-        self.submit_sets(begun, vec![(good, bad)]).await
-    }
-
     /// Submits sets of lines, a statement each, in one transaction. The larger it is, the fewer pages of the key's index
     /// are written twice; meanwhile other processes wait.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn submit_sets(&self, begun: Begun, sets: Vec<(LineSet, BadSet)>) -> Result<Submitted, StoreError> {
         let sets: Arc<[_]> = sets.into_iter().map(|(good, bad)| (good.into_lines(), bad.into_json())).collect();
         self.write(move |conn, now| {
@@ -186,21 +60,18 @@ impl Store {
     }
 
     /// The batch is whole: from now on it is worked. Where it was cancelled meanwhile, so are the lines that came after.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
         loop {
             // A `cancel` may come until the very end.
             let cancelled = self
                 .write(move |conn, _| {
                     Box::pin(async move {
-                        // end_submit
                         let ended = sqlx::query(
-                            "UPDATE batches
-                             SET submitting_at = NULL
-                             WHERE id = $1 AND (cancelled_at IS NULL OR NOT EXISTS (
-                               SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL))",
+                            r"-- submit::end_submit
+                              UPDATE batches
+                              SET submitting_at = NULL
+                              WHERE id = $1 AND (cancelled_at IS NULL OR NOT EXISTS (
+                                SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL))",
                         )
                         .bind(batch)
                         .execute(conn)
@@ -219,30 +90,14 @@ impl Store {
     }
 
     /// Lines of a batch whose outputs were there before it.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn adopted(&self, batch: BatchId) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM jobs WHERE batch = ? AND state = 'succeeded' AND notes = 'adopted'";
-        let count: i64 = sqlx::query_scalar(sql).bind(batch.0).fetch_one(&self.read).await?;
+        let sql = r"-- submit::adopted
+                SELECT count(*)
+                FROM jobs
+                WHERE batch = $1 AND state = 'succeeded' AND notes = 'adopted'";
+        let count: i64 = sqlx::query_scalar(sql).bind(batch).fetch_one(&self.read).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
-}
-
-/// A set of lines as rows, by place in each line's array. Most sets have no texts, and less is read of their lines.
-pub(super) fn incoming(speaks: bool) -> String {
-    let (variant, text, units) = match speaks {
-        true => ("coalesce(v ->> 12, '')", "unhex(v ->> 13)", "CAST(v ->> 14 AS BIGINT)"),
-        false => ("''", "NULL", "NULL"),
-    };
-    format!(
-        "SELECT CAST(v ->> 0 AS BIGINT) AS line, v ->> 1 AS key, v ->> 2 AS source, unhex(v ->> 3) AS source_id,
-           unhex(v ->> 4) AS options_id, v ->> 5 AS overrides, v ->> 6 AS carried, v ->> 7 AS pool,
-           CAST(v ->> 8 AS BIGINT) AS place, CAST(v ->> 9 AS BIGINT) AS source_bytes, v ->> 10 AS source_etag,
-           v ->> 11 AS adopted, v ->> 15 AS source_path, CAST(v ->> 16 AS BIGINT) AS source_mtime,
-           unhex(v ->> 17) AS source_hash, CAST(v ->> 18 AS BIGINT) AS source_inode, {variant} AS variant, {text} AS text, {units} AS units
-         FROM rows_of($1) AS r"
-    )
 }
 
 /// Whether the files of a job (`j`) have other names by what was read of its line (`i`).
@@ -250,16 +105,16 @@ pub(super) const IS_RENAMED: &str = "(j.overrides ->> 'name' IS DISTINCT FROM i.
     OR j.overrides ->> 'captions' IS DISTINCT FROM i.overrides ->> 'captions'
     OR j.overrides ->> 'format' IS DISTINCT FROM i.overrides ->> 'format')";
 
-/// Whether the line `i` has the recording or text of the job `j`: 1, 0, or NULL where that is not known. Of a local file
+/// Whether the line `i` has the recording or text of the job `j`; NULL where that is not known. Of a local file
 /// that was read before, its content decides, unless it is found just as it was; so one that was not read again, or cannot
 /// be, is neither the same nor another. An object that was moved in its store is known by what its ETag says of its content.
 pub(super) const SAME_SOURCE: &str = "CASE
      WHEN i.source_path IS NOT NULL AND j.source_path IS NOT NULL THEN CASE
-       WHEN j.source_hash IS NULL THEN 1
+       WHEN j.source_hash IS NULL THEN 1 = 1
        WHEN i.source_path = j.source_path AND i.source_bytes = j.source_bytes AND i.source_mtime = j.source_mtime
-         AND (i.source = j.source OR i.source_inode = j.source_inode) THEN 1
+         AND (i.source = j.source OR i.source_inode = j.source_inode) THEN 1 = 1
        WHEN i.source_hash IS NOT NULL THEN i.source_hash = j.source_hash
-       WHEN i.source_bytes <> j.source_bytes THEN 0
+       WHEN i.source_bytes <> j.source_bytes THEN 1 = 0
        END
      ELSE j.source_id = i.source_id
        OR coalesce(length(i.source_etag) >= 32 AND i.source_etag = j.source_etag AND i.source_bytes = j.source_bytes, 1 = 0)
@@ -274,12 +129,12 @@ async fn submit_set(
     let batch = begun.batch;
     let mut done = Submitted::default();
     texts::insert(conn, &good.texts).await?;
-    // submit_set: the submitter lives.
     let (task, ordinal): (TaskName, i64) = sqlx::query_as(
-        "UPDATE batches
-         SET submitting_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE $2 END
-         WHERE id = $1
-         RETURNING task, (SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = $1)",
+        r"-- submit::submit_set: the submitter lives.
+          UPDATE batches
+          SET submitting_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE $2 END
+          WHERE id = $1
+          RETURNING task, (SELECT coalesce(max(ordinal), 0) FROM jobs WHERE batch = $1)",
     )
     .bind(batch)
     .bind(now)
@@ -321,13 +176,13 @@ async fn redeliver_renamed(
         return Ok((0, 0));
     }
     let incoming = incoming(true);
-    // redeliver_renamed
     let renamed: Vec<i64> = sqlx::query_scalar(sql(&format!(
-        "WITH i AS MATERIALIZED ({incoming})
-         SELECT j.id
-         FROM i
-         JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-         WHERE NOT (j.source_id <> i.source_id) AND NOT (j.options_id <> i.options_id) AND {IS_RENAMED} AND j.outputs IS NOT NULL"
+        r"-- submit::redeliver_renamed
+          WITH i AS MATERIALIZED ({incoming})
+          SELECT j.id
+          FROM i
+          JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+          WHERE NOT (j.source_id <> i.source_id) AND NOT (j.options_id <> i.options_id) AND {IS_RENAMED} AND j.outputs IS NOT NULL"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -345,30 +200,30 @@ async fn redeliver_renamed(
 async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<(), StoreError> {
     // Joined with itself, the table would be read once a line.
     let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
-    // refresh_same: nearly all lines have the same options, and are not to be found by those.
     sqlx::query(sql(&format!(
-        "WITH i AS MATERIALIZED ({incoming})
-         UPDATE jobs
-         SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides, source_id = i.source_id,
-           source_bytes = i.source_bytes, source_etag = i.source_etag, source_path = i.source_path,
-           source_mtime = i.source_mtime, source_inode = i.source_inode
-         FROM i
-         WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
-           AND {same} AND NOT (jobs.options_id <> i.options_id)
-           AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
-             OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
-             OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
-             OR jobs.source_mtime IS DISTINCT FROM i.source_mtime OR jobs.source_inode IS DISTINCT FROM i.source_inode)"
+        r"-- submit::refresh_same: nearly all lines have the same options, and are not to be found by those.
+          WITH i AS MATERIALIZED ({incoming})
+          UPDATE jobs
+          SET source = i.source, carried = i.carried, line = i.line, overrides = i.overrides, source_id = i.source_id,
+            source_bytes = i.source_bytes, source_etag = i.source_etag, source_path = i.source_path,
+            source_mtime = i.source_mtime, source_inode = i.source_inode
+          FROM i
+          WHERE jobs.batch = $2 AND jobs.key = i.key AND jobs.variant = i.variant AND jobs.state <> 'superseded'
+            AND {same} AND NOT (jobs.options_id <> i.options_id)
+            AND (jobs.source IS DISTINCT FROM i.source OR jobs.carried IS DISTINCT FROM i.carried OR jobs.line <> i.line
+              OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
+              OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
+              OR jobs.source_mtime IS DISTINCT FROM i.source_mtime OR jobs.source_inode IS DISTINCT FROM i.source_inode)"
     )))
     .bind(&*good.json)
     .bind(place.batch)
     .execute(&mut *conn)
     .await?;
-    // refresh_same: a line that was bad and is mended stands under its own key now.
-    sqlx::query(sql("UPDATE jobs
-         SET state = 'superseded'
-         WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line'
-           AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    sqlx::query(sql(r"-- submit::refresh_same: a line that was bad and is mended stands under its own key now.
+            UPDATE jobs
+            SET state = 'superseded'
+            WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line'
+              AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
     .bind(&*good.json)
     .bind(place.batch)
     .execute(conn)
@@ -378,13 +233,13 @@ async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &Packe
 
 async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
-    // supersede: whose process is gone has no worker any more, though its token still stands there.
     let old: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
-        "WITH i AS MATERIALIZED ({incoming})
-         SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes AS p WHERE p.id = j.process)
-         FROM i
-         JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
-         WHERE NOT {SAME_SOURCE} OR ({SAME_SOURCE} AND j.options_id <> i.options_id)"
+        r"-- submit::supersede: whose process is gone has no worker any more, though its token still stands there.
+          WITH i AS MATERIALIZED ({incoming})
+          SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes AS p WHERE p.id = j.process)
+          FROM i
+          JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
+          WHERE NOT {SAME_SOURCE} OR ({SAME_SOURCE} AND j.options_id <> i.options_id)"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -402,33 +257,34 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
     // supersede: a worker that is still at it shows by its token that it has not stopped.
     for (ids, token) in [(&idle, ", token = NULL, process = NULL"), (&held, "")] {
         sqlx::query(sql(&format!(
-            "UPDATE jobs
-             SET state = 'superseded', due_at = NULL{token}
-             WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"
+            r"-- submit::supersede
+              UPDATE jobs
+              SET state = 'superseded', due_at = NULL{token}
+              WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"
         )))
         .bind(ids)
         .execute(&mut *conn)
         .await?;
     }
-    // supersede: its place in the report is the old one's. Its start waits until the old one's worker has stopped, or that
-    // of the one for which the old one waited itself.
     sqlx::query(sql(&format!(
-        "WITH i AS MATERIALIZED ({incoming})
-         INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
-           source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, after, submitted_at,
-           finished_at)
-         SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, $4, i.pool,
-           i.source_bytes, i.source_etag, i.source_path, i.source_mtime, i.source_inode, i.variant, i.text,
-           i.units,
-           CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END,
-           CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END,
-           CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN $3 ELSE $3 + 60000 END,
-           h.id, $3,
-           CASE WHEN i.source IS NULL AND i.text IS NULL THEN $3 END
-         FROM rows_of($2) AS c
-         JOIN jobs AS o ON o.id = CAST(c.v ->> 0 AS BIGINT)
-         JOIN i ON i.key = o.key AND i.variant = o.variant
-         LEFT JOIN jobs AS h ON h.id = CASE WHEN o.token IS NULL THEN o.after ELSE o.id END AND h.token IS NOT NULL"
+        r"-- submit::supersede: its place in the report is the old one's. Its start waits until the old one's worker has stopped, or that
+          -- of the one for which the old one waited itself.
+          WITH i AS MATERIALIZED ({incoming})
+          INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
+            source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, after, submitted_at,
+            finished_at)
+          SELECT o.batch, o.ordinal, i.line, i.key, i.source, i.source_id, i.options_id, i.overrides, i.carried, $4, i.pool,
+            i.source_bytes, i.source_etag, i.source_path, i.source_mtime, i.source_inode, i.variant, i.text,
+            i.units,
+            CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'skipped' ELSE 'queued' END,
+            CASE WHEN i.source IS NULL AND i.text IS NULL THEN 'free' ELSE i.pool END,
+            CASE WHEN i.source IS NULL AND i.text IS NULL THEN NULL WHEN h.id IS NULL THEN $3 ELSE $3 + 60000 END,
+            h.id, $3,
+            CASE WHEN i.source IS NULL AND i.text IS NULL THEN $3 END
+          FROM rows_of($2) AS c
+          JOIN jobs AS o ON o.id = CAST(c.v ->> 0 AS BIGINT)
+          JOIN i ON i.key = o.key AND i.variant = o.variant
+          LEFT JOIN jobs AS h ON h.id = CASE WHEN o.token IS NULL THEN o.after ELSE o.id END AND h.token IS NOT NULL"
     )))
     .bind(&*good.json)
     .bind(&all)
@@ -441,23 +297,23 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
 
 async fn insert_new(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
-    // insert_new
     let inserted = sqlx::query(sql(&format!(
-        "INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
-           source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, submitted_at,
-           finished_at, outputs, notes)
-         SELECT $2, $3 + 1 + place, line, key, source, source_id, options_id, overrides, carried, $5, pool, source_bytes,
-           source_etag, source_path, source_mtime, source_inode, variant, text, units,
-           CASE WHEN adopted IS NOT NULL THEN 'succeeded' WHEN source IS NULL AND text IS NULL THEN 'skipped' ELSE 'queued' END,
-           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN 'free' ELSE pool END,
-           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN NULL ELSE $4 END,
-           $4,
-           CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN $4 END,
-           adopted,
-           CASE WHEN adopted IS NOT NULL THEN 'adopted' END
-         FROM ({incoming}) AS i
-         WHERE 1 = 1
-         ON CONFLICT DO NOTHING"
+        r"-- submit::insert_new
+          INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
+            source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, submitted_at,
+            finished_at, outputs, notes)
+          SELECT $2, $3 + 1 + place, line, key, source, source_id, options_id, overrides, carried, $5, pool, source_bytes,
+            source_etag, source_path, source_mtime, source_inode, variant, text, units,
+            CASE WHEN adopted IS NOT NULL THEN 'succeeded' WHEN source IS NULL AND text IS NULL THEN 'skipped' ELSE 'queued' END,
+            CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN 'free' ELSE pool END,
+            CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN NULL ELSE $4 END,
+            $4,
+            CASE WHEN adopted IS NOT NULL OR (source IS NULL AND text IS NULL) THEN $4 END,
+            adopted,
+            CASE WHEN adopted IS NOT NULL THEN 'adopted' END
+          FROM ({incoming}) AS i
+          WHERE 1 = 1
+          ON CONFLICT DO NOTHING"
     )))
     .bind(&*good.json)
     .bind(place.batch)
@@ -474,18 +330,19 @@ async fn insert_bad(conn: &mut SqliteConnection, place: SetPlace, bad: &str) -> 
         return Ok(());
     }
     // insert_bad: `finished_at` is when it was last seen to be bad. What is older when all lines are read was mended.
-    sqlx::query(sql(
-        "INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, kind, pool, state, lane, submitted_at,
-           finished_at, error_kind, error)
-         SELECT $2, $4 + 1 + CAST(v ->> 4 AS BIGINT), CAST(v ->> 0 AS BIGINT), v ->> 1, $6, $6, v ->> 3, $5, '', 'failed', 'free',
-           $3, $3, 'bad_line', v ->> 2
-         FROM rows_of($1) AS r
-         WHERE 1 = 1
-         ON CONFLICT (batch, key, variant) WHERE state <> 'superseded'
-           DO UPDATE SET error = excluded.error, carried = excluded.carried, line = excluded.line,
-             finished_at = excluded.finished_at
-           WHERE jobs.error_kind = 'bad_line'",
-    ))
+    let incoming = incoming_bad();
+    sqlx::query(sql(&format!(
+        r"-- submit::insert_bad
+          INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, kind, pool, state, lane, submitted_at,
+            finished_at, error_kind, error)
+          SELECT $2, $4 + 1 + place, line, key, $6, $6, carried, $5, '', 'failed', 'free', $3, $3, 'bad_line', fault
+          FROM ({incoming}) AS i
+          WHERE 1 = 1
+          ON CONFLICT (batch, key, variant) WHERE state <> 'superseded'
+            DO UPDATE SET error = excluded.error, carried = excluded.carried, line = excluded.line,
+              finished_at = excluded.finished_at
+            WHERE jobs.error_kind = 'bad_line'"
+    )))
     .bind(bad)
     .bind(place.batch)
     .bind(place.now)

@@ -38,7 +38,7 @@ impl Ledger {
             max_spend,
             ..NewBatch::new(name, Environment::Live, Synthesis::TASK, r#"{"task":"synthesize"}"#.into())
         };
-        let (batch, _) = self.store.begin_submit(new).await.unwrap();
+        let batch = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
         let jobs = (1..=lines).map(|line| {
             spoken_job(line, format!("k{line}"), Text::new(format!("The text of line {line}.")), "avery/wav")
         });

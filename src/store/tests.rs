@@ -62,9 +62,29 @@ pub(super) fn job(line: u64, source: &str) -> NewJob {
     }
 }
 
+impl Store {
+    /// Submits a set of lines of a batch that was there.
+    pub(crate) async fn submit(
+        &self,
+        batch: BatchId,
+        good: Vec<NewJob>,
+        bad: Vec<BadJob>,
+    ) -> Result<Submitted, StoreError> {
+        let begun = Begun { batch, existed: true, at: self.now(), redelivered: 0, pruned: 0 };
+        let sets = vec![(good.iter().zip(0..).collect(), bad.iter().zip(good.len() as u64..).collect())];
+        self.submit_sets(begun, sets).await
+    }
+
+    /// How many answers are kept, and what they take in the ledger, judged by some of each batch.
+    pub(super) async fn kept_answers(&self) -> (u64, u64) {
+        let kept = self.kept_by_batch().await.unwrap();
+        kept.iter().fold((0, 0), |(answers, bytes), of| (answers + of.answers, bytes + of.bytes))
+    }
+}
+
 impl Ledger {
     pub(super) async fn submit(&self, new: NewBatch, lines: u64) -> BatchId {
-        let (id, _) = self.store.begin_submit(new).await.unwrap();
+        let id = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
         let jobs = (1..=lines).map(|n| job(n, &format!("/r/{n}.wav"))).collect();
         self.store.submit(id, jobs, vec![]).await.unwrap();
         self.store.end_submit(id).await.unwrap();
@@ -390,7 +410,7 @@ async fn claims_take_turns_between_batches() {
 #[tokio::test]
 async fn the_last_handle_leaves_one_file() {
     let l = ledger().await;
-    l.store.begin_submit(batch("b")).await.unwrap();
+    l.store.begin(batch("b"), Resubmission::default()).await.unwrap();
     let Ledger { _dir, store, path, .. } = l;
     let log = path.with_file_name("wavebatch.db-wal");
     let other = store.clone();

@@ -98,24 +98,22 @@ pub(super) async fn insert(conn: &mut SqliteConnection, texts: &[Packed]) -> Res
 
 impl Store {
     /// The text that a job speaks; `None` if it speaks none.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
-        let row =
-            sqlx::query("SELECT t.packed, t.bytes, t.body FROM jobs j JOIN texts t ON t.id = j.text WHERE j.id = $1")
-                .bind(job)
-                .fetch_optional(&self.read)
-                .await?;
+        let row = sqlx::query(
+            r"-- texts::text
+              SELECT t.packed, t.bytes, t.body
+              FROM jobs j JOIN texts t ON t.id = j.text
+              WHERE j.id = $1",
+        )
+        .bind(job)
+        .fetch_optional(&self.read)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let text = String::from_utf8(packed::unpack(&row)?.into());
         text.map(Some).map_err(|e| StoreError::Unexpected(format!("a text is not UTF-8: {e}")))
     }
 
     /// When a job was submitted, in ms since 1970.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
         Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
     }
@@ -136,10 +134,11 @@ impl Store {
 /// A step of it, and whether there may be more.
 async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64, bool), StoreError> {
     let jobs: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT id, text
-         FROM jobs
-         WHERE batch = $1 AND state = 'superseded' AND token IS NULL AND text IS NOT NULL
-         LIMIT $2",
+        r"-- texts::prune_some
+          SELECT id, text
+          FROM jobs
+          WHERE batch = $1 AND state = 'superseded' AND token IS NULL AND text IS NOT NULL
+          LIMIT $2",
     )
     .bind(batch)
     .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
@@ -148,10 +147,14 @@ async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64,
     let mut gone = 0;
     for (job, text) in &jobs {
         sqlx::query("UPDATE jobs SET text = NULL WHERE id = $1").bind(job).execute(&mut *conn).await?;
-        let freed = sqlx::query("DELETE FROM texts WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = $1)")
-            .bind(text)
-            .execute(&mut *conn)
-            .await?;
+        let freed = sqlx::query(
+            r"-- texts::prune_some
+              DELETE FROM texts
+              WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = $1)",
+        )
+        .bind(text)
+        .execute(&mut *conn)
+        .await?;
         gone += freed.rows_affected();
     }
     Ok((gone, jobs.len() == AT_ONCE))

@@ -102,11 +102,11 @@ async fn is_taken(
     size: i64,
     now: &Moment,
 ) -> Result<bool, StoreError> {
-    // is_taken
     Ok(sqlx::query_scalar(
-        "SELECT EXISTS (
-           SELECT 1 FROM calls
-           WHERE account = $1 AND pool = $2 AND upload_bytes = $3 AND (sent_at > $4 OR state IN ('sent', 'accepted')))",
+        r"-- uploads::is_taken
+          SELECT EXISTS (
+            SELECT 1 FROM calls
+            WHERE account = $1 AND pool = $2 AND upload_bytes = $3 AND (sent_at > $4 OR state IN ('sent', 'accepted')))",
     )
     .bind(account)
     .bind(pool)
@@ -124,13 +124,13 @@ async fn largest_taken(
     sizes: PaddingSizes,
     now: &Moment,
 ) -> Result<Option<i64>, StoreError> {
-    // largest_taken
     Ok(sqlx::query_scalar(
-        "SELECT upload_bytes
-         FROM calls
-         WHERE account = $1 AND pool = $2 AND upload_bytes >= $3 AND upload_bytes <= $4 AND sent_at > $5
-         ORDER BY upload_bytes DESC
-         LIMIT 1",
+        r"-- uploads::largest_taken
+          SELECT upload_bytes
+          FROM calls
+          WHERE account = $1 AND pool = $2 AND upload_bytes >= $3 AND upload_bytes <= $4 AND sent_at > $5
+          ORDER BY upload_bytes DESC
+          LIMIT 1",
     )
     .bind(account)
     .bind(pool)

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::{StoreError, StoredSpec};
 use crate::{
     clock::Millis,
     domain::{
+        batch::BatchSpec,
         body::Body,
         call::ErrorKind,
         environment::Environment,
@@ -29,8 +31,8 @@ pub struct BatchRow {
     pub task: TaskName,
     /// Where its calls go.
     pub environment: Environment,
-    /// JSON of its specification.
-    pub spec: String,
+    /// What it was asked for, as it was submitted last.
+    pub spec: StoredSpec,
     /// While its lines are being submitted: when its submitter wrote last. It is not worked until it is whole.
     pub submitting_at: Option<Millis>,
     /// When it was cancelled, unless it was taken up again since.
@@ -79,6 +81,16 @@ listed! {
 const SUBMITTER_SILENT_MS: i64 = 60_000;
 
 impl BatchRow {
+    /// What it was asked for.
+    ///
+    /// # Errors
+    /// Its specification does not read.
+    pub fn specification(&self) -> Result<&BatchSpec, StoreError> {
+        self.spec
+            .read()
+            .map_err(|fault| StoreError::Unexpected(format!("the specification of `{}`: {fault}", self.name)))
+    }
+
     /// How it stands at `now` (ms since 1970), where it has so many jobs that are not finished.
     #[must_use]
     pub fn phase(&self, unfinished: u64, now: Millis) -> BatchPhase {

@@ -7,7 +7,7 @@ use sqlx::Row;
 use super::{Store, StoreError, claim, rows, sql::sql};
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, job::JobState, pool::Pool, retry::PauseKind, task::TaskName},
+    domain::{environment::Environment, job::JobState, pool::Lane, retry::PauseKind, task::TaskName},
 };
 
 /// What is not finished, in all batches of one environment together.
@@ -29,6 +29,19 @@ pub struct Vitals {
     pub reserved: i64,
 }
 
+pub(super) const UNFINISHED_JOBS: &str = r"-- vitals::vitals: jobs
+        SELECT b.task, j.state, count(*) AS n
+        FROM batches AS b
+        CROSS JOIN jobs AS j
+        WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
+        GROUP BY b.id, b.task, j.state";
+
+pub(super) const OPEN_CALLS: &str = r"-- vitals::vitals: by the open calls, which are few, and not by all of each batch (hence the plus).
+        SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
+        FROM calls AS c
+        JOIN batches AS b ON b.id = +c.batch
+        WHERE c.state IN ('sent', 'accepted') AND b.environment = $2";
+
 impl Vitals {
     /// Jobs in a state, whatever their task.
     #[must_use]
@@ -45,32 +58,20 @@ impl Vitals {
 
 impl Store {
     /// How the unfinished batches of an environment are, and what all of its batches have cost.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The batches lead, so that the jobs of finished ones are not even looked at.
-        // vitals: jobs
-        let found = sqlx::query(
-            "SELECT b.task, j.state, count(*) AS n
-             FROM batches AS b
-             CROSS JOIN jobs AS j INDEXED BY jobs_by_state
-             WHERE j.batch = b.id AND b.environment = $1 AND b.finished_at IS NULL AND j.state <> 'superseded' AND j.wanted <> 'dropped'
-             GROUP BY b.id, b.task, j.state",
-        )
-        .bind(environment)
-        .fetch_all(&self.read)
-        .await?;
+        let found = sqlx::query(UNFINISHED_JOBS).bind(environment).fetch_all(&self.read).await?;
         for row in found {
             let of = (row.try_get("task")?, row.try_get("state")?);
             *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
         }
         let found = sqlx::query(
-            "SELECT pause_kind, count(*) AS n
-             FROM batches
-             WHERE environment = $1 AND state = 'paused' AND finished_at IS NULL
-             GROUP BY 1",
+            r"-- vitals::vitals
+              SELECT pause_kind, count(*) AS n
+              FROM batches
+              WHERE environment = $1 AND state = 'paused' AND finished_at IS NULL
+              GROUP BY 1",
         )
         .bind(environment)
         .fetch_all(&self.read)
@@ -78,22 +79,14 @@ impl Store {
         for row in found {
             vitals.paused.insert(row.try_get("pause_kind")?, u64::from(rows::count(&row, "n")?));
         }
-        let calls = sqlx::query(
-            "SELECT count(*) AS open, count(*) FILTER (WHERE c.overdue_at <= $1) AS overdue
-             FROM calls AS c INDEXED BY calls_open
-             JOIN batches AS b ON b.id = c.batch
-             WHERE c.state IN ('sent', 'accepted') AND b.environment = $2",
-        )
-        .bind(self.now())
-        .bind(environment)
-        .fetch_one(&self.read)
-        .await?;
+        let calls = sqlx::query(OPEN_CALLS).bind(self.now()).bind(environment).fetch_one(&self.read).await?;
         vitals.open_calls = u64::from(rows::count(&calls, "open")?);
         vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
         let money = sqlx::query(
-            "SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
-             FROM batches
-             WHERE environment = $1",
+            r"-- vitals::vitals
+              SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
+              FROM batches
+              WHERE environment = $1",
         )
         .bind(environment)
         .fetch_one(&self.read)
@@ -106,19 +99,19 @@ impl Store {
     /// A running job is due only once its lease has run out, so that whatever is due can be taken.
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let waited_for = self.pools_waited_for(environment).await?;
-        let lanes: Vec<&str> = waited_for.iter().map(Pool::as_str).chain(["free"]).collect();
-        // oldest_due
+        let lanes = waited_for.into_iter().map(Lane::Call).chain([Lane::Free]);
         let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
-            "SELECT min(due) FROM (
-               SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
-               FROM batches AS b
-               CROSS JOIN rows_of($1) AS l
-               WHERE b.state = 'open' AND {} AND b.finished_at IS NULL AND b.environment = $2
-                 AND (l.v ->> 0 = 'free' OR {})) AS moments",
+            r"-- vitals::oldest_due
+              SELECT min(due) FROM (
+                SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
+                FROM batches AS b
+                CROSS JOIN rows_of($1) AS l
+                WHERE b.state = 'open' AND {} AND b.finished_at IS NULL AND b.environment = $2
+                  AND (l.v ->> 0 = 'free' OR {})) AS moments",
             claim::WORKABLE,
             claim::IN_WINDOW
         )))
-        .bind(serde_json::json!(lanes.into_iter().map(|lane| [lane]).collect::<Vec<_>>()).to_string())
+        .bind(serde_json::json!(lanes.map(|lane| [lane]).collect::<Vec<_>>()).to_string())
         .bind(environment)
         .bind(self.now())
         .fetch_one(&self.read)
@@ -128,9 +121,6 @@ impl Store {
 
     /// Writes to the disk, and changes nothing. While the ledger cannot be written a process that works on it waits until
     /// it can, so that how long to wait is the caller's to say.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn can_be_written(&self) -> Result<(), StoreError> {
         self.write(|conn, _| {
             Box::pin(async move {

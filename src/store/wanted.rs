@@ -77,9 +77,6 @@ impl ReadLines {
 impl Store {
     /// Every line was read and submitted: lines that were not among them are gone or dropped; those that are asked for
     /// again are due, for what they lack. It is done in steps, before [`Store::end_submit`].
-    ///
-    /// # Errors
-    /// The ledger cannot be read or written.
     pub async fn note_reading(&self, begun: Begun, reading: &ReadLines) -> Result<Rewanted, StoreError> {
         let mut done = Rewanted::default();
         let (before, all) = self.wanted_now(begun.batch).await?;
@@ -88,13 +85,13 @@ impl Store {
         }
         let mut after = 0_i64;
         loop {
-            // note_reading
             let lines = sqlx::query(
-                "SELECT id, key, variant, wanted
-                 FROM jobs
-                 WHERE batch = $1 AND id > $2 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'
-                 ORDER BY id
-                 LIMIT $3",
+                r"-- wanted::note_reading
+                  SELECT id, key, variant, wanted
+                  FROM jobs
+                  WHERE batch = $1 AND id > $2 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'
+                  ORDER BY id
+                  LIMIT $3",
             )
             .bind(begun.batch)
             .bind(after)
@@ -125,10 +122,11 @@ impl Store {
             done.pruned += step.1;
         }
         let counts: Vec<(Wanted, i64)> = sqlx::query_as(
-            "SELECT wanted, count(*)
-             FROM jobs
-             WHERE batch = $1 AND wanted <> 'yes' AND state <> 'superseded'
-             GROUP BY wanted",
+            r"-- wanted::note_reading
+              SELECT wanted, count(*)
+              FROM jobs
+              WHERE batch = $1 AND wanted <> 'yes' AND state <> 'superseded'
+              GROUP BY wanted",
         )
         .bind(begun.batch)
         .fetch_all(&self.read)
@@ -141,11 +139,11 @@ impl Store {
 
     /// Good jobs of a batch that are wanted, and all of them.
     async fn wanted_now(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
-        // wanted_now
         let (wanted, all): (i64, i64) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE wanted = 'yes'), count(*)
-             FROM jobs
-             WHERE batch = $1 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'",
+            r"-- wanted::wanted_now
+              SELECT count(*) FILTER (WHERE wanted = 'yes'), count(*)
+              FROM jobs
+              WHERE batch = $1 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'",
         )
         .bind(batch)
         .fetch_one(&self.read)
@@ -166,9 +164,10 @@ async fn change(
         json!(changes.iter().filter(|change| which(change)).map(|(job, ..)| [job]).collect::<Vec<_>>()).to_string()
     };
     let again = ids(&|(_, before, now)| *before == Wanted::Dropped && *now == Wanted::Yes);
-    let due = sqlx::query(sql("UPDATE jobs
-         SET due_at = $2
-         WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND state = 'queued'"))
+    let due = sqlx::query(sql(r"-- wanted::change
+            UPDATE jobs
+            SET due_at = $2
+            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND state = 'queued'"))
     .bind(&again)
     .bind(now)
     .execute(&mut *conn)
@@ -191,12 +190,13 @@ pub(super) async fn note(conn: &mut SqliteConnection, changes: &[(i64, Wanted)])
         sqlx::query_scalar("UPDATE ledger SET seq = seq + $1 RETURNING seq").bind(n).fetch_one(&mut *conn).await?;
     let set: Vec<_> =
         changes.iter().zip(last - n + 1..).map(|((job, wanted), seq)| json!([job, wanted, seq])).collect();
-    // note
-    sqlx::query(sql("UPDATE jobs
-         SET wanted = r.v ->> 1, seq = CAST(r.v ->> 2 AS BIGINT),
-           due_at = CASE WHEN state <> 'queued' THEN due_at WHEN r.v ->> 1 = 'dropped' THEN NULL ELSE coalesce(due_at, 0) END
-         FROM rows_of($1) AS r
-         WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
+    sqlx::query(sql(
+        r"-- wanted::note
+          UPDATE jobs
+          SET wanted = r.v ->> 1, seq = CAST(r.v ->> 2 AS BIGINT),
+            due_at = CASE WHEN state <> 'queued' THEN due_at WHEN r.v ->> 1 = 'dropped' THEN NULL ELSE coalesce(due_at, 0) END
+          FROM rows_of($1) AS r
+          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
     .bind(json!(set).to_string())
     .execute(conn)
     .await?;

@@ -58,9 +58,6 @@ impl Store {
 
     /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
     /// that only the user may let go on, or that go on by themselves. Returns them with why they are paused.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
         let held = |kind: &&PauseKind| kind.only_the_user_lifts() || kind.ends_by_itself();
         let held: Vec<&str> = PauseKind::ALL.iter().filter(held).map(|kind| kind.as_str()).collect();
@@ -81,12 +78,12 @@ impl Store {
             .write(move |conn, now| {
                 let which = which.clone();
                 Box::pin(async move {
-                    // probe_paused
                     Ok(sqlx::query_as(sql(&format!(
-                        "UPDATE batches
-                         SET probing = 1, probe_job = NULL, probed_at = $3
-                         WHERE {which}
-                         RETURNING id, pause_kind"
+                        r"-- window::probe_paused
+                          UPDATE batches
+                          SET probing = 1, probe_job = NULL, probed_at = $3
+                          WHERE {which}
+                          RETURNING id, pause_kind"
                     )))
                     .bind(environment)
                     .bind(now - PROBE_AFTER)
@@ -101,19 +98,16 @@ impl Store {
     }
 
     /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn batch_statuses(&self, environment: Environment) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
-        // batch_statuses
         let rows = sqlx::query(
-            "SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
-               window_until <= $2
-                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
-             FROM batches AS b
-             WHERE environment = $1
-               AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
-             ORDER BY id",
+            r"-- window::standings
+              SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
+                window_until <= $2
+                  AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
+              FROM batches AS b
+              WHERE environment = $1
+                AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
+              ORDER BY id",
         )
         .bind(environment)
         .bind(self.now())
@@ -123,9 +117,6 @@ impl Store {
     }
 
     /// Notes that a batch's report was written and that it was told how it stands.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
     pub async fn set_reported(&self, batch: BatchId, batch_status: &BatchStatus) -> Result<(), StoreError> {
         let Some(mark) = batch_status.mark() else { return Ok(()) };
         self.write(move |conn, _| {
@@ -145,15 +136,14 @@ impl Store {
 
 fn batch_status(row: &SqliteRow) -> Result<(BatchRow, BatchStatus), StoreError> {
     let batch = read::batch_row(row)?;
-    let by: Option<String> = row.try_get("paused_by")?;
     let batch_status = match batch.finished_at {
         Some(at) => BatchStatus::Finished(at),
         None if batch.submitting_at.is_some() => BatchStatus::Working,
         None if !row.try_get::<bool, _>("unfinished")? => BatchStatus::Over,
-        None if by.as_deref() == Some("wavebatch") => {
-            BatchStatus::Paused(row.try_get::<Option<Millis>, _>("paused_at")?.unwrap_or(0))
+        None if batch.pause.as_ref().is_some_and(|(kind, _)| *kind != PauseKind::User) => {
+            BatchStatus::Paused(batch.paused_at.unwrap_or(0))
         }
-        None if row.try_get::<Option<bool>, _>("closed")? == Some(true) && by.is_none() => {
+        None if batch.pause.is_none() && row.try_get::<Option<bool>, _>("closed")? == Some(true) => {
             BatchStatus::WindowClosed(row.try_get("window_until")?)
         }
         None => BatchStatus::Working,

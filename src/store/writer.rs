@@ -10,13 +10,13 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Settled, Settlement, StoreError, StoreShared,
     WriterReply, beat,
     callbacks::{self, Received},
-    claim, end, permit, settle,
+    claim, end, look, permit, settle, space,
     uploads::Hints,
 };
 use crate::{clock::Millis, domain::job::CallId};
@@ -32,9 +32,6 @@ const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 /// How long a process that is asked to end waits for a ledger that cannot be written.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts again in its file. It repeats most
-/// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
-const SHORT_LOG: &str = "PRAGMA wal_autocheckpoint = 1000";
 /// How often a ledger that cannot be written is told of.
 const REPEAT: Duration = Duration::from_secs(60);
 
@@ -247,7 +244,7 @@ impl Writer {
 
     async fn commit(&mut self, group: WriteGroup, asked: bool) {
         if std::mem::take(&mut self.was_full) {
-            let _ = sqlx::query(SHORT_LOG).execute(&mut self.conn).await;
+            space::keep_log_short(&mut self.conn).await;
         }
         self.waiting.retain(|ask| !ask.is_abandoned());
         match self.transact(&group, Permits::All { asked }).await {
@@ -346,7 +343,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, group: &WriteGroup, permits: Permits) -> Result<Replies, StoreError> {
-        self.shared.transactions.fetch_add(1, Ordering::Relaxed);
+        tracing::trace!("transaction");
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         // A command that panics is rolled back like one that is refused: the writer is all that this process can write by.
         let filled = AssertUnwindSafe(self.fill(group, permits)).catch_unwind().await;
@@ -420,7 +417,7 @@ impl Writer {
         };
         replies.permits = match look {
             Some(only) if !self.waiting.is_empty() => {
-                permit::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
+                look::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
             }
             _ => permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake)),
         };
@@ -436,9 +433,4 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 
 fn ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// A reply that nobody waits for any more.
-pub(super) fn is_abandoned<T>(reply: &oneshot::Sender<T>) -> bool {
-    reply.is_closed()
 }

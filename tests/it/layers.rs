@@ -58,68 +58,18 @@ const HOMES: &[(&str, &[&str])] = &[
 /// What the domain, being pure, may not name.
 const NOT_IN_DOMAIN: &[&str] = &["tokio::", "std::fs", "std::net", "std::env", "std::process", "SystemTime::now"];
 
-/// Files that use each other in a circle, and are to be untangled. Nothing may be added.
-const KNOWN_CIRCLES: &[&[&str]] = &[
-    &["cli/drive.rs", "cli/hooks.rs", "cli/reading.rs", "cli/spoken.rs", "cli/tell.rs"],
-    &[
-        "definition/build.rs",
-        "definition/draft.rs",
-        "definition/manifest/columns.rs",
-        "definition/manifest/judge.rs",
-        "definition/manifest/mod.rs",
-        "definition/manifest/texts/mod.rs",
-        "definition/notify.rs",
-        "definition/origin.rs",
-        "definition/overrides.rs",
-        "definition/schedule.rs",
-        "definition/synthesis/draft.rs",
-        "definition/task.rs",
-    ],
-    &["definition/manifest/texts/cast.rs", "definition/manifest/texts/judge.rs", "definition/manifest/texts/scan.rs"],
-    &["domain/call.rs", "domain/transcript.rs"],
-    &["domain/open.rs", "domain/options.rs"],
-    &["media/fetch.rs", "media/transfer.rs"],
-    &["render/captions.rs", "render/timing.rs"],
-    &["render/lines.rs", "render/pieces.rs"],
-    &["report/lines.rs", "report/publish.rs", "report/recall.rs", "report/summarize.rs"],
-    &["report/summary.rs", "report/table.rs"],
-    &[
-        "runner/intake/compare.rs",
-        "runner/intake/pen.rs",
-        "runner/intake/reader.rs",
-        "runner/intake/scanned.rs",
-        "runner/intake/seal.rs",
-        "runner/intake/speech.rs",
-    ],
-    &["runner/intake/found.rs", "runner/intake/plan.rs"],
-    &["sandbox/books.rs", "sandbox/callbacks/tally.rs"],
-    &["sandbox/call.rs", "sandbox/reply.rs"],
-    &["sandbox/callbacks.rs", "sandbox/dictionaries.rs", "sandbox/logs.rs", "sandbox/world.rs"],
-    &["server/metrics/mod.rs", "server/receiver.rs"],
-    &[
-        "store/beat.rs",
-        "store/begin.rs",
-        "store/callbacks.rs",
-        "store/claim.rs",
-        "store/control.rs",
-        "store/deliveries.rs",
-        "store/end.rs",
-        "store/fence.rs",
-        "store/lines.rs",
-        "store/open.rs",
-        "store/outputs.rs",
-        "store/packed.rs",
-        "store/parts.rs",
-        "store/permit.rs",
-        "store/settle.rs",
-        "store/sounds.rs",
-        "store/spend_limits.rs",
-        "store/submit.rs",
-        "store/texts.rs",
-        "store/wanted.rs",
-        "store/writer.rs",
-    ],
-    &["waves/listen.rs", "waves/speech.rs"],
+/// Rooms that still have files which use each other in a circle, and how many files these are at most. Each is to be
+/// untangled, and then goes from here; in the other rooms there is none.
+const STILL_IN_CIRCLES: &[(&str, usize)] = &[
+    ("definition", 15),
+    ("domain", 4),
+    ("media", 2),
+    ("render", 4),
+    ("report", 6),
+    ("runner", 24),
+    ("sandbox", 8),
+    ("server", 2),
+    ("waves", 2),
 ];
 
 /// One file of `src/`, without its comments and tests.
@@ -180,12 +130,16 @@ fn the_domain_does_no_io() {
 #[test]
 fn files_use_each_other_in_no_circle() {
     let sources = sources();
-    let circles = circles(&uses_between(&sources));
-    let known = |circle: &BTreeSet<String>| {
-        KNOWN_CIRCLES.iter().any(|known| circle.iter().all(|file| known.contains(&file.as_str())))
-    };
-    let new: Vec<_> = circles.iter().filter(|circle| !known(circle)).collect();
-    assert!(new.is_empty(), "these files use each other in a circle:\n{new:#?}");
+    let mut by_room: BTreeMap<String, Vec<BTreeSet<String>>> = BTreeMap::new();
+    for circle in circles(&uses_between(&sources)) {
+        let room = circle.first().and_then(|file| file.split(['/', '.']).next()).unwrap_or_default().to_owned();
+        by_room.entry(room).or_default().push(circle);
+    }
+    let known = |room: &str| STILL_IN_CIRCLES.iter().find(|(known, _)| *known == room).map_or(0, |(_, files)| *files);
+    let files = |circles: &[BTreeSet<String>]| circles.iter().map(BTreeSet::len).sum::<usize>();
+    by_room.retain(|room, circles| files(circles) > known(room));
+    let counts: Vec<_> = by_room.iter().map(|(room, circles)| (room, files(circles))).collect();
+    assert!(by_room.is_empty(), "these files use each other in a circle ({counts:?}):\n{by_room:#?}");
 }
 
 #[test]

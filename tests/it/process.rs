@@ -14,7 +14,6 @@ use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
-        batch::BatchSpec,
         call::{ErrorKind, Outcome},
         job::JobState::{Queued, Succeeded},
         s3::SinkSettings,
@@ -260,7 +259,7 @@ async fn in_a_process_without_files_left() {
     let client = Client::new(settings).expect("a client");
     let (runner, mut seen) = fixture.runner_on(&fixture.store);
     let spec = fixture.store.batch_by_id(batch).await.expect("a ledger").spec;
-    let spec: BatchSpec = serde_json::from_str(&spec).expect("a specification");
+    let spec = spec.read().expect("a specification");
     let options = &spec.task.read::<Transcription>().expect("of recordings").options;
     let end = tokio::spawn(async move {
         runner.run(&[batch], CancellationToken::new(), CancellationToken::new()).await.expect("a ledger")

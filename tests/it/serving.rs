@@ -16,7 +16,7 @@ use wavebatch::{
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
     server::{BatchNews, Supervisor},
-    store::{BatchStatus, NewBatch},
+    store::{BatchStatus, NewBatch, Resubmission},
 };
 
 use crate::dated_batch::DatedBatch;
@@ -353,7 +353,7 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
 async fn a_pause_during_a_submission_holds_when_that_is_done() {
     let fixture = Fixture::new().await;
     let new = NewBatch::new("night", Environment::Live, Transcription::TASK, "{}".into());
-    let (batch, _) = fixture.store.begin_submit(new).await.expect("a ledger");
+    let batch = fixture.store.begin(new, Resubmission::default()).await.expect("a ledger").batch;
     let message = program(&fixture, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
     assert_eq!(message.status.code(), Some(0));
     fixture.store.end_submit(batch).await.expect("a ledger");
@@ -411,7 +411,7 @@ async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
         definition: row.definition,
         ..NewBatch::new(&row.name, Environment::Live, Transcription::TASK, row.spec)
     };
-    fixture.store.begin_submit(new).await.expect("a ledger");
+    fixture.store.begin(new, Resubmission::default()).await.expect("a ledger");
     let file = definition.to_str().expect("UTF-8");
     assert!(says(&fixture, &["check", file]).1.contains("its submission is under way"));
     let mut ledger = fixture.ledger().await;

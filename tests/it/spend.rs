@@ -9,7 +9,6 @@ use serde_json::Value;
 use sha2::Digest;
 use wavebatch::{
     domain::{
-        batch::BatchSpec,
         cost::{MicroUsd, Rates},
         environment::Environment,
         job::{BatchId, CallState},
@@ -87,16 +86,9 @@ fn text(output: &[u8]) -> String {
 async fn it_agrees_with_the_summary_however_it_is_split() {
     let (fixture, batch) = dated().await;
     let row = fixture.store.batch_by_id(batch).await.unwrap();
-    let spec: BatchSpec = serde_json::from_str(&row.spec).unwrap();
-    let summary = summarize(
-        &fixture.store,
-        batch,
-        (&spec, &wavebatch::tasks::Transcribe),
-        SummaryState::Finished,
-        &Rates::default(),
-    )
-    .await
-    .unwrap();
+    let spec = row.specification().unwrap();
+    let of = (spec, &wavebatch::tasks::Transcribe as &dyn wavebatch::domain::task::Task);
+    let summary = summarize(&fixture.store, batch, of, SummaryState::Finished, &Rates::default()).await.unwrap();
     let reason = |reason| summary.spend.by_reason.get(&reason).copied().unwrap_or(MicroUsd::ZERO).0;
 
     let by_batch = spent(&fixture, SpendBy::Batch).await;

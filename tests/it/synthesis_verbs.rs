@@ -25,9 +25,11 @@ use wavebatch::{
     },
     store::{
         ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening, PermitAsk,
-        PlannedPart, Purchase, Settlement, Store, Text, To,
+        PlannedPart, Purchase, Resubmission, Settlement, Store, Text, To,
     },
 };
+
+use crate::support::submit_lines;
 
 const TEXT: &str = "Hello there.\n\n* * *\n\nIt was the best of times.\n\nThe end.";
 /// What is bought of it, and how long each is, in samples at 24 kHz.
@@ -53,9 +55,9 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new = NewBatch::new("book", Environment::Live, Synthesis::TASK, serde_json::to_string(&self.spec).unwrap());
-        let (batch, _) = self.store.begin_submit(new).await.unwrap();
-        self.store.submit(batch, vec![job("wav"), job("pcm")], vec![]).await.unwrap();
+        let new = NewBatch::new("book", Environment::Live, Synthesis::TASK, (&self.spec).into());
+        let batch = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
+        submit_lines(&self.store, batch, &[job("wav"), job("pcm")]).await;
         self.store.end_submit(batch).await.unwrap();
     }
 
@@ -155,7 +157,7 @@ impl Book {
         slow.synthesis =
             slow.synthesis.map(|synthesis| NewSynthesis { variant: format!("{voice}|wav|24000"), ..synthesis });
         let batch = self.store.batch("book").await.unwrap().unwrap().id;
-        self.store.submit(batch, vec![slow], vec![]).await.unwrap();
+        submit_lines(&self.store, batch, &[slow]).await;
         let _me = self.store.enlist("{}".into()).await.unwrap();
         let job = self.claim().await.remove(0);
         let mut options = self.spec.task.read::<Synthesis>().unwrap().options.clone();

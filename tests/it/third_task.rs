@@ -14,13 +14,13 @@ use wavebatch::{
         task::{Asked, TaskSpec},
     },
     runner::{Maker, RunEnd},
-    store::{Chosen, NewBatch, NewJob, NewSynthesis, Text},
+    store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Text},
     tasks,
 };
 
 use crate::{
     echo::{Echo, Echoing, Stub},
-    support::Fixture,
+    support::{Fixture, submit_lines},
 };
 
 /// A house in which the third task is known, and its API.
@@ -44,10 +44,10 @@ async fn batch(fixture: &Fixture, texts: &[&str], run: serde_json::Value) -> Bat
     }))
     .unwrap();
     let spec = BatchSpec { task: TaskSpec::of(&Echoing { times: 2 }), ..spec };
-    let new = NewBatch::new("echo", Environment::Live, Echoing::TASK, serde_json::to_string(&spec).unwrap());
-    let (batch, _) = fixture.store.begin_submit(new).await.unwrap();
-    let jobs = texts.iter().zip(1..).map(|(text, line)| job(line, text)).collect();
-    fixture.store.submit(batch, jobs, vec![]).await.unwrap();
+    let new = NewBatch::new("echo", Environment::Live, Echoing::TASK, (&spec).into());
+    let batch = fixture.store.begin(new, Resubmission::default()).await.unwrap().batch;
+    let jobs: Vec<_> = texts.iter().zip(1..).map(|(text, line)| job(line, text)).collect();
+    submit_lines(&fixture.store, batch, &jobs).await;
     fixture.store.end_submit(batch).await.unwrap();
     batch
 }

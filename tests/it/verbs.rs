@@ -14,7 +14,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Fault, Match, What},
-    store::Chosen,
+    store::{Chosen, Resubmission},
 };
 
 use crate::support::Fixture;
@@ -238,7 +238,7 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
             definition: spec.definition,
             ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Transcription::TASK, spec.spec)
         };
-        fixture.store.begin_submit(again).await.unwrap();
+        fixture.store.begin(again, Resubmission::default()).await.unwrap();
         fixture.sandbox.release();
         fixture.until("an idle run", || async { fixture.counts(batch).await.of(Succeeded) == 2 }).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -282,10 +282,11 @@ async fn answers_past_their_time_are_pruned_by_the_next_run_and_nothing_is_bough
     let batch = fixture.submit(&fixture.definition("", "keep_answers = \"1h\"")).await;
     fixture.run(batch).await;
     fixture.run(batch).await;
-    assert_eq!(fixture.store.kept_answers().await.unwrap().0, 3, "not yet");
+    let kept = async || fixture.store.kept_by_batch().await.unwrap().iter().map(|kept| kept.answers).sum::<u64>();
+    assert_eq!(kept().await, 3, "not yet");
     fixture.clock.advance(3_600_000);
     fixture.run(batch).await;
-    assert_eq!(fixture.store.kept_answers().await.unwrap().0, 0);
+    assert_eq!(kept().await, 0);
     fixture.all_well(batch, 3, 1).await;
     assert_eq!(fixture.sandbox.books().calls, 3);
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::super::{
     CliError,
-    parts::{JobParts, Moment, PartNow, PartState, clock},
+    parts::{Moment, clock, first_words, heard_at, numbered, who},
     words::{counted, dollars},
 };
 use crate::{
+    app::{JobParts, PartNow, PartState},
     domain::{
         cost::{MicroUsd, Rates},
         identity::Identity,
@@ -54,15 +55,15 @@ impl PartRetry {
         for job in jobs {
             let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
             let nth = match which {
-                Which::Numbered(number) => parts.numbered(number),
-                Which::HeardAt(moment) => parts.heard_at(moment),
+                Which::Numbered(number) => numbered(&parts, number),
+                Which::HeardAt(moment) => heard_at(&parts, moment),
             };
-            let nth = nth.map_err(|fault| CliError::usage(format!("{}, {}: {fault}", job.row.key, parts.who())))?;
+            let nth = nth.map_err(|fault| CliError::usage(format!("{}, {}: {fault}", job.row.key, who(&parts))))?;
             found.push((nth, parts));
         }
         let Some((nth, first)) = found.first() else { return Ok(None) };
         if let (Some((other, parts)), Which::HeardAt(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
-            let (one, two) = ((nth + 1, first.who()), (other + 1, parts.who()));
+            let (one, two) = ((nth + 1, who(first)), (other + 1, who(parts)));
             let message =
                 format!("at {} part {} of {} is heard, and part {} of {}", clock(ms), one.0, one.1, two.0, two.1);
             return Err(
@@ -83,7 +84,7 @@ impl PartRetry {
         Ok(Some(Self {
             part: i64::try_from(*nth).unwrap_or(i64::MAX),
             jobs: found.len() as u64,
-            first_words: first.parts[*nth].first_words(),
+            first_words: first_words(&first.parts[*nth]),
             bought,
             missing,
         }))

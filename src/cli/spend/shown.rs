@@ -1,6 +1,4 @@
-//! What was spent, as a table and as JSON.
-
-use serde_json::{Value, json};
+//! What was spent, as a table.
 
 use super::{
     super::words::{counted, dollars, fact, grouped, shorten, table},
@@ -8,7 +6,6 @@ use super::{
 };
 use crate::{
     domain::{batch::MicroUsd, cost::Rates},
-    report::summary::SpendReason,
     store::{SpendGroup, SpendSums, Spent},
 };
 
@@ -100,31 +97,6 @@ pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
     print("open", &[(total.reserved, "more at most for calls that are open")]);
     facts.push(fact("prices", format!("an estimate at list price; the price table is of {}", rates.as_of)));
     facts.join("\n")
-}
-
-/// A group, under its name.
-pub(super) fn in_json(key: &str, name: Value, sums: &SpendSums) -> Value {
-    let usd = MicroUsd;
-    json!({
-        key: name,
-        "lines": sums.lines,
-        "calls": sums.calls,
-        "billed_calls": sums.billed,
-        "billed_audio_seconds": sums.audio_ms as f64 / 1_000.0,
-        "billed_characters": sums.characters,
-        "cost_usd": usd(sums.cost),
-        "by_reason": {
-            SpendReason::FirstCall.as_str(): usd(sums.first),
-            SpendReason::AfterUnknown.as_str(): usd(sums.unknown),
-            SpendReason::Retry.as_str(): usd(sums.retry),
-        },
-        "not_used": {
-            "lost": usd(sums.lost),
-            "surplus": usd(sums.surplus),
-            "replaced": usd(sums.replaced),
-        },
-        "reserved_usd": usd(sums.reserved),
-    })
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ use crate::{
         pronunciations::{self, Pronunciations},
     },
     domain::{
-        batch::BatchSpec,
         call::{CallFailure, ErrorKind},
         synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
     },
-    store::{BatchRow, NewBatch, Resubmission, Store, StoreError},
+    store::{BatchRow, NewBatch, Resubmission, Store},
 };
 
 /// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Says what was
@@ -78,8 +77,7 @@ async fn put(
 /// The account does not take them, or the ledger cannot be written.
 pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
     let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
-    let mut spec: BatchSpec = serde_json::from_str(&row.spec)
-        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
+    let mut spec = row.specification()?.clone();
     let Ok(mut asked) = spec.task.read::<Synthesis>() else { return Ok(()) };
     let Some(dictionary) = &mut asked.dictionary else { return Ok(()) };
     let Ok(words) = pronunciations::read(Path::new(&dictionary.file)) else { return Ok(()) };
@@ -97,7 +95,7 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
         definition: row.definition.clone(),
         environment: row.environment,
         task: row.task,
-        spec: serde_json::to_string(&spec).expect("a specification is JSON"),
+        spec: (&spec).into(),
         max_spend: row.max_spend,
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         pause_on_failures: spec.run.pause_on_failures,

@@ -26,8 +26,7 @@ impl ExistingBatch {
         environment: Environment,
     ) -> Result<Option<Self>, IntakeError> {
         let Some(row) = store.batch(definition.batch.as_str()).await? else { return Ok(None) };
-        let spec: BatchSpec = serde_json::from_str(&row.spec)
-            .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", row.name)))?;
+        let spec = row.specification()?.clone();
         let batch = row.name.clone();
         let named = |name: &str| format!("the definition `{name}`");
         if row.definition != definition.name {

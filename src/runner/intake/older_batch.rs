@@ -11,7 +11,7 @@ use super::{
 use crate::{
     definition::{Definition, template::Template},
     domain::{batch::BatchSpec, environment::Environment, hex::hex},
-    store::{BatchRow, Store, StoreError},
+    store::{BatchRow, Store},
 };
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
@@ -53,8 +53,7 @@ pub(super) async fn older_batch(
     let batches = store.batches().await?;
     let newest = batches.into_iter().filter(|row| row.definition == definition.name && row.environment == environment);
     let Some(newest) = newest.max_by_key(|row| (row.submitted_at, row.id.0)) else { return Ok(None) };
-    let theirs: BatchSpec = serde_json::from_str(&newest.spec)
-        .map_err(|e| StoreError::Unexpected(format!("the specification of `{}`: {e}", newest.name)))?;
+    let theirs = newest.specification()?.clone();
     if !is_same(&ours, &theirs) {
         return Ok(None);
     }

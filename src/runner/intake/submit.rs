@@ -240,7 +240,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, environment: Environment
         definition: definition.name.clone(),
         environment,
         task: definition.task.task(),
-        spec: serde_json::to_string(spec).expect("a specification is JSON"),
+        spec: spec.into(),
         max_spend: definition.run.max_spend_usd.map(|most| most.0),
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         pause_on_failures: definition.run.pause_on_failures,

@@ -294,7 +294,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
         renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
         let row = w.store.batch("p").await.unwrap().unwrap();
         assert_eq!(row.submitting_at, None);
-        let spec: crate::domain::batch::BatchSpec = serde_json::from_str(&row.spec).unwrap();
+        let spec = row.specification().unwrap();
         let id = spec.task.read::<Synthesis>().unwrap().dictionary.clone().unwrap().id.unwrap();
         assert_eq!(account.client.dictionaries().await.unwrap()[0].id, id);
         ids.push(id);

@@ -177,7 +177,7 @@ impl Metrics {
     /// Counts a callback that was kept. `delay`: from its call's intent, in ms.
     pub(super) fn callback(&self, effect: Effect, delay: Millis) {
         let counts = &self.0.counts;
-        counts.callbacks.get_or_create(&OfEffect { effect: name_of(effect) }).inc();
+        counts.callbacks.get_or_create(&OfEffect { effect: effect.as_str() }).inc();
         // The first of its call tells how long the vendor took; what comes again tells nothing.
         if matches!(effect, Effect::Answered | Effect::Surplus | Effect::Failed) {
             counts.callback_delay.observe(seconds(delay.max(0)));
@@ -298,8 +298,8 @@ impl Counts {
         for then in AfterDelivery::NAMES {
             drop(self.deliveries_failed.get_or_create(&OfThen { then }));
         }
-        for effect in EFFECTS {
-            drop(self.callbacks.get_or_create(&OfEffect { effect: name_of(effect) }));
+        for effect in Effect::ALL {
+            drop(self.callbacks.get_or_create(&OfEffect { effect: effect.as_str() }));
         }
         for reason in Refusal::ALL {
             drop(self.callbacks_refused.get_or_create(&OfReason { reason: reason.as_str() }));
@@ -307,20 +307,6 @@ impl Counts {
         for result in ["sent", "failed"] {
             drop(self.notifications.get_or_create(&OfResult { result }));
         }
-    }
-}
-
-const EFFECTS: [Effect; 6] =
-    [Effect::Answered, Effect::Surplus, Effect::Failed, Effect::Repeated, Effect::Other, Effect::Ignored];
-
-const fn name_of(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Answered => "answered",
-        Effect::Surplus => "surplus",
-        Effect::Failed => "failed",
-        Effect::Repeated => "repeated",
-        Effect::Other => "other",
-        Effect::Ignored => "ignored",
     }
 }
 

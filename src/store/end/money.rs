@@ -25,13 +25,13 @@ pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -
         if (reserved, spent, longest) == (0, 0, 0) {
             continue;
         }
-        // money: neither can fail, for an answer that was paid for must be kept.
         sqlx::query(
-            "UPDATE batches
-             SET reserved = CASE WHEN reserved + $1 > 0 THEN reserved + $1 ELSE 0 END,
-               spent = CASE WHEN spent + $2 < 0 THEN 0 WHEN spent > 9000000000000000000 THEN spent ELSE spent + $2 END,
-               longest_units = CASE WHEN $3 > longest_units THEN $3 ELSE longest_units END
-             WHERE id = $4",
+            r"-- money::write: neither can fail, for an answer that was paid for must be kept.
+              UPDATE batches
+              SET reserved = CASE WHEN reserved + $1 > 0 THEN reserved + $1 ELSE 0 END,
+                spent = CASE WHEN spent + $2 < 0 THEN 0 WHEN spent > 9000000000000000000 THEN spent ELSE spent + $2 END,
+                longest_units = CASE WHEN $3 > longest_units THEN $3 ELSE longest_units END
+              WHERE id = $4",
         )
         .bind(reserved)
         .bind(spent)

@@ -191,7 +191,7 @@ impl Fixture {
 
     async fn submit(&mut self, lines: Vec<NewJob>) {
         let new = NewBatch { max_spend: self.cap, ..batch("b") };
-        let (batch, existed) = self.stores[0].begin_submit(new).await.unwrap();
+        let Begun { batch, existed, .. } = self.stores[0].begin(new, Resubmission::default()).await.unwrap();
         assert!(existed);
         self.stores[0].submit(batch, lines, vec![]).await.unwrap();
         self.stores[0].end_submit(batch).await.unwrap();

@@ -43,7 +43,10 @@ pub(super) async fn settle(
 ) -> Result<Option<Vec<NewRun>>, StoreError> {
     let Settling { definition, environment, from, to, runs, one_for_all } = settling;
     let moved = sqlx::query(
-        "UPDATE schedules SET settled_to = $1 WHERE definition = $2 AND environment = $3 AND settled_to = $4",
+        r"-- settle::settle
+          UPDATE schedules
+          SET settled_to = $1
+          WHERE definition = $2 AND environment = $3 AND settled_to = $4",
     )
     .bind(to)
     .bind(definition)
@@ -59,8 +62,10 @@ pub(super) async fn settle(
         gone.extend(add(&mut *conn, settling, run, *one_for_all, now).await?);
     }
     if !runs.is_empty() {
-        let sql = "DELETE FROM runs WHERE definition = $1 AND environment = $2 AND ended_at < $3 AND at < \
-                   (SELECT max(at) FROM runs WHERE definition = $1 AND environment = $2 AND state = 'started')";
+        let sql = r"-- settle::settle
+                DELETE FROM runs
+                WHERE definition = $1 AND environment = $2 AND ended_at < $3
+                  AND at < (SELECT max(at) FROM runs WHERE definition = $1 AND environment = $2 AND state = 'started')";
         sqlx::query(sql).bind(definition).bind(environment).bind(now - KEPT).execute(conn).await?;
     }
     Ok(Some(gone))
@@ -78,11 +83,12 @@ async fn add(
     let date = run.date.to_string();
     // Also of one that is being started just now, and stays.
     let known: Option<(i64, Option<String>)> = sqlx::query_as(
-        "SELECT failures, why
-         FROM runs
-         WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND ($5 = 1 OR date = $4)
-         ORDER BY at DESC
-         LIMIT 1",
+        r"-- settle::add
+          SELECT failures, why
+          FROM runs
+          WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND ($5 = 1 OR date = $4)
+          ORDER BY at DESC
+          LIMIT 1",
     )
     .bind(definition)
     .bind(environment)
@@ -93,11 +99,12 @@ async fn add(
     .await?;
     let (failures, why) = known.unwrap_or_default();
     let older = sqlx::query(
-        "UPDATE runs
-         SET state = 'dropped', due_at = NULL, taken = 0, ended_at = $5
-         WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND NOT (taken = 1 AND due_at > $5)
-           AND ($6 = 1 OR date = $4)
-         RETURNING at, date",
+        r"-- settle::add
+          UPDATE runs
+          SET state = 'dropped', due_at = NULL, taken = 0, ended_at = $5
+          WHERE definition = $1 AND environment = $2 AND at < $3 AND due_at IS NOT NULL AND NOT (taken = 1 AND due_at > $5)
+            AND ($6 = 1 OR date = $4)
+          RETURNING at, date",
     )
     .bind(definition)
     .bind(environment)
@@ -108,9 +115,10 @@ async fn add(
     .fetch_all(&mut *conn)
     .await?;
     sqlx::query(
-        "INSERT INTO runs (definition, environment, at, date, state, due_at, failures, why)
-         VALUES ($1, $2, $3, $4, 'due', $5, $6, $7)
-         ON CONFLICT (definition, environment, at) DO NOTHING",
+        r"-- settle::add
+          INSERT INTO runs (definition, environment, at, date, state, due_at, failures, why)
+          VALUES ($1, $2, $3, $4, 'due', $5, $6, $7)
+          ON CONFLICT (definition, environment, at) DO NOTHING",
     )
     .bind(definition)
     .bind(environment)

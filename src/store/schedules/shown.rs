@@ -46,9 +46,6 @@ pub struct WaitingRun {
 
 impl Store {
     /// Each definition that ever ran by itself on this ledger.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn schedule_views(&self, environment: Environment) -> Result<Vec<ScheduleView>, StoreError> {
         let mut views = Vec::new();
         for row in sqlx::query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {
@@ -65,7 +62,11 @@ impl Store {
     }
 
     async fn waiting_runs(&self, definition: &str, environment: Environment) -> Result<Vec<WaitingRun>, StoreError> {
-        let sql = "SELECT at, date, due_at, why FROM runs WHERE definition = $1 AND environment = $2 AND due_at IS NOT NULL ORDER BY at";
+        let sql = r"-- shown::waiting_runs
+                SELECT at, date, due_at, why
+                FROM runs
+                WHERE definition = $1 AND environment = $2 AND due_at IS NOT NULL
+                ORDER BY at";
         let found = sqlx::query(sql).bind(definition).bind(environment).fetch_all(&self.read).await?;
         let waiting = found.iter().map(|row| {
             Ok(WaitingRun {
@@ -79,10 +80,10 @@ impl Store {
     }
 }
 
-const VIEWS: &str = "SELECT s.definition, r.at, r.ended_at, r.batch, \
-       (SELECT count(*) FROM batches b JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL \
-        WHERE b.definition = s.definition AND b.environment = s.environment AND b.finished_at IS NULL \
-          AND (b.window_until <= $2 OR b.window_from > $2)) AS left_over \
-     FROM schedules s LEFT JOIN runs r ON r.definition = s.definition AND r.environment = s.environment AND r.at = \
-       (SELECT max(at) FROM runs WHERE definition = s.definition AND environment = s.environment AND state = 'started') \
-     WHERE s.environment = $1 ORDER BY s.definition";
+const VIEWS: &str = r"-- shown::views
+        SELECT s.definition, r.at, r.ended_at, r.batch,
+          (SELECT count(*) FROM batches b JOIN jobs j ON j.batch = b.id AND j.due_at IS NOT NULL WHERE b.definition = s.definition AND b.environment = s.environment AND b.finished_at IS NULL AND (b.window_until <= $2 OR b.window_from > $2)) AS left_over
+        FROM schedules s LEFT JOIN runs r ON r.definition = s.definition AND r.environment = s.environment
+          AND r.at = (SELECT max(at) FROM runs WHERE definition = s.definition AND environment = s.environment AND state = 'started')
+        WHERE s.environment = $1
+        ORDER BY s.definition";

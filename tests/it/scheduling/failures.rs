@@ -7,7 +7,7 @@ use wavebatch::{
     definition::{Columns, Definition, Overrides},
     domain::{environment::Environment, retry::PauseKind, transcription::Transcription},
     server::Scheduling,
-    store::{NewBatch, NewRun, Settling},
+    store::{NewBatch, NewRun, Resubmission, Settling},
 };
 
 use crate::cli::{json, wavebatch};
@@ -143,12 +143,12 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     .unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
     let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
-    let spec = serde_json::to_string(&definition.spec(&columns)).unwrap();
+    let spec = (&definition.spec(&columns)).into();
     let batch = NewBatch {
         definition: name.into(),
         ..NewBatch::new(definition.batch.as_str(), Environment::Live, Transcription::TASK, spec)
     };
-    store.begin_submit(batch).await.unwrap();
+    store.begin(batch, Resubmission::default()).await.unwrap();
     drop(taken);
 
     let mut service = Service::start(&fixture);

@@ -42,7 +42,7 @@ use wavebatch::{
     },
     sandbox::{Config, Sandbox},
     server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
-    store::{Counts, JobDetail, JobFilter, Opening, PoolView, ReportRow, Store, Timing},
+    store::{BadSet, Begun, Counts, JobDetail, JobFilter, NewJob, Opening, PoolView, ReportRow, Store, Timing},
     tasks,
     waves::{Client, Settings, account},
 };
@@ -52,6 +52,13 @@ pub const KEY: &str = "sk_test";
 pub const LONG: Timing = Timing { lease_ms: 100_000_000, beat_ms: 500 };
 /// Leases that a test can wait for.
 pub const SHORT: Timing = Timing { lease_ms: 3_000, beat_ms: 500 };
+
+/// Submits lines of a batch.
+pub async fn submit_lines(store: &Store, batch: BatchId, jobs: &[NewJob]) {
+    let begun = Begun { batch, existed: true, at: store.clock().now(), redelivered: 0, pruned: 0 };
+    let set = jobs.iter().zip(0..).collect();
+    store.submit_sets(begun, vec![(set, BadSet::default())]).await.expect("a ledger");
+}
 
 pub struct Fixture {
     pub dir: TempDir,

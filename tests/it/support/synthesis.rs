@@ -13,10 +13,10 @@ use wavebatch::{
         synthesis::Synthesis,
         synthesis::{OutputFormat, Rendition, SynthesisOverrides},
     },
-    store::{NewBatch, NewJob, NewSynthesis, Text},
+    store::{NewBatch, NewJob, NewSynthesis, Resubmission, Text},
 };
 
-use super::Fixture;
+use super::{Fixture, submit_lines};
 
 /// How a batch of speech is asked for; its lines are each spoken in each format.
 pub struct SynthesisSetup {
@@ -53,9 +53,9 @@ impl Fixture {
         let new = NewBatch {
             max_spend: spec.run.max_spend_usd.map(|usd| usd.0),
             concurrency: Some(spec.run.concurrency.unwrap_or(16)),
-            ..NewBatch::new(setup.name, Environment::Live, Synthesis::TASK, serde_json::to_string(&spec).expect("JSON"))
+            ..NewBatch::new(setup.name, Environment::Live, Synthesis::TASK, (&spec).into())
         };
-        let (batch, _) = self.store.begin_submit(new).await.expect("a ledger");
+        let batch = self.store.begin(new, Resubmission::default()).await.expect("a ledger").batch;
         let mut jobs = Vec::new();
         for (line, (key, text)) in (1..).zip(lines) {
             let text = Text::new(*text);
@@ -83,7 +83,7 @@ impl Fixture {
                 });
             }
         }
-        self.store.submit(batch, jobs, vec![]).await.expect("a ledger");
+        submit_lines(&self.store, batch, &jobs).await;
         self.store.end_submit(batch).await.expect("a ledger");
         batch
     }

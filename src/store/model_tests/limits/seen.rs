@@ -47,7 +47,7 @@ impl Seen {
         let calls = calls.fetch_all(&store.read).await.unwrap();
         let jobs = sqlx::query("SELECT id, key, state, token FROM jobs").fetch_all(&store.read).await.unwrap();
         let sums = sqlx::query("SELECT quarter, spent, reserved FROM spending").fetch_all(&store.read).await.unwrap();
-        let sql = "SELECT spent, reserved, state = 'paused' AS paused, paused_by IS 'user' AS by_user FROM batches WHERE id = ?";
+        let sql = "SELECT spent, reserved, state = 'paused' AS paused, pause_kind IS 'user' AS by_user FROM batches WHERE id = ?";
         let batch = sqlx::query(sql).bind(batch.0).fetch_one(&store.read).await.unwrap();
         let call = |row: &sqlx::sqlite::SqliteRow| SeenCall {
             id: rows::call_id(row, "id").unwrap().unwrap(),

@@ -65,7 +65,7 @@ impl<'a> PartJob<'a> {
             if !is_kept {
                 self.heed_dictionary().await?;
             }
-            let (why, replaces) = match self.part.journal.step(looked_at, self.part.on.store().timing().lease_ms) {
+            let (why, replaces) = match self.part.step(looked_at) {
                 Step::Deliver(_) if is_kept => return Ok(self.own(None)),
                 Step::Deliver(call) => return Err(self.gone(call).await?),
                 step if is_kept => return self.found(step).await,
@@ -78,7 +78,7 @@ impl<'a> PartJob<'a> {
                 }
                 Step::Call(why) => {
                     self.may_begin()?;
-                    (if why == Why::First && self.part.on.job().generation > 0 { Why::Retry } else { why }, None)
+                    (why, None)
                 }
             };
             if let Some(ready) = self.buy(looked_at, why, replaces).await? {

@@ -1,0 +1,185 @@
+//! The parts of a job that speaks: when each is heard, and whether it is there.
+
+use std::{fs::File, io, io::BufReader, path::PathBuf};
+
+use super::{
+    error::AppError,
+    views::{JobPartView, JobPartsView, Seconds},
+};
+use crate::{
+    audio::{check, ms_to_sample, sample_to_ms},
+    domain::{
+        cut::{Part, cut},
+        identity::Identity,
+        job::{CallState, Journals},
+        synthesis::{ClipFormat, Rendition, Synthesis, Timeline},
+        synthesis_options::SynthesisOptions,
+    },
+    store::{JobDetail, Store},
+};
+
+/// How a part stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartState {
+    /// This job's call was answered, and the spool has it.
+    Bought,
+    /// The spool has it.
+    Reused,
+    /// It has to be bought.
+    Missing,
+    /// It is to be spoken again.
+    Forced,
+    /// A call for it is under way, or its outcome is unknown.
+    Open,
+    /// It has no words: nothing is bought, and its pause is all that is heard.
+    Silent,
+}
+
+impl PartState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bought => "bought",
+            Self::Reused => "reused",
+            Self::Missing => "missing",
+            Self::Forced => "forced",
+            Self::Open => "open",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// A part of a job.
+pub struct PartNow {
+    /// What is spoken, and where it stands in the text.
+    pub part: Part,
+    /// What names its audio.
+    pub cache_key: Identity,
+    /// Whether it is bought.
+    pub state: PartState,
+}
+
+/// A job by its parts.
+pub struct JobParts {
+    /// What the job asks for.
+    pub own: Rendition,
+    /// The options that it is spoken with.
+    pub options: SynthesisOptions,
+    /// The parts, in order.
+    pub parts: Vec<PartNow>,
+    bought: ClipFormat,
+    timeline: Timeline,
+}
+
+impl JobParts {
+    /// Looks at the ledger and the spool. `None`: nobody knows what the line asks for, or its text has gone.
+    ///
+    /// # Errors
+    /// The ledger does not tell.
+    pub async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, AppError> {
+        let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
+        let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
+        let journals = store.journals(job.row.job, job.generation).await?;
+        let (options, bought) = (own.overrides.apply(&asked.options), own.format.bought());
+        let cut = cut(&text, asked.part_chars);
+        let cache_keys: Vec<_> = cut.iter().map(|part| asked.cache_key(&options, &part.text, bought)).collect();
+        let audio_cache = store.audio_cache();
+        let files: Vec<_> = cut
+            .iter()
+            .zip(&cache_keys)
+            .map(|(part, cache_key)| part.has_words().then(|| audio_cache.path(*cache_key, bought.format)))
+            .collect();
+        let lengths = tokio::task::spawn_blocking(move || files.into_iter().map(|file| length(file, bought)).collect());
+        let lengths: Vec<Option<u64>> = lengths.await.map_err(io::Error::other)?;
+        let pauses = asked.pause.after(&cut).map(|ms| ms_to_sample(ms.into(), bought.sample_rate));
+        let timeline = Timeline::of(lengths.iter().copied().zip(pauses));
+        let mut parts = Vec::with_capacity(cut.len());
+        for ((nth, part), (cache_key, length)) in (0..).zip(cut).zip(cache_keys.into_iter().zip(lengths)) {
+            let state = if part.has_words() {
+                state(store, &journals, nth, cache_key, length.is_some()).await?
+            } else {
+                PartState::Silent
+            };
+            parts.push(PartNow { part, cache_key, state });
+        }
+        Ok(Some(Self { own, options, parts, bought, timeline }))
+    }
+
+    /// When a part is heard, counted from 0.
+    fn start_ms(&self, part: usize) -> Option<u64> {
+        self.timeline.start(part).map(|sample| sample_to_ms(sample, self.bought.sample_rate))
+    }
+
+    /// How long the joined audio is, in ms, if all parts are there.
+    #[must_use]
+    pub fn end_ms(&self) -> Option<u64> {
+        self.timeline.end().map(|sample| sample_to_ms(sample, self.bought.sample_rate))
+    }
+
+    /// The part that is heard at a moment of the joined audio, in ms; from 0. `None`: none is, or it is not known which.
+    #[must_use]
+    pub fn heard_at(&self, ms: u64) -> Option<usize> {
+        self.timeline.at(ms_to_sample(ms, self.bought.sample_rate))
+    }
+
+    /// Up to where it is known what is heard, in ms.
+    #[must_use]
+    pub fn known_to_ms(&self) -> u64 {
+        sample_to_ms(self.timeline.known_to(), self.bought.sample_rate)
+    }
+
+    /// As it is shown.
+    #[must_use]
+    pub fn view(&self, job: &JobDetail) -> JobPartsView {
+        let parts = (0..).zip(&self.parts).map(|(nth, now)| JobPartView {
+            part: nth + 1,
+            start_seconds: self.start_ms(nth).map(Seconds),
+            characters: now.part.chars(),
+            state: now.state.as_str(),
+            paragraph: now.part.paragraph + 1,
+            text: now.part.text.clone(),
+            cache_key: now.cache_key.hex(),
+        });
+        JobPartsView {
+            line: job.row.line,
+            key: job.row.key.clone(),
+            state: job.row.state,
+            voice_id: self.own.voice_id().to_owned(),
+            output_format: self.own.format.format,
+            sample_rate: self.own.format.sample_rate.hz(),
+            output_name: self.own.file(),
+            audio_seconds: self.end_ms().map(Seconds),
+            parts: parts.collect(),
+        }
+    }
+}
+
+/// Length of a part's clip, in samples; a part without words has none. `None`: it is not there, or not whole.
+fn length(file: Option<PathBuf>, bought: ClipFormat) -> Option<u64> {
+    let Some(file) = file else { return Some(0) };
+    let mut file = BufReader::new(File::open(file).ok()?);
+    check(&mut file, bought.format, bought.sample_rate).ok().map(|checked| checked.samples)
+}
+
+async fn state(
+    store: &Store,
+    journals: &Journals,
+    part: i64,
+    cache_key: Identity,
+    there: bool,
+) -> Result<PartState, AppError> {
+    let calls = journals.parts.get(&part).map(|journal| journal.calls.as_slice()).unwrap_or_default();
+    let has = |states: &[CallState]| calls.iter().any(|call| states.contains(&call.state));
+    if has(&[CallState::Sent, CallState::Accepted]) {
+        return Ok(PartState::Open);
+    }
+    if let Some(at) = journals.forced_since(part)
+        && !store.bought_since(cache_key, at).await?
+    {
+        return Ok(PartState::Forced);
+    }
+    Ok(match there {
+        false => PartState::Missing,
+        true if has(&[CallState::Answered]) => PartState::Bought,
+        true => PartState::Reused,
+    })
+}

@@ -1,0 +1,149 @@
+//! How a ledger stands: its batches, its kept answers, and what is used of the account's limits.
+
+use super::{
+    error::AppError,
+    settings::Settings,
+    views::{
+        AnswersView, BatchView, FailureView, KeptView, LedgerView, Moment, PauseView, PoolUse, Seconds, SpeechView,
+        SpendLimitView, StatusView, WindowView,
+    },
+};
+use crate::{
+    clock::Millis,
+    domain::{batch::MicroUsd, pool::Pool},
+    store::{BatchRow, KeptAnswers, Store, SynthesisCounts},
+    tasks::Registry,
+};
+
+/// How a ledger stands, and these batches of it.
+///
+/// # Errors
+/// The ledger does not tell.
+pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> Result<StatusView, AppError> {
+    let now = store.clock().now();
+    let mut batches = Vec::with_capacity(rows.len());
+    for row in rows {
+        batches.push(batch((store, &settings.tasks), row, now).await?);
+    }
+    let mut pools = Vec::new();
+    // Pools belong to an account; without a key it is not known which.
+    if let Some(account) = settings.account() {
+        for pool in Pool::ALL {
+            let limits = settings.config.limits_of(*pool).limits;
+            pools.push(PoolUse::of(&store.pool(&account, *pool, &limits).await?, limits, now));
+        }
+    }
+    let ledger = LedgerView::of(store.path().display().to_string(), store.sizes().await?, answers(store).await?);
+    let processes = store.live_settings().await?;
+    let differing = differing(&processes);
+    Ok(StatusView {
+        ledger,
+        batches,
+        pools,
+        spend_limits: spend_limits(store, settings).await?,
+        processes: processes.into_iter().map(|(pid, _)| pid).collect(),
+        processes_differ: differing.is_some(),
+        differing,
+    })
+}
+
+/// Two processes that work under different limits.
+fn differing(processes: &[(i64, String)]) -> Option<(i64, i64)> {
+    let (first, rest) = processes.split_first()?;
+    let other = rest.iter().find(|(_, settings)| *settings != first.1)?;
+    Some((first.0, other.0))
+}
+
+async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
+    let counts = store.counts(row.id).await?;
+    let synthesis = match tasks.has_parts(row.task) {
+        false => None,
+        true => Some(synthesis(&store.synthesis_counts(row.id).await?)),
+    };
+    let (places, unreadable) = match row.spec.read() {
+        Ok(spec) => (Some((spec.manifest.clone(), spec.output.clone())), None),
+        Err(fault) => (None, Some(fault.to_owned())),
+    };
+    let (manifest, outputs) = places.unzip();
+    let failures = counts.failures.iter().map(|(state, kind, count, key)| FailureView {
+        state: *state,
+        kind: kind.clone(),
+        count: *count,
+        key: key.clone(),
+    });
+    Ok(BatchView {
+        state: row.phase(counts.unfinished(), now),
+        window: row.window.map(|(from, until)| WindowView { from: Moment(from), until: Moment(until) }),
+        pause: row.pause.map(|(kind, reason)| PauseView { kind, reason, until: row.pause_until.map(Moment) }),
+        batch: row.name,
+        definition: row.definition,
+        task: row.task,
+        environment: row.environment,
+        manifest,
+        outputs,
+        unreadable,
+        total: counts.total(),
+        failures: failures.collect(),
+        audio_seconds: Seconds(counts.audio_ms),
+        lines: counts.by_state,
+        spent_usd: MicroUsd(row.spent),
+        reserved_usd: MicroUsd(row.reserved),
+        max_spend_usd: row.max_spend.map(MicroUsd),
+        submitted_at: Moment(row.submitted_at),
+        started_at: row.started_at.map(Moment),
+        finished_at: row.finished_at.map(Moment),
+        synthesis,
+    })
+}
+
+fn synthesis(counts: &SynthesisCounts) -> SpeechView {
+    SpeechView {
+        characters: counts.asked,
+        characters_there: counts.there(),
+        parts: counts.parts,
+        reused_parts: counts.reused_parts,
+    }
+}
+
+/// The kept answers of a ledger, and what of them can go.
+///
+/// # Errors
+/// The ledger does not tell.
+pub async fn answers(store: &Store) -> Result<AnswersView, AppError> {
+    let batches = store.batches().await?;
+    let until = |kept: &KeptAnswers| batches.iter().find(|row| row.id == kept.batch).and_then(kept_until);
+    let kept = store.kept_by_batch().await?.into_iter();
+    let kept = kept.map(|kept| (until(&kept), KeptView { count: kept.answers, bytes: kept.bytes }));
+    Ok(AnswersView::of(kept, store.clock().now()))
+}
+
+/// When the answers of a batch have been kept long enough, in ms since 1970; `None` as long as it is not finished.
+#[must_use]
+pub fn kept_until(row: &BatchRow) -> Option<Millis> {
+    // Of one whose specification does not read nobody knows it.
+    let keep = i64::try_from(row.spec.read().ok()?.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
+    row.finished_at.map(|at| at.saturating_add(keep))
+}
+
+/// What is committed of each spend limit that is set. Without a key all accounts of the ledger count.
+///
+/// # Errors
+/// The ledger does not tell.
+pub async fn spend_limits(store: &Store, settings: &Settings) -> Result<Vec<SpendLimitView>, AppError> {
+    let Some(rule) = &settings.config.spend else { return Ok(Vec::new()) };
+    let uses = store.spend_uses(settings.account().as_deref(), settings.environment, rule).await?;
+    Ok(uses.iter().map(|one| SpendLimitView::of(one, rule)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_differ_are_found() {
+        let mut processes = vec![(1, "a".to_owned()), (2, "a".to_owned())];
+        assert_eq!(differing(&processes), None);
+        processes.push((3, "b".into()));
+        assert_eq!(differing(&processes), Some((1, 3)));
+    }
+}

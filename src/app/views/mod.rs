@@ -1,0 +1,57 @@
+//! What front ends show: the data behind every `--json`, each field under the name that users see. Money is in US dollars
+//! (`_usd`), times are RFC 3339 in UTC with milliseconds, lengths are in seconds, and sizes in bytes, unless a name says
+//! otherwise. Fields may be added; none changes its name or meaning.
+//!
+//! They are made from what the rooms below tell, and know nothing of this room.
+
+mod answers;
+mod check;
+mod dictionaries;
+mod jobs;
+mod parts;
+mod schedule;
+mod spend;
+mod spool;
+mod status;
+mod voices;
+
+use serde::{Serialize, Serializer};
+
+pub use self::{
+    answers::{AnswersView, KeptView},
+    check::{CheckView, PartView, PlanView},
+    dictionaries::DictionaryView,
+    jobs::{CallView, JobView, RenditionView},
+    parts::{JobPartView, JobPartsView},
+    schedule::{
+        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduledView, WaitingRunView,
+        ZonedView,
+    },
+    spend::{GroupView, GroupsView, SpendLimitView, SpendView, SumsView},
+    spool::{ClipsView, SpoolPrunedView, SpoolView},
+    status::{BatchView, FailureView, LedgerView, PauseView, PoolUse, SpeechView, StatusView, WindowView},
+    voices::VoiceView,
+};
+use crate::clock::Millis;
+
+/// A moment, in ms since 1970. It is shown as RFC 3339 in UTC, or as `null` if that has no such moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Millis);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let at = jiff::Timestamp::from_millisecond(self.0).ok();
+        at.map(|at| format!("{at:.3}")).serialize(to)
+    }
+}
+
+/// A length, in ms. It is shown in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub u64);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_precision_loss, reason = "shown; no length has 2^52 ms")]
+        to.serialize_f64(self.0 as f64 / 1_000.0)
+    }
+}

@@ -1,0 +1,23 @@
+//! Statements whose plan must not depend on a guess: each looks at a few rows of an index, where another index would have it
+//! look at all rows of a batch or an account.
+
+use super::{control::AWAITED_CALLS, fence, spend_limits::IS_IN_FLIGHT, tests::ledger, vitals};
+use crate::domain::job::BatchId;
+
+#[tokio::test]
+async fn few_rows_are_found_by_the_index_of_the_few() {
+    let l = ledger().await;
+    let batches = fence::batches_of(&[BatchId(1), BatchId(2)]);
+    for (statement, index) in [
+        (vitals::UNFINISHED_JOBS, "COVERING INDEX jobs_by_state"),
+        (vitals::OPEN_CALLS, "SCAN c USING INDEX calls_open"),
+        (IS_IN_FLIGHT, "SCAN calls USING INDEX calls_by_slot"),
+        (batches.as_str(), "SCAN calls USING INDEX calls_by_slot"),
+        (AWAITED_CALLS, "SCAN calls USING INDEX calls_open"),
+    ] {
+        let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explained).fetch_all(&l.store.read).await.unwrap();
+        let plan: Vec<_> = rows.into_iter().map(|(.., step)| step).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{statement}\n{plan:#?}");
+    }
+}
