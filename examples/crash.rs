@@ -19,7 +19,7 @@ use std::{
 fn main() -> ExitCode {
     // The processes that are killed are this program, too: it is the same as `main.rs` then.
     if env::var_os("WAVEBATCH_CRASH_PART").is_some() {
-        return wavebatch::cli::main();
+        return wavebatch::cli::main(wavebatch::tasks::Registry::built_in());
     }
     if !wavebatch::crash::ARMED {
         println!("this build cannot be made to die at named moments; add --features crash-points");

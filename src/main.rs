@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use wavebatch::tasks::Registry;
+
 fn main() -> ExitCode {
-    wavebatch::cli::main()
+    wavebatch::cli::main(Registry::built_in())
 }

@@ -21,13 +21,8 @@ use super::{
 use crate::{
     config::{Config, Listen},
     definition::Definition,
-    domain::{
-        batch::BatchSpec,
-        callback::Secret,
-        job::BatchId,
-        options::{SttModel, WebhookMode},
-        transcription::Transcription,
-    },
+    domain::{callback::Secret, job::BatchId},
+    report::asked_of,
     runner::Webhook,
     server::{
         Metrics, Receiver, ReceiverSettings, ServerTimeouts,
@@ -56,7 +51,7 @@ impl Callbacks {
     pub(super) async fn of_work(session: &Session, batches: &[BatchId]) -> Result<Self, AppError> {
         let (settings, store) = (&session.settings, &session.store);
         let webhook = &settings.config.webhook;
-        if webhook.public_url.is_none() && !settings.is_sandbox() || !may_be_posted_of(store, batches).await? {
+        if webhook.public_url.is_none() && !settings.is_sandbox() || !may_be_posted(session, batches).await? {
             return Ok(Self::default());
         }
         let secrets = webhook_secrets(settings, store)?;
@@ -210,23 +205,14 @@ impl Standby {
 }
 
 /// Whether answers of one of these batches may be posted; without batches named, whichever are open.
-async fn may_be_posted_of(store: &Store, batches: &[BatchId]) -> Result<bool, AppError> {
+async fn may_be_posted(session: &Session, batches: &[BatchId]) -> Result<bool, AppError> {
     let mut posted = batches.is_empty();
     for batch in batches {
-        posted |= may_be_posted(store.batch_by_id(*batch).await?.specification()?);
+        let row = session.store.batch_by_id(*batch).await?;
+        let spec = row.specification()?;
+        posted |= asked_of(session.settings.tasks.reports(), spec)?.may_be_posted(&spec.option_columns);
     }
     Ok(posted)
-}
-
-fn may_be_posted(spec: &BatchSpec) -> bool {
-    let Some(asked) = spec.task.read::<Transcription>().ok() else { return false };
-    // A column may set another model for a line.
-    let pro = asked.options.model == SttModel::PulsePro || spec.option_columns.iter().any(|column| column == "model");
-    match asked.webhook {
-        WebhookMode::Auto => pro,
-        WebhookMode::Always => true,
-        WebhookMode::Never => false,
-    }
 }
 
 /// Answers that are always to be posted need an address.
@@ -234,8 +220,7 @@ fn may_be_posted(spec: &BatchSpec) -> bool {
 /// # Errors
 /// There is none.
 pub fn check_public_url(definition: &Definition, config: &Config, sandbox: bool) -> Result<(), AppError> {
-    let always = definition.transcribing().is_some_and(|asked| asked.webhook == WebhookMode::Always);
-    match always && !sandbox && config.webhook.public_url.is_none() {
+    match definition.task.needs_callbacks() && !sandbox && config.webhook.public_url.is_none() {
         true => Err(AppError::NoPublicUrl),
         false => Ok(()),
     }

@@ -55,7 +55,7 @@ pub async fn check(
     let mut unchecked = unchecked(definition, settings);
     let watch = Arc::clone(events);
     let asked = PlanOptions {
-        tasks: crate::tasks::Registry::built_in().intakes().clone(),
+        tasks: settings.tasks.intakes().clone(),
         again: consent.again,
         update_source: consent.update_source,
         rates: settings.config.rates.clone(),
@@ -155,10 +155,7 @@ fn judge(
 }
 
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {
-    let mut unchecked = Vec::new();
-    if definition.transcribing().is_some() {
-        unchecked.push("the recordings: whether they are there, are audio, and how long they are".to_owned());
-    }
+    let mut unchecked: Vec<String> = definition.task.unchecked().map(str::to_owned).into_iter().collect();
     if !settings.is_sandbox() {
         unchecked.push(match settings.env.key {
             Some(_) => "the key: whether the API accepts it".into(),

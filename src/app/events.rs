@@ -13,6 +13,7 @@ use crate::{
     },
     runner::{self, intake::ReadProgress},
     store::Store,
+    tasks::Registry,
 };
 
 /// One thing that the user may want to know.
@@ -72,6 +73,8 @@ pub struct Watched {
     pub limits: HashMap<Pool, Limits>,
     /// What is worked.
     pub batches: Vec<BatchId>,
+    /// What can be done with lines.
+    pub tasks: Registry,
 }
 
 /// Who hears what a session says. A closure over [`Event`] is one.

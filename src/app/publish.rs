@@ -2,8 +2,9 @@
 
 use super::error::AppError;
 use crate::{
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, retry::PauseKind},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, retry::PauseKind, task::Tasks},
     report::{
+        ReportTask,
         publish::{publish_at_output, summarize},
         summary::{Summary, SummaryState},
         task_of,
@@ -32,14 +33,13 @@ pub struct Published {
 /// The ledger does not tell.
 pub async fn publish_batch(
     store: &Store,
-    rates: &Rates,
+    (rates, tasks): (&Rates, &Tasks<dyn ReportTask>),
     batch: BatchId,
     state: SummaryState,
 ) -> Result<Published, AppError> {
     let row = store.batch_by_id(batch).await?;
     let spec = row.specification()?;
-    let registry = crate::tasks::Registry::built_in();
-    let task = task_of(registry.reports(), spec)?;
+    let task = task_of(tasks, spec)?;
     // Boxed, since what calls this is deep already.
     let publishing = Box::pin(publish_at_output(store, &row, (spec, &*task), state, rates));
     let (summary, failed) = match publishing.await {

@@ -144,6 +144,7 @@ impl Session {
             account: self.account_name().to_owned(),
             limits: self.config().pool_limits(),
             batches: batches.to_vec(),
+            tasks: self.settings.tasks.clone(),
         };
         let watching = tokio::spawn(Arc::clone(&self.events).follow(watched, heard));
         let runner = self.runner(callbacks.webhook.clone(), events).in_order(order);
@@ -168,7 +169,7 @@ impl Session {
         let unfinished = self.store.counts(batch).await?.unfinished();
         let state = state_of(end, row.pause.is_some(), unfinished);
         let published = tokio::select! {
-            published = publish_batch(&self.store, &self.config().rates, batch, state) => published?,
+            published = publish_batch(&self.store, (&self.config().rates, self.settings.tasks.reports()), batch, state) => published?,
             // The signal that ended the work is the reason for this report; only one more ends it too.
             () = self.shutdown.next() => return Err(self.interrupted()),
         };

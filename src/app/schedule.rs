@@ -27,6 +27,7 @@ use crate::{
         pool::WINDOW_MS,
         schedule::{Occurrence, Schedule as Times, Window},
     },
+    report::asked_of,
     runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
     server::names_ahead,
     store::{ScheduleView, Store},
@@ -145,7 +146,7 @@ impl ScheduleContext<'_> {
         // Of a file that is wrong by itself, all is told that is.
         let all = |faults| self.load_at(path, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
-        let table = Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &overrides).map_err(all)?;
+        let table = Timetable::read(path, self.settings.tasks.definitions(), &overrides).map_err(all)?;
         let Some(times) = table.schedule.clone() else {
             return self.load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
         };
@@ -184,7 +185,7 @@ impl ScheduleContext<'_> {
     /// A definition as it is at this moment.
     fn load_at(&self, path: &Path, now: Timestamp) -> Result<Definition, Faults> {
         let overrides = Overrides { now: Some(now), ..Overrides::default() };
-        Definition::load(path, crate::tasks::Registry::built_in().definitions(), &overrides)
+        Definition::load(path, self.settings.tasks.definitions(), &overrides)
     }
 
     async fn load(
@@ -198,14 +199,18 @@ impl ScheduleContext<'_> {
             return Ok(Load::Unknown("its manifest is not on this machine"));
         }
         let asked = PlanOptions {
-            tasks: crate::tasks::Registry::built_in().intakes().clone(),
+            tasks: self.settings.tasks.intakes().clone(),
             again: false,
             update_source: false,
             rates: self.settings.config.rates.clone(),
             watch: ReadWatch::default(),
         };
         match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
-            Ok(plan) => Ok(counted(&plan, window, limits_of(&self.settings.config, &plan.spec))),
+            Ok(plan) => {
+                let asked = asked_of(self.settings.tasks.reports(), &plan.spec)
+                    .map_err(|e| Fault::of_file(file, e.to_string()))?;
+                Ok(counted(&plan, window, limits_of(&self.settings.config, &plan.spec, &*asked)))
+            }
             Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
                 Ok(Load::Unknown("its manifest is empty as yet"))
             }

@@ -16,7 +16,6 @@ use crate::{
     runner::{self, Means, Runner, RunnerConfig, Webhook, intake::Account},
     shutdown::Shutdown,
     store::Store,
-    tasks,
 };
 
 /// All that submitting to a ledger and working it takes.
@@ -121,7 +120,7 @@ impl Session {
         };
         let means =
             Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };
-        Runner::new(means, tasks::Registry::built_in().makers(), config, events)
+        Runner::new(means, self.settings.tasks.makers(), config, events)
     }
 
     /// Ends everything in order.

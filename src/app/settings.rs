@@ -3,6 +3,8 @@
 use crate::{
     config::{Config, Env, PoolLimits},
     domain::{batch::BatchSpec, environment::Environment},
+    report::AskedOfBatch,
+    tasks::Registry,
     waves::account,
 };
 
@@ -11,7 +13,7 @@ pub const SANDBOX_ACCOUNT: &str = "sandbox";
 /// Where outputs of the sandbox go, whatever the definition says.
 pub const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
 
-/// What a session is opened with. A registry of tasks belongs here, too, once there is one.
+/// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings of the file, with flags and environment merged in.
@@ -20,6 +22,8 @@ pub struct Settings {
     pub env: Env,
     /// Where calls go.
     pub environment: Environment,
+    /// What can be done with lines.
+    pub tasks: Registry,
     /// Whether calls may be made, so that a key has to be there. Without them any key will do.
     pub calls: bool,
     /// Whether the ledger is made if it is not there.
@@ -29,8 +33,8 @@ pub struct Settings {
 impl Settings {
     /// Settings to submit and to work with: calls may be made, and the ledger is made if it is not there.
     #[must_use]
-    pub const fn new(config: Config, env: Env, environment: Environment) -> Self {
-        Self { config, env, environment, calls: true, create: true }
+    pub const fn new(config: Config, env: Env, environment: Environment, tasks: Registry) -> Self {
+        Self { config, env, environment, tasks, calls: true, create: true }
     }
 
     /// The same where no call will be made.
@@ -61,6 +65,6 @@ impl Settings {
 
 /// The limits of a batch's model, lowered by its definition.
 #[must_use]
-pub fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
-    config.limits_of(spec.task.pool()).lowered(&spec.run)
+pub fn limits_of(config: &Config, spec: &BatchSpec, asked: &dyn AskedOfBatch) -> PoolLimits {
+    config.limits_of(asked.pool()).lowered(&spec.run)
 }

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    domain::{batch::MicroUsd, pool::Pool, transcription::Transcription},
+    domain::{batch::MicroUsd, pool::Pool},
     store::{BatchRow, KeptAnswers, Store, SynthesisCounts},
+    tasks::Registry,
 };
 
 /// How a ledger stands, and these batches of it.
@@ -22,7 +23,7 @@ pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> 
     let now = store.clock().now();
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
-        batches.push(batch(store, row, now).await?);
+        batches.push(batch((store, &settings.tasks), row, now).await?);
     }
     let mut pools = Vec::new();
     // Pools belong to an account; without a key it is not known which.
@@ -53,11 +54,11 @@ fn differing(processes: &[(i64, String)]) -> Option<(i64, i64)> {
     Some((first.0, other.0))
 }
 
-async fn batch(store: &Store, row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
+async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
     let counts = store.counts(row.id).await?;
-    let synthesis = match row.task {
-        Transcription::TASK => None,
-        _ => Some(synthesis(&store.synthesis_counts(row.id).await?)),
+    let synthesis = match tasks.has_parts(row.task) {
+        false => None,
+        true => Some(synthesis(&store.synthesis_counts(row.id).await?)),
     };
     let (places, unreadable) = match row.spec.read() {
         Ok(spec) => (Some((spec.manifest.clone(), spec.output.clone())), None),

@@ -1,6 +1,5 @@
 //! `wavebatch check`
 
-use crate::domain::synthesis::Synthesis;
 use clap::Args;
 
 use super::{
@@ -20,6 +19,7 @@ use crate::{
     },
     config::{Config, SetBy},
     definition::Definition,
+    report::{AskedOfBatch, asked_of},
     runner::intake::{Estimate, IntakeError, Plan},
     store::BatchPhase,
     tasks::synthesize::TextFindings,
@@ -61,16 +61,20 @@ impl Check {
 
 pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let settings = context.settings(sources.sandbox)?;
-    let definition = sources.definition(&context.env)?.asked_at(settings.config.origin());
+    let definition = sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
     if ask.parts {
         return parts(context, &settings, &definition, &ask).await;
     }
     let events = Terminal::events(&context.screen);
     let checked = app::check(&settings, &definition, sources.consent(), &events, tokio::io::stdin()).await?;
+    let asked = match &checked.plan {
+        Some(plan) => Some(asked_of(settings.tasks.reports(), &plan.spec)?),
+        None => None,
+    };
     let screen = &context.screen;
     match ask.json {
-        true => screen.view(&view(&definition, &settings.config, &checked))?,
-        false => screen.result(&message(&definition, &settings, &checked))?,
+        true => screen.view(&view(&definition, &settings.config, (&checked, asked.as_deref())))?,
+        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref())))?,
     }
     match checked.plan.and_then(|plan| plan.rebuy) {
         Some(rebuy) if !sources.rebuy => {
@@ -103,15 +107,20 @@ async fn parts(
     }
 }
 
-fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> String {
+fn message(
+    definition: &Definition,
+    settings: &Settings,
+    (checked, asked): (&Checked, Option<&dyn AskedOfBatch>),
+) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
-    let (plan, config) = (plan.as_ref(), &settings.config);
-    let mut facts = vec![messages::headline(definition, settings.environment)];
+    let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
+    let mut facts = vec![messages::headline(definition, &settings.tasks, settings.environment)];
     facts.extend(messages::places(config, *new_ledger));
     facts.push(fact("manifest", &definition.manifest));
-    if let Some(plan) = plan {
+    if let Some((plan, asked)) = plan {
+        let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan));
-        facts.extend(lines(plan));
+        facts.extend(lines(plan, asked, gone));
         facts.extend(messages::option_columns(&plan.spec.option_columns));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }
@@ -120,9 +129,9 @@ fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> S
     facts.extend(synthesis::pronunciations(definition));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
-    if let Some(plan) = plan {
+    if let Some((plan, asked)) = plan {
         facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
-        facts.extend(cost(plan, config));
+        facts.extend(cost(plan, asked, config));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
         facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
         if !plan.scan.faults.is_empty() {
@@ -153,7 +162,7 @@ fn plan_facts(plan: &Plan) -> Vec<String> {
     facts
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
+fn lines(plan: &Plan, asked: &dyn AskedOfBatch, gone: &str) -> Vec<String> {
     let diff = &plan.diff;
     let parts = [
         (diff.new, "new"),
@@ -164,11 +173,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
-    let (mut facts, one) = match plan.spec.task.read::<Synthesis>().ok() {
-        Some(asked) => {
-            let product = synthesis::product(plan.scan.lines, plan.scan.jobs, &asked);
-            (vec![fact("lines", product), fact("", parts.join(", "))], "output")
-        }
+    let (mut facts, one) = match asked.product(plan.scan.lines, plan.scan.jobs) {
+        Some(product) => (vec![fact("lines", product), fact("", parts.join(", "))], "output"),
         None => (vec![fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
@@ -177,19 +183,19 @@ fn lines(plan: &Plan) -> Vec<String> {
         }
     };
     some(plan.scan.without_source, " without a source: nothing to do");
-    some(plan.gone, messages::gone(&plan.spec));
+    some(plan.gone, gone);
     some(plan.redelivered, " rendered and delivered again from kept answers");
     some(plan.without_word_times, messages::WITHOUT_WORD_TIMES);
     facts.extend(reading::compared(&plan.compared, plan.readdressed.as_deref()));
     facts
 }
 
-fn cost(plan: &Plan, config: &Config) -> Vec<String> {
+fn cost(plan: &Plan, asked: &dyn AskedOfBatch, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
-    let limits = limits_of(config, &plan.spec);
+    let limits = limits_of(config, &plan.spec, asked);
     if limits.rate_by == SetBy::Sandbox {
         let synthesis = plan
             .purchases
@@ -233,16 +239,20 @@ fn about(estimate: &Estimate) -> String {
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
 }
 
-fn view<'v>(definition: &'v Definition, config: &'v Config, checked: &'v Checked) -> CheckView<'v> {
+fn view<'v>(
+    definition: &'v Definition,
+    config: &'v Config,
+    (checked, asked): (&'v Checked, Option<&dyn AskedOfBatch>),
+) -> CheckView<'v> {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
-    let of_plan = |plan: &'v Plan| {
+    let of_plan = |(plan, asked): (&'v Plan, &dyn AskedOfBatch)| {
         let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        PlanView::of(plan, &limits_of(config, &plan.spec), &config.rates, priced)
+        PlanView::of(plan, &limits_of(config, &plan.spec, asked), &config.rates, priced)
     };
     CheckView {
         unlisted: plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default(),
-        plan: plan.map(of_plan),
+        plan: plan.zip(asked).map(of_plan),
         not_checked: unchecked,
         voices,
         ..CheckView::of(definition, config, *new_ledger)

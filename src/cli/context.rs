@@ -10,6 +10,7 @@ use crate::{
     config::{Config, Env, Flags},
     domain::environment::Environment,
     store::{BatchPhase, BatchRow, Store},
+    tasks::Registry,
 };
 
 /// A batch of this ledger.
@@ -38,11 +39,13 @@ pub struct Context {
     pub screen: Screen,
     /// The environment.
     pub env: Env,
+    /// What can be done with lines.
+    pub tasks: Registry,
 }
 
 impl Context {
-    pub(super) fn new(global: Global, screen: Screen) -> Self {
-        Self { global, screen, env: Env::read() }
+    pub(super) fn new(global: Global, screen: Screen, tasks: Registry) -> Self {
+        Self { global, screen, env: Env::read(), tasks }
     }
 
     /// The settings.
@@ -54,7 +57,7 @@ impl Context {
 
     /// What a session is opened with.
     pub fn settings(&self, sandbox: bool) -> Result<Settings, CliError> {
-        Ok(Settings::new(self.config(sandbox)?, self.env.clone(), Environment::sandboxed(sandbox)))
+        Ok(Settings::new(self.config(sandbox)?, self.env.clone(), Environment::sandboxed(sandbox), self.tasks.clone()))
     }
 
     /// The ledger, which has to be there, and the settings.

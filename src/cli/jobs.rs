@@ -16,7 +16,6 @@ use crate::{
     domain::{
         job::{JobState, Wanted},
         synthesis::Synthesis,
-        transcription::Transcription,
     },
     store::{BatchRow, JobDetail, JobFilter, Store},
 };
@@ -78,9 +77,9 @@ impl Jobs {
                 screen.result(&in_full(job, screen.result_width()))?;
             }
         } else {
-            screen.result(&match batch.task {
-                Transcription::TASK => list(&jobs, screen.result_width()),
-                _ => synthesis_words(&jobs, screen.result_width()),
+            screen.result(&match context.tasks.has_parts(batch.task) {
+                false => list(&jobs, screen.result_width()),
+                true => synthesis_words(&jobs, screen.result_width()),
             })?;
         }
         self.end(context, store, more, limit).await

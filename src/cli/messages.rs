@@ -4,7 +4,6 @@ use super::{
     error::{CliError, Exit},
     reading,
     screen::Screen,
-    synthesis,
     words::{counted, dollars, duration, fact, grouped, shell, unpriced},
 };
 use crate::{
@@ -13,11 +12,12 @@ use crate::{
     definition::{Definition, manifest::Ignored},
     domain::{
         batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState,
-        options::SttModel, row::RowStatus, synthesis::Synthesis, transcription::Transcription,
+        options::SttModel, row::RowStatus, task::Task, transcription::Transcription,
     },
-    report::summary::SummaryState,
+    report::{AskedOfBatch, Rest, summary::SummaryState},
     runner::{DEFAULT_CONCURRENCY, intake::Submission},
     store::Counts,
+    tasks::Registry,
 };
 
 /// The model of transcripts.
@@ -51,7 +51,7 @@ pub(super) const WITHOUT_WORD_TIMES: &str =
     " bought without word times: their captions share the length out; `retry --key` buys one again with them";
 
 /// What submitting did.
-pub(super) fn submitted(done: &Submission) -> Vec<String> {
+pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn AskedOfBatch)) -> Vec<String> {
     let s = &done.submitted;
     let mut parts = Vec::new();
     for (n, what) in [(s.new, "new"), (s.changed, "changed"), (s.same, "there already"), (done.bad, "bad")] {
@@ -63,15 +63,14 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
         parts.push("none: there is nothing to do".into());
     }
     let mut facts = Vec::new();
-    let synthesis = done.spec.task.read::<Synthesis>().ok();
-    let one = if synthesis.is_some() { "output" } else { "line" };
+    let one = if task.has_parts() { "output" } else { "line" };
     if done.older_batch {
         let message = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
         facts.push(fact("goes on", message));
     }
-    match synthesis {
-        Some(asked) => {
-            facts.push(fact("lines", synthesis::product(done.lines, s.new + s.changed + s.same, &asked)));
+    match asked.product(done.lines, s.new + s.changed + s.same) {
+        Some(product) => {
+            facts.push(fact("lines", product));
             facts.push(fact("", parts.join(", ")));
         }
         None => facts.push(fact("lines", parts.join(", "))),
@@ -93,39 +92,20 @@ pub(super) fn submitted(done: &Submission) -> Vec<String> {
     facts
 }
 
-/// Of jobs that nobody asks for any more.
-pub(super) fn gone(spec: &BatchSpec) -> &'static str {
-    match spec.task.name {
-        Transcription::TASK => " of the batch are not in the manifest any more; they stay",
-        _ => " of the batch are of lines that are gone, or of voices or formats that are not asked for any more",
-    }
-}
-
 /// What is left to do, what it costs, and how long it takes at least.
-pub(super) fn outlook(counts: &Counts, spec: &BatchSpec, limits: &PoolLimits, rates: &Rates) -> Vec<String> {
+pub(super) fn outlook(
+    counts: &Counts,
+    (spec, asked): (&BatchSpec, &dyn AskedOfBatch),
+    limits: &PoolLimits,
+    rates: &Rates,
+) -> Vec<String> {
     let left = counts.unfinished();
     if left == 0 {
         return Vec::new();
     }
-    if let Some(asked) = spec.task.read::<Synthesis>().ok() {
-        let mut facts = vec![fact("cost", synthesis::price(asked.options.model, rates))];
-        facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
-        facts.push(fact("time", finish(left, limits)));
-        return facts;
-    }
-    let model = stt(spec);
     let done = counts.of(JobState::Succeeded) + counts.of(JobState::Suspect);
-    let price = price(model, rates);
-    let cost = match (done, counts.audio_ms) {
-        _ if rates.known_per_minute(model).is_none() => price,
-        (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
-        (done, known) => {
-            let audio_ms = known / done * left;
-            let cost = dollars(rates.cost(model, audio_ms).0);
-            format!("about {cost} for {} of audio, judging by the {} done ({price})", duration(audio_ms), grouped(done))
-        }
-    };
-    let mut facts = vec![fact("cost", cost)];
+    let rest = Rest { jobs: left, done, audio_ms: counts.audio_ms };
+    let mut facts = vec![fact("cost", asked.price_of_rest(&rest, rates))];
     facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
     facts.push(fact("time", finish(left, limits)));
     facts
@@ -163,13 +143,10 @@ pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
 }
 
 /// The definition's first line.
-pub(super) fn headline(definition: &Definition, environment: Environment) -> String {
+pub(super) fn headline(definition: &Definition, tasks: &Registry, environment: Environment) -> String {
     let task = definition.task.task();
-    let sandbox = match (environment, task) {
-        (Environment::Sandbox, Transcription::TASK) => " in the sandbox: nothing is sent, transcripts are invented",
-        (Environment::Sandbox, Synthesis::TASK) => " in the sandbox: nothing is sent, audio is invented",
-        _ => "",
-    };
+    let invented = tasks.reports().get(task).filter(|_| environment.is_sandbox()).map(|task| task.invented());
+    let sandbox = invented.map(|what| format!(" in the sandbox: nothing is sent, {what}")).unwrap_or_default();
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
 }
 
@@ -230,6 +207,7 @@ mod tests {
         config::SetBy,
         domain::{cost::RATES_AS_OF, pool::Limits},
     };
+    use crate::{report::ReportTask, tasks::Transcribe};
 
     fn limits(rate: Option<u32>, concurrency: Option<u32>) -> PoolLimits {
         PoolLimits {
@@ -263,7 +241,8 @@ mod tests {
             "run": {}, "report": {}, "carried": [], "option_columns": [],
         }))
         .unwrap();
-        let message = |counts: &Counts| outlook(counts, &spec, &limits(None, None), &Rates::default());
+        let asked = Transcribe.batch(&spec.task).unwrap();
+        let message = |counts: &Counts| outlook(counts, (&spec, &*asked), &limits(None, None), &Rates::default());
         let mut counts = Counts::default();
         assert!(message(&counts).is_empty());
         counts.by_state.insert(JobState::Queued, 10);

@@ -55,6 +55,7 @@ use self::{context::Context, screen::Screen};
 use crate::{
     domain::printable::{printable, printable_lines},
     process,
+    tasks::Registry,
     telemetry::{self, LogFormat, Verbosity},
 };
 
@@ -135,9 +136,9 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// The program: reads the command line, does it, and says how it ended.
+/// The program: reads the command line, does it with these tasks, and says how it ended.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(tasks: Registry) -> ExitCode {
     process::set_up();
     report_panics();
     let cli = match parse() {
@@ -152,7 +153,7 @@ pub fn main() -> ExitCode {
     let screen = Screen::new(bars, cli.global.log_format, cli.global.quiet);
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let done = runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone())));
+            let done = runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone(), tasks)));
             // A thread that still reads a terminal must not keep the program.
             runtime.shutdown_background();
             done

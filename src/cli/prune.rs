@@ -13,7 +13,6 @@ use super::{
 use crate::{
     app::{answers, kept_until},
     definition::text,
-    domain::synthesis::Synthesis,
     store::{BatchRow, Pruned},
 };
 
@@ -61,7 +60,7 @@ impl Prune {
         if pruned.texts > 0 {
             screen.message(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
         }
-        if batch.as_ref().is_some_and(|row| row.task == Synthesis::TASK) {
+        if batch.as_ref().is_some_and(|row| context.tasks.has_parts(row.task)) {
             screen.message("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
         } else if pruned.answers + pruned.callbacks == 0 {
             screen.message("no answers to prune");

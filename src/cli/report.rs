@@ -54,8 +54,7 @@ impl Report {
         match &self.output {
             _ if self.json => {
                 let spec = row.specification()?;
-                let registry = crate::tasks::Registry::built_in();
-                let task = task_of(registry.reports(), spec)?;
+                let task = task_of(context.tasks.reports(), spec)?;
                 let summary = summarize(&store, row.id, (spec, &*task), state, &settings.config.rates).await?;
                 context.screen.json(&String::from_utf8_lossy(&summary.to_json()))?;
             }
@@ -84,7 +83,7 @@ async fn beside(
     row: &BatchRow,
     state: SummaryState,
 ) -> Result<(), CliError> {
-    let published = publish_batch(store, rates, row.id, state).await?;
+    let published = publish_batch(store, (rates, context.tasks.reports()), row.id, state).await?;
     if let Some(error) = published.failed {
         return Err(error.into());
     }
@@ -102,8 +101,7 @@ async fn write(
     with_dropped: bool,
 ) -> Result<(), CliError> {
     let spec = row.specification()?;
-    let registry = crate::tasks::Registry::built_in();
-    let task = task_of(registry.reports(), spec)?;
+    let task = task_of(context.tasks.reports(), spec)?;
     let of = (spec, &*task);
     if let Some(address) = file.to_str().filter(|address| is_s3(address)) {
         put_report(store, row, of, with_dropped, address).await?;

@@ -9,17 +9,18 @@ use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
     parts::Moment,
-    words::{counted, dollars, duration, shell, unpriced},
+    words::{counted, shell},
 };
 use crate::{
     app::AppError,
     domain::{
         batch::BatchSpec,
-        built_in::BuiltIn,
         cost::Rates,
         job::{BatchId, JobState},
         synthesis::Synthesis,
+        task::Task,
     },
+    report::{AskedOfBatch, asked_of, task_of},
     store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Store},
 };
 
@@ -62,14 +63,16 @@ impl Retry {
         let again = self.again(&store, &batch, spec, &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
-        if let (Some(asked), Some(_)) = (spec.task.read::<Synthesis>().ok(), &self.key) {
+        let task = task_of(context.tasks.reports(), spec)?;
+        if task.has_parts() && self.key.is_some() {
+            let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
             // The ledger does not know which jobs are made of the same clips; of one line that can be looked up.
             plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
         screen.message(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
-            _ => message(&batch.name, spec, &plan, &rates),
+            _ => message(&batch.name, (&*task, &*asked_of(context.tasks.reports(), spec)?), &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
@@ -146,54 +149,30 @@ const fn is_retried(state: JobState, by_key: bool) -> bool {
     }
 }
 
-fn message(batch: &str, spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
+fn message(batch: &str, (task, asked): (&dyn Task, &dyn AskedOfBatch), plan: &Retried, rates: &Rates) -> String {
     if plan.jobs == 0 {
         return format!("{batch}: nothing to retry");
     }
-    let one = if spec.task.is::<Synthesis>() { "job" } else { "line" };
+    let one = if task.has_parts() { "job" } else { "line" };
     let bought = plan.jobs - plan.deliveries;
     let mut parts = Vec::new();
     if plan.deliveries > 0 {
         parts.push(format!("{} delivered from kept answers, for nothing", counted(plan.deliveries, one)));
     }
     if bought > 0 {
-        let price = price(spec, plan, rates);
+        let price = asked.price_of_retry(plan, rates);
         parts.push(format!("{} bought, {price} (list price of {})", counted(bought, one), rates.as_of));
     }
     format!("{batch}: {}", parts.join("; "))
 }
 
-fn price(spec: &BatchSpec, plan: &Retried, rates: &Rates) -> String {
-    let model = match spec.task.built_in() {
-        Err(e) => return e.to_string(),
-        Ok(BuiltIn::Transcribe(asked)) => asked.options.model,
-        Ok(BuiltIn::Synthesize(synthesize)) => {
-            let model = synthesize.options.model;
-            if rates.known_per_10k_chars(model).is_none() {
-                return format!(
-                    "{}, at a price that is {}",
-                    counted(plan.units, "character"),
-                    unpriced(model.as_str())
-                );
-            }
-            let cost = dollars(rates.synthesis_cost(model, plan.units).0);
-            return format!("about {cost} for {}", counted(plan.units, "character"));
-        }
-    };
-    if rates.known_per_minute(model).is_none() {
-        return format!("at a price that is {}", unpriced(model.as_str()));
-    }
-    let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
-    match (plan.unknown, plan.units) {
-        (0, _) => known,
-        (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
-        (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        report::ReportTask,
+        tasks::{Synthesize, Transcribe},
+    };
 
     fn spec(task: &str, asked: serde_json::Value) -> BatchSpec {
         serde_json::from_value(serde_json::json!({
@@ -211,8 +190,14 @@ mod tests {
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
                 "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } }),
         );
+        let asked = Transcribe.batch(&spec.task).unwrap();
         let message = |jobs, deliveries, units, unknown| {
-            message("b", &spec, &Retried { jobs, deliveries, units, unknown, ..Retried::default() }, &Rates::default())
+            message(
+                "b",
+                (&Transcribe, &*asked),
+                &Retried { jobs, deliveries, units, unknown, ..Retried::default() },
+                &Rates::default(),
+            )
         };
         assert_eq!(message(0, 0, 0, 0), "b: nothing to retry");
         assert_eq!(message(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
@@ -238,9 +223,10 @@ mod tests {
                 "dictionary": null, "transport": "auto",
             }),
         );
+        let asked = Synthesize.batch(&spec.task).unwrap();
         let plan = Retried { jobs: 5, deliveries: 1, units: 12_345, ..Retried::default() };
         assert_eq!(
-            message("b", &spec, &plan, &Rates::default()),
+            message("b", (&Synthesize, &*asked), &plan, &Rates::default()),
             "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.22 for 12,345 characters (list price of 2026-09-07)"
         );
     }

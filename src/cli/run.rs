@@ -67,7 +67,7 @@ impl Run {
             return;
         }
         let config = context.config(self.sources.sandbox).ok();
-        let definition = self.sources.definition(&context.env).ok();
+        let definition = self.sources.definition(&context.env, context.tasks.definitions()).ok();
         let message = error.message();
         let run = NotStarted {
             config: config.as_ref(),
@@ -83,7 +83,8 @@ impl Run {
     async fn work(&self, context: &Context) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let settings = self.callbacks.over(context.settings(sandbox)?);
-        let definition = self.sources.definition(&context.env)?.asked_at(settings.config.origin());
+        let definition =
+            self.sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
         check_public_url(&definition, &settings.config, sandbox)?;
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let file = self.sources.file();

@@ -7,10 +7,11 @@ use clap::{ArgAction, Args};
 use crate::{
     app::{Consent, SANDBOX_OUTPUT},
     config::Env,
+    definition::DefinitionTask,
     definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
+    domain::task::Tasks,
     domain::{
         batch::MicroUsd,
-        built_in::task_named,
         options::{ExpireContent, Redact, SendMode},
         synthesis::CaptionFormat,
         task::TaskName,
@@ -39,7 +40,7 @@ pub struct Sources {
     pub sandbox: bool,
 
     /// What to do with each line: transcribe or synthesize
-    #[arg(long, value_parser = task_named, help_heading = "Without a definition")]
+    #[arg(long, help_heading = "Without a definition")]
     task: Option<TaskName>,
     /// The model: pulse or pulse-pro; lightning_v3.1 or lightning_v3.1_pro
     #[arg(long, help_heading = "Options of the task")]
@@ -195,15 +196,13 @@ impl Sources {
     ///
     /// # Errors
     /// Every fault of definition and flags.
-    pub fn definition(&self, env: &Env) -> Result<Definition, Faults> {
+    pub fn definition(&self, env: &Env, tasks: &Tasks<dyn DefinitionTask>) -> Result<Definition, Faults> {
         let overrides = Overrides { now: env.now, ..self.overrides() };
         match (self.file(), self.task) {
             (Some(_), Some(_)) => {
                 Err(Fault::of_flag("task", "is for sources without a definition; the definition says it").into())
             }
-            (Some(file), None) => {
-                Definition::load(Path::new(file), crate::tasks::Registry::built_in().definitions(), &overrides)
-            }
+            (Some(file), None) => Definition::load(Path::new(file), tasks, &overrides),
             (None, _) if self.sources.iter().any(|source| is_definition(source)) => {
                 Err(Fault::of_file("", "a definition is run by itself: give one *.toml and nothing else").into())
             }
@@ -211,11 +210,7 @@ impl Sources {
                 let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en, or --task synthesize --model lightning_v3.1 --voice-id avery";
                 Err(Fault::of_flag("task", message).into())
             }
-            (None, Some(task)) => Definition::ad_hoc(
-                &AdHoc { task, sources: self.sources.clone() },
-                crate::tasks::Registry::built_in().definitions(),
-                &overrides,
-            ),
+            (None, Some(task)) => Definition::ad_hoc(&AdHoc { task, sources: self.sources.clone() }, tasks, &overrides),
         }
     }
 
@@ -367,7 +362,10 @@ mod tests {
     #[test]
     fn what_depends_on_the_task_is_told_by_it() {
         let message = |line: &str| {
-            let faults = parse(line).unwrap().definition(&Env::default()).unwrap_err();
+            let faults = parse(line)
+                .unwrap()
+                .definition(&Env::default(), crate::tasks::Registry::built_in().definitions())
+                .unwrap_err();
             faults.list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         for (line, word) in [
@@ -401,7 +399,11 @@ mod tests {
             ("a.toml b.wav", "a definition is run by itself"),
             ("a.wav", "`--task`: is missing"),
         ] {
-            let message = parse(line).unwrap().definition(&Env::default()).unwrap_err().to_string();
+            let message = parse(line)
+                .unwrap()
+                .definition(&Env::default(), crate::tasks::Registry::built_in().definitions())
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(word), "{line}: {message}");
         }
     }

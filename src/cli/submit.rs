@@ -16,6 +16,7 @@ use crate::{
     app::{Session, check_public_url},
     definition::Definition,
     domain::environment::Environment,
+    report::asked_of,
     runner::intake::Submission,
 };
 
@@ -35,7 +36,8 @@ impl Submit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let settings = self.callbacks.over(context.settings(sandbox)?).without_calls();
-        let definition = self.sources.definition(&context.env)?.asked_at(settings.config.origin());
+        let definition =
+            self.sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
         check_public_url(&definition, &settings.config, sandbox)?;
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let done = submit(context, &session, &definition, &self.sources).await?;
@@ -54,11 +56,11 @@ pub(super) async fn submit(
     sources: &Sources,
 ) -> Result<Submission, CliError> {
     let screen = &context.screen;
-    screen.message(&messages::headline(definition, session.environment()));
+    screen.message(&messages::headline(definition, &context.tasks, session.environment()));
     messages::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.message(fact));
     screen.message(&fact("manifest", &definition.manifest));
     let done = session.submit(definition, sources.consent(), tokio::io::stdin()).await?;
-    let mut facts = messages::submitted(&done);
+    let mut facts = messages::submitted(&done, (&*definition.of, &*asked_of(context.tasks.reports(), &done.spec)?));
     if let Some(found) = &done.purchases {
         // The sandbox neither bills nor limits.
         let message = if session.environment() == Environment::Sandbox { 1 } else { usize::MAX };

@@ -1,23 +1,12 @@
 //! What the user is told of texts before they are spoken.
 
-use super::words::{counted, dollars, fact, grouped, printable, unpriced};
+use super::words::{counted, dollars, fact, grouped, printable};
 use crate::{
     definition::Definition,
-    domain::{cost::Rates, synthesis::Synthesis, synthesis_options::TtsModel},
+    domain::cost::Rates,
     runner::intake::Purchases,
-    tasks::synthesize::{PartLine, TextsPreview},
+    tasks::synthesize::{PartLine, TextsPreview, price_of},
 };
-
-/// `800 lines × 4 voices × 2 formats = 6,400 outputs`
-pub(super) fn product(lines: u64, jobs: u64, asked: &Synthesis) -> String {
-    let (voices, formats) = (asked.voices.len() as u64, asked.formats.len() as u64);
-    let outputs = counted(jobs, "output");
-    if lines * voices * formats == jobs {
-        let by = |n: u64, what: &str| if n > 1 { format!(" × {}", counted(n, what)) } else { String::new() };
-        return format!("{}{}{} = {outputs}", counted(lines, "line"), by(voices, "voice"), by(formats, "format"));
-    }
-    format!("{}, some with voices of their own, in {} = {outputs}", counted(lines, "line"), counted(formats, "format"))
-}
 
 /// What would be bought, and what that costs.
 pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
@@ -34,7 +23,7 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
     };
     let mut facts = vec![fact("speech", synthesis)];
     if new > 0 {
-        let prices: Vec<String> = found.characters.keys().map(|model| price(*model, rates)).collect();
+        let prices: Vec<String> = found.characters.keys().map(|model| price_of(*model, rates)).collect();
         let about = match found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_none()) {
             true => String::new(),
             false => format!("about {} ", dollars(found.cost(rates).0)),
@@ -42,14 +31,6 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
         facts.push(fact("cost", format!("{about}({})", prices.join("; "))));
     }
     facts
-}
-
-/// The list price of a model.
-pub(super) fn price(model: TtsModel, rates: &Rates) -> String {
-    let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
-    let price = price.to_string();
-    let price = price.trim_end_matches('0').trim_end_matches('.');
-    format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)
 }
 
 /// How words are pronounced.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::Watched,
-    domain::{job::JobState, synthesis::Synthesis},
+    domain::job::JobState,
     runner::Event,
     store::{StoreError, SynthesisCounts},
 };
@@ -63,7 +63,7 @@ pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: Unboun
 }
 
 async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), StoreError> {
-    let Watched { store, account, limits, batches } = watched;
+    let Watched { store, account, limits, batches, tasks } = watched;
     for (pool, limits) in limits {
         let view = store.pool(account, *pool, limits).await?;
         if view.traffic.in_window > 0 || view.traffic.in_flight > 0 || meter.pools.contains_key(pool) {
@@ -77,7 +77,7 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
             counts.push(store.counts(*batch).await?);
             let row = store.batch_by_id(*batch).await?;
             spent = spent.saturating_add(row.spent);
-            is_synthesis &= row.task == Synthesis::TASK;
+            is_synthesis &= tasks.has_parts(row.task);
         }
         meter.rebase(&counts, spent);
         if is_synthesis {

@@ -3,35 +3,11 @@
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-pub(super) use crate::report::words::{grouped, printable, shell, shorten};
-
-/// `1 line`, `1,204 lines`
-#[must_use]
-pub fn counted(number: u64, one: &str) -> String {
-    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
+pub(super) use crate::report::words::{counted, dollars, duration, grouped, printable, shell, shorten, unpriced};
 
 /// One fact under its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
     format!("  {name:<9} {}", printable(value.as_ref()))
-}
-
-/// What is told where nobody has said what a model costs.
-pub(super) fn unpriced(model: &str) -> String {
-    format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
-}
-
-/// `45 s`, `3 min 12 s`, `20 h 42 min`, `3 d 4 h`
-#[must_use]
-pub fn duration(ms: u64) -> String {
-    let s = (ms + 500) / 1_000;
-    match s {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{s} s"),
-        60..3_600 => format!("{} min {} s", s / 60, s % 60),
-        3_600..172_800 => format!("{} h {} min", s / 3_600, s / 60 % 60),
-        _ => format!("{} d {} h", grouped(s / 86_400), s / 3_600 % 24),
-    }
 }
 
 /// `312 B`, `4.0 kB`, `1.2 GB`
@@ -45,18 +21,6 @@ pub fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
-}
-
-/// Micro-dollars: `$0.0012` below a cent, `$6.24` above, `$1,234.50`.
-#[must_use]
-pub fn dollars(micros: i64) -> String {
-    let sign = if micros < 0 { "-" } else { "" };
-    let micros = micros.unsigned_abs();
-    if micros > 0 && micros < 10_000 {
-        return format!("{sign}${}.{:06}", micros / 1_000_000, micros % 1_000_000).trim_end_matches('0').to_owned();
-    }
-    let cents = (micros + 5_000) / 10_000;
-    format!("{sign}${}.{:02}", grouped(cents / 100), cents % 100)
 }
 
 /// A moment in local time: `2026-08-21 14:03:22`.

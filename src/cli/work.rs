@@ -13,6 +13,7 @@ use super::{
 use crate::{
     app::{Notifications, Published, Session, limits_of},
     domain::environment::Environment,
+    report::asked_of,
     runner::Order,
     store::BatchRow,
 };
@@ -114,10 +115,13 @@ pub(super) async fn print_outlook(
     costed: bool,
 ) -> Result<(), CliError> {
     let (spec, config) = (row.specification()?, session.config());
+    let asked = asked_of(context.tasks.reports(), spec)?;
     let counts = session.store().counts(row.id).await?;
     let facts = match session.environment() {
         Environment::Sandbox => messages::sandbox_outlook(&counts),
-        Environment::Live => messages::outlook(&counts, spec, &limits_of(config, spec), &config.rates),
+        Environment::Live => {
+            messages::outlook(&counts, (spec, &*asked), &limits_of(config, spec, &*asked), &config.rates)
+        }
     };
     let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
     facts[message..].iter().for_each(|fact| context.screen.message(fact));

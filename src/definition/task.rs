@@ -118,6 +118,15 @@ pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// Columns that are missing, or stand for two things.
     fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults>;
+    /// Whether answers are always to be posted to us, and not waited for.
+    fn needs_callbacks(&self) -> bool {
+        false
+    }
+
+    /// What nobody looks at before a batch is worked, in words; `None` where that is nothing.
+    fn unchecked(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The same, asked for at another address than the vendor's own; `None` where that makes no difference.
     fn asked_at(&self, _origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {

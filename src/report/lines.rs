@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     recall::{Recalled, is_adopted},
     row::Row,
-    task::{AskedOfJob, AskedOfJobs},
+    task::{AskedOfBatch, AskedOfJob},
 };
 use crate::{
     domain::{
@@ -25,7 +25,7 @@ pub(super) struct RowContext {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
     /// What its jobs ask for.
-    pub(super) asked: Box<dyn AskedOfJobs>,
+    pub(super) asked: Box<dyn AskedOfBatch>,
     /// Whether the report has transcripts.
     pub(super) transcripts: bool,
     pub(super) sandbox: bool,
@@ -86,7 +86,7 @@ impl RowContext {
 
     /// Of a bad line nobody knows what it asks for.
     fn asked_of(&self, line: &ReportRow, kind: Option<ErrorKind>) -> AskedOfJob {
-        if kind == Some(ErrorKind::BadLine) { AskedOfJob::default() } else { self.asked.of(line) }
+        if kind == Some(ErrorKind::BadLine) { AskedOfJob::default() } else { self.asked.job(line) }
     }
 
     fn notes(&self, line: &ReportRow, recalled: bool) -> Vec<Note> {

@@ -21,4 +21,4 @@ mod table;
 mod task;
 pub(crate) mod words;
 
-pub use self::task::{AskedOfJob, AskedOfJobs, ReportTask, task_of};
+pub use self::task::{AskedOfBatch, AskedOfJob, ReportTask, Rest, asked_of, task_of};

@@ -195,7 +195,7 @@ pub async fn report_to<W: Write + Send + 'static>(
     let lines = RowContext {
         batch: batch.name.clone(),
         spec: spec.clone(),
-        asked: task.jobs(&spec.task).map_err(unread)?,
+        asked: task.batch(&spec.task).map_err(unread)?,
         transcripts: transcript,
         sandbox: batch.environment == Environment::Sandbox,
     };

@@ -6,10 +6,12 @@ use super::row::Column;
 use crate::{
     domain::{
         batch::BatchSpec,
+        cost::Rates,
+        pool::Pool,
         synthesis_options::{AudioFormat, SampleRate},
         task::{SpecError, Task, TaskSpec, Tasks},
     },
-    store::{ReportRow, StoreError},
+    store::{ReportRow, Retried, StoreError},
 };
 
 /// A task, as reports know it.
@@ -22,17 +24,62 @@ pub trait ReportTask: Task {
         &[]
     }
 
-    /// What tells what the jobs of a batch ask for.
+    /// What a batch asks for.
     ///
     /// # Errors
-    /// What is asked of the task cannot be read.
-    fn jobs(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfJobs>, SpecError>;
+    /// It cannot be read.
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError>;
+
+    /// What the user is told of answers of the sandbox, where nothing is sent.
+    fn invented(&self) -> &'static str {
+        "answers are invented"
+    }
+
+    /// What is told behind the number of jobs that nobody asks for any more.
+    fn gone(&self) -> &'static str {
+        " of the batch are not in the manifest any more; they stay"
+    }
 }
 
-/// What the jobs of one batch ask for.
-pub trait AskedOfJobs: fmt::Debug + Send + Sync {
+/// What one batch asks of its task, for those who tell of it.
+pub trait AskedOfBatch: fmt::Debug + Send + Sync {
     /// What a job asks for. Nobody asks it of a bad line.
-    fn of(&self, job: &ReportRow) -> AskedOfJob;
+    fn job(&self, job: &ReportRow) -> AskedOfJob;
+
+    /// The pool of its model.
+    fn pool(&self) -> Pool;
+
+    /// The list price of its model, in words.
+    fn price(&self, rates: &Rates) -> String;
+
+    /// What the rest costs, in words, judging by what is done.
+    fn price_of_rest(&self, _rest: &Rest, rates: &Rates) -> String {
+        self.price(rates)
+    }
+
+    /// What a retry buys, and what that costs, in words.
+    fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String;
+
+    /// How many outputs come of so many lines, in words; `None` where a line has one.
+    fn product(&self, _lines: u64, _jobs: u64) -> Option<String> {
+        None
+    }
+
+    /// Whether answers may be posted to us. A column may set an option for a line.
+    fn may_be_posted(&self, _option_columns: &[String]) -> bool {
+        false
+    }
+}
+
+/// What is left of a batch, and what is known of the audio of the rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Jobs that are left to do.
+    pub jobs: u64,
+    /// Those that have a result.
+    pub done: u64,
+    /// The audio of those, in ms.
+    pub audio_ms: u64,
 }
 
 /// What a job asks for, as its row tells it; `None` is an empty cell.
@@ -61,4 +108,13 @@ pub struct AskedOfJob {
 pub fn task_of(tasks: &Tasks<dyn ReportTask>, spec: &BatchSpec) -> Result<Arc<dyn ReportTask>, StoreError> {
     let unknown = || StoreError::Unexpected(format!("this release has no task `{}`", spec.task.name));
     tasks.get(spec.task.name).cloned().ok_or_else(unknown)
+}
+
+/// What a batch asks of its task.
+///
+/// # Errors
+/// There is no such task, or it cannot read what is asked of it.
+pub fn asked_of(tasks: &Tasks<dyn ReportTask>, spec: &BatchSpec) -> Result<Box<dyn AskedOfBatch>, StoreError> {
+    let unread = |e| StoreError::Unexpected(format!("the specification of a batch of `{}`: {e}", spec.definition));
+    task_of(tasks, spec)?.batch(&spec.task).map_err(unread)
 }

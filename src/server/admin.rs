@@ -19,6 +19,7 @@ use crate::{
     domain::environment::Environment,
     domain::pool::{Limits, Pool},
     domain::spend::SpendRule,
+    domain::task::TaskName,
     store::Store,
 };
 
@@ -44,6 +45,8 @@ pub struct AdminSettings {
     pub limits: HashMap<Pool, Limits>,
     /// What the account may spend in a day and in a month.
     pub spend: Option<Arc<SpendRule>>,
+    /// The tasks, each of which is counted whether it has jobs or not.
+    pub tasks: Vec<TaskName>,
 }
 
 /// An admin address that listens. It stops when dropped.
@@ -64,8 +67,8 @@ impl Admin {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: AdminSettings) -> io::Result<Self> {
-        let AdminSettings { listen, store, metrics, account, environment, limits, spend } = settings;
-        let watched = Watched { store, account, environment, limits, spend };
+        let AdminSettings { listen, store, metrics, account, environment, limits, spend, tasks } = settings;
+        let watched = Watched { store, account, environment, limits, spend, tasks };
         let state = Arc::new(AdminState { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
         let routes = Router::new().fallback(answer).with_state(state);
         Ok(Self(Listening::start(listen, routes, ServerTimeouts::default()).await?))

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Millis,
-    domain::{causes::in_words, cost::Rates, environment::Environment, job::BatchId},
+    domain::{causes::in_words, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
     report::{
+        ReportTask,
         publish::{PublishError, publish_at_output, summarize},
         summary::{Summary, SummaryState},
         task_of,
@@ -51,6 +52,7 @@ pub struct Supervisor<T> {
     store: Store,
     environment: Environment,
     rates: Rates,
+    tasks: Tasks<dyn ReportTask>,
     notify: T,
     /// Batches whose report is being written.
     writing: HashSet<BatchId>,
@@ -73,11 +75,17 @@ where
 {
     /// A supervisor that tells news by `notify`. What is told was never told before, unless a process was killed just then.
     #[must_use]
-    pub fn new(store: Store, environment: Environment, rates: Rates, notify: T) -> Self {
+    pub fn new(
+        store: Store,
+        environment: Environment,
+        (rates, tasks): (Rates, Tasks<dyn ReportTask>),
+        notify: T,
+    ) -> Self {
         Self {
             store,
             environment,
             rates,
+            tasks,
             notify,
             writing: HashSet::new(),
             failed: HashMap::new(),
@@ -144,7 +152,8 @@ where
         self.writing.insert(batch.id);
         let without_report = self.failed.get(&batch.id).is_some_and(|failed| failed.times + 1 >= MAX_TRIES);
         let (store, rates, notify) = (self.store.clone(), self.rates.clone(), self.notify.clone());
-        async move { write(&store, &rates, batch, batch_status, without_report, notify).await }
+        let tasks = self.tasks.clone();
+        async move { write(&store, (&rates, &tasks), batch, batch_status, without_report, notify).await }
     }
 
     /// One line of each batch that wavebatch paused is tried now and then.
@@ -215,7 +224,7 @@ where
 /// Writes a batch's report and tells how it stands. Returns why the report could not be written, if so.
 async fn write<T, F>(
     store: &Store,
-    rates: &Rates,
+    (rates, tasks): (&Rates, &Tasks<dyn ReportTask>),
     batch: BatchRow,
     batch_status: BatchStatus,
     without_report: bool,
@@ -232,8 +241,7 @@ where
         BatchStatus::Working | BatchStatus::Over => SummaryState::Running,
     };
     let spec = batch.specification()?;
-    let registry = crate::tasks::Registry::built_in();
-    let task = task_of(registry.reports(), spec)?;
+    let task = task_of(tasks, spec)?;
     let published = publish_at_output(store, &batch, (spec, &*task), state, rates).await;
     let (summary, unpublished) = match published {
         Ok(summary) => (summary, None),
@@ -270,7 +278,8 @@ mod tests {
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
         let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
-        let mut supervisor = Supervisor::new(store.clone(), Environment::Live, Rates::default(), |_| async { Ok(()) });
+        let terms = (Rates::default(), Tasks::default());
+        let mut supervisor = Supervisor::new(store.clone(), Environment::Live, terms, |_| async { Ok(()) });
         assert!(supervisor.look().await.unwrap().is_empty());
         store.clock().advance(SUBMITTING_LONG - 1_000);
         supervisor.look().await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     definition::DefinitionTask,
-    domain::task::Tasks,
+    domain::task::{TaskName, Tasks},
     report::ReportTask,
     runner::{Maker, Makers, intake::IntakeTask},
 };
@@ -52,6 +52,12 @@ impl Registry {
         let mut plugins = self.plugins;
         plugins.push(Arc::new(plugin));
         Self::new(plugins)
+    }
+
+    /// Whether the lines of this task have jobs, and those parts, that are told by their number.
+    #[must_use]
+    pub fn has_parts(&self, task: TaskName) -> bool {
+        self.reports.get(task).is_some_and(|task| task.has_parts())
     }
 
     /// What they know of definitions.

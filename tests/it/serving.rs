@@ -245,7 +245,8 @@ fn serve(fixture: &Fixture) -> Served {
         let _ = message.send(news);
         async { Ok(()) }
     };
-    tokio::spawn(Supervisor::new(fixture.store.clone(), Environment::Live, Rates::default(), tell).run(stop.clone()));
+    let terms = (Rates::default(), wavebatch::tasks::Registry::built_in().reports().clone());
+    tokio::spawn(Supervisor::new(fixture.store.clone(), Environment::Live, terms, tell).run(stop.clone()));
     let (runner, _events) = fixture.runner_on(&fixture.store);
     let drain = stop.clone();
     let runner = tokio::spawn(async move {

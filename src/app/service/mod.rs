@@ -152,6 +152,7 @@ async fn open_admin(session: &Session, listen: std::net::SocketAddr, metrics: &M
         environment: session.environment(),
         limits: session.config().pool_limits(),
         spend: session.config().spend.clone(),
+        tasks: session.settings.tasks.reports().iter().map(|task| task.name()).collect(),
     };
     Admin::start(settings).await.map_err(|source| AppError::AdminUnheard { listen, source })
 }
@@ -189,7 +190,8 @@ async fn start(
         let (store, notifications) = (message.clone(), notifications.clone());
         async move { tell_batch(&store, &notifications, news).await }
     };
-    let supervisor = Supervisor::new(store.clone(), environment, session.config().rates.clone(), tell);
+    let terms = (session.config().rates.clone(), session.settings.tasks.reports().clone());
+    let supervisor = Supervisor::new(store.clone(), environment, terms, tell);
     tasks.spawn(supervisor.run(stop.clone()));
     if let Some(webhook) = callbacks.webhook.as_ref().filter(|_| callbacks.receiver.is_some()) {
         let probe = ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
@@ -214,6 +216,7 @@ fn of_schedules(session: &Session, settings: &ServiceSettings) -> SchedulerSetti
         rates: session.config().rates.clone(),
         account: session.account(),
         sandbox_output: session.environment().is_sandbox().then(|| SANDBOX_OUTPUT.to_owned()),
+        tasks: session.settings.tasks.clone(),
     }
 }
 

@@ -14,12 +14,12 @@ use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool, label_of};
 use crate::{
     clock::Millis,
     domain::{
-        built_in::TASKS,
         environment::Environment,
         job::JobState,
         pool::{Limits, Pool},
         retry::PauseKind,
         spend::{SpendRule, SpendUse},
+        task::TaskName,
     },
     store::{PoolView, Store, StoreError, Vitals},
 };
@@ -36,11 +36,13 @@ pub(in crate::server) struct Watched {
     pub(in crate::server) environment: Environment,
     pub(in crate::server) limits: HashMap<Pool, Limits>,
     pub(in crate::server) spend: Option<Arc<SpendRule>>,
+    pub(in crate::server) tasks: Vec<TaskName>,
 }
 
 /// One look at the ledger.
 pub(super) struct LedgerSample {
     vitals: Vitals,
+    tasks: Vec<TaskName>,
     pools: Vec<(PoolView, Limits)>,
     spend: Vec<SpendUse>,
     now: Millis,
@@ -58,7 +60,7 @@ impl Watched {
             Some(rule) => self.store.spend_uses(Some(&self.account), self.environment, rule).await?,
             None => Vec::new(),
         };
-        Ok(LedgerSample { vitals, pools, spend, now: self.store.clock().now() })
+        Ok(LedgerSample { vitals, tasks: self.tasks.clone(), pools, spend, now: self.store.clock().now() })
     }
 }
 
@@ -120,11 +122,11 @@ impl LedgerGauges {
 
     /// Every value of a closed list is there, nought or not: what comes and goes cannot be watched.
     pub(super) fn set(&self, seen: &LedgerSample) {
-        let LedgerSample { vitals, pools, spend, now } = seen;
+        let LedgerSample { vitals, tasks, pools, spend, now } = seen;
         self.up.set(1);
-        for task in TASKS {
+        for task in tasks {
             for state in JobState::ALL.iter().filter(|state| **state != JobState::Superseded) {
-                let n = vitals.jobs.get(&(task, *state)).copied().unwrap_or(0);
+                let n = vitals.jobs.get(&(*task, *state)).copied().unwrap_or(0);
                 self.jobs.get_or_create(&OfJob { task: task.to_string(), state: state.as_str() }).set(count(n));
             }
         }

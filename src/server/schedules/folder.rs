@@ -13,7 +13,9 @@ use jiff::{Timestamp, ToSpan};
 
 use super::Scheduling;
 use crate::{
+    definition::DefinitionTask,
     definition::{Definition, Fault, Faults, Notify, Overrides, Timetable},
+    domain::task::Tasks,
     domain::{batch::BatchName, schedule::Schedule},
 };
 
@@ -70,6 +72,7 @@ pub(super) struct Planned {
 #[derive(Debug)]
 pub struct Folder {
     dirs: Vec<PathBuf>,
+    tasks: Tasks<dyn DefinitionTask>,
     entries: Mutex<FolderEntries>,
 }
 
@@ -106,8 +109,8 @@ impl Stamp {
 }
 
 impl Folder {
-    pub(super) fn new(dirs: Vec<PathBuf>) -> Self {
-        Self { dirs, entries: Mutex::default() }
+    pub(super) fn new(dirs: Vec<PathBuf>, tasks: Tasks<dyn DefinitionTask>) -> Self {
+        Self { dirs, tasks, entries: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, FolderEntries> {
@@ -173,7 +176,7 @@ impl Folder {
             if known.is_some_and(|entry| entry.stamp == stamp && entry.broken.is_none()) {
                 continue;
             }
-            let (entry, what) = reread(&file, stamp, known, now);
+            let (entry, what) = reread((&file, stamp), &self.tasks, known, now);
             entries.files.insert(file, entry);
             said.extend(what);
         }
@@ -223,10 +226,15 @@ fn stem(file: &Path) -> String {
 }
 
 /// Reads one file, and says what has become of it.
-fn reread(file: &Path, stamp: Stamp, known: Option<&FolderEntry>, now: Timestamp) -> (FolderEntry, Option<Scheduling>) {
+fn reread(
+    (file, stamp): (&Path, Stamp),
+    tasks: &Tasks<dyn DefinitionTask>,
+    known: Option<&FolderEntry>,
+    now: Timestamp,
+) -> (FolderEntry, Option<Scheduling>) {
     let was_broken = known.and_then(|entry| entry.broken.as_ref());
     let clash = known.and_then(|entry| entry.clash.clone());
-    match read(file, now) {
+    match read(file, tasks, now) {
         Ok(table) => {
             let (definition, scheduled) = (table.name.clone(), table.schedule.is_some());
             let file = file.to_owned();
@@ -247,16 +255,13 @@ fn reread(file: &Path, stamp: Stamp, known: Option<&FolderEntry>, now: Timestamp
 }
 
 /// What a file says of its runs, if nothing is wrong with it. Its manifest may be still to come.
-fn read(file: &Path, now: Timestamp) -> Result<Timetable, Faults> {
+fn read(file: &Path, tasks: &Tasks<dyn DefinitionTask>, now: Timestamp) -> Result<Timetable, Faults> {
     let at = |now| Overrides { now: Some(now), ..Overrides::default() };
     // Of a file that is wrong by itself, all is told that is.
-    let all = |faults| {
-        Definition::load(file, crate::tasks::Registry::built_in().definitions(), &at(now)).err().unwrap_or(faults)
-    };
-    let table = Timetable::read(file, crate::tasks::Registry::built_in().definitions(), &at(now)).map_err(all)?;
+    let all = |faults| Definition::load(file, tasks, &at(now)).err().unwrap_or(faults);
+    let table = Timetable::read(file, tasks, &at(now)).map_err(all)?;
     let next = table.schedule.as_ref().and_then(|schedule| schedule.next(now));
-    match Definition::load(file, crate::tasks::Registry::built_in().definitions(), &at(next.map_or(now, |run| run.at)))
-    {
+    match Definition::load(file, tasks, &at(next.map_or(now, |run| run.at))) {
         Err(faults) if !faults.list.iter().all(|fault| fault.is_of_field("manifest")) => Err(faults),
         _ => Ok(table),
     }

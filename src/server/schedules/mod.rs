@@ -27,6 +27,7 @@ use crate::{
     media::fetch::Fetcher,
     runner::intake,
     store::{NewRun, Settling, Store, StoreError},
+    tasks::Registry,
 };
 
 pub use self::{
@@ -61,6 +62,8 @@ pub struct SchedulerSettings {
     pub account: Option<intake::Account>,
     /// Where outputs of the sandbox go, whatever a definition says.
     pub sandbox_output: Option<String>,
+    /// What can be done with lines.
+    pub tasks: Registry,
 }
 
 /// Starts batches on time.
@@ -107,7 +110,7 @@ impl Scheduler {
         settings: SchedulerSettings,
         events: mpsc::UnboundedSender<Scheduling>,
     ) -> Self {
-        let folder = Arc::new(Folder::new(settings.dirs.clone()));
+        let folder = Arc::new(Folder::new(settings.dirs.clone(), settings.tasks.definitions().clone()));
         let states = Mutex::default();
         let shared = Arc::new(SchedulerState { store, fetcher, settings, events, folder, states });
         Self { shared, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }

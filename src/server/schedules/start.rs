@@ -122,12 +122,9 @@ async fn load(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Res
         sandbox: settings.environment == Environment::Sandbox,
         ..Overrides::default()
     };
-    let file = planned.file.clone();
+    let (file, tasks) = (planned.file.clone(), settings.tasks.definitions().clone());
     let shown = file.display().to_string();
-    let loaded = tokio::task::spawn_blocking(move || {
-        Definition::load(&file, crate::tasks::Registry::built_in().definitions(), &overrides)
-    })
-    .await;
+    let loaded = tokio::task::spawn_blocking(move || Definition::load(&file, &tasks, &overrides)).await;
     let loaded = loaded.unwrap_or_else(|_| Err(Fault::of_file(shown, "could not be read to its end").into()));
     loaded.map(|definition| definition.asked_at(settings.origin.clone()))
 }
@@ -176,7 +173,7 @@ async fn submit(
         again: planned.schedule.dated_lines,
         rates: settings.rates.clone(),
         account: settings.account.clone(),
-        ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes())
+        ..SubmitOptions::of(shared.settings.tasks.intakes())
     };
     let copy = copy.as_ref().map(ManifestCopy::spooled);
     let done = intake::submit(store, definition, copy, settings.environment, &options).await?;

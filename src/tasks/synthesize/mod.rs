@@ -15,6 +15,7 @@ pub use self::{
     dictionary::renew_dictionary,
     parts::{PartLine, Parts, parts},
     records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
+    report::price_of,
     voices::{Judgement, KnownVoice, judge, remembered},
 };
 use crate::domain::{

@@ -3,11 +3,18 @@
 use super::Synthesize;
 use crate::{
     domain::{
+        cost::Rates,
+        pool::Pool,
         synthesis::{Rendition, Synthesis},
+        synthesis_options::TtsModel,
         task::{SpecError, TaskSpec},
     },
-    report::{AskedOfJob, AskedOfJobs, ReportTask, row::Column},
-    store::ReportRow,
+    report::{
+        AskedOfBatch, AskedOfJob, ReportTask,
+        row::Column,
+        words::{counted, dollars, unpriced},
+    },
+    store::{ReportRow, Retried},
 };
 
 const COLUMNS: &[Column] = &[
@@ -44,13 +51,21 @@ impl ReportTask for Synthesize {
         COLUMNS
     }
 
-    fn jobs(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfJobs>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
         Ok(Box::new(spec.read::<Synthesis>()?))
+    }
+
+    fn invented(&self) -> &'static str {
+        "audio is invented"
+    }
+
+    fn gone(&self) -> &'static str {
+        " of the batch are of lines that are gone, or of voices or formats that are not asked for any more"
     }
 }
 
-impl AskedOfJobs for Synthesis {
-    fn of(&self, job: &ReportRow) -> AskedOfJob {
+impl AskedOfBatch for Synthesis {
+    fn job(&self, job: &ReportRow) -> AskedOfJob {
         let own = job.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let Some(own) = own else { return AskedOfJob::default() };
         let options = own.overrides.apply(&self.options);
@@ -64,4 +79,40 @@ impl AskedOfJobs for Synthesis {
             own: Vec::new(),
         }
     }
+
+    fn pool(&self) -> Pool {
+        Pool::Tts
+    }
+
+    fn price(&self, rates: &Rates) -> String {
+        price_of(self.options.model, rates)
+    }
+
+    fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String {
+        let (model, characters) = (self.options.model, counted(plan.units, "character"));
+        if rates.known_per_10k_chars(model).is_none() {
+            return format!("{characters}, at a price that is {}", unpriced(model.as_str()));
+        }
+        format!("about {} for {characters}", dollars(rates.synthesis_cost(model, plan.units).0))
+    }
+
+    /// `800 lines × 4 voices × 2 formats = 6,400 outputs`
+    fn product(&self, lines: u64, jobs: u64) -> Option<String> {
+        let (voices, formats) = (self.voices.len() as u64, self.formats.len() as u64);
+        let (outputs, all) = (counted(jobs, "output"), counted(lines, "line"));
+        Some(if lines * voices * formats == jobs {
+            let by = |n: u64, what: &str| if n > 1 { format!(" × {}", counted(n, what)) } else { String::new() };
+            format!("{all}{}{} = {outputs}", by(voices, "voice"), by(formats, "format"))
+        } else {
+            format!("{all}, some with voices of their own, in {} = {outputs}", counted(formats, "format"))
+        })
+    }
+}
+
+/// The list price of a model, in words.
+pub fn price_of(model: TtsModel, rates: &Rates) -> String {
+    let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
+    let price = price.to_string();
+    let price = price.trim_end_matches('0').trim_end_matches('.');
+    format!("${price} per 10,000 characters by {model}, list price of {}", rates.as_of)
 }

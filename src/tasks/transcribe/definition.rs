@@ -265,6 +265,14 @@ impl TaskDefinition for Transcribing {
         TaskSpec::of(&Transcription { options, formats, webhook: self.webhook })
     }
 
+    fn needs_callbacks(&self) -> bool {
+        self.webhook == WebhookMode::Always
+    }
+
+    fn unchecked(&self) -> Option<&'static str> {
+        Some("the recordings: whether they are there, are audio, and how long they are")
+    }
+
     fn templates(&self) -> Vec<Template> {
         self.source_column.iter().cloned().collect()
     }

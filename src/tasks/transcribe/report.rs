@@ -4,11 +4,18 @@ use super::Transcribe;
 use crate::{
     domain::{
         batch::LineOverrides,
+        cost::Rates,
+        options::{SttModel, WebhookMode},
+        pool::Pool,
         task::{SpecError, TaskSpec},
         transcription::Transcription,
     },
-    report::{AskedOfJob, AskedOfJobs, ReportTask, row::Column},
-    store::ReportRow,
+    report::{
+        AskedOfBatch, AskedOfJob, ReportTask, Rest,
+        row::Column,
+        words::{counted, dollars, duration, grouped, unpriced},
+    },
+    store::{ReportRow, Retried},
 };
 
 const COLUMNS: &[Column] = &[
@@ -42,13 +49,17 @@ impl ReportTask for Transcribe {
         COLUMNS
     }
 
-    fn jobs(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfJobs>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
         Ok(Box::new(spec.read::<Transcription>()?))
+    }
+
+    fn invented(&self) -> &'static str {
+        "transcripts are invented"
     }
 }
 
-impl AskedOfJobs for Transcription {
-    fn of(&self, job: &ReportRow) -> AskedOfJob {
+impl AskedOfBatch for Transcription {
+    fn job(&self, job: &ReportRow) -> AskedOfJob {
         let own = job.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let own: LineOverrides = own.unwrap_or_default();
         let model = own.model.unwrap_or(self.options.model);
@@ -57,6 +68,53 @@ impl AskedOfJobs for Transcription {
             model: Some(model.as_str().to_owned()),
             language: Some(language.as_str().to_owned()),
             ..AskedOfJob::default()
+        }
+    }
+
+    fn pool(&self) -> Pool {
+        self.options.model.into()
+    }
+
+    fn price(&self, rates: &Rates) -> String {
+        let model = self.options.model;
+        match rates.known_per_minute(model) {
+            Some(price) => format!("{} a minute by {model}, list price of {}", dollars(price.0), rates.as_of),
+            None => unpriced(model.as_str()),
+        }
+    }
+
+    fn price_of_rest(&self, rest: &Rest, rates: &Rates) -> String {
+        let (model, price) = (self.options.model, self.price(rates));
+        match (rest.done, rest.audio_ms) {
+            _ if rates.known_per_minute(model).is_none() => price,
+            (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
+            (done, known) => {
+                let audio_ms = known / done * rest.jobs;
+                let (cost, audio) = (dollars(rates.cost(model, audio_ms).0), duration(audio_ms));
+                format!("about {cost} for {audio} of audio, judging by the {} done ({price})", grouped(done))
+            }
+        }
+    }
+
+    fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String {
+        let model = self.options.model;
+        if rates.known_per_minute(model).is_none() {
+            return format!("at a price that is {}", unpriced(model.as_str()));
+        }
+        let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
+        match (plan.unknown, plan.units) {
+            (0, _) => known,
+            (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
+            (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
+        }
+    }
+
+    fn may_be_posted(&self, option_columns: &[String]) -> bool {
+        let pro = self.options.model == SttModel::PulsePro || option_columns.iter().any(|column| column == "model");
+        match self.webhook {
+            WebhookMode::Auto => pro,
+            WebhookMode::Always => true,
+            WebhookMode::Never => false,
         }
     }
 }

@@ -85,6 +85,7 @@ impl Service {
             rates: Rates::default(),
             account: None,
             sandbox_output: None,
+            tasks: wavebatch::tasks::Registry::built_in(),
         };
         let (events, seen) = unbounded_channel();
         let fetcher = Fetcher::new(FetchSettings::default()).unwrap();

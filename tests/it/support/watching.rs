@@ -74,6 +74,7 @@ impl Fixture {
             environment: Environment::Live,
             limits: self.limits.clone(),
             spend: self.spend.clone(),
+            tasks: wavebatch::tasks::Registry::built_in().reports().iter().map(|task| task.name()).collect(),
         };
         Admin::start(settings).await.expect("an address")
     }
