@@ -100,7 +100,15 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
     .expect("a good definition");
     let origin = Url::parse(NOWHERE).expect("an address");
     let definition = definition.asked_at(Some(NOWHERE.to_owned()));
-    submit(&store, &definition, None, Environment::Live, &SubmitOptions::default()).await.expect("submitted");
+    submit(
+        &store,
+        &definition,
+        None,
+        Environment::Live,
+        &SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+    )
+    .await
+    .expect("submitted");
     let enlisted = store.enlist("{}".into()).await.expect("a ledger");
     let account = account(&origin, &SecretString::from(KEY));
     let mut calls = Vec::with_capacity(n);

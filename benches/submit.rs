@@ -40,9 +40,23 @@ async fn main() {
     println!("summary of the same: {took:.3?}");
 
     let definition = load(dir.path(), "many");
-    let (took, again) = timed(submit(&store, &definition, None, Environment::Live, &SubmitOptions::default())).await;
+    let (took, again) = timed(submit(
+        &store,
+        &definition,
+        None,
+        Environment::Live,
+        &SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+    ))
+    .await;
     println!("the same submitted again: {took:.2?}, {} the same", again.expect("submitted").submitted.same);
-    let (took, _) = timed(plan(Some(&store), &definition, None, Environment::Live, &PlanOptions::default())).await;
+    let (took, _) = timed(plan(
+        Some(&store),
+        &definition,
+        None,
+        Environment::Live,
+        &PlanOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+    ))
+    .await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
     let (took, _) =
@@ -66,7 +80,14 @@ async fn submitted(dir: &Path, name: &str, lines: u64) -> (Store, BatchId, Batch
     fs::write(dir.join(format!("{name}.toml")), toml).expect("a definition");
     let store = Store::open(Opening::new(dir.join(format!("{name}.db")))).await.expect("a ledger").0;
     let definition = load(dir, name);
-    let (took, done) = timed(submit(&store, &definition, None, Environment::Live, &SubmitOptions::default())).await;
+    let (took, done) = timed(submit(
+        &store,
+        &definition,
+        None,
+        Environment::Live,
+        &SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+    ))
+    .await;
     let done = done.expect("submitted");
     println!("submit {} lines: {took:.2?}", done.submitted.new);
     (store, done.batch, done.spec)

@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     config::KEY,
-    definition::{Definition, Spooled, manifest::texts::RequestedVoices},
+    definition::{Definition, Spooled},
     domain::causes::in_words,
-    runner::intake::{self, ExitClass, IntakeError, Judgement, PartLine, Plan, PlanOptions, ReadWatch, VoiceCheck},
+    runner::intake::{self, ExitClass, IntakeError, Plan, PlanOptions, ReadWatch, VoiceCheck},
     store::Store,
+    tasks::synthesize::{self, Judgement, PartLine, RequestedVoices, TextFindings},
     temp_lock::LockedFolder,
 };
 
@@ -54,6 +55,7 @@ pub async fn check(
     let mut unchecked = unchecked(definition, settings);
     let watch = Arc::clone(events);
     let asked = PlanOptions {
+        tasks: crate::tasks::Registry::built_in().intakes().clone(),
         again: consent.again,
         update_source: consent.update_source,
         rates: settings.config.rates.clone(),
@@ -71,8 +73,8 @@ pub async fn check(
         }
         Err(e) => return Err(e.into()),
     };
-    let judged = match plan.as_ref().and_then(|plan| plan.scan.texts()) {
-        Some(scan) => judge(settings, store.as_ref(), &definition.manifest, &scan.requested_voices),
+    let judged = match plan.as_ref().and_then(|plan| TextFindings::of(&plan.scan)) {
+        Some(found) => judge(settings, store.as_ref(), &definition.manifest, &found.voices),
         None => Some(Judgement::default()),
     };
     let lenient = consent.voice_check == VoiceCheck::Warn;
@@ -107,7 +109,7 @@ pub async fn each_part(
     let store = find_ledger(settings).await?;
     let (mut found, mut broken) = (false, None);
     let reading = async |copy: Option<&Spooled>| {
-        let mut parts = intake::parts(store.as_ref(), definition, copy, key);
+        let mut parts = synthesize::parts(store.as_ref(), definition, copy, key);
         while let Some(part) = parts.recv().await {
             found = true;
             if let Err(e) = each(part?) {
@@ -148,8 +150,8 @@ fn judge(
     manifest: &str,
     requested_voices: &RequestedVoices,
 ) -> Option<Judgement> {
-    let voices = intake::remembered(store?, &settings.account()?)?;
-    Some(intake::judge(manifest, requested_voices, &voices))
+    let voices = synthesize::remembered(store?, &settings.account()?)?;
+    Some(synthesize::judge(manifest, requested_voices, &voices))
 }
 
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {

@@ -15,9 +15,10 @@ use super::{
 use crate::{
     domain::job::BatchId,
     report::{summary::SummaryState, words::shell},
-    runner::{Order, RunEnd, intake},
+    runner::{Order, RunEnd},
     shutdown::Shutdown,
     store::{BatchRow, BatchStatus},
+    tasks::synthesize,
 };
 
 /// How long whoever watches may take for the last events of a run.
@@ -128,7 +129,7 @@ impl Session {
             {
                 self.say(Event::GoesOn { batch: row.name.clone(), kind, reason });
             }
-            intake::renew_dictionary(&self.store, self.account().as_ref(), row).await?;
+            synthesize::renew_dictionary(&self.store, self.account().as_ref(), row).await?;
             left += self.store.counts(row.id).await?.unfinished();
         }
         Ok(left)

@@ -198,6 +198,7 @@ impl ScheduleContext<'_> {
             return Ok(Load::Unknown("its manifest is not on this machine"));
         }
         let asked = PlanOptions {
+            tasks: crate::tasks::Registry::built_in().intakes().clone(),
             again: false,
             update_source: false,
             rates: self.settings.config.rates.clone(),
@@ -224,7 +225,7 @@ fn same(names: BTreeMap<BatchName, BTreeSet<String>>) -> Vec<(Vec<String>, Batch
 }
 
 fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
-    let calls = plan.synthesis.as_ref().map_or(plan.estimate.lines, |synthesis| synthesis.purchases.parts);
+    let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
     let rate = limits.limits.requests_per_minute;
     let over = window.zip(rate).map(|(window, rate)| calls.saturating_sub(holds(window, rate)));
     Load::Counted { calls, limits: Box::new(limits), over }

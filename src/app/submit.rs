@@ -39,7 +39,7 @@ impl Session {
         stdin: impl AsyncRead + Unpin,
     ) -> Result<Submission, AppError> {
         let options = SubmitOptions {
-            reports: crate::tasks::Registry::built_in().reports().clone(),
+            tasks: crate::tasks::Registry::built_in().intakes().clone(),
             rebuy: consent.rebuy,
             take_over: consent.take_over,
             again: consent.again,

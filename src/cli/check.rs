@@ -22,6 +22,7 @@ use crate::{
     definition::Definition,
     runner::intake::{Estimate, IntakeError, Plan},
     store::BatchPhase,
+    tasks::synthesize::TextFindings,
 };
 
 /// Check a batch and tell what running it would do
@@ -122,8 +123,8 @@ fn message(definition: &Definition, settings: &Settings, checked: &Checked) -> S
     if let Some(plan) = plan {
         facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, config));
-        facts
-            .extend(plan.synthesis.iter().flat_map(|synthesis| synthesis::look(&definition.manifest, &synthesis.look)));
+        let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
+        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -191,16 +192,16 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     let limits = limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
         let synthesis = plan
-            .synthesis
+            .purchases
             .iter()
-            .flat_map(|synthesis| synthesis::purchases(&synthesis.purchases, &config.rates).into_iter().take(1));
+            .flat_map(|purchases| synthesis::purchases(purchases, &config.rates).into_iter().take(1));
         return synthesis.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
     }
     let rates = &config.rates;
-    if let Some(synthesis) = &plan.synthesis {
-        let mut facts = synthesis::purchases(&synthesis.purchases, rates);
-        if synthesis.purchases.parts > 0 {
-            facts.push(fact("time", messages::finish(synthesis.purchases.parts, &limits)));
+    if let Some(purchases) = &plan.purchases {
+        let mut facts = synthesis::purchases(purchases, rates);
+        if purchases.parts > 0 {
+            facts.push(fact("time", messages::finish(purchases.parts, &limits)));
         }
         return facts;
     }
@@ -236,7 +237,7 @@ fn view<'v>(definition: &'v Definition, config: &'v Config, checked: &'v Checked
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
     let of_plan = |plan: &'v Plan| {
-        let priced = plan.synthesis.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
+        let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         PlanView::of(plan, &limits_of(config, &plan.spec), &config.rates, priced)
     };
     CheckView {

@@ -2,9 +2,10 @@
 
 use super::words::{counted, dollars, fact, grouped, printable, unpriced};
 use crate::{
-    definition::{Definition, manifest::texts::TextsPreview},
+    definition::Definition,
     domain::{cost::Rates, synthesis::Synthesis, synthesis_options::TtsModel},
-    runner::intake::{PartLine, Purchases},
+    runner::intake::Purchases,
+    tasks::synthesize::{PartLine, TextsPreview},
 };
 
 /// `800 lines × 4 voices × 2 formats = 6,400 outputs`

@@ -11,11 +11,10 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Built, Definition, DefinitionTask, Fault, Faults, Filters, Manifest, Origin, Overrides,
+    AdHoc, BadLines, Built, Definition, DefinitionTask, Fault, Faults, Filters, Manifest, Origin, Overrides, ScanDepth,
     TaskDefinition,
     dates::When,
     draft::{self, Draft, Places},
-    manifest::texts::Texts,
     origin,
     paths::{self, absolute_dir, io_message},
     template::{Names, Template, TemplateFault},
@@ -379,11 +378,7 @@ impl Builder<'_> {
 
 /// Reads the manifest for its faults alone.
 fn scan(definition: &Definition) -> Result<(), Faults> {
-    match (definition.transcribing(), definition.synthesizing()) {
-        (Some(asked), _) => Manifest::open(definition, asked, None)?.scan().map(drop),
-        (_, Some(asked)) => Texts::open(definition, asked, None)?.scan().map(drop),
-        (None, None) => Ok(()),
-    }
+    Manifest::open(definition, None)?.scan(ScanDepth::Faults).map(drop)
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {

@@ -62,7 +62,7 @@ fn a_night_is_filled_in() {
     assert_eq!(definition.report_to.as_deref(), Some("s3://acme-bi/calls/nightly-calls-2026-11-20.csv"));
     assert_eq!((definition.transcribing().unwrap().no_source, definition.allow_empty), (NoSource::Skip, true));
     assert_eq!(definition.source.region.as_deref(), Some("ap-south-1"));
-    let spec = definition.spec(&Columns { all: Vec::new(), options: Vec::new(), carried: Vec::new() });
+    let spec = definition.spec(&Columns::default());
     assert_eq!((spec.dated, spec.report_to, spec.manifest_hash), (true, definition.report_to, None));
     assert_eq!((spec.sink.sse.as_deref(), spec.source), (Some("aws:kms"), definition.source));
 }
@@ -187,8 +187,7 @@ fn a_report_has_its_own_store_or_that_of_the_sink() {
     let own = format!("[sink]\nsse = \"AES256\"\n[report]\n{to}{minio}");
     let definition = of(&own, Overrides::default()).unwrap();
     assert_eq!(endpoint(&definition), Some((true, false)), "all of it is its own");
-    let spec =
-        serde_json::to_string(&definition.spec(&Columns { all: vec![], options: vec![], carried: vec![] })).unwrap();
+    let spec = serde_json::to_string(&definition.spec(&Columns::default())).unwrap();
     let kept: crate::domain::batch::BatchSpec = serde_json::from_str(&spec).unwrap();
     assert_eq!(kept.report_sink().store.endpoint_url.as_deref(), Some("http://127.0.0.1:9000"));
 
@@ -251,13 +250,16 @@ fn sources_in_a_store_make_batches_of_their_own() {
         assert_eq!((definition.batch.as_str(), definition.manifest.as_str()), (batch, manifest), "{sources:?}");
     }
     let definition = ad_hoc(&["s3://acme/x/a%20b.wav", "c.wav"]).unwrap();
-    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
-    let scan = manifest.scan().unwrap();
+    let manifest = Manifest::open(&definition, None).unwrap();
+    let scan = manifest.scan(ScanDepth::Faults).unwrap();
     let keys: Vec<_> = manifest
         .lines(&scan)
         .unwrap()
         .map(|row| match row.unwrap() {
-            ManifestRow::Good(line) => (line.key.to_string(), line.source.unwrap(), line.expected),
+            ManifestRow::Good(mut line) => {
+                let job = line.jobs.remove(0);
+                (line.key.to_string(), job.source.unwrap(), job.expected)
+            }
             ManifestRow::Bad(bad) => panic!("{bad:?}"),
         })
         .collect();

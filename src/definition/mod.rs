@@ -14,7 +14,7 @@ pub(crate) mod dates;
 pub(crate) mod draft;
 mod extra;
 pub(crate) mod notify;
-mod origin;
+pub(crate) mod origin;
 mod overrides;
 pub(crate) mod paths;
 mod policy;
@@ -49,7 +49,7 @@ use crate::domain::{
 
 pub use self::{
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, Header, Line, Manifest, ManifestFormat, ManifestRow, Scan, Spooled},
+    manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},
@@ -117,7 +117,7 @@ pub struct Definition {
     /// Where the relative sources of stdin begin.
     working_dir: PathBuf,
     /// The command to repeat in hints, as words of a shell.
-    command: String,
+    pub(crate) command: String,
 }
 
 /// `include` and `exclude`, over paths below a listing's root.

@@ -181,7 +181,7 @@ fn shared_folder(files: &[String]) -> String {
 }
 
 /// Why an address of this scheme is no source.
-pub(super) fn unknown_scheme(scheme: &str) -> String {
+pub(crate) fn unknown_scheme(scheme: &str) -> String {
     format!("`{scheme}:` addresses cannot be read; http(s) URLs, s3:// addresses and files can")
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn io_message(error: &io::Error) -> String {
 }
 
 /// The scheme, if the text is an address (`scheme://…`).
-pub(super) fn scheme(text: &str) -> Option<&str> {
+pub(crate) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let first = scheme.chars().next()?;
     let rest = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
@@ -34,17 +34,17 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
 }
 
 /// Whether the text is an http or https address.
-pub(super) fn is_web(text: &str) -> bool {
+pub(crate) fn is_web(text: &str) -> bool {
     scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"))
 }
 
 /// Whether the text is an address in an S3 store.
-pub(super) fn is_s3(text: &str) -> bool {
+pub(crate) fn is_s3(text: &str) -> bool {
     scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("s3"))
 }
 
 /// The last part of a path or address, without an address's query and fragment (an S3 key has neither).
-pub(super) fn file_name(source: &str) -> &str {
+pub(crate) fn file_name(source: &str) -> &str {
     let path = match scheme(source) {
         Some(_) if is_s3(source) => source.splitn(4, '/').nth(3).unwrap_or(""),
         Some(scheme) => {
@@ -58,7 +58,7 @@ pub(super) fn file_name(source: &str) -> &str {
 }
 
 /// A file's name without its ending; a name that is all ending stays.
-pub(super) fn stem(name: &str) -> &str {
+pub(crate) fn stem(name: &str) -> &str {
     match name.rfind('.') {
         Some(dot) if dot > 0 => &name[..dot],
         _ => name,
@@ -77,12 +77,12 @@ pub(super) fn is_audio(name: &str) -> bool {
 }
 
 /// Whether a cell looks like the path or address of a recording, and not like a column's name.
-pub(super) fn looks_like_source(cell: &str) -> bool {
+pub(crate) fn looks_like_source(cell: &str) -> bool {
     scheme(cell).is_some() || is_audio(file_name(cell))
 }
 
 /// What `%41` in an address stands for; what is no UTF-8 stays as it is.
-pub(super) fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let hex = |byte: Option<&u8>| byte.and_then(|b| (*b as char).to_digit(16));
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -100,14 +100,14 @@ pub(super) fn percent_decoded(text: &str) -> String {
 }
 
 /// The name of the file that a source names, as it is called where it lies.
-pub(super) fn source_name(source: &str) -> Cow<'_, str> {
+pub(crate) fn source_name(source: &str) -> Cow<'_, str> {
     let name = file_name(source);
     let is_url = scheme(source).is_some() && !is_s3(source);
     if is_url { Cow::Owned(percent_decoded(name)) } else { Cow::Borrowed(name) }
 }
 
 /// A path without `.` and `..`. Right where `path` begins with a directory free of symbolic links.
-pub(super) fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {
         match part {

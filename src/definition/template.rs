@@ -149,7 +149,7 @@ impl Template {
 
 impl Names<'_> {
     /// What a segment stands for.
-    pub(super) fn text(&self, segment: &Segment) -> Result<String, TemplateFault> {
+    pub(crate) fn text(&self, segment: &Segment) -> Result<String, TemplateFault> {
         let date = || self.date.ok_or(TemplateFault::NoDate);
         match segment {
             Segment::Text(text) => Ok(text.clone()),

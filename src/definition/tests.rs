@@ -82,9 +82,9 @@ fn the_whole_example_is_read() {
     assert_eq!(run.keep_answers, Duration::from_secs(7 * 86_400));
     assert_eq!(run.call_timeout, Some(Duration::from_secs(900)));
     assert!(!run.pause_on_failures && !definition.report.transcript);
-    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
-    let scan = manifest.scan().unwrap();
-    let spec = definition.spec(&(&scan.header).into());
+    let manifest = Manifest::open(&definition, None).unwrap();
+    let scan = manifest.scan(ScanDepth::Faults).unwrap();
+    let spec = definition.spec(&scan.columns);
     assert_eq!(
         (spec.manifest.as_str(), spec.task.read::<Transcription>().unwrap().formats.len(), spec.carried.len()),
         ("jobs/calls.csv", 4, 0)

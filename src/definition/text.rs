@@ -28,7 +28,7 @@ pub(crate) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 /// A text as one word of a POSIX shell.
-pub(super) fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

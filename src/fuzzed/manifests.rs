@@ -5,10 +5,7 @@ use std::{collections::HashSet, path::Path};
 
 use super::file;
 use crate::{
-    definition::{
-        AdHoc, Definition, Manifest, ManifestRow, Overrides,
-        manifest::texts::{TextRow, Texts},
-    },
+    definition::{AdHoc, Definition, Manifest, ManifestRow, Overrides, ScanDepth},
     domain::{synthesis::Synthesis, transcription::Transcription},
 };
 
@@ -45,14 +42,13 @@ pub fn manifests(folder: &Path, input: &[u8]) {
         &over,
     );
     let definition = definition.unwrap_or_else(|faults| panic!("{faults}"));
-    if synthesis { texts(&definition) } else { recordings(&definition) }
+    lines(&definition);
 }
 
-fn recordings(definition: &Definition) {
-    let asked = definition.transcribing().expect("it was asked for");
+fn lines(definition: &Definition) {
     let read = || {
-        let manifest = Manifest::open(definition, asked, None)?;
-        let scan = manifest.scan()?;
+        let manifest = Manifest::open(definition, None)?;
+        let scan = manifest.scan(ScanDepth::Look)?;
         let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
         Ok((scan, rows))
     };
@@ -60,48 +56,24 @@ fn recordings(definition: &Definition) {
         Err(faults) => message(&faults),
         Ok((scan, rows)) => {
             let mut keys = HashSet::new();
-            let (mut good, mut bad) = (0, 0);
+            let (mut good, mut bad, mut jobs) = (0, 0, 0);
             for row in &rows {
                 match row {
                     ManifestRow::Good(line) => {
                         good += 1;
+                        jobs += line.jobs.len() as u64;
                         assert!(keys.insert(line.key.to_string()), "{} stands twice", line.key);
-                        assert_eq!(line.carried.len(), scan.header.carried.len());
+                        assert!(!line.jobs.is_empty());
+                        assert_eq!(line.carried.len(), scan.columns.carried.len());
                     }
                     ManifestRow::Bad(line) => {
                         bad += 1;
                         assert!(!line.fault.is_empty());
-                        assert_eq!(line.carried.len(), scan.header.carried.len());
+                        assert_eq!(line.carried.len(), scan.columns.carried.len());
                     }
                 }
             }
-            assert_eq!((good, bad), (scan.lines, scan.bad));
-        }
-    }
-}
-
-fn texts(definition: &Definition) {
-    let asked = definition.synthesizing().expect("it was asked for");
-    let read = || {
-        let texts = Texts::open(definition, asked, None)?;
-        let scan = texts.scan()?;
-        let rows = texts.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
-        Ok((scan, rows))
-    };
-    match read() {
-        Err(faults) => message(&faults),
-        Ok((scan, rows)) => {
-            let mut keys = HashSet::new();
-            for row in &rows {
-                match row {
-                    TextRow::Good(line) => {
-                        assert!(keys.insert(line.key.to_string()), "{} stands twice", line.key);
-                        assert!(!line.outputs.is_empty());
-                    }
-                    TextRow::Bad(line) => assert!(!line.fault.is_empty()),
-                }
-            }
-            assert_eq!(keys.len() as u64, scan.lines);
+            assert_eq!((good, bad, jobs), (scan.lines, scan.bad, scan.jobs));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What submitting would do, before it does.
 
-use sqlx::Row;
-
+#[cfg(test)]
+use super::NewJob;
 use super::{
-    LineSet, NewJob, Store, StoreError,
+    LineSet, Store, StoreError,
     lines::incoming,
     sql::sql,
     submit::{IS_RENAMED, SAME_SOURCE},
@@ -100,86 +100,172 @@ impl std::ops::AddAssign for Diff {
     }
 }
 
-impl Store {
-    /// What submitting these lines would do.
-    pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
-        self.diff_set(batch, lines.iter().zip(0..).collect()).await
+/// What submitting would do with one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobPlan(i64);
+
+impl JobPlan {
+    /// The job is not there.
+    pub const NEW: Self = Self(1);
+    const CHANGED: i64 = 1 << 1;
+    const DONE: i64 = 1 << 2;
+    const OPEN: i64 = 1 << 3;
+    const FAILED: i64 = 1 << 4;
+    const REDELIVERED: i64 = 1 << 5;
+    const REBUY: i64 = 1 << 6;
+    const IDLE: i64 = 1 << 7;
+    const KNOWN: i64 = 1 << 8;
+    const SAME_SOURCE: i64 = 1 << 9;
+    const OTHER_SOURCE: i64 = 1 << 10;
+    const SAME_URL: i64 = 1 << 11;
+    const UNPROVEN: i64 = 1 << 12;
+    const RENEWED: i64 = 1 << 13;
+    const TO_READ: i64 = 1 << 14;
+    const UNSEEN: i64 = 1 << 15;
+
+    const fn has(self, bit: i64) -> bool {
+        self.0 & bit != 0
     }
 
-    /// The same of a set that is ready.
-    pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<Diff, StoreError> {
-        // diff_set: a line of which nothing says that its recording is another one stays as it is.
+    /// Whether it would be worked.
+    #[must_use]
+    pub const fn is_worked(self) -> bool {
+        self.has(Self::NEW.0 | Self::CHANGED) || (self.has(Self::OPEN) && !self.has(Self::FAILED))
+    }
+
+    /// Whether it is bought, and other options ask for it again.
+    #[must_use]
+    pub const fn is_bought_again(self) -> bool {
+        self.has(Self::REBUY)
+    }
+}
+
+/// Jobs of a set for which submitting would do the same.
+#[derive(Debug)]
+struct Alike {
+    plan: JobPlan,
+    count: u64,
+    /// Those of them whose length is known, and their length in all.
+    measured: u64,
+    units: u64,
+    bytes: u64,
+    /// Their places in the set, with commas between.
+    places: String,
+}
+
+/// What submitting a set would do, job by job. Mostly all jobs of a set are alike.
+#[derive(Debug, Default)]
+pub struct DiffSet(Vec<Alike>);
+
+impl DiffSet {
+    /// The counts.
+    #[must_use]
+    pub fn counts(&self) -> Diff {
+        let mut diff = Diff::default();
+        for Alike { plan, count, measured, units, bytes, .. } in &self.0 {
+            let add = |sum: &mut u64, bit: i64, number: u64| *sum += if plan.has(bit) { number } else { 0 };
+            for (sum, bit) in [
+                (&mut diff.new, JobPlan::NEW.0),
+                (&mut diff.changed, JobPlan::CHANGED),
+                (&mut diff.done, JobPlan::DONE),
+                (&mut diff.open, JobPlan::OPEN),
+                (&mut diff.failed, JobPlan::FAILED),
+                (&mut diff.redelivered, JobPlan::REDELIVERED),
+                (&mut diff.rebuy, JobPlan::REBUY),
+                (&mut diff.idle, JobPlan::IDLE),
+                (&mut diff.same_source, JobPlan::SAME_SOURCE),
+                (&mut diff.other_source, JobPlan::OTHER_SOURCE),
+                (&mut diff.same_urls, JobPlan::SAME_URL),
+                (&mut diff.unproven, JobPlan::UNPROVEN),
+                (&mut diff.renewed, JobPlan::RENEWED),
+                (&mut diff.to_read, JobPlan::TO_READ),
+                (&mut diff.unseen, JobPlan::UNSEEN),
+            ] {
+                add(sum, bit, *count);
+            }
+            add(&mut diff.rebuy_ms, JobPlan::REBUY, *units);
+            add(&mut diff.known, JobPlan::KNOWN, *measured);
+            add(&mut diff.known_ms, JobPlan::KNOWN, *units);
+            add(&mut diff.to_read_bytes, JobPlan::TO_READ, *bytes);
+        }
+        diff
+    }
+
+    /// The jobs one by one, in the order of their places.
+    ///
+    /// # Errors
+    /// The ledger has answered with something else than places.
+    pub fn jobs(&self) -> Result<Vec<JobPlan>, StoreError> {
+        let mut jobs: Vec<(u64, JobPlan)> = Vec::new();
+        for Alike { plan, places, .. } in &self.0 {
+            for place in places.split(',') {
+                let place = place.parse().map_err(|_| StoreError::Unexpected(format!("`{place}` is no place")))?;
+                jobs.push((place, *plan));
+            }
+        }
+        jobs.sort_unstable_by_key(|(place, _)| *place);
+        Ok(jobs.into_iter().map(|(_, plan)| plan).collect())
+    }
+}
+
+impl Store {
+    /// What submitting these lines would do.
+    #[cfg(test)]
+    pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
+        Ok(self.diff_set(batch, lines.iter().zip(0..).collect()).await?.counts())
+    }
+
+    /// What submitting a set would do, job by job.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<DiffSet, StoreError> {
         let incoming = incoming(true);
-        let row = sqlx::query(sql(&format!(
-            r"-- diff::diff_set
-              WITH
-                i AS MATERIALIZED ({incoming}),
-                e AS MATERIALIZED (
-                  SELECT i.source IS NULL AND i.text IS NULL AS idle, i.options_id AS wanted_id, i.source_path AS path,
-                    i.source_bytes AS bytes, {SAME_SOURCE} AS source,
-                    i.source_path IS DISTINCT FROM j.source_path OR i.source_mtime IS DISTINCT FROM j.source_mtime
-                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS moved,
-                    i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
-                      OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
-                    coalesce(i.source LIKE 'http%', 1 = 0) AS web,
-                    j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
-                  FROM i
-                  LEFT JOIN jobs AS j
-                    ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
-                d AS (
-                  SELECT e.*, coalesce(source, 1 = 1) AND options_id = wanted_id AS same,
-                    coalesce(source, 1 = 1) AND options_id <> wanted_id AS redefined,
-                    state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, state = 'failed' AS failed,
-                    state IN ('succeeded', 'suspect')
-                      OR EXISTS (SELECT 1 FROM calls AS c WHERE c.job = e.id AND c.state = 'answered') AS bought,
-                    state IN ('queued', 'running', 'awaiting') AS unfinished
-                  FROM e)
-              SELECT count(*) FILTER (WHERE id IS NULL) AS new, count(*) FILTER (WHERE id IS NOT NULL AND NOT same) AS changed,
-                count(*) FILTER (WHERE same AND done) AS done, count(*) FILTER (WHERE same AND NOT done) AS open,
-                count(*) FILTER (WHERE same AND failed) AS failed, count(*) FILTER (WHERE same AND done AND rejoined) AS redelivered,
-                count(*) FILTER (WHERE redefined AND bought) AS rebuy,
-                coalesce(CAST(sum(units) FILTER (WHERE redefined AND bought) AS BIGINT), 0) AS rebuy_ms,
-                count(*) FILTER (WHERE idle AND (id IS NULL OR NOT same)) AS idle,
-                count(units) FILTER (WHERE redefined OR (same AND unfinished)) AS known,
-                coalesce(CAST(sum(units) FILTER (WHERE redefined OR (same AND unfinished)) AS BIGINT), 0) AS known_ms,
-                count(*) FILTER (WHERE id IS NOT NULL AND source) AS same_source,
-                count(*) FILTER (WHERE id IS NOT NULL AND NOT source) AS other_source,
-                count(*) FILTER (WHERE id IS NOT NULL AND source AND web) AS same_urls,
-                count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NULL AND touched)
-                  AS unproven,
-                count(*) FILTER (WHERE id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NOT NULL AND moved)
-                  AS renewed,
-                count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NOT NULL) AS to_read,
-                coalesce(CAST(sum(bytes) FILTER (WHERE id IS NOT NULL AND source IS NULL) AS BIGINT), 0) AS to_read_bytes,
-                count(*) FILTER (WHERE id IS NOT NULL AND source IS NULL AND bytes IS NULL) AS unseen
-              FROM d"
+        let plan = plan_of_job();
+        // diff_set: a line of which nothing says that its recording is another one stays as it is.
+        let rows: Vec<AlikeRow> = sqlx::query_as(sql(&format!(
+            "WITH
+               i AS MATERIALIZED ({incoming}),
+               e AS MATERIALIZED (
+                 SELECT i.place, i.source IS NULL AND i.text IS NULL AS idle, i.options_id AS wanted_id, i.source_path AS path,
+                   i.source_bytes AS bytes, {SAME_SOURCE} AS source,
+                   i.source_path IS DISTINCT FROM j.source_path OR i.source_mtime IS DISTINCT FROM j.source_mtime
+                     OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS moved,
+                   i.source_bytes IS DISTINCT FROM j.source_bytes OR i.source_mtime IS DISTINCT FROM j.source_mtime
+                     OR (i.source <> j.source AND i.source_inode IS DISTINCT FROM j.source_inode) AS touched,
+                   coalesce(i.source LIKE 'http%', 1 = 0) AS web,
+                   j.outputs IS NOT NULL AND (j.wanted = 'dropped' OR (i.text IS NOT NULL AND {IS_RENAMED})) AS rejoined, j.id, j.state, j.units, j.options_id, j.source_hash
+                 FROM i
+                 LEFT JOIN jobs AS j
+                   ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'),
+               d AS (
+                 SELECT e.*, coalesce(source, 1 = 1) AND options_id = wanted_id AS same,
+                   coalesce(source, 1 = 1) AND options_id <> wanted_id AS redefined,
+                   state IN ('succeeded', 'suspect', 'skipped', 'cancelled') AS done, state = 'failed' AS failed,
+                   state IN ('succeeded', 'suspect')
+                     OR EXISTS (SELECT 1 FROM calls AS c WHERE c.job = e.id AND c.state = 'answered') AS bought,
+                   state IN ('queued', 'running', 'awaiting') AS unfinished
+                 FROM e),
+               p AS (SELECT place, units, bytes, {plan} AS plan FROM d)
+             SELECT plan, count(*), count(units), coalesce(CAST(sum(units) AS BIGINT), 0), coalesce(CAST(sum(bytes) AS BIGINT), 0),
+               string_agg(CAST(place AS TEXT), ',')
+             FROM p
+             GROUP BY plan"
         )))
         .bind(&*lines.into_json())
         .bind(batch)
-        .fetch_one(&self.read)
+        .fetch_all(&self.read)
         .await?;
-        let get = |name| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or(0));
-        Ok(Diff {
-            new: get("new")?,
-            changed: get("changed")?,
-            done: get("done")?,
-            open: get("open")?,
-            failed: get("failed")?,
-            redelivered: get("redelivered")?,
-            rebuy: get("rebuy")?,
-            rebuy_ms: get("rebuy_ms")?,
-            idle: get("idle")?,
-            known: get("known")?,
-            known_ms: get("known_ms")?,
-            same_source: get("same_source")?,
-            other_source: get("other_source")?,
-            same_urls: get("same_urls")?,
-            unproven: get("unproven")?,
-            renewed: get("renewed")?,
-            to_read: get("to_read")?,
-            to_read_bytes: get("to_read_bytes")?,
-            unseen: get("unseen")?,
-        })
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        let alike = |(plan, count, measured, units, bytes, places): AlikeRow| Alike {
+            plan: JobPlan(plan),
+            count: number(count),
+            measured: number(measured),
+            units: number(units),
+            bytes: number(bytes),
+            places,
+        };
+        Ok(DiffSet(rows.into_iter().map(alike).collect()))
     }
 
     /// The lines of a set whose local files have to be read.
@@ -224,4 +310,31 @@ impl Store {
         };
         Ok(rows.into_iter().map(line).collect())
     }
+}
+
+/// The plan, the jobs, those with units, the units, the bytes, and the places.
+type AlikeRow = (i64, i64, i64, i64, i64, String);
+
+/// The bits of [`JobPlan`] for a job (`d`).
+fn plan_of_job() -> String {
+    let bits = [
+        (JobPlan::NEW.0, "id IS NULL"),
+        (JobPlan::CHANGED, "id IS NOT NULL AND NOT same"),
+        (JobPlan::DONE, "same AND done"),
+        (JobPlan::OPEN, "same AND NOT done"),
+        (JobPlan::FAILED, "same AND failed"),
+        (JobPlan::REDELIVERED, "same AND done AND rejoined"),
+        (JobPlan::REBUY, "redefined AND bought"),
+        (JobPlan::IDLE, "idle AND (id IS NULL OR NOT same)"),
+        (JobPlan::KNOWN, "redefined OR (same AND unfinished)"),
+        (JobPlan::SAME_SOURCE, "id IS NOT NULL AND source"),
+        (JobPlan::OTHER_SOURCE, "id IS NOT NULL AND NOT source"),
+        (JobPlan::SAME_URL, "id IS NOT NULL AND source AND web"),
+        (JobPlan::UNPROVEN, "id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NULL AND touched"),
+        (JobPlan::RENEWED, "id IS NOT NULL AND source AND path IS NOT NULL AND source_hash IS NOT NULL AND moved"),
+        (JobPlan::TO_READ, "id IS NOT NULL AND source IS NULL AND bytes IS NOT NULL"),
+        (JobPlan::UNSEEN, "id IS NOT NULL AND source IS NULL AND bytes IS NULL"),
+    ];
+    let bits = bits.map(|(bit, holds)| format!("CASE WHEN {holds} THEN {bit} ELSE 0 END"));
+    bits.join("\n                 + ")
 }

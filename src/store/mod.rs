@@ -79,7 +79,7 @@ pub use callbacks::{Callback, CallbackContent, Effect, Expected};
 pub use claim::{ClaimRequest, Claimed, Order};
 pub use control::{Cancelled, Chosen, Retried};
 pub use deliveries::AnswerFacts;
-pub use diff::{Diff, Readdressed, ToRead};
+pub use diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
 pub use end::{End, EndReply, Ended, PoolEffect};
 pub use error::StoreError;
 pub use lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};

@@ -9,21 +9,22 @@ use crate::{
     definition::DefinitionTask,
     domain::task::Tasks,
     report::ReportTask,
-    runner::{Maker, Makers},
+    runner::{Maker, Makers, intake::IntakeTask},
 };
 
 pub use self::{synthesize::Synthesize, transcribe::Transcribe};
 
 /// All that a task has to be able to do: each room of the program asks for the part that it needs.
-pub trait Plugin: DefinitionTask + Maker + ReportTask {}
+pub trait Plugin: DefinitionTask + IntakeTask + Maker + ReportTask {}
 
-impl<T: DefinitionTask + Maker + ReportTask> Plugin for T {}
+impl<T: DefinitionTask + IntakeTask + Maker + ReportTask> Plugin for T {}
 
 /// The tasks that there are, in the order in which they are told.
 #[derive(Debug, Clone)]
 pub struct Registry {
     plugins: Vec<Arc<dyn Plugin>>,
     definitions: Tasks<dyn DefinitionTask>,
+    intakes: Tasks<dyn IntakeTask>,
     makers: Makers,
     reports: Tasks<dyn ReportTask>,
 }
@@ -33,9 +34,10 @@ impl Registry {
     #[must_use]
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
         let definitions = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn DefinitionTask>).collect();
+        let intakes = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn IntakeTask>).collect();
         let makers = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn Maker>).collect();
         let reports = plugins.iter().map(|task| Arc::clone(task) as Arc<dyn ReportTask>).collect();
-        Self { plugins, definitions, makers, reports }
+        Self { plugins, definitions, intakes, makers, reports }
     }
 
     /// The tasks of the program.
@@ -56,6 +58,12 @@ impl Registry {
     #[must_use]
     pub const fn definitions(&self) -> &Tasks<dyn DefinitionTask> {
         &self.definitions
+    }
+
+    /// How their lines are submitted.
+    #[must_use]
+    pub const fn intakes(&self) -> &Tasks<dyn IntakeTask> {
+        &self.intakes
     }
 
     /// How they are worked.

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wavebatch::definition::{
-    Definition, Faults, Manifest, ManifestRow, Overrides, Synthesizing, Transcribing, manifest::texts::Texts,
+use wavebatch::{
+    definition::{Definition, Faults, Manifest, ManifestRow, Overrides, ScanDepth},
+    tasks::synthesize::TextFindings,
 };
 
 /// A fresh clone is small.
@@ -22,34 +23,25 @@ fn every_definition_in_jobs_is_without_fault() {
         if definition.origin.needs_copy() {
             continue;
         }
-        match (definition.transcribing(), definition.synthesizing()) {
-            (Some(asked), _) => recordings(&definition, asked),
-            (_, Some(asked)) => texts(&definition, asked),
-            (None, None) => unreachable!("there are two tasks"),
-        }
-        .unwrap_or_else(|faults| panic!("{shown}: {faults}"));
+        lines(&definition).unwrap_or_else(|faults| panic!("{shown}: {faults}"));
     }
 }
 
-fn recordings(definition: &Definition, asked: &Transcribing) -> Result<(), Faults> {
-    let manifest = Manifest::open(definition, asked, None)?;
-    let scan = manifest.scan()?;
+fn lines(definition: &Definition) -> Result<(), Faults> {
+    let manifest = Manifest::open(definition, None)?;
+    let scan = manifest.scan(ScanDepth::Look)?;
     assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
+    if let Some(look) = TextFindings::of(&scan).and_then(|found| found.look.as_ref()) {
+        assert!(look.notes.is_empty() && look.left_out.is_empty(), "{}: {:?}", definition.name, look.notes);
+    }
     for row in manifest.lines(&scan)? {
         let ManifestRow::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
-        let source = line.source.unwrap_or_default();
-        let found = source.starts_with("http") || Path::new(&source).is_file();
-        assert!(found, "{}: line {}: {source}", definition.name, line.number);
+        for job in line.jobs.iter().filter(|job| job.text.is_none()) {
+            let source = job.source.as_deref().unwrap_or_default();
+            let found = source.starts_with("http") || Path::new(source).is_file();
+            assert!(found, "{}: line {}: {source}", definition.name, line.number);
+        }
     }
-    Ok(())
-}
-
-fn texts(definition: &Definition, asked: &Synthesizing) -> Result<(), Faults> {
-    let texts = Texts::open(definition, asked, None)?;
-    let scan = texts.scan()?;
-    assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
-    let look = texts.look(&scan)?;
-    assert!(look.notes.is_empty() && look.left_out.is_empty(), "{}: {:?}", definition.name, look.notes);
     Ok(())
 }
 

@@ -75,7 +75,7 @@ async fn submitted(fixture: &Fixture, limit: Option<u64>) -> Submission {
         Definition::load(&fixture.path("ivr.toml"), wavebatch::tasks::Registry::built_in().definitions(), &overrides)
             .expect("a good definition");
     // What is asked for in another voice is meant.
-    let options = SubmitOptions { rebuy: true, ..SubmitOptions::default() };
+    let options = SubmitOptions { rebuy: true, ..SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()) };
     submit(&fixture.store, &definition, None, Environment::Live, &options).await.expect("submitted")
 }
 

@@ -23,13 +23,14 @@ use super::{
 use crate::{
     config::Listen,
     domain::{environment::Environment, notice::NoticeEvent},
-    runner::{self, intake},
+    runner,
     server::{
         Admin, AdminSettings, BatchNews, Metrics, News, OwnTarget, Scheduler, SchedulerSettings, Scheduling,
         Supervisor, Target,
         probe::{self, ProbeSettings},
     },
     store::{BatchStatus, Store, StoreError},
+    tasks::synthesize,
 };
 
 /// What is in flight has so long after SIGTERM; then it is handed back.
@@ -247,7 +248,7 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
 async fn renew_dictionaries(session: &Session) -> Result<(), AppError> {
     for (batch, _) in session.store.batch_statuses(session.environment()).await? {
         if batch.finished_at.is_none()
-            && let Err(e) = intake::renew_dictionary(&session.store, session.account().as_ref(), &batch).await
+            && let Err(e) = synthesize::renew_dictionary(&session.store, session.account().as_ref(), &batch).await
         {
             let error = AppError::from(e).in_full();
             session.say(Event::Warning(format!("{}: error: {error}", batch.name)));

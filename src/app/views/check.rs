@@ -19,8 +19,9 @@ use crate::{
         synthesis_options::AudioFormat,
         task::TaskName,
     },
-    runner::intake::{Characters, Compared, PartLine, Plan, SynthesisPlan},
+    runner::intake::{Characters, Compared, Plan},
     store::BatchPhase,
+    tasks::synthesize::{PartLine, TextFindings, TextNote},
 };
 
 /// A definition, what submitting it would do, and what was not looked at.
@@ -223,16 +224,14 @@ pub struct LeftOutView<'v> {
 }
 
 impl<'v> SpeechPlanView<'v> {
-    fn of(plan: &'v SynthesisPlan, rates: &Rates) -> Self {
-        let (found, look) = (&plan.purchases, &plan.look);
+    fn of(plan: &'v Plan, rates: &Rates) -> Option<Self> {
+        let found = plan.purchases.as_ref()?;
+        let look = TextFindings::of(&plan.scan)?.look.as_ref()?;
         let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
         let by_model = |characters: &Characters| characters.iter().map(|(model, n)| (model.to_string(), *n)).collect();
-        let warning = |note: &'v crate::definition::manifest::texts::Note| TextWarningView {
-            line: note.number,
-            key: note.key.as_str(),
-            what: &note.what,
-        };
-        Self {
+        let warning =
+            |note: &'v TextNote| TextWarningView { line: note.number, key: note.key.as_str(), what: &note.what };
+        Some(Self {
             outputs: found.jobs,
             parts: found.all_parts,
             characters: by_model(&found.all_characters),
@@ -242,7 +241,7 @@ impl<'v> SpeechPlanView<'v> {
             warnings: look.notes.iter().map(warning).collect(),
             more_warnings: look.more,
             left_out: look.left_out.iter().map(|(file, what)| LeftOutView { file, what: what.to_string() }).collect(),
-        }
+        })
     }
 }
 
@@ -252,7 +251,7 @@ impl<'v> PlanView<'v> {
     pub fn of(plan: &'v Plan, limits: &PoolLimits, rates: &Rates, priced: bool) -> Self {
         let (scan, diff, estimate) = (&plan.scan, &plan.diff, &plan.estimate);
         let rate = limits.limits.requests_per_minute;
-        let calls = plan.synthesis.as_ref().map_or(estimate.lines, |synthesis| synthesis.purchases.parts);
+        let calls = plan.purchases.as_ref().map_or(estimate.lines, |purchases| purchases.parts);
         Self {
             existed: plan.existed,
             pause: plan.pause.as_ref().map(|(kind, reason)| PauseReasonView { kind: *kind, reason }),
@@ -271,7 +270,7 @@ impl<'v> PlanView<'v> {
             option_columns: &plan.spec.option_columns,
             bad_lines: scan.faults.list.iter().map(ToString::to_string).collect(),
             rebuy: plan.rebuy.map(|rebuy| RebuyView { lines: rebuy.lines, cost_usd: rebuy.cost }),
-            synthesis: plan.synthesis.as_ref().map(|synthesis| SpeechPlanView::of(synthesis, rates)),
+            synthesis: SpeechPlanView::of(plan, rates),
             estimate: EstimateView {
                 lines: estimate.lines,
                 of_unknown_length: estimate.unknown,

@@ -4,9 +4,30 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::{
-    definition::{AdHoc, ManifestRow, Overrides, Scan},
-    domain::transcription::Transcription,
+    definition::{AdHoc, ManifestRow, Overrides, Scan, ScanDepth},
+    domain::{batch::LineOverrides, key::Key, s3::Listed, transcription::Transcription},
 };
+
+/// A good line of recordings, in one piece.
+#[derive(Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) key: Key,
+    pub(super) source: Option<String>,
+    pub(super) expected: Option<Listed>,
+    pub(super) overrides: Option<LineOverrides>,
+    pub(super) carried: Vec<String>,
+}
+
+impl From<ManifestLine> for Line {
+    fn from(line: ManifestLine) -> Self {
+        let ManifestLine { number, key, mut jobs, carried } = line;
+        let JobDraft { source, expected, overrides, .. } = jobs.remove(0);
+        assert!(jobs.is_empty(), "a recording is one job");
+        let overrides = overrides.map(|json| serde_json::from_str(&json).unwrap());
+        Self { number, key, source, expected, overrides, carried }
+    }
+}
 
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
@@ -57,8 +78,8 @@ impl Bench {
     ) -> Result<(Scan, Vec<ManifestRow>), String> {
         let read = || {
             let definition = self.definition(sources)?;
-            let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), copy)?;
-            let scan = manifest.scan()?;
+            let manifest = Manifest::open(&definition, copy)?;
+            let scan = manifest.scan(ScanDepth::Faults)?;
             let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
             Ok((scan, rows))
         };
@@ -69,7 +90,7 @@ impl Bench {
         let (scan, rows) = self.read(sources).unwrap();
         assert_eq!((scan.lines, scan.bad), (rows.len() as u64, 0));
         let good = |row| match row {
-            ManifestRow::Good(line) => *line,
+            ManifestRow::Good(line) => line.into(),
             ManifestRow::Bad(bad) => panic!("{bad:?}"),
         };
         rows.into_iter().map(good).collect()

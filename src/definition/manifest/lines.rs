@@ -1,4 +1,4 @@
-//! Plain lines: one source each.
+//! Plain lines: one cell each.
 
 use std::io;
 
@@ -6,9 +6,6 @@ use super::{
     input::Input,
     record::{MAX_BYTES, Next, Record},
 };
-
-/// The one column that plain lines have.
-pub(super) const COLUMN: &str = "source";
 
 /// A file's lines.
 pub(super) struct LineReader {

@@ -21,9 +21,6 @@ use super::record::{Next, Record};
 const TO_FOLDER: &str = "symbolic link to a folder";
 const LISTED_ALREADY: &str = "symbolic link to what is listed already";
 
-/// The columns of a listing.
-pub(super) const COLUMNS: [&str; 2] = ["source", "key"];
-
 /// What was passed over, by ending (`.txt`) or reason (`hidden`), with its count.
 pub type Ignored = BTreeMap<String, u64>;
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    bench_tests::{Bench, keys_and_sources},
+    bench_tests::{Bench, Line, keys_and_sources},
     *,
 };
 use crate::{
@@ -48,12 +48,9 @@ impl ListedBench {
 
     fn read_as(&self, copy: &str) -> Result<(Scan, Vec<ManifestRow>), Faults> {
         let definition = self.definition()?;
-        let manifest = Manifest::open(
-            &definition,
-            definition.transcribing().unwrap(),
-            Some(&Spooled { path: self.bench.dir.path().join(copy) }),
-        )?;
-        let scan = manifest.scan()?;
+        let copy = Spooled { path: self.bench.dir.path().join(copy) };
+        let manifest = Manifest::open(&definition, Some(&copy))?;
+        let scan = manifest.scan(ScanDepth::Faults)?;
         let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
         Ok((scan, rows))
     }
@@ -64,7 +61,9 @@ impl ListedBench {
 
     fn good(&self) -> Vec<Line> {
         let rows = self.read().unwrap_or_else(|faults| panic!("{faults}")).1;
-        rows.into_iter().filter_map(|row| if let ManifestRow::Good(line) = row { Some(*line) } else { None }).collect()
+        rows.into_iter()
+            .filter_map(|row| if let ManifestRow::Good(line) = row { Some(line.into()) } else { None })
+            .collect()
     }
 
     fn message(&self) -> String {
@@ -78,8 +77,8 @@ fn a_listed_prefix_becomes_lines() {
     let fields = format!("manifest = \"s3://b/n/\"\nname_pattern = '{NAMES}'\nexclude = [\"old/**\"]");
     let reading = ListedBench::listed(&objects, &fields);
     let (scan, _) = reading.read().unwrap();
-    assert_eq!((scan.lines, &scan.header.carried[..]), (2, &["call_id".to_owned(), "agent".to_owned()][..]));
-    assert_eq!(scan.header.option_columns.iter().map(|o| o.as_str()).collect::<Vec<_>>(), ["language"]);
+    assert_eq!((scan.lines, &scan.columns.carried[..]), (2, &["call_id".to_owned(), "agent".to_owned()][..]));
+    assert_eq!(scan.columns.options, ["language"]);
     let ignored: Vec<_> = scan.ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [(".json", 1), ("left out by include or exclude", 1), ("no ending", 1)]);
     let lines = reading.good();
@@ -98,11 +97,11 @@ fn a_group_can_be_the_key_and_groups_fill_templates() {
     let pattern = "name_pattern = '^(?<key>[^_]+)_(?<agent>[^.]+)'";
     let reading = ListedBench::listed(&objects, &format!("manifest = \"s3://b/n\"\n{pattern}"));
     assert_eq!(keys_and_sources(&reading.good()), [("7", "s3://b/n/a/7_ann.wav"), ("8", "s3://b/n/b/8_bo.wav")]);
-    assert_eq!(reading.read().unwrap().0.header.carried, ["agent"]);
+    assert_eq!(reading.read().unwrap().0.columns.carried, ["agent"]);
     let columns = "date = \"2026-11-20\"\ncolumns = { key = \"{agent}/{date:%d}-{batch}-{key}\" }";
     let reading = ListedBench::listed(&objects, &format!("manifest = \"s3://b/n\"\n{pattern}\n{columns}"));
     assert_eq!(reading.good()[0].key.as_str(), "ann/20-a-7");
-    assert_eq!(reading.read().unwrap().0.header.carried, ["key", "agent"]);
+    assert_eq!(reading.read().unwrap().0.columns.carried, ["key", "agent"]);
     let doubled = [("a/7_ann.wav", 9), ("b/7_bo.wav", 9)];
     let message = ListedBench::listed(&doubled, &format!("manifest = \"s3://b/n\"\n{pattern}")).message();
     assert_eq!(message, "s3://b/n/:2: column `key`: the key `7` is also that of line 1");
@@ -114,7 +113,7 @@ fn names_make_columns_of_every_manifest() {
         ListedBench::new(&format!("manifest = \"calls.csv\"\nname_pattern = '{NAMES}'\nno_source = \"skip\""));
     reading.bench.write("calls.csv", "id,url,note\n1,https://x.org/7_ann%20b.wav?s=_,n\n2,,m\n3,rec/8_bo_hi.wav,\n");
     let (scan, _) = reading.read().unwrap();
-    assert_eq!(scan.header.carried, ["note", "call_id", "agent"]);
+    assert_eq!(scan.columns.carried, ["note", "call_id", "agent"]);
     let carried: Vec<_> = reading.good().into_iter().map(|line| line.carried).collect();
     assert_eq!(
         carried,
@@ -174,7 +173,7 @@ fn a_manifest_in_a_store_begins_where_it_lies() {
     let rows = reading.read_as("copy").unwrap().1;
     let sources: Vec<_> = rows
         .into_iter()
-        .map(|row| if let ManifestRow::Good(line) = row { line.source.unwrap() } else { panic!("{row:?}") })
+        .map(|row| if let ManifestRow::Good(line) = row { Line::from(line).source.unwrap() } else { panic!("{row:?}") })
         .collect();
     let below =
         ["s3://b/lists/a b.wav", "s3://b/x/c.wav", "s3://b/top.wav", "https://x.org/d.wav", "s3://b/lists/e.wav"];

@@ -1,30 +1,29 @@
 //! Manifests: what a batch has to do, line by line. Read twice, as a stream: first for faults and counts, then for the
 //! lines themselves; both readings come to the same decisions.
 
+mod base;
 #[cfg(test)]
-mod bench_tests;
+pub(crate) mod bench_tests;
 mod columns;
 mod csv;
 mod input;
 mod jsonl;
-mod judge;
 mod keys;
 mod lines;
 mod listed;
 mod listing;
 #[cfg(test)]
 mod listing_tests;
-mod names;
 #[cfg(test)]
 mod property_tests;
 mod record;
+mod records;
 mod repeats;
 mod rows;
 mod scan;
 pub mod sheet;
 #[cfg(test)]
 mod tests;
-pub mod texts;
 
 use std::{
     io,
@@ -32,28 +31,35 @@ use std::{
 };
 
 use self::{
-    columns::{ColumnPlan, check_names},
+    columns::check_names,
     csv::Csv,
     input::Input,
     jsonl::{Jsonl, MAX_COLUMNS},
-    judge::Base,
     lines::LineReader as PlainLines,
-    record::{Next, Record},
+    record::Next,
     rows::{Kind, Rows},
 };
 use super::{
-    Definition, Fault, Faults, Origin, Transcribing,
-    paths::{absolute_dir, ending, file_name, io_message, stem},
+    Definition, Fault, Faults, Origin,
+    paths::{ending, file_name, io_message, stem},
 };
 use crate::domain::options::listed;
 
 pub(super) use self::listing::pattern;
-pub(crate) use self::names::name_pattern;
+pub(crate) use self::{
+    base::Base,
+    columns::{KEY_NAMES, NameRule, Uses, extras, key_of, rule_name},
+    repeats::About,
+};
 pub use self::{
-    columns::{Columns, Header},
     listed::{ListedObject, ListingWriter},
     listing::Ignored,
-    scan::{BadLine, Line, ManifestLines, ManifestRow, Scan},
+    record::Record,
+    records::{
+        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
+        Refusal, ScanDepth, UnnamedColumns,
+    },
+    scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
 
 listed! {
@@ -101,55 +107,54 @@ pub struct Spooled {
 #[derive(Debug)]
 pub struct Manifest<'d> {
     definition: &'d Definition,
-    asked: &'d Transcribing,
     kind: Kind,
-    base: Base,
-    plan: ColumnPlan,
+    records: Box<dyn RecordReader + 'd>,
 }
 
 impl<'d> Manifest<'d> {
-    /// Opens the manifest of a definition that asks for this, and finds out what its columns are for. `copy` is where the
-    /// caller has brought it, where [`Origin::needs_copy`].
+    /// Opens the manifest of a definition, and finds out what its columns are for. `copy` is where the caller has brought it,
+    /// where [`Origin::needs_copy`].
     ///
     /// # Errors
-    /// A manifest that is missing, empty, without header, or without a column for the source.
+    /// A manifest that is missing, empty, without header, or without a column for what is to be worked on.
     ///
     /// # Panics
     /// If a copy is needed and none is given.
-    pub fn open(definition: &'d Definition, asked: &'d Transcribing, copy: Option<&Spooled>) -> Result<Self, Faults> {
+    pub fn open(definition: &'d Definition, copy: Option<&Spooled>) -> Result<Self, Faults> {
         let message = |e: &io::Error| Faults::from(Fault::of_file(definition.manifest.clone(), io_message(e)));
         let kind = kind_of(definition, copy);
-        let base = base_of(definition).map_err(|e| message(&e))?;
+        let base = Base::of(definition).map_err(|e| message(&e))?;
         let columns = match columns_of(definition, &kind) {
-            Err(faults) if faults.is_only_empty() && definition.allow_empty => {
-                return Ok(Self { definition, asked, kind, base, plan: ColumnPlan::of_nothing() });
-            }
-            columns => columns?,
+            Err(faults) if faults.is_only_empty() && definition.allow_empty => None,
+            columns => Some(columns?),
         };
-        let first = || {
+        let first = |columns: &[String]| {
             let mut record = Record::default();
-            let mut rows = kind.rows(&columns).ok()?;
+            let mut rows = kind.rows(columns).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
-        let plan = ColumnPlan::of(definition, asked, kind.is_of_files(), columns.clone(), first().as_ref())?;
-        Ok(Self { definition, asked, kind, base, plan })
+        let of_files = kind.is_of_files();
+        let opened = OpenManifest { definition, base, of_files, columns, first: &first };
+        let records = definition.task.open_records(opened)?;
+        Ok(Self { definition, kind, records })
     }
 
     /// The columns and their uses.
     #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.plan.header
+    pub fn columns(&self) -> &Columns {
+        self.records.columns()
     }
 
     fn rows(&self) -> Result<Rows, Faults> {
-        self.kind.rows(&self.plan.header.columns[..self.plan.own]).map_err(|e| self.io_fault(None, &e))
+        let columns = self.columns();
+        self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
     }
 
-    /// Reads the next line, with the columns that its file's name makes.
-    fn next(&self, rows: &mut Rows, record: &mut Record) -> io::Result<Next> {
-        let next = rows.next(record)?;
+    /// Reads the next line, with the cells that are made of others.
+    fn next(&self, rows: &mut Rows, record: &mut Record) -> Result<Next, Faults> {
+        let next = rows.next(record).map_err(|e| self.io_fault(Some(record.number), &e))?;
         if next == Next::Line {
-            self.plan.read_name(record);
+            self.records.complete(record);
         }
         Ok(next)
     }
@@ -191,28 +196,6 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
     }
 }
 
-fn base_of(definition: &Definition) -> io::Result<Base> {
-    let dir = match &definition.origin {
-        Origin::Url(url) => return Ok(Base::Url(url.clone())),
-        Origin::S3Prefix(address) | Origin::S3Object(address) => return Ok(Base::S3(address.clone())),
-        Origin::File(path) => absolute_dir(path.parent().unwrap_or(path))?,
-        Origin::Listing { root, .. } => root.clone(),
-        Origin::Files(files) => shared_dir(files).unwrap_or_else(|| definition.working_dir.clone()),
-        Origin::Stdin => definition.working_dir.clone(),
-    };
-    dir.into_os_string().into_string().map(Base::Dir).map_err(|_| io::Error::other("the manifest's path is not UTF-8"))
-}
-
-/// The folder that local files share; `None` where there are none.
-fn shared_dir(files: &[String]) -> Option<PathBuf> {
-    let mut parents = files.iter().filter(|file| file.starts_with('/')).filter_map(|file| Path::new(file).parent());
-    let first = parents.next()?;
-    let shared = parents.fold(first, |shared, parent| {
-        shared.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("/"))
-    });
-    Some(shared.to_path_buf())
-}
-
 /// The names of the manifest's columns, checked.
 fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
     let shown = definition.manifest.as_str();
@@ -220,12 +203,13 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
         io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
         _ => Faults::from(Fault::of_file(shown, io_message(&e))),
     };
+    let unnamed = definition.task.unnamed_columns();
     let Kind::File(path, format) = kind else {
-        return Ok(listing::COLUMNS.map(str::to_owned).to_vec());
+        return Ok(unnamed.files.map(str::to_owned).to_vec());
     };
     let input = Input::open(path).map_err(message)?;
     match format {
-        ManifestFormat::Lines => Ok(vec![lines::COLUMN.to_owned()]),
+        ManifestFormat::Lines => Ok(vec![unnamed.line.to_owned()]),
         ManifestFormat::Csv | ManifestFormat::Tsv => {
             let mut record = Record::default();
             match Csv::new(input, format.delimiter()).next(&mut record).map_err(message)? {
@@ -257,7 +241,7 @@ fn too_many_columns(shown: &str, line: u64) -> Faults {
     Fault::of_line(shown, line, None, format!("makes over {MAX_COLUMNS} columns")).into()
 }
 
-fn unreadable_objects(shown: &str, path: &std::path::Path, limit: u64) -> io::Result<Option<Faults>> {
+fn unreadable_objects(shown: &str, path: &Path, limit: u64) -> io::Result<Option<Faults>> {
     let mut jsonl = Jsonl::new(PlainLines::new(Input::open(path)?), &[]);
     let (mut record, mut faults) = (Record::default(), Faults::default());
     let mut any = false;

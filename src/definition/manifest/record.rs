@@ -9,20 +9,20 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// The cells of one line.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub struct Record {
     /// Line in the file, from 1, or position in a listing.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// What the listing of a store knew of its object.
-    pub(super) listed: Option<Listed>,
+    pub(crate) listed: Option<Listed>,
     /// Its file's name does not match `name_pattern`.
-    pub(super) unmatched: bool,
+    pub(crate) unmatched: bool,
     text: String,
     ends: Vec<usize>,
 }
 
 impl Record {
     /// Empties it for the line `number`.
-    pub(super) fn start(&mut self, number: u64) {
+    pub(crate) fn start(&mut self, number: u64) {
         self.number = number;
         self.listed = None;
         self.unmatched = false;
@@ -31,13 +31,13 @@ impl Record {
     }
 
     /// Adds a cell.
-    pub(super) fn push(&mut self, cell: &str) {
+    pub(crate) fn push(&mut self, cell: &str) {
         self.text.push_str(cell);
         self.ends.push(self.text.len());
     }
 
     /// Adds a cell made of several texts.
-    pub(super) fn push_all(&mut self, parts: &[&str]) {
+    pub(crate) fn push_all(&mut self, parts: &[&str]) {
         parts.iter().for_each(|part| self.text.push_str(part));
         self.ends.push(self.text.len());
     }
@@ -53,12 +53,12 @@ impl Record {
     }
 
     /// A cell; past the last one, nothing.
-    pub(super) fn cell(&self, index: usize) -> &str {
+    pub(crate) fn cell(&self, index: usize) -> &str {
         if index < self.ends.len() { &self.text[self.range(index)] } else { "" }
     }
 
     /// All cells, in order.
-    pub(super) fn cells(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|index| self.cell(index))
     }
 

@@ -4,7 +4,7 @@ use super::super::{Fault, Faults};
 
 /// What a fault is about, where many lines may have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
+pub(crate) enum About {
     /// Its line alone.
     Line,
     /// A column that is read as an option.

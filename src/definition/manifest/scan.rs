@@ -1,59 +1,48 @@
 //! The two readings of a manifest.
 
-use std::collections::HashMap;
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::super::{BadLines, Fault, Faults, text::excerpt};
+use super::super::{BadLines, Fault, Faults};
 use super::{
-    Header, Ignored, Manifest,
-    judge::{Judge, JudgedLine, LineFault},
+    Columns, Emptiness, Gathered, Ignored, LineFault, LineJudge, Manifest, ManifestFormat, ManifestLine, Refusal,
+    ScanDepth,
     keys::{Doubled, Keys},
     record::{Next, Record, Unreadable},
     repeats::{About, Repeats},
-    rows::Rows,
+    rows::{Kind, Rows},
 };
-use crate::domain::{batch::LineOverrides, key::Key, open::Strangers, s3::Listed};
+use crate::domain::{key::Key, open::Strangers};
 
 /// What the first reading found.
 #[derive(Debug, Clone)]
 pub struct Scan {
     /// Good lines, those without a source among them.
     pub lines: u64,
-    /// Good lines without a source: nothing to do for them.
+    /// The jobs that they come to.
+    pub jobs: u64,
+    /// Jobs without a source: nothing to do for them.
     pub without_source: u64,
     /// Bad lines; none unless they are skipped.
     pub bad: u64,
     /// What is wrong with the bad lines.
     pub faults: Faults,
     /// The columns and their uses.
-    pub header: Header,
-    /// SHA-256 of the manifest's whole content (unpacked), or of a listing's names and sizes (of objects, ETags too).
+    pub columns: Columns,
+    /// SHA-256 of the manifest's whole content (unpacked), or of a listing's names and sizes (of objects, ETags too), and of
+    /// what its lines name and the task has read.
     pub hash: [u8; 32],
     /// What a listing passed over, by ending.
     pub ignored: Ignored,
-    /// What lines ask for that is in none of our lists.
+    /// What definition and lines ask for that is in none of our lists.
     pub strangers: Strangers,
+    /// What only the task understands.
+    pub findings: Arc<dyn Any + Send + Sync>,
     /// Lines whose key stands on an earlier line, and that line.
     doubled: HashMap<u64, u64>,
-}
-
-/// A good line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Line in the file, from 1, or position in a listing.
-    pub number: u64,
-    /// Its key, unique in the manifest.
-    pub key: Key,
-    /// An http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line has none, and there is nothing to do.
-    pub source: Option<String>,
-    /// Of a local file: its path relative to the folder of the manifest, or below the folder that is listed; one that lies
-    /// elsewhere is absolute.
-    pub local: Option<String>,
-    /// What the listing knew of its object, where it comes from one.
-    pub expected: Option<Listed>,
-    /// Its own options, where they differ from the definition's.
-    pub overrides: Option<LineOverrides>,
-    /// The cells of [`Header::carried`].
-    pub carried: Vec<String>,
 }
 
 /// A bad line that is skipped. It stands in the report under [`Key::of_line`] of its number.
@@ -63,7 +52,7 @@ pub struct BadLine {
     pub number: u64,
     /// What is wrong with it.
     pub fault: String,
-    /// The cells of [`Header::carried`], empty where the line cannot be read.
+    /// The cells of [`Columns::carried`], empty where the line cannot be read.
     pub carried: Vec<String>,
 }
 
@@ -71,70 +60,97 @@ pub struct BadLine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestRow {
     /// A good one.
-    Good(Box<Line>),
+    Good(ManifestLine),
     /// A bad one.
     Bad(BadLine),
 }
 
-impl Manifest<'_> {
+/// A reading on its way through the manifest.
+struct Reading<'m> {
+    manifest: &'m Manifest<'m>,
+    rows: Rows,
+    judge: Box<dyn LineJudge + 'm>,
+    record: Record,
+    read: u64,
+}
+
+/// What the first reading counts.
+#[derive(Default)]
+struct Tally {
+    lines: u64,
+    bad: u64,
+    faults: Faults,
+    repeats: Repeats,
+    keys: Keys,
+    names: Keys,
+}
+
+impl Reading<'_> {
+    /// Reads the next line; `None` at the end, and where the definition asks for no more.
+    fn next(&mut self) -> Result<Option<Result<(), Unreadable>>, Faults> {
+        if self.read >= self.manifest.definition.limit.unwrap_or(u64::MAX) {
+            return Ok(None);
+        }
+        self.read += 1;
+        Ok(match self.manifest.next(&mut self.rows, &mut self.record)? {
+            Next::End => None,
+            Next::Line => Some(Ok(())),
+            Next::Unreadable(unreadable) => Some(Err(unreadable)),
+        })
+    }
+
+    /// Reads to the end of the file: the hash of everything, and what a listing passed over.
+    fn finish(self) -> Result<([u8; 32], Ignored, Gathered), Faults> {
+        let Self { manifest, rows, judge, record, .. } = self;
+        let (lines, ignored) = rows.finish().map_err(|e| manifest.io_fault(Some(record.number), &e))?;
+        Ok((judge.hash(lines), ignored, judge.gathered()))
+    }
+}
+
+impl<'d> Manifest<'d> {
     /// The first reading: every fault, and the counts.
     ///
     /// # Errors
-    /// The faults, unless bad lines are skipped; a manifest without lines; a file that cannot be read to its end.
-    pub fn scan(&self) -> Result<Scan, Faults> {
+    /// The faults, unless bad lines are skipped; two outputs with one name; a manifest without lines; a file that cannot
+    /// be read to its end.
+    pub fn scan(&self, depth: ScanDepth) -> Result<Scan, Faults> {
         let skip = self.definition.bad_lines == BadLines::Skip;
-        let mut rows = self.rows()?;
-        let mut judge = Judge::new(self.asked, &self.plan, &self.base);
-        let (mut record, mut keys, mut faults) = (Record::default(), Keys::default(), Faults::default());
-        let mut repeats = Repeats::default();
-        let (mut lines, mut bad, mut without_source) = (0, 0, 0);
-        while lines + bad < self.limit() {
-            let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
-                Next::End => break,
-                Next::Line => match judge.judge(&record) {
-                    Ok(judged) => {
-                        keys.add(&judged.key, record.number, false);
-                        lines += 1;
-                        without_source += u64::from(judged.source.is_none());
-                        continue;
-                    }
-                    Err(found) => {
-                        found.into_iter().for_each(|fault| match fault.about {
-                            About::Line => faults.push(self.line_fault(record.number, fault)),
-                            about => repeats.add(about, self.line_fault(record.number, fault)),
-                        });
-                        record.number
-                    }
-                },
-                Next::Unreadable(unreadable) => {
-                    let number = unreadable.number;
-                    faults.push(self.line_fault(number, self.unreadable(unreadable)));
-                    number
-                }
-            };
-            bad += 1;
-            if skip {
-                keys.add(Key::of_line(number).as_str(), number, true);
-            }
+        let (mut tally, mut reading) = self.read_all(depth, &HashSet::new())?;
+        let doubled = std::mem::take(&mut tally.keys).doubled();
+        // Of a key that stands twice the later lines are bad, and come to nothing.
+        let later: HashSet<u64> = doubled.iter().map(|doubled| doubled.line).collect();
+        if skip && !later.is_empty() {
+            (tally, reading) = self.read_all(depth, &later)?;
         }
-        faults.merge_by_line(repeats.message());
-        let doubled = keys.doubled();
+        let mut faults = std::mem::take(&mut tally.faults);
+        faults.merge_by_line(std::mem::take(&mut tally.repeats).message());
         if !doubled.is_empty() {
-            faults.merge_by_line(self.doubled_faults(&doubled)?);
+            faults.merge_by_line(self.doubled_keys(&doubled)?);
         }
-        let clash = doubled.iter().any(|doubled| doubled.of_bad);
-        if (!skip && !faults.is_empty()) || clash {
+        let clashes = if skip || doubled.is_empty() { std::mem::take(&mut tally.names).doubled() } else { Vec::new() };
+        if (!skip && !faults.is_empty()) || !clashes.is_empty() || doubled.iter().any(|doubled| doubled.of_bad) {
+            faults.merge_by_line(self.doubled_names(&clashes, &later)?);
             return Err(faults);
         }
-        let (hash, ignored) = rows.finish().map_err(|e| self.io_fault(Some(record.number), &e))?;
+        let (hash, ignored, gathered) = reading.finish()?;
+        let (lines, bad) = (tally.lines, tally.bad + doubled.len() as u64);
         if lines + bad == 0 && !self.definition.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
-        let header = self.plan.header.clone();
-        let (lines, bad) = (lines - doubled.len() as u64, bad + doubled.len() as u64);
-        let doubled = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
-        let strangers = judge.strangers;
-        Ok(Scan { lines, without_source, bad, faults, header, hash, ignored, strangers, doubled })
+        let Gathered { jobs, idle, strangers, findings } = gathered;
+        Ok(Scan {
+            lines,
+            jobs,
+            without_source: idle,
+            bad,
+            faults,
+            columns: self.columns().clone(),
+            hash,
+            ignored,
+            strangers: strangers.and(self.definition.task.unlisted()),
+            findings,
+            doubled: doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect(),
+        })
     }
 
     /// The second reading: the lines themselves.
@@ -142,40 +158,77 @@ impl Manifest<'_> {
     /// # Errors
     /// A manifest that can no longer be opened.
     pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<ManifestLines<'m>, Faults> {
-        let judge = Judge::new(self.asked, &self.plan, &self.base);
-        Ok(ManifestLines { manifest: self, scan, judge, rows: Some(self.rows()?), record: Record::default(), read: 0 })
+        Ok(ManifestLines { scan, reading: Some(self.reading(ScanDepth::Faults)?) })
     }
 
-    fn limit(&self) -> u64 {
-        self.definition.limit.unwrap_or(u64::MAX)
+    fn reading(&self, depth: ScanDepth) -> Result<Reading<'_>, Faults> {
+        let (rows, judge) = (self.rows()?, self.records.begin(depth));
+        Ok(Reading { manifest: self, rows, judge, record: Record::default(), read: 0 })
+    }
+
+    /// Judges every line, and counts all but `without`.
+    fn read_all(&self, depth: ScanDepth, without: &HashSet<u64>) -> Result<(Tally, Reading<'_>), Faults> {
+        let mut reading = self.reading(depth)?;
+        let mut tally = Tally::default();
+        let skip = self.definition.bad_lines == BadLines::Skip;
+        while let Some(next) = reading.next()? {
+            let Reading { judge, record, .. } = &mut reading;
+            let (number, found) = match next {
+                Err(unreadable) => (unreadable.number, vec![self.unreadable(unreadable)]),
+                Ok(()) => match judge.judge(record) {
+                    Ok(_) if without.contains(&record.number) => continue,
+                    Ok(key) => {
+                        tally.keys.add(&key, record.number, false);
+                        tally.lines += 1;
+                        judge.gather(&mut |name| tally.names.add(name, record.number, false));
+                        continue;
+                    }
+                    Err(Refusal::Line(found)) => (record.number, found),
+                    Err(Refusal::Stop(message)) => return Err(self.stopped(record.number, message)),
+                },
+            };
+            for fault in found {
+                let (about, fault) = (fault.about, self.line_fault(number, fault));
+                if about == About::Line { tally.faults.push(fault) } else { tally.repeats.add(about, fault) }
+            }
+            tally.bad += 1;
+            if skip {
+                tally.keys.add(Key::of_line(number).as_str(), number, true);
+            }
+        }
+        Ok((tally, reading))
     }
 
     fn line_fault(&self, number: u64, fault: LineFault) -> Fault {
         Fault::of_line(&self.definition.manifest, number, fault.column.as_deref(), fault.message)
     }
 
+    fn stopped(&self, number: u64, message: String) -> Faults {
+        Fault::of_line(&self.definition.manifest, number, None, message).into()
+    }
+
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
-        let column = unreadable.column.and_then(|index| self.plan.header.columns.get(index).cloned());
+        let column = unreadable.column.and_then(|index| self.columns().all.get(index).cloned());
         LineFault::new(column, unreadable.message)
     }
 
     /// Tells doubled keys in words, which takes another reading: the first kept only their hashes.
-    fn doubled_faults(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
+    fn doubled_keys(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
         let mut faults = Faults::default();
         let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
-        let mut rows = self.rows()?;
-        let mut judge = Judge::new(self.asked, &self.plan, &self.base);
-        let mut record = Record::default();
-        while let Some(next) = listed.peek() {
-            let number = match self.next(&mut rows, &mut record).map_err(|e| self.io_fault(Some(record.number), &e))? {
-                Next::End => break,
-                Next::Unreadable(unreadable) => unreadable.number,
-                Next::Line => record.number,
-            };
-            if number == next.line {
-                let key = if next.of_bad { Ok(Key::of_line(number).to_string()) } else { key_of(&mut judge, &record) };
-                let message = self.doubled_message(&key.unwrap_or_default(), next.first);
-                faults.push(self.line_fault(number, LineFault::new(self.plan.header.key.clone(), message)));
+        let mut reading = self.reading(ScanDepth::Faults)?;
+        while let Some(wanted) = listed.peek()
+            && let Some(next) = reading.next()?
+        {
+            let Reading { judge, record, .. } = &mut reading;
+            let number = next.map_or_else(|unreadable| unreadable.number, |()| record.number);
+            if number == wanted.line {
+                let key = match wanted.of_bad {
+                    true => Key::of_line(number).to_string(),
+                    false => judge.judge(record).map(std::borrow::Cow::into_owned).unwrap_or_default(),
+                };
+                let fault = self.records.doubled_key(&key, wanted.first);
+                faults.push(self.line_fault(number, LineFault { column: self.columns().key.clone(), ..fault }));
                 listed.next();
             }
         }
@@ -183,82 +236,123 @@ impl Manifest<'_> {
         Ok(faults)
     }
 
-    fn doubled_message(&self, key: &str, first: u64) -> String {
-        let hint = match self.plan.header.key {
-            Some(_) => "",
-            None => "; no column is known to hold a key, so the file's name is it: name one with --key-column",
-        };
-        format!("the key `{}` is also that of line {first}{hint}", excerpt(key))
+    /// Tells outputs of one name in words, which takes another reading: the first kept only their hashes.
+    fn doubled_names(&self, clashes: &[Doubled], without: &HashSet<u64>) -> Result<Faults, Faults> {
+        let mut numbers: Vec<(u64, u64)> = clashes.iter().map(|clash| (clash.line, clash.first)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.is_empty() {
+            return Ok(Faults::default());
+        }
+        let listed = &numbers[..numbers.len().min(Faults::LIMIT)];
+        let wanted = listed.iter().flat_map(|(line, first)| [*line, *first]);
+        let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
+        let mut repeats = Faults::default();
+        // What clashes in one line does so in all: one line is listed.
+        let mut within = 0;
+        for (number, first) in listed {
+            let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
+            within += u64::from(line.number == first.number);
+            if line.number != first.number || within == 1 {
+                let clash = self.records.clash(line, first);
+                let clash = clash.map(|message| self.line_fault(line.number, LineFault::new(None, message)));
+                repeats.extend(clash.into_iter().collect());
+            }
+        }
+        let more_within = numbers.iter().filter(|(line, first)| line == first).count().saturating_sub(1) as u64;
+        let between = numbers.iter().filter(|(line, first)| line != first).count();
+        let told_between = listed.iter().filter(|(line, first)| line != first).count();
+        repeats.more += more_within + (between - told_between) as u64;
+        Ok(repeats)
+    }
+
+    /// The good ones among some lines, without their texts.
+    fn some_lines(&self, wanted: &HashSet<u64>) -> Result<HashMap<u64, ManifestLine>, Faults> {
+        let mut lines = HashMap::new();
+        let mut reading = self.reading(ScanDepth::Faults)?;
+        while lines.len() < wanted.len()
+            && let Some(next) = reading.next()?
+        {
+            let Reading { judge, record, .. } = &mut reading;
+            if next.is_ok()
+                && wanted.contains(&record.number)
+                && let Ok(key) = judge.judge(record).map(Key::new)
+                && let Ok(key) = key
+            {
+                let mut jobs = judge.jobs(record);
+                jobs.iter_mut().for_each(|job| job.text = None);
+                lines.insert(record.number, ManifestLine { number: record.number, key, jobs, carried: Vec::new() });
+            }
+        }
+        Ok(lines)
     }
 
     fn nothing(&self, ignored: &Ignored) -> Fault {
-        let message = match &self.kind {
-            super::Kind::File(_, super::ManifestFormat::Csv | super::ManifestFormat::Tsv) => {
-                "has a header, and no lines below it".to_owned()
-            }
-            super::Kind::File(..) | super::Kind::Files(_) => "is empty".to_owned(),
-            super::Kind::Listing { .. } | super::Kind::Listed { .. } => {
-                let rest: Vec<_> = ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-                let rest = if rest.is_empty() { String::new() } else { format!(" (passed over: {})", rest.join(", ")) };
-                format!("no recordings are found{rest}")
-            }
+        let of = match &self.kind {
+            Kind::File(_, ManifestFormat::Csv | ManifestFormat::Tsv) => Emptiness::Table,
+            Kind::File(..) | Kind::Files(_) => Emptiness::File,
+            Kind::Listing { .. } | Kind::Listed { .. } => Emptiness::Listing,
         };
+        let mut message = self.records.nothing(of);
+        if of == Emptiness::Listing && !ignored.is_empty() {
+            let rest: Vec<_> = ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            message.push_str(&format!(" (passed over: {})", rest.join(", ")));
+        }
         Fault::of_nothing(self.definition.manifest.clone(), message)
     }
 }
 
-fn key_of(judge: &mut Judge<'_>, record: &Record) -> Result<String, Vec<LineFault>> {
-    judge.judge(record).map(|judged| judged.key.into_owned())
-}
-
 /// The lines of a manifest. After an `Err` there are no more.
 pub struct ManifestLines<'m> {
-    manifest: &'m Manifest<'m>,
     scan: &'m Scan,
-    judge: Judge<'m>,
-    rows: Option<Rows>,
-    record: Record,
-    read: u64,
+    reading: Option<Reading<'m>>,
 }
 
 impl ManifestLines<'_> {
-    fn carried(&self) -> Vec<String> {
-        self.manifest.plan.carried.iter().map(|index| self.record.cell(*index).to_owned()).collect()
-    }
-
-    fn row(&mut self) -> ManifestRow {
-        let number = self.record.number;
-        let carried = self.carried();
-        let fault = match self.judge.judge(&self.record) {
-            Ok(judged) => match self.scan.doubled.get(&number) {
-                None => return ManifestRow::Good(Box::new(self.line(number, judged, carried))),
-                Some(first) => message(&[LineFault::new(None, self.manifest.doubled_message(&judged.key, *first))]),
+    fn next_row(&mut self) -> Result<Option<ManifestRow>, Faults> {
+        let Some(reading) = &mut self.reading else { return Ok(None) };
+        let manifest = reading.manifest;
+        let Some(next) = reading.next()? else { return self.finish().map(|()| None) };
+        let Reading { judge, record, .. } = reading;
+        let carried =
+            || -> Vec<String> { manifest.columns().carried_at.iter().map(|at| record.cell(*at).to_owned()).collect() };
+        let number = record.number;
+        let faults = match next {
+            Err(unreadable) => {
+                let number = unreadable.number;
+                let carried = vec![String::new(); manifest.columns().carried_at.len()];
+                let fault = in_words(&[manifest.unreadable(unreadable)]);
+                return Ok(Some(ManifestRow::Bad(BadLine { number, fault, carried })));
+            }
+            Ok(()) => match judge.judge(record) {
+                Ok(key) => match self.scan.doubled.get(&number) {
+                    None => {
+                        let key = Key::new(key).expect("the judge has checked the key");
+                        let (jobs, carried) = (judge.jobs(record), carried());
+                        return Ok(Some(ManifestRow::Good(ManifestLine { number, key, jobs, carried })));
+                    }
+                    Some(first) => vec![manifest.records.doubled_key(&key, *first)],
+                },
+                Err(Refusal::Line(faults)) => faults,
+                Err(Refusal::Stop(message)) => return Err(manifest.stopped(number, message)),
             },
-            Err(faults) => message(&faults),
         };
-        ManifestRow::Bad(BadLine { number, fault, carried })
-    }
-
-    fn line(&self, number: u64, judged: JudgedLine<'_>, carried: Vec<String>) -> Line {
-        let key = Key::new(judged.key).expect("the judge has checked the key");
-        let source = judged.source.map(|source| self.judge.resolve(&source));
-        let expected = self.record.listed.clone();
-        let local = source.as_deref().and_then(|source| self.judge.local(source));
-        Line { number, key, source, local, expected, overrides: judged.overrides, carried }
+        Ok(Some(ManifestRow::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
     }
 
     /// At the end: the same content as in the first reading?
-    fn finish(&mut self) -> Option<Result<ManifestRow, Faults>> {
-        let rows = self.rows.take()?;
-        let whole = self.manifest.definition.limit.is_none();
-        match rows.finish() {
-            Ok((hash, _)) if whole && hash != self.scan.hash => {
-                let message = "changed while it was read; run the same command again";
-                Some(Err(Fault::of_file(self.manifest.definition.manifest.clone(), message).into()))
-            }
-            Ok(_) => None,
-            Err(e) => Some(Err(self.manifest.io_fault(Some(self.record.number), &e))),
+    fn finish(&mut self) -> Result<(), Faults> {
+        // What is limited is not read to its end.
+        let Some(reading) = self.reading.take().filter(|reading| reading.manifest.definition.limit.is_none()) else {
+            return Ok(());
+        };
+        let manifest = reading.manifest;
+        let (hash, ..) = reading.finish()?;
+        if hash == self.scan.hash {
+            return Ok(());
         }
+        let message = "changed while it was read; run the same command again";
+        Err(Fault::of_file(manifest.definition.manifest.clone(), message).into())
     }
 }
 
@@ -266,29 +360,15 @@ impl Iterator for ManifestLines<'_> {
     type Item = Result<ManifestRow, Faults>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.read >= self.manifest.limit() {
-            self.rows = None;
+        let next = self.next_row().transpose();
+        if matches!(next, Some(Err(_))) {
+            self.reading = None;
         }
-        let next = self.manifest.next(self.rows.as_mut()?, &mut self.record);
-        self.read += 1;
-        match next {
-            Ok(Next::Line) => Some(Ok(self.row())),
-            Ok(Next::Unreadable(unreadable)) => {
-                let number = unreadable.number;
-                let carried = vec![String::new(); self.manifest.plan.carried.len()];
-                let fault = message(&[self.manifest.unreadable(unreadable)]);
-                Some(Ok(ManifestRow::Bad(BadLine { number, fault, carried })))
-            }
-            Ok(Next::End) => self.finish(),
-            Err(e) => {
-                self.rows = None;
-                Some(Err(self.manifest.io_fault(Some(self.record.number), &e)))
-            }
-        }
+        next
     }
 }
 
-pub(super) fn message(faults: &[LineFault]) -> String {
+fn in_words(faults: &[LineFault]) -> String {
     let tell = |fault: &LineFault| match &fault.column {
         Some(column) => format!("column `{column}`: {}", fault.message),
         None => fault.message.clone(),

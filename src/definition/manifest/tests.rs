@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path};
 
 use super::{
-    bench_tests::{Bench, keys_and_sources},
+    bench_tests::{Bench, Line, keys_and_sources},
     *,
 };
 use crate::definition::{ManifestRow, NoSource};
@@ -14,10 +14,10 @@ fn a_csv_becomes_lines() {
         "\u{feff}id,url,agent,language\r\n1,https://x.org/a.wav?s=1,\"A, \"\"B\"\"\",\r\n2,rec/b.wav,,hi\r\n",
     );
     let (scan, _) = bench.read(&["calls.csv"]).unwrap();
-    assert_eq!(scan.header.key.as_deref(), Some("id"));
-    assert_eq!(scan.header.source, "url");
-    assert_eq!(scan.header.carried, ["agent"]);
-    assert_eq!(scan.header.option_columns.iter().map(|o| o.as_str()).collect::<Vec<_>>(), ["language"]);
+    assert_eq!(scan.columns.key.as_deref(), Some("id"));
+    assert_eq!(scan.columns.content[0], "url");
+    assert_eq!(scan.columns.carried, ["agent"]);
+    assert_eq!(scan.columns.options, ["language"]);
     let lines = bench.good(&["calls.csv"]);
     let path = bench.root().join("rec/b.wav").to_string_lossy().into_owned();
     assert_eq!(keys_and_sources(&lines), [("1", "https://x.org/a.wav?s=1"), ("2", path.as_str())]);
@@ -56,7 +56,7 @@ fn json_lines_carry_what_is_nested() {
         "{\"url\":\"/a.wav\",\"meta\":{ \"x\": [1.10, true] },\"n\":1.50}\n{\"url\":\"/b.wav\",\"late\":\"\\u00e9\"}\n",
     );
     let (scan, _) = bench.read(&["a.ndjson"]).unwrap();
-    assert_eq!(scan.header.carried, ["meta", "n", "late"]);
+    assert_eq!(scan.columns.carried, ["meta", "n", "late"]);
     let lines = bench.good(&["a.ndjson"]);
     assert_eq!(lines[0].carried, ["{\"x\":[1.10,true]}", "1.50", ""]);
     assert_eq!(lines[1].carried, ["", "", "é"]);
@@ -84,8 +84,8 @@ fn columns_are_named_and_templates_filled() {
     let lines = bench.good(&["calls.csv"]);
     assert_eq!(keys_and_sources(&lines), [("7-a", "/mnt/rec/x.wav"), ("7-b", "-")]);
     let (scan, _) = bench.read(&["calls.csv"]).unwrap();
-    assert_eq!(scan.header.carried, ["call_id", "leg", "file", "url"]);
-    assert_eq!((scan.header.key.as_deref(), scan.without_source), (Some("{call_id}-{leg}"), 1));
+    assert_eq!(scan.columns.carried, ["call_id", "leg", "file", "url"]);
+    assert_eq!((scan.columns.key.as_deref(), scan.without_source), (Some("{call_id}-{leg}"), 1));
 
     bench.over.key_column = Some("call_ids".into());
     bench.over.source_column = Some("/x/{fil}".into());
@@ -319,8 +319,8 @@ fn directories_globs_and_files_are_manifests() {
 fn a_manifest_that_changes_between_the_readings_is_told() {
     let bench = Bench::with("key,source\na,/1.wav\n");
     let definition = bench.definition(&["calls.csv"]).unwrap();
-    let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), None).unwrap();
-    let scan = manifest.scan().unwrap();
+    let manifest = Manifest::open(&definition, None).unwrap();
+    let scan = manifest.scan(ScanDepth::Faults).unwrap();
     bench.write("calls.csv", "key,source\na,/2.wav\n");
     let rows: Vec<_> = manifest.lines(&scan).unwrap().collect();
     assert!(rows[0].is_ok() && rows.len() == 2);
@@ -336,10 +336,10 @@ fn copies_stand_for_stdin_and_the_web() {
     let read = |bench: &Bench, source: &str| {
         let definition = bench.definition(&[source]).unwrap();
         assert!(definition.origin.needs_copy());
-        let manifest = Manifest::open(&definition, definition.transcribing().unwrap(), Some(&copy)).unwrap();
-        let scan = manifest.scan().unwrap();
+        let manifest = Manifest::open(&definition, Some(&copy)).unwrap();
+        let scan = manifest.scan(ScanDepth::Faults).unwrap();
         let Some(Ok(ManifestRow::Good(line))) = manifest.lines(&scan).unwrap().next() else { panic!() };
-        (definition.manifest.clone(), line.source.unwrap())
+        (definition.manifest.clone(), Line::from(line).source.unwrap())
     };
     let local = Path::new(&bench.root()).join("1.wav").to_string_lossy().into_owned();
     assert_eq!(read(&bench, "-"), ("stdin".into(), local));

@@ -4,17 +4,13 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    domain::{built_in::BuiltIn, key::Key, options::TranscriptFormat, task::TaskSpec},
-    sink::{Sink, SinkError},
-};
+use super::OutputEndings;
+use crate::sink::{Sink, SinkError};
 
 /// What stands in a sink.
 #[derive(Debug)]
 pub(super) struct Adopt {
     sink: Sink,
-    /// The endings of a line's outputs, where it is its key that names them.
-    endings: Vec<String>,
     /// Half a SHA-256 of each name: a million of them are small, and no two run into each other.
     there: HashSet<[u8; 16]>,
     /// Those that have no bytes, where a transcript without words has none: such a file alone proves nothing.
@@ -23,27 +19,21 @@ pub(super) struct Adopt {
 
 impl Adopt {
     /// Lists the sink.
-    pub(super) async fn look(sink: &Sink, task: &TaskSpec) -> Result<Self, SinkError> {
+    pub(super) async fn look(sink: &Sink, endings: &OutputEndings) -> Result<Self, SinkError> {
         let (mut there, mut empty) = (HashSet::new(), HashSet::new());
-        let (endings, may_be_empty) = endings(task);
         let is_one_of = |name: &str, endings: &[String]| endings.iter().any(|ending| name.ends_with(ending));
         sink.list_names(|name, bytes| {
-            if !is_one_of(name, &endings) {
+            if !is_one_of(name, &endings.all) {
                 return;
             }
             if bytes > 0 {
                 there.insert(half_hash(name));
-            } else if is_one_of(name, &may_be_empty) {
+            } else if is_one_of(name, &endings.may_be_empty) {
                 empty.insert(half_hash(name));
             }
         })
         .await?;
-        Ok(Self { sink: sink.clone(), endings, there, empty })
-    }
-
-    /// The addresses of a transcribed line's outputs as a JSON array, if all of them are there.
-    pub(super) fn outputs_of(&self, key: &Key) -> Option<String> {
-        self.outputs(&self.endings.iter().map(|ending| format!("{key}{ending}")).collect::<Vec<_>>())
+        Ok(Self { sink: sink.clone(), there, empty })
     }
 
     /// The addresses of these files as a JSON array, if all of them are there.
@@ -53,22 +43,6 @@ impl Adopt {
         let all = hashes.iter().all(|hash| self.there.contains(hash) || self.empty.contains(hash));
         let addresses: Vec<String> = names.iter().map(|name| self.sink.address(name)).collect();
         (any && all).then(|| serde_json::json!(addresses).to_string())
-    }
-}
-
-/// The endings of a task's outputs, with their dots, and those of files that may have no bytes.
-fn endings(task: &TaskSpec) -> (Vec<String>, Vec<String>) {
-    match task.built_in() {
-        Ok(BuiltIn::Transcribe(asked)) => (
-            asked.formats.iter().map(|format| format!(".{format}")).collect(),
-            [TranscriptFormat::Txt, TranscriptFormat::Srt].map(|format| format!(".{format}")).into(),
-        ),
-        Ok(BuiltIn::Synthesize(asked)) => {
-            let formats = asked.formats.iter().map(|format| format!(".{}", format.ending));
-            let captions = asked.captions.iter().map(|caption| format!(".{caption}"));
-            (formats.chain(captions).collect(), Vec::new())
-        }
-        Err(_) => (Vec::new(), Vec::new()),
     }
 }
 

@@ -1,16 +1,34 @@
 //! Jobs of a manifest put into sets, each for one statement.
 
-use super::reader::Chunk;
-use crate::store::{BadJob, LineMark, LineSet, NewJob};
+use super::job_builder::JobBuilder;
+use crate::{
+    definition::{BadLine, ManifestLine},
+    store::{BadSet, LineMark, LineSet, NewJob},
+};
 
 /// Jobs a set.
 const CHUNK: u64 = 5_000;
 /// Bytes of text a set: of long texts there are few.
 const CHUNK_TEXT: usize = 4 << 20;
 
-/// Writes sets, and hands each out when it is full.
+/// Jobs for one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) good: LineSet,
+    pub(super) bad: BadSet,
+    /// By which the good ones are known again when all were read.
+    pub(super) marks: Vec<LineMark>,
+    /// The lines of the good ones, where they are asked for.
+    pub(super) lines: Vec<ManifestLine>,
+    /// No more come after it.
+    pub(super) last: bool,
+}
+
+/// Writes sets, and hands each out when it is full. The jobs of a line are in one set.
 pub(super) struct ChunkWriter<'a> {
     chunk: Chunk,
+    /// Whether the lines themselves go with their jobs.
+    keeps_lines: bool,
     /// Jobs in it: each has its place.
     place: u64,
     text: usize,
@@ -20,26 +38,23 @@ pub(super) struct ChunkWriter<'a> {
 
 impl<'a> ChunkWriter<'a> {
     /// `hand_out` says whether it wants more.
-    pub(super) fn new(hand_out: &'a mut dyn FnMut(Chunk) -> bool) -> Self {
-        Self { chunk: Chunk::default(), place: 0, text: 0, bytes: 0, hand_out }
+    pub(super) fn new(keeps_lines: bool, hand_out: &'a mut dyn FnMut(Chunk) -> bool) -> Self {
+        Self { chunk: Chunk::default(), keeps_lines, place: 0, text: 0, bytes: 0, hand_out }
     }
 
-    /// Adds a job. False: no more are wanted.
-    pub(super) fn good(&mut self, job: &NewJob) -> bool {
-        self.chunk.good.push(job, self.place);
-        let variant = job.synthesis.as_ref().map_or("", |synthesis| synthesis.variant.as_str());
-        self.chunk.marks.push(LineMark::of(&job.key, variant));
-        // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
-        self.text += job
-            .synthesis
-            .as_ref()
-            .map_or(0, |synthesis| usize::try_from(synthesis.text.characters()).unwrap_or(usize::MAX));
+    /// Adds a line's jobs. False: no more are wanted.
+    pub(super) fn good(&mut self, line: ManifestLine, builder: &JobBuilder<'_>) -> bool {
+        if self.keeps_lines {
+            self.chunk.lines.push(line.clone());
+        }
+        builder.jobs(line, &mut |job| self.add(job));
         self.next()
     }
 
     /// Adds a bad line. False: no more are wanted.
-    pub(super) fn bad(&mut self, job: &BadJob) -> bool {
-        self.chunk.bad.push(job, self.place);
+    pub(super) fn bad(&mut self, line: BadLine) -> bool {
+        self.chunk.bad.push(&JobBuilder::bad(line), self.place);
+        self.place += 1;
         self.next()
     }
 
@@ -49,8 +64,19 @@ impl<'a> ChunkWriter<'a> {
         (self.hand_out)(Chunk { last: true, ..chunk });
     }
 
-    fn next(&mut self) -> bool {
+    fn add(&mut self, job: &NewJob) {
+        self.chunk.good.push(job, self.place);
+        let variant = job.synthesis.as_ref().map_or("", |synthesis| synthesis.variant.as_str());
+        self.chunk.marks.push(LineMark::of(&job.key, variant));
+        // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
+        self.text += job
+            .synthesis
+            .as_ref()
+            .map_or(0, |synthesis| usize::try_from(synthesis.text.characters()).unwrap_or(usize::MAX));
         self.place += 1;
+    }
+
+    fn next(&mut self) -> bool {
         if self.place < CHUNK && self.text < CHUNK_TEXT {
             return true;
         }

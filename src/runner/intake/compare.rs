@@ -2,7 +2,7 @@
 //! only that differs, by what is in them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fmt,
     path::Path,
     sync::{
@@ -14,40 +14,25 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{IntakeError, reader::Reader};
+use super::{
+    IntakeError, Purchases, Survey,
+    known_sources::KnownSources,
+    reader::{Reader, Wanted},
+};
 use crate::{
-    definition::Definition,
+    definition::{Definition, ManifestLine},
     domain::{
-        identity::{ContentHash, Identity, SeenFile},
+        identity::{ContentHash, SeenFile},
         job::BatchId,
     },
     media::content::{ContentError, hash_file},
-    store::{Diff, Readdressed, Store, ToRead},
+    store::{Diff, JobPlan, Readdressed, Store, StoreError, ToRead},
 };
 
 /// Files that are read at once.
 const MOST_AT_ONCE: usize = 8;
 /// Files that cannot be read and are named.
 const NAMED: usize = 3;
-
-/// What is known of lines whose recording the ledger has in another way, by their numbers.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Verdicts {
-    contents: HashMap<u64, (SeenFile, ContentHash)>,
-    aliases: HashMap<u64, Identity>,
-}
-
-impl Verdicts {
-    /// What is in a line's file, if it was read, and is found still as it was then.
-    pub(super) fn content(&self, line: u64, seen: SeenFile) -> Option<ContentHash> {
-        self.contents.get(&line).filter(|(then, _)| *then == seen).map(|(_, content)| *content)
-    }
-
-    /// The identity by which the ledger has a line's address, where that is the same by the rules of today.
-    pub(super) fn alias(&self, line: u64) -> Option<Identity> {
-        self.aliases.get(&line).copied()
-    }
-}
 
 /// How far the reading of local files is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,61 +89,101 @@ pub struct Compared {
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) diff: Diff,
-    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) sources: Arc<KnownSources>,
     pub(super) message: Compared,
     /// The parameters in which all addresses of lines that are there differ, and in nothing else; and how many these are.
     pub(super) parameters: Option<(Vec<String>, u64)>,
+    /// What would be bought, where that is counted.
+    pub(super) purchases: Option<Purchases>,
 }
 
 /// Compares the lines of a manifest with those of a batch. Files are read only where nothing else decides, and what is
-/// `known` of them already does not.
+/// `known` of them already does not. `survey` makes a count of what would be bought.
 pub(super) async fn compare(
-    store: &Store,
-    batch: BatchId,
+    (store, batch): (&Store, BatchId),
     definition: &Definition,
-    (reader, known): (&Reader, Option<Arc<Verdicts>>),
+    (reader, known): (&Reader, Option<Arc<KnownSources>>),
     watch: &ReadWatch,
+    survey: impl Fn() -> Option<Box<dyn Survey>>,
 ) -> Result<Comparison, IntakeError> {
-    let (mut diff, mut addresses) = (Diff::default(), Addresses::default());
-    let mut verdicts = known.as_deref().cloned().unwrap_or_default();
-    let mut chunks = reader.chunks(None, known.clone());
+    let mut addresses = Addresses::default();
+    let mut sources = known.as_deref().cloned().unwrap_or_default();
+    let wanted = Wanted { sources: known.clone(), ..Wanted::default() };
+    let (mut surveying, mut diff) = (survey(), Diff::default());
+    let mut chunks = reader.chunks(Wanted { lines: surveying.is_some(), ..wanted });
     while let Some(chunk) = chunks.next().await? {
         let found = store.diff_set(batch, chunk.good.clone()).await?;
-        diff += found;
-        if found.other_source > 0 {
+        let counts = found.counts();
+        diff += counts;
+        surveying = count(surveying, chunk.lines, found.jobs()?).await?;
+        if counts.other_source > 0 {
             for one in store.readdressed(batch, chunk.good).await? {
                 if addresses.is_same(definition, &one) {
-                    verdicts.aliases.insert(one.line, one.identity);
+                    sources.aliases.insert(one.line, one.identity);
                 }
             }
         }
     }
     let mut message = Compared::default();
     if diff.to_read > 0 {
-        read_all(store, batch, (reader, known), (&diff, watch), &mut verdicts, &mut message).await?;
+        read_all(store, batch, (reader, known), (&diff, watch), &mut sources, &mut message).await?;
     }
-    let verdicts = Arc::new(verdicts);
+    let sources = Arc::new(sources);
     let parameters = addresses.only_in(diff.same_urls);
-    if !verdicts.contents.is_empty() || !verdicts.aliases.is_empty() {
+    if !sources.contents.is_empty() || !sources.aliases.is_empty() {
+        surveying = survey();
         diff = Diff::default();
-        let mut chunks = reader.chunks(None, Some(Arc::clone(&verdicts)));
+        let sources = Some(Arc::clone(&sources));
+        let mut chunks = reader.chunks(Wanted { sources, lines: surveying.is_some(), ..Wanted::default() });
         while let Some(chunk) = chunks.next().await? {
-            diff += store.diff_set(batch, chunk.good).await?;
+            let found = store.diff_set(batch, chunk.good).await?;
+            diff += found.counts();
+            surveying = count(surveying, chunk.lines, found.jobs()?).await?;
         }
     }
     message.renewed = diff.renewed;
     message.other = diff.other_source;
     message.unreadable = diff.unseen + diff.to_read;
-    Ok(Comparison { diff, verdicts, message, parameters })
+    Ok(Comparison { diff, sources, message, parameters, purchases: surveying.map(Survey::found) })
+}
+
+/// Counts what all lines of a manifest would buy, where the ledger has none of them.
+pub(super) async fn count_new(reader: &Reader, survey: Box<dyn Survey>) -> Result<Purchases, IntakeError> {
+    let mut surveying = Some(survey);
+    let mut chunks = reader.chunks(Wanted { lines: true, ..Wanted::default() });
+    while let Some(chunk) = chunks.next().await? {
+        let jobs = chunk.lines.iter().map(|line| line.jobs.len()).sum();
+        surveying = count(surveying, chunk.lines, vec![JobPlan::NEW; jobs]).await?;
+    }
+    Ok(surveying.map(Survey::found).unwrap_or_default())
+}
+
+/// Adds lines to a survey, if there is one. It cuts texts and looks at files, and so has a thread of its own.
+async fn count(
+    survey: Option<Box<dyn Survey>>,
+    lines: Vec<ManifestLine>,
+    jobs: Vec<JobPlan>,
+) -> Result<Option<Box<dyn Survey>>, IntakeError> {
+    let Some(mut survey) = survey else { return Ok(None) };
+    let counting = tokio::task::spawn_blocking(move || {
+        let mut jobs = jobs.as_slice();
+        for line in &lines {
+            let (own, rest) = jobs.split_at(line.jobs.len().min(jobs.len()));
+            survey.add(line, own)?;
+            jobs = rest;
+        }
+        Ok::<_, StoreError>(survey)
+    });
+    Ok(Some(counting.await.map_err(|_| IntakeError::Interrupted)??))
 }
 
 /// Reads the files of the lines that need it, some at a time, set by set.
 async fn read_all(
     store: &Store,
     batch: BatchId,
-    (reader, known): (&Reader, Option<Arc<Verdicts>>),
+    (reader, known): (&Reader, Option<Arc<KnownSources>>),
     (diff, watch): (&Diff, &ReadWatch),
-    verdicts: &mut Verdicts,
+    sources: &mut KnownSources,
     message: &mut Compared,
 ) -> Result<(), IntakeError> {
     let progress = Arc::new(Mutex::new(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 }));
@@ -166,7 +191,7 @@ async fn read_all(
     let stop = CancellationToken::new();
     // Who does not wait for it any more, as after a signal, is not to be held up by it.
     let _stopping = stop.clone().drop_guard();
-    let mut chunks = reader.chunks(None, known);
+    let mut chunks = reader.chunks(Wanted { sources: known, ..Wanted::default() });
     while let Some(chunk) = chunks.next().await? {
         let files = store.to_read(batch, chunk.good).await?;
         let (watch, progress, stop) = (watch.clone(), Arc::clone(&progress), stop.clone());
@@ -182,7 +207,7 @@ async fn read_all(
                 Ok((seen, content)) => {
                     message.read += 1;
                     message.read_bytes += seen.bytes;
-                    verdicts.contents.insert(line, (seen, content));
+                    sources.contents.insert(line, (seen, content));
                 }
                 Err(why) if message.named.len() < NAMED => message.named.push(format!("`{path}` {why}")),
                 Err(_) => {}

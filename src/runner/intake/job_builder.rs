@@ -1,109 +1,104 @@
-//! From a line of a manifest to a job of the ledger.
+//! From a line of a manifest to jobs of the ledger.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use super::{adopt::Adopt, compare::Verdicts};
+use super::{IntakeTask, adopt::Adopt, known_sources::KnownSources};
 use crate::{
-    definition::{BadLine, Line},
-    domain::{
-        batch::LineOverrides,
-        identity::{Identity, Passport, listed_identity, options_identity, source_identity},
-        options::TranscribeOptions,
-        pool::Pool,
-        query::QueryRules,
-    },
+    definition::{BadLine, Definition, ManifestLine, manifest::JobDraft},
+    domain::identity::{Identity, Passport, listed_identity, source_identity},
     media::content::Stamp,
-    store::{BadJob, NewJob, NewLocal},
+    store::{BadJob, NewJob, NewLocal, NewSynthesis, Text},
 };
-
-/// Sets of options that are remembered; beyond, the memory starts again.
-const REMEMBERED: usize = 64;
 
 /// Makes jobs of lines.
 pub(super) struct JobBuilder<'d> {
-    defaults: &'d TranscribeOptions,
-    queries: &'d QueryRules,
-    verdicts: Option<&'d Verdicts>,
-    remembered: Vec<(Option<LineOverrides>, LineOptions)>,
-}
-
-/// What a line's options come to.
-#[derive(Clone)]
-struct LineOptions {
-    id: Identity,
-    overrides: Option<String>,
-    pool: Pool,
+    definition: &'d Definition,
+    task: &'d dyn IntakeTask,
+    /// What stands in the sink already.
+    adopt: Option<&'d Adopt>,
+    /// What is known already of lines that the ledger has in another way.
+    sources: Option<&'d KnownSources>,
 }
 
 impl<'d> JobBuilder<'d> {
-    /// `verdicts`: what is known already of lines that the ledger has in another way.
-    pub(super) const fn new(
-        defaults: &'d TranscribeOptions,
-        queries: &'d QueryRules,
-        verdicts: Option<&'d Verdicts>,
+    pub(super) fn new(
+        definition: &'d Definition,
+        task: &'d dyn IntakeTask,
+        (adopt, sources): (Option<&'d Adopt>, Option<&'d KnownSources>),
     ) -> Self {
-        Self { defaults, queries, verdicts, remembered: Vec::new() }
+        Self { definition, task, adopt, sources }
     }
 
-    /// The job of a good line. Of a local file this asks the system for its size and time.
-    pub(super) fn good(&mut self, line: Line, adopt: Option<&Adopt>) -> NewJob {
-        let adopted = adopt.filter(|_| line.source.is_some()).and_then(|adopt| adopt.outputs_of(&line.key));
-        let LineOptions { id, overrides, pool } = self.shape(line.overrides);
-        let source = line.source.as_deref().unwrap_or_default();
-        let local = line.local.map(|path| {
-            let passport = Passport { path, seen: Stamp::at(Path::new(source)).map(|stamp| stamp.seen) };
-            let content = self.verdicts.and_then(|verdicts| verdicts.content(line.number, passport.seen?));
-            NewLocal { passport, content }
-        });
-        let source_id = match (&local, &line.expected) {
-            (Some(local), _) => local.passport.identity(),
-            (None, Some(listed)) => listed_identity(source, &listed.etag),
-            (None, None) => {
-                let known = self.verdicts.and_then(|verdicts| verdicts.alias(line.number));
-                known.unwrap_or_else(|| source_identity(source, self.queries))
+    /// The jobs of a good line. Of a local file this asks the system for its size and time.
+    pub(super) fn jobs(&self, line: ManifestLine, take: &mut dyn FnMut(&NewJob)) {
+        let ManifestLine { number, key, jobs, carried } = line;
+        let (mut key, mut carried) = (String::from(key), cells(&carried));
+        // The jobs of a line share its text.
+        let mut text: Option<(Arc<str>, Text)> = None;
+        let mut left = jobs.len();
+        for mut draft in jobs {
+            left -= 1;
+            let adopted = self.adopted(&key, &draft);
+            let body = draft.text.take();
+            if let Some(body) =
+                body.as_ref().filter(|body| text.as_ref().is_none_or(|(had, _)| !Arc::ptr_eq(had, body)))
+            {
+                text = Some((Arc::clone(body), Text::new(Arc::clone(body))));
             }
-        };
-        NewJob {
-            line: line.number,
-            source_id,
-            // Where there is nothing to do, options change nothing.
-            options_id: if line.source.is_some() { id } else { Identity([0; 16]) },
-            key: line.key.into(),
-            source: line.source,
-            overrides,
-            carried: carried(&line.carried),
-            pool,
-            expected: line.expected,
-            local,
-            adopted,
-            synthesis: None,
+            let text = text.as_ref().filter(|_| body.is_some()).map(|(_, text)| text.clone());
+            let (local, source_id) = match &text {
+                Some(text) => (None, text.id()),
+                None => self.source(number, &mut draft),
+            };
+            let synthesis = text.map(|text| NewSynthesis { text, variant: std::mem::take(&mut draft.variant) });
+            let JobDraft { source, expected, overrides, options_id, pool, .. } = draft;
+            let last = left == 0;
+            let key = if last { std::mem::take(&mut key) } else { key.clone() };
+            let carried = if last { carried.take() } else { carried.clone() };
+            take(&NewJob {
+                line: number,
+                key,
+                source,
+                source_id,
+                options_id,
+                overrides,
+                carried,
+                pool,
+                expected,
+                local,
+                adopted,
+                synthesis,
+            });
         }
     }
 
-    /// The row of a bad one.
+    /// The row of a bad line.
     pub(super) fn bad(line: BadLine) -> BadJob {
-        BadJob { line: line.number, fault: line.fault, carried: carried(&line.carried) }
+        BadJob { line: line.number, fault: line.fault, carried: cells(&line.carried) }
     }
 
-    fn shape(&mut self, overrides: Option<LineOverrides>) -> LineOptions {
-        if let Some((_, shape)) = self.remembered.iter().find(|(known, _)| *known == overrides) {
-            return shape.clone();
+    fn adopted(&self, key: &str, draft: &JobDraft) -> Option<String> {
+        let adopt = self.adopt.filter(|_| !draft.is_idle())?;
+        adopt.outputs(&self.task.outputs(self.definition, key, draft))
+    }
+
+    /// How a source was found, if it is a local file, and its identity.
+    fn source(&self, line: u64, draft: &mut JobDraft) -> (Option<NewLocal>, Identity) {
+        let source = draft.source.as_deref().unwrap_or_default();
+        if let Some(path) = draft.local.take() {
+            let passport = Passport { path, seen: Stamp::at(Path::new(source)).map(|stamp| stamp.seen) };
+            let content = self.sources.and_then(|sources| sources.content(line, passport.seen?));
+            let id = passport.identity();
+            return (Some(NewLocal { passport, content }), id);
         }
-        // They differ from the defaults already: that is how lines carry them.
-        let options = overrides.clone().unwrap_or_default().apply(self.defaults);
-        let shape = LineOptions {
-            id: options_identity(&options),
-            overrides: overrides.as_ref().map(|o| serde_json::to_string(&o).expect("words and flags are JSON")),
-            pool: options.model.into(),
-        };
-        if self.remembered.len() >= REMEMBERED {
-            self.remembered.clear();
+        if let Some(listed) = &draft.expected {
+            return (None, listed_identity(source, &listed.etag));
         }
-        self.remembered.push((overrides, shape.clone()));
-        shape
+        let known = self.sources.and_then(|sources| sources.alias(line));
+        (None, known.unwrap_or_else(|| source_identity(source, &self.definition.queries)))
     }
 }
 
-pub(super) fn carried(cells: &[String]) -> Option<String> {
-    (!cells.is_empty()).then(|| serde_json::to_string(cells).expect("strings are JSON"))
+fn cells(carried: &[String]) -> Option<String> {
+    (!carried.is_empty()).then(|| serde_json::to_string(carried).expect("strings are JSON"))
 }

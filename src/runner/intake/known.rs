@@ -1,14 +1,15 @@
 //! What the ledger knows of a batch by this name, and what has changed since.
 
+use std::sync::Arc;
+
 use super::{
-    IntakeError,
+    IntakeError, IntakeTask,
     compare::{Readdress, readdress},
     error::OtherSource,
-    presentation,
 };
 use crate::{
     definition::{Columns, Definition},
-    domain::{batch::BatchSpec, environment::Environment, synthesis::Synthesis, task::TaskName},
+    domain::{batch::BatchSpec, environment::Environment, task::TaskName},
     store::{BatchRow, Diff, Resubmission, Store, StoreError},
 };
 
@@ -16,13 +17,14 @@ use crate::{
 pub(super) struct ExistingBatch {
     pub(super) row: BatchRow,
     pub(super) spec: BatchSpec,
+    task: Arc<dyn IntakeTask>,
 }
 
 impl ExistingBatch {
     /// The batch of this name, if there is one; it must be of the same definition, task and environment.
     pub(super) async fn find(
         store: &Store,
-        definition: &Definition,
+        (definition, task): (&Definition, &Arc<dyn IntakeTask>),
         environment: Environment,
     ) -> Result<Option<Self>, IntakeError> {
         let Some(row) = store.batch(definition.batch.as_str()).await? else { return Ok(None) };
@@ -47,13 +49,12 @@ impl ExistingBatch {
         if row.environment != environment {
             return Err(IntakeError::OtherEnvironment { batch, theirs: row.environment, ours: environment });
         }
-        Ok(Some(Self { row, spec }))
+        Ok(Some(Self { row, spec, task: Arc::clone(task) }))
     }
 
     /// The definition, asked for where this batch was first: what it has bought there goes on to be its own.
     pub(super) fn at_its_origin(&self, definition: &Definition) -> Definition {
-        let origin = self.spec.task.read::<Synthesis>().ok().and_then(|asked| asked.origin.clone());
-        definition.clone().asked_at(origin)
+        self.task.at_its_origin(definition, &self.spec.task)
     }
 
     /// Whether it is the definition, and not the manifest's lines, that asks for other calls than before.
@@ -68,12 +69,12 @@ impl ExistingBatch {
 
     /// Whether what is answered has to be rendered or put somewhere else.
     pub(super) fn is_presented_again(&self, spec: &BatchSpec) -> bool {
-        presentation::differs(&self.spec.task, &spec.task) || self.spec.output != spec.output
+        self.task.is_presented_again(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
     /// Lines whose captions would share their length out: their answers are kept, and were bought without word times.
     pub(super) async fn without_word_times(&self, store: &Store, spec: &BatchSpec) -> Result<u64, StoreError> {
-        match presentation::adds_captions(&self.spec.task, &spec.task) {
+        match self.task.adds_captions(&self.spec.task, &spec.task) {
             true => store.without_word_times(self.row.id).await,
             false => Ok(0),
         }

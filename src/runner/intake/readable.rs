@@ -1,6 +1,8 @@
 //! Whether the S3 sources can be read, found out before the first call.
 
-use super::{IntakeError, reader::Reader, scanned::ScanOf};
+use std::sync::Arc;
+
+use super::{IntakeError, reader::Reader};
 use crate::{
     definition::{Definition, Faults, Manifest, ManifestRow, Spooled},
     domain::s3::S3Address,
@@ -16,21 +18,22 @@ const LOOKED_AT: usize = 1_000;
 /// Tries the first objects of a manifest. Denied are only those who are denied all of them.
 pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reader: &Reader) -> Result<(), IntakeError> {
     let found = {
-        let ScanOf::Recordings(scan) = &reader.scan.of else { return Ok(()) };
-        let (definition, copy, scan) = (definition.clone(), copy.cloned(), scan.clone());
+        let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(&reader.scan));
         let first = move || -> Result<Vec<S3Address>, Faults> {
-            let Some(asked) = definition.transcribing() else { return Ok(Vec::new()) };
-            let manifest = Manifest::open(&definition, asked, copy.as_ref())?;
+            let manifest = Manifest::open(&definition, copy.as_ref())?;
             let mut found = Vec::new();
             for row in manifest.lines(&scan)?.take(LOOKED_AT) {
                 let ManifestRow::Good(line) = row? else { continue };
-                if let Some(Ok(Source::S3(at))) = line.source.as_deref().map(Source::parse) {
-                    found.push(at);
-                }
-                if found.len() == TRIED {
+                let sources = line.jobs.iter().filter_map(|job| job.source.as_deref());
+                found.extend(sources.filter_map(|source| match Source::parse(source) {
+                    Ok(Source::S3(at)) => Some(at),
+                    _ => None,
+                }));
+                if found.len() >= TRIED {
                     break;
                 }
             }
+            found.truncate(TRIED);
             Ok(found)
         };
         tokio::task::spawn_blocking(first).await.map_err(|_| IntakeError::Interrupted)??

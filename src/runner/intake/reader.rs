@@ -5,63 +5,64 @@ use std::sync::{Arc, mpsc as blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    IntakeError,
+    IntakeError, IntakeTask,
     adopt::Adopt,
-    chunk_writer::ChunkWriter,
-    compare::Verdicts,
-    scanned::{Opened, Scanned},
+    chunk_writer::{Chunk, ChunkWriter},
+    job_builder::JobBuilder,
+    known_sources::KnownSources,
 };
-use crate::{
-    definition::{Definition, Faults, Spooled},
-    store::{BadSet, LineMark, LineSet},
-};
+use crate::definition::{Definition, Faults, Manifest, ManifestRow, Scan, ScanDepth, Spooled};
 
 /// Chunks that may be ready before anybody takes them.
 const AHEAD: usize = 2;
 
-/// Jobs for one transaction.
+/// What a reading is asked for.
 #[derive(Debug, Default)]
-pub(super) struct Chunk {
-    pub(super) good: LineSet,
-    pub(super) bad: BadSet,
-    /// By which the good ones are known again when all were read.
-    pub(super) marks: Vec<LineMark>,
-    /// No more come after it.
-    pub(super) last: bool,
+pub(super) struct Wanted {
+    /// Lines whose outputs are there say so.
+    pub(super) adopt: Option<Arc<Adopt>>,
+    /// So do those whose sources were compared.
+    pub(super) sources: Option<Arc<KnownSources>>,
+    /// The lines go with their jobs.
+    pub(super) lines: bool,
 }
 
-type Read = Result<Chunk, Faults>;
-/// Where the chunks go, what their outputs are looked up in, and what is known of their recordings.
-type ChunkRequest = (mpsc::Sender<Read>, Option<Arc<Adopt>>, Option<Arc<Verdicts>>);
+type ReadChunk = Result<Chunk, Faults>;
+type ChunkRequest = (mpsc::Sender<ReadChunk>, Wanted);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
-    pub(super) scan: Arc<Scanned>,
+    pub(super) scan: Arc<Scan>,
     asks: blocking::Sender<ChunkRequest>,
 }
 
 /// One more reading.
 pub(super) struct Chunks {
-    ready: mpsc::Receiver<Read>,
+    ready: mpsc::Receiver<ReadChunk>,
     ended: bool,
 }
 
 impl Reader {
     /// Opens the manifest and reads it for faults. The thread that does so stays until this is dropped.
-    pub(super) async fn start(definition: &Definition, copy: Option<&Spooled>) -> Result<Self, IntakeError> {
+    pub(super) async fn start(
+        definition: &Definition,
+        copy: Option<&Spooled>,
+        task: Arc<dyn IntakeTask>,
+        depth: ScanDepth,
+    ) -> Result<Self, IntakeError> {
         let (definition, copy) = (definition.clone(), copy.cloned());
         let (scanned, scan) = oneshot::channel();
         let (asks, asked) = blocking::channel();
-        tokio::task::spawn_blocking(move || serve(&definition, copy.as_ref(), scanned, &asked));
+        tokio::task::spawn_blocking(move || serve(&definition, copy.as_ref(), (&*task, depth), scanned, &asked));
         let scan = scan.await.map_err(|_| IntakeError::Interrupted)??;
         Ok(Self { scan, asks })
     }
 
-    /// Begins another reading. Lines whose outputs are there say so, and so do those whose recordings were compared.
-    pub(super) fn chunks(&self, adopt: Option<Arc<Adopt>>, verdicts: Option<Arc<Verdicts>>) -> Chunks {
+    /// Begins another reading.
+    pub(super) fn chunks(&self, wanted: Wanted) -> Chunks {
         let (out, ready) = mpsc::channel(AHEAD);
         // If that thread has died, the channel closes before a last chunk, which is told as such.
-        let _ = self.asks.send((out, adopt, verdicts));
+        let _ = self.asks.send((out, wanted));
         Chunks { ready, ended: false }
     }
 }
@@ -82,11 +83,11 @@ impl Chunks {
 fn serve(
     definition: &Definition,
     copy: Option<&Spooled>,
-    scanned: oneshot::Sender<Result<Arc<Scanned>, Faults>>,
+    (task, depth): (&dyn IntakeTask, ScanDepth),
+    scanned: oneshot::Sender<Result<Arc<Scan>, Faults>>,
     asked: &blocking::Receiver<ChunkRequest>,
 ) {
-    let opened =
-        Opened::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan(definition)?), manifest)));
+    let opened = Manifest::open(definition, copy).and_then(|manifest| Ok((Arc::new(manifest.scan(depth)?), manifest)));
     let (scan, manifest) = match opened {
         Ok(opened) => opened,
         Err(faults) => return drop(scanned.send(Err(faults))),
@@ -94,16 +95,33 @@ fn serve(
     if scanned.send(Ok(Arc::clone(&scan))).is_err() {
         return;
     }
-    while let Ok((out, adopt, verdicts)) = asked.recv() {
+    while let Ok((out, wanted)) = asked.recv() {
         // A chunk that cannot be sent says that nobody waits for the rest.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
-        if let Err(faults) = manifest.read(
-            definition,
-            &scan,
-            (adopt.as_deref(), verdicts.as_deref()),
-            &mut ChunkWriter::new(&mut hand_out),
-        ) {
+        let mut writer = ChunkWriter::new(wanted.lines, &mut hand_out);
+        let known = (wanted.adopt.as_deref(), wanted.sources.as_deref());
+        if let Err(faults) = read(&manifest, &scan, &JobBuilder::new(definition, task, known), &mut writer) {
             let _ = out.blocking_send(Err(faults));
         }
     }
+}
+
+/// Writes every line as its jobs, until nobody takes them.
+fn read(
+    manifest: &Manifest<'_>,
+    scan: &Scan,
+    builder: &JobBuilder<'_>,
+    writer: &mut ChunkWriter<'_>,
+) -> Result<(), Faults> {
+    for row in manifest.lines(scan)? {
+        let wanted = match row? {
+            ManifestRow::Good(line) => writer.good(line, builder),
+            ManifestRow::Bad(line) => writer.bad(line),
+        };
+        if !wanted {
+            return Ok(());
+        }
+    }
+    writer.end();
+    Ok(())
 }

@@ -1,12 +1,17 @@
 //! How long a manifest's recordings are, told before anything is bought: from their sizes, and some of their headers.
 
-use std::{fs, path::Path, sync::Mutex, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 
 use super::IntakeError;
 use crate::{
-    definition::{Definition, Manifest, ManifestRow, Scan, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestRow, Scan, Spooled},
     domain::{
         estimate::{Guess, Sampled, guess},
         s3::S3Address,
@@ -40,10 +45,10 @@ struct KnownSizes {
 pub(super) async fn measure(
     definition: &Definition,
     copy: Option<&Spooled>,
-    scan: &Scan,
+    scan: &Arc<Scan>,
 ) -> Result<Option<(Guess, u64)>, IntakeError> {
     let sizes = {
-        let (definition, copy, scan) = (definition.clone(), copy.cloned(), scan.clone());
+        let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
         let looked = tokio::task::spawn_blocking(move || sizes(&definition, copy.as_ref(), &scan));
         looked.await.map_err(|_| IntakeError::Interrupted)??
     };
@@ -64,25 +69,22 @@ pub(super) async fn measure(
 }
 
 /// Adds sizes up, and picks recordings evenly over the manifest: neighbours are often alike.
-fn sizes(
-    definition: &Definition,
-    copy: Option<&Spooled>,
-    scan: &Scan,
-) -> Result<KnownSizes, crate::definition::Faults> {
-    let Some(asked) = definition.transcribing() else { return Ok(KnownSizes::default()) };
-    let manifest = Manifest::open(definition, asked, copy)?;
+fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<KnownSizes, Faults> {
+    let manifest = Manifest::open(definition, copy)?;
     let every = scan.lines.div_ceil(MOST as u64).max(1);
     let mut sizes = KnownSizes::default();
     for row in manifest.lines(scan)? {
         let ManifestRow::Good(line) = row? else { continue };
-        let Some(source) = line.source else { continue };
-        let local = || fs::metadata(&source).ok().filter(|_| source.starts_with('/')).map(|meta| meta.len());
-        let Some(bytes) = line.expected.map(|listed| listed.bytes).or_else(local) else { continue };
-        if sizes.lines.is_multiple_of(every) && sizes.picked.len() < MOST {
-            sizes.picked.push((source, bytes));
+        for job in line.jobs {
+            let Some(source) = job.source else { continue };
+            let local = || fs::metadata(&source).ok().filter(|_| source.starts_with('/')).map(|meta| meta.len());
+            let Some(bytes) = job.expected.map(|listed| listed.bytes).or_else(local) else { continue };
+            if sizes.lines.is_multiple_of(every) && sizes.picked.len() < MOST {
+                sizes.picked.push((source, bytes));
+            }
+            sizes.lines += 1;
+            sizes.bytes += bytes;
         }
-        sizes.lines += 1;
-        sizes.bytes += bytes;
     }
     Ok(sizes)
 }

@@ -4,37 +4,31 @@ use std::sync::Arc;
 
 use super::{
     super::DEFAULT_CONCURRENCY,
-    IntakeError,
+    Account, AccountCheck, IntakeError, IntakeTask, Purchases, VoiceCheck,
     adopt::Adopt,
-    buying::Purchases,
-    compare::{Compared, ReadWatch, Verdicts},
-    dictionary,
-    found::look,
+    compare::{Compared, ReadWatch},
+    dated_batch::spec_of,
     known::ExistingBatch,
-    older_batch::{older_batch, spec_of},
     ownership, readable,
-    reader::Reader,
-    requested_voices::{self, Account, VoiceCheck},
-    scanned::refuse_unpriced,
+    reader::{Reader, Wanted},
+    resolved::{Resolved, Resolving},
 };
 use crate::{
-    definition::{Definition, Faults, Spooled, manifest::Ignored},
+    definition::{Definition, Faults, ScanDepth, Spooled, manifest::Ignored},
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
     report::{
-        ReportTask,
         publish::{blank, put_blank_report, put_summary, summarize},
         summary::SummaryState,
-        task_of,
     },
     sink::Sink,
     store::{Begun, NewBatch, ReadLines, Rewanted, Store, Submitted},
 };
 
 /// What the user has agreed to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SubmitOptions {
-    /// The tasks, as reports know them.
-    pub reports: Tasks<dyn ReportTask>,
+    /// The tasks that there are.
+    pub tasks: Tasks<dyn IntakeTask>,
     /// Finished lines may be bought again because the definition's options changed.
     pub rebuy: bool,
     /// The output may be written whoever it belongs to.
@@ -55,6 +49,25 @@ pub struct SubmitOptions {
     pub voice_check: VoiceCheck,
 }
 
+impl SubmitOptions {
+    /// For these tasks, the user has agreed to nothing.
+    #[must_use]
+    pub fn of(tasks: &Tasks<dyn IntakeTask>) -> Self {
+        Self {
+            tasks: tasks.clone(),
+            rebuy: false,
+            take_over: false,
+            adopt: false,
+            update_source: false,
+            watch: ReadWatch::default(),
+            again: false,
+            rates: Rates::default(),
+            account: None,
+            voice_check: VoiceCheck::default(),
+        }
+    }
+}
+
 /// What submitting did.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -66,13 +79,13 @@ pub struct Submission {
     pub spec: BatchSpec,
     /// Whether it was there.
     pub existed: bool,
-    /// Whether it is an older night's batch, under its name: its manifest and options are these.
+    /// Whether it is an older dated batch, under its name: its manifest and options are these.
     pub older_batch: bool,
     /// Good lines of the manifest.
     pub lines: u64,
     /// What they come to: jobs.
     pub submitted: Submitted,
-    /// Of a synthesis, what is to be bought.
+    /// What is to be bought, where it is bought in parts.
     pub purchases: Option<Purchases>,
     /// What comparing its recordings with those of the ledger has found.
     pub compared: Compared,
@@ -117,54 +130,35 @@ pub async fn submit(
     environment: Environment,
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
-    let mut known = ExistingBatch::find(store, definition, environment).await?;
-    let here = known.as_ref().map(|known| known.at_its_origin(definition));
-    let definition = here.as_ref().unwrap_or(definition);
-    let reader = Reader::start(definition, copy).await?;
-    let older = match options.again {
-        false => older_batch(store, definition, &reader, (environment, &options.watch)).await?,
-        true => None,
-    };
-    let mut definition = older.as_ref().map_or(definition, |older| &older.definition).clone();
-    if older.is_some() {
-        known = ExistingBatch::find(store, &definition, environment).await?;
-        definition = known.as_ref().map_or(definition.clone(), |known| known.at_its_origin(&definition));
+    let SubmitOptions { tasks, rates, watch, .. } = options;
+    let how = Resolving { tasks, environment, again: options.again, rates, watch, depth: ScanDepth::Faults };
+    let mut resolved = Resolved::resolve(Some(store), definition, copy, &how).await?;
+    let warnings = check_account(store, &resolved, options).await?;
+    let found = resolved.look(Some(store), &how, options.update_source).await?;
+    let known = resolved.known.take();
+    if let Some(known) = known.as_ref().filter(|_| !options.rebuy)
+        && let Some(rebuy) = found.rebuy
+    {
+        return Err(IntakeError::WouldRebuy { batch: known.row.name.clone(), rebuy });
     }
-    refuse_unpriced(&definition, &reader.scan, &options.rates)?;
-    let account = options.account.as_ref();
-    let mut warnings = match reader.scan.texts() {
-        Some(scan) => {
-            requested_voices::check(store, account, &definition.manifest, &scan.requested_voices, options.voice_check)
-                .await?
-        }
-        None => Vec::new(),
-    };
-    warnings.extend(reader.scan.strangers.warnings());
-    let verdicts = older.as_ref().and_then(|older| older.verdicts.clone());
-    let found = look(store, &definition, known.as_ref(), (copy, &reader), (verdicts, &options.watch)).await?;
-    let readdressed = match &known {
-        Some(known) => found.refuse_others(store, &definition, known, options.update_source).await?,
-        None => None,
-    };
-    if let Some(known) = known.as_ref().filter(|_| !options.rebuy) {
-        found.refuse_rebuying(&definition, known, &reader, &options.rates)?;
+    if known.is_none() && resolved.task.has_sources() {
+        readable::check(&resolved.definition, copy, &resolved.reader).await?;
     }
-    if known.is_none() {
-        readable::check(&definition, copy, &reader).await?;
-    }
-    let sink = claim_output(store, known.as_ref(), &spec_of(&definition, &reader.scan), &definition, options).await?;
-    let done = dictionary::push(store, account, &mut definition).await?.into_iter().collect();
+    let sink = claim_output(store, known.as_ref(), &resolved, options).await?;
+    let Resolved { mut definition, task, reader, is_older, .. } = resolved;
+    let done = task.prepare_account(store, options.account.as_ref(), &mut definition).await?.into_iter().collect();
     let definition = &definition;
     let mut spec = spec_of(definition, &reader.scan);
     spec.report.former = known.as_ref().and_then(|known| known.former_report(&spec));
 
     let adopt = match options.adopt {
-        true => Some(Arc::new(Adopt::look(&sink, &spec.task).await?)),
+        true => Some(Arc::new(Adopt::look(&sink, &task.output_endings(definition)).await?)),
         false => None,
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
-    let (submitted, mut reading) = write_lines(store, begun, &reader, (adopt, found.verdicts)).await?;
+    let (submitted, mut reading) =
+        write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
@@ -180,8 +174,7 @@ pub async fn submit(
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
         // Nothing came of it: the summary is not to say that there is work.
-        let summary =
-            summarize(store, row.id, (&spec, &*definition.of), SummaryState::Finished, &options.rates).await?;
+        let summary = summarize(store, row.id, (&spec, &*task), SummaryState::Finished, &options.rates).await?;
         put_summary(&sink, &summary).await?;
     }
     Ok(Submission {
@@ -189,12 +182,12 @@ pub async fn submit(
         name: row.name,
         spec,
         existed: begun.existed,
-        older_batch: older.is_some(),
+        older_batch: is_older,
         lines: reader.scan.lines,
         submitted,
         purchases: found.purchases,
         compared: found.compared,
-        readdressed,
+        readdressed: found.readdressed,
         warnings,
         done,
         adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
@@ -210,26 +203,45 @@ pub async fn submit(
     })
 }
 
+/// Whether the account has what the lines ask for; what the user should know before anything is bought.
+async fn check_account(
+    store: &Store,
+    resolved: &Resolved,
+    options: &SubmitOptions,
+) -> Result<Vec<String>, IntakeError> {
+    let Resolved { definition, task, reader, .. } = resolved;
+    let check = AccountCheck {
+        store,
+        account: options.account.as_ref(),
+        manifest: &definition.manifest,
+        scan: &reader.scan,
+        voice_check: options.voice_check,
+    };
+    let mut warnings = task.check_account(check).await?;
+    warnings.extend(reader.scan.strangers.warnings());
+    Ok(warnings)
+}
+
 /// Makes sure that the output is ours, and that it can be written: with the first summary.
 async fn claim_output(
     store: &Store,
     known: Option<&ExistingBatch>,
-    spec: &BatchSpec,
-    definition: &Definition,
+    resolved: &Resolved,
     options: &SubmitOptions,
 ) -> Result<Sink, IntakeError> {
+    let (spec, definition, task) = (&resolved.spec(), &resolved.definition, &resolved.task);
     let sink = Sink::open(&spec.output, &spec.sink)?;
     if !options.take_over {
         ownership::check(store, definition.batch.as_str(), &sink).await?;
     }
     let state = SummaryState::Running;
     let summary = match known {
-        Some(known) => summarize(store, known.row.id, (spec, &*definition.of), state, &options.rates).await?,
-        None => blank(store, definition.batch.as_str(), (spec, &*definition.of), state, &options.rates),
+        Some(known) => summarize(store, known.row.id, (spec, &**task), state, &options.rates).await?,
+        None => blank(store, definition.batch.as_str(), (spec, &**task), state, &options.rates),
     };
     put_summary(&sink, &summary).await?;
     if known.is_none() && spec.report_to.is_some() {
-        put_blank_report((spec, &*task_of(&options.reports, spec)?), &sink).await?;
+        put_blank_report((spec, &**task), &sink).await?;
     }
     Ok(sink)
 }
@@ -254,10 +266,10 @@ async fn write_lines(
     store: &Store,
     begun: Begun,
     reader: &Reader,
-    (adopt, verdicts): (Option<Arc<Adopt>>, Option<Arc<Verdicts>>),
+    wanted: Wanted,
 ) -> Result<(Submitted, ReadLines), IntakeError> {
     let (mut submitted, mut reading) = (Submitted::default(), ReadLines::default());
-    let mut chunks = reader.chunks(adopt, verdicts);
+    let mut chunks = reader.chunks(wanted);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
     loop {

@@ -4,10 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::{
-    definition::{
-        Definition, Overrides,
-        manifest::texts::{TextRow, Texts},
-    },
+    definition::{Definition, Manifest, ManifestRow, Overrides, ScanDepth},
     domain::{
         cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
         synthesis::Rendition, synthesis::Synthesis,
@@ -52,23 +49,32 @@ impl Fixture {
     }
 
     async fn submit(&self) -> Submission {
-        self.try_submit(&SubmitOptions::default()).await.unwrap()
+        self.try_submit(&SubmitOptions::of(crate::tasks::Registry::built_in().intakes())).await.unwrap()
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load(), None, Environment::Live, &PlanOptions::default()).await.unwrap()
+        plan(
+            Some(&self.store),
+            &self.load(),
+            None,
+            Environment::Live,
+            &PlanOptions::of(crate::tasks::Registry::built_in().intakes()),
+        )
+        .await
+        .unwrap()
     }
 
     /// Has everything that is due spoken, as a run would; what is bought for it.
     async fn speak(&self) -> Vec<Rendition> {
         let definition = self.load();
         let asked = definition.synthesizing().unwrap();
-        let texts = Texts::open(&definition, asked, None).unwrap();
-        for row in texts.lines(&texts.scan().unwrap()).unwrap() {
-            let TextRow::Good(line) = row.unwrap() else { continue };
-            for output in &line.outputs {
+        let manifest = Manifest::open(&definition, None).unwrap();
+        for row in manifest.lines(&manifest.scan(ScanDepth::Faults).unwrap()).unwrap() {
+            let ManifestRow::Good(line) = row.unwrap() else { continue };
+            for job in &line.jobs {
+                let output: Rendition = serde_json::from_str(job.overrides.as_deref().unwrap()).unwrap();
                 let options = output.overrides.apply(&asked.synthesis.options);
-                for part in cut::parts(&line.text, asked.synthesis.part_chars) {
+                for part in cut::parts(job.text.as_deref().unwrap(), asked.synthesis.part_chars) {
                     let bought = output.format.bought();
                     let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
                     let audio_cache = self.store.audio_cache();
@@ -113,7 +119,7 @@ async fn a_line_is_a_job_for_each_voice_and_format() {
     let w = Fixture::new().await;
     let plan = w.plan().await;
     assert_eq!((plan.scan.lines, plan.scan.jobs, plan.diff.new), (3, 10, 10));
-    let found = plan.synthesis.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((found.jobs, found.all_parts, found.parts), (10, 10, 10), "µ-law at 8 kHz is another purchase");
     assert_eq!(found.characters.values().sum::<u64>(), 4 * (31 + 8) + 2 * 14);
     let first = w.submit().await;
@@ -125,7 +131,7 @@ async fn a_line_is_a_job_for_each_voice_and_format() {
     let again = w.submit().await;
     assert_eq!((again.submitted.same, again.redelivered, again.gone), (10, 0, 0));
     let plan = w.plan().await;
-    assert_eq!((plan.diff.done, plan.estimate.lines, plan.synthesis.unwrap().purchases.parts), (10, 0, 0));
+    assert_eq!((plan.diff.done, plan.estimate.lines, plan.purchases.unwrap().parts), (10, 0, 0));
 }
 
 #[tokio::test]
@@ -134,13 +140,13 @@ async fn what_was_bought_once_is_not_new() {
     w.write("p.toml", &TOML.replace("\"ulaw\"", "{ format = \"pcm\" }"));
     w.write("p.csv", "key,text\na,Hello there.\nb,Hello there.\nc,* * *\n\n");
     let plan = w.plan().await;
-    let found = plan.synthesis.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((plan.scan.jobs, plan.scan.bad, found.all_parts, found.parts), (8, 1, 4, 2));
     w.submit().await;
     w.speak().await;
     w.write("p.csv", "key,text\na,Hello there.\nb,Hello there. And more.\nd,Hello there.\n");
     let plan = w.plan().await;
-    let found = plan.synthesis.unwrap().purchases;
+    let found = plan.purchases.unwrap();
     assert_eq!((plan.diff.new, plan.diff.changed, plan.diff.done, found.jobs), (4, 4, 4, 8));
     assert_eq!((found.parts, found.characters.values().sum::<u64>()), (2, 44), "of one line, by two voices");
 }
@@ -180,7 +186,7 @@ async fn a_format_that_comes_is_new_and_one_that_goes_is_told() {
     w.write("p.toml", &TOML.replace("\"ulaw\"", "\"alaw\""));
     let plan = w.plan().await;
     assert_eq!((plan.diff.new, plan.diff.done, plan.gone, plan.redelivered), (5, 5, 5, 0));
-    assert_eq!(plan.synthesis.unwrap().purchases.parts, 0, "A-law is made of what µ-law was");
+    assert_eq!(plan.purchases.unwrap().parts, 0, "A-law is made of what µ-law was");
     let again = w.submit().await;
     assert_eq!((again.submitted.new, again.gone, again.dropped, again.redelivered), (5, 0, 5, 0));
     let plan = w.plan().await;
@@ -202,14 +208,14 @@ async fn finished_outputs_are_bought_again_only_when_told_to() {
     w.submit().await;
     w.speak().await;
     w.write("p.toml", &format!("{TOML}part_chars = 20\n"));
-    let error = w.try_submit(&SubmitOptions::default()).await.unwrap_err();
+    let error = w.try_submit(&SubmitOptions::of(crate::tasks::Registry::built_in().intakes())).await.unwrap_err();
     assert_eq!(error.exit_class().code(), 2);
     assert_eq!(
         error.to_string(),
         "the definition's options have changed: 10 finished outputs of `p` (120 characters of them) would be bought again for about $0.002100"
     );
     assert_eq!(w.plan().await.rebuy.map(|rebuy| (rebuy.lines, rebuy.amount)), Some((10, Amount::Characters(120))));
-    let rebuy = SubmitOptions { rebuy: true, ..SubmitOptions::default() };
+    let rebuy = SubmitOptions { rebuy: true, ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes()) };
     assert_eq!(w.try_submit(&rebuy).await.unwrap().submitted.changed, 10);
     // Where no text is cut any other way there is nothing to buy, and nothing to refuse.
     w.speak().await;
@@ -230,7 +236,15 @@ async fn bad_lines_and_the_first_lines_are_as_ever() {
     let limited =
         Definition::load(&w.dir.path().join("p.toml"), crate::tasks::Registry::built_in().definitions(), &over)
             .unwrap();
-    let done = submit(&w.store, &limited, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
+    let done = submit(
+        &w.store,
+        &limited,
+        None,
+        Environment::Live,
+        &SubmitOptions::of(crate::tasks::Registry::built_in().intakes()),
+    )
+    .await
+    .unwrap();
     assert_eq!((done.lines, done.submitted.same, done.gone), (1, 4, 0));
     w.write("p.toml", &format!("allow_empty = true\n{TOML}"));
     w.write("p.csv", "key,menu,text,voice_id\n");
@@ -244,7 +258,11 @@ async fn outputs_that_are_there_are_taken_as_done() {
     fs::create_dir_all(w.dir.path().join("out/p")).unwrap();
     w.write("out/p/a.avery.wav", "RIFF");
     w.write("out/p/a.liam.wav", "");
-    let options = SubmitOptions { adopt: true, take_over: true, ..SubmitOptions::default() };
+    let options = SubmitOptions {
+        adopt: true,
+        take_over: true,
+        ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes())
+    };
     let done = w.try_submit(&options).await.unwrap();
     assert_eq!((done.submitted.new, done.adopted), (10, 1), "an empty file is no speech");
 }
@@ -263,8 +281,16 @@ async fn what_is_to_be_bought_afresh_says_so() {
         &Overrides { flags, ..over },
     )
     .unwrap();
-    let reused = w.plan().await.synthesis.unwrap().purchases.parts;
-    let done = submit(&w.store, &afresh, None, Environment::Live, &SubmitOptions::default()).await.unwrap();
+    let reused = w.plan().await.purchases.unwrap().parts;
+    let done = submit(
+        &w.store,
+        &afresh,
+        None,
+        Environment::Live,
+        &SubmitOptions::of(crate::tasks::Registry::built_in().intakes()),
+    )
+    .await
+    .unwrap();
     assert_eq!((done.submitted.new, done.submitted.same), (4, 10));
     assert_eq!((reused, done.purchases.unwrap().parts), (0, 4));
     let spoken = w.speak().await;
@@ -287,11 +313,14 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
         };
         let account = Account { client: Client::new(settings).unwrap(), name: "sandbox".into(), forgets: true };
         if first {
-            let options = SubmitOptions { account: Some(account.clone()), ..SubmitOptions::default() };
+            let options = SubmitOptions {
+                account: Some(account.clone()),
+                ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes())
+            };
             assert_eq!(w.try_submit(&options).await.unwrap().done.len(), 1);
         }
         let row = w.store.batch("p").await.unwrap().unwrap();
-        renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
+        crate::tasks::synthesize::renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
         let row = w.store.batch("p").await.unwrap().unwrap();
         assert_eq!(row.submitting_at, None);
         let spec = row.specification().unwrap();

@@ -66,13 +66,19 @@ impl Fixture {
     }
 
     async fn submit(&self) -> Result<Submission, IntakeError> {
-        self.submit_with(&SubmitOptions::default()).await
+        self.submit_with(&SubmitOptions::of(crate::tasks::Registry::built_in().intakes())).await
     }
 
     async fn plan(&self) -> Plan {
-        plan(Some(&self.store), &self.load("calls.toml"), None, Environment::Live, &PlanOptions::default())
-            .await
-            .unwrap()
+        plan(
+            Some(&self.store),
+            &self.load("calls.toml"),
+            None,
+            Environment::Live,
+            &PlanOptions::of(crate::tasks::Registry::built_in().intakes()),
+        )
+        .await
+        .unwrap()
     }
 
     async fn counts(&self) -> Counts {
@@ -177,7 +183,15 @@ async fn the_same_manifest_twice_adds_nothing() {
 #[tokio::test]
 async fn a_plan_needs_no_ledger() {
     let w = Fixture::new().await;
-    let plan = plan(None, &w.load("calls.toml"), None, Environment::Live, &PlanOptions::default()).await.unwrap();
+    let plan = plan(
+        None,
+        &w.load("calls.toml"),
+        None,
+        Environment::Live,
+        &PlanOptions::of(crate::tasks::Registry::built_in().intakes()),
+    )
+    .await
+    .unwrap();
     assert_eq!((plan.diff.new, plan.scan.columns.carried.clone()), (3, vec!["who".to_owned()]));
 }
 
@@ -229,7 +243,10 @@ async fn other_options_of_the_definition_buy_only_when_told_to() {
         "the definition's options have changed: 2 finished lines of `calls` (2 min of audio) would be bought again for about $0.010000"
     );
     assert_eq!(w.counts().await.of(JobState::Succeeded), 2, "nothing was touched");
-    let rebought = w.submit_with(&SubmitOptions { rebuy: true, ..SubmitOptions::default() }).await.unwrap();
+    let rebought = w
+        .submit_with(&SubmitOptions { rebuy: true, ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes()) })
+        .await
+        .unwrap();
     assert_eq!(rebought.submitted.changed, 2);
 }
 
@@ -279,7 +296,7 @@ async fn a_batch_is_of_one_definition_and_one_environment() {
     let w = Fixture::new().await;
     w.submit().await.unwrap();
     w.write("other.toml", &format!("batch = \"calls\"\n{TOML}"));
-    let options = SubmitOptions::default();
+    let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
     let error = usage(submit(&w.store, &w.load("other.toml"), None, Environment::Live, &options).await);
     assert_eq!(
         error.to_string(),
@@ -344,7 +361,7 @@ async fn a_limit_submits_the_first_lines_and_the_rest_follows() {
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), limit: Some(1), ..Overrides::default() };
     let limited =
         Definition::load(&w.path("calls.toml"), crate::tasks::Registry::built_in().definitions(), &over).unwrap();
-    let options = SubmitOptions::default();
+    let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
     assert_eq!(submit(&w.store, &limited, None, Environment::Live, &options).await.unwrap().submitted.new, 1);
     assert_eq!(w.submit().await.unwrap().submitted, Submitted { new: 2, same: 1, ..Submitted::default() });
     let again = submit(&w.store, &limited, None, Environment::Live, &options).await.unwrap();
@@ -379,7 +396,7 @@ async fn standard_input_is_copied_and_the_copy_goes() {
     let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
     let spool = w.store.spool();
     let copy = copy_manifest(&definition, &spool, &fetcher, CSV.as_bytes()).await.unwrap().unwrap();
-    let options = SubmitOptions::default();
+    let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
     let done = submit(&w.store, &definition, Some(copy.spooled()), Environment::Live, &options).await.unwrap();
     assert_eq!((done.name.as_str(), done.submitted.new), ("piped", 3));
     drop(copy);

@@ -171,13 +171,12 @@ async fn submit(
     let SchedulerState { store, settings, fetcher, .. } = shared;
     let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
     let options = SubmitOptions {
-        reports: crate::tasks::Registry::built_in().reports().clone(),
         // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
         // of yesterday, as with `run`.
         again: planned.schedule.dated_lines,
         rates: settings.rates.clone(),
         account: settings.account.clone(),
-        ..SubmitOptions::default()
+        ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes())
     };
     let copy = copy.as_ref().map(ManifestCopy::spooled);
     let done = intake::submit(store, definition, copy, settings.environment, &options).await?;

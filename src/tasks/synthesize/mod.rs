@@ -1,10 +1,22 @@
 //! Texts become speech.
 
 mod definition;
+mod dictionary;
+mod intake;
+mod parts;
+mod purchases;
+mod records;
 mod report;
+mod voices;
 mod work;
 
-pub use self::definition::SynthesisFlags;
+pub use self::{
+    definition::SynthesisFlags,
+    dictionary::renew_dictionary,
+    parts::{PartLine, Parts, parts},
+    records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
+    voices::{Judgement, KnownVoice, judge, remembered},
+};
 use crate::domain::{
     synthesis::Synthesis,
     task::{Task, TaskName},

@@ -7,11 +7,13 @@ use regex::Regex;
 use toml::de::DeValue;
 
 use super::Transcribe;
+use super::records::{self, name_pattern};
 use crate::{
     definition::{
-        Built, DefinitionTask, ExtraRules, NoSource, Page, Place, TaskDefinition, TaskDraft, Template, Transcribing,
+        Built, DefinitionTask, ExtraRules, Faults, NoSource, Page, Place, TaskDefinition, TaskDraft, Template,
+        Transcribing,
         build::Builder,
-        manifest::name_pattern,
+        manifest::{OpenManifest, RecordReader, UnnamedColumns},
         paths::io_message,
         targets::local,
         text::{named, some, ticked},
@@ -238,6 +240,14 @@ fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft:
 }
 
 impl TaskDefinition for Transcribing {
+    fn unnamed_columns(&self) -> UnnamedColumns {
+        records::UNNAMED
+    }
+
+    fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults> {
+        records::open_records(self, manifest)
+    }
+
     fn task(&self) -> TaskName {
         Transcription::TASK
     }

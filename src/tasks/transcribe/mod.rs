@@ -1,6 +1,8 @@
 //! Recordings become transcripts.
 
 mod definition;
+mod intake;
+mod records;
 mod report;
 mod work;
 

@@ -142,7 +142,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     )
     .unwrap();
     store.run_begins(&taken, definition.batch.as_str()).await.unwrap();
-    let columns = Columns { all: vec!["key".into(), "source".into()], options: vec![], carried: vec![] };
+    let columns = Columns { all: vec!["key".into(), "source".into()], ..Columns::default() };
     let spec = (&definition.spec(&columns)).into();
     let batch = NewBatch {
         definition: name.into(),

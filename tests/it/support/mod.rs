@@ -212,10 +212,16 @@ impl Fixture {
         let definition =
             Definition::load(definition, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
                 .expect("a good definition");
-        submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::default())
-            .await
-            .expect("submitted")
-            .batch
+        submit(
+            &self.store,
+            &definition,
+            None,
+            Environment::Live,
+            &SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+        )
+        .await
+        .expect("submitted")
+        .batch
     }
 
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {

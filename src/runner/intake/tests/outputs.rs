@@ -7,10 +7,18 @@ use crate::domain::environment::Environment;
 async fn an_output_belongs_to_one_batch_of_one_ledger() {
     let w = Fixture::new().await;
     w.submit().await.unwrap();
-    let take_over = SubmitOptions { take_over: true, ..SubmitOptions::default() };
+    let take_over =
+        SubmitOptions { take_over: true, ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes()) };
     // Another batch of the same ledger.
     w.write("other.toml", &TOML.replace("out/{batch}", "out/calls"));
-    let other = submit(&w.store, &w.load("other.toml"), None, Environment::Live, &SubmitOptions::default()).await;
+    let other = submit(
+        &w.store,
+        &w.load("other.toml"),
+        None,
+        Environment::Live,
+        &SubmitOptions::of(crate::tasks::Registry::built_in().intakes()),
+    )
+    .await;
     let error = usage(other);
     assert!(
         matches!(&error, IntakeError::Owned { their_batch, our_batch, .. } if their_batch == "calls" && our_batch == "other")
@@ -19,7 +27,16 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
     // The same batch of another ledger.
     let second = Store::open(Opening::new(w.path("second.db"))).await.unwrap().0;
     let definition = w.load("calls.toml");
-    let error = usage(submit(&second, &definition, None, Environment::Live, &SubmitOptions::default()).await);
+    let error = usage(
+        submit(
+            &second,
+            &definition,
+            None,
+            Environment::Live,
+            &SubmitOptions::of(crate::tasks::Registry::built_in().intakes()),
+        )
+        .await,
+    );
     assert!(error.to_string().contains("wavebatch.db") && error.to_string().contains("second.db"), "{error}");
     submit(&second, &definition, None, Environment::Live, &take_over).await.unwrap();
     let summary = fs::read(w.path("out/calls/summary.json")).unwrap();

@@ -13,9 +13,12 @@ use jiff::civil::Date;
 use self::draft::SynthesisDraft;
 pub use self::flags::SynthesisFlags;
 use super::Synthesize;
+use super::records;
 use crate::{
     definition::{
-        Built, DefinitionTask, ExtraRules, Page, Synthesizing, TaskDefinition, TaskDraft, Template, build::Builder,
+        Built, DefinitionTask, ExtraRules, Faults, Page, Synthesizing, TaskDefinition, TaskDraft, Template,
+        build::Builder,
+        manifest::{OpenManifest, RecordReader, UnnamedColumns},
     },
     domain::{
         extra::Extra,
@@ -71,6 +74,14 @@ impl TaskDraft for SynthesisDraft {
 }
 
 impl TaskDefinition for Synthesizing {
+    fn unnamed_columns(&self) -> UnnamedColumns {
+        records::UNNAMED
+    }
+
+    fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults> {
+        records::open_records(self, manifest)
+    }
+
     fn task(&self) -> TaskName {
         Synthesis::TASK
     }

@@ -212,9 +212,9 @@ fn texts_are_named_on_the_command_line() {
     assert_eq!((asked.synthesis.part_chars, asked.synthesis.options.speed.thousandths()), (100, 1_500));
     assert_eq!((asked.synthesis.voices.len(), asked.synthesis.formats.len()), (2, 2));
     let scan = |definition: &Definition| {
-        let texts = manifest::texts::Texts::open(definition, definition.synthesizing().unwrap(), None).unwrap();
-        let scan = texts.scan().unwrap();
-        (scan.lines, scan.outputs, scan.requested_voices.0.len())
+        let scan =
+            manifest::Manifest::open(definition, None).unwrap().scan(crate::definition::ScanDepth::Faults).unwrap();
+        (scan.lines, scan.jobs, crate::tasks::synthesize::TextFindings::of(&scan).unwrap().voices.0.len())
     };
     assert_eq!(scan(&definition), (1, 4, 2));
     let plain = SynthesisFlags { text_column: None, ..flags };

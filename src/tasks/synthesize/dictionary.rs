@@ -2,7 +2,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{super::DEFAULT_CONCURRENCY, IntakeError, requested_voices::Account};
 use crate::{
     definition::{
         Definition,
@@ -12,6 +11,10 @@ use crate::{
         call::{CallFailure, ErrorKind},
         synthesis::{Dictionary, Synthesis},
         task::TaskSpec,
+    },
+    runner::{
+        DEFAULT_CONCURRENCY,
+        intake::{Account, IntakeError},
     },
     store::{BatchRow, NewBatch, Resubmission, Store},
 };

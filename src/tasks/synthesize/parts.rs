@@ -2,16 +2,14 @@
 
 use tokio::sync::mpsc;
 
-use super::IntakeError;
+use super::records::rendition;
 use crate::{
-    definition::{
-        Definition, Spooled,
-        manifest::texts::{TextLine, TextRow, Texts},
-    },
+    definition::{Definition, Manifest, ManifestRow, ScanDepth, Spooled},
     domain::{
         cut::{self, Part},
         synthesis::ClipFormat,
     },
+    runner::intake::IntakeError,
     store::{AudioCache, Store},
 };
 
@@ -64,32 +62,31 @@ fn cut_all(
     hand_out: &mut impl FnMut(PartLine) -> bool,
 ) -> Result<(), IntakeError> {
     let Some(asked) = definition.synthesizing() else { return Ok(()) };
-    let texts = Texts::open(definition, asked, copy)?;
-    let scan = texts.scan()?;
-    for row in texts.lines(&scan)? {
-        let TextRow::Good(line) = row? else { continue };
+    let manifest = Manifest::open(definition, copy)?;
+    let scan = manifest.scan(ScanDepth::Faults)?;
+    for row in manifest.lines(&scan)? {
+        let ManifestRow::Good(line) = row? else { continue };
         if key.is_some_and(|key| key != line.key.as_str()) {
             continue;
         }
+        let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { continue };
         // Numbered as everywhere: what has no words is a part too.
-        let parts: Vec<(Part, u64)> = (cut::parts(&line.text, asked.synthesis.part_chars).zip(1..))
-            .filter(|(part, _)| part.has_words())
-            .collect();
+        let parts: Vec<(Part, u64)> =
+            (cut::parts(text, asked.synthesis.part_chars).zip(1..)).filter(|(part, _)| part.has_words()).collect();
         let mut seen = Vec::new();
-        let TextLine { number: line_number, key, outputs, .. } = &*line;
-        for output in outputs {
+        for output in line.jobs.iter().filter_map(rendition) {
             let (bought, options) = (output.format.bought(), output.overrides.apply(&asked.synthesis.options));
-            if seen.contains(&(output.voice_id(), bought)) {
+            if seen.contains(&(output.voice_id().to_owned(), bought)) {
                 continue;
             }
-            seen.push((output.voice_id(), bought));
+            seen.push((output.voice_id().to_owned(), bought));
             for (part, number) in &parts {
                 let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
                 let kept =
                     audio_cache.map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))?;
                 let part = PartLine {
-                    line: *line_number,
-                    key: key.to_string(),
+                    line: line.number,
+                    key: line.key.to_string(),
                     voice_id: output.voice_id().to_owned(),
                     bought,
                     number: *number,

@@ -1,20 +1,19 @@
 //! What a line is spoken as: each of its voices in each format, and the name of each.
 
-use super::super::{
-    super::{Synthesizing, text::excerpt},
-    record::Record,
-};
-use super::names::Of;
-use super::plan::TextPlan;
-use crate::domain::{
-    key::Key,
-    synthesis::{Rendition, SynthesisOverrides},
+use super::{columns::TextColumns, output_name::Of};
+use crate::{
+    definition::{Synthesizing, manifest::Record, text::excerpt},
+    domain::{
+        key::Key,
+        synthesis::{Rendition, SynthesisOverrides},
+        synthesis_options::TtsLanguage,
+    },
 };
 
 /// A line's outputs, by voice and format.
 pub(super) fn outputs(
     asked: &Synthesizing,
-    plan: &TextPlan,
+    columns: &TextColumns,
     record: &Record,
     key: &str,
     own: &SynthesisOverrides,
@@ -26,7 +25,7 @@ pub(super) fn outputs(
         let overrides = SynthesisOverrides { voice_id: Some(voice.clone()), ..own.clone() };
         let options = overrides.apply(&synthesis.options);
         for format in &synthesis.formats {
-            let name = plan.name.text(record, key, &options, format);
+            let name = columns.name.text(record, key, &options, format);
             Key::check(&name).map_err(|fault| {
                 let rule =
                     fault.to_string().replacen("a key", "a name", 1).replace("cannot be keys", "cannot be names");
@@ -41,14 +40,14 @@ pub(super) fn outputs(
 }
 
 /// An output and what else it is of.
-pub(super) struct NamedOutput<'l> {
+pub(super) struct Named<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
-    pub(super) language: Option<&'l str>,
+    pub(super) language: Option<TtsLanguage>,
 }
 
 /// What to add to the name to tell two outputs apart.
-pub(super) fn proposal(plan: &TextPlan, one: &NamedOutput<'_>, other: &NamedOutput<'_>) -> String {
+pub(super) fn proposal(columns: &TextColumns, one: &Named<'_>, other: &Named<'_>) -> String {
     let (a, b) = (one.output, other.output);
     let differing = [
         (Of::Key, one.key != other.key),
@@ -57,7 +56,7 @@ pub(super) fn proposal(plan: &TextPlan, one: &NamedOutput<'_>, other: &NamedOutp
         (Of::Format, a.format.format != b.format.format),
         (Of::Language, one.language != other.language),
     ];
-    match differing.iter().find(|(of, differs)| *differs && !plan.name.has(*of)) {
+    match differing.iter().find(|(of, differs)| *differs && !columns.name.has(*of)) {
         Some((of, _)) => format!("add `{{{of}}}` to `name` in [synthesize]"),
         None => {
             "write something between the placeholders of `name`, so that they do not run into each other".to_owned()

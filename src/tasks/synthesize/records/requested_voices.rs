@@ -1,8 +1,8 @@
-//! Who speaks in a manifest, in which language, by which model.
+//! Which voices a manifest asks for, in which language, by which model.
 
 use std::collections::BTreeMap;
 
-use super::TextLine;
+use super::text_line::TextLine;
 use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
 
 /// Every voice with what it is asked for.
@@ -20,7 +20,7 @@ pub struct RequestedVoice {
     pub language: Option<TtsLanguage>,
 }
 
-/// Where.
+/// Where a voice is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VoiceUse {
     /// The first line.
@@ -41,14 +41,11 @@ impl RequestedVoices {
             if last.replace(voice_id) == Some(voice_id) {
                 continue;
             }
-            let request = RequestedVoice {
-                voice_id: voice_id.to_owned(),
-                model: line.options.model,
-                language: line.options.language,
-            };
+            let (model, language) = (line.options.model, line.options.language);
+            let voice = RequestedVoice { voice_id: voice_id.to_owned(), model, language };
             let by_line = !voices.iter().any(|own| own == voice_id);
-            let seen = self.0.entry(request).or_insert(VoiceUse { first: line.number, lines: 0, by_line });
-            seen.lines += 1;
+            let used = self.0.entry(voice).or_insert(VoiceUse { first: line.number, lines: 0, by_line });
+            used.lines += 1;
         }
     }
 }

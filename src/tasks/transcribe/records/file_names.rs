@@ -2,8 +2,7 @@
 
 use regex::Regex;
 
-use super::super::{paths::source_name, text::excerpt};
-use super::record::Record;
+use crate::definition::{manifest::Record, paths::source_name, text::excerpt};
 
 /// Reads a pattern that makes columns.
 ///
@@ -38,13 +37,13 @@ pub(super) fn groups(regex: &Regex) -> impl Iterator<Item = &str> {
 
 /// A pattern at work on a manifest.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct FileNames {
     regex: Regex,
     /// The groups with names, by their number.
     named: Vec<usize>,
 }
 
-impl Names {
+impl FileNames {
     pub(super) fn new(regex: &Regex) -> Self {
         let named = regex.capture_names().enumerate().filter(|(_, name)| name.is_some()).map(|(at, _)| at).collect();
         Self { regex: regex.clone(), named }
@@ -78,7 +77,7 @@ mod tests {
     fn groups_become_cells_in_their_order() {
         let regex = name_pattern(r"^(?<call_id>[^_]+)_(x)?(?<agent>[^_.]+)(_(?<leg>\d))?\.").unwrap();
         assert_eq!(groups(&regex).collect::<Vec<_>>(), ["call_id", "agent", "leg"]);
-        let names = Names::new(&regex);
+        let names = FileNames::new(&regex);
         let cells = |source: &str| {
             let mut record = Record::default();
             record.start(1);

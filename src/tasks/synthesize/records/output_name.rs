@@ -1,14 +1,13 @@
 //! The name of an output: a template over what the output is of, and the line's columns.
 
-use super::super::{
-    super::{
+use crate::{
+    definition::{
+        manifest::{Record, Uses},
         template::{Names, Segment, Template},
         text::{did_you_mean, excerpt, ticked},
     },
-    columns::Uses,
-    record::Record,
+    domain::{options::listed, synthesis::OutputFormat, synthesis_options::SynthesisOptions},
 };
-use crate::domain::{options::listed, synthesis::OutputFormat, synthesis_options::SynthesisOptions};
 
 listed! {
     /// What an output is of.
@@ -28,10 +27,10 @@ listed! {
 
 /// A template whose names are found.
 #[derive(Debug)]
-pub(super) struct OutputName(Vec<TemplatePart>);
+pub(super) struct OutputName(Vec<Part>);
 
 #[derive(Debug)]
-enum TemplatePart {
+enum Part {
     Text(String),
     Cell(usize),
     Of(Of),
@@ -45,15 +44,15 @@ impl OutputName {
         let names = Names { name: &shared.name, batch: Some(shared.batch.as_str()), date: shared.date };
         let part = |segment: &Segment| {
             let Segment::Name(name) = segment else {
-                return names.text(segment).map(TemplatePart::Text).map_err(|e| e.to_string());
+                return names.text(segment).map(Part::Text).map_err(|e| e.to_string());
             };
             if let Ok(of) = name.parse() {
-                return Ok(TemplatePart::Of(of));
+                return Ok(Part::Of(of));
             }
             if let Some(at) = uses.find(&[name], uses.columns.len()) {
-                return Ok(TemplatePart::Cell(at));
+                return Ok(Part::Cell(at));
             }
-            names.text(segment).map(TemplatePart::Text).map_err(|fault| match name.as_str() {
+            names.text(segment).map(Part::Text).map_err(|fault| match name.as_str() {
                 "date" => fault.to_string(),
                 _ => {
                     let known: Vec<&str> =
@@ -68,21 +67,21 @@ impl OutputName {
 
     /// Whether it has this placeholder.
     pub(super) fn has(&self, of: Of) -> bool {
-        self.0.iter().any(|part| matches!(part, TemplatePart::Of(own) if *own == of))
+        self.0.iter().any(|part| matches!(part, Part::Of(own) if *own == of))
     }
 
     /// The name of a line's output.
     pub(super) fn text(&self, record: &Record, key: &str, options: &SynthesisOptions, format: &OutputFormat) -> String {
-        let part = |part: &TemplatePart| match part {
-            TemplatePart::Text(text) => text.clone(),
-            TemplatePart::Cell(at) => record.cell(*at).trim().to_owned(),
-            TemplatePart::Of(Of::Key) => key.to_owned(),
-            TemplatePart::Of(Of::VoiceId) => options.voice_id.clone(),
-            TemplatePart::Of(Of::Language) => {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Cell(at) => record.cell(*at).trim().to_owned(),
+            Part::Of(Of::Key) => key.to_owned(),
+            Part::Of(Of::VoiceId) => options.voice_id.clone(),
+            Part::Of(Of::Language) => {
                 options.language.map_or_else(|| "auto".to_owned(), |language| language.to_string())
             }
-            TemplatePart::Of(Of::Format) => format.format.to_string(),
-            TemplatePart::Of(Of::SampleRate) => format.sample_rate.to_string(),
+            Part::Of(Of::Format) => format.format.to_string(),
+            Part::Of(Of::SampleRate) => format.sample_rate.to_string(),
         };
         self.0.iter().map(part).collect()
     }

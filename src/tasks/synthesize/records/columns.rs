@@ -1,67 +1,37 @@
-//! Which columns a manifest of texts has, and what each is for.
+//! What the columns of a manifest of texts are for.
 
-use super::super::{
-    super::text::ticked,
-    Fault, Faults,
-    columns::{KEY_NAMES, NameRule, Uses, extras, rule_name},
-};
-use super::names::OutputName;
+use super::output_name::OutputName;
 use crate::{
-    definition::{Columns, Definition, Synthesizing},
+    definition::{
+        Faults, Synthesizing,
+        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, extras, rule_name},
+        text::ticked,
+    },
     domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
-/// A manifest's columns and what is made of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextHeader {
-    /// All columns, in order.
-    pub columns: Vec<String>,
-    /// The column or template of the key; `None`: the file's name, else the line's number.
-    pub key: Option<String>,
-    /// The column or template of the text.
-    pub text: Option<String>,
-    /// The column or template of the text's file.
-    pub text_file: Option<String>,
-    /// The columns that override an option.
-    pub option_columns: Vec<SynthesisOption>,
-    /// The columns that set a parameter which this release does not know.
-    pub extra_columns: Vec<String>,
-    /// The columns carried into the report.
-    pub carried: Vec<String>,
-}
-
-impl From<&TextHeader> for Columns {
-    fn from(header: &TextHeader) -> Self {
-        let own = header.option_columns.iter().map(ToString::to_string);
-        let options = own.chain(header.extra_columns.iter().cloned()).collect();
-        Self { all: header.columns.clone(), options, carried: header.carried.clone() }
-    }
-}
-
 /// Where each thing that a line has comes from.
 #[derive(Debug)]
-pub(super) struct TextPlan {
-    pub(super) header: TextHeader,
+pub(super) struct TextColumns {
+    pub(super) columns: Columns,
+    /// The column or template of the text, and that of its file.
+    pub(super) text_name: Option<String>,
+    pub(super) file_name: Option<String>,
     pub(super) key: Option<NameRule>,
     pub(super) text: Option<NameRule>,
     pub(super) file: Option<NameRule>,
     pub(super) options: Vec<(SynthesisOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
-    pub(super) carried: Vec<usize>,
     pub(super) name: OutputName,
 }
 
-impl TextPlan {
+impl TextColumns {
     /// Finds the columns' uses.
-    pub(super) fn of(
-        definition: &Definition,
-        asked: &Synthesizing,
-        of_files: bool,
-        columns: Vec<String>,
-    ) -> Result<Self, Faults> {
+    pub(super) fn of(asked: &Synthesizing, manifest: &OpenManifest<'_>, columns: Vec<String>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let mut fault = |message: String| faults.push(Fault::of_file(definition.manifest.clone(), message));
+        let (definition, of_files) = (manifest.definition, manifest.of_files);
+        let mut fault = |message: String| faults.push(manifest.fault(message));
         let uses = Uses { definition, columns: &columns, own: columns.len(), of_files };
         let mut rule = |template: Option<&_>, names: &[&str]| match template {
             Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
@@ -97,15 +67,17 @@ impl TextPlan {
         let taken = |at: &usize| of_files || used.contains(&Some(*at)) || special(at);
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
         let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
-        let header = TextHeader {
+        let option_names = options.iter().map(|(option, _)| option.to_string());
+        let (text_name, file_name) = (shown(&text), shown(&file));
+        let columns = Columns {
+            own: columns.len(),
             key: shown(&key),
-            text: shown(&text),
-            text_file: shown(&file),
-            option_columns: options.iter().map(|(option, _)| *option).collect(),
-            extra_columns: extras.iter().map(|(_, at)| columns[*at].clone()).collect(),
+            content: text_name.iter().chain(&file_name).cloned().collect(),
+            options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),
             carried: carried.iter().map(|at| columns[*at].clone()).collect(),
-            columns,
+            carried_at: carried,
+            all: columns,
         };
-        Ok(Self { header, key, text, file, options, extras, carried, name })
+        Ok(Self { columns, text_name, file_name, key, text, file, options, extras, name })
     }
 }

@@ -1,21 +1,21 @@
-//! Midnight: a dated batch that was begun yesterday goes on under yesterday's name.
+//! A dated batch that was begun yesterday goes on under yesterday's name.
 
 use std::sync::Arc;
 
 use super::{
-    IntakeError,
-    compare::{Comparison, ReadWatch, Verdicts, compare},
+    IntakeError, IntakeTask,
+    compare::{Comparison, ReadWatch, compare},
+    known_sources::KnownSources,
     reader::Reader,
-    scanned::{ScanOf, Scanned},
 };
 use crate::{
-    definition::{Definition, template::Template},
+    definition::{Definition, Scan, template::Template},
     domain::{batch::BatchSpec, environment::Environment, hex::hex},
     store::{BatchRow, Store},
 };
 
 /// What the ledger keeps of a definition whose manifest was read to its end.
-pub(super) fn spec_of(definition: &Definition, scan: &Scanned) -> BatchSpec {
+pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
     let mut hash = hex(&scan.hash);
     let templates = definition.task.templates();
     if let Some(date) = definition.date
@@ -27,25 +27,25 @@ pub(super) fn spec_of(definition: &Definition, scan: &Scanned) -> BatchSpec {
     BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.columns) }
 }
 
-/// An older night that goes on.
-pub(super) struct OlderBatch {
-    /// The definition, under that night's name.
+/// An older dated batch that goes on.
+pub(super) struct DatedBatch {
+    /// The definition, under that batch's name.
     pub(super) definition: Definition,
     /// What was read to find that out.
-    pub(super) verdicts: Option<Arc<Verdicts>>,
+    pub(super) sources: Option<Arc<KnownSources>>,
 }
 
-/// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a night
+/// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a batch
 /// that was killed before midnight must not be bought again after it. A batch that is there under its own name is itself.
 ///
 /// A listing's hash has names and sizes. Where local files have other times than then, their contents decide: recordings of
-/// one length under the names of the night before are another night.
-pub(super) async fn older_batch(
+/// one length under the names of the day before are another batch.
+pub(super) async fn same_dated_batch(
     store: &Store,
-    definition: &Definition,
+    (definition, task): (&Definition, &dyn IntakeTask),
     reader: &Reader,
     (environment, watch): (Environment, &ReadWatch),
-) -> Result<Option<OlderBatch>, IntakeError> {
+) -> Result<Option<DatedBatch>, IntakeError> {
     let ours = spec_of(definition, &reader.scan);
     if !ours.dated || store.batch(definition.batch.as_str()).await?.is_some() {
         return Ok(None);
@@ -57,17 +57,16 @@ pub(super) async fn older_batch(
     if !is_same(&ours, &theirs) {
         return Ok(None);
     }
-    if matches!(reader.scan.of, ScanOf::Recordings(_)) {
-        let Comparison { diff, verdicts, .. } = compare(store, newest.id, definition, (reader, None), watch).await?;
+    let mut sources = None;
+    if task.has_sources() {
+        let found = compare((store, newest.id), definition, (reader, None), watch, || None).await?;
+        let Comparison { diff, sources: known, .. } = found;
         if diff.other_source > 0 {
             return Ok(None);
         }
-        return Ok(Some(OlderBatch {
-            definition: under_its_name(definition, &newest, theirs),
-            verdicts: Some(verdicts),
-        }));
+        sources = Some(known);
     }
-    Ok(Some(OlderBatch { definition: under_its_name(definition, &newest, theirs), verdicts: None }))
+    Ok(Some(DatedBatch { definition: under_its_name(definition, &newest, theirs), sources }))
 }
 
 /// Whether two batches of one definition are the same work, whatever their dates.

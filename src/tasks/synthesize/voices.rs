@@ -10,19 +10,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::IntakeError;
+use super::records::{RequestedVoice, RequestedVoices, TextFindings, VoiceUse};
 use crate::{
-    definition::{
-        Fault, Faults,
-        manifest::texts::{RequestedVoice, RequestedVoices, VoiceUse},
-    },
+    definition::{Fault, Faults},
     domain::{
         call::ErrorKind,
-        options::{listed, nearest},
+        options::nearest,
         synthesis_options::{TtsLanguage, TtsModel},
     },
+    runner::intake::{AccountCheck, IntakeError, VoiceCheck},
     store::{Scratch, Store},
-    waves::{Client, Voice},
+    waves::Voice,
 };
 
 /// Names that are proposed for one that is unknown.
@@ -32,18 +30,7 @@ const LISTED: usize = 20;
 /// How long an account's voices are taken for granted.
 const FRESH: Duration = Duration::from_hours(24);
 
-/// The account that a batch is submitted for.
-#[derive(Debug, Clone)]
-pub struct Account {
-    /// Its client.
-    pub client: Client,
-    /// Its name in the ledger.
-    pub name: String,
-    /// Whether it knows nothing of what older processes did: it is a sandbox inside this one.
-    pub forgets: bool,
-}
-
-/// What came of holding a cast against an account.
+/// What came of holding the requested voices against an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// Voices that the account does not have, or that do not speak by the model that is asked for.
@@ -59,23 +46,6 @@ impl Judgement {
         let faults = std::mem::take(&mut self.faults);
         self.warnings.splice(..0, faults.to_string().lines().map(str::to_owned));
         self
-    }
-}
-
-listed! {
-    /// What becomes of voices that the account's catalogs do not have, or not for the model that is asked for.
-    VoiceCheck, "voice check" {
-        /// They are faults.
-        Fault = "fault",
-        /// They are warnings.
-        Warn = "warn",
-    }
-}
-
-#[expect(clippy::derivable_impls, reason = "the macro declares the enum")]
-impl Default for VoiceCheck {
-    fn default() -> Self {
-        Self::Fault
     }
 }
 
@@ -96,28 +66,28 @@ impl From<&Voice> for KnownVoice {
 
 /// Holds what is asked of voices against those that an account has. Clones are the account's own, and pass.
 #[must_use]
-pub fn judge(manifest: &str, requested_voices: &RequestedVoices, voices: &[KnownVoice]) -> Judgement {
+pub fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> Judgement {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
     let mut judged = Judgement::default();
     let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
-    for (request, seen) in &requested_voices.0 {
+    for (asked, seen) in &requested.0 {
         // Of clones, and of models that are not known, the catalogs say nothing.
-        if request.voice_id.starts_with("voice_") || request.model.known().is_none() {
+        if asked.voice_id.starts_with("voice_") || asked.model.known().is_none() {
             continue;
         }
-        let Some(voice) = known.get(request.voice_id.as_str()) else {
-            if unknown.replace(&request.voice_id) != Some(&request.voice_id) {
-                judged.faults.push(fault(manifest, request, *seen, known.keys().copied()));
+        let Some(voice) = known.get(asked.voice_id.as_str()) else {
+            if unknown.replace(&asked.voice_id) != Some(&asked.voice_id) {
+                judged.faults.push(fault(manifest, asked, *seen, known.keys().copied()));
             }
             continue;
         };
-        if let Some(message) = other_model(request, voice) {
-            if unlike.replace((&request.voice_id, request.model)) != Some((&request.voice_id, request.model)) {
+        if let Some(message) = other_model(asked, voice) {
+            if unlike.replace((&asked.voice_id, asked.model)) != Some((&asked.voice_id, asked.model)) {
                 judged.faults.push(placed(manifest, *seen, message));
             }
             continue;
         }
-        for warning in [language(request, voice), unlisted_model(request, voices)].into_iter().flatten() {
+        for warning in [language(asked, voice), unlisted_model(asked, voices)].into_iter().flatten() {
             let place = if seen.by_line { format!("{manifest}:{}: ", seen.first) } else { String::new() };
             if judged.warnings.len() < LISTED { judged.warnings.push(place + &warning) } else { more += 1 }
         }
@@ -128,11 +98,11 @@ pub fn judge(manifest: &str, requested_voices: &RequestedVoices, voices: &[Known
     judged
 }
 
-fn fault<'v>(manifest: &str, request: &RequestedVoice, seen: VoiceUse, known: impl Iterator<Item = &'v str>) -> Fault {
+fn fault<'v>(manifest: &str, asked: &RequestedVoice, seen: VoiceUse, known: impl Iterator<Item = &'v str>) -> Fault {
     let mut left: Vec<&str> = known.collect();
     let count = left.len();
     let mut near = Vec::new();
-    while let Some(next) = nearest(&request.voice_id, left.iter().copied()).filter(|_| near.len() < PROPOSED) {
+    while let Some(next) = nearest(&asked.voice_id, left.iter().copied()).filter(|_| near.len() < PROPOSED) {
         left.retain(|name| *name != next);
         near.push(format!("`{next}`"));
     }
@@ -140,7 +110,7 @@ fn fault<'v>(manifest: &str, request: &RequestedVoice, seen: VoiceUse, known: im
         [] => format!("; `wavebatch voices` lists the {count} that it has"),
         near => format!("; did you mean {}?", near.join(" or ")),
     };
-    let message = format!("the account has no voice `{}`{near}", request.voice_id.escape_debug());
+    let message = format!("the account has no voice `{}`{near}", asked.voice_id.escape_debug());
     placed(manifest, seen, message)
 }
 
@@ -153,29 +123,29 @@ fn placed(manifest: &str, seen: VoiceUse, message: String) -> Fault {
 }
 
 /// The voice was not trained on the language that it is to speak.
-fn language(request: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
-    let language = request.language.filter(|language| *language != TtsLanguage::Auto)?;
+fn language(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
+    let language = asked.language.filter(|language| *language != TtsLanguage::Auto)?;
     if voice.languages.is_empty() || voice.languages.iter().any(|own| own == language.as_str()) {
         return None;
     }
     let has = voice.languages.join(", ");
-    Some(format!("`{}` is to speak `{language}`, and the catalog has it for {has}", request.voice_id))
+    Some(format!("`{}` is to speak `{language}`, and the catalog has it for {has}", asked.voice_id))
 }
 
 /// The voice is of the other model: that costs the same, is not refused, and sounds wrong.
-fn other_model(request: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
-    let own = voice.models.first().filter(|_| !voice.models.contains(&request.model))?;
-    let RequestedVoice { voice_id, model, .. } = request;
+fn other_model(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
+    let own = voice.models.first().filter(|_| !voice.models.contains(&asked.model))?;
+    let RequestedVoice { voice_id, model, .. } = asked;
     Some(format!(
         "`{voice_id}` is a voice of {own}, and here it is to speak by {model}: the API does not refuse that, and the audio is wrong; set model = \"{own}\", or take a voice of {model} (`wavebatch voices --model {model}`)"
     ))
 }
 
 /// The account has no catalog of the model's voices.
-fn unlisted_model(request: &RequestedVoice, voices: &[KnownVoice]) -> Option<String> {
-    let is_listed = voices.iter().any(|voice| voice.models.contains(&request.model));
+fn unlisted_model(asked: &RequestedVoice, voices: &[KnownVoice]) -> Option<String> {
+    let is_listed = voices.iter().any(|voice| voice.models.contains(&asked.model));
     (!is_listed).then(|| {
-        let RequestedVoice { voice_id, model, .. } = request;
+        let RequestedVoice { voice_id, model, .. } = asked;
         format!("whether `{voice_id}` speaks by {model} was not checked: there is no list of its voices")
     })
 }
@@ -191,20 +161,16 @@ pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
 
 /// Asks the account for its voices, unless they were told within the last day, and judges by them. What they lack is asked
 /// for once more: a voice may be younger than a day.
-pub(super) async fn check(
-    store: &Store,
-    account: Option<&Account>,
-    manifest: &str,
-    requested_voices: &RequestedVoices,
-    mode: VoiceCheck,
-) -> Result<Vec<String>, IntakeError> {
-    if requested_voices.0.keys().all(|request| request.voice_id.starts_with("voice_")) {
+pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, IntakeError> {
+    let AccountCheck { store, account, manifest, scan, voice_check } = check;
+    let Some(TextFindings { voices: requested, .. }) = TextFindings::of(scan) else { return Ok(Vec::new()) };
+    if requested.0.keys().all(|voice| voice.voice_id.starts_with("voice_")) {
         return Ok(Vec::new());
     }
     let Some(account) = account else {
         return Ok(vec!["voices were not checked: there is no key to ask the account by".to_owned()]);
     };
-    let remembered = remembered(store, &account.name).map(|voices| judge(manifest, requested_voices, &voices));
+    let remembered = remembered(store, &account.name).map(|voices| judge(manifest, requested, &voices));
     let judged = match remembered {
         Some(judged) if judged.faults.is_empty() => judged,
         stale => match account.client.voices().await {
@@ -212,7 +178,7 @@ pub(super) async fn check(
                 let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
                 // Without a memory it is asked again next time, no more.
                 let _ = remember(store, &account.name, &voices);
-                judge(manifest, requested_voices, &voices)
+                judge(manifest, requested, &voices)
             }
             Err(failure) if matches!(failure.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
                 return Err(IntakeError::Account(failure));
@@ -223,7 +189,7 @@ pub(super) async fn check(
             },
         },
     };
-    let judged = if mode == VoiceCheck::Warn { judged.lenient() } else { judged };
+    let judged = if voice_check == VoiceCheck::Warn { judged.lenient() } else { judged };
     if judged.faults.is_empty() { Ok(judged.warnings) } else { Err(IntakeError::Voices(judged.faults)) }
 }
 
@@ -257,25 +223,25 @@ mod tests {
         ]
     }
 
-    fn requested_voices(requests: &[(&str, &str, TtsModel, Option<TtsLanguage>)]) -> RequestedVoices {
-        let request = |(at, (voice, by, model, language)): (usize, &(&str, &str, TtsModel, Option<TtsLanguage>))| {
-            let request = RequestedVoice { voice_id: (*voice).into(), model: *model, language: *language };
-            (request, VoiceUse { first: at as u64 + 2, lines: 1, by_line: *by == "line" })
+    fn requested(voices_asked: &[(&str, &str, TtsModel, Option<TtsLanguage>)]) -> RequestedVoices {
+        let asked = |(at, (voice, by, model, language)): (usize, &(&str, &str, TtsModel, Option<TtsLanguage>))| {
+            let asked = RequestedVoice { voice_id: (*voice).into(), model: *model, language: *language };
+            (asked, VoiceUse { first: at as u64 + 2, lines: 1, by_line: *by == "line" })
         };
-        RequestedVoices(requests.iter().enumerate().map(request).collect())
+        RequestedVoices(voices_asked.iter().enumerate().map(asked).collect())
     }
 
     #[test]
     fn unknown_voices_are_told_once_with_the_nearest_and_clones_pass() {
         use TtsModel::Lightning;
-        let requested_voices = requested_voices(&[
+        let requested = requested(&[
             ("avrey", "definition", Lightning, None),
             ("avrey", "definition", Lightning, Some(TtsLanguage::En)),
             ("voice_abc", "line", Lightning, Some(TtsLanguage::Hi)),
             ("zzzzzz", "line", Lightning, None),
             ("jordan", "line", Lightning, Some(TtsLanguage::Hi)),
         ]);
-        let judged = judge("p.csv", &requested_voices, &voices());
+        let judged = judge("p.csv", &requested, &voices());
         assert_eq!(
             judged.faults.to_string(),
             "`synthesize.voice_id`: the account has no voice `avrey`; did you mean `avery`?\n\
@@ -287,7 +253,7 @@ mod tests {
     #[test]
     fn a_language_that_is_not_the_voices_is_warned_of_and_a_model_is_a_fault() {
         use TtsModel::{Lightning, LightningPro};
-        let requested_voices = requested_voices(&[
+        let requested = requested(&[
             ("avery", "line", Lightning, Some(TtsLanguage::Hi)),
             ("avery", "line", Lightning, Some(TtsLanguage::Auto)),
             ("avery", "line", LightningPro, Some(TtsLanguage::En)),
@@ -297,7 +263,7 @@ mod tests {
             ("meher", "definition", LightningPro, Some(TtsLanguage::Hi)),
             ("jordan", "definition", LightningPro, None),
         ]);
-        let judged = judge("p.csv", &requested_voices, &voices());
+        let judged = judge("p.csv", &requested, &voices());
         assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
         let message = judged.faults.to_string();
         let message: Vec<_> = message.lines().collect();

@@ -2,13 +2,44 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::{
-    definition::Overrides,
+    definition::{Definition, Manifest, ManifestRow, Overrides, Scan},
     domain::{
-        cost::Rates,
-        synthesis::Rendition,
-        synthesis_options::{TtsLanguage, TtsModel},
+        cut::{flat, paragraphs},
+        synthesis_options::{SynthesisOptions, TtsModel},
     },
 };
+
+/// A good line of texts, in one piece.
+#[derive(Debug)]
+struct TextLine {
+    number: u64,
+    key: String,
+    text: String,
+    /// Its options, with its first voice.
+    options: SynthesisOptions,
+    outputs: Vec<Rendition>,
+    carried: Vec<String>,
+}
+
+impl TextLine {
+    fn of(line: &ManifestLine, asked: &Synthesis) -> Self {
+        let outputs = renditions(line);
+        assert_eq!(outputs.len(), line.jobs.len());
+        Self {
+            number: line.number,
+            key: line.key.to_string(),
+            text: line.jobs[0].text.as_deref().unwrap().to_owned(),
+            options: outputs[0].overrides.apply(&asked.options),
+            outputs,
+            carried: line.carried.clone(),
+        }
+    }
+
+    /// The length of its text as it is bought, but for the spaces where it is cut.
+    fn chars(&self) -> usize {
+        paragraphs(&self.text).map(|paragraph| flat(paragraph).chars().count()).sum()
+    }
+}
 
 /// A folder with a definition and its manifest.
 struct Bench {
@@ -40,26 +71,26 @@ impl Bench {
         Definition::load(Path::new("a.toml"), crate::tasks::Registry::built_in().definitions(), &over)
     }
 
-    fn read(&self) -> Result<(TextScan, TextsPreview, Vec<TextRow>), String> {
+    fn read(&self) -> Result<(Scan, TextsPreview, Vec<ManifestRow>), String> {
         let definition = self.load().map_err(|e| e.to_string())?;
-        let read = |texts: Texts<'_>| {
-            let scan = texts.scan()?;
-            let rows = texts.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
-            Ok((scan.clone(), texts.look(&scan)?, rows))
+        let read = |manifest: Manifest<'_>| {
+            let scan = manifest.scan(ScanDepth::Look)?;
+            let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;
+            let look = TextFindings::of(&scan).unwrap().look.clone().unwrap();
+            Ok((scan, look, rows))
         };
-        Texts::open(&definition, definition.synthesizing().unwrap(), None)
-            .and_then(read)
-            .map_err(|e: Faults| e.to_string())
+        Manifest::open(&definition, None).and_then(read).map_err(|e: Faults| e.to_string())
+    }
+
+    fn line(&self, row: &ManifestRow) -> TextLine {
+        match row {
+            ManifestRow::Good(line) => TextLine::of(line, &self.load().unwrap().synthesizing().unwrap().synthesis),
+            ManifestRow::Bad(bad) => panic!("{bad:?}"),
+        }
     }
 
     fn good(&self) -> Vec<TextLine> {
-        let rows = self.read().unwrap().2;
-        rows.into_iter()
-            .map(|row| match row {
-                TextRow::Good(line) => *line,
-                TextRow::Bad(bad) => panic!("{bad:?}"),
-            })
-            .collect()
+        self.read().unwrap().2.iter().map(|row| self.line(row)).collect()
     }
 
     fn fault(&self) -> String {
@@ -80,13 +111,11 @@ fn lines_times_voices_times_formats() {
     let lines: String = (1..=800).map(|line| format!("p{line},Hello number {line}.\n")).collect();
     bench.write("prompts.csv", &format!("key,text\n{lines}"));
     let (scan, look, rows) = bench.read().unwrap();
-    assert_eq!((scan.lines, scan.outputs, look.parts), (800, 6_400, 6_400), "two rates, and so two purchases");
+    assert_eq!((scan.lines, scan.jobs, look.parts), (800, 6_400, 6_400), "two rates, and so two purchases");
     let own: u64 = (1..=800).map(|line: u32| 14 + line.to_string().len() as u64).sum();
-    assert_eq!(scan.characters.values().sum::<u64>(), own * 8);
-    assert_eq!(scan.characters, look.characters);
-    assert_eq!(scan.cost(&Rates::default()), Rates::default().synthesis_cost(TtsModel::Lightning, own * 8));
-    let TextRow::Good(first) = &rows[0] else { panic!() };
-    assert_eq!(files(first)[..3], ["p1.a.wav", "p1.a.ulaw", "p1.b.wav"]);
+    assert_eq!(look.characters, [(TtsModel::Lightning, own * 8)].into());
+    let first = bench.line(&rows[0]);
+    assert_eq!(files(&first)[..3], ["p1.a.wav", "p1.a.ulaw", "p1.b.wav"]);
     assert_eq!(first.outputs[1].variant(), "a|ulaw|8000");
     let captions: Vec<_> = first.outputs.iter().map(|output| output.captions).collect();
     assert_eq!(captions[..4], [true, false, true, false]);
@@ -137,8 +166,8 @@ fn all_bad_lines_are_told_with_their_columns() {
     let skipping = Bench { root: "manifest = \"prompts.csv\"\nbad_lines = \"skip\"", ..bench };
     skipping.write("prompts.csv", "key,text\n1,One\n1,Two\n3,\n");
     let (scan, _, rows) = skipping.read().unwrap();
-    assert_eq!((scan.lines, scan.bad, scan.outputs, rows.len()), (1, 2, 1, 3));
-    let TextRow::Bad(bad) = &rows[1] else { panic!() };
+    assert_eq!((scan.lines, scan.bad, scan.jobs, rows.len()), (1, 2, 1, 3));
+    let ManifestRow::Bad(bad) = &rows[1] else { panic!() };
     assert_eq!(bad.fault, "column `key`: the key is also that of line 2");
 }
 
@@ -230,7 +259,7 @@ fn files_are_read_for_their_text() {
     let (scan, look, rows) = bench.read().unwrap();
     assert_eq!((scan.lines, scan.ignored[".jpg"], look.parts), (2, 1, 3));
     assert_eq!((look.left_out.len(), look.left_out[0].1.to_string()), (1, "1 table".to_owned()));
-    let TextRow::Good(line) = &rows[0] else { panic!() };
+    let line = bench.line(&rows[0]);
     assert_eq!((line.key.as_str(), line.text.as_str()), ("1/one", "One\n\nIt began."));
     bench.write("book/1/two.txt", "It went on, and off.\n");
     assert_ne!(bench.read().unwrap().0.hash, scan.hash, "the texts are a part of the manifest");

@@ -1,0 +1,189 @@
+//! What is found out before anything is written or bought: which batch a definition is of, and how its lines stand with the
+//! ledger.
+
+use std::sync::Arc;
+
+use super::{
+    Amount, IntakeError, IntakeTask, Purchases, Rebuy,
+    compare::{Compared, ReadWatch, compare, count_new},
+    dated_batch::{DatedBatch, same_dated_batch, spec_of},
+    known::ExistingBatch,
+    known_sources::KnownSources,
+    reader::Reader,
+};
+use crate::{
+    definition::{Definition, Fault, Faults, Scan, ScanDepth, Spooled},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, task::Tasks},
+    store::{Diff, Store, StoreError},
+};
+
+/// A definition whose manifest was read to its end, and its batch.
+pub(super) struct Resolved {
+    /// The definition, under the name of its batch, and asked for where that was first.
+    pub(super) definition: Definition,
+    pub(super) task: Arc<dyn IntakeTask>,
+    pub(super) reader: Reader,
+    /// Whether it is an older dated batch, under its name.
+    pub(super) is_older: bool,
+    /// The batch in the ledger, if it is there.
+    pub(super) known: Option<ExistingBatch>,
+    /// What was compared to find that out.
+    sources: Option<Arc<KnownSources>>,
+}
+
+/// How it is to be resolved.
+pub(super) struct Resolving<'a> {
+    pub(super) tasks: &'a Tasks<dyn IntakeTask>,
+    pub(super) environment: Environment,
+    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    pub(super) again: bool,
+    pub(super) rates: &'a Rates,
+    pub(super) watch: &'a ReadWatch,
+    pub(super) depth: ScanDepth,
+}
+
+/// How the lines stand with the ledger.
+#[derive(Debug, Default)]
+pub(super) struct JobPlan {
+    /// The lines against the ledger's; all new where there is no batch.
+    pub(super) diff: Diff,
+    /// What would be bought, where it is bought in parts.
+    pub(super) purchases: Option<Purchases>,
+    /// What comparing sources has told.
+    pub(super) compared: Compared,
+    /// The same by line, for the next reading.
+    pub(super) sources: Option<Arc<KnownSources>>,
+    /// The address that the batch had, where it has another one from now on.
+    pub(super) readdressed: Option<String>,
+    /// What other options of the definition would buy again.
+    pub(super) rebuy: Option<Rebuy>,
+}
+
+impl Resolved {
+    /// Reads the manifest, and finds its batch.
+    pub(super) async fn resolve(
+        store: Option<&Store>,
+        definition: &Definition,
+        copy: Option<&Spooled>,
+        how: &Resolving<'_>,
+    ) -> Result<Self, IntakeError> {
+        let task = task_of(how.tasks, definition)?;
+        // What is wrong with its name is told before a long manifest is read.
+        let known = find(store, (definition, &task), how.environment).await?;
+        let reader = Reader::start(definition, copy, Arc::clone(&task), how.depth).await?;
+        refuse_unpriced((definition, &*task), &reader.scan, how.rates)?;
+        let older = match store.filter(|_| !how.again) {
+            Some(store) => same_dated_batch(store, (definition, &*task), &reader, (how.environment, how.watch)).await?,
+            None => None,
+        };
+        let is_older = older.is_some();
+        let (definition, known, sources) = match older {
+            Some(DatedBatch { definition, sources }) => {
+                let known = find(store, (&definition, &task), how.environment).await?;
+                (definition, known, sources)
+            }
+            None => (definition.clone(), known, None),
+        };
+        let definition = known.as_ref().map_or_else(|| definition.clone(), |known| known.at_its_origin(&definition));
+        Ok(Self { definition, task, reader, is_older, known, sources })
+    }
+
+    /// What the ledger would keep of the definition.
+    pub(super) fn spec(&self) -> BatchSpec {
+        spec_of(&self.definition, &self.reader.scan)
+    }
+
+    /// Holds every line of the manifest against the ledger. Local files are read where nothing else decides.
+    ///
+    /// A manifest of other sources than the batch has is refused, unless the user has `agreed` to them.
+    pub(super) async fn look(
+        &self,
+        store: Option<&Store>,
+        how: &Resolving<'_>,
+        agreed: bool,
+    ) -> Result<JobPlan, IntakeError> {
+        let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache));
+        let Some((store, known)) = store.zip(self.known.as_ref()) else {
+            let scan = &self.reader.scan;
+            let purchases = match survey() {
+                Some(survey) => Some(count_new(&self.reader, survey).await?),
+                None => None,
+            };
+            let diff = Diff { new: scan.jobs, idle: scan.without_source, ..Diff::default() };
+            return Ok(JobPlan { diff, purchases, ..JobPlan::default() });
+        };
+        let batch = (store, known.row.id);
+        let sources = self.sources.clone();
+        let found = compare(batch, &self.definition, (&self.reader, sources), how.watch, survey).await?;
+        let readdressed = known.readdressed(store, &self.definition, &found.diff, agreed).await?;
+        if let Some((parameters, lines)) = found.parameters.filter(|_| !agreed) {
+            return Err(IntakeError::OtherParameters { batch: known.row.name.clone(), parameters, lines });
+        }
+        let rebuy = self.rebuy(&found.diff, found.purchases.as_ref(), how.rates);
+        Ok(JobPlan {
+            diff: found.diff,
+            compared: if self.task.has_sources() { found.message } else { Compared::default() },
+            sources: Some(found.sources),
+            readdressed,
+            rebuy: rebuy.filter(|_| known.is_redefined(&self.spec(), &self.reader.scan.columns)),
+            purchases: found.purchases,
+        })
+    }
+
+    /// The finished lines among the changed ones, at the price of the definition's model; of what is bought in parts, what is
+    /// not kept of them.
+    fn rebuy(&self, diff: &Diff, purchases: Option<&Purchases>, rates: &Rates) -> Option<Rebuy> {
+        let rebuy = match (self.task.cost_of_audio(&self.definition, diff.rebuy_ms, rates), purchases) {
+            (Some(cost), _) => Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost },
+            (None, Some(found)) => {
+                let characters = found.again_characters.values().sum();
+                let lines = if characters > 0 { found.again } else { 0 };
+                Rebuy { lines, amount: Amount::Characters(characters), cost: found.cost_again(rates) }
+            }
+            (None, None) => return None,
+        };
+        (rebuy.lines > 0).then_some(rebuy)
+    }
+}
+
+/// The task of a definition, as submitting knows it.
+fn task_of(tasks: &Tasks<dyn IntakeTask>, definition: &Definition) -> Result<Arc<dyn IntakeTask>, IntakeError> {
+    let name = definition.task.task();
+    let unknown = || StoreError::Unexpected(format!("this release has no task `{name}`"));
+    Ok(tasks.get(name).cloned().ok_or_else(unknown)?)
+}
+
+async fn find(
+    store: Option<&Store>,
+    asked: (&Definition, &Arc<dyn IntakeTask>),
+    environment: Environment,
+) -> Result<Option<ExistingBatch>, IntakeError> {
+    match store {
+        Some(store) => ExistingBatch::find(store, asked, environment).await,
+        None => Ok(None),
+    }
+}
+
+/// Refuses a spend limit that could not be kept, since nobody has told what a model costs.
+fn refuse_unpriced(
+    (definition, task): (&Definition, &dyn IntakeTask),
+    scan: &Scan,
+    rates: &Rates,
+) -> Result<(), Faults> {
+    let limit = match definition.run.max_spend_usd {
+        Some(_) => "run.max_spend_usd",
+        None if rates.are_limited => "spend",
+        None => return Ok(()),
+    };
+    let unit = task.price_unit();
+    let unpriced = scan.strangers.of("model").filter(|model| !rates.models.contains_key(*model));
+    let faults: Vec<Fault> = unpriced
+        .map(|model| {
+            let message = format!(
+                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  [rates]\n  \"{model}\" = 0.005"
+            );
+            Fault::of_field(limit, message)
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Faults::from_iter(faults)) }
+}

@@ -1,0 +1,69 @@
+//! Submitting texts.
+
+use futures::future::BoxFuture;
+
+use super::{Synthesize, dictionary, purchases::SpeechSurvey, records::rendition, voices};
+use crate::{
+    definition::{Definition, manifest::JobDraft},
+    domain::{
+        synthesis::{CaptionFormat, Synthesis},
+        task::TaskSpec,
+    },
+    runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
+    store::{AudioCache, Store},
+};
+
+impl IntakeTask for Synthesize {
+    /// The manifest's hash says what its texts are.
+    fn has_sources(&self) -> bool {
+        false
+    }
+
+    fn price_unit(&self) -> &'static str {
+        "US dollars per 10,000 characters"
+    }
+
+    fn output_endings(&self, definition: &Definition) -> OutputEndings {
+        let Some(asked) = definition.synthesizing() else { return OutputEndings::default() };
+        let formats = asked.synthesis.formats.iter().map(|format| format!(".{}", format.ending));
+        let captions = asked.synthesis.captions.iter().map(|caption| format!(".{caption}"));
+        OutputEndings { all: formats.chain(captions).collect(), may_be_empty: Vec::new() }
+    }
+
+    fn outputs(&self, definition: &Definition, _key: &str, job: &JobDraft) -> Vec<String> {
+        let captions: &[CaptionFormat] = definition.synthesizing().map_or(&[], |asked| &asked.synthesis.captions);
+        rendition(job).map(|output| output.files(captions)).unwrap_or_default()
+    }
+
+    /// A name is each job's own, and compared line by line.
+    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        let presented = |spec: &TaskSpec| {
+            let Synthesis { pause, mut captions, .. } = spec.read().ok()?;
+            captions.sort_unstable();
+            Some((pause, captions))
+        };
+        presented(before).is_none_or(|before| Some(before) != presented(now))
+    }
+
+    fn at_its_origin(&self, definition: &Definition, before: &TaskSpec) -> Definition {
+        let origin = before.read::<Synthesis>().ok().and_then(|asked| asked.origin);
+        definition.clone().asked_at(origin)
+    }
+
+    fn survey(&self, definition: &Definition, audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
+        Some(Box::new(SpeechSurvey::new(definition.synthesizing()?, audio_cache)))
+    }
+
+    fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {
+        Box::pin(voices::check(check))
+    }
+
+    fn prepare_account<'a>(
+        &'a self,
+        store: &'a Store,
+        account: Option<&'a Account>,
+        definition: &'a mut Definition,
+    ) -> BoxFuture<'a, Result<Option<String>, IntakeError>> {
+        Box::pin(dictionary::push(store, account, definition))
+    }
+}

@@ -1,0 +1,60 @@
+//! What the first reading gathers of the texts.
+
+use std::sync::Arc;
+
+use super::{
+    look::{Looking, TextsPreview},
+    requested_voices::RequestedVoices,
+    text_line::TextLine,
+};
+use crate::{
+    definition::manifest::{Gathered, Scan, ScanDepth},
+    domain::{open::Strangers, synthesis::Synthesis},
+};
+
+/// What was found of a manifest of texts.
+#[derive(Debug, Clone, Default)]
+pub struct TextFindings {
+    /// Which voices are asked for.
+    pub voices: RequestedVoices,
+    /// What was seen in the texts, where the reading looked for that.
+    pub look: Option<TextsPreview>,
+}
+
+impl TextFindings {
+    /// Those of a reading, if it was one of texts.
+    #[must_use]
+    pub fn of(scan: &Scan) -> Option<&Self> {
+        scan.findings.downcast_ref()
+    }
+}
+
+/// Findings in the making, line by line.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    jobs: u64,
+    strangers: Strangers,
+    voices: RequestedVoices,
+    looking: Option<Looking>,
+}
+
+impl Gathering {
+    pub(super) fn new(depth: ScanDepth) -> Self {
+        let looking = (depth == ScanDepth::Look).then(Looking::default);
+        Self { jobs: 0, strangers: Strangers::default(), voices: RequestedVoices::default(), looking }
+    }
+
+    pub(super) fn add(&mut self, line: &TextLine, asked: &Synthesis) {
+        self.jobs += line.outputs.len() as u64;
+        self.voices.add(line, &asked.voices);
+        self.strangers.extend(line.options.unlisted());
+        if let Some(looking) = &mut self.looking {
+            looking.add(line, asked.part_chars);
+        }
+    }
+
+    pub(super) fn finish(self) -> Gathered {
+        let findings = TextFindings { voices: self.voices, look: self.looking.map(Looking::finish) };
+        Gathered { jobs: self.jobs, idle: 0, strangers: self.strangers, findings: Arc::new(findings) }
+    }
+}

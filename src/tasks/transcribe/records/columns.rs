@@ -1,0 +1,153 @@
+//! What the columns of a manifest of recordings are for.
+
+use std::borrow::Cow;
+
+use super::file_names::{FileNames, groups};
+use crate::{
+    definition::{
+        Faults, Transcribing,
+        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Record, Uses, extras, rule_name},
+        paths::looks_like_source,
+        template::Template,
+        text::{shell_word, ticked},
+    },
+    domain::{batch::LineOption, options::OWN_QUERY},
+};
+
+const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
+
+/// Where each thing that a line has comes from.
+#[derive(Debug)]
+pub(super) struct RecordingColumns {
+    pub(super) columns: Columns,
+    /// The column or template of the source.
+    pub(super) source_name: String,
+    pub(super) names: Option<FileNames>,
+    /// Whether the lines are files, whose names stand in the first column.
+    of_files: bool,
+    pub(super) key: Option<NameRule>,
+    pub(super) source: NameRule,
+    pub(super) options: Vec<(LineOption, usize)>,
+    /// Parameters that this release does not know, by name.
+    pub(super) extras: Vec<(String, usize)>,
+}
+
+impl RecordingColumns {
+    /// Finds the columns' uses.
+    pub(super) fn of(
+        asked: &Transcribing,
+        manifest: &OpenManifest<'_>,
+        mut columns: Vec<String>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let (definition, of_files) = (manifest.definition, manifest.of_files);
+        let own = columns.len();
+        for group in asked.name_pattern.iter().flat_map(groups) {
+            // The key that a listing makes is only a default.
+            if columns.iter().any(|column| column == group) && !(of_files && group == "key") {
+                let message =
+                    format!("there is a column `{group}`, and a group of that name in name_pattern; rename the group");
+                faults.push(manifest.fault(message));
+            }
+            columns.push(group.to_owned());
+        }
+        let uses = Uses { definition, columns: &columns, own, of_files };
+        let mut named = |template: &Template, limit: usize| {
+            uses.rule(template, limit).map_err(|message| faults.push(manifest.fault(message))).ok()
+        };
+        let key = match &definition.key_column {
+            Some(template) => named(template, columns.len()),
+            None => uses.find(&KEY_NAMES, columns.len()).map(NameRule::Cell),
+        };
+        let source = match &asked.source_column {
+            // Of a line of a manifest, the file's name is known only by its source.
+            Some(template) => named(template, if of_files { columns.len() } else { own }),
+            None => uses.find(&SOURCE_NAMES, own).map(NameRule::Cell),
+        };
+        if source.is_none() && asked.source_column.is_none() {
+            faults.push(manifest.fault(no_source(manifest, &columns[..own])));
+        }
+        let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
+        let used = [key.as_ref().and_then(NameRule::column), source.column()];
+        let options: Vec<(LineOption, usize)> = columns
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !used.contains(&Some(*index)))
+            .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
+            .filter(|(option, _)| asked.option_columns.contains(option))
+            .collect();
+        let free = |index: usize| !used.contains(&Some(index));
+        let extras = extras(&columns, free, OWN_QUERY, !asked.option_columns.is_empty());
+        let extras = extras.map_err(|message| Faults::from(manifest.fault(message)))?;
+        let made = |index: &usize| of_files && *index < own;
+        let taken = |index: &usize| {
+            made(index)
+                || used.contains(&Some(*index))
+                || options.iter().any(|(_, at)| at == index)
+                || extras.iter().any(|(_, at)| at == index)
+        };
+        let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
+        let option_names = options.iter().map(|(option, _)| option.to_string());
+        let source_name = rule_name(&source, &columns);
+        let columns = Columns {
+            own,
+            key: key.as_ref().map(|rule| rule_name(rule, &columns)),
+            content: vec![source_name.clone()],
+            options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),
+            carried: carried.iter().map(|index| columns[*index].clone()).collect(),
+            carried_at: carried,
+            all: columns,
+        };
+        let names = asked.name_pattern.as_ref().map(FileNames::new);
+        Ok(Self { columns, source_name, names, of_files, key, source, options, extras })
+    }
+
+    /// Those of a manifest in which there is nothing, not even a header.
+    pub(super) fn of_nothing() -> Self {
+        let source_name = SOURCE_NAMES[0].to_owned();
+        let columns = Columns { content: vec![source_name.clone()], ..Columns::default() };
+        let (options, extras, source) = (Vec::new(), Vec::new(), NameRule::Cell(0));
+        Self { columns, source_name, names: None, of_files: false, key: None, source, options, extras }
+    }
+
+    /// Adds the cells that the name of a line's file makes.
+    pub(super) fn read_name(&self, record: &mut Record) {
+        let Some(names) = &self.names else { return };
+        let source = self.named_source(record).into_owned();
+        names.read(&source, record);
+    }
+
+    /// The source whose file's name is read.
+    pub(super) fn named_source<'r>(&self, record: &'r Record) -> Cow<'r, str> {
+        if self.of_files { Cow::Borrowed(record.cell(0)) } else { self.source.text(record) }
+    }
+}
+
+/// What to say when no column is known to hold the source: what there is, and the command that names it.
+fn no_source(manifest: &OpenManifest<'_>, columns: &[String]) -> String {
+    let (definition, first) = (manifest.definition, (manifest.first)(columns));
+    let by_value =
+        || (0..columns.len()).find(|at| first.as_ref().is_some_and(|line| looks_like_source(line.cell(*at).trim())));
+    let likely = |column: &String, words: &[&str]| {
+        let column = column.to_lowercase();
+        words.iter().any(|word| column.contains(word))
+    };
+    let by_name =
+        || columns.iter().position(|c| likely(c, &["url", "audio", "record", "file", "path", "source", "link"]));
+    let source = by_value().or_else(by_name);
+    let others = || columns.iter().enumerate().filter(|(at, _)| Some(*at) != source).map(|(_, name)| name);
+    let key = others()
+        .find(|name| KEY_NAMES.contains(&name.as_str()))
+        .or_else(|| others().find(|name| likely(name, &["id", "key"])))
+        .or_else(|| others().next().filter(|_| source.is_some()));
+    let mut command = definition.command.clone();
+    if command.is_empty() {
+        command = format!("wavebatch run {}", shell_word(&definition.manifest));
+    }
+    let source = source.map_or("COLUMN", |at| columns[at].as_str());
+    command.push_str(&format!(" --source-column {}", shell_word(source)));
+    if let Some(key) = key.filter(|_| definition.key_column.is_none()) {
+        command.push_str(&format!(" --key-column {}", shell_word(key)));
+    }
+    format!("no column is known to hold the recording; found: {}. Name it:\n  {command}", ticked(columns))
+}

@@ -1,0 +1,272 @@
+//! How a record of a manifest of recordings becomes a job, and everything that may be wrong with it.
+
+mod columns;
+mod file_names;
+mod source;
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+pub(crate) use self::file_names::name_pattern;
+use self::{
+    columns::RecordingColumns,
+    source::{check_source, local, resolve},
+};
+use crate::{
+    definition::{
+        Faults, NoSource, Transcribing,
+        manifest::{
+            About, Base, Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, OpenManifest, Record,
+            RecordReader, Refusal, ScanDepth, UnnamedColumns, key_of,
+        },
+        text::excerpt,
+    },
+    domain::{
+        batch::{LineOption, LineOverrides},
+        identity::{Identity, options_identity},
+        key::{Key, KeyFault},
+        open::Strangers,
+        options::{SendMode, TranscribeOptions},
+        pool::Pool,
+    },
+};
+
+/// The columns of plain lines, and of files.
+pub(crate) const UNNAMED: UnnamedColumns = UnnamedColumns { line: "source", files: ["source", "key"] };
+
+/// Distinct sets of option cells that are remembered; beyond, the memory starts again.
+const REMEMBERED: usize = 4096;
+
+/// Finds out what the columns of a manifest of recordings are for.
+pub(crate) fn open_records<'d>(
+    asked: &'d Transcribing,
+    mut manifest: OpenManifest<'_>,
+) -> Result<Box<dyn RecordReader + 'd>, Faults> {
+    let columns = match manifest.columns.take() {
+        Some(columns) => RecordingColumns::of(asked, &manifest, columns)?,
+        None => RecordingColumns::of_nothing(),
+    };
+    Ok(Box::new(Recordings { asked, columns, base: manifest.base }))
+}
+
+/// A reader of recordings.
+#[derive(Debug)]
+struct Recordings<'d> {
+    asked: &'d Transcribing,
+    columns: RecordingColumns,
+    base: Base,
+}
+
+impl RecordReader for Recordings<'_> {
+    fn columns(&self) -> &Columns {
+        &self.columns.columns
+    }
+
+    fn complete(&self, record: &mut Record) {
+        self.columns.read_name(record);
+    }
+
+    fn begin(&self, _depth: ScanDepth) -> Box<dyn LineJudge + '_> {
+        Box::new(RecordingJudge::new(self))
+    }
+
+    fn doubled_key(&self, key: &str, first: u64) -> LineFault {
+        let hint = match self.columns.columns.key {
+            Some(_) => "",
+            None => "; no column is known to hold a key, so the file's name is it: name one with --key-column",
+        };
+        LineFault::new(None, format!("the key `{}` is also that of line {first}{hint}", excerpt(key)))
+    }
+
+    fn nothing(&self, of: Emptiness) -> String {
+        let message = match of {
+            Emptiness::Table => "has a header, and no lines below it",
+            Emptiness::File => "is empty",
+            Emptiness::Listing => "no recordings are found",
+        };
+        message.to_owned()
+    }
+}
+
+/// Judges lines one by one.
+struct RecordingJudge<'m> {
+    of: &'m Recordings<'m>,
+    /// What sets of option cells come to.
+    options: HashMap<Vec<u8>, Arc<LineOptions>>,
+    cells: Vec<u8>,
+    /// The options of lines that set none.
+    defaults: Arc<LineOptions>,
+    /// Of the line that was judged last.
+    last: Last,
+    jobs: u64,
+    idle: u64,
+    strangers: Strangers,
+}
+
+/// What a set of option cells comes to.
+struct LineOptions {
+    id: Identity,
+    /// JSON of what differs from the batch's.
+    overrides: Option<String>,
+    pool: Pool,
+    send: SendMode,
+    faults: Vec<LineFault>,
+}
+
+/// What is kept of the line that was judged last.
+struct Last {
+    options: Arc<LineOptions>,
+    has_source: bool,
+}
+
+impl<'m> RecordingJudge<'m> {
+    fn new(of: &'m Recordings<'m>) -> Self {
+        let asked = &of.asked.options;
+        let defaults = Arc::new(LineOptions {
+            id: options_identity(asked),
+            overrides: None,
+            pool: asked.model.into(),
+            send: asked.send,
+            faults: Vec::new(),
+        });
+        let last = Last { options: Arc::clone(&defaults), has_source: false };
+        let (options, cells, strangers) = Default::default();
+        Self { of, options, cells, defaults, last, jobs: 0, idle: 0, strangers }
+    }
+
+    fn options(&mut self, record: &Record) -> Arc<LineOptions> {
+        let RecordingColumns { options, extras, .. } = &self.of.columns;
+        let columns = || options.iter().map(|(_, at)| at).chain(extras.iter().map(|(_, at)| at));
+        if columns().all(|at| record.cell(*at).trim().is_empty()) {
+            return Arc::clone(&self.defaults);
+        }
+        self.cells.clear();
+        for at in columns() {
+            self.cells.extend_from_slice(record.cell(*at).trim().as_bytes());
+            self.cells.push(0x1f);
+        }
+        if let Some(known) = self.options.get(&self.cells) {
+            return Arc::clone(known);
+        }
+        if self.options.len() >= REMEMBERED {
+            self.options.clear();
+        }
+        let (read, merged) = read_options(self.of, record);
+        if read.faults.is_empty() {
+            self.strangers.extend(merged.unlisted());
+        }
+        let read = Arc::new(read);
+        self.options.insert(self.cells.clone(), Arc::clone(&read));
+        read
+    }
+
+    /// Checks the source of a line that has one, and says so of one that should.
+    fn check_source(&self, source: Option<&str>, send: SendMode) -> Option<LineFault> {
+        let column = || Some(self.of.columns.source_name.clone());
+        match source {
+            Some(source) => {
+                let checked = check_source(source, send, &self.of.base);
+                checked.err().map(|message| LineFault::new(column(), message))
+            }
+            None if self.of.asked.no_source == NoSource::Skip => None,
+            None => {
+                let message = "is empty: the line names no recording";
+                Some(LineFault { about: About::NoSource, ..LineFault::new(column(), message) })
+            }
+        }
+    }
+}
+
+impl LineJudge for RecordingJudge<'_> {
+    fn judge<'r>(&mut self, record: &'r Record) -> Result<Cow<'r, str>, Refusal> {
+        let columns = &self.of.columns;
+        let options = self.options(record);
+        let text = columns.source.text(record);
+        let source = (!text.is_empty()).then_some(&*text);
+        let mut faults = options.faults.clone();
+        faults.extend(self.check_source(source, options.send));
+        if let Some(names) = columns.names.as_ref().filter(|_| record.unmatched) {
+            faults
+                .push(LineFault::new(Some(columns.source_name.clone()), names.message(&columns.named_source(record))));
+        }
+        let key = match &columns.key {
+            Some(rule) => rule.text(record),
+            None => key_of(source, record.number),
+        };
+        if let Err(fault) = Key::check(&key) {
+            let message = match fault {
+                KeyFault::Empty => fault.to_string(),
+                _ => format!("`{}`: {fault}", excerpt(&key)),
+            };
+            faults.push(LineFault::new(columns.columns.key.clone(), message));
+        }
+        self.last = Last { options, has_source: source.is_some() };
+        if faults.is_empty() { Ok(key) } else { Err(Refusal::Line(faults)) }
+    }
+
+    fn gather(&mut self, _name: &mut dyn FnMut(&str)) {
+        self.jobs += 1;
+        self.idle += u64::from(!self.last.has_source);
+    }
+
+    fn jobs(&mut self, record: &Record) -> Vec<JobDraft> {
+        let Last { options, has_source } = &self.last;
+        let base = &self.of.base;
+        let source = has_source.then(|| resolve(base, &self.of.columns.source.text(record)));
+        vec![JobDraft {
+            local: source.as_deref().and_then(|source| local(base, source)),
+            expected: record.listed.clone(),
+            text: None,
+            variant: String::new(),
+            overrides: options.overrides.clone(),
+            // Where there is nothing to do, options change nothing.
+            options_id: if *has_source { options.id } else { Identity([0; 16]) },
+            pool: options.pool,
+            source,
+        }]
+    }
+
+    fn gathered(self: Box<Self>) -> Gathered {
+        Gathered { jobs: self.jobs, idle: self.idle, strangers: self.strangers, findings: Arc::new(()) }
+    }
+}
+
+fn read_options(of: &Recordings<'_>, record: &Record) -> (LineOptions, TranscribeOptions) {
+    let (asked, columns) = (of.asked, &of.columns);
+    let mut said = LineOverrides::default();
+    let mut faults: Vec<LineFault> = Vec::new();
+    let mut filled = Vec::new();
+    for (option, index) in &columns.options {
+        let cell = record.cell(*index).trim();
+        if cell.is_empty() {
+            continue;
+        }
+        filled.push(*option);
+        if let Err(message) = said.set(*option, cell) {
+            faults.push(LineFault::of_option(Some(option.to_string()), message));
+        }
+    }
+    for (name, index) in &columns.extras {
+        let cell = record.cell(*index).trim();
+        if !cell.is_empty() {
+            said.extra.query.insert(name.clone(), cell.to_owned());
+        }
+    }
+    let merged = said.apply(&asked.options);
+    if faults.is_empty() {
+        for fault in merged.faults() {
+            let own = filled.iter().find(|option| option.as_str() == fault.field);
+            let column = own.or(filled.first()).map(LineOption::to_string);
+            faults.push(LineFault::of_option(column, fault.message));
+        }
+    }
+    let overrides = said.differing_from(&asked.options);
+    let own = overrides.clone().unwrap_or_default().apply(&asked.options);
+    let read = LineOptions {
+        id: options_identity(&own),
+        overrides: overrides.as_ref().map(|own| serde_json::to_string(own).expect("words and flags are JSON")),
+        pool: own.model.into(),
+        send: merged.send,
+        faults,
+    };
+    (read, merged)
+}

@@ -1,0 +1,110 @@
+//! What a line may name as its recording, and where that is.
+
+use std::path::Path;
+
+use url::Url;
+
+use crate::{
+    definition::{
+        manifest::Base,
+        origin::unknown_scheme,
+        paths::{clean, is_s3, is_web, scheme},
+        text::excerpt,
+    },
+    domain::{options::SendMode, s3::S3Address},
+};
+
+/// A source as the ledger takes it: an address, or an absolute path.
+pub(super) fn resolve(base: &Base, source: &str) -> String {
+    if is_web(source) {
+        return source.to_owned();
+    }
+    if is_s3(source) {
+        return source.parse::<S3Address>().map_or_else(|_| source.to_owned(), |address| address.to_string());
+    }
+    if scheme(source).is_some() {
+        let path = Url::parse(source).ok().and_then(|url| url.to_file_path().ok());
+        return path.map_or_else(|| source.to_owned(), |path| path.to_string_lossy().into_owned());
+    }
+    match base {
+        Base::Url(url) => url.join(source).map_or_else(|_| source.to_owned(), String::from),
+        Base::S3(manifest) => below(manifest, source).to_string(),
+        Base::Dir(_) if source.starts_with('/') => source.to_owned(),
+        Base::Dir(dir) => {
+            let path = format!("{}/{}", dir.trim_end_matches('/'), source);
+            let plain = !source.split('/').any(|part| matches!(part, "" | "." | ".."));
+            if plain { path } else { clean(Path::new(&path)).to_string_lossy().into_owned() }
+        }
+    }
+}
+
+/// The path of a resolved source as its folder knows it, if it is a local file.
+pub(super) fn local(base: &Base, resolved: &str) -> Option<String> {
+    if !resolved.starts_with('/') {
+        return None;
+    }
+    let below = match base {
+        Base::Dir(dir) => resolved.strip_prefix(dir.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')),
+        Base::Url(_) | Base::S3(_) => None,
+    };
+    Some(below.unwrap_or(resolved).to_owned())
+}
+
+/// The object that a relative source names, beside the manifest `of` in its bucket.
+fn below(of: &S3Address, source: &str) -> S3Address {
+    let folder = &of.key[..of.key.rfind('/').map_or(0, |slash| slash + 1)];
+    let key = if source.starts_with('/') { source.to_owned() } else { format!("/{folder}{source}") };
+    let plain = !key[1..].split('/').any(|part| matches!(part, "" | "." | ".."));
+    let key = if plain { key } else { clean(Path::new(&key)).to_string_lossy().into_owned() };
+    S3Address { bucket: of.bucket.clone(), key: key.trim_start_matches('/').to_owned() }
+}
+
+/// Whether a source can be sent in this way.
+pub(super) fn check_source(source: &str, send: SendMode, base: &Base) -> Result<(), String> {
+    if let Some(c) = source.chars().find(|c| c.is_control()) {
+        return Err(format!("a source may not have control characters, and this one has U+{:04X}", c as u32));
+    }
+    if is_web(source) {
+        return check_web(source);
+    }
+    if is_s3(source) {
+        return match source.parse::<S3Address>() {
+            Ok(address) if address.is_prefix() => Err("names a prefix, and no object below it".to_owned()),
+            Ok(_) => Ok(()),
+            Err(e) => Err(e.to_string()),
+        };
+    }
+    let local = match scheme(source) {
+        None => matches!(base, Base::Dir(_)),
+        Some(scheme) if scheme.eq_ignore_ascii_case("file") => {
+            let path = Url::parse(source).ok().and_then(|url| url.to_file_path().ok());
+            path.map(|_| true).ok_or("is not a valid file: URL")?
+        }
+        Some(scheme) => return Err(unknown_scheme(&excerpt(scheme))),
+    };
+    if local && send == SendMode::Url {
+        return Err(
+            "send = \"url\" needs an http(s) or s3:// address, and this is a file; use send = \"auto\" or \"bytes\""
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+fn check_web(source: &str) -> Result<(), String> {
+    // Most addresses need no parser to be seen to be valid.
+    let after = &source[source.find("://").map_or(0, |at| at + 3)..];
+    let host = &after[..after.find('/').unwrap_or(after.len())];
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'.' || b == b'-';
+    if host.len() > 3
+        && host.bytes().all(plain)
+        && host.as_bytes()[0].is_ascii_lowercase()
+        && host.as_bytes()[host.len() - 1].is_ascii_lowercase()
+        && !host.contains("..")
+        && !host.contains("xn--")
+    {
+        return Ok(());
+    }
+    // The words only: the address may be signed.
+    Url::parse(source).map(|_| ()).map_err(|e| format!("is not a valid URL: {e}"))
+}
