@@ -1,21 +1,22 @@
 //! A task that the program does not have, in one folder (`echo/`): the runner works it as it works its own.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
+    definition::{Definition, Overrides},
     domain::{
         batch::BatchSpec,
+        cost::Rates,
         environment::Environment,
         identity::Identity,
         job::{BatchId, JobState},
         pool::{Limits, Pool},
         task::{Asked, TaskSpec},
     },
-    runner::{Maker, RunEnd},
+    report::{publish::publish_at_output, summary::SummaryState, task_of},
+    runner::RunEnd,
     store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Text},
-    tasks,
+    tasks::Registry,
 };
 
 use crate::{
@@ -23,13 +24,18 @@ use crate::{
     support::{Fixture, submit_lines},
 };
 
-/// A house in which the third task is known, and its API.
+/// A fixture in which the third task is known, and its API.
 async fn fixture() -> (Fixture, Stub) {
     let (mut fixture, stub) = (Fixture::new().await, Stub::start().await);
-    fixture.makers = [Arc::new(Echo) as Arc<dyn Maker>].into_iter().collect();
+    fixture.makers = registry().makers().clone();
     fixture.base_url = Some(stub.base_url.clone());
     fixture.limits.insert(pool(), Limits::default());
     (fixture, stub)
+}
+
+/// The program's tasks, and one more.
+fn registry() -> Registry {
+    Registry::built_in().with(Echo)
 }
 
 fn pool() -> Pool {
@@ -45,6 +51,7 @@ async fn batch(fixture: &Fixture, texts: &[&str], run: serde_json::Value) -> Bat
     .unwrap();
     let spec = BatchSpec { task: TaskSpec::of(&Echoing { times: 2 }), ..spec };
     let new = NewBatch::new("echo", Environment::Live, Echoing::TASK, (&spec).into());
+    let new = NewBatch { concurrency: spec.run.concurrency, ..new };
     let batch = fixture.store.begin(new, Resubmission::default()).await.unwrap().batch;
     let jobs: Vec<_> = texts.iter().zip(1..).map(|(text, line)| job(line, text)).collect();
     submit_lines(&fixture.store, batch, &jobs).await;
@@ -117,7 +124,7 @@ async fn an_answer_that_is_kept_is_not_bought_again() {
     let doomed = fixture.second_store().await;
     tokio::select! {
         _ = fixture.run_on(&doomed, batch, CancellationToken::new(), CancellationToken::new()) => {}
-        () = fixture.until("all are answered", || async { stub.asked_in_all() == 5 }) => {}
+        () = fixture.until("all answers", || async { answers(&fixture).await == 5 }) => {}
     }
     drop(doomed);
     std::fs::remove_file(wall).unwrap();
@@ -166,7 +173,7 @@ async fn a_line_that_a_third_task_lost_is_retried_alone() {
 async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it() {
     let (mut fixture, stub) = fixture().await;
     let batch = batch(&fixture, &["one"], json!({})).await;
-    let known = std::mem::replace(&mut fixture.makers, tasks::Registry::built_in().makers().clone());
+    let known = std::mem::replace(&mut fixture.makers, Registry::built_in().makers().clone());
     let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Paused);
     assert_eq!(ran.paused().as_deref(), Some("its task `echo` is not known to this program"));
@@ -175,6 +182,49 @@ async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it()
     fixture.store.resume(batch, true).await.unwrap();
     assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_task_has_a_report_of_its_own() {
+    let (fixture, stub) = fixture().await;
+    stub.refuse("two", true);
+    let batch = batch(&fixture, &["one", "two"], json!({})).await;
+    fixture.run(batch).await;
+    let row = fixture.store.batch_by_id(batch).await.unwrap();
+    let spec = row.specification().unwrap();
+    let task = task_of(registry().reports(), spec).unwrap();
+    let (of, rates) = ((spec, &*task), Rates::default());
+    publish_at_output(&fixture.store, &row, of, SummaryState::Finished, &rates).await.unwrap();
+    let report = fixture.output("report.csv");
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], "batch,line,key,status,outputs,model,characters,billed_calls,cost_usd,error_kind,error,times");
+    assert!(lines[1].starts_with("echo,1,line-1,succeeded,"), "{report}");
+    assert!(lines[1].ends_with(",echo,3,1,0.000030,,,2"), "{report}");
+    assert!(lines[2].starts_with("echo,2,line-2,failed,[],echo,3,0,0.000000,bad_request,"), "{report}");
+}
+
+#[tokio::test]
+async fn a_third_task_has_a_table_of_its_own_in_definitions() {
+    let fixture = Fixture::new().await;
+    fixture.write("texts.csv", "key,text\n");
+    let load = |table: &str| {
+        let toml = format!("name = \"e\"\ntask = \"echo\"\nmanifest = \"texts.csv\"\noutput = \"out/\"\n{table}");
+        Definition::load(&fixture.write("e.toml", toml), registry().definitions(), &Overrides::default())
+    };
+    assert_eq!(load("[echo]\ntimes = 2").unwrap().task.spec(), TaskSpec::of(&Echoing { times: 2 }));
+    for (table, fault) in [
+        ("", "is missing; e.g. times = 2"),
+        ("[echo]\ntimes = 0", "0 is not between 1 and"),
+        ("[echo]\ntimes = 2\ntime = 3", "`time`"),
+    ] {
+        let faults = load(table).unwrap_err().to_string();
+        assert!(faults.contains(fault), "{faults}");
+    }
+}
+
+/// How many answers the ledger keeps.
+async fn answers(fixture: &Fixture) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM answers").fetch_one(&mut fixture.ledger().await).await.unwrap()
 }
 
 async fn retry(fixture: &Fixture, batch: BatchId) {
