@@ -2,6 +2,7 @@
 
 pub mod fault;
 pub mod manifest;
+mod manifest_format;
 pub mod pronunciations;
 pub mod prose;
 pub mod template;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::{
-    manifest::ManifestFormat,
+    manifest_format::ManifestFormat,
     paths::{
         self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_s3, is_web, scheme, shown_url, stem,
     },

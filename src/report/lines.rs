@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    recall::{Recalled, is_adopted},
+    recalled::{Recalled, is_adopted},
     row::Row,
     task::{AskedOfBatch, AskedOfJob},
 };

@@ -9,11 +9,14 @@ mod defuse;
 #[cfg(test)]
 mod equal_tests;
 mod lines;
+mod place;
+mod publish_error;
 #[cfg(test)]
 mod publish_tests;
 mod recall;
 #[cfg(test)]
 mod recall_tests;
+mod recalled;
 mod summarize;
 #[cfg(test)]
 mod synthesis_tests;

@@ -3,17 +3,22 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::PathBuf,
     sync::Arc,
 };
 
-pub use super::summarize::{blank, summarize};
 use super::{
     csv::ReportWriter,
     lines::RowContext,
-    recall::{Recall, Recalled},
+    place::report_place,
+    recall::Recall,
+    recalled::Recalled,
     summary::{Summary, SummaryState},
     task::ReportTask,
+};
+pub use super::{
+    place::REPORT,
+    publish_error::PublishError,
+    summarize::{blank, summarize},
 };
 use crate::{
     domain::{batch::BatchSpec, cost::Rates, environment::Environment},
@@ -22,8 +27,6 @@ use crate::{
     store::{BatchRow, ReportRow, RowAnswer, Scratch, Store, StoreError},
 };
 
-/// The report's name in the sink.
-pub const REPORT: &str = BatchSpec::REPORT;
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 
@@ -33,36 +36,6 @@ const PAGE: u32 = 1_000;
 const PAGE_WITH_ANSWERS: u32 = 100;
 /// What a page comes to at least: too much for a thread that serves others.
 const PAGE_BYTES: u64 = 1 << 20;
-
-/// Why a report or a summary could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The ledger cannot tell.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The sink does not take it.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The file in the spool cannot be written.
-    #[error("the report cannot be written in {}", dir.display())]
-    Spool {
-        /// The spool.
-        dir: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The report that is there may be all that has some transcripts, and it does not read. It was left as it is.
-    #[error("{address} is left as it is. It may have transcripts that are nowhere else, and cannot be read: {why}")]
-    OldReport {
-        /// Where that report is.
-        address: String,
-        /// Why it cannot be read.
-        why: String,
-    },
-    /// Where the user wants it, it cannot be written.
-    #[error("the report cannot be written")]
-    Output(#[source] io::Error),
-}
 
 /// Writes the report and the summary of a batch beside its outputs: each of them whole, or not at all.
 ///
@@ -141,14 +114,6 @@ async fn put_at(
     written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
     place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
     Ok(())
-}
-
-/// Where the report of a batch goes: beside its outputs, or where its definition says.
-pub(super) fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, String), SinkError> {
-    match &spec.report_to {
-        Some(address) => Sink::open_file(address, spec.report_sink()),
-        None => Ok((sink.clone(), REPORT.to_owned())),
-    }
 }
 
 /// Writes a report without lines where the definition wants it, which is how a place that cannot be written is found

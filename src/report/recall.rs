@@ -15,7 +15,9 @@ use super::{
     csv::write_time,
     defuse::{defuse, undefuse},
     lines::{RowContext, addresses},
-    publish::{PublishError, REPORT, report_place},
+    place::{REPORT, report_place},
+    publish_error::PublishError,
+    recalled::{Recalled, is_adopted},
     row::Column,
 };
 use crate::{
@@ -37,17 +39,6 @@ use crate::{
 const AT_A_TIME: usize = 8;
 /// The longest output that is read, in bytes: as long as the longest answer that is kept.
 const LONGEST: u64 = 512 << 20;
-
-/// What is known of a line beside its row of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Recalled {
-    /// The transcript.
-    pub(super) transcript: String,
-    /// Length of the audio, in ms.
-    pub(super) audio_ms: Option<u64>,
-    /// The vendor's id of the request.
-    pub(super) request_id: Option<String>,
-}
 
 /// Where transcripts are looked for. Nothing is opened before the first is missed.
 pub(super) struct Recall {
@@ -223,11 +214,6 @@ impl Sought {
             adopted: is_adopted(row),
         }
     }
-}
-
-/// Whether the line was done before the ledger knew it.
-pub(super) fn is_adopted(row: &ReportRow) -> bool {
-    row.notes.as_deref() == Some(Note::Adopted.as_str())
 }
 
 /// What an older report has of a line.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::table;
 use crate::domain::{
     call::ErrorKind,
     cost::{MicroUsd, Rates},
@@ -186,12 +185,6 @@ impl Summary {
         let mut json = serde_json::to_vec_pretty(self).expect("strings and numbers are JSON");
         json.push(b'\n');
         json
-    }
-
-    /// The same for a terminal of `width` columns.
-    #[must_use]
-    pub fn to_table(&self, width: usize) -> String {
-        table::table(self, width)
     }
 }
 

@@ -10,7 +10,15 @@ use super::{
 };
 use crate::domain::{call::ErrorKind, row::RowStatus};
 
-pub(super) fn table(summary: &Summary, width: usize) -> String {
+impl Summary {
+    /// On one page, for a terminal of `width` columns.
+    #[must_use]
+    pub fn to_table(&self, width: usize) -> String {
+        table(self, width)
+    }
+}
+
+fn table(summary: &Summary, width: usize) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
     out.fact(if summary.synthesis.is_some() { "jobs" } else { "lines" }, &lines(summary));

@@ -39,11 +39,7 @@ use self::{
     record::Next,
     rows::{Kind, Rows},
 };
-use super::{
-    Definition, Fault, Faults, Origin,
-    paths::{ending, file_name, io_message, stem},
-};
-use crate::domain::options::listed;
+use super::{Definition, Fault, Faults, Origin, paths::io_message};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -61,40 +57,7 @@ pub use self::{
     },
     scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
-
-listed! {
-    /// How a manifest is written.
-    ManifestFormat, "manifest format" {
-        /// Comma-separated, with a header.
-        Csv = "csv",
-        /// Tab-separated, with a header.
-        Tsv = "tsv",
-        /// A JSON object a line.
-        Jsonl = "jsonl",
-        /// A source a line.
-        Lines = "lines",
-    }
-}
-
-impl ManifestFormat {
-    /// The format that a file's name speaks of.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name = file_name(name);
-        let name = if ending(name).as_deref() == Some("gz") { stem(name) } else { name };
-        match ending(name)?.as_str() {
-            "csv" => Some(Self::Csv),
-            "tsv" => Some(Self::Tsv),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
-            "txt" | "list" => Some(Self::Lines),
-            _ => None,
-        }
-    }
-
-    const fn delimiter(self) -> u8 {
-        if matches!(self, Self::Tsv) { b'\t' } else { b',' }
-    }
-}
+pub use super::manifest_format::ManifestFormat;
 
 /// The copy of a manifest that came from a store, the web or standard input, or the listing of a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,39 @@
+//! How a manifest is written.
+
+use super::paths::{ending, file_name, stem};
+use crate::domain::options::listed;
+
+listed! {
+    /// How a manifest is written.
+    ManifestFormat, "manifest format" {
+        /// Comma-separated, with a header.
+        Csv = "csv",
+        /// Tab-separated, with a header.
+        Tsv = "tsv",
+        /// A JSON object a line.
+        Jsonl = "jsonl",
+        /// A source a line.
+        Lines = "lines",
+    }
+}
+
+impl ManifestFormat {
+    /// The format that a file's name speaks of.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = file_name(name);
+        let name = if ending(name).as_deref() == Some("gz") { stem(name) } else { name };
+        match ending(name)?.as_str() {
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "txt" | "list" => Some(Self::Lines),
+            _ => None,
+        }
+    }
+
+    /// What stands between two cells of a table.
+    pub(super) const fn delimiter(self) -> u8 {
+        if matches!(self, Self::Tsv) { b'\t' } else { b',' }
+    }
+}
