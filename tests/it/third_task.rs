@@ -1,10 +1,11 @@
 //! A task that the program does not have, in one folder (`echo/`): the runner works it as it works its own.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
+    definition::{Definition, Overrides},
     domain::{
         batch::BatchSpec,
         environment::Environment,
@@ -13,9 +14,10 @@ use wavebatch::{
         pool::{Limits, Pool},
         task::{Asked, TaskSpec},
     },
+    report::{ReportTask, publish::report_to},
     runner::{Maker, RunEnd},
     store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Text},
-    tasks,
+    tasks::Registry,
 };
 
 use crate::{
@@ -166,7 +168,7 @@ async fn a_line_that_a_third_task_lost_is_retried_alone() {
 async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it() {
     let (mut fixture, stub) = fixture().await;
     let batch = batch(&fixture, &["one"], json!({})).await;
-    let known = std::mem::replace(&mut fixture.makers, tasks::Registry::built_in().makers().clone());
+    let known = std::mem::replace(&mut fixture.makers, Registry::built_in().makers().clone());
     let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Paused);
     assert_eq!(ran.paused().as_deref(), Some("its task `echo` is not known to this program"));
@@ -175,6 +177,42 @@ async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it()
     fixture.store.resume(batch, true).await.unwrap();
     assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 1);
+}
+
+#[test]
+fn a_third_task_reads_its_own_part_of_a_definition() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("texts.csv"), "key,text\n1,one\n").unwrap();
+    let load = |echo: &str, registry: &Registry| {
+        let text = format!("task = \"echo\"\nmanifest = \"texts.csv\"\n[echo]\n{echo}\n");
+        std::fs::write(dir.path().join("a.toml"), text).unwrap();
+        let over = Overrides { working_dir: Some(dir.path().into()), ..Overrides::default() };
+        Definition::load(Path::new("a.toml"), registry.definitions(), &over)
+    };
+    let registry = Registry::built_in().with(Echo);
+    let definition = load("times = 2", &registry).unwrap();
+    assert_eq!(definition.asks(), Some(&Echoing { times: 2 }));
+    assert_eq!(definition.task.spec(), TaskSpec::of(&Echoing { times: 2 }));
+    let error = |echo, registry| load(echo, registry).unwrap_err().list[0].to_string();
+    assert_eq!(error("times = 0", &registry), "a.toml:4:9: `echo.times`: 0 is not between 1 and 4294967295");
+    assert_eq!(error("", &registry), "a.toml:3:1: `echo.times`: is missing; e.g. times = 2");
+    let unknown = load("time = 2", &registry).unwrap_err().list[1].to_string();
+    assert_eq!(unknown, "a.toml:4:1: `echo.time`: there is no such field; did you mean `times`?");
+    assert_eq!(error("times = 2", &Registry::built_in()), "a.toml:1:8: `task`: `echo` is not a task");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_of_a_third_task_has_a_column_of_its_own() {
+    let (fixture, _stub) = fixture().await;
+    let batch = batch(&fixture, &["one"], json!({})).await;
+    fixture.run(batch).await;
+    let row = fixture.store.batch_by_id(batch).await.unwrap();
+    let of = (row.specification().unwrap(), &Echo as &dyn ReportTask);
+    let report = report_to(&fixture.store, &row, of, false, Vec::new()).await.unwrap();
+    let report = String::from_utf8(report).unwrap();
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], "batch,line,key,status,outputs,times");
+    assert!(lines[1].starts_with("echo,1,line-1,succeeded,") && lines[1].ends_with(",2"), "{report}");
 }
 
 async fn retry(fixture: &Fixture, batch: BatchId) {

@@ -1,5 +1,7 @@
 //! A third task, in a folder of its own: an endpoint says a text again, and what it says is the output.
 
+mod definition;
+mod report;
 mod stub;
 mod work;
 
