@@ -2,9 +2,8 @@
 
 use super::{
     identity::{Identity, options_identity},
-    pool::Pool,
     synthesis::Synthesis,
-    task::{SpecError, TaskName, TaskSpec},
+    task::{SpecError, TaskSpec},
     transcription::Transcription,
 };
 
@@ -15,22 +14,6 @@ pub enum BuiltIn {
     Transcribe(Box<Transcription>),
     /// Texts become speech.
     Synthesize(Box<Synthesis>),
-}
-
-/// The two, by name.
-pub const TASKS: [TaskName; 2] = [Transcription::TASK, Synthesis::TASK];
-
-/// The task of this name.
-///
-/// # Errors
-/// There is none, and the nearest.
-pub fn task_named(text: &str) -> Result<TaskName, String> {
-    let names = ["transcribe", "synthesize"];
-    let known = || TASKS.into_iter().find(|task| task.as_str() == text);
-    known().ok_or_else(|| {
-        let nearest = super::options::nearest(text, names);
-        super::options::NotListed { what: "task", value: text.to_owned(), nearest }.to_string()
-    })
 }
 
 impl TaskSpec {
@@ -52,11 +35,5 @@ impl TaskSpec {
             BuiltIn::Transcribe(asked) => options_identity(&asked.options),
             BuiltIn::Synthesize(asked) => asked.identity(&asked.options),
         })
-    }
-
-    /// The pool of the model of every line that does not say otherwise.
-    #[must_use]
-    pub fn pool(&self) -> Pool {
-        self.read::<Transcription>().map_or(Pool::Tts, |asked| asked.options.model.into())
     }
 }
