@@ -1,4 +1,73 @@
-//! wavebatch: a durable batch runner for Smallest AI's Waves speech API.
+//! wavebatch: a durable batch runner for Smallest AI's Waves speech API. The program `wavebatch` is this library's command
+//! line; the library has no other user, so its names may change with any release.
+//!
+//! A *definition* says how, a *manifest* says what; together they make a batch of jobs in a *ledger*, which remembers every
+//! call before it is made. [`app::Session`] is where to begin:
+//!
+//! ```
+//! use std::{fs, sync::Arc};
+//!
+//! use wavebatch::{
+//!     app::{Consent, Event, Session, Settings},
+//!     config::{Config, Env, Flags},
+//!     definition::{Definition, Overrides},
+//!     domain::{environment::Environment, row::RowStatus},
+//!     runner::Order,
+//!     tasks::Registry,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! fs::write(dir.path().join("hello.csv"), "key,text\nhello,Good morning.\n")?;
+//! let text = r#"
+//!     task = "synthesize"
+//!     manifest = "hello.csv"
+//!     output = "spoken"
+//!
+//!     [synthesize]
+//!     model = "lightning_v3.1"
+//!     voice_id = "avery"
+//! "#;
+//! fs::write(dir.path().join("hello.toml"), text)?;
+//!
+//! // The sandbox stands in for the API: it needs no key, and hums instead of speaking.
+//! let flags = Flags { sandbox: true, ..Flags::default() };
+//! let config = Config::load(&flags, &Env::default(), dir.path())?;
+//! let settings = Settings::new(config, Env::default(), Environment::Sandbox);
+//! let session = Session::open(settings, Arc::new(|_: Event| ())).await?;
+//!
+//! let definition = Definition::load(&dir.path().join("hello.toml"), Registry::built_in().definitions(), &Overrides::default())?;
+//! let submission = session.submit(&definition, Consent::default(), tokio::io::empty()).await?;
+//! let batch = session.store().batch_by_id(submission.batch).await?;
+//! let nobody = session.notifications(None);
+//! let mut succeeded = 0;
+//! let ended = |batch: wavebatch::app::Published| {
+//!     succeeded += batch.summary.count(RowStatus::Succeeded);
+//!     Ok(())
+//! };
+//! session.run(&[batch], Order::OldestFirst, &nobody, ended).await?;
+//! session.close().await;
+//!
+//! assert_eq!(succeeded, 1);
+//! assert!(dir.path().join("spoken/hello.wav").is_file());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rooms
+//!
+//! Arrows point down only: a room knows those below it. `ARCHITECTURE.md` says more, and a test holds it.
+//!
+//! | room | what is in it |
+//! | --- | --- |
+//! | [`cli`], [`telemetry`] | one file per verb, and the progress bars; the log |
+//! | [`app`] | what a front end drives: sessions, services, and the views behind every `--json` |
+//! | [`server`], [`sandbox`] | what listens and what a service is made of; the stand-in for the API |
+//! | [`tasks`] | what can be done with a line: one folder a task, and the registry that names them |
+//! | [`runner`], [`report`], [`config`] | claims, calls and deliveries; `report.csv` and `summary.json`; `wavebatch.toml` |
+//! | [`definition`], [`store`], [`waves`], [`media`], [`sink`], [`render`] | definitions and manifests, the ledger, the API's client, recordings, outputs, formats |
+//! | [`domain`], [`audio`], and what every room stands on | types and decisions without I/O; what audio is |
 
 pub mod app;
 pub mod audio;

@@ -1,8 +1,8 @@
 //! What a session is opened with.
 
 use crate::{
-    config::{Config, Env},
-    domain::environment::Environment,
+    config::{Config, Env, PoolLimits},
+    domain::{batch::BatchSpec, environment::Environment},
     waves::account,
 };
 
@@ -48,7 +48,10 @@ impl Settings {
     /// The account's name in the ledger; without a key it is not known.
     #[must_use]
     pub fn account(&self) -> Option<String> {
-        account_of(&self.config, &self.env, self.environment)
+        match self.environment {
+            Environment::Sandbox => Some(SANDBOX_ACCOUNT.to_owned()),
+            Environment::Live => self.env.key.as_ref().map(|key| account(&self.config.base_url, key)),
+        }
     }
 
     pub(super) const fn is_sandbox(&self) -> bool {
@@ -56,11 +59,8 @@ impl Settings {
     }
 }
 
-/// The account that the key is of, or the sandbox's.
+/// The limits of a batch's model, lowered by its definition.
 #[must_use]
-pub fn account_of(config: &Config, env: &Env, environment: Environment) -> Option<String> {
-    match environment {
-        Environment::Sandbox => Some(SANDBOX_ACCOUNT.to_owned()),
-        Environment::Live => env.key.as_ref().map(|key| account(&config.base_url, key)),
-    }
+pub fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
+    config.limits_of(spec.task.pool()).lowered(&spec.run)
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::{
-        self, Checked, Settings, check_public_url,
+        self, Checked, Settings, check_public_url, limits_of,
         views::{CheckView, PartView, PlanView},
     },
     config::{Config, SetBy},
@@ -189,7 +189,7 @@ fn cost(plan: &Plan, config: &Config) -> Vec<String> {
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
-    let limits = messages::limits_of(config, &plan.spec);
+    let limits = limits_of(config, &plan.spec);
     if limits.rate_by == SetBy::Sandbox {
         let synthesis = plan
             .purchases
@@ -238,7 +238,7 @@ fn view<'v>(definition: &'v Definition, config: &'v Config, checked: &'v Checked
     let plan = plan.as_ref();
     let of_plan = |plan: &'v Plan| {
         let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
-        PlanView::of(plan, &messages::limits_of(config, &plan.spec), &config.rates, priced)
+        PlanView::of(plan, &limits_of(config, &plan.spec), &config.rates, priced)
     };
     CheckView {
         unlisted: plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default(),

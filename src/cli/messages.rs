@@ -162,12 +162,6 @@ pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
     }
 }
 
-/// The limits of a batch's model, lowered by its definition.
-pub(super) fn limits_of(config: &Config, spec: &BatchSpec) -> PoolLimits {
-    let pool = spec.task.pool();
-    config.limits_of(pool).lowered(&spec.run)
-}
-
 /// The definition's first line.
 pub(super) fn headline(definition: &Definition, environment: Environment) -> String {
     let task = definition.task.task();

@@ -11,7 +11,7 @@ use super::{
     words::{counted, fact},
 };
 use crate::{
-    app::{Notifications, Published, Session},
+    app::{Notifications, Published, Session, limits_of},
     domain::environment::Environment,
     runner::Order,
     store::BatchRow,
@@ -117,7 +117,7 @@ pub(super) async fn print_outlook(
     let counts = session.store().counts(row.id).await?;
     let facts = match session.environment() {
         Environment::Sandbox => messages::sandbox_outlook(&counts),
-        Environment::Live => messages::outlook(&counts, spec, &messages::limits_of(config, spec), &config.rates),
+        Environment::Live => messages::outlook(&counts, spec, &limits_of(config, spec), &config.rates),
     };
     let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
     facts[message..].iter().for_each(|fact| context.screen.message(fact));

@@ -11,38 +11,18 @@ use super::{
     fault::{Fault, Faults},
     manifest::ManifestFormat,
     notify::{self, Notify},
-    schedule::{self, ScheduleDraft},
+    policy::BadLines,
+    schedule_draft::{self, ScheduleDraft},
     stores::{self, SourceDraft},
     task::{DefinitionTask, Page, TaskDraft},
-    text::{dollars, duration, share},
+    text::{dollars, duration, named, share, some},
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
     batch::{ReportSettings, RunSettings},
-    options::listed,
     s3::{S3Settings, SinkSettings},
     task::Tasks,
 };
-
-listed! {
-    /// What happens to a manifest's bad lines.
-    BadLines, "policy for bad lines" {
-        /// Any bad line stops the submission.
-        Fault = "fault",
-        /// The good lines are submitted; a bad one stands in the report as failed.
-        Skip = "skip",
-    }
-}
-
-listed! {
-    /// What happens to a line that names no recording.
-    NoSource, "policy for lines without a source" {
-        /// It is a bad line.
-        Fault = "fault",
-        /// There is nothing to do for it: it stands in the report as skipped.
-        Skip = "skip",
-    }
-}
 
 /// What a file said; `None` where it said nothing.
 #[derive(Debug)]
@@ -138,14 +118,6 @@ fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(crate) fn some(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
-}
-
-pub(crate) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|e: T::Err| e.to_string())
-}
-
 /// Which task's fields a file has, by its word or else by its table; the first task's where neither says it.
 fn task_of<'a>(table: &DeTable<'_>, tasks: &'a Tasks<dyn DefinitionTask>) -> &'a Arc<dyn DefinitionTask> {
     let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| tasks.named(task).ok());
@@ -193,7 +165,7 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<
     let sink = walk.section(&mut root, "sink");
     draft.s3_sink = stores::read_sink(walk, sink);
     let schedule = walk.section(&mut root, "schedule");
-    draft.schedule = schedule::read(walk, schedule);
+    draft.schedule = schedule_draft::read(walk, schedule);
     draft.notify = notify::read(walk, &mut root);
     walk.close(root);
     draft

@@ -17,7 +17,9 @@ pub(crate) mod notify;
 pub(crate) mod origin;
 mod overrides;
 pub(crate) mod paths;
+mod policy;
 mod schedule;
+mod schedule_draft;
 #[cfg(test)]
 mod schedule_tests;
 mod stores;
@@ -46,12 +48,12 @@ use crate::domain::{
 };
 
 pub use self::{
-    draft::{BadLines, NoSource},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},
+    policy::{BadLines, NoSource},
     schedule::Timetable,
     synthesis::Synthesizing,
     task::{Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, Transcribing},

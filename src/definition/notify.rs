@@ -5,8 +5,7 @@ use std::fmt;
 use url::Url;
 
 use super::{
-    draft::some,
-    text::excerpt,
+    text::{excerpt, some},
     walk::{Section, TomlWalk},
 };
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{draft::NoSource, manifest::ManifestFormat, task::DefinitionTask};
+use super::{manifest::ManifestFormat, policy::NoSource, task::DefinitionTask};
 use crate::domain::{batch::MicroUsd, task::TaskName};
 
 /// A batch without a definition's file: sources and options on the command line.

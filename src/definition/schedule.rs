@@ -10,41 +10,15 @@ use super::{
     dates::{self, When},
     draft::Draft,
     template::{Names, Template},
-    text::duration,
-    walk::{Section, TomlWalk},
 };
 use crate::domain::{
     batch::BatchName,
-    schedule::{Cron, CronFault, Day, Missed, Schedule},
+    schedule::{Cron, Day, Missed, Schedule},
     task::Tasks,
 };
 
 /// A window may reach this much beyond the next run.
 const OVERLAP: Duration = Duration::from_secs(86_400);
-
-/// What a file said of it.
-#[derive(Debug, Default)]
-pub(super) struct ScheduleDraft {
-    pub(super) cron: Option<Cron>,
-    pub(super) window: Option<Duration>,
-    pub(super) missed: Option<Missed>,
-}
-
-pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> ScheduleDraft {
-    let above_zero = |text: &str| match duration(text) {
-        Ok(zero) if zero.is_zero() => {
-            Err("must be above zero: in a window of no length no call could begin".to_owned())
-        }
-        other => other,
-    };
-    let draft = ScheduleDraft {
-        cron: walk.text(&mut section, "cron", |text| text.parse().map_err(|e: CronFault| e.to_string())),
-        window: walk.text(&mut section, "window", above_zero),
-        missed: walk.text(&mut section, "missed", super::draft::named),
-    };
-    walk.close(section);
-    draft
-}
 
 impl Builder<'_> {
     /// When it runs, if it says so.

@@ -8,8 +8,8 @@ use regex::Regex;
 use super::{
     Faults,
     build::Builder,
-    draft::NoSource,
     manifest::{OpenManifest, RecordReader, UnnamedColumns},
+    policy::NoSource,
     template::Template,
     walk::{Section, TomlWalk},
 };

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use crate::domain::{batch::MicroUsd, options::nearest};
 
+/// A text that says something.
+pub(crate) fn some(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
+}
+
+/// A value that its text names.
+pub(crate) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: T::Err| e.to_string())
+}
+
 /// "; did you mean `x`?", or nothing.
 pub(crate) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
     match nearest(value, known.iter().map(AsRef::as_ref)) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use arrayvec::ArrayString;
 
-use super::options::nearest;
+use super::listed::nearest;
 
 /// The month whose lists of the vendor this release knows.
 pub const LISTS_AS_OF: &str = "2026-11";
@@ -120,7 +120,7 @@ impl Strangers {
     }
 }
 
-/// Declares an enum like [`listed!`](crate::domain::options::listed), of a list that is the vendor's to extend: another value
+/// Declares an enum like [`listed!`](crate::domain::listed::listed), of a list that is the vendor's to extend: another value
 /// is kept as it is written, in `Other`.
 macro_rules! open_list {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {

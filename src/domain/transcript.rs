@@ -15,8 +15,8 @@ pub use self::{
 };
 use super::{
     body::{Arrived, Arriving, Body, Reader},
-    call::LogEntry,
     options::listed,
+    vendor_log::LogEntry,
 };
 
 /// Silence up to this long needs no words, and lengths may differ by so much.

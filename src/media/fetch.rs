@@ -1,8 +1,7 @@
 //! Fetching a recording over http(s), with resumption.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use reqwest::{
 use tokio::time::timeout;
 use url::Url;
 
+pub use super::fetch_error::FetchError;
 use super::{
     redirects::{Network, RedirectFault, Way},
     source::{SourceFailure, shown_url},
@@ -65,25 +65,6 @@ pub struct Fetched {
     pub content_type: Option<String>,
     /// The whole of it, where it is small and may be kept in memory: then there is no file.
     pub content: Option<Bytes>,
-}
-
-/// Why a fetch failed.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The source is to blame.
-    #[error(transparent)]
-    Source(#[from] SourceFailure),
-    /// Who asks is to blame: no credentials, wrong ones, or for another region; and so no line.
-    #[error("{0}")]
-    Credentials(String),
-    /// The disk here is to blame (full, read-only), and so no line.
-    #[error("`{}` cannot be written", path.display())]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 /// Fetches recordings. Clones share their connections.

@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod fetch;
+mod fetch_error;
 #[cfg(test)]
 mod fetch_tests;
 mod network;

@@ -18,7 +18,7 @@ use tokio::{
 use url::Url;
 
 use super::{
-    fetch::FetchError,
+    fetch_error::FetchError,
     source::{SourceFailure, shown_url},
 };
 use crate::domain::call::ErrorKind;

@@ -8,7 +8,7 @@ use super::{
     lines::{ends_clause, ends_sentence, fit, lines, width},
     pieces::{Piece, each_piece, known_length, shown},
     speaker_name,
-    timing::{MAX_MS, MIN_MS, settle},
+    timing::{MAX_MS, MIN_MS, Slot, settle},
 };
 use crate::domain::transcript::Transcript;
 
@@ -35,16 +35,6 @@ pub struct Cue<'c> {
 pub struct Captions {
     text: String,
     slots: Vec<Slot>,
-}
-
-/// One of them. Its text follows that of the one before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) start_ms: u64,
-    pub(super) end_ms: u64,
-    speaker: Option<u32>,
-    turn: bool,
-    text_end: usize,
 }
 
 impl Captions {
@@ -217,8 +207,7 @@ mod tests {
     use crate::{
         domain::transcript::{TimedText, Timeline},
         render::{
-            lines::MAX_COLUMNS,
-            pieces::{Fullest, fullest, letters},
+            pieces::{Fullest, MAX_COLUMNS, fullest, letters},
             tests::timed_text,
         },
     };

@@ -1,9 +1,6 @@
 //! Breaking a cue into at most two lines of like length.
 
-use super::pieces::Piece;
-
-/// What a line of a caption holds.
-pub(super) const MAX_COLUMNS: usize = 42;
+use super::pieces::{MAX_COLUMNS, Piece};
 
 /// Whether the pieces go into two lines, with `label` columns taken at the start of the first.
 pub(super) fn fit(pieces: &[Piece<'_>], label: usize) -> bool {

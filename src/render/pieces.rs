@@ -4,9 +4,10 @@ use std::{borrow::Cow, slice};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::lines::MAX_COLUMNS;
 use crate::domain::transcript::{TimedText, Timeline, Transcript};
 
+/// What a line of a caption holds.
+pub(super) const MAX_COLUMNS: usize = 42;
 /// Reading speed for texts of unknown length: 15 columns a second.
 const MS_PER_COLUMN: u64 = 67;
 /// The widest word that is never broken.

@@ -1,13 +1,21 @@
 //! Last touch on the times of cues: ordered, apart, inside the audio, long enough to be read where there is room.
 
-use super::captions::Slot;
-
 /// What a cue lasts at least, where the next one leaves it room.
 pub(super) const MIN_MS: u64 = 1_000;
 /// What a cue lasts at most.
 pub(super) const MAX_MS: u64 = 7_000;
 /// What every cue gets, even at the cost of its neighbours' times: begins of broken answers coincide.
 const FLOOR_MS: u64 = 100;
+
+/// One caption. Its text follows that of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) start_ms: u64,
+    pub(super) end_ms: u64,
+    pub(super) speaker: Option<u32>,
+    pub(super) turn: bool,
+    pub(super) text_end: usize,
+}
 
 /// Needs cues in order of their begins, and no more of them than `length` has milliseconds.
 pub(super) fn settle(cues: &mut [Slot], length: Option<u64>) {

@@ -18,7 +18,7 @@ pub const DEFAULT_CONCURRENCY: u32 = 16;
 pub(super) struct Batch {
     pub(super) id: BatchId,
     pub(super) name: String,
-    pub(super) spec: Arc<BatchSpec>,
+    pub(super) spec: BatchSpec,
     /// The same as it was read.
     pub(super) read: Arc<str>,
     pub(super) sink: Sink,
@@ -54,8 +54,8 @@ impl Batch {
             Err(e) if e.is_fatal() || e.is_passing() => return Err(e),
             Err(e) => return Ok(Err(Unworkable::by_spec(e.reason()))),
         };
-        let spec = match row.spec.shared() {
-            Ok(spec) => spec,
+        let spec = match row.spec.read() {
+            Ok(spec) => spec.clone(),
             Err(fault) => {
                 return Ok(Err(Unworkable::by_spec(format!(
                     "its specification does not read ({fault}); a newer wavebatch may have submitted it: work it with that one, or submit it again"

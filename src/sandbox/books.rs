@@ -7,11 +7,41 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::callbacks::CallbackBooks;
 use crate::domain::hex::hex;
 
 /// SHA-256 of a recording without its container's padding, or of all that shapes a synthesis.
 pub(super) type Digest = [u8; 32];
+
+/// What became of the callback of one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackBooks {
+    /// The call's request id.
+    pub request_id: String,
+    /// Where it goes.
+    pub url: String,
+    /// Whether the work is done.
+    pub billed: bool,
+    /// Deliveries that were made.
+    pub deliveries: u32,
+    /// Of these, how many were acknowledged.
+    pub acknowledged: u32,
+    /// The status of each answer, in the order of the answers; none where there was no answer.
+    pub statuses: Vec<Option<u16>>,
+    /// How it ended; none while it is owed.
+    pub end: Option<CallbackEnd>,
+}
+
+/// How a callback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackEnd {
+    /// A delivery was acknowledged.
+    Acknowledged,
+    /// None was, and there will be no more.
+    GivenUp,
+    /// There was none.
+    Lost,
+}
 
 /// A copy of the books.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,10 +15,10 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use super::{
+    HandlerState,
     books::{Digest, Record},
     errors::{ErrorShape, Refusal, check_key},
     faults::{FaultStage, Subject, What},
-    handler_state::HandlerState,
     limits::{Lane, Over, Slot},
     reply::{SandboxReply, drip, half, scripted},
     wire::Wire,

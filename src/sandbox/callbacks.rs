@@ -17,13 +17,18 @@ use self::{
     log::Log,
     tally::Tally,
 };
-use super::{Config, books::Digest, faults::What, gate::Gate, handler_state::HandlerState, hook::Hook, logs::Entry};
+use super::{
+    Config, HandlerState,
+    books::{CallbackEnd, Digest},
+    faults::What,
+    gate::Gate,
+    hook::Hook,
+    logs::Entry,
+};
 
 mod delivery;
 pub(super) mod log;
 mod tally;
-
-pub use self::tally::{CallbackBooks, CallbackEnd};
 
 /// Deliveries of one callback in all, the repeated ones among them.
 const DELIVERIES: u32 = 10;

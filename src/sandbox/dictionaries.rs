@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    HandlerState,
     errors::{Refusal, check_key},
-    handler_state::HandlerState,
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

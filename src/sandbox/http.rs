@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    HandlerState,
     books::Books,
     callbacks, dictionaries,
     errors::{ErrorShape, Refusal},
     faults::{Fault, FaultStage, Subject},
-    handler_state::HandlerState,
     logs, stt, tts, voices,
 };
 

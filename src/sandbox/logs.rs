@@ -15,9 +15,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
+    HandlerState,
     errors::{Refusal, check_key},
     faults::{FaultStage, Subject, What},
-    handler_state::HandlerState,
     stt_request::SttRequest,
 };
 

@@ -12,15 +12,25 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use axum::http::HeaderValue;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
+use self::{
+    books::CallLog,
+    callbacks::Callbacks,
+    dictionaries::Dictionaries,
+    faults::Faults,
+    gate::Gate,
+    limits::{Lane, Limits},
+    logs::Logs,
+    wire::Wire,
+};
 pub use self::{
-    books::{Books, ContentBooks, ModelBooks, Record},
-    callbacks::{CallbackBooks, CallbackEnd},
+    books::{Books, CallbackBooks, CallbackEnd, ContentBooks, ModelBooks, Record},
     errors::ErrorShape,
     faults::{Fault, Match, StatusFault, What},
 };
-use self::{handler_state::HandlerState, wire::Wire};
 use crate::domain::options::Language;
 
 mod books;
@@ -30,7 +40,6 @@ mod dictionaries;
 mod errors;
 mod faults;
 mod gate;
-mod handler_state;
 mod hook;
 mod http;
 mod intake;
@@ -263,6 +272,76 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.state.stop.cancel();
+    }
+}
+
+/// All that the handlers share.
+#[derive(Debug)]
+struct HandlerState {
+    config: Config,
+    content_expiry: HeaderValue,
+    limits: Arc<Limits>,
+    books: CallLog,
+    faults: Faults,
+    logs: Logs,
+    dictionaries: Dictionaries,
+    callbacks: Callbacks,
+    /// Where calls wait after their work.
+    gate: Gate,
+    arrivals: watch::Sender<u64>,
+    client: reqwest::Client,
+    stop: CancellationToken,
+}
+
+impl HandlerState {
+    fn new(config: Config) -> io::Result<Self> {
+        // Another part of the process may have chosen a provider already; any will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(5)).build();
+        let limits = Limits::new(config.requests_per_minute, config.concurrency).with_tts(config.tts_concurrency);
+        let stop = CancellationToken::new();
+        Ok(Self {
+            content_expiry: config.content_expiry.parse().map_err(io::Error::other)?,
+            limits: Arc::new(limits),
+            books: CallLog::new(config.keep),
+            faults: Faults::default(),
+            logs: Logs::new(config.keep),
+            dictionaries: Dictionaries::default(),
+            callbacks: Callbacks::new(&config, &stop).map_err(io::Error::other)?,
+            gate: Gate::default(),
+            arrivals: watch::Sender::default(),
+            client: client.map_err(io::Error::other)?,
+            stop,
+            config,
+        })
+    }
+
+    fn books(&self) -> Books {
+        let all = self.limits.reading();
+        let of = |lane: Lane| {
+            let reading = self.limits.reading_of(lane);
+            let books =
+                ModelBooks { peak_in_flight: reading.peak_in_flight, most_in_a_minute: reading.most_in_a_minute };
+            (lane.name().to_owned(), books)
+        };
+        Books {
+            in_flight: all.in_flight,
+            peak_in_flight: all.peak_in_flight,
+            most_in_a_minute: all.most_in_a_minute,
+            models: Lane::all().map(of).collect(),
+            ..self.callbacks.tally.enter(self.books.copy())
+        }
+    }
+
+    fn reset(&self) {
+        self.faults.clear();
+        self.books.reset();
+        self.logs.reset();
+        self.dictionaries.reset();
+        self.limits.reset();
+        self.arrivals.send_replace(0);
+        self.callbacks.reset();
+        self.gate.release();
     }
 }
 

@@ -10,7 +10,6 @@ use axum::{
 use futures::{Stream, StreamExt, stream};
 
 use super::{
-    call::Call,
     errors::{ErrorShape, Refusal},
     faults::{StatusFault, What},
     limits::Slot,
@@ -67,15 +66,20 @@ impl From<Refusal> for SandboxReply {
     }
 }
 
-/// What is sent after the work: what was made, or what was scripted in its place.
-pub(super) fn reply(fault: Option<What>, made: Made, slot: Slot, call: &Call) -> SandboxReply {
+/// What is sent after the work: what was made, or what was scripted in its place, in the endpoint's shape.
+pub(super) fn reply(
+    fault: Option<What>,
+    made: Made,
+    slot: Slot,
+    (shape, request_id): (ErrorShape, &str),
+) -> SandboxReply {
     const ERROR: &str = "{\"error\": \"InternalServerError\", \"message\": \"scripted by the sandbox\"}";
     let useless = |media_type, body: &'static str| SandboxReply::Whole(success(media_type, body));
     match fault {
         Some(What::CutAfterWork) => SandboxReply::Cut,
         Some(What::Truncated) => SandboxReply::Half(made),
         Some(What::Drip(ms)) => SandboxReply::Drip(made, Duration::from_millis(ms), slot),
-        Some(What::Status(status)) => scripted(&status, call.shape, &call.record.request_id).into(),
+        Some(What::Status(status)) => scripted(&status, shape, request_id).into(),
         Some(What::Garbage200) => useless("application/json", "{\"status\": \"succ"),
         Some(What::Json200) => useless("application/json", ERROR),
         Some(What::Empty200) => useless(made.media_type, ""),

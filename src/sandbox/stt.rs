@@ -16,11 +16,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    HandlerState,
     call::{Call, declared_len, linger},
     callbacks::{self, Owed},
     errors::{ErrorShape, Refusal},
     faults::{FaultStage, What},
-    handler_state::HandlerState,
     hook::Hook,
     intake::{self, Intake, NotTaken, ReceivedRecording},
     limits::Slot,
@@ -71,7 +71,7 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<SandboxRepl
         Some(hook) => accept(call, asked, &heard, hook, fault.as_ref()).await,
         None => work(call, asked, &heard, fault.as_ref(), &mut slot).await,
     };
-    Ok(reply(fault, Made::whole("application/json", body), slot, call))
+    Ok(reply(fault, Made::whole("application/json", body), slot, (call.shape, &call.record.request_id)))
 }
 
 /// All that is decided before the recording is read.

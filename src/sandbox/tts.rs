@@ -12,10 +12,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use uuid::Uuid;
 
 use super::{
+    HandlerState,
     call::{Call, declared_len, linger},
     errors::{ErrorShape, Refusal},
     faults::What,
-    handler_state::HandlerState,
     intake::{Intake, NotTaken},
     limits::{Lane, Slot},
     reply::{Made, SandboxReply, reply},
@@ -144,7 +144,7 @@ async fn work(
     }
     let done = call.bill(&digest, fault.as_ref(), &mut slot);
     call.worked(done, fault.as_ref()).await;
-    Ok(reply(fault, made, slot, call))
+    Ok(reply(fault, made, slot, (call.shape, &call.record.request_id)))
 }
 
 fn accepts_wav(parts: &Parts) -> bool {

@@ -7,8 +7,8 @@ use axum::{Json, extract::State, http::HeaderMap};
 use serde_json::{Value, json};
 
 use super::{
+    HandlerState,
     errors::{Refusal, check_key},
-    handler_state::HandlerState,
 };
 
 /// Id, languages, accent, gender, age, use.

@@ -6,6 +6,7 @@ mod metrics;
 mod notify;
 pub mod probe;
 mod receiver;
+mod refusal;
 mod schedules;
 mod secret;
 mod serve;

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     Metrics,
+    refusal::Refusal,
     serve::{Listening, ServerTimeouts},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
         callback::{Secret, call_of, is_probe},
         cost::Rates,
         job::CallId,
-        options::{SttModel, listed},
+        options::SttModel,
     },
     large::look_into,
     store::{Callback, CallbackContent, Effect, Expected, Store, StoreError},
@@ -105,24 +106,6 @@ impl Receiver {
     /// Takes no more, and waits a little for what is under way.
     pub async fn shutdown(self) {
         self.0.shutdown().await;
-    }
-}
-
-listed! {
-    /// Why a callback was not kept.
-    Refusal, "refusal" {
-        /// Nothing proves that it is one of ours.
-        Unknown = "unknown",
-        /// It is no callback, or not all of it.
-        Unreadable = "unreadable",
-        /// Over the limit.
-        TooLarge = "too_large",
-        /// It did not come in time.
-        TooSlow = "too_slow",
-        /// The ledger could not take it.
-        Ledger = "ledger",
-        /// There was no room to read it into.
-        Crowded = "crowded",
     }
 }
 

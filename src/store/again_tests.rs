@@ -1,7 +1,7 @@
 //! The same batch submitted again: what is new, what has changed, and what would be bought.
 
-use super::{tests::*, *};
 use crate::domain::job::JobState;
+use crate::store::{tests::*, *};
 
 #[tokio::test]
 async fn submitting_again_adds_only_what_is_new() {

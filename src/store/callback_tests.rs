@@ -1,12 +1,12 @@
 //! Answers that are posted: whenever they come, however often, and whoever is alive.
 
-use super::{tests::*, *};
 use crate::domain::{
     body::Arriving,
     call::{CallFailure, ErrorKind},
     job::{CallId, CallState, JobState, Step, Why},
     pool::Limits,
 };
+use crate::store::{tests::*, *};
 
 const OVERDUE: i64 = 900_000;
 

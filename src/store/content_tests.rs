@@ -1,10 +1,10 @@
 //! What says that a local file is the recording that was heard.
 
-use super::{tests::*, *};
 use crate::domain::{
     identity::{ContentHash, Passport, SeenFile},
     job::{BatchId, JobId, JobState, Token},
 };
+use crate::store::{tests::*, *};
 
 const FIRST: SeenFile = SeenFile { bytes: 9, modified_ns: 1, inode: 5 };
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{tests::*, *};
 use crate::domain::job::{BatchId, JobState};
+use crate::store::{tests::*, *};
 
 /// More lines than one step changes.
 const MANY: u64 = 20_000;

@@ -2,59 +2,26 @@
 //!
 //! All writing goes through one task per process (`writer`) that commits what is waiting as one transaction; reading goes
 //! through a small pool. Methods speak domain words, and hold for any engine behind them.
+//!
+//! | room | what it has |
+//! | --- | --- |
+//! | `engine` | the one connection that writes, how values stand in rows, what SQLite needs, who works on the ledger |
+//! | `batches` | batches and their lines: submitting, the user's verbs, pauses and windows |
+//! | `jobs` | who works on which job, what becomes of it, and which files are its own |
+//! | `calls` | the journal: permits, the intents that they write, and how calls end |
+//! | `cache` | what is kept beside the rows: audio in the spool, and answers until they are pruned |
+//! | `queries` | what the ledger tells: plain data, read only |
+//! | `notices`, `schedules` | what somebody is to be told of; definitions that run by themselves |
 
-mod audio_cache;
-mod beat;
-mod begin;
-mod callbacks;
-mod claim;
-mod clips;
-mod columns;
-mod commands;
-mod content;
-mod control;
-mod deliveries;
-mod dictionaries;
-mod diff;
-mod end;
+mod batches;
+mod cache;
+mod calls;
+mod engine;
 mod error;
-mod fence;
-mod intent;
-mod lines;
-mod look;
+mod jobs;
 mod notices;
-mod open;
-mod outcome;
-mod outputs;
-mod packed;
-mod parts;
-mod pauses;
-mod permit;
-mod processes;
-mod prune;
-mod purchase;
-mod read;
-mod rows;
-mod sample;
+mod queries;
 mod schedules;
-mod scratch;
-mod settle;
-mod sizes;
-mod space;
-mod spec;
-mod spend;
-mod spend_limits;
-mod spool;
-mod sql;
-mod submit;
-mod synthesis_counts;
-mod texts;
-mod uploads;
-mod views;
-mod vitals;
-mod wanted;
-mod window;
-mod writer;
 
 use std::{
     collections::HashSet,
@@ -73,42 +40,42 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock, Millis};
 
 pub use crate::domain::body::Body;
-pub use audio_cache::{AudioCache, CachedClip};
-pub use begin::{Begun, NewBatch, Resubmission};
-pub use callbacks::{Callback, CallbackContent, Effect, Expected};
-pub use claim::{ClaimRequest, Claimed, Order};
-pub use control::{Cancelled, Chosen, Retried};
-pub use deliveries::AnswerFacts;
-pub use diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
-pub use end::{End, EndReply, Ended, PoolEffect};
+pub use batches::begin::{Begun, NewBatch, Resubmission};
+pub use batches::control::{Cancelled, Chosen, Retried};
+pub use batches::diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
+pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
+pub use batches::spec::StoredSpec;
+pub use batches::submit::Submitted;
+pub use batches::wanted::{LineMark, ReadLines, Rewanted};
+pub use batches::window::BatchStatus;
+pub use cache::audio_cache::{AudioCache, CachedClip};
+pub use cache::prune::Pruned;
+pub use cache::spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
+pub use calls::callbacks::{Callback, CallbackContent, Effect, Expected};
+pub use calls::end::{End, EndReply, Ended, PoolEffect};
+pub use calls::permit::{Denial, Permit, PermitAsk};
+pub use calls::purchase::{Clip, Purchase};
+pub use calls::spend_limits::{Lifted, SpendNotice};
+pub use calls::uploads::Upload;
+pub use engine::open::{MIN_SQLITE, Opening, real_path};
+pub use engine::processes::Enlisted;
+pub use engine::scratch::Scratch;
 pub use error::StoreError;
-pub use lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
+pub use jobs::claim::{ClaimRequest, Claimed, Order};
+pub use jobs::deliveries::AnswerFacts;
+pub use jobs::outputs::{OutputFile, Ownership, Writes};
+pub use jobs::parts::PlannedPart;
+pub use jobs::settle::{Finish, Settled, Settlement, To};
+pub use jobs::texts::Text;
 pub use notices::{NewNotice, Notice, Undelivered};
-pub use open::{MIN_SQLITE, Opening, real_path};
-pub use outputs::{OutputFile, Ownership, Writes};
-pub use parts::PlannedPart;
-pub use permit::{Denial, Permit, PermitAsk};
-pub use processes::Enlisted;
-pub use prune::Pruned;
-pub use purchase::{Clip, Purchase};
-pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
-pub use scratch::Scratch;
-pub use settle::{Finish, Settled, Settlement, To};
-pub use sizes::{KeptAnswers, LedgerSizes};
-pub use spec::StoredSpec;
-pub use spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
-pub use spend_limits::{Lifted, SpendNotice};
-pub use spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
-pub use submit::Submitted;
-pub use texts::Text;
-pub use uploads::Upload;
-pub use views::{
+pub use queries::sizes::{KeptAnswers, LedgerSizes};
+pub use queries::spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
+pub use queries::views::{
     BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending,
     SynthesisCounts,
 };
-pub use vitals::Vitals;
-pub use wanted::{LineMark, ReadLines, Rewanted};
-pub use window::BatchStatus;
+pub use queries::vitals::Vitals;
+pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -182,7 +149,7 @@ impl Moment {
 /// A handle on the ledger. Cheap to clone; the writer stops when the last handle is gone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    commands: mpsc::Sender<writer::Command>,
+    commands: mpsc::Sender<engine::writer::Command>,
     read: SqlitePool,
     shared: Arc<StoreShared>,
     path: Arc<PathBuf>,
@@ -241,7 +208,7 @@ impl Store {
         Moment::of(&self.shared.clock)
     }
 
-    async fn send<T>(&self, make: impl FnOnce(WriterReply<T>) -> writer::Command) -> Result<T, StoreError> {
+    async fn send<T>(&self, make: impl FnOnce(WriterReply<T>) -> engine::writer::Command) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(make(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -254,7 +221,9 @@ impl Store {
         T: Send + 'static,
         F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
     {
-        let any = self.send(|reply| writer::Command::WriterTask(writer::WriterTask::new(work, reply))).await?;
+        let any = self
+            .send(|reply| engine::writer::Command::WriterTask(engine::writer::WriterTask::new(work, reply)))
+            .await?;
         Ok(*any.downcast::<T>().expect("the reply has the type of the work"))
     }
 

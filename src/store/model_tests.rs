@@ -11,12 +11,12 @@ use proptest::{collection::vec, prelude::*};
 use sqlx::Row;
 
 use self::ops::{How, Op, Where, message, op};
-use super::{tests::*, *};
 use crate::domain::{
     call::{CallFailure, ErrorKind},
     job::{BatchId, CallId, CallState, JobState, Step, Token, Why},
     pool::Limits,
 };
+use crate::store::{tests::*, *};
 
 /// What is reserved for a call: a minute at 5,000 micro-USD.
 const RESERVE: i64 = 5_000;
@@ -339,7 +339,7 @@ impl Pair {
         let mut found = BTreeMap::new();
         for row in rows.unwrap() {
             let state: String = row.get("state");
-            let id = rows::call_id(&row, "id").unwrap().unwrap();
+            let id = crate::store::engine::rows::call_id(&row, "id").unwrap().unwrap();
             found.insert(id, (state, row.get::<i64, _>("cost"), row.get::<i64, _>("reserve")));
         }
         let expected = self.ids.iter().zip(&self.calls).map(|(id, call)| {

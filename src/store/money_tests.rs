@@ -1,12 +1,12 @@
 //! Money, and what users and limits stop: as any engine must do it.
 
-use super::{tests::*, *};
 use crate::domain::{
     cost::MicroUsd,
     job::{CallState, JobState, Step, Why},
     pool::Limits,
     retry::PauseKind,
 };
+use crate::store::{tests::*, *};
 
 #[tokio::test]
 async fn money_is_reserved_before_it_is_spent() {

@@ -1,7 +1,7 @@
 //! Notices: posted once, taken by one at a time, told in turn, given up after a day.
 
-use super::{tests::*, *};
 use crate::domain::notice::NoticeEvent;
+use crate::store::{tests::*, *};
 
 const LEASE: i64 = 90_000;
 const DAY: i64 = 24 * 3_600_000;

@@ -3,7 +3,7 @@
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Store, StoreError, rows};
+use crate::store::{Store, StoreError, engine::rows};
 use crate::{
     clock::Millis,
     domain::{job::BatchId, notice::NoticeEvent},

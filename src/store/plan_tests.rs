@@ -1,8 +1,10 @@
 //! Statements whose plan must not depend on a guess: each looks at a few rows of an index, where another index would have it
 //! look at all rows of a batch or an account.
 
-use super::{control::AWAITED_CALLS, fence, spend_limits::IS_IN_FLIGHT, tests::ledger, vitals};
 use crate::domain::job::BatchId;
+use crate::store::{
+    batches::control::AWAITED_CALLS, calls::fence, calls::spend_limits::IS_IN_FLIGHT, queries::vitals, tests::ledger,
+};
 
 #[tokio::test]
 async fn few_rows_are_found_by_the_index_of_the_few() {

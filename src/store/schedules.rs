@@ -12,8 +12,8 @@ use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, rows, sql::sql};
 use crate::clock::Millis;
+use crate::store::{Store, StoreError, engine::rows, engine::sql::sql};
 
 pub use settle::{NewRun, Settling};
 pub use shown::{LastRun, ScheduleView, WaitingRun};

@@ -1,12 +1,12 @@
 //! What a service asks of a ledger: windows, one line at a time through a pause, and telling each end once.
 
-use super::{tests::*, *};
 use crate::domain::{
     environment::Environment,
     job::JobState,
     pool::{Limits, Pool},
     retry::PauseKind,
 };
+use crate::store::{tests::*, *};
 
 const HOUR: i64 = 3_600_000;
 const MINUTES_15: i64 = 15 * 60_000;

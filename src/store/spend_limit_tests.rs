@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::{Timestamp, tz::TimeZone};
 use sqlx::Row;
 
-use super::{tests::*, *};
 use crate::domain::{
     cost::MicroUsd,
     environment::Environment,
@@ -14,6 +13,7 @@ use crate::domain::{
     retry::PauseKind,
     spend::{Period, SpendRule, SpendUse, quarter},
 };
+use crate::store::{tests::*, *};
 
 const LIVE: (&str, Environment) = ("acc", Environment::Live);
 

@@ -339,7 +339,7 @@ async fn a_clock_that_was_set_back_stops_nothing() {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
                 let now = Moment { wall: now, ..Moment::of(&shared.clock) };
-                beat::beat(conn, &shared, process, &now).await
+                engine::beat::beat(conn, &shared, process, &now).await
             })
         })
         .await

@@ -4,7 +4,6 @@ use std::{fs, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{tests::*, *};
 use crate::domain::{
     environment::Environment,
     job::JobState::{Awaiting, Failed, Queued, Running, Succeeded},
@@ -12,6 +11,7 @@ use crate::domain::{
     retry::PauseKind,
     transcription::Transcription,
 };
+use crate::store::{tests::*, *};
 
 #[tokio::test]
 async fn vitals_are_those_of_what_is_not_finished_in_this_environment() {

@@ -17,7 +17,7 @@ use super::{
     classify::{FailedReply, incomplete},
     errors::Said,
     frames::{Frames, StreamStep},
-    synthesis::{SynthesisCall, SynthesisOutcome, SynthesizedAudio, Transport},
+    synthesis_call::{SynthesisCall, SynthesisOutcome, SynthesizedAudio, Transport},
     words,
 };
 use crate::domain::call::{CallFailure, ErrorKind, Outcome};

@@ -25,6 +25,7 @@ mod send;
 #[cfg(test)]
 mod server;
 mod synthesis;
+mod synthesis_call;
 #[cfg(test)]
 mod synthesis_tests;
 #[cfg(test)]

@@ -106,7 +106,7 @@ struct Transactions(AtomicU64);
 
 impl Subscriber for Transactions {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "wavebatch::store::writer" && *metadata.level() == Level::TRACE
+        metadata.target() == "wavebatch::store::engine::writer" && *metadata.level() == Level::TRACE
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

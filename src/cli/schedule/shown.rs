@@ -1,23 +1,17 @@
-//! What runs when, in words and as a view.
+//! What runs when, in words.
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Listing, Load, Planned, Times};
-use crate::cli::{
+use super::super::{
     messages,
     words::{counted, duration, fact, grouped},
 };
 use crate::{
-    app::views::{
-        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduledView, WaitingRunView,
-        ZonedView,
-    },
+    app::{Listing, Load, Planned},
     clock::Millis,
-    definition::Faults,
     domain::{
         batch::BatchName,
-        estimate::least_time,
-        schedule::{Missed, Occurrence},
+        schedule::{Missed, Occurrence, Schedule as Times},
     },
     store::ScheduleView,
 };
@@ -135,71 +129,4 @@ fn load(load: &Load, times: &Times) -> Vec<String> {
         ));
     }
     facts
-}
-
-pub(super) fn view(listing: &Listing) -> ListingView<'_> {
-    ListingView {
-        definitions: listing.planned.iter().map(view_of_planned).collect(),
-        without_schedule: listing.without,
-        broken: listing.broken.iter().map(view_of_broken).collect(),
-        same_batch: listing.same.iter().map(|(files, batch)| SameBatchView { batch, files }).collect(),
-    }
-}
-
-fn view_of_broken((file, found): &(String, Faults)) -> BrokenView<'_> {
-    BrokenView { file, faults: found.list.iter().map(ToString::to_string).collect(), more: found.more }
-}
-
-fn view_of_planned(planned: &Planned) -> ScheduledView<'_> {
-    let times = &planned.times;
-    let at = |moment: Timestamp| ZonedView {
-        utc: moment.to_string(),
-        local: moment.to_zoned(times.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-    };
-    let when = |ms: Millis| at(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX));
-    let next = planned.runs.iter().map(|(run, batch)| RunView {
-        at: at(run.at),
-        date: run.date.to_string(),
-        batch,
-        until: run.window.map(|window| at(window.until)),
-    });
-    let view = planned.view.as_ref();
-    let last = view.and_then(|view| view.last.as_ref());
-    let waiting = view.into_iter().flat_map(|view| &view.waiting).map(|run| WaitingRunView {
-        at: when(run.at),
-        date: run.date.to_string(),
-        due: when(run.due_at),
-        why: run.why.as_deref(),
-    });
-    ScheduledView {
-        name: &planned.table.name,
-        file: &planned.file,
-        cron: times.cron.to_string(),
-        timezone: times.zone.iana_name().filter(|_| !times.zone.is_unknown()),
-        window_seconds: times.window.map(|window| window.as_secs()),
-        missed: times.missed,
-        next: next.collect(),
-        more: planned.more,
-        last: last.map(|last| LastRunView { at: when(last.at), started: when(last.started_at), batch: &last.batch }),
-        waiting: waiting.collect(),
-        left_over: view.map_or(0, |view| view.left_over),
-        calls: view_of_load(&planned.load),
-        notes: &planned.notes,
-    }
-}
-
-fn view_of_load(load: &Load) -> LoadView {
-    match load {
-        Load::Unknown(why) => LoadView::Unknown { not_counted: why },
-        Load::Counted { calls, limits, over } => {
-            let rate = limits.limits.requests_per_minute;
-            LoadView::Counted {
-                calls: *calls,
-                over_window: *over,
-                least_seconds: rate.map(|rate| least_time(*calls, rate) / 1_000),
-                requests_per_minute: rate,
-                limit_set_by: limits.rate_by.to_string(),
-            }
-        }
-    }
 }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::acknowledges;
 use crate::sandbox::{
+    HandlerState,
     errors::Refusal,
-    handler_state::HandlerState,
     hook::Hook,
     logs::{Page, open, stamp},
 };

@@ -2,42 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::acknowledges;
-use crate::sandbox::books::Books;
-
-/// What became of the callback of one call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallbackBooks {
-    /// The call's request id.
-    pub request_id: String,
-    /// Where it goes.
-    pub url: String,
-    /// Whether the work is done.
-    pub billed: bool,
-    /// Deliveries that were made.
-    pub deliveries: u32,
-    /// Of these, how many were acknowledged.
-    pub acknowledged: u32,
-    /// The status of each answer, in the order of the answers; none where there was no answer.
-    pub statuses: Vec<Option<u16>>,
-    /// How it ended; none while it is owed.
-    pub end: Option<CallbackEnd>,
-}
-
-/// How a callback ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CallbackEnd {
-    /// A delivery was acknowledged.
-    Acknowledged,
-    /// None was, and there will be no more.
-    GivenUp,
-    /// There was none.
-    Lost,
-}
+use crate::sandbox::books::{Books, CallbackBooks, CallbackEnd};
 
 #[derive(Debug, Default)]
 struct TallyPages {

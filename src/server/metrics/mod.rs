@@ -24,7 +24,7 @@ use self::{
     ledger::{Float, LedgerGauges, seconds},
     perhaps::Perhaps,
 };
-use super::{ScheduleState, receiver::Refusal};
+use super::{ScheduleState, refusal::Refusal};
 use crate::{
     clock::Millis,
     domain::{

@@ -4,8 +4,8 @@ use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::{Row, SqliteConnection};
 
-use super::super::{StoreError, rows};
 use crate::clock::Millis;
+use crate::store::{StoreError, engine::rows};
 
 /// How long runs that are over are kept, in ms.
 const KEPT: Millis = 100 * 86_400_000;

@@ -4,8 +4,8 @@ use crate::domain::environment::Environment;
 use jiff::civil::Date;
 use sqlx::Row;
 
-use super::super::{Store, StoreError, rows};
 use crate::clock::Millis;
+use crate::store::{Store, StoreError, engine::rows};
 
 /// How a definition with a schedule stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

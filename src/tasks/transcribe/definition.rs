@@ -13,11 +13,10 @@ use crate::{
         Built, DefinitionTask, ExtraRules, Faults, NoSource, Page, Place, TaskDefinition, TaskDraft, Template,
         Transcribing,
         build::Builder,
-        draft::{named, some},
         manifest::{OpenManifest, RecordReader, UnnamedColumns},
         paths::io_message,
         targets::local,
-        text::ticked,
+        text::{named, some, ticked},
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{

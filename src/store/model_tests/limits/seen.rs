@@ -10,7 +10,7 @@ use crate::{
         job::{BatchId, CallId, CallState, JobId, JobState, Token},
         spend::{SpendRule, SpendUse, quarter},
     },
-    store::{Claimed, Store, rows},
+    store::{Claimed, Store, engine::rows},
 };
 
 pub(super) struct SeenCall {

@@ -10,8 +10,7 @@ use toml::{
 use crate::{
     definition::{
         Page,
-        draft::{named, some},
-        text::{did_you_mean, excerpt, ticked},
+        text::{did_you_mean, excerpt, named, some, ticked},
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{

@@ -1,0 +1,343 @@
+//! Definitions with a schedule: what runs when, and what its window cannot hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, ToSpan};
+
+use super::{
+    error::AppError,
+    settings::{Settings, limits_of},
+    views::{
+        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduledView, WaitingRunView,
+        ZonedView,
+    },
+};
+use crate::{
+    clock::Millis,
+    config::PoolLimits,
+    definition::{Definition, Fault, Faults, Overrides, Timetable},
+    domain::{
+        batch::BatchName,
+        causes::in_words,
+        environment::Environment,
+        estimate::least_time,
+        pool::WINDOW_MS,
+        schedule::{Occurrence, Schedule as Times, Window},
+    },
+    runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
+    server::names_ahead,
+    store::{ScheduleView, Store},
+};
+
+/// Runs of one definition that are looked at; one that runs every minute would fill books.
+const MOST_RUNS: usize = 1_000;
+
+/// What was found.
+#[derive(Default)]
+pub struct Listing {
+    /// Those with a schedule, the next to run first.
+    pub planned: Vec<Planned>,
+    /// Definitions without a schedule.
+    pub without: u64,
+    /// Files that cannot be read, and why.
+    pub broken: Vec<(String, Faults)>,
+    /// Definitions that would make the same batch, and the first such name.
+    pub same: Vec<(Vec<String>, BatchName)>,
+}
+
+/// A definition with a schedule.
+pub struct Planned {
+    /// Its file.
+    pub file: String,
+    /// What it says of its runs.
+    pub table: Timetable,
+    /// Its schedule.
+    pub times: Times,
+    /// The next ones, at least one.
+    pub runs: Vec<(Occurrence, BatchName)>,
+    /// How many more there are in these days; at least.
+    pub more: u64,
+    /// What the next run has to do.
+    pub load: Load,
+    /// What its author should know.
+    pub notes: Vec<String>,
+    /// How it stands in the ledger, if a service ever looked at it.
+    pub view: Option<ScheduleView>,
+}
+
+/// What the next run has to do.
+pub enum Load {
+    /// It was counted.
+    Counted {
+        /// Calls.
+        calls: u64,
+        /// The limits that they are under.
+        limits: Box<PoolLimits>,
+        /// How many of them its window cannot hold, where it has one and is limited.
+        over: Option<u64>,
+    },
+    /// Why that is not known.
+    Unknown(&'static str),
+}
+
+/// One file's part of the listing.
+enum ListingItem {
+    Planned(Box<Planned>),
+    Without(BatchName),
+}
+
+/// Looks at definitions and when they run in so many days; the next run is looked at however far it is.
+///
+/// # Errors
+/// The ledger does not tell.
+pub async fn list_schedules(
+    settings: &Settings,
+    store: Option<&Store>,
+    files: &[PathBuf],
+    days: u16,
+) -> Result<Listing, AppError> {
+    let views = match store {
+        Some(store) => store.schedule_views(Environment::Live).await?,
+        None => Vec::new(),
+    };
+    let now = settings.env.now.unwrap_or_else(Timestamp::now);
+    Ok(ScheduleContext { settings, store, views, now, days }.list(files).await)
+}
+
+/// What definitions are held against.
+struct ScheduleContext<'a> {
+    settings: &'a Settings,
+    store: Option<&'a Store>,
+    views: Vec<ScheduleView>,
+    now: Timestamp,
+    days: u16,
+}
+
+impl ScheduleContext<'_> {
+    async fn list(&self, files: &[PathBuf]) -> Listing {
+        let mut listing = Listing::default();
+        let mut names: BTreeMap<BatchName, BTreeSet<String>> = BTreeMap::new();
+        for path in files {
+            let file = path.display().to_string();
+            match self.look(path).await {
+                Ok(ListingItem::Planned(planned)) => {
+                    for name in names_ahead(&planned.table, &planned.times, self.now) {
+                        names.entry(name).or_default().insert(file.clone());
+                    }
+                    listing.planned.push(*planned);
+                }
+                Ok(ListingItem::Without(batch)) => {
+                    listing.without += 1;
+                    names.entry(batch).or_default().insert(file);
+                }
+                Err(faults) => listing.broken.push((file, faults)),
+            }
+        }
+        listing.planned.sort_by_key(|planned| planned.runs.first().map(|(run, _)| run.at));
+        listing.same = same(names);
+        listing
+    }
+
+    async fn look(&self, path: &Path) -> Result<ListingItem, Faults> {
+        // Of a file that is wrong by itself, all is told that is.
+        let all = |faults| self.load_at(path, self.now).err().unwrap_or(faults);
+        let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
+        let table = Timetable::read(path, crate::tasks::Registry::built_in().definitions(), &overrides).map_err(all)?;
+        let Some(times) = table.schedule.clone() else {
+            return self.load_at(path, self.now).map(|definition| ListingItem::Without(definition.batch));
+        };
+        let (runs, more) = self.runs(&times, &table).map_err(|fault| all(fault.into()))?;
+        let file = path.display().to_string();
+        let (load, notes) = match self.load_at(path, runs[0].0.at) {
+            Ok(definition) => {
+                let definition = definition.asked_at(self.settings.config.origin());
+                (self.load(&file, &definition, runs[0].0.window, &table).await?, definition.notes())
+            }
+            // That of a day to come is there by then, or not: now nobody can know.
+            Err(faults) if table.has_dated_manifest() && faults.list.iter().all(|f| f.is_of_field("manifest")) => {
+                (Load::Unknown("its manifest is not there yet"), table.note().into_iter().collect())
+            }
+            Err(faults) => return Err(faults),
+        };
+        let view = self.views.iter().find(|view| view.definition == table.name).cloned();
+        Ok(ListingItem::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
+    }
+
+    /// The runs of these days, or else the next; and how many more there are.
+    fn runs(&self, times: &Times, table: &Timetable) -> Result<(Vec<(Occurrence, BatchName)>, u64), Fault> {
+        let end = self.now.checked_add((i64::from(self.days) * 24).hours()).unwrap_or(Timestamp::MAX);
+        let near = times.upcoming(self.now).enumerate().take_while(|(nth, run)| *nth == 0 || run.at <= end);
+        let named = |(_, run): (usize, Occurrence)| table.batch(run.date).map(|batch| (run, batch));
+        let runs: Result<Vec<_>, _> = near.take(MOST_RUNS).map(named).collect();
+        let runs = runs.map_err(|message| Fault::of_field("batch", message))?;
+        let Some((last, _)) = runs.last() else {
+            return Err(Fault::of_field("schedule.cron", format!("`{}` never comes", times.cron)));
+        };
+        let more = if runs.len() < MOST_RUNS { 0 } else { MOST_RUNS * 10 };
+        let more = times.upcoming(last.at).take(more).take_while(|run| run.at <= end).count();
+        Ok((runs, more as u64))
+    }
+
+    /// A definition as it is at this moment.
+    fn load_at(&self, path: &Path, now: Timestamp) -> Result<Definition, Faults> {
+        let overrides = Overrides { now: Some(now), ..Overrides::default() };
+        Definition::load(path, crate::tasks::Registry::built_in().definitions(), &overrides)
+    }
+
+    async fn load(
+        &self,
+        file: &str,
+        definition: &Definition,
+        window: Option<Window>,
+        table: &Timetable,
+    ) -> Result<Load, Faults> {
+        if definition.origin.needs_copy() {
+            return Ok(Load::Unknown("its manifest is not on this machine"));
+        }
+        let asked = PlanOptions {
+            tasks: crate::tasks::Registry::built_in().intakes().clone(),
+            again: false,
+            update_source: false,
+            rates: self.settings.config.rates.clone(),
+            watch: ReadWatch::default(),
+        };
+        match intake::plan(self.store, definition, None, Environment::Live, &asked).await {
+            Ok(plan) => Ok(counted(&plan, window, limits_of(&self.settings.config, &plan.spec))),
+            Err(IntakeError::Faults(faults)) if faults.is_only_empty() && table.has_dated_manifest() => {
+                Ok(Load::Unknown("its manifest is empty as yet"))
+            }
+            Err(IntakeError::Faults(faults)) => Err(faults),
+            Err(e) => Err(Fault::of_file(file, in_words(&e)).into()),
+        }
+    }
+}
+
+/// Definitions that share a name, each group once.
+fn same(names: BTreeMap<BatchName, BTreeSet<String>>) -> Vec<(Vec<String>, BatchName)> {
+    let mut groups = BTreeMap::new();
+    for (name, files) in names.into_iter().filter(|(_, files)| files.len() > 1) {
+        groups.entry(files.into_iter().collect::<Vec<_>>()).or_insert(name);
+    }
+    groups.into_iter().collect()
+}
+
+fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
+    let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
+    let rate = limits.limits.requests_per_minute;
+    let over = window.zip(rate).map(|(window, rate)| calls.saturating_sub(holds(window, rate)));
+    Load::Counted { calls, limits: Box::new(limits), over }
+}
+
+/// How many calls can begin in a window: a lot at once, and the next when the minute that is counted is over.
+fn holds(window: Window, per_minute: u32) -> u64 {
+    let ms = window.until.as_millisecond().saturating_sub(window.from.as_millisecond()).max(0);
+    let lots = ms.unsigned_abs().div_ceil(WINDOW_MS.unsigned_abs());
+    lots.saturating_mul(u64::from(per_minute))
+}
+
+impl Listing {
+    /// As it is shown.
+    #[must_use]
+    pub fn view(&self) -> ListingView<'_> {
+        let listing = self;
+        ListingView {
+            definitions: listing.planned.iter().map(view_of_planned).collect(),
+            without_schedule: listing.without,
+            broken: listing.broken.iter().map(view_of_broken).collect(),
+            same_batch: listing.same.iter().map(|(files, batch)| SameBatchView { batch, files }).collect(),
+        }
+    }
+}
+
+fn view_of_broken((file, found): &(String, Faults)) -> BrokenView<'_> {
+    BrokenView { file, faults: found.list.iter().map(ToString::to_string).collect(), more: found.more }
+}
+
+fn view_of_planned(planned: &Planned) -> ScheduledView<'_> {
+    let times = &planned.times;
+    let at = |moment: Timestamp| ZonedView {
+        utc: moment.to_string(),
+        local: moment.to_zoned(times.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    };
+    let when = |ms: Millis| at(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX));
+    let next = planned.runs.iter().map(|(run, batch)| RunView {
+        at: at(run.at),
+        date: run.date.to_string(),
+        batch,
+        until: run.window.map(|window| at(window.until)),
+    });
+    let view = planned.view.as_ref();
+    let last = view.and_then(|view| view.last.as_ref());
+    let waiting = view.into_iter().flat_map(|view| &view.waiting).map(|run| WaitingRunView {
+        at: when(run.at),
+        date: run.date.to_string(),
+        due: when(run.due_at),
+        why: run.why.as_deref(),
+    });
+    ScheduledView {
+        name: &planned.table.name,
+        file: &planned.file,
+        cron: times.cron.to_string(),
+        timezone: times.zone.iana_name().filter(|_| !times.zone.is_unknown()),
+        window_seconds: times.window.map(|window| window.as_secs()),
+        missed: times.missed,
+        next: next.collect(),
+        more: planned.more,
+        last: last.map(|last| LastRunView { at: when(last.at), started: when(last.started_at), batch: &last.batch }),
+        waiting: waiting.collect(),
+        left_over: view.map_or(0, |view| view.left_over),
+        calls: view_of_load(&planned.load),
+        notes: &planned.notes,
+    }
+}
+
+fn view_of_load(load: &Load) -> LoadView {
+    match load {
+        Load::Unknown(why) => LoadView::Unknown { not_counted: why },
+        Load::Counted { calls, limits, over } => {
+            let rate = limits.limits.requests_per_minute;
+            LoadView::Counted {
+                calls: *calls,
+                over_window: *over,
+                least_seconds: rate.map(|rate| least_time(*calls, rate) / 1_000),
+                requests_per_minute: rate,
+                limit_set_by: limits.rate_by.to_string(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(minutes: i64) -> Window {
+        Window { from: Timestamp::UNIX_EPOCH, until: Timestamp::from_second(minutes * 60).unwrap() }
+    }
+
+    #[test]
+    fn a_window_holds_the_lots_that_begin_in_it() {
+        assert_eq!(holds(window(1), 25), 25);
+        assert_eq!(holds(window(2), 25), 50);
+        assert_eq!(holds(window(360), 25), 8_875, "not 9,000: a minute is counted as 61 s");
+        // 10,000 calls at 25 a minute take 6 h 47 min.
+        assert_eq!(holds(window(6 * 60 + 47), 25), 10_025);
+        assert!(holds(window(6 * 60 + 45), 25) < 10_000);
+    }
+
+    #[test]
+    fn definitions_that_share_names_are_told_once() {
+        let name = |text: &str| BatchName::new(text).unwrap();
+        let files = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect::<BTreeSet<_>>();
+        let names = [
+            (name("n-2026-11-21"), files(&["a.toml", "b.toml"])),
+            (name("n-2026-11-20"), files(&["a.toml", "b.toml"])),
+            (name("x"), files(&["c.toml"])),
+        ];
+        let message = same(names.into_iter().collect());
+        assert_eq!(message, [(vec!["a.toml".to_owned(), "b.toml".to_owned()], name("n-2026-11-20"))]);
+    }
+}

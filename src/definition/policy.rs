@@ -1,0 +1,23 @@
+//! What becomes of lines that something is wrong with.
+
+use crate::domain::options::listed;
+
+listed! {
+    /// What happens to a manifest's bad lines.
+    BadLines, "policy for bad lines" {
+        /// Any bad line stops the submission.
+        Fault = "fault",
+        /// The good lines are submitted; a bad one stands in the report as failed.
+        Skip = "skip",
+    }
+}
+
+listed! {
+    /// What happens to a line that names no recording.
+    NoSource, "policy for lines without a source" {
+        /// It is a bad line.
+        Fault = "fault",
+        /// There is nothing to do for it: it stands in the report as skipped.
+        Skip = "skip",
+    }
+}

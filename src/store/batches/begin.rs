@@ -1,0 +1,327 @@
+//! The first and the last step of submitting: what a batch is asked for now, and what that means for the lines it has.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::{Row, SqliteConnection};
+
+use crate::store::{Store, StoreError, StoredSpec, batches::control, engine::sql::sql, jobs::deliveries};
+use crate::{
+    clock::Millis,
+    domain::{environment::Environment, job::BatchId, task::TaskName},
+};
+
+/// Lines that one transaction looks at: others wait for the lock meanwhile.
+const LINES_AT_ONCE: i64 = 4_000;
+
+/// A batch as its definition has it now.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// Unique in the ledger.
+    pub name: String,
+    /// The definition's name.
+    pub definition: String,
+    /// Where its calls go.
+    pub environment: Environment,
+    /// What it does with each line.
+    pub task: TaskName,
+    /// The whole specification.
+    pub spec: StoredSpec,
+    /// Micro-USD over all runs.
+    pub max_spend: Option<i64>,
+    /// Calls at once.
+    pub concurrency: Option<u32>,
+    /// Whether a bad share pauses it.
+    pub pause_on_failures: bool,
+}
+
+impl NewBatch {
+    /// A batch without limits.
+    #[must_use]
+    pub fn new(name: &str, environment: Environment, task: TaskName, spec: StoredSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            definition: name.to_owned(),
+            environment,
+            task,
+            spec,
+            max_spend: None,
+            concurrency: None,
+            pause_on_failures: true,
+        }
+    }
+}
+
+/// What a new specification means for the lines of a batch that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resubmission {
+    /// The outputs are other ones: what was answered is rendered and delivered again.
+    pub redeliver: bool,
+    /// They go elsewhere: what was written before is not there.
+    pub elsewhere: bool,
+    /// The carried columns are other ones: for each of the new, its place among the old.
+    pub carried: Option<Vec<Option<usize>>>,
+}
+
+/// A batch whose lines are being submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The batch.
+    pub batch: BatchId,
+    /// Whether it was there before.
+    pub existed: bool,
+    /// When.
+    pub at: Millis,
+    /// Lines that are delivered again.
+    pub redelivered: u64,
+    /// Lines that should be, and whose answers are pruned: they are left as they are.
+    pub pruned: u64,
+}
+
+/// What is still to be done with the lines of a batch, in the order of its report. It is kept with the batch, so that
+/// whoever submits next carries out what a killed submission began.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(in crate::store) struct Pending {
+    /// What was answered is delivered again.
+    #[serde(default)]
+    redeliver: bool,
+    /// All files are written, also those that stand in the ledger as they are to be.
+    #[serde(default)]
+    force: bool,
+    /// For each carried column, its place among those of the specification before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried: Option<Vec<Option<usize>>>,
+    /// The last line that it was done with: ordinal and id.
+    #[serde(default)]
+    after: (i64, i64),
+}
+
+impl Store {
+    /// Records a batch, or the newest specification of one that is there together with what that means for its lines.
+    /// Until [`Store::end_submit`] it is not worked.
+    pub async fn begin(&self, batch: NewBatch, again: Resubmission) -> Result<Begun, StoreError> {
+        if let Some(row) = self.batch(&batch.name).await? {
+            // What a killed `cancel` or submission left half done comes first.
+            if row.cancelled_at.is_some() {
+                self.cancel_lines(row.id).await?;
+            }
+            self.carry_out(row.id).await?;
+        }
+        let mut begun = self
+            .write(move |conn, now| {
+                let (batch, again) = (batch.clone(), again.clone());
+                Box::pin(async move {
+                    let (id, existed) = match update(conn, &batch, now).await? {
+                        Some(id) => (id, true),
+                        None => (insert(conn, &batch, now).await?, false),
+                    };
+                    let pending = Pending {
+                        redeliver: again.redeliver,
+                        force: again.elsewhere,
+                        carried: again.carried,
+                        ..Pending::default()
+                    };
+                    set_pending(conn, id, Some(&pending)).await?;
+                    Ok(Begun { batch: id, existed, at: now, redelivered: 0, pruned: 0 })
+                })
+            })
+            .await?;
+        (begun.redelivered, begun.pruned) = self.carry_out(begun.batch).await?;
+        Ok(begun)
+    }
+
+    /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
+    pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
+        self.finish_cancel(batch).await?;
+        self.carry_out(batch).await?;
+        let pending = Pending { redeliver: true, force: true, ..Pending::default() };
+        self.write(move |conn, _| {
+            let pending = pending.clone();
+            Box::pin(async move { set_pending(conn, batch, Some(&pending)).await })
+        })
+        .await?;
+        self.carry_out(batch).await
+    }
+
+    /// Carries out what is pending, in steps. Returns how many lines are delivered again, and how many answers are pruned.
+    async fn carry_out(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
+        let (mut redelivered, mut pruned) = (0, 0);
+        while let Some(step) =
+            self.write(move |conn, now| Box::pin(async move { carry_out_some(conn, batch, now).await })).await?
+        {
+            redelivered += step.0;
+            pruned += step.1;
+            self.let_others_write().await?;
+        }
+        Ok((redelivered, pruned))
+    }
+
+    /// Every line was read: bad lines that were not among them are mended or gone, and leave the report. Returns how many.
+    pub async fn drop_mended(&self, begun: Begun) -> Result<u64, StoreError> {
+        let mut dropped = 0;
+        loop {
+            let some = self
+                .write(move |conn, _| {
+                    Box::pin(async move {
+                        let gone = sqlx::query(
+                            r"-- begin::drop_mended
+                              UPDATE jobs
+                              SET state = 'superseded'
+                              WHERE id IN (
+                                SELECT id FROM jobs
+                                WHERE batch = $1 AND state = 'failed' AND error_kind = 'bad_line' AND finished_at < $2
+                                LIMIT $3)",
+                        )
+                        .bind(begun.batch)
+                        .bind(begun.at)
+                        .bind(LINES_AT_ONCE)
+                        .execute(conn)
+                        .await?;
+                        Ok(gone.rows_affected())
+                    })
+                })
+                .await?;
+            if some == 0 {
+                return Ok(dropped);
+            }
+            dropped += some;
+            self.let_others_write().await?;
+        }
+    }
+}
+
+async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<Option<BatchId>, StoreError> {
+    Ok(sqlx::query_scalar(
+        r"-- begin::update
+          UPDATE batches
+          SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL
+          WHERE name = $6
+          RETURNING id",
+    )
+    .bind(&batch.spec)
+    .bind(batch.max_spend)
+    .bind(batch.concurrency)
+    .bind(i64::from(batch.pause_on_failures))
+    .bind(now)
+    .bind(&batch.name)
+    .fetch_optional(conn)
+    .await?)
+}
+
+async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
+    Ok(sqlx::query_scalar(
+        r"-- begin::insert: It has its window at once: a service that works beside the submission must not begin its calls early.
+          INSERT INTO batches (name, definition, task, environment, spec, state, submitting_at, max_spend, concurrency,
+            pause_on_failures, submitted_at, resumed_at, window_from, window_until)
+          SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
+          FROM (SELECT 1 AS one) AS o
+          LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
+          RETURNING id",
+    )
+    .bind(&batch.name)
+    .bind(&batch.definition)
+    .bind(batch.task)
+    .bind(batch.environment)
+    .bind(&batch.spec)
+    .bind(now)
+    .bind(batch.max_spend)
+    .bind(batch.concurrency)
+    .bind(i64::from(batch.pause_on_failures))
+    .fetch_one(conn)
+    .await?)
+}
+
+async fn set_pending(conn: &mut SqliteConnection, batch: BatchId, pending: Option<&Pending>) -> Result<(), StoreError> {
+    let pending = pending.filter(|pending| pending.redeliver || pending.carried.is_some());
+    let json = pending.map(|pending| json!(pending).to_string());
+    sqlx::query("UPDATE batches SET pending = $2 WHERE id = $1").bind(batch).bind(json).execute(conn).await?;
+    Ok(())
+}
+
+/// One step. `None`: nothing is pending any more.
+async fn carry_out_some(
+    conn: &mut SqliteConnection,
+    batch: BatchId,
+    now: Millis,
+) -> Result<Option<(u64, u64)>, StoreError> {
+    let pending: Option<String> = sqlx::query_scalar("SELECT pending FROM batches WHERE id = $1")
+        .bind(batch)
+        .fetch_optional(&mut *conn)
+        .await?
+        .flatten();
+    let Some(pending) = pending else { return Ok(None) };
+    let mut pending: Pending = serde_json::from_str(&pending)
+        .map_err(|e| StoreError::Unexpected(format!("what is pending of batch {}: {e}", batch.0)))?;
+    let lines = sqlx::query(
+        r"-- begin::carry_out_some
+          SELECT id, ordinal, carried
+          FROM jobs
+          WHERE batch = $1 AND (ordinal, id) > ($2, $3)
+          ORDER BY ordinal, id
+          LIMIT $4",
+    )
+    .bind(batch)
+    .bind(pending.after.0)
+    .bind(pending.after.1)
+    .bind(LINES_AT_ONCE)
+    .fetch_all(&mut *conn)
+    .await?;
+    let Some(last) = lines.last() else {
+        set_pending(conn, batch, None).await?;
+        return Ok(Some((0, 0)));
+    };
+    pending.after = (last.try_get("ordinal")?, last.try_get("id")?);
+    if let Some(places) = &pending.carried {
+        let mut moved = Vec::new();
+        for line in &lines {
+            if let Some(carried) = line.try_get::<Option<String>, _>("carried")? {
+                moved.push(json!([line.try_get::<i64, _>("id")?, moved_cells(&carried, places)]));
+            }
+        }
+        carry_over(conn, &moved).await?;
+    }
+    let mut done = (0, 0);
+    if pending.redeliver {
+        let ids =
+            lines.iter().map(|line| Ok(json!([line.try_get::<i64, _>("id")?]))).collect::<Result<Vec<_>, StoreError>>();
+        let ids = json!(ids?).to_string();
+        if pending.force {
+            deliveries::forget_checksums(conn, &ids).await?;
+        }
+        done = deliveries::redeliver(conn, &ids, now).await?;
+        if done.0 > 0 {
+            control::unfinish(conn, batch).await?;
+        }
+    }
+    set_pending(conn, batch, Some(&pending)).await?;
+    Ok(Some(done))
+}
+
+/// The cells under the columns of today. A line that is gone from the manifest keeps its own.
+fn moved_cells(carried: &str, places: &[Option<usize>]) -> String {
+    let cells: Vec<Value> = serde_json::from_str(carried).unwrap_or_default();
+    let cell = |place: &Option<usize>| place.and_then(|at| cells.get(at)).cloned().unwrap_or_else(|| json!(""));
+    json!(places.iter().map(cell).collect::<Vec<_>>()).to_string()
+}
+
+async fn carry_over(conn: &mut SqliteConnection, moved: &[Value]) -> Result<(), StoreError> {
+    sqlx::query(sql(r"-- begin::carry_over
+            UPDATE jobs
+            SET carried = r.v ->> 1
+            FROM rows_of($1) AS r
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND jobs.state <> 'superseded'"))
+    .bind(json!(moved).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_go_where_their_columns_are() {
+        let moved = moved_cells(r#"["a","b","c"]"#, &[Some(2), None, Some(0), Some(9)]);
+        assert_eq!(moved, r#"["c","","a",""]"#);
+    }
+}

@@ -1,0 +1,591 @@
+//! The user's verbs, in steps, since others wait for the lock meanwhile: cancel and retry; and the end of a batch.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use crate::store::{
+    Store, StoreError, calls::end, engine::rows, engine::sql::sql, jobs::deliveries, jobs::parts::is_kept,
+};
+use crate::{
+    clock::Millis,
+    domain::job::{BatchId, CallId, JobState},
+};
+
+/// Jobs that one transaction changes at most.
+const JOBS_AT_ONCE: usize = 4_000;
+/// Calls that one transaction gives up at most.
+const CALLS_AT_ONCE: i64 = 1_000;
+/// How long a verb of many steps leaves the lock alone between two of them, where others work. Who waits for SQLite's lock
+/// looks at it every 100 ms at the latest: a lock that is free for a moment only, nobody finds free.
+const STEPS_APART: Duration = Duration::from_millis(30);
+
+/// Which jobs a `retry` is meant for.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The batch.
+    pub batch: BatchId,
+    /// Only this key; then a succeeded job too.
+    pub key: Option<String>,
+    /// Only these states; empty = failed, suspect and cancelled.
+    pub states: Vec<JobState>,
+    /// Only this part of their texts is bought again.
+    pub part: Option<i64>,
+}
+
+/// What a `retry` does, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Jobs that go back to the queue.
+    pub jobs: u64,
+    /// Those whose kept answer is only delivered again.
+    pub deliveries: u64,
+    /// What is bought, in the units of the task: milliseconds of audio, or characters; of jobs that it is known of.
+    pub units: u64,
+    /// Jobs of which it is not known.
+    pub unknown: u64,
+    /// Other outputs that share audio with what is bought: they are joined again, for nothing.
+    pub joined: u64,
+}
+
+/// What a `cancel` did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Jobs taken back.
+    pub jobs: u64,
+    /// Of those, how many had a call in flight: it finishes, and its answer is kept.
+    pub in_flight: u64,
+}
+
+pub(in crate::store) const AWAITED_CALLS: &str = r"-- control::cancel: by the open calls, which are few, and not by all of the batch (hence the plus).
+        SELECT count(DISTINCT job)
+        FROM calls
+        WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL";
+
+impl Store {
+    /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
+    /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
+    pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
+        let in_flight = self
+            .write(move |conn, now| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE batches SET cancelled_at = $2 WHERE id = $1")
+                        .bind(batch)
+                        .bind(now)
+                        .execute(&mut *conn)
+                        .await?;
+                    let in_flight: i64 = sqlx::query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
+                    Ok(u64::try_from(in_flight).unwrap_or(0))
+                })
+            })
+            .await?;
+        Ok(Cancelled { jobs: self.cancel_lines(batch).await?, in_flight })
+    }
+
+    /// Carries a `cancel` out. Returns how many jobs were taken back.
+    pub(in crate::store) async fn cancel_lines(&self, batch: BatchId) -> Result<u64, StoreError> {
+        let mut cancelled = 0;
+        // Nobody waits for these calls any more, and after their jobs nobody would look at them.
+        while self.write(move |conn, now| Box::pin(give_up_unawaited(conn, batch, now))).await? {
+            self.let_others_write().await?;
+        }
+        while let Some(some) = self.write(move |conn, now| Box::pin(cancel_some(conn, batch, now))).await? {
+            cancelled += some;
+            self.let_others_write().await?;
+        }
+        Ok(cancelled)
+    }
+
+    /// Finishes what a killed `cancel` left half done, if one did: else what makes a line due again would have the rest
+    /// bought, too.
+    pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
+        let half_done: bool = sqlx::query_scalar(
+            r"-- control::finish_cancel
+              SELECT EXISTS (
+                SELECT 1 FROM batches
+                WHERE id = $1 AND cancelled_at IS NOT NULL AND finished_at IS NULL AND submitting_at IS NULL)",
+        )
+        .bind(batch)
+        .fetch_one(&self.read)
+        .await?;
+        if half_done {
+            self.cancel_lines(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
+    pub async fn let_others_write(&self) -> Result<(), StoreError> {
+        let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
+            .bind(self.shared.process.load(Ordering::Acquire))
+            .fetch_one(&self.read)
+            .await?;
+        if others {
+            tokio::time::sleep(STEPS_APART).await;
+        }
+        Ok(())
+    }
+
+    /// What [`Store::retry`] would do.
+    pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
+        let row = sqlx::query(sql(&format!(
+            r"-- control::plan_retry
+              WITH chosen AS ({CHOSEN}),
+                bought AS (
+                  SELECT c.id, c.kept,
+                    CASE WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
+                      THEN (SELECT CASE WHEN count(*) = count(p.units) THEN CAST(coalesce(sum(p.units), 0) AS BIGINT) END
+                            FROM job_parts AS p WHERE p.job = c.id AND ({ASIDE} OR NOT {PRESENT}))
+                      ELSE c.units END AS units
+                  FROM chosen AS c)
+              SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries,
+                CAST(coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS BIGINT) AS units,
+                count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
+              FROM bought",
+            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            ASIDE = ASIDE,
+            PRESENT = PRESENT,
+        )))
+        .bind(chosen.batch)
+        .bind(states(chosen))
+        .bind(&chosen.key)
+        .bind(chosen.part)
+        .fetch_one(&self.read)
+        .await?;
+        let joined: i64 = sqlx::query_scalar(sql(&format!(
+            r"-- control::plan_retry
+              WITH chosen AS ({CHOSEN}),
+                aside AS (
+                  SELECT DISTINCT p.cache_key FROM chosen AS c JOIN job_parts AS p ON p.job = c.id
+                  WHERE p.cache_key IS NOT NULL AND {ASIDE})
+              SELECT count(*)
+              FROM jobs AS j
+              WHERE j.id IN (
+                  SELECT p.job FROM aside AS a JOIN job_parts AS p ON p.cache_key = a.cache_key AND p.reused = 1
+                  UNION
+                  SELECT k.job FROM aside AS a
+                  JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
+                AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
+                AND j.id NOT IN (SELECT id FROM chosen)",
+            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            ASIDE = ASIDE,
+        )))
+        .bind(chosen.batch)
+        .bind(states(chosen))
+        .bind(&chosen.key)
+        .bind(chosen.part)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(Retried {
+            joined: u64::try_from(joined).unwrap_or(0),
+            jobs: u64::from(rows::count(&row, "jobs")?),
+            deliveries: u64::from(rows::count(&row, "deliveries")?),
+            units: rows::length(&row, "units")?.unwrap_or(0),
+            unknown: u64::from(rows::count(&row, "unknown")?),
+        })
+    }
+
+    /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought, unless the job is
+    /// suspect or was chosen by key though it had succeeded.
+    pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
+        self.finish_cancel(chosen.batch).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(sql(
+            r"-- control::retry: the lines as they are now. Each step looks at the states of its own lines again.
+              SELECT id
+              FROM jobs
+              WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
+                AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line' AND wanted <> 'dropped'
+              ORDER BY id",
+        ))
+        .bind(chosen.batch)
+        .bind(states(&chosen))
+        .bind(&chosen.key)
+        .fetch_all(&self.read)
+        .await?;
+        let retried = self.retry_in_steps(&ids, chosen, false).await?;
+        self.wake();
+        Ok(retried)
+    }
+
+    /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
+    pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
+        self.finish_cancel(batch).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(
+            r"-- control::retry_free
+              SELECT id
+              FROM jobs
+              WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped'
+              ORDER BY id",
+        )
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        let chosen = Chosen { batch, key: None, states: vec![JobState::Failed], part: None };
+        self.retry_in_steps(&ids, chosen, true).await
+    }
+
+    /// Puts these jobs back in the queue, some at a time; `free`: only those of which nothing is bought. Returns how many.
+    async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<u64, StoreError> {
+        let mut retried = 0;
+        for some in ids.chunks(JOBS_AT_ONCE) {
+            let (ids, chosen) = (id_rows(some), chosen.clone());
+            retried += self
+                .write(move |conn, now| {
+                    let (ids, chosen) = (ids.clone(), chosen.clone());
+                    Box::pin(async move {
+                        let ids = if free { free_of(conn, &ids).await? } else { ids };
+                        retry_some(conn, &chosen, &ids, now).await
+                    })
+                })
+                .await?;
+            self.let_others_write().await?;
+        }
+        Ok(retried)
+    }
+
+    /// Marks a batch that has nothing due as finished. Returns whether it is.
+    pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.write(move |conn, now| {
+            Box::pin(async move {
+                let done: Option<i64> = sqlx::query_scalar(
+                    r"-- control::finish
+                      UPDATE batches
+                      SET finished_at = coalesce(finished_at, $1)
+                      WHERE id = $2 AND submitting_at IS NULL
+                        AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                      RETURNING finished_at",
+                )
+                .bind(now)
+                .bind(batch)
+                .fetch_optional(conn)
+                .await?;
+                Ok(done.is_some())
+            })
+        })
+        .await
+    }
+}
+
+/// Of these failed jobs those of which nothing is bought when they are tried again.
+async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
+    let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
+        r"-- control::free_of
+          SELECT j.id
+          FROM rows_of($1) AS r
+          JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
+          WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\_%' ESCAPE '\' OR ",
+        is_kept!("j"),
+        ")"
+    )))
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(id_rows(&free))
+}
+
+fn id_rows(ids: &[i64]) -> String {
+    json!(ids.iter().map(|id| json!([id])).collect::<Vec<_>>()).to_string()
+}
+
+/// The jobs (`j`) that a retry is meant for: of batch `$1`, in the states `$2`, of key `$3`, for part `$4`. Whether they
+/// are delivered from what is kept: what is suspect, or succeeded and was chosen all the same, is bought again.
+fn chosen_jobs(which: &str) -> String {
+    format!(
+        "SELECT j.id, j.state, j.units,
+           $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
+         FROM jobs AS j
+         WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r) AND ($3 IS NULL OR j.key = $3)
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND {which}",
+        is_kept!("j")
+    )
+}
+
+/// Whether a part (`p`) of a chosen job (`c`) is there.
+const PRESENT: &str = "(p.reused = 1 OR EXISTS (
+    SELECT 1 FROM calls AS k WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered'))";
+
+/// Whether a part (`p`) of a chosen job (`c`) is set aside, to be bought again: the one that is asked for; of a suspect job
+/// the parts in doubt, if it is known which; of one that failed, what was answered and whose answer is pruned.
+const ASIDE: &str = "CASE
+    WHEN c.kept THEN 1 = 0
+    WHEN $4 IS NOT NULL THEN p.part = $4
+    WHEN c.state = 'suspect' AND EXISTS (SELECT 1 FROM job_parts AS d WHERE d.job = c.id AND d.doubtful = 1) THEN p.doubtful = 1
+    WHEN c.state IN ('suspect', 'succeeded') THEN 1 = 1
+    ELSE EXISTS (SELECT 1 FROM calls AS k
+      WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered' AND k.cache_key IS NULL
+        AND NOT EXISTS (SELECT 1 FROM answers AS a WHERE a.call = k.id)) END";
+
+fn states(chosen: &Chosen) -> String {
+    let mut states = chosen.states.clone();
+    if states.is_empty() {
+        states = vec![JobState::Failed, JobState::Suspect, JobState::Cancelled];
+        if chosen.key.is_some() {
+            states.push(JobState::Succeeded);
+        }
+    }
+    // Only a key can choose what already went well.
+    if chosen.key.is_none() {
+        states.retain(|s| *s != JobState::Succeeded);
+    }
+    states.retain(|s| matches!(s, JobState::Failed | JobState::Suspect | JobState::Cancelled | JobState::Succeeded));
+    json!(states.iter().map(|state| [state]).collect::<Vec<_>>()).to_string()
+}
+
+/// Puts some of the chosen jobs back in the queue: with what is kept, or with calls to be made.
+async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now: Millis) -> Result<u64, StoreError> {
+    let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
+    let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
+        r"-- control::retry_some: which of them, and which of their parts are set aside.
+          SELECT id, kept
+          FROM ({}) AS c",
+        chosen_jobs(which)
+    )))
+    .bind(chosen.batch)
+    .bind(states(chosen))
+    .bind(&chosen.key)
+    .bind(chosen.part)
+    .bind(ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    if let Some(part) = chosen.part {
+        // A job that was never worked has no plan yet: the part is known by its number alone.
+        sqlx::query(sql(r"-- control::retry_some
+                INSERT INTO job_parts (job, part)
+                SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
+                ON CONFLICT (job, part) DO NOTHING"))
+        .bind(id_rows(&jobs.iter().map(|job| job.0).collect::<Vec<_>>()))
+        .bind(part)
+        .execute(&mut *conn)
+        .await?;
+    }
+    let aside: Vec<(i64, i64)> = sqlx::query_as(sql(&format!(
+        r"-- control::retry_some
+          SELECT p.job, p.part
+          FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id
+          WHERE {ASIDE}",
+        chosen_jobs(which)
+    )))
+    .bind(chosen.batch)
+    .bind(states(chosen))
+    .bind(&chosen.key)
+    .bind(chosen.part)
+    .bind(ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    set_aside(conn, &json!(aside).to_string(), now).await?;
+    requeue(conn, &jobs, now).await?;
+    if !jobs.is_empty() {
+        unfinish(conn, chosen.batch).await?;
+    }
+    Ok(u64::try_from(jobs.len()).unwrap_or(0))
+}
+
+/// Sets parts aside, however they came to be there: `[[job, part], …]`. What the audio cache had until now will not do.
+async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Result<(), StoreError> {
+    for statement in [
+        r"-- control::set_aside
+          DELETE FROM answers
+          WHERE call IN (
+            SELECT c.id FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+            WHERE c.state = 'answered')",
+        r"-- control::set_aside
+          UPDATE calls
+          SET state = 'replaced'
+          WHERE id IN (
+            SELECT c.id FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
+            WHERE c.state = 'answered')",
+    ] {
+        sqlx::query(sql(statement)).bind(parts).execute(&mut *conn).await?;
+    }
+    sqlx::query(sql(r"-- control::set_aside
+            UPDATE job_parts
+            SET reused = 0, forced_at = $2
+            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(parts)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Back to the queue: jobs, and whether their kept answer will do.
+async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
+    let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
+    // What is retried is written again, whatever stands there.
+    deliveries::forget_checksums(conn, &set).await?;
+    sqlx::query(sql(r"-- control::requeue: what was in doubt is bought again, or delivered again and judged anew.
+            UPDATE job_parts
+            SET doubtful = 0
+            WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+    .bind(&set)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(sql(
+        r"-- control::requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
+          -- for it still.
+          UPDATE jobs
+          SET state = 'queued',
+            due_at = CASE WHEN EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+              THEN $2 + 60000 ELSE $2 END,
+            generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
+            lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
+          FROM rows_of($1) AS r
+          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
+    ))
+    .bind(&set)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Something is due again. Unless its lines are being submitted, a `cancel` that came before does not hold for it.
+pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
+    sqlx::query(
+        r"-- control::unfinish: a batch that goes on has its window at once.
+          UPDATE batches
+          SET window_from = s.window_from, window_until = s.window_until
+          FROM schedules AS s
+          WHERE batches.id = $1 AND batches.finished_at IS NOT NULL AND s.definition = batches.definition
+            AND s.environment = batches.environment",
+    )
+    .bind(batch)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"-- control::unfinish
+          UPDATE batches
+          SET finished_at = NULL, lately_well = 0, lately_badly = 0,
+            cancelled_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE cancelled_at END
+          WHERE id = $1",
+    )
+    .bind(batch)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives up open calls of a batch that nobody waits for, at most so many. Returns whether there may be more.
+async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
+    let unawaited = sqlx::query(
+        r"-- control::give_up_unawaited: by the open calls, as in `cancel`.
+          SELECT id
+          FROM calls
+          WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NULL
+          LIMIT $2",
+    )
+    .bind(batch)
+    .bind(CALLS_AT_ONCE)
+    .fetch_all(&mut *conn)
+    .await?;
+    give_up_all(conn, &unawaited, now).await?;
+    Ok(!unawaited.is_empty())
+}
+
+/// Takes some jobs of a batch back. `None`: none was left, and the batch is marked as finished.
+async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
+    let done = sqlx::query(
+        r"-- control::cancel_some
+          UPDATE jobs
+          SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $1, lane = 'free'
+          WHERE id IN (SELECT id FROM jobs WHERE batch = $2 AND due_at IS NOT NULL LIMIT $3)",
+    )
+    .bind(now)
+    .bind(batch)
+    .bind(i64::try_from(JOBS_AT_ONCE).unwrap_or(i64::MAX))
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        return Ok(Some(done.rows_affected()));
+    }
+    sqlx::query(
+        r"-- control::cancel_some: one that is being submitted may get more.
+          UPDATE batches
+          SET finished_at = $1
+          WHERE id = $2 AND finished_at IS NULL AND submitting_at IS NULL",
+    )
+    .bind(now)
+    .bind(batch)
+    .execute(conn)
+    .await?;
+    Ok(None)
+}
+
+/// The open calls of jobs (`[[job], …]`) that nobody works on any more: given up, and in the books.
+pub(in crate::store) async fn give_up_open_calls_of(
+    conn: &mut SqliteConnection,
+    jobs: &str,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let open = sqlx::query(sql(r"-- control::give_up_open_calls_of
+            SELECT c.id
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+            WHERE c.state IN ('sent', 'accepted')"))
+    .bind(jobs)
+    .fetch_all(&mut *conn)
+    .await?;
+    give_up_all(conn, &open, now).await
+}
+
+/// The open calls of one job that nobody works on any more.
+pub(in crate::store) async fn give_up_open_calls(
+    conn: &mut SqliteConnection,
+    job: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
+    give_up_open_calls_of(conn, &id_rows(&[job]), now).await
+}
+
+/// The workers of these superseded jobs have stopped: their successors may start. One whose predecessor itself waited for an
+/// older job's worker, and began when that one's lease had run out, waits for that worker as long as it is at work.
+pub(in crate::store) async fn release_successors(
+    conn: &mut SqliteConnection,
+    stopped: &[i64],
+    now: Millis,
+) -> Result<(), StoreError> {
+    sqlx::query(sql(r"-- control::release_successors
+            WITH held AS (
+              SELECT o.id AS stopped, h.id AS older
+              FROM rows_of($1) AS r
+              JOIN jobs AS o ON o.id = CAST(r.v ->> 0 AS BIGINT)
+              LEFT JOIN jobs AS h ON h.id = o.after AND h.token IS NOT NULL)
+            UPDATE jobs
+            SET after = held.older,
+              due_at = CASE WHEN state <> 'queued' THEN due_at WHEN held.older IS NULL THEN $2 ELSE $2 + 60000 END
+            FROM held
+            WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL"))
+    .bind(id_rows(stopped))
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives up the calls of these rows.
+pub(in crate::store) async fn give_up_all(
+    conn: &mut SqliteConnection,
+    open: &[SqliteRow],
+    now: Millis,
+) -> Result<(), StoreError> {
+    let calls = open.iter().map(|row| Ok(row.try_get("id")?)).collect::<Result<Vec<CallId>, StoreError>>()?;
+    end::give_up(conn, &calls, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_can_choose_what_went_well() {
+        let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![], part: None };
+        assert_eq!(states(&chosen), r#"[["failed"],["suspect"],["cancelled"]]"#);
+        chosen.states = vec![JobState::Succeeded, JobState::Failed];
+        assert_eq!(states(&chosen), r#"[["failed"]]"#);
+        chosen.key = Some("a".into());
+        assert_eq!(states(&chosen), r#"[["succeeded"],["failed"]]"#);
+    }
+}

@@ -1,0 +1,12 @@
+//! Batches and their lines: submitting, the user's verbs, pauses and windows.
+
+pub(super) mod begin;
+pub(super) mod control;
+pub(super) mod dictionaries;
+pub(super) mod diff;
+pub(super) mod lines;
+pub(super) mod pauses;
+pub(super) mod spec;
+pub(super) mod submit;
+pub(super) mod wanted;
+pub(super) mod window;

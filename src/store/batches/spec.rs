@@ -1,0 +1,78 @@
+//! A batch's specification, as it stands in the ledger.
+
+use std::sync::Arc;
+
+use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
+
+use crate::domain::batch::BatchSpec;
+
+/// What a batch was asked for when it was submitted last. It is parsed where its row is read, and nowhere else.
+///
+/// A specification that does not read makes its batch unworkable, and no other: so the reason stands here, in place of an
+/// error of the whole row.
+#[derive(Debug, Clone)]
+pub struct StoredSpec {
+    json: Arc<str>,
+    spec: Result<Arc<BatchSpec>, Arc<str>>,
+}
+
+impl StoredSpec {
+    /// The specification, or why it does not read.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a part of a sentence.
+    pub fn read(&self) -> Result<&BatchSpec, &str> {
+        self.spec.as_deref().map_err(|fault| &**fault)
+    }
+
+    /// Its text, by which two of them are told apart.
+    #[must_use]
+    pub const fn json(&self) -> &Arc<str> {
+        &self.json
+    }
+}
+
+impl From<&BatchSpec> for StoredSpec {
+    fn from(spec: &BatchSpec) -> Self {
+        let json = serde_json::to_string(spec).expect("a specification is JSON");
+        Self { json: json.into(), spec: Ok(Arc::new(spec.clone())) }
+    }
+}
+
+impl From<&str> for StoredSpec {
+    fn from(json: &str) -> Self {
+        let spec = serde_json::from_str(json).map(Arc::new).map_err(|fault| fault.to_string().into());
+        Self { json: json.into(), spec }
+    }
+}
+
+impl<DB: Database> Type<DB> for StoredSpec
+where
+    str: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        <str as Type<DB>>::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        <str as Type<DB>>::compatible(ty)
+    }
+}
+
+impl<'q, DB: Database> Encode<'q, DB> for StoredSpec
+where
+    String: Encode<'q, DB>,
+{
+    fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        (*self.json).to_owned().encode_by_ref(buffer)
+    }
+}
+
+impl<'r, DB: Database> Decode<'r, DB> for StoredSpec
+where
+    &'r str: Decode<'r, DB>,
+{
+    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(<&str as Decode<'r, DB>>::decode(value)?.into())
+    }
+}

@@ -1,0 +1,154 @@
+//! When a service may begin calls of a batch; what it may try of one that wavebatch paused itself; how it was told of last.
+
+use std::sync::atomic::Ordering;
+
+use sqlx::{Row, sqlite::SqliteRow};
+
+use crate::store::{BatchRow, Store, StoreError, engine::sql::sql, queries::read};
+use crate::{
+    clock::Millis,
+    domain::{environment::Environment, job::BatchId, retry::PauseKind},
+};
+
+/// How long a pause that wavebatch made lasts until one line is tried, in ms.
+const PROBE_AFTER: Millis = 15 * 60_000;
+
+/// How an unfinished, or just finished, batch stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchStatus {
+    /// It can be worked.
+    Working,
+    /// Nothing of it is due any more, and it is not marked as finished.
+    Over,
+    /// Finished, since then.
+    Finished(Millis),
+    /// Paused by wavebatch, since then.
+    Paused(Millis),
+    /// Its window closed then, and nothing of it is in flight.
+    WindowClosed(Millis),
+}
+
+impl BatchStatus {
+    /// As it is kept, if it is one to tell of.
+    fn mark(&self) -> Option<String> {
+        match self {
+            Self::Working | Self::Over => None,
+            Self::Finished(at) => Some(format!("finished {at}")),
+            Self::Paused(at) => Some(format!("paused {at}")),
+            Self::WindowClosed(at) => Some(format!("window {at}")),
+        }
+    }
+}
+
+impl Store {
+    /// From now on this process starts calls only within the windows of their batches.
+    pub fn enforce_windows(&self) {
+        self.shared.enforces_windows.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until something may have become due here that nobody waits for.
+    pub async fn woken(&self) {
+        self.shared.woken.notified().await;
+    }
+
+    /// Something may have become due: whoever works here is to look.
+    pub fn wake(&self) {
+        self.shared.woken.notify_one();
+    }
+
+    /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
+    /// that only the user may let go on, or that go on by themselves. Returns them with why they are paused.
+    pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
+        let held = |kind: &&PauseKind| kind.only_the_user_lifts() || kind.ends_by_itself();
+        let held: Vec<&str> = PauseKind::ALL.iter().filter(held).map(|kind| kind.as_str()).collect();
+        let which = format!(
+            "state = 'paused' AND pause_kind NOT IN ('{}') AND probing = 0 AND finished_at IS NULL AND submitting_at IS NULL
+             AND environment = $1 AND coalesce(probed_at, paused_at, 0) <= $2",
+            held.join("', '")
+        );
+        let any: bool = sqlx::query_scalar(sql(&format!("SELECT EXISTS (SELECT 1 FROM batches WHERE {which})")))
+            .bind(environment)
+            .bind(self.now() - PROBE_AFTER)
+            .fetch_one(&self.read)
+            .await?;
+        if !any {
+            return Ok(Vec::new());
+        }
+        let probed = self
+            .write(move |conn, now| {
+                let which = which.clone();
+                Box::pin(async move {
+                    Ok(sqlx::query_as(sql(&format!(
+                        r"-- window::probe_paused
+                          UPDATE batches
+                          SET probing = 1, probe_job = NULL, probed_at = $3
+                          WHERE {which}
+                          RETURNING id, pause_kind"
+                    )))
+                    .bind(environment)
+                    .bind(now - PROBE_AFTER)
+                    .bind(now)
+                    .fetch_all(conn)
+                    .await?)
+                })
+            })
+            .await?;
+        self.wake();
+        Ok(probed)
+    }
+
+    /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
+    pub async fn batch_statuses(&self, environment: Environment) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
+        let rows = sqlx::query(
+            r"-- window::standings
+              SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
+                window_until <= $2
+                  AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND state = 'running') AS closed
+              FROM batches AS b
+              WHERE environment = $1
+                AND (finished_at IS NULL OR reported IS DISTINCT FROM 'finished ' || CAST(finished_at AS TEXT))
+              ORDER BY id",
+        )
+        .bind(environment)
+        .bind(self.now())
+        .fetch_all(&self.read)
+        .await?;
+        Ok(self.readable(&rows, batch_status))
+    }
+
+    /// Notes that a batch's report was written and that it was told how it stands.
+    pub async fn set_reported(&self, batch: BatchId, batch_status: &BatchStatus) -> Result<(), StoreError> {
+        let Some(mark) = batch_status.mark() else { return Ok(()) };
+        self.write(move |conn, _| {
+            let mark = mark.clone();
+            Box::pin(async move {
+                sqlx::query("UPDATE batches SET reported = $1 WHERE id = $2")
+                    .bind(mark)
+                    .bind(batch)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn batch_status(row: &SqliteRow) -> Result<(BatchRow, BatchStatus), StoreError> {
+    let batch = read::batch_row(row)?;
+    let batch_status = match batch.finished_at {
+        Some(at) => BatchStatus::Finished(at),
+        None if batch.submitting_at.is_some() => BatchStatus::Working,
+        None if !row.try_get::<bool, _>("unfinished")? => BatchStatus::Over,
+        None if batch.pause.as_ref().is_some_and(|(kind, _)| *kind != PauseKind::User) => {
+            BatchStatus::Paused(batch.paused_at.unwrap_or(0))
+        }
+        None if batch.pause.is_none() && row.try_get::<Option<bool>, _>("closed")? == Some(true) => {
+            BatchStatus::WindowClosed(row.try_get("window_until")?)
+        }
+        None => BatchStatus::Working,
+    };
+    let set_reported: Option<String> = row.try_get("reported")?;
+    let is_reported = batch_status.mark().is_some_and(|mark| set_reported == Some(mark));
+    Ok((batch, if is_reported { BatchStatus::Working } else { batch_status }))
+}

@@ -1,0 +1,248 @@
+//! The bought speech of the spool: how much there is, and what of it may go.
+
+use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
+
+use serde_json::json;
+
+use crate::domain::identity::Identity;
+use crate::store::{CachedClip, Scratch, Store, StoreError, engine::sql::sql};
+
+/// Files that a transaction removes at most.
+const AT_ONCE: usize = 200;
+
+/// So many clips, and the length of their files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClipTotals {
+    /// How many.
+    pub clips: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolView {
+    /// All of it.
+    pub all: ClipTotals,
+    /// What unfinished jobs need.
+    pub needed: ClipTotals,
+    /// When a clip was bought or used, the longest ago.
+    pub oldest: Option<SystemTime>,
+    /// The same, the latest.
+    pub newest: Option<SystemTime>,
+}
+
+/// What a clip has to go for. At least one is set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpoolLimits {
+    /// It was not used since.
+    pub unused_since: Option<SystemTime>,
+    /// The audio cache is larger: the longest unused go until it is not.
+    pub max_bytes: Option<u64>,
+}
+
+/// What went, and what stayed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolPruned {
+    /// What went, or would go.
+    pub taken: ClipTotals,
+    /// What stayed because unfinished jobs need it.
+    pub needed: ClipTotals,
+    /// What stayed within the limits.
+    pub within: ClipTotals,
+}
+
+/// The audio cache as it was a moment ago.
+pub(in crate::store) struct CacheContents {
+    /// The longest unused first.
+    pub(in crate::store) clips: Vec<CachedClip>,
+    pub(in crate::store) needed: HashSet<Identity>,
+}
+
+impl Store {
+    /// What bought speech is kept.
+    ///
+    /// # Errors
+    /// The ledger or the spool cannot be read.
+    pub async fn spool_view(&self) -> Result<SpoolView, StoreError> {
+        let CacheContents { clips, needed } = self.seen().await?;
+        let mut view = SpoolView::default();
+        for clip in &clips {
+            view.all.add(clip);
+            if needed.contains(&clip.cache_key) {
+                view.needed.add(clip);
+            }
+        }
+        view.oldest = clips.first().map(|clip| clip.used_at);
+        view.newest = clips.last().map(|clip| clip.used_at);
+        Ok(view)
+    }
+
+    /// Removes bought speech, the longest unused first, and what dead processes left; never what an unfinished job needs.
+    ///
+    /// # Errors
+    /// The ledger or the spool cannot be read, or a file cannot be removed.
+    pub async fn prune_spool(&self, limits: SpoolLimits, dry_run: bool) -> Result<SpoolPruned, StoreError> {
+        let seen = self.seen().await?;
+        let going = going(&seen, limits);
+        let mut pruned = SpoolPruned::default();
+        for (clip, goes) in seen.clips.iter().zip(&going) {
+            match () {
+                () if *goes && dry_run => pruned.taken.add(clip),
+                () if *goes => {}
+                () if seen.needed.contains(&clip.cache_key) => pruned.needed.add(clip),
+                () => pruned.within.add(clip),
+            }
+        }
+        if dry_run {
+            return Ok(pruned);
+        }
+        let going: Vec<_> = seen.clips.into_iter().zip(going).filter(|(_, goes)| *goes).map(|(clip, _)| clip).collect();
+        for set in going.chunks(AT_ONCE) {
+            let (needed, used) = self.remove(set).await?;
+            for clip in set {
+                match clip.cache_key {
+                    own if needed.contains(&own) => pruned.needed.add(clip),
+                    own if used.contains(&own) => pruned.within.add(clip),
+                    _ => pruned.taken.add(clip),
+                }
+            }
+        }
+        self.audio_cache().sweep();
+        Scratch::sweep(&self.spool());
+        Ok(pruned)
+    }
+
+    pub(in crate::store) async fn seen(&self) -> Result<CacheContents, StoreError> {
+        let audio_cache = self.audio_cache();
+        let walked = tokio::task::spawn_blocking(move || {
+            let mut clips = Vec::new();
+            audio_cache.walk(|clip| clips.push(clip)).map(|()| clips)
+        });
+        let mut clips = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
+        clips.sort_unstable_by_key(|clip| (clip.used_at, clip.cache_key.0));
+        Ok(CacheContents { clips, needed: self.needed_cache_keys().await? })
+    }
+
+    fn unreadable(&self, source: io::Error) -> StoreError {
+        StoreError::Spool { path: self.audio_cache().root().to_owned(), source }
+    }
+
+    /// Removes files that no unfinished job needs. Says which ones it left: those that are needed now, and those that were
+    /// used since they were seen.
+    ///
+    /// Who reuses a clip notes that first, and looks at its file then. The notes are read and the files removed inside
+    /// one write transaction: a note stands before it, and the file stays; or is written after it, and no file is found.
+    pub(in crate::store) async fn remove(
+        &self,
+        clips: &[CachedClip],
+    ) -> Result<(HashSet<Identity>, HashSet<Identity>), StoreError> {
+        let set = json!(clips.iter().map(|clip| [clip.cache_key.hex()]).collect::<Vec<_>>()).to_string();
+        let files: Vec<(Identity, PathBuf, SystemTime)> =
+            clips.iter().map(|clip| (clip.cache_key, clip.path.clone(), clip.used_at)).collect();
+        let (needed, used, failed) = self
+            .write(move |conn, _| {
+                let (set, files) = (set.clone(), files.clone());
+                Box::pin(async move {
+                    let needed: Vec<String> = sqlx::query_scalar(sql(NEEDED_OF)).bind(set).fetch_all(conn).await?;
+                    let (mut spared, mut used, mut failed) = (HashSet::new(), HashSet::new(), None);
+                    for (clip, path, seen) in files {
+                        if needed.contains(&clip.hex()) {
+                            spared.insert(clip);
+                        } else if fs::metadata(&path).and_then(|meta| meta.modified()).is_ok_and(|at| at > seen) {
+                            used.insert(clip);
+                        } else if let Err(e) = fs::remove_file(&path)
+                            && e.kind() != io::ErrorKind::NotFound
+                        {
+                            failed = Some((e.kind(), e.to_string()));
+                            break;
+                        }
+                    }
+                    Ok((spared, used, failed))
+                })
+            })
+            .await?;
+        match failed {
+            None => Ok((needed, used)),
+            Some((kind, words)) => Err(self.unreadable(io::Error::new(kind, words))),
+        }
+    }
+}
+
+/// Of these clips, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
+/// has asked for yet.
+const NEEDED_OF: &str = r"-- spool::needed_of
+        SELECT r.v ->> 0
+        FROM rows_of($1) AS r
+        WHERE EXISTS (
+            SELECT 1 FROM calls AS c JOIN jobs AS j ON j.id = c.job
+            WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state = 'answered'
+              AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+          OR EXISTS (
+            SELECT 1 FROM job_parts AS p JOIN jobs AS j ON j.id = p.job
+            WHERE p.cache_key = unhex(r.v ->> 0) AND p.reused = 1 AND (j.due_at IS NOT NULL OR j.token IS NOT NULL))
+          OR EXISTS (
+            SELECT 1 FROM calls AS c
+            WHERE c.cache_key = unhex(r.v ->> 0) AND c.cache_key IS NOT NULL AND c.state IN ('sent', 'accepted'))";
+
+impl ClipTotals {
+    fn add(&mut self, clip: &CachedClip) {
+        self.clips += 1;
+        self.bytes += clip.bytes;
+    }
+}
+
+/// Which of them go, the longest unused first.
+fn going(seen: &CacheContents, limits: SpoolLimits) -> Vec<bool> {
+    let mut left: u64 = seen.clips.iter().map(|clip| clip.bytes).sum();
+    let goes = |clip: &CachedClip| {
+        let unused = limits.unused_since.is_some_and(|since| clip.used_at < since);
+        let goes =
+            (unused || limits.max_bytes.is_some_and(|most| left > most)) && !seen.needed.contains(&clip.cache_key);
+        if goes {
+            left -= clip.bytes;
+        }
+        goes
+    };
+    seen.clips.iter().map(goes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn seen(needed: &[u8]) -> CacheContents {
+        let clip = |n: u8| CachedClip {
+            cache_key: Identity([n; 16]),
+            path: PathBuf::new(),
+            bytes: 10,
+            used_at: at(u64::from(n) * 100),
+        };
+        CacheContents {
+            clips: (1..=5).map(clip).collect(),
+            needed: needed.iter().map(|n| Identity([*n; 16])).collect(),
+        }
+    }
+
+    #[test]
+    fn the_longest_unused_go_first_and_what_is_needed_stays() {
+        let gone = |needed: &[u8], unused_since: Option<u64>, max_bytes: Option<u64>| {
+            let limits = SpoolLimits { unused_since: unused_since.map(at), max_bytes };
+            let which = going(&seen(needed), limits);
+            (1..).zip(which).filter(|(_, goes)| *goes).map(|(n, _)| n).collect::<Vec<u8>>()
+        };
+        assert_eq!(gone(&[], Some(300), None), [1, 2]);
+        assert_eq!(gone(&[], None, Some(30)), [1, 2]);
+        assert_eq!(gone(&[], None, Some(29)), [1, 2, 3]);
+        assert_eq!(gone(&[1], None, Some(30)), [2, 3], "what stays counts too");
+        assert_eq!(gone(&[], Some(200), Some(20)), [1, 2, 3]);
+        assert_eq!(gone(&[1, 2, 3, 4, 5], Some(900), Some(0)), [0_u8; 0]);
+        assert_eq!(gone(&[], Some(0), Some(50)), [0_u8; 0]);
+    }
+}

@@ -1,0 +1,162 @@
+//! One clip, one open call: who else buys it now, who has bought it since the audio cache was looked at, and who waits
+//! for it.
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use crate::store::{Moment, PermitAsk, StoreError, engine::sql::sql};
+use crate::{clock::Millis, domain::job::CallId};
+
+/// What the ledger knows of the clip that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::store) struct ClipFence {
+    /// An open call for it, and until when it is somebody's.
+    pub(in crate::store) open: Option<(CallId, Option<Millis>)>,
+    /// A call that has been answered since the audio cache was looked at.
+    pub(in crate::store) kept: Option<CallId>,
+    /// A call of another job that was given up, and whether that job is done with: else it is about to say what is next.
+    pub(in crate::store) manual_review: Option<(CallId, bool)>,
+}
+
+/// The fence of each ask's clip, in their order.
+pub(in crate::store) async fn fences(
+    conn: &mut SqliteConnection,
+    asks: impl Iterator<Item = &PermitAsk>,
+    lease_ms: i64,
+    now: &Moment,
+) -> Result<Vec<ClipFence>, StoreError> {
+    let (mut fences, mut set, mut respects) = (Vec::new(), Vec::new(), false);
+    for ask in asks {
+        if let Some(clip) = ask.buys.clip() {
+            respects |= clip.respects_manual_review;
+            let respects = u8::from(clip.respects_manual_review);
+            set.push(json!([fences.len(), ask.account, clip.cache_key.hex(), clip.looked_at, ask.job.0, respects]));
+        }
+        fences.push(ClipFence::default());
+    }
+    if set.is_empty() {
+        return Ok(fences);
+    }
+    let set = serde_json::Value::from(set).to_string();
+    let open = sqlx::query(sql(
+        r"-- clips::fences: an open call is its job's to decide on as long as that job is at work or has its moment to come, and its
+          -- process's as long as that lives and may wait for its answer, however late the heartbeat is.
+          SELECT nth, id, CASE WHEN alive > due AND alive > slot THEN alive WHEN due > slot THEN due ELSE slot END AS until
+          FROM (
+            SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, coalesce(c.slot_until, 0) AS slot, coalesce(j.due_at, 0) AS due,
+              CASE WHEN EXISTS (SELECT 1 FROM processes AS p WHERE p.id = c.process)
+                THEN $2 + c.timeout_ms + $5
+                  - CASE WHEN c.boot_id = $4 AND $3 - c.boot_ms < $2 - c.sent_at THEN $3 - c.boot_ms ELSE $2 - c.sent_at END
+                ELSE 0 END AS alive
+            FROM rows_of($1) AS r
+            CROSS JOIN calls AS c
+            JOIN jobs AS j ON j.id = c.job
+            WHERE c.account = r.v ->> 1 AND c.cache_key = unhex(r.v ->> 2) AND c.state IN ('sent', 'accepted')
+              AND c.cache_key IS NOT NULL) AS o",
+    ))
+    .bind(&set)
+    .bind(now.wall)
+    .bind(now.boot)
+    .bind(now.boot_id)
+    .bind(lease_ms)
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in open {
+        let until: Millis = row.try_get("until")?;
+        // Who waits is woken by the end of the call; this is only the latest moment.
+        let until = (until > now.wall).then(|| until.min(now.wall + 4 * lease_ms));
+        at(&mut fences, &row)?.open = Some((row.try_get("id")?, until));
+    }
+    let kept = sqlx::query(sql(r"-- clips::fences
+            SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id
+            FROM rows_of($1) AS r
+            CROSS JOIN calls AS c
+            WHERE c.cache_key = unhex(r.v ->> 2) AND c.state = 'answered' AND c.cache_key IS NOT NULL
+              AND c.ended_at >= CAST(r.v ->> 3 AS BIGINT)"))
+    .bind(&set)
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in kept {
+        at(&mut fences, &row)?.kept = Some(row.try_get("id")?);
+    }
+    if respects {
+        let manual_review = sqlx::query(sql(
+            r"-- clips::fences: given up and settled are two transactions: in between nobody may slip through.
+              SELECT CAST(r.v ->> 0 AS BIGINT) AS nth, c.id, j.state = 'failed' AS decided
+              FROM rows_of($1) AS r
+              CROSS JOIN calls AS c
+              JOIN jobs AS j ON j.id = c.job AND j.generation = c.generation
+              WHERE c.cache_key = unhex(r.v ->> 2) AND c.cache_key IS NOT NULL AND c.state = 'lost'
+                AND c.unknown_at IS NOT NULL AND c.job <> CAST(r.v ->> 4 AS BIGINT) AND CAST(r.v ->> 5 AS BIGINT) = 1
+                AND (j.state = 'running' OR (j.state = 'failed' AND j.error_kind = 'unknown_outcome'))",
+        ))
+        .bind(&set)
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in manual_review {
+            at(&mut fences, &row)?.manual_review = Some((row.try_get("id")?, row.try_get("decided")?));
+        }
+    }
+    Ok(fences)
+}
+
+fn at<'f>(fences: &'f mut [ClipFence], row: &sqlx::sqlite::SqliteRow) -> Result<&'f mut ClipFence, StoreError> {
+    let nth = usize::try_from(row.try_get::<i64, _>("nth")?).unwrap_or(usize::MAX);
+    fences.get_mut(nth).ok_or_else(|| StoreError::Unexpected("a clip that nobody asked for".into()))
+}
+
+/// These calls are closed: the jobs that waited for one of them are due.
+pub(in crate::store) async fn wake(
+    conn: &mut SqliteConnection,
+    closed: &[CallId],
+    now: Millis,
+) -> Result<(), StoreError> {
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let closed: Vec<_> = closed.iter().map(|call| [call.0.simple().to_string()]).collect();
+    sqlx::query(sql(
+        r"-- clips::wake
+          UPDATE jobs
+          SET due_at = CASE WHEN due_at < $2 THEN due_at ELSE $2 END, waits_for = NULL
+          WHERE waits_for IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r) AND waits_for IS NOT NULL AND state = 'queued'",
+    ))
+    .bind(json!(closed).to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// These calls have bought clips again that the user wanted bought again: all outputs of their batch that have one of them
+/// are joined again.
+pub(in crate::store) async fn rejoin(
+    conn: &mut SqliteConnection,
+    bought: &[CallId],
+    now: Millis,
+) -> Result<(), StoreError> {
+    if bought.is_empty() {
+        return Ok(());
+    }
+    let bought: Vec<_> = bought.iter().map(|call| [call.0.simple().to_string()]).collect();
+    sqlx::query(sql(r"-- clips::join_anew
+            WITH c AS (
+              SELECT c.job, c.batch, c.cache_key FROM rows_of($1) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))
+            UPDATE jobs
+            SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
+            WHERE state IN ('succeeded', 'suspect') AND wanted <> 'dropped' AND id IN (
+              SELECT p.job
+              FROM c
+              JOIN job_parts AS p ON p.cache_key = c.cache_key AND p.reused = 1 AND p.job <> c.job
+              JOIN jobs AS j ON j.id = p.job AND j.batch = c.batch
+              UNION
+              SELECT k.job
+              FROM c
+              JOIN calls AS k ON k.cache_key = c.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered'
+                AND k.job <> c.job AND k.batch = c.batch)"))
+    .bind(json!(bought).to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

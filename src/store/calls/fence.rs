@@ -1,0 +1,254 @@
+//! What a permit is judged by, read inside the transaction that grants it: the lease, the journal, the pool, the money.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use crate::store::{Moment, PermitAsk, StoreError, StoreShared, engine::rows, engine::sql::sql, jobs::claim};
+use crate::{
+    clock::Millis,
+    domain::{
+        environment::Environment,
+        job::{BatchId, CallId, JobId, Token},
+        pool::{Limits, Pool, Traffic, WINDOW_MS},
+    },
+};
+
+/// A batch's money and room.
+pub(in crate::store) struct Money {
+    /// Its calls may begin.
+    pub(in crate::store) open: bool,
+    /// They may begin now.
+    pub(in crate::store) in_window: bool,
+    pub(in crate::store) environment: Environment,
+    pub(in crate::store) max: Option<i64>,
+    pub(in crate::store) spent: i64,
+    pub(in crate::store) reserved: i64,
+    pub(in crate::store) longest_units: i64,
+    pub(in crate::store) concurrency: Option<i64>,
+    pub(in crate::store) in_flight: i64,
+    /// Answers are waited for that hold no slot.
+    pub(in crate::store) awaits: bool,
+}
+
+impl Money {
+    /// Whether another call may cost so much.
+    pub(in crate::store) fn has(&self, estimate: i64) -> bool {
+        let would = i128::from(self.spent) + i128::from(self.reserved) + i128::from(estimate);
+        self.max.is_none_or(|max| would <= i128::from(max))
+    }
+}
+
+/// What stands between an ask and its call.
+pub(in crate::store) struct Fence {
+    pub(in crate::store) token: Option<Token>,
+    pub(in crate::store) running: bool,
+    /// Nobody wants its output any more.
+    pub(in crate::store) dropped: bool,
+    pub(in crate::store) answered: bool,
+    pub(in crate::store) open: Option<CallId>,
+}
+
+/// How long ago a call (`calls`) left: by the machine's own clock (`$boot`, since its start `$boot_id`) where it was made
+/// since the same start, if that says less than the wall clock (`$wall`), which somebody may have set.
+macro_rules! age {
+    ($wall:literal, $boot:literal, $boot_id:literal) => {
+        concat!(
+            "(CASE WHEN boot_id = ",
+            $boot_id,
+            " AND ",
+            $boot,
+            " - boot_ms < ",
+            $wall,
+            " - sent_at THEN ",
+            $boot,
+            " - boot_ms ELSE ",
+            $wall,
+            " - sent_at END)"
+        )
+    };
+}
+
+pub(in crate::store) use age;
+
+/// Whether a call (`calls`) holds a slot. One whose owner lives holds it until its time-out and a lease (`$lease`) are over,
+/// however late the owner's heartbeat is.
+macro_rules! holds_slot {
+    ($wall:literal, $boot:literal, $boot_id:literal, $lease:literal) => {
+        concat!(
+            "(slot_until IS NOT NULL AND (slot_until > ",
+            $wall,
+            " OR (slot_until > 0 AND process IS NOT NULL AND ",
+            age!($wall, $boot, $boot_id),
+            " < timeout_ms + ",
+            $lease,
+            ")))"
+        )
+    };
+}
+
+pub(in crate::store) use holds_slot;
+
+/// What the journal says about a pool. The rate is counted only where there is one.
+pub(in crate::store) async fn traffic(
+    conn: &mut SqliteConnection,
+    (account, pool): (&str, Pool),
+    limits: &Limits,
+    lease_ms: i64,
+    now: &Moment,
+) -> Result<Traffic, StoreError> {
+    let in_flight: i64 = sqlx::query_scalar(concat!(
+        r"-- fence::traffic: in flight
+          SELECT count(*)
+          FROM calls
+          WHERE account = $1 AND pool = $2 AND ",
+        holds_slot!("$3", "$4", "$5", "$6")
+    ))
+    .bind(account)
+    .bind(pool)
+    .bind(now.wall)
+    .bind(now.boot)
+    .bind(now.boot_id)
+    .bind(lease_ms)
+    .fetch_one(&mut *conn)
+    .await?;
+    let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
+    if let Some(limit) = limits.requests_per_minute {
+        let row = sqlx::query(concat!(
+            r"-- fence::traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
+              SELECT count(*) FILTER (WHERE age < $6) AS n, max(age) FILTER (WHERE age < $6) AS oldest
+              FROM (
+                SELECT ",
+            age!("$3", "$4", "$5"),
+            " AS age
+               FROM calls
+               WHERE account = $1 AND pool = $2
+               ORDER BY sent_at DESC
+               LIMIT $7) AS newest"
+        ))
+        .bind(account)
+        .bind(pool)
+        .bind(now.wall)
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(WINDOW_MS)
+        .bind(limit)
+        .fetch_one(conn)
+        .await?;
+        traffic.in_window = rows::count(&row, "n")?;
+        let oldest: Option<i64> = row.try_get("oldest")?;
+        traffic.nth_newest = oldest.filter(|_| traffic.in_window >= limit).map(|age| now.wall - age);
+    }
+    Ok(traffic)
+}
+
+/// How many calls of a pool are in flight, near enough to learn a pace from.
+pub(in crate::store) async fn in_flight(
+    conn: &mut SqliteConnection,
+    account: &str,
+    pool: Pool,
+    now: Millis,
+) -> Result<u32, StoreError> {
+    // in_flight
+    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND slot_until > $3")
+        .bind(account)
+        .bind(pool)
+        .bind(now)
+        .fetch_one(conn)
+        .await?;
+    Ok(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// Money and room of the batches that are asked for.
+pub(in crate::store) async fn batches(
+    conn: &mut SqliteConnection,
+    shared: &StoreShared,
+    asks: impl Iterator<Item = &PermitAsk>,
+    now: &Moment,
+) -> Result<HashMap<BatchId, Money>, StoreError> {
+    let mut limited = false;
+    let mut ids: Vec<BatchId> = asks.inspect(|ask| limited |= ask.spend.is_some()).map(|ask| ask.batch).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let statement = batches_of(&ids);
+    let rows = sqlx::query(sql(&statement))
+        .bind(now.wall)
+        .bind(i64::from(shared.enforces_windows()))
+        .bind(now.boot)
+        .bind(now.boot_id)
+        .bind(shared.timing.lease_ms)
+        .bind(i64::from(limited))
+        .fetch_all(conn)
+        .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        found.insert(
+            row.try_get("id")?,
+            Money {
+                open: row.try_get("open")?,
+                in_window: row.try_get("in_window")?,
+                environment: row.try_get("environment")?,
+                max: row.try_get("max_spend")?,
+                spent: row.try_get("spent")?,
+                reserved: row.try_get("reserved")?,
+                longest_units: row.try_get("longest_units")?,
+                concurrency: row.try_get("concurrency")?,
+                in_flight: row.try_get("in_flight")?,
+                awaits: row.try_get("awaits")?,
+            },
+        );
+    }
+    Ok(found)
+}
+
+pub(in crate::store) fn batches_of(ids: &[BatchId]) -> String {
+    format!(
+        r"-- fence::batches: by the calls in flight, which are few, and not by all of the batch (hence the plus).
+          SELECT id, {workable} AS open,
+            ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
+            environment, max_spend, spent, reserved, longest_units, concurrency,
+            CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
+              ELSE (SELECT count(*) FROM calls WHERE {holds_slot} AND +batch = batches.id) END AS in_flight,
+            (max_spend IS NOT NULL OR $6 = 1)
+              AND EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'awaiting') AS awaits
+          FROM batches
+          WHERE 1 = 1 {among}",
+        workable = claim::WORKABLE,
+        holds_slot = holds_slot!("$1", "$3", "$4", "$5"),
+        among = claim::among("id", ids)
+    )
+}
+
+/// The fence of each part that is asked for, by job and part.
+pub(in crate::store) async fn fences(
+    conn: &mut SqliteConnection,
+    asks: impl Iterator<Item = &PermitAsk>,
+) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
+    let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
+    let rows = sqlx::query(sql(r"-- fence::fences
+            SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
+              j.wanted = 'dropped' AS dropped,
+              EXISTS (
+                SELECT 1 FROM calls AS c
+                WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state = 'answered') AS answered,
+              (SELECT c.id FROM calls AS c
+               WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state IN ('sent', 'accepted')) AS open
+            FROM rows_of($1) AS r
+            JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)"))
+    .bind(set)
+    .fetch_all(conn)
+    .await?;
+    let mut fences = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let fence = Fence {
+            token: row.try_get("token")?,
+            running: row.try_get("running")?,
+            dropped: row.try_get("dropped")?,
+            answered: row.try_get("answered")?,
+            open: row.try_get("open")?,
+        };
+        fences.insert((row.try_get("id")?, row.try_get("part")?), fence);
+    }
+    Ok(fences)
+}

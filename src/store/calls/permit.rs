@@ -1,0 +1,230 @@
+//! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
+//! calls in flight, its rate, its cooldown, the batch's money, and that of the account's day and month (`look`).
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::store::{Claimed, Purchase, StoreError, calls::uploads::Upload};
+use crate::{
+    clock::{Clock, Millis},
+    domain::{
+        identity::{ContentHash, SeenFile},
+        job::{BatchId, CallId, JobId, RequestFingerprint, Token, Why},
+        pool::{Limits, Pool},
+        spend::{SpendRule, SpendUse},
+    },
+};
+
+/// What a worker asks for.
+#[derive(Debug)]
+pub struct PermitAsk {
+    /// The job.
+    pub job: JobId,
+    /// Its lease.
+    pub token: Token,
+    /// Its batch.
+    pub batch: BatchId,
+    /// Which part of the job.
+    pub part: i64,
+    /// The account: a hash of base URL and key.
+    pub account: String,
+    /// The pool.
+    pub pool: Pool,
+    /// The pool's limits as this process has them.
+    pub limits: Limits,
+    /// What the account may spend in a day and in a month, as this process has it.
+    pub spend: Option<Arc<SpendRule>>,
+    /// Why the call is made.
+    pub why: Why,
+    /// An open call to give up in the same transaction.
+    pub replaces: Option<CallId>,
+    /// In an outage, the vendor's log has just answered for this line: it may probe though its last call has an unknown
+    /// outcome.
+    pub probes: bool,
+    /// What it buys.
+    pub buys: Purchase,
+    /// The recording that is uploaded, if one is.
+    pub upload: Option<Upload>,
+    /// What the local recording contains, and how its file was found. It is on disk with the intent, so that a killed process
+    /// leaves no answer whose recording nobody knows.
+    pub content: Option<(SeenFile, ContentHash)>,
+    /// How long its answer is waited for, in ms.
+    pub timeout_ms: i64,
+    /// How long the vendor may work on it after this process died, in ms.
+    pub grace_ms: i64,
+    /// Its answer is posted to us, and overdue so many ms after its intent.
+    pub overdue_after: Option<i64>,
+    /// The vendor's newest log entry known before the call.
+    pub log_cursor: Option<String>,
+    /// What the vendor's log would show.
+    pub request: RequestFingerprint,
+    /// Where the verdict goes; filled in by [`Store::permit`](crate::store::Store::permit).
+    pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
+}
+
+/// The right to make one call, now.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The call, on disk as `sent`.
+    pub call: CallId,
+    /// When its intent was committed.
+    pub sent_at: Millis,
+    /// Bytes of padding that make the upload's size its own.
+    pub padding: u32,
+    /// What is to be told: spend limits that have come close by it.
+    pub close_limits: Vec<String>,
+    pub(in crate::store) good_until: Millis,
+    /// The end of the day or month whose spend limit it was judged by, on the wall clock.
+    pub(in crate::store) spent_until: Millis,
+    pub(in crate::store) clock: Clock,
+}
+
+impl Permit {
+    /// Whether it is too late to send: another worker may have given the call up by now, judged by the clock that counts
+    /// suspend; or another day's or month's spend limit has to be asked. Checked when the body is first polled.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.clock.boot() > self.good_until || self.clock.now() >= self.spent_until
+    }
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// Somebody else has the job.
+    LeaseLost,
+    /// Its line wants another voice or format now.
+    Dropped,
+    /// The part has an answer.
+    AlreadyAnswered,
+    /// The part has an open call (or the one to give up is no longer open).
+    OpenCall,
+    /// No new calls for this batch.
+    BatchPaused,
+    /// Its batch's window is closed, and this process obeys that.
+    WindowClosed,
+    /// It would pass `max_spend_usd`.
+    SpendLimit,
+    /// It would pass what the account may spend in a day or a month.
+    SpendPeriod {
+        /// The limit.
+        limit: SpendUse,
+        /// What the call may cost, in micro-USD.
+        reserve: i64,
+    },
+    /// Another part, of this job or of another, buys the same clip now.
+    SameClipOpen {
+        /// Its call: a job that settles as [`crate::store::To::Waiting`] is woken by the end of it.
+        call: CallId,
+        /// Until when it is its own job's; `None`: nobody's any more, and this ask's worker may reconcile it, and have it
+        /// replaced.
+        until: Option<Millis>,
+    },
+    /// A call of unknown outcome for the same clip is parked: nobody buys it until the user's `retry`.
+    ClipInManualReview,
+    /// The same clip was bought since the audio cache was looked at: it is there now.
+    SameClipKept {
+        /// The call that it answered.
+        call: CallId,
+    },
+    /// The ledger cannot take what this ask would write. It is the ask's fault alone.
+    Refused(String),
+}
+
+pub(in crate::store) type PermitResult = Result<Permit, Denial>;
+
+impl PermitAsk {
+    /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
+    /// for.
+    #[must_use]
+    pub fn new(job: &Claimed, account: String, pool: Pool, buys: Purchase, request: RequestFingerprint) -> Self {
+        Self {
+            job: job.job,
+            token: job.token,
+            batch: job.batch,
+            part: 0,
+            account,
+            pool,
+            limits: Limits::default(),
+            spend: None,
+            why: Why::First,
+            replaces: None,
+            probes: false,
+            buys,
+            upload: None,
+            content: None,
+            timeout_ms: 120_000,
+            grace_ms: 10_000,
+            overdue_after: None,
+            log_cursor: None,
+            request,
+            reply: None,
+        }
+    }
+
+    pub(in crate::store) fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// The gate that it waits at. A definition may have lowered the limits for its own calls: each set of limits is a gate
+    /// of its own.
+    pub(in crate::store) fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
+        (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
+    }
+}
+
+/// What a look at the waiting asks gave.
+#[derive(Default)]
+pub(in crate::store) struct Granted {
+    /// Place in the waiting list, and the verdict.
+    pub(in crate::store) verdicts: Vec<(usize, PermitResult)>,
+    /// Whether asks wait on, and until when (`None` inside: until something ends).
+    pub(in crate::store) wake: Option<Option<Millis>>,
+}
+
+impl Granted {
+    pub(in crate::store) fn nothing(wake: Option<Option<Millis>>) -> Self {
+        Self { verdicts: Vec::new(), wake }
+    }
+
+    /// The ask at this place is refused, and no other.
+    pub(in crate::store) fn refused(at: usize, error: &StoreError) -> Self {
+        Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], wake: None }
+    }
+
+    /// After the commit. Returns when to look again, and the calls whose workers are gone: they were never sent.
+    pub(in crate::store) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> (Option<Option<Millis>>, Vec<CallId>) {
+        let mut unsent = Vec::new();
+        let mut verdicts = self.verdicts;
+        verdicts.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
+        for (i, verdict) in verdicts {
+            if let Some(reply) = waiting.remove(i).reply
+                && let Err(Ok(Ok(permit))) = reply.send(Ok(verdict))
+            {
+                unsent.push(permit.call);
+            }
+        }
+        (self.wake, unsent)
+    }
+
+    pub(in crate::store) fn look_again(&mut self, wake: Option<Millis>) {
+        self.wake = Some(match self.wake {
+            None => wake,
+            Some(before) => [before, wake].into_iter().flatten().min(),
+        });
+    }
+}
+
+/// A ledger that cannot be written is told to those who wait, unless waiting helps.
+pub(in crate::store) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
+    if error.is_passing() {
+        return;
+    }
+    let mut error = Some(error);
+    for ask in waiting.drain(..) {
+        if let Some(reply) = ask.reply {
+            let _ = reply.send(Err(error.take().unwrap_or(StoreError::Closed)));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a call buys, and what that may cost as far as it is known before.
+
+use crate::{
+    clock::Millis,
+    domain::{cost::MicroUsd, identity::Identity, length},
+};
+
+/// The length that an unknown recording counts for, before any was seen.
+const FIRST_GUESS_MS: u64 = 10 * 60_000;
+
+/// What a call buys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purchase {
+    /// A transcript, paid for by the recording's length.
+    Transcript {
+        /// Length of the recording, if it is known.
+        audio_ms: Option<u64>,
+        /// Price of a minute.
+        rate: MicroUsd,
+    },
+    /// Speech, paid for by the text's length.
+    Clip(Clip),
+    /// Anything else whose price is known before.
+    Priced {
+        /// How much of it, in the units of its task.
+        units: u32,
+        /// At list price.
+        cost: MicroUsd,
+    },
+}
+
+/// A part of a text that is to be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clip {
+    /// All that shapes it: two calls with the same one never are open at a time.
+    pub cache_key: Identity,
+    /// When the audio cache was last looked at for it, before looking (ms since 1970).
+    pub looked_at: Millis,
+    /// How long the text is.
+    pub characters: u32,
+    /// At list price.
+    pub cost: MicroUsd,
+    /// Whether it is not bought where a call of unknown outcome for it is parked, or about to be.
+    pub respects_manual_review: bool,
+}
+
+impl Purchase {
+    /// The clip that it buys, if it buys one.
+    #[must_use]
+    pub const fn clip(&self) -> Option<&Clip> {
+        match self {
+            Self::Transcript { .. } | Self::Priced { .. } => None,
+            Self::Clip(clip) => Some(clip),
+        }
+    }
+
+    /// How much it buys, in the units of its task; `None` where that is unknown.
+    #[must_use]
+    pub fn units(&self) -> Option<i64> {
+        match self {
+            Self::Transcript { audio_ms, .. } => {
+                audio_ms.and_then(length::bounded).and_then(|ms| i64::try_from(ms).ok())
+            }
+            Self::Clip(clip) => Some(clip.characters.into()),
+            Self::Priced { units, .. } => Some((*units).into()),
+        }
+    }
+
+    /// What to reserve, where the longest recording seen so far had `longest_ms` (0: none was). `None`: an amount beyond
+    /// belief, for which no call is made.
+    pub(in crate::store) fn estimate(&self, longest_ms: i64) -> Option<i64> {
+        let cost = match *self {
+            Self::Transcript { audio_ms, rate } => {
+                let guess = u64::try_from(longest_ms).ok().filter(|ms| *ms > 0).unwrap_or(FIRST_GUESS_MS);
+                MicroUsd::share(rate, length::bounded(audio_ms.unwrap_or(guess))?, 60_000)
+            }
+            Self::Clip(clip) => clip.cost,
+            Self::Priced { cost, .. } => cost,
+        };
+        (MicroUsd::ZERO..MicroUsd::MOST).contains(&cost).then_some(cost.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_an_amount_or_none() {
+        let estimate =
+            |audio_ms, rate, longest| Purchase::Transcript { audio_ms, rate: MicroUsd(rate) }.estimate(longest);
+        assert_eq!(estimate(Some(60_000), 5_000, 0), Some(5_000));
+        assert_eq!(estimate(Some(1), 5_000, 0), Some(1), "rounded up");
+        assert_eq!(estimate(None, 5_000, 0), Some(50_000), "ten minutes");
+        assert_eq!(estimate(None, 5_000, 120_000), Some(10_000), "the longest seen");
+        assert_eq!(estimate(None, 5_000, -1), Some(50_000));
+        for length in [18_446_744_073_709_551, u64::MAX, length::LONGEST_MS + 1] {
+            assert_eq!(estimate(Some(length), 5_000, 0), None, "{length}");
+        }
+        assert_eq!(estimate(Some(60_000), i64::MAX, 0), None);
+        assert_eq!(estimate(None, 5_000, i64::MAX), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The heartbeat: leases and slots are renewed while their process lives, and a wall clock that was set back is forgiven.
+
+use sqlx::SqliteConnection;
+
+use crate::clock::Millis;
+use crate::store::{Moment, Store, StoreError, StoreShared, calls::fence::age, calls::spend_limits, engine::sql::sql};
+
+/// A clock this far behind the newest stamp was set back.
+const CLOCK_SLACK_MS: i64 = 2_000;
+
+impl Store {
+    /// Looks whether the wall clock was set back since anybody wrote here, also while nobody ran: then stamps that lie in
+    /// its future are pulled back. Notes how late it is. For processes that have no heartbeat.
+    pub async fn watch_clock(&self) -> Result<(), StoreError> {
+        let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
+        let ahead = self.now() - newest;
+        if (-CLOCK_SLACK_MS..self.timing().beat_ms).contains(&ahead) {
+            return Ok(());
+        }
+        let lease_ms = self.timing().lease_ms;
+        self.write(move |conn, now| Box::pin(watch_clock(conn, lease_ms, now))).await
+    }
+}
+
+/// The same inside somebody's transaction.
+pub(in crate::store) async fn watch_clock(
+    conn: &mut SqliteConnection,
+    lease_ms: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&mut *conn).await?;
+    if now < newest - CLOCK_SLACK_MS {
+        forgive_the_clock(conn, newest, lease_ms, now).await?;
+    } else if now > newest {
+        sqlx::query("UPDATE ledger SET newest_at = $1").bind(now).execute(conn).await?;
+    }
+    Ok(())
+}
+
+pub(in crate::store) async fn beat(
+    conn: &mut SqliteConnection,
+    shared: &StoreShared,
+    process: i64,
+    now: &Moment,
+) -> Result<(), StoreError> {
+    let Moment { wall, boot, boot_id } = *now;
+    watch_clock(conn, shared.timing.lease_ms, wall).await?;
+    let until = wall + shared.timing.lease_ms;
+    for statement in [
+        "UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'",
+        // The successor of a superseded job waits as long as that job's worker is at it.
+        r"-- beat::beat
+          UPDATE jobs SET due_at = $1
+          WHERE state = 'queued' AND due_at IS NOT NULL
+            AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
+    ] {
+        sqlx::query(statement).bind(until).bind(process).execute(&mut *conn).await?;
+    }
+    sqlx::query(concat!(
+        r"-- beat::beat: a call that should have ended long ago is not on the wire any more.
+          UPDATE calls
+          SET slot_until = $1
+          WHERE slot_until > 0 AND process = $2 AND ",
+        age!("$3", "$4", "$5"),
+        " < timeout_ms + $6"
+    ))
+    .bind(until)
+    .bind(process)
+    .bind(wall)
+    .bind(boot)
+    .bind(boot_id)
+    .bind(shared.timing.lease_ms)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE processes SET beat_at = $1 WHERE id = $2").bind(wall).bind(process).execute(conn).await?;
+    Ok(())
+}
+
+/// Calls of a process that is gone: their outcome is unknown from now on. The vendor may still work on them, so each keeps
+/// its slot for as long as that may take.
+pub(in crate::store) async fn orphan_calls(
+    conn: &mut SqliteConnection,
+    process: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        r"-- beat::orphan_calls
+          UPDATE calls
+          SET process = NULL, unknown_at = coalesce(unknown_at, $1),
+            slot_until = CASE WHEN slot_until > 0 THEN $1 + grace_ms ELSE slot_until END
+          WHERE slot_until IS NOT NULL AND process = $2",
+    )
+    .bind(now)
+    .bind(process)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Everything that was stamped by a clock that was ahead is pulled back by as much as lies between the newest stamp
+/// and now. So what was a moment ago then is a moment ago now, in the same order. What may be due is due a little early
+/// rather than hours late.
+async fn forgive_the_clock(
+    conn: &mut SqliteConnection,
+    newest: Millis,
+    lease_ms: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let ahead = newest - now;
+    tracing::warn!(ahead_ms = ahead, "the system clock was set back; stamps that lie in its future are pulled back");
+    for statement in [
+        // What is awaited was promised by the clock that stamped the call.
+        "UPDATE jobs SET due_at = :pulled(due_at)
+         WHERE state = 'awaiting' AND due_at > :now
+           AND id IN (SELECT job FROM calls WHERE sent_at > :now AND state IN ('sent', 'accepted'))",
+        "UPDATE calls SET overdue_at = overdue_at - :ahead WHERE overdue_at > :now AND sent_at > :now",
+        "UPDATE calls SET unknown_at = :now WHERE unknown_at > :now",
+        "UPDATE calls SET ended_at = :now WHERE ended_at > :now",
+        "UPDATE calls SET slot_until = :pulled(slot_until) WHERE slot_until > :now + :lease",
+        "UPDATE calls SET sent_at = :earlier(sent_at) WHERE sent_at > :now",
+        "UPDATE jobs SET due_at = :pulled(due_at) WHERE due_at IS NOT NULL AND due_at > :now AND state = 'queued'",
+        "UPDATE jobs SET due_at = :now + :lease WHERE due_at IS NOT NULL AND due_at > :now + :lease AND state = 'running'",
+        "UPDATE pools SET cooldown_until = :pulled(cooldown_until) WHERE cooldown_until > :now",
+        "UPDATE pools SET probe_at = :now WHERE probe_at > :now",
+        "UPDATE pools SET stepped_at = :now WHERE stepped_at > :now",
+        "UPDATE pools SET storm_since = :now WHERE storm_since > :now",
+        "UPDATE pools SET round_since = :now WHERE round_since > :now",
+        "UPDATE pools SET limited_at = :now WHERE limited_at > :now",
+        "UPDATE pools SET only_limited_since = :now WHERE only_limited_since > :now",
+        "UPDATE pools SET outage_since = :now WHERE outage_since > :now",
+        "UPDATE notices SET due_at = :pulled(due_at) WHERE due_at > :now",
+        "UPDATE notices SET failing_since = :now WHERE failing_since > :now",
+        "UPDATE schedules SET settled_to = :now WHERE settled_to > :now",
+        "UPDATE runs SET due_at = :pulled(due_at) WHERE due_at > :now",
+        "UPDATE batches SET paused_at = :now WHERE paused_at > :now",
+        "UPDATE batches SET probed_at = :now WHERE probed_at > :now",
+        "UPDATE batches SET resumed_at = :now WHERE resumed_at > :now",
+        "UPDATE batches SET submitting_at = :now WHERE submitting_at > :now",
+        "UPDATE batches SET finished_at = :now WHERE finished_at > :now",
+        "UPDATE processes SET beat_at = :now WHERE beat_at > :now",
+        "UPDATE ledger SET newest_at = :now",
+    ] {
+        let statement = pulling(statement)
+            .replace(":now", &now.to_string())
+            .replace(":ahead", &ahead.to_string())
+            .replace(":lease", &lease_ms.to_string());
+        sqlx::query(sql(&statement)).execute(&mut *conn).await?;
+    }
+    spend_limits::sum_up(conn).await
+}
+
+/// `:pulled(x)` stands for x, pulled back, but no further than to now; `:earlier(x)` for x, pulled back at least so far.
+fn pulling(statement: &str) -> String {
+    for (name, keeps) in [(":pulled(", '>'), (":earlier(", '<')] {
+        if let Some((before, rest)) = statement.split_once(name) {
+            let (column, after) = rest.split_once(')').expect("the bracket is closed");
+            return format!(
+                "{before}CASE WHEN {column} - :ahead {keeps} :now THEN {column} - :ahead ELSE :now END{after}"
+            );
+        }
+    }
+    statement.to_owned()
+}

@@ -1,0 +1,298 @@
+//! Opening a ledger: what is refused before a byte is written, its settings, its migrations.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Row, SqliteConnection,
+    migrate::Migrator,
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::store::{Store, StoreError, StoreShared, Timing, engine::space::WRITER_CACHE, engine::writer};
+
+/// The oldest SQLite without the WAL-reset bug.
+pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Between two looks at a directory in which another process opens a ledger.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How to open.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The file.
+    pub path: PathBuf,
+    /// Make it if it is not there.
+    pub create: bool,
+    /// Lease times.
+    pub timing: Timing,
+    /// The clock that stamps.
+    pub clock: Clock,
+    /// How long to wait for another process's write lock.
+    pub busy_timeout: Duration,
+}
+
+impl Opening {
+    /// The file at `path`, made if it is not there, with the usual times.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            create: true,
+            timing: Timing::default(),
+            clock: Clock::system(),
+            busy_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a ledger; the second value is whether it was made just now.
+    ///
+    /// # Errors
+    /// A path that cannot be used, a network file system, a damaged, locked, read-only or newer ledger.
+    pub async fn open(opening: Opening) -> Result<(Self, bool), StoreError> {
+        let path =
+            canonical(&opening.path).map_err(|source| StoreError::Path { path: opening.path.clone(), source })?;
+        let fresh = !path.exists();
+        if fresh && !opening.create {
+            return Err(StoreError::Missing(path));
+        }
+        refuse_network_fs(&path)?;
+        prepare_file(&path).map_err(|source| StoreError::Path { path: path.clone(), source })?;
+
+        let common = SqliteConnectOptions::new()
+            .filename(&path)
+            .busy_timeout(opening.busy_timeout)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let one_by_one = one_by_one(&path, opening.busy_timeout).await;
+        let mut options = common
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", WRITER_CACHE)
+            .pragma("wal_autocheckpoint", "16000");
+        // A ledger keeps it from its first page on. To say it again takes the write lock, and who only looks needs none.
+        if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+            options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
+        }
+        let mut conn = SqliteConnection::connect_with(&options).await?;
+        refuse_old_sqlite(&mut conn).await?;
+        migrate(&mut conn, &path).await?;
+        let id = ledger_id(&mut conn, opening.clock.now()).await?;
+        drop(one_by_one);
+
+        let read = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(common.read_only(true).pragma("cache_size", "-8192"));
+        let shared = Arc::new(StoreShared {
+            clock: opening.clock,
+            timing: opening.timing,
+            process: AtomicI64::new(0),
+            beaten_at: AtomicI64::new(0),
+            tokens: AtomicI64::new(1),
+            closed: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+            enforces_windows: AtomicBool::new(false),
+            probes: AtomicBool::new(false),
+            woken: Notify::new(),
+            unreadable: Mutex::default(),
+        });
+        let (commands, inbox) = mpsc::channel(writer::BACKLOG);
+        tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));
+        Ok((Self { commands, read, shared, path: Arc::new(path), id: id.into() }, fresh))
+    }
+}
+
+/// The path by which everything is named that stands beside a ledger, whatever links lead to that; the given one where it
+/// cannot be found out.
+#[must_use]
+pub fn real_path(ledger: &Path) -> PathBuf {
+    canonical(ledger).unwrap_or_else(|_| ledger.to_owned())
+}
+
+/// One path for one ledger, whatever links lead to it: what stands beside it (locks of processes, the spool) is found by its
+/// path. Where there is no ledger yet, its folder's path counts, as far as that is there.
+fn canonical(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match path.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    // A link to where the ledger is to be made is followed as SQLite follows it.
+    if let Ok(target) = fs::read_link(&path) {
+        let target = path.parent().map_or(target.clone(), |folder| folder.join(&target));
+        if target != path {
+            return canonical(&target);
+        }
+    }
+    let there = path.ancestors().skip(1).find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    Ok(match there.and_then(|(folder, found)| Some(found.join(path.strip_prefix(folder).ok()?))) {
+        Some(path) => path,
+        None => path,
+    })
+}
+
+/// The ledger may hold texts and addresses of recordings: only its owner reads it.
+fn prepare_file(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    match fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Two processes may start on a new ledger at once: SQLite does not wait when its journal is changed, nor do migrations. So
+/// ledgers of one directory are opened one by one, as long as that does not take too long.
+///
+/// Never a lock on the ledger itself: with the first handle of a file that is closed a process loses all its locks on it,
+/// SQLite's too. Whoever closes the ledger next then takes itself for the last, and its log away from us.
+async fn one_by_one(path: &Path, most: Duration) -> Option<fs::File> {
+    let dir = fs::File::open(path.parent()?).ok()?;
+    let began = Instant::now();
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Some(dir),
+            Err(fs::TryLockError::WouldBlock) if began.elapsed() < most => tokio::time::sleep(TRY_AGAIN).await,
+            // Some file systems know no locks of directories; a race for a new ledger is then lost with a clear word.
+            Err(_) => return None,
+        }
+    }
+}
+
+async fn refuse_old_sqlite(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
+    let mut parts = version.split('.').map(|p| u32::from_str(p).unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    if (next(), next(), next()) < MIN_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
+}
+
+async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    let table: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_optional(&mut *conn)
+        .await?;
+    if table.is_some() {
+        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) AS v FROM _sqlx_migrations")
+            .fetch_one(&mut *conn)
+            .await?
+            .get("v");
+        let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
+            .fetch_optional(&mut *conn)
+            .await?;
+        let ours = MIGRATIONS.iter().find(|m| m.version == 1).map(|m| m.checksum.to_vec());
+        if found > 0 && first != ours {
+            return Err(StoreError::Unreleased(path.to_owned()));
+        }
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        if found == known {
+            return Ok(());
+        }
+    }
+    MIGRATIONS.run_direct(None, conn, false).await.map_err(|e| match e {
+        sqlx::migrate::MigrateError::Execute(e) => StoreError::from(e),
+        e => StoreError::Unexpected(format!("its schema could not be brought up to date: {e}")),
+    })
+}
+
+async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, StoreError> {
+    let read = "SELECT id FROM ledger";
+    if let Some(id) = sqlx::query_scalar(read).fetch_optional(&mut *conn).await? {
+        return Ok(id);
+    }
+    sqlx::query(
+        r"-- open::ledger_id
+          INSERT INTO ledger (one, id, created_at, newest_at)
+          VALUES (1, $1, $2, $2)
+          ON CONFLICT (one) DO NOTHING",
+    )
+    .bind(Uuid::now_v7().to_string())
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    Ok(sqlx::query_scalar(read).fetch_one(conn).await?)
+}
+
+#[cfg(target_os = "linux")]
+fn refuse_network_fs(path: &Path) -> Result<(), StoreError> {
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let Ok(stat) = rustix::fs::statfs(there) else { return Ok(()) };
+    #[expect(clippy::useless_conversion, reason = "its width differs between machines")]
+    match network_fs(i64::from(stat.f_type)) {
+        Some(kind) => Err(StoreError::NetworkFs { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network_fs(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// The name of a network file system, by the magic number that statfs(2) gives.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "statfs has other shapes elsewhere"))]
+fn network_fs(magic: i64) -> Option<&'static str> {
+    Some(match magic & 0xffff_ffff {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x0102_1997 => "9p",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_leads_to_a_ledger_it_has_one_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        fs::create_dir(real.join("a")).unwrap();
+        std::os::unix::fs::symlink(real.join("a"), real.join("b")).unwrap();
+        let path = real.join("a/wavebatch.db");
+        for other in ["a/wavebatch.db", "b/wavebatch.db", "b/../a/./wavebatch.db"] {
+            assert_eq!(canonical(&real.join(other)).unwrap(), path, "{other}, not there yet");
+        }
+        assert_eq!(canonical(&real.join("b/new/x.db")).unwrap(), real.join("a/new/x.db"));
+        std::os::unix::fs::symlink("a/wavebatch.db", real.join("link.db")).unwrap();
+        assert_eq!(canonical(&real.join("link.db")).unwrap(), path, "a link to what is to be made");
+        fs::write(&path, "").unwrap();
+        for other in ["link.db", "b/wavebatch.db"] {
+            assert_eq!(canonical(&real.join(other)).unwrap(), path, "{other}");
+        }
+        std::os::unix::fs::symlink("circle.db", real.join("circle.db")).unwrap();
+        assert!(canonical(&real.join("circle.db")).is_err());
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_number() {
+        assert_eq!(network_fs(0x6969), Some("NFS"));
+        assert_eq!(network_fs(0xff53_4d42_u32.cast_signed().into()), Some("CIFS"));
+        assert_eq!(network_fs(0xef53), None, "ext4");
+    }
+}

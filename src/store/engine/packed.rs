@@ -1,0 +1,68 @@
+//! Bodies in rows: as raw DEFLATE, or as they came where that would save nothing.
+
+use bytes::Bytes;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+
+use crate::domain::{
+    body::{self, Body},
+    job::CallId,
+};
+use crate::store::{StoreError, engine::space};
+
+/// Beyond this a body is written by a statement of its own: the driver copies what a statement binds.
+const ALONE: usize = 1 << 20;
+
+/// `Ok` = packed, `Err` = as it was.
+pub(in crate::store) fn pack(body: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+    body::pack(body).ok_or_else(|| body.to_vec())
+}
+
+/// The body of a row with `packed`, `bytes` and `body`, as it is kept.
+pub(in crate::store) fn kept(row: &SqliteRow) -> Result<Body, StoreError> {
+    let bytes: i64 = row.try_get("bytes")?;
+    let body: Vec<u8> = row.try_get("body")?;
+    Ok(Body::from_kept(u64::try_from(bytes).unwrap_or(0), row.try_get("packed")?, body.into()))
+}
+
+/// The same, unpacked.
+pub(in crate::store) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
+    kept(row)?.whole().map_err(|e| StoreError::Unexpected(format!("a body does not unpack: {e}")))
+}
+
+/// Its length as it came, for the ledger.
+pub(in crate::store) fn bytes(body: &Body) -> i64 {
+    i64::try_from(body.len()).unwrap_or(i64::MAX)
+}
+
+/// Keeps answers: each with its call, and whether it was found in the vendor's log.
+pub(in crate::store) async fn insert_answers(
+    conn: &mut SqliteConnection,
+    answers: Vec<(CallId, bool, &Body)>,
+) -> Result<(), StoreError> {
+    let (large, small): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(.., body)| body.kept().0.len() > ALONE);
+    if !small.is_empty() {
+        insert(conn, &small).await?;
+    }
+    for answer in large.chunks(1) {
+        space::set_cache(conn, true).await?;
+        let inserted = insert(conn, answer).await;
+        space::set_cache(conn, false).await?;
+        inserted?;
+    }
+    Ok(())
+}
+
+async fn insert(conn: &mut SqliteConnection, answers: &[(CallId, bool, &Body)]) -> Result<(), StoreError> {
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO answers (call, origin, packed, bytes, body) ");
+    insert.push_values(answers, |mut row, (call, from_log, body)| {
+        let (kept, packed) = body.kept();
+        row.push_bind(*call)
+            .push_bind(if *from_log { "log" } else { "api" })
+            .push_bind(packed)
+            .push_bind(bytes(body))
+            .push_bind(kept);
+    });
+    insert.push(" ON CONFLICT (call) DO NOTHING");
+    insert.build().execute(conn).await?;
+    Ok(())
+}

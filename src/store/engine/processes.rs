@@ -1,0 +1,201 @@
+//! Which processes work on the ledger: a row each, and an OS lock that the kernel takes away when one dies.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use sqlx::{Row, SqliteConnection};
+
+use crate::clock::Millis;
+use crate::store::{Store, StoreError, batches::control, batches::pauses, engine::beat};
+
+/// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
+#[derive(Debug)]
+pub struct Enlisted {
+    id: i64,
+    _lock: File,
+}
+
+impl Enlisted {
+    /// The process's number in the ledger.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+fn lock_path(ledger: &Path, process: i64) -> PathBuf {
+    let mut name = ledger.file_name().unwrap_or_default().to_os_string();
+    name.push(format!("-process-{process}.lock"));
+    ledger.with_file_name(name)
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+impl Store {
+    /// Enters this process among those that work: from now on it beats. `settings` are its limits, for `status` to compare.
+    ///
+    /// # Errors
+    /// The ledger or its directory cannot be written.
+    pub async fn enlist(&self, settings: String) -> Result<Enlisted, StoreError> {
+        self.watch_clock().await?;
+        self.reap().await?;
+        let path = self.path.clone();
+        // The lock is taken inside the transaction, so that nobody sees the row without it.
+        let (id, lock) = self
+            .write(move |conn, now| {
+                let (settings, ledger) = (settings.clone(), path.clone());
+                Box::pin(async move {
+                    let alone: bool =
+                        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
+                    if alone {
+                        // An outage that nobody watched did not last: it is found out again.
+                        pauses::restart_patience_clock(conn, now).await?;
+                    }
+                    let id: i64 = sqlx::query(
+                        r"-- processes::enlist
+                          INSERT INTO processes (pid, started_at, beat_at, settings)
+                          VALUES ($1, $2, $3, $4)
+                          RETURNING id",
+                    )
+                    .bind(i64::from(std::process::id()))
+                    .bind(now)
+                    .bind(now)
+                    .bind(settings)
+                    .fetch_one(conn)
+                    .await?
+                    .get("id");
+                    let path = lock_path(&ledger, id);
+                    let failed = |source| StoreError::Path { path: path.clone(), source };
+                    let lock = open_lock(&path).map_err(failed)?;
+                    lock.lock().map_err(failed)?;
+                    Ok((id, lock))
+                })
+            })
+            .await?;
+        self.shared.beaten_at.store(self.clock().boot(), Ordering::Relaxed);
+        self.shared.process.store(id, Ordering::Release);
+        Ok(Enlisted { id, _lock: lock })
+    }
+
+    /// Leaves: what this process still held is due at once.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; the lease then runs out by itself.
+    pub async fn leave(&self, enlisted: Enlisted) -> Result<(), StoreError> {
+        self.shared.process.store(0, Ordering::Release);
+        self.reap_process(enlisted.id).await
+    }
+
+    /// Makes the jobs of processes that are gone due at once. Returns how many processes were gone.
+    pub async fn reap(&self) -> Result<usize, StoreError> {
+        let me = self.shared.process.load(Ordering::Acquire);
+        let others: Vec<(i64, Millis)> =
+            sqlx::query_as("SELECT id, beat_at FROM processes WHERE id <> $1").bind(me).fetch_all(&self.read).await?;
+        let mut reaped = 0;
+        for (id, beat_at) in others {
+            let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
+                Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
+                // Whoever was to reap it died just then; or somebody removed the file of a living one, whose heartbeat
+                // tells so.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    (self.now() - beat_at > self.timing().lease_ms).then_some(None)
+                }
+                Err(_) => None,
+            };
+            if let Some(_lock) = is_dead {
+                self.reap_process(id).await?;
+                reaped += 1;
+            }
+        }
+        Ok(reaped)
+    }
+
+    /// The lock's file goes before the row: a row without its file is a dead process's, and a file without its row nobody
+    /// would ever look for.
+    async fn reap_process(&self, id: i64) -> Result<(), StoreError> {
+        let path = lock_path(&self.path, id);
+        self.write(move |conn, now| {
+            let path = path.clone();
+            Box::pin(async move {
+                let _ = std::fs::remove_file(path);
+                reap_process(conn, id, now).await
+            })
+        })
+        .await
+    }
+}
+
+/// Its jobs are due; its calls are awaited by nobody; their slots run out after a grace time, since
+/// the vendor may still work on them.
+async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
+    sqlx::query("UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'")
+        .bind(now)
+        .bind(process)
+        .execute(&mut *conn)
+        .await?;
+    let superseded: Vec<i64> = sqlx::query_scalar(
+        r"-- processes::bury
+          UPDATE jobs
+          SET token = NULL, process = NULL
+          WHERE process = $1 AND state = 'superseded'
+          RETURNING id",
+    )
+    .bind(process)
+    .fetch_all(&mut *conn)
+    .await?;
+    control::release_successors(conn, &superseded, now).await?;
+    let unawaited = sqlx::query(
+        r"-- processes::bury
+          SELECT c.id
+          FROM calls AS c
+          JOIN jobs AS j ON j.id = c.job
+          WHERE c.slot_until IS NOT NULL AND c.process = $1 AND c.state IN ('sent', 'accepted') AND j.due_at IS NULL",
+    )
+    .bind(process)
+    .fetch_all(&mut *conn)
+    .await?;
+    beat::orphan_calls(conn, process, now).await?;
+    // Nobody looks at these again (their lines were changed or cancelled): what they may have cost goes into the books now.
+    control::give_up_all(conn, &unawaited, now).await?;
+    for job in superseded {
+        control::give_up_open_calls(conn, job, now).await?;
+    }
+    sqlx::query("DELETE FROM processes WHERE id = $1").bind(process).execute(conn).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::ledger;
+    use crate::store::{Opening, Store};
+
+    #[tokio::test]
+    async fn a_lock_goes_before_its_row_and_a_row_without_one_is_a_dead_processs() {
+        let l = ledger().await;
+        let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
+        let alive = other.enlist("{}".into()).await.unwrap();
+        assert_eq!(l.store.reap().await.unwrap(), 0);
+        // Somebody removed it: as long as the process beats, it lives.
+        std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
+        assert_eq!(l.store.reap().await.unwrap(), 0);
+        // Or its reaper died between the two.
+        drop(alive);
+        other.shared.process.store(0, Ordering::Release);
+        l.clock.advance(l.store.timing().lease_ms + 1_000);
+        assert_eq!(l.store.reap().await.unwrap(), 1);
+        assert_eq!(l.store.live_processes().await.unwrap(), [0_i64; 0]);
+        let next = other.enlist("{}".into()).await.unwrap();
+        let path = lock_path(&l.path, next.id());
+        assert!(path.exists());
+        other.leave(next).await.unwrap();
+        assert!(!path.exists() && l.store.live_processes().await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! SQLite's own room: pages, caches and the write-ahead log. Other engines see to these themselves.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::store::{Store, StoreError, engine::rows};
+
+/// The writer's page cache, as SQLite takes it: in KiB, and negative.
+pub(in crate::store) const WRITER_CACHE: &str = "-65536";
+/// The same while one body of megabytes is written: else all its pages would stay in the cache.
+const SMALL_CACHE: &str = "-2048";
+/// Pages a transaction gives back at most.
+const PAGES_AT_ONCE: i64 = 500;
+/// After so many transactions the write-ahead log is brought in: the writer would otherwise do it inside a commit, all at
+/// once.
+const CHECKPOINT_EVERY: u32 = 8;
+/// How long emptying the log waits for a reader. Who writes waits as long.
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How large the writer's cache is from now on.
+pub(in crate::store) async fn set_cache(conn: &mut SqliteConnection, is_small: bool) -> Result<(), StoreError> {
+    let size = if is_small { SMALL_CACHE } else { WRITER_CACHE };
+    sqlx::query(AssertSqlSafe(format!("PRAGMA cache_size = {size}"))).execute(conn).await?;
+    Ok(())
+}
+
+/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts again in its file. It repeats most
+/// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
+pub(in crate::store) async fn keep_log_short(conn: &mut SqliteConnection) {
+    // It is tried again with the next full disk.
+    let _ = sqlx::query("PRAGMA wal_autocheckpoint = 1000").execute(conn).await;
+}
+
+/// Gives some free pages back to the file system. Returns how many were free before, and how many are left.
+pub(in crate::store) async fn give_back(conn: &mut SqliteConnection) -> Result<(i64, i64), StoreError> {
+    let free = "PRAGMA freelist_count";
+    let before = sqlx::query_scalar(free).fetch_one(&mut *conn).await?;
+    let vacuum = format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})");
+    sqlx::query(AssertSqlSafe(vacuum)).fetch_all(&mut *conn).await?;
+    Ok((before, sqlx::query_scalar(free).fetch_one(conn).await?))
+}
+
+/// Bytes of the ledger's pages, and of those of them that are free.
+pub(in crate::store) async fn page_bytes(conn: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        r"-- space::page_bytes
+          SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file,
+            (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
+    )
+    .fetch_one(conn)
+    .await?;
+    let get = |name| rows::length(&row, name).map(Option::unwrap_or_default);
+    Ok((get("file")?, get("free")?))
+}
+
+/// A connection beside the writer's that brings the write-ahead log into the ledger. What it cannot do now, the writer
+/// does later: nothing of it is an error.
+#[derive(Default)]
+pub(in crate::store) struct Log {
+    conn: Option<SqliteConnection>,
+    steps: u32,
+}
+
+impl Log {
+    /// Notes a transaction; from time to time the log is brought in, beside those who read and write.
+    pub(in crate::store) async fn step(&mut self, store: &Store) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(CHECKPOINT_EVERY) {
+            self.checkpoint(store, "PASSIVE").await;
+            // Without the ledger there is nothing to wait for; the next step says so.
+            let _ = store.let_others_write().await;
+        }
+    }
+
+    /// Brings everything in and cuts the log to nothing. Only then is the file itself as small as it can be.
+    pub(in crate::store) async fn empty(&mut self, store: &Store) {
+        self.checkpoint(store, "PASSIVE").await;
+        self.checkpoint(store, "TRUNCATE").await;
+    }
+
+    async fn checkpoint(&mut self, store: &Store, mode: &str) {
+        if self.conn.is_none() {
+            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(TIMEOUT);
+            self.conn = options.disable_statement_logging().connect().await.ok();
+        }
+        if let Some(conn) = &mut self.conn {
+            let sql = format!("PRAGMA wal_checkpoint({mode})");
+            if let Err(e) = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await {
+                tracing::debug!(error = %e, "the write-ahead log was not brought in");
+            }
+        }
+    }
+
+    pub(in crate::store) async fn close(self) {
+        if let Some(conn) = self.conn {
+            let _ = conn.close().await;
+        }
+    }
+}

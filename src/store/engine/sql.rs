@@ -1,0 +1,53 @@
+//! The dialect: what engines spell differently stands here, and nowhere else. Statements are written in what SQLite and
+//! PostgreSQL have in common: `$1`, `CAST(… AS BIGINT)`, `CASE`, `IS DISTINCT FROM`, `ON CONFLICT`, `RETURNING`,
+//! `UPDATE … FROM`; truth values are 0 and 1.
+
+use std::borrow::Cow;
+
+use sqlx::AssertSqlSafe;
+
+/// How rows are handed over: as a JSON array, whose entries are `v`.
+const ROWS_OF: &str = "rows_of(";
+
+/// A statement for the engine. `rows_of($1)` stands for the entries of the JSON array `$1`, in a column `v`; an entry is an
+/// array or an object, whose fields are read by `v ->> …` and cast.
+///
+/// Only fixed text and numbers belong in a statement: whatever comes from outside is bound.
+pub(in crate::store) fn sql(text: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(spell(text).into_owned())
+}
+
+// `jsonb_each`: `json_each` would write each entry out as text, only to have it parsed for each of its fields.
+fn spell(text: &str) -> Cow<'_, str> {
+    if !text.contains(ROWS_OF) {
+        return Cow::Borrowed(text);
+    }
+    let mut spelled = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(at) = rest.find(ROWS_OF) {
+        let (before, after) = (&rest[..at], &rest[at + ROWS_OF.len()..]);
+        let end = after.find(')').expect("rows_of has its closing bracket");
+        spelled.push_str(before);
+        spelled.push_str("(SELECT value AS v FROM jsonb_each(");
+        spelled.push_str(&after[..end]);
+        spelled.push_str("))");
+        rest = &after[end + 1..];
+    }
+    spelled.push_str(rest);
+    Cow::Owned(spelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_spelled_for_the_engine() {
+        assert_eq!(spell("SELECT 1"), "SELECT 1");
+        let two = spell("SELECT v FROM rows_of($1) AS r, rows_of($2) AS s");
+        assert_eq!(
+            two,
+            "SELECT v FROM (SELECT value AS v FROM jsonb_each($1)) AS r, (SELECT value AS v FROM jsonb_each($2)) AS s"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! What the local recordings of lines contain, noted before they are sent.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use crate::domain::{
+    hex::hex,
+    identity::{ContentHash, SeenFile},
+    job::{JobId, Token},
+};
+use crate::store::{Store, StoreError, engine::sql::sql};
+
+/// Notes what the recordings of calls that are about to be made contain.
+pub(in crate::store) async fn note(
+    conn: &mut SqliteConnection,
+    contents: impl Iterator<Item = (JobId, (SeenFile, ContentHash))>,
+) -> Result<(), StoreError> {
+    let row = |(job, (seen, content)): (JobId, (SeenFile, ContentHash))| {
+        let bytes = i64::try_from(seen.bytes).unwrap_or(i64::MAX);
+        json!([job.0, hex(&content.0), bytes, seen.modified_ns, seen.inode.cast_signed()])
+    };
+    let set: Vec<_> = contents.map(row).collect();
+    if set.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(sql(r"-- content::note
+            UPDATE jobs
+            SET source_hash = unhex(r.v ->> 1), source_bytes = CAST(r.v ->> 2 AS BIGINT),
+              source_mtime = CAST(r.v ->> 3 AS BIGINT), source_inode = CAST(r.v ->> 4 AS BIGINT)
+            FROM rows_of($1) AS r
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL"))
+    .bind(json!(set).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Notes of a claimed job how its file was found after it was sent, and what it contains. `content`: `None` where the
+    /// file changed meanwhile, so that nobody knows what the vendor has heard; then no file is ever taken for the same.
+    /// Nothing happens where the lease is lost.
+    pub async fn note_content(
+        &self,
+        (job, token): (JobId, Token),
+        seen: SeenFile,
+        content: Option<ContentHash>,
+    ) -> Result<(), StoreError> {
+        let bytes = i64::try_from(seen.bytes).unwrap_or(i64::MAX);
+        self.write(move |conn, _| {
+            Box::pin(async move {
+                sqlx::query(
+                    r"-- content::note_content
+                      UPDATE jobs
+                      SET source_hash = $3, source_bytes = $4, source_inode = $6,
+                        source_mtime = CASE WHEN length($3) = 0 THEN NULL ELSE $5 END
+                      WHERE id = $1 AND token = $2 AND source_path IS NOT NULL",
+                )
+                .bind(job)
+                .bind(token)
+                .bind(content.map_or_else(Vec::new, |content| content.0.to_vec()))
+                .bind(bytes)
+                .bind(seen.modified_ns)
+                .bind(seen.inode.cast_signed())
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}

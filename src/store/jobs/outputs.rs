@@ -1,0 +1,171 @@
+//! Who owns the file at a path of a batch's output, and what was written there last.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use crate::domain::job::{BatchId, JobId, Token, Wanted};
+use crate::store::{Store, StoreError, batches::wanted, engine::sql::sql};
+
+/// A file of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputFile {
+    /// Its name below the output's folder or prefix.
+    pub path: String,
+    /// SHA-256 of its bytes, in hex.
+    pub checksum: String,
+}
+
+/// Whether a job, by its own options (JSON), still writes the file at a path.
+pub type Writes = Arc<dyn Fn(Option<&str>, &str) -> bool + Send + Sync>;
+
+/// Whether a job may write its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// They are its own. For each: whether it stands there already as it is to be.
+    Owned(Vec<bool>),
+    /// Nobody wants its output any more.
+    Dropped,
+    /// A job that no longer owns one of the files may be writing it at this moment.
+    Busy,
+    /// Another line's output has that name.
+    Taken {
+        /// The file's name.
+        path: String,
+        /// The other line.
+        key: String,
+    },
+    /// Somebody else has the job.
+    LeaseLost,
+}
+
+/// The job that owns a path.
+struct Owner {
+    job: JobId,
+    key: String,
+    overrides: Option<String>,
+    checksum: Option<String>,
+    /// It is at work.
+    running: bool,
+    /// Its line has changed, or is not in the manifest or not asked for in this way any more.
+    superseded: bool,
+    wanted: Wanted,
+}
+
+impl Store {
+    /// Makes a job the owner of its files, just before they are written. A file that is about to change has no checksum
+    /// until the job is settled: whoever is killed in between has it written again. `writes` tells of another owner
+    /// whether it still writes that file.
+    pub async fn own(
+        &self,
+        (job, batch, token): (JobId, BatchId, Token),
+        files: Vec<OutputFile>,
+        writes: Writes,
+    ) -> Result<Ownership, StoreError> {
+        let files: Arc<[OutputFile]> = files.into();
+        self.write(move |conn, _| {
+            let (files, writes) = (Arc::clone(&files), Arc::clone(&writes));
+            Box::pin(async move { own(conn, (job, batch, token), &files, &writes).await })
+        })
+        .await
+    }
+
+    /// Whether a job owns a file.
+    pub async fn has_files(&self, job: JobId) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM outputs WHERE job = $1)";
+        Ok(sqlx::query_scalar(sql).bind(job).fetch_one(&self.read).await?)
+    }
+}
+
+async fn own(
+    conn: &mut SqliteConnection,
+    (job, batch, token): (JobId, BatchId, Token),
+    files: &[OutputFile],
+    writes: &Writes,
+) -> Result<Ownership, StoreError> {
+    let wanted: Option<Wanted> =
+        sqlx::query_scalar("SELECT wanted FROM jobs WHERE id = $1 AND token = $2 AND state = 'running'")
+            .bind(job)
+            .bind(token)
+            .fetch_optional(&mut *conn)
+            .await?;
+    match wanted {
+        None => return Ok(Ownership::LeaseLost),
+        Some(Wanted::Dropped) => return Ok(Ownership::Dropped),
+        Some(Wanted::Yes | Wanted::Gone) => {}
+    }
+    let (mut unchanged, mut rows, mut dropped) = (Vec::with_capacity(files.len()), Vec::new(), HashSet::new());
+    for file in files {
+        let owner = owner(conn, batch, &file.path).await?;
+        let is_same = match &owner {
+            Some(owner) if owner.job == job => owner.checksum.as_deref() == Some(file.checksum.as_str()),
+            Some(owner) => {
+                let leaves = owner.superseded
+                    || owner.wanted == Wanted::Dropped
+                    || !writes(owner.overrides.as_deref(), &file.path);
+                // A line that the manifest lacks makes room for one that it has, and not the other way round.
+                let makes_room = owner.wanted == Wanted::Gone && wanted == Some(Wanted::Yes);
+                if !leaves && wanted == Some(Wanted::Gone) && owner.wanted == Wanted::Yes {
+                    wanted::note(conn, &[(job.0, Wanted::Dropped)]).await?;
+                    return Ok(Ownership::Dropped);
+                }
+                if !leaves && !makes_room {
+                    return Ok(Ownership::Taken { path: file.path.clone(), key: owner.key.clone() });
+                }
+                if owner.running {
+                    return Ok(Ownership::Busy);
+                }
+                if makes_room && !leaves {
+                    dropped.insert(owner.job);
+                }
+                false
+            }
+            None => false,
+        };
+        unchanged.push(is_same);
+        if !is_same {
+            rows.push(json!([file.path]));
+        }
+    }
+    if !rows.is_empty() {
+        sqlx::query(sql(r"-- outputs::own
+                INSERT INTO outputs (batch, path, job, checksum)
+                SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
+                ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
+        .bind(json!(rows).to_string())
+        .bind(batch)
+        .bind(job)
+        .execute(&mut *conn)
+        .await?;
+    }
+    if !dropped.is_empty() {
+        wanted::note(conn, &dropped.iter().map(|job| (job.0, Wanted::Dropped)).collect::<Vec<_>>()).await?;
+    }
+    Ok(Ownership::Owned(unchanged))
+}
+
+async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Result<Option<Owner>, StoreError> {
+    let row = sqlx::query(
+        r"-- outputs::owner
+          SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
+            o.checksum
+          FROM outputs AS o
+          JOIN jobs AS j ON j.id = o.job
+          WHERE o.batch = $1 AND o.path = $2",
+    )
+    .bind(batch)
+    .bind(path)
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Owner {
+        job: row.try_get("id")?,
+        key: row.try_get("key")?,
+        overrides: row.try_get("overrides")?,
+        checksum: row.try_get("checksum")?,
+        running: row.try_get("running")?,
+        superseded: row.try_get("superseded")?,
+        wanted: row.try_get("wanted")?,
+    }))
+}

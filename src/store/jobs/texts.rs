@@ -1,0 +1,161 @@
+//! Texts that are spoken: kept once, however many jobs speak them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use crate::store::{Store, StoreError, engine::packed};
+use crate::{
+    clock::Millis,
+    domain::{
+        identity::{Identity, text_identity},
+        job::{BatchId, JobId},
+    },
+};
+
+/// Values of a statement are limited: texts of one.
+const AT_ONCE: usize = 1_000;
+
+/// A text on its way into the ledger. Cheap to clone: the voices and formats of a line share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    id: Identity,
+    body: Arc<str>,
+    characters: u64,
+}
+
+impl Text {
+    /// Takes a text.
+    #[must_use]
+    pub fn new(body: impl Into<Arc<str>>) -> Self {
+        let body = body.into();
+        Self { id: text_identity(&body), characters: body.chars().count() as u64, body }
+    }
+
+    /// Its identity, which is also that of a job that speaks it.
+    #[must_use]
+    pub const fn id(&self) -> Identity {
+        self.id
+    }
+
+    /// Its length in Unicode scalar values.
+    #[must_use]
+    pub const fn characters(&self) -> u64 {
+        self.characters
+    }
+}
+
+/// The texts of a set of lines, each once.
+#[derive(Debug, Clone, Default)]
+pub(in crate::store) struct Texts {
+    seen: HashSet<Identity>,
+    texts: Vec<Text>,
+}
+
+/// A text as it stands in its row.
+#[derive(Debug)]
+pub(in crate::store) struct Packed {
+    id: Identity,
+    bytes: usize,
+    characters: u64,
+    body: Result<Vec<u8>, Vec<u8>>,
+}
+
+impl Texts {
+    pub(in crate::store) fn add(&mut self, text: &Text) {
+        if self.seen.insert(text.id) {
+            self.texts.push(text.clone());
+        }
+    }
+
+    pub(in crate::store) fn pack(self) -> Vec<Packed> {
+        let pack = |text: Text| Packed {
+            id: text.id,
+            bytes: text.body.len(),
+            characters: text.characters,
+            body: packed::pack(text.body.as_bytes()),
+        };
+        self.texts.into_iter().map(pack).collect()
+    }
+}
+
+pub(in crate::store) async fn insert(conn: &mut SqliteConnection, texts: &[Packed]) -> Result<(), StoreError> {
+    for set in texts.chunks(AT_ONCE) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO texts (id, packed, bytes, characters, body) ");
+        insert.push_values(set, |mut row, text| {
+            let (Ok(body) | Err(body)) = &text.body;
+            row.push_bind(text.id)
+                .push_bind(i64::from(text.body.is_ok()))
+                .push_bind(i64::try_from(text.bytes).unwrap_or(i64::MAX))
+                .push_bind(i64::try_from(text.characters).unwrap_or(i64::MAX))
+                .push_bind(body.clone());
+        });
+        insert.push(" ON CONFLICT (id) DO NOTHING");
+        insert.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The text that a job speaks; `None` if it speaks none.
+    pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query(
+            r"-- texts::text
+              SELECT t.packed, t.bytes, t.body
+              FROM jobs j JOIN texts t ON t.id = j.text
+              WHERE j.id = $1",
+        )
+        .bind(job)
+        .fetch_optional(&self.read)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let text = String::from_utf8(packed::unpack(&row)?.into());
+        text.map(Some).map_err(|e| StoreError::Unexpected(format!("a text is not UTF-8: {e}")))
+    }
+
+    /// When a job was submitted, in ms since 1970.
+    pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
+        Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
+    }
+
+    /// Takes the texts of a batch's superseded jobs, where no other job speaks them. Returns how many.
+    pub(in crate::store) async fn prune_texts(&self, batch: BatchId) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let (freed, left) = self.write(move |conn, _| Box::pin(prune_some(conn, batch))).await?;
+            gone += freed;
+            if !left {
+                return Ok(gone);
+            }
+        }
+    }
+}
+
+/// A step of it, and whether there may be more.
+async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64, bool), StoreError> {
+    let jobs: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        r"-- texts::prune_some
+          SELECT id, text
+          FROM jobs
+          WHERE batch = $1 AND state = 'superseded' AND token IS NULL AND text IS NOT NULL
+          LIMIT $2",
+    )
+    .bind(batch)
+    .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut gone = 0;
+    for (job, text) in &jobs {
+        sqlx::query("UPDATE jobs SET text = NULL WHERE id = $1").bind(job).execute(&mut *conn).await?;
+        let freed = sqlx::query(
+            r"-- texts::prune_some
+              DELETE FROM texts
+              WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = $1)",
+        )
+        .bind(text)
+        .execute(&mut *conn)
+        .await?;
+        gone += freed.rows_affected();
+    }
+    Ok((gone, jobs.len() == AT_ONCE))
+}

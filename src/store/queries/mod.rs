@@ -1,0 +1,9 @@
+//! What the ledger tells: plain data, read only.
+
+pub(super) mod read;
+pub(super) mod sample;
+pub(super) mod sizes;
+pub(super) mod spend;
+pub(super) mod synthesis_counts;
+pub(super) mod views;
+pub(super) mod vitals;

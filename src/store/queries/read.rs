@@ -1,0 +1,402 @@
+//! Reading: batches, counts, jobs, pages for the report. Short transactions on the read-only pool.
+
+use std::sync::PoisonError;
+
+use sqlx::{Row, ValueRef, sqlite::SqliteRow};
+
+use crate::domain::{
+    facts::Facts,
+    job::{BatchId, CallId, JobId, JobState, Token},
+    pool::{Limits, Pool},
+    retry::PauseKind,
+    synthesis::Synthesis,
+    task::TaskName,
+};
+use crate::store::{
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending, Store, StoreError,
+    calls::fence, engine::packed, engine::rows, engine::sql::sql,
+};
+
+const BATCHES: &str = "SELECT * FROM batches ORDER BY id";
+
+pub(in crate::store) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
+    let kind: Option<PauseKind> = row.try_get("pause_kind")?;
+    let reason: Option<String> = row.try_get("pause_reason")?;
+    Ok(BatchRow {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        definition: row.try_get("definition")?,
+        task: row.try_get("task")?,
+        environment: row.try_get("environment")?,
+        spec: row.try_get("spec")?,
+        submitting_at: row.try_get("submitting_at")?,
+        cancelled_at: row.try_get("cancelled_at")?,
+        pause: kind.map(|k| (k, reason.unwrap_or_default())),
+        spent: row.try_get("spent")?,
+        reserved: row.try_get("reserved")?,
+        max_spend: row.try_get("max_spend")?,
+        submitted_at: row.try_get("submitted_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        paused_at: row.try_get("paused_at")?,
+        pause_until: row.try_get("pause_until")?,
+        window: Option::zip(row.try_get("window_from")?, row.try_get("window_until")?),
+    })
+}
+
+impl Store {
+    /// All batches, oldest first.
+    pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
+        let rows = sqlx::query(BATCHES).fetch_all(&self.read).await?;
+        Ok(self.readable(&rows, batch_row))
+    }
+
+    /// Of these batches those that read. Another one is told of once: it is no reason to leave the others alone.
+    pub(in crate::store) fn readable<T>(
+        &self,
+        rows: &[SqliteRow],
+        read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+    ) -> Vec<T> {
+        let read = |row| read(row).map_err(|e| self.log_unreadable(row, &e)).ok();
+        rows.iter().filter_map(read).collect()
+    }
+
+    fn log_unreadable(&self, row: &SqliteRow, error: &StoreError) {
+        let Ok(id) = row.try_get::<i64, _>("id") else { return };
+        let name: String = row.try_get("name").unwrap_or_else(|_| id.to_string());
+        if self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            tracing::error!(batch.name = name, error = %error.reason(), "this batch does not read, and is left alone");
+        }
+    }
+
+    /// One batch by name.
+    pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
+        row.as_ref().map(batch_row).transpose()
+    }
+
+    /// One batch by number.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or has no such batch.
+    pub async fn batch_by_id(&self, id: BatchId) -> Result<BatchRow, StoreError> {
+        let row = sqlx::query("SELECT * FROM batches WHERE id = $1").bind(id).fetch_optional(&self.read).await?;
+        row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
+    }
+
+    /// A batch's specification, as it was submitted last.
+    ///
+    /// # Errors
+    /// There is no such batch, or the ledger cannot be read.
+    pub async fn specification(&self, id: BatchId) -> Result<String, StoreError> {
+        let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = $1").bind(id);
+        spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
+    }
+
+    /// Whether a job is still worked by whoever has this token.
+    pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
+        let sql = r"-- read::holds
+                SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
+        Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
+    }
+
+    /// Jobs by state, and what went wrong by kind.
+    pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let task: Option<TaskName> =
+            sqlx::query_scalar("SELECT task FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
+        // What a transcription buys is the audio itself, and stands in the index.
+        let audio = match task {
+            Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
+            _ => "units",
+        };
+        let states = sqlx::query(sql(&format!(
+            r"-- read::counts
+              SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
+              FROM jobs
+              WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
+              GROUP BY state"
+        )))
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        for row in states {
+            let state: JobState = row.try_get("state")?;
+            counts.by_state.insert(state, u64::from(rows::count(&row, "n")?));
+            if matches!(state, JobState::Succeeded | JobState::Suspect) {
+                counts.audio_ms += rows::length(&row, "ms")?.unwrap_or(0);
+            }
+        }
+        if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
+            let failures = sqlx::query(
+                r"-- read::counts
+                  SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
+                  FROM jobs
+                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND wanted <> 'dropped'
+                  GROUP BY state, error_kind
+                  ORDER BY n DESC, kind",
+            )
+            .bind(batch)
+            .fetch_all(&self.read)
+            .await?;
+            for row in failures {
+                let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = $1")
+                    .bind(row.try_get::<i64, _>("first")?)
+                    .fetch_one(&self.read)
+                    .await?;
+                counts.failures.push((
+                    row.try_get("state")?,
+                    row.try_get("kind")?,
+                    u64::from(rows::count(&row, "n")?),
+                    key,
+                ));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// What a batch spent, by model and reason.
+    pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
+        let found = sqlx::query(
+            r"-- read::spending
+              SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
+                count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
+                CAST(sum(c.cost) AS BIGINT) AS cost
+              FROM calls AS c
+              WHERE c.batch = $1
+              GROUP BY 1, 2
+              ORDER BY 1, 2",
+        )
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                Ok(Spending {
+                    model: row.try_get("model")?,
+                    why: row.try_get("why")?,
+                    calls: u64::from(rows::count(row, "calls")?),
+                    billed: u64::from(rows::count(row, "billed")?),
+                    cost: row.try_get("cost")?,
+                })
+            })
+            .collect()
+    }
+
+    /// A page of the report: jobs in the order first seen, after `(ordinal, id)`.
+    pub async fn report_page(
+        &self,
+        batch: BatchId,
+        after: (i64, i64),
+        limit: u32,
+        with_answers: bool,
+    ) -> Result<Vec<ReportRow>, StoreError> {
+        self.report_rows(batch, after, limit, (with_answers, false)).await
+    }
+
+    /// The same, with answers, and with rows of what is not asked for any more, or without them.
+    pub async fn report_rows(
+        &self,
+        batch: BatchId,
+        after: (i64, i64),
+        limit: u32,
+        (with_answers, with_dropped): (bool, bool),
+    ) -> Result<Vec<ReportRow>, StoreError> {
+        let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
+        let query = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit).bind(i64::from(with_dropped));
+        let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
+        let found = query.fetch_all(&self.read).await?;
+        found.iter().map(|r| report_row(r, with_answers)).collect()
+    }
+
+    /// Jobs with their calls.
+    pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
+        let found = sqlx::query(JOBS)
+            .bind(batch)
+            .bind(filter.state)
+            .bind(&filter.key)
+            .bind(filter.limit)
+            .bind(i64::from(filter.with_dropped))
+            .fetch_all(&self.read)
+            .await?;
+        let mut jobs = Vec::with_capacity(found.len());
+        for row in &found {
+            let report = report_row(row, false)?;
+            let calls = sqlx::query("SELECT * FROM calls WHERE job = $1 ORDER BY id")
+                .bind(report.job)
+                .fetch_all(&self.read)
+                .await?;
+            let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
+            let doubtful =
+                sqlx::query_scalar("SELECT part FROM job_parts WHERE job = $1 AND doubtful = 1 ORDER BY part")
+                    .bind(report.job)
+                    .fetch_all(&self.read)
+                    .await?;
+            jobs.push(JobDetail {
+                row: report,
+                generation: row.try_get("generation")?,
+                due_at: row.try_get("due_at")?,
+                calls,
+                doubtful,
+            });
+        }
+        Ok(jobs)
+    }
+
+    /// Every pool that has been used, with `limits` to count by.
+    pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
+        let mut conn = self.read.acquire().await?;
+        let now = self.moment();
+        let state = rows::pool_state(&mut conn, account, pool).await?;
+        let effective = state.effective(limits, now.wall);
+        let traffic = fence::traffic(&mut conn, (account, pool), &effective, self.timing().lease_ms, &now).await?;
+        Ok(PoolView { account: account.to_owned(), pool, state, traffic })
+    }
+
+    /// Settings of the processes that work on this ledger, as they gave them.
+    pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
+        let since = self.now() - self.shared.timing.lease_ms;
+        Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
+            .bind(since)
+            .fetch_all(&self.read)
+            .await?)
+    }
+
+    /// Calls that are open, in one batch or in all.
+    pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
+        let n: i64 = sqlx::query_scalar(
+            r"-- read::open_calls
+              SELECT count(*)
+              FROM calls
+              WHERE slot_until IS NOT NULL AND ($1 IS NULL OR batch = $1)",
+        )
+        .bind(batch.map(|b| b.0))
+        .fetch_one(&self.read)
+        .await?;
+        Ok(u64::try_from(n).unwrap_or(0))
+    }
+
+    /// The newest call of a batch: what `summary.json` proves the ledger's age by.
+    pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
+            .bind(batch)
+            .fetch_optional(&self.read)
+            .await?)
+    }
+
+    /// Whether this ledger made that call.
+    pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)")
+            .bind(call)
+            .fetch_one(&self.read)
+            .await?)
+    }
+}
+
+macro_rules! report_columns {
+    () => {
+        "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.wanted, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
+         j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
+         j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
+         j.source_tries + (
+           SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
+         (SELECT count(*) FROM calls AS c
+          WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
+         (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
+    };
+}
+/// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.
+const LONGEST_HERE: i64 = 128 << 10;
+const REPORT: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    " FROM jobs AS j
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
+);
+const REPORT_WITH_ANSWERS: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $6 THEN a.body END AS body
+      FROM jobs AS j
+      LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
+      LEFT JOIN answers AS a ON a.call = k.id
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
+);
+const JOBS: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    " FROM jobs AS j
+      WHERE j.batch = $1 AND ($2 IS NULL OR j.state = $2) AND ($3 IS NULL OR j.key = $3) AND j.state <> 'superseded'
+        AND (j.wanted <> 'dropped' OR $5 = 1)
+      ORDER BY j.ordinal, j.id
+      LIMIT $4"
+);
+
+fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
+    let answer = if with_answer { row_answer(row)? } else { None };
+    let facts = Facts::from_json(row.try_get("facts")?);
+    let units = rows::length(row, "units")?;
+    let speaks: bool = row.try_get("speaks")?;
+    Ok(ReportRow {
+        job: row.try_get("id")?,
+        ordinal: row.try_get("ordinal")?,
+        line: rows::length(row, "line")?.unwrap_or(0),
+        key: row.try_get("key")?,
+        state: row.try_get("state")?,
+        wanted: row.try_get("wanted")?,
+        source: row.try_get("source")?,
+        overrides: row.try_get("overrides")?,
+        carried: row.try_get("carried")?,
+        audio_ms: facts.audio_ms.or(units.filter(|_| !speaks)),
+        channels: facts.channels,
+        tries: rows::count(row, "tries")?,
+        billed_calls: rows::count(row, "billed_calls")?,
+        cost: row.try_get("cost")?,
+        request_id: row.try_get("request_id")?,
+        submitted_at: row.try_get("submitted_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        processing_ms: row.try_get("processing_ms")?,
+        error_kind: row.try_get("error_kind")?,
+        error: row.try_get("error")?,
+        notes: row.try_get("notes")?,
+        content_expiry: row.try_get("content_expiry")?,
+        outputs: row.try_get("outputs")?,
+        answer,
+        variant: row.try_get("variant")?,
+        characters: units.filter(|_| speaks),
+        parts: facts.parts,
+        reused_parts: facts.reused_parts,
+    })
+}
+
+fn row_answer(row: &SqliteRow) -> Result<Option<RowAnswer>, StoreError> {
+    if row.try_get::<Option<i64>, _>("packed")?.is_none() {
+        return Ok(None);
+    }
+    Ok(match row.try_get_raw("body")?.is_null() {
+        true => rows::call_id(row, "call")?.map(RowAnswer::Apart),
+        false => Some(RowAnswer::Here(packed::kept(row)?)),
+    })
+}
+
+fn call_row(row: &SqliteRow) -> Result<CallRow, StoreError> {
+    Ok(CallRow {
+        id: row.try_get("id")?,
+        part: row.try_get("part")?,
+        state: row.try_get("state")?,
+        why: row.try_get("why")?,
+        sent_at: row.try_get("sent_at")?,
+        ended_at: row.try_get("ended_at")?,
+        request_id: row.try_get("request_id")?,
+        status: row.try_get::<Option<i64>, _>("status")?.and_then(|n| u16::try_from(n).ok()),
+        error_kind: row.try_get("error_kind")?,
+        error: row.try_get("error")?,
+        cost: row.try_get("cost")?,
+    })
+}
