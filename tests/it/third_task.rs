@@ -10,36 +10,30 @@ use wavebatch::{
         environment::Environment,
         identity::Identity,
         job::{BatchId, JobState},
-        pool::{Limits, Pool},
+        pool::Limits,
         task::{Asked, TaskSpec},
     },
     report::{publish::publish_at_output, summary::SummaryState, task_of},
-    runner::RunEnd,
+    runner::{
+        RunEnd,
+        intake::{PlanOptions, plan},
+    },
     store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Text},
     tasks::Registry,
 };
 
 use crate::{
-    echo::{Echo, Echoing, Stub},
+    echo::{Echo, Echoing, Stub, pool},
     support::{Fixture, submit_lines},
 };
 
 /// A fixture in which the third task is known, and its API.
 async fn fixture() -> (Fixture, Stub) {
     let (mut fixture, stub) = (Fixture::new().await, Stub::start().await);
-    fixture.makers = registry().makers().clone();
+    fixture.registry = Registry::built_in().with(Echo);
     fixture.base_url = Some(stub.base_url.clone());
     fixture.limits.insert(pool(), Limits::default());
     (fixture, stub)
-}
-
-/// The program's tasks, and one more.
-fn registry() -> Registry {
-    Registry::built_in().with(Echo)
-}
-
-fn pool() -> Pool {
-    "echo".parse().unwrap()
 }
 
 /// A batch of these texts, each under itself as its key.
@@ -173,12 +167,12 @@ async fn a_line_that_a_third_task_lost_is_retried_alone() {
 async fn a_batch_of_a_task_that_is_not_known_waits_for_a_program_that_knows_it() {
     let (mut fixture, stub) = fixture().await;
     let batch = batch(&fixture, &["one"], json!({})).await;
-    let known = std::mem::replace(&mut fixture.makers, Registry::built_in().makers().clone());
+    let known = std::mem::replace(&mut fixture.registry, Registry::built_in());
     let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Paused);
     assert_eq!(ran.paused().as_deref(), Some("its task `echo` is not known to this program"));
     assert_eq!(stub.asked_in_all(), 0);
-    fixture.makers = known;
+    fixture.registry = known;
     fixture.store.resume(batch, true).await.unwrap();
     assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 1);
@@ -190,12 +184,7 @@ async fn a_third_task_has_a_report_of_its_own() {
     stub.refuse("two", true);
     let batch = batch(&fixture, &["one", "two"], json!({})).await;
     fixture.run(batch).await;
-    let row = fixture.store.batch_by_id(batch).await.unwrap();
-    let spec = row.specification().unwrap();
-    let task = task_of(registry().reports(), spec).unwrap();
-    let (of, rates) = ((spec, &*task), Rates::default());
-    publish_at_output(&fixture.store, &row, of, SummaryState::Finished, &rates).await.unwrap();
-    let report = fixture.output("report.csv");
+    let report = publish(&fixture, batch).await;
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines[0], "batch,line,key,status,outputs,model,characters,billed_calls,cost_usd,error_kind,error,times");
     assert!(lines[1].starts_with("echo,1,line-1,succeeded,"), "{report}");
@@ -203,19 +192,49 @@ async fn a_third_task_has_a_report_of_its_own() {
     assert!(lines[2].starts_with("echo,2,line-2,failed,[],echo,3,0,0.000000,bad_request,"), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_task_goes_from_its_manifest_to_its_report() {
+    let (fixture, stub) = fixture().await;
+    fixture.write("texts.csv", "key,text,who\na,one,Ann\nb,,Bo\nc,three,Cy\n");
+    let toml = "name = \"e\"\ntask = \"echo\"\nmanifest = \"texts.csv\"\noutput = \"out/\"\n[echo]\ntimes = 3\n";
+    let file = fixture.write("e.toml", toml);
+    let definition = Definition::load(&file, fixture.registry.definitions(), &Overrides::default()).unwrap();
+    let how = PlanOptions::of(fixture.registry.intakes());
+    let faults = plan(None, &definition, None, Environment::Live, &how).await.unwrap_err();
+    let faults = format!("{faults:?}");
+    assert!(faults.contains("line: Some(3)") && faults.contains("there is nothing to be said"), "{faults}");
+    fixture.write("texts.csv", "key,text,who\na,one,Ann\nb,two,Bo\nc,three,Cy\n");
+    assert_eq!(plan(None, &definition, None, Environment::Live, &how).await.unwrap().scan.lines, 3);
+
+    let batch = fixture.submit(&file).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    assert_eq!(fixture.output("b.txt"), "two two two");
+    // The same again buys nothing; a changed line alone is said again.
+    assert_eq!(fixture.submit(&file).await, batch);
+    fixture.run(batch).await;
+    assert_eq!(stub.asked_in_all(), 3);
+    fixture.write("texts.csv", "key,text,who\na,one,Ann\nb,two,Bo\nc,four,Cy\n");
+    fixture.submit(&file).await;
+    fixture.run(batch).await;
+    assert_eq!((stub.asked("four"), stub.asked_in_all()), (1, 4));
+    let report = publish(&fixture, batch).await;
+    assert!(report.lines().next().unwrap().ends_with(",error,times,who"), "{report}");
+    assert!(report.lines().nth(1).unwrap().ends_with(",,,3,Ann"), "{report}");
+}
+
 #[tokio::test]
 async fn a_third_task_has_a_table_of_its_own_in_definitions() {
-    let fixture = Fixture::new().await;
-    fixture.write("texts.csv", "key,text\n");
+    let (fixture, _stub) = fixture().await;
+    fixture.write("texts.csv", "key,text\na,one\n");
     let load = |table: &str| {
         let toml = format!("name = \"e\"\ntask = \"echo\"\nmanifest = \"texts.csv\"\noutput = \"out/\"\n{table}");
-        Definition::load(&fixture.write("e.toml", toml), registry().definitions(), &Overrides::default())
+        Definition::load(&fixture.write("e.toml", toml), fixture.registry.definitions(), &Overrides::default())
     };
     assert_eq!(load("[echo]\ntimes = 2").unwrap().task.spec(), TaskSpec::of(&Echoing { times: 2 }));
     for (table, fault) in [
         ("", "is missing; e.g. times = 2"),
         ("[echo]\ntimes = 0", "0 is not between 1 and"),
-        ("[echo]\ntimes = 2\ntime = 3", "`time`"),
+        ("[echo]\ntimes = 2\ntime = 3", "did you mean `times`?"),
     ] {
         let faults = load(table).unwrap_err().to_string();
         assert!(faults.contains(fault), "{faults}");
@@ -225,6 +244,16 @@ async fn a_third_task_has_a_table_of_its_own_in_definitions() {
 /// How many answers the ledger keeps.
 async fn answers(fixture: &Fixture) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM answers").fetch_one(&mut fixture.ledger().await).await.unwrap()
+}
+
+/// Writes the report, and reads it.
+async fn publish(fixture: &Fixture, batch: BatchId) -> String {
+    let row = fixture.store.batch_by_id(batch).await.unwrap();
+    let spec = row.specification().unwrap();
+    let task = task_of(fixture.registry.reports(), spec).unwrap();
+    let (of, rates) = ((spec, &*task), Rates::default());
+    publish_at_output(&fixture.store, &row, of, SummaryState::Finished, &rates).await.unwrap();
+    fixture.output("report.csv")
 }
 
 async fn retry(fixture: &Fixture, batch: BatchId) {

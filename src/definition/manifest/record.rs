@@ -53,7 +53,8 @@ impl Record {
     }
 
     /// A cell; past the last one, nothing.
-    pub(crate) fn cell(&self, index: usize) -> &str {
+    #[must_use]
+    pub fn cell(&self, index: usize) -> &str {
         if index < self.ends.len() { &self.text[self.range(index)] } else { "" }
     }
 

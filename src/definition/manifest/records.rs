@@ -25,8 +25,13 @@ pub struct OpenManifest<'m> {
 }
 
 impl OpenManifest<'_> {
+    /// The names of its columns; `None`: it is empty, and may be.
+    pub fn take_columns(&mut self) -> Option<Vec<String>> {
+        self.columns.take()
+    }
+
     /// A fault of the manifest as a whole.
-    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+    pub fn fault(&self, message: impl Into<String>) -> Fault {
         Fault::of_file(self.definition.manifest.clone(), message)
     }
 }
@@ -159,7 +164,8 @@ pub struct LineFault {
 }
 
 impl LineFault {
-    pub(crate) fn new(column: Option<String>, message: impl Into<String>) -> Self {
+    /// One of a column, if it is one, in words that follow its name.
+    pub fn new(column: Option<String>, message: impl Into<String>) -> Self {
         Self { column, message: message.into(), about: About::Line }
     }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use wavebatch::{
     definition::{
-        Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, build::Builder, template::Template,
+        Built, DefinitionTask, ExtraRules, Faults, Page, TaskDefinition, TaskDraft,
+        build::Builder,
+        manifest::{OpenManifest, RecordReader, UnnamedColumns},
+        template::Template,
     },
     domain::{
         extra::Extra,
@@ -14,7 +17,7 @@ use wavebatch::{
     },
 };
 
-use super::{Echo, Echoing};
+use super::{Echo, Echoing, records};
 
 #[derive(Debug, Default)]
 struct Draft {
@@ -86,5 +89,13 @@ impl TaskDefinition for Echoing {
 
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn unnamed_columns(&self) -> UnnamedColumns {
+        UnnamedColumns { line: "text", files: ["text", "key"] }
+    }
+
+    fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults> {
+        records::open(self, manifest)
     }
 }

@@ -1,12 +1,17 @@
 //! A third task, in a folder of its own: an endpoint says a text again, and what it says is the output.
 
 mod definition;
+mod intake;
+mod records;
 mod report;
 mod stub;
 mod work;
 
 use serde::{Deserialize, Serialize};
-use wavebatch::domain::task::{Asked, Task, TaskName};
+use wavebatch::domain::{
+    pool::Pool,
+    task::{Asked, Task, TaskName},
+};
 
 pub use stub::Stub;
 
@@ -29,4 +34,9 @@ impl Task for Echo {
     fn name(&self) -> TaskName {
         Echoing::TASK
     }
+}
+
+/// Where its calls go.
+pub fn pool() -> Pool {
+    "echo".parse().expect("a pool's name")
 }

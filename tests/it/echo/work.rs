@@ -26,7 +26,7 @@ use wavebatch::{
     waves::{EndpointAnswer, EndpointCall},
 };
 
-use super::{Echo, Echoing};
+use super::{Echo, Echoing, pool};
 
 impl Maker for Echo {
     fn join(&self, _: &Means) -> Arc<dyn RunMaker> {
@@ -121,7 +121,7 @@ impl Caller for Job<'_> {
 
 impl OneCall for Job<'_> {
     fn pool(&self) -> Pool {
-        "echo".parse().expect("a pool's name")
+        pool()
     }
 
     async fn deliver(&mut self, _: &PartInHand<'_>, fresh: FreshAnswer<EndpointAnswer>) -> Result<Next, StoreError> {

@@ -37,13 +37,13 @@ use wavebatch::{
     media::fetch::{FetchSettings, Fetcher},
     pace::Pace,
     runner::{
-        Event, Makers, Means, RunEnd, Runner, RunnerConfig, Webhook,
+        Event, Means, RunEnd, Runner, RunnerConfig, Webhook,
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
     server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
     store::{BadSet, Begun, Counts, JobDetail, JobFilter, NewJob, Opening, PoolView, ReportRow, Store, Timing},
-    tasks,
+    tasks::Registry,
     waves::{Client, Settings, account},
 };
 
@@ -72,8 +72,8 @@ pub struct Fixture {
     pub base_url: Option<String>,
     /// Where answers are posted to, if they are.
     pub webhook: Option<Webhook>,
-    /// The tasks that the runner knows.
-    pub makers: Makers,
+    /// The tasks that there are.
+    pub registry: Registry,
 }
 
 /// What a run left behind.
@@ -131,7 +131,7 @@ impl Fixture {
             spend: None,
             base_url: None,
             webhook: None,
-            makers: tasks::Registry::built_in().makers().clone(),
+            registry: Registry::built_in(),
         }
     }
 
@@ -209,19 +209,12 @@ impl Fixture {
     }
 
     pub async fn submit(&self, definition: &Path) -> BatchId {
-        let definition =
-            Definition::load(definition, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
-                .expect("a good definition");
-        submit(
-            &self.store,
-            &definition,
-            None,
-            Environment::Live,
-            &SubmitOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
-        )
-        .await
-        .expect("submitted")
-        .batch
+        let definition = Definition::load(definition, self.registry.definitions(), &Overrides::default())
+            .expect("a good definition");
+        submit(&self.store, &definition, None, Environment::Live, &SubmitOptions::of(self.registry.intakes()))
+            .await
+            .expect("submitted")
+            .batch
     }
 
     pub fn runner_on(&self, store: &Store) -> (Runner, mpsc::UnboundedReceiver<Event>) {
@@ -247,7 +240,7 @@ impl Fixture {
         .expect("a fetcher");
         let (events, seen) = mpsc::unbounded_channel();
         let means = Means { store: store.clone(), client, fetcher };
-        (Runner::new(means, &self.makers, config, events), seen)
+        (Runner::new(means, self.registry.makers(), config, events), seen)
     }
 
     pub fn account(&self) -> String {

@@ -45,7 +45,7 @@ pub(crate) fn open_records<'d>(
     mut manifest: OpenManifest<'_>,
 ) -> Result<Box<dyn RecordReader + 'd>, Faults> {
     // Of an empty manifest there is nothing to be read by them.
-    let columns = manifest.columns.take().unwrap_or_else(|| vec![UNNAMED.line.to_owned()]);
+    let columns = manifest.take_columns().unwrap_or_else(|| vec![UNNAMED.line.to_owned()]);
     let columns = TextColumns::of(asked, &manifest, columns)?;
     Ok(Box::new(Texts { asked, columns, base: manifest.base }))
 }

@@ -41,7 +41,7 @@ pub(crate) fn open_records<'d>(
     asked: &'d Transcribing,
     mut manifest: OpenManifest<'_>,
 ) -> Result<Box<dyn RecordReader + 'd>, Faults> {
-    let columns = match manifest.columns.take() {
+    let columns = match manifest.take_columns() {
         Some(columns) => RecordingColumns::of(asked, &manifest, columns)?,
         None => RecordingColumns::of_nothing(),
     };

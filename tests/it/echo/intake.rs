@@ -1,0 +1,31 @@
+//! What submitting asks of it.
+
+use wavebatch::{
+    definition::{Definition, manifest::JobDraft},
+    domain::task::TaskSpec,
+    runner::intake::{IntakeTask, OutputEndings},
+};
+
+use super::Echo;
+
+impl IntakeTask for Echo {
+    fn has_sources(&self) -> bool {
+        false
+    }
+
+    fn price_unit(&self) -> &'static str {
+        "US dollars a character"
+    }
+
+    fn output_endings(&self, _: &Definition) -> OutputEndings {
+        OutputEndings { all: vec![".txt".into()], may_be_empty: Vec::new() }
+    }
+
+    fn outputs(&self, _: &Definition, key: &str, _: &JobDraft) -> Vec<String> {
+        vec![format!("{key}.txt")]
+    }
+
+    fn is_presented_again(&self, _: &TaskSpec, _: &TaskSpec) -> bool {
+        false
+    }
+}
