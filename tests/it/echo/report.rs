@@ -1,9 +1,13 @@
 //! What its report has.
 
 use wavebatch::{
-    domain::task::{SpecError, TaskSpec},
-    report::{AskedOfJob, AskedOfJobs, ReportTask, row::Column},
-    store::ReportRow,
+    domain::{
+        cost::Rates,
+        pool::Pool,
+        task::{SpecError, TaskSpec},
+    },
+    report::{AskedOfBatch, AskedOfJob, ReportTask, row::Column},
+    store::{ReportRow, Retried},
 };
 
 use super::{Echo, Echoing};
@@ -31,13 +35,25 @@ impl ReportTask for Echo {
         &["times"]
     }
 
-    fn jobs(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfJobs>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
         Ok(Box::new(spec.read::<Echoing>()?))
     }
 }
 
-impl AskedOfJobs for Echoing {
-    fn of(&self, _: &ReportRow) -> AskedOfJob {
+impl AskedOfBatch for Echoing {
+    fn job(&self, _: &ReportRow) -> AskedOfJob {
         AskedOfJob { model: Some("echo".into()), own: vec![self.times.to_string()], ..AskedOfJob::default() }
+    }
+
+    fn pool(&self) -> Pool {
+        "echo".parse().expect("a pool")
+    }
+
+    fn price(&self, _: &Rates) -> String {
+        "nothing".into()
+    }
+
+    fn price_of_retry(&self, _: &Retried, rates: &Rates) -> String {
+        self.price(rates)
     }
 }
