@@ -216,9 +216,6 @@ impl Store {
     }
 
     /// What submitting a set would do, job by job.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<DiffSet, StoreError> {
         let incoming = incoming(true);
         let plan = plan_of_job();

@@ -12,6 +12,9 @@ const ROWS_OF: &str = "rows_of(";
 /// A statement for the engine. `rows_of($1)` stands for the entries of the JSON array `$1`, in a column `v`; an entry is an
 /// array or an object, whose fields are read by `v ->> …` and cast.
 ///
+/// `unhex(…)` makes bytes of hex digits; an engine that lacks it gets a function of that name with its migration. A plus
+/// before a number, or an empty text after a text, keeps an index of that column from being used.
+///
 /// Only fixed text and numbers belong in a statement: whatever comes from outside is bound.
 pub(in crate::store) fn sql(text: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(spell(text).into_owned())
