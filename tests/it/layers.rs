@@ -549,7 +549,7 @@ fn says(code: &str, word: &str) -> bool {
     let whole = |at: usize| {
         let (first, last) = (word.chars().next(), word.chars().next_back());
         let (before, after) = (code[..at].chars().next_back(), code[at + word.len()..].chars().next());
-        !(is_word(first) && is_word(before)) && !(is_word(last) && is_word(after))
+        !(is_word(first) && is_word(before) || is_word(last) && is_word(after))
     };
     code.match_indices(word).any(|(at, _)| whole(at))
 }
