@@ -110,14 +110,6 @@ pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
     /// What the user should know before the start.
     fn notes(&self) -> Vec<String>;
 
-    /// The columns that a manifest has without naming them.
-    fn unnamed_columns(&self) -> UnnamedColumns;
-
-    /// Finds out what the columns of a manifest are for.
-    ///
-    /// # Errors
-    /// Columns that are missing, or stand for two things.
-    fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults>;
     /// Whether answers are always to be posted to us, and not waited for.
     fn needs_callbacks(&self) -> bool {
         false
@@ -127,6 +119,15 @@ pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
     fn unchecked(&self) -> Option<&'static str> {
         None
     }
+
+    /// The columns that a manifest has without naming them.
+    fn unnamed_columns(&self) -> UnnamedColumns;
+
+    /// Finds out what the columns of a manifest are for.
+    ///
+    /// # Errors
+    /// Columns that are missing, or stand for two things.
+    fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults>;
 
     /// The same, asked for at another address than the vendor's own; `None` where that makes no difference.
     fn asked_at(&self, _origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {

@@ -2,7 +2,6 @@
 
 pub mod batch;
 pub mod body;
-pub mod built_in;
 pub mod call;
 pub mod callback;
 pub mod causes;

@@ -54,7 +54,7 @@ pub(super) async fn same_dated_batch(
     let newest = batches.into_iter().filter(|row| row.definition == definition.name && row.environment == environment);
     let Some(newest) = newest.max_by_key(|row| (row.submitted_at, row.id.0)) else { return Ok(None) };
     let theirs = newest.specification()?.clone();
-    if !is_same(&ours, &theirs) {
+    if !is_same(task, &ours, &theirs) {
         return Ok(None);
     }
     let mut sources = None;
@@ -70,12 +70,12 @@ pub(super) async fn same_dated_batch(
 }
 
 /// Whether two batches of one definition are the same work, whatever their dates.
-fn is_same(ours: &BatchSpec, theirs: &BatchSpec) -> bool {
+fn is_same(task: &dyn IntakeTask, ours: &BatchSpec, theirs: &BatchSpec) -> bool {
     theirs.dated
         && ours.task.name == theirs.task.name
         && ours.manifest_hash == theirs.manifest_hash
         && ours.option_columns == theirs.option_columns
-        && ours.task.identity() == theirs.task.identity()
+        && !task.asks_for_other_calls(&theirs.task, &ours.task)
 }
 
 /// The definition as it was on the older day: only its names have dates.

@@ -62,7 +62,7 @@ impl ExistingBatch {
         // A column that is there still and is no option any more, or was there before and is one now.
         let dropped = |option: &String| columns.all.contains(option) && !spec.option_columns.contains(option);
         let taken = |option: &String| self.spec.carried.contains(option);
-        self.spec.task.identity() != spec.task.identity()
+        self.task.asks_for_other_calls(&self.spec.task, &spec.task)
             || self.spec.option_columns.iter().any(dropped)
             || spec.option_columns.iter().any(taken)
     }

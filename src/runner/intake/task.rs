@@ -33,6 +33,11 @@ pub trait IntakeTask: ReportTask {
     /// The names of a job's outputs.
     fn outputs(&self, definition: &Definition, key: &str, job: &JobDraft) -> Vec<String>;
 
+    /// Whether lines that set nothing themselves ask for other calls than before: their answers are bought again.
+    fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        before != now
+    }
+
     /// Whether what is answered looks another way than before: it is delivered again, and buys nothing.
     fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
 

@@ -35,6 +35,11 @@ impl IntakeTask for Synthesize {
         rendition(job).map(|output| output.files(captions)).unwrap_or_default()
     }
 
+    fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        let calls = |spec: &TaskSpec| spec.read::<Synthesis>().ok().map(|asked| asked.identity(&asked.options));
+        calls(before) != calls(now)
+    }
+
     /// A name is each job's own, and compared line by line.
     fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {

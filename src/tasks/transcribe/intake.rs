@@ -5,6 +5,7 @@ use crate::{
     definition::{Definition, manifest::JobDraft},
     domain::{
         cost::{MicroUsd, Rates},
+        identity::options_identity,
         options::TranscriptFormat,
         task::TaskSpec,
         transcription::Transcription,
@@ -30,6 +31,11 @@ impl IntakeTask for Transcribe {
 
     fn outputs(&self, definition: &Definition, key: &str, _job: &JobDraft) -> Vec<String> {
         formats(definition).iter().map(|format| format!("{key}.{format}")).collect()
+    }
+
+    fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        let calls = |spec: &TaskSpec| spec.read::<Transcription>().ok().map(|asked| options_identity(&asked.options));
+        calls(before) != calls(now)
     }
 
     fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
