@@ -34,10 +34,11 @@
 //! // The sandbox stands in for the API: it needs no key, and hums instead of speaking.
 //! let flags = Flags { sandbox: true, ..Flags::default() };
 //! let config = Config::load(&flags, &Env::default(), dir.path())?;
-//! let settings = Settings::new(config, Env::default(), Environment::Sandbox);
+//! let settings = Settings::new(config, Env::default(), Environment::Sandbox, Registry::built_in());
 //! let session = Session::open(settings, Arc::new(|_: Event| ())).await?;
 //!
-//! let definition = Definition::load(&dir.path().join("hello.toml"), Registry::built_in().definitions(), &Overrides::default())?;
+//! let file = dir.path().join("hello.toml");
+//! let definition = Definition::load(&file, Registry::built_in().definitions(), &Overrides::default())?;
 //! let submission = session.submit(&definition, Consent::default(), tokio::io::empty()).await?;
 //! let batch = session.store().batch_by_id(submission.batch).await?;
 //! let nobody = session.notifications(None);

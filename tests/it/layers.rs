@@ -28,9 +28,6 @@ const LAYERS: &[&[&str]] = &[
 const EXTRA: &[(&str, &str)] = &[
     // The first `summary.json`, written before money is spent, is how an output knows its owner.
     ("runner", "report"),
-    // Until a registry is handed down, the tasks are looked up where they begin.
-    ("definition", "tasks"),
-    ("runner", "tasks"),
     // The command line says how the log is written.
     ("cli", "telemetry"),
 ];
