@@ -27,7 +27,7 @@ impl Client {
     /// Has a text spoken into `into` and says how that ended, at the latest after `timeout`.
     ///
     /// `departs` is asked as for [`Client::transcribe`]. What stands in `into` is audio only where the call is
-    /// [`Outcome::Answered`]; it is flushed then, but not synced to its disk.
+    /// [`Outcome::Answered`](crate::domain::call::Outcome::Answered); it is flushed then, but not synced to its disk.
     ///
     /// # Errors
     /// `into` could not be written. The vendor had begun to answer, so the call may have been billed, and whatever is
