@@ -115,12 +115,8 @@ async fn an_answer_that_is_kept_is_not_bought_again() {
     // A file stands where the outputs are to go.
     let wall = fixture.write("out", "");
     let batch = batch(&fixture, &TEXTS, json!({})).await;
-    let doomed = fixture.second_store().await;
-    tokio::select! {
-        _ = fixture.run_on(&doomed, batch, CancellationToken::new(), CancellationToken::new()) => {}
-        () = fixture.until("all answers", || async { answers(&fixture).await == 5 }) => {}
-    }
-    drop(doomed);
+    assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Paused);
+    assert!(answers(&fixture).await > 0);
     std::fs::remove_file(wall).unwrap();
     fixture.store.resume(batch, true).await.unwrap();
     assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Done);
