@@ -1,4 +1,5 @@
-//! The engine: the one connection that writes, how values stand in rows, what SQLite needs, and who works on the ledger.
+//! The engine: the one connection that writes, how values are stored in rows, what SQLite needs, and the processes at
+//! work.
 
 pub(super) mod beat;
 pub(super) mod columns;
