@@ -84,8 +84,7 @@ impl AudioCache {
         Scratch::create(&self.root, "part")
     }
 
-    /// Makes a complete draft durable, under its clip's name. A file that is already there stays, unless it is to be
-    /// replaced.
+    /// Makes a complete draft durable, under its clip's name. An existing file stays, unless it is to be replaced.
     ///
     /// # Errors
     /// The disk is full or fails; then nothing is kept.

@@ -30,8 +30,7 @@ pub struct Pruned {
 
 /// How many answers a transaction removes at most.
 const AT_ONCE: u32 = 500;
-/// How many bytes of answers a transaction removes at most, except for a single answer: freeing a page requires reading
-/// it.
+/// How many bytes of answers a transaction removes at most, if more than one: a page must be read to be freed.
 const BYTES_AT_ONCE: u64 = 1_000_000;
 
 impl Store {

@@ -78,8 +78,7 @@ impl Store {
         Ok(view)
     }
 
-    /// Removes bought audio, the least recently used first, and files of dead processes; never what an unfinished job
-    /// needs.
+    /// Removes bought audio, least recently used first, and files of dead processes; never what an unfinished job needs.
     ///
     /// # Errors
     /// The ledger or the spool cannot be read, or a file cannot be removed.
@@ -132,9 +131,8 @@ impl Store {
     /// Removes files that no unfinished job needs. Returns which ones it left: those that are needed now, and those that
     /// were used since they were listed.
     ///
-    /// A job that reuses a clip records that first, and searches for the file then. The records are read and the files
-    /// removed inside one write transaction: either the record comes before it, and the file stays; or it comes after it,
-    /// and no file is found.
+    /// A job that reuses a clip records that first, then searches for the file. The records are read and the files
+    /// removed in one write transaction: if the record comes before it, the file stays; if after it, no file is found.
     pub(in crate::store) async fn remove(
         &self,
         clips: &[CachedClip],

@@ -132,8 +132,7 @@ impl Received {
     }
 }
 
-/// Handles callbacks in sets. A set has at most one of each call, because the next one depends on the effect of the
-/// first.
+/// Handles callbacks in sets, at most one of each call: the next one depends on the first one's effect.
 pub(in crate::store) async fn receive(
     conn: &mut SqliteConnection,
     deliveries: &[&Received],

@@ -14,8 +14,7 @@ pub(in crate::store) struct ClipFence {
     pub(in crate::store) open: Option<(CallId, Option<Millis>)>,
     /// A call that has been answered since the last look at the audio cache.
     pub(in crate::store) kept: Option<CallId>,
-    /// A call of another job that was given up, and whether that job is over. If it is not, that job is about to decide
-    /// what is next.
+    /// A call of another job that was given up, and whether that job is over. Otherwise that job decides about it soon.
     pub(in crate::store) manual_review: Option<(CallId, bool)>,
 }
 

@@ -60,8 +60,7 @@ pub enum End {
         /// At list price, in micro-USD. It is unknown where the length is unknown; then the reserved amount counts.
         cost: Option<i64>,
     },
-    /// A part was synthesized, and its audio is complete in the spool. It costs what was reserved: the length of its text
-    /// is known.
+    /// A part was synthesized; its audio is complete in the spool. It costs what was reserved, by its text's length.
     Synthesized {
         /// Length of the file.
         bytes: u64,

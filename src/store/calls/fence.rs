@@ -1,5 +1,4 @@
-//! The facts that decide about a permit, read inside the transaction that grants it: the lease, the journal, the pool,
-//! the money.
+//! The facts that decide about a permit, read in the transaction that grants it: lease, journal, pool, money.
 
 use std::collections::HashMap;
 

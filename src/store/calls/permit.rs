@@ -193,8 +193,7 @@ impl Granted {
         Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], wake: None }
     }
 
-    /// Sends the verdicts, after the commit. Returns when to look again, and the calls whose workers are gone: they were
-    /// never sent.
+    /// Sends the verdicts, after the commit. Returns when to look again, and the unsent calls, whose workers are gone.
     pub(in crate::store) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> (Option<Option<Millis>>, Vec<CallId>) {
         let mut unsent = Vec::new();
         let mut verdicts = self.verdicts;

@@ -44,8 +44,7 @@ const HINTS_MOST: usize = 10_000;
 const EXHAUSTED_MS: i64 = 600_000;
 
 /// The smallest padding (0 or one that the container accepts) that gives the upload a unique size: no call of this pool
-/// that is open or was sent within a day has it, and `others`, the sizes assigned in this transaction, lacks it. Without
-/// one: 0.
+/// that is open or was sent within a day has it, nor is it in `others`, the sizes of this transaction. Without one: 0.
 pub(in crate::store) async fn padding(
     conn: &mut SqliteConnection,
     hints: &mut Hints,

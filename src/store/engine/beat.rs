@@ -1,5 +1,4 @@
-//! The heartbeat: it renews leases and slots while their process lives, and repairs stamps after a wall clock was set
-//! back.
+//! The heartbeat: it renews the leases and slots of a live process, and repairs stamps after the wall clock was set back.
 
 use sqlx::SqliteConnection;
 

@@ -88,8 +88,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("wal_autocheckpoint", "16000");
-        // A ledger keeps this setting from its first page on. Setting it again takes the write lock, which a reader does
-        // not need.
+        // A ledger keeps this from its first page on. Setting it again takes the write lock, which no reader needs.
         if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
@@ -165,9 +164,8 @@ fn prepare_file(path: &Path) -> io::Result<()> {
 /// Two processes may start on a new ledger at once: SQLite does not wait when its journal mode changes, nor do
 /// migrations. So the ledgers of one directory are opened one at a time, as long as that does not take too long.
 ///
-/// The lock is never on the ledger itself: when a process closes one handle of a file, it loses all its locks on it,
-/// SQLite's too. The next process that closes the ledger then takes itself for the last one, and removes the log that we
-/// use.
+/// The lock is never on the ledger itself: closing one handle of a file drops all of the process's locks on it, SQLite's
+/// too. The next process that closes the ledger then takes itself for the last one, and removes our log.
 async fn one_by_one(path: &Path, most: Duration) -> Option<fs::File> {
     let dir = fs::File::open(path.parent()?).ok()?;
     let began = Instant::now();

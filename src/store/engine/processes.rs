@@ -13,8 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::clock::Millis;
 use crate::store::{Store, StoreError, batches::control, batches::pauses, engine::beat};
 
-/// Proof that this process works on the ledger. When it is dropped or the process dies, the process's jobs can be
-/// claimed.
+/// Proof that this process works on the ledger. Once it is dropped or the process dies, others can claim its jobs.
 #[derive(Debug)]
 pub struct Enlisted {
     id: i64,
@@ -40,8 +39,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 impl Store {
-    /// Registers this process as a worker, with a heartbeat from now on. `settings` are its limits, for `status` to
-    /// compare.
+    /// Registers this process as a worker, and starts its heartbeat. `settings` are its limits, for `status` to compare.
     ///
     /// # Errors
     /// The ledger or its directory cannot be written.

@@ -64,8 +64,7 @@ async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Resul
 }
 
 impl Store {
-    /// The journals of all parts of a job: their calls since the user's last `retry`, and every call that is open or
-    /// answered.
+    /// The journals of all parts of a job: calls since the user's last `retry`, and every open or answered call.
     pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
         // journals

@@ -73,8 +73,7 @@ pub enum To {
 pub enum Settled {
     /// It was written as intended.
     Done,
-    /// The batch was submitted with another specification meanwhile: the bought answer is kept, and the job is due once
-    /// more.
+    /// The batch's specification changed meanwhile: the bought answer is kept, and the job is due once more.
     Again,
     /// The lease was lost, and nothing was written.
     Lost,
@@ -435,7 +434,7 @@ async fn end_probes(
     Ok(())
 }
 
-/// Counts the settled lines, and pauses a batch in which over half fail: a wrong setting must not spend all the money.
+/// Counts the settled lines, and pauses a batch if over half fail: a wrong setting must not spend all the money.
 async fn judge(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
