@@ -35,7 +35,7 @@ pub struct TakenRun {
     pub why: Option<String>,
     /// The batch whose submission began, if the previous process died or left meanwhile.
     pub batch: Option<String>,
-    /// How many later dates of this definition are waiting.
+    /// How many dates of this definition came after its own.
     pub newer_dates: u32,
     tries: i64,
 }

@@ -44,7 +44,7 @@ pub struct Diff {
     /// Those of `same_source` whose local file was never read, and whose metadata has changed: the file counts as the
     /// same, without proof.
     pub unproven: u64,
-    /// Those of `same_source` whose local file was read, and whose metadata has changed.
+    /// Those of `same_source` whose local file was read, and whose path or metadata has changed.
     pub renewed: u64,
     /// Lines that the batch has and whose local file must be read: only its content shows whether it is the same.
     pub to_read: u64,

@@ -61,8 +61,7 @@ impl Store {
         .await
     }
 
-    /// The submission is complete: the batch is worked from now on. If it was cancelled meanwhile, so are its later
-    /// lines.
+    /// The submission is complete, and the batch is worked. If it was cancelled meanwhile, so are its later lines.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
         loop {
             // A `cancel` may come until the very end.
