@@ -34,7 +34,7 @@ pub enum StoreError {
     /// It has migrations that this program does not know.
     #[error("the ledger {} was written by a newer wavebatch (its schema is version {found}, this program knows {known})", path.display())]
     Newer {
-        /// Where it is.
+        /// The ledger's path.
         path: PathBuf,
         /// Its schema's version.
         found: i64,
@@ -66,7 +66,7 @@ pub enum StoreError {
     /// The folder of bought audio cannot be read, or a file in it cannot be removed.
     #[error("the spool {} cannot be used", path.display())]
     Spool {
-        /// Where it is.
+        /// The spool's path.
         path: PathBuf,
         /// Why not.
         source: std::io::Error,

@@ -3,7 +3,7 @@
 //! One task per process (`writer`) does all writing and commits the waiting commands as one transaction. A small pool
 //! does all reading. The methods use the domain's types and hold for any engine behind them.
 //!
-//! | room | what it has |
+//! | module | contents |
 //! | --- | --- |
 //! | `engine` | the one connection that writes, values in rows, what SQLite needs, which processes work on the ledger |
 //! | `batches` | batches and their lines: submitting, the user's verbs, pauses and windows |
@@ -169,7 +169,7 @@ impl Store {
         &self.id
     }
 
-    /// The clock that stamps this ledger.
+    /// The clock for the stamps of this ledger.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock

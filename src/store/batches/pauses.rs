@@ -18,9 +18,9 @@ impl Store {
         .await
     }
 
-    /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
-    /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), only if `by_user`. Returns whether there was one to
-    /// lift.
+    /// Lifts a pause. A pause that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
+    /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), is lifted only if `by_user`. Returns whether there
+    /// was one to lift.
     pub async fn resume(&self, batch: BatchId, by_user: bool) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {

@@ -10,7 +10,7 @@ use crate::{
     domain::{environment::Environment, job::BatchId, retry::PauseKind},
 };
 
-/// How long a pause that wavebatch made lasts until one line is tried, in ms.
+/// How long a pause by wavebatch lasts until one line is tried, in ms.
 const PROBE_AFTER: Millis = 15 * 60_000;
 
 /// The status of an unfinished, or just finished, batch.

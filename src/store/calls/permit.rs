@@ -70,12 +70,12 @@ pub struct Permit {
     pub call: CallId,
     /// When its intent was committed.
     pub sent_at: Millis,
-    /// Bytes of padding that make the upload's size its own.
+    /// Bytes of padding that make the upload's size unique.
     pub padding: u32,
     /// Messages about spend limits that this call has brought close.
     pub close_limits: Vec<String>,
     pub(in crate::store) good_until: Millis,
-    /// The end of the day or month whose spend limit it was judged by, on the wall clock.
+    /// The end of the day or month whose spend limit it was checked against, on the wall clock.
     pub(in crate::store) spent_until: Millis,
     pub(in crate::store) clock: Clock,
 }
