@@ -1,4 +1,4 @@
-//! The same batch submitted again: what is new, what has changed, and what would be bought.
+//! The same batch submitted again: the new and the changed lines, and what would be bought.
 
 use crate::domain::job::JobState;
 use crate::store::{tests::*, *};

@@ -1,4 +1,4 @@
-//! Answers that are posted: whenever they come, however often, and whoever is alive.
+//! Callbacks: whenever they come, however often, and whichever process is alive.
 
 use crate::domain::{
     body::Arriving,
@@ -10,7 +10,7 @@ use crate::store::{tests::*, *};
 
 const OVERDUE: i64 = 900_000;
 
-/// A ledger with one job in hand, whose call waits for its answer.
+/// A ledger with one claimed job, whose call waits for its answer.
 async fn asked() -> (Ledger, Claimed, CallId) {
     let l = ledger().await;
     l.submit(batch("b"), 1).await;
@@ -115,7 +115,7 @@ async fn it_may_come_before_the_submits_own_answer() {
     assert_eq!(l.store.receive(posted(call, "early")).await.unwrap(), Some(Effect::Answered));
     let reply = l.store.end(ended(call, accepted())).await.unwrap();
     assert_eq!(reply.state, CallState::Answered, "what comes after it takes nothing back");
-    // The move to Awaiting, had it been under way already, finds it.
+    // The move to Awaiting, had it begun already, finds the answer.
     l.waits(&job, call).await;
     let again = claim(&l.store, 1).await.remove(0);
     assert_eq!(l.journal(&again).await.step(l.clock.now(), 15_000), Step::Deliver(call));
@@ -124,7 +124,7 @@ async fn it_may_come_before_the_submits_own_answer() {
 #[tokio::test]
 async fn it_finds_its_call_though_the_submitter_was_killed() {
     let (l, job, call) = asked().await;
-    // Another process takes over, before and after.
+    // Another process takes over, before and after the callback.
     l.clock.step(20_000);
     let again = claim(&l.store, 1).await.remove(0);
     assert_eq!(again.job, job.job);
@@ -168,7 +168,7 @@ async fn a_failed_one_is_a_try_and_costs_nothing() {
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!((row.spent, row.reserved), (0, 0));
     assert_eq!(l.store.receive(failed(call)).await.unwrap(), Some(Effect::Repeated));
-    // The vendor thinks again: what was bought is what counts.
+    // The vendor answers after all: the answer that was bought counts.
     assert_eq!(l.store.receive(posted(call, "after all")).await.unwrap(), Some(Effect::Answered));
 }
 

@@ -1,4 +1,4 @@
-//! What says that a local file is the recording that was heard.
+//! How a local file is recognized as the recording that was sent.
 
 use crate::domain::{
     identity::{ContentHash, Passport, SeenFile},
@@ -8,7 +8,7 @@ use crate::store::{tests::*, *};
 
 const FIRST: SeenFile = SeenFile { bytes: 9, modified_ns: 1, inode: 5 };
 
-/// The line `k1` with a file that is found like this, below a folder.
+/// The line `k1` with a file of this metadata and content, below a folder.
 fn found(folder: &str, path: &str, seen: Option<SeenFile>, content: Option<u8>) -> NewJob {
     let passport = Passport { path: path.into(), seen };
     let source = format!("{folder}/{path}");
@@ -40,7 +40,7 @@ async fn heard(content: Option<u8>) -> (Ledger, BatchId, (JobId, Token)) {
 #[tokio::test]
 async fn what_says_that_a_file_is_the_same() {
     let other = |bytes, modified_ns, inode| Some(SeenFile { bytes, modified_ns, inode });
-    // Same, changed, to be read, not to be seen.
+    // The counts: same, changed, to read, unseen.
     for (what, line, counts) in [
         ("as it was", found("/r", "1.wav", Some(FIRST), None), (1, 0, 0, 0)),
         ("put there again with its time", found("/r", "1.wav", other(9, 1, 6), None), (1, 0, 0, 0)),

@@ -1,4 +1,4 @@
-//! Verbs of many steps: others write in between, and what was killed in the middle is finished.
+//! Verbs of many steps: other processes write in between, and a verb that was killed halfway is finished.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ async fn count(store: &Store, batch: BatchId, state: JobState) -> u64 {
     store.counts(batch).await.unwrap().of(state)
 }
 
-/// How many lines were queued whenever another process got to write, while `verb` was under way.
+/// The numbers of queued lines that another process saw between its own writes, while `verb` ran.
 async fn seen_by_others(other: &Store, batch: BatchId, verb: impl Future<Output = ()>) -> BTreeSet<i64> {
     let mut seen = BTreeSet::new();
     let look = async {
@@ -32,7 +32,7 @@ async fn seen_by_others(other: &Store, batch: BatchId, verb: impl Future<Output 
                 .await
                 .unwrap();
             seen.insert(queued);
-            // A heartbeat does not come at once again.
+            // The next heartbeat does not come at once.
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
@@ -55,7 +55,7 @@ async fn others_write_while_many_lines_are_cancelled_and_tried_again() {
     assert!(in_between(seen.clone()) >= 1, "{seen:?}");
 }
 
-/// A batch of three lines of which the first is taken back; a `cancel` was killed after its first step.
+/// A batch of three lines, the first of which is cancelled: a `cancel` was killed after its first step.
 async fn half_cancelled(l: &Ledger) -> BatchId {
     let b = l.submit(batch("b"), 3).await;
     l.store
@@ -124,7 +124,7 @@ async fn the_numbers_of_two_processes_have_no_gaps() {
         let settled = jobs.iter().enumerate().map(|(nth, job)| async move {
             let mut settlement = settle(job, done(if nth % 3 == 0 { JobState::Failed } else { JobState::Succeeded }));
             if nth % lost == 0 {
-                // Its lease is lost: it takes no number.
+                // Its lease is lost, so it takes no number.
                 settlement.token = crate::domain::job::Token(settlement.token.0 + 7_000_000);
             }
             store.settle(settlement).await.unwrap()

@@ -1,13 +1,13 @@
-//! What can be wrong with a ledger, by what the user can do about it.
+//! What can be wrong with a ledger, grouped by what the user can do about it.
 
 use std::path::PathBuf;
 
 use sqlx::error::DatabaseError;
 
-/// The ledger could not be told, or could not tell.
+/// The ledger could not be read or written.
 ///
-/// Every method of [`Store`](super::Store) that returns it fails where the ledger cannot be read or written. Where one has
-/// further reasons, it names them.
+/// Every method of [`Store`](super::Store) that returns it fails where the ledger cannot be read or written. A method
+/// with further reasons names them.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the write lock for longer than the busy time-out.
@@ -16,25 +16,25 @@ pub enum StoreError {
     /// The file or its directory cannot be written.
     #[error("the ledger cannot be written")]
     ReadOnly(#[source] sqlx::Error),
-    /// Not a database, or a damaged one.
+    /// It is no database, or a damaged one.
     #[error("the ledger is damaged or is no wavebatch ledger")]
     Corrupt(#[source] sqlx::Error),
-    /// The system does not open it now: too many files are open, or this user may not.
+    /// The system cannot open it now: too many files are open, or this user has no permission.
     #[error("the ledger cannot be opened for the moment")]
     Unopened(#[source] sqlx::Error),
     /// It was made before the first release.
     #[error("the ledger {} was made by an unreleased version of wavebatch, and this version cannot read it", .0.display())]
     Unreleased(PathBuf),
-    /// A command broke inside the writer. It was rolled back.
+    /// A command panicked inside the writer. It was rolled back.
     #[error("wavebatch itself failed in the ledger: {0}")]
     Panicked(String),
-    /// No space left for it.
+    /// No space is left for it.
     #[error("the disk that holds the ledger is full, or failing")]
     Full(#[source] sqlx::Error),
     /// It has migrations that this program does not know.
     #[error("the ledger {} was written by a newer wavebatch (its schema is version {found}, this program knows {known})", path.display())]
     Newer {
-        /// Where it is.
+        /// The ledger's path.
         path: PathBuf,
         /// Its schema's version.
         found: i64,
@@ -44,7 +44,7 @@ pub enum StoreError {
     /// It lies where file locks cannot be trusted.
     #[error("the ledger {} lies on a network file system ({kind}), where file locks cannot be trusted", path.display())]
     NetworkFs {
-        /// Where it would be.
+        /// The ledger's path.
         path: PathBuf,
         /// The file system's name.
         kind: &'static str,
@@ -52,21 +52,21 @@ pub enum StoreError {
     /// The linked SQLite has the WAL-reset bug.
     #[error("SQLite {0} can corrupt databases in WAL mode")]
     OldSqlite(String),
-    /// Asked to open, not to make.
+    /// The ledger was to be opened, not created, and there is none.
     #[error("there is no ledger at {}", .0.display())]
     Missing(PathBuf),
     /// The path cannot be used at all.
     #[error("the ledger {} cannot be opened", path.display())]
     Path {
-        /// Where it would be.
+        /// The ledger's path.
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
     },
-    /// The folder of bought speech cannot be read, or what is in it not be removed.
+    /// The folder of bought audio cannot be read, or a file in it cannot be removed.
     #[error("the spool {} cannot be used", path.display())]
     Spool {
-        /// Where it is.
+        /// The spool's path.
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
@@ -77,10 +77,10 @@ pub enum StoreError {
     /// The writer has stopped.
     #[error("the ledger is closed")]
     Closed,
-    /// A stored value does not read back.
+    /// A stored value cannot be parsed.
     #[error("the ledger holds something unexpected: {0}")]
     Unexpected(String),
-    /// Anything else SQLite says.
+    /// Any other error of SQLite.
     #[error("the ledger refused a statement")]
     Other(#[source] sqlx::Error),
 }
@@ -118,7 +118,7 @@ impl StoreError {
         })
     }
 
-    /// What was refused, with its causes, for the line that it befell.
+    /// The error with its causes, as the reason why a line was refused.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut reason = self.to_string();
@@ -131,7 +131,7 @@ impl StoreError {
         reason
     }
 
-    /// Whether it is the whole ledger that cannot be worked with. Any other error is that of one line, or passes.
+    /// Whether the whole ledger is unusable. Any other error concerns one line, or passes.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         match self {
@@ -155,7 +155,7 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting may help: space is freed, a lock is given back.
+    /// Whether waiting may help: space is freed, or a lock is released.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Locked(_) | Self::Unopened(_))
@@ -171,7 +171,7 @@ impl From<sqlx::Error> for StoreError {
             Some(5 | 6) => Self::Locked(e),
             Some(3 | 8 | 23) => Self::ReadOnly(e),
             Some(11 | 26) => Self::Corrupt(e),
-            // Out of memory, too.
+            // Out of memory (7), an I/O error (10), or a full disk (13).
             Some(7 | 10 | 13) => Self::Full(e),
             Some(14) => Self::Unopened(e),
             _ => match e {

@@ -1,17 +1,17 @@
-//! The ledger: every batch, job, call and answer, in one SQLite file. The only home of `sqlx`.
+//! The ledger: every batch, job, call and answer, in one SQLite file. Only this module uses `sqlx`.
 //!
-//! All writing goes through one task per process (`writer`) that commits what is waiting as one transaction; reading goes
-//! through a small pool. Methods speak domain words, and hold for any engine behind them.
+//! One task per process (`writer`) does all writing and commits the waiting commands as one transaction. A small pool
+//! does all reading. The methods use the domain's types and hold for any engine behind them.
 //!
-//! | room | what it has |
+//! | module | contents |
 //! | --- | --- |
-//! | `engine` | the one connection that writes, how values stand in rows, what SQLite needs, who works on the ledger |
+//! | `engine` | the one connection that writes, values in rows, what SQLite needs, which processes work on the ledger |
 //! | `batches` | batches and their lines: submitting, the user's verbs, pauses and windows |
-//! | `jobs` | who works on which job, what becomes of it, and which files are its own |
+//! | `jobs` | who works on a job, how it ends, and which files belong to it |
 //! | `calls` | the journal: permits, the intents that they write, and how calls end |
 //! | `cache` | what is kept beside the rows: audio in the spool, and answers until they are pruned |
-//! | `queries` | what the ledger tells: plain data, read only |
-//! | `notices`, `schedules` | what somebody is to be told of; definitions that run by themselves |
+//! | `queries` | read-only queries that return plain data |
+//! | `notices`, `schedules` | pending notifications; definitions that run on a schedule |
 
 mod batches;
 mod cache;
@@ -105,17 +105,17 @@ struct StoreShared {
     tokens: AtomicI64,
     /// Cancelled when the writer has closed its connection.
     closed: CancellationToken,
-    /// Cancelled when this process was asked to end: a ledger that cannot be written is waited for a little longer.
+    /// Cancelled when this process was asked to end: it waits only a little longer for a ledger that cannot be written.
     hurry: CancellationToken,
-    /// Cancelled when it is waited for no longer.
+    /// Cancelled when it waits no longer.
     give_up: CancellationToken,
     /// Whether this process starts calls only within the windows of their batches.
     enforces_windows: AtomicBool,
-    /// Whether this process ever claimed a line of a batch that is probed.
+    /// Whether this process ever claimed a line of a batch that was being probed.
     probes: AtomicBool,
-    /// Told when something became due here that nobody waits for.
+    /// Notified when something became due here and no task waits for it.
     woken: Notify,
-    /// The batches that do not read and that were told of.
+    /// The unreadable batches that were already reported.
     unreadable: Mutex<HashSet<i64>>,
 }
 
@@ -132,11 +132,11 @@ impl StoreShared {
 /// A moment, by all clocks.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
-    /// Milliseconds since 1970, by the wall clock, which somebody may set.
+    /// Milliseconds since 1970, by the wall clock, which can be set at any time.
     wall: Millis,
     /// Milliseconds since the machine started.
     boot: Millis,
-    /// Which start that was.
+    /// Which start of the machine that was.
     boot_id: Option<&'static str>,
 }
 
@@ -163,13 +163,13 @@ impl Store {
         &self.path
     }
 
-    /// The id that was made with the ledger.
+    /// The id that was generated with the ledger.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The clock that stamps this ledger.
+    /// The clock for the stamps of this ledger.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
@@ -181,7 +181,7 @@ impl Store {
         self.shared.timing
     }
 
-    /// The folder beside the ledger for what is too big for it.
+    /// The folder beside the ledger for what is too large for the ledger.
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_os_string();
@@ -189,13 +189,13 @@ impl Store {
         self.path.with_file_name(name)
     }
 
-    /// This process was asked to end: a ledger that cannot be written is waited for 20 s more.
+    /// This process was asked to end: it waits 20 s more for a ledger that cannot be written.
     pub fn hurry(&self) {
         self.shared.hurry.cancel();
     }
 
-    /// From now on nothing waits for a ledger that cannot be written: it is tried once, and refused. A paid answer that
-    /// is refused so leaves its call open, and the next run asks the vendor's log for it.
+    /// From now on nothing waits for a ledger that cannot be written: each write is tried once, then refused. A refused
+    /// write of a paid answer leaves its call open, and the next run looks for it in the vendor's log.
     pub fn give_up(&self) {
         self.shared.give_up.cancel();
     }
@@ -214,8 +214,8 @@ impl Store {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Runs `work` inside the writer's next transaction. It may run more than once: after a roll-back each piece of work
-    /// gets a transaction of its own.
+    /// Runs `work` inside the writer's next transaction. It may run more than once: after a roll-back each command gets a
+    /// transaction of its own.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -227,11 +227,11 @@ impl Store {
         Ok(*any.downcast::<T>().expect("the reply has the type of the work"))
     }
 
-    /// Waits until everything sent before is committed, then closes the ledger. The last handle leaves one file: what
-    /// stood in the log beside it is brought in, so that a copy of the ledger is a whole one.
+    /// Waits until everything sent before is committed, then closes the ledger. The last handle merges the write-ahead
+    /// log into the ledger, so that a copy of that one file is complete.
     pub async fn close(self) {
         if self.commands.strong_count() > 1 {
-            // What was asked for before is done. The last handle has the writer do all that is left and end.
+            // All earlier commands are done. The last handle makes the writer do what is left and end.
             let _ = self.write(|_, _| Box::pin(async { Ok(()) })).await;
         }
         self.read.close().await;

@@ -1,5 +1,5 @@
-//! Random operations on a ledger against a small model of it: two processes, three lines, and whatever may happen to
-//! their calls, in any order.
+//! Random operations on a ledger, compared with a small model of it: two processes, three lines, and any events of their
+//! calls, in any order.
 
 mod limits;
 mod ops;
@@ -18,10 +18,10 @@ use crate::domain::{
 };
 use crate::store::{tests::*, *};
 
-/// What is reserved for a call: a minute at 5,000 micro-USD.
+/// The amount reserved for a call: a minute at 5,000 micro-USD.
 const RESERVE: i64 = 5_000;
 const LINES: usize = 3;
-/// Long enough that the time a test takes is none.
+/// Long enough that the duration of a test does not matter.
 const LEASE: i64 = 1_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ struct Call {
     state: CallState,
     cost: i64,
     awaited: bool,
-    /// Bodies that were posted for it.
+    /// Bodies that were posted for the call.
     posted: Vec<String>,
 }
 
@@ -51,14 +51,14 @@ impl Call {
         self.end(How::GivenUp, false);
     }
 
-    /// What LEDGER says of a call's end.
+    /// Applies a call's end by the rules of LEDGER.
     fn end(&mut self, how: How, rival: bool) {
         self.awaited = false;
         (self.state, self.cost) = match how {
             How::Answered(_) if self.state == CallState::Replaced => return,
             How::Answered(cost) => {
                 let state = if rival { CallState::Surplus } else { CallState::Answered };
-                // Where the answer does not tell what it cost, what was thought before does.
+                // An answer without a cost keeps the cost assumed before.
                 (state, cost.unwrap_or(if self.is_open() { RESERVE } else { self.cost }))
             }
             _ if !self.is_open() => return,
@@ -70,14 +70,14 @@ impl Call {
     }
 }
 
-/// The ledger and its model, side by side.
+/// The ledger and its model.
 struct Pair {
     _ledger: Ledger,
     _enlisted: Vec<Enlisted>,
     stores: [Store; 2],
     clock: Clock,
     batch: BatchId,
-    /// In order of their numbers.
+    /// In the order of their numbers.
     jobs: Vec<crate::domain::job::JobId>,
     hands: Vec<Claimed>,
     ids: Vec<CallId>,
@@ -116,7 +116,7 @@ impl Pair {
         matches!(self.lines[self.line_of(hand)], Line::Running(token, _) if token == hand.token)
     }
 
-    /// The call of a line that is in this state.
+    /// The call of a line that is in a state.
     fn find(&self, line: usize, is: impl Fn(&Call) -> bool) -> Option<usize> {
         self.calls.iter().position(|call| call.line == line && is(call))
     }
@@ -128,7 +128,7 @@ impl Pair {
         self.calls[at].state
     }
 
-    /// The books of a line that nobody will look at again.
+    /// Books the open calls of a line that nobody will look at again.
     fn close_books(&mut self, line: usize) {
         if matches!(self.lines[line], Line::Over(_)) {
             let open = |call: &&mut Call| call.line == line && call.is_open() && !call.awaited;
@@ -232,7 +232,7 @@ impl Pair {
         }
     }
 
-    /// The journal decides; a new call is made only where it says so.
+    /// Works a claimed job. The journal decides; a new call is made only where it allows one.
     async fn work(&mut self, who: usize, at: usize) {
         let hand = self.hands[at].clone();
         let line = self.line_of(&hand);
@@ -252,7 +252,7 @@ impl Pair {
         }
     }
 
-    /// Together, as the worker's and a reconciler's words may come.
+    /// Ends calls at the same time, as the worker and a reconciler may do.
     async fn ends(&mut self, who: usize, ends: &[(usize, How)]) {
         let message = ends.iter().map(|(at, how)| self.stores[who].end(ended(self.ids[*at], message(*how))));
         let replies: Vec<_> = join_all(message).await.into_iter().map(Result::unwrap).collect();
@@ -333,7 +333,7 @@ impl Pair {
         }
     }
 
-    /// Holds the ledger against the model, and both against what was promised.
+    /// Compares the ledger with the model, and checks the promises on both.
     async fn compare(&self) {
         let rows = sqlx::query("SELECT id, state, cost, reserve FROM calls").fetch_all(&self.stores[0].read).await;
         let mut found = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Money, and what users and limits stop: as any engine must do it.
+//! Money, and what users and limits stop: the rules for every engine.
 
 use crate::domain::{
     cost::MicroUsd,
@@ -33,7 +33,7 @@ async fn of_two_who_ask_for_one_part_at_once_one_is_told_and_nobody_else_suffers
     l.submit(batch("b"), 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
-    // The writer takes all three in one go.
+    // The writer handles all three in one transaction.
     let asked = [&jobs[0], &jobs[0], &jobs[1]].map(|job| l.store.permit(ask(job, Limits::default())));
     let verdicts = futures::future::join_all(asked).await;
     let mut denials: Vec<_> = verdicts.into_iter().filter_map(|verdict| verdict.unwrap().err()).collect();
@@ -176,7 +176,7 @@ async fn two_ends_of_one_call_in_one_transaction_are_two_ends() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let job = claim(&l.store, 1).await.remove(0);
     let call = l.store.permit(ask(&job, Limits::default())).await.unwrap().unwrap().call;
-    // Its worker, and whoever took the line from it, at the same moment.
+    // Its worker, and the worker that took the line from it, at the same moment.
     let (first, second) = tokio::join!(l.store.end(ended(call, answered())), l.store.end(ended(call, unknown(false))));
     assert_eq!((first.unwrap().state, second.unwrap().state), (CallState::Answered, CallState::Answered));
     let row = l.store.batch("b").await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Notices: posted once, taken by one at a time, told in turn, given up after a day.
+//! Notices: posted once, taken by one process at a time, delivered in order, given up after a day.
 
 use crate::domain::notice::NoticeEvent;
 use crate::store::{tests::*, *};
@@ -53,7 +53,7 @@ async fn one_has_it_until_its_lease_runs_out_and_then_no_say_in_it() {
     let first = take(&l).await.unwrap();
     assert_eq!((first.batch.as_str(), first.event, first.tries), ("b", NoticeEvent::Finished, 1));
     assert_eq!(take(&l).await, None);
-    // What is posted meanwhile does not wake what is being told.
+    // A notice that is posted meanwhile does not make one due that is being delivered.
     post(&l, finished("c")).await;
     assert_eq!(take(&l).await.unwrap().batch, "c");
     assert_eq!(take(&l).await, None);
@@ -90,7 +90,7 @@ async fn those_of_one_batch_are_told_in_turn() {
 async fn what_fails_for_a_day_is_given_up_and_kept_with_its_error() {
     let l = ledger().await;
     post(&l, finished("b")).await;
-    // Nobody looked for two days: it has not failed once yet.
+    // No process looked for two days: it has not failed once yet.
     l.clock.advance(2 * DAY);
     for ms in [0, DAY - 1_000] {
         l.clock.advance(ms);

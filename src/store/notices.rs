@@ -1,4 +1,4 @@
-//! What somebody is to be told of: posted once, whoever saw it, and kept until it is told or given up.
+//! Notifications: each is posted once, whichever process noticed the event, and kept until it is delivered or given up.
 
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -10,12 +10,12 @@ use crate::{
 };
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Who could not be told for so long is not told any more.
+/// After this time without success a notification is given up.
 const GIVE_UP_MS: i64 = DAY_MS;
-/// How long it is known what was told. Nothing may be posted again that happened longer ago.
+/// How long a delivered notice is remembered. No event that is older may be posted again.
 const KEEP_MS: i64 = 30 * DAY_MS;
 
-/// What somebody is to be told of.
+/// A notice to be posted.
 #[derive(Debug, Clone)]
 pub struct NewNotice {
     /// The definition's name.
@@ -24,19 +24,19 @@ pub struct NewNotice {
     pub batch: String,
     /// What happened.
     pub event: NoticeEvent,
-    /// Which of several like events of the batch, e.g. the moment it finished.
+    /// Which of several similar events of the batch it is, e.g. the moment when the batch finished.
     pub about: String,
-    /// Whether the definition itself names who is told. Then nobody else is.
+    /// Whether the definition itself names the receivers. Then there are no others.
     pub own: bool,
-    /// All of it: a JSON object. No secret belongs in it.
+    /// The complete message: a JSON object. It must contain no secret.
     pub body: String,
 }
 
-/// A notice in hand.
+/// A notice that this process has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     id: i64,
-    /// By which a receiver knows a repeat.
+    /// The id by which a receiver detects a repeat.
     pub uid: String,
     /// The definition's name.
     pub definition: String,
@@ -44,26 +44,26 @@ pub struct Notice {
     pub batch: String,
     /// What happened.
     pub event: NoticeEvent,
-    /// Whether the definition itself names who is told.
+    /// Whether the definition itself names the receivers.
     pub own: bool,
-    /// A JSON object.
+    /// The message: a JSON object.
     pub body: String,
-    /// How often it was taken, this time included. Who took it after us has another number.
+    /// How often it was taken, including this time. A process that takes it later has another number.
     pub tries: u32,
 }
 
-/// What becomes of a notice that could not be told.
+/// What happens to a notice that could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undelivered {
     /// It is tried again.
     Again,
-    /// It failed for a day: it is kept, and not tried any more.
+    /// It failed for a day: it is kept, but not tried any more.
     GivenUp,
-    /// Somebody else has taken it since.
+    /// Another process has taken it since then.
     NotOurs,
 }
 
-/// Those that are due by $1, each the oldest of its batch that waits.
+/// The notices that are due by $1, each the oldest waiting one of its batch.
 macro_rules! due {
     ($what:literal) => {
         concat!(
@@ -82,8 +82,8 @@ const TAKE: &str = concat!(
 const IS_DUE: &str = concat!("SELECT EXISTS (", due!("1"), ")");
 
 impl Store {
-    /// Keeps what somebody is to be told. `false`: the same was posted before. What else of this definition could not be
-    /// told so far is due at once.
+    /// Stores a notice. `false`: the same was posted before. Notices of this definition that could not be delivered so
+    /// far become due at once.
     pub async fn post_notice(&self, new: NewNotice) -> Result<bool, StoreError> {
         let uid = Uuid::now_v7().to_string();
         self.write(move |conn, now| {
@@ -93,8 +93,8 @@ impl Store {
         .await
     }
 
-    /// Takes the notice that is due first, for `lease_ms`; then somebody else may. Of one batch only the oldest is taken:
-    /// they are told in turn.
+    /// Takes the notice that is due first, for `lease_ms`; after that another process may take it. Only the oldest notice
+    /// of a batch is taken: they are delivered in order.
     pub async fn take_notice(&self, lease_ms: i64) -> Result<Option<Notice>, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -117,19 +117,19 @@ impl Store {
         .await
     }
 
-    /// Whether [`take_notice`](Self::take_notice) would have one at `by`. Reads only.
+    /// Whether [`take_notice`](Self::take_notice) would return one at `by`. It only reads.
     pub async fn is_notice_due(&self, by: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await?)
     }
 
-    /// Notices that are neither told nor given up.
+    /// How many notices are neither delivered nor given up.
     pub async fn notices_waiting(&self) -> Result<u64, StoreError> {
         let waiting: i64 =
             sqlx::query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
         Ok(u64::try_from(waiting).unwrap_or(0))
     }
 
-    /// It was told. `false`: somebody else has taken it since, and tells it again.
+    /// Records that it was delivered. `false`: another process has taken it since then, and delivers it again.
     pub async fn notice_delivered(&self, notice: &Notice) -> Result<bool, StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
@@ -150,7 +150,7 @@ impl Store {
         .await
     }
 
-    /// It could not be told, for this reason, in which no secret belongs; it is due again at `due`.
+    /// Records that it could not be delivered, with the reason, which must contain no secret; it is due again at `due`.
     pub async fn notice_failed(&self, notice: &Notice, due: Millis, error: &str) -> Result<Undelivered, StoreError> {
         let (id, tries, error) = (notice.id, notice.tries, error.to_owned());
         self.write(move |conn, now| {
@@ -183,7 +183,7 @@ impl Store {
         .await
     }
 
-    /// It is put back untried, for who knows whom to tell; it is due again at `due`.
+    /// Puts it back without a try, for a process that knows its receivers; it is due again at `due`.
     pub async fn notice_left(&self, notice: &Notice, due: Millis) -> Result<(), StoreError> {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
@@ -205,7 +205,7 @@ impl Store {
         .await
     }
 
-    /// Forgets notices that were posted over 30 days ago. Returns how many of them nobody was told of.
+    /// Deletes notices that were posted over 30 days ago. Returns how many of them were never delivered.
     pub async fn prune_notices(&self) -> Result<u64, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -220,7 +220,7 @@ impl Store {
         .await
     }
 
-    /// When a batch was first submitted or last resumed: which of its pauses it is that it is in.
+    /// When a batch was first submitted or last resumed: this identifies its current pause.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
         Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await?)
     }

@@ -1,5 +1,5 @@
-//! Statements whose plan must not depend on a guess: each looks at a few rows of an index, where another index would have it
-//! look at all rows of a batch or an account.
+//! Statements whose query plan must not depend on estimates: each reads a few rows of one index, where another index
+//! would make it read all rows of a batch or an account.
 
 use crate::domain::job::BatchId;
 use crate::store::{

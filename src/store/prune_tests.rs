@@ -1,4 +1,4 @@
-//! What pruning gives back: pages to the file system, and nothing of what must stay.
+//! What pruning frees: pages for the file system, and nothing that must stay.
 
 use super::*;
 use crate::domain::{
@@ -18,7 +18,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// A finished batch whose lines are all answered, with bodies that cannot be packed.
+/// A finished batch whose lines are all answered, with bodies that cannot be compressed.
 async fn night(store: &Store, nth: i64) -> BatchId {
     let new = NewBatch {
         definition: "night".into(),

@@ -1,7 +1,7 @@
-//! Definitions that run by themselves: which of their runs were noticed, which are due, and what became of them.
+//! Definitions that run on a schedule: which of their runs were recorded, which are due, and how they ended.
 //!
-//! A run has one alarm clock, as a job has: `due_at`, at which somebody must look at it again. Who takes it pushes that
-//! ahead by a lease; `tries` is the fence.
+//! A run has one alarm clock, as a job has: `due_at`, when a process must look at it again. The process that takes it
+//! moves that ahead by a lease; `tries` is the fence.
 
 mod settle;
 mod shown;
@@ -18,24 +18,24 @@ use crate::store::{Store, StoreError, engine::rows, engine::sql::sql};
 pub use settle::{NewRun, Settling};
 pub use shown::{LastRun, ScheduleView, WaitingRun};
 
-/// The right to start a run until its lease runs out.
+/// The right to start a run until the lease expires.
 #[derive(Debug, Clone)]
 pub struct TakenRun {
     /// The definition's name.
     pub definition: String,
-    /// Where the calls of its batches go.
+    /// The environment of the calls of its batches.
     pub environment: Environment,
     /// Its scheduled moment.
     pub at: Millis,
-    /// What `{date}` means in it.
+    /// The value of `{date}` in it.
     pub date: Date,
-    /// How often it could not be started.
+    /// How many times it could not be started.
     pub failures: u32,
-    /// Why it was not started last time.
+    /// Why it was not started the last time.
     pub why: Option<String>,
-    /// The batch whose submission it began, if its taker died or left in it.
+    /// The batch whose submission began, if the previous process died or left meanwhile.
     pub batch: Option<String>,
-    /// Dates of this definition that came after its own.
+    /// How many dates of this definition came after its own.
     pub newer_dates: u32,
     tries: i64,
 }
@@ -49,7 +49,7 @@ impl Store {
             .await?)
     }
 
-    /// A definition with a schedule is seen for the first time: nothing before now was missed.
+    /// Records a definition with a schedule that is new: it has missed no run before now.
     pub async fn begin_schedule(&self, definition: &str, environment: Environment) -> Result<(), StoreError> {
         let definition = definition.to_owned();
         self.write(move |conn, now| {
@@ -72,8 +72,8 @@ impl Store {
         .await
     }
 
-    /// Notes the runs that came, due at once. A later run of the same date takes the place of one that was not started
-    /// yet; those of other dates that were let go so are returned. `None`: somebody else was first, and nothing is noted.
+    /// Records new runs, due at once. A later run of the same date replaces one that was not started yet. Returns the
+    /// replaced runs of other dates. `None`: another process was first, and nothing is recorded.
     pub async fn settle_schedule(&self, settling: Settling) -> Result<Option<Vec<NewRun>>, StoreError> {
         self.write(move |conn, now| {
             let settling = settling.clone();
@@ -82,8 +82,8 @@ impl Store {
         .await
     }
 
-    /// Takes the oldest run of these definitions that is due, for the length of a lease. One run of a definition is
-    /// started at a time.
+    /// Takes the oldest due run of these definitions, for the length of a lease. Only one run of a definition is started
+    /// at a time.
     pub async fn take_run(
         &self,
         environment: Environment,
@@ -107,7 +107,7 @@ impl Store {
         .await
     }
 
-    /// The next moment from now on at which a run of these definitions is due.
+    /// The next moment, from now on, at which a run of these definitions is due.
     pub async fn next_run_due(
         &self,
         environment: Environment,
@@ -124,8 +124,8 @@ impl Store {
         .await?)
     }
 
-    /// Its submission to this batch begins; whoever takes the run after us goes on with that. Returns whether the lease was
-    /// still ours.
+    /// Records that its submission to this batch begins; the process that takes the run next continues with that batch.
+    /// Returns whether the lease was still ours.
     pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let batch = batch.to_owned();
         self.end_taking(run, "batch = $5", move |query| query.bind(batch.clone())).await
@@ -137,42 +137,42 @@ impl Store {
         self.end_taking(run, "due_at = $5", move |query| query.bind(due_at)).await
     }
 
-    /// The run's batch was submitted. Returns whether the lease was still ours.
+    /// Records that the run's batch was submitted. Returns whether the lease was still ours.
     pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let (now, batch) = (self.now(), batch.to_owned());
         let set = "state = 'started', due_at = NULL, taken = 0, ended_at = $5, batch = $6, why = NULL";
         self.end_taking(run, set, move |query| query.bind(now).bind(batch.clone())).await
     }
 
-    /// It could not be started, and is due again at this moment. Returns whether the lease was still ours.
+    /// Records that it could not be started, and is due again at this moment. Returns whether the lease was still ours.
     pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = failures + 1, batch = NULL, why = $6";
         self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
-    /// It has to wait, and nothing is wrong. Returns whether the lease was still ours.
+    /// Records that it has to wait, without a fault. Returns whether the lease was still ours.
     pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = 0, why = $6";
         self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
-    /// It is let go. Returns whether the lease was still ours.
+    /// Drops the run. Returns whether the lease was still ours.
     pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
         let (now, why) = (self.now(), why.to_owned());
         let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = $5, why = $6";
         self.end_taking(run, set, move |query| query.bind(now).bind(why.clone())).await
     }
 
-    /// The lease is given back: whoever comes next may take it at once.
+    /// Gives the lease back: another process may take it at once.
     pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let now = self.now();
         self.end_taking(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
     }
 
-    /// Sets from when until when calls of the definition's batches may begin, of those to come too. One that is not open
-    /// yet leaves a batch alone whose last window closed and that was not told of so far.
+    /// Sets the window in which calls of the definition's batches may begin, also for later batches. A window that is not
+    /// open yet does not change a batch whose last window closed and was not reported so far.
     pub async fn set_schedule_window(
         &self,
         definition: &str,
@@ -210,7 +210,7 @@ impl Store {
         Ok(())
     }
 
-    /// When a run was last started that this batch is of.
+    /// When a run with this batch was last started.
     pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
         Ok(sqlx::query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
             .bind(batch)
@@ -218,7 +218,7 @@ impl Store {
             .await?)
     }
 
-    /// Writes to a run that is ours: what is set takes its values from `$5` on.
+    /// Updates a run that is ours; the columns in `set` take their values from `$5` on.
     async fn end_taking(
         &self,
         run: &TakenRun,
@@ -244,7 +244,7 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// The oldest run that is due, of a definition none of whose runs is being started.
+/// The oldest due run, of a definition without a run that is being started.
 const TAKEABLE: &str = "FROM runs AS t
      WHERE environment = $1 AND due_at <= $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)
        AND NOT EXISTS (

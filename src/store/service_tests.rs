@@ -1,4 +1,4 @@
-//! What a service asks of a ledger: windows, one line at a time through a pause, and telling each end once.
+//! The ledger for a service: windows, one line at a time through a pause, and one report of each end.
 
 use crate::domain::{
     environment::Environment,
@@ -118,7 +118,7 @@ async fn a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour() {
     assert_eq!(jobs.len(), 1);
     assert!(claim(&l.store, 9).await.is_empty(), "while it is at work");
     assert!(l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().is_ok());
-    // The wall still stands.
+    // The obstacle is still there.
     l.store.pause(id, PauseKind::Quota, "still no credit".into()).await.unwrap();
     let to = To::Queued { due_at: l.clock.now(), call: Some(Pool::Pulse), source_try: false };
     l.store.settle(settle(&jobs[0], to)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a day and a month may cost: permits, sums, pauses that end by themselves, and what is told.
+//! Spend limits of a day and a month: permits, sums, pauses that end by themselves, and notices.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn rule(day: Option<i64>, month: Option<i64>, zone: &str) -> Option<Arc<SpendRul
     Some(Arc::new(SpendRule { day: day.map(MicroUsd), month: month.map(MicroUsd), zone }))
 }
 
-/// A ledger whose clock stands at this moment, and jobs in hand.
+/// A ledger whose clock shows this moment, and claimed jobs.
 async fn at(now: &str, lines: u64) -> (Ledger, BatchId, Vec<Claimed>, Enlisted) {
     let l = ledger().await;
     l.clock.advance(now.parse::<Timestamp>().unwrap().as_millisecond() - l.clock.now());
@@ -50,7 +50,7 @@ fn period(denial: Denial) -> Period {
     limit.period
 }
 
-/// What the ledger has summed up is what its calls come to.
+/// Checks that the ledger's sums equal the sums over its calls.
 async fn add_up(store: &Store) -> Vec<(String, i64, i64, i64)> {
     let sums = "SELECT account || '/' || environment AS whose, quarter, spent, reserved FROM spending
         WHERE spent <> 0 OR reserved <> 0 ORDER BY 1, 2";
@@ -80,7 +80,7 @@ async fn a_day_costs_no_more_over_all_batches_and_the_next_day_has_its_own() {
     buy(&l.store, &others[0], &day).await.unwrap();
     assert_eq!(period(buy(&l.store, &jobs[1], &day).await.unwrap_err()), Period::Day);
     assert_eq!(period(buy(&l.store, &others[1], &day).await.unwrap_err()), Period::Day);
-    // It is midnight in Berlin, an hour before it is in London.
+    // It is midnight in Berlin, an hour before midnight in London.
     l.clock.advance(10 * 60_000);
     buy(&l.store, &jobs[1], &day).await.unwrap();
     assert_eq!(period(buy(&l.store, &jobs[2], &rule(Some(10_000), None, "UTC")).await.unwrap_err()), Period::Day);
@@ -173,7 +173,7 @@ async fn sums_stay_right_through_every_end_of_a_call() {
     }
     let reserved = |n: i64| n * 5_000;
     assert_eq!(add_up(&l.store).await[0].3, reserved(6));
-    // The next day: what a call of yesterday costs is yesterday's.
+    // The next day: the cost of yesterday's call belongs to yesterday.
     l.clock.advance(40 * 60_000);
     l.store.end(ended(calls[0], answered())).await.unwrap();
     let dearer = End::Answered {
@@ -194,9 +194,9 @@ async fn sums_stay_right_through_every_end_of_a_call() {
     let sums = add_up(&l.store).await;
     assert_eq!(sums.len(), 1);
     assert_eq!((sums[0].2, sums[0].3), (5_000 + 8_000 + 5_000, reserved(2)));
-    // A late answer of a call that was given up, for another price.
+    // A late answer of a call that was given up, at another price.
     l.store.end(ended(calls[3], answered())).await.unwrap();
-    // The one of unknown outcome is replaced by one of today.
+    // The call of unknown outcome is replaced by one of today.
     let again = PermitAsk { why: Why::Unknown, replaces: Some(calls[2]), ..asking(&jobs[2], &None) };
     l.store.permit(again).await.unwrap().unwrap();
     let sums = add_up(&l.store).await;
@@ -247,7 +247,7 @@ async fn a_clock_that_was_set_back_takes_the_money_with_it() {
     add_up(&l.store).await;
 }
 
-/// Runs into the day's limit of 5,000, as a worker does.
+/// Reaches the day's limit of 5,000, as a worker does.
 async fn run_into_it(l: &Ledger, b: BatchId, jobs: &[Claimed], day: &Option<Arc<SpendRule>>) -> SpendUse {
     buy(&l.store, &jobs[0], day).await.unwrap();
     let Denial::SpendPeriod { limit, reserve } = buy(&l.store, &jobs[1], day).await.unwrap_err() else { panic!() };
@@ -296,11 +296,11 @@ async fn a_raised_limit_ends_the_pause_and_resume_alone_does_not() {
     let mine = claim(&l.store, 1).await;
     let Denial::SpendPeriod { limit, reserve } = buy(&l.store, &mine[0], &day).await.unwrap_err() else { panic!() };
     l.store.pause_for_spend(b, &limit, reserve, "again".into()).await.unwrap();
-    // What fits is decided by the call that did not.
+    // The call that did not fit decides whether a limit has room.
     let barely = rule(Some(9_999), None, "UTC");
     assert!(l.store.lift_spend_pauses(LIVE, barely, true).await.unwrap().is_empty());
     let raised = rule(Some(10_000), None, "UTC");
-    // Another process may have it otherwise: a minute lies between their doings.
+    // Another process may have other settings, so a minute passes between their changes.
     assert!(l.store.lift_spend_pauses(LIVE, raised.clone(), false).await.unwrap().is_empty());
     assert_eq!(l.store.lift_spend_pauses(LIVE, raised.clone(), true).await.unwrap().len(), 1);
     buy(&l.store, &mine[0], &raised).await.unwrap();
@@ -317,7 +317,7 @@ async fn a_limit_that_is_gone_holds_nothing_and_the_users_pause_stays() {
     let Denial::SpendPeriod { limit, reserve } = buy(&l.store, &mine[0], &day).await.unwrap_err() else { panic!() };
     l.store.pause_for_spend(b, &limit, reserve, "again".into()).await.unwrap();
     l.store.pause(b, PauseKind::User, "lunch".into()).await.unwrap();
-    // A worker that ran into the limit as well comes late.
+    // Another worker that reached the limit comes late.
     l.store.pause_for_spend(b, &limit, reserve, "late".into()).await.unwrap();
     l.clock.advance(2 * 86_400_000);
     assert!(l.store.lift_spend_pauses(LIVE, day, true).await.unwrap().is_empty());
@@ -349,7 +349,7 @@ async fn that_a_limit_is_close_is_noticed_once_by_whichever_process() {
     );
     second.spend_notice_posted(&notices[0]).await.unwrap();
     assert!(l.store.spend_notices(Environment::Live).await.unwrap().is_empty());
-    // Another day, another notice; once it is over, nobody is told of it.
+    // Another day has another notice; once the day is over, it is not reported.
     l.clock.advance(86_400_000);
     for job in &jobs[5..9] {
         buy(&l.store, job, &day).await.unwrap();

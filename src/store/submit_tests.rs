@@ -1,4 +1,4 @@
-//! Submitting as any engine must do it: sets, lines without a source, and what a batch keeps of its older self.
+//! Submitting: the rules for every engine. Sets, lines without a source, and what a batch keeps of its older version.
 
 use super::*;
 use crate::domain::{
@@ -95,7 +95,7 @@ async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
     store.clock().advance(1_000);
     let again = store.begin(batch(), Resubmission::default()).await.unwrap();
     assert!(again.existed);
-    // The clock was set back: a line that is still bad stays all the same.
+    // The clock was set back: a line that is still bad stays nevertheless.
     store.clock().step(-5_000);
     store.submit_sets(again, vec![(LineSet::default(), [(&bad(2), 0)].into_iter().collect())]).await.unwrap();
     assert_eq!(store.drop_mended(again).await.unwrap(), 1);

@@ -1,4 +1,4 @@
-//! Jobs that speak: many calls a job, one open call a clip, money by characters.
+//! Jobs that synthesize: many calls per job, one open call per clip, money by characters.
 
 use super::*;
 use crate::domain::{
@@ -99,7 +99,7 @@ fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
     PermitAsk { part, ..PermitAsk::new(job, "acc".into(), Pool::Tts, Purchase::Clip(clip), request) }
 }
 
-/// The same by somebody who looked at the spool just now.
+/// The same ask by a worker that looked at the spool just now.
 fn ask_now(job: &Claimed, part: i64, sentence: &str, now: i64) -> PermitAsk {
     let mut ask = ask(job, part, sentence);
     if let Purchase::Clip(clip) = &mut ask.buys {
@@ -162,10 +162,10 @@ async fn one_sentence_is_never_bought_twice_at_once_and_who_waits_is_woken() {
     assert_eq!(woken.job, jobs[1].job);
     let denial = permit(&l.store, ask(&woken, 4, "Hello.")).await.unwrap_err();
     assert_eq!(denial, Denial::SameClipKept { call: first }, "it is in the spool since");
-    // Who waits for what is over already does not wait.
+    // A job does not wait for a call that is already over.
     l.store.settle(settle(&woken, To::Waiting { call, until: until + 60_000 })).await.unwrap();
     let woken = claim(&l.store).await.remove(0);
-    // The spool has lost it.
+    // The spool has lost the clip.
     l.clock.advance(1);
     permit(&l.store, ask_now(&woken, 4, "Hello.", l.clock.now())).await.unwrap();
     let row = &l.store.report_page(woken.batch, (0, 0), 9, false).await.unwrap()[1];
@@ -187,7 +187,7 @@ async fn a_slot_is_free_when_its_request_is_over_though_its_audio_is_not_kept_ye
     });
     l.store.free_slot(first).await.unwrap();
     let second = second.await.unwrap().unwrap();
-    // The heartbeat renews slots, and not that one.
+    // The heartbeat renews slots, but not that one.
     l.clock.advance(4_000);
     l.store.free_slot(CallId::new()).await.unwrap();
     let slots = "SELECT count(*) FROM calls WHERE slot_until > 0";
@@ -208,7 +208,7 @@ async fn two_asks_at_once_are_one_call() {
     let _them = other.enlist("{}".into()).await.unwrap();
     let mut jobs = claim(&l.store).await;
     let late = jobs.split_off(10);
-    // The lease is the other process's token or ours: a permit asks only whether it is the row's.
+    // The lease is the other process's token or ours: a permit only compares it with the row's.
     let asks = jobs.iter().map(|job| (&l.store, job)).chain(late.iter().map(|job| (&other, job)));
     let asks = asks.map(|(store, job)| permit(store, ask(job, 0, "Hello.")));
     let verdicts = futures::future::join_all(asks).await;

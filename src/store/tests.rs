@@ -1,4 +1,4 @@
-//! What any engine behind [`Store`] must do. Each test has a ledger of its own.
+//! The rules for every engine behind [`Store`]. Each test has a ledger of its own.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(super) fn job(line: u64, source: &str) -> NewJob {
 }
 
 impl Store {
-    /// Submits a set of lines of a batch that was there.
+    /// Submits a set of lines of an existing batch.
     pub(crate) async fn submit(
         &self,
         batch: BatchId,
@@ -75,7 +75,7 @@ impl Store {
         self.submit_sets(begun, sets).await
     }
 
-    /// How many answers are kept, and what they take in the ledger, judged by some of each batch.
+    /// How many answers are kept, and the bytes that they use in the ledger, estimated from some of each batch.
     pub(super) async fn kept_answers(&self) -> (u64, u64) {
         let kept = self.kept_by_batch().await.unwrap();
         kept.iter().fold((0, 0), |(answers, bytes), of| (answers + of.answers, bytes + of.bytes))
@@ -182,7 +182,7 @@ async fn a_lost_lease_cannot_settle_but_its_answer_is_kept() {
     let me = l.store.enlist("{}".into()).await.unwrap();
     let first = claim(&l.store, 1).await.remove(0);
     let permit = l.store.permit(ask(&first, Limits::default())).await.unwrap().unwrap();
-    // The process is taken for dead, and another works the ledger.
+    // The process counts as dead, and another works on the ledger.
     l.store.leave(me).await.unwrap();
     let other = open(&l.path, &l.clock).await;
     let _them = other.enlist("{}".into()).await.unwrap();
@@ -211,7 +211,7 @@ async fn an_open_call_is_given_up_and_replaced_in_one_step_and_only_once() {
     assert_eq!(l.store.permit(again(first.call)).await.unwrap().unwrap_err(), Denial::OpenCall);
     let journal = l.store.journal(j.job, 0, j.generation).await.unwrap();
     assert_eq!(journal.calls.iter().map(|c| c.state).collect::<Vec<_>>(), [CallState::Lost, CallState::Sent]);
-    // The first answer to come wins, whichever call it is for; the other is surplus.
+    // The first answer wins, whichever call it belongs to; the other is surplus.
     assert_eq!(l.store.end(ended(first.call, answered())).await.unwrap().state, CallState::Answered);
     assert_eq!(l.store.end(ended(second.call, answered())).await.unwrap().state, CallState::Surplus);
     let row = &l.store.report_page(j.batch, (0, 0), 10, true).await.unwrap()[0];
@@ -280,14 +280,14 @@ async fn a_set_of_refusals_is_one_storm_and_all_processes_see_it() {
     assert_eq!(view.state.effective(&limits, l.clock.now()).concurrency, Some(5), "halved once");
     assert_eq!((view.state.refused, view.state.remembered), (0b11_1111_1111, 1.0));
 
-    // The wait is over, and the first of those that come after it is refused as well: the storm goes on.
+    // The wait is over, and the first call after it is refused as well: the series of 429s continues.
     l.clock.advance(view.state.cooldown_until - l.clock.now());
     let next = l.store.permit(ask(&jobs[10], limits)).await.unwrap().unwrap();
     l.clock.advance(10);
     assert_eq!(l.store.end(refused(next.call)).await.unwrap().limited, Some(Limited::Storm));
     let view = other.pool("acc", Pool::Pulse, &limits).await.unwrap();
     assert_eq!(view.state.effective(&limits, l.clock.now()).concurrency, Some(2));
-    // An answer is written down, too, so that a round can be counted by whoever has the next.
+    // An answer is recorded, too, so that the process with the next answer can count the round.
     l.clock.advance(view.state.cooldown_until - l.clock.now());
     let next = l.store.permit(ask(&jobs[11], limits)).await.unwrap().unwrap();
     l.clock.advance(10);
@@ -460,7 +460,7 @@ async fn many_may_open_a_new_ledger_at_once() {
     }
 }
 
-/// Without it, whoever else closes the ledger takes itself for the last one, and the log away from us.
+/// Without it, the next process that closes the ledger takes itself for the last one, and removes our log.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_made_the_ledger_keeps_its_lock_on_it() {

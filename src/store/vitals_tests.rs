@@ -1,4 +1,4 @@
-//! The numbers for who watches from outside, and the write that proves that there can be one.
+//! The numbers for a monitor, and the write that proves that the ledger can be written.
 
 use std::{fs, time::Duration};
 

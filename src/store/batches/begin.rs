@@ -1,4 +1,4 @@
-//! The first and the last step of submitting: what a batch is asked for now, and what that means for the lines it has.
+//! The first and the last step of submitting: the new specification, and its effects on the lines already there.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,27 +10,27 @@ use crate::{
     domain::{environment::Environment, job::BatchId, task::TaskName},
 };
 
-/// Lines that one transaction looks at: others wait for the lock meanwhile.
+/// How many lines one transaction handles: other processes wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
 
-/// A batch as its definition has it now.
+/// A batch by its current definition.
 #[derive(Debug, Clone)]
 pub struct NewBatch {
     /// Unique in the ledger.
     pub name: String,
     /// The definition's name.
     pub definition: String,
-    /// Where its calls go.
+    /// The environment of its calls.
     pub environment: Environment,
-    /// What it does with each line.
+    /// The task for each line.
     pub task: TaskName,
-    /// The whole specification.
+    /// The complete specification.
     pub spec: StoredSpec,
-    /// Micro-USD over all runs.
+    /// The spend limit over all runs, in micro-USD.
     pub max_spend: Option<i64>,
-    /// Calls at once.
+    /// How many calls may be in flight at once.
     pub concurrency: Option<u32>,
-    /// Whether a bad share pauses it.
+    /// Whether a high share of failures pauses it.
     pub pause_on_failures: bool,
 }
 
@@ -51,14 +51,14 @@ impl NewBatch {
     }
 }
 
-/// What a new specification means for the lines of a batch that is there.
+/// The effects of a new specification on the lines of an existing batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resubmission {
-    /// The outputs are other ones: what was answered is rendered and delivered again.
+    /// Whether the outputs differ: answered lines are rendered and delivered again.
     pub redeliver: bool,
-    /// They go elsewhere: what was written before is not there.
+    /// Whether the outputs go to another place, which has none of the files written before.
     pub elsewhere: bool,
-    /// The carried columns are other ones: for each of the new, its place among the old.
+    /// If the carried columns differ: for each new column, its index among the old ones.
     pub carried: Option<Vec<Option<usize>>>,
 }
 
@@ -67,40 +67,40 @@ pub struct Resubmission {
 pub struct Begun {
     /// The batch.
     pub batch: BatchId,
-    /// Whether it was there before.
+    /// Whether it existed before.
     pub existed: bool,
-    /// When.
+    /// When submitting began.
     pub at: Millis,
-    /// Lines that are delivered again.
+    /// How many lines are delivered again.
     pub redelivered: u64,
-    /// Lines that should be, and whose answers are pruned: they are left as they are.
+    /// How many lines should be delivered again, but their answers are pruned: they stay unchanged.
     pub pruned: u64,
 }
 
-/// What is still to be done with the lines of a batch, in the order of its report. It is kept with the batch, so that
-/// whoever submits next carries out what a killed submission began.
+/// The work that is left for the lines of a batch, in the order of its report. It is stored with the batch, so that the
+/// next submission finishes the work of a killed one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::store) struct Pending {
-    /// What was answered is delivered again.
+    /// Whether answered lines are delivered again.
     #[serde(default)]
     redeliver: bool,
-    /// All files are written, also those that stand in the ledger as they are to be.
+    /// Whether all files are written, including those that the ledger has with the right content.
     #[serde(default)]
     force: bool,
-    /// For each carried column, its place among those of the specification before.
+    /// For each carried column, its index among those of the previous specification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carried: Option<Vec<Option<usize>>>,
-    /// The last line that it was done with: ordinal and id.
+    /// The last line that is done: ordinal and id.
     #[serde(default)]
     after: (i64, i64),
 }
 
 impl Store {
-    /// Records a batch, or the newest specification of one that is there together with what that means for its lines.
-    /// Until [`Store::end_submit`] it is not worked.
+    /// Records a new batch; or, for an existing one, the newest specification and its effects on the lines. The batch's
+    /// jobs are not claimed until [`Store::end_submit`].
     pub async fn begin(&self, batch: NewBatch, again: Resubmission) -> Result<Begun, StoreError> {
         if let Some(row) = self.batch(&batch.name).await? {
-            // What a killed `cancel` or submission left half done comes first.
+            // First, a `cancel` or a submission that was killed halfway is finished.
             if row.cancelled_at.is_some() {
                 self.cancel_lines(row.id).await?;
             }
@@ -129,7 +129,7 @@ impl Store {
         Ok(begun)
     }
 
-    /// Has every finished job whose answer is kept delivered again. Returns how many, and how many answers are pruned.
+    /// Makes finished jobs with a kept answer due for delivery. Returns how many, and how many answers are pruned.
     pub async fn redeliver(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         self.finish_cancel(batch).await?;
         self.carry_out(batch).await?;
@@ -142,7 +142,7 @@ impl Store {
         self.carry_out(batch).await
     }
 
-    /// Carries out what is pending, in steps. Returns how many lines are delivered again, and how many answers are pruned.
+    /// Does the pending work, in steps. Returns how many lines are delivered again, and how many answers are pruned.
     async fn carry_out(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         let (mut redelivered, mut pruned) = (0, 0);
         while let Some(step) =
@@ -155,7 +155,7 @@ impl Store {
         Ok((redelivered, pruned))
     }
 
-    /// Every line was read: bad lines that were not among them are mended or gone, and leave the report. Returns how many.
+    /// Every line was read: bad lines that were not among them are corrected or gone. Removes them, and returns how many.
     pub async fn drop_mended(&self, begun: Begun) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {
@@ -237,7 +237,7 @@ async fn set_pending(conn: &mut SqliteConnection, batch: BatchId, pending: Optio
     Ok(())
 }
 
-/// One step. `None`: nothing is pending any more.
+/// Does one step. `None`: nothing is pending any more.
 async fn carry_out_some(
     conn: &mut SqliteConnection,
     batch: BatchId,
@@ -296,7 +296,7 @@ async fn carry_out_some(
     Ok(Some(done))
 }
 
-/// The cells under the columns of today. A line that is gone from the manifest keeps its own.
+/// The cells under the current columns. A line that is no longer in the manifest keeps its own cells.
 fn moved_cells(carried: &str, places: &[Option<usize>]) -> String {
     let cells: Vec<Value> = serde_json::from_str(carried).unwrap_or_default();
     let cell = |place: &Option<usize>| place.and_then(|at| cells.get(at)).cloned().unwrap_or_else(|| json!(""));

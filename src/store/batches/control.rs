@@ -1,4 +1,4 @@
-//! The user's verbs, in steps, since others wait for the lock meanwhile: cancel and retry; and the end of a batch.
+//! The verbs cancel and retry, in steps, since other processes wait for the lock; and the end of a batch.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,12 +13,12 @@ use crate::{
     domain::job::{BatchId, CallId, JobState},
 };
 
-/// Jobs that one transaction changes at most.
+/// How many jobs one transaction changes at most.
 const JOBS_AT_ONCE: usize = 4_000;
-/// Calls that one transaction gives up at most.
+/// How many calls one transaction gives up at most.
 const CALLS_AT_ONCE: i64 = 1_000;
-/// How long a verb of many steps leaves the lock alone between two of them, where others work. Who waits for SQLite's lock
-/// looks at it every 100 ms at the latest: a lock that is free for a moment only, nobody finds free.
+/// How long a verb of many steps leaves the lock free between two steps, where other processes work. A process that waits
+/// for SQLite's lock tries it at least every 100 ms: it would never find a lock that is free for a moment only.
 const STEPS_APART: Duration = Duration::from_millis(30);
 
 /// Which jobs a `retry` is meant for.
@@ -26,35 +26,35 @@ const STEPS_APART: Duration = Duration::from_millis(30);
 pub struct Chosen {
     /// The batch.
     pub batch: BatchId,
-    /// Only this key; then a succeeded job too.
+    /// Only this key; then also if the job succeeded.
     pub key: Option<String>,
     /// Only these states; empty = failed, suspect and cancelled.
     pub states: Vec<JobState>,
-    /// Only this part of their texts is bought again.
+    /// Only this part of their texts, which is bought again.
     pub part: Option<i64>,
 }
 
 /// What a `retry` does, or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retried {
-    /// Jobs that go back to the queue.
+    /// How many jobs go back to the queue.
     pub jobs: u64,
-    /// Those whose kept answer is only delivered again.
+    /// How many of those only deliver their kept answer again.
     pub deliveries: u64,
-    /// What is bought, in the units of the task: milliseconds of audio, or characters; of jobs that it is known of.
+    /// What is bought, in the units of the task (milliseconds of audio, or characters), for the jobs with a known amount.
     pub units: u64,
-    /// Jobs of which it is not known.
+    /// How many jobs have an unknown amount.
     pub unknown: u64,
-    /// Other outputs that share audio with what is bought: they are joined again, for nothing.
+    /// How many other outputs share audio with what is bought: they are joined again, free of charge.
     pub joined: u64,
 }
 
 /// What a `cancel` did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cancelled {
-    /// Jobs taken back.
+    /// How many jobs were cancelled.
     pub jobs: u64,
-    /// Of those, how many had a call in flight: it finishes, and its answer is kept.
+    /// How many of those had a call in flight: it finishes, and its answer is kept.
     pub in_flight: u64,
 }
 
@@ -64,8 +64,8 @@ pub(in crate::store) const AWAITED_CALLS: &str = r"-- control::cancel: by the op
         WHERE +batch = $1 AND state IN ('sent', 'accepted') AND process IS NOT NULL";
 
 impl Store {
-    /// Takes back every job that is not finished. Calls in flight finish, and their answers are kept. From the first step
-    /// on no call is begun; lines that a submission in progress still adds are cancelled when it ends.
+    /// Cancels every job that is not finished. Calls in flight finish, and their answers are kept. From the first step on
+    /// no call begins. Lines that a running submission still adds are cancelled when it ends.
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, StoreError> {
         let in_flight = self
             .write(move |conn, now| {
@@ -83,10 +83,10 @@ impl Store {
         Ok(Cancelled { jobs: self.cancel_lines(batch).await?, in_flight })
     }
 
-    /// Carries a `cancel` out. Returns how many jobs were taken back.
+    /// Cancels the lines of a batch. Returns how many jobs were cancelled.
     pub(in crate::store) async fn cancel_lines(&self, batch: BatchId) -> Result<u64, StoreError> {
         let mut cancelled = 0;
-        // Nobody waits for these calls any more, and after their jobs nobody would look at them.
+        // Nobody waits for these calls any more, and once their jobs are over nobody would look at them.
         while self.write(move |conn, now| Box::pin(give_up_unawaited(conn, batch, now))).await? {
             self.let_others_write().await?;
         }
@@ -97,8 +97,8 @@ impl Store {
         Ok(cancelled)
     }
 
-    /// Finishes what a killed `cancel` left half done, if one did: else what makes a line due again would have the rest
-    /// bought, too.
+    /// Finishes a `cancel` that was killed halfway, if there is one. Otherwise, making one line due again would buy the
+    /// rest, too.
     pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
         let half_done: bool = sqlx::query_scalar(
             r"-- control::finish_cancel
@@ -115,7 +115,7 @@ impl Store {
         Ok(())
     }
 
-    /// Between two steps of a verb: leaves the lock alone for as long as it takes others to find it free.
+    /// Leaves the lock free between two steps of a verb, for as long as other processes need to find it free.
     pub async fn let_others_write(&self) -> Result<(), StoreError> {
         let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
             .bind(self.shared.process.load(Ordering::Acquire))
@@ -127,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    /// What [`Store::retry`] would do.
+    /// The effect that [`Store::retry`] would have.
     pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
         let row = sqlx::query(sql(&format!(
             r"-- control::plan_retry
@@ -186,8 +186,8 @@ impl Store {
         })
     }
 
-    /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought, unless the job is
-    /// suspect or was chosen by key though it had succeeded.
+    /// Puts jobs back in the queue with their tries reset. A kept answer is delivered, not bought again, unless the job
+    /// is suspect, or was chosen by key although it succeeded.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
         self.finish_cancel(chosen.batch).await?;
         let ids: Vec<i64> = sqlx::query_scalar(sql(
@@ -208,7 +208,7 @@ impl Store {
         Ok(retried)
     }
 
-    /// Puts back what can be tried again for nothing: source errors, and deliveries whose answer is kept.
+    /// Puts back the jobs that can be tried again free of charge: source errors, and deliveries whose answer is kept.
     pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
         self.finish_cancel(batch).await?;
         let ids: Vec<i64> = sqlx::query_scalar(
@@ -225,7 +225,7 @@ impl Store {
         self.retry_in_steps(&ids, chosen, true).await
     }
 
-    /// Puts these jobs back in the queue, some at a time; `free`: only those of which nothing is bought. Returns how many.
+    /// Puts these jobs back in the queue, some at a time; `free`: only those that buy nothing. Returns how many.
     async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<u64, StoreError> {
         let mut retried = 0;
         for some in ids.chunks(JOBS_AT_ONCE) {
@@ -244,7 +244,7 @@ impl Store {
         Ok(retried)
     }
 
-    /// Marks a batch that has nothing due as finished. Returns whether it is.
+    /// Marks a batch that has nothing due as finished. Returns whether it is finished.
     pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -267,7 +267,7 @@ impl Store {
     }
 }
 
-/// Of these failed jobs those of which nothing is bought when they are tried again.
+/// Those of these failed jobs that buy nothing when they are tried again.
 async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
     let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
         r"-- control::free_of
@@ -288,8 +288,8 @@ fn id_rows(ids: &[i64]) -> String {
     json!(ids.iter().map(|id| json!([id])).collect::<Vec<_>>()).to_string()
 }
 
-/// The jobs (`j`) that a retry is meant for: of batch `$1`, in the states `$2`, of key `$3`, for part `$4`. Whether they
-/// are delivered from what is kept: what is suspect, or succeeded and was chosen all the same, is bought again.
+/// The jobs (`j`) of a retry: of batch `$1`, in the states `$2`, of key `$3`, for part `$4`. Also whether they are
+/// delivered from kept answers: a suspect job, or one chosen although it succeeded, is bought again.
 fn chosen_jobs(which: &str) -> String {
     format!(
         "SELECT j.id, j.state, j.units,
@@ -305,8 +305,8 @@ fn chosen_jobs(which: &str) -> String {
 const PRESENT: &str = "(p.reused = 1 OR EXISTS (
     SELECT 1 FROM calls AS k WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered'))";
 
-/// Whether a part (`p`) of a chosen job (`c`) is set aside, to be bought again: the one that is asked for; of a suspect job
-/// the parts in doubt, if it is known which; of one that failed, what was answered and whose answer is pruned.
+/// Whether a part (`p`) of a chosen job (`c`) is set aside, to be bought again: the requested part; of a suspect job the
+/// doubtful parts, if they are known; of a failed job the answered parts whose answer is pruned.
 const ASIDE: &str = "CASE
     WHEN c.kept THEN 1 = 0
     WHEN $4 IS NOT NULL THEN p.part = $4
@@ -324,7 +324,7 @@ fn states(chosen: &Chosen) -> String {
             states.push(JobState::Succeeded);
         }
     }
-    // Only a key can choose what already went well.
+    // Only a key can choose a job that succeeded.
     if chosen.key.is_none() {
         states.retain(|s| *s != JobState::Succeeded);
     }
@@ -332,7 +332,7 @@ fn states(chosen: &Chosen) -> String {
     json!(states.iter().map(|state| [state]).collect::<Vec<_>>()).to_string()
 }
 
-/// Puts some of the chosen jobs back in the queue: with what is kept, or with calls to be made.
+/// Puts some of the chosen jobs back in the queue, with kept answers or with new calls.
 async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now: Millis) -> Result<u64, StoreError> {
     let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
     let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
@@ -349,7 +349,7 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
     .fetch_all(&mut *conn)
     .await?;
     if let Some(part) = chosen.part {
-        // A job that was never worked has no plan yet: the part is known by its number alone.
+        // A job that was never claimed has no plan yet: only the part's number is known.
         sqlx::query(sql(r"-- control::retry_some
                 INSERT INTO job_parts (job, part)
                 SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
@@ -381,7 +381,7 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
     Ok(u64::try_from(jobs.len()).unwrap_or(0))
 }
 
-/// Sets parts aside, however they came to be there: `[[job, part], …]`. What the audio cache had until now will not do.
+/// Sets parts aside, bought or reused: `[[job, part], …]`. Clips that the audio cache has had until now do not count.
 async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Result<(), StoreError> {
     for statement in [
         r"-- control::set_aside
@@ -411,10 +411,10 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
     Ok(())
 }
 
-/// Back to the queue: jobs, and whether their kept answer will do.
+/// Puts jobs back in the queue; each entry also says whether its kept answer is used.
 async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
-    // What is retried is written again, whatever stands there.
+    // The files of retried jobs are written again, whatever is there.
     deliveries::forget_checksums(conn, &set).await?;
     sqlx::query(sql(r"-- control::requeue: what was in doubt is bought again, or delivered again and judged anew.
             UPDATE job_parts
@@ -442,7 +442,7 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
     Ok(())
 }
 
-/// Something is due again. Unless its lines are being submitted, a `cancel` that came before does not hold for it.
+/// Reopens a batch with something due. An earlier `cancel` ends, unless the batch's lines are being submitted.
 pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
     sqlx::query(
         r"-- control::unfinish: a batch that goes on has its window at once.
@@ -468,7 +468,7 @@ pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: Batch
     Ok(())
 }
 
-/// Gives up open calls of a batch that nobody waits for, at most so many. Returns whether there may be more.
+/// Gives up open calls of a batch that nobody waits for, up to a limit. Returns whether there may be more.
 async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
     let unawaited = sqlx::query(
         r"-- control::give_up_unawaited: by the open calls, as in `cancel`.
@@ -485,7 +485,7 @@ async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Mil
     Ok(!unawaited.is_empty())
 }
 
-/// Takes some jobs of a batch back. `None`: none was left, and the batch is marked as finished.
+/// Cancels some jobs of a batch. `None`: none was left, and the batch is marked as finished.
 async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
     let done = sqlx::query(
         r"-- control::cancel_some
@@ -514,7 +514,7 @@ async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -
     Ok(None)
 }
 
-/// The open calls of jobs (`[[job], …]`) that nobody works on any more: given up, and in the books.
+/// Gives up and books the open calls of jobs (`[[job], …]`) that no worker has any more.
 pub(in crate::store) async fn give_up_open_calls_of(
     conn: &mut SqliteConnection,
     jobs: &str,
@@ -531,7 +531,7 @@ pub(in crate::store) async fn give_up_open_calls_of(
     give_up_all(conn, &open, now).await
 }
 
-/// The open calls of one job that nobody works on any more.
+/// Gives up and books the open calls of one job that no worker has any more.
 pub(in crate::store) async fn give_up_open_calls(
     conn: &mut SqliteConnection,
     job: i64,
@@ -540,8 +540,8 @@ pub(in crate::store) async fn give_up_open_calls(
     give_up_open_calls_of(conn, &id_rows(&[job]), now).await
 }
 
-/// The workers of these superseded jobs have stopped: their successors may start. One whose predecessor itself waited for an
-/// older job's worker, and began when that one's lease had run out, waits for that worker as long as it is at work.
+/// The workers of these superseded jobs have stopped: their successors may start. If a predecessor itself waited for an
+/// older job's worker, and began after that worker's lease expired, its successor waits while that worker is active.
 pub(in crate::store) async fn release_successors(
     conn: &mut SqliteConnection,
     stopped: &[i64],

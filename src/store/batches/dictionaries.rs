@@ -1,15 +1,15 @@
-//! Where pronunciations were put: which dictionary of which account says what.
+//! Uploaded pronunciation dictionaries: their accounts, ids and contents.
 
 use crate::store::{Store, StoreError};
 
 impl Store {
-    /// The id of an account's dictionary of this name (its file), and the hash of what it said when it was put there.
+    /// The id of an account's dictionary of this name (its file), and the hash of its content when it was uploaded.
     pub async fn dictionary(&self, account: &str, name: &str) -> Result<Option<(String, String)>, StoreError> {
         let sql = "SELECT id, hash FROM dictionaries WHERE account = $1 AND name = $2";
         Ok(sqlx::query_as(sql).bind(account).bind(name).fetch_optional(&self.read).await?)
     }
 
-    /// Remembers it.
+    /// Records an uploaded dictionary.
     pub async fn keep_dictionary(&self, account: &str, name: &str, id: &str, hash: &str) -> Result<(), StoreError> {
         let [account, name, id, hash] = [account, name, id, hash].map(str::to_owned);
         self.write(move |conn, _| {

@@ -1,4 +1,4 @@
-//! What submitting would do, before it does.
+//! The effects of submitting, computed before it happens.
 
 use crate::domain::{identity::Identity, job::BatchId};
 #[cfg(test)]
@@ -10,51 +10,51 @@ use crate::store::{
     engine::sql::sql,
 };
 
-/// What submitting would do.
+/// The effects of submitting, as counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Lines that are not there.
+    /// Lines that the batch does not have.
     pub new: u64,
-    /// Lines that are there, with another recording or other options.
+    /// Lines that the batch has, with another recording or other options.
     pub changed: u64,
-    /// Lines that are there as they are and finished well.
+    /// Lines that the batch has unchanged, and that succeeded.
     pub done: u64,
-    /// Lines that are there as they are and are not finished, or failed.
+    /// Lines that the batch has unchanged, and that are unfinished or failed.
     pub open: u64,
-    /// Those of the done ones whose outputs have other names now, or are asked for again.
+    /// Those of the done ones whose outputs have other names now, or are wanted again.
     pub redelivered: u64,
     /// Those of the open ones that failed.
     pub failed: u64,
-    /// Lines that are answered, with the same recording and other options: bought again.
+    /// Answered lines with the same recording and other options: they are bought again.
     pub rebuy: u64,
     /// Audio of those, in ms.
     pub rebuy_ms: u64,
     /// Those of the new and changed ones that name no recording.
     pub idle: u64,
-    /// Lines that are to be worked and whose length is known.
+    /// Lines to be worked whose length is known.
     pub known: u64,
     /// Audio of those, in ms.
     pub known_ms: u64,
-    /// Lines that are there with the same recording or text.
+    /// Lines that the batch has with the same recording or text.
     pub same_source: u64,
-    /// Lines that are there with another recording or text.
+    /// Lines that the batch has with another recording or text.
     pub other_source: u64,
-    /// Those of the first that are at an http(s) address.
+    /// Those of `same_source` that are at an http(s) address.
     pub same_urls: u64,
-    /// Those of the first whose local file nobody has read, and that is found in another way than before: it is taken as it
-    /// is, and nothing says that it is the same.
+    /// Those of `same_source` whose local file was never read, and whose metadata has changed: the file counts as the
+    /// same, without proof.
     pub unproven: u64,
-    /// Those of the first whose local file was found in another way than before.
+    /// Those of `same_source` whose local file was read, and whose path or metadata has changed.
     pub renewed: u64,
-    /// Lines that are there and whose local file has to be read: only its content can say whether it is the same.
+    /// Lines that the batch has and whose local file must be read: only its content shows whether it is the same.
     pub to_read: u64,
     /// Bytes of those files.
     pub to_read_bytes: u64,
-    /// Lines that are there and whose local file cannot be seen: they stay as they are.
+    /// Lines that the batch has and whose local file cannot be seen: they stay unchanged.
     pub unseen: u64,
 }
 
-/// A local file that has to be read, by its line.
+/// A local file that must be read, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToRead {
     /// The line in the manifest.
@@ -63,7 +63,7 @@ pub struct ToRead {
     pub path: String,
 }
 
-/// A line whose address is another one than the ledger has.
+/// A line whose address differs from the one in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readdressed {
     /// The line in the manifest.
@@ -72,7 +72,7 @@ pub struct Readdressed {
     pub now: String,
     /// The address in the ledger.
     pub before: String,
-    /// The identity that the ledger has.
+    /// The identity in the ledger.
     pub identity: Identity,
 }
 
@@ -100,12 +100,12 @@ impl std::ops::AddAssign for Diff {
     }
 }
 
-/// What submitting would do with one job.
+/// The effects of submitting on one job, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPlan(i64);
 
 impl JobPlan {
-    /// The job is not there.
+    /// The batch does not have the job.
     pub const NEW: Self = Self(1);
     const CHANGED: i64 = 1 << 1;
     const DONE: i64 = 1 << 2;
@@ -127,38 +127,38 @@ impl JobPlan {
         self.0 & bit != 0
     }
 
-    /// Whether it would be worked.
+    /// Whether the job would be worked.
     #[must_use]
     pub const fn is_worked(self) -> bool {
         self.has(Self::NEW.0 | Self::CHANGED) || (self.has(Self::OPEN) && !self.has(Self::FAILED))
     }
 
-    /// Whether it is bought, and other options ask for it again.
+    /// Whether the job was bought, and other options buy it again.
     #[must_use]
     pub const fn is_bought_again(self) -> bool {
         self.has(Self::REBUY)
     }
 }
 
-/// Jobs of a set for which submitting would do the same.
+/// Jobs of a set on which submitting has the same effects.
 #[derive(Debug)]
 struct Alike {
     plan: JobPlan,
     count: u64,
-    /// Those of them whose length is known, and their length in all.
+    /// How many of them have a known length, and the sum of these lengths.
     measured: u64,
     units: u64,
     bytes: u64,
-    /// Their places in the set, with commas between.
+    /// Their indexes in the set, separated by commas.
     places: String,
 }
 
-/// What submitting a set would do, job by job. Mostly all jobs of a set are alike.
+/// The effects of submitting a set, by job. Usually all jobs of a set are alike.
 #[derive(Debug, Default)]
 pub struct DiffSet(Vec<Alike>);
 
 impl DiffSet {
-    /// The counts.
+    /// The sums over all jobs.
     #[must_use]
     pub fn counts(&self) -> Diff {
         let mut diff = Diff::default();
@@ -191,10 +191,10 @@ impl DiffSet {
         diff
     }
 
-    /// The jobs one by one, in the order of their places.
+    /// The effects on each job, in the order of the indexes.
     ///
     /// # Errors
-    /// The ledger has answered with something else than places.
+    /// The ledger returned something other than indexes.
     pub fn jobs(&self) -> Result<Vec<JobPlan>, StoreError> {
         let mut jobs: Vec<(u64, JobPlan)> = Vec::new();
         for Alike { plan, places, .. } in &self.0 {
@@ -209,13 +209,13 @@ impl DiffSet {
 }
 
 impl Store {
-    /// What submitting these lines would do.
+    /// The effects of submitting these lines.
     #[cfg(test)]
     pub async fn diff(&self, batch: BatchId, lines: &[NewJob]) -> Result<Diff, StoreError> {
         Ok(self.diff_set(batch, lines.iter().zip(0..).collect()).await?.counts())
     }
 
-    /// What submitting a set would do, job by job.
+    /// The effects of submitting a set, by job.
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<DiffSet, StoreError> {
         let incoming = incoming(true);
         let plan = plan_of_job();
@@ -265,7 +265,7 @@ impl Store {
         Ok(DiffSet(rows.into_iter().map(alike).collect()))
     }
 
-    /// The lines of a set whose local files have to be read.
+    /// The lines of a set whose local files must be read.
     pub async fn to_read(&self, batch: BatchId, lines: LineSet) -> Result<Vec<ToRead>, StoreError> {
         let incoming = incoming(true);
         let rows: Vec<(i64, String)> = sqlx::query_as(sql(&format!(
@@ -283,7 +283,7 @@ impl Store {
         Ok(rows.into_iter().map(|(line, path)| ToRead { line: u64::try_from(line).unwrap_or(0), path }).collect())
     }
 
-    /// The lines of a set that have another address than the ledger, neither of them a local file.
+    /// The lines of a set whose address differs from the one in the ledger, and that have no local file before or after.
     pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<Readdressed>, StoreError> {
         let incoming = incoming(true);
         let rows: Vec<(i64, String, String, Identity)> = sqlx::query_as(sql(&format!(
@@ -309,7 +309,7 @@ impl Store {
     }
 }
 
-/// The plan, the jobs, those with units, the units, the bytes, and the places.
+/// The plan, the number of jobs, those with units, the units, the bytes, and the indexes.
 type AlikeRow = (i64, i64, i64, i64, i64, String);
 
 /// The bits of [`JobPlan`] for a job (`d`).

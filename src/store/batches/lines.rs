@@ -1,4 +1,4 @@
-//! Sets of lines on their way into the ledger: one JSON text a statement, written without a value per line in between.
+//! Sets of lines for the ledger: one JSON text per statement, written without intermediate values per line.
 
 use std::sync::Arc;
 
@@ -19,42 +19,42 @@ use crate::store::{
 /// A line that can be worked, or that names no recording and is skipped.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Its place in the manifest, from 1.
+    /// Its number in the manifest, from 1.
     pub line: u64,
     /// Its key.
     pub key: String,
-    /// Where its recording is; `None`: the line names none.
+    /// The address of its recording; `None`: the line names none.
     pub source: Option<String>,
-    /// Identity of the recording; of a local file it counts only until that is read.
+    /// The identity of the recording; that of a local file is valid only until the file is read.
     pub source_id: Identity,
-    /// Identity of what shapes the call.
+    /// The identity of the options that affect the call.
     pub options_id: Identity,
     /// JSON of options that differ from the batch's.
     pub overrides: Option<String>,
     /// JSON array of carried cells.
     pub carried: Option<String>,
-    /// Where its call goes.
+    /// The pool of its call.
     pub pool: Pool,
-    /// What a listing knew of its recording.
+    /// What a listing said about its recording.
     pub expected: Option<Listed>,
-    /// Of a local recording, how it was found.
+    /// The file of a local recording.
     pub local: Option<NewLocal>,
-    /// JSON array of its outputs' addresses, where they are there already: it is done, if it is new.
+    /// JSON array of its outputs' addresses, if they already exist: then a new line is done.
     pub adopted: Option<String>,
-    /// What it speaks.
+    /// What it synthesizes.
     pub synthesis: Option<NewSynthesis>,
 }
 
 /// A local recording of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLocal {
-    /// How it was found.
+    /// The path and metadata of the file.
     pub passport: Passport,
-    /// What is in it, where it was read to be compared with what the ledger knows.
+    /// Its content, if it was read for comparison with the ledger.
     pub content: Option<ContentHash>,
 }
 
-/// What a job speaks. Its `source_id` is the text's, so that a file that was only moved is the same line.
+/// What a job synthesizes. Its `source_id` is that of the text, so that a file that only moved is the same line.
 #[derive(Debug, Clone)]
 pub struct NewSynthesis {
     /// The text.
@@ -63,10 +63,10 @@ pub struct NewSynthesis {
     pub variant: String,
 }
 
-/// A line that cannot: it stands in the report until it is mended.
+/// A line that cannot be worked: it stays in the report until it is corrected.
 #[derive(Debug, Clone)]
 pub struct BadJob {
-    /// Its place in the manifest.
+    /// Its number in the manifest.
     pub line: u64,
     /// What is wrong with it.
     pub fault: String,
@@ -74,7 +74,7 @@ pub struct BadJob {
     pub carried: Option<String>,
 }
 
-/// What stands at a place of an entry's array, and how it is read from there.
+/// How an element of an entry's array is read.
 #[derive(Debug, Clone, Copy)]
 enum Cell {
     Text,
@@ -83,7 +83,7 @@ enum Cell {
     Hex,
 }
 
-/// The fields of a good line, in their order. Those at the end may be missing, and are NULL then.
+/// The fields of a good line, in order. Those at the end may be missing, and are NULL then.
 const LINE: [(&str, Cell); 19] = [
     ("line", Cell::Number),
     ("key", Cell::Text),
@@ -106,7 +106,7 @@ const LINE: [(&str, Cell); 19] = [
     ("source_inode", Cell::Number),
 ];
 
-/// The fields of a bad line, in their order.
+/// The fields of a bad line, in order.
 const BAD_LINE: [(&str, Cell); 5] = [
     ("line", Cell::Number),
     ("key", Cell::Text),
@@ -115,7 +115,7 @@ const BAD_LINE: [(&str, Cell); 5] = [
     ("place", Cell::Number),
 ];
 
-/// The good lines of the set `$1` as rows. Most sets have no texts, and less is read of their lines.
+/// The good lines of the set `$1` as rows. Most sets have no texts, and fewer fields of their lines are read.
 pub(in crate::store) fn incoming(speaks: bool) -> String {
     let cell = |nth: usize, name: &str, cell: Cell| match name {
         "variant" if speaks => format!("coalesce({}, '') AS variant", read(nth, cell)),
@@ -151,7 +151,7 @@ pub struct LineSet {
     texts: Texts,
 }
 
-/// A set as its statement takes it.
+/// A set in the form that its statement takes.
 #[derive(Debug)]
 pub(in crate::store) struct PackedLines {
     pub(in crate::store) len: u64,
@@ -160,7 +160,7 @@ pub(in crate::store) struct PackedLines {
 }
 
 impl PackedLines {
-    /// Whether any of them speaks: the others need less to be read of them.
+    /// Whether any of them has a text: for sets without texts fewer fields are read.
     pub(in crate::store) const fn speaks(&self) -> bool {
         !self.texts.is_empty()
     }
@@ -170,7 +170,7 @@ impl PackedLines {
 #[derive(Debug, Clone, Default)]
 pub struct BadSet(Array);
 
-/// The text of a JSON array that is still open.
+/// The text of a JSON array that is not closed yet.
 #[derive(Debug, Clone, Default)]
 struct Array {
     text: Vec<u8>,
@@ -180,7 +180,7 @@ struct Array {
 struct Hex(Identity);
 
 impl LineSet {
-    /// Room for `bytes` of text.
+    /// An empty set with room for `bytes` of text.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { lines: Array { text: Vec::with_capacity(bytes), len: 0 }, texts: Texts::default() }
@@ -193,7 +193,7 @@ impl LineSet {
         if j.expected.is_none() && j.adopted.is_none() && j.synthesis.is_none() && j.local.is_none() {
             return self.lines.push(&line);
         }
-        // Only lines that have it carry it: most manifests are no listings.
+        // Only lines with these fields carry them: most manifests are not listings.
         let (bytes, etag) = j.expected.as_ref().map(|e| (e.bytes, e.etag.as_str())).unzip();
         if let Some(local) = &j.local {
             let seen = local.passport.seen;
@@ -303,7 +303,7 @@ impl Array {
         self.len += 1;
     }
 
-    /// Adds an entry of the fields of two: no tuple has so many.
+    /// Adds an entry with the fields of two tuples: no single tuple has so many.
     fn push_joined(&mut self, first: &impl Serialize, second: &impl Serialize) {
         self.push(first);
         self.text.pop();

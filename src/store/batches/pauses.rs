@@ -1,5 +1,4 @@
-//! Pauses: the user's, those that wavebatch makes itself, and the one line that is let through to see whether the wall still
-//! stands.
+//! Pauses by the user and by wavebatch, and the one line that may pass to test whether the obstacle is still there.
 
 use sqlx::SqliteConnection;
 
@@ -19,9 +18,9 @@ impl Store {
         .await
     }
 
-    /// Lifts a pause; one that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
-    /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), only if `by_user`. Returns whether there was one to
-    /// lift.
+    /// Lifts a pause. A pause that only the user may lift ([`PauseKind::only_the_user_lifts`]), or that ends by itself
+    /// ([`PauseKind::ends_by_itself`], [`Store::lift_spend_pauses`]), is lifted only if `by_user`. Returns whether there
+    /// was one to lift.
     pub async fn resume(&self, batch: BatchId, by_user: bool) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -57,7 +56,7 @@ pub(in crate::store) async fn lift(conn: &mut SqliteConnection, batch: BatchId, 
     Ok(())
 }
 
-/// A pause inside somebody's transaction. The first reason stays; but a user's takes the place of one that wavebatch made.
+/// Pauses inside a running transaction. The first reason stays; but a user's pause replaces one by wavebatch.
 pub(in crate::store) async fn pause_in(
     conn: &mut SqliteConnection,
     batch: BatchId,
@@ -82,8 +81,8 @@ pub(in crate::store) async fn pause_in(
     Ok(())
 }
 
-/// What a settled line says of a batch that is probed: one that went well lifts the pause, one that failed keeps it. A
-/// source that is at fault says nothing.
+/// The effect of a settled line on a batch that is probed: a success lifts the pause, a failure keeps it. A fault of the
+/// source has no effect.
 pub(in crate::store) async fn end_probe(
     conn: &mut SqliteConnection,
     batch: BatchId,
@@ -106,7 +105,7 @@ pub(in crate::store) async fn end_probe(
     Ok(())
 }
 
-/// What waited for a pool that was out of reach tries at once, and is patient as long as before.
+/// Pools that were out of reach are tried at once, and the time until a pause begins starts again.
 pub(in crate::store) async fn restart_patience_clock(
     conn: &mut SqliteConnection,
     now: Millis,

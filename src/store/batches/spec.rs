@@ -1,4 +1,4 @@
-//! A batch's specification, as it stands in the ledger.
+//! A batch's specification, as it is stored in the ledger.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 
 use crate::domain::batch::BatchSpec;
 
-/// What a batch was asked for when it was submitted last. It is parsed where its row is read, and nowhere else.
+/// The specification of a batch's last submission. It is parsed where its row is read, and nowhere else.
 ///
-/// A specification that does not read makes its batch unworkable, and no other: so the reason stands here, in place of an
-/// error of the whole row.
+/// A specification that cannot be parsed makes only its own batch unworkable. So the reason is kept here, in place of an
+/// error for the whole row.
 #[derive(Debug, Clone)]
 pub struct StoredSpec {
     json: Arc<str>,
@@ -17,15 +17,15 @@ pub struct StoredSpec {
 }
 
 impl StoredSpec {
-    /// The specification, or why it does not read.
+    /// The specification, or why it cannot be parsed.
     ///
     /// # Errors
-    /// What is wrong with it, as a part of a sentence.
+    /// The reason, as a part of a sentence.
     pub fn read(&self) -> Result<&BatchSpec, &str> {
         self.spec.as_deref().map_err(|fault| &**fault)
     }
 
-    /// Its text, by which two of them are told apart.
+    /// Its text, by which two specifications are compared.
     #[must_use]
     pub const fn json(&self) -> &Arc<str> {
         &self.json

@@ -1,4 +1,4 @@
-//! Submitting: lines in sets of thousands, each new, the same, or changed.
+//! Submitting: sets of thousands of lines, each of which is new, the same, or changed.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::{
     domain::{identity::Identity, job::BatchId, task::TaskName},
 };
 
-/// What submitting did.
+/// The effects of a submission.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Submitted {
-    /// Lines that were not there.
+    /// Lines that the batch did not have.
     pub new: u64,
-    /// Lines that were, with another recording or other options: superseded.
+    /// Lines that it had with another recording or other options: superseded.
     pub changed: u64,
-    /// Lines that were there as they are.
+    /// Lines that it had unchanged.
     pub same: u64,
-    /// Of these, those whose outputs have other names now: delivered again.
+    /// Those of the unchanged ones whose outputs have other names now: delivered again.
     pub redelivered: u64,
-    /// Those that should be, and whose answers are pruned.
+    /// Those that should be delivered again, but whose answers are pruned.
     pub pruned: u64,
 }
 
@@ -44,8 +44,8 @@ impl std::ops::AddAssign for Submitted {
 }
 
 impl Store {
-    /// Submits sets of lines, a statement each, in one transaction. The larger it is, the fewer pages of the key's index
-    /// are written twice; meanwhile other processes wait.
+    /// Submits sets of lines, one statement each, in one transaction. A larger transaction writes fewer pages of the
+    /// key's index twice; other processes wait meanwhile.
     pub async fn submit_sets(&self, begun: Begun, sets: Vec<(LineSet, BadSet)>) -> Result<Submitted, StoreError> {
         let sets: Arc<[_]> = sets.into_iter().map(|(good, bad)| (good.into_lines(), bad.into_json())).collect();
         self.write(move |conn, now| {
@@ -61,7 +61,7 @@ impl Store {
         .await
     }
 
-    /// The batch is whole: from now on it is worked. Where it was cancelled meanwhile, so are the lines that came after.
+    /// The submission is complete, and the batch is worked. If it was cancelled meanwhile, so are its later lines.
     pub async fn end_submit(&self, batch: BatchId) -> Result<(), StoreError> {
         loop {
             // A `cancel` may come until the very end.
@@ -91,7 +91,7 @@ impl Store {
         Ok(())
     }
 
-    /// Lines of a batch whose outputs were there before it.
+    /// How many lines of a batch had their outputs before the batch existed.
     pub async fn adopted(&self, batch: BatchId) -> Result<u64, StoreError> {
         let sql = r"-- submit::adopted
                 SELECT count(*)
@@ -102,14 +102,14 @@ impl Store {
     }
 }
 
-/// Whether the files of a job (`j`) have other names by what was read of its line (`i`).
+/// Whether the files of a job (`j`) have other names by its line (`i`) as it was read now.
 pub(in crate::store) const IS_RENAMED: &str = "(j.overrides ->> 'name' IS DISTINCT FROM i.overrides ->> 'name'
     OR j.overrides ->> 'captions' IS DISTINCT FROM i.overrides ->> 'captions'
     OR j.overrides ->> 'format' IS DISTINCT FROM i.overrides ->> 'format')";
 
-/// Whether the line `i` has the recording or text of the job `j`; NULL where that is not known. Of a local file
-/// that was read before, its content decides, unless it is found just as it was; so one that was not read again, or cannot
-/// be, is neither the same nor another. An object that was moved in its store is known by what its ETag says of its content.
+/// Whether the line `i` has the recording or text of the job `j`; NULL where that is unknown. The content of a local file
+/// that was read before decides, unless its metadata is unchanged; so a file that was not or cannot be read again is
+/// neither the same nor another. The ETag of an object that was moved in its store identifies its content.
 pub(in crate::store) const SAME_SOURCE: &str = "CASE
      WHEN i.source_path IS NOT NULL AND j.source_path IS NOT NULL THEN CASE
        WHEN j.source_hash IS NULL THEN 1 = 1
@@ -143,7 +143,7 @@ async fn submit_set(
     .fetch_one(&mut *conn)
     .await?;
     let place = SetPlace { batch, task, ordinal, now };
-    // In a batch that was made just now no line can meet an older self.
+    // In a batch that was created just now no line has an older version.
     if begun.existed && ordinal > 0 {
         (done.redelivered, done.pruned) = redeliver_renamed(conn, place, good).await?;
         refresh_same(conn, place, good).await?;
@@ -158,17 +158,17 @@ async fn submit_set(
     Ok(done)
 }
 
-/// Where a set of lines goes.
+/// The batch and position of a set of lines.
 #[derive(Clone, Copy)]
 struct SetPlace {
     batch: BatchId,
     task: TaskName,
-    /// The last ordinal that is taken.
+    /// The last ordinal in use.
     ordinal: i64,
     now: Millis,
 }
 
-/// The same texts with the same options, whose outputs have other names now.
+/// Makes the same texts with the same options due for delivery again, where their outputs have other names now.
 async fn redeliver_renamed(
     conn: &mut SqliteConnection,
     place: SetPlace,
@@ -197,10 +197,10 @@ async fn redeliver_renamed(
     deliveries::redeliver(conn, &renamed, place.now).await
 }
 
-/// The same recordings with the same options: a fresher signature, another place of the same file and other carried cells
-/// take the place of the old.
+/// Updates lines with the same recording and options: a newer signature, another path of the same file and other carried
+/// cells replace the old ones.
 async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<(), StoreError> {
-    // Joined with itself, the table would be read once a line.
+    // A self-join would read the table once for each line.
     let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
     sqlx::query(sql(&format!(
         r"-- submit::refresh_same: nearly all lines have the same options, and are not to be found by those.
@@ -256,7 +256,7 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
     };
     let (idle, held, all) = (ids(Some(false)), ids(Some(true)), ids(None));
     control::give_up_open_calls_of(conn, &idle, place.now).await?;
-    // supersede: a worker that is still at it shows by its token that it has not stopped.
+    // supersede: an active worker shows by its token that it has not stopped.
     for (ids, token) in [(&idle, ", token = NULL, process = NULL"), (&held, "")] {
         sqlx::query(sql(&format!(
             r"-- submit::supersede
@@ -331,7 +331,7 @@ async fn insert_bad(conn: &mut SqliteConnection, place: SetPlace, bad: &str) -> 
     if bad == "[]" {
         return Ok(());
     }
-    // insert_bad: `finished_at` is when it was last seen to be bad. What is older when all lines are read was mended.
+    // insert_bad: `finished_at` is when it was last read as bad. Once all lines are read, older ones are corrected lines.
     let incoming = incoming_bad();
     sqlx::query(sql(&format!(
         r"-- submit::insert_bad

@@ -1,4 +1,4 @@
-//! Which lines of a batch are still asked for, once its manifest was read again.
+//! Which lines of a batch are still wanted after its manifest was read again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,37 +11,37 @@ use sqlx::{Row, SqliteConnection};
 use crate::domain::job::{BatchId, Wanted};
 use crate::store::{Begun, Store, StoreError, batches::control, engine::sql::sql, jobs::deliveries};
 
-/// Lines that one transaction looks at: others wait for the lock meanwhile.
+/// How many lines one transaction handles: other processes wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
 
-/// The lines that were read of a manifest, by hashes of 64 bits.
+/// The lines that were read from a manifest, as hashes of 64 bits.
 #[derive(Debug, Clone, Default)]
 pub struct ReadLines {
     keys: HashSet<u64>,
     jobs: HashSet<u64>,
-    /// Whether no line was left out. Else a line that was not read may be there.
+    /// Whether no line was skipped. Otherwise a line that was not read may still be in the manifest.
     pub whole: bool,
 }
 
-/// What a new reading meant for lines that were there.
+/// The effects of reading a manifest again on the lines already there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rewanted {
-    /// Lines that the manifest lacks now.
+    /// Lines that are no longer in the manifest.
     pub gone: u64,
-    /// Jobs in voices or formats that are not asked for any more.
+    /// Jobs in voices or formats that are no longer wanted.
     pub dropped: u64,
-    /// Those that are asked for again and are delivered again.
+    /// Jobs that are wanted again and are delivered again.
     pub redelivered: u64,
-    /// Those that should be, and whose answers are pruned.
+    /// Jobs that should be delivered again, but whose answers are pruned.
     pub pruned: u64,
 }
 
-/// What is kept of a line that was read: hashes of its key, and of key and variant.
+/// The hashes of a line that was read: of its key, and of key and variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineMark(u64, u64);
 
 impl LineMark {
-    /// Of a job of this key and variant.
+    /// The hashes of a job with this key and variant.
     #[must_use]
     pub fn of(key: &str, variant: &str) -> Self {
         let hash = |of: &dyn Fn(&mut DefaultHasher)| {
@@ -54,13 +54,13 @@ impl LineMark {
 }
 
 impl ReadLines {
-    /// A line was read.
+    /// Adds a line that was read.
     pub fn add(&mut self, line: LineMark) {
         self.keys.insert(line.0);
         self.jobs.insert(line.1);
     }
 
-    /// What a line is by this reading, and what it was before.
+    /// Whether a line is wanted by this reading, given what it was before.
     fn judge(&self, line: LineMark, before: Wanted) -> Wanted {
         if self.jobs.contains(&line.1) {
             Wanted::Yes
@@ -75,8 +75,8 @@ impl ReadLines {
 }
 
 impl Store {
-    /// Every line was read and submitted: lines that were not among them are gone or dropped; those that are asked for
-    /// again are due, for what they lack. It is done in steps, before [`Store::end_submit`].
+    /// Every line was read and submitted: lines that were not among them are gone or dropped; those that are wanted again
+    /// become due for what they lack. It runs in steps, before [`Store::end_submit`].
     pub async fn note_reading(&self, begun: Begun, reading: &ReadLines) -> Result<Rewanted, StoreError> {
         let mut done = Rewanted::default();
         let (before, all) = self.wanted_now(begun.batch).await?;
@@ -137,7 +137,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Good jobs of a batch that are wanted, and all of them.
+    /// How many good jobs of a batch are wanted, and how many there are.
     async fn wanted_now(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
         let (wanted, all): (i64, i64) = sqlx::query_as(
             r"-- wanted::wanted_now
@@ -152,7 +152,7 @@ impl Store {
     }
 }
 
-/// Jobs, and what they were and are. Returns how many are delivered again, and how many answers are pruned.
+/// Changes what jobs are. Returns how many are delivered again, and how many answers are pruned.
 async fn change(
     conn: &mut SqliteConnection,
     batch: BatchId,
@@ -179,8 +179,8 @@ async fn change(
     Ok(done)
 }
 
-/// Notes what lines are now. Each change takes the ledger's next number. A waiting job has a moment only while it is wanted;
-/// one that is at work keeps its lease, and is put back by its worker.
+/// Records what lines are now. Each change takes the ledger's next number. A waiting job has a due time only while it is
+/// wanted; a running job keeps its lease, and its worker puts it back.
 pub(in crate::store) async fn note(conn: &mut SqliteConnection, changes: &[(i64, Wanted)]) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! When a service may begin calls of a batch; what it may try of one that wavebatch paused itself; how it was told of last.
+//! When a service may begin calls of a batch; what it may try while wavebatch pauses it; its last reported status.
 
 use std::sync::atomic::Ordering;
 
@@ -10,26 +10,26 @@ use crate::{
     domain::{environment::Environment, job::BatchId, retry::PauseKind},
 };
 
-/// How long a pause that wavebatch made lasts until one line is tried, in ms.
+/// How long a pause by wavebatch lasts until one line is tried, in ms.
 const PROBE_AFTER: Millis = 15 * 60_000;
 
-/// How an unfinished, or just finished, batch stands.
+/// The status of an unfinished, or just finished, batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchStatus {
     /// It can be worked.
     Working,
-    /// Nothing of it is due any more, and it is not marked as finished.
+    /// None of its jobs is due any more, and it is not marked as finished.
     Over,
-    /// Finished, since then.
+    /// It is finished, since this moment.
     Finished(Millis),
-    /// Paused by wavebatch, since then.
+    /// It is paused by wavebatch, since this moment.
     Paused(Millis),
-    /// Its window closed then, and nothing of it is in flight.
+    /// Its window closed at this moment, and none of its calls is in flight.
     WindowClosed(Millis),
 }
 
 impl BatchStatus {
-    /// As it is kept, if it is one to tell of.
+    /// Its stored form, if it is a status to report.
     fn mark(&self) -> Option<String> {
         match self {
             Self::Working | Self::Over => None,
@@ -46,18 +46,18 @@ impl Store {
         self.shared.enforces_windows.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until something may have become due here that nobody waits for.
+    /// Waits until something may have become due here and no other task waits for it.
     pub async fn woken(&self) {
         self.shared.woken.notified().await;
     }
 
-    /// Something may have become due: whoever works here is to look.
+    /// Wakes the waiting task: something may have become due.
     pub fn wake(&self) {
         self.shared.woken.notify_one();
     }
 
-    /// Lets one line through of each batch that wavebatch paused over 15 min ago, or probed so long ago; but not of those
-    /// that only the user may let go on, or that go on by themselves. Returns them with why they are paused.
+    /// Lets one line pass of each batch that wavebatch paused or last probed over 15 min ago; but not if only the user
+    /// may resume it, or its pause ends by itself. Returns these batches with the kinds of their pauses.
     pub async fn probe_paused(&self, environment: Environment) -> Result<Vec<(BatchId, PauseKind)>, StoreError> {
         let held = |kind: &&PauseKind| kind.only_the_user_lifts() || kind.ends_by_itself();
         let held: Vec<&str> = PauseKind::ALL.iter().filter(held).map(|kind| kind.as_str()).collect();
@@ -97,7 +97,7 @@ impl Store {
         Ok(probed)
     }
 
-    /// The batches of this environment that are not finished, or whose end was not told of, and how each stands.
+    /// The batches of this environment that are not finished, or whose end was not reported yet, each with its status.
     pub async fn batch_statuses(&self, environment: Environment) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
         let rows = sqlx::query(
             r"-- window::standings
@@ -116,7 +116,7 @@ impl Store {
         Ok(self.readable(&rows, batch_status))
     }
 
-    /// Notes that a batch's report was written and that it was told how it stands.
+    /// Records that a batch's report was written and its status was reported.
     pub async fn set_reported(&self, batch: BatchId, batch_status: &BatchStatus) -> Result<(), StoreError> {
         let Some(mark) = batch_status.mark() else { return Ok(()) };
         self.write(move |conn, _| {

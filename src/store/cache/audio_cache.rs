@@ -1,4 +1,4 @@
-//! Bought speech, kept as files: a whole file under its cache key is the answer, whoever bought it.
+//! Bought audio, kept as files: a complete file under its cache key is the answer, whichever job bought it.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -14,10 +14,10 @@ use crate::{
     domain::{hex::unhex, identity::Identity, synthesis_options::AudioFormat},
 };
 
-/// The folder of the spool that bought speech is kept in: `synthesis/ab/abcd….pcm`, named by cache key and format.
+/// The folder of the spool that keeps bought audio: `speech/ab/abcd….pcm`, named by cache key and format.
 ///
-/// A file comes here whole or not at all: it is written beside, made durable, and renamed. What is here was paid for, and
-/// is the answer of a call whose row may not know it yet.
+/// A file appears here complete or not at all: it is written under another name, made durable, and renamed. Every file
+/// here was paid for, and is the answer of a call whose row may not know it yet.
 #[derive(Debug, Clone)]
 pub struct AudioCache {
     root: PathBuf,
@@ -26,9 +26,9 @@ pub struct AudioCache {
 /// A file of the audio cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedClip {
-    /// What it says, and how.
+    /// The identity of its text, voice and options.
     pub cache_key: Identity,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
@@ -37,16 +37,16 @@ pub struct CachedClip {
 }
 
 impl Store {
-    /// The bought speech beside this ledger.
+    /// The audio cache beside this ledger.
     #[must_use]
     pub fn audio_cache(&self) -> AudioCache {
         AudioCache { root: self.spool().join("speech") }
     }
 }
 
-// All of these touch the disk, and are for threads that may wait.
+// All of these use the disk, and are for threads that may block.
 impl AudioCache {
-    /// Where a clip is kept, if it is.
+    /// The path of a clip, whether it is kept or not.
     #[must_use]
     pub fn path(&self, cache_key: Identity, format: AudioFormat) -> PathBuf {
         let hex = cache_key.hex();
@@ -56,7 +56,7 @@ impl AudioCache {
     /// Whether a clip is kept, and how long its file is, in bytes.
     ///
     /// # Errors
-    /// It cannot be found out now: the disk fails, or the folder may not be read. The sound may be there all the same.
+    /// It cannot be found out now: the disk fails, or the folder cannot be read. The clip may be there nevertheless.
     pub fn find(&self, cache_key: Identity, format: AudioFormat) -> io::Result<Option<u64>> {
         match fs::metadata(self.path(cache_key, format)) {
             Ok(meta) => Ok((meta.is_file() && meta.len() > 0).then_some(meta.len())),
@@ -79,15 +79,15 @@ impl AudioCache {
     /// An empty file to be written and then [kept](Self::keep).
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be created.
     pub fn draft(&self) -> io::Result<(Scratch, File)> {
         Scratch::create(&self.root, "part")
     }
 
-    /// Makes a draft that is whole durable, under its clip's name. One that is there stays, unless it is to be replaced.
+    /// Makes a complete draft durable, under its clip's name. An existing file stays, unless it is to be replaced.
     ///
     /// # Errors
-    /// The disk is full, or worse; then nothing is kept.
+    /// The disk is full or fails; then nothing is kept.
     pub fn keep(&self, draft: &Scratch, cache_key: Identity, format: AudioFormat, replace: bool) -> io::Result<()> {
         if !replace && self.find(cache_key, format)?.is_some() {
             return Ok(());
@@ -107,21 +107,21 @@ impl AudioCache {
         Ok(())
     }
 
-    /// Puts a file that is no good out of the way. What is left of it stays beside, for who wants to look.
+    /// Moves a damaged file out of the way. It stays beside the cache's files, for inspection.
     pub fn discard(&self, cache_key: Identity, format: AudioFormat) {
         let path = self.path(cache_key, format);
         let _ = fs::rename(&path, path.with_extension(format!("{format}.damaged")));
     }
 
-    /// Notes that a clip was used now: the longest unused go first.
+    /// Records that a clip was used now: the least recently used clips are removed first.
     pub fn touch(&self, cache_key: Identity, format: AudioFormat) {
-        // A audio cache that cannot be written serves all the same.
+        // An audio cache that cannot be written can still be read.
         if let Ok(file) = File::options().append(true).open(self.path(cache_key, format)) {
             let _ = file.set_modified(SystemTime::now());
         }
     }
 
-    /// Everything that is kept, in no order. What is no kept clip is passed over.
+    /// Calls `each` for every kept clip, in no order. Other files are skipped.
     ///
     /// # Errors
     /// A folder cannot be read.
@@ -134,7 +134,7 @@ impl AudioCache {
             for file in entries(&folder.path())? {
                 let file = file?;
                 let Some(cache_key) = cache_key_of(&file.path()) else { continue };
-                // It may be pruned by somebody else meanwhile.
+                // Another process may prune it meanwhile.
                 let Ok(meta) = file.metadata() else { continue };
                 let used_at = meta.modified()?;
                 each(CachedClip { cache_key, path: file.path(), bytes: meta.len(), used_at });
@@ -143,7 +143,7 @@ impl AudioCache {
         Ok(())
     }
 
-    /// Where it is.
+    /// The folder of the cache.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -212,7 +212,7 @@ mod tests {
         let away = dir.path().join("away");
         fs::rename(&folder, &away).unwrap();
         assert_eq!(audio_cache.find(cache_key, AudioFormat::Pcm).unwrap(), None, "its folder is gone");
-        // A mount that fails answers each look with an error; so does a link that leads in a circle, also for root.
+        // A failing mount answers each look with an error; so does a link that points to itself, also for root.
         std::os::unix::fs::symlink(&folder, &folder).unwrap();
         assert!(audio_cache.find(cache_key, AudioFormat::Pcm).is_err());
         let (draft, _file) = audio_cache.draft().unwrap();

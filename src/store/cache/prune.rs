@@ -1,5 +1,5 @@
-//! Giving space back: kept answers are taken once nobody will ask for them; rows and receipts stay, so that nothing is
-//! bought again. All in short steps, since calls in flight wait for the same writer.
+//! Pruning: kept answers are removed once nobody will need them. Rows and receipts stay, so that nothing is bought again.
+//! All steps are short, since calls in flight wait for the same writer.
 
 use serde_json::json;
 use sqlx::Row;
@@ -15,26 +15,26 @@ use crate::{
     domain::{hex::hex, job::BatchId},
 };
 
-/// What was taken.
+/// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Answers.
     pub answers: u64,
-    /// Other bodies that were posted for calls.
+    /// Other bodies that were posted as callbacks.
     pub callbacks: u64,
-    /// Bytes that all of them took in the ledger.
+    /// The bytes that all of them used in the ledger.
     pub bytes: u64,
-    /// Texts of lines that have changed since.
+    /// Texts of lines that have changed since then.
     pub texts: u64,
 }
 
-/// Answers a transaction takes at most.
+/// How many answers a transaction removes at most.
 const AT_ONCE: u32 = 500;
-/// Bytes of answers a transaction takes at most, but for a single one: each of their pages is read to be freed.
+/// How many bytes of answers a transaction removes at most, if more than one: a page must be read to be freed.
 const BYTES_AT_ONCE: u64 = 1_000_000;
 
 impl Store {
-    /// Takes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
+    /// Removes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
         let batches: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
@@ -70,7 +70,7 @@ impl Store {
                 .write(move |conn, _| {
                     let calls = calls.clone();
                     Box::pin(async move {
-                        // The batch may have been taken up again since.
+                        // The batch may have been reopened since then.
                         let taken: Vec<i64> = sqlx::query_scalar(sql(r"-- prune::prune_one
                                 DELETE FROM answers
                                 WHERE call IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r)
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Takes what was posted for a batch's calls. How often something came, and what it did, stays.
+    /// Removes the callbacks' bodies of a batch's calls. How often each came, and its effect, stay.
     async fn prune_callbacks(
         &self,
         batch: i64,
@@ -147,8 +147,8 @@ impl Store {
         Ok(())
     }
 
-    /// The next calls of a batch that have answers, as many as one transaction takes. Looked for beside the writer, and
-    /// not among calls that are older than every answer: ids grow with time.
+    /// The next calls of a batch that have answers, as many as one transaction removes. The search runs beside the
+    /// writer, and skips the calls that are older than every answer: ids grow with time.
     async fn page(&self, batch: i64, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let found = sqlx::query(
             r"-- prune::page
@@ -180,7 +180,7 @@ impl Store {
         let mut log = Log::default();
         loop {
             let (before, left) = self.write(|conn, _| Box::pin(space::give_back(conn))).await?;
-            // A ledger that somebody rewrote with other settings gives nothing back.
+            // A ledger that was rewritten with other settings gives nothing back.
             if left == 0 || left >= before {
                 break;
             }

@@ -1,4 +1,4 @@
-//! The bought speech of the spool: how much there is, and what of it may go.
+//! The bought audio in the spool: how much there is, and which of it may be removed.
 
 use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
 
@@ -7,44 +7,44 @@ use serde_json::json;
 use crate::domain::identity::Identity;
 use crate::store::{CachedClip, Scratch, Store, StoreError, engine::sql::sql};
 
-/// Files that a transaction removes at most.
+/// How many files a transaction removes at most.
 const AT_ONCE: usize = 200;
 
-/// So many clips, and the length of their files.
+/// A number of clips, and the length of their files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClipTotals {
-    /// How many.
+    /// How many clips.
     pub clips: u64,
     /// Bytes.
     pub bytes: u64,
 }
 
-/// What is kept.
+/// The kept audio.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolView {
-    /// All of it.
+    /// All clips.
     pub all: ClipTotals,
-    /// What unfinished jobs need.
+    /// The clips that unfinished jobs need.
     pub needed: ClipTotals,
-    /// When a clip was bought or used, the longest ago.
+    /// When the least recently used clip was bought or used.
     pub oldest: Option<SystemTime>,
-    /// The same, the latest.
+    /// When the most recently used clip was bought or used.
     pub newest: Option<SystemTime>,
 }
 
-/// What a clip has to go for. At least one is set.
+/// The limits beyond which a clip is removed. At least one is set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpoolLimits {
-    /// It was not used since.
+    /// Clips that were not used since then are removed.
     pub unused_since: Option<SystemTime>,
-    /// The audio cache is larger: the longest unused go until it is not.
+    /// While the audio cache is larger, its least recently used clips are removed.
     pub max_bytes: Option<u64>,
 }
 
-/// What went, and what stayed.
+/// What was removed, and what stayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolPruned {
-    /// What went, or would go.
+    /// What was removed, or would be.
     pub taken: ClipTotals,
     /// What stayed because unfinished jobs need it.
     pub needed: ClipTotals,
@@ -54,13 +54,13 @@ pub struct SpoolPruned {
 
 /// The audio cache as it was a moment ago.
 pub(in crate::store) struct CacheContents {
-    /// The longest unused first.
+    /// The least recently used first.
     pub(in crate::store) clips: Vec<CachedClip>,
     pub(in crate::store) needed: HashSet<Identity>,
 }
 
 impl Store {
-    /// What bought speech is kept.
+    /// Which bought audio is kept.
     ///
     /// # Errors
     /// The ledger or the spool cannot be read.
@@ -78,7 +78,7 @@ impl Store {
         Ok(view)
     }
 
-    /// Removes bought speech, the longest unused first, and what dead processes left; never what an unfinished job needs.
+    /// Removes bought audio, least recently used first, and files of dead processes; never what an unfinished job needs.
     ///
     /// # Errors
     /// The ledger or the spool cannot be read, or a file cannot be removed.
@@ -128,11 +128,11 @@ impl Store {
         StoreError::Spool { path: self.audio_cache().root().to_owned(), source }
     }
 
-    /// Removes files that no unfinished job needs. Says which ones it left: those that are needed now, and those that were
-    /// used since they were seen.
+    /// Removes files that no unfinished job needs. Returns which ones it left: those that are needed now, and those that
+    /// were used since they were listed.
     ///
-    /// Who reuses a clip notes that first, and looks at its file then. The notes are read and the files removed inside
-    /// one write transaction: a note stands before it, and the file stays; or is written after it, and no file is found.
+    /// A job that reuses a clip records that first, then searches for the file. The records are read and the files
+    /// removed in one write transaction: if the record comes before it, the file stays; if after it, no file is found.
     pub(in crate::store) async fn remove(
         &self,
         clips: &[CachedClip],
@@ -169,8 +169,8 @@ impl Store {
     }
 }
 
-/// Of these clips, those that the spool must keep: as [`Store::needed_cache_keys`] says of all, but for those that nobody
-/// has asked for yet.
+/// The clips among these that the spool must keep, by the rule of [`Store::needed_cache_keys`], except for clips that no
+/// job has planned yet.
 const NEEDED_OF: &str = r"-- spool::needed_of
         SELECT r.v ->> 0
         FROM rows_of($1) AS r
@@ -192,7 +192,7 @@ impl ClipTotals {
     }
 }
 
-/// Which of them go, the longest unused first.
+/// Which of them are removed, the least recently used first.
 fn going(seen: &CacheContents, limits: SpoolLimits) -> Vec<bool> {
     let mut left: u64 = seen.clips.iter().map(|clip| clip.bytes).sum();
     let goes = |clip: &CachedClip| {

@@ -1,4 +1,4 @@
-//! What is posted for calls: kept with its call's answer in one transaction, however often and whenever it comes.
+//! Callbacks: each is stored with its call's answer in one transaction, however often and whenever it arrives.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,23 +22,23 @@ use crate::{
     large::look_into,
 };
 
-/// Bodies that are kept for one call, its answer's among them; and how many different ones are noted. Whoever knows an
-/// address can post to it for ever.
+/// How many bodies are kept for one call, including its answer's; and how many different ones are recorded. Anybody who
+/// knows an address can post to it without end.
 const BODIES_A_CALL: i64 = 2;
 const NOTED_A_CALL: i64 = 16;
 
-/// A callback as it was posted, read.
+/// A callback as it was posted, parsed.
 #[derive(Debug, Clone)]
 pub struct Callback {
     /// Its call, proved by its address.
     pub call: CallId,
     /// The body.
     pub body: Body,
-    /// What it says.
+    /// The parsed content.
     pub content: CallbackContent,
 }
 
-/// What a callback says.
+/// The content of a callback.
 #[derive(Debug, Clone)]
 pub enum CallbackContent {
     /// The transcription.
@@ -47,39 +47,39 @@ pub enum CallbackContent {
         request_id: Option<String>,
         /// Length of the audio, in ms: what is billed.
         audio_ms: Option<u64>,
-        /// At list price, in micro-USD; `None`: what was reserved.
+        /// At list price, in micro-USD; `None`: the reserved amount counts.
         cost: Option<i64>,
     },
-    /// It failed.
+    /// The request failed.
     Failed(CallFailure),
 }
 
 listed! {
-    /// What a callback did. Whichever it is, the vendor need not send it again.
+    /// What a callback did. In every case the vendor need not send it again.
     Effect, "effect of a callback" {
-        /// It is its call's answer.
+        /// It is the answer of its call.
         Answered = "answered",
-        /// It is one, and another call had answered before.
+        /// It is an answer, but another call of the part had answered before.
         Surplus = "surplus",
-        /// Its call has failed, which is a try.
+        /// Its call failed, which uses up a try.
         Failed = "failed",
-        /// The same came before.
+        /// The same body came before.
         Repeated = "repeated",
-        /// Another body came before, which counts. This one is kept beside.
+        /// Another body came before and counts. This one is kept beside it.
         Other = "other",
-        /// Its call was closed before: nothing.
+        /// Its call was closed before: it has no effect.
         Ignored = "ignored",
     }
 }
 
-/// A call that a callback is for.
+/// A call that expects a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// The model that was asked for.
     pub model: String,
-    /// How the call stands.
+    /// The state of the call.
     pub state: CallState,
-    /// When its intent was noted, ms since 1970.
+    /// When its intent was written, ms since 1970.
     pub sent_at: Millis,
 }
 
@@ -101,7 +101,7 @@ impl Store {
     }
 }
 
-/// SHA-256 of a body as it came.
+/// SHA-256 of a body as it was received.
 fn digest(body: &Body) -> Result<[u8; 32], StoreError> {
     let (mut hash, mut reader, mut piece) = (Sha256::new(), body.reader(), vec![0; 64 << 10]);
     loop {
@@ -132,7 +132,7 @@ impl Received {
     }
 }
 
-/// Takes deliveries, in sets. Of one call each set has one: whether it is the first, the next has to see.
+/// Handles callbacks in sets, at most one of each call: the next one depends on the first one's effect.
 pub(in crate::store) async fn receive(
     conn: &mut SqliteConnection,
     deliveries: &[&Received],
@@ -167,7 +167,7 @@ async fn receive_set(
         }
         effects.push(effect);
     }
-    // What the journal makes of those that count: another call of the same part may have answered before.
+    // The journal decides about those that count: another call of the same part may have answered before.
     let replies = end::end(conn, &ends.iter().collect::<Vec<_>>(), now).await?;
     let mut replies = ends.iter().map(|ended| ended.call).zip(replies).collect::<HashMap<_, _>>();
     for (delivery, effect) in set.iter().zip(&mut effects) {
@@ -190,14 +190,14 @@ async fn receive_set(
     Ok(effects)
 }
 
-/// A call that something is delivered for.
+/// A call that a callback has arrived for.
 struct CalledBack {
     state: CallState,
     /// The same body came before.
     repeated: bool,
-    /// How many different ones came.
+    /// How many different bodies were recorded.
     kept: i64,
-    /// Bodies that are kept, its answer's among them.
+    /// How many bodies are kept, including its answer's.
     bodies: i64,
 }
 
@@ -205,7 +205,7 @@ impl CalledBack {
     fn effect(&self, delivery: &Received) -> Effect {
         match &delivery.content {
             _ if self.repeated => Effect::Repeated,
-            // Its words are there already, of another delivery or of the log.
+            // The text is already there, from another callback or from the vendor's log.
             CallbackContent::Answer { .. } if matches!(self.state, CallState::Answered | CallState::Surplus) => {
                 Effect::Other
             }
@@ -264,7 +264,7 @@ async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashM
     Ok(known)
 }
 
-/// Keeps what came. The answer that counts stands among the answers.
+/// Records the callbacks. The answer that counts is stored in `answers`.
 async fn keep(
     conn: &mut SqliteConnection,
     kept: &[(&Received, Effect)],
@@ -281,7 +281,7 @@ async fn keep(
     insert.push_values(kept, |mut row, (delivery, effect)| {
         // A repeated one is only counted, and its first effect stays.
         let effect = if *effect == Effect::Repeated { Effect::Ignored } else { *effect };
-        // The body of an answer stands among the answers.
+        // The body of an answer is stored in `answers`.
         let beside = !matches!(effect, Effect::Answered | Effect::Surplus) && has_room(delivery.call);
         let (body, is_packed) = delivery.body.kept();
         row.push_bind(delivery.call)
@@ -299,7 +299,7 @@ async fn keep(
     Ok(())
 }
 
-/// Makes the jobs due. A running one is left to its worker, whose next move looks at the journal.
+/// Makes the jobs due. A running job is left to its worker, which looks at the journal next.
 async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
     let fresh = kept.iter().filter(|(_, effect)| *effect != Effect::Repeated);
     let calls: Vec<_> = fresh.map(|(delivery, _)| [delivery.call.0.simple().to_string()]).collect();

@@ -1,5 +1,5 @@
-//! One clip, one open call: who else buys it now, who has bought it since the audio cache was looked at, and who waits
-//! for it.
+//! One clip has at most one open call: which call buys it now, which call has bought it since the last look at the audio
+//! cache, and which jobs wait for it.
 
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
@@ -7,18 +7,18 @@ use sqlx::{Row, SqliteConnection};
 use crate::store::{Moment, PermitAsk, StoreError, engine::sql::sql};
 use crate::{clock::Millis, domain::job::CallId};
 
-/// What the ledger knows of the clip that is asked for.
+/// What the ledger knows about the clip of an ask.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::store) struct ClipFence {
-    /// An open call for it, and until when it is somebody's.
+    /// An open call for it, and until when that call belongs to its worker.
     pub(in crate::store) open: Option<(CallId, Option<Millis>)>,
-    /// A call that has been answered since the audio cache was looked at.
+    /// A call that has been answered since the last look at the audio cache.
     pub(in crate::store) kept: Option<CallId>,
-    /// A call of another job that was given up, and whether that job is done with: else it is about to say what is next.
+    /// A call of another job that was given up, and whether that job is over. Otherwise that job decides about it soon.
     pub(in crate::store) manual_review: Option<(CallId, bool)>,
 }
 
-/// The fence of each ask's clip, in their order.
+/// The fence of each ask's clip, in the order of the asks.
 pub(in crate::store) async fn fences(
     conn: &mut SqliteConnection,
     asks: impl Iterator<Item = &PermitAsk>,
@@ -63,7 +63,7 @@ pub(in crate::store) async fn fences(
     .await?;
     for row in open {
         let until: Millis = row.try_get("until")?;
-        // Who waits is woken by the end of the call; this is only the latest moment.
+        // The end of the call wakes those who wait; this is only the latest moment.
         let until = (until > now.wall).then(|| until.min(now.wall + 4 * lease_ms));
         at(&mut fences, &row)?.open = Some((row.try_get("id")?, until));
     }
@@ -105,7 +105,7 @@ fn at<'f>(fences: &'f mut [ClipFence], row: &sqlx::sqlite::SqliteRow) -> Result<
     fences.get_mut(nth).ok_or_else(|| StoreError::Unexpected("a clip that nobody asked for".into()))
 }
 
-/// These calls are closed: the jobs that waited for one of them are due.
+/// Makes the jobs due that waited for one of these closed calls.
 pub(in crate::store) async fn wake(
     conn: &mut SqliteConnection,
     closed: &[CallId],
@@ -128,8 +128,8 @@ pub(in crate::store) async fn wake(
     Ok(())
 }
 
-/// These calls have bought clips again that the user wanted bought again: all outputs of their batch that have one of them
-/// are joined again.
+/// These calls have bought clips again because the user wanted that: every output of their batch that contains one of
+/// them is joined again.
 pub(in crate::store) async fn rejoin(
     conn: &mut SqliteConnection,
     bought: &[CallId],

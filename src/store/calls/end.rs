@@ -1,5 +1,5 @@
-//! How calls end: the answer on disk, the slot freed, the money booked, the pool taught. Taken by call id, whatever the
-//! lease: an answer that was paid for is kept even if somebody else has the job by now.
+//! How calls end: the answer is stored, the slot freed, the money booked, the pool updated. Calls are found by id,
+//! whatever the lease: a paid answer is kept even if another worker has the job by now.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,18 +27,18 @@ use crate::{
     },
 };
 
-/// A call's end, as its worker saw it.
+/// The end of a call, as its worker saw it.
 #[derive(Debug)]
 pub struct Ended {
     /// The call.
     pub call: CallId,
-    /// When its first byte left, if that was noticeably later than its intent: the rate is counted from there.
+    /// When its first byte left, if that was noticeably later than its intent: the rate counts it from that moment.
     pub departed_at: Option<Millis>,
-    /// The pool's limits as this process has them.
+    /// The pool's limits as this process knows them.
     pub limits: Limits,
     /// How it ended.
     pub end: End,
-    /// Pauses its batch in the same transaction: not one more call may leave.
+    /// Pauses its batch in the same transaction, so that no further call leaves.
     pub pauses: Option<(PauseKind, String)>,
 }
 
@@ -49,7 +49,7 @@ pub enum End {
     Answered {
         /// The body.
         body: Body,
-        /// Found in the vendor's log rather than received.
+        /// It was found in the vendor's log rather than received.
         from_log: bool,
         /// The vendor's id of the request.
         request_id: Option<String>,
@@ -57,28 +57,28 @@ pub enum End {
         content_expiry: Option<String>,
         /// Length of the audio, in ms: what is billed.
         audio_ms: Option<u64>,
-        /// At list price, in micro-USD; unknown where the length is, and then what was reserved counts.
+        /// At list price, in micro-USD. It is unknown where the length is unknown; then the reserved amount counts.
         cost: Option<i64>,
     },
-    /// A part was spoken, and its audio stands whole in the spool. It costs what was reserved: its text's length is known.
+    /// A part was synthesized; its audio is complete in the spool. It costs what was reserved, by its text's length.
     Synthesized {
         /// Length of the file.
         bytes: u64,
-        /// Found in the spool rather than received.
+        /// It was found in the spool rather than received.
         found: bool,
         /// The vendor's id of the request.
         request_id: Option<String>,
         /// `x-content-expiry`.
         content_expiry: Option<String>,
     },
-    /// The vendor works on it, and posts its answer. It stays open, without a slot.
+    /// The vendor works on it and will post its answer. It stays open, without a slot.
     Accepted {
         /// The vendor's id of the request.
         request_id: Option<String>,
     },
     /// Refused, or provably not sent: free of charge.
     Rejected {
-        /// Why; none for a stale permit.
+        /// The failure; none for a stale permit.
         failure: Option<CallFailure>,
         /// What the pool learns from it.
         effect: PoolEffect,
@@ -89,19 +89,19 @@ pub enum End {
     Unknown {
         /// What happened.
         failure: CallFailure,
-        /// Whether the vendor may still be working: our own time-out. The slot then runs out with the lease.
+        /// Whether the vendor may still be working, after our own time-out. The slot then expires with the lease.
         keeps_slot: bool,
         /// What the pool learns from it.
         effect: PoolEffect,
     },
-    /// A complete 200 that cannot be used.
+    /// A complete 200 whose body cannot be used.
     Unusable {
         /// What is wrong with it.
         failure: CallFailure,
     },
-    /// A 200 larger than any that is read. It is billed, and its body kept beside the answers that count.
+    /// A 200 whose body is larger than the limit. It is billed, and its body is kept apart from the answers that count.
     TooLarge {
-        /// What it came to.
+        /// The failure.
         failure: CallFailure,
         /// The body, where it could be kept.
         body: Option<Body>,
@@ -115,33 +115,33 @@ pub enum End {
 pub enum PoolEffect {
     /// Nothing.
     None,
-    /// It works.
+    /// The API works.
     Clean,
     /// A 429.
     Limited(Option<Duration>),
-    /// Connect failure, 5xx, a proxy's page.
+    /// A failed connection, a 5xx, or a proxy's page.
     Failed {
-        /// Nothing was sent.
+        /// Whether nothing was sent.
         ours: bool,
-        /// The wait that was asked for.
+        /// The wait that the API asked for.
         retry_after: Option<Duration>,
     },
 }
 
-/// What the end of a call made of it.
+/// The effect of a call's end.
 #[derive(Debug, Clone)]
 pub struct EndReply {
     /// Its state now.
     pub state: CallState,
-    /// Whether its job is still being worked: else an answer is kept, and its worker has no business to deliver it.
+    /// Whether a worker still has its job. If none has, the answer is kept, but its worker must not deliver it.
     pub worked: bool,
     /// Whether it used up a try.
     pub counts: bool,
-    /// What its 429 is taken for, if it ended with one.
+    /// How its 429 was interpreted, if it ended with one.
     pub limited: Option<Limited>,
     /// Since when the pool is in an outage, and when it probes next.
     pub outage: Option<(Millis, Millis)>,
-    /// Whether its line alone has failed so often that the API should be asked whether the line is to blame.
+    /// Whether this line alone has failed so often that the worker should ask the API whether the line is to blame.
     pub in_doubt: bool,
     /// Since when the pool has answered nothing but 429.
     pub only_limited_since: Option<Millis>,
@@ -155,9 +155,9 @@ struct KnownCall {
     waited_for: bool,
     /// The user wants its part bought again.
     forced: bool,
-    /// Its job is done with: nobody will ever look at it again.
+    /// Its job is over: nobody will look at it again.
     over: bool,
-    /// Somebody works on its job.
+    /// A worker has its job.
     worked: bool,
     account: String,
     environment: Environment,
@@ -168,7 +168,7 @@ struct KnownCall {
     cost: i64,
 }
 
-/// One call's change, gathered so that the set is written with few statements.
+/// The change of one call, collected so that few statements write the whole set.
 struct Change<'a> {
     call: CallId,
     known: &'a KnownCall,
@@ -179,8 +179,8 @@ struct Change<'a> {
     departed_at: Option<Millis>,
 }
 
-/// Notes how calls ended, in sets. Of each call a set has one end: what the next one means depends on what that has made
-/// of the call.
+/// Records how calls ended, in sets. A set has at most one end of each call: the meaning of the next end depends on the
+/// state that the first one leaves.
 pub(in crate::store) async fn end(
     conn: &mut SqliteConnection,
     ends: &[&Ended],
@@ -248,7 +248,7 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
     Ok(replies)
 }
 
-/// The calls as they stand, and those of them whose part another call has answered.
+/// The calls as they are now, and those of them whose part another call has answered.
 async fn look_up(
     conn: &mut SqliteConnection,
     ends: &[&Ended],
@@ -302,16 +302,16 @@ async fn look_up(
     Ok((known, rivals))
 }
 
-/// What a pool has learned from a call's end.
+/// What a pool has learned from the end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lesson {
     /// Nothing new.
     Nothing,
     /// It works.
     Clean,
-    /// It asks for fewer calls.
+    /// The API asks for fewer calls.
     Limited(Limited),
-    /// It is out of reach, or the line is to blame.
+    /// The API is out of reach, or the line is to blame.
     Failed,
 }
 
@@ -344,7 +344,7 @@ async fn teach(
             Lesson::Limited(pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now))
         }
         PoolEffect::Failed { ours, retry_after } => {
-            // A book is one line: five of its parts in a row are as good a sign as five lines.
+            // A book is one line: five failed parts of it in a row are as good a sign as five failed lines.
             pool.failed(call.job ^ (call.part << 40), ours, retry_after, call.sent_at, now);
             Lesson::Failed
         }
@@ -361,7 +361,7 @@ fn change<'a>(ended: &'a Ended, call: &'a KnownCall, rival: bool, outage: bool) 
         End::Answered { .. } | End::Synthesized { .. } => {
             let state = if rival { CallState::Surplus } else { CallState::Answered };
             let said = if let End::Answered { cost, .. } = &ended.end { *cost } else { None };
-            // Of a call that was given up nothing is reserved any more: it stands in the books with what that was.
+            // Nothing is reserved any more for a call that was given up: its cost already has that amount.
             let cost = said.unwrap_or(call.reserve.max(call.cost));
             (state, cost.clamp(0, MicroUsd::MOST.0), false)
         }
@@ -370,7 +370,7 @@ fn change<'a>(ended: &'a Ended, call: &'a KnownCall, rival: bool, outage: bool) 
         End::Rejected { counts, .. } => (CallState::Rejected, 0, *counts && !outage),
         End::Unknown { .. } if call.over => (CallState::Lost, call.reserve, false),
         End::Unknown { .. } => (CallState::Sent, 0, !outage),
-        // What was reserved is the best guess at what it cost.
+        // The reserved amount is the best guess at its cost.
         End::Unusable { .. } | End::TooLarge { .. } => (CallState::Lost, call.reserve, true),
         End::GivenUp => (CallState::Lost, call.reserve, false),
     };
@@ -378,17 +378,17 @@ fn change<'a>(ended: &'a Ended, call: &'a KnownCall, rival: bool, outage: bool) 
 }
 
 impl Change<'_> {
-    /// When it was sent, as it stands from now on.
+    /// When it was sent, as it is recorded from now on.
     fn sent_at(&self) -> Millis {
         self.departed_at.map_or(self.known.sent_at, |departed| departed.max(self.known.sent_at))
     }
 
-    /// What it may cost yet, from now on.
+    /// What it may still cost, from now on.
     fn reserve(&self) -> i64 {
         if self.state.is_open() { self.known.reserve } else { 0 }
     }
 
-    /// How much it bought, where the answer tells.
+    /// How much it bought, where the answer contains that.
     fn units(&self) -> Option<i64> {
         let End::Answered { audio_ms: Some(ms), .. } = self.end else { return None };
         length::bounded(*ms).and_then(|ms| i64::try_from(ms).ok())
@@ -450,7 +450,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
     Ok(())
 }
 
-/// Gives open calls up, as part of the transaction that makes the next.
+/// Gives up open calls, as part of the transaction that makes the next one.
 pub(in crate::store) async fn give_up(
     conn: &mut SqliteConnection,
     calls: &[CallId],
@@ -467,7 +467,7 @@ pub(in crate::store) async fn give_up(
     end(conn, &ends.iter().collect::<Vec<_>>(), now).await.map(|_| ())
 }
 
-/// A permit that nobody took: the call is as good as not made.
+/// A permit whose worker is gone: the call counts as not made.
 pub(in crate::store) async fn never_sent(
     conn: &mut SqliteConnection,
     call: CallId,

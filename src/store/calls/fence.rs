@@ -1,4 +1,4 @@
-//! What a permit is judged by, read inside the transaction that grants it: the lease, the journal, the pool, the money.
+//! The facts that decide about a permit, read in the transaction that grants it: lease, journal, pool, money.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::{
     },
 };
 
-/// A batch's money and room.
+/// The money of a batch, and its room for calls.
 pub(in crate::store) struct Money {
-    /// Its calls may begin.
+    /// Whether its calls may begin.
     pub(in crate::store) open: bool,
-    /// They may begin now.
+    /// Whether they may begin now.
     pub(in crate::store) in_window: bool,
     pub(in crate::store) environment: Environment,
     pub(in crate::store) max: Option<i64>,
@@ -28,30 +28,30 @@ pub(in crate::store) struct Money {
     pub(in crate::store) longest_units: i64,
     pub(in crate::store) concurrency: Option<i64>,
     pub(in crate::store) in_flight: i64,
-    /// Answers are waited for that hold no slot.
+    /// Whether it has open calls that wait for their answers without a slot.
     pub(in crate::store) awaits: bool,
 }
 
 impl Money {
-    /// Whether another call may cost so much.
+    /// Whether the money suffices for another call of this cost.
     pub(in crate::store) fn has(&self, estimate: i64) -> bool {
         let would = i128::from(self.spent) + i128::from(self.reserved) + i128::from(estimate);
         self.max.is_none_or(|max| would <= i128::from(max))
     }
 }
 
-/// What stands between an ask and its call.
+/// The facts about a part that can forbid its call.
 pub(in crate::store) struct Fence {
     pub(in crate::store) token: Option<Token>,
     pub(in crate::store) running: bool,
-    /// Nobody wants its output any more.
+    /// Nobody wants the output of the job any more.
     pub(in crate::store) dropped: bool,
     pub(in crate::store) answered: bool,
     pub(in crate::store) open: Option<CallId>,
 }
 
-/// How long ago a call (`calls`) left: by the machine's own clock (`$boot`, since its start `$boot_id`) where it was made
-/// since the same start, if that says less than the wall clock (`$wall`), which somebody may have set.
+/// How long ago a call (`calls`) left. The machine's own clock (`$boot`, since its start `$boot_id`) counts for a call
+/// made since the same start, if it gives less than the wall clock (`$wall`), which can be set at any time.
 macro_rules! age {
     ($wall:literal, $boot:literal, $boot_id:literal) => {
         concat!(
@@ -72,8 +72,8 @@ macro_rules! age {
 
 pub(in crate::store) use age;
 
-/// Whether a call (`calls`) holds a slot. One whose owner lives holds it until its time-out and a lease (`$lease`) are over,
-/// however late the owner's heartbeat is.
+/// Whether a call (`calls`) holds a slot. A call whose owner lives holds it until its time-out and a lease (`$lease`) are
+/// over, however late the owner's heartbeat is.
 macro_rules! holds_slot {
     ($wall:literal, $boot:literal, $boot_id:literal, $lease:literal) => {
         concat!(
@@ -90,7 +90,7 @@ macro_rules! holds_slot {
 
 pub(in crate::store) use holds_slot;
 
-/// What the journal says about a pool. The rate is counted only where there is one.
+/// What the journal says about a pool. The rate is counted only for a pool that has one.
 pub(in crate::store) async fn traffic(
     conn: &mut SqliteConnection,
     (account, pool): (&str, Pool),
@@ -143,7 +143,7 @@ pub(in crate::store) async fn traffic(
     Ok(traffic)
 }
 
-/// How many calls of a pool are in flight, near enough to learn a pace from.
+/// How many calls of a pool are in flight, precise enough to learn a pace from.
 pub(in crate::store) async fn in_flight(
     conn: &mut SqliteConnection,
     account: &str,
@@ -160,7 +160,7 @@ pub(in crate::store) async fn in_flight(
     Ok(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-/// Money and room of the batches that are asked for.
+/// The money and the room of the batches of these asks.
 pub(in crate::store) async fn batches(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -220,7 +220,7 @@ pub(in crate::store) fn batches_of(ids: &[BatchId]) -> String {
     )
 }
 
-/// The fence of each part that is asked for, by job and part.
+/// The fence of each part in these asks, by job and part.
 pub(in crate::store) async fn fences(
     conn: &mut SqliteConnection,
     asks: impl Iterator<Item = &PermitAsk>,

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use crate::domain::job::{CallId, RequestFingerprint};
 use crate::store::{Moment, PermitAsk, StoreError, StoreShared, calls::end, engine::sql::sql, jobs::content};
 
-/// A call that is about to be on disk.
+/// A call whose intent is about to be on disk.
 pub(in crate::store) struct Intent<'a> {
     pub(in crate::store) ask: &'a PermitAsk,
     pub(in crate::store) call: CallId,
@@ -16,7 +16,7 @@ pub(in crate::store) struct Intent<'a> {
     pub(in crate::store) upload_bytes: Option<i64>,
 }
 
-/// Gives up the calls that these replace, and writes the intents.
+/// Gives up the calls that these intents replace, and writes the intents.
 pub(in crate::store) async fn insert(
     conn: &mut SqliteConnection,
     shared: &StoreShared,

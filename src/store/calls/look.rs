@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Looks at the waiting asks; `only`: at the one in this place.
+/// Looks at the waiting asks; with `only`, at the one with this index.
 pub(in crate::store) async fn grant(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -67,17 +67,17 @@ struct Look<'a> {
     account: &'a str,
     state: PoolState,
     gate: Gate,
-    /// Calls that may begin.
+    /// How many calls may begin.
     room: u32,
     fences: HashMap<(JobId, i64), Fence>,
     clips: Vec<ClipFence>,
     verdicts: Vec<(usize, PermitResult)>,
     intents: Vec<Intent<'a>>,
-    /// Clips that are bought by this look.
+    /// Clips that this look buys.
     begun: HashMap<Identity, CallId>,
-    /// Parts that have a call by this look.
+    /// Parts that get a call in this look.
     parts: HashSet<(JobId, i64)>,
-    /// Whether asks wait on.
+    /// Whether some asks keep waiting.
     left: bool,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Look<'a> {
         let traffic = traffic(conn, (account, pool), &limits, lease_ms, now).await?;
         let gate = state.gate(&first.limits, &traffic, now.wall);
         let mut room = if let Gate::Open(room) = gate { room } else { 0 };
-        // The log took this probe's turn, and the call is its second half.
+        // The look at the vendor's log took this probe's turn, and the call is the second half of the probe.
         if is_second_half(gate) && asks.iter().any(|(_, ask)| ask.probes) {
             room = 1;
         }
@@ -117,7 +117,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// When to look again at those that wait on; `None`: when a call ends.
+    /// When to look again at the asks that keep waiting; `None`: when a call ends.
     const fn until(&self) -> Option<Millis> {
         match self.gate {
             Gate::Shut { bound: Bound::InFlight, .. } | Gate::Open(_) => None,
@@ -154,12 +154,12 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Why this call must not be made, whatever room there is.
+    /// Why this call must not be made, even if there is room.
     fn denial(&self, ask: &PermitAsk, clip: &ClipFence, batch: &Money) -> Option<Denial> {
         if let Some(denial) = denied(ask, self.fences.get(&(ask.job, ask.part)), clip, batch, self.now.wall) {
             return Some(denial);
         }
-        // Asked for twice at once: neither sees the other's call yet.
+        // The same part is asked for twice at once: neither ask sees the other's call yet.
         if self.parts.contains(&(ask.job, ask.part)) {
             return Some(Denial::OpenCall);
         }
@@ -167,14 +167,14 @@ impl<'a> Look<'a> {
         Some(Denial::SameClipOpen { call: *call, until: Some(self.now.wall + self.shared.timing.lease_ms) })
     }
 
-    /// Whether there is room and money for it now.
+    /// Whether there is room and money for this call now.
     fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> Judged {
         let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
             let message =
                 "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
             return Judged::Denied(Denial::Refused(message.into()));
         };
-        // In an outage a line whose last call may have been billed waits: a probe must cost nothing.
+        // In an outage a line whose last call may have been billed waits: a probe must be free of charge.
         let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
         let may_probe = self.state.outage_since.is_none() || ask.probes || unbilled;
         if self.room == 0 || !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
@@ -187,7 +187,7 @@ impl<'a> Look<'a> {
                 Fit::Not(limit) => Judged::Denied(Denial::SpendPeriod { limit, reserve }),
             };
         }
-        // What is under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
+        // The calls under way may turn out cheaper. A call of unknown outcome will not, and may be the one to replace.
         if batch.in_flight > 0 || batch.awaits { Judged::Waits } else { Judged::Denied(Denial::SpendLimit) }
     }
 
@@ -243,14 +243,14 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What becomes of an ask now.
+/// The result for one ask.
 enum Judged {
     Denied(Denial),
     Waits,
     Granted { reserve: i64 },
 }
 
-/// An outage's probe is under way already, by a look at the log.
+/// Whether the probe of an outage is under way already, by a look at the vendor's log.
 const fn is_second_half(gate: Gate) -> bool {
     matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage })
 }
@@ -266,7 +266,7 @@ fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Mone
         return Some(Denial::Dropped);
     }
     match clip.open.filter(|(call, _)| fence.open != Some(*call)) {
-        // Another part's call that is nobody's any more is given up like an own one.
+        // A call of another part that belongs to no worker any more is given up like a call of this part.
         Some((call, None)) if fence.open.is_none() && ask.replaces == Some(call) => {}
         Some((call, until)) => return Some(Denial::SameClipOpen { call, until }),
         None if fence.open != ask.replaces => return Some(Denial::OpenCall),

@@ -1,4 +1,5 @@
-//! What a worker notes of a call on the way, and what reconciling needs: when it left, when an outcome became unknown, whose turn it is to probe, an answer set aside.
+//! What a worker records of a call on the way, and what reconciling needs: when it left, since when its outcome is
+//! unknown, which line probes next, which answer is set aside.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 impl Store {
-    /// A permitted call left noticeably later than its intent: the rate is counted from now on.
+    /// A permitted call left noticeably later than its intent: the rate counts it from now on.
     pub async fn note_departure(&self, call: CallId) -> Result<(), StoreError> {
         let clock = self.clock().clone();
         let (sent_at, boot_ms) = (clock.now(), clock.boot());
@@ -39,7 +40,7 @@ impl Store {
         .await
     }
 
-    /// Notes since when a call's outcome is unknown, if that is not noted yet. Returns the moment.
+    /// Records since when a call's outcome is unknown, if that is not recorded yet. Returns the moment.
     pub async fn note_unknown(&self, call: CallId) -> Result<Millis, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
@@ -59,8 +60,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the answer that was posted for an open call is larger than any that is taken. The call stays open: the
-    /// vendor's log may have its text; but nobody makes another one for it.
+    /// Records that the answer posted for an open call is larger than the limit. The call stays open, because the
+    /// vendor's log may have its text; but no worker makes another call for it.
     pub async fn note_too_large(&self, call: CallId, message: &str) -> Result<(), StoreError> {
         let message = message.to_owned();
         self.write(move |conn, _| {
@@ -83,12 +84,12 @@ impl Store {
         .await
     }
 
-    /// The request of a call is over, though not yet what is done with its answer: its slot is free. The call stays open,
-    /// and its process is still the one to say how it ended.
+    /// The request of a call is over, but its answer is not handled yet: its slot is free. The call stays open, and its
+    /// process still decides how it ended.
     pub async fn free_slot(&self, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
-                // Long past, and not NULL: it is still one of those that a dead process leaves open.
+                // A moment long past, not NULL: it still counts as a call that a dead process leaves open.
                 sqlx::query(
                     r"-- outcome::free_slot
                       UPDATE calls
@@ -104,9 +105,9 @@ impl Store {
         .await
     }
 
-    /// In an outage: whether the line of this call, whose outcome is unknown, is the one to probe now: only where its
-    /// batch has no line left without such a call, and the one that has waited longest. The next turn comes after the
-    /// probe's wait. The second value: since when the outage lasts, and when the next probe is due.
+    /// In an outage: whether the line of this call, whose outcome is unknown, probes now. It does if all other lines left
+    /// in its batch have such a call too, and it has waited longest. The next turn comes after the probe's wait. The
+    /// second value: since when the outage lasts, and when the next probe is due.
     pub async fn take_probe(
         &self,
         account: String,
@@ -129,7 +130,7 @@ impl Store {
         .await
     }
 
-    /// A probe that was no call found the API out of reach.
+    /// A probe that was not a call found the API out of reach.
     pub async fn probe_failed(&self, account: String, pool: Pool) -> Result<(), StoreError> {
         self.write(move |conn, now| {
             let account = account.clone();
@@ -142,8 +143,8 @@ impl Store {
         .await
     }
 
-    /// The API was asked whether the line of this call is to blame, and is out of reach: an outage, and the call uses up
-    /// no try. Returns when the pool probes next.
+    /// The worker asked the API whether the line of this call is to blame, and the API is out of reach: an outage begins,
+    /// and the call uses up no try. Returns when the pool probes next.
     pub async fn out_of_reach(
         &self,
         account: String,
@@ -167,8 +168,8 @@ impl Store {
         .await
     }
 
-    /// Nobody waits any more for the calls that this process made for a job: its worker broke. Their outcome is unknown
-    /// from now on. The vendor may still work on them, so each keeps its slot for as long as that may take.
+    /// Nobody waits any more for the calls that this process made for a job, because its worker panicked. Their outcome
+    /// is unknown from now on. The vendor may still work on them, so each keeps its slot for as long as that may take.
     pub async fn abandon_calls(&self, job: JobId) -> Result<(), StoreError> {
         let process = self.shared.process.load(Ordering::Acquire);
         self.write(move |conn, now| {
@@ -229,12 +230,12 @@ impl Store {
         .await?)
     }
 
-    /// Processes that are entered in the ledger: files of others in the spool belong to nobody.
+    /// Processes registered in the ledger: files of any other process in the spool have no owner.
     pub async fn live_processes(&self) -> Result<Vec<i64>, StoreError> {
         Ok(sqlx::query_scalar("SELECT id FROM processes").fetch_all(&self.read).await?)
     }
 
-    /// State of a batch, cheap enough to ask every second: open (with nothing due any more or not), or paused.
+    /// The state of a batch, cheap enough for a query every second: open (with something still due or not), or paused.
     pub async fn is_working(&self, batch: BatchId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             r"-- outcome::is_working
@@ -249,8 +250,8 @@ impl Store {
     }
 }
 
-/// Whether a line with an unknown outcome may probe: its batch has no line left that could do so for nothing, and none
-/// like it has waited longer.
+/// Whether a line with an unknown outcome may probe: its batch has no line left that could probe free of charge, and no
+/// such line has waited longer.
 async fn may_probe(conn: &mut SqliteConnection, pool: Pool, call: CallId) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar(
         r"-- outcome::may_probe

@@ -1,4 +1,4 @@
-//! Permits: the intent of a call, committed before its first byte leaves. One transaction holds the fence, the pool's
+//! Permits: the intent of a call, committed before its first byte leaves. One transaction checks the fence, the pool's
 //! calls in flight, its rate, its cooldown, the batch's money, and that of the account's day and month (`look`).
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a worker asks for.
+/// A worker's request for a permit.
 #[derive(Debug)]
 pub struct PermitAsk {
     /// The job.
@@ -31,35 +31,35 @@ pub struct PermitAsk {
     pub account: String,
     /// The pool.
     pub pool: Pool,
-    /// The pool's limits as this process has them.
+    /// The pool's limits as this process knows them.
     pub limits: Limits,
-    /// What the account may spend in a day and in a month, as this process has it.
+    /// What the account may spend in a day and in a month, as this process knows it.
     pub spend: Option<Arc<SpendRule>>,
     /// Why the call is made.
     pub why: Why,
     /// An open call to give up in the same transaction.
     pub replaces: Option<CallId>,
-    /// In an outage, the vendor's log has just answered for this line: it may probe though its last call has an unknown
+    /// In an outage, the vendor's log has just answered for this line: it may probe although its last call has an unknown
     /// outcome.
     pub probes: bool,
-    /// What it buys.
+    /// What the call buys.
     pub buys: Purchase,
     /// The recording that is uploaded, if one is.
     pub upload: Option<Upload>,
-    /// What the local recording contains, and how its file was found. It is on disk with the intent, so that a killed process
-    /// leaves no answer whose recording nobody knows.
+    /// The content of the local recording, and its file's metadata. It is on disk with the intent, so that a killed
+    /// process leaves no answer whose recording is unknown.
     pub content: Option<(SeenFile, ContentHash)>,
-    /// How long its answer is waited for, in ms.
+    /// How long the worker waits for the answer, in ms.
     pub timeout_ms: i64,
-    /// How long the vendor may work on it after this process died, in ms.
+    /// How long the vendor may work on the call after this process died, in ms.
     pub grace_ms: i64,
-    /// Its answer is posted to us, and overdue so many ms after its intent.
+    /// Its answer comes as a callback, and is overdue so many ms after its intent.
     pub overdue_after: Option<i64>,
     /// The vendor's newest log entry known before the call.
     pub log_cursor: Option<String>,
-    /// What the vendor's log would show.
+    /// What the vendor's log would show of the call.
     pub request: RequestFingerprint,
-    /// Where the verdict goes; filled in by [`Store::permit`](crate::store::Store::permit).
+    /// Receives the verdict; filled in by [`Store::permit`](crate::store::Store::permit).
     pub reply: Option<oneshot::Sender<Result<Result<Permit, Denial>, StoreError>>>,
 }
 
@@ -70,19 +70,19 @@ pub struct Permit {
     pub call: CallId,
     /// When its intent was committed.
     pub sent_at: Millis,
-    /// Bytes of padding that make the upload's size its own.
+    /// Bytes of padding that make the upload's size unique.
     pub padding: u32,
-    /// What is to be told: spend limits that have come close by it.
+    /// Messages about spend limits that this call has brought close.
     pub close_limits: Vec<String>,
     pub(in crate::store) good_until: Millis,
-    /// The end of the day or month whose spend limit it was judged by, on the wall clock.
+    /// The end of the day or month whose spend limit it was checked against, on the wall clock.
     pub(in crate::store) spent_until: Millis,
     pub(in crate::store) clock: Clock,
 }
 
 impl Permit {
-    /// Whether it is too late to send: another worker may have given the call up by now, judged by the clock that counts
-    /// suspend; or another day's or month's spend limit has to be asked. Checked when the body is first polled.
+    /// Whether it is too late to send. Another worker may have given the call up by now, judged by the clock that counts
+    /// suspend; or another day's or month's spend limit applies. Checked when the body is first polled.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.clock.boot() > self.good_until || self.clock.now() >= self.spent_until
@@ -92,21 +92,21 @@ impl Permit {
 /// Why there is no permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// Somebody else has the job.
+    /// Another worker has the job.
     LeaseLost,
-    /// Its line wants another voice or format now.
+    /// The line of the job wants another voice or format now.
     Dropped,
     /// The part has an answer.
     AlreadyAnswered,
     /// The part has an open call (or the one to give up is no longer open).
     OpenCall,
-    /// No new calls for this batch.
+    /// The batch makes no new calls.
     BatchPaused,
-    /// Its batch's window is closed, and this process obeys that.
+    /// The window of its batch is closed, and this process enforces windows.
     WindowClosed,
-    /// It would pass `max_spend_usd`.
+    /// The call would exceed `max_spend_usd`.
     SpendLimit,
-    /// It would pass what the account may spend in a day or a month.
+    /// The call would exceed what the account may spend in a day or a month.
     SpendPeriod {
         /// The limit.
         limit: SpendUse,
@@ -115,28 +115,28 @@ pub enum Denial {
     },
     /// Another part, of this job or of another, buys the same clip now.
     SameClipOpen {
-        /// Its call: a job that settles as [`crate::store::To::Waiting`] is woken by the end of it.
+        /// Its call, whose end wakes a job that settles as [`crate::store::To::Waiting`].
         call: CallId,
-        /// Until when it is its own job's; `None`: nobody's any more, and this ask's worker may reconcile it, and have it
-        /// replaced.
+        /// Until when the call belongs to its own job; `None`: it belongs to no worker any more, and this ask's worker
+        /// may reconcile and replace it.
         until: Option<Millis>,
     },
-    /// A call of unknown outcome for the same clip is parked: nobody buys it until the user's `retry`.
+    /// A call of unknown outcome for the same clip is in manual review: nobody buys the clip until the user's `retry`.
     ClipInManualReview,
-    /// The same clip was bought since the audio cache was looked at: it is there now.
+    /// The same clip was bought since the last look at the audio cache: it is there now.
     SameClipKept {
-        /// The call that it answered.
+        /// The call that was answered with it.
         call: CallId,
     },
-    /// The ledger cannot take what this ask would write. It is the ask's fault alone.
+    /// The ledger cannot store what this ask would write. Only this ask is at fault.
     Refused(String),
 }
 
 pub(in crate::store) type PermitResult = Result<Permit, Denial>;
 
 impl PermitAsk {
-    /// What the worker of a claimed job asks for: the first call of its first part, without limits, whose answer is waited
-    /// for.
+    /// The ask of a worker for its claimed job: the first call of its first part, without limits, whose worker waits for
+    /// the answer.
     #[must_use]
     pub fn new(job: &Claimed, account: String, pool: Pool, buys: Purchase, request: RequestFingerprint) -> Self {
         Self {
@@ -167,19 +167,19 @@ impl PermitAsk {
         self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// The gate that it waits at. A definition may have lowered the limits for its own calls: each set of limits is a gate
+    /// The gate that this ask waits at. A definition may lower the limits for its own calls: each set of limits is a gate
     /// of its own.
     pub(in crate::store) fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
         (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
     }
 }
 
-/// What a look at the waiting asks gave.
+/// The result of a look at the waiting asks.
 #[derive(Default)]
 pub(in crate::store) struct Granted {
-    /// Place in the waiting list, and the verdict.
+    /// Index in the waiting list, and the verdict.
     pub(in crate::store) verdicts: Vec<(usize, PermitResult)>,
-    /// Whether asks wait on, and until when (`None` inside: until something ends).
+    /// Whether some asks keep waiting, and until when (`None` inside: until a call ends).
     pub(in crate::store) wake: Option<Option<Millis>>,
 }
 
@@ -188,12 +188,12 @@ impl Granted {
         Self { verdicts: Vec::new(), wake }
     }
 
-    /// The ask at this place is refused, and no other.
+    /// Refuses the ask with this index, and no other.
     pub(in crate::store) fn refused(at: usize, error: &StoreError) -> Self {
         Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], wake: None }
     }
 
-    /// After the commit. Returns when to look again, and the calls whose workers are gone: they were never sent.
+    /// Sends the verdicts, after the commit. Returns when to look again, and the unsent calls, whose workers are gone.
     pub(in crate::store) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> (Option<Option<Millis>>, Vec<CallId>) {
         let mut unsent = Vec::new();
         let mut verdicts = self.verdicts;
@@ -216,7 +216,7 @@ impl Granted {
     }
 }
 
-/// A ledger that cannot be written is told to those who wait, unless waiting helps.
+/// Answers the waiting asks with this error, unless waiting may help.
 pub(in crate::store) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
     if error.is_passing() {
         return;

@@ -1,26 +1,26 @@
-//! What a call buys, and what that may cost as far as it is known before.
+//! What a call buys, and what that may cost, as far as it is known before the call.
 
 use crate::{
     clock::Millis,
     domain::{cost::MicroUsd, identity::Identity, length},
 };
 
-/// The length that an unknown recording counts for, before any was seen.
+/// The length assumed for a recording of unknown length, before any recording was seen.
 const FIRST_GUESS_MS: u64 = 10 * 60_000;
 
 /// What a call buys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purchase {
-    /// A transcript, paid for by the recording's length.
+    /// A transcript, charged by the length of the recording.
     Transcript {
         /// Length of the recording, if it is known.
         audio_ms: Option<u64>,
         /// Price of a minute.
         rate: MicroUsd,
     },
-    /// Speech, paid for by the text's length.
+    /// A clip, charged by the length of the text.
     Clip(Clip),
-    /// Anything else whose price is known before.
+    /// Anything else whose price is known before the call.
     Priced {
         /// How much of it, in the units of its task.
         units: u32,
@@ -29,23 +29,23 @@ pub enum Purchase {
     },
 }
 
-/// A part of a text that is to be spoken.
+/// A part of a text that is to be synthesized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clip {
-    /// All that shapes it: two calls with the same one never are open at a time.
+    /// Everything that determines its audio: two calls with the same key are never open at the same time.
     pub cache_key: Identity,
-    /// When the audio cache was last looked at for it, before looking (ms since 1970).
+    /// The moment just before the audio cache was last searched for it (ms since 1970).
     pub looked_at: Millis,
     /// How long the text is.
     pub characters: u32,
     /// At list price.
     pub cost: MicroUsd,
-    /// Whether it is not bought where a call of unknown outcome for it is parked, or about to be.
+    /// Whether the clip is not bought while a call of unknown outcome for it is in manual review, or about to be.
     pub respects_manual_review: bool,
 }
 
 impl Purchase {
-    /// The clip that it buys, if it buys one.
+    /// The clip that the call buys, if it buys one.
     #[must_use]
     pub const fn clip(&self) -> Option<&Clip> {
         match self {
@@ -54,7 +54,7 @@ impl Purchase {
         }
     }
 
-    /// How much it buys, in the units of its task; `None` where that is unknown.
+    /// How much the call buys, in the units of its task; `None` where that is unknown.
     #[must_use]
     pub fn units(&self) -> Option<i64> {
         match self {
@@ -66,8 +66,8 @@ impl Purchase {
         }
     }
 
-    /// What to reserve, where the longest recording seen so far had `longest_ms` (0: none was). `None`: an amount beyond
-    /// belief, for which no call is made.
+    /// The amount to reserve, where the longest recording seen so far had `longest_ms` (0: none was seen). `None`: an
+    /// implausible amount, for which no call is made.
     pub(in crate::store) fn estimate(&self, longest_ms: i64) -> Option<i64> {
         let cost = match *self {
             Self::Transcript { audio_ms, rate } => {

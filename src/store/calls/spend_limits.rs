@@ -1,7 +1,7 @@
-//! Spend limits of a day and of a month: the sums that they are judged by, the pauses that end with them, and who is to be
-//! told that one is close.
+//! Spend limits of a day and of a month: the sums that they are checked against, the pauses that end with them, and the
+//! notices that one is close.
 //!
-//! Sums are kept by quarters of an hour, so that the limits' time zone can be changed at any time, and calls of before a
+//! Sums are kept by quarters of an hour. So the time zone of the limits can change at any time, and calls from before a
 //! limit was set count. A permit adds up at most the 2,976 rows of a month, however many calls that had.
 
 use std::{collections::HashMap, sync::Arc};
@@ -26,19 +26,19 @@ use crate::{
     },
 };
 
-/// How long a pause lasts at least, in ms, unless its day or month ends. Two processes that are set differently would else
-/// lift and pause in turn.
+/// How long a pause lasts at least, in ms, unless its day or month ends. Without it, two processes with different
+/// settings would lift and pause in turn.
 const PAUSE_LEAST_MS: Millis = 60_000;
 
-/// Whose money it is, and in which quarter of an hour it was spent.
+/// The account that paid, its environment, and the quarter of an hour in which it paid.
 pub(in crate::store) type SpendQuarter = (String, Environment, Millis);
 
-/// Changes of what is spent and reserved, by place.
+/// Changes of the spent and reserved amounts, by quarter.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Bookings(HashMap<SpendQuarter, (i64, i64)>);
 
 impl Bookings {
-    /// Adds amounts of a call that was sent at this moment. Either may be negative.
+    /// Adds amounts for a call that was sent at this moment. Either may be negative.
     pub(in crate::store) fn add(
         &mut self,
         account: &str,
@@ -52,7 +52,7 @@ impl Bookings {
         *reserved = reserved.saturating_add(amounts.1);
     }
 
-    /// Writes them. It cannot fail for the amounts: an answer that was paid for must be kept.
+    /// Writes the changes. No amount makes it fail, because a paid answer must be kept.
     pub(in crate::store) async fn write(self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let set: Vec<_> = self
             .0
@@ -83,7 +83,7 @@ impl Bookings {
     }
 }
 
-/// Sums up all calls again: their moments were changed many at a time.
+/// Sums up all calls again, after many of their moments have changed.
 pub(in crate::store) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM spending").execute(&mut *conn).await?;
     sqlx::query(sql(&format!(
@@ -101,7 +101,7 @@ pub(in crate::store) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), 
     Ok(())
 }
 
-/// What is committed of each limit of a rule now. Without an account: of all accounts together.
+/// What is committed now of each limit of a rule. Without an account: the sum over all accounts.
 async fn uses(
     conn: &mut SqliteConnection,
     (account, environment): (Option<&str>, Environment),
@@ -131,7 +131,7 @@ async fn uses(
     Ok(uses)
 }
 
-/// The limits that the asks of one look are judged by, and what is committed of them.
+/// The limits that the asks of one look are checked against, and what is committed of them.
 #[derive(Debug, Default)]
 pub(in crate::store) struct SpendBooks(Vec<SpendBook>);
 
@@ -141,18 +141,18 @@ struct SpendBook {
     environment: Environment,
     rule: Arc<SpendRule>,
     uses: Vec<SpendUse>,
-    /// Calls of the account hold a slot: they may turn out cheaper.
+    /// Whether calls of the account hold a slot: they may turn out cheaper.
     in_flight: bool,
 }
 
 /// Whether a call fits into the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Fit {
-    /// It does, or there are none.
+    /// It fits, or there are no limits.
     Fits,
-    /// It may, once what is under way has ended.
+    /// It may fit once the calls under way have ended.
     Perhaps,
-    /// It does not.
+    /// It does not fit.
     Not(SpendUse),
 }
 
@@ -186,7 +186,7 @@ impl SpendBooks {
         self.0.iter().find(|book| book.is(ask, environment))
     }
 
-    /// Whether a call fits that may cost so much.
+    /// Whether a call that may cost so much fits.
     pub(in crate::store) fn fit(&self, ask: &PermitAsk, batch: &Money, reserve: i64) -> Fit {
         let Some(book) = self.of(ask, batch.environment) else { return Fit::Fits };
         match spend::passed(&book.uses, MicroUsd(reserve)) {
@@ -196,14 +196,14 @@ impl SpendBooks {
         }
     }
 
-    /// Until when a permit that is granted now is good, as far as limits are concerned: a call belongs to the day whose
-    /// limit it was judged by.
+    /// Until when a permit that is granted now is valid, as far as limits are concerned: a call belongs to the day whose
+    /// limit it was checked against.
     pub(in crate::store) fn until(&self, ask: &PermitAsk, batch: &Money) -> Millis {
         let ends = self.of(ask, batch.environment).into_iter().flat_map(|book| &book.uses).map(|one| one.span.until);
         ends.min().unwrap_or(Millis::MAX)
     }
 
-    /// A call is granted. Returns what is to be told if a limit has come close by it that was not before.
+    /// Books a granted call. Returns a message if this call has brought a limit close that was not close before.
     pub(in crate::store) async fn grant(
         &mut self,
         conn: &mut SqliteConnection,
@@ -264,7 +264,7 @@ async fn is_in_flight(
         .await?)
 }
 
-/// Notes that a limit is close. Returns whether nobody had.
+/// Records that a limit is close. Returns whether that is new.
 async fn note_close(
     conn: &mut SqliteConnection,
     (account, environment): (&str, Environment),
@@ -292,12 +292,12 @@ async fn note_close(
     Ok(noted.rows_affected() > 0)
 }
 
-/// That a limit is close, for whoever wants to be told.
+/// A notice that a limit is close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpendNotice {
     account: String,
     environment: Environment,
-    /// What the limit is for.
+    /// The period of the limit.
     pub period: Period,
     /// When its day or month begins, in ms since 1970.
     pub from: Millis,
@@ -305,9 +305,9 @@ pub struct SpendNotice {
     pub limit: MicroUsd,
     /// The batch whose call brought it close.
     pub batch: BatchId,
-    /// What is told.
+    /// The message.
     pub words: String,
-    /// When it was noticed.
+    /// When the limit came close.
     pub at: Millis,
 }
 
@@ -320,12 +320,12 @@ pub struct Lifted {
     pub name: String,
     /// Why it was paused.
     pub kind: PauseKind,
-    /// The same in words.
+    /// The reason in words.
     pub reason: String,
 }
 
 impl Store {
-    /// What is committed of each limit now. Without an account: of all accounts together.
+    /// What is committed of each limit now. Without an account: the sum over all accounts.
     pub async fn spend_uses(
         &self,
         account: Option<&str>,
@@ -336,7 +336,7 @@ impl Store {
         uses(&mut view, (account, environment), rule, self.now()).await
     }
 
-    /// Pauses a batch, a call of which did not fit into a spend limit.
+    /// Pauses a batch because one of its calls did not fit into a spend limit.
     pub async fn pause_for_spend(
         &self,
         batch: BatchId,
@@ -367,8 +367,8 @@ impl Store {
         .await
     }
 
-    /// Lifts the pauses for spend limits whose day or month is over, or whose call would fit now; the latter, unless
-    /// `at_once`, of pauses that have lasted a minute. Returns what was lifted.
+    /// Lifts the pauses for spend limits whose day or month is over, and those whose call would fit now. The latter must
+    /// have lasted a minute, unless `at_once`. Returns the lifted pauses.
     pub async fn lift_spend_pauses(
         &self,
         (account, environment): (&str, Environment),
@@ -395,7 +395,7 @@ impl Store {
         Ok(lifted)
     }
 
-    /// The limits that came close and of which nobody was told yet, as long as their day or month lasts.
+    /// The limits that came close and have no posted notice yet, as long as their day or month lasts.
     pub async fn spend_notices(&self, environment: Environment) -> Result<Vec<SpendNotice>, StoreError> {
         let rows = sqlx::query(
             r"-- spend_limits::spend_notices
@@ -423,7 +423,7 @@ impl Store {
         rows.iter().map(notice).collect()
     }
 
-    /// A notification of it was posted, or nobody wants to know.
+    /// A notification of it was posted, or nobody is subscribed.
     pub async fn spend_notice_posted(&self, notice: &SpendNotice) -> Result<(), StoreError> {
         let notice = notice.clone();
         self.write(move |conn, _| {
@@ -488,7 +488,7 @@ async fn lift(
     Ok(lifted)
 }
 
-/// A call left later than its intent: in another quarter of an hour, perhaps.
+/// A call left later than its intent, and may belong to another quarter of an hour.
 pub(in crate::store) async fn note_departure(
     conn: &mut SqliteConnection,
     call: CallId,

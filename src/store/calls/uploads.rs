@@ -1,5 +1,5 @@
-//! Uploads are told apart by their size. The vendor honours no key, but its log shows how many bytes each request had: where
-//! that is a number that no other recent call of the pool has, a lost call can be proved by it.
+//! The size of an upload identifies its call. The vendor honours no idempotency key, but its log shows how many bytes
+//! each request had. Where no other recent call of the pool has that number, it proves a lost call.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::{
     domain::{padding::PaddingSizes, pool::Pool},
 };
 
-/// How long a size is taken after a call had it, in ms: for as long the log may be asked for that call.
+/// How long a size stays taken after a call had it, in ms: for as long the worker may search the log for that call.
 const TAKEN_MS: i64 = 24 * 3_600_000;
-/// Sizes that are tried one after the other before the call goes without a size of its own.
+/// How many sizes are tried in turn before the call goes without a unique size.
 const TRIED_MOST: u32 = 512;
 
 /// A recording that is uploaded.
@@ -21,30 +21,30 @@ const TRIED_MOST: u32 = 512;
 pub struct Upload {
     /// Its length in bytes, without padding.
     pub bytes: u64,
-    /// The padding that its container takes; `None`: none.
+    /// The padding that its container accepts; `None`: none.
     pub padding: Option<PaddingSizes>,
 }
 
-/// Where to go on looking, for recordings of one size. Only hints: every size is looked up, since other processes give sizes
-/// too.
+/// Where to continue the search, for recordings of one size. These are only hints: every size is looked up, since other
+/// processes assign sizes too.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Hints(HashMap<(String, Pool, u64), Hint>);
 
 #[derive(Debug, Clone, Copy)]
 enum Hint {
-    /// This padding was given last.
+    /// This padding was assigned last.
     Given(u32),
-    /// None was left then.
+    /// No size was left at this moment.
     Exhausted(Millis),
 }
 
-/// The hints go before they fill the memory.
+/// The hints are cleared before they fill the memory.
 const HINTS_MOST: usize = 10_000;
-/// How long nobody looks again where none was left, in ms.
+/// How long no search starts again where no size was left, in ms.
 const EXHAUSTED_MS: i64 = 600_000;
 
-/// The smallest padding (0 or one that the container takes) with which the upload has a size that no call of this pool has
-/// that is open, or was sent within a day, or is in `others`, the sizes given in this transaction. Without one: 0.
+/// The smallest padding (0 or one that the container accepts) that gives the upload a unique size: no call of this pool
+/// that is open or was sent within a day has it, nor is it in `others`, the sizes of this transaction. Without one: 0.
 pub(in crate::store) async fn padding(
     conn: &mut SqliteConnection,
     hints: &mut Hints,
@@ -74,12 +74,12 @@ pub(in crate::store) async fn padding(
             hints.0.insert(key, Hint::Given(next));
             return Ok(next);
         }
-        // Of many recordings of one size each has another padding: the largest one that was given tells where to go on.
+        // Each of many recordings of one size has another padding: the largest assigned one shows where to continue.
         if next > 0 && !jumped {
             jumped = true;
             if let Some(largest) = largest_taken(conn, account, pool, bytes, sizes, now).await? {
                 let given = u32::try_from(largest - bytes).unwrap_or(0);
-                // One that this recording can be given, too: containers differ in the least that they take.
+                // A padding that this recording can have, too: containers differ in the least that they accept.
                 let steps = given.saturating_sub(sizes.least()) / PaddingSizes::STEP;
                 next = next.max(sizes.least().saturating_add(steps * PaddingSizes::STEP));
             }

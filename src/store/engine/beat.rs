@@ -1,4 +1,4 @@
-//! The heartbeat: leases and slots are renewed while their process lives, and a wall clock that was set back is forgiven.
+//! The heartbeat: it renews the leases and slots of a live process, and repairs stamps after the wall clock was set back.
 
 use sqlx::SqliteConnection;
 
@@ -9,8 +9,8 @@ use crate::store::{Moment, Store, StoreError, StoreShared, calls::fence::age, ca
 const CLOCK_SLACK_MS: i64 = 2_000;
 
 impl Store {
-    /// Looks whether the wall clock was set back since anybody wrote here, also while nobody ran: then stamps that lie in
-    /// its future are pulled back. Notes how late it is. For processes that have no heartbeat.
+    /// Checks whether the wall clock was set back since the last write, even while no process ran. If so, stamps in its
+    /// future are pulled back. Records the current time. For processes that have no heartbeat.
     pub async fn watch_clock(&self) -> Result<(), StoreError> {
         let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
         let ahead = self.now() - newest;
@@ -22,7 +22,7 @@ impl Store {
     }
 }
 
-/// The same inside somebody's transaction.
+/// The same inside a running transaction.
 pub(in crate::store) async fn watch_clock(
     conn: &mut SqliteConnection,
     lease_ms: i64,
@@ -48,7 +48,7 @@ pub(in crate::store) async fn beat(
     let until = wall + shared.timing.lease_ms;
     for statement in [
         "UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'",
-        // The successor of a superseded job waits as long as that job's worker is at it.
+        // The successor of a superseded job waits as long as a worker has that job.
         r"-- beat::beat
           UPDATE jobs SET due_at = $1
           WHERE state = 'queued' AND due_at IS NOT NULL
@@ -76,7 +76,7 @@ pub(in crate::store) async fn beat(
     Ok(())
 }
 
-/// Calls of a process that is gone: their outcome is unknown from now on. The vendor may still work on them, so each keeps
+/// Marks the outcome of a dead process's calls as unknown from now on. The vendor may still work on them, so each keeps
 /// its slot for as long as that may take.
 pub(in crate::store) async fn orphan_calls(
     conn: &mut SqliteConnection,
@@ -97,9 +97,8 @@ pub(in crate::store) async fn orphan_calls(
     Ok(())
 }
 
-/// Everything that was stamped by a clock that was ahead is pulled back by as much as lies between the newest stamp
-/// and now. So what was a moment ago then is a moment ago now, in the same order. What may be due is due a little early
-/// rather than hours late.
+/// Pulls back every stamp of a clock that was ahead, by the time between the newest stamp and now. So the stamps keep
+/// their order and their age. A due time comes a little early rather than hours late.
 async fn forgive_the_clock(
     conn: &mut SqliteConnection,
     newest: Millis,
@@ -109,7 +108,7 @@ async fn forgive_the_clock(
     let ahead = newest - now;
     tracing::warn!(ahead_ms = ahead, "the system clock was set back; stamps that lie in its future are pulled back");
     for statement in [
-        // What is awaited was promised by the clock that stamped the call.
+        // The clock that stamped the call also set the due time of its answer.
         "UPDATE jobs SET due_at = :pulled(due_at)
          WHERE state = 'awaiting' AND due_at > :now
            AND id IN (SELECT job FROM calls WHERE sent_at > :now AND state IN ('sent', 'accepted'))",
@@ -149,7 +148,7 @@ async fn forgive_the_clock(
     spend_limits::sum_up(conn).await
 }
 
-/// `:pulled(x)` stands for x, pulled back, but no further than to now; `:earlier(x)` for x, pulled back at least so far.
+/// `:pulled(x)` stands for x, pulled back, but not further than to now; `:earlier(x)` for x, pulled back at least to now.
 fn pulling(statement: &str) -> String {
     for (name, keeps) in [(":pulled(", '>'), (":earlier(", '<')] {
         if let Some((before, rest)) = statement.split_once(name) {

@@ -1,4 +1,4 @@
-//! Domain types as columns: what is a type in `domain/` is one in a row too.
+//! Domain types as columns: a value with a type in `domain/` has that type in a row too.
 
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::store::Effect;
 
-/// A list of spellings, kept as text.
+/// Types with a list of spellings, stored as text.
 macro_rules! as_text {
     ($($name:ty),+ $(,)?) => { $(
         impl<DB: Database> Type<DB> for $name where str: Type<DB> {
@@ -43,7 +43,7 @@ macro_rules! as_text {
     )+ };
 }
 
-/// A number, kept as what it is.
+/// Types that are numbers, stored as integers.
 macro_rules! as_number {
     ($($name:ty),+ $(,)?) => { $(
         impl<DB: Database> Type<DB> for $name where i64: Type<DB> {
@@ -70,7 +70,7 @@ macro_rules! as_number {
     )+ };
 }
 
-/// Sixteen bytes.
+/// Types of sixteen bytes.
 macro_rules! as_bytes {
     ($($name:ty: $bytes:expr, $from:expr);+ $(;)?) => { $(
         impl<DB: Database> Type<DB> for $name where Vec<u8>: Type<DB> {

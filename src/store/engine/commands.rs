@@ -1,5 +1,5 @@
-//! What the writer is asked for while lines are worked: claims, permits, ends of calls, callbacks, settlements. Each goes
-//! into its next transaction, together with what others ask for at the same time.
+//! The writer's commands while lines are worked: claims, permits, ends of calls, callbacks, settlements. Each goes into
+//! its next transaction, together with the commands of other callers at the same time.
 
 use tokio::sync::oneshot;
 
@@ -14,7 +14,7 @@ impl Store {
         self.send(|reply| Command::Claim(want, reply)).await
     }
 
-    /// Waits for a permit: until the pool has room, or the call must not be made.
+    /// Waits for a permit, until the pool has room or the call must not be made.
     pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
@@ -25,13 +25,13 @@ impl Store {
     /// Commits how a call ended. When this returns, its answer is on disk.
     ///
     /// # Errors
-    /// The ledger cannot be written; the answer is tried again as long as the disk is only full.
+    /// The ledger cannot be written. While the disk is only full, the write is tried again.
     pub async fn end(&self, ended: Ended) -> Result<EndReply, StoreError> {
         self.send(|reply| Command::End(Box::new(ended), reply)).await
     }
 
-    /// Keeps a callback and what it means for its call and its job. `None`: there is no such call. When this returns, it
-    /// is on disk.
+    /// Stores a callback and its effect on its call and job. `None`: there is no such call. When this returns, the
+    /// callback is on disk.
     pub async fn receive(&self, callback: Callback) -> Result<Option<Effect>, StoreError> {
         let received = Received::of(callback).await?;
         let effect = self.send(|reply| Command::Receive(Box::new(received), reply)).await?;
@@ -42,7 +42,7 @@ impl Store {
     /// Settles a job.
     ///
     /// # Errors
-    /// The ledger cannot be written; tried again as long as the disk is only full.
+    /// The ledger cannot be written. While the disk is only full, the write is tried again.
     pub async fn conclude(&self, settlement: Settlement) -> Result<Settled, StoreError> {
         self.send(|reply| Command::Settle(Box::new(settlement), reply)).await
     }
@@ -50,7 +50,7 @@ impl Store {
     /// Settles a job. `false`: the lease was lost, and nothing was written.
     ///
     /// # Errors
-    /// As of [`Store::conclude`].
+    /// As for [`Store::conclude`].
     pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
         Ok(self.conclude(settlement).await? != Settled::Lost)
     }

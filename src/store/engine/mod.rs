@@ -1,4 +1,4 @@
-//! The engine: the one connection that writes, how values stand in rows, what SQLite needs, and who works on the ledger.
+//! The engine: the one connection that writes, how values are stored in rows, what SQLite needs, the processes at work.
 
 pub(super) mod beat;
 pub(super) mod columns;

@@ -27,28 +27,28 @@ use crate::store::{Store, StoreError, StoreShared, Timing, engine::space::WRITER
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// Between two looks at a directory in which another process opens a ledger.
+/// The time between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How to open.
+/// How to open a ledger.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// The file.
+    /// The ledger's file.
     pub path: PathBuf,
-    /// Make it if it is not there.
+    /// Whether to create it if it is not there.
     pub create: bool,
     /// Lease times.
     pub timing: Timing,
-    /// The clock that stamps.
+    /// The clock for its stamps.
     pub clock: Clock,
     /// How long to wait for another process's write lock.
     pub busy_timeout: Duration,
 }
 
 impl Opening {
-    /// The file at `path`, made if it is not there, with the usual times.
+    /// The file at `path`, created if it is not there, with the usual times.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -62,10 +62,10 @@ impl Opening {
 }
 
 impl Store {
-    /// Opens a ledger; the second value is whether it was made just now.
+    /// Opens a ledger. The second value is whether it was created just now.
     ///
     /// # Errors
-    /// A path that cannot be used, a network file system, a damaged, locked, read-only or newer ledger.
+    /// The path cannot be used, or is on a network file system; or the ledger is damaged, locked, read-only or newer.
     pub async fn open(opening: Opening) -> Result<(Self, bool), StoreError> {
         let path =
             canonical(&opening.path).map_err(|source| StoreError::Path { path: opening.path.clone(), source })?;
@@ -88,7 +88,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("wal_autocheckpoint", "16000");
-        // A ledger keeps it from its first page on. To say it again takes the write lock, and who only looks needs none.
+        // A ledger keeps this from its first page on. Setting it again takes the write lock, which no reader needs.
         if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
@@ -121,22 +121,22 @@ impl Store {
     }
 }
 
-/// The path by which everything is named that stands beside a ledger, whatever links lead to that; the given one where it
-/// cannot be found out.
+/// The resolved path of a ledger, whatever links lead to it: everything beside the ledger is named by it. It is the given
+/// path where it cannot be resolved.
 #[must_use]
 pub fn real_path(ledger: &Path) -> PathBuf {
     canonical(ledger).unwrap_or_else(|_| ledger.to_owned())
 }
 
-/// One path for one ledger, whatever links lead to it: what stands beside it (locks of processes, the spool) is found by its
-/// path. Where there is no ledger yet, its folder's path counts, as far as that is there.
+/// One path for one ledger, whatever links lead to it: everything beside it (locks of processes, the spool) is found by
+/// its path. Where there is no ledger yet, its folder's path is resolved, as far as the folder exists.
 fn canonical(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match path.canonicalize() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         found => return found,
     }
-    // A link to where the ledger is to be made is followed as SQLite follows it.
+    // A link to a ledger that does not exist yet is followed as SQLite follows it.
     if let Ok(target) = fs::read_link(&path) {
         let target = path.parent().map_or(target.clone(), |folder| folder.join(&target));
         if target != path {
@@ -150,7 +150,7 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
     })
 }
 
-/// The ledger may hold texts and addresses of recordings: only its owner reads it.
+/// The ledger may hold texts and addresses of recordings: only its owner may read it.
 fn prepare_file(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
@@ -161,11 +161,11 @@ fn prepare_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Two processes may start on a new ledger at once: SQLite does not wait when its journal is changed, nor do migrations. So
-/// ledgers of one directory are opened one by one, as long as that does not take too long.
+/// Two processes may start on a new ledger at once: SQLite does not wait when its journal mode changes, nor do
+/// migrations. So the ledgers of one directory are opened one at a time, as long as that does not take too long.
 ///
-/// Never a lock on the ledger itself: with the first handle of a file that is closed a process loses all its locks on it,
-/// SQLite's too. Whoever closes the ledger next then takes itself for the last, and its log away from us.
+/// The lock is never on the ledger itself: closing one handle of a file drops all of the process's locks on it, SQLite's
+/// too. The next process that closes the ledger then takes itself for the last one, and removes our log.
 async fn one_by_one(path: &Path, most: Duration) -> Option<fs::File> {
     let dir = fs::File::open(path.parent()?).ok()?;
     let began = Instant::now();
@@ -173,7 +173,7 @@ async fn one_by_one(path: &Path, most: Duration) -> Option<fs::File> {
         match dir.try_lock() {
             Ok(()) => return Some(dir),
             Err(fs::TryLockError::WouldBlock) if began.elapsed() < most => tokio::time::sleep(TRY_AGAIN).await,
-            // Some file systems know no locks of directories; a race for a new ledger is then lost with a clear word.
+            // Some file systems have no locks on directories; losing a race for a new ledger is then a clear error.
             Err(_) => return None,
         }
     }
@@ -250,7 +250,7 @@ fn refuse_network_fs(_: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The name of a network file system, by the magic number that statfs(2) gives.
+/// The name of a network file system, by the magic number of statfs(2).
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "statfs has other shapes elsewhere"))]
 fn network_fs(magic: i64) -> Option<&'static str> {
     Some(match magic & 0xffff_ffff {

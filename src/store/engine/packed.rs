@@ -1,4 +1,4 @@
-//! Bodies in rows: as raw DEFLATE, or as they came where that would save nothing.
+//! Bodies in rows: as raw DEFLATE, or unchanged where that would save nothing.
 
 use bytes::Bytes;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
@@ -9,32 +9,32 @@ use crate::domain::{
 };
 use crate::store::{StoreError, engine::space};
 
-/// Beyond this a body is written by a statement of its own: the driver copies what a statement binds.
+/// A larger body has a statement of its own: the driver copies what a statement binds.
 const ALONE: usize = 1 << 20;
 
-/// `Ok` = packed, `Err` = as it was.
+/// `Ok` = packed, `Err` = unchanged.
 pub(in crate::store) fn pack(body: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
     body::pack(body).ok_or_else(|| body.to_vec())
 }
 
-/// The body of a row with `packed`, `bytes` and `body`, as it is kept.
+/// The body of a row with `packed`, `bytes` and `body`, as it is stored.
 pub(in crate::store) fn kept(row: &SqliteRow) -> Result<Body, StoreError> {
     let bytes: i64 = row.try_get("bytes")?;
     let body: Vec<u8> = row.try_get("body")?;
     Ok(Body::from_kept(u64::try_from(bytes).unwrap_or(0), row.try_get("packed")?, body.into()))
 }
 
-/// The same, unpacked.
+/// The body of such a row, unpacked.
 pub(in crate::store) fn unpack(row: &SqliteRow) -> Result<Bytes, StoreError> {
     kept(row)?.whole().map_err(|e| StoreError::Unexpected(format!("a body does not unpack: {e}")))
 }
 
-/// Its length as it came, for the ledger.
+/// Its unpacked length, for the ledger.
 pub(in crate::store) fn bytes(body: &Body) -> i64 {
     i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
-/// Keeps answers: each with its call, and whether it was found in the vendor's log.
+/// Stores answers: each with its call, and whether it was found in the vendor's log.
 pub(in crate::store) async fn insert_answers(
     conn: &mut SqliteConnection,
     answers: Vec<(CallId, bool, &Body)>,

@@ -1,4 +1,4 @@
-//! Which processes work on the ledger: a row each, and an OS lock that the kernel takes away when one dies.
+//! Which processes work on the ledger: each has a row, and an OS lock that the kernel releases when it dies.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,7 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::clock::Millis;
 use crate::store::{Store, StoreError, batches::control, batches::pauses, engine::beat};
 
-/// Proof that this process works on the ledger. Dropped or lost with the process, it makes the process's jobs claimable.
+/// Proof that this process works on the ledger. Once it is dropped or the process dies, others can claim its jobs.
 #[derive(Debug)]
 pub struct Enlisted {
     id: i64,
@@ -39,7 +39,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 impl Store {
-    /// Enters this process among those that work: from now on it beats. `settings` are its limits, for `status` to compare.
+    /// Registers this process as a worker, and starts its heartbeat. `settings` are its limits, for `status` to compare.
     ///
     /// # Errors
     /// The ledger or its directory cannot be written.
@@ -47,7 +47,7 @@ impl Store {
         self.watch_clock().await?;
         self.reap().await?;
         let path = self.path.clone();
-        // The lock is taken inside the transaction, so that nobody sees the row without it.
+        // The lock is taken inside the transaction, so that no process sees the row without it.
         let (id, lock) = self
             .write(move |conn, now| {
                 let (settings, ledger) = (settings.clone(), path.clone());
@@ -55,7 +55,7 @@ impl Store {
                     let alone: bool =
                         sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
                     if alone {
-                        // An outage that nobody watched did not last: it is found out again.
+                        // An outage counts as over where no process watched it: if it lasts, it is detected again.
                         pauses::restart_patience_clock(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
@@ -84,10 +84,10 @@ impl Store {
         Ok(Enlisted { id, _lock: lock })
     }
 
-    /// Leaves: what this process still held is due at once.
+    /// Unregisters this process: the jobs that it still had are due at once.
     ///
     /// # Errors
-    /// The ledger cannot be written; the lease then runs out by itself.
+    /// The ledger cannot be written; the lease then expires by itself.
     pub async fn leave(&self, enlisted: Enlisted) -> Result<(), StoreError> {
         self.shared.process.store(0, Ordering::Release);
         self.reap_process(enlisted.id).await
@@ -102,8 +102,8 @@ impl Store {
         for (id, beat_at) in others {
             let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
                 Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
-                // Whoever was to reap it died just then; or somebody removed the file of a living one, whose heartbeat
-                // tells so.
+                // Another process reaped it and died just then; or the file of a live process was removed, and its
+                // heartbeat shows that it lives.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     (self.now() - beat_at > self.timing().lease_ms).then_some(None)
                 }
@@ -117,8 +117,8 @@ impl Store {
         Ok(reaped)
     }
 
-    /// The lock's file goes before the row: a row without its file is a dead process's, and a file without its row nobody
-    /// would ever look for.
+    /// The lock file is removed before the row. A row without its file belongs to a dead process; nobody would ever look
+    /// for a file without its row.
     async fn reap_process(&self, id: i64) -> Result<(), StoreError> {
         let path = lock_path(&self.path, id);
         self.write(move |conn, now| {
@@ -132,8 +132,8 @@ impl Store {
     }
 }
 
-/// Its jobs are due; its calls are awaited by nobody; their slots run out after a grace time, since
-/// the vendor may still work on them.
+/// Makes its jobs due. Nobody waits for its calls any more; their slots expire after a grace time, since the vendor may
+/// still work on them.
 async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) -> Result<(), StoreError> {
     sqlx::query("UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'")
         .bind(now)
@@ -162,7 +162,7 @@ async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) ->
     .fetch_all(&mut *conn)
     .await?;
     beat::orphan_calls(conn, process, now).await?;
-    // Nobody looks at these again (their lines were changed or cancelled): what they may have cost goes into the books now.
+    // Nobody looks at these calls again (their lines were changed or cancelled): what they may have cost is booked now.
     control::give_up_all(conn, &unawaited, now).await?;
     for job in superseded {
         control::give_up_open_calls(conn, job, now).await?;
@@ -183,10 +183,10 @@ mod tests {
         let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
         let alive = other.enlist("{}".into()).await.unwrap();
         assert_eq!(l.store.reap().await.unwrap(), 0);
-        // Somebody removed it: as long as the process beats, it lives.
+        // The file was removed: as long as the process has a heartbeat, it lives.
         std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
         assert_eq!(l.store.reap().await.unwrap(), 0);
-        // Or its reaper died between the two.
+        // Or its reaper died between the two steps.
         drop(alive);
         other.shared.process.store(0, Ordering::Release);
         l.clock.advance(l.store.timing().lease_ms + 1_000);

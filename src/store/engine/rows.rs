@@ -1,4 +1,4 @@
-//! Between rows and domain types.
+//! Conversions between rows and domain types.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::store::StoreError;
 
-/// A column that counts something.
+/// A column that is a count.
 pub(in crate::store) fn count(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
     Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX))
 }
@@ -32,8 +32,8 @@ pub(in crate::store) fn length(row: &SqliteRow, column: &str) -> Result<Option<u
 }
 
 /// The columns of `calls` that [`call_record`] reads, with `c` for the row: whether the process that waits for the call's
-/// answer is there, and how long ago the call left. That is told by the machine's own clock (`$2`, since its start `$3`)
-/// where the call was made since the same start, if that says less than the wall clock (`$1`): a wall clock may be set.
+/// answer is there, and how long ago the call left. The machine's own clock (`$2`, since its start `$3`) counts for a
+/// call made since the same start, if it gives less than the wall clock (`$1`): a wall clock may be set.
 macro_rules! call_columns {
     () => {
         "c.id, c.part, c.state, c.sent_at, c.timeout_ms, c.slot_until, c.overdue_at, c.unknown_at, c.counts, c.error_kind,
@@ -44,7 +44,7 @@ macro_rules! call_columns {
 }
 pub(in crate::store) use call_columns;
 
-/// A row of [`call_columns`].
+/// Reads a row of [`call_columns`].
 pub(in crate::store) fn call_record(row: &SqliteRow) -> Result<CallRecord, StoreError> {
     let request: String = row.try_get("request")?;
     Ok(CallRecord {

@@ -1,4 +1,4 @@
-//! Files of the spool that go with the value that made them.
+//! Files of the spool that are removed with the value that created them.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -14,8 +14,8 @@ use crate::temp_lock;
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 const MARK: &str = "tmp-";
 
-/// A temporary file, readable by its owner alone. It is removed when this is dropped; one that a dead process left begins
-/// with `tmp-` and goes with the next sweep: its owner holds a lock on it, which the kernel takes away when that dies.
+/// A temporary file, readable only by its owner. Dropping this removes it. The file of a dead process begins with `tmp-`
+/// and is removed by the next sweep: its owner holds a lock on it, which the kernel releases when the owner dies.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -23,17 +23,17 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes an empty file in the folder `dir`, which is made too if it is not there.
+    /// Creates an empty file in the folder `dir`, which is created too if it is not there.
     ///
     /// # Errors
-    /// The folder or the file cannot be made.
+    /// The folder or the file cannot be created.
     pub fn create(dir: &Path, what: &str) -> io::Result<(Self, File)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         loop {
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let path = dir.join(format!("{MARK}{}-{serial}-{what}", process::id()));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                // A process of the same id may have left one, or somebody else a link to where nobody should write.
+                // An earlier process with the same id may have left one, or an attacker a link to another file.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
                 Ok(file) => {
@@ -45,7 +45,7 @@ impl Scratch {
         }
     }
 
-    /// Removes what dead processes left in the folder `dir`: manifests, bought speech that is not whole, and reports with
+    /// Removes the files of dead processes in the folder `dir`: manifests, incomplete audio, and reports with
     /// transcripts.
     pub fn sweep(dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -55,7 +55,7 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -64,7 +64,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is swept later.
+        // A file that cannot be removed now is swept later.
         let _ = fs::remove_file(&self.path);
     }
 }

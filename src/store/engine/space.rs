@@ -1,4 +1,4 @@
-//! SQLite's own room: pages, caches and the write-ahead log. Other engines see to these themselves.
+//! SQLite's own space: pages, caches and the write-ahead log. Other engines manage theirs themselves.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::
 
 use crate::store::{Store, StoreError, engine::rows};
 
-/// The writer's page cache, as SQLite takes it: in KiB, and negative.
+/// The size of the writer's page cache, as SQLite expects it: in KiB, and negative.
 pub(in crate::store) const WRITER_CACHE: &str = "-65536";
-/// The same while one body of megabytes is written: else all its pages would stay in the cache.
+/// The size while a body of megabytes is written: otherwise all its pages would stay in the cache.
 const SMALL_CACHE: &str = "-2048";
-/// Pages a transaction gives back at most.
+/// How many pages a transaction gives back at most.
 const PAGES_AT_ONCE: i64 = 500;
-/// After so many transactions the write-ahead log is brought in: the writer would otherwise do it inside a commit, all at
-/// once.
+/// After how many transactions the write-ahead log is checkpointed: otherwise the writer would do that inside a commit,
+/// all at once.
 const CHECKPOINT_EVERY: u32 = 8;
-/// How long emptying the log waits for a reader. Who writes waits as long.
+/// How long emptying the log waits for a reader. Writers wait as long.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How large the writer's cache is from now on.
+/// Sets the size of the writer's cache from now on.
 pub(in crate::store) async fn set_cache(conn: &mut SqliteConnection, is_small: bool) -> Result<(), StoreError> {
     let size = if is_small { SMALL_CACHE } else { WRITER_CACHE };
     sqlx::query(AssertSqlSafe(format!("PRAGMA cache_size = {size}"))).execute(conn).await?;
     Ok(())
 }
 
-/// Once the disk was full, the log is brought in before it takes over 4 MB, and starts again in its file. It repeats most
-/// pages many times: as long as it may become elsewhere (64 MB), it would take all the room that is made.
+/// After the disk was full, the log is checkpointed before it exceeds 4 MB, and starts again in its file. It repeats most
+/// pages many times: with its usual limit (64 MB) it would take all the space that is freed.
 pub(in crate::store) async fn keep_log_short(conn: &mut SqliteConnection) {
-    // It is tried again with the next full disk.
+    // The next full disk tries this again.
     let _ = sqlx::query("PRAGMA wal_autocheckpoint = 1000").execute(conn).await;
 }
 
@@ -41,7 +41,7 @@ pub(in crate::store) async fn give_back(conn: &mut SqliteConnection) -> Result<(
     Ok((before, sqlx::query_scalar(free).fetch_one(conn).await?))
 }
 
-/// Bytes of the ledger's pages, and of those of them that are free.
+/// The bytes of the ledger's pages, and of its free pages.
 pub(in crate::store) async fn page_bytes(conn: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
     let row = sqlx::query(
         r"-- space::page_bytes
@@ -54,8 +54,8 @@ pub(in crate::store) async fn page_bytes(conn: &mut SqliteConnection) -> Result<
     Ok((get("file")?, get("free")?))
 }
 
-/// A connection beside the writer's that brings the write-ahead log into the ledger. What it cannot do now, the writer
-/// does later: nothing of it is an error.
+/// A connection beside the writer's that checkpoints the write-ahead log. The writer does later what it cannot do now, so
+/// it returns no errors.
 #[derive(Default)]
 pub(in crate::store) struct Log {
     conn: Option<SqliteConnection>,
@@ -63,17 +63,17 @@ pub(in crate::store) struct Log {
 }
 
 impl Log {
-    /// Notes a transaction; from time to time the log is brought in, beside those who read and write.
+    /// Counts a transaction. From time to time it checkpoints the log, beside the readers and writers.
     pub(in crate::store) async fn step(&mut self, store: &Store) {
         self.steps += 1;
         if self.steps.is_multiple_of(CHECKPOINT_EVERY) {
             self.checkpoint(store, "PASSIVE").await;
-            // Without the ledger there is nothing to wait for; the next step says so.
+            // Without a readable ledger there is nothing to wait for; the next step returns the error.
             let _ = store.let_others_write().await;
         }
     }
 
-    /// Brings everything in and cuts the log to nothing. Only then is the file itself as small as it can be.
+    /// Checkpoints everything and truncates the log. Only then is the file itself as small as it can be.
     pub(in crate::store) async fn empty(&mut self, store: &Store) {
         self.checkpoint(store, "PASSIVE").await;
         self.checkpoint(store, "TRUNCATE").await;

@@ -1,26 +1,26 @@
-//! The dialect: what engines spell differently stands here, and nowhere else. Statements are written in what SQLite and
-//! PostgreSQL have in common: `$1`, `CAST(… AS BIGINT)`, `CASE`, `IS DISTINCT FROM`, `ON CONFLICT`, `RETURNING`,
-//! `UPDATE … FROM`; truth values are 0 and 1.
+//! The dialect: this is the only place for what engines spell differently. Statements use what SQLite and PostgreSQL have
+//! in common: `$1`, `CAST(… AS BIGINT)`, `CASE`, `IS DISTINCT FROM`, `ON CONFLICT`, `RETURNING`, `UPDATE … FROM`; truth
+//! values are 0 and 1.
 
 use std::borrow::Cow;
 
 use sqlx::AssertSqlSafe;
 
-/// How rows are handed over: as a JSON array, whose entries are `v`.
+/// How statements take rows: as a JSON array, whose entries are `v`.
 const ROWS_OF: &str = "rows_of(";
 
 /// A statement for the engine. `rows_of($1)` stands for the entries of the JSON array `$1`, in a column `v`; an entry is an
 /// array or an object, whose fields are read by `v ->> …` and cast.
 ///
-/// `unhex(…)` makes bytes of hex digits; an engine that lacks it gets a function of that name with its migration. A plus
-/// before a number, or an empty text after a text, keeps an index of that column from being used.
+/// `unhex(…)` makes bytes of hex digits; an engine without it gets a function of that name in its migration. A plus
+/// before a number, or an empty text after a text, prevents the use of an index of that column.
 ///
-/// Only fixed text and numbers belong in a statement: whatever comes from outside is bound.
+/// Only fixed text and numbers belong in a statement: every value from outside is bound.
 pub(in crate::store) fn sql(text: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(spell(text).into_owned())
 }
 
-// `jsonb_each`: `json_each` would write each entry out as text, only to have it parsed for each of its fields.
+// `jsonb_each`: `json_each` would write each entry as text, which would be parsed again for each of its fields.
 fn spell(text: &str) -> Cow<'_, str> {
     if !text.contains(ROWS_OF) {
         return Cow::Borrowed(text);

@@ -1,5 +1,5 @@
-//! The one writer of this process: a task that drains what is waiting and commits it as one transaction. No transaction
-//! lives in a caller's future, so callers may be dropped freely.
+//! The one writer of this process: a task that takes all waiting commands and commits them as one transaction. No
+//! transaction lives in a caller's future, so callers may be dropped freely.
 
 use std::{
     any::Any,
@@ -27,18 +27,18 @@ use crate::store::{
 };
 use crate::{clock::Millis, domain::job::CallId};
 
-/// Commands that may wait before callers do.
+/// How many commands may wait before callers wait to send.
 pub(in crate::store) const BACKLOG: usize = 4_096;
 const GROUP_MOST: usize = 256;
 const GROUP_TIME: Duration = Duration::from_millis(5);
-/// How often to look for slots that other processes gave back.
+/// How often to look for slots that other processes freed.
 const POLL_MS: i64 = 100;
-/// How long waiting permits may go without a look: another process may have paused, cancelled, or ended an outage.
+/// The longest time between two looks at waiting permits: another process may have paused, cancelled, or ended an outage.
 const LOOK_MS: i64 = 1_000;
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
 /// How long a process that is asked to end waits for a ledger that cannot be written.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// How often a ledger that cannot be written is told of.
+/// How often a ledger that cannot be written is logged.
 const REPEAT: Duration = Duration::from_secs(60);
 
 pub(in crate::store) enum Command {
@@ -53,7 +53,7 @@ pub(in crate::store) enum Command {
 type Made = Box<dyn Any + Send>;
 type WorkFn = dyn for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<Made, StoreError>> + Send + Sync;
 
-/// A piece of work that is not on the hot path.
+/// A command that is not on the hot path.
 pub(in crate::store) struct WriterTask {
     run: Box<WorkFn>,
     reply: WriterReply<Made>,
@@ -74,7 +74,7 @@ impl WriterTask {
     }
 }
 
-/// What one transaction carries.
+/// The commands of one transaction.
 #[derive(Default)]
 struct WriteGroup {
     claims: Vec<(ClaimRequest, WriterReply<Vec<Claimed>>)>,
@@ -84,7 +84,7 @@ struct WriteGroup {
     works: Vec<WriterTask>,
 }
 
-/// What it leaves for its callers, told only once it is on disk.
+/// The replies to its callers, sent only once it is on disk.
 #[derive(Default)]
 struct Replies {
     claims: Vec<Vec<Claimed>>,
@@ -111,7 +111,7 @@ impl WriteGroup {
         }
     }
 
-    /// Each command by itself, so that one that cannot be done does not undo its neighbours.
+    /// Each command as a group of its own, so that a command that fails does not undo the others.
     fn apart(self) -> impl Iterator<Item = Self> {
         let ends = self.ends.into_iter().map(|x| Self { ends: vec![x], ..Self::default() });
         let settles = self.settles.into_iter().map(|x| Self { settles: vec![x], ..Self::default() });
@@ -135,7 +135,7 @@ impl WriteGroup {
     }
 
     fn refuse(self, error: StoreError) {
-        // A group that is refused has one member: the error goes to it alone.
+        // A refused group has one member, which alone gets the error.
         let mut error = Some(error);
         let mut take = || error.take().unwrap_or(StoreError::Closed);
         for (_, reply) in self.claims {
@@ -160,14 +160,14 @@ struct Writer {
     conn: SqliteConnection,
     shared: Arc<StoreShared>,
     waiting: Vec<PermitAsk>,
-    /// When to look at the waiting permits again; `None` = only when something ends.
+    /// When to look at the waiting permits again; `None` = only when a call ends.
     wake: Option<Millis>,
     next_beat: Instant,
-    /// Since it was last told that the ledger cannot be written.
+    /// When it was last logged that the ledger cannot be written.
     logged_broken: Option<Instant>,
-    /// Whether the disk is found to be full, since the log was last told to stay short.
+    /// Whether the disk was found full since the write-ahead log was last limited.
     was_full: bool,
-    /// Permits that nobody took: their calls were never sent, and the next transaction says so.
+    /// Permits whose workers are gone: their calls were never sent, and the next transaction records that.
     unsent: Vec<CallId>,
     hints: Hints,
 }
@@ -175,14 +175,14 @@ struct Writer {
 /// Which of the waiting permits a transaction looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Permits {
-    /// All of them, if there is a reason to.
+    /// All of them, if there is a reason to look.
     All {
-        /// Some of them have just come.
+        /// Whether some of them have just arrived.
         asked: bool,
     },
-    /// None: whatever is wrong with one of them must not undo what others have paid for.
+    /// None: a fault of one of them must not undo paid results of others.
     None,
-    /// The one in this place.
+    /// The one with this index.
     Only(usize),
 }
 
@@ -259,15 +259,14 @@ impl Writer {
         self.waiting.retain(|ask| !ask.is_abandoned());
         match self.transact(&group, Permits::All { asked }).await {
             Ok(replies) => self.deliver(group, replies),
-            // Only the heartbeat.
+            // The transaction had only the heartbeat.
             Err(e) if group.len() == 0 && self.waiting.is_empty() => self.one_failed(group, e).await,
             Err(e) if e.is_passing() && group.len() <= 1 => self.one_failed(group, e).await,
             Err(_) => self.one_by_one(group).await,
         }
     }
 
-    /// Each command in a transaction of its own, and each waiting permit in one of its own: what cannot be done undoes
-    /// nothing but itself.
+    /// Each command in a transaction of its own, and each waiting permit too: a failure undoes nothing but itself.
     async fn one_by_one(&mut self, group: WriteGroup) {
         for one in group.apart() {
             match self.transact(&one, Permits::None).await {
@@ -287,7 +286,7 @@ impl Writer {
                     self.deliver(WriteGroup::default(), Replies { permits: refused, ..Replies::default() });
                 }
             }
-            // Whoever was answered is gone from the list.
+            // Asks that were answered are gone from the list.
             if self.waiting.len() == before {
                 at += 1;
             }
@@ -297,7 +296,7 @@ impl Writer {
 
     fn deliver(&mut self, group: WriteGroup, mut replies: Replies) {
         if self.logged_broken.take().is_some() && self.works() {
-            // Whoever read that it could not, must read this too.
+            // The log has the failure, so it must have this too.
             tracing::warn!("the ledger can be written again");
         }
         let permits = std::mem::take(&mut replies.permits);
@@ -308,8 +307,8 @@ impl Writer {
         self.wake = wake.map(|at| at.unwrap_or(now + POLL_MS).min(now + LOOK_MS));
     }
 
-    /// While the ledger cannot be written, a process that works admits nothing new, and what was paid for stays in hand:
-    /// everything waits here until it can, or until patience ends.
+    /// While the ledger cannot be written, a process that works admits nothing new and keeps the paid answers in memory:
+    /// everything waits here until a write succeeds, or until the wait is given up.
     async fn one_failed(&mut self, group: WriteGroup, mut error: StoreError) {
         let (hurry, give_up) = (self.shared.hurry.clone(), self.shared.give_up.clone());
         let mut hurried_since = None;
@@ -355,7 +354,7 @@ impl Writer {
     async fn transact(&mut self, group: &WriteGroup, permits: Permits) -> Result<Replies, StoreError> {
         tracing::trace!("transaction");
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        // A command that panics is rolled back like one that is refused: the writer is all that this process can write by.
+        // A command that panics is rolled back like a refused one: this process has only this writer.
         let filled = AssertUnwindSafe(self.fill(group, permits)).catch_unwind().await;
         match filled.unwrap_or_else(|panic| Err(StoreError::Panicked(words_of(&*panic)))) {
             Ok((replies, beaten)) => {
@@ -378,7 +377,7 @@ impl Writer {
     }
 
     async fn roll_back(&mut self) {
-        // SQLite rolls back by itself on some errors; then there is nothing left to do, and it says so.
+        // SQLite rolls back by itself on some errors; then this has nothing to do and fails.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
     }
 
@@ -435,7 +434,7 @@ impl Writer {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
     words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())

@@ -16,37 +16,37 @@ use crate::{
     },
 };
 
-/// What a worker pool can take on now.
+/// What a worker pool has room for now.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// Only these batches; empty = all that are open in this environment.
+    /// Only these batches; empty = all open batches of this environment.
     pub batches: Vec<BatchId>,
     /// Only batches of this environment.
     pub environment: Environment,
-    /// Jobs that need no call.
+    /// The room for jobs that need no call.
     pub free: u32,
-    /// Jobs that need a call, by pool.
+    /// The room for jobs that need a call, by pool.
     pub calls: Vec<(Pool, u32)>,
     /// Advances with each claim, so that batches take turns.
     pub turn: usize,
-    /// Whose jobs go first.
+    /// Which batches' jobs go first.
     pub order: Order,
 }
 
-/// Whose lines go first where there are several batches.
+/// Which batch's lines go first where there are several batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
     /// Batches take turns.
     #[default]
     ByTurns,
-    /// The batch that was submitted first, as long as something of it is due.
+    /// The batch that was submitted first, as long as one of its jobs is due.
     OldestFirst,
-    /// Definitions take turns; of one definition, the batch that was submitted first.
+    /// Definitions take turns; within one definition, the batch that was submitted first.
     ByDefinition,
 }
 
 impl Default for ClaimRequest {
-    /// Nothing, of all open batches of the API.
+    /// No jobs, of all open live batches.
     fn default() -> Self {
         Self {
             batches: Vec::new(),
@@ -60,7 +60,7 @@ impl Default for ClaimRequest {
 }
 
 impl ClaimRequest {
-    /// Lanes with room, and how much.
+    /// The lanes with room, and how much.
     fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> {
         let calls = self.calls.iter().map(|(pool, n)| (Lane::Call(*pool), *n));
         calls.chain([(Lane::Free, self.free)]).filter(|(_, room)| *room > 0)
@@ -82,7 +82,7 @@ pub struct Claimed {
     pub variant: String,
     /// Where its recording is.
     pub source: String,
-    /// What a listing knew of it.
+    /// What a listing said about its recording.
     pub expected: Option<Listed>,
     /// JSON of its options that differ from the batch's.
     pub overrides: Option<String>,
@@ -90,18 +90,18 @@ pub struct Claimed {
     pub source_tries: u32,
     /// The user's `retry`s so far.
     pub generation: i64,
-    /// The pool it was claimed for; none if it was due for something that needs no call.
+    /// The pool that it was claimed for; none if it was due for something that needs no call.
     pub lane: Option<Pool>,
-    /// What is known of it.
+    /// The known facts about it.
     pub facts: Facts,
-    /// Whether its line wants another voice or format now: it is put back, and makes no call.
+    /// Whether its line wants another voice or format now. Then it is put back and makes no call.
     pub dropped: bool,
-    /// Whether the journal has calls of this generation, or one that is open or answered: else it need not be read.
+    /// Whether the journal has calls of this generation, or one that is open or answered. If not, it need not be read.
     pub has_calls: bool,
 }
 
 impl Store {
-    /// The next moment at which a job of these batches (or of any open one) is due that `want` has room for.
+    /// The next moment at which a job of these batches (or of any open one) is due for which `want` has room.
     pub async fn next_due(&self, want: &ClaimRequest) -> Result<Option<Millis>, StoreError> {
         let statement = format!(
             r"-- claim::next_due
@@ -127,7 +127,7 @@ impl Store {
 impl Store {
     /// The pools that unfinished lines wait for.
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
-        // Of each batch only the first line of each lane is looked at: there may be millions.
+        // Only the first line of each lane of a batch is read: there may be millions.
         let lanes: Vec<Lane> = sqlx::query_scalar(
             r"-- claim::pools_waited_for
               WITH RECURSIVE lanes (batch, lane) AS (
@@ -148,7 +148,7 @@ impl Store {
     }
 }
 
-/// `AND column IN (…)`, or nothing for an empty list. The ids are numbers: nothing to quote.
+/// `AND column IN (…)`, or an empty text for an empty list. The ids are numbers, which need no quotes.
 pub(in crate::store) fn among(column: &str, batches: &[BatchId]) -> String {
     if batches.is_empty() {
         return String::new();
@@ -160,7 +160,7 @@ pub(in crate::store) fn among(column: &str, batches: &[BatchId]) -> String {
 /// Whether the calls of a batch may begin now (`$3`).
 pub(in crate::store) const IN_WINDOW: &str = "(window_from IS NULL OR (window_from <= $3 AND $3 < window_until))";
 
-/// Whether a batch may be worked: it is open, or paused and probed; whole; and not cancelled.
+/// Whether the jobs of a batch may be claimed: it is open, or paused and probed; completely submitted; and not cancelled.
 pub(in crate::store) const WORKABLE: &str =
     "((state = 'open' OR probing = 1) AND submitting_at IS NULL AND cancelled_at IS NULL)";
 
@@ -168,17 +168,17 @@ pub(in crate::store) const WORKABLE: &str =
 struct Open {
     id: i64,
     definition: String,
-    /// None of its jobs was claimed before.
+    /// Whether none of its jobs was claimed before.
     fresh: bool,
-    /// Its calls may begin now.
+    /// Whether its calls may begin now.
     in_window: bool,
-    /// It is paused, and one line of it is let through.
+    /// Whether it is paused, and one line of it may pass.
     probing: bool,
-    /// That line, if it is chosen.
+    /// That line, if one is chosen.
     chosen: Option<i64>,
-    /// It is paused because its sink took nothing.
+    /// Whether it is paused because its sink accepted nothing.
     sink: bool,
-    /// How many of its jobs may still be claimed; of a probing one there is never more than one.
+    /// How many of its jobs may still be claimed; at most one of a probed batch.
     most: u32,
 }
 
@@ -191,7 +191,7 @@ pub(in crate::store) async fn claim(
     let mut open = open(conn, shared, want, now).await?;
     let mut claimed = Vec::new();
     let mut free = want.free;
-    // Whether a sink takes something again is found out by what is bought already.
+    // A job whose answer is bought already tests whether a sink accepts files again.
     for batch in open.iter_mut().filter(|batch| batch.probing && batch.sink && batch.most > 0) {
         if free > 0 && claim_of(conn, shared, batch, (Lane::Free, 1), now, &mut claimed).await? > 0 {
             free -= 1;
@@ -201,7 +201,7 @@ pub(in crate::store) async fn claim(
         let mut room = if lane == Lane::Free { free } else { room };
         let takers = |b: &Open| b.most > 0 && (lane == Lane::Free || b.in_window);
         let groups = groups(&open, want.order, takers);
-        // First everybody's fair share, then what others left.
+        // The first round gives every group its fair share, the second what others left.
         let share = room.div_ceil(u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1));
         for limit in if groups.len() <= 1 { vec![room] } else { vec![share, room] } {
             for group in &groups {
@@ -221,7 +221,7 @@ pub(in crate::store) async fn claim(
     Ok(claimed)
 }
 
-/// Claims up to so many jobs of a lane of one batch, and returns how many there were.
+/// Claims up to so many jobs of a lane of one batch. Returns how many.
 async fn claim_of(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -237,7 +237,7 @@ async fn claim_of(
     }
     if let Some(first) = got.first().filter(|_| batch.probing) {
         shared.probes.store(true, Ordering::Relaxed);
-        // From now on it is this line, whoever works it and however long its answer takes.
+        // From now on this line is the probe, whichever worker has it and however long its answer takes.
         sqlx::query("UPDATE batches SET probe_job = $1 WHERE id = $2 AND probing = 1")
             .bind(first.job)
             .bind(batch.id)
@@ -250,7 +250,7 @@ async fn claim_of(
     Ok(n)
 }
 
-/// The batches that may be worked, whose turn it is first.
+/// The batches whose jobs may be claimed, in the order of their turns.
 async fn open(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
@@ -296,7 +296,7 @@ async fn open(
     Ok(open)
 }
 
-/// Places of batches that share a turn: the first of a group leaves the others what it does not need.
+/// Indexes of batches that share a turn: the first batch of a group leaves the others what it does not need.
 fn groups(open: &[Open], order: Order, takers: impl Fn(&Open) -> bool) -> Vec<Vec<usize>> {
     let places = open.iter().enumerate().filter(|(_, batch)| takers(batch)).map(|(place, _)| place);
     match order {

@@ -1,4 +1,4 @@
-//! What the local recordings of lines contain, noted before they are sent.
+//! The content of the lines' local recordings, recorded before they are sent.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::store::{Store, StoreError, engine::sql::sql};
 
-/// Notes what the recordings of calls that are about to be made contain.
+/// Records the content of the recordings whose calls are about to be made.
 pub(in crate::store) async fn note(
     conn: &mut SqliteConnection,
     contents: impl Iterator<Item = (JobId, (SeenFile, ContentHash))>,
@@ -36,9 +36,9 @@ pub(in crate::store) async fn note(
 }
 
 impl Store {
-    /// Notes of a claimed job how its file was found after it was sent, and what it contains. `content`: `None` where the
-    /// file changed meanwhile, so that nobody knows what the vendor has heard; then no file is ever taken for the same.
-    /// Nothing happens where the lease is lost.
+    /// Records for a claimed job the metadata of its file after it was sent, and the file's content. `content`: `None`
+    /// where the file changed meanwhile, so that it is unknown what the vendor received; then no file ever counts as the
+    /// same. Without the lease nothing happens.
     pub async fn note_content(
         &self,
         (job, token): (JobId, Token),

@@ -1,4 +1,4 @@
-//! What a worker needs to know of its job beside the claim: the journal of its part, and kept answers.
+//! What a worker reads about its job beside the claim: the journal of its part, and kept answers.
 
 use sqlx::{Row, SqliteConnection};
 
@@ -17,18 +17,18 @@ use crate::{
 /// The vendor's request id, `x-content-expiry`, and the time from intent to answer in ms.
 #[derive(Debug, Clone, Default)]
 pub struct AnswerFacts {
-    /// For the vendor's support.
+    /// The vendor's id of the request, for its support.
     pub request_id: Option<String>,
-    /// What the vendor said about the content's expiry.
+    /// The vendor's `x-content-expiry`.
     pub content_expiry: Option<String>,
     /// From intent to answer, in ms.
     pub processing_ms: Option<i64>,
-    /// Found in the vendor's log rather than received.
+    /// It was found in the vendor's log rather than received.
     pub from_log: bool,
 }
 
 impl Store {
-    /// The calls of a part since the user's last `retry`, and any that is open or answered, oldest first.
+    /// The calls of a part since the user's last `retry`, and every call that is open or answered, oldest first.
     pub async fn journal(&self, job: JobId, part: i64, generation: i64) -> Result<Journal, StoreError> {
         let calls = sqlx::query(concat!(
             "SELECT ",
@@ -71,7 +71,7 @@ impl Store {
         Ok(Some((packed::kept(&row)?, facts)))
     }
 
-    /// How many lines of a batch have an answer that is kept and was bought without word times.
+    /// How many lines of a batch have a kept answer that was bought without word times.
     pub async fn without_word_times(&self, batch: BatchId) -> Result<u64, StoreError> {
         let lines: i64 = sqlx::query_scalar(
             r#"-- deliveries::without_word_times
@@ -89,8 +89,8 @@ impl Store {
     }
 }
 
-/// Has those of the jobs (`[[job], …]`) delivered again that are finished and whose answer is kept. Returns how many, and how
-/// many answers are pruned.
+/// Makes those of the jobs (`[[job], …]`) due for delivery again that are finished and whose answer is kept. Returns
+/// their number, and how many answers are pruned.
 pub(in crate::store) async fn redeliver(
     conn: &mut SqliteConnection,
     jobs: &str,
@@ -122,7 +122,7 @@ pub(in crate::store) async fn redeliver(
     Ok((done.rows_affected(), u64::try_from(pruned).unwrap_or(0)))
 }
 
-/// Nobody knows any more what stands at the paths of these jobs (`[[job], …]`): all their files are written again.
+/// Forgets the checksums of the files of these jobs (`[[job], …]`): all of the files are written again.
 pub(in crate::store) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
     sqlx::query(sql(r"-- deliveries::forget_checksums
             UPDATE outputs

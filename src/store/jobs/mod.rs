@@ -1,4 +1,4 @@
-//! Jobs: who works on which, what becomes of it, and which files are its own.
+//! Jobs: who works on a job, how it ends, and which files belong to it.
 
 pub(super) mod claim;
 pub(super) mod content;

@@ -1,4 +1,4 @@
-//! Who owns the file at a path of a batch's output, and what was written there last.
+//! Which job owns the file at a path of a batch's output, and what was written there last.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -23,9 +23,9 @@ pub type Writes = Arc<dyn Fn(Option<&str>, &str) -> bool + Send + Sync>;
 /// Whether a job may write its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
-    /// They are its own. For each: whether it stands there already as it is to be.
+    /// The job owns them. For each file: whether it is already there with the right content.
     Owned(Vec<bool>),
-    /// Nobody wants its output any more.
+    /// Nobody wants the output of the job any more.
     Dropped,
     /// A job that no longer owns one of the files may be writing it at this moment.
     Busy,
@@ -36,7 +36,7 @@ pub enum Ownership {
         /// The other line.
         key: String,
     },
-    /// Somebody else has the job.
+    /// Another worker has the job.
     LeaseLost,
 }
 
@@ -46,17 +46,17 @@ struct Owner {
     key: String,
     overrides: Option<String>,
     checksum: Option<String>,
-    /// It is at work.
+    /// Whether a worker has it.
     running: bool,
-    /// Its line has changed, or is not in the manifest or not asked for in this way any more.
+    /// Whether its line has changed, is no longer in the manifest, or is no longer wanted in this voice or format.
     superseded: bool,
     wanted: Wanted,
 }
 
 impl Store {
     /// Makes a job the owner of its files, just before they are written. A file that is about to change has no checksum
-    /// until the job is settled: whoever is killed in between has it written again. `writes` tells of another owner
-    /// whether it still writes that file.
+    /// until the job is settled: if the process is killed in between, the file is written again. `writes` decides whether
+    /// another owner still writes that file.
     pub async fn own(
         &self,
         (job, batch, token): (JobId, BatchId, Token),
@@ -104,7 +104,7 @@ async fn own(
                 let leaves = owner.superseded
                     || owner.wanted == Wanted::Dropped
                     || !writes(owner.overrides.as_deref(), &file.path);
-                // A line that the manifest lacks makes room for one that it has, and not the other way round.
+                // A line that is not in the manifest makes room for one that is, but not the other way round.
                 let makes_room = owner.wanted == Wanted::Gone && wanted == Some(Wanted::Yes);
                 if !leaves && wanted == Some(Wanted::Gone) && owner.wanted == Wanted::Yes {
                     wanted::note(conn, &[(job.0, Wanted::Dropped)]).await?;

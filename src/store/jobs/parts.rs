@@ -1,4 +1,4 @@
-//! Jobs of many parts: their journals in one reading, and the parts that needed no call.
+//! Jobs of many parts: their journals in one read, and the parts that needed no call.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// Jobs whose texts are read at once.
+/// How many jobs' texts are read at once.
 const JOBS_AT_ONCE: i64 = 200;
 
-/// Whether all that a job bought is kept: its parts were planned, and each was in the audio cache, or was answered by a call
-/// whose clip or answer is kept.
+/// Whether everything that a job bought is kept: its parts were planned, and each was in the audio cache, or was answered
+/// by a call whose clip or answer is kept.
 macro_rules! is_kept {
     ($job:literal) => {
         concat!(
@@ -44,16 +44,16 @@ macro_rules! is_kept {
 }
 pub(in crate::store) use is_kept;
 
-/// A part of a job, as it is planned before its first call.
+/// A part of a job, as planned before its first call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedPart {
     /// Which part.
     pub part: i64,
-    /// What names its clip in the audio cache.
+    /// The name of its clip in the audio cache.
     pub cache_key: Identity,
     /// Length of its text, in Unicode scalar values.
     pub characters: u32,
-    /// Whether the clip is there: it needs no call of this job.
+    /// Whether the clip is there, so that this job needs no call for it.
     pub reused: bool,
 }
 
@@ -64,7 +64,7 @@ async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Resul
 }
 
 impl Store {
-    /// The journals of all parts of a job: their calls since the user's last `retry`, and any that is open or answered.
+    /// The journals of all parts of a job: calls since the user's last `retry`, and every open or answered call.
     pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
         // journals
@@ -100,8 +100,8 @@ impl Store {
         Ok(journals)
     }
 
-    /// Notes what the parts of a job are, before its first call. A part that was planned as something else by another
-    /// version of wavebatch is bought again. `false`: the lease was lost.
+    /// Records the plan of a job's parts, before its first call. A part that another version of wavebatch planned
+    /// differently is bought again. `false`: the lease was lost.
     pub async fn plan_parts(&self, job: JobId, token: Token, parts: &[PlannedPart]) -> Result<bool, StoreError> {
         let set = part_rows(parts);
         self.write(move |conn, _| {
@@ -117,8 +117,8 @@ impl Store {
         .await
     }
 
-    /// Whether any job has bought this clip at that moment (ms since 1970) or later, and it counts yet: then what is in
-    /// the spool is not what was there before.
+    /// Whether any job has bought this clip at that moment (ms since 1970) or later, and that call still counts. Then the
+    /// clip in the spool is not the one that was there before.
     pub async fn bought_since(&self, cache_key: Identity, at: Millis) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(
             r"-- parts::bought_since
@@ -132,8 +132,8 @@ impl Store {
         .await?)
     }
 
-    /// Notes planned parts whose clip is in the audio cache. `false`: the lease was lost. What is noted first and looked at
-    /// then cannot be pruned in between.
+    /// Records that the clips of these planned parts are in the audio cache. `false`: the lease was lost. A clip that is
+    /// recorded first and searched for afterwards cannot be pruned in between.
     pub async fn reuse(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -156,7 +156,7 @@ impl Store {
         .await
     }
 
-    /// Sets parts of a job aside, however they came to be there: they are bought again. `false`: the lease was lost.
+    /// Sets parts of a job aside, bought or reused: they are bought again. `false`: the lease was lost.
     pub async fn set_parts_aside(&self, job: JobId, token: Token, parts: Vec<i64>) -> Result<bool, StoreError> {
         let set = json!(parts.iter().map(|part| [part]).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -183,8 +183,8 @@ impl Store {
         .await
     }
 
-    /// Clips that the spool must keep: those that unfinished jobs have bought or reused, or are going to ask for, and those
-    /// that are bought now.
+    /// The clips that the spool must keep: those that unfinished jobs have bought or reused or will need, and those that
+    /// are bought now.
     pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
         let needed: Vec<Identity> = sqlx::query_scalar(
             r"-- parts::needed_cache_keys
@@ -208,8 +208,8 @@ impl Store {
         Ok(needed)
     }
 
-    /// Adds the clips of unfinished jobs that were not planned yet: a text that was edited is bought but for what has
-    /// changed, and until its job is worked nothing says so.
+    /// Adds the clips of unfinished jobs that were not planned yet. Only the changed parts of an edited text are bought,
+    /// and no row shows the others until its job is worked.
     async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
         let (mut after, mut specs) = (0_i64, HashMap::new());
         loop {
@@ -232,13 +232,13 @@ impl Store {
             for row in &rows {
                 let batch: BatchId = row.try_get("batch")?;
                 if let Entry::Vacant(unread) = specs.entry(batch) {
-                    // One that cannot be read cannot be worked either.
+                    // A batch whose specification cannot be read cannot be worked either.
                     unread.insert(self.batch_by_id(batch).await?.spec);
                 }
                 let asked = specs[&batch].read().ok().and_then(|spec| spec.task.read::<Synthesis>().ok());
                 let of: Option<String> = row.try_get("overrides")?;
                 let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
-                // What is to be spoken again is not needed as it was.
+                // A text that is to be synthesized again does not need its old clips.
                 if let Some((asked, of)) = asked.zip(of.filter(|of| !of.no_reuse)) {
                     let text = unpack(row)?;
                     let clips = asked.cache_keys(&of, std::str::from_utf8(&text).unwrap_or_default());

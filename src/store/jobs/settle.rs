@@ -1,5 +1,5 @@
-//! Where a claimed job goes: finished, or back in the queue. Every write matches job, state and token; nought rows means
-//! that the lease was lost, and the transition is dropped.
+//! The next state of a claimed job: finished, or back in the queue. Every write matches job, state and token; zero rows
+//! mean that the lease was lost, and the transition is dropped.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// So many settled lines make a share worth looking at.
+/// How many settled lines are enough to judge the share of failures.
 const SETTLED_TO_JUDGE: i64 = 100;
 
-/// One job's next place.
+/// The next state of one job.
 #[derive(Debug)]
 pub struct Settlement {
     /// The job.
@@ -33,33 +33,33 @@ pub struct Settlement {
     pub batch: BatchId,
     /// Its lease.
     pub token: Token,
-    /// Where it goes.
+    /// The next state.
     pub to: To,
 }
 
-/// The places.
+/// The possible next states.
 #[derive(Debug)]
 pub enum To {
-    /// Done.
+    /// The job is finished.
     Finished(Box<Finish>),
-    /// To be looked at again.
+    /// The job is due again at a moment.
     Queued {
-        /// When.
+        /// The moment.
         due_at: Millis,
-        /// The pool, if a call is to be made then; else no call is needed.
+        /// The pool, if a call is to be made then; otherwise no call is needed.
         call: Option<Pool>,
         /// Whether the source used up a try.
         source_try: bool,
     },
-    /// To be looked at again when its call is answered, or overdue.
+    /// The job is due again when its call is answered or overdue.
     Awaiting {
         /// The call. If it is no longer open, the job is due at once.
         call: CallId,
         /// The latest moment.
         until: Millis,
     },
-    /// To be looked at again when a call has ended: of another job for the same clip, or its own in a process that lives. No
-    /// call, no try.
+    /// The job is due again when a call has ended: a call of another job for the same clip, or its own call in a live
+    /// process. It makes no call and uses up no try.
     Waiting {
         /// The call. If it has ended meanwhile, the job is due at once.
         call: CallId,
@@ -68,35 +68,35 @@ pub enum To {
     },
 }
 
-/// What became of a settlement.
+/// The result of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// It is as it was to be.
+    /// It was written as intended.
     Done,
-    /// The batch was asked for in another way meanwhile: what is bought is kept, and the job is due once more.
+    /// The batch's specification changed meanwhile: the bought answer is kept, and the job is due once more.
     Again,
     /// The lease was lost, and nothing was written.
     Lost,
 }
 
-/// Everything the report says of a finished job.
+/// Everything that the report shows of a finished job.
 #[derive(Debug, Default)]
 pub struct Finish {
-    /// The batch's specification that its outputs were made by; none if there are none.
+    /// The batch's specification that its outputs were made by; none if it has no outputs.
     pub made_by: Option<Arc<str>>,
     /// Succeeded, suspect or failed.
     pub state: Option<JobState>,
-    /// What is known of it; what was known before stays where this says nothing.
+    /// The known facts about it; earlier facts stay where this has none.
     pub facts: Facts,
     /// How much it bought, in the units of its task, where that is known now.
     pub units: Option<u64>,
     /// Why it failed or is suspect.
     pub error_kind: Option<String>,
-    /// In words.
+    /// The reason in words.
     pub error: Option<String>,
     /// The vendor's id of the request that counts.
     pub request_id: Option<String>,
-    /// Joined by `;`.
+    /// Notes, joined by `;`.
     pub notes: Option<String>,
     /// `x-content-expiry`.
     pub content_expiry: Option<String>,
@@ -106,11 +106,11 @@ pub struct Finish {
     pub processing_ms: Option<i64>,
     /// Whether the source used up a try.
     pub source_try: bool,
-    /// Its parts that make it suspect.
+    /// The parts that make it suspect.
     pub doubtful: Vec<i64>,
-    /// Its files, all of which stand as they are said to be.
+    /// Its files, all of which are written with these checksums.
     pub files: Vec<OutputFile>,
-    /// It may have had other files before.
+    /// Whether it may have had other files before.
     pub rewritten: bool,
 }
 
@@ -212,7 +212,7 @@ async fn outdated(conn: &mut SqliteConnection, settlements: &[&Settlement]) -> R
     Ok(outdated)
 }
 
-/// Whether it is the end of its job, and takes a number.
+/// Whether this ends the job, which then takes a number.
 fn is_numbered(s: &Settlement, outdated: &HashSet<i64>) -> bool {
     matches!(s.to, To::Finished(_)) && !outdated.contains(&s.job.0)
 }
@@ -242,7 +242,7 @@ async fn take_seq(
     Ok(last - n + 1)
 }
 
-/// Jobs whose lease was lost took no number: those of the others move up.
+/// Closes gaps: jobs whose lease was lost took no number, and the other jobs move up.
 async fn close_gaps(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
@@ -302,7 +302,7 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
     serde_json::Value::from(set).to_string()
 }
 
-/// Notes the files of jobs that were settled just now. Files that such a job does not write any more are nobody's.
+/// Records the files of the jobs just settled. Files that such a job no longer writes lose their owner.
 async fn note_files(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
@@ -342,7 +342,7 @@ async fn note_files(
     Ok(())
 }
 
-/// What a `retry` of a suspect job will buy.
+/// Records what a `retry` of a suspect job will buy.
 async fn note_doubts(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
@@ -367,7 +367,7 @@ async fn note_doubts(
     Ok(())
 }
 
-/// Calls of finished (or cancelled) jobs that stayed open and that nobody waits for: given up, and in the books. Else
+/// Gives up and books the calls of finished (or cancelled) jobs that stayed open and that nobody waits for. Otherwise
 /// their money would stay reserved for ever.
 async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
     let jobs = json!(settlements.iter().map(|s| [s.job.0]).collect::<Vec<_>>()).to_string();
@@ -385,7 +385,7 @@ async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], n
     control::give_up_all(conn, &open, now).await
 }
 
-/// The worker of a superseded job has stopped: its successor may start.
+/// The worker of a superseded job has stopped: the job's successor may start.
 async fn release_superseded(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
@@ -410,7 +410,7 @@ async fn release_superseded(
     Ok(())
 }
 
-/// What was settled of the lines that batches are probed by.
+/// Evaluates the settled lines that probe their batches.
 async fn end_probes(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],
@@ -425,7 +425,7 @@ async fn end_probes(
         if let To::Finished(finish) = &s.to {
             let sources = finish.error_kind.as_deref().is_some_and(|kind| kind.starts_with("source_"));
             match finish.state {
-                // Another line is chosen, since this one is done with.
+                // Another line is chosen, since this one is over.
                 Some(JobState::Failed) if sources => {}
                 state => pauses::end_probe(conn, s.batch, state != Some(JobState::Failed), now).await?,
             }
@@ -434,7 +434,7 @@ async fn end_probes(
     Ok(())
 }
 
-/// Counts what was settled, and pauses a batch in which over half goes wrong: one wrong setting must not spend the night.
+/// Counts the settled lines, and pauses a batch if over half fail: a wrong setting must not spend all the money.
 async fn judge(
     conn: &mut SqliteConnection,
     settlements: &[&Settlement],

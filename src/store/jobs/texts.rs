@@ -1,4 +1,4 @@
-//! Texts that are spoken: kept once, however many jobs speak them.
+//! Texts to be synthesized: each is stored once, however many jobs use it.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// Values of a statement are limited: texts of one.
+/// How many texts one statement takes: its values are limited.
 const AT_ONCE: usize = 1_000;
 
-/// A text on its way into the ledger. Cheap to clone: the voices and formats of a line share it.
+/// A text on its way into the ledger. It is cheap to clone: the voices and formats of a line share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     id: Identity,
@@ -25,14 +25,14 @@ pub struct Text {
 }
 
 impl Text {
-    /// Takes a text.
+    /// Makes a text of this body.
     #[must_use]
     pub fn new(body: impl Into<Arc<str>>) -> Self {
         let body = body.into();
         Self { id: text_identity(&body), characters: body.chars().count() as u64, body }
     }
 
-    /// Its identity, which is also that of a job that speaks it.
+    /// Its identity, which is also that of a job that synthesizes it.
     #[must_use]
     pub const fn id(&self) -> Identity {
         self.id
@@ -45,14 +45,14 @@ impl Text {
     }
 }
 
-/// The texts of a set of lines, each once.
+/// The texts of a set of lines, each one once.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Texts {
     seen: HashSet<Identity>,
     texts: Vec<Text>,
 }
 
-/// A text as it stands in its row.
+/// A text as it is stored in its row.
 #[derive(Debug)]
 pub(in crate::store) struct Packed {
     id: Identity,
@@ -97,7 +97,7 @@ pub(in crate::store) async fn insert(conn: &mut SqliteConnection, texts: &[Packe
 }
 
 impl Store {
-    /// The text that a job speaks; `None` if it speaks none.
+    /// The text that a job synthesizes; `None` if it has none.
     pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
         let row = sqlx::query(
             r"-- texts::text
@@ -118,7 +118,7 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
     }
 
-    /// Takes the texts of a batch's superseded jobs, where no other job speaks them. Returns how many.
+    /// Removes the texts of a batch's superseded jobs that no other job uses. Returns how many.
     pub(in crate::store) async fn prune_texts(&self, batch: BatchId) -> Result<u64, StoreError> {
         let mut gone = 0;
         loop {
@@ -131,7 +131,7 @@ impl Store {
     }
 }
 
-/// A step of it, and whether there may be more.
+/// Removes some of them. Also returns whether there may be more.
 async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64, bool), StoreError> {
     let jobs: Vec<(i64, Vec<u8>)> = sqlx::query_as(
         r"-- texts::prune_some

@@ -1,5 +1,6 @@
-//! Random operations on a ledger with walls: a cap on the money, another on a day's and a month's, a pool with limits, pauses, lines that change and lines
-//! that are tried again. What must never be passed is looked for after each of them; who waits, waits for a reason.
+//! Random operations on a ledger with limits: on the batch's money, on a day's and a month's, on a pool; with pauses,
+//! changed lines and retried lines. After each operation no limit may be exceeded, and every waiting ask has a reason to
+//! wait.
 
 mod op;
 mod seen;
@@ -31,16 +32,16 @@ use crate::{
 };
 
 const LINES: u64 = 6;
-/// Long enough that the time a test takes is none.
+/// Long enough that the duration of a test does not matter.
 const LEASE: i64 = 1_000_000;
-/// How long a changed line waits for the worker of its older self that does not say that it stopped.
+/// How long a changed line waits for the worker of its older version, if that does not say that it stopped.
 const TIMEOUT_MS: i64 = 60_000;
 
 type PermitResult = Result<Result<Permit, Denial>, StoreError>;
 
 struct Waiting {
     who: usize,
-    /// What a day and a month may cost, as it was when it was asked.
+    /// The limits of a day and a month when it was asked.
     rule: Option<Arc<SpendRule>>,
     asked: Pin<Box<dyn Future<Output = PermitResult>>>,
 }
@@ -56,9 +57,9 @@ struct Fixture {
     limits: Limits,
     hands: Vec<Claimed>,
     waiting: Vec<Waiting>,
-    /// The rules of those that were granted last.
+    /// The limits of the permits that were granted last.
     granted_under: Vec<Option<Arc<SpendRule>>>,
-    /// How often each line was changed, and when it last was.
+    /// How often each line was changed, and when last.
     changes: [(u64, i64); LINES as usize],
 }
 
@@ -156,7 +157,7 @@ impl Fixture {
         assert!(got.is_empty() || !seen.paused, "a paused batch is not worked");
         for hand in &got {
             assert_ne!(seen.job(hand.job).state, JobState::Superseded);
-            // The worker of an older self has stopped, or was given its time to.
+            // The worker of an older version has stopped, or had its time to do so.
             let (_, since) = self.changes[line_of(&hand.key)];
             let patient = self.clock.now() >= since + TIMEOUT_MS;
             assert!(patient || !seen.older_is_held(&hand.key), "{} is worked twice", hand.key);
@@ -164,7 +165,7 @@ impl Fixture {
         self.hands.extend(got);
     }
 
-    /// Left to wait, if it has to.
+    /// Asks for a permit, which waits if it has to.
     async fn ask(&mut self, who: usize, hand: usize, replaces: bool, seen: &Seen) {
         let hand = &self.hands[hand];
         let replaces = seen.open(hand.job).filter(|_| replaces);
@@ -176,7 +177,7 @@ impl Fixture {
         self.waiting.push(Waiting { who, rule: self.rule.clone(), asked });
     }
 
-    /// The manifest has another recording in this line.
+    /// The manifest gets another recording in this line.
     async fn change(&mut self, line: usize) {
         let (version, since) = &mut self.changes[line];
         (*version, *since) = (*version + 1, self.clock.now());
@@ -197,7 +198,7 @@ impl Fixture {
         self.stores[0].end_submit(batch).await.unwrap();
     }
 
-    /// Lets both writers look at those who wait, and hears the verdicts. Returns the denials.
+    /// Lets both writers look at the waiting asks, and collects the verdicts. Returns the denials.
     async fn hear(&mut self) -> Vec<Denial> {
         for store in &self.stores {
             store.write(|_, _| Box::pin(async { Ok(()) })).await.unwrap();
@@ -217,7 +218,7 @@ impl Fixture {
         denials
     }
 
-    /// What was promised.
+    /// Checks the promises.
     async fn hold(&self, before: &Seen, after: &Seen, heard_at: i64, denials: &[Denial]) {
         let committed = after.spent + after.reserved;
         let begun: Vec<_> = after.calls.iter().filter(|call| !before.knows(call.id)).collect();
@@ -227,7 +228,7 @@ impl Fixture {
         }
         for rule in self.granted_under.iter().flatten() {
             for one in after.uses(rule, heard_at) {
-                // Whoever came before may have had a higher limit, or none.
+                // Earlier asks may have had a higher limit, or none.
                 let alone = self.granted_under.iter().all(|other| other.as_ref() == Some(rule));
                 assert!(!alone || one.has(MicroUsd::ZERO), "{one:?}");
             }
@@ -295,7 +296,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
-    // A twentieth of what PROPTEST_CASES says: each is a ledger on a disk.
+    // A twentieth of PROPTEST_CASES: each case is a ledger on a disk.
     #![proptest_config(ProptestConfig {
         cases: ProptestConfig::default().cases / 20,
         failure_persistence: None,

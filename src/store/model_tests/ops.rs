@@ -1,4 +1,4 @@
-//! What may happen to a ledger, at random.
+//! Random events of a ledger.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ pub(super) enum How {
     GivenUp,
 }
 
-/// Where a worker may want its job to go.
+/// The next state that a worker may want for its job.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Where {
     Done(JobState),
@@ -29,7 +29,7 @@ pub(super) enum Where {
     Awaiting { call: usize },
 }
 
-/// Numbers choose among what there is, modulo its count.
+/// Numbers are indexes into the available items, modulo their count.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
     Claim {
@@ -40,7 +40,7 @@ pub(super) enum Op {
         hand: usize,
         replaces: Option<usize>,
     },
-    /// What a worker does that keeps to its journal.
+    /// The action of a worker that follows its journal.
     WriterTask {
         who: usize,
         hand: usize,
@@ -50,7 +50,7 @@ pub(super) enum Op {
         call: usize,
         how: How,
     },
-    /// In one transaction: of one call, or of two.
+    /// In one transaction: the end of one call, or of two.
     Ends {
         who: usize,
         calls: [usize; 2],
@@ -121,7 +121,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the ledger is told of it.
+/// The end of the call as the ledger receives it.
 pub(super) fn message(how: How) -> End {
     let failure = || CallFailure::new(ErrorKind::ServerError, "no");
     match how {

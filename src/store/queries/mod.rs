@@ -1,4 +1,4 @@
-//! What the ledger tells: plain data, read only.
+//! Read-only queries that return plain data.
 
 pub(super) mod read;
 pub(super) mod sample;

@@ -1,4 +1,4 @@
-//! Reading: batches, counts, jobs, pages for the report. Short transactions on the read-only pool.
+//! Reads batches, counts, jobs, and pages for the report, in short transactions on the read-only pool.
 
 use std::sync::PoisonError;
 
@@ -51,7 +51,7 @@ impl Store {
         Ok(self.readable(&rows, batch_row))
     }
 
-    /// Of these batches those that read. Another one is told of once: it is no reason to leave the others alone.
+    /// Those of these batches that can be parsed. A batch that cannot is reported once, and does not affect the others.
     pub(in crate::store) fn readable<T>(
         &self,
         rows: &[SqliteRow],
@@ -84,7 +84,7 @@ impl Store {
         row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
-    /// A batch's specification, as it was submitted last.
+    /// A batch's specification, as last submitted.
     ///
     /// # Errors
     /// There is no such batch, or the ledger cannot be read.
@@ -93,19 +93,19 @@ impl Store {
         spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
-    /// Whether a job is still worked by whoever has this token.
+    /// Whether the worker with this token still has the job.
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
         let sql = r"-- read::holds
                 SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
         Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
     }
 
-    /// Jobs by state, and what went wrong by kind.
+    /// Jobs by state, and failures by kind.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let task: Option<TaskName> =
             sqlx::query_scalar("SELECT task FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
-        // What a transcription buys is the audio itself, and stands in the index.
+        // A transcription buys the audio itself, whose amount is in the index.
         let audio = match task {
             Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
             _ => "units",
@@ -155,7 +155,7 @@ impl Store {
         Ok(counts)
     }
 
-    /// What a batch spent, by model and reason.
+    /// The cost of a batch, by model and reason.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
         let found = sqlx::query(
             r"-- read::spending
@@ -184,7 +184,7 @@ impl Store {
             .collect()
     }
 
-    /// A page of the report: jobs in the order first seen, after `(ordinal, id)`.
+    /// A page of the report: jobs in the order in which they were first seen, after `(ordinal, id)`.
     pub async fn report_page(
         &self,
         batch: BatchId,
@@ -195,7 +195,7 @@ impl Store {
         self.report_rows(batch, after, limit, (with_answers, false)).await
     }
 
-    /// The same, with answers, and with rows of what is not asked for any more, or without them.
+    /// A page of the report, with or without answers, and with or without rows that are no longer wanted.
     pub async fn report_rows(
         &self,
         batch: BatchId,
@@ -244,7 +244,7 @@ impl Store {
         Ok(jobs)
     }
 
-    /// Every pool that has been used, with `limits` to count by.
+    /// The state of a pool and its traffic, counted by `limits`.
     pub async fn pool(&self, account: &str, pool: Pool, limits: &Limits) -> Result<PoolView, StoreError> {
         let mut conn = self.read.acquire().await?;
         let now = self.moment();
@@ -254,7 +254,7 @@ impl Store {
         Ok(PoolView { account: account.to_owned(), pool, state, traffic })
     }
 
-    /// Settings of the processes that work on this ledger, as they gave them.
+    /// The settings of the processes that work on this ledger, as they registered them.
     pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
         let since = self.now() - self.shared.timing.lease_ms;
         Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
@@ -263,7 +263,7 @@ impl Store {
             .await?)
     }
 
-    /// Calls that are open, in one batch or in all.
+    /// How many calls are open, in one batch or in all.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(
             r"-- read::open_calls
@@ -277,7 +277,7 @@ impl Store {
         Ok(u64::try_from(n).unwrap_or(0))
     }
 
-    /// The newest call of a batch: what `summary.json` proves the ledger's age by.
+    /// The newest call of a batch, by which `summary.json` proves the ledger's age.
     pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
         Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
             .bind(batch)
@@ -306,7 +306,7 @@ macro_rules! report_columns {
          (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
     };
 }
-/// The longest body that comes with its row, in bytes as it is kept: that of an hour or so.
+/// The longest body that comes with its row, in bytes as stored: that of about an hour of audio.
 const LONGEST_HERE: i64 = 128 << 10;
 const REPORT: &str = concat!(
     "SELECT ",

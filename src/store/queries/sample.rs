@@ -1,10 +1,10 @@
-//! One line to show for many.
+//! One line as an example of many.
 
 use crate::domain::job::BatchId;
 use crate::store::{Store, StoreError};
 
 impl Store {
-    /// What the line with this key ran into, in words.
+    /// The error of the line with this key, in words.
     pub async fn error_of(&self, batch: BatchId, key: &str) -> Result<Option<String>, StoreError> {
         let error: Option<Option<String>> = sqlx::query_scalar(
             r"-- sample::error_of

@@ -1,4 +1,4 @@
-//! What the ledger takes on disk, and how much of that kept answers are.
+//! The space that the ledger uses on disk, and how much of it is kept answers.
 
 use std::{fs, path::Path};
 
@@ -7,10 +7,10 @@ use sqlx::Row;
 use crate::domain::job::BatchId;
 use crate::store::{Store, StoreError, engine::rows, engine::space};
 
-/// Answers looked at to guess the size of a batch's: to look at each would read most of the ledger.
+/// How many answers are read to estimate the size of a batch's answers: reading each would read most of the ledger.
 const SAMPLE: u32 = 100;
 
-/// What the ledger takes on disk, in bytes.
+/// The space that the ledger uses on disk, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LedgerSizes {
     /// The file.
@@ -19,7 +19,7 @@ pub struct LedgerSizes {
     pub free: u64,
     /// The write-ahead log beside it.
     pub wal: u64,
-    /// The folder beside it for what is too big for it.
+    /// The folder beside it for what is too large for it.
     pub spool: u64,
 }
 
@@ -28,14 +28,14 @@ pub struct LedgerSizes {
 pub struct KeptAnswers {
     /// The batch.
     pub batch: BatchId,
-    /// How many.
+    /// How many answers it has.
     pub answers: u64,
-    /// What they take in the ledger, judged by the first hundred.
+    /// The bytes that they use in the ledger, estimated from the first hundred.
     pub bytes: u64,
 }
 
 impl Store {
-    /// What the ledger takes on disk.
+    /// The space that the ledger uses on disk.
     pub async fn sizes(&self) -> Result<LedgerSizes, StoreError> {
         let (pages, free) = space::page_bytes(&mut *self.read.acquire().await?).await?;
         let mut wal = self.path.as_os_str().to_os_string();
@@ -48,9 +48,9 @@ impl Store {
         })
     }
 
-    /// The batches that have kept answers. Walks over indexes alone, but for a sample of each batch.
+    /// The batches that have kept answers. It reads only indexes, except for a sample of each batch.
     pub async fn kept_by_batch(&self) -> Result<Vec<KeptAnswers>, StoreError> {
-        // Ids of calls grow with time: of batches that are older than the oldest answer no call is looked at.
+        // Ids of calls grow with time: no call is read of batches that are older than the oldest answer.
         let found = sqlx::query(
             r"-- sizes::kept_by_batch
               WITH oldest AS MATERIALIZED (SELECT min(call) AS call FROM answers) SELECT b.id,
@@ -74,7 +74,7 @@ impl Store {
     }
 }
 
-/// Bytes of all files below a folder; what cannot be read counts nothing.
+/// The bytes of all files below a folder; a file that cannot be read counts as zero.
 fn within(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries

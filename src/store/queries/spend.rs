@@ -1,4 +1,4 @@
-//! What was spent, added up over batches: one walk over the calls, grouped by the ledger itself.
+//! The cost of calls, summed over batches: one pass over the calls, grouped by the ledger itself.
 
 use std::collections::VecDeque;
 
@@ -13,36 +13,36 @@ use crate::{
     domain::{environment::Environment, job::BatchId},
 };
 
-/// What to add up.
+/// The calls to sum up, and how to group them.
 #[derive(Debug, Clone)]
 pub struct SpendAsk {
-    /// Only batches of this environment: what costs nothing is not mixed with what does.
+    /// Only batches of this environment: free calls are not mixed with paid ones.
     pub environment: Environment,
     /// Calls sent at or after this moment.
     pub since: Option<Millis>,
     /// Calls sent before this moment.
     pub before: Option<Millis>,
-    /// What makes a group.
+    /// How calls are grouped.
     pub by: SpendBy,
-    /// Groups to tell one by one: the most costly, of days the newest. The others are added up.
+    /// How many groups are listed: the most expensive ones, or the newest days. The other groups are summed up.
     pub top: usize,
 }
 
-/// What makes a group.
+/// How calls are grouped.
 #[derive(Debug, Clone)]
 pub enum SpendBy {
-    /// The day on which a call was sent. Since when which offset from UTC holds, both in ms, oldest first; the first one
-    /// also holds before.
+    /// By the day on which a call was sent. Each pair is a moment and the offset from UTC that holds from then on, both
+    /// in ms, oldest first; the first offset also holds before.
     Day(Vec<(Millis, i64)>),
-    /// The batch.
+    /// By batch.
     Batch,
-    /// The model.
+    /// By model.
     Model,
-    /// The cells of a column carried from the manifests.
+    /// By the cells of a column carried from the manifests.
     Column(String),
 }
 
-/// What the calls of a group come to. Money is in micro-USD.
+/// The sums of a group's calls. Money is in micro-USD.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpendSums {
     /// Lines with at least one call that may have been billed.
@@ -51,25 +51,25 @@ pub struct SpendSums {
     pub calls: u64,
     /// Those that may have been billed.
     pub billed: u64,
-    /// Audio of the billed ones, in ms, as often as it was sent.
+    /// Audio of the billed calls, in ms, counted each time it was sent.
     pub audio_ms: u64,
-    /// Characters of the texts of the billed ones, as often as they were sent.
+    /// Characters of the billed calls' texts, counted each time they were sent.
     pub characters: u64,
-    /// What they cost at list price.
+    /// The cost at list price.
     pub cost: i64,
-    /// Of that, for first calls.
+    /// The part of the cost for first calls.
     pub first: i64,
-    /// Of that, for calls after an unknown outcome.
+    /// The part of the cost for calls after an unknown outcome.
     pub unknown: i64,
-    /// Of that, for calls after a useless answer, or by the user's `retry`.
+    /// The part of the cost for calls after a useless answer, or by the user's `retry`.
     pub retry: i64,
-    /// Of the cost, for calls that were given up.
+    /// The part of the cost for calls that were given up.
     pub lost: i64,
-    /// Of the cost, for answers that came after another had won.
+    /// The part of the cost for answers that came after another answer had won.
     pub surplus: i64,
-    /// Of the cost, for answers that were set aside.
+    /// The part of the cost for answers that were set aside.
     pub replaced: i64,
-    /// Reserved for calls that are open; in no cost yet.
+    /// The amount reserved for open calls; not part of the cost yet.
     pub reserved: i64,
 }
 
@@ -82,14 +82,14 @@ pub struct SpendGroup {
     pub sums: SpendSums,
 }
 
-/// Everything that was asked for.
+/// The result: groups and sums.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// By cost, the highest first; days in their order.
+    /// The groups by cost, the highest first; days in their order.
     pub groups: Vec<SpendGroup>,
-    /// How many more groups there are, and what they come to.
+    /// How many more groups there are, and their sums.
     pub others: (u64, SpendSums),
-    /// All of them. A line that was billed on two days is one line here.
+    /// The sums of all groups. A line that was billed on two days is one line here.
     pub total: SpendSums,
 }
 
@@ -112,9 +112,9 @@ impl std::ops::AddAssign for SpendSums {
 }
 
 impl Store {
-    /// What was spent.
+    /// The cost of the calls, grouped and summed up.
     pub async fn spent(&self, ask: &SpendAsk) -> Result<Spent, StoreError> {
-        // One view of the ledger for both readings.
+        // One snapshot of the ledger for both queries.
         let mut view = self.read.begin().await?;
         let mut spent = grouped(&mut view, ask).await?;
         if matches!(ask.by, SpendBy::Day(_)) {
@@ -125,14 +125,14 @@ impl Store {
 }
 
 impl SpendBy {
-    /// The group of a call, and how it is named once it is one.
+    /// The SQL for the group of a call, and for the name of a group.
     fn sql(&self) -> (String, &'static str) {
         match self {
-            // The day is named where it is read: engines write dates differently.
+            // Rust formats the day, because engines format dates differently.
             Self::Day(offsets) => (day(offsets), "CAST(grp AS TEXT)"),
             Self::Batch => ("c.batch".into(), "(SELECT name FROM batches WHERE id = grp)"),
             Self::Model => ("coalesce(c.request ->> 'model', c.pool)".into(), "grp"),
-            // A superseded job's cells may stand under the columns of an older manifest; the line's of today count.
+            // A superseded job's cells may belong to an older manifest's columns; the line's current cells count.
             Self::Column(_) => (
                 "CASE WHEN p.place IS NULL THEN NULL ELSE coalesce(CASE j.state WHEN 'superseded' \
                  THEN coalesce((SELECT n.carried FROM jobs n WHERE n.batch = j.batch AND n.key = j.key \
@@ -144,7 +144,7 @@ impl SpendBy {
     }
 }
 
-/// Days since 1970 by the local clock.
+/// The SQL for the number of days since 1970 by the local clock.
 fn day(offsets: &[(Millis, i64)]) -> String {
     let first = offsets.first().map_or(0, |(_, ms)| *ms);
     let whens: String =
@@ -161,7 +161,7 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
     let by_day = matches!(ask.by, SpendBy::Day(_));
     let order = if by_day { "grp" } else { "cost DESC, name" };
     let places = places(conn, ask).await?;
-    // Materialized, so that what is sorted has small rows: a call's request and a job's cells are left behind.
+    // Materialized, so that the rows to sort are small: they lack a call's request and a job's cells.
     let statement = format!(
         r"-- spend::grouped
           WITH
@@ -211,8 +211,8 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
     Ok(Spent { groups: kept.into(), others, total })
 }
 
-/// The batches of the environment, each with the place of the asked column among its carried ones: `[[id, place], …]`. One
-/// whose specification does not read has no column.
+/// The batches of the environment, each with the index of the column among its carried ones: `[[id, place], …]`. A batch
+/// whose specification cannot be parsed has no column.
 async fn places(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<String, StoreError> {
     let batches: Vec<(BatchId, StoredSpec)> = sqlx::query_as("SELECT id, spec FROM batches WHERE environment = $1")
         .bind(ask.environment)
@@ -225,14 +225,14 @@ async fn places(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<String, S
     Ok(json!(batches.iter().map(|(batch, spec)| (batch.0, place(spec))).collect::<Vec<_>>()).to_string())
 }
 
-/// `2026-11-21` of a number of days since 1970.
+/// Formats a number of days since 1970 as `2026-11-21`.
 fn date_of(days: &str) -> String {
     let since = days.parse::<i64>().ok().and_then(|days| Span::new().try_days(days).ok());
     let date = since.and_then(|since| date(1970, 1, 1).checked_add(since).ok());
     date.map_or_else(|| days.to_owned(), |date| date.to_string())
 }
 
-/// Lines with a billed call, each once.
+/// How many lines have a billed call, each counted once.
 async fn lines(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<u64, StoreError> {
     let statement = format!(
         r"-- spend::lines

@@ -1,10 +1,10 @@
-//! What batches of speech come to.
+//! The characters and parts of batches that synthesize.
 
 use crate::domain::job::BatchId;
 use crate::store::{Store, StoreError, SynthesisCounts, engine::rows};
 
 impl Store {
-    /// What a batch speaks, and how much of it is there.
+    /// How much a batch synthesizes, and how much of that is there.
     pub async fn synthesis_counts(&self, batch: BatchId) -> Result<SynthesisCounts, StoreError> {
         let row = sqlx::query(
             r"-- synthesis_counts::spoken
@@ -22,7 +22,7 @@ impl Store {
         .bind(batch)
         .fetch_one(&self.read)
         .await?;
-        // Only of jobs at work: all the others have a journal too, and there may be a million of them.
+        // Only of running jobs: the other jobs have journals too, and there may be a million of them.
         let at_work = sqlx::query(
             r"-- synthesis_counts::spoken
               SELECT CAST(sum(p.units) AS BIGINT) AS n

@@ -1,4 +1,4 @@
-//! What the ledger tells, for people and reports: plain data, read only.
+//! Query results for people and reports: plain data, read only.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A batch as the ledger has it.
+/// A batch as it is in the ledger.
 #[derive(Debug, Clone)]
 pub struct BatchRow {
     /// Its number.
@@ -27,71 +27,71 @@ pub struct BatchRow {
     pub name: String,
     /// Its definition's name.
     pub definition: String,
-    /// What it does with each line.
+    /// The task for each line.
     pub task: TaskName,
-    /// Where its calls go.
+    /// The environment of its calls.
     pub environment: Environment,
-    /// What it was asked for, as it was submitted last.
+    /// Its specification, as last submitted.
     pub spec: StoredSpec,
-    /// While its lines are being submitted: when its submitter wrote last. It is not worked until it is whole.
+    /// While its lines are being submitted: when its submitter wrote last. The batch is not worked until it is complete.
     pub submitting_at: Option<Millis>,
-    /// When it was cancelled, unless it was taken up again since.
+    /// When it was cancelled, unless it was reopened since then.
     pub cancelled_at: Option<Millis>,
-    /// Who paused it, why, and in words.
+    /// The kind of its pause, and the reason in words.
     pub pause: Option<(PauseKind, String)>,
-    /// Micro-USD spent, and reserved for calls in flight.
+    /// The micro-USD that its calls cost.
     pub spent: i64,
-    /// See `spent`.
+    /// The micro-USD that are reserved for its open calls.
     pub reserved: i64,
-    /// Micro-USD over all runs.
+    /// The spend limit over all runs, in micro-USD.
     pub max_spend: Option<i64>,
     /// When it was first submitted.
     pub submitted_at: Millis,
     /// When its first job was claimed.
     pub started_at: Option<Millis>,
-    /// When nothing was due any more.
+    /// When none of its jobs was due any more.
     pub finished_at: Option<Millis>,
-    /// Since when it is paused.
+    /// When its pause began.
     pub paused_at: Option<Millis>,
     /// When its pause ends by itself, if it does.
     pub pause_until: Option<Millis>,
-    /// From when until when a service begins its calls; `None`: at any time.
+    /// The window in which a service begins its calls; `None`: at any time.
     pub window: Option<(Millis, Millis)>,
 }
 
 listed! {
-    /// How a batch stands, in one word.
+    /// The status of a batch in one word.
     BatchPhase, "batch state" {
-        /// Its lines are being submitted. It is not worked until it is whole.
+        /// Its lines are being submitted. It is not worked until it is complete.
         Submitting = "submitting",
-        /// Its submission ended before it was whole. Submitting it again finishes it.
+        /// Its submission ended before it was complete. Submitting it again finishes it.
         CutOff = "cut off",
         /// It can be worked.
         Open = "open",
-        /// No call is begun until it is resumed.
+        /// No call begins until it is resumed.
         Paused = "paused",
-        /// The user took it back.
+        /// The user cancelled it.
         Cancelled = "cancelled",
         /// Nothing is left to do.
         Finished = "finished",
     }
 }
 
-/// A submission that wrote nothing for so long is taken for cut off, in ms: its process writes several times a second.
+/// After this time without a write a submission counts as cut off, in ms: its process writes several times a second.
 const SUBMITTER_SILENT_MS: i64 = 60_000;
 
 impl BatchRow {
-    /// What it was asked for.
+    /// Its specification.
     ///
     /// # Errors
-    /// Its specification does not read.
+    /// The specification cannot be parsed.
     pub fn specification(&self) -> Result<&BatchSpec, StoreError> {
         self.spec
             .read()
             .map_err(|fault| StoreError::Unexpected(format!("the specification of `{}`: {fault}", self.name)))
     }
 
-    /// How it stands at `now` (ms since 1970), where it has so many jobs that are not finished.
+    /// Its status at `now` (ms since 1970), given how many of its jobs are not finished.
     #[must_use]
     pub fn phase(&self, unfinished: u64, now: Millis) -> BatchPhase {
         match self.submitting_at {
@@ -108,11 +108,11 @@ impl BatchRow {
 /// Jobs by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// How many are in each state; superseded ones are in no count.
+    /// How many jobs are in each state, without superseded ones.
     pub by_state: BTreeMap<JobState, u64>,
-    /// Audio of the finished ones, in ms.
+    /// Audio of the finished jobs, in ms.
     pub audio_ms: u64,
-    /// Failed and suspect by kind: state, kind, count, one key.
+    /// Failed and suspect jobs by kind: state, kind, count, one key.
     pub failures: Vec<(JobState, String, u64, String)>,
 }
 
@@ -129,27 +129,27 @@ impl Counts {
         self.by_state.values().sum()
     }
 
-    /// Jobs that somebody must still look at.
+    /// Jobs that are not finished.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
         self.of(JobState::Queued) + self.of(JobState::Running) + self.of(JobState::Awaiting)
     }
 }
 
-/// What a batch speaks, in characters of its lines' texts and in parts.
+/// How much a batch synthesizes, in characters of its lines' texts and in parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SynthesisCounts {
     /// Characters of all jobs.
     pub asked: u64,
-    /// Of those, of the jobs that have a result.
+    /// The characters of the jobs that have a result.
     pub done: u64,
-    /// Of those, of the jobs that somebody must still look at.
+    /// The characters of the jobs that are not finished.
     pub left: u64,
-    /// Of those, of parts that are there.
+    /// The characters of the parts that running jobs already have.
     pub at_work: u64,
     /// Parts of the jobs that have a result.
     pub parts: u64,
-    /// Those of them that were there already.
+    /// How many of those parts were in the audio cache already.
     pub reused_parts: u64,
 }
 
@@ -165,14 +165,14 @@ impl std::ops::AddAssign for SynthesisCounts {
 }
 
 impl SynthesisCounts {
-    /// Characters that are there.
+    /// The characters whose audio is there.
     #[must_use]
     pub const fn there(&self) -> u64 {
         self.done + self.at_work
     }
 }
 
-/// What was spent, by model and reason.
+/// The cost of calls, by model and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
     /// The model.
@@ -183,7 +183,7 @@ pub struct Spending {
     pub calls: u64,
     /// Those that may have been billed.
     pub billed: u64,
-    /// Micro-USD at list price.
+    /// The cost at list price, in micro-USD.
     pub cost: i64,
 }
 
@@ -192,60 +192,60 @@ pub struct Spending {
 pub enum RowAnswer {
     /// It came with the row.
     Here(Body),
-    /// It is long, and is asked for by itself: a page of such rows would not fit into memory.
+    /// It is long and must be read separately: a page of such rows would not fit into memory.
     Apart(CallId),
 }
 
-/// One row of the report, as the ledger has it.
+/// One row of the report, as it is in the ledger.
 #[derive(Debug, Clone)]
 pub struct ReportRow {
     /// The job.
     pub job: JobId,
-    /// Its place in the report.
+    /// Its position in the report.
     pub ordinal: i64,
-    /// Its line in the manifest.
+    /// Its line number in the manifest.
     pub line: u64,
     /// Its key.
     pub key: String,
     /// Its state.
     pub state: JobState,
-    /// Whether it is asked for.
+    /// Whether it is wanted.
     pub wanted: Wanted,
-    /// Where its recording is.
+    /// The address of its recording.
     pub source: Option<String>,
     /// JSON of its own options.
     pub overrides: Option<String>,
     /// JSON array of carried cells.
     pub carried: Option<String>,
-    /// Length in ms.
+    /// Length of the audio, in ms.
     pub audio_ms: Option<u64>,
-    /// Channels.
+    /// Number of channels.
     pub channels: Option<u16>,
-    /// Tries used up in all.
+    /// How many tries it has used up in all.
     pub tries: u32,
-    /// Calls that may have been billed.
+    /// How many calls may have been billed.
     pub billed_calls: u32,
-    /// Micro-USD.
+    /// The cost in micro-USD.
     pub cost: i64,
     /// The vendor's id of the request that counts.
     pub request_id: Option<String>,
-    /// Times, ms since 1970.
+    /// When it was submitted, in ms since 1970.
     pub submitted_at: Millis,
-    /// First claim.
+    /// When it was first claimed, in ms since 1970.
     pub started_at: Option<Millis>,
-    /// End.
+    /// When it ended, in ms since 1970.
     pub finished_at: Option<Millis>,
-    /// Time of the call that counts.
+    /// Time of the call that counts, in ms.
     pub processing_ms: Option<i64>,
     /// Why it failed.
     pub error_kind: Option<String>,
-    /// In words.
+    /// The reason in words.
     pub error: Option<String>,
-    /// Joined by `;`.
+    /// Notes, joined by `;`.
     pub notes: Option<String>,
-    /// What the vendor said about expiry.
+    /// The vendor's `x-content-expiry`.
     pub content_expiry: Option<String>,
-    /// JSON array.
+    /// JSON array of receipts.
     pub outputs: Option<String>,
     /// The kept answer.
     pub answer: Option<RowAnswer>,
@@ -253,9 +253,9 @@ pub struct ReportRow {
     pub variant: String,
     /// Length of its text, in Unicode scalar values.
     pub characters: Option<u64>,
-    /// Parts that its text was cut into.
+    /// How many parts its text was cut into.
     pub parts: Option<u64>,
-    /// Those of them that were there already.
+    /// How many of those parts were in the audio cache already.
     pub reused_parts: Option<u64>,
 }
 
@@ -266,9 +266,9 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Only this key.
     pub key: Option<String>,
-    /// At most so many.
+    /// At most this many jobs.
     pub limit: u32,
-    /// Also what is not asked for any more: in other voices or formats.
+    /// Whether to list also jobs that are not wanted any more, in other voices or formats.
     pub with_dropped: bool,
 }
 
@@ -277,52 +277,52 @@ pub struct JobFilter {
 pub struct JobDetail {
     /// The job.
     pub row: ReportRow,
-    /// How often the user's `retry` began it again.
+    /// How often the user's `retry` started it again.
     pub generation: i64,
-    /// When it is looked at again.
+    /// When it is due again.
     pub due_at: Option<Millis>,
     /// Its calls, oldest first.
     pub calls: Vec<CallRow>,
-    /// Its parts that make it suspect.
+    /// The parts that make it suspect.
     pub doubtful: Vec<i64>,
 }
 
-/// A call, for people.
+/// A call, for display.
 #[derive(Debug, Clone)]
 pub struct CallRow {
     /// Its id.
     pub id: CallId,
-    /// Which part it was for, from 0.
+    /// The part of the job, from 0.
     pub part: i64,
     /// Its state.
     pub state: CallState,
     /// Why it was made.
     pub why: Why,
-    /// Its intent.
+    /// When it was sent, in ms since 1970.
     pub sent_at: Millis,
-    /// Its end.
+    /// When it ended, in ms since 1970.
     pub ended_at: Option<Millis>,
-    /// The vendor's id.
+    /// The vendor's id of the request.
     pub request_id: Option<String>,
     /// HTTP status.
     pub status: Option<u16>,
-    /// What went wrong.
+    /// The kind of error.
     pub error_kind: Option<ErrorKind>,
-    /// In words.
+    /// The error in words.
     pub error: Option<String>,
-    /// Micro-USD.
+    /// The cost in micro-USD.
     pub cost: i64,
 }
 
-/// A pool's state and what the journal says of it.
+/// A pool's state, and the traffic by the journal.
 #[derive(Debug, Clone)]
 pub struct PoolView {
     /// The account's hash.
     pub account: String,
     /// The pool.
     pub pool: Pool,
-    /// What processes share about it.
+    /// The state that processes share about it.
     pub state: PoolState,
-    /// Calls in flight and in the window.
+    /// Calls in flight, and calls in the rate's window.
     pub traffic: Traffic,
 }

@@ -1,4 +1,4 @@
-//! How the ledger is, for who watches it from outside: a few numbers, each read from an index of what is not finished.
+//! The state of the ledger for a monitor: a few numbers, each read from an index of what is not finished.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use crate::{
     domain::{environment::Environment, job::JobState, pool::Lane, retry::PauseKind, task::TaskName},
 };
 
-/// What is not finished, in all batches of one environment together.
+/// The unfinished work of all batches of one environment together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vitals {
-    /// Jobs of batches that are not finished; superseded ones are in no count.
+    /// Jobs of batches that are not finished, without superseded ones.
     pub jobs: BTreeMap<(TaskName, JobState), u64>,
-    /// How long the oldest job has been due that a worker could take now, in ms; `None` where none is due.
+    /// How long the oldest job that a worker could claim now has been due, in ms; `None` where none is due.
     pub oldest_due_ms: Option<u64>,
     /// Paused batches by the reason of the pause.
     pub paused: BTreeMap<PauseKind, u64>,
@@ -49,7 +49,7 @@ impl Vitals {
         self.jobs.iter().filter(|((_, s), _)| *s == state).map(|(_, n)| n).sum()
     }
 
-    /// Lines that somebody must still look at.
+    /// How many lines are not finished.
     #[must_use]
     pub fn lines_left(&self) -> u64 {
         self.of(JobState::Queued) + self.of(JobState::Running) + self.of(JobState::Awaiting)
@@ -57,10 +57,10 @@ impl Vitals {
 }
 
 impl Store {
-    /// How the unfinished batches of an environment are, and what all of its batches have cost.
+    /// The unfinished work of an environment, and the cost of all of its batches.
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
-        // The batches lead, so that the jobs of finished ones are not even looked at.
+        // The query starts from the batches, so that the jobs of finished ones are not even read.
         let found = sqlx::query(UNFINISHED_JOBS).bind(environment).fetch_all(&self.read).await?;
         for row in found {
             let of = (row.try_get("task")?, row.try_get("state")?);
@@ -96,7 +96,7 @@ impl Store {
         Ok(vitals)
     }
 
-    /// A running job is due only once its lease has run out, so that whatever is due can be taken.
+    /// A running job is due only once its lease has expired, so that every due job can be claimed.
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let waited_for = self.pools_waited_for(environment).await?;
         let lanes = waited_for.into_iter().map(Lane::Call).chain([Lane::Free]);
@@ -119,12 +119,12 @@ impl Store {
         Ok(oldest.and_then(|due_at| u64::try_from(self.now() - due_at).ok()))
     }
 
-    /// Writes to the disk, and changes nothing. While the ledger cannot be written a process that works on it waits until
-    /// it can, so that how long to wait is the caller's to say.
+    /// Writes to the disk without changing anything. While the ledger cannot be written, a process that works on it waits
+    /// until it can, so the caller must limit the wait.
     pub async fn can_be_written(&self) -> Result<(), StoreError> {
         self.write(|conn, _| {
             Box::pin(async move {
-                // SQLite leaves a page alone whose bytes stay what they are; there and back again dirties it.
+                // SQLite does not write a page whose bytes stay the same; changing a value there and back does.
                 for change in ["created_at + 1", "created_at - 1"] {
                     let sql = sqlx::AssertSqlSafe(format!("UPDATE ledger SET created_at = {change}"));
                     sqlx::query(sql).execute(&mut *conn).await?;

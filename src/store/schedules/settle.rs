@@ -1,4 +1,4 @@
-//! Noticing: the runs that came become rows, and what was looked at is settled.
+//! Settling: new runs become rows, and the checked time span is settled.
 
 use crate::domain::environment::Environment;
 use jiff::civil::Date;
@@ -7,32 +7,32 @@ use sqlx::{Row, SqliteConnection};
 use crate::clock::Millis;
 use crate::store::{StoreError, engine::rows};
 
-/// How long runs that are over are kept, in ms.
+/// How long ended runs are kept, in ms.
 const KEPT: Millis = 100 * 86_400_000;
 
-/// A run that came.
+/// A run whose scheduled moment has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewRun {
     /// Its scheduled moment.
     pub at: Millis,
-    /// What `{date}` means in it.
+    /// The value of `{date}` in it.
     pub date: Date,
 }
 
-/// What was found when a schedule was looked at.
+/// The result of a look at a schedule.
 #[derive(Debug, Clone)]
 pub struct Settling {
     /// The definition's name.
     pub definition: String,
-    /// Where the calls of its batches go.
+    /// The environment of the calls of its batches.
     pub environment: Environment,
-    /// Until when all was settled before: if that has moved meanwhile, somebody else was here.
+    /// Until when all was settled before. If that has moved meanwhile, another process was first.
     pub from: Millis,
-    /// Until when it is now.
+    /// Until when all is settled now.
     pub to: Millis,
-    /// The runs that came, oldest first.
+    /// The new runs, oldest first.
     pub runs: Vec<NewRun>,
-    /// One run makes up for all: older ones that were not started yet are let go, whatever their dates.
+    /// Whether one run replaces all: older runs that were not started yet are dropped, whatever their dates.
     pub one_for_all: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn settle(
     Ok(Some(gone))
 }
 
-/// Adds one run. What is known of the one whose place it takes is known of it: nothing is told twice.
+/// Adds one run. It inherits the failures of the run that it replaces, so that nothing is reported twice.
 async fn add(
     conn: &mut SqliteConnection,
     settling: &Settling,
@@ -81,7 +81,7 @@ async fn add(
 ) -> Result<Vec<NewRun>, StoreError> {
     let Settling { definition, environment, .. } = settling;
     let date = run.date.to_string();
-    // Also of one that is being started just now, and stays.
+    // This includes a run that is being started now, and that stays.
     let known: Option<(i64, Option<String>)> = sqlx::query_as(
         r"-- settle::add
           SELECT failures, why

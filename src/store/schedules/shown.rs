@@ -1,4 +1,4 @@
-//! What the ledger tells of schedules.
+//! Views of schedules.
 
 use crate::domain::environment::Environment;
 use jiff::civil::Date;
@@ -7,7 +7,7 @@ use sqlx::Row;
 use crate::clock::Millis;
 use crate::store::{Store, StoreError, engine::rows};
 
-/// How a definition with a schedule stands.
+/// The status of a definition with a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleView {
     /// The definition's name.
@@ -31,21 +31,21 @@ pub struct LastRun {
     pub batch: String,
 }
 
-/// A run that is to be started.
+/// A run that is not started yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingRun {
     /// Its scheduled moment.
     pub at: Millis,
-    /// What `{date}` means in it.
+    /// The value of `{date}` in it.
     pub date: Date,
-    /// When it is looked at again.
+    /// When it is due again.
     pub due_at: Millis,
-    /// Why it was not started, if it was tried.
+    /// Why it was not started, if a start was tried.
     pub why: Option<String>,
 }
 
 impl Store {
-    /// Each definition that ever ran by itself on this ledger.
+    /// The status of each definition that ever ran on a schedule with this ledger.
     pub async fn schedule_views(&self, environment: Environment) -> Result<Vec<ScheduleView>, StoreError> {
         let mut views = Vec::new();
         for row in sqlx::query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {

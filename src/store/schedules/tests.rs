@@ -1,4 +1,4 @@
-//! Runs: noticed once, taken by one, and fenced.
+//! Runs: each is recorded once, taken by one process, and fenced.
 
 use crate::domain::environment::Environment;
 use tempfile::TempDir;
@@ -94,13 +94,13 @@ async fn a_later_run_takes_the_place_of_one_that_could_not_be_started() {
     store.settle_schedule(settling(from, &[run(from + 1, 20)])).await.unwrap();
     let first = take(&store).await.unwrap();
     store.run_failed(&first, from, "no manifest").await.unwrap();
-    // Of the same date: nothing to tell.
+    // A run of the same date: nothing to report.
     let gone = store.settle_schedule(settling(from + HOUR, &[run(from + 2, 20)])).await.unwrap();
     assert_eq!(gone, Some(vec![]));
     let waiting = store.schedule_views(Environment::Live).await.unwrap().remove(0).waiting;
     assert_eq!(waiting.iter().map(|run| run.at).collect::<Vec<_>>(), [from + 2]);
     assert_eq!(waiting[0].why.as_deref(), Some("no manifest"), "it was told already");
-    // Of another date: only where one makes up for all.
+    // A run of another date is replaced only where one run replaces all.
     store.settle_schedule(settling(from + 2 * HOUR, &[run(from + 3, 21)])).await.unwrap();
     assert_eq!(store.schedule_views(Environment::Live).await.unwrap()[0].waiting.len(), 2);
     let taken = take(&store).await.unwrap();

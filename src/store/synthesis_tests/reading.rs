@@ -1,4 +1,4 @@
-//! What is read of jobs that speak: marks, sums, and the spool.
+//! Queries about jobs that synthesize: marks, sums, and the spool.
 
 use std::{fs::File, io::Write, time::SystemTime};
 
@@ -70,7 +70,7 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     let b = l.submit("b", 3, None).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store).await;
-    // Of the texts; what a settlement says comes in their place.
+    // The characters of the texts; those of a settlement replace them.
     let text = "The text of line 1.".len() as u64;
     assert_eq!(
         l.store.synthesis_counts(b).await.unwrap(),

@@ -1,4 +1,4 @@
-//! What a `retry` of speech buys.
+//! What a `retry` of a synthesis buys.
 
 use super::*;
 

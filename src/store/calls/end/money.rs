@@ -1,4 +1,4 @@
-//! What the ends of calls do to the money of their batches, and to that of the day on which they were sent.
+//! How the ends of calls change the money of their batches, and that of the day on which they were sent.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::Change;
 use crate::store::{StoreError, calls::spend_limits::Bookings};
 
-/// Frees what was reserved for calls that are over, and books what they cost.
+/// Frees what was reserved for calls that are over, and books their cost.
 pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
     let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
     let mut bookings = Bookings::default();

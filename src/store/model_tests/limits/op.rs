@@ -1,10 +1,10 @@
-//! What may happen before a wall, at random.
+//! Random events of a ledger with limits.
 
 use proptest::prelude::*;
 
 use super::super::ops::{How, Where, how, place};
 
-/// Numbers choose among what there is, modulo its count.
+/// Numbers are indexes into the available items, modulo their count.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
     Claim {
@@ -15,11 +15,11 @@ pub(super) enum Op {
         hand: usize,
         replaces: bool,
     },
-    /// For every line in hand that has no open call.
+    /// Asks for every claimed line that has no open call.
     AskAll {
         who: usize,
     },
-    /// Somebody who waits goes away.
+    /// A waiting ask is abandoned.
     Forget {
         ask: usize,
     },
@@ -51,14 +51,14 @@ pub(super) enum Op {
     Cap {
         max: Option<i64>,
     },
-    /// Another rule for a day and a month, for whoever asks from now on.
+    /// Another rule for a day and a month, for all later asks.
     Spend {
         day: Option<i64>,
         month: Option<i64>,
     },
 }
 
-/// A cap in micro-USD: that of a few calls.
+/// A limit in micro-USD: the price of a few calls.
 pub(super) fn cap() -> impl Strategy<Value = Option<i64>> {
     proptest::option::weighted(0.7, 4_000i64..40_000)
 }

@@ -1,4 +1,4 @@
-//! A ledger as it stands.
+//! A snapshot of a ledger.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) struct SeenCall {
 pub(super) struct SeenJob {
     pub(super) state: JobState,
     key: String,
-    /// Somebody has its lease, or had it and did not say that they stopped.
+    /// A worker has its lease, or had it and did not say that it stopped.
     token: Option<Token>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Seen {
     pub(super) reserved: i64,
     pub(super) paused: bool,
     pub(super) by_user: bool,
-    /// Spent and reserved by quarter of an hour, as the ledger has summed it up.
+    /// Spent and reserved by quarter of an hour, as summed up by the ledger.
     quarters: BTreeMap<i64, (i64, i64)>,
 }
 
@@ -84,7 +84,7 @@ impl Seen {
         job.state == JobState::Running && job.token == Some(hand.token)
     }
 
-    /// Somebody may be at work on what the line said before.
+    /// Whether a worker may still have the older version of the line.
     pub(super) fn older_is_held(&self, key: &str) -> bool {
         let held = |job: &SeenJob| job.state == JobState::Superseded && job.token.is_some();
         self.jobs.values().any(|job| job.key == key && held(job))
@@ -106,13 +106,13 @@ impl Seen {
         self.jobs.values().any(|job| job.state == JobState::Awaiting)
     }
 
-    /// Calls of a job that may have been billed.
+    /// How many calls of a job may have been billed.
     pub(super) fn billed(&self, job: JobId) -> usize {
         let billed = |call: &&SeenCall| !call.state.is_open() && call.state != CallState::Rejected;
         self.calls.iter().filter(|call| call.job == job).filter(billed).count()
     }
 
-    /// What is committed of each limit of a rule, as the calls themselves come to.
+    /// What is committed of each limit of a rule, summed over the calls themselves.
     pub(super) fn uses(&self, rule: &SpendRule, now: i64) -> Vec<SpendUse> {
         let mut uses: Vec<_> = rule.at(now).collect();
         for one in &mut uses {
@@ -123,7 +123,7 @@ impl Seen {
         uses
     }
 
-    /// The batch's money is that of its calls, and no line has two calls where there may be one.
+    /// Checks that the batch's money is that of its calls, and that no line has two calls where only one is allowed.
     pub(super) fn add_up(&self) {
         assert_eq!(self.spent, self.calls.iter().map(|call| call.cost).sum::<i64>());
         assert_eq!(self.reserved, self.calls.iter().map(|call| call.reserve).sum::<i64>());
