@@ -74,7 +74,7 @@ pub struct Definition {
     pub batch: BatchName,
     /// The batch's date, if one is set.
     pub date: Option<Date>,
-    /// Whether the batch's name contains its date. If not, the same manifest on the next day is the same batch.
+    /// Whether the batch's name contains its date. If so, the same manifest on the next day is the same batch.
     pub dated: bool,
     /// The origin of the lines.
     pub origin: Origin,
