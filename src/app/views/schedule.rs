@@ -106,9 +106,9 @@ pub struct LastRunView<'v> {
 pub struct WaitingRunView<'v> {
     /// Its scheduled moment.
     pub at: ZonedView,
-    /// What `{date}` stands for.
+    /// The value of `{date}`.
     pub date: String,
-    /// When it is looked at again.
+    /// The next try.
     pub due: ZonedView,
     /// Why it was not started.
     pub why: Option<&'v str>,
