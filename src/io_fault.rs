@@ -59,7 +59,7 @@ impl IoFault {
     }
 }
 
-/// What a user can do about an error that is not the file's. It is the end of a sentence.
+/// The remedy for an error that is not the file's, as the end of a sentence.
 #[must_use]
 pub fn remedy(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {

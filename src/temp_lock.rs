@@ -1,6 +1,5 @@
-//! Temporary files and folders that belong to a living process. The process holds a lock on each, and the kernel
-//! releases the lock when the process dies. So a sweep can distinguish files of dead processes from those of living
-//! ones.
+//! Temporary files and folders, each locked by its process. The kernel releases the lock when the process dies, so a
+//! sweep can distinguish the files of dead processes from those of living ones.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},

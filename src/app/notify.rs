@@ -291,7 +291,7 @@ fn about_close(close: &SpendNotice) -> String {
 pub struct NotStarted<'r> {
     /// The settings of the file; `None` if they are faulty.
     pub config: Option<&'r Config>,
-    /// The environment.
+    /// The environment variables.
     pub env: &'r Env,
     /// The environment of the calls.
     pub environment: Environment,

@@ -162,7 +162,7 @@ const fn exit_of(error: &AppError) -> Exit {
     }
 }
 
-/// Converts errors of lower rooms through [`AppError`].
+/// Converts errors of lower rooms through `AppError`.
 macro_rules! by_way_of_app {
     ($($error:ty),+) => {$(
         impl From<$error> for CliError {

@@ -107,7 +107,7 @@ pub(super) async fn to_the_end(
     Ok(worst)
 }
 
-/// Prints the remaining lines of a batch, their least time and their cost, unless `costed`.
+/// Prints the cost of a batch's remaining lines and their least time. `costed`: the cost was printed already.
 pub(super) async fn print_outlook(
     context: &Context,
     session: &Session,

@@ -80,8 +80,8 @@ pub struct Definition {
     pub origin: Origin,
     /// The manifest for messages: as typed, without secrets.
     pub manifest: String,
-    /// The manifest's address as it is written: a definition's template with its names unexpanded, relative to the
-    /// definition; of the command line, the real absolute path. Under another one a batch has other lines.
+    /// The manifest's address: as written in a definition, with unexpanded names and relative to the definition; from
+    /// the command line, the real absolute path. With another address a batch has other lines.
     pub address: String,
     /// The format of the manifest, if it does not follow from the name.
     pub manifest_format: Option<ManifestFormat>,

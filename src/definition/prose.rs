@@ -143,8 +143,7 @@ impl ProseFault {
 }
 
 impl Prose {
-    /// The whole text, with an empty line between two paragraphs. Splitting at these lines gives the paragraphs their
-    /// numbers.
+    /// The whole text, with an empty line between paragraphs. Splitting it there gives the paragraphs their numbers.
     #[must_use]
     pub fn text(&self) -> String {
         self.paragraphs.iter().map(|paragraph| paragraph.text.as_str()).collect::<Vec<_>>().join("\n\n")

@@ -57,8 +57,7 @@ pub struct Supervisor<T> {
     /// Batches whose report is being written.
     writing: HashSet<BatchId>,
     failed: HashMap<BatchId, Failed>,
-    /// Batches being submitted, with the moment since when we saw it; `None`: the warning about the long time was
-    /// given.
+    /// Batches being submitted, since when we have seen it; `None`: the warning about the long time was given.
     submitting: HashMap<BatchId, Option<Millis>>,
 }
 

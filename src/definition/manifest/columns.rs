@@ -121,7 +121,7 @@ impl Uses<'_> {
             date: self.definition.date,
         };
         let parts = template.segments().iter().map(|segment| {
-            // A column goes before a `Names` entry of the same spelling: the manifest is more specific.
+            // A column goes before `{name}`, `{batch}` and `{date}`: the manifest is more specific.
             if let Segment::Name(name) = segment
                 && let Some(index) = self.find(&[name], limit)
             {

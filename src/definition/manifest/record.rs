@@ -12,7 +12,7 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 pub struct Record {
     /// Line in the file, from 1, or position in a listing.
     pub(crate) number: u64,
-    /// What the store's listing says of the object.
+    /// The data about the object in the store's listing.
     pub(crate) listed: Option<Listed>,
     /// The file's name does not match `name_pattern`.
     pub(crate) unmatched: bool,

@@ -193,10 +193,10 @@ pub struct ManifestLine {
 pub struct JobDraft {
     /// The source: an http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line names none.
     pub source: Option<String>,
-    /// Of a local source: its path relative to the folder of the manifest, or below the folder that is listed; one that lies
-    /// elsewhere is absolute.
+    /// The path of a local source, relative to the folder of the manifest or to the listed folder; absolute if it lies
+    /// elsewhere.
     pub local: Option<String>,
-    /// What the listing knew of its object, where it comes from one.
+    /// The listing's data about the object, if the source comes from a listing.
     pub expected: Option<Listed>,
     /// The text to work on, in place of the source's content. The jobs of a line share it.
     pub text: Option<Arc<str>>,
