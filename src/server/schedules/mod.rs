@@ -129,7 +129,7 @@ impl Scheduler {
     /// The ledger cannot be used, and waiting does not help.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut starts = JoinSet::new();
-        // In every case of an end, no start continues by itself.
+        // However the scheduler ends, no start continues by itself.
         let ending = stop.child_token();
         let _guard = ending.clone().drop_guard();
         let ended = self.keep(&mut starts, &ending).await;
