@@ -236,7 +236,7 @@ fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
     Load::Counted { calls, limits: Box::new(limits), over }
 }
 
-/// The number of calls that can start in a window: one batch of calls at once, and one after each minute.
+/// The number of calls that can start in a window: the limit of a minute at once, and again after each minute.
 fn holds(window: Window, per_minute: u32) -> u64 {
     let ms = window.until.as_millisecond().saturating_sub(window.from.as_millisecond()).max(0);
     let lots = ms.unsigned_abs().div_ceil(WINDOW_MS.unsigned_abs());
